@@ -1,0 +1,55 @@
+//! Throughput and single-query latency of the encoder on the lines of a file, one JSON line a precision, and the vectors as raw f32.
+//!
+//! ```text
+//! cargo run --release -p membox-encoder --example throughput -- MODEL_DIR TEXTS [OUT_DIR]
+//! ```
+
+use membox_encoder::{Encoder, EncoderConfig, Lane, Precision};
+use std::io::Write;
+use std::time::Instant;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut args = std::env::args().skip(1);
+    let (Some(model), Some(texts)) = (args.next(), args.next()) else {
+        return Err("usage: throughput MODEL_DIR TEXTS [OUT_DIR]".into());
+    };
+    let out_dir = args.next();
+    let texts: Vec<String> = std::fs::read_to_string(texts)?.lines().map(str::to_owned).collect();
+    for precision in [Precision::F32, Precision::Int8] {
+        let encoder = Encoder::load("model", model.as_ref(), EncoderConfig { precision, ..EncoderConfig::default() })?;
+        encoder.embed(texts.iter().take(64).cloned().collect(), Lane::Bulk)?;
+        let begun = Instant::now();
+        let answer = encoder.embed(texts.clone(), Lane::Bulk)?;
+        let seconds = begun.elapsed().as_secs_f64();
+        let mut single = Vec::new();
+        for text in texts.iter().take(200) {
+            let begun = Instant::now();
+            encoder.embed(vec![text.clone()], Lane::Interactive)?;
+            single.push(begun.elapsed().as_secs_f64() * 1e3);
+        }
+        let mut short = Vec::new();
+        for i in 0..400 {
+            let text = format!("where did we leave the keys {i}?");
+            let begun = Instant::now();
+            encoder.embed(vec![text], Lane::Interactive)?;
+            short.push(begun.elapsed().as_secs_f64() * 1e3);
+        }
+        for times in [&mut single, &mut short] {
+            times.sort_by(f64::total_cmp);
+        }
+        println!(
+            "{{\"engine\": \"membox {}\", \"texts_per_s\": {:.1}, \"tokens_per_s\": {:.0}, \"p50_ms\": {:.3}, \"p99_ms\": {:.3}, \"query10_p50_ms\": {:.3}, \"query10_p99_ms\": {:.3}}}",
+            encoder.engine().name(),
+            texts.len() as f64 / seconds,
+            answer.tokens as f64 / seconds,
+            single[100], single[197], short[200], short[395],
+        );
+        if let Some(folder) = &out_dir {
+            let mut file = std::io::BufWriter::new(std::fs::File::create(format!("{folder}/membox-{precision}.f32"))?);
+            for x in &answer.vectors {
+                file.write_all(&x.to_le_bytes())?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! What `config.json` of a BERT-family model says about its shape.
+
+use crate::EncoderError;
+use serde::Deserialize;
+use std::path::Path;
+
+/// The shape of a BERT encoder, as Hugging Face's `config.json` names it.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+pub struct BertConfig {
+    /// Width of a token's state (384 for MiniLM).
+    pub hidden_size: usize,
+    /// Transformer layers (6).
+    pub num_hidden_layers: usize,
+    /// Attention heads (12); a head is `hidden_size / num_attention_heads` wide, 32 or 64.
+    pub num_attention_heads: usize,
+    /// Width of the feed-forward layer (1536).
+    pub intermediate_size: usize,
+    /// Word pieces (30 522).
+    pub vocab_size: usize,
+    /// Rows of the position table (512).
+    pub max_position_embeddings: usize,
+    /// Rows of the type table (2).
+    pub type_vocab_size: usize,
+    /// Added to the variance by LayerNorm (1e-12).
+    pub layer_norm_eps: f64,
+    /// Only `gelu` (the erf one) is known.
+    pub hidden_act: String,
+}
+
+impl BertConfig {
+    /// Reads and checks `config.json`.
+    pub fn read(path: &Path) -> Result<Self, EncoderError> {
+        let bad = |reason: String| EncoderError::BadModel { path: path.to_owned(), reason };
+        let config: Self = serde_json::from_slice(&read_file(path)?).map_err(|e| bad(e.to_string()))?;
+        let head = config.hidden_size.checked_div(config.num_attention_heads).unwrap_or(0);
+        if config.hidden_act != "gelu" {
+            return Err(bad(format!("hidden_act is {:?}; only \"gelu\" is known", config.hidden_act)));
+        }
+        if ![32, 64].contains(&head) || head * config.num_attention_heads != config.hidden_size {
+            return Err(bad(format!(
+                "{} heads over a hidden size of {}: heads must be 32 or 64 wide",
+                config.num_attention_heads, config.hidden_size
+            )));
+        }
+        if !config.intermediate_size.is_multiple_of(32) || config.type_vocab_size == 0 {
+            return Err(bad("intermediate_size must be a multiple of 32 and type_vocab_size at least 1".into()));
+        }
+        Ok(config)
+    }
+
+    /// Width of one attention head.
+    pub fn head_width(&self) -> usize {
+        self.hidden_size / self.num_attention_heads
+    }
+}
+
+/// Reads a file of a model folder; one that is not there says how to get it.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, EncoderError> {
+    std::fs::read(path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => EncoderError::MissingFile(path.to_owned()),
+        _ => EncoderError::Read { path: path.to_owned(), source },
+    })
+}

@@ -1,0 +1,167 @@
+//! The fused row operations between the matrix products: LayerNorm, GELU, quantisation, pooling.
+//! Rows are as wide as the model's hidden size, a multiple of 32.
+
+use super::gemm::QuantizedRows;
+use super::isa::multiversion;
+use super::math::gelu;
+use super::simd::{LANES, Simd};
+
+/// `row = (x − mean) / √(variance + eps) · weight + bias` with `x = row + update`, over one row.
+#[inline(always)]
+fn add_layer_norm<S: Simd>(s: S, row: &mut [f32], update: &[f32], weight: &[f32], bias: &[f32], eps: f32) {
+    let width = row.len() as f32;
+    let row = row.as_chunks_mut::<LANES>().0;
+    let mut total = s.splat(0.0);
+    for (x, y) in row.iter_mut().zip(update.as_chunks::<LANES>().0) {
+        let sum = s.add(s.load(x), s.load(y));
+        s.store(sum, x);
+        total = s.add(total, sum);
+    }
+    let mean = s.splat(s.sum(total) / width);
+    let mut squares = s.splat(0.0);
+    for x in row.iter() {
+        let d = s.sub(s.load(x), mean);
+        squares = s.fma(d, d, squares);
+    }
+    let scale = s.splat(1.0 / (s.sum(squares) / width + eps).sqrt());
+    for ((x, w), b) in row.iter_mut().zip(weight.as_chunks::<LANES>().0).zip(bias.as_chunks::<LANES>().0) {
+        let unit = s.mul(s.sub(s.load(x), mean), scale);
+        s.store(s.fma(unit, s.load(w), s.load(b)), x);
+    }
+}
+
+multiversion! {
+    /// Sum of word and position embeddings (the type embedding is folded into the positions), then LayerNorm: `out[t]` for every
+    /// token t. `words` and `positions` are tables of rows; `position[t]` counts from the first token of its sequence.
+    pub fn embed(
+        simd, ids: &[u32], position: &[u32], words: &[f32], positions: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32],
+    ) {
+        let width = weight.len();
+        for ((&id, &at), row) in ids.iter().zip(position).zip(out.chunks_exact_mut(width)) {
+            row.copy_from_slice(&words[id as usize * width..][..width]);
+            add_layer_norm(simd, row, &positions[at as usize * width..][..width], weight, bias, eps);
+        }
+    }
+}
+
+multiversion! {
+    /// `x = LayerNorm(x + y)`, row by row.
+    pub fn add_norm(simd, x: &mut [f32], y: &[f32], weight: &[f32], bias: &[f32], eps: f32) {
+        let width = weight.len();
+        for (x, y) in x.chunks_exact_mut(width).zip(y.chunks_exact(width)) {
+            add_layer_norm(simd, x, y, weight, bias, eps);
+        }
+    }
+}
+
+multiversion! {
+    /// The exact GELU in place.
+    pub fn gelu_in_place(simd, x: &mut [f32]) {
+        for chunk in x.as_chunks_mut::<LANES>().0 {
+            simd.store(gelu(simd, simd.load(chunk)), chunk);
+        }
+    }
+}
+
+multiversion! {
+    /// Quantises rows of `width` to u8 with a scale and a zero point of their own, so that the row's range, with 0 in it, fills 0..=255.
+    pub fn quantize(simd, x: &[f32], width: usize, out: &mut QuantizedRows) {
+        out.bytes.resize(x.len(), 0);
+        out.scale.clear();
+        out.zero.clear();
+        for (row, bytes) in x.chunks_exact(width).zip(out.bytes.chunks_exact_mut(width)) {
+            let row = row.as_chunks::<LANES>().0;
+            let zeros = simd.splat(0.0);
+            let (mut below, mut above) = (zeros, zeros);
+            for x in row {
+                let x = simd.load(x);
+                below = simd.max(below, simd.sub(zeros, x));
+                above = simd.max(above, x);
+            }
+            let (low, high) = (-simd.largest(below), simd.largest(above));
+            let scale = (high - low).max(1e-12) / 255.0;
+            let zero = (-low / scale).round();
+            // Adding 1.5·2^23 rounds to the nearest integer and leaves it in the low byte.
+            let (inverse, offset) = (simd.splat(1.0 / scale), simd.splat(zero + 12_582_912.0));
+            let (least, most) = (simd.splat(12_582_912.0), simd.splat(12_583_167.0));
+            for (x, bytes) in row.iter().zip(bytes.as_chunks_mut::<LANES>().0) {
+                let shifted = simd.fma(simd.load(x), inverse, offset);
+                simd.store_low_bytes(simd.min(simd.max(shifted, least), most), bytes);
+            }
+            out.scale.push(scale);
+            out.zero.push(zero as i32);
+        }
+    }
+}
+
+multiversion! {
+    /// Mean over the tokens of each sequence, then (if asked) unit length: `out[s]` for the sequences that `offsets` bound.
+    pub fn mean_pool(simd, x: &[f32], offsets: &[u32], width: usize, normalize: bool, out: &mut [f32]) {
+        for (bounds, out) in offsets.windows(2).zip(out.chunks_exact_mut(width)) {
+            let rows = &x[bounds[0] as usize * width..bounds[1] as usize * width];
+            let inverse = simd.splat(1.0 / (bounds[1] - bounds[0]).max(1) as f32);
+            let mut squares = simd.splat(0.0);
+            for (lane, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+                let mut total = simd.splat(0.0);
+                for row in rows.chunks_exact(width) {
+                    total = simd.add(total, simd.load(&row.as_chunks::<LANES>().0[lane]));
+                }
+                let mean = simd.mul(total, inverse);
+                squares = simd.fma(mean, mean, squares);
+                simd.store(mean, out);
+            }
+            if normalize {
+                let inverse = simd.splat(1.0 / simd.sum(squares).sqrt().max(1e-12));
+                for out in out.as_chunks_mut::<LANES>().0 {
+                    simd.store(simd.mul(simd.load(out), inverse), out);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::isa::Isa;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_quantised_row_is_within_half_a_step(row in prop::collection::vec(-30f32..30.0, 64)) {
+            for isa in Isa::available() {
+                let mut out = QuantizedRows::default();
+                quantize(isa, &row, 64, &mut out);
+                for (x, &b) in row.iter().zip(&out.bytes) {
+                    let back = out.scale[0] * (i32::from(b) - out.zero[0]) as f32;
+                    prop_assert!((x - back).abs() <= out.scale[0] * 1.01, "{x} came back as {back}");
+                }
+            }
+        }
+
+        #[test]
+        fn layer_norm_has_mean_zero_and_variance_one(row in prop::collection::vec(-5f32..5.0, 96), y in prop::collection::vec(-5f32..5.0, 96)) {
+            let spread = row.iter().zip(&y).map(|(a, b)| a + b).fold((f32::MAX, f32::MIN), |m, x| (m.0.min(x), m.1.max(x)));
+            prop_assume!(spread.1 - spread.0 > 0.5);
+            for isa in Isa::available() {
+                let mut x = row.clone();
+                add_norm(isa, &mut x, &y, &[1.0; 96], &[0.0; 96], 1e-12);
+                let mean = x.iter().sum::<f32>() / 96.0;
+                let variance = x.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / 96.0;
+                prop_assert!(mean.abs() < 1e-4 && (variance - 1.0).abs() < 1e-3);
+            }
+        }
+    }
+
+    #[test]
+    fn pooling_is_the_mean_of_each_sequence_at_unit_length() {
+        let x: Vec<f32> = (0..3 * 32).map(|i| if i < 64 { 1.0 } else { 2.0 }).collect();
+        for isa in Isa::available() {
+            let mut out = [0f32; 64];
+            mean_pool(isa, &x, &[0, 2, 3], 32, false, &mut out);
+            assert_eq!((out[0], out[32]), (1.0, 2.0));
+            mean_pool(isa, &x, &[0, 2, 3], 32, true, &mut out);
+            assert!((out.iter().map(|x| x * x).sum::<f32>() - 2.0).abs() < 1e-5);
+        }
+    }
+}

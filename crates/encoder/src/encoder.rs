@@ -1,0 +1,139 @@
+//! The encoder as its callers see it: a model folder in, vectors out.
+
+use crate::cpu::CpuEngine;
+use crate::engine::{Engine, Precision};
+use crate::lanes::Lane;
+use crate::scheduler::{Embeddings, Inputs, Pending, Reply, Request, Scheduler, SchedulerConfig};
+use crate::tokenizer::{Token, Tokenizer};
+use crate::weights::BertWeights;
+use crate::EncoderError;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Tokens kept of a text unless the caller asks for more: sentence-transformers' `max_seq_length` of all-MiniLM-L6-v2.
+pub const DEFAULT_MAX_TOKENS: usize = 256;
+
+/// How an encoder is set up.
+#[derive(Clone, Debug)]
+pub struct EncoderConfig {
+    /// Arithmetic of the engine.
+    pub precision: Precision,
+    /// Threads, batches and queues.
+    pub scheduler: SchedulerConfig,
+    /// Query vectors kept by [`Encoder::cached_query`].
+    pub query_cache: usize,
+}
+
+impl Default for EncoderConfig {
+    fn default() -> Self {
+        Self { precision: Precision::Int8, scheduler: SchedulerConfig::default(), query_cache: 1000 }
+    }
+}
+
+/// Who asks, and what: queries are cached for each scope apart, so that no tenant can tell what another has asked.
+type QueryKey = (String, String);
+
+/// A loaded model with its threads.
+pub struct Encoder {
+    name: String,
+    engine: Arc<dyn Engine>,
+    tokenizer: Arc<Tokenizer>,
+    scheduler: Scheduler,
+    queries: Mutex<lru::LruCache<QueryKey, Arc<[f32]>>>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+impl Encoder {
+    /// Loads `config.json`, `tokenizer.json` and `model.safetensors` of a model folder and starts the threads.
+    pub fn load(name: &str, folder: &Path, config: EncoderConfig) -> Result<Self, EncoderError> {
+        let tokenizer = Arc::new(Tokenizer::load(folder)?);
+        let engine: Arc<dyn Engine> = Arc::new(CpuEngine::new(BertWeights::load(folder)?, config.precision));
+        let scheduler = Scheduler::start(engine.clone(), tokenizer.clone(), config.scheduler)
+            .map_err(|source| EncoderError::Read { path: "a new thread".into(), source })?;
+        let size = NonZeroUsize::new(config.query_cache).unwrap_or(NonZeroUsize::MIN);
+        tracing::info!(model = name, engine = engine.name(), "encoder ready");
+        Ok(Self {
+            name: name.to_owned(),
+            engine,
+            tokenizer,
+            scheduler,
+            queries: Mutex::new(lru::LruCache::new(size)),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+        })
+    }
+
+    /// The model's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Which engine computes.
+    pub fn engine(&self) -> &dyn Engine {
+        &*self.engine
+    }
+
+    /// Width of a vector.
+    pub fn dimension(&self) -> usize {
+        self.engine.dimension()
+    }
+
+    /// The threads behind it, for counters and queue depths.
+    pub fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
+    }
+
+    /// Every token of a text.
+    pub fn tokens(&self, text: &str, add_special_tokens: bool) -> Result<Vec<Token>, EncoderError> {
+        self.tokenizer.tokens(text, add_special_tokens)
+    }
+
+    /// Hands a request in; `reply` is called from a worker's thread. Dropping what this returns cancels the request.
+    pub fn submit(&self, request: Request, reply: Reply) -> Result<Pending, EncoderError> {
+        self.scheduler.submit(request, reply)
+    }
+
+    /// Encodes texts to unit vectors and waits for them.
+    pub fn embed(&self, texts: Vec<String>, lane: Lane) -> Result<Embeddings, EncoderError> {
+        self.encode(Request { inputs: Inputs::Texts(texts), max_tokens: DEFAULT_MAX_TOKENS, normalize: true, lane })
+    }
+
+    /// Hands a request in and waits for the answer.
+    pub fn encode(&self, request: Request) -> Result<Embeddings, EncoderError> {
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        let _pending = self.submit(request, Box::new(move |answer| drop(sender.send(answer))))?;
+        receiver.recv().unwrap_or(Err(EncoderError::Stopped))
+    }
+
+    /// The vector of a query asked before in the same scope, if it is still remembered.
+    pub fn cached_query(&self, scope: &str, text: &str) -> Option<Arc<[f32]>> {
+        let key = (scope.to_owned(), text.to_owned());
+        let found = self.queries.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        let counter = if found.is_some() { &self.hits } else { &self.misses };
+        counter.fetch_add(1, Ordering::Relaxed);
+        found
+    }
+
+    /// Remembers the vector of a query.
+    pub fn cache_query(&self, scope: &str, text: &str, vector: Arc<[f32]>) {
+        let key = (scope.to_owned(), text.to_owned());
+        self.queries.lock().unwrap_or_else(PoisonError::into_inner).put(key, vector);
+    }
+
+    /// Forgets every cached query of a scope.
+    pub fn forget_queries(&self, scope: &str) {
+        let mut queries = self.queries.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys: Vec<QueryKey> = queries.iter().filter(|(k, _)| k.0 == scope).map(|(k, _)| k.clone()).collect();
+        for key in keys {
+            queries.pop(&key);
+        }
+    }
+
+    /// Cache hits and misses so far.
+    pub fn cache_counts(&self) -> (u64, u64) {
+        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+    }
+}

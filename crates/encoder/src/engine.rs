@@ -1,0 +1,113 @@
+//! What every engine does: a packed batch of token ids in, one vector a sequence out.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Sequences of token ids end to end, without padding.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PackedBatch {
+    ids: Vec<u32>,
+    positions: Vec<u32>,
+    offsets: Vec<u32>,
+}
+
+impl PackedBatch {
+    /// An empty batch; memory grows with use and stays.
+    pub fn new() -> Self {
+        Self { ids: Vec::new(), positions: Vec::new(), offsets: vec![0] }
+    }
+
+    /// Appends a sequence.
+    pub fn push(&mut self, ids: &[u32]) {
+        self.ids.extend_from_slice(ids);
+        self.positions.extend(0..ids.len() as u32);
+        self.offsets.push(self.ids.len() as u32);
+    }
+
+    /// Forgets the sequences and keeps the memory.
+    pub fn clear(&mut self) {
+        self.ids.clear();
+        self.positions.clear();
+        self.offsets.truncate(1);
+    }
+
+    /// Number of sequences.
+    pub fn sequences(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Number of tokens of all sequences.
+    pub fn tokens(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Token ids of all sequences.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// Position of each token in its sequence.
+    pub fn positions(&self) -> &[u32] {
+        &self.positions
+    }
+
+    /// Sequence s is `ids[offsets[s]..offsets[s + 1]]`.
+    pub fn offsets(&self) -> &[u32] {
+        &self.offsets
+    }
+}
+
+/// The arithmetic of an engine's matrix products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// f32 throughout: cosine ≥ 0.9999 to the reference.
+    F32,
+    /// Weights i8 per column, activations u8 per token, everything else f32: mean cosine ≥ 0.995.
+    Int8,
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::Int8 => "int8",
+        })
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "f32" => Ok(Self::F32),
+            "int8" => Ok(Self::Int8),
+            _ => Err(format!("{text:?} is no precision: f32 or int8")),
+        }
+    }
+}
+
+/// A model on a device.
+pub trait Engine: Send + Sync {
+    /// For logs and `/info`, such as `cpu avx512-vnni int8`.
+    fn name(&self) -> String;
+
+    /// Width of a vector.
+    fn dimension(&self) -> usize;
+
+    /// Longest sequence, in tokens.
+    fn max_sequence(&self) -> usize;
+
+    /// Token ids are below this.
+    fn vocabulary(&self) -> usize;
+
+    /// Working memory of one thread, reused from batch to batch.
+    fn session(&self) -> Box<dyn Session + '_>;
+}
+
+/// One thread's use of an engine.
+pub trait Session: Send {
+    /// Encodes `batch` into `out`, `[sequences, dimension]`, unit length when `normalize`. Calls `pause` now and then
+    /// (a few times a layer), so that more urgent work need not wait for the whole batch.
+    fn embed(&mut self, batch: &PackedBatch, normalize: bool, out: &mut [f32], pause: &mut dyn FnMut());
+}

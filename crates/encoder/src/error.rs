@@ -1,0 +1,45 @@
+use std::path::PathBuf;
+
+/// What can go wrong on the way from text to vectors.
+#[derive(Debug, thiserror::Error)]
+pub enum EncoderError {
+    /// A file of the model is not there.
+    #[error("{path} is missing: run `membox models pull` to install the model", path = .0.display())]
+    MissingFile(PathBuf),
+    /// A file of the model could not be read.
+    #[error("cannot read {path}", path = .path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file of the model is there but is not what it should be.
+    #[error("{path} is not a usable model file: {reason}", path = .path.display())]
+    BadModel {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The tokenizer refused a text.
+    #[error("the text cannot be tokenized: {0}")]
+    Tokenize(String),
+    /// Token ids that the model does not know, or none at all.
+    #[error("input {input}: {reason}")]
+    BadTokens {
+        /// Which input of the request, from 0.
+        input: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The queue of the lane is full.
+    #[error("the encoder's queue is full; try again in {retry_after_s} s")]
+    Overloaded {
+        /// When there should be room again, in seconds.
+        retry_after_s: u64,
+    },
+    /// The encoder is shutting down, or the caller went away.
+    #[error("the encoder is stopping")]
+    Stopped,
+}

@@ -1,0 +1,454 @@
+//! From requests to batches: who is encoded when, and by which thread.
+//!
+//! ```text
+//! caller ──▶ admission ──▶ texts (two lanes) ──▶ tokenizer threads ──▶ sequences (two lanes) ──▶ worker threads ──▶ ticket ──▶ caller
+//!            (bytes, 429)                                                (batches by tokens)         (answers when complete)
+//! ```
+//!
+//! A worker takes the interactive lane before the bulk lane, and looks at the interactive lane a few times a layer while it
+//! encodes a bulk batch: a query waits for a fraction of a layer, not for the batch. Shutdown refuses what is new and finishes
+//! what was admitted.
+
+use crate::engine::{Engine, PackedBatch, Session};
+use crate::lanes::{Lane, Lanes};
+use crate::tokenizer::Tokenizer;
+use crate::EncoderError;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Texts tokenized in one go, so that an interactive text never waits for a whole bulk request's tokenization.
+const TOKENIZER_CHUNK: usize = 32;
+
+/// Sizes and limits of the scheduler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchedulerConfig {
+    /// Worker threads; each runs one batch at a time.
+    pub workers: usize,
+    /// Tokenizer threads.
+    pub tokenizers: usize,
+    /// Tokens of a batch; a longer sequence is a batch of its own.
+    pub batch_tokens: usize,
+    /// Bytes of text waiting or under way in the interactive lane, over which it answers [`EncoderError::Overloaded`].
+    pub interactive_bytes: usize,
+    /// The same for the bulk lane.
+    pub bulk_bytes: usize,
+}
+
+impl Default for SchedulerConfig {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            workers: cores,
+            tokenizers: cores.div_ceil(4),
+            batch_tokens: 384,
+            interactive_bytes: 4 << 20,
+            bulk_bytes: 64 << 20,
+        }
+    }
+}
+
+/// What a request asks for.
+pub struct Request {
+    /// The texts or token sequences.
+    pub inputs: Inputs,
+    /// Tokens kept of each text, special ones included.
+    pub max_tokens: usize,
+    /// Whether vectors get unit length.
+    pub normalize: bool,
+    /// How urgent it is.
+    pub lane: Lane,
+}
+
+/// What is to be encoded.
+pub enum Inputs {
+    /// Texts, to be tokenized here.
+    Texts(Vec<String>),
+    /// Token ids, special ones included.
+    Tokens(Vec<Vec<u32>>),
+}
+
+impl Inputs {
+    fn len(&self) -> usize {
+        match self {
+            Self::Texts(texts) => texts.len(),
+            Self::Tokens(sequences) => sequences.len(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Texts(texts) => texts.iter().map(|t| t.len() + 16).sum(),
+            Self::Tokens(sequences) => sequences.iter().map(|s| s.len() * 4 + 16).sum(),
+        }
+    }
+}
+
+/// Vectors of a request, with what they cost.
+#[derive(Debug, Default)]
+pub struct Embeddings {
+    /// `[inputs, dimension]`.
+    pub vectors: Vec<f32>,
+    /// Width of a vector.
+    pub dimension: usize,
+    /// Tokens encoded, special ones included.
+    pub tokens: usize,
+    /// Inputs of which a part was cut off.
+    pub truncated: usize,
+    /// Time until the last text was tokenized, from submission.
+    pub tokenize: Duration,
+    /// Time from there until the last batch was begun.
+    pub queue: Duration,
+    /// Time the last batch took.
+    pub encode: Duration,
+}
+
+impl Embeddings {
+    /// One vector an input.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+        self.vectors.chunks_exact(self.dimension.max(1))
+    }
+}
+
+/// Called once, on a worker's thread, with the answer.
+pub type Reply = Box<dyn FnOnce(Result<Embeddings, EncoderError>) + Send>;
+
+/// Dropping it tells the scheduler that nobody waits for the answer any more: what has not begun is skipped.
+#[must_use = "dropping a pending request cancels it"]
+pub struct Pending(Arc<Ticket>);
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.cancelled.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A request on its way.
+struct Ticket {
+    lane: Lane,
+    max_tokens: usize,
+    normalize: bool,
+    bytes: usize,
+    submitted: Instant,
+    cancelled: AtomicBool,
+    remaining: AtomicUsize,
+    progress: Mutex<Progress>,
+}
+
+struct Progress {
+    answer: Embeddings,
+    tokenized: Instant,
+    reply: Option<Reply>,
+}
+
+/// A text of a ticket, waiting for a tokenizer.
+struct TextJob {
+    ticket: Arc<Ticket>,
+    index: usize,
+    text: String,
+}
+
+/// A sequence of a ticket, waiting for a worker.
+struct SequenceJob {
+    ticket: Arc<Ticket>,
+    index: usize,
+    ids: Vec<u32>,
+}
+
+/// Counters that only rise, for metrics.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Tokens encoded.
+    pub tokens: AtomicU64,
+    /// Sequences encoded.
+    pub sequences: AtomicU64,
+    /// Batches run.
+    pub batches: AtomicU64,
+    /// Time that workers spent encoding, in microseconds.
+    pub busy_us: AtomicU64,
+    /// Inputs skipped because their caller went away.
+    pub cancelled: AtomicU64,
+    /// Requests refused because a lane was full.
+    pub refused: AtomicU64,
+}
+
+struct Shared {
+    engine: Arc<dyn Engine>,
+    tokenizer: Arc<Tokenizer>,
+    config: SchedulerConfig,
+    texts: Lanes<TextJob>,
+    sequences: Lanes<SequenceJob>,
+    /// Bytes admitted and not yet answered, by lane.
+    admitted: [AtomicUsize; 2],
+    counters: Counters,
+}
+
+/// Owns the tokenizer and worker threads; dropping it drains and joins them.
+pub struct Scheduler {
+    shared: Arc<Shared>,
+    tokenizers: Vec<JoinHandle<()>>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Scheduler {
+    /// Starts the threads.
+    pub fn start(engine: Arc<dyn Engine>, tokenizer: Arc<Tokenizer>, config: SchedulerConfig) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            engine,
+            tokenizer,
+            config,
+            texts: Lanes::new(),
+            sequences: Lanes::new(),
+            admitted: [AtomicUsize::new(0), AtomicUsize::new(0)],
+            counters: Counters::default(),
+        });
+        let mut scheduler = Self { shared, tokenizers: Vec::new(), workers: Vec::new() };
+        for i in 0..scheduler.shared.config.tokenizers.max(1) {
+            let shared = scheduler.shared.clone();
+            let thread = std::thread::Builder::new().name(format!("tokenize-{i}"));
+            scheduler.tokenizers.push(thread.spawn(move || shared.tokenize())?);
+        }
+        for i in 0..scheduler.shared.config.workers.max(1) {
+            let shared = scheduler.shared.clone();
+            let thread = std::thread::Builder::new().name(format!("encode-{i}"));
+            scheduler.workers.push(thread.spawn(move || shared.work())?);
+        }
+        Ok(scheduler)
+    }
+
+    /// Admits a request, or refuses it at once. `reply` is called exactly once, unless the request is refused here.
+    pub fn submit(&self, request: Request, reply: Reply) -> Result<Pending, EncoderError> {
+        let shared = &self.shared;
+        let (count, bytes, lane) = (request.inputs.len(), request.inputs.bytes(), request.lane);
+        if let Inputs::Tokens(sequences) = &request.inputs {
+            shared.check_tokens(sequences)?;
+        }
+        shared.admit(lane, bytes)?;
+        let now = Instant::now();
+        let dimension = shared.engine.dimension();
+        let answer = Embeddings { vectors: vec![0.0; count * dimension], dimension, ..Embeddings::default() };
+        let ticket = Arc::new(Ticket {
+            lane,
+            max_tokens: request.max_tokens.clamp(3, shared.engine.max_sequence()),
+            normalize: request.normalize,
+            bytes,
+            submitted: now,
+            cancelled: AtomicBool::new(false),
+            remaining: AtomicUsize::new(count),
+            progress: Mutex::new(Progress { answer, tokenized: now, reply: Some(reply) }),
+        });
+        if count == 0 {
+            shared.finish(&ticket, Ok(()));
+            return Ok(Pending(ticket));
+        }
+        let job = |(index, text)| TextJob { ticket: ticket.clone(), index, text };
+        let sequence = |(index, ids)| SequenceJob { ticket: ticket.clone(), index, ids };
+        let accepted = match request.inputs {
+            Inputs::Texts(texts) => shared.texts.push(lane, texts.into_iter().enumerate().map(job)).is_ok(),
+            Inputs::Tokens(s) => shared.sequences.push(lane, s.into_iter().enumerate().map(sequence)).is_ok(),
+        };
+        if !accepted {
+            shared.finish(&ticket, Err(EncoderError::Stopped));
+        }
+        Ok(Pending(ticket))
+    }
+
+    /// What was done so far.
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// Inputs waiting in a lane.
+    pub fn depth(&self, lane: Lane) -> usize {
+        self.shared.texts.depth(lane) + self.shared.sequences.depth(lane)
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        self.shared.texts.close();
+        for thread in self.tokenizers.drain(..) {
+            let _ = thread.join();
+        }
+        self.shared.sequences.close();
+        for thread in self.workers.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn check_tokens(&self, sequences: &[Vec<u32>]) -> Result<(), EncoderError> {
+        for (input, ids) in sequences.iter().enumerate() {
+            let reason = if ids.is_empty() {
+                "no tokens".to_owned()
+            } else if ids.len() > self.engine.max_sequence() {
+                format!("{} tokens; the model takes {}", ids.len(), self.engine.max_sequence())
+            } else if let Some(id) = ids.iter().find(|&&id| id as usize >= self.engine.vocabulary()) {
+                format!("token {id} is not in the vocabulary of {}", self.engine.vocabulary())
+            } else {
+                continue;
+            };
+            return Err(EncoderError::BadTokens { input, reason });
+        }
+        Ok(())
+    }
+
+    fn admit(&self, lane: Lane, bytes: usize) -> Result<(), EncoderError> {
+        let limit = match lane {
+            Lane::Interactive => self.config.interactive_bytes,
+            Lane::Bulk => self.config.bulk_bytes,
+        };
+        let admitted = &self.admitted[lane as usize];
+        let fits = |now: usize| (now == 0 || now + bytes <= limit).then_some(now + bytes);
+        match admitted.try_update(Ordering::AcqRel, Ordering::Acquire, fits) {
+            Ok(_) => Ok(()),
+            Err(waiting) => {
+                self.counters.refused.fetch_add(1, Ordering::Relaxed);
+                // About four bytes a token, at the rate seen so far.
+                let busy = self.counters.busy_us.load(Ordering::Relaxed).max(1) as f64 / 1e6;
+                let rate = self.counters.tokens.load(Ordering::Relaxed) as f64 / busy * self.config.workers as f64;
+                let seconds = waiting as f64 / 4.0 / rate.max(1000.0);
+                Err(EncoderError::Overloaded { retry_after_s: seconds.clamp(1.0, 60.0).ceil() as u64 })
+            }
+        }
+    }
+
+    /// Answers a ticket, once.
+    fn finish(&self, ticket: &Ticket, result: Result<(), EncoderError>) {
+        let mut progress = ticket.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reply) = progress.reply.take() {
+            self.admitted[ticket.lane as usize].fetch_sub(ticket.bytes, Ordering::AcqRel);
+            let answer = std::mem::take(&mut progress.answer);
+            drop(progress);
+            reply(result.map(|()| answer));
+        }
+    }
+
+    /// Counts `done` inputs of a ticket off and answers it after the last.
+    fn count_off(&self, ticket: &Ticket, done: usize) {
+        if ticket.remaining.fetch_sub(done, Ordering::AcqRel) == done {
+            let cancelled = ticket.cancelled.load(Ordering::Relaxed);
+            self.finish(ticket, if cancelled { Err(EncoderError::Stopped) } else { Ok(()) });
+        }
+    }
+
+    fn skip_cancelled(&self, ticket: &Ticket) -> bool {
+        let cancelled = ticket.cancelled.load(Ordering::Relaxed);
+        if cancelled {
+            self.counters.cancelled.fetch_add(1, Ordering::Relaxed);
+            self.count_off(ticket, 1);
+        }
+        cancelled
+    }
+
+    fn tokenize(&self) {
+        let chunk = |lane, queue: &mut VecDeque<TextJob>| {
+            let count = queue.len().min(TOKENIZER_CHUNK);
+            (lane, queue.drain(..count).collect::<Vec<_>>())
+        };
+        while let Some((lane, jobs)) = self.texts.wait(chunk) {
+            let mut sequences = Vec::with_capacity(jobs.len());
+            for TextJob { ticket, index, text } in jobs {
+                if self.skip_cancelled(&ticket) {
+                    continue;
+                }
+                match self.tokenizer.encode(&text, ticket.max_tokens) {
+                    Ok(tokens) => {
+                        let mut progress = ticket.progress.lock().unwrap_or_else(PoisonError::into_inner);
+                        progress.answer.tokens += tokens.ids.len();
+                        progress.answer.truncated += usize::from(tokens.truncated);
+                        progress.tokenized = Instant::now();
+                        progress.answer.tokenize = progress.tokenized - ticket.submitted;
+                        drop(progress);
+                        sequences.push(SequenceJob { ticket, index, ids: tokens.ids });
+                    }
+                    Err(error) => {
+                        self.finish(&ticket, Err(error));
+                        self.count_off(&ticket, 1);
+                    }
+                }
+            }
+            // The sequences' queue is closed only after this thread has ended.
+            let _ = self.sequences.push(lane, sequences);
+        }
+    }
+
+    fn work(&self) {
+        let (mut bulk, mut urgent) = (Worker::new(self), Worker::new(self));
+        while self.sequences.wait(|_, queue| bulk.take(queue)).is_some() {
+            let is_bulk = bulk.jobs.first().is_some_and(|job| job.ticket.lane == Lane::Bulk);
+            bulk.run(&mut || {
+                while is_bulk && self.sequences.take_urgent(|queue| urgent.take(queue)).is_some() {
+                    urgent.run(&mut || ());
+                }
+            });
+        }
+    }
+}
+
+/// A batch being formed and run by one thread, and the memory that it reuses.
+struct Worker<'a> {
+    shared: &'a Shared,
+    session: Box<dyn Session + 'a>,
+    batch: PackedBatch,
+    jobs: Vec<SequenceJob>,
+    vectors: Vec<f32>,
+}
+
+impl<'a> Worker<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        let session = shared.engine.session();
+        Self { shared, session, batch: PackedBatch::new(), jobs: Vec::new(), vectors: Vec::new() }
+    }
+
+    /// Takes sequences up to the token budget, at least one; a batch either normalises or does not.
+    fn take(&mut self, queue: &mut VecDeque<SequenceJob>) {
+        self.batch.clear();
+        self.jobs.clear();
+        while let Some(job) = queue.front() {
+            let first = self.jobs.first();
+            let same = first.is_none_or(|f| f.ticket.normalize == job.ticket.normalize);
+            let fits = self.batch.tokens() + job.ids.len() <= self.shared.config.batch_tokens;
+            if first.is_some() && !(same && fits) {
+                break;
+            }
+            let Some(job) = queue.pop_front() else { break };
+            self.batch.push(&job.ids);
+            self.jobs.push(job);
+        }
+    }
+
+    fn run(&mut self, pause: &mut dyn FnMut()) {
+        let shared = self.shared;
+        if self.jobs.iter().all(|job| job.ticket.cancelled.load(Ordering::Relaxed)) {
+            for job in self.jobs.drain(..) {
+                shared.skip_cancelled(&job.ticket);
+            }
+            return;
+        }
+        let dimension = shared.engine.dimension();
+        self.vectors.resize(self.batch.sequences() * dimension, 0.0);
+        let normalize = self.jobs[0].ticket.normalize;
+        let begun = Instant::now();
+        self.session.embed(&self.batch, normalize, &mut self.vectors, pause);
+        let encode = begun.elapsed();
+        shared.counters.tokens.fetch_add(self.batch.tokens() as u64, Ordering::Relaxed);
+        shared.counters.sequences.fetch_add(self.batch.sequences() as u64, Ordering::Relaxed);
+        shared.counters.batches.fetch_add(1, Ordering::Relaxed);
+        shared.counters.busy_us.fetch_add(encode.as_micros() as u64, Ordering::Relaxed);
+        for (job, vector) in self.jobs.drain(..).zip(self.vectors.chunks_exact(dimension)) {
+            let mut progress = job.ticket.progress.lock().unwrap_or_else(PoisonError::into_inner);
+            let queue = begun.saturating_duration_since(progress.tokenized);
+            if let Some(place) = progress.answer.vectors.chunks_exact_mut(dimension).nth(job.index) {
+                place.copy_from_slice(vector);
+            }
+            progress.answer.queue = queue;
+            progress.answer.encode = encode;
+            drop(progress);
+            shared.count_off(&job.ticket, 1);
+        }
+    }
+}
