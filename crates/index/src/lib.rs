@@ -1,1 +1,36 @@
+//! FAISS indexes over a vector file: build, search with filters, save, load.
+//!
+//! An index is derived: it covers the first rows of one vector file (its watermark), is immutable once published, and finds
+//! candidates by 8-bit codes that its caller scores again exactly from the mapped rows. One that is missing, damaged, or of another
+//! file is an [`IndexError::Unusable`] and is built anew. [`policy`] decides which index a collection has and when a scan is
+//! the better plan.
+//!
+//! This crate does not know records or text; it knows vectors by [`membox_vectors`].
+//!
+//! # Example
+//!
+//! ```
+//! use membox_index::{IndexPolicy, VectorIndex};
+//! use membox_vectors::{RowType, VectorFile};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let mut file = VectorFile::create(&folder.path().join("vectors.mbv"), 16, RowType::F16)?;
+//! let vectors: Vec<[f32; 16]> = (0..500).map(|i| std::array::from_fn(|d| ((i * 7 + d * 13) % 29) as f32 - 14.0)).collect();
+//! file.append(vectors.iter().map(<[f32; 16]>::as_slice))?;
+//! let view = file.view(file.rows());
+//!
+//! let spec = IndexPolicy::hnsw().wanted(view.rows()).expect("HNSW wants an index of any size");
+//! let index = VectorIndex::build(&view, spec, 1, &mut |_| true)?;
+//! let candidates = index.candidates(&vectors[3], 10, None)?;
+//! assert_eq!(candidates.len(), 10);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+mod error;
+mod faiss;
+pub mod policy;
+mod vector_index;
+
+pub use error::IndexError;
+pub use policy::{IndexPolicy, IndexSpec, Plan};
+pub use vector_index::{Manifest, Progress, VectorIndex};

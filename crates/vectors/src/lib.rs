@@ -1,1 +1,32 @@
+//! The memory-mapped vector file and exact scans over it.
+//!
+//! One file a collection: a header, then rows of fixed stride in f16 or f32 (the bytes are drawn in [`format`](mod@format)). One writer appends rows
+//! and makes them durable; readers take a [`VectorView`] of the committed rows, which stays valid and unchanged however long it is
+//! held. A row's number is the vector's id everywhere.
+//!
+//! This crate does not know FAISS or SQLite: how many rows are committed, and what their checksums must be, its callers say.
+//!
+//! # Example
+//!
+//! ```
+//! use membox_vectors::{RowType, VectorFile};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let mut file = VectorFile::create(&folder.path().join("vectors.mbv"), 4, RowType::F16)?;
+//! file.append([[1.0, 0.0, 0.0, 0.0].as_slice(), &[0.0, 1.0, 0.0, 0.0]])?;
+//! file.sync()?;
+//! let best = file.view(2).scan(&[0.1, 0.9, 0.0, 0.0], 0..2, None, 1);
+//! assert_eq!(best[0].row, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+mod error;
+mod file;
+pub mod format;
+mod simd;
+mod top_k;
+
+pub use error::VectorsError;
+pub use file::{RowReceipt, VectorFile, VectorView, sync_parent};
+pub use format::{Header, RowType};
+pub use top_k::{ScoredRow, TopK};

@@ -1,0 +1,214 @@
+//! The one place that touches FAISS: its C API behind a type that owns lifetimes and checks lengths.
+//!
+//! `faiss-sys` is used directly. The `faiss` crate above it leaks the selector of each filtered search, does not keep a bitmap
+//! selector's bits alive, and gives no search by `&self` for indexes from the factory.
+
+use crate::IndexError;
+use faiss_sys as sys;
+use std::ffi::{CStr, CString, c_int};
+use std::path::Path;
+use std::ptr::{NonNull, null_mut};
+
+unsafe extern "C" {
+    /// Of libgomp, which FAISS is linked with: sets the OpenMP threads of the calling thread's parallel regions.
+    fn omp_set_num_threads(threads: c_int);
+}
+
+/// A FAISS index by inner product, whose ids are the order of [`FaissIndex::add`].
+pub(crate) struct FaissIndex {
+    raw: NonNull<sys::FaissIndex>,
+    dimension: usize,
+    inverted_lists: bool,
+}
+
+// SAFETY: the index is owned by this value alone, and FAISS ties it to no thread.
+unsafe impl Send for FaissIndex {}
+// SAFETY: FAISS documents that CPU indexes may be searched from many threads while nothing changes them; everything that changes one here takes
+// `&mut self`.
+unsafe impl Sync for FaissIndex {}
+
+impl FaissIndex {
+    /// An empty index from a factory string such as `HNSW32,SQ8` or `IVF1024,SQ8`.
+    pub fn from_factory(dimension: usize, description: &str) -> Result<Self, IndexError> {
+        let text = CString::new(description).map_err(|e| failed("read its description", e.to_string()))?;
+        let mut raw = null_mut();
+        // SAFETY: `raw` and `text` outlive the call; FAISS writes an owned pointer on success.
+        let code = unsafe {
+            sys::faiss_index_factory(&mut raw, dimension as c_int, text.as_ptr(), sys::FaissMetricType_METRIC_INNER_PRODUCT)
+        };
+        check("create an index", code)?;
+        Self::own(raw, description.starts_with("IVF"))
+    }
+
+    /// Reads an index whose bytes were already found intact: FAISS's loader trusts them.
+    pub fn read(path: &Path, inverted_lists: bool) -> Result<Self, IndexError> {
+        let text = path_text(path)?;
+        let mut raw = null_mut();
+        // SAFETY: `raw` and `text` outlive the call; FAISS writes an owned pointer on success.
+        check("read an index", unsafe { sys::faiss_read_index_fname(text.as_ptr(), 0, &mut raw) })?;
+        Self::own(raw, inverted_lists)
+    }
+
+    fn own(raw: *mut sys::FaissIndex, inverted_lists: bool) -> Result<Self, IndexError> {
+        let raw = NonNull::new(raw).ok_or_else(|| failed("create an index", "no index came back".into()))?;
+        // SAFETY: `raw` is a live index.
+        let dimension = unsafe { sys::faiss_Index_d(raw.as_ptr()) } as usize;
+        Ok(Self { raw, dimension, inverted_lists })
+    }
+
+    /// Writes the index to a file.
+    pub fn write(&self, path: &Path) -> Result<(), IndexError> {
+        let text = path_text(path)?;
+        // SAFETY: the index and `text` outlive the call.
+        check("write the index", unsafe { sys::faiss_write_index_fname(self.raw.as_ptr(), text.as_ptr()) })
+    }
+
+    /// Sets a parameter by the name that FAISS's `ParameterSpace` gives it, such as `efConstruction`.
+    pub fn set_parameter(&mut self, name: &str, value: f64) -> Result<(), IndexError> {
+        let text = CString::new(name).map_err(|e| failed("set a parameter", e.to_string()))?;
+        let mut space = null_mut();
+        // SAFETY: `space` is owned here and freed below; index and name outlive the calls.
+        unsafe {
+            check("set a parameter", sys::faiss_ParameterSpace_new(&mut space))?;
+            let code = sys::faiss_ParameterSpace_set_index_parameter(space, self.raw.as_ptr(), text.as_ptr(), value);
+            let result = check("set a parameter", code);
+            sys::faiss_ParameterSpace_free(space);
+            result
+        }
+    }
+
+    /// Learns the codes (and the lists of an IVF index) from sample vectors, one after the other.
+    pub fn train(&mut self, vectors: &[f32]) -> Result<(), IndexError> {
+        let count = self.count(vectors);
+        // SAFETY: `vectors` holds `count` vectors of the index's dimension.
+        check("train the index", unsafe { sys::faiss_Index_train(self.raw.as_ptr(), count, vectors.as_ptr()) })
+    }
+
+    /// Adds vectors; their ids continue from the last.
+    pub fn add(&mut self, vectors: &[f32]) -> Result<(), IndexError> {
+        let count = self.count(vectors);
+        // SAFETY: `vectors` holds `count` vectors of the index's dimension.
+        check("add to the index", unsafe { sys::faiss_Index_add(self.raw.as_ptr(), count, vectors.as_ptr()) })
+    }
+
+    /// Vectors in the index.
+    pub fn len(&self) -> u64 {
+        // SAFETY: the index is live.
+        unsafe { sys::faiss_Index_ntotal(self.raw.as_ptr()) as u64 }
+    }
+
+    /// Numbers in a vector.
+    pub fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    /// Ids of the `k` nearest by the codes, best first, of those whose bit is set in `allowed` (bit i of byte i / 8). HNSW keeps a beam
+    /// of at least `k`; IVF looks into `nprobe` lists.
+    pub fn search(&self, query: &[f32], k: usize, nprobe: usize, allowed: Option<&[u8]>) -> Result<Vec<u32>, IndexError> {
+        assert_eq!(query.len(), self.dimension);
+        let (mut scores, mut ids) = (vec![0f32; k], vec![-1i64; k]);
+        let selector = allowed.map(BitmapSelector::new).transpose()?;
+        let selector_raw = selector.as_ref().map_or(null_mut(), |s| s.raw.cast());
+        let parameters = SearchParameters::new(self.inverted_lists.then_some(nprobe), selector_raw)?;
+        // SAFETY: the query is one vector of the index's dimension, `scores` and `ids` have room for k, and the parameters with
+        // their selector and its bits live until after the call.
+        let code = unsafe {
+            sys::faiss_Index_search_with_params(
+                self.raw.as_ptr(),
+                1,
+                query.as_ptr(),
+                k as i64,
+                parameters.0,
+                scores.as_mut_ptr(),
+                ids.as_mut_ptr(),
+            )
+        };
+        check("search the index", code)?;
+        Ok(ids.into_iter().filter_map(|id| u32::try_from(id).ok()).collect())
+    }
+
+    fn count(&self, vectors: &[f32]) -> i64 {
+        assert!(vectors.len().is_multiple_of(self.dimension), "vectors of the index's dimension");
+        (vectors.len() / self.dimension) as i64
+    }
+}
+
+impl Drop for FaissIndex {
+    fn drop(&mut self) {
+        // SAFETY: the index is owned and not used after.
+        unsafe { sys::faiss_Index_free(self.raw.as_ptr()) }
+    }
+}
+
+/// A selector over borrowed bits, freed when dropped.
+struct BitmapSelector<'a> {
+    raw: *mut sys::FaissIDSelectorBitmap,
+    _bits: &'a [u8],
+}
+
+impl<'a> BitmapSelector<'a> {
+    fn new(bits: &'a [u8]) -> Result<Self, IndexError> {
+        let mut raw = null_mut();
+        // SAFETY: FAISS keeps the pointer to the bits, which live as long as this value by its lifetime. `n` counts bytes.
+        check("make a selector", unsafe { sys::faiss_IDSelectorBitmap_new(&mut raw, bits.len(), bits.as_ptr()) })?;
+        Ok(Self { raw, _bits: bits })
+    }
+}
+
+impl Drop for BitmapSelector<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the selector is owned here; search parameters do not own theirs.
+        unsafe { sys::faiss_IDSelector_free(self.raw.cast()) }
+    }
+}
+
+/// Search parameters, freed when dropped.
+struct SearchParameters(*mut sys::FaissSearchParameters);
+
+impl SearchParameters {
+    fn new(nprobe: Option<usize>, selector: *mut sys::FaissIDSelector) -> Result<Self, IndexError> {
+        let mut raw = null_mut();
+        // SAFETY: `raw` outlives the call; the caller keeps the selector alive for as long as the parameters.
+        let code = unsafe {
+            match nprobe {
+                Some(nprobe) => sys::faiss_SearchParametersIVF_new_with(&mut raw, selector, nprobe, 0),
+                None => sys::faiss_SearchParameters_new(&mut raw, selector),
+            }
+        };
+        check("make search parameters", code)?;
+        Ok(Self(raw))
+    }
+}
+
+impl Drop for SearchParameters {
+    fn drop(&mut self) {
+        // SAFETY: the parameters are owned here; the destructor is virtual, so this frees either kind.
+        unsafe { sys::faiss_SearchParameters_free(self.0) }
+    }
+}
+
+/// Sets how many threads FAISS uses for what the calling thread asks of it.
+pub(crate) fn use_threads(threads: usize) {
+    // SAFETY: sets a variable of the calling thread.
+    unsafe { omp_set_num_threads(threads.clamp(1, 1024) as c_int) }
+}
+
+fn path_text(path: &Path) -> Result<CString, IndexError> {
+    CString::new(path.as_os_str().as_encoded_bytes()).map_err(|e| failed("use a path", e.to_string()))
+}
+
+fn failed(action: &'static str, message: String) -> IndexError {
+    IndexError::Faiss { action, message }
+}
+
+fn check(action: &'static str, code: c_int) -> Result<(), IndexError> {
+    if code == 0 {
+        return Ok(());
+    }
+    // SAFETY: FAISS gives null or a C string that lives until the thread's next error.
+    let message = unsafe {
+        let text = sys::faiss_get_last_error();
+        if text.is_null() { format!("code {code}") } else { CStr::from_ptr(text).to_string_lossy().into_owned() }
+    };
+    Err(failed(action, message))
+}

@@ -1,0 +1,156 @@
+//! An index finds what a scan finds, honours filters, and is never trusted when it is damaged or stale.
+
+use membox_index::{IndexError, IndexPolicy, IndexSpec, VectorIndex};
+use membox_vectors::{RowType, TopK, VectorFile, VectorView};
+use std::path::Path;
+
+const DIMENSION: usize = 32;
+
+/// Unit vectors around a few centres, as those of real text are.
+fn vectors(count: usize) -> Vec<Vec<f32>> {
+    let mut state = 88_172_645_463_325_252u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    let centres: Vec<Vec<f32>> = (0..20).map(|_| (0..DIMENSION).map(|_| next()).collect()).collect();
+    (0..count)
+        .map(|i| {
+            let v: Vec<f32> = centres[i % 20].iter().map(|c| c + 0.4 * next()).collect();
+            let length = v.iter().map(|x| x * x).sum::<f32>().sqrt();
+            v.iter().map(|x| x / length).collect()
+        })
+        .collect()
+}
+
+fn file(folder: &Path, count: usize) -> VectorFile {
+    let mut file = VectorFile::create(&folder.join("vectors.mbv"), DIMENSION, RowType::F16).expect("a file");
+    file.append(vectors(count).iter().map(Vec::as_slice)).expect("room");
+    file
+}
+
+fn build(view: &VectorView, policy: IndexPolicy) -> VectorIndex {
+    let spec = policy.wanted(view.rows()).expect("an index");
+    VectorIndex::build(view, spec, 2, &mut |_| true).expect("a build")
+}
+
+/// Share of the exact ten best that the index's candidates hold after rescoring.
+fn recall(view: &VectorView, index: &VectorIndex, allowed: Option<&roaring::RoaringBitmap>) -> f64 {
+    let bits = allowed.map(|rows| {
+        let mut bits = vec![0u8; view.rows().div_ceil(8) as usize];
+        rows.iter().for_each(|r| bits[r as usize / 8] |= 1 << (r % 8));
+        bits
+    });
+    let (mut found, mut wanted) = (0, 0);
+    for query in vectors(view.rows() as usize + 40).iter().skip(view.rows() as usize) {
+        let truth = view.scan(query, 0..view.rows(), allowed, 10);
+        let mut top = TopK::new(10);
+        for row in index.candidates(query, 200, bits.as_deref()).expect("a search") {
+            assert!(allowed.is_none_or(|a| a.contains(row)), "row {row} is filtered out");
+            top.push(row, view.score(query, row));
+        }
+        let got = top.into_sorted();
+        wanted += truth.len();
+        found += truth.iter().filter(|t| got.iter().any(|g| g.row == t.row)).count();
+    }
+    found as f64 / wanted as f64
+}
+
+#[test]
+fn hnsw_and_ivf_find_what_a_scan_finds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = file(folder.path(), 6000);
+    let view = file.view(6000);
+    for policy in [IndexPolicy::hnsw(), IndexPolicy::Ivf { nlist: 0, nprobe: 24 }] {
+        let index = build(&view, policy);
+        let all = recall(&view, &index, None);
+        assert!(all >= 0.95, "{policy:?}: recall {all}");
+        let half: roaring::RoaringBitmap = (0..6000).filter(|r| r % 2 == 0).collect();
+        let filtered = recall(&view, &index, Some(&half));
+        assert!(filtered >= 0.95, "{policy:?}: filtered recall {filtered}");
+    }
+}
+
+#[test]
+fn a_saved_index_loads_and_extends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = file(folder.path(), 3000);
+    let index = build(&file.view(2000), IndexPolicy::hnsw());
+    index.save(folder.path()).expect("a save");
+    let view = file.view(3000);
+    let mut loaded = VectorIndex::load(folder.path(), &view).expect("a load");
+    assert_eq!((loaded.rows(), loaded.spec().name()), (2000, "hnsw"));
+    loaded.extend(&view, 2, &mut |_| true).expect("room");
+    assert_eq!(loaded.rows(), 3000);
+    assert!(recall(&view, &loaded, None) >= 0.95);
+    loaded.save(folder.path()).expect("a save");
+    let saved = std::fs::read_dir(folder.path()).expect("a folder").flatten();
+    let count = saved.filter(|e| e.file_name().to_string_lossy().ends_with(".faiss")).count();
+    assert_eq!(count, 1, "the older file is removed");
+}
+
+#[test]
+fn what_is_damaged_stale_or_foreign_is_not_loaded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file_a = file(folder.path(), 1000);
+    let view = file_a.view(1000);
+    let refusal = |view: &VectorView| match VectorIndex::load(folder.path(), view) {
+        Err(IndexError::Unusable { reason, .. }) => reason,
+        Err(other) => panic!("another error: {other}"),
+        Ok(_) => panic!("it was loaded"),
+    };
+    assert!(refusal(&view).contains("no manifest"));
+    let manifest = build(&view, IndexPolicy::hnsw()).save(folder.path()).expect("a save");
+
+    assert!(refusal(&file_a.view(999)).contains("covers 1000 rows of 999"));
+    let other = tempfile::tempdir().expect("a folder");
+    assert!(refusal(&file(other.path(), 1000).view(1000)).contains("another vector file"));
+
+    for name in [manifest.file.as_str(), "index.json"] {
+        let path = folder.path().join(name);
+        let whole = std::fs::read(&path).expect("bytes");
+        for at in [0, whole.len() / 3, whole.len() - 2] {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 4;
+            std::fs::write(&path, &flipped).expect("a write");
+            refusal(&view);
+        }
+        std::fs::write(&path, &whole[..whole.len() / 2]).expect("a write");
+        refusal(&view);
+        std::fs::write(&path, &whole).expect("a write");
+    }
+    assert!(VectorIndex::load(folder.path(), &view).is_ok());
+}
+
+#[test]
+fn searches_run_from_many_threads_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = file(folder.path(), 2000);
+    let index = build(&file.view(2000), IndexPolicy::hnsw());
+    let queries = vectors(50);
+    let alone: Vec<_> = queries.iter().map(|q| index.candidates(q, 10, None).expect("a search")).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for (query, want) in queries.iter().zip(&alone) {
+                    assert_eq!(&index.candidates(query, 10, None).expect("a search"), want);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_build_stops_when_asked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = file(folder.path(), 6000);
+    let spec = IndexSpec::Hnsw { m: 8, ef_construction: 16, ef_search: 16 };
+    let mut steps = 0;
+    let stopped = VectorIndex::build(&file.view(6000), spec, 1, &mut |_| {
+        steps += 1;
+        false
+    });
+    assert!(matches!(stopped, Err(IndexError::Stopped)) && steps == 1);
+}

@@ -1,0 +1,272 @@
+//! The vector file: appended to by one writer, read through read-only maps.
+
+use crate::VectorsError;
+use crate::format::{HEADER_BYTES, Header, HeaderError, RowType, VERSION};
+use crate::simd;
+use crate::top_k::{ScoredRow, TopK};
+use memmap2::{Mmap, MmapOptions};
+use roaring::RoaringBitmap;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Address space mapped at least, so that a growing file is not mapped anew with each commit.
+const MAP_AT_LEAST: u64 = 1 << 20;
+
+/// A row on disk and the checksum of its bytes, which the record that names the row keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowReceipt {
+    /// Row number; rows are numbered from 0 and never reused.
+    pub row: u32,
+    /// CRC32C of the row's bytes, padding included.
+    pub crc: u32,
+}
+
+/// The one writer of a vector file.
+///
+/// Rows are appended by `pwrite` and become durable with [`VectorFile::sync`]; they are never written through a map, so a full disk
+/// is an error and not a signal. After a failed write or sync the state on disk is unknown and the file refuses further writes.
+pub struct VectorFile {
+    path: PathBuf,
+    file: File,
+    header: Header,
+    rows: u32,
+    map: Arc<Mmap>,
+    poisoned: bool,
+}
+
+impl VectorFile {
+    /// Creates the file, durably, its folder entry included.
+    pub fn create(path: &Path, dimension: usize, row_type: RowType) -> Result<Self, VectorsError> {
+        let io = |action| move |source| VectorsError::Io { action, path: path.to_owned(), source };
+        let header = Header { uuid: Uuid::new_v4(), dimension, row_type };
+        let file =
+            OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(io("create"))?;
+        let written = file.write_all_at(&header.encode(), 0).and_then(|()| file.sync_all()).and_then(|()| sync_parent(path));
+        if let Err(source) = written {
+            let _ = std::fs::remove_file(path);
+            return Err(io("create")(source));
+        }
+        let map = map_file(path, &file, HEADER_BYTES)?;
+        Ok(Self { path: path.to_owned(), file, header, rows: 0, map, poisoned: false })
+    }
+
+    /// Opens the file with `rows` committed rows; what lies past them was never acknowledged and is cut off.
+    pub fn open(path: &Path, rows: u32) -> Result<Self, VectorsError> {
+        let io = |action| move |source| VectorsError::Io { action, path: path.to_owned(), source };
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(io("open"))?;
+        let header = read_header(path, &file)?;
+        let (length, wanted) = (file.metadata().map_err(io("read"))?.len(), header.row_offset(u64::from(rows)));
+        if length < wanted {
+            let have = length.saturating_sub(HEADER_BYTES) / header.stride() as u64;
+            let reason = format!("it holds {have} rows; {rows} were committed");
+            return Err(VectorsError::Damaged { path: path.to_owned(), reason });
+        }
+        if length > wanted {
+            file.set_len(wanted).and_then(|()| file.sync_all()).map_err(io("truncate"))?;
+        }
+        let map = map_file(path, &file, wanted)?;
+        Ok(Self { path: path.to_owned(), file, header, rows, map, poisoned: false })
+    }
+
+    /// Reads the header of a file without opening it for writing.
+    pub fn header_of(path: &Path) -> Result<Header, VectorsError> {
+        let file = File::open(path)
+            .map_err(|source| VectorsError::Io { action: "open", path: path.to_owned(), source })?;
+        read_header(path, &file)
+    }
+
+    /// What the header says.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Rows written so far, durable or not.
+    pub fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    /// Appends vectors; they are durable after the next [`VectorFile::sync`]. Either all are appended or none.
+    pub fn append<'a>(&mut self, vectors: impl IntoIterator<Item = &'a [f32]>) -> Result<Vec<RowReceipt>, VectorsError> {
+        if self.poisoned {
+            return Err(VectorsError::Poisoned(self.path.clone()));
+        }
+        let stride = self.header.stride();
+        let (mut bytes, mut receipts) = (Vec::new(), Vec::new());
+        for vector in vectors {
+            self.header.check(vector)?;
+            let start = bytes.len();
+            bytes.resize(start + stride, 0);
+            self.header.row_type.encode(vector, &mut bytes[start..]);
+            let row = self.rows.checked_add(receipts.len() as u32).ok_or_else(|| self.full())?;
+            receipts.push(RowReceipt { row, crc: crc32c::crc32c(&bytes[start..]) });
+        }
+        let at = self.header.row_offset(u64::from(self.rows));
+        if let Err(source) = self.file.write_all_at(&bytes, at) {
+            // What part of it was written does not matter: no record names these rows, and the next append overwrites them.
+            return Err(VectorsError::Io { action: "write to", path: self.path.clone(), source });
+        }
+        self.rows += receipts.len() as u32;
+        let end = self.header.row_offset(u64::from(self.rows));
+        if end > self.map.len() as u64 {
+            self.map = map_file(&self.path, &self.file, end)?;
+        }
+        Ok(receipts)
+    }
+
+    /// Makes every appended row durable. A failure poisons the file: after one, the kernel may have dropped the pages and call
+    /// the next fsync a success.
+    pub fn sync(&mut self) -> Result<(), VectorsError> {
+        if self.poisoned {
+            return Err(VectorsError::Poisoned(self.path.clone()));
+        }
+        self.file.sync_data().map_err(|source| {
+            self.poisoned = true;
+            VectorsError::Io { action: "fsync", path: self.path.clone(), source }
+        })
+    }
+
+    /// Takes back rows that no record names, after a commit that failed.
+    pub fn forget_rows_from(&mut self, rows: u32) {
+        self.rows = self.rows.min(rows);
+    }
+
+    /// Overwrites rows with zeros, durably: an erased vector must not stay in the file.
+    pub fn erase(&mut self, rows: impl IntoIterator<Item = u32>) -> Result<(), VectorsError> {
+        let zeros = vec![0; self.header.stride()];
+        for row in rows.into_iter().filter(|&row| row < self.rows) {
+            self.file
+                .write_all_at(&zeros, self.header.row_offset(u64::from(row)))
+                .map_err(|source| VectorsError::Io { action: "write to", path: self.path.clone(), source })?;
+        }
+        self.sync()
+    }
+
+    /// A view of the first `rows` rows, valid for as long as it is held, whatever is appended.
+    pub fn view(&self, rows: u32) -> VectorView {
+        VectorView { header: self.header, map: self.map.clone(), rows: rows.min(self.rows) }
+    }
+
+    fn full(&self) -> VectorsError {
+        VectorsError::Damaged { path: self.path.clone(), reason: "it has 2^32 rows, the most a file takes".into() }
+    }
+}
+
+impl Header {
+    /// Whether a vector fits: its dimension, and every number finite in the row type.
+    pub fn check(&self, vector: &[f32]) -> Result<(), VectorsError> {
+        if vector.len() != self.dimension {
+            return Err(VectorsError::Dimension { found: vector.len(), expected: self.dimension });
+        }
+        let most = match self.row_type {
+            RowType::F16 => half::f16::MAX.to_f32(),
+            RowType::F32 => f32::MAX,
+        };
+        match vector.iter().find(|x| !x.is_finite() || x.abs() > most) {
+            Some(&bad) => Err(VectorsError::NotFinite(bad)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Some first rows of a vector file, read through a map.
+#[derive(Clone)]
+pub struct VectorView {
+    header: Header,
+    map: Arc<Mmap>,
+    rows: u32,
+}
+
+impl VectorView {
+    /// What the file's header says.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Rows in view.
+    pub fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    /// The bytes of a row.
+    ///
+    /// # Panics
+    /// When `row` is not below [`VectorView::rows`].
+    pub fn bytes(&self, row: u32) -> &[u8] {
+        assert!(row < self.rows, "row {row} of {}", self.rows);
+        let at = self.header.row_offset(u64::from(row)) as usize;
+        &self.map[at..at + self.header.stride()]
+    }
+
+    /// CRC32C of a row's bytes, to be held against its record's.
+    pub fn crc(&self, row: u32) -> u32 {
+        crc32c::crc32c(self.bytes(row))
+    }
+
+    /// A row as f32.
+    pub fn vector(&self, row: u32) -> Vec<f32> {
+        let mut vector = vec![0.0; self.header.dimension];
+        self.header.row_type.decode(self.bytes(row), &mut vector);
+        vector
+    }
+
+    /// Inner product of a query and a row.
+    pub fn score(&self, query: &[f32], row: u32) -> f32 {
+        simd::dot(self.header.row_type, query, self.bytes(row))
+    }
+
+    /// Scores rows exactly and keeps the `k` best: the rows of `range` that `allowed` holds, or all of them.
+    pub fn scan(&self, query: &[f32], range: Range<u32>, allowed: Option<&RoaringBitmap>, k: usize) -> Vec<ScoredRow> {
+        let range = range.start.min(self.rows)..range.end.min(self.rows);
+        let mut top = TopK::new(k);
+        match allowed {
+            Some(_) if range.is_empty() => {}
+            Some(allowed) => allowed.range(range).for_each(|row| top.push(row, self.score(query, row))),
+            None => range.for_each(|row| top.push(row, self.score(query, row))),
+        }
+        top.into_sorted()
+    }
+
+    /// Asks the kernel to read the file ahead, before a scan that would otherwise fault it in page by page.
+    pub fn warm(&self) {
+        let _ = self.map.advise_range(memmap2::Advice::WillNeed, 0, self.header.row_offset(u64::from(self.rows)) as usize);
+    }
+}
+
+fn read_header(path: &Path, file: &File) -> Result<Header, VectorsError> {
+    let mut bytes = vec![0; HEADER_BYTES as usize];
+    if let Err(source) = file.read_exact_at(&mut bytes, 0) {
+        return Err(match source.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                VectorsError::Damaged { path: path.to_owned(), reason: "it is shorter than its header".into() }
+            }
+            _ => VectorsError::Io { action: "read", path: path.to_owned(), source },
+        });
+    }
+    Header::decode(&bytes).map_err(|error| match error {
+        HeaderError::Damaged(reason) => VectorsError::Damaged { path: path.to_owned(), reason },
+        HeaderError::TooNew(found) => VectorsError::TooNew { path: path.to_owned(), found, known: VERSION },
+    })
+}
+
+/// Maps twice the bytes in use: pages past the end of the file become readable as it grows.
+fn map_file(path: &Path, file: &File, bytes: u64) -> Result<Arc<Mmap>, VectorsError> {
+    let length = (bytes * 2).max(MAP_AT_LEAST) as usize;
+    // SAFETY: the map is read-only, the file is never truncated below its committed rows while it is open (one process holds the data
+    // folder's lock), and views read committed rows only, so no read reaches past the end of the file. A row is
+    // overwritten only when it is erased, and then no view's answer names it.
+    let map = unsafe { MmapOptions::new().len(length).map(file) };
+    map.map(Arc::new).map_err(|source| VectorsError::Io { action: "map", path: path.to_owned(), source })
+}
+
+/// Makes a folder's entry for `path` durable.
+pub fn sync_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}
