@@ -21,16 +21,19 @@
 //!
 //! let spec = IndexPolicy::hnsw().wanted(view.rows()).expect("HNSW wants an index of any size");
 //! let index = VectorIndex::build(&view, spec, 1, &mut |_| true)?;
-//! let candidates = index.candidates(&vectors[3], 10, None)?;
-//! assert_eq!(candidates.len(), 10);
+//! let live = (0..view.rows()).collect();
+//! let found = membox_index::search(&view, Some(&index), &vectors[3], 10, membox_index::Allowed::Filtered(&live))?;
+//! assert_eq!(found.rows.len(), 10);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod error;
 mod faiss;
 pub mod policy;
+mod search;
 mod vector_index;
 
 pub use error::IndexError;
 pub use policy::{IndexPolicy, IndexSpec, Plan};
+pub use search::{Allowed, Found, bits_below, search};
 pub use vector_index::{Manifest, Progress, VectorIndex};

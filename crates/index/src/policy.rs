@@ -79,7 +79,7 @@ impl IndexPolicy {
                 let lists = if nlist == 0 { (4.0 * f64::from(rows).sqrt()) as u32 } else { nlist };
                 // FAISS wants at least 39 training vectors a list.
                 let lists = lists.min(rows / 39);
-                (lists > 0).then_some(IndexSpec::Ivf { nlist: lists, nprobe: nprobe.clamp(1, lists) })
+                (lists > 0).then_some(IndexSpec::Ivf { nlist: lists, nprobe: nprobe.clamp(1, lists.max(1)) })
             }
         }
     }

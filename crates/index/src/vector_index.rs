@@ -101,11 +101,17 @@ impl VectorIndex {
     }
 
     /// Rows whose codes are nearest to the query, best first, of those whose bit is set in `allowed` (bit i of byte i / 8). To be
-    /// scored again exactly by the caller. Uses one thread.
-    pub fn candidates(&self, query: &[f32], count: usize, allowed: Option<&[u8]>) -> Result<Vec<u32>, IndexError> {
+    /// scored again exactly by the caller. An IVF index looks into `widen` times its lists. Uses one thread.
+    pub fn candidates(
+        &self,
+        query: &[f32],
+        count: usize,
+        widen: u32,
+        allowed: Option<&[u8]>,
+    ) -> Result<Vec<u32>, IndexError> {
         use_threads(1);
         let nprobe = match self.spec {
-            IndexSpec::Ivf { nprobe, .. } => nprobe as usize,
+            IndexSpec::Ivf { nprobe, nlist } => nprobe.saturating_mul(widen).min(nlist) as usize,
             IndexSpec::Hnsw { .. } => 0,
         };
         self.faiss.search(query, count.min(self.rows as usize).max(1), nprobe, allowed)

@@ -1,7 +1,8 @@
 //! An index finds what a scan finds, honours filters, and is never trusted when it is damaged or stale.
 
-use membox_index::{IndexError, IndexPolicy, IndexSpec, VectorIndex};
-use membox_vectors::{RowType, TopK, VectorFile, VectorView};
+use membox_index::{Allowed, IndexError, IndexPolicy, IndexSpec, VectorIndex, bits_below, search};
+use membox_vectors::{RowType, VectorFile, VectorView};
+use roaring::RoaringBitmap;
 use std::path::Path;
 
 const DIMENSION: usize = 32;
@@ -36,22 +37,16 @@ fn build(view: &VectorView, policy: IndexPolicy) -> VectorIndex {
     VectorIndex::build(view, spec, 2, &mut |_| true).expect("a build")
 }
 
-/// Share of the exact ten best that the index's candidates hold after rescoring.
-fn recall(view: &VectorView, index: &VectorIndex, allowed: Option<&roaring::RoaringBitmap>) -> f64 {
-    let bits = allowed.map(|rows| {
-        let mut bits = vec![0u8; view.rows().div_ceil(8) as usize];
-        rows.iter().for_each(|r| bits[r as usize / 8] |= 1 << (r % 8));
-        bits
-    });
+/// Share of the exact ten best that a search with the index finds.
+fn recall(view: &VectorView, index: &VectorIndex, filter: Option<&RoaringBitmap>) -> f64 {
+    let live: RoaringBitmap = (0..view.rows()).collect();
+    let bits = bits_below(&live, view.rows());
     let (mut found, mut wanted) = (0, 0);
     for query in vectors(view.rows() as usize + 40).iter().skip(view.rows() as usize) {
-        let truth = view.scan(query, 0..view.rows(), allowed, 10);
-        let mut top = TopK::new(10);
-        for row in index.candidates(query, 200, bits.as_deref()).expect("a search") {
-            assert!(allowed.is_none_or(|a| a.contains(row)), "row {row} is filtered out");
-            top.push(row, view.score(query, row));
-        }
-        let got = top.into_sorted();
+        let truth = view.scan(query, 0..view.rows(), filter, 10);
+        let allowed = filter.map_or(Allowed::Live(&live, &bits), Allowed::Filtered);
+        let got = search(view, Some(index), query, 10, allowed).expect("a search").rows;
+        assert!(got.iter().all(|g| filter.is_none_or(|f| f.contains(g.row))), "a row that is filtered out was found");
         wanted += truth.len();
         found += truth.iter().filter(|t| got.iter().any(|g| g.row == t.row)).count();
     }
@@ -61,15 +56,32 @@ fn recall(view: &VectorView, index: &VectorIndex, allowed: Option<&roaring::Roar
 #[test]
 fn hnsw_and_ivf_find_what_a_scan_finds() {
     let folder = tempfile::tempdir().expect("a folder");
-    let file = file(folder.path(), 6000);
-    let view = file.view(6000);
-    for policy in [IndexPolicy::hnsw(), IndexPolicy::Ivf { nlist: 0, nprobe: 24 }] {
+    let file = file(folder.path(), 20_000);
+    let view = file.view(20_000);
+    for policy in [IndexPolicy::hnsw(), IndexPolicy::Ivf { nlist: 0, nprobe: 32 }] {
         let index = build(&view, policy);
         let all = recall(&view, &index, None);
         assert!(all >= 0.95, "{policy:?}: recall {all}");
-        let half: roaring::RoaringBitmap = (0..6000).filter(|r| r % 2 == 0).collect();
-        let filtered = recall(&view, &index, Some(&half));
-        assert!(filtered >= 0.95, "{policy:?}: filtered recall {filtered}");
+        // Clusters are rows modulo 20: the first filter cuts through all of them, the second excludes half of them whole.
+        for (name, filter) in [("across", RoaringBitmap::from_iter((0..20_000).filter(|r| r / 20 % 2 == 0))),
+                               ("against", RoaringBitmap::from_iter((0..20_000).filter(|r| r % 2 == 0)))] {
+            let filtered = recall(&view, &index, Some(&filter));
+            assert!(filtered >= 0.95, "{policy:?}: recall {filtered} with a filter {name} the clusters");
+        }
+    }
+}
+
+#[test]
+fn fresh_rows_are_found_before_the_index_covers_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = file(folder.path(), 12_000);
+    let index = build(&file.view(10_000), IndexPolicy::hnsw());
+    let view = file.view(12_000);
+    let live: RoaringBitmap = (0..12_000).collect();
+    let bits = bits_below(&live, 12_000);
+    for row in [10_000, 11_111, 11_999] {
+        let found = search(&view, Some(&index), &view.vector(row), 1, Allowed::Live(&live, &bits)).expect("a search");
+        assert_eq!((found.rows[0].row, found.exact), (row, false));
     }
 }
 
@@ -130,12 +142,12 @@ fn searches_run_from_many_threads_at_once() {
     let file = file(folder.path(), 2000);
     let index = build(&file.view(2000), IndexPolicy::hnsw());
     let queries = vectors(50);
-    let alone: Vec<_> = queries.iter().map(|q| index.candidates(q, 10, None).expect("a search")).collect();
+    let alone: Vec<_> = queries.iter().map(|q| index.candidates(q, 10, 1, None).expect("a search")).collect();
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 for (query, want) in queries.iter().zip(&alone) {
-                    assert_eq!(&index.candidates(query, 10, None).expect("a search"), want);
+                    assert_eq!(&index.candidates(query, 10, 1, None).expect("a search"), want);
                 }
             });
         }

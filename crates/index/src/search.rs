@@ -1,0 +1,85 @@
+//! The k nearest rows: by the index and the fresh tail together, or by an exact scan where that is the better plan.
+
+use crate::policy::{Plan, plan};
+use crate::{IndexError, VectorIndex};
+use membox_vectors::{ScoredRow, TopK, VectorView};
+use roaring::RoaringBitmap;
+
+/// Which rows may be found.
+#[derive(Clone, Copy)]
+pub enum Allowed<'a> {
+    /// Every live row: as a set and as the bits that FAISS wants (bit i of byte i / 8).
+    Live(&'a RoaringBitmap, &'a [u8]),
+    /// The live rows that a filter allows.
+    Filtered(&'a RoaringBitmap),
+}
+
+impl<'a> Allowed<'a> {
+    /// The rows as a set.
+    pub fn rows(self) -> &'a RoaringBitmap {
+        match self {
+            Self::Live(rows, _) | Self::Filtered(rows) => rows,
+        }
+    }
+}
+
+/// The best rows, and how they were found.
+#[derive(Debug, PartialEq)]
+pub struct Found {
+    /// Best first, with exact scores.
+    pub rows: Vec<ScoredRow>,
+    /// Whether every allowed row was scored.
+    pub exact: bool,
+}
+
+/// Finds the `k` allowed rows in view that score best. The index proposes, the vector file decides: every score is exact. Rows
+/// past the index's watermark are always scanned.
+///
+/// FAISS's graph search looks at the nodes nearest to the query and only then asks the filter, so a filter that excludes just
+/// those leaves it with few hits. That shows in their number, and a scan answers instead.
+pub fn search(
+    view: &VectorView,
+    index: Option<&VectorIndex>,
+    query: &[f32],
+    k: usize,
+    allowed: Allowed,
+) -> Result<Found, IndexError> {
+    let scan = |from| view.scan(query, from..view.rows(), Some(allowed.rows()), k);
+    let Some(index) = index.filter(|_| k > 0) else {
+        return Ok(Found { rows: scan(0), exact: true });
+    };
+    let covered = index.rows().min(view.rows());
+    let among = allowed.rows().range_cardinality(..covered);
+    let Plan::Index { candidates } = plan(index.spec(), u64::from(covered), among, k) else {
+        return Ok(Found { rows: scan(0), exact: true });
+    };
+    let proposed = match allowed {
+        Allowed::Live(rows, bits) => {
+            index.candidates(query, candidates, 1, (rows.len() < u64::from(view.rows())).then_some(bits))?
+        }
+        Allowed::Filtered(rows) => {
+            // Twice as wide as the filter is selective: the lists nearest to the query may be those that it excludes.
+            let widen = (2 * u64::from(covered) / among.max(1)).min(1 << 16) as u32;
+            index.candidates(query, candidates, widen, Some(&bits_below(rows, covered)))?
+        }
+    };
+    let expected = (candidates as u64 * among / u64::from(covered)).min(among);
+    if (proposed.len() as u64) < expected / 2 || proposed.len() < k.min(among as usize) {
+        return Ok(Found { rows: scan(0), exact: true });
+    }
+    let mut top = TopK::new(k);
+    for row in proposed.into_iter().filter(|&row| row < covered && allowed.rows().contains(row)) {
+        top.push(row, view.score(query, row));
+    }
+    for fresh in scan(covered) {
+        top.push(fresh.row, fresh.score);
+    }
+    Ok(Found { rows: top.into_sorted(), exact: false })
+}
+
+/// A set of rows as the bits that FAISS wants.
+pub fn bits_below(rows: &RoaringBitmap, end: u32) -> Vec<u8> {
+    let mut bits = vec![0u8; end.div_ceil(8) as usize];
+    rows.range(..end).for_each(|row| bits[row as usize / 8] |= 1 << (row % 8));
+    bits
+}

@@ -1,0 +1,53 @@
+use std::path::PathBuf;
+
+/// What can go wrong in the record store or the text index.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordsError {
+    /// SQLite refused.
+    #[error("the record store failed: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The database was written by a newer membox.
+    #[error("{path} has schema version {found}, and this membox knows versions up to {known}: use a newer membox", path = .path.display())]
+    TooNew {
+        /// Which file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The newest version known here.
+        known: u32,
+    },
+    /// The expected version of a record is not the current one.
+    #[error("record {id:?} has version {current}, not {expected}")]
+    VersionConflict {
+        /// Which record.
+        id: String,
+        /// The version that is there; 0 when there is no such record.
+        current: u64,
+        /// The version that the caller expected.
+        expected: u64,
+    },
+    /// A stored value cannot be read back.
+    #[error("the record store holds a damaged value: {0}")]
+    Damaged(String),
+    /// The text index refused; it is derived and can be built anew.
+    #[error("the text index failed: {0}")]
+    Text(#[from] tantivy::TantivyError),
+    /// A filter that does not say what it means.
+    #[error("{pointer}: {reason}")]
+    Filter {
+        /// JSON pointer into the filter.
+        pointer: String,
+        /// What is wrong there.
+        reason: String,
+    },
+}
+
+impl RecordsError {
+    /// Whether the disk is full.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Sqlite(rusqlite::Error::SqliteFailure(e, _)) => e.code == rusqlite::ErrorCode::DiskFull,
+            _ => false,
+        }
+    }
+}

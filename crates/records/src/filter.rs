@@ -1,0 +1,292 @@
+//! The filter language, and the sets of rows that its conditions allow.
+//!
+//! ```json
+//! {"and": [{"field": "metadata.topic", "eq": "travel"}, {"not": {"field": "created_at", "lt": "2024-01-01T00:00:00Z"}}]}
+//! ```
+//!
+//! A [`FieldIndex`] keeps, for each value of each field, the set of rows that have it. It is derived from the records and kept in memory in step with
+//! each commit, so a filter is as fresh and as exact as the records. A row's values never change: a new version has a new row.
+
+use crate::record::Record;
+use crate::RecordsError;
+use roaring::RoaringBitmap;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+
+/// Conditions of a filter may nest this deep.
+const MOST_DEPTH: usize = 32;
+/// Conditions of a filter in all.
+const MOST_CONDITIONS: usize = 1000;
+/// Fields that every record has beside its metadata.
+const FIELDS: [&str; 6] = ["id", "user", "session", "kind", "created_at", "importance"];
+
+/// A parsed filter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Filter {
+    /// All of them hold.
+    And(Vec<Filter>),
+    /// At least one holds.
+    Or(Vec<Filter>),
+    /// It does not hold.
+    Not(Box<Filter>),
+    /// A condition on a field.
+    Field(String, Condition),
+}
+
+/// A condition on the values of a field. An array of strings has each of them as a value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Condition {
+    /// One of its values is one of these.
+    In(Vec<Scalar>),
+    /// One of its numbers (or times) lies between.
+    Range(Bound<f64>, Bound<f64>),
+    /// It has a value, or has none.
+    Exists(bool),
+}
+
+/// A value that can be filtered on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Scalar {
+    /// A string.
+    Text(String),
+    /// A number; times are milliseconds since 1970.
+    Number(f64),
+    /// True or false.
+    Bool(bool),
+}
+
+impl Filter {
+    /// Reads a filter; an error names the place by a JSON pointer below `pointer`.
+    pub fn parse(value: &Value, pointer: &str) -> Result<Self, RecordsError> {
+        let mut left = MOST_CONDITIONS;
+        parse(value, pointer, MOST_DEPTH, &mut left)
+    }
+}
+
+fn wrong<T>(pointer: &str, reason: impl Into<String>) -> Result<T, RecordsError> {
+    Err(RecordsError::Filter { pointer: pointer.to_owned(), reason: reason.into() })
+}
+
+fn parse(value: &Value, pointer: &str, depth: usize, left: &mut usize) -> Result<Filter, RecordsError> {
+    if depth == 0 || *left == 0 {
+        return wrong(pointer, format!("a filter has at most {MOST_CONDITIONS} conditions, {MOST_DEPTH} deep"));
+    }
+    *left -= 1;
+    let Some(object) = value.as_object() else { return wrong(pointer, "a filter is an object") };
+    let mut list = |key: &str| -> Result<Vec<Filter>, RecordsError> {
+        let pointer = format!("{pointer}/{key}");
+        let Some(parts) = object[key].as_array() else { return wrong(&pointer, "a list of filters is wanted") };
+        parts.iter().enumerate().map(|(i, part)| parse(part, &format!("{pointer}/{i}"), depth - 1, left)).collect()
+    };
+    if object.contains_key("field") {
+        return parse_condition(object, pointer);
+    }
+    match object.keys().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["and"] => Ok(Filter::And(list("and")?)),
+        ["or"] => Ok(Filter::Or(list("or")?)),
+        ["not"] => Ok(Filter::Not(Box::new(parse(&object["not"], &format!("{pointer}/not"), depth - 1, left)?))),
+        _ => wrong(pointer, "a filter is {\"and\": […]}, {\"or\": […]}, {\"not\": {…}} or {\"field\": …, \"eq\": …}"),
+    }
+}
+
+fn parse_condition(object: &Map<String, Value>, pointer: &str) -> Result<Filter, RecordsError> {
+    let Some(field) = object["field"].as_str() else { return wrong(&format!("{pointer}/field"), "a field's name is a string") };
+    if !FIELDS.contains(&field) && field.strip_prefix("metadata.").is_none_or(str::is_empty) {
+        let known = FIELDS.join(", ");
+        return wrong(&format!("{pointer}/field"), format!("{field:?} is not a field: {known}, or metadata.NAME"));
+    }
+    let is_time = field == "created_at";
+    let scalar = |value: &Value, at: &str| match value {
+        Value::String(text) if is_time => match text.parse::<jiff::Timestamp>() {
+            Ok(time) => Ok(Scalar::Number(time.as_millisecond() as f64)),
+            Err(_) => wrong(at, format!("{text:?} is not a time such as 2024-05-20T00:44:00Z")),
+        },
+        Value::String(text) => Ok(Scalar::Text(text.clone())),
+        Value::Bool(b) => Ok(Scalar::Bool(*b)),
+        Value::Number(n) => Ok(Scalar::Number(n.as_f64().unwrap_or(f64::NAN))),
+        _ => wrong(at, "a string, a number or a boolean is wanted"),
+    };
+    let number = |key: &str| match scalar(&object[key], &format!("{pointer}/{key}"))? {
+        Scalar::Number(n) => Ok(n),
+        _ => wrong(&format!("{pointer}/{key}"), "a number is wanted"),
+    };
+    let (mut low, mut high, mut condition) = (Bound::Unbounded, Bound::Unbounded, None);
+    for key in object.keys().filter(|key| *key != "field") {
+        let at = format!("{pointer}/{key}");
+        let next = match key.as_str() {
+            "eq" => Condition::In(vec![scalar(&object[key], &at)?]),
+            "in" => match object[key].as_array() {
+                Some(values) => Condition::In(values.iter().map(|v| scalar(v, &at)).collect::<Result<_, _>>()?),
+                None => return wrong(&at, "a list is wanted"),
+            },
+            "exists" => match object[key].as_bool() {
+                Some(wanted) => Condition::Exists(wanted),
+                None => return wrong(&at, "true or false is wanted"),
+            },
+            "gt" => {
+                low = Bound::Excluded(number(key)?);
+                continue;
+            }
+            "gte" => {
+                low = Bound::Included(number(key)?);
+                continue;
+            }
+            "lt" => {
+                high = Bound::Excluded(number(key)?);
+                continue;
+            }
+            "lte" => {
+                high = Bound::Included(number(key)?);
+                continue;
+            }
+            _ => return wrong(&at, "a condition is eq, in, gt, gte, lt, lte or exists"),
+        };
+        if condition.replace(next).is_some() {
+            return wrong(pointer, "eq, in and exists stand alone: join several by \"and\"");
+        }
+    }
+    let has_range = (low, high) != (Bound::Unbounded, Bound::Unbounded);
+    match (condition, has_range) {
+        (Some(condition), false) => Ok(Filter::Field(field.to_owned(), condition)),
+        (None, true) => Ok(Filter::Field(field.to_owned(), Condition::Range(low, high))),
+        (Some(_), true) => wrong(pointer, "eq, in and exists stand alone: join several by \"and\""),
+        (None, false) => wrong(pointer, "the condition is missing: eq, in, gt, gte, lt, lte or exists"),
+    }
+}
+
+/// A number ordered as `f64::total_cmp` orders it.
+#[derive(Clone, Copy, PartialEq)]
+struct Number(f64);
+
+impl Eq for Number {}
+impl Ord for Number {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+impl PartialOrd for Number {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+#[derive(Default)]
+struct Values {
+    any: RoaringBitmap,
+    texts: HashMap<String, RoaringBitmap>,
+    numbers: BTreeMap<Number, RoaringBitmap>,
+    bools: [RoaringBitmap; 2],
+}
+
+/// For each value of each field, the rows that have it.
+#[derive(Default)]
+pub struct FieldIndex {
+    fields: HashMap<String, Values>,
+}
+
+impl FieldIndex {
+    /// Notes the values of a record's version.
+    pub fn insert(&mut self, row: u32, record: &Record) {
+        let texts = [
+            ("id", Some(&record.id)),
+            ("user", record.user.as_ref()),
+            ("session", record.session.as_ref()),
+            ("kind", record.kind.as_ref()),
+        ];
+        for (field, text) in texts {
+            if let Some(text) = text {
+                self.note(field, row, Scalar::Text(text.clone()));
+            }
+        }
+        self.note("created_at", row, Scalar::Number(record.created_at as f64));
+        if let Some(importance) = record.importance {
+            self.note("importance", row, Scalar::Number(importance));
+        }
+        self.insert_object("metadata", row, &record.metadata);
+    }
+
+    fn insert_object(&mut self, prefix: &str, row: u32, object: &Map<String, Value>) {
+        for (key, value) in object {
+            let field = format!("{prefix}.{key}");
+            match value {
+                Value::String(text) => self.note(&field, row, Scalar::Text(text.clone())),
+                Value::Number(n) => self.note(&field, row, Scalar::Number(n.as_f64().unwrap_or(f64::NAN))),
+                Value::Bool(b) => self.note(&field, row, Scalar::Bool(*b)),
+                Value::Array(parts) => {
+                    for text in parts.iter().filter_map(Value::as_str) {
+                        self.note(&field, row, Scalar::Text(text.to_owned()));
+                    }
+                }
+                Value::Object(inner) => self.insert_object(&field, row, inner),
+                Value::Null => {}
+            }
+        }
+    }
+
+    fn note(&mut self, field: &str, row: u32, value: Scalar) {
+        if !self.fields.contains_key(field) {
+            self.fields.insert(field.to_owned(), Values::default());
+        }
+        let Some(values) = self.fields.get_mut(field) else { return };
+        values.any.insert(row);
+        match value {
+            Scalar::Text(text) => values.texts.entry(text).or_default().insert(row),
+            // Adding zero makes −0 and 0 one value.
+            Scalar::Number(n) => values.numbers.entry(Number(n + 0.0)).or_default().insert(row),
+            Scalar::Bool(b) => values.bools[usize::from(b)].insert(row),
+        };
+    }
+
+    /// The rows of `all` that a filter allows.
+    pub fn allowed(&self, filter: &Filter, all: &RoaringBitmap) -> RoaringBitmap {
+        match filter {
+            Filter::And(parts) => parts.iter().fold(all.clone(), |rows, part| {
+                if rows.is_empty() { rows } else { self.allowed(part, &rows) }
+            }),
+            Filter::Or(parts) => parts.iter().fold(RoaringBitmap::new(), |rows, part| rows | self.allowed(part, all)),
+            Filter::Not(part) => all - self.allowed(part, all),
+            Filter::Field(field, condition) => match (self.fields.get(field), condition) {
+                (None, Condition::Exists(false)) => all.clone(),
+                (None, _) => RoaringBitmap::new(),
+                (Some(values), condition) => values.rows(condition, all),
+            },
+        }
+    }
+}
+
+impl Values {
+    fn rows(&self, condition: &Condition, all: &RoaringBitmap) -> RoaringBitmap {
+        let mut rows = RoaringBitmap::new();
+        match condition {
+            Condition::Exists(true) => return all & &self.any,
+            Condition::Exists(false) => return all - &self.any,
+            Condition::In(wanted) => {
+                for value in wanted {
+                    let found = match value {
+                        Scalar::Text(text) => self.texts.get(text),
+                        Scalar::Number(n) => self.numbers.get(&Number(*n + 0.0)),
+                        Scalar::Bool(b) => Some(&self.bools[usize::from(*b)]),
+                    };
+                    rows |= found.unwrap_or(&RoaringBitmap::new());
+                }
+            }
+            Condition::Range(low, high) => {
+                let (low, high) = (low.map(Number), high.map(Number));
+                if is_ordered(low, high) {
+                    self.numbers.range((low, high)).for_each(|(_, found)| rows |= found);
+                }
+            }
+        }
+        rows & all
+    }
+}
+
+/// Whether a range holds anything: `BTreeMap::range` panics where it does not.
+fn is_ordered(low: Bound<Number>, high: Bound<Number>) -> bool {
+    match (low, high) {
+        (Bound::Included(a), Bound::Included(b)) => a <= b,
+        (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => a < b,
+        _ => true,
+    }
+}

@@ -1,0 +1,448 @@
+//! SQLite, the one source of truth: a commit here is the acknowledgement.
+//!
+//! One [`Store`] writes, in groups: many requests share one transaction and one fsync, each within a savepoint, so that one that is refused
+//! takes nothing of the others back. A [`Reader`] sees committed states only.
+
+use crate::record::{LiveRow, Record, StoredCollection, StoredRecord};
+use crate::RecordsError;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+/// Version of the schema, kept in `user_version`.
+pub const SCHEMA_VERSION: u32 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE collections (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant TEXT NOT NULL,
+    name TEXT NOT NULL,
+    settings TEXT NOT NULL,
+    vector_file BLOB NOT NULL,
+    rows INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    UNIQUE (tenant, name)
+) STRICT;
+CREATE TABLE records (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    collection INTEGER NOT NULL REFERENCES collections (id) ON DELETE CASCADE,
+    row INTEGER NOT NULL,
+    row_crc INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    importance REAL,
+    given_vector INTEGER NOT NULL,
+    user TEXT,
+    session TEXT,
+    kind TEXT,
+    id TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    text TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX records_by_id ON records (collection, id);
+CREATE UNIQUE INDEX records_by_row ON records (collection, row);
+CREATE INDEX records_by_time ON records (collection, created_at, seq);
+CREATE INDEX records_by_expiry ON records (expires_at) WHERE expires_at IS NOT NULL;
+";
+
+/// The writer.
+pub struct Store {
+    path: PathBuf,
+    connection: Connection,
+}
+
+impl Store {
+    /// Opens or creates the database.
+    pub fn open(path: &Path) -> Result<Self, RecordsError> {
+        let connection = Connection::open(path)?;
+        // FULL: a commit is on disk when it returns. secure_delete: what is deleted is overwritten.
+        connection.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;
+             PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536;",
+        )?;
+        let found: u32 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
+        match found {
+            0 => connection.execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))?,
+            SCHEMA_VERSION => {}
+            found => return Err(RecordsError::TooNew { path: path.to_owned(), found, known: SCHEMA_VERSION }),
+        }
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(Self { path: path.to_owned(), connection })
+    }
+
+    /// A reader of the same database.
+    pub fn reader(&self) -> Result<Reader, RecordsError> {
+        Reader::open(&self.path)
+    }
+
+    /// Begins a group of writes, which is durable when [`Group::commit`] returns and gone when it is dropped before.
+    pub fn begin(&mut self) -> Result<Group<'_>, RecordsError> {
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        Ok(Group { connection: &self.connection, open: true })
+    }
+
+    /// Moves the write-ahead log into the database file and empties it.
+    pub fn checkpoint(&self) -> Result<(), RecordsError> {
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        Ok(())
+    }
+}
+
+/// A transaction of many requests.
+pub struct Group<'a> {
+    connection: &'a Connection,
+    open: bool,
+}
+
+/// What an upsert or a delete did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The record's order of creation.
+    pub seq: i64,
+    /// Its version now.
+    pub version: u64,
+    /// The row of the version that was replaced.
+    pub replaced_row: Option<u32>,
+}
+
+impl Group<'_> {
+    /// Runs the writes of one request: all of them stand, or none.
+    pub fn request<T, E: From<RecordsError>>(&mut self, writes: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
+        self.connection.execute_batch("SAVEPOINT request").map_err(RecordsError::from)?;
+        let result = writes(self);
+        let end = if result.is_ok() { "RELEASE request" } else { "ROLLBACK TO request; RELEASE request" };
+        self.connection.execute_batch(end).map_err(RecordsError::from)?;
+        result
+    }
+
+    /// Creates a collection and gives its number.
+    pub fn create_collection(&mut self, collection: &StoredCollection) -> Result<i64, RecordsError> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO collections (tenant, name, settings, vector_file, rows, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(params![
+                collection.tenant,
+                collection.name,
+                collection.settings,
+                collection.vector_file.as_bytes(),
+                collection.rows,
+                collection.created_at
+            ])?;
+        Ok(self.connection.last_insert_rowid())
+    }
+
+    /// Drops a collection with its records.
+    pub fn drop_collection(&mut self, id: i64) -> Result<(), RecordsError> {
+        self.connection.prepare_cached("DELETE FROM records WHERE collection = ?")?.execute([id])?;
+        self.connection.prepare_cached("DELETE FROM collections WHERE id = ?")?.execute([id])?;
+        Ok(())
+    }
+
+    /// Says which vector file a collection's rows are in and how many are committed.
+    pub fn set_rows(&mut self, id: i64, vector_file: Uuid, rows: u32) -> Result<(), RecordsError> {
+        self.connection
+            .prepare_cached("UPDATE collections SET vector_file = ?, rows = ? WHERE id = ?")?
+            .execute(params![vector_file.as_bytes(), rows, id])?;
+        Ok(())
+    }
+
+    /// Sets a collection's settings.
+    pub fn set_settings(&mut self, id: i64, settings: &str) -> Result<(), RecordsError> {
+        self.connection.prepare_cached("UPDATE collections SET settings = ? WHERE id = ?")?.execute(params![settings, id])?;
+        Ok(())
+    }
+
+    /// Writes a record, new or the next version of an older one, whose vector is in `row`. With `expected`, the current version must
+    /// be that one (0: there must be none).
+    pub fn upsert(
+        &mut self,
+        collection: i64,
+        record: &Record,
+        row: u32,
+        row_crc: u32,
+        expected: Option<u64>,
+    ) -> Result<Written, RecordsError> {
+        let current: Option<(i64, u64, u32)> = self
+            .connection
+            .prepare_cached("SELECT seq, version, row FROM records WHERE collection = ? AND id = ?")?
+            .query_row(params![collection, record.id], |r| Ok((r.get(0)?, r.get::<_, i64>(1)? as u64, r.get(2)?)))
+            .optional()?;
+        check_version(&record.id, current.map_or(0, |c| c.1), expected)?;
+        let metadata = serde_json::to_string(&record.metadata).unwrap_or_default();
+        let seq = current.map(|c| c.0);
+        let version = current.map_or(0, |c| c.1) + 1;
+        self.connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO records (seq, collection, row, row_crc, version, created_at, expires_at, importance,
+                 given_vector, user, session, kind, id, metadata, text) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(params![
+                seq,
+                collection,
+                row,
+                row_crc,
+                version as i64,
+                record.created_at,
+                record.expires_at,
+                record.importance,
+                record.given_vector,
+                record.user,
+                record.session,
+                record.kind,
+                record.id,
+                metadata,
+                record.text
+            ])?;
+        let seq = seq.unwrap_or_else(|| self.connection.last_insert_rowid());
+        Ok(Written { seq, version, replaced_row: current.map(|c| c.2) })
+    }
+
+    /// Gives a record's version another row, as re-embedding and compaction do; `false` when the version is no longer current.
+    pub fn move_row(&mut self, seq: i64, version: u64, row: u32, row_crc: u32) -> Result<bool, RecordsError> {
+        let changed = self
+            .connection
+            .prepare_cached("UPDATE records SET row = ?, row_crc = ? WHERE seq = ? AND version = ?")?
+            .execute(params![row, row_crc, seq, version as i64])?;
+        Ok(changed == 1)
+    }
+
+    /// Makes every row number of a collection negative, so that new ones can be given without meeting old ones.
+    pub fn begin_renumbering(&mut self, collection: i64) -> Result<(), RecordsError> {
+        self.connection.execute("UPDATE records SET row = -1 - row WHERE collection = ?", [collection])?;
+        Ok(())
+    }
+
+    /// Deletes a record and gives the row it had; `None` when there is none.
+    pub fn delete(&mut self, collection: i64, id: &str, expected: Option<u64>) -> Result<Option<u32>, RecordsError> {
+        let current: Option<(i64, u64, u32)> = self
+            .connection
+            .prepare_cached("SELECT seq, version, row FROM records WHERE collection = ? AND id = ?")?
+            .query_row(params![collection, id], |r| Ok((r.get(0)?, r.get::<_, i64>(1)? as u64, r.get(2)?)))
+            .optional()?;
+        check_version(id, current.map_or(0, |c| c.1), expected)?;
+        if let Some((seq, _, _)) = current {
+            self.connection.prepare_cached("DELETE FROM records WHERE seq = ?")?.execute([seq])?;
+        }
+        Ok(current.map(|c| c.2))
+    }
+
+    /// Deletes the record of a row; `false` when there is none.
+    pub fn delete_row(&mut self, collection: i64, row: u32) -> Result<bool, RecordsError> {
+        let deleted = self
+            .connection
+            .prepare_cached("DELETE FROM records WHERE collection = ? AND row = ?")?
+            .execute(params![collection, row])?;
+        Ok(deleted == 1)
+    }
+
+    /// A record as the group sees it so far.
+    pub fn record(&self, collection: i64, id: &str) -> Result<Option<StoredRecord>, RecordsError> {
+        record_by_id(self.connection, collection, id)
+    }
+
+    /// Makes the group durable.
+    pub fn commit(mut self) -> Result<(), RecordsError> {
+        self.connection.execute_batch("COMMIT")?;
+        self.open = false;
+        Ok(())
+    }
+}
+
+impl Drop for Group<'_> {
+    fn drop(&mut self) {
+        if self.open && !self.connection.is_autocommit() {
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+    }
+}
+
+fn check_version(id: &str, current: u64, expected: Option<u64>) -> Result<(), RecordsError> {
+    match expected {
+        Some(expected) if expected != current => {
+            Err(RecordsError::VersionConflict { id: id.to_owned(), current, expected })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// By what records are paged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// In the order in which they were first written.
+    Written,
+    /// By `created_at`, oldest first.
+    Oldest,
+    /// By `created_at`, newest first.
+    Newest,
+}
+
+/// Where a page ends: `created_at` and the order of creation of its last record.
+pub type Position = (i64, i64);
+
+/// One read-only connection.
+pub struct Reader {
+    connection: Connection,
+}
+
+impl Reader {
+    /// Opens a database for reading, beside a writer in this or another process.
+    pub fn open(path: &Path) -> Result<Self, RecordsError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        connection.set_prepared_statement_cache_capacity(64);
+        let found: u32 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
+        if found != SCHEMA_VERSION {
+            return Err(RecordsError::TooNew { path: path.to_owned(), found, known: SCHEMA_VERSION });
+        }
+        Ok(Self { connection })
+    }
+
+    /// Every collection.
+    pub fn collections(&self) -> Result<Vec<StoredCollection>, RecordsError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT id, tenant, name, settings, vector_file, rows, created_at FROM collections ORDER BY tenant, name",
+        )?;
+        let rows = statement.query_map([], |r| {
+            Ok(StoredCollection {
+                id: r.get(0)?,
+                tenant: r.get(1)?,
+                name: r.get(2)?,
+                settings: r.get(3)?,
+                vector_file: Uuid::from_bytes(r.get(4)?),
+                rows: r.get(5)?,
+                created_at: r.get(6)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// A record by its id.
+    pub fn record(&self, collection: i64, id: &str) -> Result<Option<StoredRecord>, RecordsError> {
+        record_by_id(&self.connection, collection, id)
+    }
+
+    /// The record whose vector is in a row; `None` for a row of an older version.
+    pub fn record_of_row(&self, collection: i64, row: u32) -> Result<Option<StoredRecord>, RecordsError> {
+        self.connection
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE collection = ? AND row = ?"))?
+            .query_row(params![collection, row], read_record)
+            .optional()
+            .map_err(RecordsError::from)
+    }
+
+    /// What recall keeps in memory, in the order of creation.
+    pub fn live_rows(&self, collection: i64) -> Result<Vec<LiveRow>, RecordsError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT row, session, expires_at FROM records WHERE collection = ? ORDER BY seq")?;
+        let rows =
+            statement.query_map([collection], |r| Ok(LiveRow { row: r.get(0)?, session: r.get(1)?, expires_at: r.get(2)? }))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Calls `each` with every record of a collection whose row is at least `from`, by row; stops when it says `false`.
+    pub fn each_record(
+        &self,
+        collection: i64,
+        from: u32,
+        mut each: impl FnMut(StoredRecord) -> bool,
+    ) -> Result<(), RecordsError> {
+        let mut statement = self
+            .connection
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE collection = ? AND row >= ? ORDER BY row"))?;
+        let mut rows = statement.query(params![collection, from])?;
+        while let Some(row) = rows.next()? {
+            if !each(read_record(row)?) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Records of a collection.
+    pub fn count(&self, collection: i64) -> Result<u64, RecordsError> {
+        let count: i64 = self
+            .connection
+            .prepare_cached("SELECT count(*) FROM records WHERE collection = ?")?
+            .query_row([collection], |r| r.get(0))?;
+        Ok(count as u64)
+    }
+
+    /// The next records after a position, as many as `limit` of those that `wanted` takes by their row.
+    pub fn page(
+        &self,
+        collection: i64,
+        order: Order,
+        after: Option<Position>,
+        limit: usize,
+        wanted: impl Fn(u32) -> bool,
+    ) -> Result<Vec<StoredRecord>, RecordsError> {
+        let (condition, by, start) = match order {
+            Order::Written => ("seq > ?3", "seq", (0, 0)),
+            Order::Oldest => ("(created_at, seq) > (?2, ?3)", "created_at, seq", (i64::MIN, 0)),
+            Order::Newest => ("(created_at, seq) < (?2, ?3)", "created_at DESC, seq DESC", (i64::MAX, i64::MAX)),
+        };
+        let (time, seq) = after.unwrap_or(start);
+        let sql = format!("SELECT {COLUMNS} FROM records WHERE collection = ?1 AND ?2 = ?2 AND {condition} ORDER BY {by}");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params![collection, time, seq])?;
+        let mut page = Vec::new();
+        while page.len() < limit {
+            let Some(row) = rows.next()? else { break };
+            if wanted(row.get(1)?) {
+                page.push(read_record(row)?);
+            }
+        }
+        Ok(page)
+    }
+
+    /// Checks the database's own structure and gives what SQLite finds wrong.
+    pub fn integrity_problems(&self) -> Result<Vec<String>, RecordsError> {
+        let mut statement = self.connection.prepare("PRAGMA integrity_check")?;
+        let lines: Vec<String> = statement.query_map([], |r| r.get(0))?.collect::<Result<_, _>>()?;
+        Ok(lines.into_iter().filter(|line| line != "ok").collect())
+    }
+
+    /// Writes a consistent copy of the database, as of now.
+    pub fn copy_to(&self, path: &Path) -> Result<(), RecordsError> {
+        self.connection.execute("VACUUM INTO ?", [path.to_string_lossy()])?;
+        Ok(())
+    }
+}
+
+const COLUMNS: &str = "seq, row, row_crc, version, created_at, expires_at, importance, given_vector, user, session, kind, id, \
+                       metadata, text";
+
+fn read_record(r: &Row) -> rusqlite::Result<StoredRecord> {
+    let metadata: String = r.get(12)?;
+    let damaged = |e| rusqlite::Error::FromSqlConversionFailure(12, rusqlite::types::Type::Text, Box::new(e));
+    Ok(StoredRecord {
+        seq: r.get(0)?,
+        row: r.get(1)?,
+        row_crc: r.get(2)?,
+        version: r.get::<_, i64>(3)? as u64,
+        record: Record {
+            created_at: r.get(4)?,
+            expires_at: r.get(5)?,
+            importance: r.get(6)?,
+            given_vector: r.get(7)?,
+            user: r.get(8)?,
+            session: r.get(9)?,
+            kind: r.get(10)?,
+            id: r.get(11)?,
+            metadata: serde_json::from_str(&metadata).map_err(damaged)?,
+            text: r.get(13)?,
+        },
+    })
+}
+
+fn record_by_id(connection: &Connection, collection: i64, id: &str) -> Result<Option<StoredRecord>, RecordsError> {
+    connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE collection = ? AND id = ?"))?
+        .query_row(params![collection, id], read_record)
+        .optional()
+        .map_err(RecordsError::from)
+}

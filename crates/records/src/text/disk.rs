@@ -1,0 +1,206 @@
+//! The part of the text index that is on disk: a tantivy index of terms, rows and text lengths.
+
+use super::Totals;
+use crate::analysis::terms;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::Path;
+use tantivy::columnar::Column;
+use tantivy::directory::MmapDirectory;
+use tantivy::indexer::NoMergePolicy;
+use tantivy::postings::Postings;
+use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
+use tantivy::tokenizer::{PreTokenizedString, Token};
+use tantivy::{DocSet, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TERMINATED, TantivyDocument, Term};
+use uuid::Uuid;
+
+/// Version of the schema and of the analysis; an index of another one is built anew.
+const VERSION: u32 = 1;
+/// Memory that tantivy gathers documents in before it writes a segment: its least is 15 MB.
+const WRITER_BYTES: usize = 32 << 20;
+/// Segments over which a commit merges them all into one.
+const MOST_SEGMENTS: usize = 12;
+
+/// Kept with each commit: what it covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Watermark {
+    version: u32,
+    vector_file: Uuid,
+    rows: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Fields {
+    text: Field,
+    row: Field,
+    length: Field,
+}
+
+fn schema() -> (Schema, Fields) {
+    let mut builder = Schema::builder();
+    let indexing = TextFieldIndexing::default().set_index_option(IndexRecordOption::WithFreqs).set_fieldnorms(false);
+    let text = builder.add_text_field("text", TextOptions::default().set_indexing_options(indexing));
+    let row = builder.add_u64_field("row", FAST | INDEXED);
+    let length = builder.add_u64_field("length", FAST);
+    (builder.build(), Fields { text, row, length })
+}
+
+/// A committed state, to read from.
+#[derive(Clone)]
+pub struct DiskText {
+    searcher: Searcher,
+    columns: Vec<(Column<u64>, Column<u64>)>,
+    fields: Fields,
+    rows: u32,
+    totals: Totals,
+}
+
+/// The writer of a text index; opened for a commit and closed after it, so that idle collections cost nothing.
+pub struct DiskWriter {
+    index: Index,
+    writer: IndexWriter,
+    fields: Fields,
+    vector_file: Uuid,
+}
+
+impl DiskText {
+    /// Opens the last commit in a folder if it is of this vector file, of this version, and covers none but committed rows.
+    pub fn open(folder: &Path, vector_file: Uuid, rows: u32) -> crate::Result<Option<Self>> {
+        if !folder.join("meta.json").exists() {
+            return Ok(None);
+        }
+        let index = Index::open(MmapDirectory::open(folder).map_err(tantivy::TantivyError::from)?)?;
+        Self::of(&index, vector_file, rows)
+    }
+
+    fn of(index: &Index, vector_file: Uuid, rows: u32) -> crate::Result<Option<Self>> {
+        let payload = index.load_metas()?.payload.unwrap_or_default();
+        let watermark: Option<Watermark> = serde_json::from_str(&payload).ok();
+        let Some(mark) = watermark.filter(|w| w.version == VERSION && w.vector_file == vector_file && w.rows <= rows) else {
+            return Ok(None);
+        };
+        let reader: IndexReader = index.reader_builder().reload_policy(ReloadPolicy::Manual).num_warming_threads(0).try_into()?;
+        let searcher = reader.searcher();
+        let fields = schema().1;
+        let mut columns = Vec::new();
+        let mut totals = Totals::default();
+        for segment in searcher.segment_readers() {
+            let fast = segment.fast_fields();
+            let (row, length) = (fast.u64("row")?, fast.u64("length")?);
+            totals.texts += u64::from(segment.max_doc());
+            totals.terms += length.values.iter().sum::<u64>();
+            columns.push((row, length));
+        }
+        Ok(Some(Self { searcher, columns, fields, rows: mark.rows, totals }))
+    }
+
+    /// Checks the checksums of every file of the index in a folder and gives the damaged ones.
+    pub fn damaged_files(folder: &Path) -> crate::Result<Vec<String>> {
+        if !folder.join("meta.json").exists() {
+            return Ok(Vec::new());
+        }
+        let index = Index::open(MmapDirectory::open(folder).map_err(tantivy::TantivyError::from)?)?;
+        Ok(index.validate_checksum()?.into_iter().map(|p| p.display().to_string()).collect())
+    }
+
+    /// The watermark: rows below it are covered.
+    pub fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    /// Texts and terms.
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Texts that hold a term.
+    pub fn frequency(&self, term: &str) -> crate::Result<u64> {
+        Ok(self.searcher.doc_freq(&Term::from_field_text(self.fields.text, term))?)
+    }
+
+    /// Calls `each` with row, count and text length for every row that holds a term.
+    pub fn postings(&self, term: &str, mut each: impl FnMut(u32, u32, u32)) -> crate::Result<()> {
+        let term = Term::from_field_text(self.fields.text, term);
+        for (segment, (rows, lengths)) in self.searcher.segment_readers().iter().zip(&self.columns) {
+            let inverted = segment.inverted_index(self.fields.text)?;
+            let Some(mut postings) = inverted.read_postings(&term, IndexRecordOption::WithFreqs).map_err(tantivy::TantivyError::from)?
+            else {
+                continue;
+            };
+            let alive = segment.alive_bitset();
+            let mut doc = postings.doc();
+            while doc != TERMINATED {
+                if alive.is_none_or(|alive| alive.is_alive(doc)) {
+                    let (row, length) = (rows.first(doc).unwrap_or_default(), lengths.first(doc).unwrap_or_default());
+                    each(row as u32, postings.term_freq(), length as u32);
+                }
+                doc = postings.advance();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl DiskWriter {
+    /// Opens the index in a folder for writing. One of another vector file or version is thrown away first; so is one that
+    /// cannot be opened.
+    pub fn open(folder: &Path, vector_file: Uuid, rows: u32) -> crate::Result<Self> {
+        let usable = DiskText::open(folder, vector_file, rows).ok().flatten().is_some();
+        if !usable {
+            let _ = fs::remove_dir_all(folder);
+        }
+        let io = |e: std::io::Error| tantivy::TantivyError::from(e);
+        fs::create_dir_all(folder).map_err(io)?;
+        let directory = MmapDirectory::open(folder).map_err(tantivy::TantivyError::from)?;
+        let (schema, fields) = schema();
+        let index = Index::open_or_create(directory, schema)?;
+        let writer: IndexWriter = index.writer_with_num_threads(1, WRITER_BYTES)?;
+        writer.set_merge_policy(Box::new(NoMergePolicy));
+        Ok(Self { index, writer, fields, vector_file })
+    }
+
+    /// The watermark of the last commit; 0 for a new index.
+    pub fn rows(&self) -> crate::Result<u32> {
+        Ok(DiskText::of(&self.index, self.vector_file, u32::MAX)?.map_or(0, |disk| disk.rows))
+    }
+
+    /// Adds the text of a row.
+    pub fn insert(&mut self, row: u32, text: &str) -> crate::Result<()> {
+        let mut length = 0u64;
+        let tokens = terms(text).into_iter().enumerate().map(|(position, term)| {
+            length += u64::from(!term.is_stop_word);
+            Token { position, text: term.text, ..Token::default() }
+        });
+        let tokens = tokens.collect();
+        let mut document = TantivyDocument::default();
+        document.add_pre_tokenized_text(self.fields.text, PreTokenizedString { text: String::new(), tokens });
+        document.add_u64(self.fields.row, u64::from(row));
+        document.add_u64(self.fields.length, length);
+        self.writer.add_document(document)?;
+        Ok(())
+    }
+
+    /// Removes a row.
+    pub fn remove(&mut self, row: u32) {
+        self.writer.delete_term(Term::from_field_u64(self.fields.row, u64::from(row)));
+    }
+
+    /// Commits with a watermark, merges when there are many segments, and gives the new state.
+    pub fn commit(mut self, rows: u32) -> crate::Result<DiskText> {
+        let mark = Watermark { version: VERSION, vector_file: self.vector_file, rows };
+        let payload = serde_json::to_string(&mark).unwrap_or_default();
+        let mut commit = self.writer.prepare_commit()?;
+        commit.set_payload(&payload);
+        commit.commit()?;
+        let segments = self.index.searchable_segment_ids()?;
+        if segments.len() > MOST_SEGMENTS {
+            // A merge keeps the payload of the last commit.
+            self.writer.merge(&segments).wait()?;
+        }
+        self.writer.garbage_collect_files().wait()?;
+        let vector_file = self.vector_file;
+        self.writer.wait_merging_threads()?;
+        DiskText::of(&self.index, vector_file, rows)?
+            .ok_or_else(|| crate::RecordsError::Damaged("the text index has no watermark after its commit".into()))
+    }
+}

@@ -1,0 +1,56 @@
+//! The text index of a collection: BM25 over what tantivy has committed and over the fresh tail in memory, as one.
+//!
+//! tantivy's commits are heavy, so they follow in the background; a record is in the [`Tail`] from the moment it is acknowledged until a
+//! commit covers it. Both parts give term statistics, and a score is made of their sums, so it does not matter where a
+//! record is. Like the vectors' index it is derived: its watermark says which rows of which vector file it covers, and when that does not
+//! fit it is built anew.
+
+mod disk;
+mod tail;
+
+pub use disk::{DiskText, DiskWriter};
+pub use tail::Tail;
+
+use std::collections::HashMap;
+
+/// BM25's saturation and length normalisation: Anserini's defaults, which suit short messages better than Lucene's 1.2 and 0.75
+/// (evidence recall@10 on LoCoMo 0.628 against 0.613).
+const K1: f32 = 0.9;
+const B: f32 = 0.4;
+
+/// Texts and terms counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Texts.
+    pub texts: u64,
+    /// Their terms, stop words not counted.
+    pub terms: u64,
+}
+
+/// The scores of the rows that hold at least one of the terms.
+///
+/// `disk` may hold rows that are deleted since; the caller drops them. The statistics count them until tantivy merges them away,
+/// as every index of segments does.
+pub fn score(terms: &[String], disk: Option<&DiskText>, tail: &Tail) -> crate::Result<HashMap<u32, f32>> {
+    let mut scores = HashMap::new();
+    let disk_totals = disk.map(DiskText::totals).unwrap_or_default();
+    let texts = (disk_totals.texts + tail.totals().texts) as f32;
+    let mean_length = (disk_totals.terms + tail.totals().terms) as f32 / texts.max(1.0);
+    let norm = |length: u32| K1 * (1.0 - B + B * length as f32 / mean_length.max(1e-6));
+    for term in terms {
+        let frequency = disk.map_or(Ok(0), |d| d.frequency(term))? + tail.frequency(term);
+        if frequency == 0 {
+            continue;
+        }
+        let rarity = (1.0 + (texts - frequency as f32 + 0.5) / (frequency as f32 + 0.5)).ln();
+        let mut add = |row: u32, count: u32, length: u32| {
+            let count = count as f32;
+            *scores.entry(row).or_default() += rarity * count * (K1 + 1.0) / (count + norm(length));
+        };
+        if let Some(disk) = disk {
+            disk.postings(term, &mut add)?;
+        }
+        tail.postings(term, &mut add);
+    }
+    Ok(scores)
+}

@@ -1,0 +1,70 @@
+//! The part of the text index that tantivy has not committed yet, in memory.
+
+use super::Totals;
+use crate::analysis::terms;
+use std::collections::HashMap;
+
+/// An inverted index of the newest rows.
+#[derive(Default)]
+pub struct Tail {
+    /// Rows and how often they hold the term, by rising row.
+    postings: HashMap<String, Vec<(u32, u32)>>,
+    lengths: HashMap<u32, u32>,
+    totals: Totals,
+}
+
+impl Tail {
+    /// Adds the text of a row; rows come in rising order.
+    pub fn insert(&mut self, row: u32, text: &str) {
+        let mut counts: HashMap<String, u32> = HashMap::new();
+        let mut length = 0;
+        for term in terms(text) {
+            length += u32::from(!term.is_stop_word);
+            *counts.entry(term.text).or_default() += 1;
+        }
+        for (term, count) in counts {
+            self.postings.entry(term).or_default().push((row, count));
+        }
+        self.lengths.insert(row, length);
+        self.totals.texts += 1;
+        self.totals.terms += u64::from(length);
+    }
+
+    /// Drops the rows below a watermark that tantivy has come to cover.
+    pub fn drop_below(&mut self, rows: u32) {
+        self.postings.retain(|_, list| {
+            list.retain(|&(row, _)| row >= rows);
+            !list.is_empty()
+        });
+        self.lengths.retain(|&row, _| row >= rows);
+        let terms = self.lengths.values().map(|&l| u64::from(l)).sum();
+        self.totals = Totals { texts: self.lengths.len() as u64, terms };
+    }
+
+    /// Texts in the tail.
+    pub fn len(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// Whether it holds no text.
+    pub fn is_empty(&self) -> bool {
+        self.lengths.is_empty()
+    }
+
+    /// Texts and terms.
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Texts that hold a term.
+    pub fn frequency(&self, term: &str) -> u64 {
+        self.postings.get(term).map_or(0, |list| list.len() as u64)
+    }
+
+    /// Calls `each` with row, count and text length for every row that holds a term.
+    pub fn postings(&self, term: &str, mut each: impl FnMut(u32, u32, u32)) {
+        for &(row, count) in self.postings.get(term).into_iter().flatten() {
+            each(row, count, self.lengths.get(&row).copied().unwrap_or_default());
+        }
+    }
+}
