@@ -1,1 +1,72 @@
+//! The box: remember, recall, forget.
+//!
+//! [`MemoryBox`] opens a data folder and ties the crates below it together: records are embedded by [`membox_encoder`], their vectors
+//! appended to a [`membox_vectors`] file, the records committed by [`membox_records`], and recalled through [`membox_index`] and the text
+//! index. When a write returns it is durable and can be recalled, by vector and by text.
+//!
+//! This crate does not know HTTP or the command line.
+//!
+//! # Example
+//!
+//! ```
+//! use membox_memory::{CollectionSettings, MemoryBox, MemoryConfig, NewRecord, RecallMode, RecallRequest};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let memory = MemoryBox::open(&MemoryConfig::new(folder.path()), None)?;
+//! let settings = CollectionSettings { dimension: Some(2), ..Default::default() };
+//! memory.create_collection("default", "notes", &settings)?;
+//! let note = NewRecord { text: "The spare key is under the pot.".into(), vector: Some(vec![1.0, 0.0]), ..Default::default() };
+//! memory.upsert("default", "notes", vec![note])?;
+//! let question = RecallRequest { query: Some("where is the key?".into()), mode: RecallMode::Text, ..Default::default() };
+//! assert_eq!(memory.recall("default", "notes", &question)?.hits.len(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Threads
+//!
+//! `writer` is the only thread that writes; requests that wait together share its commits. `maintenance` commits texts to tantivy, builds
+//! indexes, sweeps what expired and compacts; `job-*` threads run what was asked for over the API. Calls run on the caller's thread.
 
+mod backup;
+mod collection;
+mod error;
+mod fusion;
+mod jobs;
+mod links;
+mod maintenance;
+mod memory;
+mod recall;
+mod settings;
+mod shared;
+mod types;
+mod verify;
+mod writer;
+
+pub use backup::{BackupSummary, backup, restore};
+pub use collection::Collection;
+pub use error::MemoryError;
+pub use fusion::Fusion;
+pub use jobs::{JobView, Jobs};
+pub use memory::{MOST_METADATA_BYTES, MOST_RECORDS, MOST_TEXT_BYTES, MemoryBox, MemoryConfig, retry_after};
+pub use membox_compressor as compressor;
+pub use membox_encoder as encoder;
+pub use membox_index::IndexPolicy;
+pub use membox_records::{Order, Position, RecordsError};
+pub use settings::{CollectionSettings, Metric, VectorType};
+pub use types::*;
+pub use verify::{Problem, Report, rebuild, verify};
+
+/// Milliseconds since 1970.
+pub fn now() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+/// A time in milliseconds since 1970 as RFC 3339.
+pub fn time_text(milliseconds: i64) -> String {
+    jiff::Timestamp::from_millisecond(milliseconds).map(|t| t.to_string()).unwrap_or_default()
+}
+
+/// RFC 3339 as milliseconds since 1970.
+pub fn time_millis(text: &str) -> Option<i64> {
+    text.parse::<jiff::Timestamp>().ok().map(|t| t.as_millisecond())
+}

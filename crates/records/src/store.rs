@@ -96,14 +96,14 @@ pub struct Group<'a> {
 }
 
 /// What an upsert or a delete did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// The record's order of creation.
     pub seq: i64,
     /// Its version now.
     pub version: u64,
-    /// The row of the version that was replaced.
-    pub replaced_row: Option<u32>,
+    /// The version that was replaced.
+    pub replaced: Option<LiveRow>,
 }
 
 impl Group<'_> {
@@ -164,15 +164,10 @@ impl Group<'_> {
         row_crc: u32,
         expected: Option<u64>,
     ) -> Result<Written, RecordsError> {
-        let current: Option<(i64, u64, u32)> = self
-            .connection
-            .prepare_cached("SELECT seq, version, row FROM records WHERE collection = ? AND id = ?")?
-            .query_row(params![collection, record.id], |r| Ok((r.get(0)?, r.get::<_, i64>(1)? as u64, r.get(2)?)))
-            .optional()?;
-        check_version(&record.id, current.map_or(0, |c| c.1), expected)?;
+        let current = self.current(collection, &record.id, expected)?;
         let metadata = serde_json::to_string(&record.metadata).unwrap_or_default();
-        let seq = current.map(|c| c.0);
-        let version = current.map_or(0, |c| c.1) + 1;
+        let seq = current.as_ref().map(|c| c.0);
+        let version = current.as_ref().map_or(0, |c| c.1) + 1;
         self.connection
             .prepare_cached(
                 "INSERT OR REPLACE INTO records (seq, collection, row, row_crc, version, created_at, expires_at, importance,
@@ -196,7 +191,7 @@ impl Group<'_> {
                 record.text
             ])?;
         let seq = seq.unwrap_or_else(|| self.connection.last_insert_rowid());
-        Ok(Written { seq, version, replaced_row: current.map(|c| c.2) })
+        Ok(Written { seq, version, replaced: current.map(|c| c.2) })
     }
 
     /// Gives a record's version another row, as re-embedding and compaction do; `false` when the version is no longer current.
@@ -214,27 +209,43 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Deletes a record and gives the row it had; `None` when there is none.
-    pub fn delete(&mut self, collection: i64, id: &str, expected: Option<u64>) -> Result<Option<u32>, RecordsError> {
-        let current: Option<(i64, u64, u32)> = self
-            .connection
-            .prepare_cached("SELECT seq, version, row FROM records WHERE collection = ? AND id = ?")?
-            .query_row(params![collection, id], |r| Ok((r.get(0)?, r.get::<_, i64>(1)? as u64, r.get(2)?)))
-            .optional()?;
-        check_version(id, current.map_or(0, |c| c.1), expected)?;
-        if let Some((seq, _, _)) = current {
+    /// Deletes a record and gives what it was; `None` when there is none.
+    pub fn delete(&mut self, collection: i64, id: &str, expected: Option<u64>) -> Result<Option<LiveRow>, RecordsError> {
+        let current = self.current(collection, id, expected)?;
+        if let Some((seq, _, _)) = &current {
             self.connection.prepare_cached("DELETE FROM records WHERE seq = ?")?.execute([seq])?;
         }
         Ok(current.map(|c| c.2))
     }
 
-    /// Deletes the record of a row; `false` when there is none.
-    pub fn delete_row(&mut self, collection: i64, row: u32) -> Result<bool, RecordsError> {
-        let deleted = self
+    /// The order, version and live row of a record, if its version is the expected one.
+    fn current(&self, collection: i64, id: &str, expected: Option<u64>) -> Result<Option<(i64, u64, LiveRow)>, RecordsError> {
+        let current = self
             .connection
-            .prepare_cached("DELETE FROM records WHERE collection = ? AND row = ?")?
-            .execute(params![collection, row])?;
-        Ok(deleted == 1)
+            .prepare_cached("SELECT seq, version, row, session, expires_at FROM records WHERE collection = ? AND id = ?")?
+            .query_row(params![collection, id], |r| {
+                let live = LiveRow { row: r.get(2)?, session: r.get(3)?, expires_at: r.get(4)? };
+                Ok((r.get(0)?, r.get::<_, i64>(1)? as u64, live))
+            })
+            .optional()?;
+        let version = current.as_ref().map_or(0, |c| c.1);
+        match expected {
+            Some(expected) if expected != version => {
+                Err(RecordsError::VersionConflict { id: id.to_owned(), current: version, expected })
+            }
+            _ => Ok(current),
+        }
+    }
+
+    /// Deletes the record of a row and gives what it was; `None` when there is none.
+    pub fn delete_row(&mut self, collection: i64, row: u32) -> Result<Option<LiveRow>, RecordsError> {
+        Ok(self
+            .connection
+            .prepare_cached("DELETE FROM records WHERE collection = ? AND row = ? RETURNING row, session, expires_at")?
+            .query_row(params![collection, row], |r| {
+                Ok(LiveRow { row: r.get(0)?, session: r.get(1)?, expires_at: r.get(2)? })
+            })
+            .optional()?)
     }
 
     /// A record as the group sees it so far.
@@ -255,15 +266,6 @@ impl Drop for Group<'_> {
         if self.open && !self.connection.is_autocommit() {
             let _ = self.connection.execute_batch("ROLLBACK");
         }
-    }
-}
-
-fn check_version(id: &str, current: u64, expected: Option<u64>) -> Result<(), RecordsError> {
-    match expected {
-        Some(expected) if expected != current => {
-            Err(RecordsError::VersionConflict { id: id.to_owned(), current, expected })
-        }
-        _ => Ok(()),
     }
 }
 
@@ -324,11 +326,15 @@ impl Reader {
         record_by_id(&self.connection, collection, id)
     }
 
-    /// The record whose vector is in a row; `None` for a row of an older version.
-    pub fn record_of_row(&self, collection: i64, row: u32) -> Result<Option<StoredRecord>, RecordsError> {
+    /// The record whose vector is in a row of a vector file; `None` for a row of an older version, and when a compaction has moved the
+    /// collection to another file since.
+    pub fn record_of_row(&self, collection: i64, file: Uuid, row: u32) -> Result<Option<StoredRecord>, RecordsError> {
         self.connection
-            .prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE collection = ? AND row = ?"))?
-            .query_row(params![collection, row], read_record)
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM records WHERE collection = ?1 AND row = ?2
+                 AND (SELECT vector_file FROM collections WHERE id = ?1) = ?3"
+            ))?
+            .query_row(params![collection, row, file.as_bytes()], read_record)
             .optional()
             .map_err(RecordsError::from)
     }

@@ -44,12 +44,15 @@ fn a_committed_record_comes_back_whole_and_versions_rise() {
     let first = group.upsert(c, &record("a", 5), 0, 77, None).expect("a write");
     let second = group.upsert(c, &record("a", 6), 1, 78, Some(1)).expect("a write");
     group.commit().expect("a commit");
-    assert_eq!((first.version, second.version, second.replaced_row), (1, 2, Some(0)));
+    assert_eq!((first.version, second.version, second.replaced.map(|r| r.row)), (1, 2, Some(0)));
     assert_eq!(first.seq, second.seq);
     let reader = store.reader().expect("a reader");
     let stored = reader.record(c, "a").expect("a read").expect("the record");
     assert_eq!((stored.record, stored.row, stored.row_crc), (record("a", 6), 1, 78));
-    assert_eq!(reader.record_of_row(c, 0).expect("a read"), None, "the older version's row names nothing");
+    let file = reader.collections().expect("a read")[0].vector_file;
+    assert_eq!(reader.record_of_row(c, file, 0).expect("a read"), None, "the older version's row names nothing");
+    assert_eq!(reader.record_of_row(c, file, 1).expect("a read").map(|r| r.version), Some(2));
+    assert_eq!(reader.record_of_row(c, uuid::Uuid::new_v4(), 1).expect("a read"), None, "nor does a row of another file");
 }
 
 #[test]

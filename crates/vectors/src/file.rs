@@ -55,6 +55,18 @@ impl VectorFile {
         Ok(Self { path: path.to_owned(), file, header, rows: 0, map, poisoned: false })
     }
 
+    /// Creates a file of a known identity with `rows` rows of zeros, in the place of one that was lost.
+    pub fn create_blank(path: &Path, header: Header, rows: u32) -> Result<(), VectorsError> {
+        let io = |source| VectorsError::Io { action: "create", path: path.to_owned(), source };
+        let file = OpenOptions::new().write(true).create_new(true).open(path).map_err(io)?;
+        let written = file
+            .write_all_at(&header.encode(), 0)
+            .and_then(|()| file.set_len(header.row_offset(u64::from(rows))))
+            .and_then(|()| file.sync_all())
+            .and_then(|()| sync_parent(path));
+        written.map_err(io)
+    }
+
     /// Opens the file with `rows` committed rows; what lies past them was never acknowledged and is cut off.
     pub fn open(path: &Path, rows: u32) -> Result<Self, VectorsError> {
         let io = |action| move |source| VectorsError::Io { action, path: path.to_owned(), source };
@@ -137,13 +149,19 @@ impl VectorFile {
 
     /// Overwrites rows with zeros, durably: an erased vector must not stay in the file.
     pub fn erase(&mut self, rows: impl IntoIterator<Item = u32>) -> Result<(), VectorsError> {
+        self.erase_lazily(rows)?;
+        self.sync()
+    }
+
+    /// Overwrites rows with zeros, which become durable with the next [`VectorFile::sync`].
+    pub fn erase_lazily(&mut self, rows: impl IntoIterator<Item = u32>) -> Result<(), VectorsError> {
         let zeros = vec![0; self.header.stride()];
         for row in rows.into_iter().filter(|&row| row < self.rows) {
             self.file
                 .write_all_at(&zeros, self.header.row_offset(u64::from(row)))
                 .map_err(|source| VectorsError::Io { action: "write to", path: self.path.clone(), source })?;
         }
-        self.sync()
+        Ok(())
     }
 
     /// A view of the first `rows` rows, valid for as long as it is held, whatever is appended.

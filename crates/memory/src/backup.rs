@@ -1,0 +1,100 @@
+//! A consistent copy of a data folder, also of one that a running box has open.
+//!
+//! The database is copied first, as one consistent moment. It says how many rows of each vector file are committed, and committed rows
+//! are never changed while a record names them, so they can be copied without stopping anything. What is derived is not
+//! copied: it is built anew.
+
+use crate::MemoryError;
+use crate::collection::Folder;
+use membox_records::Reader;
+use membox_vectors::VectorFile;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+
+/// What a backup holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BackupSummary {
+    /// Collections.
+    pub collections: usize,
+    /// Records.
+    pub records: u64,
+    /// Bytes written.
+    pub bytes: u64,
+}
+
+/// Copies the data folder `root` to the new folder `target`.
+pub fn backup(root: &Path, target: &Path) -> Result<BackupSummary, MemoryError> {
+    refuse_existing(target)?;
+    let partial = target.with_extension("partial");
+    let _ = fs::remove_dir_all(&partial);
+    let result = copy(root, &partial);
+    match result {
+        Ok(summary) => {
+            fs::rename(&partial, target).map_err(MemoryError::io("rename", target))?;
+            membox_vectors::sync_parent(target).map_err(MemoryError::io("fsync the folder of", target))?;
+            Ok(summary)
+        }
+        Err(error) => {
+            let _ = fs::remove_dir_all(&partial);
+            Err(error)
+        }
+    }
+}
+
+fn copy(root: &Path, target: &Path) -> Result<BackupSummary, MemoryError> {
+    let db = target.join("membox.db");
+    fs::create_dir_all(target.join("collections")).map_err(MemoryError::io("create", target))?;
+    // A compaction may take away a file between the two steps; then the newer state is copied instead.
+    for attempt in 0.. {
+        let _ = fs::remove_file(&db);
+        Reader::open(&root.join("membox.db"))?.copy_to(&db)?;
+        match copy_files(root, target) {
+            Err(MemoryError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && attempt < 3 => {}
+            result => return result,
+        }
+    }
+    Err(MemoryError::Stopped)
+}
+
+fn copy_files(root: &Path, target: &Path) -> Result<BackupSummary, MemoryError> {
+    let reader = Reader::open(&target.join("membox.db"))?;
+    let mut summary = BackupSummary::default();
+    for stored in reader.collections()? {
+        let (from, to) = (Folder::of(root, stored.id), Folder::of(target, stored.id));
+        fs::create_dir_all(&to.0).map_err(MemoryError::io("create", &to.0))?;
+        let (from, to) = (from.vectors(stored.vector_file), to.vectors(stored.vector_file));
+        let source = File::open(&from).map_err(MemoryError::io("open", &from))?;
+        let length = VectorFile::header_of(&from)?.row_offset(u64::from(stored.rows));
+        let mut copy = File::create(&to).map_err(MemoryError::io("create", &to))?;
+        let written = io::copy(&mut source.take(length), &mut copy).and_then(|n| copy.sync_all().map(|()| n));
+        summary.bytes += written.map_err(MemoryError::io("copy to", &to))?;
+        summary.collections += 1;
+        summary.records += reader.count(stored.id)?;
+    }
+    let db = target.join("membox.db");
+    summary.bytes += fs::metadata(&db).map_err(MemoryError::io("read", &db))?.len();
+    File::open(&db).and_then(|f| f.sync_all()).map_err(MemoryError::io("fsync", &db))?;
+    Ok(summary)
+}
+
+/// Copies a backup to a data folder that must not hold one already. The models of the folder stay.
+pub fn restore(backup: &Path, root: &Path) -> Result<BackupSummary, MemoryError> {
+    let db = root.join("membox.db");
+    refuse_existing(&db)?;
+    let collections = root.join("collections");
+    let occupied = fs::read_dir(&collections).is_ok_and(|mut entries| entries.next().is_some());
+    if occupied {
+        refuse_existing(&collections)?;
+    }
+    fs::create_dir_all(root).map_err(MemoryError::io("create", root))?;
+    let _lock = crate::memory::lock(root)?;
+    copy(backup, root)
+}
+
+fn refuse_existing(path: &Path) -> Result<(), MemoryError> {
+    match path.exists() {
+        true => Err(MemoryError::io("overwrite", path)(io::ErrorKind::AlreadyExists.into())),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,358 @@
+//! An open collection: its vector file, and in memory what recall needs of its records.
+
+use crate::links::Links;
+use crate::settings::{CollectionSettings, Metric};
+use crate::MemoryError;
+use membox_index::{Allowed, IndexPolicy, VectorIndex};
+use membox_records::text::{DiskText, Tail};
+use membox_records::{FieldIndex, Filter, LiveRow, Reader, Record, StoredCollection};
+use membox_vectors::{VectorFile, VectorView};
+use roaring::RoaringBitmap;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use uuid::Uuid;
+
+/// A collection that has been used since the start.
+pub struct Collection {
+    /// Its number in the record store.
+    pub id: i64,
+    /// Whose it is.
+    pub tenant: String,
+    /// Its name.
+    pub name: String,
+    /// Milliseconds since 1970.
+    pub created_at: i64,
+    /// What it was made with, all settled.
+    settings: RwLock<CollectionSettings>,
+    folder: PathBuf,
+    file: Mutex<VectorFile>,
+    live: RwLock<Live>,
+    /// Set while background work is queued or under way.
+    pub(crate) maintained: AtomicBool,
+    /// Set by the first job that excludes others.
+    pub(crate) job: AtomicBool,
+    /// Rows that the background index build under way has done.
+    pub(crate) building: AtomicU32,
+}
+
+/// What is committed, as recall sees it. Changed by the writer's thread after each commit, and when a new index is swapped in.
+pub(crate) struct Live {
+    pub view: VectorView,
+    /// Rows of current versions.
+    pub rows: Arc<RoaringBitmap>,
+    /// The same as the bits that FAISS wants.
+    bits: Arc<Vec<u8>>,
+    pub index: Option<Arc<VectorIndex>>,
+    pub tail: Tail,
+    pub disk: Option<DiskText>,
+    /// Rows that tantivy covers and that are no longer current: to be removed by its next commit.
+    pub dead_on_disk: Vec<u32>,
+    pub links: Links,
+    expiry: BTreeSet<(i64, u32)>,
+    /// Built by the first filter, kept in step from then on.
+    fields: Option<FieldIndex>,
+}
+
+/// What one recall looks at: it stays as it is, whatever is written meanwhile.
+pub(crate) struct Sight {
+    pub view: VectorView,
+    pub index: Option<Arc<VectorIndex>>,
+    pub rows: Arc<RoaringBitmap>,
+    bits: Option<Arc<Vec<u8>>>,
+}
+
+impl Sight {
+    /// The rows that may be found, in the form that the index search wants.
+    pub fn allowed(&self) -> Allowed<'_> {
+        match &self.bits {
+            Some(bits) => Allowed::Live(&self.rows, bits),
+            None => Allowed::Filtered(&self.rows),
+        }
+    }
+}
+
+/// Where the parts of a collection lie.
+pub(crate) struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn of(root: &Path, collection: i64) -> Self {
+        Self(root.join("collections").join(collection.to_string()))
+    }
+
+    pub fn vectors(&self, file: Uuid) -> PathBuf {
+        self.0.join(format!("{file}.mbv"))
+    }
+
+    pub fn index(&self) -> PathBuf {
+        self.0.join("index")
+    }
+
+    pub fn text(&self) -> PathBuf {
+        self.0.join("text")
+    }
+}
+
+impl Collection {
+    /// Opens a stored collection: cuts off what was never acknowledged, loads the derived state that is intact, and leaves the rest
+    /// to be built in the background.
+    pub(crate) fn open(root: &Path, stored: &StoredCollection, reader: &Reader) -> Result<Self, MemoryError> {
+        let settings: CollectionSettings = serde_json::from_str(&stored.settings)
+            .map_err(|e| membox_records::RecordsError::Damaged(format!("settings of {}: {e}", stored.name)))?;
+        let folder = Folder::of(root, stored.id);
+        let (file, live) = load(&folder, stored, reader)?;
+        Ok(Self::new(stored, settings, folder.0, file, live))
+    }
+
+    /// Switches to the vector file that the record store names since a compaction.
+    pub(crate) fn reload(&self, stored: &StoredCollection, reader: &Reader) -> Result<(), MemoryError> {
+        let (file, live) = load(&self.folder(), stored, reader)?;
+        let mut current = self.live_mut();
+        *self.file() = file;
+        *current = live;
+        Ok(())
+    }
+
+    /// A collection that was just created.
+    pub(crate) fn empty(root: &Path, stored: &StoredCollection, settings: CollectionSettings, file: VectorFile) -> Self {
+        let live = Live::new(file.view(0), None, None);
+        Self::new(stored, settings, Folder::of(root, stored.id).0, file, live)
+    }
+
+    fn new(stored: &StoredCollection, settings: CollectionSettings, folder: PathBuf, file: VectorFile, live: Live) -> Self {
+        Self {
+            id: stored.id,
+            tenant: stored.tenant.clone(),
+            name: stored.name.clone(),
+            created_at: stored.created_at,
+            settings: RwLock::new(settings),
+            folder,
+            file: Mutex::new(file),
+            live: RwLock::new(live),
+            maintained: AtomicBool::new(false),
+            job: AtomicBool::new(false),
+            building: AtomicU32::new(0),
+        }
+    }
+
+    /// What it was made with, all settled.
+    pub fn settings(&self) -> CollectionSettings {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_index_policy(&self, policy: IndexPolicy) {
+        self.settings.write().unwrap_or_else(PoisonError::into_inner).index = policy;
+    }
+
+    pub(crate) fn folder(&self) -> Folder {
+        Folder(self.folder.clone())
+    }
+
+    /// The vector file; only the writer's thread takes it.
+    pub(crate) fn file(&self) -> MutexGuard<'_, VectorFile> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn live(&self) -> RwLockReadGuard<'_, Live> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn live_mut(&self) -> RwLockWriteGuard<'_, Live> {
+        self.live.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Brings a vector to the form in which the collection compares: unit length for cosine.
+    pub(crate) fn normalize(&self, vector: &mut [f32]) {
+        if self.settings().metric == Metric::Cosine {
+            let length = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+            if length > 0.0 && length.is_finite() {
+                vector.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
+            }
+        }
+    }
+
+    /// Makes sure that filters can be answered: the first one reads every record once.
+    pub(crate) fn prepare_fields(&self, reader: &Reader) -> Result<(), MemoryError> {
+        if self.live().fields.is_some() {
+            return Ok(());
+        }
+        let mut live = self.live_mut();
+        if live.fields.is_some() {
+            return Ok(());
+        }
+        let mut fields = FieldIndex::default();
+        // Under the write lock nothing is published, and what is committed but not published is not in `rows`: its insertion follows.
+        reader.each_record(self.id, 0, |r| {
+            if live.rows.contains(r.row) {
+                fields.insert(r.row, &r.record);
+            }
+            true
+        })?;
+        live.fields = Some(fields);
+        Ok(())
+    }
+}
+
+impl Live {
+    fn new(view: VectorView, index: Option<Arc<VectorIndex>>, disk: Option<DiskText>) -> Self {
+        Self {
+            view,
+            rows: Arc::default(),
+            bits: Arc::default(),
+            index,
+            tail: Tail::default(),
+            disk,
+            dead_on_disk: Vec::new(),
+            links: Links::default(),
+            expiry: BTreeSet::new(),
+            fields: None,
+        }
+    }
+
+    /// Notes a current row, without its text.
+    fn note(&mut self, live: &LiveRow) {
+        self.set(live.row, true);
+        if let Some(session) = &live.session {
+            self.links.push(live.row, session);
+        }
+        if let Some(expires_at) = live.expires_at {
+            self.expiry.insert((expires_at, live.row));
+        }
+    }
+
+    fn set(&mut self, row: u32, current: bool) {
+        let (rows, bits) = (Arc::make_mut(&mut self.rows), Arc::make_mut(&mut self.bits));
+        let (byte, bit) = (row as usize / 8, 1u8 << (row % 8));
+        if current {
+            rows.insert(row);
+            bits.resize(bits.len().max(byte + 1), 0);
+            bits[byte] |= bit;
+        } else {
+            rows.remove(row);
+            if let Some(byte) = bits.get_mut(byte) {
+                *byte &= !bit;
+            }
+        }
+    }
+
+    /// Publishes a committed version of a record, and takes the one that it replaced away.
+    pub fn insert(&mut self, row: u32, record: &Record, replaced: Option<&LiveRow>) {
+        let new = LiveRow { row, session: record.session.clone(), expires_at: record.expires_at };
+        match replaced {
+            Some(old) if old.session == new.session => {
+                if let Some(session) = &new.session {
+                    self.links.replace(old.row, row, session);
+                }
+                self.forget(old);
+                self.note(&LiveRow { session: None, ..new });
+            }
+            Some(old) => {
+                self.remove(old);
+                self.note(&new);
+            }
+            None => self.note(&new),
+        }
+        self.tail.insert(row, &record.text);
+        if let Some(fields) = &mut self.fields {
+            fields.insert(row, record);
+        }
+    }
+
+    /// Publishes that a row's record is deleted.
+    pub fn remove(&mut self, old: &LiveRow) {
+        if let Some(session) = &old.session {
+            self.links.remove(old.row, session);
+        }
+        self.forget(old);
+    }
+
+    fn forget(&mut self, old: &LiveRow) {
+        self.set(old.row, false);
+        if let Some(expires_at) = old.expires_at {
+            self.expiry.remove(&(expires_at, old.row));
+        }
+        if self.disk.as_ref().is_some_and(|disk| old.row < disk.rows()) {
+            self.dead_on_disk.push(old.row);
+        }
+    }
+
+    /// Rows whose time has come, at most `most` of them.
+    pub fn expired(&self, now: i64, most: usize) -> Vec<u32> {
+        self.expiry.range(..=(now, u32::MAX)).take(most).map(|e| e.1).collect()
+    }
+
+    /// What a recall at `now` may see. With a filter, [`Collection::prepare_fields`] has been called.
+    pub fn sight(&self, now: i64, filter: Option<&Filter>) -> Sight {
+        let mut rows = self.rows.clone();
+        let mut bits = Some(self.bits.clone());
+        let expired: RoaringBitmap = self.expiry.range(..=(now, u32::MAX)).map(|e| e.1).collect();
+        if !expired.is_empty() {
+            rows = Arc::new(&*rows - &expired);
+            bits = None;
+        }
+        if let Some(filter) = filter {
+            rows = Arc::new(self.fields.as_ref().map(|f| f.allowed(filter, &rows)).unwrap_or_default());
+            bits = None;
+        }
+        Sight { view: self.view.clone(), index: self.index.clone(), rows, bits }
+    }
+}
+
+fn load(folder: &Folder, stored: &StoredCollection, reader: &Reader) -> Result<(VectorFile, Live), MemoryError> {
+    let file = VectorFile::open(&folder.vectors(stored.vector_file), stored.rows)?;
+    remove_other_vector_files(folder, stored.vector_file);
+    let view = file.view(stored.rows);
+    let index = match VectorIndex::load(&folder.index(), &view) {
+        Ok(index) => Some(Arc::new(index)),
+        Err(error) => {
+            if folder.index().join("index.json").exists() {
+                tracing::warn!(collection = stored.name, %error, "the index is built anew");
+            }
+            None
+        }
+    };
+    let disk = DiskText::open(&folder.text(), stored.vector_file, stored.rows).unwrap_or_else(|error| {
+        tracing::warn!(collection = stored.name, %error, "the text index is built anew");
+        None
+    });
+    let mut live = Live::new(view, index, disk);
+    for row in reader.live_rows(stored.id)? {
+        live.note(&row);
+    }
+    let from = live.disk.as_ref().map_or(0, DiskText::rows);
+    reader.each_record(stored.id, from, |r| {
+        live.tail.insert(r.row, &r.record.text);
+        true
+    })?;
+    Ok((file, live))
+}
+
+/// Removes vector files that no commit names: what an interrupted compaction left.
+fn remove_other_vector_files(folder: &Folder, keep: Uuid) {
+    let keep = folder.vectors(keep);
+    for entry in std::fs::read_dir(&folder.0).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|e| e == "mbv") && path != keep {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Marks a job as running on a collection until dropped.
+pub(crate) struct JobGuard(Arc<Collection>);
+
+impl JobGuard {
+    pub fn take(collection: &Arc<Collection>) -> Result<Self, MemoryError> {
+        match collection.job.swap(true, Ordering::AcqRel) {
+            true => Err(MemoryError::Busy(collection.name.clone())),
+            false => Ok(Self(collection.clone())),
+        }
+    }
+}
+
+impl Drop for JobGuard {
+    fn drop(&mut self) {
+        self.0.job.store(false, Ordering::Release);
+    }
+}

@@ -1,0 +1,131 @@
+use membox_compressor::CompressorError;
+use membox_encoder::EncoderError;
+use membox_index::IndexError;
+use membox_records::RecordsError;
+use membox_vectors::VectorsError;
+use std::path::PathBuf;
+
+/// What can go wrong in the box. Each variant says what the caller can do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum MemoryError {
+    /// A field of the request is not what it must be.
+    #[error("{pointer}: {reason}")]
+    Invalid {
+        /// JSON pointer to the field.
+        pointer: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A field of the request is well-formed but cannot be done.
+    #[error("{pointer}: {reason}")]
+    Impossible {
+        /// JSON pointer to the field.
+        pointer: String,
+        /// Why not.
+        reason: String,
+    },
+    /// There is no such collection.
+    #[error("there is no collection {0:?}; create it with PUT /v1/collections/{0}")]
+    NoCollection(String),
+    /// There is no such record.
+    #[error("there is no record {0:?}")]
+    NoRecord(String),
+    /// There is no such job.
+    #[error("there is no job {0:?}")]
+    NoJob(String),
+    /// The collection exists with other settings.
+    #[error("collection {name:?} exists with other settings: {difference}")]
+    Exists {
+        /// Its name.
+        name: String,
+        /// Which setting differs, and how.
+        difference: String,
+    },
+    /// The collection has a job running that excludes another.
+    #[error("collection {0:?} has a job running; wait for it or cancel it")]
+    Busy(String),
+    /// No text model is loaded.
+    #[error("no embedding model is installed: run `membox models pull all-MiniLM-L6-v2` and restart")]
+    NoModel,
+    /// The writer's queue is full.
+    #[error("too many writes are waiting; try again in {retry_after_s} s")]
+    Overloaded {
+        /// When there should be room again, in seconds.
+        retry_after_s: u64,
+    },
+    /// After a failed fsync nothing more can be promised: the box answers reads only.
+    #[error("the box is read-only since a write to disk failed ({0}); look after the disk and restart membox")]
+    ReadOnly(String),
+    /// The disk is full; nothing of the request was kept.
+    #[error("the disk is full; nothing of the request was kept")]
+    DiskFull,
+    /// The box is shutting down.
+    #[error("the box is stopping")]
+    Stopped,
+    /// Another process holds the data folder.
+    #[error("{path} is in use by another membox (lock file {path}/membox.lock); stop it first, or use another --data-dir", path = .0.display())]
+    Locked(PathBuf),
+    /// The operating system refused.
+    #[error("cannot {action} {path}: {source}", path = .path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// From the encoder.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
+    /// From token counting.
+    #[error(transparent)]
+    Compressor(#[from] CompressorError),
+    /// From a vector file.
+    #[error(transparent)]
+    Vectors(VectorsError),
+    /// From an index.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// From the record store or the text index.
+    #[error(transparent)]
+    Records(RecordsError),
+}
+
+impl From<VectorsError> for MemoryError {
+    fn from(error: VectorsError) -> Self {
+        if error.is_disk_full() { Self::DiskFull } else { Self::Vectors(error) }
+    }
+}
+
+impl From<RecordsError> for MemoryError {
+    fn from(error: RecordsError) -> Self {
+        if error.is_disk_full() { Self::DiskFull } else { Self::Records(error) }
+    }
+}
+
+impl MemoryError {
+    pub(crate) fn invalid(pointer: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Invalid { pointer: pointer.into(), reason: reason.into() }
+    }
+
+    pub(crate) fn impossible(pointer: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Impossible { pointer: pointer.into(), reason: reason.into() }
+    }
+
+    pub(crate) fn io(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| match source.kind() {
+            std::io::ErrorKind::StorageFull => Self::DiskFull,
+            _ => Self::Io { action, path, source },
+        }
+    }
+
+    /// An error of the same kind, for each of several requests that one failure ended.
+    pub(crate) fn shared(&self) -> Self {
+        match self {
+            Self::DiskFull => Self::DiskFull,
+            other => Self::ReadOnly(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Long work with progress: rebuild and re-embedding.
+
+use crate::collection::{Collection, JobGuard};
+use crate::memory::ask;
+use crate::writer::{Revector, Work, Write};
+use crate::{MemoryBox, MemoryError, now, time_text};
+use membox_encoder::Lane;
+use membox_index::VectorIndex;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use utoipa::ToSchema;
+
+/// Records re-embedded at a time.
+const REEMBED_RECORDS: usize = 256;
+/// Ended jobs that are remembered.
+const MOST_ENDED: usize = 1000;
+
+/// How far a job is.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct JobView {
+    /// Its id.
+    pub id: String,
+    /// `reembed` or `rebuild`.
+    pub kind: String,
+    /// The collection that it works on.
+    pub collection: String,
+    /// `running`, `done`, `failed` or `cancelled`.
+    pub state: String,
+    /// Records done.
+    pub done: u64,
+    /// Records in all.
+    pub total: u64,
+    /// Records a second so far.
+    pub per_second: f64,
+    /// Seconds left at that rate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<f64>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// RFC 3339.
+    pub started_at: String,
+}
+
+struct Job {
+    id: String,
+    kind: &'static str,
+    tenant: String,
+    collection: String,
+    started_at: i64,
+    begun: Instant,
+    done: AtomicU64,
+    total: AtomicU64,
+    cancelled: AtomicBool,
+    end: Mutex<Option<(f64, Result<(), String>)>>,
+}
+
+impl Job {
+    fn view(&self) -> JobView {
+        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let cancelled = self.cancelled.load(Ordering::Relaxed);
+        let state = match &*end {
+            None => "running",
+            Some((_, Ok(()))) if cancelled => "cancelled",
+            Some((_, Ok(()))) => "done",
+            Some((_, Err(_))) => "failed",
+        };
+        let seconds = end.as_ref().map_or_else(|| self.begun.elapsed().as_secs_f64(), |e| e.0);
+        let (done, total) = (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed));
+        let per_second = done as f64 / seconds.max(1e-3);
+        JobView {
+            id: self.id.clone(),
+            kind: self.kind.to_owned(),
+            collection: self.collection.clone(),
+            state: state.to_owned(),
+            done,
+            total,
+            per_second,
+            seconds_left: (end.is_none() && done > 0).then(|| total.saturating_sub(done) as f64 / per_second.max(1e-9)),
+            error: end.as_ref().and_then(|e| e.1.clone().err()),
+            started_at: time_text(self.started_at),
+        }
+    }
+}
+
+/// Jobs, running and ended.
+#[derive(Default)]
+pub struct Jobs {
+    jobs: Mutex<HashMap<String, Arc<Job>>>,
+}
+
+impl Jobs {
+    fn find(&self, tenant: &str, id: &str) -> Result<Arc<Job>, MemoryError> {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.get(id).filter(|j| j.tenant == tenant).cloned().ok_or_else(|| MemoryError::NoJob(id.to_owned()))
+    }
+
+    /// How far a tenant's job is.
+    pub fn view(&self, tenant: &str, id: &str) -> Result<JobView, MemoryError> {
+        Ok(self.find(tenant, id)?.view())
+    }
+
+    /// Asks a tenant's job to stop; it does after the records under way.
+    pub fn cancel(&self, tenant: &str, id: &str) -> Result<JobView, MemoryError> {
+        let job = self.find(tenant, id)?;
+        job.cancelled.store(true, Ordering::Relaxed);
+        Ok(job.view())
+    }
+
+    pub(crate) fn cancel_all(&self) {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.values().for_each(|job| job.cancelled.store(true, Ordering::Relaxed));
+    }
+
+    fn begin(&self, kind: &'static str, collection: &Collection) -> Arc<Job> {
+        let job = Arc::new(Job {
+            id: uuid::Uuid::now_v7().to_string(),
+            kind,
+            tenant: collection.tenant.clone(),
+            collection: collection.name.clone(),
+            started_at: now(),
+            begun: Instant::now(),
+            done: AtomicU64::new(0),
+            total: AtomicU64::new(0),
+            cancelled: AtomicBool::new(false),
+            end: Mutex::new(None),
+        });
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        if jobs.len() >= MOST_ENDED {
+            jobs.retain(|_, job| job.end.lock().unwrap_or_else(PoisonError::into_inner).is_none());
+        }
+        jobs.insert(job.id.clone(), job.clone());
+        job
+    }
+}
+
+impl MemoryBox {
+    /// Embeds every text of a collection anew with the model that is loaded, while it is read and written.
+    pub fn reembed(self: &Arc<Self>, tenant: &str, name: &str) -> Result<JobView, MemoryError> {
+        let collection = self.collection(tenant, name)?;
+        self.encoder_of(&collection)?;
+        self.start_job("reembed", collection, Self::run_reembed)
+    }
+
+    /// Rewrites a collection's vector file without dead rows and builds its indexes anew, while it is read.
+    pub fn rebuild(self: &Arc<Self>, tenant: &str, name: &str) -> Result<JobView, MemoryError> {
+        let collection = self.collection(tenant, name)?;
+        self.start_job("rebuild", collection, Self::run_rebuild)
+    }
+
+    fn start_job(
+        self: &Arc<Self>,
+        kind: &'static str,
+        collection: Arc<Collection>,
+        run: fn(&Self, &Arc<Collection>, &Job) -> Result<(), MemoryError>,
+    ) -> Result<JobView, MemoryError> {
+        let guard = JobGuard::take(&collection)?;
+        let job = self.jobs().begin(kind, &collection);
+        let (running, memory) = (job.clone(), Arc::downgrade(self));
+        let thread = std::thread::Builder::new().name(format!("job-{kind}"));
+        let spawned = thread.spawn(move || {
+            let result = match memory.upgrade() {
+                Some(memory) => run(&memory, &collection, &running).map_err(|e| e.to_string()),
+                None => Err(MemoryError::Stopped.to_string()),
+            };
+            if let Err(error) = &result {
+                tracing::warn!(job = running.id, kind, error, "a job failed");
+            }
+            let mut end = running.end.lock().unwrap_or_else(PoisonError::into_inner);
+            *end = Some((running.begun.elapsed().as_secs_f64(), result));
+            drop(end);
+            drop(guard);
+        });
+        spawned.map_err(MemoryError::io("start a thread for", self.data_dir()))?;
+        Ok(job.view())
+    }
+
+    fn run_reembed(&self, collection: &Arc<Collection>, job: &Job) -> Result<(), MemoryError> {
+        let (file, end, rows) = {
+            let live = collection.live();
+            (live.view.header().uuid, live.view.rows(), live.rows.clone())
+        };
+        job.total.store(rows.len(), Ordering::Relaxed);
+        let mut from = 0;
+        while !job.cancelled.load(Ordering::Relaxed) {
+            let mut batch = Vec::new();
+            self.reader()?.each_record(collection.id, from, |stored| {
+                from = stored.row + 1;
+                // Rows from `end` on are newer than the job, or its own.
+                if stored.row >= end {
+                    return false;
+                }
+                batch.push(stored);
+                batch.len() < REEMBED_RECORDS
+            })?;
+            if batch.is_empty() {
+                break;
+            }
+            let count = batch.len() as u64;
+            batch.retain(|stored| !stored.record.given_vector);
+            let texts = batch.iter().map(|s| s.record.text.clone()).collect();
+            let embedded = self.encoder_of(collection)?.embed(texts, Lane::Bulk)?;
+            let vectors =
+                batch.into_iter().zip(embedded.rows()).map(|(stored, v)| Revector { stored, vector: v.to_vec() }).collect();
+            let write = |reply| Work::Write(Write::Revector { collection: collection.clone(), file, vectors, reply });
+            ask(self.writer(), write)?;
+            job.done.fetch_add(count, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn run_rebuild(&self, collection: &Arc<Collection>, job: &Job) -> Result<(), MemoryError> {
+        let total = collection.live().rows.len();
+        job.total.store(total, Ordering::Relaxed);
+        let folder = collection.folder();
+        ask(self.writer(), |reply| Work::Compact { collection: collection.clone(), reply })?;
+        // The new file has another identity, so what was derived from the old one is of no use.
+        VectorIndex::remove(&folder.index());
+        job.done.store(total, Ordering::Relaxed);
+        self.shared().maintain(collection);
+        Ok(())
+    }
+}

@@ -1,0 +1,185 @@
+//! Background work of one thread: text commits, index builds, expiry, compaction. Readers never wait for it: each result is swapped in.
+
+use crate::collection::Collection;
+use crate::shared::Shared;
+use crate::writer::{Doomed, Work, Write};
+use crate::{MemoryError, now};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use membox_index::{IndexError, VectorIndex};
+use membox_records::text::DiskWriter;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Texts that stay in memory before tantivy gets them. A tail of this size costs a query some 0.1 ms and a start some 0.2 s.
+const TAIL_TEXTS: usize = 10_000;
+/// Rows past the watermark that an index is extended by at least: below, scanning them costs less than 0.5 ms a query.
+const FRESH_ROWS: u32 = 10_000;
+/// Rows of a vector file over which one that is mostly dead is compacted.
+const COMPACT_ROWS: u32 = 10_000;
+/// How often expired records are swept.
+const SWEEP: Duration = Duration::from_secs(10);
+/// Expired records deleted in one go.
+const SWEEP_ROWS: usize = 4096;
+
+pub(crate) struct Maintenance {
+    pub shared: Arc<Shared>,
+    pub writer: Sender<Work>,
+    pub stop: Arc<AtomicBool>,
+    /// Threads of an index build.
+    pub threads: usize,
+}
+
+impl Maintenance {
+    /// Runs until the box stops.
+    pub fn run(self, due: &Receiver<Arc<Collection>>) {
+        // Builds must not take the processor from queries. Nice is a thread's own on Linux, and FAISS's threads inherit it.
+        let _ = rustix::process::nice(10);
+        while !self.stopping() {
+            match due.recv_timeout(SWEEP) {
+                Ok(collection) => {
+                    collection.maintained.store(false, Ordering::Release);
+                    if let Err(error) = self.tend(&collection)
+                        && !self.stopping()
+                    {
+                        tracing::warn!(collection = collection.name, %error, "background work failed; it is tried again later");
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.sweep();
+        }
+    }
+
+    fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    fn tend(&self, collection: &Arc<Collection>) -> Result<(), MemoryError> {
+        self.commit_text(collection)?;
+        self.compact(collection)?;
+        self.build_index(collection)
+    }
+
+    /// Hands the tail of the text index to tantivy when it has grown.
+    fn commit_text(&self, collection: &Collection) -> Result<(), MemoryError> {
+        let (view, rows, dead) = {
+            let mut live = collection.live_mut();
+            if live.tail.len() < TAIL_TEXTS {
+                return Ok(());
+            }
+            (live.view.clone(), live.rows.clone(), std::mem::take(&mut live.dead_on_disk))
+        };
+        let mut writer = DiskWriter::open(&collection.folder().text(), view.header().uuid, view.rows())?;
+        let from = writer.rows()?;
+        let mut result = Ok(());
+        self.shared.reader()?.each_record(collection.id, from, |r| {
+            if rows.contains(r.row) && r.row < view.rows() {
+                result = writer.insert(r.row, &r.record.text);
+            }
+            result.is_ok() && !self.stopping()
+        })?;
+        result?;
+        if self.stopping() {
+            return Ok(());
+        }
+        dead.into_iter().for_each(|row| writer.remove(row));
+        let disk = writer.commit(view.rows())?;
+        let mut live = collection.live_mut();
+        if live.view.header().uuid == view.header().uuid {
+            // What died while it was committed is in the new state and must leave with the next.
+            let late: Vec<u32> = (&*rows - &*live.rows).iter().filter(|&row| row >= from).collect();
+            live.dead_on_disk.extend(late);
+            live.tail.drop_below(disk.rows());
+            live.disk = Some(disk);
+        }
+        Ok(())
+    }
+
+    /// Rewrites a vector file that is mostly dead rows.
+    fn compact(&self, collection: &Arc<Collection>) -> Result<(), MemoryError> {
+        let mostly_dead = {
+            let live = collection.live();
+            live.view.rows() >= COMPACT_ROWS && live.rows.len() * 2 < u64::from(live.view.rows())
+        };
+        if !mostly_dead {
+            return Ok(());
+        }
+        let Ok(_guard) = crate::collection::JobGuard::take(collection) else { return Ok(()) };
+        crate::memory::ask(&self.writer, |reply| Work::Compact { collection: collection.clone(), reply })
+    }
+
+    /// Builds or extends the index when enough rows are not covered, saves it and swaps it in.
+    fn build_index(&self, collection: &Collection) -> Result<(), MemoryError> {
+        let (view, current) = {
+            let live = collection.live();
+            (live.view.clone(), live.index.clone())
+        };
+        let folder = collection.folder().index();
+        let Some(wanted) = collection.settings().index.wanted(view.rows()) else {
+            if current.is_some() {
+                collection.live_mut().index = None;
+                VectorIndex::remove(&folder);
+            }
+            return Ok(());
+        };
+        let fits = current.as_ref().is_some_and(|index| same_kind(index.spec(), wanted));
+        let covered = current.as_ref().filter(|_| fits).map_or(0, |index| index.rows());
+        let fresh = view.rows() - covered;
+        if fits && fresh < FRESH_ROWS.max(view.rows() / 10) {
+            return Ok(());
+        }
+        // The published index is searched meanwhile, so its saved file is what is extended. One that has doubled is built anew:
+        // its codes were learnt from the first half.
+        let saved = (fits && covered >= view.rows() / 2).then(|| VectorIndex::load(&folder, &view).ok()).flatten();
+        let mut progress = |rows| {
+            collection.building.store(rows, Ordering::Relaxed);
+            !self.stopping()
+        };
+        let built = match saved {
+            Some(mut index) => index.extend(&view, self.threads, &mut progress).map(|()| index),
+            None => VectorIndex::build(&view, wanted, self.threads, &mut progress),
+        };
+        collection.building.store(0, Ordering::Relaxed);
+        let index = match built {
+            Err(IndexError::Stopped) => return Ok(()),
+            built => built?,
+        };
+        std::fs::create_dir_all(&folder).map_err(MemoryError::io("create", &folder))?;
+        index.save(&folder)?;
+        let mut live = collection.live_mut();
+        if live.view.header().uuid == view.header().uuid {
+            live.index = Some(Arc::new(index));
+        }
+        Ok(())
+    }
+
+    /// Deletes records whose time has come.
+    fn sweep(&self) {
+        for collection in self.shared.opened() {
+            let (file, rows) = {
+                let live = collection.live();
+                (live.view.header().uuid, live.expired(now(), SWEEP_ROWS))
+            };
+            if rows.is_empty() {
+                continue;
+            }
+            let doomed = Doomed::Rows(file, rows);
+            let name = collection.name.clone();
+            let ask = |reply| Work::Write(Write::Delete { collection, doomed, reply });
+            if let Err(error) = crate::memory::ask(&self.writer, ask) {
+                tracing::warn!(collection = name, %error, "expired records are not removed yet; no recall returns them");
+            }
+        }
+    }
+}
+
+fn same_kind(a: membox_index::IndexSpec, b: membox_index::IndexSpec) -> bool {
+    use membox_index::IndexSpec::{Hnsw, Ivf};
+    match (a, b) {
+        (Hnsw { m, ef_construction, .. }, Hnsw { m: m2, ef_construction: e2, .. }) => m == m2 && ef_construction == e2,
+        (Ivf { .. }, Ivf { .. }) => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,599 @@
+//! The box: one data folder, one encoder, and the threads that write and look after it.
+
+use crate::collection::Collection;
+use crate::jobs::Jobs;
+use crate::maintenance::Maintenance;
+use crate::recall::{QueryVector, vector_error};
+use crate::settings::{CollectionSettings, MOST_DIMENSIONS, check_name};
+use crate::shared::{PooledReader, Shared};
+use crate::types::*;
+use crate::writer::{Doomed, Reply, Upsert, Work, Write, Writer};
+use crate::{MemoryError, now, time_millis, time_text};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
+use membox_encoder::{DEFAULT_MAX_TOKENS, Embeddings, Encoder, EncoderError, Inputs, Lane, Request};
+use membox_records::{Filter, Order, Position, Record, RecordsError, Store, StoredCollection, StoredRecord};
+use serde_json::{Map, Value};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+/// Records of one upsert.
+pub const MOST_RECORDS: usize = 2048;
+/// Bytes of a record's text.
+pub const MOST_TEXT_BYTES: usize = 1 << 20;
+/// Bytes of a record's metadata as JSON.
+pub const MOST_METADATA_BYTES: usize = 16 << 10;
+/// Bytes of an id, a user, a session or a kind.
+const MOST_NAME_BYTES: usize = 512;
+/// Requests that may wait for the writer.
+const WRITER_QUEUE: usize = 1024;
+/// An upsert of at most this many texts is embedded in the interactive lane: somebody is waiting in a conversation.
+const INTERACTIVE_RECORDS: usize = 4;
+/// Times that a patch is tried again when another write came between its reading and its writing.
+const PATCH_TRIES: usize = 16;
+
+/// How a box is set up.
+#[derive(Clone, Debug)]
+pub struct MemoryConfig {
+    /// The data folder; created if it is not there.
+    pub data_dir: PathBuf,
+    /// Connections that read records at the same time.
+    pub readers: usize,
+    /// Threads of an index build.
+    pub build_threads: usize,
+}
+
+impl MemoryConfig {
+    /// The defaults for a data folder.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { data_dir: data_dir.into(), readers: (cores * 4).clamp(8, 64), build_threads: cores }
+    }
+}
+
+/// A memory box. Shared by reference between threads; dropping it drains what was accepted and stops its threads.
+pub struct MemoryBox {
+    shared: Arc<Shared>,
+    encoder: Option<Arc<Encoder>>,
+    jobs: Jobs,
+    writer: Sender<Work>,
+    stop: Arc<AtomicBool>,
+    writer_thread: Option<JoinHandle<()>>,
+    maintenance_thread: Option<JoinHandle<()>>,
+    /// Holds the data folder's lock for as long as the box lives.
+    _lock: File,
+}
+
+/// Takes the lock of a data folder, or says who has it.
+pub(crate) fn lock(root: &Path) -> Result<File, MemoryError> {
+    let path = root.join("membox.lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(MemoryError::io("open", &path))?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(MemoryError::Locked(root.to_owned())),
+        Err(error) => Err(MemoryError::io("lock", &path)(error.into())),
+    }
+}
+
+/// Sends work to the writer and waits for its answer.
+pub(crate) fn ask<T: Send + 'static>(writer: &Sender<Work>, work: impl FnOnce(Reply<T>) -> Work) -> Result<T, MemoryError> {
+    let (sender, receiver) = bounded(1);
+    let work = work(Box::new(move |answer| drop(sender.send(answer))));
+    match writer.try_send(work) {
+        Ok(()) => receiver.recv().unwrap_or(Err(MemoryError::Stopped)),
+        Err(TrySendError::Full(_)) => Err(MemoryError::Overloaded { retry_after_s: 1 }),
+        Err(TrySendError::Disconnected(_)) => Err(MemoryError::Stopped),
+    }
+}
+
+impl MemoryBox {
+    /// Opens a data folder, alone: another process that tries finds it locked. Without an encoder only given vectors can be written and
+    /// asked for.
+    pub fn open(config: &MemoryConfig, encoder: Option<Arc<Encoder>>) -> Result<Self, MemoryError> {
+        let root = config.data_dir.clone();
+        let collections = root.join("collections");
+        std::fs::create_dir_all(&collections).map_err(MemoryError::io("create", &collections))?;
+        let lock = lock(&root)?;
+        let store = Store::open(&root.join("membox.db"))?;
+        let stored = store.reader()?.collections()?;
+        remove_unknown_folders(&collections, &stored);
+        let readers = (0..config.readers.max(2)).map(|_| store.reader()).collect::<Result<_, _>>()?;
+
+        let (maintenance, due) = unbounded();
+        let shared = Arc::new(Shared::new(root.clone(), stored, readers, maintenance));
+        let (writer, work): (Sender<Work>, Receiver<Work>) = bounded(WRITER_QUEUE);
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        let running = Writer { store, shared: shared.clone() };
+        let writer_thread = thread("writer").spawn(move || running.run(&work)).map_err(MemoryError::io("start a thread for", &root))?;
+        let tending =
+            Maintenance { shared: shared.clone(), writer: writer.clone(), stop: stop.clone(), threads: config.build_threads };
+        let maintenance_thread =
+            thread("maintenance").spawn(move || tending.run(&due)).map_err(MemoryError::io("start a thread for", &root))?;
+        Ok(Self {
+            shared,
+            encoder,
+            jobs: Jobs::default(),
+            writer,
+            stop,
+            writer_thread: Some(writer_thread),
+            maintenance_thread: Some(maintenance_thread),
+            _lock: lock,
+        })
+    }
+
+    /// The encoder, if a model is installed.
+    pub fn encoder(&self) -> Result<&Arc<Encoder>, MemoryError> {
+        self.encoder.as_ref().ok_or(MemoryError::NoModel)
+    }
+
+    /// The data folder.
+    pub fn data_dir(&self) -> &Path {
+        &self.shared.root
+    }
+
+    /// Why the box takes no writes any more, if so.
+    pub fn read_only(&self) -> Option<String> {
+        self.shared.read_only()
+    }
+
+    /// Long work, by id.
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn writer(&self) -> &Sender<Work> {
+        &self.writer
+    }
+
+    /// An open collection.
+    pub fn collection(&self, tenant: &str, name: &str) -> Result<Arc<Collection>, MemoryError> {
+        check_name(name)?;
+        self.shared.collection(tenant, name)
+    }
+
+    /// The collections that are open, for metrics.
+    pub fn open_collections(&self) -> Vec<Arc<Collection>> {
+        self.shared.opened()
+    }
+
+    /// Creates a collection, or finds it with the same settings. Says whether it was created.
+    pub fn create_collection(
+        &self,
+        tenant: &str,
+        name: &str,
+        wanted: &CollectionSettings,
+    ) -> Result<(CollectionView, bool), MemoryError> {
+        check_name(name)?;
+        let settings = self.settle(wanted)?;
+        if let Some(existing) = self.shared.existing(tenant, name)? {
+            self.reconcile(&existing, wanted, &settings)?;
+            return Ok((self.describe(&existing), false));
+        }
+        let stored = StoredCollection {
+            id: 0,
+            tenant: tenant.to_owned(),
+            name: name.to_owned(),
+            settings: String::new(),
+            vector_file: uuid::Uuid::nil(),
+            rows: 0,
+            created_at: now(),
+        };
+        let created = ask(&self.writer, |reply| Work::Create { stored, settings: settings.clone(), reply })?;
+        self.reconcile(&created, wanted, &settings)?;
+        Ok((self.describe(&created), true))
+    }
+
+    fn settle(&self, wanted: &CollectionSettings) -> Result<CollectionSettings, MemoryError> {
+        let mut settings = wanted.clone();
+        let loaded = self.encoder.as_ref();
+        if let (Some(model), Some(encoder)) = (&settings.model, loaded)
+            && model != encoder.name()
+        {
+            return Err(MemoryError::impossible("/model", format!("this box embeds with {:?}", encoder.name())));
+        }
+        let own = loaded.map(|e| e.dimension());
+        let dimension = settings.dimension.or(own).ok_or(MemoryError::NoModel)?;
+        if dimension == 0 || dimension > MOST_DIMENSIONS {
+            return Err(MemoryError::impossible("/dimension", format!("1 to {MOST_DIMENSIONS} dimensions are possible")));
+        }
+        settings.dimension = Some(dimension);
+        settings.model = settings.model.or(loaded.filter(|e| e.dimension() == dimension).map(|e| e.name().to_owned()));
+        Ok(settings)
+    }
+
+    /// Holds an existing collection against what a caller wants: only the index policy can change.
+    fn reconcile(
+        &self,
+        existing: &Arc<Collection>,
+        wanted: &CollectionSettings,
+        settled: &CollectionSettings,
+    ) -> Result<(), MemoryError> {
+        let have = existing.settings();
+        let differs = |name: &str, have: String, wanted: String| {
+            let difference = format!("{name} is {have}, not {wanted}");
+            MemoryError::Exists { name: existing.name.clone(), difference }
+        };
+        if wanted.dimension.is_some_and(|d| have.dimension != Some(d)) {
+            return Err(differs("dimension", format!("{:?}", have.dimension), format!("{:?}", wanted.dimension)));
+        }
+        if wanted.model.is_some() && have.model != settled.model {
+            return Err(differs("model", format!("{:?}", have.model), format!("{:?}", settled.model)));
+        }
+        if have.vector_type != settled.vector_type {
+            return Err(differs("vector_type", format!("{:?}", have.vector_type), format!("{:?}", settled.vector_type)));
+        }
+        if have.metric != settled.metric {
+            return Err(differs("metric", format!("{:?}", have.metric), format!("{:?}", settled.metric)));
+        }
+        if have.index != settled.index && wanted.index != Default::default() {
+            let settings = CollectionSettings { index: settled.index, ..have };
+            ask(&self.writer, |reply| Work::SetIndex { collection: existing.clone(), settings, reply })?;
+        }
+        Ok(())
+    }
+
+    /// Describes a collection.
+    pub fn describe(&self, collection: &Collection) -> CollectionView {
+        let live = collection.live();
+        let header = *live.view.header();
+        CollectionView {
+            name: collection.name.clone(),
+            created_at: time_text(collection.created_at),
+            settings: collection.settings(),
+            records: live.sight(now(), None).rows.len(),
+            rows: live.view.rows(),
+            vector_bytes: header.row_offset(u64::from(live.view.rows())),
+            index: IndexView {
+                kind: live.index.as_ref().map_or("none", |i| i.spec().name()).to_owned(),
+                covered_rows: live.index.as_ref().map_or(0, |i| i.rows()),
+                building_rows: collection.building.load(Ordering::Relaxed),
+                text_covered_rows: live.disk.as_ref().map_or(0, |d| d.rows()),
+            },
+        }
+    }
+
+    /// Names of a tenant's collections.
+    pub fn collection_names(&self, tenant: &str) -> Vec<String> {
+        self.shared.names(Some(tenant)).into_iter().map(|key| key.1).collect()
+    }
+
+    /// Drops a collection with everything in it.
+    pub fn drop_collection(&self, tenant: &str, name: &str) -> Result<(), MemoryError> {
+        let collection = self.collection(tenant, name)?;
+        let _guard = crate::collection::JobGuard::take(&collection)?;
+        ask(&self.writer, |reply| Work::Drop { collection: collection.clone(), reply })
+    }
+
+    /// Writes records. When it returns they are durable and can be recalled; on an error none of them was kept.
+    pub fn upsert(&self, tenant: &str, name: &str, records: Vec<NewRecord>) -> Result<Vec<WrittenRecord>, MemoryError> {
+        if records.is_empty() || records.len() > MOST_RECORDS {
+            let reason = format!("{} records; 1 to {MOST_RECORDS} can be written at once", records.len());
+            return Err(MemoryError::impossible("/records", reason));
+        }
+        let collection = self.collection(tenant, name)?;
+        let mut upserts = records
+            .into_iter()
+            .enumerate()
+            .map(|(i, record)| to_upsert(&collection, record, &format!("/records/{i}")))
+            .collect::<Result<Vec<Upsert>, _>>()?;
+        self.embed_missing(&collection, &mut upserts)?;
+        let ids: Vec<String> = upserts.iter().map(|u| u.record.id.clone()).collect();
+        let write = |reply| Work::Write(Write::Upsert { collection, records: upserts, reply });
+        let versions = ask(&self.writer, write)?;
+        Ok(ids.into_iter().zip(versions).map(|(id, version)| WrittenRecord { id, version }).collect())
+    }
+
+    /// Embeds the texts of the records that were given no vector.
+    fn embed_missing(&self, collection: &Collection, upserts: &mut [Upsert]) -> Result<(), MemoryError> {
+        let missing: Vec<usize> = (0..upserts.len()).filter(|&i| !upserts[i].record.given_vector).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let encoder = self.encoder_of(collection)?;
+        let lane = if missing.len() <= INTERACTIVE_RECORDS { Lane::Interactive } else { Lane::Bulk };
+        let texts = missing.iter().map(|&i| upserts[i].record.text.clone()).collect();
+        let vectors = encoder.embed(texts, lane)?;
+        for (&i, vector) in missing.iter().zip(vectors.rows()) {
+            upserts[i].vector = vector.to_vec();
+        }
+        Ok(())
+    }
+
+    /// The encoder, if it is the one that a collection's texts are embedded by.
+    pub(crate) fn encoder_of(&self, collection: &Collection) -> Result<&Arc<Encoder>, MemoryError> {
+        let encoder = self.encoder()?;
+        let settings = collection.settings();
+        match settings.model.as_deref() {
+            Some(model) if model == encoder.name() => Ok(encoder),
+            Some(model) => {
+                let reason = format!("the collection was embedded by {model:?} and this box runs {:?}", encoder.name());
+                Err(MemoryError::impossible("/text", reason))
+            }
+            None => {
+                let reason = "the collection takes given vectors only: its dimension is not the model's";
+                Err(MemoryError::impossible("/text", reason))
+            }
+        }
+    }
+
+    /// Vectors of questions, from the cache of the tenant where they are there.
+    pub(crate) fn embed_queries(
+        &self,
+        tenant: &str,
+        collection: &Collection,
+        texts: &[&String],
+        timing: &mut Timing,
+    ) -> Result<Vec<QueryVector>, MemoryError> {
+        let encoder = self.encoder_of(collection)?;
+        let mut vectors: Vec<Option<QueryVector>> = texts.iter().map(|t| encoder.cached_query(tenant, t)).collect();
+        let missing: Vec<usize> = (0..texts.len()).filter(|&i| vectors[i].is_none()).collect();
+        if !missing.is_empty() {
+            let texts_missing = missing.iter().map(|&i| texts[i].clone()).collect();
+            let answer: Embeddings = encoder.embed(texts_missing, Lane::Interactive)?;
+            (timing.tokenize, timing.queue, timing.encode) = (answer.tokenize, answer.queue, answer.encode);
+            for (&i, vector) in missing.iter().zip(answer.rows()) {
+                let vector: QueryVector = vector.into();
+                encoder.cache_query(tenant, texts[i], vector.clone());
+                vectors[i] = Some(vector);
+            }
+        }
+        Ok(vectors.into_iter().flatten().collect())
+    }
+
+    /// Encodes texts or tokens for a caller who wants the vectors themselves.
+    pub fn embed(&self, inputs: Inputs, max_tokens: Option<usize>, normalize: bool, lane: Lane) -> Result<Embeddings, MemoryError> {
+        let max_tokens = max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
+        Ok(self.encoder()?.encode(Request { inputs, max_tokens, normalize, lane })?)
+    }
+
+    /// A record by its id.
+    pub fn record(&self, tenant: &str, name: &str, id: &str) -> Result<RecordView, MemoryError> {
+        let collection = self.collection(tenant, name)?;
+        Ok(self.stored(&collection, id)?.into())
+    }
+
+    fn stored(&self, collection: &Collection, id: &str) -> Result<StoredRecord, MemoryError> {
+        let stored = self.shared.reader()?.record(collection.id, id)?;
+        stored
+            .filter(|s| s.record.expires_at.is_none_or(|t| t > now()))
+            .ok_or_else(|| MemoryError::NoRecord(id.to_owned()))
+    }
+
+    /// A page of records, and where the next one begins; `None` after the last.
+    pub fn page(
+        &self,
+        tenant: &str,
+        name: &str,
+        order: Order,
+        after: Option<Position>,
+        limit: usize,
+        filter: Option<&Value>,
+    ) -> Result<(Vec<RecordView>, Option<Position>), MemoryError> {
+        let collection = self.collection(tenant, name)?;
+        let filter = filter.map(|f| Filter::parse(f, "/filter")).transpose()?;
+        let reader = self.shared.reader()?;
+        if filter.is_some() {
+            collection.prepare_fields(&reader)?;
+        }
+        let rows = collection.live().sight(now(), filter.as_ref()).rows;
+        let mut page = reader.page(collection.id, order, after, limit + 1, |row| rows.contains(row))?;
+        let more = page.len() > limit;
+        page.truncate(limit);
+        let next = page.last().filter(|_| more).map(|last| (last.record.created_at, last.seq));
+        Ok((page.into_iter().map(RecordView::from).collect(), next))
+    }
+
+    /// Changes a record. With `expected`, its version must be that one.
+    pub fn patch(
+        &self,
+        tenant: &str,
+        name: &str,
+        id: &str,
+        patch: &RecordPatch,
+        expected: Option<u64>,
+    ) -> Result<RecordView, MemoryError> {
+        let collection = self.collection(tenant, name)?;
+        for _ in 0..PATCH_TRIES {
+            let stored = self.stored(&collection, id)?;
+            if let Some(expected) = expected.filter(|e| *e != stored.version) {
+                let (id, current) = (id.to_owned(), stored.version);
+                return Err(RecordsError::VersionConflict { id, current, expected }.into());
+            }
+            let record = apply_patch(&stored.record, patch)?;
+            let keeps_vector = record.text == stored.record.text || record.given_vector;
+            let mut upserts = vec![Upsert { record, vector: Vec::new(), expected: Some(stored.version) }];
+            if keeps_vector {
+                let live = collection.live();
+                if stored.row >= live.view.rows() || live.view.crc(stored.row) != stored.row_crc {
+                    continue;
+                }
+                upserts[0].vector = live.view.vector(stored.row);
+            } else {
+                self.embed_missing(&collection, &mut upserts)?;
+            }
+            let write = |reply| Work::Write(Write::Upsert { collection: collection.clone(), records: upserts, reply });
+            match ask(&self.writer, write) {
+                Ok(_) => return Ok(self.stored(&collection, id)?.into()),
+                Err(MemoryError::Records(RecordsError::VersionConflict { .. })) if expected.is_none() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(MemoryError::Overloaded { retry_after_s: 1 })
+    }
+
+    /// Deletes records by id; one with a version must have it. Gives how many there were.
+    pub fn delete(&self, tenant: &str, name: &str, ids: Vec<(String, Option<u64>)>) -> Result<usize, MemoryError> {
+        let collection = self.collection(tenant, name)?;
+        let doomed = Doomed::Ids(ids);
+        ask(&self.writer, |reply| Work::Write(Write::Delete { collection, doomed, reply }))
+    }
+
+    /// Deletes the records that a filter allows. Gives how many there were.
+    pub fn delete_by_filter(&self, tenant: &str, name: &str, filter: &Value) -> Result<usize, MemoryError> {
+        let collection = self.collection(tenant, name)?;
+        let filter = Filter::parse(filter, "/filter")?;
+        collection.prepare_fields(&*self.shared.reader()?)?;
+        let doomed = {
+            let live = collection.live();
+            Doomed::Rows(live.view.header().uuid, live.sight(now(), Some(&filter)).rows.iter().collect())
+        };
+        ask(&self.writer, |reply| Work::Write(Write::Delete { collection, doomed, reply }))
+    }
+
+    /// A reader of the record store.
+    pub(crate) fn reader(&self) -> Result<PooledReader<'_>, MemoryError> {
+        self.shared.reader()
+    }
+}
+
+impl Drop for MemoryBox {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        self.jobs.cancel_all();
+        let _ = self.writer.send(Work::Stop);
+        if let Some(thread) = self.writer_thread.take() {
+            let _ = thread.join();
+        }
+        if let Some(thread) = self.maintenance_thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Removes folders that no collection has: what a crash within a creation or a drop left.
+fn remove_unknown_folders(collections: &Path, stored: &[StoredCollection]) {
+    for entry in std::fs::read_dir(collections).into_iter().flatten().flatten() {
+        let id = entry.file_name().to_string_lossy().parse::<i64>();
+        if let Ok(id) = id
+            && !stored.iter().any(|c| c.id == id)
+        {
+            tracing::info!(folder = %entry.path().display(), "removing what an interrupted create or drop left");
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn to_upsert(collection: &Collection, new: NewRecord, at: &str) -> Result<Upsert, MemoryError> {
+    let id = match new.id {
+        Some(id) if id.is_empty() || id.len() > MOST_NAME_BYTES => {
+            return Err(MemoryError::invalid(format!("{at}/id"), format!("an id has 1 to {MOST_NAME_BYTES} bytes")));
+        }
+        Some(id) => id,
+        None => uuid::Uuid::now_v7().to_string(),
+    };
+    let given_vector = new.vector.is_some();
+    let mut vector = new.vector.unwrap_or_default();
+    if given_vector {
+        let pointer = format!("{at}/vector");
+        collection.live().view.header().check(&vector).map_err(|e| vector_error(&pointer, e))?;
+        collection.normalize(&mut vector);
+    } else if new.text.trim().is_empty() {
+        return Err(MemoryError::invalid(format!("{at}/text"), "the text is empty, and no vector is given"));
+    }
+    let record = Record {
+        id,
+        text: new.text,
+        metadata: new.metadata,
+        created_at: time(&new.created_at, &format!("{at}/created_at"))?.unwrap_or_else(now),
+        expires_at: time(&new.expires_at, &format!("{at}/expires_at"))?,
+        importance: new.importance,
+        user: new.user,
+        session: new.session,
+        kind: new.kind,
+        given_vector,
+    };
+    check_record(&record, at)?;
+    Ok(Upsert { record, vector, expected: new.version })
+}
+
+fn check_record(record: &Record, at: &str) -> Result<(), MemoryError> {
+    if record.text.len() > MOST_TEXT_BYTES {
+        let reason = format!("{} bytes; a text has at most {MOST_TEXT_BYTES}: cut it into several records", record.text.len());
+        return Err(MemoryError::impossible(format!("{at}/text"), reason));
+    }
+    let metadata = serde_json::to_string(&record.metadata).map_or(0, |json| json.len());
+    if metadata > MOST_METADATA_BYTES {
+        let reason = format!("{metadata} bytes as JSON; metadata has at most {MOST_METADATA_BYTES}");
+        return Err(MemoryError::impossible(format!("{at}/metadata"), reason));
+    }
+    for (name, value) in [("user", &record.user), ("session", &record.session), ("kind", &record.kind)] {
+        if value.as_ref().is_some_and(|v| v.is_empty() || v.len() > MOST_NAME_BYTES) {
+            return Err(MemoryError::invalid(format!("{at}/{name}"), format!("1 to {MOST_NAME_BYTES} bytes are wanted")));
+        }
+    }
+    if record.importance.is_some_and(|i| !(0.0..=1.0).contains(&i)) {
+        return Err(MemoryError::impossible(format!("{at}/importance"), "importance is a number from 0 to 1"));
+    }
+    Ok(())
+}
+
+fn time(text: &Option<String>, pointer: &str) -> Result<Option<i64>, MemoryError> {
+    text.as_deref()
+        .map(|t| time_millis(t).ok_or_else(|| MemoryError::invalid(pointer, format!("{t:?} is not a time such as 2024-05-20T00:44:00Z"))))
+        .transpose()
+}
+
+fn apply_patch(record: &Record, patch: &RecordPatch) -> Result<Record, MemoryError> {
+    let mut new = record.clone();
+    if let Some(text) = &patch.text {
+        if text.trim().is_empty() && !record.given_vector {
+            return Err(MemoryError::invalid("/text", "the text is empty"));
+        }
+        new.text.clone_from(text);
+    }
+    if let Some(changes) = &patch.metadata {
+        merge(&mut new.metadata, changes);
+    }
+    if let Some(expires_at) = &patch.expires_at {
+        new.expires_at = time(expires_at, "/expires_at")?;
+    }
+    if let Some(importance) = patch.importance {
+        new.importance = importance;
+    }
+    for (field, change) in [(&mut new.user, &patch.user), (&mut new.session, &patch.session), (&mut new.kind, &patch.kind)] {
+        if let Some(change) = change {
+            field.clone_from(change);
+        }
+    }
+    check_record(&new, "")?;
+    Ok(new)
+}
+
+/// RFC 7396.
+fn merge(target: &mut Map<String, Value>, changes: &Map<String, Value>) {
+    for (key, change) in changes {
+        match change {
+            Value::Null => {
+                target.remove(key);
+            }
+            Value::Object(inner) => {
+                let place = target.entry(key.clone()).or_insert_with(|| Value::Object(Map::new()));
+                if !place.is_object() {
+                    *place = Value::Object(Map::new());
+                }
+                if let Some(place) = place.as_object_mut() {
+                    merge(place, inner);
+                }
+            }
+            other => {
+                target.insert(key.clone(), other.clone());
+            }
+        }
+    }
+}
+
+/// Whether an error of the encoder means that the caller should come again later.
+pub fn retry_after(error: &MemoryError) -> Option<u64> {
+    match error {
+        MemoryError::Overloaded { retry_after_s } => Some(*retry_after_s),
+        MemoryError::Encoder(EncoderError::Overloaded { retry_after_s }) => Some(*retry_after_s),
+        _ => None,
+    }
+}

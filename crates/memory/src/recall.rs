@@ -1,0 +1,351 @@
+//! Recall: from a question to records.
+//!
+//! ```text
+//! question ─▶ vectors ─▶ index and fresh rows ─┐
+//!          └▶ terms ───▶ text index ───────────┴▶ fuse ─▶ fetch ─▶ rerank ─▶ fit the budget ─▶ answer
+//! ```
+
+use crate::collection::{Collection, Sight};
+use crate::fusion::{Fused, best, fuse, marginal_relevance, spread};
+use crate::types::*;
+use crate::{MemoryBox, MemoryError, now};
+use membox_compressor::{DEFAULT_ENCODING, TokenCounter};
+use membox_index::search;
+use membox_records::analysis::query_terms;
+use membox_records::{Filter, Reader, StoredRecord, text};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Hits of one answer.
+const MOST_HITS: usize = 10_000;
+/// Questions of one request.
+const MOST_QUERIES: usize = 64;
+/// Neighbours given on each side of a hit.
+const MOST_NEIGHBOURS: usize = 20;
+/// Candidates that each leg brings to the fusion at least.
+const LEG: usize = 200;
+/// A week.
+const HALF_LIFE_S: f64 = 604_800.0;
+
+/// A question with its vector and its terms.
+struct Question {
+    vector: Option<Vec<f32>>,
+    terms: Vec<String>,
+}
+
+/// A record under consideration.
+struct Candidate {
+    fused: Fused,
+    stored: StoredRecord,
+    scores: Scores,
+    score: f32,
+}
+
+impl MemoryBox {
+    /// Answers a question to a collection.
+    pub fn recall(&self, tenant: &str, collection: &str, request: &RecallRequest) -> Result<RecallAnswer, MemoryError> {
+        let begun = Instant::now();
+        check(request)?;
+        let filter = request.filter.as_ref().map(|f| Filter::parse(f, "/filter")).transpose()?;
+        let collection = self.collection(tenant, collection)?;
+        let mut timing = Timing::default();
+        let questions = self.questions(tenant, &collection, request, &mut timing)?;
+        let reader = self.shared().reader()?;
+        if filter.is_some() {
+            collection.prepare_fields(&reader)?;
+        }
+        let searched = Instant::now();
+        let (sight, fused, exact) = find(&collection, &questions, filter.as_ref(), request)?;
+        timing.search = searched.elapsed();
+        let reranked = Instant::now();
+        let candidates = fetch(&collection, &sight, fused, request, &reader)?;
+        let chosen = rerank(candidates, &sight, request);
+        let context = request.budget.as_ref().map(|budget| fit(&chosen, budget)).transpose()?;
+        let hits = chosen
+            .into_iter()
+            .map(|candidate| hit(candidate, &collection, &sight, request, &reader))
+            .collect::<Result<_, _>>()?;
+        timing.rerank = reranked.elapsed();
+        Ok(RecallAnswer { hits, context, exact, took_ms: milliseconds(begun.elapsed()), timing })
+    }
+
+    fn questions(
+        &self,
+        tenant: &str,
+        collection: &Collection,
+        request: &RecallRequest,
+        timing: &mut Timing,
+    ) -> Result<Vec<Question>, MemoryError> {
+        if let Some(vector) = &request.vector {
+            let mut vector = vector.clone();
+            collection.live().view.header().check(&vector).map_err(|e| vector_error("/vector", e))?;
+            collection.normalize(&mut vector);
+            return Ok(vec![Question { vector: Some(vector), terms: Vec::new() }]);
+        }
+        let texts: Vec<&String> = request.query.iter().chain(request.queries.iter().flatten()).collect();
+        let mut vectors = vec![None; texts.len()];
+        if request.mode != RecallMode::Text {
+            let found = self.embed_queries(tenant, collection, &texts, timing)?;
+            vectors = found.into_iter().map(Some).collect();
+        }
+        let questions = texts.iter().zip(vectors).map(|(text, vector)| {
+            let terms = if request.mode == RecallMode::Vector { Vec::new() } else { query_terms(text) };
+            Question { vector: vector.map(|v| v.to_vec()), terms }
+        });
+        Ok(questions.collect())
+    }
+}
+
+/// The field of a request that a bad vector is in.
+pub(crate) fn vector_error(pointer: &str, error: membox_vectors::VectorsError) -> MemoryError {
+    match error {
+        membox_vectors::VectorsError::NotFinite(_) => MemoryError::impossible(pointer, error.to_string()),
+        membox_vectors::VectorsError::Dimension { .. } => MemoryError::invalid(pointer, error.to_string()),
+        other => other.into(),
+    }
+}
+
+fn check(request: &RecallRequest) -> Result<(), MemoryError> {
+    let asked = [request.query.is_some(), request.vector.is_some(), request.queries.is_some()];
+    if asked.iter().filter(|&&a| a).count() != 1 {
+        return Err(MemoryError::invalid("/query", "exactly one of query, vector and queries is wanted"));
+    }
+    if request.vector.is_some() && request.mode != RecallMode::Vector {
+        return Err(MemoryError::invalid("/mode", "a vector has no words: ask with mode \"vector\""));
+    }
+    let queries = request.queries.as_deref().unwrap_or_default();
+    if request.queries.is_some() && (queries.is_empty() || queries.len() > MOST_QUERIES) {
+        return Err(MemoryError::invalid("/queries", format!("1 to {MOST_QUERIES} questions are wanted")));
+    }
+    let empty = |text: &String| text.trim().is_empty();
+    if request.query.as_ref().is_some_and(empty) || queries.iter().any(empty) {
+        return Err(MemoryError::invalid("/query", "the question is empty"));
+    }
+    if request.k == 0 || request.k > MOST_HITS {
+        return Err(MemoryError::impossible("/k", format!("k is {}; 1 to {MOST_HITS} is possible", request.k)));
+    }
+    if let Some(context) = request.context
+        && context.before.max(context.after) > MOST_NEIGHBOURS
+    {
+        return Err(MemoryError::impossible("/context", format!("at most {MOST_NEIGHBOURS} neighbours are given on a side")));
+    }
+    if request.budget.as_ref().is_some_and(|b| b.compress) {
+        return Err(MemoryError::impossible("/budget/compress", "this version does not compress: send false"));
+    }
+    Ok(())
+}
+
+/// The best rows of all questions, more than are wanted, best first.
+fn find(
+    collection: &Collection,
+    questions: &[Question],
+    filter: Option<&Filter>,
+    request: &RecallRequest,
+) -> Result<(Sight, Vec<Fused>, bool), MemoryError> {
+    // Words are scored under the lock, vectors after it: they are what takes time.
+    let (sight, texts) = {
+        let live = collection.live();
+        let sight = live.sight(now(), filter);
+        let mut texts: Vec<(HashMap<u32, f32>, HashSet<u32>)> = Vec::new();
+        for question in questions {
+            if question.terms.is_empty() {
+                texts.push(Default::default());
+                continue;
+            }
+            let scores = text::score(&question.terms, live.disk.as_ref(), &live.tail)?;
+            let own = scores.keys().copied().collect();
+            texts.push((spread(&scores, &live.links, &sight.rows), own));
+        }
+        (sight, texts)
+    };
+    // Reranking and dropped hits need some to choose from.
+    let wanted = if request.rerank.is_some() { (request.k * 4).max(LEG) } else { request.k + 16 };
+    let leg = wanted.max(LEG);
+    let mut exact = true;
+    let mut merged: HashMap<u32, Fused> = HashMap::new();
+    for (question, (texts, own)) in questions.iter().zip(&texts) {
+        let mut near = Vec::new();
+        if let Some(vector) = &question.vector {
+            let count = if request.mode == RecallMode::Hybrid { leg } else { wanted };
+            let found = search(&sight.view, sight.index.as_deref(), vector, count, sight.allowed())?;
+            exact &= found.exact;
+            near = found.rows;
+        }
+        let fused = match request.mode {
+            RecallMode::Vector => near
+                .iter()
+                .map(|n| Fused { row: n.row, score: n.score, vector: Some(n.score), text: None })
+                .collect(),
+            // By words alone, a record that has none of them is no hit, however good its neighbours are.
+            RecallMode::Text => best(&texts.iter().filter(|t| own.contains(t.0)).map(|(r, s)| (*r, *s)).collect(), wanted)
+                .iter()
+                .map(|t| Fused { row: t.row, score: t.score, vector: None, text: Some(t.score) })
+                .collect(),
+            RecallMode::Hybrid => {
+                let words = best(texts, leg);
+                let rows: HashSet<u32> = near.iter().chain(&words).map(|c| c.row).collect();
+                let known: HashMap<u32, f32> = near.iter().map(|n| (n.row, n.score)).collect();
+                let vector = question.vector.as_deref().unwrap_or_default();
+                let score = |row| known.get(&row).copied().unwrap_or_else(|| sight.view.score(vector, row));
+                let both = rows.into_iter().map(|row| (row, Some(score(row)), texts.get(&row).copied()));
+                fuse(request.fusion.unwrap_or_default(), both)
+            }
+        };
+        for f in fused.into_iter().take(wanted) {
+            let place = merged.entry(f.row).or_insert(f);
+            if f.score > place.score {
+                *place = f;
+            }
+        }
+    }
+    let mut all: Vec<Fused> = merged.into_values().collect();
+    all.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));
+    all.truncate(wanted);
+    Ok((sight, all, exact))
+}
+
+/// Reads the records of rows, in order. One that was deleted or changed since is passed over; one whose row is damaged is never an
+/// answer.
+fn fetch(
+    collection: &Collection,
+    sight: &Sight,
+    fused: Vec<Fused>,
+    request: &RecallRequest,
+    reader: &Reader,
+) -> Result<Vec<Candidate>, MemoryError> {
+    let wanted = if request.rerank.is_some() { fused.len() } else { request.k };
+    let mut candidates = Vec::with_capacity(wanted.min(fused.len()));
+    for fused in fused {
+        if candidates.len() >= wanted || request.rerank.is_none() && request.min_score.is_some_and(|min| fused.score < min) {
+            break;
+        }
+        let Some(stored) = reader.record_of_row(collection.id, sight.view.header().uuid, fused.row)? else { continue };
+        if stored.row_crc != sight.view.crc(fused.row) {
+            // A row that was deleted since is zeroed; a row that is still its record's must have its checksum.
+            let again = reader.record_of_row(collection.id, sight.view.header().uuid, fused.row)?;
+            if again.is_some() {
+                metrics::counter!("membox_damaged_rows_total").increment(1);
+                tracing::error!(
+                    collection = collection.name, row = fused.row, id = stored.record.id,
+                    "a vector does not have its checksum and is no answer: run `membox rebuild`"
+                );
+            }
+            continue;
+        }
+        let scores = Scores { vector: fused.vector, text: fused.text, ..Scores::default() };
+        candidates.push(Candidate { score: fused.score, fused, stored, scores });
+    }
+    Ok(candidates)
+}
+
+fn rerank(mut candidates: Vec<Candidate>, sight: &Sight, request: &RecallRequest) -> Vec<Candidate> {
+    let Some(rerank) = request.rerank else { return candidates };
+    let half_life = rerank.recency_half_life_s.filter(|h| *h > 0.0).unwrap_or(HALF_LIFE_S);
+    for c in &mut candidates {
+        if let Some(weight) = rerank.recency_weight {
+            let age = (now() - c.stored.record.created_at).max(0) as f64 / 1000.0;
+            let part = weight * 0.5f64.powf(age / half_life) as f32;
+            c.scores.recency = Some(part);
+            c.score += part;
+        }
+        if let Some(weight) = rerank.importance_weight {
+            let part = weight * c.stored.record.importance.unwrap_or(0.0) as f32;
+            c.scores.importance = Some(part);
+            c.score += part;
+        }
+    }
+    candidates.retain(|c| request.min_score.is_none_or(|min| c.score >= min));
+    candidates.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.fused.row.cmp(&b.fused.row)));
+    if let Some(lambda) = rerank.mmr_lambda {
+        let vectors: Vec<Vec<f32>> = candidates.iter().map(|c| sight.view.vector(c.fused.row)).collect();
+        let most = candidates.first().map_or(1.0, |c| c.score.max(f32::MIN_POSITIVE));
+        let scores: Vec<f32> = candidates.iter().map(|c| c.score / most).collect();
+        let likeness = |a: usize, b: usize| sight.view.score(&vectors[a], candidates[b].fused.row);
+        let order = marginal_relevance(&scores, likeness, lambda.clamp(0.0, 1.0), request.k);
+        let mut places: Vec<Option<Candidate>> = candidates.into_iter().map(Some).collect();
+        return order.into_iter().filter_map(|i| places[i].take()).collect();
+    }
+    candidates.truncate(request.k);
+    candidates
+}
+
+/// Joins texts while they fit the budget, best first.
+fn fit(chosen: &[Candidate], budget: &Budget) -> Result<ContextText, MemoryError> {
+    let counter = TokenCounter::by_name(budget.encoding.as_deref().unwrap_or(DEFAULT_ENCODING))
+        .map_err(|e| MemoryError::invalid("/budget/encoding", e.to_string()))?;
+    let (mut context, mut tokens, mut dropped) = (String::new(), 0, Vec::new());
+    for candidate in chosen {
+        let record = &candidate.stored.record;
+        let mut longer = context.clone();
+        if !longer.is_empty() {
+            longer.push('\n');
+        }
+        longer.push_str(&record.text);
+        let count = counter.count(&longer);
+        if count <= budget.tokens {
+            (context, tokens) = (longer, count);
+        } else {
+            dropped.push(record.id.clone());
+        }
+    }
+    Ok(ContextText { text: context, tokens, dropped })
+}
+
+fn hit(
+    candidate: Candidate,
+    collection: &Collection,
+    sight: &Sight,
+    request: &RecallRequest,
+    reader: &Reader,
+) -> Result<Hit, MemoryError> {
+    let has = |part| request.include.contains(&part);
+    let window = request.context.unwrap_or_default();
+    let neighbours = |rows: Vec<u32>| -> Result<Vec<Neighbour>, MemoryError> {
+        let mut found = Vec::new();
+        for row in rows {
+            if let Some(stored) = reader.record_of_row(collection.id, sight.view.header().uuid, row)? {
+                found.push(Neighbour { id: stored.record.id, text: stored.record.text });
+            }
+        }
+        Ok(found)
+    };
+    let row = candidate.fused.row;
+    let (mut before, after) = if window == ContextWindow::default() {
+        Default::default()
+    } else {
+        let live = collection.live();
+        let walk = |step: fn(&crate::links::Links, u32) -> Option<u32>, most: usize| -> Vec<u32> {
+            let rows = std::iter::successors(step(&live.links, row), |&r| step(&live.links, r));
+            rows.filter(|r| sight.rows.contains(*r)).take(most).collect()
+        };
+        (walk(crate::links::Links::before, window.before), walk(crate::links::Links::after, window.after))
+    };
+    before.reverse();
+    let (before, after) = (neighbours(before)?, neighbours(after)?);
+    let record = candidate.stored.record;
+    let with_metadata = has(Include::Metadata);
+    Ok(Hit {
+        id: record.id,
+        score: candidate.score,
+        scores: has(Include::Scores).then_some(candidate.scores),
+        text: has(Include::Text).then_some(record.text),
+        metadata: with_metadata.then_some(record.metadata),
+        created_at: with_metadata.then(|| crate::time_text(record.created_at)),
+        user: record.user.filter(|_| with_metadata),
+        session: record.session.filter(|_| with_metadata),
+        kind: record.kind.filter(|_| with_metadata),
+        version: candidate.stored.version,
+        vector: has(Include::Vector).then(|| sight.view.vector(row)),
+        before,
+        after,
+    })
+}
+
+pub(crate) fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// A query's vector, shared with the cache.
+pub(crate) type QueryVector = Arc<[f32]>;
+

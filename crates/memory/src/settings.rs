@@ -1,0 +1,83 @@
+//! Names and settings of collections.
+
+use crate::MemoryError;
+use membox_index::IndexPolicy;
+use membox_vectors::RowType;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// How a collection keeps its vectors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum VectorType {
+    /// Half precision.
+    #[default]
+    F16,
+    /// Single precision.
+    F32,
+}
+
+impl From<VectorType> for RowType {
+    fn from(vector_type: VectorType) -> Self {
+        match vector_type {
+            VectorType::F16 => Self::F16,
+            VectorType::F32 => Self::F32,
+        }
+    }
+}
+
+/// How two vectors are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Vectors get unit length when they are written and asked for.
+    #[default]
+    Cosine,
+    /// Vectors stay as they are.
+    InnerProduct,
+}
+
+/// What a collection is made with. Everything but the index policy stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CollectionSettings {
+    /// The model that embeds its texts; the box's own when left out.
+    pub model: Option<String>,
+    /// Numbers in a vector; the model's when left out. Another number makes a collection for given vectors only.
+    pub dimension: Option<usize>,
+    /// How rows keep their numbers.
+    pub vector_type: VectorType,
+    /// How vectors are compared.
+    pub metric: Metric,
+    /// Which index is kept: `{"kind": "auto" | "flat" | "hnsw" | "ivf", …}`.
+    #[schema(value_type = Object, example = json!({"kind": "auto"}))]
+    pub index: IndexPolicy,
+}
+
+/// Numbers that a vector may have at most.
+pub const MOST_DIMENSIONS: usize = 8192;
+
+/// A collection's name: `[a-z0-9][a-z0-9_.-]{0,63}`.
+pub fn check_name(name: &str) -> Result<(), MemoryError> {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.' | b'-');
+    let first = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    if first && name.len() <= 64 && name.bytes().all(allowed) {
+        return Ok(());
+    }
+    Err(MemoryError::invalid("/collection", "a collection's name is 1 to 64 of a-z, 0-9, _, . and -, and begins with a letter or digit"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_names_are_refused() {
+        for name in ["", "../x", "A", ".x", "a/b", "a\0", "é", &"a".repeat(65)] {
+            assert!(check_name(name).is_err(), "{name:?}");
+        }
+        for name in ["a", "locomo-26", "0.x_y", &"a".repeat(64)] {
+            assert!(check_name(name).is_ok(), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! The one thread that writes. Requests that wait together share one fsync of each vector file and one commit of the record store.
+//!
+//! ```text
+//! requests ─▶ append their vectors ─▶ fsync the vector files ─▶ one transaction, a savepoint each ─▶ commit ─▶ publish ─▶ answer
+//! ```
+//!
+//! A row is on disk before the record that names it commits, and rows past the last committed one are cut off at the next start. An
+//! answer is given only after the commit and after what was written can be recalled. A failed fsync is never retried: from
+//! then on the box is read-only.
+
+use crate::shared::Shared;
+use crate::collection::{Collection, Folder};
+use crate::settings::CollectionSettings;
+use crate::MemoryError;
+use crossbeam_channel::Receiver;
+use membox_records::{Group, LiveRow, Record, Store, StoredCollection, StoredRecord};
+use membox_vectors::{RowReceipt, VectorFile};
+use std::sync::Arc;
+use std::time::Instant;
+use uuid::Uuid;
+
+/// Requests that share a commit at most.
+const GROUP_REQUESTS: usize = 256;
+/// Rows of them at most, unless one request alone has more.
+const GROUP_ROWS: usize = 8192;
+
+/// Called once with a request's outcome.
+pub(crate) type Reply<T> = Box<dyn FnOnce(Result<T, MemoryError>) + Send>;
+
+/// A record to be written, with its vector.
+pub(crate) struct Upsert {
+    pub record: Record,
+    pub vector: Vec<f32>,
+    /// The version that must be there now; 0 for none.
+    pub expected: Option<u64>,
+}
+
+/// A vector that replaces that of a record's version, if that version is still current.
+pub(crate) struct Revector {
+    pub stored: StoredRecord,
+    pub vector: Vec<f32>,
+}
+
+/// Which records to delete.
+pub(crate) enum Doomed {
+    /// By id, each with the version that it must have.
+    Ids(Vec<(String, Option<u64>)>),
+    /// By row of a vector file; rows of versions that are no longer current are passed over.
+    Rows(Uuid, Vec<u32>),
+}
+
+/// What the writer is asked to do.
+pub(crate) enum Work {
+    Create { stored: StoredCollection, settings: CollectionSettings, reply: Reply<Arc<Collection>> },
+    Drop { collection: Arc<Collection>, reply: Reply<()> },
+    SetIndex { collection: Arc<Collection>, settings: CollectionSettings, reply: Reply<()> },
+    Compact { collection: Arc<Collection>, reply: Reply<()> },
+    Write(Write),
+    Stop,
+}
+
+/// A request that can share a commit with others.
+pub(crate) enum Write {
+    Upsert { collection: Arc<Collection>, records: Vec<Upsert>, reply: Reply<Vec<u64>> },
+    Revector { collection: Arc<Collection>, file: Uuid, vectors: Vec<Revector>, reply: Reply<usize> },
+    Delete { collection: Arc<Collection>, doomed: Doomed, reply: Reply<usize> },
+}
+
+impl Write {
+    fn collection(&self) -> &Arc<Collection> {
+        match self {
+            Self::Upsert { collection, .. } | Self::Revector { collection, .. } | Self::Delete { collection, .. } => collection,
+        }
+    }
+
+    fn vectors(&self) -> Vec<&[f32]> {
+        match self {
+            Self::Upsert { records, .. } => records.iter().map(|u| u.vector.as_slice()).collect(),
+            Self::Revector { vectors, .. } => vectors.iter().map(|v| v.vector.as_slice()).collect(),
+            Self::Delete { .. } => Vec::new(),
+        }
+    }
+
+    /// The vector file that its row numbers refer to, if it has any: a compaction since then has given the rows other numbers.
+    fn rows_of(&self) -> Option<Uuid> {
+        match self {
+            Self::Revector { file, .. } | Self::Delete { doomed: Doomed::Rows(file, _), .. } => Some(*file),
+            _ => None,
+        }
+    }
+
+    fn refuse(self, error: MemoryError) {
+        match self {
+            Self::Upsert { reply, .. } => reply(Err(error)),
+            Self::Revector { reply, .. } | Self::Delete { reply, .. } => reply(Err(error)),
+        }
+    }
+}
+
+/// What a request changed, to be published and answered after the commit.
+enum Done {
+    Upserted(Vec<(u64, u32, Option<LiveRow>)>),
+    Revectored(Vec<(u32, usize)>),
+    Deleted(Vec<LiveRow>),
+}
+
+pub(crate) struct Writer {
+    pub store: Store,
+    pub shared: Arc<Shared>,
+}
+
+impl Writer {
+    /// Runs until it is told to stop; what was sent before that is done first.
+    pub fn run(mut self, work: &Receiver<Work>) {
+        let mut next = work.recv().ok();
+        while let Some(item) = next.take() {
+            match item {
+                Work::Stop => break,
+                Work::Write(first) => next = self.run_group(first, work),
+                Work::Create { stored, settings, reply } => reply(self.create(stored, settings)),
+                Work::Drop { collection, reply } => reply(self.drop_collection(&collection)),
+                Work::SetIndex { collection, settings, reply } => reply(self.set_index(&collection, settings)),
+                Work::Compact { collection, reply } => reply(self.compact(&collection)),
+            }
+            if next.is_none() {
+                next = work.recv().ok();
+            }
+        }
+        if let Err(error) = self.store.checkpoint() {
+            tracing::warn!(%error, "the write-ahead log could not be emptied at the end");
+        }
+    }
+
+    /// Gathers the writes that wait behind `first`, does them in one commit, and gives back the first thing that was not a write.
+    fn run_group(&mut self, first: Write, work: &Receiver<Work>) -> Option<Work> {
+        let mut rows = first.vectors().len();
+        let mut group = vec![first];
+        let mut other = None;
+        while group.len() < GROUP_REQUESTS && rows < GROUP_ROWS {
+            match work.try_recv() {
+                Ok(Work::Write(write)) => {
+                    rows += write.vectors().len();
+                    group.push(write);
+                }
+                Ok(item) => {
+                    other = Some(item);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        self.write_group(group);
+        other
+    }
+
+    fn write_group(&mut self, group: Vec<Write>) {
+        let begun = Instant::now();
+        if let Some(reason) = self.shared.read_only() {
+            group.into_iter().for_each(|write| write.refuse(MemoryError::ReadOnly(reason.clone())));
+            return;
+        }
+        // 1. Vectors to their files. What does not fit a file refuses its own request only.
+        let mut accepted: Vec<(Write, Vec<RowReceipt>)> = Vec::new();
+        let mut touched: Vec<(Arc<Collection>, u32)> = Vec::new();
+        for write in group {
+            let collection = write.collection().clone();
+            let mut file = collection.file();
+            let before = file.rows();
+            if write.rows_of().is_some_and(|uuid| uuid != file.header().uuid) {
+                drop(file);
+                write.refuse(MemoryError::Busy(collection.name.clone()));
+                continue;
+            }
+            match file.append(write.vectors()) {
+                Ok(receipts) => {
+                    if !touched.iter().any(|(c, _)| Arc::ptr_eq(c, &collection)) {
+                        touched.push((collection.clone(), before));
+                    }
+                    drop(file);
+                    accepted.push((write, receipts));
+                }
+                Err(error) => {
+                    drop(file);
+                    write.refuse(error.into());
+                }
+            }
+        }
+        // 2. and 3. Durable vectors, then the transaction.
+        match self.commit(&accepted, &touched) {
+            Ok(outcomes) => {
+                metrics::histogram!("membox_commit_seconds").record(begun.elapsed().as_secs_f64());
+                for (collection, _) in &touched {
+                    let mut live = collection.live_mut();
+                    live.view = collection.file().view(u32::MAX);
+                }
+                for ((write, receipts), outcome) in accepted.into_iter().zip(outcomes) {
+                    publish(write, &receipts, outcome);
+                }
+                for (collection, _) in touched {
+                    self.shared.maintain(&collection);
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "a commit failed; none of its {} requests was kept", accepted.len());
+                for (collection, rows) in touched {
+                    collection.file().forget_rows_from(rows);
+                }
+                if !matches!(error, MemoryError::DiskFull) {
+                    self.shared.set_read_only(error.to_string());
+                }
+                accepted.into_iter().for_each(|(write, _)| write.refuse(error.shared()));
+            }
+        }
+    }
+
+    fn commit(
+        &mut self,
+        accepted: &[(Write, Vec<RowReceipt>)],
+        touched: &[(Arc<Collection>, u32)],
+    ) -> Result<Vec<Result<Done, MemoryError>>, MemoryError> {
+        for (collection, before) in touched {
+            let mut file = collection.file();
+            if file.rows() > *before {
+                file.sync()?;
+            }
+        }
+        let mut group = self.store.begin()?;
+        let mut outcomes = Vec::with_capacity(accepted.len());
+        for (write, receipts) in accepted {
+            let outcome = group.request(|group| apply(group, write, receipts));
+            if let Err(MemoryError::DiskFull) = outcome {
+                return Err(MemoryError::DiskFull);
+            }
+            outcomes.push(outcome);
+        }
+        for (collection, _) in touched {
+            let file = collection.file();
+            group.set_rows(collection.id, file.header().uuid, file.rows())?;
+        }
+        group.commit()?;
+        Ok(outcomes)
+    }
+
+    fn create(&mut self, mut stored: StoredCollection, settings: CollectionSettings) -> Result<Arc<Collection>, MemoryError> {
+        self.check_writable()?;
+        if let Some(existing) = self.shared.existing(&stored.tenant, &stored.name)? {
+            return Ok(existing);
+        }
+        let dimension = settings.dimension.ok_or(MemoryError::NoModel)?;
+        stored.settings = serde_json::to_string(&settings).unwrap_or_default();
+        let mut group = self.store.begin()?;
+        stored.id = group.create_collection(&stored)?;
+        let folder = Folder::of(&self.shared.root, stored.id);
+        std::fs::create_dir_all(folder.index()).map_err(MemoryError::io("create", &folder.0))?;
+        let file = VectorFile::create(&folder.0.join("new.mbv"), dimension, settings.vector_type.into())?;
+        stored.vector_file = file.header().uuid;
+        drop(file);
+        let path = folder.vectors(stored.vector_file);
+        std::fs::rename(folder.0.join("new.mbv"), &path).map_err(MemoryError::io("rename", &path))?;
+        for entry in [&path, &folder.0, &self.shared.root.join("collections")] {
+            membox_vectors::sync_parent(entry).map_err(MemoryError::io("fsync the folder of", entry))?;
+        }
+        group.set_rows(stored.id, stored.vector_file, 0)?;
+        group.commit()?;
+        let file = VectorFile::open(&path, 0)?;
+        let collection = Arc::new(Collection::empty(&self.shared.root, &stored, settings, file));
+        self.shared.add(stored, collection.clone());
+        Ok(collection)
+    }
+
+    fn drop_collection(&mut self, collection: &Arc<Collection>) -> Result<(), MemoryError> {
+        self.check_writable()?;
+        let mut group = self.store.begin()?;
+        group.drop_collection(collection.id)?;
+        group.commit()?;
+        self.shared.forget(collection);
+        if let Err(error) = std::fs::remove_dir_all(collection.folder().0) {
+            tracing::warn!(collection = collection.name, %error, "the folder of a dropped collection is left behind");
+        }
+        Ok(())
+    }
+
+    fn set_index(&mut self, collection: &Arc<Collection>, settings: CollectionSettings) -> Result<(), MemoryError> {
+        self.check_writable()?;
+        let mut group = self.store.begin()?;
+        group.set_settings(collection.id, &serde_json::to_string(&settings).unwrap_or_default())?;
+        group.commit()?;
+        collection.set_index_policy(settings.index);
+        self.shared.maintain(collection);
+        Ok(())
+    }
+
+    /// Writes the current rows to a new vector file, in the order of their rows, and switches to it in one commit.
+    fn compact(&mut self, collection: &Arc<Collection>) -> Result<(), MemoryError> {
+        self.check_writable()?;
+        let (view, rows) = {
+            let live = collection.live();
+            (live.view.clone(), live.rows.clone())
+        };
+        let folder = collection.folder();
+        let temporary = folder.0.join("compacting.mbv");
+        let _ = std::fs::remove_file(&temporary);
+        let mut file = VectorFile::create(&temporary, view.header().dimension, view.header().row_type)?;
+        let mut receipts = Vec::new();
+        for row in rows.iter() {
+            let receipt = file.append([view.vector(row).as_slice()])?[0];
+            receipts.push((row, receipt));
+        }
+        file.sync()?;
+        let uuid = file.header().uuid;
+        let path = folder.vectors(uuid);
+        std::fs::rename(&temporary, &path).map_err(MemoryError::io("rename", &path))?;
+        membox_vectors::sync_parent(&path).map_err(MemoryError::io("fsync the folder of", &path))?;
+
+        let reader = self.store.reader()?;
+        let mut group = self.store.begin()?;
+        group.begin_renumbering(collection.id)?;
+        for (old, receipt) in &receipts {
+            if let Some(stored) = reader.record_of_row(collection.id, view.header().uuid, *old)? {
+                group.move_row(stored.seq, stored.version, receipt.row, receipt.crc)?;
+            }
+        }
+        group.set_rows(collection.id, uuid, receipts.len() as u32)?;
+        group.commit()?;
+        drop(file);
+        let stored = reader.collections()?.into_iter().find(|c| c.id == collection.id);
+        stored.map_or(Ok(()), |stored| collection.reload(&stored, &reader))
+    }
+
+    fn check_writable(&self) -> Result<(), MemoryError> {
+        self.shared.read_only().map_or(Ok(()), |reason| Err(MemoryError::ReadOnly(reason)))
+    }
+}
+
+/// The writes of one request within the group's transaction.
+fn apply(group: &mut Group, write: &Write, receipts: &[RowReceipt]) -> Result<Done, MemoryError> {
+    match write {
+        Write::Upsert { collection, records, .. } => {
+            let mut done = Vec::with_capacity(records.len());
+            for (upsert, receipt) in records.iter().zip(receipts) {
+                let w = group.upsert(collection.id, &upsert.record, receipt.row, receipt.crc, upsert.expected)?;
+                done.push((w.version, receipt.row, w.replaced));
+            }
+            Ok(Done::Upserted(done))
+        }
+        Write::Revector { vectors, .. } => {
+            let mut done = Vec::new();
+            for (i, (v, receipt)) in vectors.iter().zip(receipts).enumerate() {
+                if group.move_row(v.stored.seq, v.stored.version, receipt.row, receipt.crc)? {
+                    done.push((receipt.row, i));
+                }
+            }
+            Ok(Done::Revectored(done))
+        }
+        Write::Delete { collection, doomed: Doomed::Ids(ids), .. } => {
+            let mut done = Vec::new();
+            for (id, expected) in ids {
+                done.extend(group.delete(collection.id, id, *expected)?);
+            }
+            Ok(Done::Deleted(done))
+        }
+        Write::Delete { collection, doomed: Doomed::Rows(_, rows), .. } => {
+            let mut done = Vec::new();
+            for row in rows {
+                done.extend(group.delete_row(collection.id, *row)?);
+            }
+            Ok(Done::Deleted(done))
+        }
+    }
+}
+
+/// Makes a committed request visible and answers it.
+fn publish(write: Write, receipts: &[RowReceipt], outcome: Result<Done, MemoryError>) {
+    let collection = write.collection().clone();
+    let done = match outcome {
+        Ok(done) => done,
+        Err(error) => return write.refuse(error),
+    };
+    let mut dead = Vec::new();
+    let mut live = collection.live_mut();
+    match (write, done) {
+        (Write::Upsert { records, reply, .. }, Done::Upserted(written)) => {
+            for ((upsert, receipt), (_, row, replaced)) in records.iter().zip(receipts).zip(&written) {
+                debug_assert_eq!(receipt.row, *row);
+                live.insert(*row, &upsert.record, replaced.as_ref());
+                dead.extend(replaced.as_ref().map(|r| r.row));
+            }
+            drop(live);
+            reply(Ok(written.iter().map(|w| w.0).collect()));
+        }
+        (Write::Revector { vectors, reply, .. }, Done::Revectored(moved)) => {
+            for (row, i) in &moved {
+                let stored = &vectors[*i].stored;
+                let (session, expires_at) = (stored.record.session.clone(), stored.record.expires_at);
+                live.insert(*row, &stored.record, Some(&LiveRow { row: stored.row, session, expires_at }));
+                dead.push(stored.row);
+            }
+            drop(live);
+            reply(Ok(moved.len()));
+        }
+        (Write::Delete { reply, .. }, Done::Deleted(removed)) => {
+            removed.iter().for_each(|old| live.remove(old));
+            dead.extend(removed.iter().map(|old| old.row));
+            drop(live);
+            reply(Ok(removed.len()));
+        }
+        _ => unreachable!("an outcome is that of its write"),
+    }
+    // The bytes of what is gone do not stay in the file. They become durable zeros with the next fsync; until then nothing names them.
+    if let Err(error) = collection.file().erase_lazily(dead) {
+        tracing::warn!(collection = collection.name, %error, "rows of deleted records could not be overwritten");
+    }
+}
