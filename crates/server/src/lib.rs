@@ -1,1 +1,42 @@
+//! The HTTP surface of the box: routes, keys, limits, OpenAPI, metrics.
+//!
+//! A [`Server`] translates between HTTP and [`membox_memory`]; it does not know how anything is stored. Errors are RFC 9457 problem
+//! documents ([`Problem`]). Handlers never compute or block: what does runs on two pools of threads, one for reads and one for
+//! writes, so that imports do not keep recalls waiting, or on the encoder's own threads.
+//!
+//! # Example
+//!
+//! ```no_run
+//! use membox_memory::{MemoryBox, MemoryConfig};
+//! use membox_server::{Server, ServerConfig};
+//! use std::sync::Arc;
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let memory = Arc::new(MemoryBox::open(&MemoryConfig::new("data"), None)?);
+//! let server = Server::new(memory, ServerConfig::default())?;
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8420").await?;
+//! server.run(listener, async { drop(tokio::signal::ctrl_c().await) }).await;
+//! # Ok(())
+//! # }
+//! ```
 
+mod app;
+mod auth;
+mod extract;
+mod pool;
+mod problem;
+mod routes;
+mod state;
+
+pub use app::{Server, openapi};
+pub use auth::{ApiKey, DEFAULT_TENANT};
+pub use problem::{FieldError, Problem};
+pub use state::{Limits, ServerConfig};
+
+/// What can go wrong before a server runs.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The operating system gives no more threads.
+    #[error("cannot start the server's threads: {0}")]
+    Threads(std::io::Error),
+}

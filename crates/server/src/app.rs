@@ -1,0 +1,196 @@
+//! The router, and the server around it: time limits on slow clients, and a stop that drains.
+
+use crate::problem::Problem;
+use crate::routes::{collections, engines, operations, recall, records};
+use crate::state::{AppState, Limits, ServerConfig};
+use crate::{ServerError, pool::Pool};
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderName, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use membox_memory::MemoryBox;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "membox", description = "A memory box for LLM clusters: embed, index and recall conversation histories.", license(name = "Apache-2.0", identifier = "Apache-2.0")),
+    components(schemas(Problem)),
+    tags(
+        (name = "engines", description = "Vectors and tokens"),
+        (name = "collections", description = "Named sets of records"),
+        (name = "records", description = "What is remembered"),
+        (name = "recall", description = "What do we remember about this?"),
+        (name = "jobs", description = "Long work"),
+        (name = "operations", description = "For whoever runs the box")
+    )
+)]
+struct ApiDoc;
+
+fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(ApiDoc::openapi())
+        .routes(routes!(engines::embeddings))
+        .routes(routes!(engines::embed))
+        .routes(routes!(engines::info))
+        .routes(routes!(engines::tokenize))
+        .routes(routes!(engines::tokens))
+        .routes(routes!(collections::list))
+        .routes(routes!(collections::create, collections::describe, collections::remove))
+        .routes(routes!(collections::reembed))
+        .routes(routes!(collections::rebuild))
+        .routes(routes!(collections::job, collections::cancel_job))
+        .routes(routes!(records::upsert, records::page))
+        .routes(routes!(records::get, records::patch, records::delete))
+        .routes(routes!(records::delete_many))
+        .routes(routes!(recall::recall))
+        .routes(routes!(operations::health))
+        .routes(routes!(operations::ready))
+        .routes(routes!(operations::metrics))
+}
+
+/// The OpenAPI document of every route.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    routes().split_for_parts().1
+}
+
+/// The process's metrics recorder; there can be only one, so servers of one process share it.
+fn metrics_handle() -> PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    let seconds = [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+    HANDLE
+        .get_or_init(|| {
+            let builder = PrometheusBuilder::new()
+                .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &seconds)
+                .unwrap_or_else(|_| PrometheusBuilder::new());
+            let recorder = builder.build_recorder();
+            let handle = recorder.handle();
+            if metrics::set_global_recorder(recorder).is_err() {
+                tracing::warn!("another metrics recorder is installed; /metrics shows less");
+            }
+            handle
+        })
+        .clone()
+}
+
+/// The server of one box.
+pub struct Server {
+    state: AppState,
+    router: Router,
+}
+
+impl Server {
+    /// Sets a server up; it listens when it is [run](Server::run).
+    pub fn new(memory: Arc<MemoryBox>, config: ServerConfig) -> Result<Self, ServerError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let pool = |name, threads, queue| Pool::new(name, threads, queue).map(Arc::new).map_err(ServerError::Threads);
+        let state = AppState {
+            memory,
+            keys: Arc::new(config.keys),
+            limits: Arc::new(config.limits),
+            // More threads than cores: a recall waits for the engine, a write for the disk.
+            reads: pool("read", cores * 4, 1024)?,
+            writes: pool("write", (cores * 8).max(32), 1024)?,
+            metrics: metrics_handle(),
+            stopping: Arc::new(AtomicBool::new(false)),
+        };
+        let (router, document) = routes().split_for_parts();
+        let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", document);
+        let request_id = HeaderName::from_static("x-request-id");
+        let router = router
+            .route_layer(middleware::from_fn(measure))
+            .merge(docs)
+            .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is no such route; GET /docs shows all") })
+            .method_not_allowed_fallback(|| async {
+                Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this route has other methods; GET /docs shows all")
+            })
+            .layer(middleware::from_fn_with_state(state.clone(), limit_time))
+            .layer(DefaultBodyLimit::max(state.limits.max_body_bytes))
+            .layer(CatchPanicLayer::custom(|_| {
+                tracing::error!("a handler panicked");
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed inside the box; its log says more")
+                    .into_response()
+            }))
+            .layer(PropagateRequestIdLayer::new(request_id.clone()))
+            .layer(SetRequestIdLayer::new(request_id, MakeRequestUuid))
+            .with_state(state.clone());
+        Ok(Self { state, router })
+    }
+
+    /// Serves `listener` until `stop` resolves, then finishes the requests under way (within the drain time) and returns.
+    pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>) {
+        let Limits { header_timeout, max_connections, drain_timeout, .. } = *self.state.limits;
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
+        builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(header_timeout));
+        let connections = Arc::new(Semaphore::new(max_connections));
+        let graceful = GracefulShutdown::new();
+        tokio::pin!(stop);
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = &mut stop => break,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of file descriptors, most likely: those in use must be given back first.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            let Ok(permit) = connections.clone().try_acquire_owned() else {
+                tracing::warn!(max_connections, "a connection over the limit was closed");
+                continue;
+            };
+            let _ = stream.set_nodelay(true);
+            let service = TowerToHyperService::new(self.router.clone());
+            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+            let connection = graceful.watch(connection);
+            tokio::spawn(async move {
+                let _ = connection.await;
+                drop(permit);
+            });
+        }
+        drop(listener);
+        self.state.stopping.store(true, Ordering::Release);
+        if tokio::time::timeout(drain_timeout, graceful.shutdown()).await.is_err() {
+            tracing::warn!("some requests did not end within the drain time and are cut off");
+        }
+    }
+}
+
+/// Times each request by its route, and logs it.
+async fn measure(request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let route = request.extensions().get::<MatchedPath>().map_or("unknown", |p| p.as_str()).to_owned();
+    let method = request.method().clone();
+    let id = request.headers().get("x-request-id").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+    let response = next.run(request).await;
+    let (seconds, status) = (begun.elapsed().as_secs_f64(), response.status().as_u16());
+    metrics::histogram!("membox_request_seconds", "route" => route.clone(), "status" => status.to_string()).record(seconds);
+    tracing::debug!(%method, route, status, ms = seconds * 1e3, request_id = id, "request");
+    response
+}
+
+async fn limit_time(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(state.limits.request_timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(StatusCode::REQUEST_TIMEOUT, "the request took longer than this box allows").into_response(),
+    }
+}

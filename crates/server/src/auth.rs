@@ -1,0 +1,54 @@
+//! API keys. A key belongs to a tenant, and everything of a request is looked up within its tenant.
+
+use crate::problem::Problem;
+use crate::state::AppState;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use sha2::{Digest, Sha256};
+
+/// The tenant of a box without keys.
+pub const DEFAULT_TENANT: &str = "default";
+
+/// A key as it is kept: only its hash is in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKey {
+    sha256: [u8; 32],
+    tenant: String,
+}
+
+impl ApiKey {
+    /// The key that a client sends, and whose it is.
+    pub fn new(key: &str, tenant: impl Into<String>) -> Self {
+        Self { sha256: Sha256::digest(key).into(), tenant: tenant.into() }
+    }
+}
+
+/// Whose request it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tenant(pub String);
+
+impl FromRequestParts<AppState> for Tenant {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let header = |name: header::HeaderName| parts.headers.get(name).and_then(|v| v.to_str().ok());
+        let tenant = if state.keys.is_empty() {
+            DEFAULT_TENANT.to_owned()
+        } else {
+            let unauthorized = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, detail);
+            let given = header(header::AUTHORIZATION).ok_or_else(|| unauthorized("send a key: Authorization: Bearer KEY"))?;
+            let key = given.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|s| s.1.trim());
+            // Hashes are compared, so the time taken tells nothing about a key.
+            let hash: [u8; 32] = Sha256::digest(key.unwrap_or_default()).into();
+            let known = state.keys.iter().find(|k| k.sha256 == hash);
+            known.ok_or_else(|| unauthorized("this key is not known here"))?.tenant.clone()
+        };
+        match header(header::HeaderName::from_static("x-membox-tenant")) {
+            Some(wanted) if wanted != tenant => {
+                Err(Problem::new(StatusCode::FORBIDDEN, "this key belongs to another tenant than x-membox-tenant names"))
+            }
+            _ => Ok(Self(tenant)),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Request bodies and queries, with errors that name the field.
+
+use crate::problem::Problem;
+use axum::RequestExt;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use serde::de::DeserializeOwned;
+
+/// A JSON body.
+pub struct Json<T>(pub T);
+
+impl<S, T> FromRequest<S> for Json<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned + Send,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case("application/json") {
+            let detail = format!("the body must be application/json, and content-type says {content_type:?}");
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+        }
+        let body: Bytes = request.extract().await.map_err(|rejection: BytesRejection| {
+            let status = rejection.status();
+            let detail = if status == StatusCode::PAYLOAD_TOO_LARGE {
+                "the body is over the limit of this box (--max-body-bytes): send it in parts".to_owned()
+            } else {
+                rejection.body_text()
+            };
+            Problem::new(status, detail)
+        })?;
+        parse(&body).map(Self)
+    }
+}
+
+/// Reads JSON; an error names the field by a pointer, or the place in the text.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    if let Err(error) = std::str::from_utf8(body) {
+        let detail = format!("the body is not UTF-8: byte {} is wrong", error.valid_up_to());
+        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let pointer: String = error
+            .path()
+            .iter()
+            .map(|segment| match segment {
+                serde_path_to_error::Segment::Seq { index } => format!("/{index}"),
+                serde_path_to_error::Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+                _ => String::new(),
+            })
+            .collect();
+        let inner = error.into_inner();
+        match inner.classify() {
+            serde_json::error::Category::Data => Problem::field(StatusCode::BAD_REQUEST, pointer, inner.to_string()),
+            _ => Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {inner}")),
+        }
+    })?;
+    deserializer.end().map_err(|e| Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {e}")))?;
+    Ok(value)
+}
+
+/// The query of the URL.
+pub struct Query<T>(pub T);
+
+impl<S, T> FromRequestParts<S> for Query<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = axum::extract::Query::<T>::try_from_uri(&parts.uri);
+        query.map(|q| Self(q.0)).map_err(|e| Problem::new(StatusCode::BAD_REQUEST, format!("the query of the URL: {e}")))
+    }
+}

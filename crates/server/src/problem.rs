@@ -1,0 +1,110 @@
+//! Errors as RFC 9457 problem documents.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use membox_memory::encoder::EncoderError;
+use membox_memory::{MemoryError, RecordsError, retry_after};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A field of the request that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldError {
+    /// JSON pointer to the field.
+    pub pointer: String,
+    /// What is wrong with it.
+    pub detail: String,
+}
+
+/// The body of every error, `application/problem+json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Problem {
+    /// What kind of error it is, as a URI.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind in a few words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened this time, and what to do about it.
+    pub detail: String,
+    /// The fields that are wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+    #[serde(skip)]
+    retry_after_s: Option<u64>,
+}
+
+impl Problem {
+    /// A problem of a status, whose kind is named after the status.
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        let title = status.canonical_reason().unwrap_or("Error");
+        Self {
+            kind: format!("urn:membox:{}", title.to_lowercase().replace(' ', "-")),
+            title: title.to_owned(),
+            status: status.as_u16(),
+            detail: detail.into(),
+            errors: Vec::new(),
+            retry_after_s: None,
+        }
+    }
+
+    /// A problem with one field.
+    pub fn field(status: StatusCode, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        let (pointer, detail) = (pointer.into(), detail.into());
+        let errors = vec![FieldError { pointer, detail: detail.clone() }];
+        Self { errors, ..Self::new(status, detail) }
+    }
+}
+
+impl From<MemoryError> for Problem {
+    fn from(error: MemoryError) -> Self {
+        let retry_after_s = retry_after(&error);
+        let detail = error.to_string();
+        let status = match &error {
+            MemoryError::Invalid { pointer, reason } => return Self::field(StatusCode::BAD_REQUEST, pointer, reason),
+            MemoryError::Impossible { pointer, reason } => {
+                return Self::field(StatusCode::UNPROCESSABLE_ENTITY, pointer, reason);
+            }
+            MemoryError::Records(RecordsError::Filter { pointer, reason }) => {
+                return Self::field(StatusCode::BAD_REQUEST, pointer, reason);
+            }
+            MemoryError::Encoder(EncoderError::BadTokens { input, reason }) => {
+                return Self::field(StatusCode::UNPROCESSABLE_ENTITY, format!("/input/{input}"), reason);
+            }
+            MemoryError::Compressor(_) => return Self::field(StatusCode::BAD_REQUEST, "/encoding", detail),
+            MemoryError::NoCollection(_) | MemoryError::NoRecord(_) | MemoryError::NoJob(_) => StatusCode::NOT_FOUND,
+            MemoryError::Exists { .. } | MemoryError::Busy(_) => StatusCode::CONFLICT,
+            MemoryError::Records(RecordsError::VersionConflict { .. }) => StatusCode::PRECONDITION_FAILED,
+            MemoryError::Encoder(EncoderError::Tokenize(_)) => StatusCode::UNPROCESSABLE_ENTITY,
+            MemoryError::Encoder(EncoderError::Overloaded { .. }) | MemoryError::Overloaded { .. } => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
+            MemoryError::NoModel
+            | MemoryError::ReadOnly(_)
+            | MemoryError::Stopped
+            | MemoryError::Encoder(EncoderError::Stopped) => StatusCode::SERVICE_UNAVAILABLE,
+            MemoryError::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
+            _ => {
+                tracing::error!(%error, "a request failed");
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        };
+        Self { retry_after_s, ..Self::new(status, detail) }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_string(&self).unwrap_or_default();
+        let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
+        if let Some(seconds) = self.retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

@@ -1,0 +1,111 @@
+//! Collections, and the jobs that work on them.
+
+use crate::auth::Tenant;
+use crate::extract::Json;
+use crate::problem::Problem;
+use crate::state::AppState;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use membox_memory::{CollectionSettings, CollectionView, JobView};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A list of collections.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CollectionList {
+    collections: Vec<CollectionView>,
+}
+
+/// `PUT /v1/collections/{c}`: creates it, or finds it with the same settings.
+#[utoipa::path(put, path = "/v1/collections/{collection}", tag = "collections", request_body = CollectionSettings,
+    params(("collection" = String, Path, description = "[a-z0-9][a-z0-9_.-]{0,63}")),
+    responses((status = 200, description = "it was there", body = CollectionView), (status = 201, description = "created", body = CollectionView),
+        (status = 400, body = Problem), (status = 409, description = "it exists with other settings", body = Problem), (status = 422, body = Problem)))]
+pub async fn create(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(collection): Path<String>,
+    Json(settings): Json<CollectionSettings>,
+) -> Result<(StatusCode, axum::Json<CollectionView>), Problem> {
+    let memory = state.memory.clone();
+    let work = move || Ok(memory.create_collection(&tenant, &collection, &settings)?);
+    let (view, created) = state.writes.run(work).await?;
+    Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, axum::Json(view)))
+}
+
+/// `GET /v1/collections`: the tenant's collections.
+#[utoipa::path(get, path = "/v1/collections", tag = "collections", responses((status = 200, body = CollectionList)))]
+pub async fn list(State(state): State<AppState>, Tenant(tenant): Tenant) -> Result<axum::Json<CollectionList>, Problem> {
+    let memory = state.memory.clone();
+    let work = move || {
+        let describe = |name: String| Ok(memory.describe(&*memory.collection(&tenant, &name)?));
+        memory.collection_names(&tenant).into_iter().map(describe).collect::<Result<Vec<_>, Problem>>()
+    };
+    Ok(axum::Json(CollectionList { collections: state.reads.run(work).await? }))
+}
+
+/// `GET /v1/collections/{c}`: counts, bytes, and how far the indexes are.
+#[utoipa::path(get, path = "/v1/collections/{collection}", tag = "collections", params(("collection" = String, Path)),
+    responses((status = 200, body = CollectionView), (status = 404, body = Problem)))]
+pub async fn describe(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(collection): Path<String>,
+) -> Result<axum::Json<CollectionView>, Problem> {
+    let memory = state.memory.clone();
+    let work = move || Ok(memory.describe(&*memory.collection(&tenant, &collection)?));
+    Ok(axum::Json(state.reads.run(work).await?))
+}
+
+/// `DELETE /v1/collections/{c}`: drops it with everything in it.
+#[utoipa::path(delete, path = "/v1/collections/{collection}", tag = "collections", params(("collection" = String, Path)),
+    responses((status = 204, description = "dropped"), (status = 404, body = Problem), (status = 409, description = "a job is running", body = Problem)))]
+pub async fn remove(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(collection): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let memory = state.memory.clone();
+    state.writes.run(move || Ok(memory.drop_collection(&tenant, &collection)?)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /v1/collections/{c}/reembed`: embeds every text anew, as a job.
+#[utoipa::path(post, path = "/v1/collections/{collection}/reembed", tag = "jobs", params(("collection" = String, Path)),
+    responses((status = 202, body = JobView), (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub async fn reembed(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(collection): Path<String>,
+) -> Result<(StatusCode, axum::Json<JobView>), Problem> {
+    let memory = state.memory.clone();
+    let job = state.writes.run(move || Ok(memory.reembed(&tenant, &collection)?)).await?;
+    Ok((StatusCode::ACCEPTED, axum::Json(job)))
+}
+
+/// `POST /v1/collections/{c}/rebuild`: compacts it and builds its indexes anew, as a job.
+#[utoipa::path(post, path = "/v1/collections/{collection}/rebuild", tag = "jobs", params(("collection" = String, Path)),
+    responses((status = 202, body = JobView), (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub async fn rebuild(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(collection): Path<String>,
+) -> Result<(StatusCode, axum::Json<JobView>), Problem> {
+    let memory = state.memory.clone();
+    let job = state.writes.run(move || Ok(memory.rebuild(&tenant, &collection)?)).await?;
+    Ok((StatusCode::ACCEPTED, axum::Json(job)))
+}
+
+/// `GET /v1/jobs/{id}`: how far a job is.
+#[utoipa::path(get, path = "/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path)),
+    responses((status = 200, body = JobView), (status = 404, body = Problem)))]
+pub async fn job(State(state): State<AppState>, Tenant(tenant): Tenant, Path(id): Path<String>) -> Result<axum::Json<JobView>, Problem> {
+    Ok(axum::Json(state.memory.jobs().view(&tenant, &id)?))
+}
+
+/// `DELETE /v1/jobs/{id}`: stops a job after the records under way.
+#[utoipa::path(delete, path = "/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path)),
+    responses((status = 200, body = JobView), (status = 404, body = Problem)))]
+pub async fn cancel_job(State(state): State<AppState>, Tenant(tenant): Tenant, Path(id): Path<String>) -> Result<axum::Json<JobView>, Problem> {
+    Ok(axum::Json(state.memory.jobs().cancel(&tenant, &id)?))
+}

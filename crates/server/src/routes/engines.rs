@@ -1,0 +1,382 @@
+//! Embeddings as OpenAI and as text-embeddings-inference have them, and token counts.
+
+use super::server_timing;
+use crate::auth::Tenant;
+use crate::extract::Json;
+use crate::problem::Problem;
+use crate::state::AppState;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use membox_memory::compressor::{DEFAULT_ENCODING, TOKENS_PER_CONVERSATION, TOKENS_PER_MESSAGE, TokenCounter};
+use membox_memory::encoder::{DEFAULT_MAX_TOKENS, Embeddings, Inputs, Lane, Request};
+use membox_memory::{MemoryError, Timing};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use utoipa::ToSchema;
+
+/// Requests of at most this many inputs take the interactive lane.
+const INTERACTIVE_INPUTS: usize = 4;
+
+/// What is to be embedded: a text, texts, a token sequence, or token sequences.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum EmbeddingInput {
+    /// One text.
+    Text(String),
+    /// Texts.
+    Texts(Vec<String>),
+    /// Ids of the model's own vocabulary, special tokens included.
+    Tokens(Vec<u32>),
+    /// Several sequences of them.
+    TokenLists(Vec<Vec<u32>>),
+}
+
+/// How vectors are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EncodingFormat {
+    /// A list of numbers.
+    #[default]
+    Float,
+    /// Little-endian f32 in base64: smaller, and much faster to read.
+    Base64,
+}
+
+/// OpenAI's request.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EmbeddingsRequest {
+    /// What is to be embedded.
+    input: EmbeddingInput,
+    /// The model; any name is taken, and the answer says which model it was.
+    #[serde(default)]
+    #[allow(dead_code)]
+    model: Option<String>,
+    #[serde(default)]
+    encoding_format: EncodingFormat,
+    /// Keep only so many numbers, and normalise again.
+    dimensions: Option<usize>,
+    /// Not used.
+    #[allow(dead_code)]
+    user: Option<String>,
+    /// Tokens kept of each text: 256 unless said otherwise, 512 at most.
+    max_tokens: Option<usize>,
+}
+
+/// OpenAI's answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EmbeddingsAnswer {
+    object: &'static str,
+    data: Vec<EmbeddingObject>,
+    model: String,
+    usage: Usage,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct EmbeddingObject {
+    object: &'static str,
+    index: usize,
+    embedding: EmbeddingData,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+enum EmbeddingData {
+    Float(Vec<f32>),
+    Base64(String),
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Usage {
+    prompt_tokens: usize,
+    total_tokens: usize,
+}
+
+/// Texts as text-embeddings-inference takes them.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Texts {
+    /// One text.
+    One(String),
+    /// Texts.
+    Many(Vec<String>),
+}
+
+impl Texts {
+    fn into_vec(self) -> Vec<String> {
+        match self {
+            Self::One(text) => vec![text],
+            Self::Many(texts) => texts,
+        }
+    }
+}
+
+/// text-embeddings-inference's request.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EmbedRequest {
+    inputs: Texts,
+    /// Cut what is too long; without it a text that is too long is an error.
+    truncate: Option<bool>,
+    /// Unit length.
+    #[serde(default = "yes")]
+    normalize: bool,
+    /// Keep only so many numbers.
+    dimensions: Option<usize>,
+    /// Tokens kept of each text: 256 unless said otherwise, 512 at most.
+    max_tokens: Option<usize>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// `POST /v1/embeddings`: OpenAI's, for its clients unmodified.
+#[utoipa::path(post, path = "/v1/embeddings", tag = "engines", request_body = EmbeddingsRequest,
+    responses((status = 200, body = EmbeddingsAnswer), (status = 400, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem)))]
+pub async fn embeddings(State(state): State<AppState>, _: Tenant, Json(request): Json<EmbeddingsRequest>) -> Result<Response, Problem> {
+    let inputs = match request.input {
+        EmbeddingInput::Text(text) => Inputs::Texts(vec![text]),
+        EmbeddingInput::Texts(texts) => Inputs::Texts(texts),
+        EmbeddingInput::Tokens(tokens) => Inputs::Tokens(vec![tokens]),
+        EmbeddingInput::TokenLists(lists) => Inputs::Tokens(lists),
+    };
+    let max_tokens = check_inputs(&state, &inputs, request.max_tokens, request.dimensions, "/input")?;
+    let answer = encode(&state, inputs, max_tokens, true).await?;
+    let headers = server_timing(&timing(&answer));
+    let engine = base64::engine::general_purpose::STANDARD;
+    let data = answer.rows().enumerate().map(|(index, row)| {
+        let vector = cut(row, request.dimensions, true);
+        let embedding = match request.encoding_format {
+            EncodingFormat::Float => EmbeddingData::Float(vector),
+            EncodingFormat::Base64 => {
+                EmbeddingData::Base64(engine.encode(vector.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>()))
+            }
+        };
+        EmbeddingObject { object: "embedding", index, embedding }
+    });
+    let body = EmbeddingsAnswer {
+        object: "list",
+        data: data.collect(),
+        model: state.memory.encoder()?.name().to_owned(),
+        usage: Usage { prompt_tokens: answer.tokens, total_tokens: answer.tokens },
+    };
+    Ok((headers, axum::Json(body)).into_response())
+}
+
+/// `POST /embed`: text-embeddings-inference's.
+#[utoipa::path(post, path = "/embed", tag = "engines", request_body = EmbedRequest,
+    responses((status = 200, body = Vec<Vec<f32>>), (status = 400, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem)))]
+pub async fn embed(State(state): State<AppState>, _: Tenant, Json(request): Json<EmbedRequest>) -> Result<Response, Problem> {
+    let inputs = Inputs::Texts(request.inputs.into_vec());
+    let max_tokens = check_inputs(&state, &inputs, request.max_tokens, request.dimensions, "/inputs")?;
+    let answer = encode(&state, inputs, max_tokens, request.normalize).await?;
+    if request.truncate == Some(false) && answer.truncated > 0 {
+        let detail = format!("{} of the texts have more than {max_tokens} tokens, and truncate is false", answer.truncated);
+        return Err(Problem::field(StatusCode::UNPROCESSABLE_ENTITY, "/inputs", detail));
+    }
+    let rows: Vec<Vec<f32>> = answer.rows().map(|row| cut(row, request.dimensions, request.normalize)).collect();
+    Ok((server_timing(&timing(&answer)), axum::Json(rows)).into_response())
+}
+
+fn timing(answer: &Embeddings) -> Timing {
+    Timing { tokenize: answer.tokenize, queue: answer.queue, encode: answer.encode, ..Timing::default() }
+}
+
+fn check_inputs(
+    state: &AppState,
+    inputs: &Inputs,
+    max_tokens: Option<usize>,
+    dimensions: Option<usize>,
+    pointer: &str,
+) -> Result<usize, Problem> {
+    let encoder = state.memory.encoder()?;
+    let count = match inputs {
+        Inputs::Texts(texts) => {
+            if let Some(i) = texts.iter().position(String::is_empty) {
+                let pointer = if texts.len() == 1 { pointer.to_owned() } else { format!("{pointer}/{i}") };
+                return Err(Problem::field(StatusCode::BAD_REQUEST, pointer, "the text is empty"));
+            }
+            texts.len()
+        }
+        Inputs::Tokens(sequences) => sequences.len(),
+    };
+    if count == 0 {
+        return Err(Problem::field(StatusCode::BAD_REQUEST, pointer, "nothing to embed"));
+    }
+    if count > state.limits.max_inputs {
+        let detail = format!("{count} inputs; at most {} can be sent at once", state.limits.max_inputs);
+        return Err(Problem::field(StatusCode::PAYLOAD_TOO_LARGE, pointer, detail));
+    }
+    if dimensions.is_some_and(|d| d == 0 || d > encoder.dimension()) {
+        let detail = format!("the model gives {} dimensions", encoder.dimension());
+        return Err(Problem::field(StatusCode::UNPROCESSABLE_ENTITY, "/dimensions", detail));
+    }
+    let most = encoder.engine().max_sequence();
+    match max_tokens {
+        Some(tokens) if !(3..=most).contains(&tokens) => {
+            Err(Problem::field(StatusCode::UNPROCESSABLE_ENTITY, "/max_tokens", format!("3 to {most} tokens can be kept")))
+        }
+        tokens => Ok(tokens.unwrap_or(DEFAULT_MAX_TOKENS)),
+    }
+}
+
+/// Encodes on the engine's threads; a caller who goes away meanwhile takes the request with them.
+async fn encode(state: &AppState, inputs: Inputs, max_tokens: usize, normalize: bool) -> Result<Embeddings, Problem> {
+    let count = match &inputs {
+        Inputs::Texts(texts) => texts.len(),
+        Inputs::Tokens(sequences) => sequences.len(),
+    };
+    let lane = if count <= INTERACTIVE_INPUTS { Lane::Interactive } else { Lane::Bulk };
+    let (sender, receiver) = oneshot::channel();
+    let reply = Box::new(move |answer| drop(sender.send(answer)));
+    let request = Request { inputs, max_tokens, normalize, lane };
+    let _pending = state.memory.encoder()?.submit(request, reply).map_err(MemoryError::from)?;
+    let answer = receiver.await.map_err(|_| MemoryError::Stopped)?;
+    Ok(answer.map_err(MemoryError::from)?)
+}
+
+/// The first numbers of a vector, at unit length again.
+fn cut(row: &[f32], dimensions: Option<usize>, normalize: bool) -> Vec<f32> {
+    let mut vector = row[..dimensions.unwrap_or(row.len())].to_vec();
+    if normalize && vector.len() < row.len() {
+        let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-12);
+        vector.iter_mut().for_each(|x| *x /= length);
+    }
+    vector
+}
+
+/// What is running, with text-embeddings-inference's field names first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Info {
+    model_id: String,
+    model_dtype: String,
+    #[schema(value_type = Object)]
+    model_type: serde_json::Value,
+    max_input_length: usize,
+    max_client_batch_size: usize,
+    auto_truncate: bool,
+    version: &'static str,
+    /// Which engine computes, on what.
+    engine: String,
+    dimension: usize,
+}
+
+/// `GET /info`: what is running.
+#[utoipa::path(get, path = "/info", tag = "engines", responses((status = 200, body = Info), (status = 503, body = Problem)))]
+pub async fn info(State(state): State<AppState>) -> Result<axum::Json<Info>, Problem> {
+    let encoder = state.memory.encoder()?;
+    let engine = encoder.engine().name();
+    Ok(axum::Json(Info {
+        model_id: encoder.name().to_owned(),
+        model_dtype: engine.rsplit(' ').next().unwrap_or_default().to_owned(),
+        model_type: serde_json::json!({"embedding": {"pooling": "mean"}}),
+        max_input_length: encoder.engine().max_sequence(),
+        max_client_batch_size: state.limits.max_inputs,
+        auto_truncate: true,
+        version: env!("CARGO_PKG_VERSION"),
+        engine,
+        dimension: encoder.dimension(),
+    }))
+}
+
+/// A request for tokens.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenizeRequest {
+    inputs: Texts,
+    #[serde(default = "yes")]
+    add_special_tokens: bool,
+}
+
+/// A token of the model.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TokenView {
+    id: u32,
+    text: String,
+    special: bool,
+    start: Option<usize>,
+    stop: Option<usize>,
+}
+
+/// `POST /tokenize`: the model's tokens of texts.
+#[utoipa::path(post, path = "/tokenize", tag = "engines", request_body = TokenizeRequest,
+    responses((status = 200, body = Vec<Vec<TokenView>>), (status = 400, body = Problem)))]
+pub async fn tokenize(
+    State(state): State<AppState>,
+    _: Tenant,
+    Json(request): Json<TokenizeRequest>,
+) -> Result<axum::Json<Vec<Vec<TokenView>>>, Problem> {
+    let memory = state.memory.clone();
+    let tokens = state.reads.run(move || {
+        let encoder = memory.encoder()?;
+        let view = |t: membox_memory::encoder::Token| TokenView { id: t.id, text: t.text, special: t.special, start: t.start, stop: t.stop };
+        let of_text = |text: String| -> Result<Vec<TokenView>, Problem> {
+            let tokens = encoder.tokens(&text, request.add_special_tokens).map_err(MemoryError::from)?;
+            Ok(tokens.into_iter().map(view).collect())
+        };
+        request.inputs.into_vec().into_iter().map(of_text).collect()
+    });
+    Ok(axum::Json(tokens.await?))
+}
+
+/// A message whose tokens are counted.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct CountedMessage {
+    /// Not counted: it is within the four tokens of a message.
+    #[allow(dead_code)]
+    role: Option<String>,
+    content: String,
+}
+
+/// A request for token counts: `input` or `messages`, by `encoding` or `model`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokensRequest {
+    /// A model whose encoding is wanted.
+    model: Option<String>,
+    /// tiktoken's name of an encoding; o200k_base when neither is given.
+    encoding: Option<String>,
+    input: Option<Texts>,
+    messages: Option<Vec<CountedMessage>>,
+}
+
+/// Token counts.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TokensAnswer {
+    encoding: &'static str,
+    /// Of each text, or of each message's content.
+    counts: Vec<usize>,
+    /// In all, overhead included.
+    total: usize,
+    /// What is in the total beside the texts: 4 a message and 2 a conversation; 0 for plain texts.
+    overhead: usize,
+}
+
+/// `POST /v1/tokens`: tokens by tiktoken's encodings.
+#[utoipa::path(post, path = "/v1/tokens", tag = "engines", request_body = TokensRequest,
+    responses((status = 200, body = TokensAnswer), (status = 400, body = Problem)))]
+pub async fn tokens(State(state): State<AppState>, _: Tenant, Json(request): Json<TokensRequest>) -> Result<axum::Json<TokensAnswer>, Problem> {
+    let bad = |pointer: &str, detail: &str| Problem::field(StatusCode::BAD_REQUEST, pointer, detail);
+    let (pointer, name) = match (&request.encoding, &request.model) {
+        (Some(_), Some(_)) => return Err(bad("/model", "either encoding or model is wanted, not both")),
+        (Some(name), None) => ("/encoding", name.clone()),
+        (None, Some(name)) => ("/model", name.clone()),
+        (None, None) => ("/encoding", DEFAULT_ENCODING.to_owned()),
+    };
+    let (texts, is_conversation) = match (request.input, request.messages) {
+        (Some(texts), None) => (texts.into_vec(), false),
+        (None, Some(messages)) => (messages.into_iter().map(|m| m.content).collect(), true),
+        _ => return Err(bad("/input", "exactly one of input and messages is wanted")),
+    };
+    let counted = state.reads.run(move || {
+        let counter = TokenCounter::by_name(&name).map_err(|e| bad(pointer, &e.to_string()))?;
+        let counts: Vec<usize> = texts.iter().map(|t| counter.count(t)).collect();
+        let overhead = if is_conversation { counts.len() * TOKENS_PER_MESSAGE + TOKENS_PER_CONVERSATION } else { 0 };
+        let total = counts.iter().sum::<usize>() + overhead;
+        Ok(TokensAnswer { encoding: counter.encoding(), counts, total, overhead })
+    });
+    Ok(axum::Json(counted.await?))
+}

@@ -1,0 +1,29 @@
+//! The handlers, a module a group of routes of the API.
+
+pub mod collections;
+pub mod engines;
+pub mod operations;
+pub mod recall;
+pub mod records;
+
+use axum::http::{HeaderMap, HeaderValue};
+use membox_memory::Timing;
+use std::time::Duration;
+
+/// `server-timing` of the parts that took any time.
+pub(crate) fn server_timing(timing: &Timing) -> HeaderMap {
+    let parts = [
+        ("tokenize", timing.tokenize),
+        ("queue", timing.queue),
+        ("encode", timing.encode),
+        ("search", timing.search),
+        ("rerank", timing.rerank),
+    ];
+    let entry = |(name, time): (&str, Duration)| format!("{name};dur={:.3}", time.as_secs_f64() * 1e3);
+    let text: Vec<String> = parts.into_iter().filter(|p| !p.1.is_zero()).map(entry).collect();
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = HeaderValue::from_str(&text.join(", ")) {
+        headers.insert("server-timing", value);
+    }
+    headers
+}

@@ -1,0 +1,77 @@
+//! For whoever runs the box: is it alive, is it ready, what is it doing.
+
+use crate::problem::Problem;
+use crate::state::AppState;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use membox_memory::encoder::Lane;
+use metrics::{counter, gauge};
+use serde::Serialize;
+use std::sync::atomic::Ordering;
+use utoipa::ToSchema;
+
+/// The state of the box.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Health {
+    status: &'static str,
+    /// Why it takes no writes, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    read_only: Option<String>,
+}
+
+/// `GET /health`: the process is alive.
+#[utoipa::path(get, path = "/health", tag = "operations", responses((status = 200, body = Health)))]
+pub async fn health() -> axum::Json<Health> {
+    axum::Json(Health { status: "alive", read_only: None })
+}
+
+/// `GET /ready`: the model is loaded, the store is open and takes writes.
+#[utoipa::path(get, path = "/ready", tag = "operations", responses((status = 200, body = Health), (status = 503, body = Problem)))]
+pub async fn ready(State(state): State<AppState>) -> Result<axum::Json<Health>, Problem> {
+    if state.stopping.load(Ordering::Acquire) {
+        return Err(membox_memory::MemoryError::Stopped.into());
+    }
+    if let Some(reason) = state.memory.read_only() {
+        return Err(membox_memory::MemoryError::ReadOnly(reason).into());
+    }
+    state.memory.encoder()?;
+    Ok(axum::Json(Health { status: "ready", read_only: None }))
+}
+
+/// `GET /metrics`: for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "operations", responses((status = 200, description = "Prometheus text format", body = String)))]
+pub async fn metrics(State(state): State<AppState>) -> Response {
+    if let Ok(encoder) = state.memory.encoder() {
+        let scheduler = encoder.scheduler();
+        for lane in Lane::ALL {
+            gauge!("membox_queue_depth", "lane" => lane.name()).set(scheduler.depth(lane) as f64);
+        }
+        let c = scheduler.counters();
+        let read = |value: &std::sync::atomic::AtomicU64| value.load(Ordering::Relaxed);
+        counter!("membox_tokens_total", "kind" => "encoded").absolute(read(&c.tokens));
+        counter!("membox_sequences_total").absolute(read(&c.sequences));
+        counter!("membox_batches_total").absolute(read(&c.batches));
+        counter!("membox_cancelled_inputs_total").absolute(read(&c.cancelled));
+        counter!("membox_refused_total", "pool" => "encoder").absolute(read(&c.refused));
+        let engine = encoder.engine().name();
+        gauge!("membox_encode_busy_seconds", "engine" => engine, "model" => encoder.name().to_owned())
+            .set(read(&c.busy_us) as f64 / 1e6);
+        gauge!("membox_batch_tokens").set(read(&c.tokens) as f64 / read(&c.batches).max(1) as f64);
+        let (hits, misses) = encoder.cache_counts();
+        counter!("membox_embedding_cache_hits_total").absolute(hits);
+        counter!("membox_embedding_cache_misses_total").absolute(misses);
+    }
+    gauge!("membox_pool_depth", "pool" => "reads").set(state.reads.depth() as f64);
+    gauge!("membox_pool_depth", "pool" => "writes").set(state.writes.depth() as f64);
+    for collection in state.memory.open_collections() {
+        let view = state.memory.describe(&collection);
+        let name = format!("{}/{}", collection.tenant, collection.name);
+        gauge!("membox_records", "collection" => name.clone()).set(view.records as f64);
+        gauge!("membox_vector_bytes", "collection" => name.clone()).set(view.vector_bytes as f64);
+        let lag = if view.index.kind == "none" { 0 } else { view.rows - view.index.covered_rows };
+        gauge!("membox_index_lag_rows", "collection" => name).set(f64::from(lag));
+    }
+    let text = state.metrics.render();
+    (StatusCode::OK, [(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}

@@ -1,0 +1,29 @@
+//! Recall.
+
+use super::server_timing;
+use crate::auth::Tenant;
+use crate::extract::Json;
+use crate::problem::Problem;
+use crate::state::AppState;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use membox_memory::{RecallAnswer, RecallRequest};
+
+/// `POST /v1/collections/{c}/recall`: what do we remember about this?
+#[utoipa::path(post, path = "/v1/collections/{collection}/recall", tag = "recall", params(("collection" = String, Path)),
+    request_body(content = RecallRequest, example = json!({"query": "where did we park?", "k": 3})),
+    responses((status = 200, body = RecallAnswer), (status = 400, body = Problem), (status = 404, body = Problem), (status = 422, body = Problem),
+        (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn recall(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(collection): Path<String>,
+    Json(request): Json<RecallRequest>,
+) -> Result<(HeaderMap, axum::Json<RecallAnswer>), Problem> {
+    let memory = state.memory.clone();
+    let answer = state.reads.run(move || Ok(memory.recall(&tenant, &collection, &request)?)).await?;
+    for (stage, time) in [("search", answer.timing.search), ("rerank", answer.timing.rerank), ("encode", answer.timing.encode)] {
+        metrics::histogram!("membox_search_seconds", "stage" => stage).record(time.as_secs_f64());
+    }
+    Ok((server_timing(&answer.timing), axum::Json(answer)))
+}

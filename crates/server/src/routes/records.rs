@@ -1,0 +1,215 @@
+//! Records: write, read, page, change, delete.
+
+use crate::auth::Tenant;
+use crate::extract::{Json, Query};
+use crate::problem::Problem;
+use crate::state::AppState;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use base64::Engine as _;
+use membox_memory::{NewRecord, Order, Position, RecordPatch, RecordView, WrittenRecord};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+/// Records a page unless said otherwise, and at most.
+const PAGE: usize = 20;
+const MOST_PAGE: usize = 1000;
+
+/// Records to be written.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpsertRequest {
+    /// 1 to 2 048 of them: all are kept, or none.
+    records: Vec<NewRecord>,
+}
+
+/// What was written.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UpsertAnswer {
+    /// In the order of the request.
+    records: Vec<WrittenRecord>,
+}
+
+/// `POST /v1/collections/{c}/records`: when it answers, the records are durable and can be recalled.
+#[utoipa::path(post, path = "/v1/collections/{collection}/records", tag = "records", params(("collection" = String, Path)),
+    request_body = UpsertRequest,
+    responses((status = 200, body = UpsertAnswer), (status = 400, body = Problem), (status = 404, body = Problem), (status = 412, body = Problem),
+        (status = 413, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem), (status = 507, body = Problem)))]
+pub async fn upsert(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(collection): Path<String>,
+    Json(request): Json<UpsertRequest>,
+) -> Result<axum::Json<UpsertAnswer>, Problem> {
+    let memory = state.memory.clone();
+    let work = move || Ok(memory.upsert(&tenant, &collection, request.records)?);
+    Ok(axum::Json(UpsertAnswer { records: state.writes.run(work).await? }))
+}
+
+/// Which page of which records.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct PageQuery {
+    /// Records a page, 20 unless said otherwise.
+    limit: Option<usize>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+    /// A filter as JSON.
+    filter: Option<String>,
+    /// `written` (in the order of their first writing), `oldest` or `newest` (by created_at).
+    order: Option<String>,
+}
+
+/// A page of records.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Page {
+    records: Vec<RecordView>,
+    /// The cursor of the next page; missing on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// `GET /v1/collections/{c}/records`: pages that go on where they ended, whatever is written between.
+#[utoipa::path(get, path = "/v1/collections/{collection}/records", tag = "records", params(("collection" = String, Path), PageQuery),
+    responses((status = 200, body = Page), (status = 400, body = Problem), (status = 404, body = Problem)))]
+pub async fn page(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(collection): Path<String>,
+    Query(query): Query<PageQuery>,
+) -> Result<axum::Json<Page>, Problem> {
+    let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
+    let order = match query.order.as_deref() {
+        None | Some("written") => Order::Written,
+        Some("oldest") => Order::Oldest,
+        Some("newest") => Order::Newest,
+        Some(other) => return Err(bad(format!("order is written, oldest or newest, not {other:?}"))),
+    };
+    let limit = query.limit.unwrap_or(PAGE);
+    if limit == 0 || limit > MOST_PAGE {
+        return Err(bad(format!("limit is {limit}; 1 to {MOST_PAGE} is possible")));
+    }
+    let after = query.cursor.as_deref().map(|c| read_cursor(c, order).ok_or_else(|| bad(format!("{c:?} is no cursor of this order"))));
+    let after = after.transpose()?;
+    let filter: Option<Value> = match query.filter.as_deref().map(serde_json::from_str) {
+        None => None,
+        Some(Ok(filter)) => Some(filter),
+        Some(Err(error)) => return Err(Problem::field(StatusCode::BAD_REQUEST, "/filter", format!("not JSON: {error}"))),
+    };
+    let memory = state.memory.clone();
+    let work = move || Ok(memory.page(&tenant, &collection, order, after, limit, filter.as_ref())?);
+    let (records, next) = state.reads.run(work).await?;
+    Ok(axum::Json(Page { records, next: next.map(|position| write_cursor(position, order)) }))
+}
+
+fn write_cursor((time, seq): Position, order: Order) -> String {
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(format!("{}:{time}:{seq}", order as u8))
+}
+
+fn read_cursor(cursor: &str, order: Order) -> Option<Position> {
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    let mut parts = text.split(':').map(|p| p.parse::<i64>().ok());
+    let (kind, time, seq) = (parts.next()??, parts.next()??, parts.next()??);
+    (parts.next().is_none() && kind == order as i64).then_some((time, seq))
+}
+
+/// `GET /v1/collections/{c}/records/{id}`.
+#[utoipa::path(get, path = "/v1/collections/{collection}/records/{id}", tag = "records", params(("collection" = String, Path), ("id" = String, Path)),
+    responses((status = 200, body = RecordView), (status = 404, body = Problem)))]
+pub async fn get(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path((collection, id)): Path<(String, String)>,
+) -> Result<(HeaderMap, axum::Json<RecordView>), Problem> {
+    let memory = state.memory.clone();
+    let view = state.reads.run(move || Ok(memory.record(&tenant, &collection, &id)?)).await?;
+    Ok((etag(&view), axum::Json(view)))
+}
+
+/// `PATCH /v1/collections/{c}/records/{id}`: what is left out stays; metadata is merged.
+#[utoipa::path(patch, path = "/v1/collections/{collection}/records/{id}", tag = "records",
+    params(("collection" = String, Path), ("id" = String, Path), ("if-match" = Option<u64>, Header, description = "the version that it must have")),
+    request_body = RecordPatch,
+    responses((status = 200, body = RecordView), (status = 404, body = Problem), (status = 412, body = Problem)))]
+pub async fn patch(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path((collection, id)): Path<(String, String)>,
+    headers: HeaderMap,
+    Json(patch): Json<RecordPatch>,
+) -> Result<(HeaderMap, axum::Json<RecordView>), Problem> {
+    let expected = if_match(&headers)?;
+    let memory = state.memory.clone();
+    let work = move || Ok(memory.patch(&tenant, &collection, &id, &patch, expected)?);
+    let view = state.writes.run(work).await?;
+    Ok((etag(&view), axum::Json(view)))
+}
+
+/// `DELETE /v1/collections/{c}/records/{id}`.
+#[utoipa::path(delete, path = "/v1/collections/{collection}/records/{id}", tag = "records",
+    params(("collection" = String, Path), ("id" = String, Path), ("if-match" = Option<u64>, Header, description = "the version that it must have")),
+    responses((status = 204, description = "deleted"), (status = 404, body = Problem), (status = 412, body = Problem)))]
+pub async fn delete(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path((collection, id)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let expected = if_match(&headers)?;
+    let memory = state.memory.clone();
+    let named = id.clone();
+    let deleted = state.writes.run(move || Ok(memory.delete(&tenant, &collection, vec![(named, expected)])?)).await?;
+    match deleted {
+        0 => Err(membox_memory::MemoryError::NoRecord(id).into()),
+        _ => Ok(StatusCode::NO_CONTENT),
+    }
+}
+
+/// Which records are to be deleted: `ids` or `filter`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteRequest {
+    ids: Option<Vec<String>>,
+    #[schema(value_type = Option<Object>)]
+    filter: Option<Value>,
+}
+
+/// How many were deleted.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeleteAnswer {
+    deleted: usize,
+}
+
+/// `POST /v1/collections/{c}/records:delete`: by ids or by filter, in one commit.
+#[utoipa::path(post, path = "/v1/collections/{collection}/records:delete", tag = "records", params(("collection" = String, Path)),
+    request_body = DeleteRequest, responses((status = 200, body = DeleteAnswer), (status = 400, body = Problem), (status = 404, body = Problem)))]
+pub async fn delete_many(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(collection): Path<String>,
+    Json(request): Json<DeleteRequest>,
+) -> Result<axum::Json<DeleteAnswer>, Problem> {
+    let memory = state.memory.clone();
+    let work = move || match (request.ids, request.filter) {
+        (Some(ids), None) => Ok(memory.delete(&tenant, &collection, ids.into_iter().map(|id| (id, None)).collect())?),
+        (None, Some(filter)) => Ok(memory.delete_by_filter(&tenant, &collection, &filter)?),
+        _ => Err(Problem::field(StatusCode::BAD_REQUEST, "/ids", "exactly one of ids and filter is wanted")),
+    };
+    Ok(axum::Json(DeleteAnswer { deleted: state.writes.run(work).await? }))
+}
+
+fn etag(view: &RecordView) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = format!("\"{}\"", view.version).parse() {
+        headers.insert(header::ETAG, value);
+    }
+    headers
+}
+
+fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
+    let version = value.to_str().ok().and_then(|v| v.trim().trim_matches('"').parse().ok());
+    version.map(Some).ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "if-match is a version, such as 3"))
+}

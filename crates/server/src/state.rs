@@ -1,0 +1,62 @@
+//! What every handler has at hand, and the limits it works within.
+
+use crate::auth::ApiKey;
+use crate::pool::Pool;
+use membox_memory::MemoryBox;
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+/// Limits of the server. Each has a flag of its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request body.
+    pub max_body_bytes: usize,
+    /// Texts of one embedding request.
+    pub max_inputs: usize,
+    /// Time that a request may take, its body's arrival included.
+    pub request_timeout: Duration,
+    /// Time that the head of a request may take to arrive.
+    pub header_timeout: Duration,
+    /// Connections open at the same time.
+    pub max_connections: usize,
+    /// Time that requests under way have to end when the server stops.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 32 << 20,
+            max_inputs: 2048,
+            request_timeout: Duration::from_secs(120),
+            header_timeout: Duration::from_secs(15),
+            max_connections: 16_384,
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How a server is set up.
+#[derive(Clone, Debug, Default)]
+pub struct ServerConfig {
+    /// Keys that may ask; none means that everybody may, as tenant `default`.
+    pub keys: Vec<ApiKey>,
+    /// Its limits.
+    pub limits: Limits,
+}
+
+/// Shared by all handlers.
+#[derive(Clone)]
+pub struct AppState {
+    pub(crate) memory: Arc<MemoryBox>,
+    pub(crate) keys: Arc<Vec<ApiKey>>,
+    pub(crate) limits: Arc<Limits>,
+    /// For what reads: recalls and look-ups.
+    pub(crate) reads: Arc<Pool>,
+    /// For what waits for the disk or for a bulk encoding.
+    pub(crate) writes: Arc<Pool>,
+    pub(crate) metrics: PrometheusHandle,
+    pub(crate) stopping: Arc<AtomicBool>,
+}
