@@ -1,1 +1,78 @@
-fn main(){}
+//! membox: a memory box for LLM clusters. `membox --help` tells what it does.
+
+mod bench;
+mod client;
+mod config;
+mod data;
+mod doctor;
+mod embed;
+mod import;
+mod models;
+mod progress;
+mod recall;
+mod serve;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use config::GlobalArgs;
+
+/// A memory box for LLM clusters: one server that embeds, indexes and recalls conversation histories.
+///
+/// Start a box with `membox serve`, load a history with `membox import history.jsonl`, and ask it with
+/// `membox recall COLLECTION "a question"`. Settings come from membox.toml, then the environment (MEMBOX_*), then flags;
+/// `membox config show` prints what is in force.
+#[derive(Parser)]
+#[command(name = "membox", version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve(serve::ServeArgs),
+    /// Write a file of records, one JSON object a line, to a running box.
+    Import(import::ImportArgs),
+    /// Ask a running box what it remembers.
+    Recall(recall::RecallArgs),
+    /// Embed lines of text from stdin, without a server: for bulk work.
+    Embed(embed::EmbedArgs),
+    /// List, install and check models.
+    Models(models::ModelsArgs),
+    /// Show the configuration in force.
+    Config(config::ConfigArgs),
+    /// Measure this machine: throughput, and a query's latency idle and under a bulk load.
+    Bench(bench::BenchArgs),
+    /// Say what was found here (processor, GPU, memory, disk, models) and what follows from it.
+    Doctor,
+    /// Check a data folder that no box has open, and say what `rebuild` would do.
+    Verify(data::VerifyArgs),
+    /// Mend a data folder: embed damaged vectors anew and build damaged indexes anew.
+    Rebuild,
+    /// Copy a data folder, also that of a running box, to a new folder.
+    Backup(data::BackupArgs),
+    /// Copy a backup to a data folder that holds nothing yet.
+    Restore(data::RestoreArgs),
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    let config = config::load(&cli.global)?;
+    match cli.command {
+        Command::Serve(args) => serve::run(config, args),
+        Command::Import(args) => import::run(&config, &args),
+        Command::Recall(args) => recall::run(&config, &args),
+        Command::Embed(args) => embed::run(&config, &args),
+        Command::Models(args) => models::run(&config, &args),
+        Command::Config(args) => config::run(&config, &args),
+        Command::Bench(args) => bench::run(&config, &args),
+        Command::Doctor => doctor::run(&config),
+        Command::Verify(args) => data::verify(&config, &args),
+        Command::Rebuild => data::rebuild(&config),
+        Command::Backup(args) => data::backup(&config, &args),
+        Command::Restore(args) => data::restore(&config, &args),
+    }
+}

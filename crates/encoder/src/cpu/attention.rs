@@ -99,6 +99,7 @@ fn score<S: Simd, const D: usize>(
 
 /// `B` blocks of 16 scores of each row, from key `block` on.
 #[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "the same d picks a key and four queries")]
 fn score_blocks<S: Simd, const D: usize, const B: usize>(
     s: S,
     q: &[&[f32; D]; ROWS],

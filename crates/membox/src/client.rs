@@ -1,0 +1,69 @@
+//! The client of a running box.
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde_json::Value;
+use std::time::Duration;
+use ureq::Agent;
+
+/// Tries of a request that is answered by 429 or 503.
+const TRIES: u32 = 30;
+
+/// Where the box is, and by which key.
+#[derive(Args)]
+pub struct ClientArgs {
+    /// The running box.
+    #[arg(long, env = "MEMBOX_URL", default_value = "http://127.0.0.1:8420", value_name = "URL")]
+    url: String,
+    /// The API key, if the box has keys.
+    #[arg(long, env = "MEMBOX_KEY", hide_env_values = true, value_name = "KEY")]
+    key: Option<String>,
+}
+
+/// A client of one box.
+pub struct Client {
+    agent: Agent,
+    url: String,
+    key: Option<String>,
+}
+
+impl Client {
+    /// For the box that the flags name.
+    pub fn new(args: &ClientArgs) -> Self {
+        let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(300))).build();
+        Self { agent: config.into(), url: args.url.trim_end_matches('/').to_owned(), key: args.key.clone() }
+    }
+
+    /// Sends JSON and gives the JSON of the answer; waits and tries again where the box says that it is busy.
+    pub fn call(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
+        let url = format!("{}{path}", self.url);
+        for attempt in 0..TRIES {
+            let mut request = ureq::http::Request::builder().method(method).uri(&url).header("content-type", "application/json");
+            if let Some(key) = &self.key {
+                request = request.header("authorization", format!("Bearer {key}"));
+            }
+            let request = request.body(serde_json::to_vec(body)?)?;
+            let mut response = self
+                .agent
+                .run(request)
+                .with_context(|| format!("{url} does not answer; is the box running (`membox serve`)?"))?;
+            let status = response.status().as_u16();
+            let retry = response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+            let text = response.body_mut().with_config().limit(1 << 30).read_to_string()?;
+            match status {
+                200..300 if text.is_empty() => return Ok(Value::Null),
+                200..300 => return serde_json::from_str(&text).with_context(|| format!("{url} answered what is not JSON")),
+                429 | 503 if attempt + 1 < TRIES && (status == 429 || retry.is_some()) => {
+                    std::thread::sleep(Duration::from_secs(retry.unwrap_or(1).clamp(1, 60)));
+                }
+                _ => {
+                    let problem: Value = serde_json::from_str(&text).unwrap_or_default();
+                    let detail = problem["detail"].as_str().unwrap_or(&text);
+                    let pointer = problem["errors"][0]["pointer"].as_str().unwrap_or_default();
+                    bail!("{method} {path}: {status} {pointer} {detail}");
+                }
+            }
+        }
+        bail!("{method} {path}: the box stayed busy")
+    }
+}

@@ -1,0 +1,172 @@
+//! Settings: a TOML file, then the environment, then flags, each over the one before.
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use membox_memory::encoder::{Encoder, EncoderConfig, Precision, SchedulerConfig};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A key and whose it is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyConfig {
+    /// What clients send as `Authorization: Bearer KEY`.
+    pub key: String,
+    /// Everything written and asked with it belongs to this tenant.
+    pub tenant: String,
+}
+
+/// Every setting, with its default.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// Where the server listens.
+    pub listen: SocketAddr,
+    /// The embedding model.
+    pub model: String,
+    /// Arithmetic of the engine: int8 or f32.
+    pub precision: String,
+    /// Encoder threads; 0 means one a core.
+    pub threads: usize,
+    /// Tokens of an encoder batch.
+    pub batch_tokens: usize,
+    /// Query vectors that are remembered.
+    pub query_cache: usize,
+    /// Bytes of a request body.
+    pub max_body_bytes: usize,
+    /// Seconds that a request may take.
+    pub request_timeout_s: u64,
+    /// Connections open at the same time.
+    pub max_connections: usize,
+    /// Listen beyond this machine without API keys.
+    pub insecure: bool,
+    /// text or json.
+    pub log_format: String,
+    /// A filter such as info or membox=debug.
+    pub log: String,
+    /// API keys; none means that everybody may ask.
+    pub keys: Vec<KeyConfig>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let (scheduler, limits) = (SchedulerConfig::default(), membox_server::Limits::default());
+        Self {
+            data_dir: "data".into(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 8420)),
+            model: "all-MiniLM-L6-v2".into(),
+            precision: "int8".into(),
+            threads: 0,
+            batch_tokens: scheduler.batch_tokens,
+            query_cache: 1000,
+            max_body_bytes: limits.max_body_bytes,
+            request_timeout_s: limits.request_timeout.as_secs(),
+            max_connections: limits.max_connections,
+            insecure: false,
+            log_format: "text".into(),
+            log: "info".into(),
+            keys: Vec::new(),
+        }
+    }
+}
+
+/// Flags that every command takes.
+#[derive(Args, Serialize)]
+pub struct GlobalArgs {
+    /// Settings file [default: membox.toml, where there is one].
+    #[arg(long, global = true, env = "MEMBOX_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// Where everything is kept [default: ./data].
+    #[arg(long, global = true, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+    /// The embedding model [default: all-MiniLM-L6-v2].
+    #[arg(long, global = true, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Arithmetic of the engine: int8 or f32 [default: int8].
+    #[arg(long, global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<String>,
+    /// Encoder threads [default: one a core].
+    #[arg(long, global = true, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+}
+
+/// Reads every source.
+pub fn load(args: &GlobalArgs) -> Result<Config> {
+    let mut figment = Figment::from(Serialized::defaults(Config::default()));
+    match &args.config {
+        Some(path) if !path.exists() => bail!("the settings file {} is not there", path.display()),
+        Some(path) => figment = figment.merge(Toml::file_exact(path)),
+        None => figment = figment.merge(Toml::file("membox.toml")),
+    }
+    // Other MEMBOX_* variables are the client's (MEMBOX_KEY, MEMBOX_URL) or the build's.
+    let environment = Env::prefixed("MEMBOX_").ignore(&["config", "key", "url", "cpu", "model_dir"]);
+    let config: Config = figment
+        .merge(environment)
+        .merge(Serialized::defaults(args))
+        .extract()
+        .context("a setting is wrong (membox.toml, then MEMBOX_* variables, then flags)")?;
+    config.precision.parse::<Precision>().map_err(anyhow::Error::msg).context("precision")?;
+    if !["text", "json"].contains(&config.log_format.as_str()) {
+        bail!("log_format is text or json, not {:?}", config.log_format);
+    }
+    Ok(config)
+}
+
+impl Config {
+    /// Where models lie.
+    pub fn models_dir(&self) -> PathBuf {
+        self.data_dir.join("models")
+    }
+
+    /// How the encoder is set up.
+    pub fn encoder(&self) -> EncoderConfig {
+        let mut scheduler = SchedulerConfig { batch_tokens: self.batch_tokens, ..SchedulerConfig::default() };
+        if self.threads > 0 {
+            scheduler.workers = self.threads;
+        }
+        // Checked when the settings were read.
+        let precision = self.precision.parse().unwrap_or(Precision::Int8);
+        EncoderConfig { precision, scheduler, query_cache: self.query_cache }
+    }
+
+    /// Loads the model.
+    pub fn load_encoder(&self) -> Result<Arc<Encoder>> {
+        let folder = self.models_dir().join(&self.model);
+        let encoder = Encoder::load(&self.model, &folder, self.encoder());
+        Ok(Arc::new(encoder.with_context(|| format!("the model {} cannot be loaded", self.model))?))
+    }
+}
+
+/// `membox config`.
+#[derive(Args)]
+pub struct ConfigArgs {
+    #[command(subcommand)]
+    command: ConfigCommand,
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Print every setting in force, as a settings file; keys are not shown.
+    Show,
+}
+
+/// Runs `membox config`.
+pub fn run(config: &Config, args: &ConfigArgs) -> Result<()> {
+    let ConfigCommand::Show = args.command;
+    let mut shown = config.clone();
+    shown.keys.iter_mut().for_each(|k| k.key = "(not shown)".into());
+    print!("{}", toml::to_string(&shown)?);
+    Ok(())
+}
+

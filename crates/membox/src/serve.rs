@@ -1,0 +1,143 @@
+//! `membox serve`.
+
+use crate::config::Config;
+use crate::import;
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use membox_memory::{CollectionSettings, MemoryBox, MemoryConfig, NewRecord};
+use membox_server::{ApiKey, DEFAULT_TENANT, Limits, Server, ServerConfig};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufReader;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Run the server.
+#[derive(Args)]
+pub struct ServeArgs {
+    /// Where it listens [default: 127.0.0.1:8420].
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Listen beyond this machine without API keys: everybody who reaches it reads and writes everything.
+    #[arg(long)]
+    insecure: bool,
+    /// Load a file of records first, one JSON object a line, where its collections are not there yet.
+    #[arg(long, value_name = "FILE.jsonl")]
+    load: Option<PathBuf>,
+    /// Bytes of a request body.
+    #[arg(long, value_name = "BYTES")]
+    max_body_bytes: Option<usize>,
+    /// text or json.
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+/// Runs `membox serve`.
+pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
+    config.listen = args.listen.unwrap_or(config.listen);
+    config.insecure |= args.insecure;
+    config.max_body_bytes = args.max_body_bytes.unwrap_or(config.max_body_bytes);
+    config.log_format = args.log_format.unwrap_or(config.log_format);
+    start_log(&config)?;
+    if !config.listen.ip().is_loopback() && config.keys.is_empty() && !config.insecure {
+        bail!(
+            "{} can be reached from other machines, and there are no API keys: set [[keys]] in membox.toml, or say --insecure",
+            config.listen
+        );
+    }
+    allow_open_files();
+    let encoder = match config.load_encoder() {
+        Ok(encoder) => Some(encoder),
+        Err(error) => {
+            tracing::error!("{error:#}; texts cannot be embedded until then");
+            None
+        }
+    };
+    let memory = Arc::new(MemoryBox::open(&MemoryConfig::new(&config.data_dir), encoder)?);
+    let example = args.load.as_deref().map(|file| load(&memory, file)).transpose()?.flatten();
+    let server_config = ServerConfig {
+        keys: config.keys.iter().map(|k| ApiKey::new(&k.key, &k.tenant)).collect(),
+        limits: Limits {
+            max_body_bytes: config.max_body_bytes,
+            request_timeout: Duration::from_secs(config.request_timeout_s),
+            max_connections: config.max_connections,
+            ..Limits::default()
+        },
+    };
+    let server = Server::new(memory.clone(), server_config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
+        let address = listener.local_addr()?;
+        tracing::info!(%address, data_dir = %config.data_dir.display(), "listening; the API is described at /docs");
+        if let Some(collection) = &example {
+            println!("\nAsk it:\n\n  curl -s http://{address}/v1/collections/{collection}/recall \\");
+            println!("    -H 'content-type: application/json' -d '{{\"query\": \"where is the spare key?\", \"k\": 3}}'\n");
+        }
+        server.run(listener, stop_signal()).await;
+        anyhow::Ok(())
+    })?;
+    drop(runtime);
+    tracing::info!("finishing what was accepted");
+    drop(memory);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn stop_signal() {
+    let terminate = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminate => {}
+    }
+    tracing::info!("stopping: requests under way are finished");
+}
+
+fn start_log(config: &Config) -> Result<()> {
+    let filter = EnvFilter::try_new(&config.log).with_context(|| format!("the log filter {:?}", config.log))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log_format.as_str() {
+        "json" => builder.json().init(),
+        _ => builder.init(),
+    }
+    Ok(())
+}
+
+/// Lets the process have as many open files as the system allows: each connection is one.
+fn allow_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+/// Writes the records of a file into collections that are not there yet, and gives the first collection's name.
+fn load(memory: &MemoryBox, file: &Path) -> Result<Option<String>> {
+    let reader = BufReader::new(File::open(file).with_context(|| format!("cannot open {}", file.display()))?);
+    let mut collections: BTreeMap<String, Vec<NewRecord>> = BTreeMap::new();
+    for line in import::lines(reader, Some("example")) {
+        let line = line.map_err(|e| anyhow::anyhow!("{}: {e}", file.display()))?;
+        collections.entry(line.collection).or_default().push(line.record);
+    }
+    let first = collections.keys().next().cloned();
+    for (name, records) in collections {
+        let (_, created) = memory.create_collection(DEFAULT_TENANT, &name, &CollectionSettings::default())?;
+        if !created {
+            continue;
+        }
+        for batch in records.chunks(membox_memory::MOST_RECORDS) {
+            memory.upsert(DEFAULT_TENANT, &name, batch.to_vec())?;
+        }
+        tracing::info!(collection = name, records = records.len(), "loaded");
+    }
+    Ok(first)
+}
