@@ -377,6 +377,9 @@ impl Shared {
     }
 
     fn work(&self) {
+        // What wakes up to hand in or take out a query must not wait for a worker's time slice to end. Nice is a thread's own on
+        // Linux.
+        let _ = rustix::process::nice(5);
         let (mut bulk, mut urgent) = (Worker::new(self), Worker::new(self));
         while self.sequences.wait(|_, queue| bulk.take(queue)).is_some() {
             let is_bulk = bulk.jobs.first().is_some_and(|job| job.ticket.lane == Lane::Bulk);

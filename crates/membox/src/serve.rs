@@ -69,6 +69,8 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
             ..Limits::default()
         },
     };
+    // The first budget must not wait for the encoding to be loaded.
+    std::thread::spawn(|| membox_memory::compressor::TokenCounter::by_name(membox_memory::compressor::DEFAULT_ENCODING).is_ok());
     let server = Server::new(memory.clone(), server_config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {

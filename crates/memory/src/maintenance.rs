@@ -4,11 +4,11 @@ use crate::collection::Collection;
 use crate::shared::Shared;
 use crate::writer::{Doomed, Work, Write};
 use crate::{MemoryError, now};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
 use membox_index::{IndexError, VectorIndex};
 use membox_records::text::DiskWriter;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Texts that stay in memory before tantivy gets them. A tail of this size costs a query some 0.1 ms and a start some 0.2 s.
@@ -25,7 +25,8 @@ const SWEEP_ROWS: usize = 4096;
 pub(crate) struct Maintenance {
     pub shared: Arc<Shared>,
     pub writer: Sender<Work>,
-    pub stop: Arc<AtomicBool>,
+    /// Disconnected when the box stops.
+    pub stop: Receiver<()>,
     /// Threads of an index build.
     pub threads: usize,
 }
@@ -35,9 +36,11 @@ impl Maintenance {
     pub fn run(self, due: &Receiver<Arc<Collection>>) {
         // Builds must not take the processor from queries. Nice is a thread's own on Linux, and FAISS's threads inherit it.
         let _ = rustix::process::nice(10);
-        while !self.stopping() {
-            match due.recv_timeout(SWEEP) {
-                Ok(collection) => {
+        loop {
+            select! {
+                recv(self.stop) -> _ => return,
+                recv(due) -> collection => {
+                    let Ok(collection) = collection else { return };
                     collection.maintained.store(false, Ordering::Release);
                     if let Err(error) = self.tend(&collection)
                         && !self.stopping()
@@ -45,15 +48,14 @@ impl Maintenance {
                         tracing::warn!(collection = collection.name, %error, "background work failed; it is tried again later");
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                default(SWEEP) => {}
             }
             self.sweep();
         }
     }
 
     fn stopping(&self) -> bool {
-        self.stop.load(Ordering::Acquire)
+        self.stop.try_recv() == Err(TryRecvError::Disconnected)
     }
 
     fn tend(&self, collection: &Arc<Collection>) -> Result<(), MemoryError> {

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 /// Records of one upsert.
@@ -59,7 +59,8 @@ pub struct MemoryBox {
     encoder: Option<Arc<Encoder>>,
     jobs: Jobs,
     writer: Sender<Work>,
-    stop: Arc<AtomicBool>,
+    /// Dropped to stop the background work.
+    stop: Option<Sender<()>>,
     writer_thread: Option<JoinHandle<()>>,
     maintenance_thread: Option<JoinHandle<()>>,
     /// Holds the data folder's lock for as long as the box lives.
@@ -104,12 +105,12 @@ impl MemoryBox {
         let (maintenance, due) = unbounded();
         let shared = Arc::new(Shared::new(root.clone(), stored, readers, maintenance));
         let (writer, work): (Sender<Work>, Receiver<Work>) = bounded(WRITER_QUEUE);
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, stopped) = bounded(0);
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let running = Writer { store, shared: shared.clone() };
         let writer_thread = thread("writer").spawn(move || running.run(&work)).map_err(MemoryError::io("start a thread for", &root))?;
         let tending =
-            Maintenance { shared: shared.clone(), writer: writer.clone(), stop: stop.clone(), threads: config.build_threads };
+            Maintenance { shared: shared.clone(), writer: writer.clone(), stop: stopped, threads: config.build_threads };
         let maintenance_thread =
             thread("maintenance").spawn(move || tending.run(&due)).map_err(MemoryError::io("start a thread for", &root))?;
         Ok(Self {
@@ -117,7 +118,7 @@ impl MemoryBox {
             encoder,
             jobs: Jobs::default(),
             writer,
-            stop,
+            stop: Some(stop),
             writer_thread: Some(writer_thread),
             maintenance_thread: Some(maintenance_thread),
             _lock: lock,
@@ -455,7 +456,7 @@ impl MemoryBox {
 
 impl Drop for MemoryBox {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
+        drop(self.stop.take());
         self.jobs.cancel_all();
         let _ = self.writer.send(Work::Stop);
         if let Some(thread) = self.writer_thread.take() {

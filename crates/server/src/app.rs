@@ -5,7 +5,7 @@ use crate::routes::{collections, engines, operations, recall, records};
 use crate::state::{AppState, Limits, ServerConfig};
 use crate::{ServerError, pool::Pool};
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -119,7 +119,6 @@ impl Server {
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this route has other methods; GET /docs shows all")
             })
             .layer(middleware::from_fn_with_state(state.clone(), limit_time))
-            .layer(DefaultBodyLimit::max(state.limits.max_body_bytes))
             .layer(CatchPanicLayer::custom(|_| {
                 tracing::error!("a handler panicked");
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed inside the box; its log says more")

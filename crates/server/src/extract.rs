@@ -1,12 +1,12 @@
 //! Request bodies and queries, with errors that name the field.
 
 use crate::problem::Problem;
-use axum::RequestExt;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use crate::state::AppState;
+use axum::body::Body;
+use axum::extract::{FromRef, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
 /// A JSON body.
@@ -14,29 +14,45 @@ pub struct Json<T>(pub T);
 
 impl<S, T> FromRequest<S> for Json<T>
 where
+    AppState: FromRef<S>,
     S: Send + Sync,
     T: DeserializeOwned + Send,
 {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let essence = content_type.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/json") {
             let detail = format!("the body must be application/json, and content-type says {content_type:?}");
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
-        let body: Bytes = request.extract().await.map_err(|rejection: BytesRejection| {
-            let status = rejection.status();
-            let detail = if status == StatusCode::PAYLOAD_TOO_LARGE {
-                "the body is over the limit of this box (--max-body-bytes): send it in parts".to_owned()
-            } else {
-                rejection.body_text()
-            };
-            Problem::new(status, detail)
-        })?;
-        parse(&body).map(Self)
+        let limit = AppState::from_ref(state).limits.max_body_bytes;
+        parse(&read_body(request.into_body(), limit).await?).map(Self)
     }
+}
+
+/// Reads a body. One over the limit is read on for a while and thrown away: a client that is still sending would not see the answer.
+async fn read_body(mut body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
+    let (mut bytes, mut length) = (Vec::new(), 0usize);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| Problem::new(StatusCode::BAD_REQUEST, format!("the body did not arrive: {e}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len();
+        if length <= limit {
+            bytes.extend_from_slice(&data);
+        } else {
+            bytes = Vec::new();
+            if length > limit.saturating_mul(4) {
+                break;
+            }
+        }
+    }
+    if length > limit {
+        let detail = format!("the body is over the {limit} bytes that this box takes (max_body_bytes): send it in parts");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+    }
+    Ok(bytes)
 }
 
 /// Reads JSON; an error names the field by a pointer, or the place in the text.

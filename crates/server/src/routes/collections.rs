@@ -20,7 +20,7 @@ pub struct CollectionList {
 #[utoipa::path(put, path = "/v1/collections/{collection}", tag = "collections", request_body = CollectionSettings,
     params(("collection" = String, Path, description = "[a-z0-9][a-z0-9_.-]{0,63}")),
     responses((status = 200, description = "it was there", body = CollectionView), (status = 201, description = "created", body = CollectionView),
-        (status = 400, body = Problem), (status = 409, description = "it exists with other settings", body = Problem), (status = 422, body = Problem)))]
+        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 409, description = "it exists with other settings", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem)))]
 pub async fn create(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -34,7 +34,7 @@ pub async fn create(
 }
 
 /// `GET /v1/collections`: the tenant's collections.
-#[utoipa::path(get, path = "/v1/collections", tag = "collections", responses((status = 200, body = CollectionList)))]
+#[utoipa::path(get, path = "/v1/collections", tag = "collections", responses((status = 200, description = "done", body = CollectionList)))]
 pub async fn list(State(state): State<AppState>, Tenant(tenant): Tenant) -> Result<axum::Json<CollectionList>, Problem> {
     let memory = state.memory.clone();
     let work = move || {
@@ -46,7 +46,7 @@ pub async fn list(State(state): State<AppState>, Tenant(tenant): Tenant) -> Resu
 
 /// `GET /v1/collections/{c}`: counts, bytes, and how far the indexes are.
 #[utoipa::path(get, path = "/v1/collections/{collection}", tag = "collections", params(("collection" = String, Path)),
-    responses((status = 200, body = CollectionView), (status = 404, body = Problem)))]
+    responses((status = 200, description = "done", body = CollectionView), (status = 404, description = "there is no such thing", body = Problem)))]
 pub async fn describe(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -59,7 +59,7 @@ pub async fn describe(
 
 /// `DELETE /v1/collections/{c}`: drops it with everything in it.
 #[utoipa::path(delete, path = "/v1/collections/{collection}", tag = "collections", params(("collection" = String, Path)),
-    responses((status = 204, description = "dropped"), (status = 404, body = Problem), (status = 409, description = "a job is running", body = Problem)))]
+    responses((status = 204, description = "dropped"), (status = 404, description = "there is no such thing", body = Problem), (status = 409, description = "a job is running", body = Problem)))]
 pub async fn remove(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -72,7 +72,7 @@ pub async fn remove(
 
 /// `POST /v1/collections/{c}/reembed`: embeds every text anew, as a job.
 #[utoipa::path(post, path = "/v1/collections/{collection}/reembed", tag = "jobs", params(("collection" = String, Path)),
-    responses((status = 202, body = JobView), (status = 404, body = Problem), (status = 409, body = Problem)))]
+    responses((status = 202, description = "the job has begun", body = JobView), (status = 404, description = "there is no such thing", body = Problem), (status = 409, description = "it exists with other settings, or a job is running", body = Problem)))]
 pub async fn reembed(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -85,7 +85,7 @@ pub async fn reembed(
 
 /// `POST /v1/collections/{c}/rebuild`: compacts it and builds its indexes anew, as a job.
 #[utoipa::path(post, path = "/v1/collections/{collection}/rebuild", tag = "jobs", params(("collection" = String, Path)),
-    responses((status = 202, body = JobView), (status = 404, body = Problem), (status = 409, body = Problem)))]
+    responses((status = 202, description = "the job has begun", body = JobView), (status = 404, description = "there is no such thing", body = Problem), (status = 409, description = "it exists with other settings, or a job is running", body = Problem)))]
 pub async fn rebuild(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -98,14 +98,14 @@ pub async fn rebuild(
 
 /// `GET /v1/jobs/{id}`: how far a job is.
 #[utoipa::path(get, path = "/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path)),
-    responses((status = 200, body = JobView), (status = 404, body = Problem)))]
+    responses((status = 200, description = "done", body = JobView), (status = 404, description = "there is no such thing", body = Problem)))]
 pub async fn job(State(state): State<AppState>, Tenant(tenant): Tenant, Path(id): Path<String>) -> Result<axum::Json<JobView>, Problem> {
     Ok(axum::Json(state.memory.jobs().view(&tenant, &id)?))
 }
 
 /// `DELETE /v1/jobs/{id}`: stops a job after the records under way.
 #[utoipa::path(delete, path = "/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path)),
-    responses((status = 200, body = JobView), (status = 404, body = Problem)))]
+    responses((status = 200, description = "done", body = JobView), (status = 404, description = "there is no such thing", body = Problem)))]
 pub async fn cancel_job(State(state): State<AppState>, Tenant(tenant): Tenant, Path(id): Path<String>) -> Result<axum::Json<JobView>, Problem> {
     Ok(axum::Json(state.memory.jobs().cancel(&tenant, &id)?))
 }

@@ -135,7 +135,7 @@ fn yes() -> bool {
 
 /// `POST /v1/embeddings`: OpenAI's, for its clients unmodified.
 #[utoipa::path(post, path = "/v1/embeddings", tag = "engines", request_body = EmbeddingsRequest,
-    responses((status = 200, body = EmbeddingsAnswer), (status = 400, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem)))]
+    responses((status = 200, description = "done", body = EmbeddingsAnswer), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem), (status = 429, description = "a queue is full; retry-after says when", body = Problem)))]
 pub async fn embeddings(State(state): State<AppState>, _: Tenant, Json(request): Json<EmbeddingsRequest>) -> Result<Response, Problem> {
     let inputs = match request.input {
         EmbeddingInput::Text(text) => Inputs::Texts(vec![text]),
@@ -168,7 +168,7 @@ pub async fn embeddings(State(state): State<AppState>, _: Tenant, Json(request):
 
 /// `POST /embed`: text-embeddings-inference's.
 #[utoipa::path(post, path = "/embed", tag = "engines", request_body = EmbedRequest,
-    responses((status = 200, body = Vec<Vec<f32>>), (status = 400, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem)))]
+    responses((status = 200, description = "done", body = Vec<Vec<f32>>), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem), (status = 429, description = "a queue is full; retry-after says when", body = Problem)))]
 pub async fn embed(State(state): State<AppState>, _: Tenant, Json(request): Json<EmbedRequest>) -> Result<Response, Problem> {
     let inputs = Inputs::Texts(request.inputs.into_vec());
     let max_tokens = check_inputs(&state, &inputs, request.max_tokens, request.dimensions, "/inputs")?;
@@ -265,7 +265,7 @@ pub struct Info {
 }
 
 /// `GET /info`: what is running.
-#[utoipa::path(get, path = "/info", tag = "engines", responses((status = 200, body = Info), (status = 503, body = Problem)))]
+#[utoipa::path(get, path = "/info", tag = "engines", responses((status = 200, description = "done", body = Info), (status = 503, description = "starting, stopping, read-only, or no model is installed", body = Problem)))]
 pub async fn info(State(state): State<AppState>) -> Result<axum::Json<Info>, Problem> {
     let encoder = state.memory.encoder()?;
     let engine = encoder.engine().name();
@@ -303,7 +303,7 @@ pub struct TokenView {
 
 /// `POST /tokenize`: the model's tokens of texts.
 #[utoipa::path(post, path = "/tokenize", tag = "engines", request_body = TokenizeRequest,
-    responses((status = 200, body = Vec<Vec<TokenView>>), (status = 400, body = Problem)))]
+    responses((status = 200, description = "done", body = Vec<Vec<TokenView>>), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem)))]
 pub async fn tokenize(
     State(state): State<AppState>,
     _: Tenant,
@@ -357,7 +357,7 @@ pub struct TokensAnswer {
 
 /// `POST /v1/tokens`: tokens by tiktoken's encodings.
 #[utoipa::path(post, path = "/v1/tokens", tag = "engines", request_body = TokensRequest,
-    responses((status = 200, body = TokensAnswer), (status = 400, body = Problem)))]
+    responses((status = 200, description = "done", body = TokensAnswer), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem)))]
 pub async fn tokens(State(state): State<AppState>, _: Tenant, Json(request): Json<TokensRequest>) -> Result<axum::Json<TokensAnswer>, Problem> {
     let bad = |pointer: &str, detail: &str| Problem::field(StatusCode::BAD_REQUEST, pointer, detail);
     let (pointer, name) = match (&request.encoding, &request.model) {

@@ -21,13 +21,13 @@ pub struct Health {
 }
 
 /// `GET /health`: the process is alive.
-#[utoipa::path(get, path = "/health", tag = "operations", responses((status = 200, body = Health)))]
+#[utoipa::path(get, path = "/health", tag = "operations", responses((status = 200, description = "done", body = Health)))]
 pub async fn health() -> axum::Json<Health> {
     axum::Json(Health { status: "alive", read_only: None })
 }
 
 /// `GET /ready`: the model is loaded, the store is open and takes writes.
-#[utoipa::path(get, path = "/ready", tag = "operations", responses((status = 200, body = Health), (status = 503, body = Problem)))]
+#[utoipa::path(get, path = "/ready", tag = "operations", responses((status = 200, description = "done", body = Health), (status = 503, description = "starting, stopping, read-only, or no model is installed", body = Problem)))]
 pub async fn ready(State(state): State<AppState>) -> Result<axum::Json<Health>, Problem> {
     if state.stopping.load(Ordering::Acquire) {
         return Err(membox_memory::MemoryError::Stopped.into());

@@ -34,8 +34,8 @@ pub struct UpsertAnswer {
 /// `POST /v1/collections/{c}/records`: when it answers, the records are durable and can be recalled.
 #[utoipa::path(post, path = "/v1/collections/{collection}/records", tag = "records", params(("collection" = String, Path)),
     request_body = UpsertRequest,
-    responses((status = 200, body = UpsertAnswer), (status = 400, body = Problem), (status = 404, body = Problem), (status = 412, body = Problem),
-        (status = 413, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem), (status = 507, body = Problem)))]
+    responses((status = 200, description = "done", body = UpsertAnswer), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 404, description = "there is no such thing", body = Problem), (status = 412, description = "the version is another one", body = Problem),
+        (status = 413, description = "over a limit of this box", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem), (status = 429, description = "a queue is full; retry-after says when", body = Problem), (status = 507, description = "the disk is full; nothing of the request was kept", body = Problem)))]
 pub async fn upsert(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -72,7 +72,7 @@ pub struct Page {
 
 /// `GET /v1/collections/{c}/records`: pages that go on where they ended, whatever is written between.
 #[utoipa::path(get, path = "/v1/collections/{collection}/records", tag = "records", params(("collection" = String, Path), PageQuery),
-    responses((status = 200, body = Page), (status = 400, body = Problem), (status = 404, body = Problem)))]
+    responses((status = 200, description = "done", body = Page), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 404, description = "there is no such thing", body = Problem)))]
 pub async fn page(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -117,7 +117,7 @@ fn read_cursor(cursor: &str, order: Order) -> Option<Position> {
 
 /// `GET /v1/collections/{c}/records/{id}`.
 #[utoipa::path(get, path = "/v1/collections/{collection}/records/{id}", tag = "records", params(("collection" = String, Path), ("id" = String, Path)),
-    responses((status = 200, body = RecordView), (status = 404, body = Problem)))]
+    responses((status = 200, description = "done", body = RecordView), (status = 404, description = "there is no such thing", body = Problem)))]
 pub async fn get(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -132,7 +132,7 @@ pub async fn get(
 #[utoipa::path(patch, path = "/v1/collections/{collection}/records/{id}", tag = "records",
     params(("collection" = String, Path), ("id" = String, Path), ("if-match" = Option<u64>, Header, description = "the version that it must have")),
     request_body = RecordPatch,
-    responses((status = 200, body = RecordView), (status = 404, body = Problem), (status = 412, body = Problem)))]
+    responses((status = 200, description = "done", body = RecordView), (status = 404, description = "there is no such thing", body = Problem), (status = 412, description = "the version is another one", body = Problem)))]
 pub async fn patch(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -150,7 +150,7 @@ pub async fn patch(
 /// `DELETE /v1/collections/{c}/records/{id}`.
 #[utoipa::path(delete, path = "/v1/collections/{collection}/records/{id}", tag = "records",
     params(("collection" = String, Path), ("id" = String, Path), ("if-match" = Option<u64>, Header, description = "the version that it must have")),
-    responses((status = 204, description = "deleted"), (status = 404, body = Problem), (status = 412, body = Problem)))]
+    responses((status = 204, description = "deleted"), (status = 404, description = "there is no such thing", body = Problem), (status = 412, description = "the version is another one", body = Problem)))]
 pub async fn delete(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -184,7 +184,7 @@ pub struct DeleteAnswer {
 
 /// `POST /v1/collections/{c}/records:delete`: by ids or by filter, in one commit.
 #[utoipa::path(post, path = "/v1/collections/{collection}/records:delete", tag = "records", params(("collection" = String, Path)),
-    request_body = DeleteRequest, responses((status = 200, body = DeleteAnswer), (status = 400, body = Problem), (status = 404, body = Problem)))]
+    request_body = DeleteRequest, responses((status = 200, description = "done", body = DeleteAnswer), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 404, description = "there is no such thing", body = Problem)))]
 pub async fn delete_many(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
