@@ -42,7 +42,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             encoder.engine().name(),
             texts.len() as f64 / seconds,
             answer.tokens as f64 / seconds,
-            single[100], single[197], short[200], short[395],
+            single[100],
+            single[197],
+            short[200],
+            short[395],
         );
         if let Some(folder) = &out_dir {
             let mut file = std::io::BufWriter::new(std::fs::File::create(format!("{folder}/membox-{precision}.f32"))?);

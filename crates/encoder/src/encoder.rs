@@ -1,12 +1,12 @@
 //! The encoder as its callers see it: a model folder in, vectors out.
 
+use crate::EncoderError;
 use crate::cpu::CpuEngine;
 use crate::engine::{Engine, Precision};
 use crate::lanes::Lane;
 use crate::scheduler::{Embeddings, Inputs, Pending, Reply, Request, Scheduler, SchedulerConfig};
 use crate::tokenizer::{Token, Tokenizer};
 use crate::weights::BertWeights;
-use crate::EncoderError;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,8 +1,8 @@
 //! A queue with two lanes: what is interactive is taken before what is bulk.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// How urgent a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -9,10 +9,10 @@
 //! encodes a bulk batch: a query waits for a fraction of a layer, not for the batch. Shutdown refuses what is new and finishes
 //! what was admitted.
 
+use crate::EncoderError;
 use crate::engine::{Engine, PackedBatch, Session};
 use crate::lanes::{Lane, Lanes};
 use crate::tokenizer::Tokenizer;
-use crate::EncoderError;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

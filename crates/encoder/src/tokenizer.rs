@@ -51,8 +51,7 @@ impl Tokenizer {
     /// Token ids of `text` with its special tokens, at most `max_tokens` of them.
     pub fn encode(&self, text: &str, max_tokens: usize) -> Result<TokenIds, EncoderError> {
         let (text, cut) = cut_at_boundary(text, max_tokens.saturating_mul(BYTES_PER_TOKEN));
-        let encoding =
-            self.inner.encode_fast(text, true).map_err(|e| EncoderError::Tokenize(e.to_string()))?;
+        let encoding = self.inner.encode_fast(text, true).map_err(|e| EncoderError::Tokenize(e.to_string()))?;
         let all = encoding.get_ids();
         if all.len() <= max_tokens {
             return Ok(TokenIds { ids: all.to_vec(), truncated: cut });

@@ -34,7 +34,12 @@ impl FaissIndex {
         let mut raw = null_mut();
         // SAFETY: `raw` and `text` outlive the call; FAISS writes an owned pointer on success.
         let code = unsafe {
-            sys::faiss_index_factory(&mut raw, dimension as c_int, text.as_ptr(), sys::FaissMetricType_METRIC_INNER_PRODUCT)
+            sys::faiss_index_factory(
+                &mut raw,
+                dimension as c_int,
+                text.as_ptr(),
+                sys::FaissMetricType_METRIC_INNER_PRODUCT,
+            )
         };
         check("create an index", code)?;
         Self::own(raw, description.starts_with("IVF"))
@@ -104,7 +109,13 @@ impl FaissIndex {
 
     /// Ids of the `k` nearest by the codes, best first, of those whose bit is set in `allowed` (bit i of byte i / 8). HNSW keeps a beam
     /// of at least `k`; IVF looks into `nprobe` lists.
-    pub fn search(&self, query: &[f32], k: usize, nprobe: usize, allowed: Option<&[u8]>) -> Result<Vec<u32>, IndexError> {
+    pub fn search(
+        &self,
+        query: &[f32],
+        k: usize,
+        nprobe: usize,
+        allowed: Option<&[u8]>,
+    ) -> Result<Vec<u32>, IndexError> {
         assert_eq!(query.len(), self.dimension);
         let (mut scores, mut ids) = (vec![0f32; k], vec![-1i64; k]);
         let selector = allowed.map(BitmapSelector::new).transpose()?;

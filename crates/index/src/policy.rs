@@ -165,7 +165,10 @@ mod tests {
         assert_eq!(IndexPolicy::Auto.wanted(EXACT_ROWS - 1), None);
         assert!(matches!(IndexPolicy::Auto.wanted(EXACT_ROWS), Some(IndexSpec::Hnsw { m: 32, .. })));
         assert_eq!(IndexPolicy::Flat.wanted(u32::MAX), None);
-        assert_eq!(IndexPolicy::Ivf { nlist: 0, nprobe: 8 }.wanted(10_000), Some(IndexSpec::Ivf { nlist: 256, nprobe: 8 }));
+        assert_eq!(
+            IndexPolicy::Ivf { nlist: 0, nprobe: 8 }.wanted(10_000),
+            Some(IndexSpec::Ivf { nlist: 256, nprobe: 8 })
+        );
         assert_eq!(IndexPolicy::Ivf { nlist: 64, nprobe: 8 }.wanted(10), None, "too few rows to train a list");
     }
 

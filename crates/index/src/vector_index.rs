@@ -1,8 +1,8 @@
 //! An immutable index over the first rows of one vector file: built, saved with a checksum, loaded only when intact.
 
+use crate::IndexError;
 use crate::faiss::{FaissIndex, use_threads};
 use crate::policy::IndexSpec;
-use crate::IndexError;
 use membox_vectors::VectorView;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};

@@ -63,8 +63,10 @@ fn hnsw_and_ivf_find_what_a_scan_finds() {
         let all = recall(&view, &index, None);
         assert!(all >= 0.95, "{policy:?}: recall {all}");
         // Clusters are rows modulo 20: the first filter cuts through all of them, the second excludes half of them whole.
-        for (name, filter) in [("across", RoaringBitmap::from_iter((0..20_000).filter(|r| r / 20 % 2 == 0))),
-                               ("against", RoaringBitmap::from_iter((0..20_000).filter(|r| r % 2 == 0)))] {
+        for (name, filter) in [
+            ("across", RoaringBitmap::from_iter((0..20_000).filter(|r| r / 20 % 2 == 0))),
+            ("against", RoaringBitmap::from_iter((0..20_000).filter(|r| r % 2 == 0))),
+        ] {
             let filtered = recall(&view, &index, Some(&filter));
             assert!(filtered >= 0.95, "{policy:?}: recall {filtered} with a filter {name} the clusters");
         }

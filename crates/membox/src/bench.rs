@@ -52,7 +52,8 @@ pub fn run(config: &Config, args: &BenchArgs) -> Result<()> {
 /// Some words, the same for the same number.
 fn sample_text(seed: usize, words: usize) -> String {
     const WORDS: [&str; 16] = [
-        "we", "talked", "about", "the", "garden", "and", "Lena", "will", "bring", "tomatoes", "on", "Sunday", "if", "train", "is", "late",
+        "we", "talked", "about", "the", "garden", "and", "Lena", "will", "bring", "tomatoes", "on", "Sunday", "if",
+        "train", "is", "late",
     ];
     (0..words).map(|i| WORDS[(seed * 7 + i * 5 + i * i) % WORDS.len()]).collect::<Vec<_>>().join(" ")
 }

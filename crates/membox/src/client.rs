@@ -30,7 +30,8 @@ pub struct Client {
 impl Client {
     /// For the box that the flags name.
     pub fn new(args: &ClientArgs) -> Self {
-        let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(300))).build();
+        let config =
+            Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(300))).build();
         Self { agent: config.into(), url: args.url.trim_end_matches('/').to_owned(), key: args.key.clone() }
     }
 
@@ -38,7 +39,8 @@ impl Client {
     pub fn call(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
         let url = format!("{}{path}", self.url);
         for attempt in 0..TRIES {
-            let mut request = ureq::http::Request::builder().method(method).uri(&url).header("content-type", "application/json");
+            let mut request =
+                ureq::http::Request::builder().method(method).uri(&url).header("content-type", "application/json");
             if let Some(key) = &self.key {
                 request = request.header("authorization", format!("Bearer {key}"));
             }
@@ -52,7 +54,9 @@ impl Client {
             let text = response.body_mut().with_config().limit(1 << 30).read_to_string()?;
             match status {
                 200..300 if text.is_empty() => return Ok(Value::Null),
-                200..300 => return serde_json::from_str(&text).with_context(|| format!("{url} answered what is not JSON")),
+                200..300 => {
+                    return serde_json::from_str(&text).with_context(|| format!("{url} answered what is not JSON"));
+                }
                 429 | 503 if attempt + 1 < TRIES && (status == 429 || retry.is_some()) => {
                     std::thread::sleep(Duration::from_secs(retry.unwrap_or(1).clamp(1, 60)));
                 }

@@ -169,4 +169,3 @@ pub fn run(config: &Config, args: &ConfigArgs) -> Result<()> {
     print!("{}", toml::to_string(&shown)?);
     Ok(())
 }
-

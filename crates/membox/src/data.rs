@@ -64,13 +64,24 @@ fn print(report: &Report) {
         let mark = if problem.serious { "LOST" } else { "damaged" };
         println!("{mark}  {}: {}\n      rebuild would: {}", problem.place, problem.found, problem.remedy);
     }
-    println!("{} collections, {} records checked, {} problems", report.collections, report.records, report.problems.len());
+    println!(
+        "{} collections, {} records checked, {} problems",
+        report.collections,
+        report.records,
+        report.problems.len()
+    );
 }
 
 /// Runs `membox backup`.
 pub fn backup(config: &Config, args: &BackupArgs) -> Result<()> {
     let s = membox_memory::backup(&config.data_dir, &args.target)?;
-    println!("{} collections, {} records, {:.1} MB in {}", s.collections, s.records, s.bytes as f64 / 1e6, args.target.display());
+    println!(
+        "{} collections, {} records, {:.1} MB in {}",
+        s.collections,
+        s.records,
+        s.bytes as f64 / 1e6,
+        args.target.display()
+    );
     Ok(())
 }
 

@@ -22,7 +22,10 @@ pub fn run(config: &Config) -> Result<()> {
     row("gpu", &gpu());
     let memory = kilobytes("/proc/meminfo", "MemTotal:").unwrap_or(0.0) / 1e6;
     let free = kilobytes("/proc/meminfo", "MemAvailable:").unwrap_or(0.0) / 1e6;
-    row("memory", &format!("{memory:.1} GB, {free:.1} GB available; a million vectors with their index take about 1 GB"));
+    row(
+        "memory",
+        &format!("{memory:.1} GB, {free:.1} GB available; a million vectors with their index take about 1 GB"),
+    );
     row("disk", &disk(&config.data_dir));
     for model in models::known()? {
         let folder = config.models_dir().join(&model.name);

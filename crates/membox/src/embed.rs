@@ -42,7 +42,8 @@ pub fn run(config: &Config, args: &EmbedArgs) -> Result<()> {
     let mut lines = std::io::stdin().lock().lines();
     let mut tokens = 0;
     loop {
-        let texts: Vec<String> = lines.by_ref().take(LINES).collect::<Result<_, _>>().context("stdin is not UTF-8 text")?;
+        let texts: Vec<String> =
+            lines.by_ref().take(LINES).collect::<Result<_, _>>().context("stdin is not UTF-8 text")?;
         let ended = texts.is_empty();
         if !ended {
             under_way.push_back(submit(&encoder, texts, args.max_tokens)?);
@@ -61,7 +62,11 @@ pub fn run(config: &Config, args: &EmbedArgs) -> Result<()> {
     let rows = sink.finish()?;
     bar.finish_and_clear();
     let seconds = bar.elapsed().as_secs_f64();
-    eprintln!("{rows} texts, {tokens} tokens in {seconds:.1} s ({:.0} texts/s, {:.0} tokens/s)", rows as f64 / seconds, tokens as f64 / seconds);
+    eprintln!(
+        "{rows} texts, {tokens} tokens in {seconds:.1} s ({:.0} texts/s, {:.0} tokens/s)",
+        rows as f64 / seconds,
+        tokens as f64 / seconds
+    );
     Ok(())
 }
 

@@ -62,7 +62,9 @@ pub fn lines<'a>(
             match reader.read_until(b'\n', &mut bytes) {
                 Ok(0) => return None,
                 Ok(_) if bytes.iter().all(u8::is_ascii_whitespace) => {}
-                Ok(_) => return Some(parse(&bytes, number, default_collection).map_err(|e| format!("line {number}: {e}"))),
+                Ok(_) => {
+                    return Some(parse(&bytes, number, default_collection).map_err(|e| format!("line {number}: {e}")));
+                }
                 Err(error) => return Some(Err(format!("line {number}: {error}"))),
             }
         }
@@ -125,7 +127,11 @@ pub fn run(_: &Config, args: &ImportArgs) -> Result<()> {
     bar.set_position(total);
     bar.finish();
     let seconds = bar.elapsed().as_secs_f64();
-    println!("{} records in {seconds:.1} s ({:.0} a second), {bad} bad lines", import.records, import.records as f64 / seconds);
+    println!(
+        "{} records in {seconds:.1} s ({:.0} a second), {bad} bad lines",
+        import.records,
+        import.records as f64 / seconds
+    );
     Ok(())
 }
 

@@ -109,7 +109,11 @@ impl Model {
 fn list(config: &Config) -> Result<()> {
     for model in known()? {
         let folder = config.models_dir().join(&model.name);
-        let state = if model.is_installed(&folder) { format!("installed in {}", folder.display()) } else { "not installed".into() };
+        let state = if model.is_installed(&folder) {
+            format!("installed in {}", folder.display())
+        } else {
+            "not installed".into()
+        };
         println!("{}  ({}, {:.0} MB, {})", model.name, model.purpose, model.bytes() as f64 / 1e6, model.licence);
         println!("    {}", model.description);
         println!("    {}", model.source);
@@ -184,7 +188,11 @@ fn pull(config: &Config, name: &str, from: Option<&Path>, force: bool) -> Result
             }
         }
     }
-    bail!("no source gave {name} ({}); download it from {} by hand and give its folder by --from", failures.join(", "), model.source)
+    bail!(
+        "no source gave {name} ({}); download it from {} by hand and give its folder by --from",
+        failures.join(", "),
+        model.source
+    )
 }
 
 type Source<'a> = Box<dyn Fn(&Model, &Path) -> Result<()> + 'a>;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 /// A bar that counts things, with rate and time left.
 pub fn items(total: u64, what: &str) -> ProgressBar {
-    let template = format!("{{elapsed_precise}} {{wide_bar}} {{human_pos}}/{{human_len}} {what}  {{per_sec}}  {{eta}} left");
+    let template =
+        format!("{{elapsed_precise}} {{wide_bar}} {{human_pos}}/{{human_len}} {what}  {{per_sec}}  {{eta}} left");
     bar(total, &template)
 }
 

@@ -56,7 +56,13 @@ pub fn run(_: &Config, args: &RecallArgs) -> Result<()> {
     let hits = answer["hits"].as_array().map(Vec::as_slice).unwrap_or_default();
     for hit in hits {
         let text = |key: &str| hit[key].as_str().unwrap_or_default().to_owned();
-        println!("{:.3}  {:<12} {}  {}", hit["score"].as_f64().unwrap_or_default(), text("id"), text("created_at"), text("text"));
+        println!(
+            "{:.3}  {:<12} {}  {}",
+            hit["score"].as_f64().unwrap_or_default(),
+            text("id"),
+            text("created_at"),
+            text("text")
+        );
     }
     let exact = if answer["exact"] == Value::Bool(true) { "exact" } else { "by the index" };
     eprintln!("{} hits in {} ms, {exact}", hits.len(), answer["took_ms"]);

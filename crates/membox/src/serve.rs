@@ -70,16 +70,21 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
         },
     };
     // The first budget must not wait for the encoding to be loaded.
-    std::thread::spawn(|| membox_memory::compressor::TokenCounter::by_name(membox_memory::compressor::DEFAULT_ENCODING).is_ok());
+    std::thread::spawn(|| {
+        membox_memory::compressor::TokenCounter::by_name(membox_memory::compressor::DEFAULT_ENCODING).is_ok()
+    });
     let server = Server::new(memory.clone(), server_config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let listener = TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
+        let listener =
+            TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
         tracing::info!(%address, data_dir = %config.data_dir.display(), "listening; the API is described at /docs");
         if let Some(collection) = &example {
             println!("\nAsk it:\n\n  curl -s http://{address}/v1/collections/{collection}/recall \\");
-            println!("    -H 'content-type: application/json' -d '{{\"query\": \"where is the spare key?\", \"k\": 3}}'\n");
+            println!(
+                "    -H 'content-type: application/json' -d '{{\"query\": \"where is the spare key?\", \"k\": 3}}'\n"
+            );
         }
         server.run(listener, stop_signal()).await;
         anyhow::Ok(())

@@ -1,8 +1,8 @@
 //! An open collection: its vector file, and in memory what recall needs of its records.
 
+use crate::MemoryError;
 use crate::links::Links;
 use crate::settings::{CollectionSettings, Metric};
-use crate::MemoryError;
 use membox_index::{Allowed, IndexPolicy, VectorIndex};
 use membox_records::text::{DiskText, Tail};
 use membox_records::{FieldIndex, Filter, LiveRow, Reader, Record, StoredCollection};
@@ -115,12 +115,23 @@ impl Collection {
     }
 
     /// A collection that was just created.
-    pub(crate) fn empty(root: &Path, stored: &StoredCollection, settings: CollectionSettings, file: VectorFile) -> Self {
+    pub(crate) fn empty(
+        root: &Path,
+        stored: &StoredCollection,
+        settings: CollectionSettings,
+        file: VectorFile,
+    ) -> Self {
         let live = Live::new(file.view(0), None, None);
         Self::new(stored, settings, Folder::of(root, stored.id).0, file, live)
     }
 
-    fn new(stored: &StoredCollection, settings: CollectionSettings, folder: PathBuf, file: VectorFile, live: Live) -> Self {
+    fn new(
+        stored: &StoredCollection,
+        settings: CollectionSettings,
+        folder: PathBuf,
+        file: VectorFile,
+        live: Live,
+    ) -> Self {
         Self {
             id: stored.id,
             tenant: stored.tenant.clone(),

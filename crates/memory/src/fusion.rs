@@ -83,7 +83,10 @@ pub(crate) struct Fused {
 }
 
 /// Joins candidates, each with its scores, best first.
-pub(crate) fn fuse(fusion: Fusion, candidates: impl IntoIterator<Item = (u32, Option<f32>, Option<f32>)>) -> Vec<Fused> {
+pub(crate) fn fuse(
+    fusion: Fusion,
+    candidates: impl IntoIterator<Item = (u32, Option<f32>, Option<f32>)>,
+) -> Vec<Fused> {
     let mut fused: Vec<Fused> =
         candidates.into_iter().map(|(row, vector, text)| Fused { row, score: 0.0, vector, text }).collect();
     match fusion {
@@ -105,7 +108,10 @@ pub(crate) fn fuse(fusion: Fusion, candidates: impl IntoIterator<Item = (u32, Op
             for leg in [(|f: &Fused| f.vector) as fn(&Fused) -> Option<f32>, |f| f.text] {
                 let mut ranked: Vec<usize> = (0..fused.len()).filter(|&i| leg(&fused[i]).is_some()).collect();
                 ranked.sort_by(|&a, &b| {
-                    leg(&fused[b]).unwrap_or_default().total_cmp(&leg(&fused[a]).unwrap_or_default()).then(fused[a].row.cmp(&fused[b].row))
+                    leg(&fused[b])
+                        .unwrap_or_default()
+                        .total_cmp(&leg(&fused[a]).unwrap_or_default())
+                        .then(fused[a].row.cmp(&fused[b].row))
                 });
                 for (rank, i) in ranked.into_iter().enumerate() {
                     fused[i].score += 1.0 / (constant.max(0.0) + rank as f32 + 1.0);
@@ -119,15 +125,22 @@ pub(crate) fn fuse(fusion: Fusion, candidates: impl IntoIterator<Item = (u32, Op
 
 /// Reorders hits by maximal marginal relevance (Carbonell and Goldstein, 1998): each next hit is the one with the best
 /// `lambda · score − (1 − lambda) · likeness to what is chosen already`. Gives positions in `scores`, at most `k`.
-pub(crate) fn marginal_relevance(scores: &[f32], likeness: impl Fn(usize, usize) -> f32, lambda: f32, k: usize) -> Vec<usize> {
+pub(crate) fn marginal_relevance(
+    scores: &[f32],
+    likeness: impl Fn(usize, usize) -> f32,
+    lambda: f32,
+    k: usize,
+) -> Vec<usize> {
     let mut left: Vec<usize> = (0..scores.len()).collect();
     let mut nearest = vec![0f32; scores.len()];
     let mut chosen = Vec::new();
     while chosen.len() < k && !left.is_empty() {
         let value = |i: usize| lambda * scores[i] - (1.0 - lambda) * nearest[i];
-        let (at, next) = left.iter().copied().enumerate().fold((0, left[0]), |best, (at, i)| {
-            if value(i) > value(best.1) { (at, i) } else { best }
-        });
+        let (at, next) = left
+            .iter()
+            .copied()
+            .enumerate()
+            .fold((0, left[0]), |best, (at, i)| if value(i) > value(best.1) { (at, i) } else { best });
         left.remove(at);
         for &i in &left {
             nearest[i] = nearest[i].max(likeness(i, next));
@@ -156,12 +169,17 @@ mod tests {
 
     #[test]
     fn a_leg_without_hits_leaves_the_other_its_order() {
-        let rows = |fusion, c: &[(u32, Option<f32>, Option<f32>)]| fuse(fusion, c.to_vec()).iter().map(|f| f.row).collect::<Vec<_>>();
+        let rows = |fusion, c: &[(u32, Option<f32>, Option<f32>)]| {
+            fuse(fusion, c.to_vec()).iter().map(|f| f.row).collect::<Vec<_>>()
+        };
         for fusion in [Fusion::default(), Fusion::Rrf { constant: 60.0 }] {
             assert_eq!(rows(fusion, &[(1, Some(0.2), None), (2, Some(0.9), None)]), [2, 1]);
             assert_eq!(rows(fusion, &[(1, None, Some(3.0)), (2, None, Some(2.0))]), [1, 2]);
         }
-        assert_eq!(rows(Fusion::default(), &[(1, Some(0.5), Some(1.0)), (2, Some(1.0), Some(0.9)), (3, Some(0.1), None)]), [2, 1, 3]);
+        assert_eq!(
+            rows(Fusion::default(), &[(1, Some(0.5), Some(1.0)), (2, Some(1.0), Some(0.9)), (3, Some(0.1), None)]),
+            [2, 1, 3]
+        );
     }
 
     #[test]

@@ -203,8 +203,11 @@ impl MemoryBox {
             batch.retain(|stored| !stored.record.given_vector);
             let texts = batch.iter().map(|s| s.record.text.clone()).collect();
             let embedded = self.encoder_of(collection)?.embed(texts, Lane::Bulk)?;
-            let vectors =
-                batch.into_iter().zip(embedded.rows()).map(|(stored, v)| Revector { stored, vector: v.to_vec() }).collect();
+            let vectors = batch
+                .into_iter()
+                .zip(embedded.rows())
+                .map(|(stored, v)| Revector { stored, vector: v.to_vec() })
+                .collect();
             let write = |reply| Work::Write(Write::Revector { collection: collection.clone(), file, vectors, reply });
             ask(self.writer(), write)?;
             job.done.fetch_add(count, Ordering::Relaxed);

@@ -70,7 +70,8 @@ pub struct MemoryBox {
 /// Takes the lock of a data folder, or says who has it.
 pub(crate) fn lock(root: &Path) -> Result<File, MemoryError> {
     let path = root.join("membox.lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(MemoryError::io("open", &path))?;
+    let file =
+        File::options().create(true).truncate(false).write(true).open(&path).map_err(MemoryError::io("open", &path))?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(MemoryError::Locked(root.to_owned())),
@@ -79,7 +80,10 @@ pub(crate) fn lock(root: &Path) -> Result<File, MemoryError> {
 }
 
 /// Sends work to the writer and waits for its answer.
-pub(crate) fn ask<T: Send + 'static>(writer: &Sender<Work>, work: impl FnOnce(Reply<T>) -> Work) -> Result<T, MemoryError> {
+pub(crate) fn ask<T: Send + 'static>(
+    writer: &Sender<Work>,
+    work: impl FnOnce(Reply<T>) -> Work,
+) -> Result<T, MemoryError> {
     let (sender, receiver) = bounded(1);
     let work = work(Box::new(move |answer| drop(sender.send(answer))));
     match writer.try_send(work) {
@@ -108,11 +112,17 @@ impl MemoryBox {
         let (stop, stopped) = bounded(0);
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let running = Writer { store, shared: shared.clone() };
-        let writer_thread = thread("writer").spawn(move || running.run(&work)).map_err(MemoryError::io("start a thread for", &root))?;
-        let tending =
-            Maintenance { shared: shared.clone(), writer: writer.clone(), stop: stopped, threads: config.build_threads };
-        let maintenance_thread =
-            thread("maintenance").spawn(move || tending.run(&due)).map_err(MemoryError::io("start a thread for", &root))?;
+        let writer_thread =
+            thread("writer").spawn(move || running.run(&work)).map_err(MemoryError::io("start a thread for", &root))?;
+        let tending = Maintenance {
+            shared: shared.clone(),
+            writer: writer.clone(),
+            stop: stopped,
+            threads: config.build_threads,
+        };
+        let maintenance_thread = thread("maintenance")
+            .spawn(move || tending.run(&due))
+            .map_err(MemoryError::io("start a thread for", &root))?;
         Ok(Self {
             shared,
             encoder,
@@ -202,7 +212,10 @@ impl MemoryBox {
         let own = loaded.map(|e| e.dimension());
         let dimension = settings.dimension.or(own).ok_or(MemoryError::NoModel)?;
         if dimension == 0 || dimension > MOST_DIMENSIONS {
-            return Err(MemoryError::impossible("/dimension", format!("1 to {MOST_DIMENSIONS} dimensions are possible")));
+            return Err(MemoryError::impossible(
+                "/dimension",
+                format!("1 to {MOST_DIMENSIONS} dimensions are possible"),
+            ));
         }
         settings.dimension = Some(dimension);
         settings.model = settings.model.or(loaded.filter(|e| e.dimension() == dimension).map(|e| e.name().to_owned()));
@@ -228,7 +241,11 @@ impl MemoryBox {
             return Err(differs("model", format!("{:?}", have.model), format!("{:?}", settled.model)));
         }
         if have.vector_type != settled.vector_type {
-            return Err(differs("vector_type", format!("{:?}", have.vector_type), format!("{:?}", settled.vector_type)));
+            return Err(differs(
+                "vector_type",
+                format!("{:?}", have.vector_type),
+                format!("{:?}", settled.vector_type),
+            ));
         }
         if have.metric != settled.metric {
             return Err(differs("metric", format!("{:?}", have.metric), format!("{:?}", settled.metric)));
@@ -349,7 +366,13 @@ impl MemoryBox {
     }
 
     /// Encodes texts or tokens for a caller who wants the vectors themselves.
-    pub fn embed(&self, inputs: Inputs, max_tokens: Option<usize>, normalize: bool, lane: Lane) -> Result<Embeddings, MemoryError> {
+    pub fn embed(
+        &self,
+        inputs: Inputs,
+        max_tokens: Option<usize>,
+        normalize: bool,
+        lane: Lane,
+    ) -> Result<Embeddings, MemoryError> {
         let max_tokens = max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
         Ok(self.encoder()?.encode(Request { inputs, max_tokens, normalize, lane })?)
     }
@@ -516,7 +539,8 @@ fn to_upsert(collection: &Collection, new: NewRecord, at: &str) -> Result<Upsert
 
 fn check_record(record: &Record, at: &str) -> Result<(), MemoryError> {
     if record.text.len() > MOST_TEXT_BYTES {
-        let reason = format!("{} bytes; a text has at most {MOST_TEXT_BYTES}: cut it into several records", record.text.len());
+        let reason =
+            format!("{} bytes; a text has at most {MOST_TEXT_BYTES}: cut it into several records", record.text.len());
         return Err(MemoryError::impossible(format!("{at}/text"), reason));
     }
     let metadata = serde_json::to_string(&record.metadata).map_or(0, |json| json.len());
@@ -526,7 +550,10 @@ fn check_record(record: &Record, at: &str) -> Result<(), MemoryError> {
     }
     for (name, value) in [("user", &record.user), ("session", &record.session), ("kind", &record.kind)] {
         if value.as_ref().is_some_and(|v| v.is_empty() || v.len() > MOST_NAME_BYTES) {
-            return Err(MemoryError::invalid(format!("{at}/{name}"), format!("1 to {MOST_NAME_BYTES} bytes are wanted")));
+            return Err(MemoryError::invalid(
+                format!("{at}/{name}"),
+                format!("1 to {MOST_NAME_BYTES} bytes are wanted"),
+            ));
         }
     }
     if record.importance.is_some_and(|i| !(0.0..=1.0).contains(&i)) {
@@ -537,7 +564,11 @@ fn check_record(record: &Record, at: &str) -> Result<(), MemoryError> {
 
 fn time(text: &Option<String>, pointer: &str) -> Result<Option<i64>, MemoryError> {
     text.as_deref()
-        .map(|t| time_millis(t).ok_or_else(|| MemoryError::invalid(pointer, format!("{t:?} is not a time such as 2024-05-20T00:44:00Z"))))
+        .map(|t| {
+            time_millis(t).ok_or_else(|| {
+                MemoryError::invalid(pointer, format!("{t:?} is not a time such as 2024-05-20T00:44:00Z"))
+            })
+        })
         .transpose()
 }
 
@@ -558,7 +589,9 @@ fn apply_patch(record: &Record, patch: &RecordPatch) -> Result<Record, MemoryErr
     if let Some(importance) = patch.importance {
         new.importance = importance;
     }
-    for (field, change) in [(&mut new.user, &patch.user), (&mut new.session, &patch.session), (&mut new.kind, &patch.kind)] {
+    for (field, change) in
+        [(&mut new.user, &patch.user), (&mut new.session, &patch.session), (&mut new.kind, &patch.kind)]
+    {
         if let Some(change) = change {
             field.clone_from(change);
         }

@@ -128,7 +128,10 @@ fn check(request: &RecallRequest) -> Result<(), MemoryError> {
     if let Some(context) = request.context
         && context.before.max(context.after) > MOST_NEIGHBOURS
     {
-        return Err(MemoryError::impossible("/context", format!("at most {MOST_NEIGHBOURS} neighbours are given on a side")));
+        return Err(MemoryError::impossible(
+            "/context",
+            format!("at most {MOST_NEIGHBOURS} neighbours are given on a side"),
+        ));
     }
     if request.budget.as_ref().is_some_and(|b| b.compress) {
         return Err(MemoryError::impossible("/budget/compress", "this version does not compress: send false"));
@@ -173,15 +176,16 @@ fn find(
             near = found.rows;
         }
         let fused = match request.mode {
-            RecallMode::Vector => near
-                .iter()
-                .map(|n| Fused { row: n.row, score: n.score, vector: Some(n.score), text: None })
-                .collect(),
+            RecallMode::Vector => {
+                near.iter().map(|n| Fused { row: n.row, score: n.score, vector: Some(n.score), text: None }).collect()
+            }
             // By words alone, a record that has none of them is no hit, however good its neighbours are.
-            RecallMode::Text => best(&texts.iter().filter(|t| own.contains(t.0)).map(|(r, s)| (*r, *s)).collect(), wanted)
-                .iter()
-                .map(|t| Fused { row: t.row, score: t.score, vector: None, text: Some(t.score) })
-                .collect(),
+            RecallMode::Text => {
+                best(&texts.iter().filter(|t| own.contains(t.0)).map(|(r, s)| (*r, *s)).collect(), wanted)
+                    .iter()
+                    .map(|t| Fused { row: t.row, score: t.score, vector: None, text: Some(t.score) })
+                    .collect()
+            }
             RecallMode::Hybrid => {
                 let words = best(texts, leg);
                 let rows: HashSet<u32> = near.iter().chain(&words).map(|c| c.row).collect();
@@ -217,7 +221,9 @@ fn fetch(
     let wanted = if request.rerank.is_some() { fused.len() } else { request.k };
     let mut candidates = Vec::with_capacity(wanted.min(fused.len()));
     for fused in fused {
-        if candidates.len() >= wanted || request.rerank.is_none() && request.min_score.is_some_and(|min| fused.score < min) {
+        if candidates.len() >= wanted
+            || request.rerank.is_none() && request.min_score.is_some_and(|min| fused.score < min)
+        {
             break;
         }
         let Some(stored) = reader.record_of_row(collection.id, sight.view.header().uuid, fused.row)? else { continue };
@@ -227,7 +233,9 @@ fn fetch(
             if again.is_some() {
                 metrics::counter!("membox_damaged_rows_total").increment(1);
                 tracing::error!(
-                    collection = collection.name, row = fused.row, id = stored.record.id,
+                    collection = collection.name,
+                    row = fused.row,
+                    id = stored.record.id,
                     "a vector does not have its checksum and is no answer: run `membox rebuild`"
                 );
             }
@@ -348,4 +356,3 @@ pub(crate) fn milliseconds(time: Duration) -> f64 {
 
 /// A query's vector, shared with the cache.
 pub(crate) type QueryVector = Arc<[f32]>;
-

@@ -64,7 +64,10 @@ pub fn check_name(name: &str) -> Result<(), MemoryError> {
     if first && name.len() <= 64 && name.bytes().all(allowed) {
         return Ok(());
     }
-    Err(MemoryError::invalid("/collection", "a collection's name is 1 to 64 of a-z, 0-9, _, . and -, and begins with a letter or digit"))
+    Err(MemoryError::invalid(
+        "/collection",
+        "a collection's name is 1 to 64 of a-z, 0-9, _, . and -, and begins with a letter or digit",
+    ))
 }
 
 #[cfg(test)]

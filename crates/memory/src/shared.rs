@@ -1,7 +1,7 @@
 //! What the threads of a box share: the open collections, readers of the record store, and whether writing has stopped.
 
-use crate::collection::Collection;
 use crate::MemoryError;
+use crate::collection::Collection;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use membox_records::{Reader, StoredCollection};
 use std::collections::HashMap;
@@ -101,7 +101,8 @@ impl Shared {
 
     /// The collections that are open.
     pub fn opened(&self) -> Vec<Arc<Collection>> {
-        let slots: Vec<Arc<Slot>> = self.slots.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let slots: Vec<Arc<Slot>> =
+            self.slots.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         slots.iter().filter_map(|s| s.opened.try_lock().ok().and_then(|o| o.clone())).collect()
     }
 

@@ -61,11 +61,17 @@ pub fn verify(root: &Path) -> Result<Report, MemoryError> {
     Ok(report)
 }
 
-fn check_collection(root: &Path, stored: &StoredCollection, reader: &Reader, report: &mut Report) -> Result<(), MemoryError> {
+fn check_collection(
+    root: &Path,
+    stored: &StoredCollection,
+    reader: &Reader,
+    report: &mut Report,
+) -> Result<(), MemoryError> {
     let folder = Folder::of(root, stored.id);
     let place = format!("{}/{}", stored.tenant, stored.name);
     let path = folder.vectors(stored.vector_file);
-    let problem = |found: String, remedy: &str, serious| Problem { place: place.clone(), found, remedy: remedy.into(), serious };
+    let problem =
+        |found: String, remedy: &str, serious| Problem { place: place.clone(), found, remedy: remedy.into(), serious };
     let header = VectorFile::header_of(&path);
     let lost = "embed every record's text anew into a new file (records with given vectors are lost)";
     let usable = match header {
@@ -101,7 +107,10 @@ fn check_collection(root: &Path, stored: &StoredCollection, reader: &Reader, rep
     let given = damaged.iter().filter(|d| d.record.given_vector).count();
     if !damaged.is_empty() {
         let ids: Vec<&str> = damaged.iter().take(5).map(|d| d.record.id.as_str()).collect();
-        let found = format!("{} vectors do not have the checksum of their record, {given} of them given: {ids:?} …", damaged.len());
+        let found = format!(
+            "{} vectors do not have the checksum of their record, {given} of them given: {ids:?} …",
+            damaged.len()
+        );
         report.problems.push(problem(found, "embed their texts anew; given vectors are lost", given > 0));
     }
     if folder.index().join("index.json").exists()
@@ -172,8 +181,8 @@ fn replace_unusable_files(root: &Path, reader: &Reader) -> Result<(), MemoryErro
         if fits && VectorFile::open(&path, stored.rows).is_ok() {
             continue;
         }
-        let settings: crate::CollectionSettings = serde_json::from_str(&stored.settings)
-            .map_err(|e| membox_records::RecordsError::Damaged(e.to_string()))?;
+        let settings: crate::CollectionSettings =
+            serde_json::from_str(&stored.settings).map_err(|e| membox_records::RecordsError::Damaged(e.to_string()))?;
         let header = membox_vectors::Header {
             uuid: stored.vector_file,
             dimension: settings.dimension.unwrap_or_default(),

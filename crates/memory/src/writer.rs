@@ -8,10 +8,10 @@
 //! answer is given only after the commit and after what was written can be recalled. A failed fsync is never retried: from
 //! then on the box is read-only.
 
-use crate::shared::Shared;
+use crate::MemoryError;
 use crate::collection::{Collection, Folder};
 use crate::settings::CollectionSettings;
-use crate::MemoryError;
+use crate::shared::Shared;
 use crossbeam_channel::Receiver;
 use membox_records::{Group, LiveRow, Record, Store, StoredCollection, StoredRecord};
 use membox_vectors::{RowReceipt, VectorFile};
@@ -69,7 +69,9 @@ pub(crate) enum Write {
 impl Write {
     fn collection(&self) -> &Arc<Collection> {
         match self {
-            Self::Upsert { collection, .. } | Self::Revector { collection, .. } | Self::Delete { collection, .. } => collection,
+            Self::Upsert { collection, .. } | Self::Revector { collection, .. } | Self::Delete { collection, .. } => {
+                collection
+            }
         }
     }
 
@@ -241,7 +243,11 @@ impl Writer {
         Ok(outcomes)
     }
 
-    fn create(&mut self, mut stored: StoredCollection, settings: CollectionSettings) -> Result<Arc<Collection>, MemoryError> {
+    fn create(
+        &mut self,
+        mut stored: StoredCollection,
+        settings: CollectionSettings,
+    ) -> Result<Arc<Collection>, MemoryError> {
         self.check_writable()?;
         if let Some(existing) = self.shared.existing(&stored.tenant, &stored.name)? {
             return Ok(existing);

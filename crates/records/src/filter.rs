@@ -7,8 +7,8 @@
 //! A [`FieldIndex`] keeps, for each value of each field, the set of rows that have it. It is derived from the records and kept in memory in step with
 //! each commit, so a filter is as fresh and as exact as the records. A row's values never change: a new version has a new row.
 
-use crate::record::Record;
 use crate::RecordsError;
+use crate::record::Record;
 use roaring::RoaringBitmap;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
@@ -91,7 +91,9 @@ fn parse(value: &Value, pointer: &str, depth: usize, left: &mut usize) -> Result
 }
 
 fn parse_condition(object: &Map<String, Value>, pointer: &str) -> Result<Filter, RecordsError> {
-    let Some(field) = object["field"].as_str() else { return wrong(&format!("{pointer}/field"), "a field's name is a string") };
+    let Some(field) = object["field"].as_str() else {
+        return wrong(&format!("{pointer}/field"), "a field's name is a string");
+    };
     if !FIELDS.contains(&field) && field.strip_prefix("metadata.").is_none_or(str::is_empty) {
         let known = FIELDS.join(", ");
         return wrong(&format!("{pointer}/field"), format!("{field:?} is not a field: {known}, or metadata.NAME"));
@@ -241,9 +243,9 @@ impl FieldIndex {
     /// The rows of `all` that a filter allows.
     pub fn allowed(&self, filter: &Filter, all: &RoaringBitmap) -> RoaringBitmap {
         match filter {
-            Filter::And(parts) => parts.iter().fold(all.clone(), |rows, part| {
-                if rows.is_empty() { rows } else { self.allowed(part, &rows) }
-            }),
+            Filter::And(parts) => parts
+                .iter()
+                .fold(all.clone(), |rows, part| if rows.is_empty() { rows } else { self.allowed(part, &rows) }),
             Filter::Or(parts) => parts.iter().fold(RoaringBitmap::new(), |rows, part| rows | self.allowed(part, all)),
             Filter::Not(part) => all - self.allowed(part, all),
             Filter::Field(field, condition) => match (self.fields.get(field), condition) {

@@ -3,8 +3,8 @@
 //! One [`Store`] writes, in groups: many requests share one transaction and one fsync, each within a savepoint, so that one that is refused
 //! takes nothing of the others back. A [`Reader`] sees committed states only.
 
-use crate::record::{LiveRow, Record, StoredCollection, StoredRecord};
 use crate::RecordsError;
+use crate::record::{LiveRow, Record, StoredCollection, StoredRecord};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
@@ -63,7 +63,9 @@ impl Store {
         )?;
         let found: u32 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
         match found {
-            0 => connection.execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))?,
+            0 => {
+                connection.execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))?
+            }
             SCHEMA_VERSION => {}
             found => return Err(RecordsError::TooNew { path: path.to_owned(), found, known: SCHEMA_VERSION }),
         }
@@ -108,7 +110,10 @@ pub struct Written {
 
 impl Group<'_> {
     /// Runs the writes of one request: all of them stand, or none.
-    pub fn request<T, E: From<RecordsError>>(&mut self, writes: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
+    pub fn request<T, E: From<RecordsError>>(
+        &mut self,
+        writes: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
         self.connection.execute_batch("SAVEPOINT request").map_err(RecordsError::from)?;
         let result = writes(self);
         let end = if result.is_ok() { "RELEASE request" } else { "ROLLBACK TO request; RELEASE request" };
@@ -150,7 +155,9 @@ impl Group<'_> {
 
     /// Sets a collection's settings.
     pub fn set_settings(&mut self, id: i64, settings: &str) -> Result<(), RecordsError> {
-        self.connection.prepare_cached("UPDATE collections SET settings = ? WHERE id = ?")?.execute(params![settings, id])?;
+        self.connection
+            .prepare_cached("UPDATE collections SET settings = ? WHERE id = ?")?
+            .execute(params![settings, id])?;
         Ok(())
     }
 
@@ -210,7 +217,12 @@ impl Group<'_> {
     }
 
     /// Deletes a record and gives what it was; `None` when there is none.
-    pub fn delete(&mut self, collection: i64, id: &str, expected: Option<u64>) -> Result<Option<LiveRow>, RecordsError> {
+    pub fn delete(
+        &mut self,
+        collection: i64,
+        id: &str,
+        expected: Option<u64>,
+    ) -> Result<Option<LiveRow>, RecordsError> {
         let current = self.current(collection, id, expected)?;
         if let Some((seq, _, _)) = &current {
             self.connection.prepare_cached("DELETE FROM records WHERE seq = ?")?.execute([seq])?;
@@ -219,10 +231,17 @@ impl Group<'_> {
     }
 
     /// The order, version and live row of a record, if its version is the expected one.
-    fn current(&self, collection: i64, id: &str, expected: Option<u64>) -> Result<Option<(i64, u64, LiveRow)>, RecordsError> {
+    fn current(
+        &self,
+        collection: i64,
+        id: &str,
+        expected: Option<u64>,
+    ) -> Result<Option<(i64, u64, LiveRow)>, RecordsError> {
         let current = self
             .connection
-            .prepare_cached("SELECT seq, version, row, session, expires_at FROM records WHERE collection = ? AND id = ?")?
+            .prepare_cached(
+                "SELECT seq, version, row, session, expires_at FROM records WHERE collection = ? AND id = ?",
+            )?
             .query_row(params![collection, id], |r| {
                 let live = LiveRow { row: r.get(2)?, session: r.get(3)?, expires_at: r.get(4)? };
                 Ok((r.get(0)?, r.get::<_, i64>(1)? as u64, live))
@@ -344,8 +363,8 @@ impl Reader {
         let mut statement = self
             .connection
             .prepare_cached("SELECT row, session, expires_at FROM records WHERE collection = ? ORDER BY seq")?;
-        let rows =
-            statement.query_map([collection], |r| Ok(LiveRow { row: r.get(0)?, session: r.get(1)?, expires_at: r.get(2)? }))?;
+        let rows = statement
+            .query_map([collection], |r| Ok(LiveRow { row: r.get(0)?, session: r.get(1)?, expires_at: r.get(2)? }))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -392,7 +411,8 @@ impl Reader {
             Order::Newest => ("(created_at, seq) < (?2, ?3)", "created_at DESC, seq DESC", (i64::MAX, i64::MAX)),
         };
         let (time, seq) = after.unwrap_or(start);
-        let sql = format!("SELECT {COLUMNS} FROM records WHERE collection = ?1 AND ?2 = ?2 AND {condition} ORDER BY {by}");
+        let sql =
+            format!("SELECT {COLUMNS} FROM records WHERE collection = ?1 AND ?2 = ?2 AND {condition} ORDER BY {by}");
         let mut statement = self.connection.prepare_cached(&sql)?;
         let mut rows = statement.query(params![collection, time, seq])?;
         let mut page = Vec::new();

@@ -50,8 +50,10 @@ fn scores_do_not_depend_on_what_is_on_disk_and_what_in_memory() {
         let disk = writer.commit(split as u32).expect("a commit");
         for query in ["running dogs", "北京", "work code", "office morning 冬天"] {
             let terms = query_terms(query);
-            let (a, b) = (score(&terms, None, &whole).expect("scores"), score(&terms, Some(&disk), &tail).expect("scores"));
-            let apart = a.iter().map(|(row, s)| (s - b.get(row).copied().unwrap_or(f32::NAN)).abs()).fold(0f32, f32::max);
+            let (a, b) =
+                (score(&terms, None, &whole).expect("scores"), score(&terms, Some(&disk), &tail).expect("scores"));
+            let apart =
+                a.iter().map(|(row, s)| (s - b.get(row).copied().unwrap_or(f32::NAN)).abs()).fold(0f32, f32::max);
             assert!(a.len() == b.len() && apart < 1e-5, "{query}: {a:?} {b:?}");
         }
     }
@@ -67,7 +69,11 @@ fn a_text_index_is_used_only_for_its_vector_file_and_committed_rows() {
     assert_eq!(DiskText::open(folder.path(), file, 5).expect("a look").map(|d| d.rows()), Some(5));
     assert!(DiskText::open(folder.path(), file, 4).expect("a look").is_none(), "it covers rows that are not committed");
     assert!(DiskText::open(folder.path(), Uuid::new_v4(), 5).expect("a look").is_none(), "it is of another file");
-    assert_eq!(DiskWriter::open(folder.path(), Uuid::new_v4(), 5).expect("a writer").rows().expect("rows"), 0, "and is begun anew");
+    assert_eq!(
+        DiskWriter::open(folder.path(), Uuid::new_v4(), 5).expect("a writer").rows().expect("rows"),
+        0,
+        "and is begun anew"
+    );
 }
 
 #[test]

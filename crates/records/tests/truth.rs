@@ -52,7 +52,11 @@ fn a_committed_record_comes_back_whole_and_versions_rise() {
     let file = reader.collections().expect("a read")[0].vector_file;
     assert_eq!(reader.record_of_row(c, file, 0).expect("a read"), None, "the older version's row names nothing");
     assert_eq!(reader.record_of_row(c, file, 1).expect("a read").map(|r| r.version), Some(2));
-    assert_eq!(reader.record_of_row(c, uuid::Uuid::new_v4(), 1).expect("a read"), None, "nor does a row of another file");
+    assert_eq!(
+        reader.record_of_row(c, uuid::Uuid::new_v4(), 1).expect("a read"),
+        None,
+        "nor does a row of another file"
+    );
 }
 
 #[test]

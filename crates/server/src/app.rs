@@ -182,7 +182,8 @@ async fn measure(request: Request, next: Next) -> Response {
     let id = request.headers().get("x-request-id").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     let response = next.run(request).await;
     let (seconds, status) = (begun.elapsed().as_secs_f64(), response.status().as_u16());
-    metrics::histogram!("membox_request_seconds", "route" => route.clone(), "status" => status.to_string()).record(seconds);
+    metrics::histogram!("membox_request_seconds", "route" => route.clone(), "status" => status.to_string())
+        .record(seconds);
     tracing::debug!(%method, route, status, ms = seconds * 1e3, request_id = id, "request");
     response
 }
@@ -190,6 +191,8 @@ async fn measure(request: Request, next: Next) -> Response {
 async fn limit_time(State(state): State<AppState>, request: Request, next: Next) -> Response {
     match tokio::time::timeout(state.limits.request_timeout, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Problem::new(StatusCode::REQUEST_TIMEOUT, "the request took longer than this box allows").into_response(),
+        Err(_) => {
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "the request took longer than this box allows").into_response()
+        }
     }
 }

@@ -37,17 +37,20 @@ impl FromRequestParts<AppState> for Tenant {
             DEFAULT_TENANT.to_owned()
         } else {
             let unauthorized = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, detail);
-            let given = header(header::AUTHORIZATION).ok_or_else(|| unauthorized("send a key: Authorization: Bearer KEY"))?;
-            let key = given.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|s| s.1.trim());
+            let given =
+                header(header::AUTHORIZATION).ok_or_else(|| unauthorized("send a key: Authorization: Bearer KEY"))?;
+            let key =
+                given.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|s| s.1.trim());
             // Hashes are compared, so the time taken tells nothing about a key.
             let hash: [u8; 32] = Sha256::digest(key.unwrap_or_default()).into();
             let known = state.keys.iter().find(|k| k.sha256 == hash);
             known.ok_or_else(|| unauthorized("this key is not known here"))?.tenant.clone()
         };
         match header(header::HeaderName::from_static("x-membox-tenant")) {
-            Some(wanted) if wanted != tenant => {
-                Err(Problem::new(StatusCode::FORBIDDEN, "this key belongs to another tenant than x-membox-tenant names"))
-            }
+            Some(wanted) if wanted != tenant => Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "this key belongs to another tenant than x-membox-tenant names",
+            )),
             _ => Ok(Self(tenant)),
         }
     }

@@ -21,7 +21,8 @@ where
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let content_type =
+            request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let essence = content_type.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/json") {
             let detail = format!("the body must be application/json, and content-type says {content_type:?}");
@@ -36,7 +37,8 @@ where
 async fn read_body(mut body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
     let (mut bytes, mut length) = (Vec::new(), 0usize);
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| Problem::new(StatusCode::BAD_REQUEST, format!("the body did not arrive: {e}")))?;
+        let frame =
+            frame.map_err(|e| Problem::new(StatusCode::BAD_REQUEST, format!("the body did not arrive: {e}")))?;
         let Ok(data) = frame.into_data() else { continue };
         length += data.len();
         if length <= limit {
@@ -49,7 +51,8 @@ async fn read_body(mut body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
         }
     }
     if length > limit {
-        let detail = format!("the body is over the {limit} bytes that this box takes (max_body_bytes): send it in parts");
+        let detail =
+            format!("the body is over the {limit} bytes that this box takes (max_body_bytes): send it in parts");
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
     }
     Ok(bytes)
@@ -94,6 +97,8 @@ where
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = axum::extract::Query::<T>::try_from_uri(&parts.uri);
-        query.map(|q| Self(q.0)).map_err(|e| Problem::new(StatusCode::BAD_REQUEST, format!("the query of the URL: {e}")))
+        query
+            .map(|q| Self(q.0))
+            .map_err(|e| Problem::new(StatusCode::BAD_REQUEST, format!("the query of the URL: {e}")))
     }
 }

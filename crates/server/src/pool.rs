@@ -49,7 +49,10 @@ impl Pool {
         let sent = self.tasks.as_ref().map(|tasks| tasks.try_send(Box::new(task)));
         match sent {
             Some(Ok(())) => receiver.await.unwrap_or_else(|_| {
-                Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed inside the box; its log says more"))
+                Err(Problem::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the request failed inside the box; its log says more",
+                ))
             }),
             Some(Err(TrySendError::Full(_))) => {
                 metrics::counter!("membox_refused_total", "pool" => self.name).increment(1);

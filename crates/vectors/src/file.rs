@@ -44,9 +44,9 @@ impl VectorFile {
     pub fn create(path: &Path, dimension: usize, row_type: RowType) -> Result<Self, VectorsError> {
         let io = |action| move |source| VectorsError::Io { action, path: path.to_owned(), source };
         let header = Header { uuid: Uuid::new_v4(), dimension, row_type };
-        let file =
-            OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(io("create"))?;
-        let written = file.write_all_at(&header.encode(), 0).and_then(|()| file.sync_all()).and_then(|()| sync_parent(path));
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(io("create"))?;
+        let written =
+            file.write_all_at(&header.encode(), 0).and_then(|()| file.sync_all()).and_then(|()| sync_parent(path));
         if let Err(source) = written {
             let _ = std::fs::remove_file(path);
             return Err(io("create")(source));
@@ -87,8 +87,8 @@ impl VectorFile {
 
     /// Reads the header of a file without opening it for writing.
     pub fn header_of(path: &Path) -> Result<Header, VectorsError> {
-        let file = File::open(path)
-            .map_err(|source| VectorsError::Io { action: "open", path: path.to_owned(), source })?;
+        let file =
+            File::open(path).map_err(|source| VectorsError::Io { action: "open", path: path.to_owned(), source })?;
         read_header(path, &file)
     }
 
@@ -103,7 +103,10 @@ impl VectorFile {
     }
 
     /// Appends vectors; they are durable after the next [`VectorFile::sync`]. Either all are appended or none.
-    pub fn append<'a>(&mut self, vectors: impl IntoIterator<Item = &'a [f32]>) -> Result<Vec<RowReceipt>, VectorsError> {
+    pub fn append<'a>(
+        &mut self,
+        vectors: impl IntoIterator<Item = &'a [f32]>,
+    ) -> Result<Vec<RowReceipt>, VectorsError> {
         if self.poisoned {
             return Err(VectorsError::Poisoned(self.path.clone()));
         }
@@ -251,7 +254,8 @@ impl VectorView {
 
     /// Asks the kernel to read the file ahead, before a scan that would otherwise fault it in page by page.
     pub fn warm(&self) {
-        let _ = self.map.advise_range(memmap2::Advice::WillNeed, 0, self.header.row_offset(u64::from(self.rows)) as usize);
+        let _ =
+            self.map.advise_range(memmap2::Advice::WillNeed, 0, self.header.row_offset(u64::from(self.rows)) as usize);
     }
 }
 

@@ -104,10 +104,8 @@ impl PackedI8 {
     /// `n` must be a multiple of 32 and `k` of 4.
     pub fn new(weight: &[f32], bias: &[f32], n: usize, k: usize) -> Self {
         assert!(n.is_multiple_of(PANEL) && k.is_multiple_of(4) && weight.len() == n * k && bias.len() == n);
-        let scale: Vec<f32> = weight
-            .chunks_exact(k)
-            .map(|w| w.iter().fold(0f32, |m, x| m.max(x.abs())).max(1e-12) / 127.0)
-            .collect();
+        let scale: Vec<f32> =
+            weight.chunks_exact(k).map(|w| w.iter().fold(0f32, |m, x| m.max(x.abs())).max(1e-12) / 127.0).collect();
         let quantized: Vec<i8> = weight
             .chunks_exact(k)
             .zip(&scale)

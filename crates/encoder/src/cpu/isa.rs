@@ -35,11 +35,9 @@ impl Isa {
             use std::arch::is_x86_feature_detected as has;
             let avx2 = has!("avx2") && has!("fma");
             let avx512 = avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
-            for (there, level) in [
-                (avx2, Level::Avx2),
-                (avx512, Level::Avx512),
-                (avx512 && has!("avx512vnni"), Level::Avx512Vnni),
-            ] {
+            for (there, level) in
+                [(avx2, Level::Avx2), (avx512, Level::Avx512), (avx512 && has!("avx512vnni"), Level::Avx512Vnni)]
+            {
                 if there {
                     levels.push(Isa(level));
                 }

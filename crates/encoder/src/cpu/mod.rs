@@ -148,7 +148,17 @@ impl Session for CpuSession<'_> {
 
         let norm = &weights.embedding_norm;
         let (ids, positions) = (batch.ids(), batch.positions());
-        rows::embed(isa, ids, positions, &weights.words, &weights.positions, &norm.weight, &norm.bias, eps, &mut s.states);
+        rows::embed(
+            isa,
+            ids,
+            positions,
+            &weights.words,
+            &weights.positions,
+            &norm.weight,
+            &norm.bias,
+            eps,
+            &mut s.states,
+        );
         for layer in &self.engine.layers {
             for (x, y) in s.states.chunks(CHUNK * hidden).zip(s.qkv.chunks_mut(CHUNK * 3 * hidden)) {
                 pause();

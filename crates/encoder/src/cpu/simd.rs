@@ -86,7 +86,16 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn sum(self, a: Self::V) -> f32 {
-        let half: [f32; 8] = [a[0] + a[8], a[1] + a[9], a[2] + a[10], a[3] + a[11], a[4] + a[12], a[5] + a[13], a[6] + a[14], a[7] + a[15]];
+        let half: [f32; 8] = [
+            a[0] + a[8],
+            a[1] + a[9],
+            a[2] + a[10],
+            a[3] + a[11],
+            a[4] + a[12],
+            a[5] + a[13],
+            a[6] + a[14],
+            a[7] + a[15],
+        ];
         (half[0] + half[4]) + (half[2] + half[6]) + ((half[1] + half[5]) + (half[3] + half[7]))
     }
     #[inline(always)]

@@ -76,10 +76,12 @@ impl DiskText {
     fn of(index: &Index, vector_file: Uuid, rows: u32) -> crate::Result<Option<Self>> {
         let payload = index.load_metas()?.payload.unwrap_or_default();
         let watermark: Option<Watermark> = serde_json::from_str(&payload).ok();
-        let Some(mark) = watermark.filter(|w| w.version == VERSION && w.vector_file == vector_file && w.rows <= rows) else {
+        let Some(mark) = watermark.filter(|w| w.version == VERSION && w.vector_file == vector_file && w.rows <= rows)
+        else {
             return Ok(None);
         };
-        let reader: IndexReader = index.reader_builder().reload_policy(ReloadPolicy::Manual).num_warming_threads(0).try_into()?;
+        let reader: IndexReader =
+            index.reader_builder().reload_policy(ReloadPolicy::Manual).num_warming_threads(0).try_into()?;
         let searcher = reader.searcher();
         let fields = schema().1;
         let mut columns = Vec::new();
@@ -123,7 +125,8 @@ impl DiskText {
         let term = Term::from_field_text(self.fields.text, term);
         for (segment, (rows, lengths)) in self.searcher.segment_readers().iter().zip(&self.columns) {
             let inverted = segment.inverted_index(self.fields.text)?;
-            let Some(mut postings) = inverted.read_postings(&term, IndexRecordOption::WithFreqs).map_err(tantivy::TantivyError::from)?
+            let Some(mut postings) =
+                inverted.read_postings(&term, IndexRecordOption::WithFreqs).map_err(tantivy::TantivyError::from)?
             else {
                 continue;
             };

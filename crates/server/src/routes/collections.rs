@@ -35,7 +35,10 @@ pub async fn create(
 
 /// `GET /v1/collections`: the tenant's collections.
 #[utoipa::path(get, path = "/v1/collections", tag = "collections", responses((status = 200, description = "done", body = CollectionList)))]
-pub async fn list(State(state): State<AppState>, Tenant(tenant): Tenant) -> Result<axum::Json<CollectionList>, Problem> {
+pub async fn list(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+) -> Result<axum::Json<CollectionList>, Problem> {
     let memory = state.memory.clone();
     let work = move || {
         let describe = |name: String| Ok(memory.describe(&*memory.collection(&tenant, &name)?));
@@ -99,13 +102,21 @@ pub async fn rebuild(
 /// `GET /v1/jobs/{id}`: how far a job is.
 #[utoipa::path(get, path = "/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path)),
     responses((status = 200, description = "done", body = JobView), (status = 404, description = "there is no such thing", body = Problem)))]
-pub async fn job(State(state): State<AppState>, Tenant(tenant): Tenant, Path(id): Path<String>) -> Result<axum::Json<JobView>, Problem> {
+pub async fn job(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(id): Path<String>,
+) -> Result<axum::Json<JobView>, Problem> {
     Ok(axum::Json(state.memory.jobs().view(&tenant, &id)?))
 }
 
 /// `DELETE /v1/jobs/{id}`: stops a job after the records under way.
 #[utoipa::path(delete, path = "/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path)),
     responses((status = 200, description = "done", body = JobView), (status = 404, description = "there is no such thing", body = Problem)))]
-pub async fn cancel_job(State(state): State<AppState>, Tenant(tenant): Tenant, Path(id): Path<String>) -> Result<axum::Json<JobView>, Problem> {
+pub async fn cancel_job(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(id): Path<String>,
+) -> Result<axum::Json<JobView>, Problem> {
     Ok(axum::Json(state.memory.jobs().cancel(&tenant, &id)?))
 }

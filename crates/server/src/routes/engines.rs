@@ -136,7 +136,11 @@ fn yes() -> bool {
 /// `POST /v1/embeddings`: OpenAI's, for its clients unmodified.
 #[utoipa::path(post, path = "/v1/embeddings", tag = "engines", request_body = EmbeddingsRequest,
     responses((status = 200, description = "done", body = EmbeddingsAnswer), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem), (status = 429, description = "a queue is full; retry-after says when", body = Problem)))]
-pub async fn embeddings(State(state): State<AppState>, _: Tenant, Json(request): Json<EmbeddingsRequest>) -> Result<Response, Problem> {
+pub async fn embeddings(
+    State(state): State<AppState>,
+    _: Tenant,
+    Json(request): Json<EmbeddingsRequest>,
+) -> Result<Response, Problem> {
     let inputs = match request.input {
         EmbeddingInput::Text(text) => Inputs::Texts(vec![text]),
         EmbeddingInput::Texts(texts) => Inputs::Texts(texts),
@@ -169,12 +173,17 @@ pub async fn embeddings(State(state): State<AppState>, _: Tenant, Json(request):
 /// `POST /embed`: text-embeddings-inference's.
 #[utoipa::path(post, path = "/embed", tag = "engines", request_body = EmbedRequest,
     responses((status = 200, description = "done", body = Vec<Vec<f32>>), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem), (status = 429, description = "a queue is full; retry-after says when", body = Problem)))]
-pub async fn embed(State(state): State<AppState>, _: Tenant, Json(request): Json<EmbedRequest>) -> Result<Response, Problem> {
+pub async fn embed(
+    State(state): State<AppState>,
+    _: Tenant,
+    Json(request): Json<EmbedRequest>,
+) -> Result<Response, Problem> {
     let inputs = Inputs::Texts(request.inputs.into_vec());
     let max_tokens = check_inputs(&state, &inputs, request.max_tokens, request.dimensions, "/inputs")?;
     let answer = encode(&state, inputs, max_tokens, request.normalize).await?;
     if request.truncate == Some(false) && answer.truncated > 0 {
-        let detail = format!("{} of the texts have more than {max_tokens} tokens, and truncate is false", answer.truncated);
+        let detail =
+            format!("{} of the texts have more than {max_tokens} tokens, and truncate is false", answer.truncated);
         return Err(Problem::field(StatusCode::UNPROCESSABLE_ENTITY, "/inputs", detail));
     }
     let rows: Vec<Vec<f32>> = answer.rows().map(|row| cut(row, request.dimensions, request.normalize)).collect();
@@ -216,9 +225,11 @@ fn check_inputs(
     }
     let most = encoder.engine().max_sequence();
     match max_tokens {
-        Some(tokens) if !(3..=most).contains(&tokens) => {
-            Err(Problem::field(StatusCode::UNPROCESSABLE_ENTITY, "/max_tokens", format!("3 to {most} tokens can be kept")))
-        }
+        Some(tokens) if !(3..=most).contains(&tokens) => Err(Problem::field(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "/max_tokens",
+            format!("3 to {most} tokens can be kept"),
+        )),
         tokens => Ok(tokens.unwrap_or(DEFAULT_MAX_TOKENS)),
     }
 }
@@ -312,7 +323,13 @@ pub async fn tokenize(
     let memory = state.memory.clone();
     let tokens = state.reads.run(move || {
         let encoder = memory.encoder()?;
-        let view = |t: membox_memory::encoder::Token| TokenView { id: t.id, text: t.text, special: t.special, start: t.start, stop: t.stop };
+        let view = |t: membox_memory::encoder::Token| TokenView {
+            id: t.id,
+            text: t.text,
+            special: t.special,
+            start: t.start,
+            stop: t.stop,
+        };
         let of_text = |text: String| -> Result<Vec<TokenView>, Problem> {
             let tokens = encoder.tokens(&text, request.add_special_tokens).map_err(MemoryError::from)?;
             Ok(tokens.into_iter().map(view).collect())
@@ -358,7 +375,11 @@ pub struct TokensAnswer {
 /// `POST /v1/tokens`: tokens by tiktoken's encodings.
 #[utoipa::path(post, path = "/v1/tokens", tag = "engines", request_body = TokensRequest,
     responses((status = 200, description = "done", body = TokensAnswer), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem)))]
-pub async fn tokens(State(state): State<AppState>, _: Tenant, Json(request): Json<TokensRequest>) -> Result<axum::Json<TokensAnswer>, Problem> {
+pub async fn tokens(
+    State(state): State<AppState>,
+    _: Tenant,
+    Json(request): Json<TokensRequest>,
+) -> Result<axum::Json<TokensAnswer>, Problem> {
     let bad = |pointer: &str, detail: &str| Problem::field(StatusCode::BAD_REQUEST, pointer, detail);
     let (pointer, name) = match (&request.encoding, &request.model) {
         (Some(_), Some(_)) => return Err(bad("/model", "either encoding or model is wanted, not both")),

@@ -90,12 +90,17 @@ pub async fn page(
     if limit == 0 || limit > MOST_PAGE {
         return Err(bad(format!("limit is {limit}; 1 to {MOST_PAGE} is possible")));
     }
-    let after = query.cursor.as_deref().map(|c| read_cursor(c, order).ok_or_else(|| bad(format!("{c:?} is no cursor of this order"))));
+    let after = query
+        .cursor
+        .as_deref()
+        .map(|c| read_cursor(c, order).ok_or_else(|| bad(format!("{c:?} is no cursor of this order"))));
     let after = after.transpose()?;
     let filter: Option<Value> = match query.filter.as_deref().map(serde_json::from_str) {
         None => None,
         Some(Ok(filter)) => Some(filter),
-        Some(Err(error)) => return Err(Problem::field(StatusCode::BAD_REQUEST, "/filter", format!("not JSON: {error}"))),
+        Some(Err(error)) => {
+            return Err(Problem::field(StatusCode::BAD_REQUEST, "/filter", format!("not JSON: {error}")));
+        }
     };
     let memory = state.memory.clone();
     let work = move || Ok(memory.page(&tenant, &collection, order, after, limit, filter.as_ref())?);

@@ -1,0 +1,42 @@
+# make serve   set up, build, and run a box that remembers an example history
+# make test    set up, and pass everything that CI passes
+# make help    the rest
+
+# FAISS and our code are built for x86-64-v3 (.cargo/config.toml); AVX-512 and VNNI are found at run time by our own kernels.
+# Another level: make serve MEMBOX_CPU=x86-64-v4
+ifdef MEMBOX_CPU
+export CXXFLAGS_x86_64_unknown_linux_gnu := -march=$(MEMBOX_CPU)
+export RUSTFLAGS := -C target-cpu=$(MEMBOX_CPU)
+endif
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+MEMBOX := target/release/membox
+LISTEN ?= 127.0.0.1:8420
+
+.PHONY: help setup build model serve test bench clean
+
+help: ## Show this.
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: ## Install what is missing (Debian, Ubuntu).
+	@scripts/setup.sh
+
+build: setup ## Build the binary.
+	cargo build --release --workspace
+
+model: build ## Install the embedding model into data/models.
+	$(MEMBOX) models pull all-MiniLM-L6-v2
+
+serve: model ## Run a box with the example history.
+	$(MEMBOX) serve --listen $(LISTEN) --load examples/history.jsonl
+
+test: model ## Format, lints, unit, integration and documentation tests.
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets -- -D warnings
+	cargo test --release --workspace
+
+bench: model ## Measure, with the peers beside us; writes benches/results.
+	benches/run.sh
+
+clean: ## Remove what was built; data stays.
+	cargo clean

@@ -1,0 +1,405 @@
+//! What the box promises about records: durable, whole, versioned, found at once, gone when they are gone. Given vectors, so that
+//! these tests are about the store.
+
+use membox_memory::{
+    CollectionSettings, ContextWindow, Include, IndexPolicy, MemoryBox, MemoryConfig, MemoryError, NewRecord, Order,
+    RecallMode, RecallRequest, RecordPatch, RecordsError, Rerank,
+};
+use serde_json::json;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const D: usize = 16;
+
+fn open(folder: &Path) -> Arc<MemoryBox> {
+    Arc::new(MemoryBox::open(&MemoryConfig::new(folder), None).expect("a box"))
+}
+
+fn settings(index: IndexPolicy) -> CollectionSettings {
+    CollectionSettings { dimension: Some(D), index, ..CollectionSettings::default() }
+}
+
+fn with_collection(folder: &Path) -> Arc<MemoryBox> {
+    let memory = open(folder);
+    memory.create_collection("t", "c", &settings(IndexPolicy::Auto)).expect("a collection");
+    memory
+}
+
+fn vector(i: usize) -> Vec<f32> {
+    (0..D).map(|d| (((i * 37 + d * d * 11 + 5) % 97) as f32 - 48.0) / 48.0).collect()
+}
+
+fn record(i: usize) -> NewRecord {
+    NewRecord {
+        id: Some(format!("r{i}")),
+        text: format!("memory number{i} of the {} kind", if i % 2 == 0 { "even" } else { "odd" }),
+        vector: Some(vector(i)),
+        metadata: json!({"n": i, "even": i % 2 == 0}).as_object().cloned().unwrap_or_default(),
+        ..NewRecord::default()
+    }
+}
+
+fn near(i: usize, k: usize) -> RecallRequest {
+    RecallRequest { vector: Some(vector(i)), mode: RecallMode::Vector, k, ..RecallRequest::default() }
+}
+
+fn words(text: &str) -> RecallRequest {
+    RecallRequest { query: Some(text.into()), mode: RecallMode::Text, ..RecallRequest::default() }
+}
+
+fn ids(memory: &MemoryBox, request: &RecallRequest) -> Vec<String> {
+    memory.recall("t", "c", request).expect("an answer").hits.into_iter().map(|h| h.id).collect()
+}
+
+fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn what_is_acknowledged_is_recalled_at_once_and_after_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let memory = with_collection(folder.path());
+    for i in 0..20 {
+        memory.upsert("t", "c", vec![record(i)]).expect("a write");
+        assert_eq!(ids(&memory, &near(i, 1)), [format!("r{i}")], "by vector");
+        assert_eq!(ids(&memory, &words(&format!("number{i}"))), [format!("r{i}")], "by text");
+    }
+    drop(memory);
+    let memory = open(folder.path());
+    for i in 0..20 {
+        assert_eq!(ids(&memory, &near(i, 1)), [format!("r{i}")]);
+        assert_eq!(ids(&memory, &words(&format!("number{i}"))), [format!("r{i}")]);
+    }
+    drop(memory);
+    assert_eq!(membox_memory::verify(folder.path()).expect("a report").problems, []);
+}
+
+#[test]
+fn a_new_version_replaces_the_old_everywhere() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let memory = with_collection(folder.path());
+    memory.upsert("t", "c", vec![record(1), record(2)]).expect("a write");
+    let changed = NewRecord { id: Some("r1".into()), ..record(50) };
+    let written = memory.upsert("t", "c", vec![changed]).expect("a write");
+    assert_eq!(written[0].version, 2);
+    assert_eq!(ids(&memory, &words("number1")), Vec::<String>::new(), "the old text finds nothing");
+    assert_eq!(ids(&memory, &words("number50")), ["r1"]);
+    assert_eq!(ids(&memory, &near(50, 1)), ["r1"]);
+    assert_eq!(ids(&memory, &near(1, 10)).len(), 2, "each record once");
+}
+
+#[test]
+fn a_request_is_kept_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let memory = with_collection(folder.path());
+    memory.upsert("t", "c", vec![record(1)]).expect("a write");
+    let conflict = NewRecord { version: Some(9), ..record(1) };
+    let error = memory.upsert("t", "c", vec![record(2), conflict]).err();
+    assert!(matches!(error, Some(MemoryError::Records(RecordsError::VersionConflict { current: 1, expected: 9, .. }))));
+    assert!(matches!(memory.record("t", "c", "r2"), Err(MemoryError::NoRecord(_))));
+    let bad = NewRecord { vector: Some(vec![1.0]), ..record(3) };
+    assert!(
+        matches!(memory.upsert("t", "c", vec![record(2), bad]), Err(MemoryError::Invalid { pointer, .. }) if pointer == "/records/1/vector")
+    );
+    assert_eq!(ids(&memory, &near(2, 10)), ["r1"]);
+    let new = NewRecord { version: Some(0), ..record(4) };
+    assert!(
+        memory.upsert("t", "c", vec![new.clone()]).is_ok() && memory.upsert("t", "c", vec![new]).is_err(),
+        "0 means: must be new"
+    );
+}
+
+#[test]
+fn concurrent_writers_lose_nothing_and_share_commits() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let memory = with_collection(folder.path());
+    std::thread::scope(|scope| {
+        for t in 0..8 {
+            let memory = &memory;
+            scope.spawn(move || {
+                for i in 0..25 {
+                    memory.upsert("t", "c", vec![record(t * 100 + i)]).expect("a write");
+                    let shared = NewRecord { id: Some("shared".into()), ..record(7) };
+                    memory.upsert("t", "c", vec![shared]).expect("a write");
+                }
+            });
+        }
+    });
+    let view = memory.describe(&memory.collection("t", "c").expect("the collection"));
+    assert_eq!(view.records, 201);
+    assert_eq!(memory.record("t", "c", "shared").expect("the record").version, 200, "every write of it counted");
+}
+
+#[test]
+fn a_patch_changes_what_it_names_and_honours_versions() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let memory = with_collection(folder.path());
+    memory.upsert("t", "c", vec![record(1)]).expect("a write");
+    let patch: RecordPatch =
+        serde_json::from_value(json!({"metadata": {"n": null, "new": {"a": 1}}, "user": "u", "importance": 0.5}))
+            .expect("a patch");
+    let after = memory.patch("t", "c", "r1", &patch, Some(1)).expect("a patch");
+    assert_eq!((after.version, after.user.as_deref(), after.importance), (2, Some("u"), Some(0.5)));
+    assert_eq!(json!(after.metadata), json!({"even": false, "new": {"a": 1}}));
+    assert_eq!(after.text, record(1).text);
+    assert_eq!(ids(&memory, &near(1, 1)), ["r1"], "its vector is kept");
+    assert!(matches!(
+        memory.patch("t", "c", "r1", &patch, Some(1)),
+        Err(MemoryError::Records(RecordsError::VersionConflict { current: 2, .. }))
+    ));
+    let clear: RecordPatch = serde_json::from_value(json!({"user": null})).expect("a patch");
+    assert_eq!(memory.patch("t", "c", "r1", &clear, None).expect("a patch").user, None);
+    std::thread::scope(|scope| {
+        for t in 0..4 {
+            let memory = &memory;
+            let patch: RecordPatch =
+                serde_json::from_value(json!({"metadata": {format!("k{t}"): true}})).expect("a patch");
+            scope.spawn(move || memory.patch("t", "c", "r1", &patch, None).expect("a patch"));
+        }
+    });
+    assert_eq!(memory.record("t", "c", "r1").expect("the record").metadata.len(), 6, "no concurrent patch is lost");
+}
+
+#[test]
+fn deleted_records_are_gone_from_recall_and_from_the_vector_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let memory = with_collection(folder.path());
+    memory.upsert("t", "c", (0..10).map(record).collect()).expect("a write");
+    assert_eq!(memory.delete("t", "c", vec![("r1".into(), None), ("nobody".into(), None)]).expect("a delete"), 1);
+    let even = json!({"field": "metadata.even", "eq": true});
+    assert_eq!(memory.delete_by_filter("t", "c", &even).expect("a delete"), 5);
+    let mut left = ids(&memory, &near(0, 20));
+    left.sort();
+    assert_eq!(left, ["r3", "r5", "r7", "r9"]);
+    assert!(ids(&memory, &words("number4")).is_empty());
+    let collection = memory.collection("t", "c").expect("the collection");
+    let bytes = memory.describe(&collection).vector_bytes;
+    drop((collection, memory));
+    let file =
+        walk(folder.path()).into_iter().find(|p| p.extension().is_some_and(|e| e == "mbv")).expect("a vector file");
+    let content = std::fs::read(file).expect("bytes");
+    assert_eq!(content.len() as u64, bytes);
+    let zero_rows = content[4096..].chunks(64).filter(|row| row.iter().all(|&b| b == 0)).count();
+    assert_eq!(zero_rows, 6, "the rows of deleted records are zeros");
+    assert_eq!(membox_memory::verify(folder.path()).expect("a report").problems, []);
+}
+
+fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        if entry.path().is_dir() { files.extend(walk(&entry.path())) } else { files.push(entry.path()) }
+    }
+    files
+}
+
+#[test]
+fn an_expired_record_is_never_returned_and_is_swept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let memory = with_collection(folder.path());
+    let soon = membox_memory::time_text(membox_memory::now() + 300);
+    let brief = NewRecord { expires_at: Some(soon), ..record(1) };
+    memory.upsert("t", "c", vec![brief, record(2)]).expect("a write");
+    assert_eq!(ids(&memory, &near(1, 1)), ["r1"]);
+    std::thread::sleep(Duration::from_millis(350));
+    assert_eq!(ids(&memory, &near(1, 10)), ["r2"]);
+    assert!(ids(&memory, &words("number1")).is_empty());
+    assert!(matches!(memory.record("t", "c", "r1"), Err(MemoryError::NoRecord(_))));
+    assert_eq!(memory.page("t", "c", Order::Written, None, 10, None).expect("a page").0.len(), 1);
+}
+
+#[test]
+fn filters_choose_and_context_shows_the_neighbours() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let memory = with_collection(folder.path());
+    let in_session = |i: usize| NewRecord { session: Some(format!("s{}", i / 5)), ..record(i) };
+    memory.upsert("t", "c", (0..15).map(in_session).collect()).expect("a write");
+    let filter = Some(json!({"and": [{"field": "metadata.n", "gte": 4}, {"field": "session", "eq": "s0"}]}));
+    assert_eq!(ids(&memory, &RecallRequest { filter, ..near(0, 10) }), ["r4"]);
+    let request = RecallRequest {
+        context: Some(ContextWindow { before: 2, after: 2 }),
+        include: vec![Include::Vector],
+        ..near(6, 1)
+    };
+    let hit = memory.recall("t", "c", &request).expect("an answer").hits.remove(0);
+    let names = |n: &[membox_memory::Neighbour]| n.iter().map(|n| n.id.clone()).collect::<Vec<_>>();
+    assert_eq!((names(&hit.before), names(&hit.after)), (vec!["r5".into()], vec!["r7".to_owned(), "r8".into()]));
+    assert_eq!((hit.text, hit.vector.map(|v| v.len())), (None, Some(D)));
+    // A filter answered before goes on to see what is written after it.
+    memory.upsert("t", "c", vec![NewRecord { session: Some("s0".into()), ..record(99) }]).expect("a write");
+    let filter = Some(json!({"and": [{"field": "metadata.n", "gte": 4}, {"field": "session", "eq": "s0"}]}));
+    assert_eq!(ids(&memory, &RecallRequest { filter, ..near(99, 10) })[0], "r99");
+}
+
+#[test]
+fn reranking_weighs_recency_and_importance_and_passes_over_doubles() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let memory = with_collection(folder.path());
+    let at = |i: usize, days: i64| NewRecord {
+        created_at: Some(membox_memory::time_text(membox_memory::now() - days * 86_400_000)),
+        vector: Some(vector(1)),
+        ..record(i)
+    };
+    let important = NewRecord { importance: Some(1.0), ..at(3, 300) };
+    memory.upsert("t", "c", vec![at(1, 300), at(2, 0), important]).expect("a write");
+    let with = |rerank| RecallRequest { rerank: Some(rerank), ..near(1, 3) };
+    assert_eq!(ids(&memory, &with(Rerank { recency_weight: Some(0.5), ..Rerank::default() }))[0], "r2");
+    assert_eq!(ids(&memory, &with(Rerank { importance_weight: Some(0.5), ..Rerank::default() }))[0], "r3");
+    memory.upsert("t", "c", vec![record(9)]).expect("a write");
+    let diverse = RecallRequest { rerank: Some(Rerank { mmr_lambda: Some(0.3), ..Rerank::default() }), ..near(1, 2) };
+    assert_eq!(ids(&memory, &diverse)[1], "r9", "the second is not a double of the first");
+}
+
+#[test]
+fn an_index_is_built_in_the_background_and_agrees_with_the_scan() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let memory = open(folder.path());
+    memory.create_collection("t", "c", &settings(IndexPolicy::hnsw())).expect("a collection");
+    for batch in 0..12 {
+        memory.upsert("t", "c", (batch * 1000..(batch + 1) * 1000).map(record).collect()).expect("a write");
+    }
+    let collection = memory.collection("t", "c").expect("the collection");
+    wait_for("the index", || memory.describe(&collection).index.covered_rows >= 1000);
+    wait_for("the text index", || memory.describe(&collection).index.text_covered_rows >= 10_000);
+    memory.upsert("t", "c", vec![NewRecord { vector: Some(vec![9.0; D]), ..record(77_777) }]).expect("a write");
+    let mut all_ones = near(0, 1);
+    all_ones.vector = Some(vec![1.0; D]);
+    assert_eq!(ids(&memory, &all_ones), ["r77777"], "a fresh row is found beside the index");
+    for i in [3, 5000, 11_999] {
+        assert_eq!(ids(&memory, &words(&format!("number{i}"))), [format!("r{i}")], "on disk or in the tail");
+    }
+    drop((collection, memory));
+    let memory = open(folder.path());
+    let collection = memory.collection("t", "c").expect("the collection");
+    assert!(memory.describe(&collection).index.covered_rows >= 1000, "the saved index is loaded");
+    assert_eq!(ids(&memory, &words("number5000")), ["r5000"]);
+    drop((collection, memory));
+    assert_eq!(membox_memory::verify(folder.path()).expect("a report").problems, []);
+}
+
+#[test]
+fn damage_is_found_never_answered_and_mended_where_it_can_be() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let memory = open(folder.path());
+    memory.create_collection("t", "c", &settings(IndexPolicy::hnsw())).expect("a collection");
+    memory.upsert("t", "c", (0..2000).map(record).collect()).expect("a write");
+    memory.upsert("t", "c", (2000..4000).map(record).collect()).expect("a write");
+    let collection = memory.collection("t", "c").expect("the collection");
+    wait_for("the index", || memory.describe(&collection).index.covered_rows > 0);
+    drop((collection, memory));
+
+    let files = walk(folder.path());
+    let flip = |path: &Path, at: usize| {
+        let mut bytes = std::fs::read(path).expect("bytes");
+        bytes[at] ^= 0x10;
+        std::fs::write(path, bytes).expect("a write");
+    };
+    let faiss = files.iter().find(|p| p.extension().is_some_and(|e| e == "faiss")).expect("an index");
+    flip(faiss, 5000);
+    let report = membox_memory::verify(folder.path()).expect("a report");
+    assert_eq!(report.problems.len(), 1);
+    assert!(!report.problems[0].serious && report.problems[0].remedy.contains("built anew"), "{:?}", report.problems);
+    membox_memory::rebuild(&MemoryConfig::new(folder.path()), None).expect("a rebuild");
+    assert_eq!(membox_memory::verify(folder.path()).expect("a report").problems, []);
+
+    let vectors = files.iter().find(|p| p.extension().is_some_and(|e| e == "mbv")).expect("a vector file");
+    flip(vectors, 4096 + 64 * 42 + 3);
+    let report = membox_memory::verify(folder.path()).expect("a report");
+    assert!(report.problems[0].serious && report.problems[0].found.contains("r42"), "{:?}", report.problems);
+    let memory = open(folder.path());
+    assert!(!ids(&memory, &near(42, 5)).contains(&"r42".to_owned()), "a damaged vector is no answer");
+    assert_eq!(memory.record("t", "c", "r42").expect("the record").text, record(42).text, "the record itself is whole");
+}
+
+#[test]
+fn a_truncated_or_missing_vector_file_is_reported_and_not_served() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let memory = with_collection(folder.path());
+    memory.upsert("t", "c", (0..10).map(record).collect()).expect("a write");
+    drop(memory);
+    let path =
+        walk(folder.path()).into_iter().find(|p| p.extension().is_some_and(|e| e == "mbv")).expect("a vector file");
+    let whole = std::fs::read(&path).expect("bytes");
+    std::fs::write(&path, &whole[..whole.len() - 100]).expect("a write");
+    assert!(membox_memory::verify(folder.path()).expect("a report").problems[0].found.contains("10 were committed"));
+    let memory = open(folder.path());
+    assert!(memory.recall("t", "c", &near(1, 1)).is_err_and(|e| e.to_string().contains("damaged")));
+    memory.create_collection("t", "other", &settings(IndexPolicy::Auto)).expect("others go on");
+    drop(memory);
+    std::fs::remove_file(&path).expect("a removal");
+    assert!(membox_memory::verify(folder.path()).expect("a report").problems[0].serious);
+}
+
+#[test]
+fn a_rebuild_compacts_and_keeps_every_record() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let memory = with_collection(folder.path());
+    for _ in 0..4 {
+        memory.upsert("t", "c", (0..100).map(record).collect()).expect("a write");
+    }
+    let collection = memory.collection("t", "c").expect("the collection");
+    assert_eq!(memory.describe(&collection).rows, 400);
+    let job = memory.rebuild("t", "c").expect("a job");
+    wait_for("the job", || memory.jobs().view("t", &job.id).expect("the job").state != "running");
+    assert_eq!(memory.jobs().view("t", &job.id).expect("the job").state, "done");
+    assert!(memory.jobs().view("another tenant", &job.id).is_err());
+    let view = memory.describe(&collection);
+    assert_eq!((view.rows, view.records), (100, 100));
+    for i in [10, 50, 90] {
+        assert_eq!(ids(&memory, &near(i, 1)), [format!("r{i}")]);
+        assert_eq!(ids(&memory, &words(&format!("number{i}"))), [format!("r{i}")]);
+    }
+    memory.upsert("t", "c", vec![record(500)]).expect("writes go on");
+    drop((collection, memory));
+    assert_eq!(membox_memory::verify(folder.path()).expect("a report").problems, []);
+    assert_eq!(ids(&open(folder.path()), &words("number500")), ["r500"]);
+}
+
+#[test]
+fn a_backup_of_a_running_box_restores_and_nothing_is_overwritten() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, target, restored) =
+        (folder.path().join("data"), folder.path().join("backup"), folder.path().join("restored"));
+    let memory = with_collection(&data);
+    memory.upsert("t", "c", (0..50).map(record).collect()).expect("a write");
+    let summary = std::thread::scope(|scope| {
+        scope.spawn(|| (50..90).for_each(|i| drop(memory.upsert("t", "c", vec![record(i)]).expect("a write"))));
+        membox_memory::backup(&data, &target).expect("a backup")
+    });
+    assert!((50..=90).contains(&summary.records));
+    assert!(membox_memory::backup(&data, &target).is_err(), "a backup is not overwritten");
+    assert!(membox_memory::restore(&target, &data).is_err(), "nor is a data folder");
+    membox_memory::restore(&target, &restored).expect("a restore");
+    let report = membox_memory::verify(&restored).expect("a report");
+    assert_eq!((report.records, report.problems), (summary.records, vec![]));
+    assert_eq!(ids(&open(&restored), &near(7, 1)), ["r7"]);
+}
+
+#[test]
+fn a_data_folder_has_one_box_at_a_time_and_collections_keep_their_settings() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let memory = with_collection(folder.path());
+    assert!(matches!(MemoryBox::open(&MemoryConfig::new(folder.path()), None), Err(MemoryError::Locked(_))));
+    assert!(matches!(membox_memory::verify(folder.path()), Err(MemoryError::Locked(_))));
+    let other = CollectionSettings { dimension: Some(D + 1), ..CollectionSettings::default() };
+    assert!(matches!(memory.create_collection("t", "c", &other), Err(MemoryError::Exists { .. })));
+    assert!(!memory.create_collection("t", "c", &settings(IndexPolicy::Auto)).expect("it is there").1);
+    assert!(memory.create_collection("u", "c", &other).expect("another tenant's").1);
+    assert!(matches!(memory.recall("u", "x", &near(0, 1)), Err(MemoryError::NoCollection(_))));
+    memory.drop_collection("t", "c").expect("a drop");
+    assert!(matches!(memory.recall("t", "c", &near(0, 1)), Err(MemoryError::NoCollection(_))));
+    assert_eq!(memory.collection_names("u"), ["c"]);
+}
+
+#[test]
+fn without_a_model_texts_say_how_to_get_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let memory = with_collection(folder.path());
+    let text = NewRecord { text: "no vector".into(), ..NewRecord::default() };
+    let error = memory.upsert("t", "c", vec![text]).err().map(|e| e.to_string()).unwrap_or_default();
+    assert!(error.contains("membox models pull"), "{error}");
+}
