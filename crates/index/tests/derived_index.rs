@@ -9,6 +9,10 @@ const DIMENSION: usize = 32;
 
 /// Unit vectors around a few centres, as those of real text are.
 fn vectors(count: usize) -> Vec<Vec<f32>> {
+    clustered(count, 20)
+}
+
+fn clustered(count: usize, clusters: usize) -> Vec<Vec<f32>> {
     let mut state = 88_172_645_463_325_252u64;
     let mut next = || {
         state ^= state << 13;
@@ -16,10 +20,10 @@ fn vectors(count: usize) -> Vec<Vec<f32>> {
         state ^= state << 17;
         (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     };
-    let centres: Vec<Vec<f32>> = (0..20).map(|_| (0..DIMENSION).map(|_| next()).collect()).collect();
+    let centres: Vec<Vec<f32>> = (0..clusters).map(|_| (0..DIMENSION).map(|_| next()).collect()).collect();
     (0..count)
         .map(|i| {
-            let v: Vec<f32> = centres[i % 20].iter().map(|c| c + 0.4 * next()).collect();
+            let v: Vec<f32> = centres[i % clusters].iter().map(|c| c + 0.4 * next()).collect();
             let length = v.iter().map(|x| x * x).sum::<f32>().sqrt();
             v.iter().map(|x| x / length).collect()
         })
@@ -71,6 +75,25 @@ fn hnsw_and_ivf_find_what_a_scan_finds() {
             assert!(filtered >= 0.95, "{policy:?}: recall {filtered} with a filter {name} the clusters");
         }
     }
+}
+
+#[test]
+fn a_filter_that_excludes_the_nearest_clusters_loses_no_recall() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut file = VectorFile::create(&folder.path().join("vectors.mbv"), DIMENSION, RowType::F16).expect("a file");
+    let all = clustered(30_050, 300);
+    file.append(all[..30_000].iter().map(Vec::as_slice)).expect("room");
+    let view = file.view(30_000);
+    let index = build(&view, IndexPolicy::hnsw());
+    let even: RoaringBitmap = (0..30_000).filter(|row| row % 2 == 0).collect();
+    let (mut found, mut wanted) = (0, 0);
+    for query in &all[30_000..] {
+        let truth = view.scan(query, 0..view.rows(), Some(&even), 10);
+        let got = search(&view, Some(&index), query, 10, Allowed::Filtered(&even)).expect("a search").rows;
+        wanted += truth.len();
+        found += truth.iter().filter(|t| got.iter().any(|g| g.row == t.row)).count();
+    }
+    assert!(found as f64 >= 0.95 * wanted as f64, "recall {found} of {wanted}");
 }
 
 #[test]

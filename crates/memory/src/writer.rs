@@ -223,7 +223,8 @@ impl Writer {
         for (collection, before) in touched {
             let mut file = collection.file();
             if file.rows() > *before {
-                file.sync()?;
+                // Not even a full disk makes a failed fsync harmless: what reached the disk is unknown.
+                file.sync().map_err(MemoryError::Vectors)?;
             }
         }
         let mut group = self.store.begin()?;
@@ -257,6 +258,8 @@ impl Writer {
         let mut group = self.store.begin()?;
         stored.id = group.create_collection(&stored)?;
         let folder = Folder::of(&self.shared.root, stored.id);
+        // A creation that failed before its commit may have left something under this number.
+        let _ = std::fs::remove_dir_all(&folder.0);
         std::fs::create_dir_all(folder.index()).map_err(MemoryError::io("create", &folder.0))?;
         let file = VectorFile::create(&folder.0.join("new.mbv"), dimension, settings.vector_type.into())?;
         stored.vector_file = file.header().uuid;

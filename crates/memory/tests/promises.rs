@@ -33,9 +33,9 @@ fn vector(i: usize) -> Vec<f32> {
 fn record(i: usize) -> NewRecord {
     NewRecord {
         id: Some(format!("r{i}")),
-        text: format!("memory number{i} of the {} kind", if i % 2 == 0 { "even" } else { "odd" }),
+        text: format!("memory number{i} of the {} kind", if i.is_multiple_of(2) { "even" } else { "odd" }),
         vector: Some(vector(i)),
-        metadata: json!({"n": i, "even": i % 2 == 0}).as_object().cloned().unwrap_or_default(),
+        metadata: json!({"n": i, "even": i.is_multiple_of(2)}).as_object().cloned().unwrap_or_default(),
         ..NewRecord::default()
     }
 }

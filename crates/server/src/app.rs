@@ -133,9 +133,9 @@ impl Server {
     /// Serves `listener` until `stop` resolves, then finishes the requests under way (within the drain time) and returns.
     pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>) {
         let Limits { header_timeout, max_connections, drain_timeout, .. } = *self.state.limits;
-        let mut builder = Builder::new(TokioExecutor::new());
+        // HTTP/1 only: looking out for HTTP/2's preface would wait without a limit for a client that says nothing.
+        let mut builder = Builder::new(TokioExecutor::new()).http1_only();
         builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
-        builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(header_timeout));
         let connections = Arc::new(Semaphore::new(max_connections));
         let graceful = GracefulShutdown::new();
         tokio::pin!(stop);

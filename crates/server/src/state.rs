@@ -17,7 +17,7 @@ pub struct Limits {
     pub max_inputs: usize,
     /// Time that a request may take, its body's arrival included.
     pub request_timeout: Duration,
-    /// Time that the head of a request may take to arrive.
+    /// Time that the head of a request may take to arrive, and that a connection may idle between two.
     pub header_timeout: Duration,
     /// Connections open at the same time.
     pub max_connections: usize,
@@ -31,7 +31,7 @@ impl Default for Limits {
             max_body_bytes: 32 << 20,
             max_inputs: 2048,
             request_timeout: Duration::from_secs(120),
-            header_timeout: Duration::from_secs(15),
+            header_timeout: Duration::from_secs(30),
             max_connections: 16_384,
             drain_timeout: Duration::from_secs(30),
         }

@@ -55,7 +55,7 @@ pub async fn metrics(State(state): State<AppState>) -> Response {
         counter!("membox_cancelled_inputs_total").absolute(read(&c.cancelled));
         counter!("membox_refused_total", "pool" => "encoder").absolute(read(&c.refused));
         let engine = encoder.engine().name();
-        gauge!("membox_encode_busy_seconds", "engine" => engine, "model" => encoder.name().to_owned())
+        gauge!("membox_encode_seconds", "engine" => engine, "model" => encoder.name().to_owned())
             .set(read(&c.busy_us) as f64 / 1e6);
         gauge!("membox_batch_tokens").set(read(&c.tokens) as f64 / read(&c.batches).max(1) as f64);
         let (hits, misses) = encoder.cache_counts();

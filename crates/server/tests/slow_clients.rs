@@ -1,0 +1,103 @@
+//! Clients that say nothing, or half of it, do not keep a connection for ever; more than the limit of them are turned away.
+
+use membox_memory::{MemoryBox, MemoryConfig};
+use membox_server::{Limits, Server, ServerConfig};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+struct Running {
+    address: SocketAddr,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    _folder: tempfile::TempDir,
+}
+
+fn start(limits: Limits) -> Running {
+    let folder = tempfile::tempdir().expect("a folder");
+    let memory = Arc::new(MemoryBox::open(&MemoryConfig::new(folder.path()), None).expect("a box"));
+    let server = Server::new(memory, ServerConfig { limits, ..ServerConfig::default() }).expect("a server");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a socket");
+    let address = listener.local_addr().expect("an address");
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let thread = std::thread::spawn(move || runtime.block_on(server.run(listener, async { drop(stopped.await) })));
+    Running { address, stop: Some(stop), thread: Some(thread), _folder: folder }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn limits() -> Limits {
+    Limits {
+        header_timeout: Duration::from_millis(300),
+        request_timeout: Duration::from_millis(600),
+        drain_timeout: Duration::from_secs(1),
+        max_connections: 8,
+        ..Limits::default()
+    }
+}
+
+fn connect(server: &Running) -> TcpStream {
+    let stream = TcpStream::connect(server.address).expect("a connection");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time limit");
+    stream
+}
+
+/// What the server says until it closes the connection.
+fn rest(mut stream: TcpStream) -> String {
+    let mut text = Vec::new();
+    let _ = stream.read_to_end(&mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[test]
+fn a_client_that_says_nothing_or_half_a_head_is_let_go() {
+    let server = start(limits());
+    for half in ["", "GET /health HT", "GET /health HTTP/1.1\r\nhost: x\r\n"] {
+        let mut stream = connect(&server);
+        stream.write_all(half.as_bytes()).expect("a write");
+        let begun = Instant::now();
+        let answer = rest(stream);
+        assert!(begun.elapsed() < Duration::from_secs(5), "{half:?} was waited for");
+        assert!(!answer.contains("200 OK"));
+    }
+}
+
+#[test]
+fn a_body_that_does_not_arrive_ends_in_408() {
+    let server = start(limits());
+    let mut stream = connect(&server);
+    let head =
+        "PUT /v1/collections/c HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{";
+    stream.write_all(head.as_bytes()).expect("a write");
+    let begun = Instant::now();
+    let mut start = [0; 12];
+    stream.read_exact(&mut start).expect("an answer");
+    assert_eq!(&start, b"HTTP/1.1 408");
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn connections_over_the_limit_are_closed_and_room_is_given_back() {
+    let server = start(Limits { header_timeout: Duration::from_secs(2), ..limits() });
+    let ask = || {
+        let mut stream = connect(&server);
+        let _ = stream.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        rest(stream)
+    };
+    let held: Vec<TcpStream> = (0..8).map(|_| connect(&server)).collect();
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(ask(), "", "the ninth is closed without an answer");
+    drop(held);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(ask().contains("200 OK"));
+}
