@@ -19,7 +19,7 @@ fn encode(c: &mut Criterion) {
                 let mut session = engine.session();
                 group.throughput(Throughput::Elements((sequences * length) as u64));
                 group.bench_function(BenchmarkId::from_parameter(format!("{sequences}x{length}")), |b| {
-                    b.iter(|| session.embed(&batch, true, &mut out, &mut || ()))
+                    b.iter(|| session.embed(&batch, true, 0, &mut out, &mut || ()))
                 });
             }
         }

@@ -108,6 +108,14 @@ pub trait Engine: Send + Sync {
 /// One thread's use of an engine.
 pub trait Session: Send {
     /// Encodes `batch` into `out`, `[sequences, dimension]`, unit length when `normalize`. Calls `pause` now and then
-    /// (a few times a layer), so that more urgent work need not wait for the whole batch.
-    fn embed(&mut self, batch: &PackedBatch, normalize: bool, out: &mut [f32], pause: &mut dyn FnMut());
+    /// (a few times a layer), so that more urgent work need not wait for the whole batch. `helpers` further threads may be used
+    /// for it: as many cores are idle.
+    fn embed(
+        &mut self,
+        batch: &PackedBatch,
+        normalize: bool,
+        helpers: usize,
+        out: &mut [f32],
+        pause: &mut (dyn FnMut() + Send),
+    );
 }

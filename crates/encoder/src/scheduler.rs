@@ -182,6 +182,8 @@ struct Shared {
     sequences: Lanes<SequenceJob>,
     /// Bytes admitted and not yet answered, by lane.
     admitted: [AtomicUsize; 2],
+    /// Workers that run a batch.
+    busy: AtomicUsize,
     counters: Counters,
 }
 
@@ -202,6 +204,7 @@ impl Scheduler {
             texts: Lanes::new(),
             sequences: Lanes::new(),
             admitted: [AtomicUsize::new(0), AtomicUsize::new(0)],
+            busy: AtomicUsize::new(0),
             counters: Counters::default(),
         });
         let mut scheduler = Self { shared, tokenizers: Vec::new(), workers: Vec::new() };
@@ -424,7 +427,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn run(&mut self, pause: &mut dyn FnMut()) {
+    fn run(&mut self, pause: &mut (dyn FnMut() + Send)) {
         let shared = self.shared;
         if self.jobs.iter().all(|job| job.ticket.cancelled.load(Ordering::Relaxed)) {
             for job in self.jobs.drain(..) {
@@ -436,7 +439,12 @@ impl<'a> Worker<'a> {
         self.vectors.resize(self.batch.sequences() * dimension, 0.0);
         let normalize = self.jobs[0].ticket.normalize;
         let begun = Instant::now();
-        self.session.embed(&self.batch, normalize, &mut self.vectors, pause);
+        // A query alone in the box is split over the idle cores; bulk batches are one a core anyhow.
+        let busy = shared.busy.fetch_add(1, Ordering::AcqRel);
+        let alone = busy == 0 && self.jobs[0].ticket.lane == Lane::Interactive;
+        let helpers = if alone { shared.config.workers - 1 } else { 0 };
+        self.session.embed(&self.batch, normalize, helpers, &mut self.vectors, pause);
+        shared.busy.fetch_sub(1, Ordering::AcqRel);
         let encode = begun.elapsed();
         shared.counters.tokens.fetch_add(self.batch.tokens() as u64, Ordering::Relaxed);
         shared.counters.sequences.fetch_add(self.batch.sequences() as u64, Ordering::Relaxed);

@@ -33,11 +33,12 @@ fn ours(folder: &Path, precision: Precision, isa: Isa, sequences: &[Vec<u32>]) -
     let mut out = vec![0.0; sequences.len() * engine.dimension()];
     let mut session = engine.session();
     let mut pauses = 0;
-    session.embed(&batch, true, &mut out, &mut || pauses += 1);
+    session.embed(&batch, true, 0, &mut out, &mut || pauses += 1);
     assert!(pauses > 3, "urgent work gets its chances");
     let first = out.clone();
-    session.embed(&batch, true, &mut out, &mut || ());
-    assert_eq!(first, out, "a session that was used before computes the same");
+    session.embed(&batch, true, 3, &mut out, &mut || ());
+    let apart = first.iter().zip(&out).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+    assert!(apart < 1e-5, "several threads, and a session that was used before, compute the same: {apart}");
     out.chunks_exact(engine.dimension()).map(<[f32]>::to_vec).collect()
 }
 

@@ -66,8 +66,6 @@ fn query_times(encoder: &Encoder, queries: usize) -> Result<(f64, f64)> {
         let begun = Instant::now();
         encoder.embed(vec![query], Lane::Interactive)?;
         times.push(begun.elapsed().as_secs_f64() * 1e3);
-        // A person does not ask without a pause; the workers go back to the bulk load between two queries.
-        std::thread::sleep(Duration::from_millis(2));
     }
     times.sort_by(f64::total_cmp);
     Ok((round(times[times.len() / 2]), round(times[times.len() * 99 / 100])))

@@ -18,29 +18,37 @@ pub struct AttentionScratch {
 }
 
 multiversion! {
-    /// `out[t] = softmax(q[t] · Kᵀ) · V`, head by head, for every token t of every sequence that `offsets` bound. `qkv` holds, a
-    /// token a row, the queries (already scaled by 1/√D), keys and values of all heads side by side; `D` is the width of a head.
-    pub fn attend<const D: usize>(simd, qkv: &[f32], offsets: &[u32], heads: usize, scratch: &mut AttentionScratch, out: &mut [f32]) {
+    /// `out[t] = softmax(q[t] · Kᵀ) · V`, head by head, for the tokens of the batch from `first` on, as many as `out` has rows; each
+    /// attends to its own sequence, as `offsets` bound them. `qkv` holds, a token a row, the queries (already scaled by 1/√D), keys and
+    /// values of all heads side by side; `D` is the width of a head.
+    pub fn attend<const D: usize>(
+        simd, qkv: &[f32], offsets: &[u32], heads: usize, first: usize, scratch: &mut AttentionScratch, out: &mut [f32],
+    ) {
         let (hidden, stride) = (heads * D, 3 * heads * D);
+        let end = first + out.len() / hidden;
         for bounds in offsets.windows(2) {
-            let (start, length) = (bounds[0] as usize, (bounds[1] - bounds[0]) as usize);
-            let padded = length.next_multiple_of(LANES);
-            let qkv = &qkv[start * stride..][..length * stride];
-            let out = &mut out[start * hidden..][..length * hidden];
+            let (start, stop) = (bounds[0] as usize, bounds[1] as usize);
+            let (from, to) = (start.max(first), stop.min(end));
+            if from >= to {
+                continue;
+            }
+            let padded = (stop - start).next_multiple_of(LANES);
+            let qkv = &qkv[start * stride..stop * stride];
+            let out = &mut out[(from - first) * hidden..(to - first) * hidden];
             scratch.keys.resize(D * padded, 0.0);
             scratch.scores.resize(ROWS * padded, 0.0);
             for head in 0..heads {
                 transpose_keys::<D>(qkv, stride, hidden + head * D, padded, &mut scratch.keys);
-                for query in (0..length).step_by(ROWS) {
-                    let rows = ROWS.min(length - query);
+                for query in (from - start..to - start).step_by(ROWS) {
+                    let rows = ROWS.min(to - start - query);
                     score::<S, D>(simd, qkv, stride, head * D, query, rows, &scratch.keys, padded, &mut scratch.scores);
                     let mut scale = [0f32; ROWS];
                     for (scale, row) in scale.iter_mut().zip(scratch.scores.chunks_exact_mut(padded)) {
-                        *scale = softmax(simd, row, length);
+                        *scale = softmax(simd, row, stop - start);
                     }
                     let values = &qkv[2 * hidden + head * D..];
-                    let out = &mut out[query * hidden + head * D..];
-                    mix::<S, D>(simd, values, stride, &scratch.scores, padded, length, &scale, rows, hidden, out);
+                    let out = &mut out[(query - (from - start)) * hidden + head * D..];
+                    mix::<S, D>(simd, values, stride, &scratch.scores, padded, stop - start, &scale, rows, hidden, out);
                 }
             }
         }

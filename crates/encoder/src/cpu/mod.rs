@@ -1,7 +1,7 @@
 //! The CPU engine: the BERT forward pass over packed sequences, in f32 or int8.
 //!
-//! One pass runs on one thread; the scheduler runs one a core. Nothing is allocated once the scratch memory has grown to the largest
-//! batch. The feed-forward layer is worked off in chunks of [`CHUNK`] tokens, so that its wide activations stay in the L2 cache.
+//! A pass runs on one thread, and the scheduler runs one a core; a query that comes while other cores are idle is split by rows over a
+//! small team of threads. The scratch memory is reused from pass to pass. The feed-forward layer is worked off in chunks of [`CHUNK`] tokens, so that its wide activations stay in the L2 cache.
 
 mod attention;
 pub mod gemm;
@@ -18,6 +18,11 @@ use isa::Isa;
 
 /// Tokens of the feed-forward layer worked off together: 96 × 1536 × 4 bytes stay within a core's L2 cache.
 const CHUNK: usize = 96;
+
+/// Rows that a thread of the team works on at least: fewer would read the weights for too little work.
+const LEAST_PART: usize = 4;
+/// Threads that share a single query: more read the same weights for ever fewer rows.
+const MOST_TEAM: usize = 4;
 
 /// A linear layer in the engine's precision.
 enum Linear {
@@ -67,6 +72,8 @@ pub struct CpuEngine {
     precision: Precision,
     weights: BertWeights,
     layers: Vec<Layer>,
+    /// For single queries; none on a single core.
+    team: Option<rayon::ThreadPool>,
 }
 
 impl CpuEngine {
@@ -88,7 +95,10 @@ impl CpuEngine {
                 output_norm: l.output_norm,
             })
             .collect();
-        Self { isa, precision, weights, layers }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_TEAM);
+        let team = rayon::ThreadPoolBuilder::new().num_threads(cores).thread_name(|i| format!("query-{i}"));
+        let team = (cores > 1).then(|| team.build().ok()).flatten();
+        Self { isa, precision, weights, layers, team }
     }
 }
 
@@ -114,12 +124,20 @@ impl Engine for CpuEngine {
     }
 }
 
+/// Working memory of a pass.
 #[derive(Default)]
 struct Scratch {
     /// Token states, `[tokens, hidden]`.
     states: Vec<f32>,
-    /// Queries, keys and values, `[tokens, 3 · hidden]`.
-    qkv: Vec<f32>,
+    /// Queries, keys and values of the layer that is read and of the next one, `[tokens, 3 · hidden]`.
+    qkv: [Vec<f32>; 2],
+    /// Of each part of the rows that a thread works on.
+    parts: Vec<PartScratch>,
+}
+
+/// Working memory of one thread within a pass.
+#[derive(Default)]
+struct PartScratch {
     /// What attention gives, `[tokens, hidden]`.
     mixed: Vec<f32>,
     /// What a product adds to the states, `[chunk, hidden]`.
@@ -136,58 +154,111 @@ struct CpuSession<'a> {
 }
 
 impl Session for CpuSession<'_> {
-    fn embed(&mut self, batch: &PackedBatch, normalize: bool, out: &mut [f32], pause: &mut dyn FnMut()) {
-        let (isa, weights, s) = (self.engine.isa, &self.engine.weights, &mut self.scratch);
-        let config = &weights.config;
-        let (hidden, eps) = (config.hidden_size, config.layer_norm_eps as f32);
-        let tokens = batch.tokens();
-        assert_eq!(out.len(), batch.sequences() * hidden);
-        s.states.resize(tokens * hidden, 0.0);
-        s.qkv.resize(tokens * 3 * hidden, 0.0);
-        s.mixed.resize(tokens * hidden, 0.0);
+    fn embed(
+        &mut self,
+        batch: &PackedBatch,
+        normalize: bool,
+        helpers: usize,
+        out: &mut [f32],
+        pause: &mut (dyn FnMut() + Send),
+    ) {
+        assert_eq!(out.len(), batch.sequences() * self.engine.dimension());
+        let (engine, scratch) = (self.engine, &mut self.scratch);
+        let threads = helpers.min(engine.team.as_ref().map_or(0, |team| team.current_num_threads() - 1)) + 1;
+        let parts = threads.min(batch.tokens() / LEAST_PART).max(1);
+        scratch.parts.resize_with(scratch.parts.len().max(parts), PartScratch::default);
+        match &engine.team {
+            Some(team) if parts > 1 => team.install(|| engine.forward(batch, parts, scratch, pause)),
+            _ => engine.forward(batch, 1, scratch, pause),
+        }
+        let hidden = engine.dimension();
+        rows::mean_pool(engine.isa, &scratch.states, batch.offsets(), hidden, normalize, out);
+    }
+}
 
+impl CpuEngine {
+    /// The pass up to the last layer's states. Its rows are worked off in `parts`, one a thread: all of a layer goes row by row but
+    /// attention, which reads keys and values of every row, so the threads meet once a layer.
+    fn forward(&self, batch: &PackedBatch, parts: usize, s: &mut Scratch, pause: &mut (dyn FnMut() + Send)) {
+        let (weights, hidden) = (&self.weights, self.weights.config.hidden_size);
+        let (tokens, eps) = (batch.tokens(), weights.config.layer_norm_eps as f32);
+        s.states.resize(tokens * hidden, 0.0);
+        s.qkv.iter_mut().for_each(|qkv| qkv.resize(tokens * 3 * hidden, 0.0));
         let norm = &weights.embedding_norm;
         let (ids, positions) = (batch.ids(), batch.positions());
-        rows::embed(
-            isa,
-            ids,
-            positions,
-            &weights.words,
-            &weights.positions,
-            &norm.weight,
-            &norm.bias,
-            eps,
-            &mut s.states,
-        );
-        for layer in &self.engine.layers {
-            for (x, y) in s.states.chunks(CHUNK * hidden).zip(s.qkv.chunks_mut(CHUNK * 3 * hidden)) {
-                pause();
-                layer.qkv.forward(isa, x, hidden, &mut s.quantized, y);
+        let (words, places) = (&weights.words, &weights.positions);
+        rows::embed(self.isa, ids, positions, words, places, &norm.weight, &norm.bias, eps, &mut s.states);
+        let rows_of_part = tokens.div_ceil(parts).max(1);
+        // Before the first layer there is nothing to attend to: its queries, keys and values are all there is to do.
+        for index in 0..=self.layers.len() {
+            let [even, odd] = &mut s.qkv;
+            let (read, write) = if index % 2 == 0 { (&*odd, even) } else { (&*even, odd) };
+            let run = |part: usize,
+                       ((states, write), scratch): ((&mut [f32], &mut [f32]), &mut PartScratch),
+                       pause: &mut dyn FnMut()| {
+                let first = part * rows_of_part;
+                if let Some(layer) = index.checked_sub(1).map(|l| &self.layers[l]) {
+                    self.layer(layer, batch.offsets(), read, first, states, scratch, pause);
+                }
+                if let Some(next) = self.layers.get(index) {
+                    for (x, y) in states.chunks(CHUNK * hidden).zip(write.chunks_mut(CHUNK * 3 * hidden)) {
+                        pause();
+                        next.qkv.forward(self.isa, x, hidden, &mut scratch.quantized, y);
+                    }
+                }
+            };
+            let states = s.states.chunks_mut(rows_of_part * hidden);
+            let mut work = states.zip(write.chunks_mut(rows_of_part * 3 * hidden)).zip(&mut s.parts).enumerate();
+            let Some((_, own)) = work.next() else { return };
+            if parts == 1 {
+                run(0, own, pause);
+                continue;
             }
-            pause();
-            let (heads, offsets) = (config.num_attention_heads, batch.offsets());
-            match config.head_width() {
-                32 => attention::attend::<32>(isa, &s.qkv, offsets, heads, &mut s.attention, &mut s.mixed),
-                _ => attention::attend::<64>(isa, &s.qkv, offsets, heads, &mut s.attention, &mut s.mixed),
-            }
-            for (x, mixed) in s.states.chunks_mut(CHUNK * hidden).zip(s.mixed.chunks(CHUNK * hidden)) {
-                pause();
-                let rows = x.len() / hidden;
-                s.update.resize(x.len(), 0.0);
-                layer.attention_output.forward(isa, mixed, hidden, &mut s.quantized, &mut s.update);
-                let norm = &layer.attention_norm;
-                rows::add_norm(isa, x, &s.update, &norm.weight, &norm.bias, eps);
-
-                let width = layer.intermediate.columns();
-                s.wide.resize(rows * width, 0.0);
-                layer.intermediate.forward(isa, x, hidden, &mut s.quantized, &mut s.wide);
-                rows::gelu_in_place(isa, &mut s.wide);
-                pause();
-                layer.output.forward(isa, &s.wide, width, &mut s.quantized, &mut s.update);
-                let norm = &layer.output_norm;
-                rows::add_norm(isa, x, &s.update, &norm.weight, &norm.bias, eps);
-            }
+            rayon::scope(|scope| {
+                for (part, work) in work {
+                    let run = &run;
+                    scope.spawn(move |_| run(part, work, &mut || ()));
+                }
+                run(0, own, pause);
+            });
         }
-        rows::mean_pool(isa, &s.states, batch.offsets(), hidden, normalize, out);
+    }
+
+    /// One layer for the rows of `states`, the first of which is row `first` of the batch.
+    #[allow(clippy::too_many_arguments)]
+    fn layer(
+        &self,
+        layer: &Layer,
+        offsets: &[u32],
+        qkv: &[f32],
+        first: usize,
+        states: &mut [f32],
+        s: &mut PartScratch,
+        pause: &mut dyn FnMut(),
+    ) {
+        let (isa, config) = (self.isa, &self.weights.config);
+        let (hidden, heads, eps) = (config.hidden_size, config.num_attention_heads, config.layer_norm_eps as f32);
+        pause();
+        s.mixed.resize(states.len(), 0.0);
+        match config.head_width() {
+            32 => attention::attend::<32>(isa, qkv, offsets, heads, first, &mut s.attention, &mut s.mixed),
+            _ => attention::attend::<64>(isa, qkv, offsets, heads, first, &mut s.attention, &mut s.mixed),
+        }
+        for (x, mixed) in states.chunks_mut(CHUNK * hidden).zip(s.mixed.chunks(CHUNK * hidden)) {
+            pause();
+            s.update.resize(x.len(), 0.0);
+            layer.attention_output.forward(isa, mixed, hidden, &mut s.quantized, &mut s.update);
+            let norm = &layer.attention_norm;
+            rows::add_norm(isa, x, &s.update, &norm.weight, &norm.bias, eps);
+
+            let width = layer.intermediate.columns();
+            s.wide.resize(x.len() / hidden * width, 0.0);
+            layer.intermediate.forward(isa, x, hidden, &mut s.quantized, &mut s.wide);
+            rows::gelu_in_place(isa, &mut s.wide);
+            pause();
+            layer.output.forward(isa, &s.wide, width, &mut s.quantized, &mut s.update);
+            let norm = &layer.output_norm;
+            rows::add_norm(isa, x, &s.update, &norm.weight, &norm.bias, eps);
+        }
     }
 }
