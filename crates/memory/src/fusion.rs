@@ -1,7 +1,7 @@
 //! From the scores of the two legs to one ranking.
 //!
 //! A turn of a conversation seldom says everything itself: the question before it names the subject, the turn after it the answer. So a text
-//! score spreads to the neighbours in the session, halving with each step, when the question is asked: nothing has to be complete
+//! score spreads to the neighbours in the session, less with each step, when the question is asked: nothing has to be complete
 //! when it is indexed. The legs are joined by their scores, each divided by its best, because ranks forget how far apart two
 //! hits are. What each step gives on LoCoMo is in ARCHITECTURE.md.
 
@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use utoipa::ToSchema;
 
-/// What the neighbours of a row get of its text score, one and two steps away.
-const SPREAD: [f32; 2] = [0.5, 0.25];
+/// What the neighbours of a row get of its text score, one and two steps away: 0.6 a step. From 0.5 and 0.25 to 0.7 and 0.35 evidence
+/// recall@10 on LoCoMo stays within 0.6 points.
+const SPREAD: [f32; 2] = [0.6, 0.36];
 
 /// How the vector leg and the text leg of a hybrid recall are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -162,7 +163,8 @@ mod tests {
         let scores = HashMap::from([(2, 8.0)]);
         let mut got: Vec<_> = spread(&scores, &links, &(0..6).collect()).into_iter().collect();
         got.sort_by_key(|g| g.0);
-        assert_eq!(got, [(0, 2.0), (1, 4.0), (2, 8.0), (3, 4.0), (4, 2.0)]);
+        let want = [(0, 8.0 * SPREAD[1]), (1, 8.0 * SPREAD[0]), (2, 8.0), (3, 8.0 * SPREAD[0]), (4, 8.0 * SPREAD[1])];
+        assert_eq!(got, want);
         let allowed = [2, 3].into_iter().collect();
         assert_eq!(spread(&scores, &links, &allowed).len(), 2, "a filtered row gets nothing");
     }
