@@ -144,20 +144,12 @@ pub fn plan(spec: IndexSpec, rows: u64, allowed: u64, k: usize) -> Plan {
     if allowed <= SCAN_INSTEAD.max(wanted) {
         return Plan::Scan;
     }
-    let candidates = (wanted * rows).div_ceil(allowed) as usize;
-    match beam_is_worth_it(spec, candidates, allowed) {
-        true => Plan::Index { candidates },
-        false => Plan::Scan,
+    let candidates = (wanted * rows).div_ceil(allowed);
+    // A wider beam costs about in proportion, and so does a scan.
+    if candidates * SCAN_INSTEAD / base.max(64) > allowed * 2 {
+        return Plan::Scan;
     }
-}
-
-/// Whether a beam this wide costs less than scoring every allowed row: both cost about in proportion.
-pub(crate) fn beam_is_worth_it(spec: IndexSpec, candidates: usize, allowed: u64) -> bool {
-    let base = match spec {
-        IndexSpec::Hnsw { ef_search, .. } => u64::from(ef_search.max(1)),
-        IndexSpec::Ivf { .. } => 64,
-    };
-    candidates as u64 * SCAN_INSTEAD / base.max(64) <= allowed * 2
+    Plan::Index { candidates: candidates as usize }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The k nearest rows: by the index and the fresh tail together, or by an exact scan where that is the better plan.
 
-use crate::policy::{IndexSpec, Plan, beam_is_worth_it, plan};
+use crate::policy::{IndexSpec, Plan, plan};
 use crate::{IndexError, VectorIndex};
 use membox_vectors::{ScoredRow, TopK, VectorView};
 use roaring::RoaringBitmap;
@@ -37,9 +37,9 @@ pub struct Found {
 ///
 /// FAISS's own filter is not used with HNSW: it keeps the beam among the nodes nearest to the query, allowed or not, and fills the
 /// answer with whatever allowed nodes it met on the way, so a filter that excludes the query's neighbourhood gives full answers of
-/// low recall (0.61 measured, where one in two clusters was excluded). Here the beam is asked for the nearest of all rows, and those
-/// allowed among them are, as far as the beam reaches, the nearest allowed. When they are too few the beam widens, and in the
-/// end a scan answers.
+/// low recall (0.61 measured, where one in two clusters was excluded). Here the beam is asked for the nearest of all rows, as wide
+/// as the filter is selective. The allowed among them are the nearest allowed, if there are about as many as the filter's
+/// selectivity promises. If not, the filter and the query are at odds, no beam can be trusted, and a scan answers.
 pub fn search(
     view: &VectorView,
     index: Option<&VectorIndex>,
@@ -73,7 +73,7 @@ pub fn search(
     Ok(Found { rows: top.into_sorted(), exact: false })
 }
 
-/// The allowed of the nearest rows by HNSW; `None` when a beam worth its cost does not hold enough of them.
+/// The allowed of the nearest rows by HNSW; `None` when they are fewer than the filter's selectivity promises.
 fn nearest_allowed(
     index: &VectorIndex,
     query: &[f32],
@@ -82,20 +82,10 @@ fn nearest_allowed(
     allowed: &RoaringBitmap,
     among: u64,
 ) -> Result<Option<Vec<u32>>, IndexError> {
-    // Twice what is wanted: the last of a beam are the least certain.
-    let enough = (2 * k).min(among as usize);
-    let mut beam = candidates;
-    loop {
-        let mut rows = index.candidates(query, beam, 1, None)?;
-        rows.retain(|&row| allowed.contains(row));
-        if rows.len() >= enough {
-            return Ok(Some(rows));
-        }
-        beam *= 4;
-        if !beam_is_worth_it(index.spec(), beam, among) {
-            return Ok(None);
-        }
-    }
+    let mut rows = index.candidates(query, candidates, 1, None)?;
+    let promised = (rows.len() as u64 * among / u64::from(index.rows().max(1))) as usize;
+    rows.retain(|&row| allowed.contains(row));
+    Ok((rows.len() >= (promised / 2).max(2 * k).min(among as usize)).then_some(rows))
 }
 
 /// The allowed rows nearest by their codes in the nearest lists of IVF, where FAISS asks the filter for every row of a list.
