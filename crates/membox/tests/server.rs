@@ -251,6 +251,10 @@ fn operations_are_visible() {
     for part in ["tokenize;dur=", "encode;dur=", "search;dur="] {
         assert!(header("server-timing").contains(part), "{}", header("server-timing"));
     }
+    let (_, headers, _) = server.raw("GET", "/v1/collections/c", &[], Vec::new());
+    for name in ["x-request-id", "server-timing"] {
+        assert!(headers.iter().any(|h| h.0 == name), "every answer carries {name}");
+    }
     let (_, _, metrics) = server.raw("GET", "/metrics", &[], Vec::new());
     for name in [
         "membox_request_seconds_bucket{route=\"/v1/collections/{collection}/recall\",status=\"200\"",

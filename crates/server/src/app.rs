@@ -6,7 +6,7 @@ use crate::state::{AppState, Limits, ServerConfig};
 use crate::{ServerError, pool::Pool};
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -174,13 +174,17 @@ impl Server {
     }
 }
 
-/// Times each request by its route, and logs it.
+/// Times each request by its route, for the metrics, the log and the caller.
 async fn measure(request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", |p| p.as_str()).to_owned();
     let method = request.method().clone();
     let id = request.headers().get("x-request-id").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
+    let total = format!("total;dur={:.3}", begun.elapsed().as_secs_f64() * 1e3);
+    if let Ok(value) = HeaderValue::from_str(&total) {
+        response.headers_mut().append("server-timing", value);
+    }
     let (seconds, status) = (begun.elapsed().as_secs_f64(), response.status().as_u16());
     metrics::histogram!("membox_request_seconds", "route" => route.clone(), "status" => status.to_string())
         .record(seconds);

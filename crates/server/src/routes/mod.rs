@@ -22,7 +22,9 @@ pub(crate) fn server_timing(timing: &Timing) -> HeaderMap {
     let entry = |(name, time): (&str, Duration)| format!("{name};dur={:.3}", time.as_secs_f64() * 1e3);
     let text: Vec<String> = parts.into_iter().filter(|p| !p.1.is_zero()).map(entry).collect();
     let mut headers = HeaderMap::new();
-    if let Ok(value) = HeaderValue::from_str(&text.join(", ")) {
+    if let Ok(value) = HeaderValue::from_str(&text.join(", "))
+        && !text.is_empty()
+    {
         headers.insert("server-timing", value);
     }
     headers
