@@ -316,7 +316,7 @@ fn a_stop_finishes_what_was_accepted() {
         body.len()
     );
     stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).expect("a write");
-    std::thread::sleep(Duration::from_millis(100));
+    std::thread::sleep(Duration::from_millis(250));
     server.stop();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");

@@ -201,11 +201,11 @@ fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
 fn an_expired_record_is_never_returned_and_is_swept() {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = with_collection(folder.path());
-    let soon = membox_memory::time_text(membox_memory::now() + 300);
+    let soon = membox_memory::time_text(membox_memory::now() + 1500);
     let brief = NewRecord { expires_at: Some(soon), ..record(1) };
     memory.upsert("t", "c", vec![brief, record(2)]).expect("a write");
     assert_eq!(ids(&memory, &near(1, 1)), ["r1"]);
-    std::thread::sleep(Duration::from_millis(350));
+    std::thread::sleep(Duration::from_millis(1600));
     assert_eq!(ids(&memory, &near(1, 10)), ["r2"]);
     assert!(ids(&memory, &words("number1")).is_empty());
     assert!(matches!(memory.record("t", "c", "r1"), Err(MemoryError::NoRecord(_))));
