@@ -82,16 +82,16 @@ impl TokenCounter {
         self.bpe.encode_ordinary(text).len()
     }
 
-    /// Text of some tokens; `None` when the encoding has no such token or they end within a character.
-    pub fn decode(&self, tokens: &[u32]) -> Option<String> {
-        self.bpe.decode(tokens).ok()
-    }
-
     /// Tokens of a conversation of these contents, with the overhead of the messages and of the whole.
     pub fn count_conversation<'a>(&self, contents: impl IntoIterator<Item = &'a str>) -> usize {
-        let messages: usize = contents.into_iter().map(|c| self.count(c) + TOKENS_PER_MESSAGE).sum();
-        messages + TOKENS_PER_CONVERSATION
+        let counts: Vec<usize> = contents.into_iter().map(|c| self.count(c)).collect();
+        counts.iter().sum::<usize>() + conversation_overhead(counts.len())
     }
+}
+
+/// Tokens that a conversation of so many messages costs beside their contents.
+pub fn conversation_overhead(messages: usize) -> usize {
+    messages * TOKENS_PER_MESSAGE + TOKENS_PER_CONVERSATION
 }
 
 #[cfg(test)]

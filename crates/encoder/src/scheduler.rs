@@ -71,7 +71,9 @@ pub enum Inputs {
 }
 
 impl Inputs {
-    fn len(&self) -> usize {
+    /// Number of texts or sequences.
+    #[allow(clippy::len_without_is_empty, reason = "a count of inputs, not a collection")]
+    pub fn len(&self) -> usize {
         match self {
             Self::Texts(texts) => texts.len(),
             Self::Tokens(sequences) => sequences.len(),

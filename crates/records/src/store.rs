@@ -267,11 +267,6 @@ impl Group<'_> {
             .optional()?)
     }
 
-    /// A record as the group sees it so far.
-    pub fn record(&self, collection: i64, id: &str) -> Result<Option<StoredRecord>, RecordsError> {
-        record_by_id(self.connection, collection, id)
-    }
-
     /// Makes the group durable.
     pub fn commit(mut self) -> Result<(), RecordsError> {
         self.connection.execute_batch("COMMIT")?;

@@ -251,12 +251,6 @@ impl VectorView {
         }
         top.into_sorted()
     }
-
-    /// Asks the kernel to read the file ahead, before a scan that would otherwise fault it in page by page.
-    pub fn warm(&self) {
-        let _ =
-            self.map.advise_range(memmap2::Advice::WillNeed, 0, self.header.row_offset(u64::from(self.rows)) as usize);
-    }
 }
 
 fn read_header(path: &Path, file: &File) -> Result<Header, VectorsError> {

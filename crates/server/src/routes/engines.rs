@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
-use membox_memory::compressor::{DEFAULT_ENCODING, TOKENS_PER_CONVERSATION, TOKENS_PER_MESSAGE, TokenCounter};
+use membox_memory::compressor::{DEFAULT_ENCODING, TokenCounter, conversation_overhead};
 use membox_memory::encoder::{DEFAULT_MAX_TOKENS, Embeddings, Inputs, Lane, Request};
 use membox_memory::{MemoryError, Timing};
 use serde::{Deserialize, Serialize};
@@ -202,16 +202,13 @@ fn check_inputs(
     pointer: &str,
 ) -> Result<usize, Problem> {
     let encoder = state.memory.encoder()?;
-    let count = match inputs {
-        Inputs::Texts(texts) => {
-            if let Some(i) = texts.iter().position(String::is_empty) {
-                let pointer = if texts.len() == 1 { pointer.to_owned() } else { format!("{pointer}/{i}") };
-                return Err(Problem::field(StatusCode::BAD_REQUEST, pointer, "the text is empty"));
-            }
-            texts.len()
-        }
-        Inputs::Tokens(sequences) => sequences.len(),
-    };
+    if let Inputs::Texts(texts) = inputs
+        && let Some(i) = texts.iter().position(String::is_empty)
+    {
+        let pointer = if texts.len() == 1 { pointer.to_owned() } else { format!("{pointer}/{i}") };
+        return Err(Problem::field(StatusCode::BAD_REQUEST, pointer, "the text is empty"));
+    }
+    let count = inputs.len();
     if count == 0 {
         return Err(Problem::field(StatusCode::BAD_REQUEST, pointer, "nothing to embed"));
     }
@@ -236,11 +233,7 @@ fn check_inputs(
 
 /// Encodes on the engine's threads; a caller who goes away meanwhile takes the request with them.
 async fn encode(state: &AppState, inputs: Inputs, max_tokens: usize, normalize: bool) -> Result<Embeddings, Problem> {
-    let count = match &inputs {
-        Inputs::Texts(texts) => texts.len(),
-        Inputs::Tokens(sequences) => sequences.len(),
-    };
-    let lane = if count <= INTERACTIVE_INPUTS { Lane::Interactive } else { Lane::Bulk };
+    let lane = if inputs.len() <= INTERACTIVE_INPUTS { Lane::Interactive } else { Lane::Bulk };
     let (sender, receiver) = oneshot::channel();
     let reply = Box::new(move |answer| drop(sender.send(answer)));
     let request = Request { inputs, max_tokens, normalize, lane };
@@ -395,7 +388,7 @@ pub async fn tokens(
     let counted = state.reads.run(move || {
         let counter = TokenCounter::by_name(&name).map_err(|e| bad(pointer, &e.to_string()))?;
         let counts: Vec<usize> = texts.iter().map(|t| counter.count(t)).collect();
-        let overhead = if is_conversation { counts.len() * TOKENS_PER_MESSAGE + TOKENS_PER_CONVERSATION } else { 0 };
+        let overhead = if is_conversation { conversation_overhead(counts.len()) } else { 0 };
         let total = counts.iter().sum::<usize>() + overhead;
         Ok(TokensAnswer { encoding: counter.encoding(), counts, total, overhead })
     });

@@ -15,15 +15,12 @@ use utoipa::ToSchema;
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Health {
     status: &'static str,
-    /// Why it takes no writes, if so.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    read_only: Option<String>,
 }
 
 /// `GET /health`: the process is alive.
 #[utoipa::path(get, path = "/health", tag = "operations", responses((status = 200, description = "done", body = Health)))]
 pub async fn health() -> axum::Json<Health> {
-    axum::Json(Health { status: "alive", read_only: None })
+    axum::Json(Health { status: "alive" })
 }
 
 /// `GET /ready`: the model is loaded, the store is open and takes writes.
@@ -36,7 +33,7 @@ pub async fn ready(State(state): State<AppState>) -> Result<axum::Json<Health>, 
         return Err(membox_memory::MemoryError::ReadOnly(reason).into());
     }
     state.memory.encoder()?;
-    Ok(axum::Json(Health { status: "ready", read_only: None }))
+    Ok(axum::Json(Health { status: "ready" }))
 }
 
 /// `GET /metrics`: for Prometheus.
