@@ -1,7 +1,7 @@
 //! Commits through the box, and recall end to end over HTTP: text in, hits out, on one kept-alive connection.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use membox_encoder::{Encoder, EncoderConfig};
+use membox_encoder::{Encoder, EncoderConfig, Scheduler, SchedulerConfig};
 use membox_memory::{CollectionSettings, MemoryBox, MemoryConfig, NewRecord, RecallMode, RecallRequest};
 use membox_server::{Server, ServerConfig};
 use serde_json::json;
@@ -39,7 +39,8 @@ fn recalls(c: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a folder");
     // No cache: each question is embedded.
     let config = EncoderConfig { query_cache: 1, ..EncoderConfig::default() };
-    let encoder = Encoder::load("all-MiniLM-L6-v2", &membox_benches::model(), config).expect("the model");
+    let scheduler = Arc::new(Scheduler::start(SchedulerConfig::default()).expect("threads"));
+    let encoder = Encoder::load("all-MiniLM-L6-v2", &membox_benches::model(), config, &scheduler).expect("the model");
     let memory = Arc::new(MemoryBox::open(&MemoryConfig::new(folder.path()), Some(Arc::new(encoder))).expect("a box"));
     memory.create_collection("default", "c", &CollectionSettings::default()).expect("a collection");
     for start in (0..RECORDS).step_by(1000) {

@@ -1,136 +1,55 @@
-//! Token counting, and (to come) LLMLingua-2 compression.
+//! LLMLingua-2 prompt compression, and token counting.
 //!
-//! [`TokenCounter`] counts as OpenAI's models count, by tiktoken's encodings. This crate does not know where text comes from
-//! or goes.
+//! Compression drops the words that a reader can do without. A token classifier says how likely each token is to be kept; tokens are merged
+//! into words, and the least likely words go until `rate` of the text, or a budget of tokens, is left (Pan et al., *LLMLingua-2*, ACL 2024;
+//! reference implementation: the Python package `llmlingua` 0.2.2). [`Compressor`] runs one of the two published models, or a small
+//! [keep head](keep_head) over the embedding model, which is there anyway.
+//!
+//! Three [modes](Mode):
+//! - `parity` answers as the package does, to the character, its faults included (`parity`, the module);
+//! - `default` makes the same selection with the faults mended: the answer is cut out of the source text, so that white space, emoji and
+//!   unknown words stay as they were; sequences have their right special tokens; nothing is lost where a long text is cut; the answer to a
+//!   text is never empty; nothing is dropped from several contexts unless asked; a forced token is a whole word, wherever it stands;
+//! - `strict` is `default` with one threshold over the whole text, such that the budget holds, always.
+//!
+//! [`TokenCounter`] counts as OpenAI's models count, by tiktoken's encodings.
+//!
+//! This crate does not know where text comes from or goes.
 //!
 //! # Example
 //!
-//! ```
-//! use membox_compressor::TokenCounter;
+//! ```no_run
+//! use membox_compressor::{CompressOptions, Compressor};
+//! use membox_encoder::{EncoderConfig, Lane, Scheduler, SchedulerConfig};
+//! use std::sync::Arc;
 //!
-//! let counter = TokenCounter::by_name("gpt-4o")?;
-//! assert_eq!((counter.encoding(), counter.count("hello world")), ("o200k_base", 2));
-//! # Ok::<(), membox_compressor::CompressorError>(())
+//! let scheduler = Arc::new(Scheduler::start(SchedulerConfig::default())?);
+//! let folder = "data/models/llmlingua-2-bert-base-multilingual-cased-meetingbank".as_ref();
+//! let compressor = Compressor::load("llmlingua-2", folder, EncoderConfig::default(), &scheduler)?;
+//! let options = CompressOptions { rate: 0.33, ..CompressOptions::default() };
+//! let answer = compressor.compress(&["So, um, I've been thinking about the project.".into()], &options, Lane::Interactive)?;
+//! println!("{} ({} of {} tokens)", answer.compressed_prompt, answer.compressed_tokens, answer.origin_tokens);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use tiktoken_rs::CoreBPE;
+mod answer;
+mod compressor;
+mod conversation;
+mod error;
+pub mod keep_head;
+mod options;
+pub mod parity;
+mod percentile;
+mod select;
+mod structured;
+mod tokens;
+mod units;
 
-/// The encoding that is used where none is named: that of GPT-4o and its successors.
-pub const DEFAULT_ENCODING: &str = "o200k_base";
-/// Tokens that a chat message costs beside its content.
-pub const TOKENS_PER_MESSAGE: usize = 4;
-/// Tokens that a conversation costs beside its messages.
-pub const TOKENS_PER_CONVERSATION: usize = 2;
-
-/// What can go wrong here.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum CompressorError {
-    /// Neither an encoding nor a model that tiktoken knows.
-    #[error("{name:?} is neither an encoding ({known}) nor a model that tiktoken knows", known = ENCODINGS.map(|e| e.0).join(", "))]
-    UnknownEncoding {
-        /// What was asked for.
-        name: String,
-    },
-}
-
-type Load = fn() -> &'static CoreBPE;
-
-const ENCODINGS: [(&str, Load); 6] = [
-    ("o200k_base", tiktoken_rs::o200k_base_singleton),
-    ("o200k_harmony", tiktoken_rs::o200k_harmony_singleton),
-    ("cl100k_base", tiktoken_rs::cl100k_base_singleton),
-    ("p50k_base", tiktoken_rs::p50k_base_singleton),
-    ("p50k_edit", tiktoken_rs::p50k_edit_singleton),
-    ("r50k_base", tiktoken_rs::r50k_base_singleton),
-];
-
-/// Counts tokens by one encoding. Loading it takes some 100 ms the first time in a process.
-#[derive(Clone, Copy)]
-pub struct TokenCounter {
-    encoding: &'static str,
-    bpe: &'static CoreBPE,
-}
-
-impl TokenCounter {
-    /// By the name of an encoding (`cl100k_base`, and `gpt2` for r50k_base) or of a model (`gpt-4`).
-    pub fn by_name(name: &str) -> Result<Self, CompressorError> {
-        use tiktoken_rs::tokenizer::{Tokenizer, get_tokenizer};
-        let of_model = |model| {
-            get_tokenizer(model).map(|tokenizer| match tokenizer {
-                Tokenizer::O200kBase => "o200k_base",
-                Tokenizer::O200kHarmony => "o200k_harmony",
-                Tokenizer::Cl100kBase => "cl100k_base",
-                Tokenizer::P50kBase => "p50k_base",
-                Tokenizer::P50kEdit => "p50k_edit",
-                Tokenizer::R50kBase | Tokenizer::Gpt2 => "r50k_base",
-            })
-        };
-        let find = |name: &str| ENCODINGS.into_iter().find(|(encoding, _)| *encoding == name);
-        match find(name).or_else(|| of_model(name).and_then(find)) {
-            Some((encoding, load)) => Ok(Self { encoding, bpe: load() }),
-            None => Err(CompressorError::UnknownEncoding { name: name.to_owned() }),
-        }
-    }
-
-    /// The encoding's name.
-    pub fn encoding(&self) -> &'static str {
-        self.encoding
-    }
-
-    /// Tokens of a text; special tokens written in it count as the plain text that they are.
-    pub fn count(&self, text: &str) -> usize {
-        self.bpe.encode_ordinary(text).len()
-    }
-
-    /// Tokens of a conversation of these contents, with the overhead of the messages and of the whole.
-    pub fn count_conversation<'a>(&self, contents: impl IntoIterator<Item = &'a str>) -> usize {
-        let counts: Vec<usize> = contents.into_iter().map(|c| self.count(c)).collect();
-        counts.iter().sum::<usize>() + conversation_overhead(counts.len())
-    }
-}
-
-/// Tokens that a conversation of so many messages costs beside their contents.
-pub fn conversation_overhead(messages: usize) -> usize {
-    messages * TOKENS_PER_MESSAGE + TOKENS_PER_CONVERSATION
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_are_those_of_tiktoken() {
-        // OpenAI's cookbook, "How to count tokens with tiktoken", section 5.
-        let published = [
-            ("antidisestablishmentarianism", [5, 5, 6, 6]),
-            ("2 + 2 = 4", [5, 5, 7, 7]),
-            ("お誕生日おめでとう", [14, 14, 9, 8]),
-        ];
-        for (text, counts) in published {
-            for (name, count) in ["r50k_base", "p50k_base", "cl100k_base", "o200k_base"].into_iter().zip(counts) {
-                assert_eq!(TokenCounter::by_name(name).map(|c| c.count(text)), Ok(count), "{text} by {name}");
-            }
-        }
-    }
-
-    #[test]
-    fn special_tokens_in_a_text_are_plain_text() {
-        let counter = TokenCounter::by_name("cl100k_base").expect("an encoding");
-        assert!(counter.count("<|endoftext|>") > 1);
-    }
-
-    #[test]
-    fn models_name_their_encoding_and_strangers_are_refused() {
-        let name = |n| TokenCounter::by_name(n).map(|c| c.encoding());
-        assert_eq!(name("gpt-4"), Ok("cl100k_base"));
-        assert_eq!(name("gpt-4o-mini"), Ok("o200k_base"));
-        assert!(name("no-such-model").is_err());
-    }
-
-    #[test]
-    fn a_conversation_costs_four_a_message_and_two_more() {
-        let counter = TokenCounter::by_name("gpt-4").expect("an encoding");
-        let parts = ["hello", "hello world"];
-        assert_eq!(counter.count_conversation(parts), 1 + 2 + 2 * 4 + 2);
-    }
-}
+pub use answer::{CompressedConversation, CompressedText, Message};
+pub use compressor::{Compressor, Remembered};
+pub use error::CompressorError;
+pub use options::{CompressOptions, Mode, TokenToWord};
+pub use structured::{JsonRule, ValueType};
+pub use tokens::{
+    DEFAULT_ENCODING, TOKENS_PER_CONVERSATION, TOKENS_PER_MESSAGE, TokenCounter, conversation_overhead,
+};

@@ -4,8 +4,9 @@
 //! cargo run --release -p membox-encoder --example throughput -- MODEL_DIR TEXTS [OUT_DIR]
 //! ```
 
-use membox_encoder::{Encoder, EncoderConfig, Lane, Precision};
+use membox_encoder::{Encoder, EncoderConfig, Lane, Precision, Scheduler, SchedulerConfig};
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Instant;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -15,8 +16,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let out_dir = args.next();
     let texts: Vec<String> = std::fs::read_to_string(texts)?.lines().map(str::to_owned).collect();
+    let scheduler = Arc::new(Scheduler::start(SchedulerConfig::default())?);
     for precision in [Precision::F32, Precision::Int8] {
-        let encoder = Encoder::load("model", model.as_ref(), EncoderConfig { precision, ..EncoderConfig::default() })?;
+        let encoder = Encoder::load(
+            "model",
+            model.as_ref(),
+            EncoderConfig { precision, ..EncoderConfig::default() },
+            &scheduler,
+        )?;
         encoder.embed(texts.iter().take(64).cloned().collect(), Lane::Bulk)?;
         let begun = Instant::now();
         let answer = encoder.embed(texts.clone(), Lane::Bulk)?;

@@ -1,12 +1,26 @@
-//! What `config.json` of a BERT-family model says about its shape.
+//! What `config.json` of a BERT or XLM-RoBERTa model says about its shape.
 
 use crate::EncoderError;
 use serde::Deserialize;
 use std::path::Path;
 
-/// The shape of a BERT encoder, as Hugging Face's `config.json` names it.
+/// Which of the two families a model is of. The pass is the same; positions and tokens are counted otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// WordPiece, positions from 0.
+    #[default]
+    Bert,
+    /// SentencePiece, positions from the padding token's id plus one.
+    XlmRoberta,
+}
+
+/// The shape of an encoder, as Hugging Face's `config.json` names it.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 pub struct BertConfig {
+    /// `bert` or `xlm-roberta`.
+    #[serde(default)]
+    pub model_type: Family,
     /// Width of a token's state (384 for MiniLM).
     pub hidden_size: usize,
     /// Transformer layers (6).
@@ -25,6 +39,9 @@ pub struct BertConfig {
     pub layer_norm_eps: f64,
     /// Only `gelu` (the erf one) is known.
     pub hidden_act: String,
+    /// The padding token (0 for BERT, 1 for XLM-RoBERTa).
+    #[serde(default)]
+    pub pad_token_id: usize,
 }
 
 impl BertConfig {
@@ -45,7 +62,23 @@ impl BertConfig {
         if !config.intermediate_size.is_multiple_of(32) || config.type_vocab_size == 0 {
             return Err(bad("intermediate_size must be a multiple of 32 and type_vocab_size at least 1".into()));
         }
+        if config.max_position_embeddings <= config.first_position() {
+            return Err(bad(format!("{} positions are too few", config.max_position_embeddings)));
+        }
         Ok(config)
+    }
+
+    /// The row of the position table that a sequence's first token has.
+    pub fn first_position(&self) -> usize {
+        match self.model_type {
+            Family::Bert => 0,
+            Family::XlmRoberta => self.pad_token_id + 1,
+        }
+    }
+
+    /// Longest sequence, in tokens, special ones included.
+    pub fn max_sequence(&self) -> usize {
+        self.max_position_embeddings - self.first_position()
     }
 
     /// Width of one attention head.

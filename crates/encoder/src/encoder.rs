@@ -1,12 +1,12 @@
-//! The encoder as its callers see it: a model folder in, vectors out.
+//! The encoder as its callers see it: a model folder in; vectors and keep probabilities out.
 
 use crate::EncoderError;
 use crate::cpu::CpuEngine;
 use crate::engine::{Engine, Precision};
 use crate::lanes::Lane;
-use crate::scheduler::{Embeddings, Inputs, Pending, Reply, Request, Scheduler, SchedulerConfig};
+use crate::scheduler::{Embeddings, Inputs, Model, Pending, Reply, Request, Scheduler, Wanted};
 use crate::tokenizer::{Token, Tokenizer};
-use crate::weights::BertWeights;
+use crate::weights::{BertWeights, KeepHead};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,46 +20,51 @@ pub const DEFAULT_MAX_TOKENS: usize = 256;
 pub struct EncoderConfig {
     /// Arithmetic of the engine.
     pub precision: Precision,
-    /// Threads, batches and queues.
-    pub scheduler: SchedulerConfig,
+    /// A keep head over a model that has none of its own.
+    pub keep_head: Option<KeepHead>,
     /// Query vectors kept by [`Encoder::cached_query`].
     pub query_cache: usize,
 }
 
 impl Default for EncoderConfig {
     fn default() -> Self {
-        Self { precision: Precision::Int8, scheduler: SchedulerConfig::default(), query_cache: 1000 }
+        Self { precision: Precision::Int8, keep_head: None, query_cache: 1000 }
     }
 }
 
 /// Who asks, and what: queries are cached for each scope apart, so that no tenant can tell what another has asked.
 type QueryKey = (String, String);
 
-/// A loaded model with its threads.
+/// A loaded model.
 pub struct Encoder {
     name: String,
-    engine: Arc<dyn Engine>,
-    tokenizer: Arc<Tokenizer>,
-    scheduler: Scheduler,
+    model: Arc<Model>,
+    scheduler: Arc<Scheduler>,
     queries: Mutex<lru::LruCache<QueryKey, Arc<[f32]>>>,
     hits: AtomicU64,
     misses: AtomicU64,
 }
 
 impl Encoder {
-    /// Loads `config.json`, `tokenizer.json` and `model.safetensors` of a model folder and starts the threads.
-    pub fn load(name: &str, folder: &Path, config: EncoderConfig) -> Result<Self, EncoderError> {
-        let tokenizer = Arc::new(Tokenizer::load(folder)?);
-        let engine: Arc<dyn Engine> = Arc::new(CpuEngine::new(BertWeights::load(folder)?, config.precision));
-        let scheduler = Scheduler::start(engine.clone(), tokenizer.clone(), config.scheduler)
-            .map_err(|source| EncoderError::Read { path: "a new thread".into(), source })?;
+    /// Loads `config.json`, `tokenizer.json` and `model.safetensors` of a model folder, to be run by the scheduler's threads.
+    pub fn load(
+        name: &str,
+        folder: &Path,
+        config: EncoderConfig,
+        scheduler: &Arc<Scheduler>,
+    ) -> Result<Self, EncoderError> {
+        let tokenizer = Tokenizer::load(folder)?;
+        let mut weights = BertWeights::load(folder)?;
+        if let Some(head) = config.keep_head {
+            weights = weights.with_keep_head(head)?;
+        }
+        let engine: Arc<dyn Engine> = Arc::new(CpuEngine::new(weights, config.precision));
         let size = NonZeroUsize::new(config.query_cache).unwrap_or(NonZeroUsize::MIN);
         tracing::info!(model = name, engine = engine.name(), "encoder ready");
         Ok(Self {
             name: name.to_owned(),
-            engine,
-            tokenizer,
-            scheduler,
+            model: Arc::new(Model { engine, tokenizer }),
+            scheduler: scheduler.clone(),
             queries: Mutex::new(lru::LruCache::new(size)),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
@@ -73,12 +78,12 @@ impl Encoder {
 
     /// Which engine computes.
     pub fn engine(&self) -> &dyn Engine {
-        &*self.engine
+        &*self.model.engine
     }
 
     /// Width of a vector.
     pub fn dimension(&self) -> usize {
-        self.engine.dimension()
+        self.model.engine.dimension()
     }
 
     /// The threads behind it, for counters and queue depths.
@@ -86,19 +91,29 @@ impl Encoder {
         &self.scheduler
     }
 
+    /// Its tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.model.tokenizer
+    }
+
     /// Every token of a text.
     pub fn tokens(&self, text: &str, add_special_tokens: bool) -> Result<Vec<Token>, EncoderError> {
-        self.tokenizer.tokens(text, add_special_tokens)
+        self.model.tokenizer.tokens(text, add_special_tokens)
     }
 
     /// Hands a request in; `reply` is called from a worker's thread. Dropping what this returns cancels the request.
     pub fn submit(&self, request: Request, reply: Reply) -> Result<Pending, EncoderError> {
-        self.scheduler.submit(request, reply)
+        self.scheduler.submit(&self.model, request, reply)
     }
 
     /// Encodes texts to unit vectors and waits for them.
     pub fn embed(&self, texts: Vec<String>, lane: Lane) -> Result<Embeddings, EncoderError> {
-        self.encode(Request { inputs: Inputs::Texts(texts), max_tokens: DEFAULT_MAX_TOKENS, normalize: true, lane })
+        self.encode(Request {
+            inputs: Inputs::Texts(texts),
+            max_tokens: DEFAULT_MAX_TOKENS,
+            wanted: Wanted::vectors(true),
+            lane,
+        })
     }
 
     /// Hands a request in and waits for the answer.

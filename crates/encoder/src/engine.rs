@@ -1,7 +1,9 @@
-//! What every engine does: a packed batch of token ids in, one vector a sequence out.
+//! What every engine does: a packed batch of token ids in; one vector a sequence, one keep probability a token out.
 
+use crate::config::Family;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Sequences of token ids end to end, without padding.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,21 +103,32 @@ pub trait Engine: Send + Sync {
     /// Token ids are below this.
     fn vocabulary(&self) -> usize;
 
+    /// Which family of tokens and positions the model is of.
+    fn family(&self) -> Family;
+
+    /// Whether it can say how likely a token is to be kept.
+    fn has_keep_head(&self) -> bool;
+
     /// Working memory of one thread, reused from batch to batch.
-    fn session(&self) -> Box<dyn Session + '_>;
+    fn session(self: Arc<Self>) -> Box<dyn Session>;
+}
+
+/// What a pass is to give: all that is asked for comes from one pass.
+#[derive(Default)]
+pub struct Outputs<'a> {
+    /// `[sequences, dimension]`: the mean of each sequence's token states.
+    pub vectors: Option<&'a mut [f32]>,
+    /// Whether vectors get unit length.
+    pub normalize: bool,
+    /// `[tokens]`: how likely each token is to be kept. Only where [`Engine::has_keep_head`].
+    pub keep: Option<&'a mut [f32]>,
+    /// `[tokens, dimension]`: the states of the last layer.
+    pub states: Option<&'a mut [f32]>,
 }
 
 /// One thread's use of an engine.
 pub trait Session: Send {
-    /// Encodes `batch` into `out`, `[sequences, dimension]`, unit length when `normalize`. Calls `pause` now and then
-    /// (a few times a layer), so that more urgent work need not wait for the whole batch. `helpers` further threads may be used
-    /// for it: as many cores are idle.
-    fn embed(
-        &mut self,
-        batch: &PackedBatch,
-        normalize: bool,
-        helpers: usize,
-        out: &mut [f32],
-        pause: &mut (dyn FnMut() + Send),
-    );
+    /// Encodes `batch` into `outputs`. Calls `pause` now and then (a few times a layer), so that more urgent work need not wait for
+    /// the whole batch. `helpers` further threads may be used for it: as many cores are idle.
+    fn run(&mut self, batch: &PackedBatch, outputs: Outputs<'_>, helpers: usize, pause: &mut (dyn FnMut() + Send));
 }

@@ -33,6 +33,9 @@ pub enum EncoderError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The model cannot say which tokens to keep.
+    #[error("the model has no keep head: it embeds, and does not compress")]
+    NoKeepHead,
     /// The queue of the lane is full.
     #[error("the encoder's queue is full; try again in {retry_after_s} s")]
     Overloaded {

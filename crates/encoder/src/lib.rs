@@ -1,21 +1,25 @@
-//! Text to vectors: tokenizers, weights, engines, and the scheduler that forms batches.
+//! Text to vectors, and text to keep probabilities: tokenizers, weights, engines, and the scheduler that forms batches.
 //!
 //! The way of a text is the way of the modules: [`Tokenizer`] turns it into token ids, the [`Scheduler`] packs sequences of many callers into
-//! batches without padding, an [`Engine`] runs the BERT forward pass, and the caller gets [`Embeddings`]. [`Encoder`] ties
-//! them to a model folder. The forward pass is exactly what sentence-transformers computes with all-MiniLM-L6-v2: WordPiece, 256
-//! tokens unless more are asked for, mean pooling, unit length.
+//! batches without padding, an [`Engine`] runs the forward pass, and the caller gets [`Embeddings`]. [`Encoder`] ties
+//! them to a model folder. With all-MiniLM-L6-v2 it gives exactly what sentence-transformers computes: WordPiece, 256 tokens unless more are
+//! asked for, mean pooling, unit length. With the LLMLingua-2 models (BERT or XLM-RoBERTa with a token classifier), or with a [`KeepHead`] over
+//! MiniLM, the same pass says how likely each token is to be kept.
 //!
 //! This crate does not know where vectors are kept, and nothing of HTTP.
 //!
 //! # Example
 //!
 //! ```no_run
-//! use membox_encoder::{Encoder, EncoderConfig, Lane};
+//! use membox_encoder::{Encoder, EncoderConfig, Lane, Scheduler, SchedulerConfig};
+//! use std::sync::Arc;
 //!
-//! let encoder = Encoder::load("all-MiniLM-L6-v2", "data/models/all-MiniLM-L6-v2".as_ref(), EncoderConfig::default())?;
+//! let scheduler = Arc::new(Scheduler::start(SchedulerConfig::default())?);
+//! let folder = "data/models/all-MiniLM-L6-v2".as_ref();
+//! let encoder = Encoder::load("all-MiniLM-L6-v2", folder, EncoderConfig::default(), &scheduler)?;
 //! let answer = encoder.embed(vec!["Where did we park?".into()], Lane::Interactive)?;
 //! assert_eq!(answer.rows().next().map(<[f32]>::len), Some(384));
-//! # Ok::<(), membox_encoder::EncoderError>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Threads
@@ -33,11 +37,11 @@ pub mod scheduler;
 mod tokenizer;
 mod weights;
 
-pub use config::BertConfig;
+pub use config::{BertConfig, Family};
 pub use encoder::{DEFAULT_MAX_TOKENS, Encoder, EncoderConfig};
-pub use engine::{Engine, PackedBatch, Precision, Session};
+pub use engine::{Engine, Outputs, PackedBatch, Precision, Session};
 pub use error::EncoderError;
 pub use lanes::Lane;
-pub use scheduler::{Embeddings, Inputs, Pending, Request, Scheduler, SchedulerConfig};
-pub use tokenizer::{Token, TokenIds, Tokenizer};
-pub use weights::BertWeights;
+pub use scheduler::{Embeddings, Inputs, Model, Pending, Request, Scheduler, SchedulerConfig, Wanted};
+pub use tokenizer::{Piece, Token, TokenIds, Tokenizer};
+pub use weights::{BertWeights, KeepHead};

@@ -5,12 +5,13 @@
 //!            (bytes, 429)                                                (batches by tokens)         (answers when complete)
 //! ```
 //!
-//! A worker takes the interactive lane before the bulk lane, and looks at the interactive lane a few times a layer while it
+//! One scheduler serves every model of a process, so that a bulk compression gives way to a query as a bulk import does. A batch is of
+//! one model. A worker takes the interactive lane before the bulk lane, and looks at the interactive lane a few times a layer while it
 //! encodes a bulk batch: a query waits for a fraction of a layer, not for the batch. Shutdown refuses what is new and finishes
 //! what was admitted.
 
 use crate::EncoderError;
-use crate::engine::{Engine, PackedBatch, Session};
+use crate::engine::{Engine, Outputs, PackedBatch, Session};
 use crate::lanes::{Lane, Lanes};
 use crate::tokenizer::Tokenizer;
 use std::collections::VecDeque;
@@ -50,14 +51,42 @@ impl Default for SchedulerConfig {
     }
 }
 
+/// A loaded model.
+pub struct Model {
+    /// Its weights on a device.
+    pub engine: Arc<dyn Engine>,
+    /// Its tokenizer.
+    pub tokenizer: Tokenizer,
+}
+
+/// What a request wants of each input; one pass gives all of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// A vector.
+    pub vectors: bool,
+    /// … of unit length.
+    pub normalize: bool,
+    /// How likely each token is to be kept.
+    pub keep: bool,
+    /// The states of its tokens.
+    pub states: bool,
+}
+
+impl Wanted {
+    /// Vectors, of unit length or as they come.
+    pub fn vectors(normalize: bool) -> Self {
+        Self { vectors: true, normalize, ..Self::default() }
+    }
+}
+
 /// What a request asks for.
 pub struct Request {
     /// The texts or token sequences.
     pub inputs: Inputs,
     /// Tokens kept of each text, special ones included.
     pub max_tokens: usize,
-    /// Whether vectors get unit length.
-    pub normalize: bool,
+    /// What it is to get.
+    pub wanted: Wanted,
     /// How urgent it is.
     pub lane: Lane,
 }
@@ -88,11 +117,15 @@ impl Inputs {
     }
 }
 
-/// Vectors of a request, with what they cost.
+/// What a request gets, and what it cost.
 #[derive(Debug, Default)]
 pub struct Embeddings {
-    /// `[inputs, dimension]`.
+    /// `[inputs, dimension]`, if wanted.
     pub vectors: Vec<f32>,
+    /// How likely each token of each input is to be kept, special tokens among them, if wanted.
+    pub keep: Vec<Vec<f32>>,
+    /// `[tokens, dimension]` of each input, if wanted.
+    pub states: Vec<Vec<f32>>,
     /// Width of a vector.
     pub dimension: usize,
     /// Tokens encoded, special ones included.
@@ -129,9 +162,10 @@ impl Drop for Pending {
 
 /// A request on its way.
 struct Ticket {
+    model: Arc<Model>,
     lane: Lane,
     max_tokens: usize,
-    normalize: bool,
+    wanted: Wanted,
     bytes: usize,
     submitted: Instant,
     cancelled: AtomicBool,
@@ -177,8 +211,6 @@ pub struct Counters {
 }
 
 struct Shared {
-    engine: Arc<dyn Engine>,
-    tokenizer: Arc<Tokenizer>,
     config: SchedulerConfig,
     texts: Lanes<TextJob>,
     sequences: Lanes<SequenceJob>,
@@ -198,10 +230,8 @@ pub struct Scheduler {
 
 impl Scheduler {
     /// Starts the threads.
-    pub fn start(engine: Arc<dyn Engine>, tokenizer: Arc<Tokenizer>, config: SchedulerConfig) -> std::io::Result<Self> {
+    pub fn start(config: SchedulerConfig) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
-            engine,
-            tokenizer,
             config,
             texts: Lanes::new(),
             sequences: Lanes::new(),
@@ -224,20 +254,36 @@ impl Scheduler {
     }
 
     /// Admits a request, or refuses it at once. `reply` is called exactly once, unless the request is refused here.
-    pub fn submit(&self, request: Request, reply: Reply) -> Result<Pending, EncoderError> {
+    pub fn submit(&self, model: &Arc<Model>, request: Request, reply: Reply) -> Result<Pending, EncoderError> {
         let shared = &self.shared;
         let (count, bytes, lane) = (request.inputs.len(), request.inputs.bytes(), request.lane);
         if let Inputs::Tokens(sequences) = &request.inputs {
-            shared.check_tokens(sequences)?;
+            check_tokens(&*model.engine, sequences)?;
         }
-        shared.admit(lane, bytes)?;
         let now = Instant::now();
-        let dimension = shared.engine.dimension();
-        let answer = Embeddings { vectors: vec![0.0; count * dimension], dimension, ..Embeddings::default() };
+        let (dimension, wanted) = (model.engine.dimension(), request.wanted);
+        if wanted.keep && !model.engine.has_keep_head() {
+            return Err(EncoderError::NoKeepHead);
+        }
+        let tokens = match &request.inputs {
+            Inputs::Texts(_) => 0,
+            Inputs::Tokens(sequences) => sequences.iter().map(Vec::len).sum(),
+        };
+        shared.admit(lane, bytes)?;
+        let many = |wanted: bool| vec![Vec::new(); if wanted { count } else { 0 }];
+        let answer = Embeddings {
+            vectors: vec![0.0; if wanted.vectors { count * dimension } else { 0 }],
+            keep: many(wanted.keep),
+            states: many(wanted.states),
+            dimension,
+            tokens,
+            ..Embeddings::default()
+        };
         let ticket = Arc::new(Ticket {
+            model: model.clone(),
             lane,
-            max_tokens: request.max_tokens.clamp(3, shared.engine.max_sequence()),
-            normalize: request.normalize,
+            max_tokens: request.max_tokens.clamp(3, model.engine.max_sequence()),
+            wanted,
             bytes,
             submitted: now,
             cancelled: AtomicBool::new(false),
@@ -284,23 +330,23 @@ impl Drop for Scheduler {
     }
 }
 
-impl Shared {
-    fn check_tokens(&self, sequences: &[Vec<u32>]) -> Result<(), EncoderError> {
-        for (input, ids) in sequences.iter().enumerate() {
-            let reason = if ids.is_empty() {
-                "no tokens".to_owned()
-            } else if ids.len() > self.engine.max_sequence() {
-                format!("{} tokens; the model takes {}", ids.len(), self.engine.max_sequence())
-            } else if let Some(id) = ids.iter().find(|&&id| id as usize >= self.engine.vocabulary()) {
-                format!("token {id} is not in the vocabulary of {}", self.engine.vocabulary())
-            } else {
-                continue;
-            };
-            return Err(EncoderError::BadTokens { input, reason });
-        }
-        Ok(())
+fn check_tokens(engine: &dyn Engine, sequences: &[Vec<u32>]) -> Result<(), EncoderError> {
+    for (input, ids) in sequences.iter().enumerate() {
+        let reason = if ids.is_empty() {
+            "no tokens".to_owned()
+        } else if ids.len() > engine.max_sequence() {
+            format!("{} tokens; the model takes {}", ids.len(), engine.max_sequence())
+        } else if let Some(id) = ids.iter().find(|&&id| id as usize >= engine.vocabulary()) {
+            format!("token {id} is not in the vocabulary of {}", engine.vocabulary())
+        } else {
+            continue;
+        };
+        return Err(EncoderError::BadTokens { input, reason });
     }
+    Ok(())
+}
 
+impl Shared {
     fn admit(&self, lane: Lane, bytes: usize) -> Result<(), EncoderError> {
         let limit = match lane {
             Lane::Interactive => self.config.interactive_bytes,
@@ -360,7 +406,7 @@ impl Shared {
                 if self.skip_cancelled(&ticket) {
                     continue;
                 }
-                match self.tokenizer.encode(&text, ticket.max_tokens) {
+                match ticket.model.tokenizer.encode(&text, ticket.max_tokens) {
                     Ok(tokens) => {
                         let mut progress = ticket.progress.lock().unwrap_or_else(PoisonError::into_inner);
                         progress.answer.tokens += tokens.ids.len();
@@ -400,25 +446,29 @@ impl Shared {
 /// A batch being formed and run by one thread, and the memory that it reuses.
 struct Worker<'a> {
     shared: &'a Shared,
-    session: Box<dyn Session + 'a>,
+    sessions: Vec<(Arc<Model>, Box<dyn Session>)>,
     batch: PackedBatch,
     jobs: Vec<SequenceJob>,
     vectors: Vec<f32>,
+    keep: Vec<f32>,
+    states: Vec<f32>,
 }
 
 impl<'a> Worker<'a> {
     fn new(shared: &'a Shared) -> Self {
-        let session = shared.engine.session();
-        Self { shared, session, batch: PackedBatch::new(), jobs: Vec::new(), vectors: Vec::new() }
+        let (sessions, jobs, vectors, keep, states) = Default::default();
+        Self { shared, sessions, batch: PackedBatch::new(), jobs, vectors, keep, states }
     }
 
-    /// Takes sequences up to the token budget, at least one; a batch either normalises or does not.
+    /// Takes sequences up to the token budget, at least one, that want the same of the same model.
     fn take(&mut self, queue: &mut VecDeque<SequenceJob>) {
         self.batch.clear();
         self.jobs.clear();
         while let Some(job) = queue.front() {
             let first = self.jobs.first();
-            let same = first.is_none_or(|f| f.ticket.normalize == job.ticket.normalize);
+            let same = first.is_none_or(|f| {
+                Arc::ptr_eq(&f.ticket.model, &job.ticket.model) && f.ticket.wanted == job.ticket.wanted
+            });
             let fits = self.batch.tokens() + job.ids.len() <= self.shared.config.batch_tokens;
             if first.is_some() && !(same && fits) {
                 break;
@@ -437,26 +487,46 @@ impl<'a> Worker<'a> {
             }
             return;
         }
-        let dimension = shared.engine.dimension();
-        self.vectors.resize(self.batch.sequences() * dimension, 0.0);
-        let normalize = self.jobs[0].ticket.normalize;
+        let (model, wanted) = (self.jobs[0].ticket.model.clone(), self.jobs[0].ticket.wanted);
+        let dimension = model.engine.dimension();
+        let known = self.sessions.iter().position(|(m, _)| Arc::ptr_eq(m, &model)).unwrap_or_else(|| {
+            self.sessions.push((model.clone(), model.engine.clone().session()));
+            self.sessions.len() - 1
+        });
+        let size = |wanted: bool, count: usize| if wanted { count } else { 0 };
+        self.vectors.resize(size(wanted.vectors, self.batch.sequences() * dimension), 0.0);
+        self.keep.resize(size(wanted.keep, self.batch.tokens()), 0.0);
+        self.states.resize(size(wanted.states, self.batch.tokens() * dimension), 0.0);
+        let outputs = Outputs {
+            vectors: wanted.vectors.then_some(&mut self.vectors),
+            normalize: wanted.normalize,
+            keep: wanted.keep.then_some(&mut self.keep),
+            states: wanted.states.then_some(&mut self.states),
+        };
         let begun = Instant::now();
         // A query alone in the box is split over the idle cores; bulk batches are one a core anyhow.
         let busy = shared.busy.fetch_add(1, Ordering::AcqRel);
         let alone = busy == 0 && self.jobs[0].ticket.lane == Lane::Interactive;
         let helpers = if alone { shared.config.workers - 1 } else { 0 };
-        self.session.embed(&self.batch, normalize, helpers, &mut self.vectors, pause);
+        self.sessions[known].1.run(&self.batch, outputs, helpers, pause);
         shared.busy.fetch_sub(1, Ordering::AcqRel);
         let encode = begun.elapsed();
         shared.counters.tokens.fetch_add(self.batch.tokens() as u64, Ordering::Relaxed);
         shared.counters.sequences.fetch_add(self.batch.sequences() as u64, Ordering::Relaxed);
         shared.counters.batches.fetch_add(1, Ordering::Relaxed);
         shared.counters.busy_us.fetch_add(encode.as_micros() as u64, Ordering::Relaxed);
-        for (job, vector) in self.jobs.drain(..).zip(self.vectors.chunks_exact(dimension)) {
+        for (i, job) in self.jobs.drain(..).enumerate() {
+            let (first, last) = (self.batch.offsets()[i] as usize, self.batch.offsets()[i + 1] as usize);
             let mut progress = job.ticket.progress.lock().unwrap_or_else(PoisonError::into_inner);
             let queue = begun.saturating_duration_since(progress.tokenized);
             if let Some(place) = progress.answer.vectors.chunks_exact_mut(dimension).nth(job.index) {
-                place.copy_from_slice(vector);
+                place.copy_from_slice(&self.vectors[i * dimension..(i + 1) * dimension]);
+            }
+            if let Some(place) = progress.answer.keep.get_mut(job.index) {
+                *place = self.keep[first..last].to_vec();
+            }
+            if let Some(place) = progress.answer.states.get_mut(job.index) {
+                *place = self.states[first * dimension..last * dimension].to_vec();
             }
             progress.answer.queue = queue;
             progress.answer.encode = encode;

@@ -1,4 +1,5 @@
-//! WordPiece as the model's `tokenizer.json` has it, truncated as sentence-transformers does.
+//! The model's own tokenizer (`tokenizer.json`): texts to ids, truncated as sentence-transformers does, and texts to pieces with their
+//! places, for those who must know which words a token stands for.
 
 use crate::EncoderError;
 use crate::config::read_file;
@@ -32,7 +33,19 @@ pub struct TokenIds {
     pub truncated: bool,
 }
 
+/// A token with its place in the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Its number in the vocabulary.
+    pub id: u32,
+    /// Its first byte in the text. White space around it may belong to it.
+    pub start: usize,
+    /// The byte after its last.
+    pub end: usize,
+}
+
 /// The tokenizer of a model.
+#[derive(Clone)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
 }
@@ -62,6 +75,63 @@ impl Tokenizer {
             *end = *last;
         }
         Ok(TokenIds { ids, truncated: true })
+    }
+
+    /// The same tokenizer, which reads `[SEP]` and the like in a text as the plain text that they are.
+    pub fn without_special_literals(&self) -> Self {
+        let mut inner = self.inner.clone();
+        inner.set_encode_special_tokens(true);
+        Self { inner }
+    }
+
+    /// The same tokenizer, which knows these special tokens as well; those that are new get the next numbers.
+    pub fn with_special_tokens(&self, tokens: impl IntoIterator<Item = String>) -> Self {
+        let mut inner = self.inner.clone();
+        let added: Vec<_> = tokens.into_iter().map(|token| tokenizers::AddedToken::from(token, true)).collect();
+        inner.add_special_tokens(&added);
+        Self { inner }
+    }
+
+    /// The tokens of `text` with their places in bytes, without special tokens around them.
+    pub fn pieces(&self, text: &str) -> Result<Vec<Piece>, EncoderError> {
+        let encoding = self.inner.encode(text, false).map_err(|e| EncoderError::Tokenize(e.to_string()))?;
+        let places = encoding.get_ids().iter().zip(encoding.get_offsets());
+        Ok(places.map(|(&id, &(start, end))| Piece { id, start, end }).collect())
+    }
+
+    /// The word pieces of `text`, without special tokens around them.
+    pub fn word_pieces(&self, text: &str) -> Result<Vec<String>, EncoderError> {
+        // Not encode_fast: it leaves the tokens empty.
+        let encoding = self.inner.encode(text, false).map_err(|e| EncoderError::Tokenize(e.to_string()))?;
+        Ok(encoding.get_tokens().to_vec())
+    }
+
+    /// A word piece by its number.
+    pub fn word_piece(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// The number of a word piece or special token.
+    pub fn id(&self, word_piece: &str) -> Option<u32> {
+        self.inner.token_to_id(word_piece)
+    }
+
+    /// Word pieces as text again, as far as the model's decoder can tell.
+    pub fn join(&self, word_pieces: Vec<String>) -> Result<String, EncoderError> {
+        use tokenizers::Decoder;
+        match self.inner.get_decoder() {
+            Some(decoder) => decoder.decode(word_pieces).map_err(|e| EncoderError::Tokenize(e.to_string())),
+            None => Ok(word_pieces.join(" ")),
+        }
+    }
+
+    /// The ids that open and close a sequence: `[CLS]` and `[SEP]`, or `<s>` and `</s>`.
+    pub fn brackets(&self) -> Result<(u32, u32), EncoderError> {
+        let whole = self.inner.encode_fast("", true).map_err(|e| EncoderError::Tokenize(e.to_string()))?;
+        match whole.get_ids() {
+            [open, close] => Ok((*open, *close)),
+            other => Err(EncoderError::Tokenize(format!("{} special tokens around a text; two are wanted", other.len()))),
+        }
     }
 
     /// Every token of `text`, untruncated.

@@ -1,12 +1,14 @@
-//! The weights of a BERT encoder, read from `model.safetensors` by candle.
+//! The weights of an encoder, read from `model.safetensors` by candle.
 
 use crate::config::read_file;
 use crate::{BertConfig, EncoderError};
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
+use std::collections::HashMap;
 use std::path::Path;
 
 /// A linear layer: `weight` is `[outputs, inputs]` row after row, as PyTorch keeps it.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LinearWeights {
     pub weight: Vec<f32>,
     pub bias: Vec<f32>,
@@ -31,26 +33,100 @@ pub(crate) struct LayerWeights {
     pub output_norm: NormWeights,
 }
 
+/// A head over the token states that says how likely a token is to be kept when a text is compressed.
+///
+/// Two forms: LLMLingua-2's token classifier (`classifier.weight` `[2, hidden]`: drop and keep, of which only the difference matters), and
+/// the small head that `membox distil` trains: `inner` `[width, hidden]`, GELU, `output` `[1, width]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeepHead {
+    pub(crate) inner: Option<LinearWeights>,
+    pub(crate) output: LinearWeights,
+}
+
+impl KeepHead {
+    /// Reads a trained head from the bytes of a safetensors file.
+    pub fn from_safetensors(bytes: &[u8]) -> Result<Self, EncoderError> {
+        let bad = |e: candle_core::Error| EncoderError::BadModel { path: "keep head".into(), reason: e.to_string() };
+        Self::from_tensors(&candle_core::safetensors::load_buffer(bytes, &Device::Cpu).map_err(bad)?).map_err(bad)
+    }
+
+    /// Takes a trained head from its tensors, which are named as this type's documentation says.
+    pub fn from_tensors(tensors: &HashMap<String, Tensor>) -> candle_core::Result<Self> {
+        let get = |name: &str| {
+            let found = tensors.get(name).ok_or_else(|| candle_core::Error::Msg(format!("no tensor {name}")))?;
+            found.to_dtype(DType::F32)
+        };
+        let linear = |name: &str| -> candle_core::Result<LinearWeights> {
+            let weight = get(&format!("{name}.weight"))?;
+            let (outputs, inputs) = weight.dims2()?;
+            let bias = get(&format!("{name}.bias"))?;
+            if bias.dims() != [outputs] {
+                candle_core::bail!("{name}.bias is {:?}, not [{outputs}]", bias.dims());
+            }
+            Ok(LinearWeights { weight: weight.flatten_all()?.to_vec1()?, bias: bias.to_vec1()?, outputs, inputs })
+        };
+        let (inner, output) = (linear("inner")?, linear("output")?);
+        if output.outputs != 1 || output.inputs != inner.outputs || inner.outputs % 32 != 0 {
+            candle_core::bail!("the head's layers do not fit each other");
+        }
+        Ok(Self { inner: Some(inner), output })
+    }
+
+    /// LLMLingua-2's classifier of two labels, as one logit.
+    fn classifier(vb: &VarBuilder, hidden: usize) -> candle_core::Result<Self> {
+        let both = linear(vb, 2, hidden)?;
+        let (drop, keep) = both.weight.split_at(hidden);
+        let weight = keep.iter().zip(drop).map(|(k, d)| k - d).collect();
+        let output = LinearWeights { weight, bias: vec![both.bias[1] - both.bias[0]], outputs: 1, inputs: hidden };
+        Ok(Self { inner: None, output })
+    }
+
+    /// Whether it fits a model of this shape.
+    fn fits(&self, config: &BertConfig) -> bool {
+        let inputs = self.inner.as_ref().map_or(self.output.inputs, |inner| inner.inputs);
+        inputs == config.hidden_size
+    }
+}
+
 /// All weights of an encoder, in f32.
 pub struct BertWeights {
     pub(crate) config: BertConfig,
     /// `[vocabulary, hidden]`.
     pub(crate) words: Vec<f32>,
-    /// `[positions, hidden]`, with the embedding of type 0 added: every token of ours has it.
+    /// `[longest sequence, hidden]`, with the embedding of type 0 added: every token of ours has it.
     pub(crate) positions: Vec<f32>,
     pub(crate) embedding_norm: NormWeights,
     pub(crate) layers: Vec<LayerWeights>,
+    pub(crate) keep: Option<KeepHead>,
 }
 
 impl BertWeights {
-    /// Reads `config.json` and `model.safetensors` of a model folder. Tensor names with and without the prefix `bert.` are known.
+    /// Reads `config.json` and `model.safetensors` of a model folder. Tensor names with the prefix `bert.` or
+    /// `roberta.` and without are known, and `classifier`, LLMLingua-2's head.
     pub fn load(folder: &Path) -> Result<Self, EncoderError> {
         let config = BertConfig::read(&folder.join("config.json"))?;
         let path = folder.join("model.safetensors");
         let bad = |e: candle_core::Error| EncoderError::BadModel { path: path.clone(), reason: e.to_string() };
         let vb = VarBuilder::from_buffered_safetensors(read_file(&path)?, DType::F32, &Device::Cpu).map_err(bad)?;
-        let vb = if vb.contains_tensor("bert.embeddings.word_embeddings.weight") { vb.pp("bert") } else { vb };
-        Self::read(config, &vb).map_err(bad)
+        let prefix = ["bert", "roberta"]
+            .into_iter()
+            .find(|prefix| vb.contains_tensor(&format!("{prefix}.embeddings.word_embeddings.weight")));
+        let body = prefix.map_or_else(|| vb.clone(), |prefix| vb.pp(prefix));
+        let mut weights = Self::read(config, &body).map_err(bad)?;
+        if vb.contains_tensor("classifier.weight") {
+            weights.keep = Some(KeepHead::classifier(&vb.pp("classifier"), weights.config.hidden_size).map_err(bad)?);
+        }
+        Ok(weights)
+    }
+
+    /// Puts a keep head over the model.
+    pub fn with_keep_head(mut self, head: KeepHead) -> Result<Self, EncoderError> {
+        if !head.fits(&self.config) {
+            let reason = format!("it is not made for a hidden size of {}", self.config.hidden_size);
+            return Err(EncoderError::BadModel { path: "keep head".into(), reason });
+        }
+        self.keep = Some(head);
+        Ok(self)
     }
 
     fn read(config: BertConfig, vb: &VarBuilder) -> candle_core::Result<Self> {
@@ -62,6 +138,7 @@ impl BertWeights {
         for row in positions.chunks_exact_mut(hidden) {
             row.iter_mut().zip(&types[..hidden]).for_each(|(p, t)| *p += t);
         }
+        positions.drain(..config.first_position() * hidden);
         let layer = |index: usize| -> candle_core::Result<LayerWeights> {
             let l = vb.pp("encoder.layer").pp(index);
             let part = |name: &str| linear(&l.pp("attention.self").pp(name), hidden, hidden);
@@ -88,6 +165,7 @@ impl BertWeights {
             positions,
             embedding_norm: norm(&e.pp("LayerNorm"), hidden)?,
             layers: (0..config.num_hidden_layers).map(layer).collect::<candle_core::Result<_>>()?,
+            keep: None,
             config,
         })
     }

@@ -7,8 +7,9 @@ use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{BertModel, Config};
 use common::{Shape, numbers, real_model, write_model};
 use membox_encoder::cpu::{CpuEngine, isa::Isa};
-use membox_encoder::{BertWeights, Engine, PackedBatch, Precision, Tokenizer};
+use membox_encoder::{BertWeights, Engine, Outputs, PackedBatch, Precision, Tokenizer};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Mean-pooled, normalised vectors of sequences, one at a time, by candle.
 fn reference(folder: &Path, sequences: &[Vec<u32>]) -> Vec<Vec<f32>> {
@@ -27,19 +28,23 @@ fn reference(folder: &Path, sequences: &[Vec<u32>]) -> Vec<Vec<f32>> {
 }
 
 fn ours(folder: &Path, precision: Precision, isa: Isa, sequences: &[Vec<u32>]) -> Vec<Vec<f32>> {
-    let engine = CpuEngine::with_isa(BertWeights::load(folder).expect("weights"), precision, isa);
+    let engine = Arc::new(CpuEngine::with_isa(BertWeights::load(folder).expect("weights"), precision, isa));
     let mut batch = PackedBatch::new();
     sequences.iter().for_each(|s| batch.push(s));
     let mut out = vec![0.0; sequences.len() * engine.dimension()];
-    let mut session = engine.session();
+    let mut session = engine.clone().session();
     let mut pauses = 0;
-    session.embed(&batch, true, 0, &mut out, &mut || pauses += 1);
+    session.run(&batch, vectors(&mut out), 0, &mut || pauses += 1);
     assert!(pauses > 3, "urgent work gets its chances");
     let first = out.clone();
-    session.embed(&batch, true, 3, &mut out, &mut || ());
+    session.run(&batch, vectors(&mut out), 3, &mut || ());
     let apart = first.iter().zip(&out).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
     assert!(apart < 1e-5, "several threads, and a session that was used before, compute the same: {apart}");
     out.chunks_exact(engine.dimension()).map(<[f32]>::to_vec).collect()
+}
+
+fn vectors(out: &mut [f32]) -> Outputs<'_> {
+    Outputs { vectors: Some(out), normalize: true, ..Outputs::default() }
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f32 {

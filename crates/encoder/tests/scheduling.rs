@@ -3,13 +3,16 @@
 mod common;
 
 use common::real_model;
-use membox_encoder::{Embeddings, Encoder, EncoderConfig, EncoderError, Inputs, Lane, Request, SchedulerConfig};
+use membox_encoder::{
+    Embeddings, Encoder, EncoderConfig, EncoderError, Inputs, Lane, Request, Scheduler, SchedulerConfig, Wanted,
+};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
 
 fn encoder(scheduler: SchedulerConfig) -> Encoder {
-    let config = EncoderConfig { scheduler, ..EncoderConfig::default() };
-    Encoder::load("all-MiniLM-L6-v2", &real_model(), config).expect("an encoder")
+    let scheduler = Arc::new(Scheduler::start(scheduler).expect("threads"));
+    Encoder::load("all-MiniLM-L6-v2", &real_model(), EncoderConfig::default(), &scheduler).expect("an encoder")
 }
 
 fn one_worker() -> SchedulerConfig {
@@ -21,7 +24,7 @@ fn texts(count: usize) -> Vec<String> {
 }
 
 fn request(inputs: Inputs, lane: Lane) -> Request {
-    Request { inputs, max_tokens: 256, normalize: true, lane }
+    Request { inputs, max_tokens: 256, wanted: Wanted::vectors(true), lane }
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub struct BenchArgs {
 
 /// Runs `membox bench`; the answer is one JSON object.
 pub fn run(config: &Config, args: &BenchArgs) -> Result<()> {
-    let encoder = config.load_encoder()?;
+    let encoder = config.load_encoder(&config.start_scheduler()?)?;
     let texts: Vec<String> = match &args.texts {
         Some(path) => {
             let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;

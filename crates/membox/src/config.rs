@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
-use membox_memory::encoder::{Encoder, EncoderConfig, Precision, SchedulerConfig};
+use membox_memory::encoder::{Encoder, EncoderConfig, Precision, Scheduler, SchedulerConfig};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -129,21 +129,26 @@ impl Config {
         self.data_dir.join("models")
     }
 
-    /// How the encoder is set up.
-    pub fn encoder(&self) -> EncoderConfig {
+    /// Starts the threads that run models.
+    pub fn start_scheduler(&self) -> Result<Arc<Scheduler>> {
         let mut scheduler = SchedulerConfig { batch_tokens: self.batch_tokens, ..SchedulerConfig::default() };
         if self.threads > 0 {
             scheduler.workers = self.threads;
         }
-        // Checked when the settings were read.
-        let precision = self.precision.parse().unwrap_or(Precision::Int8);
-        EncoderConfig { precision, scheduler, query_cache: self.query_cache }
+        Ok(Arc::new(Scheduler::start(scheduler).context("the threads of the engine")?))
     }
 
-    /// Loads the model.
-    pub fn load_encoder(&self) -> Result<Arc<Encoder>> {
+    /// How models are set up.
+    fn encoder(&self) -> EncoderConfig {
+        // Checked when the settings were read.
+        let precision = self.precision.parse().unwrap_or(Precision::Int8);
+        EncoderConfig { precision, query_cache: self.query_cache, ..EncoderConfig::default() }
+    }
+
+    /// Loads the embedding model.
+    pub fn load_encoder(&self, scheduler: &Arc<Scheduler>) -> Result<Arc<Encoder>> {
         let folder = self.models_dir().join(&self.model);
-        let encoder = Encoder::load(&self.model, &folder, self.encoder());
+        let encoder = Encoder::load(&self.model, &folder, self.encoder(), scheduler);
         Ok(Arc::new(encoder.with_context(|| format!("the model {} cannot be loaded", self.model))?))
     }
 }

@@ -32,7 +32,7 @@ pub fn run(config: &Config) -> Result<()> {
         let state = if !model.is_installed(&folder) {
             format!("not installed: run `membox models pull {}`", model.name)
         } else {
-            match config.load_encoder() {
+            match config.load_encoder(&config.start_scheduler()?) {
                 Ok(encoder) if model.name == config.model => format!("loads, runs on {}", encoder.engine().name()),
                 Ok(_) => "installed".into(),
                 Err(error) => format!("{error:#}"),

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::progress;
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use membox_memory::encoder::{Embeddings, Encoder, EncoderError, Inputs, Lane, Request};
+use membox_memory::encoder::{Embeddings, Encoder, EncoderError, Inputs, Lane, Request, Wanted};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead, BufWriter, Seek, SeekFrom, Write};
@@ -31,7 +31,7 @@ pub struct EmbedArgs {
 
 /// Runs `membox embed`.
 pub fn run(config: &Config, args: &EmbedArgs) -> Result<()> {
-    let encoder = config.load_encoder()?;
+    let encoder = config.load_encoder(&config.start_scheduler()?)?;
     if !(3..=encoder.engine().max_sequence()).contains(&args.max_tokens) {
         bail!("--max-tokens is 3 to {}", encoder.engine().max_sequence());
     }
@@ -75,7 +75,7 @@ type UnderWay = (Receiver<Result<Embeddings, EncoderError>>, membox_memory::enco
 fn submit(encoder: &Encoder, texts: Vec<String>, max_tokens: usize) -> Result<UnderWay> {
     let (sender, receiver) = channel();
     let reply = Box::new(move |answer| drop(sender.send(answer)));
-    let request = Request { inputs: Inputs::Texts(texts), max_tokens, normalize: true, lane: Lane::Bulk };
+    let request = Request { inputs: Inputs::Texts(texts), max_tokens, wanted: Wanted::vectors(true), lane: Lane::Bulk };
     let pending = encoder.submit(request, reply)?;
     Ok((receiver, pending))
 }

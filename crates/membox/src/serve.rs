@@ -51,7 +51,7 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
         );
     }
     allow_open_files();
-    let encoder = match config.load_encoder() {
+    let encoder = match config.load_encoder(&config.start_scheduler()?) {
         Ok(encoder) => Some(encoder),
         Err(error) => {
             tracing::error!("{error:#}; texts cannot be embedded until then");

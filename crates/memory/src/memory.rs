@@ -10,7 +10,7 @@ use crate::types::*;
 use crate::writer::{Doomed, Reply, Upsert, Work, Write, Writer};
 use crate::{MemoryError, now, time_millis, time_text};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
-use membox_encoder::{DEFAULT_MAX_TOKENS, Embeddings, Encoder, EncoderError, Inputs, Lane, Request};
+use membox_encoder::{DEFAULT_MAX_TOKENS, Embeddings, Encoder, EncoderError, Inputs, Lane, Request, Wanted};
 use membox_records::{Filter, Order, Position, Record, RecordsError, Store, StoredCollection, StoredRecord};
 use serde_json::{Map, Value};
 use std::fs::File;
@@ -374,7 +374,7 @@ impl MemoryBox {
         lane: Lane,
     ) -> Result<Embeddings, MemoryError> {
         let max_tokens = max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
-        Ok(self.encoder()?.encode(Request { inputs, max_tokens, normalize, lane })?)
+        Ok(self.encoder()?.encode(Request { inputs, max_tokens, wanted: Wanted::vectors(normalize), lane })?)
     }
 
     /// A record by its id.

@@ -1,7 +1,8 @@
-//! The CPU engine: the BERT forward pass over packed sequences, in f32 or int8.
+//! The CPU engine: the forward pass over packed sequences, in f32 or int8.
 //!
 //! A pass runs on one thread, and the scheduler runs one a core; a query that comes while other cores are idle is split by rows over a
-//! small team of threads. The scratch memory is reused from pass to pass. The feed-forward layer is worked off in chunks of [`CHUNK`] tokens, so that its wide activations stay in the L2 cache.
+//! small team of threads. The scratch memory is reused from pass to pass. The feed-forward layer is worked off in chunks of so many
+//! tokens that its wide activations stay in the L2 cache.
 
 mod attention;
 pub mod gemm;
@@ -10,14 +11,18 @@ mod math;
 mod rows;
 mod simd;
 
-use crate::engine::{Engine, PackedBatch, Precision, Session};
+use crate::config::Family;
+use crate::engine::{Engine, Outputs, PackedBatch, Precision, Session};
 use crate::weights::{BertWeights, LinearWeights, NormWeights};
 use attention::AttentionScratch;
 use gemm::{PackedF32, PackedI8, QuantizedRows};
 use isa::Isa;
+use std::sync::Arc;
 
-/// Tokens of the feed-forward layer worked off together: 96 × 1536 × 4 bytes stay within a core's L2 cache.
-const CHUNK: usize = 96;
+/// Numbers of the feed-forward layer worked off together: 96 tokens of MiniLM, whose 576 KiB stay within a core's L2 cache.
+const CHUNK_NUMBERS: usize = 96 * 1536;
+/// Chunks are multiples of this many tokens, the height of a tile of the matrix products.
+const CHUNK_STEP: usize = 12;
 
 /// Rows that a thread of the team works on at least: fewer would read the weights for too little work.
 const LEAST_PART: usize = 4;
@@ -66,12 +71,21 @@ struct Layer {
     output_norm: NormWeights,
 }
 
+/// The keep head, always in f32: it costs next to nothing.
+struct Keep {
+    inner: Option<PackedF32>,
+    output: LinearWeights,
+}
+
 /// A BERT encoder on the CPU.
 pub struct CpuEngine {
     isa: Isa,
     precision: Precision,
     weights: BertWeights,
     layers: Vec<Layer>,
+    keep: Option<Keep>,
+    /// Tokens of a chunk.
+    chunk: usize,
     /// For single queries; none on a single core.
     team: Option<rayon::ThreadPool>,
 }
@@ -95,10 +109,15 @@ impl CpuEngine {
                 output_norm: l.output_norm,
             })
             .collect();
+        let keep = weights.keep.take().map(|head| Keep {
+            inner: head.inner.map(|l| PackedF32::new(&l.weight, &l.bias, l.outputs, l.inputs)),
+            output: head.output,
+        });
+        let chunk = (CHUNK_NUMBERS / weights.config.intermediate_size / CHUNK_STEP * CHUNK_STEP).clamp(CHUNK_STEP, 96);
         let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_TEAM);
         let team = rayon::ThreadPoolBuilder::new().num_threads(cores).thread_name(|i| format!("query-{i}"));
         let team = (cores > 1).then(|| team.build().ok()).flatten();
-        Self { isa, precision, weights, layers, team }
+        Self { isa, precision, weights, layers, keep, chunk, team }
     }
 }
 
@@ -112,14 +131,22 @@ impl Engine for CpuEngine {
     }
 
     fn max_sequence(&self) -> usize {
-        self.weights.config.max_position_embeddings
+        self.weights.config.max_sequence()
     }
 
     fn vocabulary(&self) -> usize {
         self.weights.config.vocab_size
     }
 
-    fn session(&self) -> Box<dyn Session + '_> {
+    fn family(&self) -> Family {
+        self.weights.config.model_type
+    }
+
+    fn has_keep_head(&self) -> bool {
+        self.keep.is_some()
+    }
+
+    fn session(self: Arc<Self>) -> Box<dyn Session> {
         Box::new(CpuSession { engine: self, scratch: Scratch::default() })
     }
 }
@@ -148,22 +175,14 @@ struct PartScratch {
     attention: AttentionScratch,
 }
 
-struct CpuSession<'a> {
-    engine: &'a CpuEngine,
+struct CpuSession {
+    engine: Arc<CpuEngine>,
     scratch: Scratch,
 }
 
-impl Session for CpuSession<'_> {
-    fn embed(
-        &mut self,
-        batch: &PackedBatch,
-        normalize: bool,
-        helpers: usize,
-        out: &mut [f32],
-        pause: &mut (dyn FnMut() + Send),
-    ) {
-        assert_eq!(out.len(), batch.sequences() * self.engine.dimension());
-        let (engine, scratch) = (self.engine, &mut self.scratch);
+impl Session for CpuSession {
+    fn run(&mut self, batch: &PackedBatch, outputs: Outputs<'_>, helpers: usize, pause: &mut (dyn FnMut() + Send)) {
+        let (engine, scratch) = (&*self.engine, &mut self.scratch);
         let threads = helpers.min(engine.team.as_ref().map_or(0, |team| team.current_num_threads() - 1)) + 1;
         let parts = threads.min(batch.tokens() / LEAST_PART).max(1);
         scratch.parts.resize_with(scratch.parts.len().max(parts), PartScratch::default);
@@ -172,7 +191,17 @@ impl Session for CpuSession<'_> {
             _ => engine.forward(batch, 1, scratch, pause),
         }
         let hidden = engine.dimension();
-        rows::mean_pool(engine.isa, &scratch.states, batch.offsets(), hidden, normalize, out);
+        if let Some(vectors) = outputs.vectors {
+            assert_eq!(vectors.len(), batch.sequences() * hidden);
+            rows::mean_pool(engine.isa, &scratch.states, batch.offsets(), hidden, outputs.normalize, vectors);
+        }
+        if let Some(keep) = outputs.keep {
+            assert_eq!(keep.len(), batch.tokens());
+            engine.keep(&scratch.states, &mut scratch.parts[0].wide, keep);
+        }
+        if let Some(states) = outputs.states {
+            states.copy_from_slice(&scratch.states);
+        }
     }
 }
 
@@ -201,7 +230,7 @@ impl CpuEngine {
                     self.layer(layer, batch.offsets(), read, first, states, scratch, pause);
                 }
                 if let Some(next) = self.layers.get(index) {
-                    for (x, y) in states.chunks(CHUNK * hidden).zip(write.chunks_mut(CHUNK * 3 * hidden)) {
+                    for (x, y) in states.chunks(self.chunk * hidden).zip(write.chunks_mut(self.chunk * 3 * hidden)) {
                         pause();
                         next.qkv.forward(self.isa, x, hidden, &mut scratch.quantized, y);
                     }
@@ -244,7 +273,7 @@ impl CpuEngine {
             32 => attention::attend::<32>(isa, qkv, offsets, heads, first, &mut s.attention, &mut s.mixed),
             _ => attention::attend::<64>(isa, qkv, offsets, heads, first, &mut s.attention, &mut s.mixed),
         }
-        for (x, mixed) in states.chunks_mut(CHUNK * hidden).zip(s.mixed.chunks(CHUNK * hidden)) {
+        for (x, mixed) in states.chunks_mut(self.chunk * hidden).zip(s.mixed.chunks(self.chunk * hidden)) {
             pause();
             s.update.resize(x.len(), 0.0);
             layer.attention_output.forward(isa, mixed, hidden, &mut s.quantized, &mut s.update);
@@ -259,6 +288,24 @@ impl CpuEngine {
             layer.output.forward(isa, &s.wide, width, &mut s.quantized, &mut s.update);
             let norm = &layer.output_norm;
             rows::add_norm(isa, x, &s.update, &norm.weight, &norm.bias, eps);
+        }
+    }
+    /// Probabilities of the keep head over the last layer's states.
+    fn keep(&self, states: &[f32], wide: &mut Vec<f32>, out: &mut [f32]) {
+        let Some(head) = &self.keep else { panic!("a model without a keep head was asked for keep probabilities") };
+        let hidden = self.weights.config.hidden_size;
+        for (x, out) in states.chunks(self.chunk * hidden).zip(out.chunks_mut(self.chunk)) {
+            let x = match &head.inner {
+                Some(inner) => {
+                    wide.resize(out.len() * inner.columns(), 0.0);
+                    inner.multiply(self.isa, x, wide);
+                    rows::gelu_in_place(self.isa, wide);
+                    &**wide
+                }
+                None => x,
+            };
+            rows::project(self.isa, x, &head.output.weight, head.output.bias[0], out);
+            out.iter_mut().for_each(|logit| *logit = 1.0 / (1.0 + (-*logit).exp()));
         }
     }
 }

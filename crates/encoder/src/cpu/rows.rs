@@ -95,6 +95,19 @@ multiversion! {
 }
 
 multiversion! {
+    /// One number a row: its product with `weight`, and `bias`.
+    pub fn project(simd, x: &[f32], weight: &[f32], bias: f32, out: &mut [f32]) {
+        for (row, out) in x.chunks_exact(weight.len()).zip(out) {
+            let mut total = simd.splat(0.0);
+            for (x, w) in row.as_chunks::<LANES>().0.iter().zip(weight.as_chunks::<LANES>().0) {
+                total = simd.fma(simd.load(x), simd.load(w), total);
+            }
+            *out = simd.sum(total) + bias;
+        }
+    }
+}
+
+multiversion! {
     /// Mean over the tokens of each sequence, then (if asked) unit length: `out[s]` for the sequences that `offsets` bound.
     pub fn mean_pool(simd, x: &[f32], offsets: &[u32], width: usize, normalize: bool, out: &mut [f32]) {
         for (bounds, out) in offsets.windows(2).zip(out.chunks_exact_mut(width)) {

@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use membox_memory::compressor::{DEFAULT_ENCODING, TokenCounter, conversation_overhead};
-use membox_memory::encoder::{DEFAULT_MAX_TOKENS, Embeddings, Inputs, Lane, Request};
+use membox_memory::encoder::{DEFAULT_MAX_TOKENS, Embeddings, Inputs, Lane, Request, Wanted};
 use membox_memory::{MemoryError, Timing};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -236,7 +236,7 @@ async fn encode(state: &AppState, inputs: Inputs, max_tokens: usize, normalize: 
     let lane = if inputs.len() <= INTERACTIVE_INPUTS { Lane::Interactive } else { Lane::Bulk };
     let (sender, receiver) = oneshot::channel();
     let reply = Box::new(move |answer| drop(sender.send(answer)));
-    let request = Request { inputs, max_tokens, normalize, lane };
+    let request = Request { inputs, max_tokens, wanted: Wanted::vectors(normalize), lane };
     let _pending = state.memory.encoder()?.submit(request, reply).map_err(MemoryError::from)?;
     let answer = receiver.await.map_err(|_| MemoryError::Stopped)?;
     Ok(answer.map_err(MemoryError::from)?)

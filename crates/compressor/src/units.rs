@@ -1,0 +1,234 @@
+//! A text as the units of which some are kept: its words, with their places in the source and their probabilities.
+
+use crate::options::{CompressOptions, TokenToWord};
+use membox_encoder::{EncoderError, Family, Piece, Tokenizer};
+use std::collections::HashSet;
+use std::ops::Range;
+
+/// A word of a text, or a forced string.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Unit {
+    /// Its bytes in the source.
+    pub place: Range<usize>,
+    /// How likely it is to be kept; 1 when it is forced.
+    pub probability: f64,
+    /// The same, forced or not.
+    pub unforced: f64,
+    /// Whether it is a forced string (and not forced for its digits).
+    pub is_force_token: bool,
+    /// The pass in which it was read.
+    pub chunk: usize,
+    /// The segment of the text that it is in.
+    pub segment: usize,
+}
+
+/// A part of a text with a rate of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Segment {
+    pub place: Range<usize>,
+    /// The request's rate when left out.
+    pub rate: Option<f64>,
+    /// Whether anything of it may be dropped.
+    pub compress: bool,
+}
+
+/// A text as it goes to the model.
+pub(crate) struct Reading {
+    pieces: Vec<Piece>,
+    /// Whether a piece begins a word.
+    begins: Vec<bool>,
+    /// Pieces of each pass.
+    pub chunks: Vec<Range<usize>>,
+}
+
+/// How texts are read for one model.
+pub(crate) struct Reader {
+    pub tokenizer: Tokenizer,
+    pub family: Family,
+    /// Whether a word piece goes on with the word before it, by its number.
+    pub continues: Vec<bool>,
+    /// Pieces of one pass.
+    pub most_pieces: usize,
+    /// Whether the first pass takes as many pieces as fit: it is then the pass that gives the text's vector.
+    pub fill_first: bool,
+}
+
+impl Reader {
+    pub fn new(tokenizer: Tokenizer, family: Family, vocabulary: usize, most_pieces: usize, fill_first: bool) -> Self {
+        let continues = |id| {
+            tokenizer.word_piece(id as u32).is_some_and(|piece| match family {
+                Family::Bert => piece.starts_with("##"),
+                Family::XlmRoberta => !piece.starts_with('▁'),
+            })
+        };
+        let continues = (0..vocabulary).map(continues).collect();
+        Self { tokenizer, family, continues, most_pieces, fill_first }
+    }
+
+    /// Cuts a text into pieces, and the pieces into passes.
+    pub fn read(&self, text: &str, chunk_end_tokens: &[String]) -> Result<Reading, EncoderError> {
+        let mut pieces = self.tokenizer.pieces(text)?;
+        for piece in &mut pieces {
+            let written = &text[piece.start..piece.end];
+            piece.end = piece.start + written.trim_end().len();
+            piece.start = piece.end - text[piece.start..piece.end].trim_start().len();
+        }
+        let mut begins = Vec::with_capacity(pieces.len());
+        for (i, piece) in pieces.iter().enumerate() {
+            begins.push(i == 0 || self.begins(text, &pieces[i - 1], piece));
+        }
+        let ends: HashSet<&str> = chunk_end_tokens.iter().map(String::as_str).collect();
+        let is_end = |i: usize| {
+            let after = pieces.get(i + 1).map_or(text.len(), |next: &Piece| next.start);
+            let gap = &text[pieces[i].end..after.max(pieces[i].end)];
+            ends.contains(&text[pieces[i].start..pieces[i].end]) || gap.contains('\n') && ends.contains("\n")
+        };
+        let (mut chunks, mut start) = (Vec::new(), 0);
+        while start < pieces.len() {
+            let full = start + self.most_pieces;
+            let end = if full >= pieces.len() {
+                pieces.len()
+            } else if self.fill_first && start == 0 {
+                full
+            } else {
+                // Where no end token stands, at least not within a word.
+                let wanted = (start + 1..full).rev().find(|&i| is_end(i)).map(|i| i + 1);
+                wanted.or_else(|| (start + 1..full).rev().find(|&i| begins[i])).unwrap_or(full)
+            };
+            chunks.push(start..end);
+            start = end;
+        }
+        Ok(Reading { pieces, begins, chunks })
+    }
+
+    fn begins(&self, text: &str, previous: &Piece, piece: &Piece) -> bool {
+        if piece.start < previous.end {
+            // Two pieces of one character, such as of a ligature.
+            return false;
+        }
+        if !self.continues.get(piece.id as usize).copied().unwrap_or(false) {
+            return true;
+        }
+        if self.family == Family::Bert {
+            return false;
+        }
+        let (before, here) = (&text[previous.start..previous.end], &text[piece.start..piece.end]);
+        let (Some(last), Some(first)) = (before.chars().next_back(), here.chars().next()) else { return true };
+        // SentencePiece writes a run of Chinese, or a word with its punctuation, as one word.
+        piece.start > previous.end || is_sign(last) || is_sign(first) || is_cjk(last) || is_cjk(first)
+    }
+}
+
+impl Reading {
+    /// The ids of each pass, between the tokens that open and close a sequence.
+    pub fn sequences(&self, open: u32, close: u32) -> impl Iterator<Item = Vec<u32>> {
+        self.chunks.iter().map(move |chunk| {
+            let ids = self.pieces[chunk.clone()].iter().map(|p| p.id);
+            std::iter::once(open).chain(ids).chain([close]).collect()
+        })
+    }
+
+    /// The units of the text, given the probabilities of each pass's sequence.
+    pub fn units(
+        &self,
+        text: &str,
+        keep: &[Vec<f32>],
+        segments: &[Segment],
+        options: &CompressOptions,
+    ) -> Vec<Unit> {
+        let mut words: Vec<(Unit, usize)> = Vec::new();
+        let segment_of = |start: usize| segments.iter().position(|s| start < s.place.end).unwrap_or_default();
+        for (chunk, (range, keep)) in self.chunks.iter().zip(keep).enumerate() {
+            // The sequence has a special token before the pieces.
+            for (piece, &p) in range.clone().zip(&keep[1..]) {
+                let Piece { start, end, .. } = self.pieces[piece];
+                let segment = segment_of(start);
+                match words.last_mut() {
+                    Some((word, count)) if !self.begins[piece] && word.segment == segment => {
+                        word.place.start = word.place.start.min(start);
+                        word.place.end = word.place.end.max(end);
+                        *count += 1;
+                        if options.token_to_word == TokenToWord::Mean {
+                            word.unforced += (f64::from(p) - word.unforced) / *count as f64;
+                        }
+                    }
+                    // A mark of white space and nothing else.
+                    _ if start == end => {}
+                    _ => {
+                        let (place, unforced) = (start..end, f64::from(p));
+                        words.push((Unit { place, probability: 0.0, unforced, is_force_token: false, chunk, segment }, 1));
+                    }
+                }
+            }
+        }
+        let mut units: Vec<Unit> = words.into_iter().map(|(word, _)| word).collect();
+        for unit in &mut units {
+            let has_digit = || text[unit.place.clone()].chars().any(|c| c.is_numeric());
+            unit.probability = if options.force_reserve_digit && has_digit() { 1.0 } else { unit.unforced };
+        }
+        force(text, units, &options.force_tokens, segment_of)
+    }
+}
+
+/// Makes one unit of each place where a force token stands as a whole word.
+fn force(
+    text: &str,
+    units: Vec<Unit>,
+    force_tokens: &[String],
+    segment_of: impl Fn(usize) -> usize,
+) -> Vec<Unit> {
+    let mut forced: Vec<Range<usize>> = Vec::new();
+    let mut tokens: Vec<&str> = force_tokens.iter().map(String::as_str).filter(|t| !t.is_empty()).collect();
+    tokens.sort_by_key(|t| std::cmp::Reverse(t.len()));
+    for token in tokens {
+        for (start, _) in text.match_indices(token) {
+            let place = start..start + token.len();
+            if is_whole_word(text, &place) && forced.iter().all(|f| f.end <= place.start || place.end <= f.start) {
+                forced.push(place);
+            }
+        }
+    }
+    if forced.is_empty() {
+        return units;
+    }
+    forced.sort_by_key(|f| f.start);
+    let mut all = Vec::with_capacity(units.len() + forced.len());
+    let mut units = units.into_iter().peekable();
+    let mut chunk = 0;
+    for place in forced {
+        while let Some(unit) = units.next_if(|u| u.place.end <= place.start) {
+            chunk = unit.chunk;
+            all.push(unit);
+        }
+        let segment = segment_of(place.start);
+        let mut unit = Unit { place, probability: 1.0, unforced: 1.0, is_force_token: true, chunk, segment };
+        while let Some(inner) = units.next_if(|u| u.place.start < unit.place.end) {
+            unit.place = unit.place.start.min(inner.place.start)..unit.place.end.max(inner.place.end);
+            (unit.unforced, unit.chunk, chunk) = (inner.unforced, inner.chunk, inner.chunk);
+        }
+        all.push(unit);
+    }
+    all.extend(units);
+    all
+}
+
+fn is_whole_word(text: &str, place: &Range<usize>) -> bool {
+    let joins = |a: Option<char>, b: Option<char>| a.zip(b).is_some_and(|(a, b)| is_letter(a) && is_letter(b));
+    let inside = &text[place.clone()];
+    !joins(text[..place.start].chars().next_back(), inside.chars().next())
+        && !joins(inside.chars().next_back(), text[place.end..].chars().next())
+}
+
+/// Whether two of them side by side make one word.
+pub(crate) fn is_letter(c: char) -> bool {
+    c.is_alphanumeric() && !is_cjk(c)
+}
+
+/// Characters of scripts that are written without spaces.
+pub(crate) fn is_cjk(c: char) -> bool {
+    matches!(u32::from(c), 0x2E80..=0x9FFF | 0xF900..=0xFAFF | 0xFF66..=0xFF9F | 0x2_0000..=0x3_FFFF)
+}
+
+fn is_sign(c: char) -> bool {
+    !c.is_alphanumeric()
+}
