@@ -45,7 +45,8 @@ pub fn verify(config: &Config, args: &VerifyArgs) -> Result<()> {
 /// Runs `membox rebuild`.
 pub fn rebuild(config: &Config) -> Result<()> {
     // Only damaged vectors need the model; without one, derived state can still be mended.
-    let encoder = config.load_encoder().map_err(|error| eprintln!("without a model: {error:#}")).ok();
+    let loaded = config.start_scheduler().and_then(|scheduler| config.load_encoder(&scheduler));
+    let encoder = loaded.map_err(|error| eprintln!("without a model: {error:#}")).ok();
     let report = membox_memory::rebuild(&MemoryConfig::new(&config.data_dir), encoder)?;
     print(&report);
     let after = membox_memory::verify(&config.data_dir)?;
