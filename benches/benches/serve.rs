@@ -2,7 +2,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use membox_encoder::{Encoder, EncoderConfig, Scheduler, SchedulerConfig};
-use membox_memory::{CollectionSettings, MemoryBox, MemoryConfig, NewRecord, RecallMode, RecallRequest};
+use membox_memory::{CollectionSettings, MemoryBox, MemoryConfig, Models, NewRecord, RecallMode, RecallRequest};
 use membox_server::{Server, ServerConfig};
 use serde_json::json;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ const RECORDS: usize = 5_000;
 
 fn commits(c: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a folder");
-    let memory = MemoryBox::open(&MemoryConfig::new(folder.path()), None).expect("a box");
+    let memory = MemoryBox::open(&MemoryConfig::new(folder.path()), Models::default()).expect("a box");
     let settings = CollectionSettings { dimension: Some(384), ..CollectionSettings::default() };
     memory.create_collection("t", "c", &settings).expect("a collection");
     let vectors = membox_benches::vectors(256, 384);
@@ -41,7 +41,8 @@ fn recalls(c: &mut Criterion) {
     let config = EncoderConfig { query_cache: 1, ..EncoderConfig::default() };
     let scheduler = Arc::new(Scheduler::start(SchedulerConfig::default()).expect("threads"));
     let encoder = Encoder::load("all-MiniLM-L6-v2", &membox_benches::model(), config, &scheduler).expect("the model");
-    let memory = Arc::new(MemoryBox::open(&MemoryConfig::new(folder.path()), Some(Arc::new(encoder))).expect("a box"));
+    let models = Models { encoder: Some(Arc::new(encoder)), ..Models::default() };
+    let memory = Arc::new(MemoryBox::open(&MemoryConfig::new(folder.path()), models).expect("a box"));
     memory.create_collection("default", "c", &CollectionSettings::default()).expect("a collection");
     for start in (0..RECORDS).step_by(1000) {
         let record = |i: usize| NewRecord {

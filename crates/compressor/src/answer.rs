@@ -1,6 +1,8 @@
 //! What a compression answers.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 /// Tokens before and after.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -10,7 +12,7 @@ pub(crate) struct Counts {
 }
 
 /// The answer to one text, or to several contexts. The fields up to `saving` are the package's.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CompressedText {
     /// What is left, contexts joined by an empty line.
     pub compressed_prompt: String,
@@ -58,16 +60,19 @@ impl CompressedText {
 }
 
 /// A message of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Message {
     /// `system`, `user`, `assistant`, …
     pub role: String,
-    /// What was said.
-    pub content: String,
+    /// What was said; null where a tool is called instead.
+    pub content: Option<String>,
+    /// Whatever else the message has, such as `name` or `tool_calls`: it is handed on as it is, and not counted.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
 }
 
 /// The answer to a conversation.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CompressedConversation {
     /// The messages that are left, in order.
     pub messages: Vec<Message>,

@@ -1,20 +1,22 @@
 //! The compressor as its callers see it: texts in, compressed texts out.
 
 use crate::answer::{CompressedText, Counts};
-use crate::keep_head;
 use crate::options::{CompressOptions, Mode};
 use crate::parity::{MOST_FORCE_TOKENS, Package, reserved};
 use crate::percentile::{Number, percentile};
 use crate::select::{Part, by_budget, by_rate, by_threshold};
 use crate::structured;
-use crate::units::{Reader, Segment};
+use crate::units::{Reader, Segment, Unit};
 use crate::{CompressorError, TokenCounter};
 use membox_encoder::{
     DEFAULT_MAX_TOKENS, Embeddings, Encoder, EncoderConfig, Family, Inputs, Lane, Request, Scheduler, Tokenizer, Wanted,
 };
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+/// What the package puts between contexts.
+const SEPARATOR: &str = "\n\n";
 /// Longest sequence of a pass; longer position tables exist, and were not trained for it.
 const MAX_SEQUENCE: usize = 512;
 
@@ -36,6 +38,9 @@ pub struct Remembered {
     /// What is left of the text.
     pub compressed: CompressedText,
 }
+
+/// Token ids, and the places of those that stand for text.
+pub(crate) type Sequence = (Vec<u32>, Vec<Range<usize>>);
 
 /// A text with its segments.
 pub(crate) struct Source {
@@ -64,7 +69,8 @@ impl Compressor {
 
     /// The keep head over an embedding model: one pass gives a text's vector and what to keep of it.
     pub fn over(encoder: Arc<Encoder>) -> Result<Self, CompressorError> {
-        Self::new(keep_head::NAME, encoder, DEFAULT_MAX_TOKENS, false)
+        let name = format!("keep-head-{}", encoder.name());
+        Self::new(&name, encoder, DEFAULT_MAX_TOKENS, false)
     }
 
     fn new(name: &str, encoder: Arc<Encoder>, max_sequence: usize, is_package: bool) -> Result<Self, CompressorError> {
@@ -84,6 +90,11 @@ impl Compressor {
     /// The model's name, which every answer repeats.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether it gives a text's vector as well, in the same pass: whether it is the keep head.
+    pub fn embeds(&self) -> bool {
+        self.package.is_none()
     }
 
     /// The encoder that runs it.
@@ -123,10 +134,30 @@ impl Compressor {
             .iter()
             .map(|contexts| {
                 let parts: Vec<Part> = parts.by_ref().take(contexts.len()).collect();
-                let answer = choose(parts, options, counter)?;
+                let answer = choose(parts, options, counter, SEPARATOR)?;
                 Ok(self.signed(answer, options.mode))
             })
             .collect()
+    }
+
+    /// Makes contexts fit a budget of tokens together, with `separator` between them: as they are where that fits, else in mode `strict`.
+    pub fn fit(
+        &self,
+        contexts: &[String],
+        separator: &str,
+        budget: usize,
+        counter: TokenCounter,
+        lane: Lane,
+    ) -> Result<CompressedText, CompressorError> {
+        let options = CompressOptions {
+            mode: Mode::Strict,
+            target_token: budget as f64,
+            encoding: counter.encoding().to_owned(),
+            ..CompressOptions::default()
+        };
+        options.check()?;
+        let parts = self.parts(contexts.iter().cloned().map(Source::plain).collect(), &options, lane)?;
+        Ok(self.signed(choose(parts, &options, counter, separator)?, options.mode))
     }
 
     /// Embeds and compresses texts; a text of up to 254 word pieces costs one pass for both, a longer one no more passes than its compression
@@ -163,7 +194,8 @@ impl Compressor {
                 let source = Source::plain(text.clone());
                 let keep = &answer.keep[range.clone()];
                 let units = reading.units(text, keep, &source.segments, options);
-                let compressed = choose(vec![Part::new(source.text, units, source.segments)], options, counter)?;
+                let compressed =
+                    choose(vec![Part::new(source.text, units, source.segments)], options, counter, SEPARATOR)?;
                 let vector = answer.rows().nth(range.start).map(<[f32]>::to_vec).unwrap_or_default();
                 Ok(Remembered { vector, compressed: self.signed(compressed, options.mode) })
             })
@@ -197,6 +229,26 @@ impl Compressor {
         Ok(sources.into_iter().zip(readings).map(part).collect())
     }
 
+    /// The units of a text, without probabilities.
+    pub(crate) fn units_of(&self, text: &str, options: &CompressOptions) -> Result<Vec<Unit>, CompressorError> {
+        let reading = self.reader.read(text, &options.chunk_end_tokens)?;
+        let nothing: Vec<Vec<f32>> = reading.chunks.iter().map(|chunk| vec![0.0; chunk.len() + 2]).collect();
+        Ok(reading.units(text, &nothing, &Source::plain(text.to_owned()).segments, options))
+    }
+
+    /// The units of a text with their probabilities.
+    pub(crate) fn probabilities_of(&self, text: &str, options: &CompressOptions) -> Result<Vec<Unit>, CompressorError> {
+        let parts = self.parts(vec![Source::plain(text.to_owned())], options, Lane::Bulk)?;
+        Ok(parts.into_iter().flat_map(|part| part.units).collect())
+    }
+
+    /// The sequences that a text is run as, and where each of their tokens but the first and the last stands.
+    pub(crate) fn sequences_of(&self, text: &str) -> Result<Vec<Sequence>, CompressorError> {
+        let reading = self.reader.read(text, &CompressOptions::default().chunk_end_tokens)?;
+        let (open, close) = self.brackets;
+        Ok(reading.sequences(open, close).zip(reading.places()).collect())
+    }
+
     fn run(&self, sequences: Vec<Vec<u32>>, wanted: Wanted, lane: Lane) -> Result<Embeddings, CompressorError> {
         let inputs = Inputs::Tokens(sequences);
         Ok(self.encoder.encode(Request { inputs, max_tokens: MAX_SEQUENCE, wanted, lane })?)
@@ -212,8 +264,8 @@ impl Compressor {
             let reason = format!("{} is not one of the package's models: mode \"parity\" needs LLMLingua-2", self.name);
             return Err(CompressorError::impossible("mode", reason));
         };
-        let tokenizer = package
-            .get_or_init(|| self.encoder.tokenizer().with_special_tokens((0..MOST_FORCE_TOKENS).map(reserved)));
+        let tokenizer =
+            package.get_or_init(|| self.encoder.tokenizer().with_special_tokens((0..MOST_FORCE_TOKENS).map(reserved)));
         let package = Package { tokenizer, family: self.reader.family };
         let wanted = Wanted { keep: true, ..Wanted::default() };
         let mut probabilities = |sequences: Vec<Vec<u32>>| {
@@ -243,6 +295,7 @@ fn choose(
     mut parts: Vec<Part>,
     options: &CompressOptions,
     counter: TokenCounter,
+    separator: &str,
 ) -> Result<CompressedText, CompressorError> {
     let originals: Vec<usize> = parts.iter().map(|p| counter.count(&p.text)).collect();
     let original: usize = originals.iter().sum();
@@ -250,7 +303,7 @@ fn choose(
         drop_contexts(&mut parts, original, options);
     }
     let left: usize = parts.iter().zip(&originals).filter(|(p, _)| !p.is_dropped).map(|(_, n)| n).sum();
-    select(&mut parts, left, options, counter, &|parts| counter.count(&joined(parts)))?;
+    select(&mut parts, left, options, counter, &|parts| counter.count(&joined(parts, separator)))?;
     let labelled = options.return_word_label.then(|| {
         let mut lines = Vec::new();
         for part in &parts {
@@ -261,7 +314,7 @@ fn choose(
         }
         lines.join(&options.word_sep)
     });
-    let prompt = joined(&parts);
+    let prompt = joined(&parts, separator);
     let counts = Counts { original, compressed: counter.count(&prompt) };
     let list = parts.iter().filter(|p| !p.is_dropped).map(Part::compressed).collect();
     let kept = parts.iter().map(Part::spans).collect();
@@ -318,7 +371,7 @@ fn drop_contexts(parts: &mut [Part], original: usize, options: &CompressOptions)
 }
 
 /// What is left of several contexts, as one prompt.
-fn joined(parts: &[Part]) -> String {
+fn joined(parts: &[Part], separator: &str) -> String {
     let texts: Vec<String> = parts.iter().map(Part::compressed).filter(|t| !t.is_empty()).collect();
-    texts.join("\n\n")
+    texts.join(separator)
 }

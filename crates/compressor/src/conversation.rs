@@ -25,7 +25,7 @@ impl Compressor {
         let counter = options.counter()?;
         let first_kept = messages.len().saturating_sub(keep_last);
         let is_whole = |i: usize| i >= first_kept || messages[i].role == "system";
-        let sources = messages.iter().map(|m| Source::plain(m.content.clone())).collect();
+        let sources = messages.iter().map(|m| Source::plain(m.content.clone().unwrap_or_default())).collect();
         let mut parts = self.parts(sources, options, lane)?;
         for (i, part) in parts.iter_mut().enumerate() {
             part.is_whole = is_whole(i);
@@ -52,7 +52,8 @@ impl Compressor {
         };
         for (i, part) in parts.iter().enumerate() {
             if fits(i, part) {
-                answer.messages.push(Message { role: messages[i].role.clone(), content: part.compressed() });
+                let content = messages[i].content.as_ref().map(|_| part.compressed());
+                answer.messages.push(Message { content, ..messages[i].clone() });
             } else {
                 answer.dropped.push(i);
             }

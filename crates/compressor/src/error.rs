@@ -29,6 +29,9 @@ pub enum CompressorError {
         /// Why not.
         reason: String,
     },
+    /// A keep head could not be trained.
+    #[error("training failed: {0}")]
+    Training(String),
     /// From the encoder.
     #[error(transparent)]
     Encoder(#[from] EncoderError),

@@ -7,8 +7,6 @@ use membox_encoder::KeepHead;
 
 /// The model whose states it reads.
 pub const MODEL: &str = "all-MiniLM-L6-v2";
-/// What answers name as their model.
-pub const NAME: &str = "keep-head-all-MiniLM-L6-v2";
 
 const WEIGHTS: &[u8] = include_bytes!("../../../models/keep-head/all-MiniLM-L6-v2.safetensors");
 

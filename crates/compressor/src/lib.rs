@@ -35,6 +35,7 @@
 mod answer;
 mod compressor;
 mod conversation;
+pub mod distil;
 mod error;
 pub mod keep_head;
 mod options;
@@ -47,9 +48,8 @@ mod units;
 
 pub use answer::{CompressedConversation, CompressedText, Message};
 pub use compressor::{Compressor, Remembered};
+pub use conversation::KEEP_LAST;
 pub use error::CompressorError;
 pub use options::{CompressOptions, Mode, TokenToWord};
 pub use structured::{JsonRule, ValueType};
-pub use tokens::{
-    DEFAULT_ENCODING, TOKENS_PER_CONVERSATION, TOKENS_PER_MESSAGE, TokenCounter, conversation_overhead,
-};
+pub use tokens::{DEFAULT_ENCODING, TOKENS_PER_CONVERSATION, TOKENS_PER_MESSAGE, TokenCounter, conversation_overhead};

@@ -2,9 +2,10 @@
 
 use crate::{CompressorError, TokenCounter};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// How faithfully the package is followed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// The package's selection with its faults mended.
@@ -28,7 +29,7 @@ impl Mode {
 }
 
 /// How the probabilities of a word's tokens become the word's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenToWord {
     /// Their mean.
@@ -40,7 +41,7 @@ pub enum TokenToWord {
 
 /// What is kept of a text, and how. Names, meanings and defaults are those of `compress_prompt` of the Python package, but for
 /// `mode`, `encoding`, `threshold` and `structured`, which are ours.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CompressOptions {
     /// How faithfully the package is followed.

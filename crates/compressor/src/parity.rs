@@ -559,7 +559,11 @@ mod tests {
     }
 
     fn family(case: &Value) -> Family {
-        if case["model"].as_str().is_some_and(|m| m.contains("xlm-roberta")) { Family::XlmRoberta } else { Family::Bert }
+        if case["model"].as_str().is_some_and(|m| m.contains("xlm-roberta")) {
+            Family::XlmRoberta
+        } else {
+            Family::Bert
+        }
     }
 
     fn words_of(chunk: &Value, case: &Value, token_map: &TokenMap) -> Result<Words, CompressorError> {
@@ -567,7 +571,14 @@ mod tests {
             chunk["probs"].as_array().into_iter().flatten().map(|p| p.as_f64().unwrap_or_default() as f32).collect();
         let args = &case["args"];
         let digits = args["force_reserve_digit"] == true;
-        merge(&strings(&chunk["tokens"]), &probabilities, family(case), &strings(&args["force_tokens"]), token_map, digits)
+        merge(
+            &strings(&chunk["tokens"]),
+            &probabilities,
+            family(case),
+            &strings(&args["force_tokens"]),
+            token_map,
+            digits,
+        )
     }
 
     /// Holds one model-free case against what the package's own functions gave.
@@ -627,7 +638,9 @@ mod tests {
             "chunk" => {
                 let ends: Vec<u64> =
                     case["end_positions"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
-                let lengths = chunk_lengths(case["n_tokens"].as_u64().unwrap_or_default() as usize, |i| ends.contains(&(i as u64)));
+                let lengths = chunk_lengths(case["n_tokens"].as_u64().unwrap_or_default() as usize, |i| {
+                    ends.contains(&(i as u64))
+                });
                 expected["chunk_token_lengths"] == serde_json::json!(lengths)
             }
             "arith" => expected.as_object().into_iter().flatten().all(|(_, e)| {

@@ -78,7 +78,9 @@ mod tests {
 
     #[test]
     fn rates_become_percentiles_by_truncation() {
-        for (rate, token, drop) in [(0.33, 68, 67), (0.55, 45, 44), (0.66, 35, 34), (0.7, 31, 30), (0.9, 10, 9), (0.95, 6, 5)] {
+        for (rate, token, drop) in
+            [(0.33, 68, 67), (0.55, 45, 44), (0.66, 35, 34), (0.7, 31, 30), (0.9, 10, 9), (0.95, 6, 5)]
+        {
             let reduce: f64 = 1.0 - rate;
             assert_eq!((token_percentile(reduce), drop_percentile(reduce)), (token, drop), "rate {rate}");
         }

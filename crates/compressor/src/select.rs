@@ -82,9 +82,8 @@ impl Part {
     /// Keeps the likeliest unit of a text that would be left empty.
     fn never_empty(&mut self) {
         if !self.kept.contains(&true) {
-            let likeliest = (0..self.units.len()).max_by(|&a, &b| {
-                self.units[a].probability.total_cmp(&self.units[b].probability).then(b.cmp(&a))
-            });
+            let likeliest = (0..self.units.len())
+                .max_by(|&a, &b| self.units[a].probability.total_cmp(&self.units[b].probability).then(b.cmp(&a)));
             if let Some(likeliest) = likeliest {
                 self.kept[likeliest] = true;
             }
@@ -174,10 +173,8 @@ pub(crate) fn by_budget(
     }
     // Ties in the order of the text, so that the answer is the same every time.
     ranking.sort_by_key(|&(p, u)| (Reverse(ordered(parts[p].units[u].probability)), p, u));
-    let weights: Vec<usize> = ranking
-        .iter()
-        .map(|&(p, u)| counter.count(&parts[p].text[parts[p].units[u].place.clone()]).max(1))
-        .collect();
+    let weights: Vec<usize> =
+        ranking.iter().map(|&(p, u)| counter.count(&parts[p].text[parts[p].units[u].place.clone()]).max(1)).collect();
     let keep_first = |parts: &mut [Part], most: usize| {
         for (i, &(p, u)) in ranking.iter().enumerate() {
             parts[p].kept[u] = i < most;
@@ -230,7 +227,8 @@ fn cut_a_word(parts: &mut [Part], ranking: &[(usize, usize)], budget: usize, cou
     let Some(&(p, u)) = ranking.first() else { return };
     (parts[p].kept[u], parts[p].is_cut) = (true, true);
     let word = parts[p].units[u].place.clone();
-    let ends: Vec<usize> = parts[p].text[word.clone()].char_indices().map(|(i, c)| word.start + i + c.len_utf8()).collect();
+    let ends: Vec<usize> =
+        parts[p].text[word.clone()].char_indices().map(|(i, c)| word.start + i + c.len_utf8()).collect();
     // Counts rise with the length but for a token here and there, and a word is short; a text without a space is not.
     let (mut low, mut high) = (0, ends.len());
     while low < high {

@@ -10,6 +10,7 @@ use membox_encoder::Lane;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 
 const OPEN: &str = "<llmlingua";
 const CLOSE: &str = "</llmlingua>";
@@ -64,7 +65,7 @@ fn attributes(text: &str) -> Result<(Option<f64>, bool), CompressorError> {
 }
 
 /// The type that a value of a JSON object has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ValueType {
     /// Text, which is compressed.
@@ -86,7 +87,7 @@ pub enum ValueType {
 }
 
 /// How a key of a JSON object is treated; the package's `json_config`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct JsonRule {
     /// Share of its tokens to be kept; the request's rate when left out.
@@ -230,7 +231,13 @@ mod tests {
         assert_eq!(source.text, "a b cde");
         let all: Vec<(&str, Option<f64>, bool)> =
             source.segments.iter().map(|s| (&source.text[s.place.clone()], s.rate, s.compress)).collect();
-        let want = [("a ", None, true), ("b", None, false), (" c", Some(0.4), true), ("d", Some(1.0), true), ("e", None, true)];
+        let want = [
+            ("a ", None, true),
+            ("b", None, false),
+            (" c", Some(0.4), true),
+            ("d", Some(1.0), true),
+            ("e", None, true),
+        ];
         assert_eq!(all, want);
     }
 

@@ -128,14 +128,13 @@ impl Reading {
         })
     }
 
+    /// Where the pieces of each pass stand.
+    pub fn places(&self) -> impl Iterator<Item = Vec<Range<usize>>> {
+        self.chunks.iter().map(|chunk| self.pieces[chunk.clone()].iter().map(|p| p.start..p.end).collect())
+    }
+
     /// The units of the text, given the probabilities of each pass's sequence.
-    pub fn units(
-        &self,
-        text: &str,
-        keep: &[Vec<f32>],
-        segments: &[Segment],
-        options: &CompressOptions,
-    ) -> Vec<Unit> {
+    pub fn units(&self, text: &str, keep: &[Vec<f32>], segments: &[Segment], options: &CompressOptions) -> Vec<Unit> {
         let mut words: Vec<(Unit, usize)> = Vec::new();
         let segment_of = |start: usize| segments.iter().position(|s| start < s.place.end).unwrap_or_default();
         for (chunk, (range, keep)) in self.chunks.iter().zip(keep).enumerate() {
@@ -156,7 +155,10 @@ impl Reading {
                     _ if start == end => {}
                     _ => {
                         let (place, unforced) = (start..end, f64::from(p));
-                        words.push((Unit { place, probability: 0.0, unforced, is_force_token: false, chunk, segment }, 1));
+                        words.push((
+                            Unit { place, probability: 0.0, unforced, is_force_token: false, chunk, segment },
+                            1,
+                        ));
                     }
                 }
             }
@@ -171,12 +173,7 @@ impl Reading {
 }
 
 /// Makes one unit of each place where a force token stands as a whole word.
-fn force(
-    text: &str,
-    units: Vec<Unit>,
-    force_tokens: &[String],
-    segment_of: impl Fn(usize) -> usize,
-) -> Vec<Unit> {
+fn force(text: &str, units: Vec<Unit>, force_tokens: &[String], segment_of: impl Fn(usize) -> usize) -> Vec<Unit> {
     let mut forced: Vec<Range<usize>> = Vec::new();
     let mut tokens: Vec<&str> = force_tokens.iter().map(String::as_str).filter(|t| !t.is_empty()).collect();
     tokens.sort_by_key(|t| std::cmp::Reverse(t.len()));

@@ -37,7 +37,8 @@ fn ours(compressor: &Compressor, all: &[String], case: &Value) -> Result<Value, 
 
 #[test]
 fn every_case_of_the_package_is_answered_to_the_character() {
-    let file: Value = serde_json::from_slice(&std::fs::read(fixtures().join("cases.json")).expect("cases")).expect("JSON");
+    let file: Value =
+        serde_json::from_slice(&std::fs::read(fixtures().join("cases.json")).expect("cases")).expect("JSON");
     let all: Vec<String> = serde_json::from_value(file["texts"].clone()).expect("texts");
     let cases = file["cases"].as_array().expect("cases");
     let mut wrong = Vec::new();

@@ -130,7 +130,9 @@ impl Tokenizer {
         let whole = self.inner.encode_fast("", true).map_err(|e| EncoderError::Tokenize(e.to_string()))?;
         match whole.get_ids() {
             [open, close] => Ok((*open, *close)),
-            other => Err(EncoderError::Tokenize(format!("{} special tokens around a text; two are wanted", other.len()))),
+            other => {
+                Err(EncoderError::Tokenize(format!("{} special tokens around a text; two are wanted", other.len())))
+            }
         }
     }
 

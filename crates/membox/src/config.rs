@@ -1,14 +1,19 @@
 //! Settings: a TOML file, then the environment, then flags, each over the one before.
 
+use crate::models;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
-use membox_memory::encoder::{Encoder, EncoderConfig, Precision, Scheduler, SchedulerConfig};
+use membox_memory::compressor::{Compressor, keep_head};
+use membox_memory::encoder::{Encoder, EncoderConfig, KeepHead, Precision, Scheduler, SchedulerConfig};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// The compression model that every box has.
+pub const KEEP_HEAD: &str = "keep-head";
 
 /// A key and whose it is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,6 +35,11 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The embedding model.
     pub model: String,
+    /// The model that compresses text: keep-head (a small head over the embedding model), or an LLMLingua-2 model.
+    pub compression_model: String,
+    /// A head trained by `membox distil`, instead of the one that is built in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_head: Option<PathBuf>,
     /// Arithmetic of the engine: int8 or f32.
     pub precision: String,
     /// Encoder threads; 0 means one a core.
@@ -61,6 +71,8 @@ impl Default for Config {
             data_dir: "data".into(),
             listen: SocketAddr::from(([127, 0, 0, 1], 8420)),
             model: "all-MiniLM-L6-v2".into(),
+            compression_model: KEEP_HEAD.into(),
+            keep_head: None,
             precision: "int8".into(),
             threads: 0,
             batch_tokens: scheduler.batch_tokens,
@@ -91,6 +103,10 @@ pub struct GlobalArgs {
     #[arg(long, global = true, value_name = "NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// The model that compresses text: keep-head, llmlingua-2 or llmlingua-2-large [default: keep-head].
+    #[arg(long, global = true, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compression_model: Option<String>,
     /// Arithmetic of the engine: int8 or f32 [default: int8].
     #[arg(long, global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,18 +154,48 @@ impl Config {
         Ok(Arc::new(Scheduler::start(scheduler).context("the threads of the engine")?))
     }
 
-    /// How models are set up.
-    fn encoder(&self) -> EncoderConfig {
+    /// Arithmetic of the engine.
+    pub fn precision(&self) -> Precision {
         // Checked when the settings were read.
-        let precision = self.precision.parse().unwrap_or(Precision::Int8);
-        EncoderConfig { precision, query_cache: self.query_cache, ..EncoderConfig::default() }
+        self.precision.parse().unwrap_or(Precision::Int8)
     }
 
-    /// Loads the embedding model.
+    /// Loads the embedding model, with the keep head that goes with it.
     pub fn load_encoder(&self, scheduler: &Arc<Scheduler>) -> Result<Arc<Encoder>> {
         let folder = self.models_dir().join(&self.model);
-        let encoder = Encoder::load(&self.model, &folder, self.encoder(), scheduler);
+        let encoder =
+            EncoderConfig { precision: self.precision(), keep_head: self.keep_head()?, query_cache: self.query_cache };
+        let encoder = Encoder::load(&self.model, &folder, encoder, scheduler);
         Ok(Arc::new(encoder.with_context(|| format!("the model {} cannot be loaded", self.model))?))
+    }
+
+    fn keep_head(&self) -> Result<Option<KeepHead>> {
+        match &self.keep_head {
+            Some(path) => {
+                let read = || Ok::<_, anyhow::Error>(KeepHead::from_safetensors(&std::fs::read(path)?)?);
+                Ok(Some(read().with_context(|| format!("the keep head {}", path.display()))?))
+            }
+            None if self.model == keep_head::MODEL => Ok(Some(keep_head::built_in()?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Loads the compression model that is set, if it is not the keep head.
+    pub fn load_compression_model(&self, scheduler: &Arc<Scheduler>) -> Result<Option<Arc<Compressor>>> {
+        if self.compression_model == KEEP_HEAD {
+            return Ok(None);
+        }
+        self.load_compressor(&self.compression_model, scheduler).map(Some)
+    }
+
+    /// Loads an LLMLingua-2 model.
+    pub fn load_compressor(&self, name: &str, scheduler: &Arc<Scheduler>) -> Result<Arc<Compressor>> {
+        let name = models::find(name)?.name;
+        let encoder = EncoderConfig { precision: self.precision(), ..EncoderConfig::default() };
+        let compressor = Compressor::load(&name, &self.models_dir().join(&name), encoder, scheduler);
+        let context =
+            || format!("the compression model {name} cannot be loaded (`membox models pull {name}` installs it)");
+        Ok(Arc::new(compressor.with_context(context)?))
     }
 }
 

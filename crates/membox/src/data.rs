@@ -3,7 +3,7 @@
 use crate::config::Config;
 use anyhow::{Result, bail};
 use clap::Args;
-use membox_memory::{MemoryConfig, Report};
+use membox_memory::{MemoryConfig, Models, Report};
 use std::path::PathBuf;
 
 /// Check a data folder that no box has open.
@@ -47,7 +47,8 @@ pub fn rebuild(config: &Config) -> Result<()> {
     // Only damaged vectors need the model; without one, derived state can still be mended.
     let loaded = config.start_scheduler().and_then(|scheduler| config.load_encoder(&scheduler));
     let encoder = loaded.map_err(|error| eprintln!("without a model: {error:#}")).ok();
-    let report = membox_memory::rebuild(&MemoryConfig::new(&config.data_dir), encoder)?;
+    let models = Models { encoder, ..Models::default() };
+    let report = membox_memory::rebuild(&MemoryConfig::new(&config.data_dir), models)?;
     print(&report);
     let after = membox_memory::verify(&config.data_dir)?;
     match after.problems.len() {

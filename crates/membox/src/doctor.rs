@@ -40,7 +40,10 @@ pub fn run(config: &Config) -> Result<()> {
         };
         row(&format!("model {}", model.name), &state);
     }
-    match membox_memory::MemoryBox::open(&membox_memory::MemoryConfig::new(&config.data_dir), None) {
+    match membox_memory::MemoryBox::open(
+        &membox_memory::MemoryConfig::new(&config.data_dir),
+        membox_memory::Models::default(),
+    ) {
         Ok(memory) => row("data folder", &format!("{} opens; {}", config.data_dir.display(), collections(&memory))),
         Err(error) => row("data folder", &error.to_string()),
     }

@@ -2,8 +2,10 @@
 
 mod bench;
 mod client;
+mod compress;
 mod config;
 mod data;
+mod distil;
 mod doctor;
 mod embed;
 mod import;
@@ -40,6 +42,8 @@ enum Command {
     Recall(recall::RecallArgs),
     /// Embed lines of text from stdin, without a server: for bulk work.
     Embed(embed::EmbedArgs),
+    Compress(compress::CompressArgs),
+    Distil(distil::DistilArgs),
     /// List, install and check models.
     Models(models::ModelsArgs),
     /// Show the configuration in force.
@@ -66,6 +70,8 @@ fn main() -> Result<()> {
         Command::Import(args) => import::run(&config, &args),
         Command::Recall(args) => recall::run(&config, &args),
         Command::Embed(args) => embed::run(&config, &args),
+        Command::Compress(args) => compress::run(&config, &args),
+        Command::Distil(args) => distil::run(&config, &args),
         Command::Models(args) => models::run(&config, &args),
         Command::Config(args) => config::run(&config, &args),
         Command::Bench(args) => bench::run(&config, &args),

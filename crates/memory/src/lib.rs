@@ -1,6 +1,7 @@
 //! The box: remember, recall, forget.
 //!
-//! [`MemoryBox`] opens a data folder and ties the crates below it together: records are embedded by [`membox_encoder`], their vectors
+//! [`MemoryBox`] opens a data folder and ties the crates below it together: records are embedded by [`membox_encoder`] (and compressed by
+//! [`membox_compressor`] if that is asked for), their vectors
 //! appended to a [`membox_vectors`] file, the records committed by [`membox_records`], and recalled through [`membox_index`] and the text
 //! index. When a write returns it is durable and can be recalled, by vector and by text.
 //!
@@ -9,10 +10,10 @@
 //! # Example
 //!
 //! ```
-//! use membox_memory::{CollectionSettings, MemoryBox, MemoryConfig, NewRecord, RecallMode, RecallRequest};
+//! use membox_memory::{CollectionSettings, MemoryBox, MemoryConfig, Models, NewRecord, RecallMode, RecallRequest};
 //!
 //! let folder = tempfile::tempdir()?;
-//! let memory = MemoryBox::open(&MemoryConfig::new(folder.path()), None)?;
+//! let memory = MemoryBox::open(&MemoryConfig::new(folder.path()), Models::default())?;
 //! let settings = CollectionSettings { dimension: Some(2), ..Default::default() };
 //! memory.create_collection("default", "notes", &settings)?;
 //! let note = NewRecord { text: "The spare key is under the pot.".into(), vector: Some(vec![1.0, 0.0]), ..Default::default() };
@@ -51,7 +52,7 @@ pub use membox_compressor as compressor;
 pub use membox_encoder as encoder;
 pub use membox_index::IndexPolicy;
 pub use membox_records::{Order, Position, RecordsError};
-pub use memory::{MOST_METADATA_BYTES, MOST_RECORDS, MOST_TEXT_BYTES, MemoryBox, MemoryConfig, retry_after};
+pub use memory::{MOST_METADATA_BYTES, MOST_RECORDS, MOST_TEXT_BYTES, MemoryBox, MemoryConfig, Models, retry_after};
 pub use settings::{CollectionSettings, Metric, VectorType};
 pub use types::*;
 pub use verify::{Problem, Report, rebuild, verify};

@@ -10,6 +10,7 @@ use crate::types::*;
 use crate::writer::{Doomed, Reply, Upsert, Work, Write, Writer};
 use crate::{MemoryError, now, time_millis, time_text};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
+use membox_compressor::{CompressOptions, CompressedText, Compressor};
 use membox_encoder::{DEFAULT_MAX_TOKENS, Embeddings, Encoder, EncoderError, Inputs, Lane, Request, Wanted};
 use membox_records::{Filter, Order, Position, Record, RecordsError, Store, StoredCollection, StoredRecord};
 use serde_json::{Map, Value};
@@ -53,10 +54,19 @@ impl MemoryConfig {
     }
 }
 
+/// The models of a box.
+#[derive(Clone, Default)]
+pub struct Models {
+    /// The embedding model; without one, only given vectors can be written and asked for.
+    pub encoder: Option<Arc<Encoder>>,
+    /// The models that compress; the first does it where none is named.
+    pub compressors: Vec<Arc<Compressor>>,
+}
+
 /// A memory box. Shared by reference between threads; dropping it drains what was accepted and stops its threads.
 pub struct MemoryBox {
     shared: Arc<Shared>,
-    encoder: Option<Arc<Encoder>>,
+    models: Models,
     jobs: Jobs,
     writer: Sender<Work>,
     /// Dropped to stop the background work.
@@ -94,9 +104,8 @@ pub(crate) fn ask<T: Send + 'static>(
 }
 
 impl MemoryBox {
-    /// Opens a data folder, alone: another process that tries finds it locked. Without an encoder only given vectors can be written and
-    /// asked for.
-    pub fn open(config: &MemoryConfig, encoder: Option<Arc<Encoder>>) -> Result<Self, MemoryError> {
+    /// Opens a data folder, alone: another process that tries finds it locked.
+    pub fn open(config: &MemoryConfig, models: Models) -> Result<Self, MemoryError> {
         let root = config.data_dir.clone();
         let collections = root.join("collections");
         std::fs::create_dir_all(&collections).map_err(MemoryError::io("create", &collections))?;
@@ -125,7 +134,7 @@ impl MemoryBox {
             .map_err(MemoryError::io("start a thread for", &root))?;
         Ok(Self {
             shared,
-            encoder,
+            models,
             jobs: Jobs::default(),
             writer,
             stop: Some(stop),
@@ -137,7 +146,25 @@ impl MemoryBox {
 
     /// The encoder, if a model is installed.
     pub fn encoder(&self) -> Result<&Arc<Encoder>, MemoryError> {
-        self.encoder.as_ref().ok_or(MemoryError::NoModel)
+        self.models.encoder.as_ref().ok_or(MemoryError::NoModel)
+    }
+
+    /// A model that compresses, by its name or how that begins (`keep-head`, `llmlingua-2`); the box's first where none is named.
+    pub fn compressor(&self, name: Option<&str>) -> Result<&Arc<Compressor>, MemoryError> {
+        let known = &self.models.compressors;
+        let found = match name {
+            None => known.first(),
+            Some(name) => known.iter().find(|c| c.name() == name).or(known.iter().find(|c| c.name().starts_with(name))),
+        };
+        found.ok_or_else(|| MemoryError::NoCompressor {
+            name: name.unwrap_or("compression model").to_owned(),
+            loaded: self.compressors().iter().map(|c| c.name().to_owned()).collect(),
+        })
+    }
+
+    /// The models that compress.
+    pub fn compressors(&self) -> &[Arc<Compressor>] {
+        &self.models.compressors
     }
 
     /// The data folder.
@@ -203,7 +230,7 @@ impl MemoryBox {
 
     fn settle(&self, wanted: &CollectionSettings) -> Result<CollectionSettings, MemoryError> {
         let mut settings = wanted.clone();
-        let loaded = self.encoder.as_ref();
+        let loaded = self.models.encoder.as_ref();
         if let (Some(model), Some(encoder)) = (&settings.model, loaded)
             && model != encoder.name()
         {
@@ -291,6 +318,18 @@ impl MemoryBox {
 
     /// Writes records. When it returns they are durable and can be recalled; on an error none of them was kept.
     pub fn upsert(&self, tenant: &str, name: &str, records: Vec<NewRecord>) -> Result<Vec<WrittenRecord>, MemoryError> {
+        self.remember(tenant, name, records, None)
+    }
+
+    /// Writes records of which, if `compress` says so, the texts are compressed first: their vectors are still those of the whole texts,
+    /// and with the keep head one pass of the model gives both.
+    pub fn remember(
+        &self,
+        tenant: &str,
+        name: &str,
+        records: Vec<NewRecord>,
+        compress: Option<&CompressOptions>,
+    ) -> Result<Vec<WrittenRecord>, MemoryError> {
         if records.is_empty() || records.len() > MOST_RECORDS {
             let reason = format!("{} records; 1 to {MOST_RECORDS} can be written at once", records.len());
             return Err(MemoryError::impossible("/records", reason));
@@ -301,21 +340,55 @@ impl MemoryBox {
             .enumerate()
             .map(|(i, record)| to_upsert(&collection, record, &format!("/records/{i}")))
             .collect::<Result<Vec<Upsert>, _>>()?;
+        let mut compressed = Vec::new();
+        if let Some(options) = compress {
+            compressed = self.compress_texts(&collection, &mut upserts, options)?;
+        }
         self.embed_missing(&collection, &mut upserts)?;
+        for (upsert, compressed) in upserts.iter_mut().zip(&compressed) {
+            upsert.record.text.clone_from(&compressed.compressed_prompt);
+        }
         let ids: Vec<String> = upserts.iter().map(|u| u.record.id.clone()).collect();
         let write = |reply| Work::Write(Write::Upsert { collection, records: upserts, reply });
         let versions = ask(&self.writer, write)?;
-        Ok(ids.into_iter().zip(versions).map(|(id, version)| WrittenRecord { id, version }).collect())
+        let mut compressed = compressed.iter().map(Compression::from);
+        let written = |(id, version)| WrittenRecord { id, version, compression: compressed.next() };
+        Ok(ids.into_iter().zip(versions).map(written).collect())
     }
 
-    /// Embeds the texts of the records that were given no vector.
+    /// Compresses the texts of records, and sets the vectors of those that have none where the same pass gives them.
+    fn compress_texts(
+        &self,
+        collection: &Collection,
+        upserts: &mut [Upsert],
+        options: &CompressOptions,
+    ) -> Result<Vec<CompressedText>, MemoryError> {
+        let compressor = self.compressor(None)?;
+        let lane = lane(upserts.len());
+        let texts: Vec<String> = upserts.iter().map(|u| u.record.text.clone()).collect();
+        let is_own = compressor.embeds() && collection.settings().model.as_deref() == Some(compressor.encoder().name());
+        if !is_own {
+            let documents: Vec<Vec<String>> = texts.into_iter().map(|text| vec![text]).collect();
+            return Ok(compressor.compress_many(&documents, options, lane)?);
+        }
+        let mut answers = Vec::with_capacity(texts.len());
+        for (upsert, remembered) in upserts.iter_mut().zip(compressor.remember(&texts, options, lane)?) {
+            if upsert.vector.is_empty() {
+                upsert.vector = remembered.vector;
+            }
+            answers.push(remembered.compressed);
+        }
+        Ok(answers)
+    }
+
+    /// Embeds the texts of the records that have no vector yet.
     fn embed_missing(&self, collection: &Collection, upserts: &mut [Upsert]) -> Result<(), MemoryError> {
-        let missing: Vec<usize> = (0..upserts.len()).filter(|&i| !upserts[i].record.given_vector).collect();
+        let missing: Vec<usize> = (0..upserts.len()).filter(|&i| upserts[i].vector.is_empty()).collect();
         if missing.is_empty() {
             return Ok(());
         }
         let encoder = self.encoder_of(collection)?;
-        let lane = if missing.len() <= INTERACTIVE_RECORDS { Lane::Interactive } else { Lane::Bulk };
+        let lane = lane(missing.len());
         let texts = missing.iter().map(|&i| upserts[i].record.text.clone()).collect();
         let vectors = encoder.embed(texts, lane)?;
         for (&i, vector) in missing.iter().zip(vectors.rows()) {
@@ -489,6 +562,11 @@ impl Drop for MemoryBox {
             let _ = thread.join();
         }
     }
+}
+
+/// Somebody waits for a few records; many are bulk work.
+fn lane(records: usize) -> Lane {
+    if records <= INTERACTIVE_RECORDS { Lane::Interactive } else { Lane::Bulk }
 }
 
 /// Removes folders that no collection has: what a crash within a creation or a drop left.

@@ -10,6 +10,7 @@ use crate::fusion::{Fused, best, fuse, marginal_relevance, spread};
 use crate::types::*;
 use crate::{MemoryBox, MemoryError, now};
 use membox_compressor::{DEFAULT_ENCODING, TokenCounter};
+use membox_encoder::Lane;
 use membox_index::search;
 use membox_records::analysis::query_terms;
 use membox_records::{Filter, Reader, StoredRecord, text};
@@ -25,6 +26,8 @@ const MOST_QUERIES: usize = 64;
 const MOST_NEIGHBOURS: usize = 20;
 /// Candidates that each leg brings to the fusion at least.
 const LEG: usize = 200;
+/// Share of the texts below which compression leaves too little to be understood: rather fewer hits.
+const READABLE: f64 = 0.4;
 /// A week.
 const HALF_LIFE_S: f64 = 604_800.0;
 
@@ -61,13 +64,36 @@ impl MemoryBox {
         let reranked = Instant::now();
         let candidates = fetch(&collection, &sight, fused, request, &reader)?;
         let chosen = rerank(candidates, &sight, request);
-        let context = request.budget.as_ref().map(|budget| fit(&chosen, budget)).transpose()?;
+        timing.rerank = reranked.elapsed();
+        let compressed = Instant::now();
+        let context = request.budget.as_ref().map(|budget| self.fit(&chosen, budget)).transpose()?;
+        timing.compress = compressed.elapsed();
+        let answered = Instant::now();
         let hits = chosen
             .into_iter()
             .map(|candidate| hit(candidate, &collection, &sight, request, &reader))
             .collect::<Result<_, _>>()?;
-        timing.rerank = reranked.elapsed();
+        timing.rerank += answered.elapsed();
         Ok(RecallAnswer { hits, context, exact, took_ms: milliseconds(begun.elapsed()), timing })
+    }
+
+    /// The texts of hits that fit a budget, compressed if need be and if the budget says so.
+    fn fit(&self, chosen: &[Candidate], budget: &Budget) -> Result<ContextText, MemoryError> {
+        let counter = TokenCounter::by_name(budget.encoding.as_deref().unwrap_or(DEFAULT_ENCODING))
+            .map_err(|e| MemoryError::invalid("/budget/encoding", e.to_string()))?;
+        let whole = fit_whole(chosen, budget.tokens, counter);
+        if !budget.compress || whole.dropped.is_empty() || budget.tokens == 0 {
+            return Ok(whole);
+        }
+        let counts: Vec<usize> = chosen.iter().map(|c| counter.count(&c.stored.record.text)).collect();
+        let count = compressible(&counts, budget.tokens);
+        let texts: Vec<String> = chosen[..count].iter().map(|c| c.stored.record.text.clone()).collect();
+        let answer = self.compressor(None)?.fit(&texts, "\n", budget.tokens, counter, Lane::Interactive)?;
+        let is_dropped = |i: usize| i >= count || answer.kept[i].is_empty();
+        let dropped =
+            (0..chosen.len()).filter(|&i| is_dropped(i)).map(|i| chosen[i].stored.record.id.clone()).collect();
+        let compression = Some(Compression::from(&answer));
+        Ok(ContextText { tokens: answer.compressed_tokens, text: answer.compressed_prompt, dropped, compression })
     }
 
     fn questions(
@@ -132,9 +158,6 @@ fn check(request: &RecallRequest) -> Result<(), MemoryError> {
             "/context",
             format!("at most {MOST_NEIGHBOURS} neighbours are given on a side"),
         ));
-    }
-    if request.budget.as_ref().is_some_and(|b| b.compress) {
-        return Err(MemoryError::impossible("/budget/compress", "this version does not compress: send false"));
     }
     Ok(())
 }
@@ -279,9 +302,7 @@ fn rerank(mut candidates: Vec<Candidate>, sight: &Sight, request: &RecallRequest
 }
 
 /// Joins texts while they fit the budget, best first.
-fn fit(chosen: &[Candidate], budget: &Budget) -> Result<ContextText, MemoryError> {
-    let counter = TokenCounter::by_name(budget.encoding.as_deref().unwrap_or(DEFAULT_ENCODING))
-        .map_err(|e| MemoryError::invalid("/budget/encoding", e.to_string()))?;
+fn fit_whole(chosen: &[Candidate], budget: usize, counter: TokenCounter) -> ContextText {
     let (mut context, mut tokens, mut dropped) = (String::new(), 0, Vec::new());
     for candidate in chosen {
         let record = &candidate.stored.record;
@@ -291,13 +312,23 @@ fn fit(chosen: &[Candidate], budget: &Budget) -> Result<ContextText, MemoryError
         }
         longer.push_str(&record.text);
         let count = counter.count(&longer);
-        if count <= budget.tokens {
+        if count <= budget {
             (context, tokens) = (longer, count);
         } else {
             dropped.push(record.id.clone());
         }
     }
-    Ok(ContextText { text: context, tokens, dropped })
+    ContextText { text: context, tokens, dropped, compression: None }
+}
+
+/// How many of the first texts a budget is shared by, so that of each a share is left that can still be read.
+fn compressible(counts: &[usize], budget: usize) -> usize {
+    let mut sum = 0;
+    let fits = |count: &usize| {
+        sum += count;
+        budget as f64 >= READABLE * sum as f64
+    };
+    counts.iter().map(fits).take_while(|fits| *fits).count().max(1).min(counts.len())
 }
 
 fn hit(

@@ -2,6 +2,7 @@
 
 use crate::fusion::Fusion;
 use crate::settings::CollectionSettings;
+use membox_compressor::CompressedText;
 use membox_records::StoredRecord;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -144,6 +145,26 @@ pub struct WrittenRecord {
     pub id: String,
     /// Its version now.
     pub version: u64,
+    /// What compression left of its text, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
+}
+
+/// How much was left by a compression.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Compression {
+    /// Tokens before.
+    pub origin_tokens: usize,
+    /// Tokens after.
+    pub compressed_tokens: usize,
+    /// Which model did it.
+    pub model: String,
+}
+
+impl From<&CompressedText> for Compression {
+    fn from(text: &CompressedText) -> Self {
+        Self { origin_tokens: text.origin_tokens, compressed_tokens: text.compressed_tokens, model: text.model.clone() }
+    }
 }
 
 /// A collection as it is described.
@@ -237,7 +258,7 @@ pub struct Budget {
     pub tokens: usize,
     /// tiktoken's encoding, or a model's name (o200k_base).
     pub encoding: Option<String>,
-    /// Compress what does not fit. Not in this version: must be false.
+    /// Compress the hits that do not fit as they are, instead of leaving them out.
     #[serde(default)]
     pub compress: bool,
 }
@@ -363,12 +384,15 @@ pub struct Hit {
 /// The text of the hits that fit a budget.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ContextText {
-    /// The hits' texts in the order of their scores, a line each.
+    /// The hits' texts in the order of their scores, each on lines of its own.
     pub text: String,
     /// Its tokens, never more than the budget.
     pub tokens: usize,
-    /// Ids of the hits that did not fit.
+    /// Ids of the hits of which nothing is in it.
     pub dropped: Vec<String>,
+    /// How much compression left of the other hits' texts; missing where they fit as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
 }
 
 /// The answer to a question.
@@ -401,4 +425,6 @@ pub struct Timing {
     pub search: Duration,
     /// Fusing, reranking and fetching records.
     pub rerank: Duration,
+    /// Compressing the context to its budget.
+    pub compress: Duration,
 }

@@ -5,8 +5,8 @@
 
 use crate::collection::Folder;
 use crate::memory::lock;
-use crate::{MemoryBox, MemoryConfig, MemoryError};
-use membox_encoder::{Encoder, Lane};
+use crate::{MemoryBox, MemoryConfig, MemoryError, Models};
+use membox_encoder::Lane;
 use membox_index::VectorIndex;
 use membox_records::text::DiskText;
 use membox_records::{Reader, StoredCollection, StoredRecord};
@@ -14,6 +14,7 @@ use membox_vectors::VectorFile;
 use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
+
 use utoipa::ToSchema;
 
 /// Something that is not as it should be.
@@ -133,7 +134,7 @@ fn check_collection(
 
 /// Does what [`verify`] says: embeds the texts of damaged rows anew and removes derived state that is damaged. Gives what
 /// was found before.
-pub fn rebuild(config: &MemoryConfig, encoder: Option<Arc<Encoder>>) -> Result<Report, MemoryError> {
+pub fn rebuild(config: &MemoryConfig, models: Models) -> Result<Report, MemoryError> {
     let root = &config.data_dir;
     let report = verify(root)?;
     let reader = Reader::open(&root.join("membox.db"))?;
@@ -153,7 +154,7 @@ pub fn rebuild(config: &MemoryConfig, encoder: Option<Arc<Encoder>>) -> Result<R
     }
     replace_unusable_files(root, &reader)?;
     drop(reader);
-    let memory = MemoryBox::open(config, encoder)?;
+    let memory = MemoryBox::open(config, models)?;
     for (tenant, name) in memory.shared().names(None) {
         let collection = memory.collection(&tenant, &name)?;
         let view = collection.live().view.clone();

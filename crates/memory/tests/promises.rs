@@ -2,8 +2,8 @@
 //! these tests are about the store.
 
 use membox_memory::{
-    CollectionSettings, ContextWindow, Include, IndexPolicy, MemoryBox, MemoryConfig, MemoryError, NewRecord, Order,
-    RecallMode, RecallRequest, RecordPatch, RecordsError, Rerank,
+    CollectionSettings, ContextWindow, Include, IndexPolicy, MemoryBox, MemoryConfig, MemoryError, Models, NewRecord,
+    Order, RecallMode, RecallRequest, RecordPatch, RecordsError, Rerank,
 };
 use serde_json::json;
 use std::path::Path;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const D: usize = 16;
 
 fn open(folder: &Path) -> Arc<MemoryBox> {
-    Arc::new(MemoryBox::open(&MemoryConfig::new(folder), None).expect("a box"))
+    Arc::new(MemoryBox::open(&MemoryConfig::new(folder), Models::default()).expect("a box"))
 }
 
 fn settings(index: IndexPolicy) -> CollectionSettings {
@@ -303,7 +303,7 @@ fn damage_is_found_never_answered_and_mended_where_it_can_be() {
     let report = membox_memory::verify(folder.path()).expect("a report");
     assert_eq!(report.problems.len(), 1);
     assert!(!report.problems[0].serious && report.problems[0].remedy.contains("built anew"), "{:?}", report.problems);
-    membox_memory::rebuild(&MemoryConfig::new(folder.path()), None).expect("a rebuild");
+    membox_memory::rebuild(&MemoryConfig::new(folder.path()), Models::default()).expect("a rebuild");
     assert_eq!(membox_memory::verify(folder.path()).expect("a report").problems, []);
 
     let vectors = files.iter().find(|p| p.extension().is_some_and(|e| e == "mbv")).expect("a vector file");
@@ -383,7 +383,10 @@ fn a_backup_of_a_running_box_restores_and_nothing_is_overwritten() {
 fn a_data_folder_has_one_box_at_a_time_and_collections_keep_their_settings() {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = with_collection(folder.path());
-    assert!(matches!(MemoryBox::open(&MemoryConfig::new(folder.path()), None), Err(MemoryError::Locked(_))));
+    assert!(matches!(
+        MemoryBox::open(&MemoryConfig::new(folder.path()), Models::default()),
+        Err(MemoryError::Locked(_))
+    ));
     assert!(matches!(membox_memory::verify(folder.path()), Err(MemoryError::Locked(_))));
     let other = CollectionSettings { dimension: Some(D + 1), ..CollectionSettings::default() };
     assert!(matches!(memory.create_collection("t", "c", &other), Err(MemoryError::Exists { .. })));

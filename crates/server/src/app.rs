@@ -1,7 +1,7 @@
 //! The router, and the server around it: time limits on slow clients, and a stop that drains.
 
 use crate::problem::Problem;
-use crate::routes::{collections, engines, operations, recall, records};
+use crate::routes::{collections, compress, engines, operations, recall, records};
 use crate::state::{AppState, Limits, ServerConfig};
 use crate::{ServerError, pool::Pool};
 use axum::Router;
@@ -29,10 +29,10 @@ use utoipa_axum::routes;
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "membox", description = "A memory box for LLM clusters: embed, index and recall conversation histories.", license(name = "Apache-2.0", identifier = "Apache-2.0")),
+    info(title = "membox", description = "A memory box for LLM clusters: embed, compress, index and recall conversation histories.", license(name = "Apache-2.0", identifier = "Apache-2.0")),
     components(schemas(Problem)),
     tags(
-        (name = "engines", description = "Vectors and tokens"),
+        (name = "engines", description = "Vectors, compression and tokens"),
         (name = "collections", description = "Named sets of records"),
         (name = "records", description = "What is remembered"),
         (name = "recall", description = "What do we remember about this?"),
@@ -49,6 +49,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(engines::info))
         .routes(routes!(engines::tokenize))
         .routes(routes!(engines::tokens))
+        .routes(routes!(compress::compress))
         .routes(routes!(collections::list))
         .routes(routes!(collections::create, collections::describe, collections::remove))
         .routes(routes!(collections::reembed))

@@ -65,7 +65,20 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
     }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+    let value = with_pointer(&mut deserializer)?;
+    deserializer.end().map_err(|e| Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {e}")))?;
+    Ok(value)
+}
+
+/// Takes a value apart further; an error names the field by a pointer.
+pub fn from_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, Problem> {
+    with_pointer(value)
+}
+
+fn with_pointer<'de, T: DeserializeOwned>(
+    deserializer: impl serde::Deserializer<'de, Error = serde_json::Error>,
+) -> Result<T, Problem> {
+    serde_path_to_error::deserialize(deserializer).map_err(|error| {
         let pointer: String = error
             .path()
             .iter()
@@ -80,9 +93,7 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
             serde_json::error::Category::Data => Problem::field(StatusCode::BAD_REQUEST, pointer, inner.to_string()),
             _ => Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {inner}")),
         }
-    })?;
-    deserializer.end().map_err(|e| Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {e}")))?;
-    Ok(value)
+    })
 }
 
 /// The query of the URL.

@@ -7,12 +7,12 @@
 //! # Example
 //!
 //! ```no_run
-//! use membox_memory::{MemoryBox, MemoryConfig};
+//! use membox_memory::{MemoryBox, MemoryConfig, Models};
 //! use membox_server::{Server, ServerConfig};
 //! use std::sync::Arc;
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let memory = Arc::new(MemoryBox::open(&MemoryConfig::new("data"), None)?);
+//! let memory = Arc::new(MemoryBox::open(&MemoryConfig::new("data"), Models::default())?);
 //! let server = Server::new(memory, ServerConfig::default())?;
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:8420").await?;
 //! server.run(listener, async { drop(tokio::signal::ctrl_c().await) }).await;

@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use membox_memory::compressor::CompressorError;
 use membox_memory::encoder::EncoderError;
 use membox_memory::{MemoryError, RecordsError, retry_after};
 use serde::Serialize;
@@ -72,7 +73,15 @@ impl From<MemoryError> for Problem {
             MemoryError::Encoder(EncoderError::BadTokens { input, reason }) => {
                 return Self::field(StatusCode::UNPROCESSABLE_ENTITY, format!("/input/{input}"), reason);
             }
-            MemoryError::Compressor(_) => return Self::field(StatusCode::BAD_REQUEST, "/encoding", detail),
+            MemoryError::Compressor(CompressorError::UnknownEncoding { .. }) => {
+                return Self::field(StatusCode::BAD_REQUEST, "/encoding", detail);
+            }
+            MemoryError::Compressor(CompressorError::Impossible { option, reason }) => {
+                return Self::field(StatusCode::UNPROCESSABLE_ENTITY, format!("/{option}"), reason);
+            }
+            MemoryError::Compressor(CompressorError::ReferenceFails(_)) => {
+                return Self::field(StatusCode::UNPROCESSABLE_ENTITY, "/mode", detail);
+            }
             MemoryError::NoCollection(_) | MemoryError::NoRecord(_) | MemoryError::NoJob(_) => StatusCode::NOT_FOUND,
             MemoryError::Exists { .. } | MemoryError::Busy(_) => StatusCode::CONFLICT,
             MemoryError::Records(RecordsError::VersionConflict { .. }) => StatusCode::PRECONDITION_FAILED,
@@ -81,6 +90,7 @@ impl From<MemoryError> for Problem {
                 StatusCode::TOO_MANY_REQUESTS
             }
             MemoryError::NoModel
+            | MemoryError::NoCompressor { .. }
             | MemoryError::ReadOnly(_)
             | MemoryError::Stopped
             | MemoryError::Encoder(EncoderError::Stopped) => StatusCode::SERVICE_UNAVAILABLE,

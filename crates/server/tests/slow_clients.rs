@@ -1,6 +1,6 @@
 //! Clients that say nothing, or half of it, do not keep a connection for ever; more than the limit of them are turned away.
 
-use membox_memory::{MemoryBox, MemoryConfig};
+use membox_memory::{MemoryBox, MemoryConfig, Models};
 use membox_server::{Limits, Server, ServerConfig};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,7 +16,7 @@ struct Running {
 
 fn start(limits: Limits) -> Running {
     let folder = tempfile::tempdir().expect("a folder");
-    let memory = Arc::new(MemoryBox::open(&MemoryConfig::new(folder.path()), None).expect("a box"));
+    let memory = Arc::new(MemoryBox::open(&MemoryConfig::new(folder.path()), Models::default()).expect("a box"));
     let server = Server::new(memory, ServerConfig { limits, ..ServerConfig::default() }).expect("a server");
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");

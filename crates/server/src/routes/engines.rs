@@ -105,7 +105,7 @@ pub enum Texts {
 }
 
 impl Texts {
-    fn into_vec(self) -> Vec<String> {
+    pub(super) fn into_vec(self) -> Vec<String> {
         match self {
             Self::One(text) => vec![text],
             Self::Many(texts) => texts,
@@ -266,6 +266,8 @@ pub struct Info {
     /// Which engine computes, on what.
     engine: String,
     dimension: usize,
+    /// The models that compress; the first does it where none is named.
+    compression_models: Vec<String>,
 }
 
 /// `GET /info`: what is running.
@@ -283,6 +285,7 @@ pub async fn info(State(state): State<AppState>) -> Result<axum::Json<Info>, Pro
         version: env!("CARGO_PKG_VERSION"),
         engine,
         dimension: encoder.dimension(),
+        compression_models: state.memory.compressors().iter().map(|c| c.name().to_owned()).collect(),
     }))
 }
 

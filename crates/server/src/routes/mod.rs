@@ -1,6 +1,7 @@
 //! The handlers, a module a group of routes of the API.
 
 pub mod collections;
+pub mod compress;
 pub mod engines;
 pub mod operations;
 pub mod recall;
@@ -18,6 +19,7 @@ pub(crate) fn server_timing(timing: &Timing) -> HeaderMap {
         ("encode", timing.encode),
         ("search", timing.search),
         ("rerank", timing.rerank),
+        ("compress", timing.compress),
     ];
     let entry = |(name, time): (&str, Duration)| format!("{name};dur={:.3}", time.as_secs_f64() * 1e3);
     let text: Vec<String> = parts.into_iter().filter(|p| !p.1.is_zero()).map(entry).collect();

@@ -22,9 +22,12 @@ pub async fn recall(
 ) -> Result<(HeaderMap, axum::Json<RecallAnswer>), Problem> {
     let memory = state.memory.clone();
     let answer = state.reads.run(move || Ok(memory.recall(&tenant, &collection, &request)?)).await?;
-    for (stage, time) in
-        [("search", answer.timing.search), ("rerank", answer.timing.rerank), ("encode", answer.timing.encode)]
-    {
+    for (stage, time) in [
+        ("search", answer.timing.search),
+        ("rerank", answer.timing.rerank),
+        ("encode", answer.timing.encode),
+        ("compress", answer.timing.compress),
+    ] {
         metrics::histogram!("membox_search_seconds", "stage" => stage).record(time.as_secs_f64());
     }
     Ok((server_timing(&answer.timing), axum::Json(answer)))

@@ -7,6 +7,7 @@ use crate::state::AppState;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use base64::Engine as _;
+use membox_memory::compressor::CompressOptions;
 use membox_memory::{NewRecord, Order, Position, RecordPatch, RecordView, WrittenRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,6 +23,35 @@ const MOST_PAGE: usize = 1000;
 pub struct UpsertRequest {
     /// 1 to 2 048 of them: all are kept, or none.
     records: Vec<NewRecord>,
+    /// Keep only what compression leaves of the texts: true, or the options of `/v1/compress`. The vectors are still those of the whole
+    /// texts. What was left out is gone; to keep it and to compress at recall instead, say nothing here and `compress` in the budget there.
+    #[serde(default)]
+    compress: CompressOnWrite,
+}
+
+/// Whether and how texts are compressed when they are written.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum CompressOnWrite {
+    /// With the defaults, or not.
+    Plainly(bool),
+    /// So.
+    With(Box<CompressOptions>),
+}
+
+impl Default for CompressOnWrite {
+    fn default() -> Self {
+        Self::Plainly(false)
+    }
+}
+
+impl CompressOnWrite {
+    fn options(self) -> Option<CompressOptions> {
+        match self {
+            Self::Plainly(yes) => yes.then(CompressOptions::default),
+            Self::With(options) => Some(*options),
+        }
+    }
 }
 
 /// What was written.
@@ -43,7 +73,8 @@ pub async fn upsert(
     Json(request): Json<UpsertRequest>,
 ) -> Result<axum::Json<UpsertAnswer>, Problem> {
     let memory = state.memory.clone();
-    let work = move || Ok(memory.upsert(&tenant, &collection, request.records)?);
+    let compress = request.compress.options();
+    let work = move || Ok(memory.remember(&tenant, &collection, request.records, compress.as_ref())?);
     Ok(axum::Json(UpsertAnswer { records: state.writes.run(work).await? }))
 }
 
