@@ -1,12 +1,12 @@
 //! Training of a keep head over an embedding model, on text that its user gives.
 //!
 //! Nobody says which words of that text matter, so teachers do, and each is a rank from 0 to 1:
-//! - `movement`: how far the text's vector moves when the word is left out (rank within the text);
+//! - `movement`: how much nearer to the text's vector random halves of it are that have the word (rank within the text);
 //! - `frequency`: how rare the word is among all texts, its inverse document frequency (rank among all words);
 //! - `model`: how likely an LLMLingua-2 model is to keep it, where one is installed (rank within the text).
 //!
 //! The head learns their weighted mean from the states of the word's tokens, by AdamW on the binary cross entropy. Teaching is what takes time
-//! (each text is embedded once for every word left out); what is taught is appended to `targets.jsonl` in the work folder, and every epoch
+//! (each text is embedded in as many pairs of halves as it has words); what is taught is appended to `targets.jsonl` in the work folder, and every epoch
 //! leaves a checkpoint there, so that an interrupted run goes on where it was.
 
 use crate::units::Unit;
@@ -15,10 +15,11 @@ use candle_core::{DType, Device, Tensor, safetensors};
 use candle_nn::{AdamW, Module, Optimizer, ParamsAdamW, VarBuilder, VarMap};
 use membox_encoder::{Inputs, Lane, Request, Wanted};
 use rand::seq::SliceRandom;
-use rand::{SeedableRng, rngs::StdRng};
+use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
@@ -159,7 +160,7 @@ pub fn distil(
         return Err(CompressorError::impossible("texts", reason));
     }
     fs::create_dir_all(work).map_err(training)?;
-    let taught = teach(student, teacher, texts, work, progress)?;
+    let taught = teach(student, teacher, texts, work, config.seed, progress)?;
     let (held_out, trained_on): (Vec<_>, Vec<_>) = taught.iter().enumerate().partition(|(i, _)| i % HELD_OUT == 0);
     let frequency = DocumentFrequency::of(student, &taught)?;
     let total = taught.len();
@@ -189,6 +190,7 @@ fn teach(
     teacher: Option<&Compressor>,
     texts: &[String],
     work: &Path,
+    seed: u64,
     progress: &mut OnProgress<'_>,
 ) -> Result<Vec<Taught>, CompressorError> {
     let path = work.join("targets.jsonl");
@@ -212,16 +214,18 @@ fn teach(
         let mut counts = Vec::new();
         for text in batch {
             let units = units(student, text)?;
+            let halves = halves(units.len(), taught.len() as u64 + counts.len() as u64 ^ seed);
             variants.push(text.clone());
-            variants.extend(units.iter().map(|u| format!("{}{}", &text[..u.place.start], &text[u.place.end..])));
-            counts.push(units.len());
+            variants.extend(halves.iter().map(|half| without(text, &units, half)));
+            counts.push(halves);
         }
         let vectors = student.encoder().embed(variants, Lane::Bulk)?;
         let mut rows = vectors.rows();
-        for (text, count) in batch.iter().zip(counts) {
+        for (text, halves) in batch.iter().zip(counts) {
             let whole = rows.next().unwrap_or_default();
-            let moved = |row: &[f32]| 1.0 - row.iter().zip(whole).map(|(a, b)| a * b).sum::<f32>();
-            let movement = rows.by_ref().take(count).map(moved).collect();
+            let likeness = |row: &[f32]| row.iter().zip(whole).map(|(a, b)| a * b).sum::<f32>();
+            let likeness: Vec<f32> = rows.by_ref().take(halves.len()).map(likeness).collect();
+            let movement = influence(&halves, &likeness);
             let model = teacher.map(|teacher| teacher_says(teacher, student, text)).transpose()?;
             let line = Taught { text: text.clone(), movement, model };
             writeln!(file, "{}", serde_json::to_string(&line).map_err(training)?).map_err(training)?;
@@ -230,6 +234,40 @@ fn teach(
     }
     progress(Stage::Teach, texts.len(), texts.len());
     Ok(taught)
+}
+
+/// Random halves of a text's units, each followed by its other half.
+fn halves(units: usize, seed: u64) -> Vec<Vec<bool>> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut halves = Vec::new();
+    for _ in 0..units.max(8) {
+        let half: Vec<bool> = (0..units).map(|_| rng.random_bool(0.5)).collect();
+        let other = half.iter().map(|kept| !kept).collect();
+        halves.extend([half, other]);
+    }
+    halves
+}
+
+/// The text with the units that are kept.
+fn without(text: &str, units: &[Unit], kept: &[bool]) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut end = 0;
+    for (unit, _) in units.iter().zip(kept).filter(|(_, kept)| !**kept) {
+        out.push_str(&text[end..unit.place.start]);
+        end = unit.place.end;
+    }
+    out + &text[end..]
+}
+
+/// Of each unit, how much likelier to the whole the halves are that have it: an estimate of its Banzhaf index.
+fn influence(halves: &[Vec<bool>], likeness: &[f32]) -> Vec<f32> {
+    let units = halves.first().map_or(0, Vec::len);
+    let mean = |unit: usize, kept: bool| {
+        let own = halves.iter().zip(likeness).filter(|(half, _)| half[unit] == kept);
+        let (sum, count) = own.fold((0.0, 0), |(sum, count), (_, l)| (sum + l, count + 1));
+        sum / count.max(1) as f32
+    };
+    (0..units).map(|unit| mean(unit, true) - mean(unit, false)).collect()
 }
 
 /// What an LLMLingua-2 model says of the student's units: the mean over its own units that lie in the same place.
@@ -386,7 +424,9 @@ fn fit(
     };
     begin_alike(&variables, config.seed).map_err(training)?;
     let (before, _) = measure(&head, hidden, test).map_err(training)?;
-    let checkpoint = |epoch: usize| -> PathBuf { work.join(format!("epoch-{epoch}-of-{}.safetensors", config.epochs)) };
+    // Of another configuration or other examples, a checkpoint is of no use.
+    let run = fingerprint(&(format!("{config:?}"), train.targets.iter().map(|t| t.to_bits()).collect::<Vec<_>>()));
+    let checkpoint = |epoch: usize| -> PathBuf { work.join(format!("run-{run:016x}-epoch-{epoch}.safetensors")) };
     let done = (1..=config.epochs).rev().find(|&epoch| variables.load(checkpoint(epoch)).is_ok()).unwrap_or(0);
     let parameters = ParamsAdamW { lr: config.learning_rate, weight_decay: 0.01, ..ParamsAdamW::default() };
     let mut optimizer = AdamW::new(variables.all_vars(), parameters).map_err(training)?;
@@ -434,9 +474,14 @@ fn fit(
     Ok(((before, after), agreement))
 }
 
+fn fingerprint(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Begins every run with the same weights: candle's own initialisation has no seed on the CPU.
 fn begin_alike(variables: &VarMap, seed: u64) -> candle_core::Result<()> {
-    use rand::Rng;
     let data = variables.data().lock().map_err(|e| candle_core::Error::Msg(e.to_string()))?;
     let mut names: Vec<&String> = data.keys().collect();
     names.sort();

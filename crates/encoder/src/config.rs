@@ -81,6 +81,40 @@ impl BertConfig {
         self.max_position_embeddings - self.first_position()
     }
 
+    /// Name and shape of every tensor that such a model has, but for a prefix of the names and a head.
+    pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
+        let (hidden, wide) = (self.hidden_size, self.intermediate_size);
+        let mut tensors = Vec::new();
+        let rows = [
+            ("word", self.vocab_size),
+            ("position", self.max_position_embeddings),
+            ("token_type", self.type_vocab_size),
+        ];
+        for (table, rows) in rows {
+            tensors.push((format!("embeddings.{table}_embeddings.weight"), vec![rows, hidden]));
+        }
+        let mut linear = |name: String, outputs: usize, inputs: usize| {
+            tensors.push((format!("{name}.weight"), vec![outputs, inputs]));
+            tensors.push((format!("{name}.bias"), vec![outputs]));
+        };
+        for layer in 0..self.num_hidden_layers {
+            let at = format!("encoder.layer.{layer}");
+            for name in ["self.query", "self.key", "self.value", "output.dense"] {
+                linear(format!("{at}.attention.{name}"), hidden, hidden);
+            }
+            linear(format!("{at}.intermediate.dense"), wide, hidden);
+            linear(format!("{at}.output.dense"), hidden, wide);
+        }
+        let layers = (0..self.num_hidden_layers).flat_map(|layer| {
+            ["attention.output", "output"].map(|part| format!("encoder.layer.{layer}.{part}.LayerNorm"))
+        });
+        for norm in std::iter::once("embeddings.LayerNorm".to_owned()).chain(layers) {
+            tensors.push((format!("{norm}.weight"), vec![hidden]));
+            tensors.push((format!("{norm}.bias"), vec![hidden]));
+        }
+        tensors
+    }
+
     /// Width of one attention head.
     pub fn head_width(&self) -> usize {
         self.hidden_size / self.num_attention_heads

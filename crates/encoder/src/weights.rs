@@ -2,9 +2,10 @@
 
 use crate::config::read_file;
 use crate::{BertConfig, EncoderError};
+use candle_core::safetensors::BufferedSafetensors;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 /// A linear layer: `weight` is `[outputs, inputs]` row after row, as PyTorch keeps it.
@@ -107,11 +108,10 @@ impl BertWeights {
         let config = BertConfig::read(&folder.join("config.json"))?;
         let path = folder.join("model.safetensors");
         let bad = |e: candle_core::Error| EncoderError::BadModel { path: path.clone(), reason: e.to_string() };
-        let vb = VarBuilder::from_buffered_safetensors(read_file(&path)?, DType::F32, &Device::Cpu).map_err(bad)?;
-        let prefix = ["bert", "roberta"]
-            .into_iter()
-            .find(|prefix| vb.contains_tensor(&format!("{prefix}.embeddings.word_embeddings.weight")));
-        let body = prefix.map_or_else(|| vb.clone(), |prefix| vb.pp(prefix));
+        let file = BufferedSafetensors::new(read_file(&path)?).map_err(bad)?;
+        let prefix = check_tensors(&config, &file).map_err(bad)?;
+        let vb = VarBuilder::from_backend(Box::new(file), DType::F32, Device::Cpu);
+        let body = if prefix.is_empty() { vb.clone() } else { vb.pp(prefix.trim_end_matches('.')) };
         let mut weights = Self::read(config, &body).map_err(bad)?;
         if vb.contains_tensor("classifier.weight") {
             weights.keep = Some(KeepHead::classifier(&vb.pp("classifier"), weights.config.hidden_size).map_err(bad)?);
@@ -174,6 +174,32 @@ impl BertWeights {
     pub fn config(&self) -> &BertConfig {
         &self.config
     }
+}
+
+/// Holds the tensors of a file against those that a model of this shape has, and gives the prefix of their names. What the file has beside
+/// them, other than the heads of training, is warned of: it may mean that the model is not what its configuration says.
+fn check_tensors(config: &BertConfig, file: &BufferedSafetensors) -> candle_core::Result<&'static str> {
+    let found: HashMap<String, Vec<usize>> =
+        file.tensors().into_iter().map(|(name, view)| (name, view.shape().to_vec())).collect();
+    let words = "embeddings.word_embeddings.weight";
+    let prefix = ["bert.", "roberta."].into_iter().find(|p| found.contains_key(&format!("{p}{words}"))).unwrap_or("");
+    let mut unknown: HashSet<&str> = found.keys().map(String::as_str).collect();
+    for (name, shape) in config.tensors() {
+        let name = format!("{prefix}{name}");
+        match found.get(&name) {
+            None => candle_core::bail!("the tensor {name} {shape:?} is missing"),
+            Some(other) if *other != shape => candle_core::bail!("the tensor {name} is {other:?}, not {shape:?}"),
+            Some(_) => unknown.remove(name.as_str()),
+        };
+    }
+    let is_known = |name: &str| {
+        let name = name.strip_prefix(prefix).unwrap_or(name);
+        ["classifier.", "pooler.", "embeddings.position_ids", "cls.", "lm_head."].iter().any(|k| name.starts_with(k))
+    };
+    for name in unknown.into_iter().filter(|name| !is_known(name)) {
+        tracing::warn!(tensor = name, "the model file has a tensor that such a model does not use");
+    }
+    Ok(prefix)
 }
 
 fn flat(vb: &VarBuilder, name: &str, shape: &[usize]) -> candle_core::Result<Vec<f32>> {

@@ -42,7 +42,7 @@ pub struct DistilArgs {
     /// An installed LLMLingua-2 model that teaches as well; see `membox models list`.
     #[arg(long, value_name = "NAME")]
     teacher: Option<String>,
-    /// Weight of the teacher "how far the text's vector moves".
+    /// Weight of the teacher "how far the text's vector moves without the word".
     #[arg(long, default_value_t = DistilConfig::default().movement, value_name = "WEIGHT")]
     movement: f64,
     /// Weight of the teacher "how rare the word is".
