@@ -429,7 +429,6 @@ fn fit(
     let checkpoint = |epoch: usize| -> PathBuf { work.join(format!("run-{run:016x}-epoch-{epoch}.safetensors")) };
     let done = (1..=config.epochs).rev().find(|&epoch| variables.load(checkpoint(epoch)).is_ok()).unwrap_or(0);
     let parameters = ParamsAdamW { lr: config.learning_rate, weight_decay: 0.01, ..ParamsAdamW::default() };
-    let mut optimizer = AdamW::new(variables.all_vars(), parameters).map_err(training)?;
     let mut order: Vec<usize> = (0..train.targets.len()).collect();
     let mut rng = StdRng::seed_from_u64(config.seed);
     let steps_of_epoch = order.len().div_ceil(EXAMPLES);
@@ -440,6 +439,9 @@ fn fit(
         if epoch < done {
             continue;
         }
+        // Begun anew with each epoch, so that a run that goes on from a checkpoint, which holds no moments, ends as one that was never
+        // interrupted.
+        let mut optimizer = AdamW::new(variables.all_vars(), parameters.clone()).map_err(training)?;
         for (i, batch) in order.chunks(EXAMPLES).enumerate() {
             let step = epoch * steps_of_epoch + i;
             progress(Stage::Train, step, steps);

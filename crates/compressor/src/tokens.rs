@@ -10,6 +10,9 @@ pub const TOKENS_PER_MESSAGE: usize = 4;
 /// Tokens that a conversation costs beside its messages.
 pub const TOKENS_PER_CONVERSATION: usize = 2;
 
+/// Characters of white space side by side that are counted as one run.
+const MOST_WHITE_SPACE: usize = 1 << 16;
+
 type Load = fn() -> &'static CoreBPE;
 
 pub(crate) const ENCODINGS: [(&str, Load); 6] = [
@@ -56,7 +59,7 @@ impl TokenCounter {
 
     /// Tokens of a text; special tokens written in it count as the plain text that they are.
     pub fn count(&self, text: &str) -> usize {
-        self.bpe.encode_ordinary(text).len()
+        countable(text).map(|part| self.bpe.encode_ordinary(part).len()).sum()
     }
 
     /// Tokens of a conversation of these contents, with the overhead of the messages and of the whole.
@@ -64,6 +67,21 @@ impl TokenCounter {
         let counts: Vec<usize> = contents.into_iter().map(|c| self.count(c)).collect();
         counts.iter().sum::<usize>() + conversation_overhead(counts.len())
     }
+}
+
+/// The text, cut within runs of white space that are so long that tiktoken's pattern would give up on them, and tiktoken with it.
+fn countable(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let mut run = 0;
+        let end = rest.char_indices().find_map(|(i, c)| {
+            run = if c.is_whitespace() { run + 1 } else { 0 };
+            (run > MOST_WHITE_SPACE).then_some(i)
+        });
+        let (part, after) = rest.split_at(end.unwrap_or(rest.len()));
+        rest = after;
+        (!part.is_empty()).then_some(part)
+    })
 }
 
 /// Tokens that a conversation of so many messages costs beside their contents.

@@ -185,7 +185,11 @@ fn one_pass_gives_the_vector_and_the_compression() {
     }
     let before = compressor.encoder().scheduler().counters().sequences.load(Ordering::Relaxed);
     compressor.remember(&texts[..1], &options, Lane::Bulk).expect("an answer");
-    assert_eq!(compressor.encoder().scheduler().counters().sequences.load(Ordering::Relaxed) - before, 1, "one pass, not two");
+    assert_eq!(
+        compressor.encoder().scheduler().counters().sequences.load(Ordering::Relaxed) - before,
+        1,
+        "one pass, not two"
+    );
 }
 
 #[test]
