@@ -58,8 +58,8 @@ impl Default for DistilConfig {
             width: 128,
             epochs: 6,
             learning_rate: 1e-3,
-            movement: 1.0,
-            frequency: 2.0,
+            movement: 2.0,
+            frequency: 1.0,
             model: 3.0,
             seed: 1,
         }
