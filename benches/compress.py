@@ -5,7 +5,7 @@ Both run the same random weights, of the shapes of the two published models, wit
 published weights change what is kept, not what it costs. Tokens are the model's own. Each contender runs ROUNDS times, in turn, and the
 median is kept: these machines drift.
 """
-import argparse, json, os, platform, shutil, socket, subprocess, sys, tempfile, time, urllib.request
+import argparse, http.client, json, os, platform, shutil, socket, subprocess, sys, tempfile, time
 from pathlib import Path
 import numpy as np
 
@@ -43,20 +43,24 @@ class Box:
     def __init__(self, data, *flags):
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0)); port = s.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
+        self.connection = http.client.HTTPConnection("127.0.0.1", port)
         self.process = subprocess.Popen([MEMBOX, "--data-dir", data, *flags, "serve", "--listen", f"127.0.0.1:{port}"],
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for _ in range(600):
             try:
                 self.call("/info"); return
             except OSError:
-                time.sleep(0.1)
+                self.connection.close(); time.sleep(0.1)
         raise SystemExit("the box did not start")
 
     def call(self, path, body=None):
-        data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(urllib.request.Request(self.url + path, data, {"content-type": "application/json"})) as answer:
-            return json.loads(answer.read())
+        method, data = ("GET", None) if body is None else ("POST", json.dumps(body))
+        self.connection.request(method, path, data, {"content-type": "application/json"})
+        answer = self.connection.getresponse()
+        content = answer.read()
+        if answer.status != 200:
+            raise SystemExit(f"{path}: {answer.status} {content[:300]}")
+        return json.loads(content)
 
     def compress(self, documents, **options):
         return self.call("/v1/compress", {"documents": documents, "encoding": "cl100k_base", **options})

@@ -5,9 +5,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if [ ! -x .peers/bin/python ]; then
-  echo "Installing the peers into .peers (torch, sentence-transformers, onnxruntime, faiss): some 2 GB"
+  echo "Installing the peers into .peers (torch, sentence-transformers, onnxruntime, llmlingua, faiss): some 2 GB"
   python3 -m venv .peers
-  .peers/bin/pip install --quiet torch sentence-transformers onnxruntime onnx faiss-cpu numpy matplotlib
+  .peers/bin/pip install --quiet torch sentence-transformers onnxruntime onnx faiss-cpu numpy matplotlib llmlingua==0.2.2 sentencepiece protobuf
 fi
 cargo bench -p membox-benches
 .peers/bin/python benches/compare.py ${TEXTS:+--texts "$TEXTS"}
+.peers/bin/python benches/compress.py ${TEXTS:+--texts "$TEXTS"}

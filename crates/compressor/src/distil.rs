@@ -214,7 +214,7 @@ fn teach(
         let mut counts = Vec::new();
         for text in batch {
             let units = units(student, text)?;
-            let halves = halves(units.len(), taught.len() as u64 + counts.len() as u64 ^ seed);
+            let halves = halves(units.len(), (taught.len() + counts.len()) as u64 ^ seed);
             variants.push(text.clone());
             variants.extend(halves.iter().map(|half| without(text, &units, half)));
             counts.push(halves);

@@ -17,7 +17,7 @@ pub(crate) struct Part {
     pub is_whole: bool,
     /// The context filter took it out.
     pub is_dropped: bool,
-    /// Its only kept word ends before its end.
+    /// Its only kept word ends before its end, or it has no words and is left out.
     is_cut: bool,
 }
 
@@ -166,7 +166,12 @@ pub(crate) fn by_budget(
             }
         }
     }
-    let fixed = count(parts);
+    let mut fixed = count(parts);
+    if fixed > budget {
+        // White space alone stays only where there is room for it.
+        parts.iter_mut().filter(|p| p.units.is_empty() && !p.is_whole).for_each(|p| p.is_cut = true);
+        fixed = count(parts);
+    }
     if fixed > budget {
         let reason = format!("what must stay has {fixed} tokens; the budget is {budget}");
         return Err(CompressorError::impossible("target_token", reason));

@@ -25,7 +25,7 @@ pub struct BertConfig {
     pub hidden_size: usize,
     /// Transformer layers (6).
     pub num_hidden_layers: usize,
-    /// Attention heads (12); a head is `hidden_size / num_attention_heads` wide, 32 or 64.
+    /// Attention heads (12); a head is `hidden_size / num_attention_heads` wide, at most 64.
     pub num_attention_heads: usize,
     /// Width of the feed-forward layer (1536).
     pub intermediate_size: usize,
@@ -53,14 +53,14 @@ impl BertConfig {
         if config.hidden_act != "gelu" {
             return Err(bad(format!("hidden_act is {:?}; only \"gelu\" is known", config.hidden_act)));
         }
-        if ![32, 64].contains(&head) || head * config.num_attention_heads != config.hidden_size {
+        if !(1..=64).contains(&head) || head * config.num_attention_heads != config.hidden_size {
             return Err(bad(format!(
-                "{} heads over a hidden size of {}: heads must be 32 or 64 wide",
+                "{} heads over a hidden size of {}: heads must be at most 64 wide",
                 config.num_attention_heads, config.hidden_size
             )));
         }
-        if !config.intermediate_size.is_multiple_of(32) || config.type_vocab_size == 0 {
-            return Err(bad("intermediate_size must be a multiple of 32 and type_vocab_size at least 1".into()));
+        if config.intermediate_size == 0 || config.type_vocab_size == 0 {
+            return Err(bad("intermediate_size and type_vocab_size must be at least 1".into()));
         }
         if config.max_position_embeddings <= config.first_position() {
             return Err(bad(format!("{} positions are too few", config.max_position_embeddings)));

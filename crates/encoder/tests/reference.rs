@@ -65,6 +65,9 @@ fn every_level_and_precision_computes_what_candle_computes() {
         Shape { hidden: 64, heads: 2, layers: 2, intermediate: 128, positions: 512 },
         Shape { hidden: 128, heads: 2, layers: 3, intermediate: 256, positions: 512 },
         Shape { hidden: 96, heads: 3, layers: 1, intermediate: 32, positions: 512 },
+        // As narrow as TinyBERT's heads, and nothing a multiple of 32.
+        Shape { hidden: 78, heads: 3, layers: 2, intermediate: 100, positions: 512 },
+        Shape { hidden: 120, heads: 3, layers: 2, intermediate: 250, positions: 512 },
     ];
     let lengths = [1, 2, 3, 15, 16, 17, 33, 64, 100, 511, 512];
     for shape in shapes {

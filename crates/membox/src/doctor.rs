@@ -28,18 +28,10 @@ pub fn run(config: &Config) -> Result<()> {
     );
     row("disk", &disk(&config.data_dir));
     for model in models::known()? {
-        let folder = config.models_dir().join(&model.name);
-        let state = if !model.is_installed(&folder) {
-            format!("not installed: run `membox models pull {}`", model.name)
-        } else {
-            match config.load_encoder(&config.start_scheduler()?) {
-                Ok(encoder) if model.name == config.model => format!("loads, runs on {}", encoder.engine().name()),
-                Ok(_) => "installed".into(),
-                Err(error) => format!("{error:#}"),
-            }
-        };
-        row(&format!("model {}", model.name), &state);
+        println!("model {}", model.name);
+        row("", &state(config, &model)?);
     }
+    row("compression", &format!("by {} (compression_model)", config.compression_model));
     match membox_memory::MemoryBox::open(
         &membox_memory::MemoryConfig::new(&config.data_dir),
         membox_memory::Models::default(),
@@ -48,6 +40,23 @@ pub fn run(config: &Config) -> Result<()> {
         Err(error) => row("data folder", &error.to_string()),
     }
     Ok(())
+}
+
+/// Whether a model is installed and can be loaded.
+fn state(config: &Config, model: &models::Model) -> Result<String> {
+    if !model.is_installed(&config.models_dir().join(&model.name)) {
+        let need = if model.name == config.model { "needed" } else { "optional" };
+        return Ok(format!("not installed ({need}): run `membox models pull {}`", model.name));
+    }
+    let scheduler = config.start_scheduler()?;
+    let engine = if model.compresses() {
+        config.load_compressor(&model.name, &scheduler).map(|compressor| compressor.encoder().engine().name())
+    } else if model.name == config.model {
+        config.load_encoder(&scheduler).map(|encoder| encoder.engine().name())
+    } else {
+        return Ok("installed".into());
+    };
+    Ok(engine.map_or_else(|error| format!("{error:#}"), |engine| format!("loads, runs on {engine}")))
 }
 
 fn row(name: &str, found: &str) {

@@ -139,6 +139,11 @@ impl Model {
         self.file.iter().map(|file| (file.name.as_str(), check(file))).collect()
     }
 
+    /// Whether it says which words to keep, and does not embed.
+    pub fn compresses(&self) -> bool {
+        self.purpose == "compression"
+    }
+
     fn bytes(&self) -> u64 {
         self.file.iter().map(|f| f.bytes).sum()
     }

@@ -327,3 +327,71 @@ fn the_command_trains_a_head_that_the_command_uses() {
         membox(&data).env("MEMBOX_KEEP_HEAD", &head).args(["compress"]).arg(&file).output().expect("the binary");
     assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("head.safetensors"));
 }
+
+#[test]
+fn an_llmlingua_2_model_is_installed_checked_and_used() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let fixture =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../compressor/tests/fixtures/bert-base-multilingual-cased-tiny");
+    let run = |args: &[&str]| {
+        let output = membox(&data).args(args).stdin(Stdio::null()).output().expect("the binary");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.success(), text(&output.stdout), text(&output.stderr))
+    };
+    let (ok, out, log) = run(&["models", "pull", "llmlingua-2", "--from", fixture]);
+    assert!(ok && out.contains("llmlingua-2-bert-base-multilingual-cased-meetingbank is installed"), "{out}{log}");
+    assert!(
+        run(&["models", "pull", "llmlingua-2", "--from", "/no/such/folder"]).1.contains("whole"),
+        "it is not fetched again"
+    );
+    let model = data.join("models/llmlingua-2-bert-base-multilingual-cased-meetingbank");
+    assert!(run(&["models", "verify"]).0);
+    assert!(run(&["doctor"]).1.contains("loads, runs on cpu"));
+    let file = folder.path().join("text.txt");
+    std::fs::write(&file, TEXT).expect("a write");
+    let (ok, out, log) = run(&["--compression-model", "llmlingua-2", "compress", file.to_str().expect("a path")]);
+    assert!(ok && !out.is_empty() && log.contains("by llmlingua-2-bert-base"), "{out}{log}");
+    {
+        std::os::unix::fs::symlink(
+            common::real_models().join("all-MiniLM-L6-v2"),
+            data.join("models/all-MiniLM-L6-v2"),
+        )
+        .expect("a link");
+        let server = Server::start(&data, &["--compression-model", "llmlingua-2"]);
+        let model_of = |body: Value| server.call("POST", "/v1/compress", &body).1["model"].as_str().map(str::to_owned);
+        assert_eq!(
+            model_of(json!({"context": TEXT})).as_deref(),
+            Some("llmlingua-2-bert-base-multilingual-cased-meetingbank")
+        );
+        assert_eq!(
+            model_of(json!({"context": TEXT, "model": "keep-head"})).as_deref(),
+            Some("keep-head-all-MiniLM-L6-v2")
+        );
+        let (status, parity) = server.call(
+            "POST",
+            "/v1/compress",
+            &json!({"context": [TEXT, TEXT], "mode": "parity", "target_token": 20}),
+        );
+        assert_eq!(
+            (status, &parity["mode"], parity["kept"].as_array().map(Vec::len)),
+            (200, &json!("parity"), Some(0))
+        );
+        let (status, problem) =
+            server.call("POST", "/v1/compress", &json!({"context": "", "mode": "parity", "target_token": 20}));
+        assert_eq!((status, pointer(&problem)), (422, "/mode"), "where the package fails, that is said");
+        server.call("PUT", "/v1/collections/c", &json!({}));
+        let (status, _) = server.call(
+            "POST",
+            "/v1/collections/c/records",
+            &json!({"records": [{"id": "a", "text": TEXT}], "compress": true}),
+        );
+        assert_eq!(status, 200, "a model that does not embed compresses in a pass of its own");
+    }
+    let config = model.join("config.json");
+    let mut bytes = std::fs::read(&config).expect("a file");
+    bytes[3] ^= 1;
+    std::fs::write(&config, bytes).expect("a write");
+    let (ok, out, _) = run(&["models", "verify"]);
+    assert!(!ok && out.contains("config.json: its sha256 is"), "{out}");
+}

@@ -8,6 +8,7 @@ mod attention;
 pub mod gemm;
 pub mod isa;
 mod math;
+mod padding;
 mod rows;
 mod simd;
 
@@ -17,6 +18,7 @@ use crate::weights::{BertWeights, LinearWeights, NormWeights};
 use attention::AttentionScratch;
 use gemm::{PackedF32, PackedI8, QuantizedRows};
 use isa::Isa;
+use padding::{Widths, pad};
 use std::sync::Arc;
 
 /// Numbers of the feed-forward layer worked off together: 96 tokens of MiniLM, whose 576 KiB stay within a core's L2 cache.
@@ -82,6 +84,7 @@ pub struct CpuEngine {
     isa: Isa,
     precision: Precision,
     weights: BertWeights,
+    widths: Widths,
     layers: Vec<Layer>,
     keep: Option<Keep>,
     /// Tokens of a chunk.
@@ -97,7 +100,8 @@ impl CpuEngine {
     }
 
     /// As [`CpuEngine::new`], at a given instruction level.
-    pub fn with_isa(mut weights: BertWeights, precision: Precision, isa: Isa) -> Self {
+    pub fn with_isa(weights: BertWeights, precision: Precision, isa: Isa) -> Self {
+        let (mut weights, widths) = pad(weights);
         let layers = std::mem::take(&mut weights.layers)
             .into_iter()
             .map(|l| Layer {
@@ -113,11 +117,11 @@ impl CpuEngine {
             inner: head.inner.map(|l| PackedF32::new(&l.weight, &l.bias, l.outputs, l.inputs)),
             output: head.output,
         });
-        let chunk = (CHUNK_NUMBERS / weights.config.intermediate_size / CHUNK_STEP * CHUNK_STEP).clamp(CHUNK_STEP, 96);
+        let chunk = (CHUNK_NUMBERS / widths.intermediate / CHUNK_STEP * CHUNK_STEP).clamp(CHUNK_STEP, 96);
         let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_TEAM);
         let team = rayon::ThreadPoolBuilder::new().num_threads(cores).thread_name(|i| format!("query-{i}"));
         let team = (cores > 1).then(|| team.build().ok()).flatten();
-        Self { isa, precision, weights, layers, keep, chunk, team }
+        Self { isa, precision, weights, widths, layers, keep, chunk, team }
     }
 }
 
@@ -127,7 +131,7 @@ impl Engine for CpuEngine {
     }
 
     fn dimension(&self) -> usize {
-        self.weights.config.hidden_size
+        self.widths.model
     }
 
     fn max_sequence(&self) -> usize {
@@ -190,18 +194,28 @@ impl Session for CpuSession {
             Some(team) if parts > 1 => team.install(|| engine.forward(batch, parts, scratch, pause)),
             _ => engine.forward(batch, 1, scratch, pause),
         }
-        let hidden = engine.dimension();
+        let Widths { model, hidden, .. } = engine.widths;
         if let Some(vectors) = outputs.vectors {
-            assert_eq!(vectors.len(), batch.sequences() * hidden);
-            rows::mean_pool(engine.isa, &scratch.states, batch.offsets(), hidden, outputs.normalize, vectors);
+            assert_eq!(vectors.len(), batch.sequences() * model);
+            let wide = &mut scratch.parts[0].wide;
+            wide.resize(batch.sequences() * hidden, 0.0);
+            rows::mean_pool(engine.isa, &scratch.states, batch.offsets(), hidden, outputs.normalize, wide);
+            narrow(wide, hidden, vectors, model);
         }
         if let Some(keep) = outputs.keep {
             assert_eq!(keep.len(), batch.tokens());
             engine.keep(&scratch.states, &mut scratch.parts[0].wide, keep);
         }
         if let Some(states) = outputs.states {
-            states.copy_from_slice(&scratch.states);
+            narrow(&scratch.states, hidden, states, model);
         }
+    }
+}
+
+/// The first `model` numbers of each row.
+fn narrow(rows: &[f32], width: usize, out: &mut [f32], model: usize) {
+    for (row, out) in rows.chunks_exact(width).zip(out.chunks_exact_mut(model)) {
+        out.copy_from_slice(&row[..model]);
     }
 }
 
@@ -209,14 +223,13 @@ impl CpuEngine {
     /// The pass up to the last layer's states. Its rows are worked off in `parts`, one a thread: all of a layer goes row by row but
     /// attention, which reads keys and values of every row, so the threads meet once a layer.
     fn forward(&self, batch: &PackedBatch, parts: usize, s: &mut Scratch, pause: &mut (dyn FnMut() + Send)) {
-        let (weights, hidden) = (&self.weights, self.weights.config.hidden_size);
+        let (weights, Widths { model, hidden, .. }) = (&self.weights, self.widths);
         let (tokens, eps) = (batch.tokens(), weights.config.layer_norm_eps as f32);
         s.states.resize(tokens * hidden, 0.0);
         s.qkv.iter_mut().for_each(|qkv| qkv.resize(tokens * 3 * hidden, 0.0));
-        let norm = &weights.embedding_norm;
         let (ids, positions) = (batch.ids(), batch.positions());
         let (words, places) = (&weights.words, &weights.positions);
-        rows::embed(self.isa, ids, positions, words, places, &norm.weight, &norm.bias, eps, &mut s.states);
+        rows::embed(self.isa, ids, positions, words, places, &weights.embedding_norm, model, eps, &mut s.states);
         let rows_of_part = tokens.div_ceil(parts).max(1);
         // Before the first layer there is nothing to attend to: its queries, keys and values are all there is to do.
         for index in 0..=self.layers.len() {
@@ -266,10 +279,11 @@ impl CpuEngine {
         pause: &mut dyn FnMut(),
     ) {
         let (isa, config) = (self.isa, &self.weights.config);
-        let (hidden, heads, eps) = (config.hidden_size, config.num_attention_heads, config.layer_norm_eps as f32);
+        let Widths { model, hidden, head, .. } = self.widths;
+        let (heads, eps) = (config.num_attention_heads, config.layer_norm_eps as f32);
         pause();
         s.mixed.resize(states.len(), 0.0);
-        match config.head_width() {
+        match head {
             32 => attention::attend::<32>(isa, qkv, offsets, heads, first, &mut s.attention, &mut s.mixed),
             _ => attention::attend::<64>(isa, qkv, offsets, heads, first, &mut s.attention, &mut s.mixed),
         }
@@ -277,8 +291,7 @@ impl CpuEngine {
             pause();
             s.update.resize(x.len(), 0.0);
             layer.attention_output.forward(isa, mixed, hidden, &mut s.quantized, &mut s.update);
-            let norm = &layer.attention_norm;
-            rows::add_norm(isa, x, &s.update, &norm.weight, &norm.bias, eps);
+            rows::add_norm(isa, x, &s.update, &layer.attention_norm, model, eps);
 
             let width = layer.intermediate.columns();
             s.wide.resize(x.len() / hidden * width, 0.0);
@@ -286,14 +299,14 @@ impl CpuEngine {
             rows::gelu_in_place(isa, &mut s.wide);
             pause();
             layer.output.forward(isa, &s.wide, width, &mut s.quantized, &mut s.update);
-            let norm = &layer.output_norm;
-            rows::add_norm(isa, x, &s.update, &norm.weight, &norm.bias, eps);
+            rows::add_norm(isa, x, &s.update, &layer.output_norm, model, eps);
         }
     }
+
     /// Probabilities of the keep head over the last layer's states.
     fn keep(&self, states: &[f32], wide: &mut Vec<f32>, out: &mut [f32]) {
         let Some(head) = &self.keep else { panic!("a model without a keep head was asked for keep probabilities") };
-        let hidden = self.weights.config.hidden_size;
+        let hidden = self.widths.hidden;
         for (x, out) in states.chunks(self.chunk * hidden).zip(out.chunks_mut(self.chunk)) {
             let x = match &head.inner {
                 Some(inner) => {

@@ -1,15 +1,17 @@
 //! The fused row operations between the matrix products: LayerNorm, GELU, quantisation, pooling.
-//! Rows are as wide as the model's hidden size, a multiple of 32.
+//! Rows are as wide as the model's hidden size, padded to a multiple of 32.
 
 use super::gemm::QuantizedRows;
 use super::isa::multiversion;
 use super::math::gelu;
 use super::simd::{LANES, Simd};
+use crate::weights::NormWeights;
 
-/// `row = (x − mean) / √(variance + eps) · weight + bias` with `x = row + update`, over one row.
+/// `row = (x − mean) / √(variance + eps) · weight + bias` with `x = row + update`, over the first `model` numbers of one row; what is
+/// behind them is zero and stays so.
 #[inline(always)]
-fn add_layer_norm<S: Simd>(s: S, row: &mut [f32], update: &[f32], weight: &[f32], bias: &[f32], eps: f32) {
-    let width = row.len() as f32;
+fn add_layer_norm<S: Simd>(s: S, row: &mut [f32], update: &[f32], norm: &NormWeights, model: usize, eps: f32) {
+    let (width, zeros) = (model as f32, (row.len() - model) as f32);
     let row = row.as_chunks_mut::<LANES>().0;
     let mut total = s.splat(0.0);
     for (x, y) in row.iter_mut().zip(update.as_chunks::<LANES>().0) {
@@ -17,14 +19,17 @@ fn add_layer_norm<S: Simd>(s: S, row: &mut [f32], update: &[f32], weight: &[f32]
         s.store(sum, x);
         total = s.add(total, sum);
     }
-    let mean = s.splat(s.sum(total) / width);
+    let average = s.sum(total) / width;
+    let mean = s.splat(average);
     let mut squares = s.splat(0.0);
     for x in row.iter() {
         let d = s.sub(s.load(x), mean);
         squares = s.fma(d, d, squares);
     }
-    let scale = s.splat(1.0 / (s.sum(squares) / width + eps).sqrt());
-    for ((x, w), b) in row.iter_mut().zip(weight.as_chunks::<LANES>().0).zip(bias.as_chunks::<LANES>().0) {
+    let variance = (s.sum(squares) - zeros * average * average) / width;
+    let scale = s.splat(1.0 / (variance + eps).sqrt());
+    let (weight, bias) = (norm.weight.as_chunks::<LANES>().0, norm.bias.as_chunks::<LANES>().0);
+    for ((x, w), b) in row.iter_mut().zip(weight).zip(bias) {
         let unit = s.mul(s.sub(s.load(x), mean), scale);
         s.store(s.fma(unit, s.load(w), s.load(b)), x);
     }
@@ -34,22 +39,22 @@ multiversion! {
     /// Sum of word and position embeddings (the type embedding is folded into the positions), then LayerNorm: `out[t]` for every
     /// token t. `words` and `positions` are tables of rows; `position[t]` counts from the first token of its sequence.
     pub fn embed(
-        simd, ids: &[u32], position: &[u32], words: &[f32], positions: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32],
+        simd, ids: &[u32], position: &[u32], words: &[f32], positions: &[f32], norm: &NormWeights, model: usize, eps: f32, out: &mut [f32],
     ) {
-        let width = weight.len();
+        let width = norm.weight.len();
         for ((&id, &at), row) in ids.iter().zip(position).zip(out.chunks_exact_mut(width)) {
             row.copy_from_slice(&words[id as usize * width..][..width]);
-            add_layer_norm(simd, row, &positions[at as usize * width..][..width], weight, bias, eps);
+            add_layer_norm(simd, row, &positions[at as usize * width..][..width], norm, model, eps);
         }
     }
 }
 
 multiversion! {
     /// `x = LayerNorm(x + y)`, row by row.
-    pub fn add_norm(simd, x: &mut [f32], y: &[f32], weight: &[f32], bias: &[f32], eps: f32) {
-        let width = weight.len();
+    pub fn add_norm(simd, x: &mut [f32], y: &[f32], norm: &NormWeights, model: usize, eps: f32) {
+        let width = norm.weight.len();
         for (x, y) in x.chunks_exact_mut(width).zip(y.chunks_exact(width)) {
-            add_layer_norm(simd, x, y, weight, bias, eps);
+            add_layer_norm(simd, x, y, norm, model, eps);
         }
     }
 }
@@ -158,7 +163,8 @@ mod tests {
             prop_assume!(spread.1 - spread.0 > 0.5);
             for isa in Isa::available() {
                 let mut x = row.clone();
-                add_norm(isa, &mut x, &y, &[1.0; 96], &[0.0; 96], 1e-12);
+                let norm = NormWeights { weight: vec![1.0; 96], bias: vec![0.0; 96] };
+                add_norm(isa, &mut x, &y, &norm, 96, 1e-12);
                 let mean = x.iter().sum::<f32>() / 96.0;
                 let variance = x.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / 96.0;
                 prop_assert!(mean.abs() < 1e-4 && (variance - 1.0).abs() < 1e-3);
