@@ -34,6 +34,6 @@ mod search;
 mod vector_index;
 
 pub use error::IndexError;
-pub use policy::{IndexPolicy, IndexSpec, Plan};
+pub use policy::{Effort, IndexPolicy, IndexSpec, Plan};
 pub use search::{Allowed, Found, bits_below, search};
 pub use vector_index::{Manifest, Progress, VectorIndex};

@@ -9,6 +9,20 @@ pub const EXACT_ROWS: u32 = 20_000;
 /// Rows that a scan scores in the time in which HNSW finds a beam of 64: 0.12 ms over 100 000 rows (benches/results).
 const SCAN_INSTEAD: u64 = 4_000;
 
+/// Widest beam of a search.
+pub const MOST_EF_SEARCH: u32 = 4096;
+
+/// How hard one search tries, instead of what the policy says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effort {
+    /// Beam of HNSW.
+    pub ef_search: Option<u32>,
+    /// Lists of IVF.
+    pub nprobe: Option<u32>,
+    /// Score every allowed row.
+    pub exact: bool,
+}
+
 /// The index policy of a collection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
@@ -69,7 +83,7 @@ impl IndexPolicy {
             Self::Hnsw { m, ef_construction, ef_search } => (rows > 0).then_some(IndexSpec::Hnsw {
                 m: m.clamp(4, 128),
                 ef_construction: ef_construction.clamp(8, 2000),
-                ef_search: ef_search.clamp(1, 4096),
+                ef_search: ef_search.clamp(1, MOST_EF_SEARCH),
             }),
             Self::Ivf { nlist, nprobe } => {
                 let lists = if nlist == 0 { (4.0 * f64::from(rows).sqrt()) as u32 } else { nlist };
@@ -109,6 +123,21 @@ impl IndexSpec {
         match self {
             Self::Hnsw { m, .. } => format!("HNSW{m},SQ8"),
             Self::Ivf { nlist, .. } => format!("IVF{nlist},SQ8"),
+        }
+    }
+
+    /// The same index, searched as hard as another policy of its kind says, and then as a request says.
+    pub fn searched(self, policy: IndexPolicy, effort: Effort) -> Self {
+        match (self, policy) {
+            (Self::Hnsw { m, ef_construction, ef_search: own }, policy) => {
+                let of_policy = if let IndexPolicy::Hnsw { ef_search, .. } = policy { ef_search } else { own };
+                let ef_search = effort.ef_search.unwrap_or(of_policy).clamp(1, MOST_EF_SEARCH);
+                Self::Hnsw { m, ef_construction, ef_search }
+            }
+            (Self::Ivf { nlist, nprobe: own }, policy) => {
+                let of_policy = if let IndexPolicy::Ivf { nprobe, .. } = policy { nprobe } else { own };
+                Self::Ivf { nlist, nprobe: effort.nprobe.unwrap_or(of_policy).clamp(1, nlist.max(1)) }
+            }
         }
     }
 
@@ -175,6 +204,20 @@ mod tests {
         assert_eq!(plan(spec, 1_000_000, 500_000, 10), Plan::Index { candidates: 128 });
         assert_eq!(plan(spec, 1_000_000, 1_000, 10), Plan::Scan);
         assert_eq!(plan(spec, 1_000_000, 1_000_000, 100), Plan::Index { candidates: 200 });
+    }
+
+    #[test]
+    fn a_request_decides_over_the_policy_and_the_policy_over_what_was_built() {
+        let built = IndexPolicy::hnsw().wanted(50_000).expect("an index");
+        let ef = |policy, effort| match built.searched(policy, effort) {
+            IndexSpec::Hnsw { ef_search, .. } => ef_search,
+            IndexSpec::Ivf { .. } => 0,
+        };
+        let policy = IndexPolicy::Hnsw { m: 32, ef_construction: 80, ef_search: 200 };
+        assert_eq!(ef(IndexPolicy::Auto, Effort::default()), 64);
+        assert_eq!(ef(policy, Effort::default()), 200);
+        assert_eq!(ef(policy, Effort { ef_search: Some(300), ..Effort::default() }), 300);
+        assert_eq!(ef(policy, Effort { ef_search: Some(1 << 30), ..Effort::default() }), MOST_EF_SEARCH);
     }
 
     #[test]

@@ -84,8 +84,9 @@ impl VectorIndex {
                 return Err(IndexError::Stopped);
             }
         }
-        if let IndexSpec::Hnsw { ef_search, .. } = self.spec {
-            self.faiss.set_parameter("efSearch", f64::from(ef_search))?;
+        if let IndexSpec::Hnsw { .. } = self.spec {
+            // The beam is the number of candidates that a search asks for, whatever it was when the index was built.
+            self.faiss.set_parameter("efSearch", 1.0)?;
         }
         Ok(())
     }
@@ -101,20 +102,20 @@ impl VectorIndex {
     }
 
     /// Rows whose codes are nearest to the query, best first, of those whose bit is set in `allowed` (bit i of byte i / 8). To be
-    /// scored again exactly by the caller. An IVF index looks into `widen` times its lists. Uses one thread.
+    /// scored again exactly by the caller. HNSW keeps a beam of `count`, IVF looks into `nprobe` lists. Uses one thread.
     pub fn candidates(
         &self,
         query: &[f32],
         count: usize,
-        widen: u32,
+        nprobe: u32,
         allowed: Option<&[u8]>,
     ) -> Result<Vec<u32>, IndexError> {
         use_threads(1);
         let nprobe = match self.spec {
-            IndexSpec::Ivf { nprobe, nlist } => nprobe.saturating_mul(widen).min(nlist) as usize,
+            IndexSpec::Ivf { nlist, .. } => nprobe.min(nlist),
             IndexSpec::Hnsw { .. } => 0,
         };
-        self.faiss.search(query, count.min(self.rows as usize).max(1), nprobe, allowed)
+        self.faiss.search(query, count.min(self.rows as usize).max(1), nprobe as usize, allowed)
     }
 
     /// Saves the index into `folder`, atomically: until the manifest is renamed into place the older one stands.

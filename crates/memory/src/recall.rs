@@ -11,7 +11,7 @@ use crate::types::*;
 use crate::{MemoryBox, MemoryError, now};
 use membox_compressor::{DEFAULT_ENCODING, TokenCounter};
 use membox_encoder::Lane;
-use membox_index::search;
+use membox_index::{Effort, search};
 use membox_records::analysis::query_terms;
 use membox_records::{Filter, Reader, StoredRecord, text};
 use std::collections::{HashMap, HashSet};
@@ -189,12 +189,14 @@ fn find(
     let wanted = if request.rerank.is_some() { (request.k * 4).max(LEG) } else { request.k + 16 };
     let leg = wanted.max(LEG);
     let mut exact = true;
+    let SearchEffort { ef_search, nprobe, exact: scan } = request.effort.unwrap_or_default();
+    let effort = (collection.settings().index, Effort { ef_search, nprobe, exact: scan });
     let mut merged: HashMap<u32, Fused> = HashMap::new();
     for (question, (texts, own)) in questions.iter().zip(&texts) {
         let mut near = Vec::new();
         if let Some(vector) = &question.vector {
             let count = if request.mode == RecallMode::Hybrid { leg } else { wanted };
-            let found = search(&sight.view, sight.index.as_deref(), vector, count, sight.allowed())?;
+            let found = search(&sight.view, sight.index.as_deref(), vector, count, sight.allowed(), effort)?;
             exact &= found.exact;
             near = found.rows;
         }
