@@ -12,6 +12,9 @@ use std::ptr::{NonNull, null_mut};
 unsafe extern "C" {
     /// Of libgomp, which FAISS is linked with: sets the OpenMP threads of the calling thread's parallel regions.
     fn omp_set_num_threads(threads: c_int);
+
+    /// Of faiss_hnsw.cpp: search parameters with a beam of their own, or null when there is no memory.
+    fn membox_hnsw_parameters(ef_search: c_int) -> *mut sys::FaissSearchParameters;
 }
 
 /// A FAISS index by inner product, whose ids are the order of [`FaissIndex::add`].
@@ -107,20 +110,29 @@ impl FaissIndex {
         self.dimension
     }
 
-    /// Ids of the `k` nearest by the codes, best first, of those whose bit is set in `allowed` (bit i of byte i / 8). HNSW keeps a beam
-    /// of at least `k`; IVF looks into `nprobe` lists.
-    pub fn search(
+    /// Ids of the `k` nearest by the codes, best first: HNSW's, by a beam of `k`.
+    pub fn search_graph(&self, query: &[f32], k: usize) -> Result<Vec<u32>, IndexError> {
+        assert!(!self.inverted_lists);
+        self.search(query, k, &SearchParameters::graph(k)?)
+    }
+
+    /// Ids of the `k` nearest by the codes, best first, of those whose bit is set in `allowed` (bit i of byte i / 8): IVF's, in `nprobe` lists.
+    pub fn search_lists(
         &self,
         query: &[f32],
         k: usize,
         nprobe: usize,
         allowed: Option<&[u8]>,
     ) -> Result<Vec<u32>, IndexError> {
-        assert_eq!(query.len(), self.dimension);
-        let (mut scores, mut ids) = (vec![0f32; k], vec![-1i64; k]);
+        assert!(self.inverted_lists);
         let selector = allowed.map(BitmapSelector::new).transpose()?;
         let selector_raw = selector.as_ref().map_or(null_mut(), |s| s.raw.cast());
-        let parameters = SearchParameters::new(self.inverted_lists.then_some(nprobe), selector_raw)?;
+        self.search(query, k, &SearchParameters::lists(nprobe, selector_raw)?)
+    }
+
+    fn search(&self, query: &[f32], k: usize, parameters: &SearchParameters) -> Result<Vec<u32>, IndexError> {
+        assert_eq!(query.len(), self.dimension);
+        let (mut scores, mut ids) = (vec![0f32; k], vec![-1i64; k]);
         // SAFETY: the query is one vector of the index's dimension, `scores` and `ids` have room for k, and the parameters with
         // their selector and its bits live until after the call.
         let code = unsafe {
@@ -177,15 +189,19 @@ impl Drop for BitmapSelector<'_> {
 struct SearchParameters(*mut sys::FaissSearchParameters);
 
 impl SearchParameters {
-    fn new(nprobe: Option<usize>, selector: *mut sys::FaissIDSelector) -> Result<Self, IndexError> {
+    fn graph(ef_search: usize) -> Result<Self, IndexError> {
+        // SAFETY: makes an object and gives it away.
+        let raw = unsafe { membox_hnsw_parameters(ef_search.min(c_int::MAX as usize) as c_int) };
+        if raw.is_null() {
+            return Err(failed("make search parameters", "out of memory".into()));
+        }
+        Ok(Self(raw))
+    }
+
+    fn lists(nprobe: usize, selector: *mut sys::FaissIDSelector) -> Result<Self, IndexError> {
         let mut raw = null_mut();
         // SAFETY: `raw` outlives the call; the caller keeps the selector alive for as long as the parameters.
-        let code = unsafe {
-            match nprobe {
-                Some(nprobe) => sys::faiss_SearchParametersIVF_new_with(&mut raw, selector, nprobe, 0),
-                None => sys::faiss_SearchParameters_new(&mut raw, selector),
-            }
-        };
+        let code = unsafe { sys::faiss_SearchParametersIVF_new_with(&mut raw, selector, nprobe, 0) };
         check("make search parameters", code)?;
         Ok(Self(raw))
     }

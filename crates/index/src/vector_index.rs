@@ -84,10 +84,6 @@ impl VectorIndex {
                 return Err(IndexError::Stopped);
             }
         }
-        if let IndexSpec::Hnsw { .. } = self.spec {
-            // The beam is the number of candidates that a search asks for, whatever it was when the index was built.
-            self.faiss.set_parameter("efSearch", 1.0)?;
-        }
         Ok(())
     }
 
@@ -101,8 +97,8 @@ impl VectorIndex {
         self.spec
     }
 
-    /// Rows whose codes are nearest to the query, best first, of those whose bit is set in `allowed` (bit i of byte i / 8). To be
-    /// scored again exactly by the caller. HNSW keeps a beam of `count`, IVF looks into `nprobe` lists. Uses one thread.
+    /// Rows whose codes are nearest to the query, best first, to be scored again exactly by the caller. HNSW keeps a beam of `count`;
+    /// IVF looks into `nprobe` lists for those whose bit is set in `allowed` (bit i of byte i / 8). Uses one thread.
     pub fn candidates(
         &self,
         query: &[f32],
@@ -111,11 +107,11 @@ impl VectorIndex {
         allowed: Option<&[u8]>,
     ) -> Result<Vec<u32>, IndexError> {
         use_threads(1);
-        let nprobe = match self.spec {
-            IndexSpec::Ivf { nlist, .. } => nprobe.min(nlist),
-            IndexSpec::Hnsw { .. } => 0,
-        };
-        self.faiss.search(query, count.min(self.rows as usize).max(1), nprobe as usize, allowed)
+        let count = count.min(self.rows as usize).max(1);
+        match self.spec {
+            IndexSpec::Hnsw { .. } => self.faiss.search_graph(query, count),
+            IndexSpec::Ivf { nlist, .. } => self.faiss.search_lists(query, count, nprobe.min(nlist) as usize, allowed),
+        }
     }
 
     /// Saves the index into `folder`, atomically: until the manifest is renamed into place the older one stands.
