@@ -31,7 +31,9 @@ fn searches(c: &mut Criterion) {
             let mut group = c.benchmark_group(format!("index/{}", spec.name()));
             group.sample_size(20);
             let mut next = queries.iter().cycle();
-            let find = |q: &[f32], allowed: Allowed<'_>| search(&view, Some(&index), q, 10, allowed, Default::default()).expect("a search");
+            let find = |q: &[f32], allowed: Allowed<'_>| {
+                search(&view, Some(&index), q, 10, allowed, Default::default()).expect("a search")
+            };
             let recall = |allowed: Allowed, filter: Option<&RoaringBitmap>| {
                 let hits = |q: &Vec<f32>| {
                     let truth = view.scan(q, 0..ROWS, filter, 10);

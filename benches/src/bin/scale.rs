@@ -4,7 +4,8 @@
 //! `queries.f32` (q × 384) and `truth.i64` (q × 10) are what is asked, and what an exact search finds.
 
 use membox_memory::{
-    CollectionSettings, IndexPolicy, MemoryBox, MemoryConfig, Models, NewRecord, RecallMode, RecallRequest, SearchEffort,
+    CollectionSettings, IndexPolicy, MemoryBox, MemoryConfig, Models, NewRecord, RecallMode, RecallRequest,
+    SearchEffort,
 };
 use membox_server::{Server, ServerConfig};
 use serde_json::{Value, json};
@@ -110,9 +111,15 @@ fn ingest(memory: &MemoryBox, data: &Data, index: IndexPolicy) {
                     let record = |(i, vector): (usize, &[f32])| {
                         let id = first + i;
                         let along: f32 = vector.iter().zip(direction).map(|(a, b)| a * b).sum();
-                        let metadata = json!({"random": id as u64 * 2_654_435_761 % 10_000, "along": (along * 1e4) as i64});
+                        let metadata =
+                            json!({"random": id as u64 * 2_654_435_761 % 10_000, "along": (along * 1e4) as i64});
                         let metadata = metadata.as_object().cloned().unwrap_or_default();
-                        NewRecord { id: Some(id.to_string()), vector: Some(vector.to_vec()), metadata, ..NewRecord::default() }
+                        NewRecord {
+                            id: Some(id.to_string()),
+                            vector: Some(vector.to_vec()),
+                            metadata,
+                            ..NewRecord::default()
+                        }
                     };
                     let records = vectors.chunks(DIMENSION).enumerate().map(record).collect();
                     memory.upsert(TENANT, COLLECTION, records).expect("a write");
@@ -126,7 +133,9 @@ fn ingest(memory: &MemoryBox, data: &Data, index: IndexPolicy) {
     loop {
         let view = memory.describe(&collection);
         if view.index.covered_rows as usize * 10 >= rows * 9 && view.index.building_rows == 0 {
-            print(json!({"measure": "covered", "kind": view.index.kind, "covered": view.index.covered_rows, "seconds_since_begin": begun.elapsed().as_secs_f64()}));
+            print(
+                json!({"measure": "covered", "kind": view.index.kind, "covered": view.index.covered_rows, "seconds_since_begin": begun.elapsed().as_secs_f64()}),
+            );
             return;
         }
         std::thread::sleep(Duration::from_millis(500));
@@ -164,7 +173,9 @@ fn search(memory: &MemoryBox, data: &Data, effort: SearchEffort, threads: usize,
 fn filters(memory: &MemoryBox, data: &Data) {
     let first = Instant::now();
     let one = json!({"field": "metadata.random", "lt": 1});
-    memory.recall(TENANT, COLLECTION, &request(&data.queries[0], SearchEffort::default(), Some(one))).expect("an answer");
+    memory
+        .recall(TENANT, COLLECTION, &request(&data.queries[0], SearchEffort::default(), Some(one)))
+        .expect("an answer");
     print(json!({"measure": "first filter", "seconds": first.elapsed().as_secs_f64()}));
     let rows = data.rows();
     let mut along: Vec<i64> = Vec::with_capacity(rows);
@@ -172,7 +183,8 @@ fn filters(memory: &MemoryBox, data: &Data) {
     let mut reader = std::io::BufReader::with_capacity(1 << 20, base);
     let mut bytes = vec![0; DIMENSION * 4];
     while reader.read_exact(&mut bytes).is_ok() {
-        let dot: f32 = bytes.as_chunks::<4>().0.iter().zip(&data.queries[0]).map(|(b, q)| f32::from_le_bytes(*b) * q).sum();
+        let dot: f32 =
+            bytes.as_chunks::<4>().0.iter().zip(&data.queries[0]).map(|(b, q)| f32::from_le_bytes(*b) * q).sum();
         along.push((dot * 1e4) as i64);
     }
     along.sort_unstable();
@@ -194,7 +206,9 @@ fn filters(memory: &MemoryBox, data: &Data) {
             for query in queries.iter().take(60) {
                 let ask = |effort| {
                     let begun = Instant::now();
-                    let answer = memory.recall(TENANT, COLLECTION, &request(query, effort, Some(filter.clone()))).expect("an answer");
+                    let answer = memory
+                        .recall(TENANT, COLLECTION, &request(query, effort, Some(filter.clone())))
+                        .expect("an answer");
                     (ids(&answer), begun.elapsed().as_secs_f64() * 1e3)
                 };
                 let (found, time) = ask(SearchEffort { ef_search: Some(128), ..SearchEffort::default() });
@@ -204,15 +218,20 @@ fn filters(memory: &MemoryBox, data: &Data) {
                 hit += truth.iter().filter(|id| found.contains(id)).count();
                 wanted += truth.len();
             }
-            print(json!({"measure": "filter", "percent": percent, "kind": kind, "recall@10": hit as f64 / wanted.max(1) as f64,
-                "p50_ms": percentile(&mut times, 0.5), "p99_ms": percentile(&mut times, 0.99), "exact_p50_ms": percentile(&mut exact_times, 0.5)}));
+            print(
+                json!({"measure": "filter", "percent": percent, "kind": kind, "recall@10": hit as f64 / wanted.max(1) as f64,
+                "p50_ms": percentile(&mut times, 0.5), "p99_ms": percentile(&mut times, 0.99), "exact_p50_ms": percentile(&mut exact_times, 0.5)}),
+            );
         }
     }
 }
 
 /// One request on a kept-alive connection; gives the body.
 fn call(stream: &mut TcpStream, path: &str, body: &str) -> Vec<u8> {
-    let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     stream.write_all((head + body).as_bytes()).expect("a request");
     let (mut buffer, mut chunk) = (Vec::new(), [0; 16384]);
     loop {
@@ -270,8 +289,10 @@ fn serve(memory: &Arc<MemoryBox>, data: &Data, ef_search: u32) {
             threads.into_iter().flat_map(|t| t.join().expect("a thread")).collect()
         });
         let seconds = begun.elapsed().as_secs_f64();
-        print(json!({"measure": "http", "connections": connections, "ef_search": ef_search, "p50_ms": percentile(&mut times, 0.5),
-            "p99_ms": percentile(&mut times, 0.99), "qps": total as f64 / seconds}));
+        print(
+            json!({"measure": "http", "connections": connections, "ef_search": ef_search, "p50_ms": percentile(&mut times, 0.5),
+            "p99_ms": percentile(&mut times, 0.99), "qps": total as f64 / seconds}),
+        );
     }
     drop(stop);
     server.join().expect("a server");
@@ -298,8 +319,10 @@ fn main() {
     let memory = open();
     let opened = begun.elapsed().as_secs_f64();
     memory.recall(TENANT, COLLECTION, &request(&data.queries[0], SearchEffort::default(), None)).expect("an answer");
-    print(json!({"measure": "start", "open_s": opened, "first_answer_s": begun.elapsed().as_secs_f64(), "anonymous_mb": anonymous_mb(),
-        "disk_bytes_per_record": disk_bytes(root.as_ref()) as f64 / data.rows() as f64}));
+    print(
+        json!({"measure": "start", "open_s": opened, "first_answer_s": begun.elapsed().as_secs_f64(), "anonymous_mb": anonymous_mb(),
+        "disk_bytes_per_record": disk_bytes(root.as_ref()) as f64 / data.rows() as f64}),
+    );
     let is_ivf = matches!(index, IndexPolicy::Ivf { .. });
     for value in if is_ivf { [8, 16, 32, 64, 128] } else { [32, 64, 128, 256, 512] } {
         let effort = if is_ivf {
@@ -308,7 +331,13 @@ fn main() {
             SearchEffort { ef_search: Some(value), ..SearchEffort::default() }
         };
         for threads in [1, 2] {
-            search(&memory, &data, effort, threads, &format!("{} {value}", if is_ivf { "nprobe" } else { "ef_search" }));
+            search(
+                &memory,
+                &data,
+                effort,
+                threads,
+                &format!("{} {value}", if is_ivf { "nprobe" } else { "ef_search" }),
+            );
         }
     }
     if !is_ivf {

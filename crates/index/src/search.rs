@@ -62,9 +62,7 @@ pub fn search(
     };
     let proposed = match spec {
         IndexSpec::Hnsw { .. } => nearest_allowed(index, query, candidates, k, allowed.rows(), among)?,
-        IndexSpec::Ivf { nprobe, .. } => {
-            Some(in_lists(index, query, (candidates, nprobe), allowed, covered, among)?)
-        }
+        IndexSpec::Ivf { nprobe, .. } => Some(in_lists(index, query, (candidates, nprobe), allowed, covered, among)?),
     };
     let Some(proposed) = proposed.filter(|rows| rows.len() >= k.min(among as usize)) else {
         return Ok(Found { rows: scan(0), exact: true });

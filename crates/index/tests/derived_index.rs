@@ -89,7 +89,9 @@ fn a_filter_that_excludes_the_nearest_clusters_loses_no_recall() {
     let (mut found, mut wanted) = (0, 0);
     for query in &all[30_000..] {
         let truth = view.scan(query, 0..view.rows(), Some(&even), 10);
-        let got = search(&view, Some(&index), query, 10, Allowed::Filtered(&even), Default::default()).expect("a search").rows;
+        let got = search(&view, Some(&index), query, 10, Allowed::Filtered(&even), Default::default())
+            .expect("a search")
+            .rows;
         wanted += truth.len();
         found += truth.iter().filter(|t| got.iter().any(|g| g.row == t.row)).count();
     }
@@ -105,7 +107,8 @@ fn fresh_rows_are_found_before_the_index_covers_them() {
     let live: RoaringBitmap = (0..12_000).collect();
     let bits = bits_below(&live, 12_000);
     for row in [10_000, 11_111, 11_999] {
-        let found = search(&view, Some(&index), &view.vector(row), 1, Allowed::Live(&live, &bits), Default::default()).expect("a search");
+        let found = search(&view, Some(&index), &view.vector(row), 1, Allowed::Live(&live, &bits), Default::default())
+            .expect("a search");
         assert_eq!((found.rows[0].row, found.exact), (row, false));
     }
 }

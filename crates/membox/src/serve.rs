@@ -73,6 +73,7 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
         let listener =
             TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
+        let stop = stop_signal()?;
         tracing::info!(%address, data_dir = %config.data_dir.display(), "listening; the API is described at /docs");
         if let Some(collection) = &example {
             println!("\nAsk it:\n\n  curl -s http://{address}/v1/collections/{collection}/recall \\");
@@ -80,7 +81,7 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
                 "    -H 'content-type: application/json' -d '{{\"query\": \"where is the spare key?\", \"k\": 3}}'\n"
             );
         }
-        server.run(listener, stop_signal()).await;
+        server.run(listener, stop).await;
         anyhow::Ok(())
     })?;
     drop(runtime);
@@ -106,18 +107,17 @@ fn load_models(config: &Config) -> Result<Models> {
     Ok(Models { encoder, compressors })
 }
 
-async fn stop_signal() {
-    let terminate = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
+/// Resolves when the process is asked to stop. From the call on: a signal that comes before anybody waits is not lost.
+fn stop_signal() -> Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminate => {}
-    }
-    tracing::info!("stopping: requests under way are finished");
+        tracing::info!("stopping: requests under way are finished");
+    })
 }
 
 fn start_log(config: &Config) -> Result<()> {

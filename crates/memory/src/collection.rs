@@ -3,16 +3,21 @@
 use crate::MemoryError;
 use crate::links::Links;
 use crate::settings::{CollectionSettings, Metric};
+use lru::LruCache;
 use membox_index::{Allowed, IndexPolicy, VectorIndex};
 use membox_records::text::{DiskText, Tail};
 use membox_records::{FieldIndex, Filter, LiveRow, Reader, Record, StoredCollection};
 use membox_vectors::{VectorFile, VectorView};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use uuid::Uuid;
+
+/// Filters whose rows are remembered between two changes of a collection.
+const REMEMBERED_FILTERS: NonZeroUsize = NonZeroUsize::new(32).unwrap();
 
 /// A collection that has been used since the start.
 pub struct Collection {
@@ -53,6 +58,8 @@ pub(crate) struct Live {
     expiry: BTreeSet<(i64, u32)>,
     /// Built by the first filter, kept in step from then on.
     fields: Option<FieldIndex>,
+    /// What recent filters allow, until the next change.
+    filtered: Mutex<LruCache<String, Arc<RoaringBitmap>>>,
 }
 
 /// What one recall looks at: it stays as it is, whatever is written meanwhile.
@@ -218,6 +225,7 @@ impl Live {
             links: Links::default(),
             expiry: BTreeSet::new(),
             fields: None,
+            filtered: Mutex::new(LruCache::new(REMEMBERED_FILTERS)),
         }
     }
 
@@ -233,6 +241,7 @@ impl Live {
     }
 
     fn set(&mut self, row: u32, current: bool) {
+        self.filtered.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
         let (rows, bits) = (Arc::make_mut(&mut self.rows), Arc::make_mut(&mut self.bits));
         let (byte, bit) = (row as usize / 8, 1u8 << (row % 8));
         if current {
@@ -293,6 +302,20 @@ impl Live {
         self.expiry.range(..=(now, u32::MAX)).take(most).map(|e| e.1).collect()
     }
 
+    /// The rows of `all` that a filter allows; remembered where `all` is what it is until the next change.
+    fn filter(&self, filter: &Filter, all: Arc<RoaringBitmap>, remember: bool) -> Arc<RoaringBitmap> {
+        let remembered = || self.filtered.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = remember.then(|| format!("{filter:?}"));
+        if let Some(known) = key.as_ref().and_then(|key| remembered().get(key).cloned()) {
+            return known;
+        }
+        let allowed = Arc::new(self.fields.as_ref().map(|f| f.allowed(filter, &all)).unwrap_or_default());
+        if let Some(key) = key {
+            remembered().put(key, allowed.clone());
+        }
+        allowed
+    }
+
     /// What a recall at `now` may see. With a filter, [`Collection::prepare_fields`] has been called.
     pub fn sight(&self, now: i64, filter: Option<&Filter>) -> Sight {
         let mut rows = self.rows.clone();
@@ -303,7 +326,7 @@ impl Live {
             bits = None;
         }
         if let Some(filter) = filter {
-            rows = Arc::new(self.fields.as_ref().map(|f| f.allowed(filter, &rows)).unwrap_or_default());
+            rows = self.filter(filter, rows, expired.is_empty());
             bits = None;
         }
         Sight { view: self.view.clone(), index: self.index.clone(), rows, bits }

@@ -2,10 +2,10 @@
 
 use crate::fusion::Fusion;
 use crate::settings::CollectionSettings;
-use membox_compressor::CompressedText;
-use membox_records::StoredRecord;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use membox_compressor::CompressedText;
+use membox_records::StoredRecord;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

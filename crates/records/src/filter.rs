@@ -9,6 +9,7 @@
 
 use crate::RecordsError;
 use crate::record::Record;
+use crate::row_set::{RowSet, union};
 use roaring::RoaringBitmap;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
@@ -176,8 +177,8 @@ impl PartialOrd for Number {
 #[derive(Default)]
 struct Values {
     any: RoaringBitmap,
-    texts: HashMap<String, RoaringBitmap>,
-    numbers: BTreeMap<Number, RoaringBitmap>,
+    texts: HashMap<String, RowSet>,
+    numbers: BTreeMap<Number, RowSet>,
     bools: [RoaringBitmap; 2],
 }
 
@@ -233,11 +234,13 @@ impl FieldIndex {
         let Some(values) = self.fields.get_mut(field) else { return };
         values.any.insert(row);
         match value {
-            Scalar::Text(text) => values.texts.entry(text).or_default().insert(row),
+            Scalar::Text(text) => values.texts.entry(text).or_insert(RowSet::One(row)).insert(row),
             // Adding zero makes −0 and 0 one value.
-            Scalar::Number(n) => values.numbers.entry(Number(n + 0.0)).or_default().insert(row),
-            Scalar::Bool(b) => values.bools[usize::from(b)].insert(row),
-        };
+            Scalar::Number(n) => values.numbers.entry(Number(n + 0.0)).or_insert(RowSet::One(row)).insert(row),
+            Scalar::Bool(b) => {
+                values.bools[usize::from(b)].insert(row);
+            }
+        }
     }
 
     /// The rows of `all` that a filter allows.
@@ -259,28 +262,36 @@ impl FieldIndex {
 
 impl Values {
     fn rows(&self, condition: &Condition, all: &RoaringBitmap) -> RoaringBitmap {
-        let mut rows = RoaringBitmap::new();
+        let highest = self.any.max().unwrap_or(0);
         match condition {
-            Condition::Exists(true) => return all & &self.any,
-            Condition::Exists(false) => return all - &self.any,
+            Condition::Exists(true) => all & &self.any,
+            Condition::Exists(false) => all - &self.any,
             Condition::In(wanted) => {
+                let sets = wanted.iter().filter_map(|value| match value {
+                    Scalar::Text(text) => self.texts.get(text),
+                    Scalar::Number(n) => self.numbers.get(&Number(*n + 0.0)),
+                    Scalar::Bool(_) => None,
+                });
+                let mut rows = match sets.collect::<Vec<_>>().as_slice() {
+                    [RowSet::One(row)] => std::iter::once(*row).collect(),
+                    [RowSet::Many(rows)] => (**rows).clone(),
+                    sets => union(sets.iter().copied(), highest),
+                };
                 for value in wanted {
-                    let found = match value {
-                        Scalar::Text(text) => self.texts.get(text),
-                        Scalar::Number(n) => self.numbers.get(&Number(*n + 0.0)),
-                        Scalar::Bool(b) => Some(&self.bools[usize::from(*b)]),
-                    };
-                    rows |= found.unwrap_or(&RoaringBitmap::new());
+                    if let Scalar::Bool(b) = value {
+                        rows |= &self.bools[usize::from(*b)];
+                    }
                 }
+                rows & all
             }
             Condition::Range(low, high) => {
                 let (low, high) = (low.map(Number), high.map(Number));
-                if is_ordered(low, high) {
-                    self.numbers.range((low, high)).for_each(|(_, found)| rows |= found);
+                if !is_ordered(low, high) {
+                    return RoaringBitmap::new();
                 }
+                union(self.numbers.range((low, high)).map(|(_, rows)| rows), highest) & all
             }
         }
-        rows & all
     }
 }
 

@@ -32,6 +32,7 @@ pub mod analysis;
 mod error;
 pub mod filter;
 mod record;
+mod row_set;
 mod store;
 pub mod text;
 

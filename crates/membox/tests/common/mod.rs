@@ -47,19 +47,28 @@ pub struct Server {
 
 impl Server {
     pub fn start(data: &Path, flags: &[&str]) -> Self {
+        Self::try_start(data, flags, &[]).expect("the server ended before it listened")
+    }
+
+    /// With variables of the environment; `None` when it ended before it listened.
+    pub fn try_start(data: &Path, flags: &[&str], environment: &[(&str, &str)]) -> Option<Self> {
         let mut command = membox(data);
         command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"]).args(flags);
+        command.envs(environment.iter().copied());
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("the binary");
         let mut lines = BufReader::new(child.stderr.take().expect("its log")).lines();
         let address = loop {
-            let line = lines.next().expect("the server ended before it listened").expect("text");
+            let Some(Ok(line)) = lines.next() else {
+                let _ = child.wait();
+                return None;
+            };
             let entry: Value = serde_json::from_str(&line).unwrap_or_default();
             if let Some(address) = entry["fields"]["address"].as_str() {
                 break address.to_owned();
             }
         };
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, url: format!("http://{address}") }
+        Some(Self { child, url: format!("http://{address}") })
     }
 
     /// Status and JSON of the answer.
