@@ -189,7 +189,8 @@ fn a_power_cut_at_any_moment_takes_nothing_that_was_acknowledged() {
 #[test]
 fn a_new_collection_survives_a_power_cut_once_it_is_acknowledged() {
     let folder = tempfile::tempdir().expect("a folder");
-    for at in 1..=rounds(24).min(60) {
+    let mut met = 0;
+    for at in (1..=rounds(24).min(100)).map(|round| round * 7) {
         let data = folder.path().join(format!("data-{at}"));
         std::fs::create_dir_all(&data).expect("a folder");
         let mut acknowledged = 0;
@@ -202,6 +203,7 @@ fn a_new_collection_survives_a_power_cut_once_it_is_acknowledged() {
             }
             server.kill_9();
         }
+        met += acknowledged;
         let server = Server::start(&data, &[]);
         for i in 0..acknowledged {
             let record = json!({"records": [{"id": "a", "text": "x", "vector": vector(1)}]});
@@ -214,6 +216,7 @@ fn a_new_collection_survives_a_power_cut_once_it_is_acknowledged() {
         server.stop();
         assert!(membox(&data).arg("verify").output().expect("the binary").status.success(), "cut at {at}");
     }
+    assert!(met > 20, "only {met} collections were acknowledged before a cut");
 }
 
 #[test]

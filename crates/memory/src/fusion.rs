@@ -6,10 +6,11 @@
 //! hits are. What each step gives on LoCoMo is in ARCHITECTURE.md.
 
 use crate::links::Links;
+use membox_records::text::TextScores;
 use membox_vectors::ScoredRow;
 use roaring::RoaringBitmap;
+use rustc_hash::FxBuildHasher;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use utoipa::ToSchema;
 
 /// What the neighbours of a row get of its text score, one and two steps away: 0.6 a step. From 0.5 and 0.25 to 0.7 and 0.35 evidence
@@ -49,8 +50,8 @@ impl Default for Fusion {
 }
 
 /// Spreads text scores to the neighbours in the session. Only rows of `allowed` give and get.
-pub(crate) fn spread(scores: &HashMap<u32, f32>, links: &Links, allowed: &RoaringBitmap) -> HashMap<u32, f32> {
-    let mut spread = HashMap::with_capacity(scores.len() * 3);
+pub(crate) fn spread(scores: &TextScores, links: &Links, allowed: &RoaringBitmap) -> TextScores {
+    let mut spread = TextScores::with_capacity_and_hasher(scores.len() * 3, FxBuildHasher);
     for (&row, &score) in scores.iter().filter(|(row, _)| allowed.contains(**row)) {
         *spread.entry(row).or_default() += score;
         for step in [Links::before, Links::after] {
@@ -68,7 +69,7 @@ pub(crate) fn spread(scores: &HashMap<u32, f32>, links: &Links, allowed: &Roarin
 }
 
 /// The `count` best rows of a map of scores.
-pub(crate) fn best(scores: &HashMap<u32, f32>, count: usize) -> Vec<ScoredRow> {
+pub(crate) fn best(scores: &TextScores, count: usize) -> Vec<ScoredRow> {
     let mut top = membox_vectors::TopK::new(count);
     scores.iter().for_each(|(&row, &score)| top.push(row, score));
     top.into_sorted()
@@ -160,7 +161,7 @@ mod tests {
         let mut links = Links::default();
         (0..5).for_each(|row| links.push(row, "a"));
         links.push(5, "b");
-        let scores = HashMap::from([(2, 8.0)]);
+        let scores = TextScores::from_iter([(2, 8.0)]);
         let mut got: Vec<_> = spread(&scores, &links, &(0..6).collect()).into_iter().collect();
         got.sort_by_key(|g| g.0);
         let want = [(0, 8.0 * SPREAD[1]), (1, 8.0 * SPREAD[0]), (2, 8.0), (3, 8.0 * SPREAD[0]), (4, 8.0 * SPREAD[1])];

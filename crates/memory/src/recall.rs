@@ -13,7 +13,7 @@ use membox_compressor::{DEFAULT_ENCODING, TokenCounter};
 use membox_encoder::Lane;
 use membox_index::{Effort, search};
 use membox_records::analysis::query_terms;
-use membox_records::{Filter, Reader, StoredRecord, text};
+use membox_records::{Filter, Reader, RecordsError, StoredRecord, text};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -173,7 +173,7 @@ fn find(
     let (sight, texts) = {
         let live = collection.live();
         let sight = live.sight(now(), filter);
-        let mut texts: Vec<(HashMap<u32, f32>, HashSet<u32>)> = Vec::new();
+        let mut texts: Vec<(text::TextScores, HashSet<u32>)> = Vec::new();
         for question in questions {
             if question.terms.is_empty() {
                 texts.push(Default::default());
@@ -251,7 +251,11 @@ fn fetch(
         {
             break;
         }
-        let Some(stored) = reader.record_of_row(collection.id, sight.view.header().uuid, fused.row)? else { continue };
+        let Some(stored) =
+            undamaged(collection, reader.record_of_row(collection.id, sight.view.header().uuid, fused.row))?
+        else {
+            continue;
+        };
         if stored.row_crc != sight.view.crc(fused.row) {
             // A row that was deleted since is zeroed; a row that is still its record's must have its checksum.
             let again = reader.record_of_row(collection.id, sight.view.header().uuid, fused.row)?;
@@ -270,6 +274,21 @@ fn fetch(
         candidates.push(Candidate { score: fused.score, fused, stored, scores });
     }
     Ok(candidates)
+}
+
+/// A record that is damaged is no answer, and no reason to refuse the others.
+fn undamaged(
+    collection: &Collection,
+    read: Result<Option<StoredRecord>, RecordsError>,
+) -> Result<Option<StoredRecord>, MemoryError> {
+    match read {
+        Err(error @ RecordsError::Damaged(_)) => {
+            metrics::counter!("membox_damaged_records_total").increment(1);
+            tracing::error!(collection = collection.name, %error, "a damaged record is no answer: run `membox verify`");
+            Ok(None)
+        }
+        read => Ok(read?),
+    }
 }
 
 fn rerank(mut candidates: Vec<Candidate>, sight: &Sight, request: &RecallRequest) -> Vec<Candidate> {

@@ -9,12 +9,11 @@ use crate::{MemoryBox, MemoryConfig, MemoryError, Models};
 use membox_encoder::Lane;
 use membox_index::VectorIndex;
 use membox_records::text::DiskText;
-use membox_records::{Reader, StoredCollection, StoredRecord};
+use membox_records::{Reader, RecordsError, Store, StoredCollection, StoredRecord};
 use membox_vectors::VectorFile;
 use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
-
 use utoipa::ToSchema;
 
 /// Something that is not as it should be.
@@ -46,7 +45,15 @@ pub struct Report {
 pub fn verify(root: &Path) -> Result<Report, MemoryError> {
     let _lock = lock(root)?;
     let mut report = Report::default();
-    let reader = Reader::open(&root.join("membox.db"))?;
+    let database = root.join("membox.db");
+    let reader = match Reader::open(&database) {
+        Err(RecordsError::TooOld { .. }) => {
+            // Brings the schema up to date.
+            drop(Store::open(&database)?);
+            Reader::open(&database)
+        }
+        opened => opened,
+    }?;
     for line in reader.integrity_problems()? {
         report.problems.push(Problem {
             place: "membox.db".into(),
@@ -97,6 +104,12 @@ fn check_collection(
             return Ok(());
         }
     };
+    let unreadable = reader.damaged_records(stored.id)?;
+    if !unreadable.is_empty() {
+        let found = format!("{} records are damaged: {:?} …", unreadable.len(), &unreadable[..unreadable.len().min(5)]);
+        report.problems.push(problem(found, "none: restore them from a backup, or write them again", true));
+        return Ok(());
+    }
     let mut damaged = Vec::new();
     reader.each_record(stored.id, 0, |record| {
         report.records += 1;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 pub enum RecordsError {
     /// SQLite refused.
     #[error("the record store failed: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Sqlite(rusqlite::Error),
     /// The database was written by a newer membox.
     #[error("{path} has schema version {found}, and this membox knows versions up to {known}: use a newer membox", path = .path.display())]
     TooNew {
@@ -15,6 +15,14 @@ pub enum RecordsError {
         found: u32,
         /// The newest version known here.
         known: u32,
+    },
+    /// The database was written by an older membox.
+    #[error("{path} has schema version {found}, of an older membox: `membox serve` brings it up to date when it starts", path = .path.display())]
+    TooOld {
+        /// Which file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
     },
     /// The expected version of a record is not the current one.
     #[error("record {id:?} has version {current}, not {expected}")]
@@ -40,6 +48,20 @@ pub enum RecordsError {
         /// What is wrong there.
         reason: String,
     },
+}
+
+impl From<rusqlite::Error> for RecordsError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error {
+            rusqlite::Error::FromSqlConversionFailure(_, _, inner) if inner.is::<Self>() => {
+                match inner.downcast::<Self>() {
+                    Ok(own) => *own,
+                    Err(other) => Self::Damaged(other.to_string()),
+                }
+            }
+            other => Self::Sqlite(other),
+        }
+    }
 }
 
 impl RecordsError {

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 /// Version of the schema, kept in `user_version`.
-pub const SCHEMA_VERSION: u32 = 1;
+/// 2 added the checksums of records; those written before have none until they are written again.
+pub const SCHEMA_VERSION: u32 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE collections (
@@ -38,7 +39,8 @@ CREATE TABLE records (
     kind TEXT,
     id TEXT NOT NULL,
     metadata TEXT NOT NULL,
-    text TEXT NOT NULL
+    text TEXT NOT NULL,
+    crc INTEGER
 ) STRICT;
 CREATE UNIQUE INDEX records_by_id ON records (collection, id);
 CREATE UNIQUE INDEX records_by_row ON records (collection, row);
@@ -66,6 +68,9 @@ impl Store {
             0 => {
                 connection.execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))?
             }
+            1 => connection.execute_batch(&format!(
+                "BEGIN; ALTER TABLE records ADD COLUMN crc INTEGER; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            ))?,
             SCHEMA_VERSION => {}
             found => return Err(RecordsError::TooNew { path: path.to_owned(), found, known: SCHEMA_VERSION }),
         }
@@ -178,7 +183,7 @@ impl Group<'_> {
         self.connection
             .prepare_cached(
                 "INSERT OR REPLACE INTO records (seq, collection, row, row_crc, version, created_at, expires_at, importance,
-                 given_vector, user, session, kind, id, metadata, text) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 given_vector, user, session, kind, id, metadata, text, crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute(params![
                 seq,
@@ -195,7 +200,8 @@ impl Group<'_> {
                 record.kind,
                 record.id,
                 metadata,
-                record.text
+                record.text,
+                checksum(record, version, &metadata)
             ])?;
         let seq = seq.unwrap_or_else(|| self.connection.last_insert_rowid());
         Ok(Written { seq, version, replaced: current.map(|c| c.2) })
@@ -310,7 +316,10 @@ impl Reader {
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         connection.set_prepared_statement_cache_capacity(64);
         let found: u32 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
-        if found != SCHEMA_VERSION {
+        if found < SCHEMA_VERSION {
+            return Err(RecordsError::TooOld { path: path.to_owned(), found });
+        }
+        if found > SCHEMA_VERSION {
             return Err(RecordsError::TooNew { path: path.to_owned(), found, known: SCHEMA_VERSION });
         }
         Ok(Self { connection })
@@ -363,7 +372,8 @@ impl Reader {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Calls `each` with every record of a collection whose row is at least `from`, by row; stops when it says `false`.
+    /// Calls `each` with every record of a collection whose row is at least `from`, by row; stops when it says `false`. Damaged records are
+    /// passed over: [`Reader::damaged_records`] names them.
     pub fn each_record(
         &self,
         collection: i64,
@@ -375,11 +385,32 @@ impl Reader {
             .prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE collection = ? AND row >= ? ORDER BY row"))?;
         let mut rows = statement.query(params![collection, from])?;
         while let Some(row) = rows.next()? {
-            if !each(read_record(row)?) {
-                break;
+            match read_record(row).map_err(RecordsError::from) {
+                Ok(record) => {
+                    if !each(record) {
+                        break;
+                    }
+                }
+                Err(RecordsError::Damaged(_)) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// Which records of a collection do not have their checksum, and why they cannot be read.
+    pub fn damaged_records(&self, collection: i64) -> Result<Vec<String>, RecordsError> {
+        let mut statement = self
+            .connection
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE collection = ? ORDER BY seq"))?;
+        let mut rows = statement.query([collection])?;
+        let mut damaged = Vec::new();
+        while let Some(row) = rows.next()? {
+            if let Err(error) = read_record(row) {
+                damaged.push(RecordsError::from(error).to_string());
+            }
+        }
+        Ok(damaged)
     }
 
     /// Records of a collection.
@@ -435,13 +466,52 @@ impl Reader {
 }
 
 const COLUMNS: &str = "seq, row, row_crc, version, created_at, expires_at, importance, given_vector, user, session, kind, id, \
-                       metadata, text";
+                       metadata, text, crc";
 
+/// CRC32C of everything that a record says; not of its place, which its row's own checksum guards.
+fn checksum(record: &Record, version: u64, metadata: &str) -> u32 {
+    let mut crc = 0;
+    let mut add = |bytes: &[u8]| {
+        // Lengths as well, so that no byte can move from one field to the next unnoticed.
+        crc = crc32c::crc32c_append(crc, &(bytes.len() as u64).to_le_bytes());
+        crc = crc32c::crc32c_append(crc, bytes);
+    };
+    add(&version.to_le_bytes());
+    add(&record.created_at.to_le_bytes());
+    add(record.expires_at.map(i64::to_le_bytes).as_ref().map_or(&[], |bytes| bytes));
+    add(record.importance.map(f64::to_le_bytes).as_ref().map_or(&[], |bytes| bytes));
+    add(&[u8::from(record.given_vector)]);
+    for text in [&record.user, &record.session, &record.kind] {
+        add(&[u8::from(text.is_some())]);
+        add(text.as_deref().unwrap_or_default().as_bytes());
+    }
+    for text in [&record.id, metadata, &record.text] {
+        add(text.as_bytes());
+    }
+    crc
+}
+
+/// Reads a record and holds it against its checksum.
 fn read_record(r: &Row) -> rusqlite::Result<StoredRecord> {
-    let metadata: String = r.get(12)?;
+    let seq: i64 = r.get(0)?;
+    let damaged = |reason: String| {
+        let error = Box::new(RecordsError::Damaged(format!("record number {seq}: {reason}")));
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Null, error)
+    };
+    let metadata: String = r.get(12).map_err(|e| damaged(e.to_string()))?;
+    let stored = read_fields(r, seq, &metadata).map_err(|e| damaged(e.to_string()))?;
+    match r.get::<_, Option<u32>>(14).map_err(|e| damaged(e.to_string()))? {
+        Some(crc) if crc != checksum(&stored.record, stored.version, &metadata) => {
+            Err(damaged("it does not have its checksum".into()))
+        }
+        _ => Ok(stored),
+    }
+}
+
+fn read_fields(r: &Row, seq: i64, metadata: &str) -> rusqlite::Result<StoredRecord> {
     let damaged = |e| rusqlite::Error::FromSqlConversionFailure(12, rusqlite::types::Type::Text, Box::new(e));
     Ok(StoredRecord {
-        seq: r.get(0)?,
+        seq,
         row: r.get(1)?,
         row_crc: r.get(2)?,
         version: r.get::<_, i64>(3)? as u64,
@@ -454,7 +524,7 @@ fn read_record(r: &Row) -> rusqlite::Result<StoredRecord> {
             session: r.get(9)?,
             kind: r.get(10)?,
             id: r.get(11)?,
-            metadata: serde_json::from_str(&metadata).map_err(damaged)?,
+            metadata: serde_json::from_str(metadata).map_err(damaged)?,
             text: r.get(13)?,
         },
     })

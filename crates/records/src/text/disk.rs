@@ -1,10 +1,13 @@
 //! The part of the text index that is on disk: a tantivy index of terms, rows and text lengths.
 
 use super::Totals;
+use crate::RecordsError;
 use crate::analysis::terms;
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::path::Path;
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use tantivy::columnar::Column;
 use tantivy::directory::MmapDirectory;
 use tantivy::indexer::NoMergePolicy;
@@ -20,6 +23,29 @@ const VERSION: u32 = 1;
 const WRITER_BYTES: usize = 32 << 20;
 /// Segments over which a commit merges them all into one.
 const MOST_SEGMENTS: usize = 12;
+
+/// tantivy's list of segments, with the watermark: the one file of an index that it gives no checksum.
+const META: &str = "meta.json";
+/// Ours of it, in hexadecimal. One that a crash has left behind the list means that the index is built anew.
+const META_CHECKSUM: &str = "meta.crc";
+
+/// Turns tantivy's panics over damaged files into errors.
+fn guarded<T>(work: impl FnOnce() -> crate::Result<T>) -> crate::Result<T> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(RecordsError::Damaged("the text index cannot be read at all".into())))
+}
+
+fn meta_checksum(folder: &Path) -> Option<u32> {
+    fs::read(folder.join(META)).ok().map(|bytes| crc32c::crc32c(&bytes))
+}
+
+fn note_meta_checksum(folder: &Path) -> std::io::Result<()> {
+    let temporary = folder.join("meta.crc.tmp");
+    let mut file = fs::File::create(&temporary)?;
+    write!(file, "{:08x}", meta_checksum(folder).unwrap_or_default())?;
+    file.sync_all()?;
+    fs::rename(&temporary, folder.join(META_CHECKSUM))
+}
 
 /// Kept with each commit: what it covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +83,7 @@ pub struct DiskText {
 
 /// The writer of a text index; opened for a commit and closed after it, so that idle collections cost nothing.
 pub struct DiskWriter {
+    folder: PathBuf,
     index: Index,
     writer: IndexWriter,
     fields: Fields,
@@ -64,13 +91,24 @@ pub struct DiskWriter {
 }
 
 impl DiskText {
-    /// Opens the last commit in a folder if it is of this vector file, of this version, and covers none but committed rows.
+    /// Opens the last commit in a folder if it is of this vector file, of this version, covers none but committed rows, and every file of it
+    /// has its checksum: reads all of them once.
     pub fn open(folder: &Path, vector_file: Uuid, rows: u32) -> crate::Result<Option<Self>> {
-        if !folder.join("meta.json").exists() {
-            return Ok(None);
+        match Self::damaged_files(folder)?.as_slice() {
+            [] => Self::read(folder, vector_file, rows),
+            damaged => Err(RecordsError::Damaged(format!("files of the text index: {}", damaged.join(", ")))),
         }
-        let index = Index::open(MmapDirectory::open(folder).map_err(tantivy::TantivyError::from)?)?;
-        Self::of(&index, vector_file, rows)
+    }
+
+    /// Opens the last commit without looking at the checksums.
+    fn read(folder: &Path, vector_file: Uuid, rows: u32) -> crate::Result<Option<Self>> {
+        guarded(|| {
+            if !folder.join(META).exists() {
+                return Ok(None);
+            }
+            let index = Index::open(MmapDirectory::open(folder).map_err(tantivy::TantivyError::from)?)?;
+            Self::of(&index, vector_file, rows)
+        })
     }
 
     fn of(index: &Index, vector_file: Uuid, rows: u32) -> crate::Result<Option<Self>> {
@@ -98,11 +136,17 @@ impl DiskText {
 
     /// Checks the checksums of every file of the index in a folder and gives the damaged ones.
     pub fn damaged_files(folder: &Path) -> crate::Result<Vec<String>> {
-        if !folder.join("meta.json").exists() {
+        if !folder.join(META).exists() {
             return Ok(Vec::new());
         }
-        let index = Index::open(MmapDirectory::open(folder).map_err(tantivy::TantivyError::from)?)?;
-        Ok(index.validate_checksum()?.into_iter().map(|p| p.display().to_string()).collect())
+        let noted = fs::read_to_string(folder.join(META_CHECKSUM)).unwrap_or_default();
+        if u32::from_str_radix(&noted, 16).ok() != meta_checksum(folder) {
+            return Ok(vec![META.to_owned()]);
+        }
+        guarded(|| {
+            let index = Index::open(MmapDirectory::open(folder).map_err(tantivy::TantivyError::from)?)?;
+            Ok(index.validate_checksum()?.into_iter().map(|p| p.display().to_string()).collect())
+        })
     }
 
     /// The watermark: rows below it are covered.
@@ -148,7 +192,7 @@ impl DiskWriter {
     /// Opens the index in a folder for writing. One of another vector file or version is thrown away first; so is one that
     /// cannot be opened.
     pub fn open(folder: &Path, vector_file: Uuid, rows: u32) -> crate::Result<Self> {
-        let usable = DiskText::open(folder, vector_file, rows).ok().flatten().is_some();
+        let usable = DiskText::read(folder, vector_file, rows).ok().flatten().is_some();
         if !usable {
             let _ = fs::remove_dir_all(folder);
         }
@@ -159,7 +203,7 @@ impl DiskWriter {
         let index = Index::open_or_create(directory, schema)?;
         let writer: IndexWriter = index.writer_with_num_threads(1, WRITER_BYTES)?;
         writer.set_merge_policy(Box::new(NoMergePolicy));
-        Ok(Self { index, writer, fields, vector_file })
+        Ok(Self { folder: folder.to_owned(), index, writer, fields, vector_file })
     }
 
     /// The watermark of the last commit; 0 for a new index.
@@ -203,7 +247,8 @@ impl DiskWriter {
         self.writer.garbage_collect_files().wait()?;
         let vector_file = self.vector_file;
         self.writer.wait_merging_threads()?;
+        note_meta_checksum(&self.folder).map_err(tantivy::TantivyError::from)?;
         DiskText::of(&self.index, vector_file, rows)?
-            .ok_or_else(|| crate::RecordsError::Damaged("the text index has no watermark after its commit".into()))
+            .ok_or_else(|| RecordsError::Damaged("the text index has no watermark after its commit".into()))
     }
 }

@@ -11,8 +11,6 @@ mod tail;
 pub use disk::{DiskText, DiskWriter};
 pub use tail::Tail;
 
-use std::collections::HashMap;
-
 /// BM25's saturation and length normalisation: Anserini's defaults, which suit short messages better than Lucene's 1.2 and 0.75
 /// (evidence recall@10 on LoCoMo 0.628 against 0.613).
 const K1: f32 = 0.9;
@@ -27,12 +25,15 @@ pub struct Totals {
     pub terms: u64,
 }
 
+/// Scores by row. Its order depends on what was put in alone, so that sums over it are the same to the last bit in every run.
+pub type TextScores = rustc_hash::FxHashMap<u32, f32>;
+
 /// The scores of the rows that hold at least one of the terms.
 ///
 /// `disk` may hold rows that are deleted since; the caller drops them. The statistics count them until tantivy merges them away,
 /// as every index of segments does.
-pub fn score(terms: &[String], disk: Option<&DiskText>, tail: &Tail) -> crate::Result<HashMap<u32, f32>> {
-    let mut scores = HashMap::new();
+pub fn score(terms: &[String], disk: Option<&DiskText>, tail: &Tail) -> crate::Result<TextScores> {
+    let mut scores = TextScores::default();
     let disk_totals = disk.map(DiskText::totals).unwrap_or_default();
     let texts = (disk_totals.texts + tail.totals().texts) as f32;
     let mean_length = (disk_totals.terms + tail.totals().terms) as f32 / texts.max(1.0);
