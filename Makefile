@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MEMBOX := target/release/membox
 LISTEN ?= 127.0.0.1:8420
 
-.PHONY: help setup build model serve test bench clean
+.PHONY: help setup build model serve test torture bench clean
 
 help: ## Show this.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,10 @@ test: model ## Format, lints, unit, integration and documentation tests.
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	cargo test --release --workspace
+
+ROUNDS ?= 500
+torture: build ## kill -9, power cuts and failing disks, ROUNDS times each (500).
+	MEMBOX_TORTURE_ROUNDS=$(ROUNDS) cargo test --release -p membox --test kill --test faults -- --nocapture
 
 bench: model ## Measure, with the peers beside us; writes benches/results.
 	benches/run.sh

@@ -36,4 +36,4 @@ mod vector_index;
 pub use error::IndexError;
 pub use policy::{Effort, IndexPolicy, IndexSpec, Plan};
 pub use search::{Allowed, Found, bits_below, search};
-pub use vector_index::{Manifest, Progress, VectorIndex};
+pub use vector_index::{Manifest, Progress, VectorIndex, WANTED_RECALL};

@@ -27,7 +27,7 @@ pub struct Effort {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum IndexPolicy {
-    /// No index below [`EXACT_ROWS`] rows, HNSW above.
+    /// No index below [`EXACT_ROWS`] rows, HNSW above, with a beam that is [measured](crate::VectorIndex::calibrate) on the data.
     #[default]
     Auto,
     /// Never an index: every answer is exact.

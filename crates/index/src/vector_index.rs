@@ -18,6 +18,13 @@ const CHUNK: u32 = 4096;
 /// Vectors that codes and lists are learnt from, at most.
 const TRAINING_ROWS: u32 = 100_000;
 
+/// Share of the ten nearest that an index of policy `auto` is made to find.
+pub const WANTED_RECALL: f64 = 0.97;
+/// Widest beam that is tried for it.
+const MOST_CALIBRATED: u32 = 1024;
+/// Which neighbour of a sampled row a question lies half way to.
+const NEIGHBOUR: usize = 8;
+
 /// What a saved index covers; kept beside it with a checksum of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -84,6 +91,35 @@ impl VectorIndex {
                 return Err(IndexError::Stopped);
             }
         }
+        Ok(())
+    }
+
+    /// Widens the beam of HNSW until it finds [`WANTED_RECALL`] of the ten nearest of what is like the questions to come: points half way
+    /// between one of `sample` rows and a neighbour of it. How wide a beam that takes depends on the data as much as on its size.
+    pub fn calibrate(&mut self, view: &VectorView, sample: &[u32]) -> Result<(), IndexError> {
+        let IndexSpec::Hnsw { m, ef_construction, mut ef_search } = self.spec else { return Ok(()) };
+        let mut questions = Vec::new();
+        for &row in sample.iter().filter(|&&row| row < self.rows) {
+            let mut question = view.vector(row);
+            if let Some(neighbour) = view.scan(&question, 0..self.rows, None, NEIGHBOUR).last() {
+                question.iter_mut().zip(view.vector(neighbour.row)).for_each(|(a, b)| *a = (*a + b) / 2.0);
+            }
+            let nearest: Vec<u32> = view.scan(&question, 0..self.rows, None, 10).iter().map(|n| n.row).collect();
+            questions.push((question, nearest));
+        }
+        let wanted: usize = questions.iter().map(|(_, nearest)| nearest.len()).sum();
+        loop {
+            let mut found = 0;
+            for (question, nearest) in &questions {
+                let proposed = self.candidates(question, ef_search as usize, 0, None)?;
+                found += nearest.iter().filter(|row| proposed.contains(row)).count();
+            }
+            if found as f64 >= WANTED_RECALL * wanted as f64 || ef_search >= MOST_CALIBRATED {
+                break;
+            }
+            ef_search *= 2;
+        }
+        self.spec = IndexSpec::Hnsw { m, ef_construction, ef_search };
         Ok(())
     }
 

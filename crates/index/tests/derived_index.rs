@@ -165,6 +165,25 @@ fn what_is_damaged_stale_or_foreign_is_not_loaded() {
 }
 
 #[test]
+fn an_automatic_index_widens_its_beam_until_it_finds_enough() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = file(folder.path(), 6000);
+    let view = file.view(6000);
+    // So thin a graph that a narrow beam gets lost in it.
+    let spec = IndexSpec::Hnsw { m: 8, ef_construction: 16, ef_search: 10 };
+    let mut index = VectorIndex::build(&view, spec, 2, &mut |_| true).expect("a build");
+    let before = recall(&view, &index, None);
+    let sample: Vec<u32> = (0..6000).step_by(97).collect();
+    index.calibrate(&view, &sample).expect("a calibration");
+    let after = recall(&view, &index, None);
+    assert!(before < 0.9 && after > 0.95, "recall@10 {before}, then {after} by {:?}", index.spec());
+    let IndexSpec::Hnsw { ef_search, .. } = index.spec() else { panic!("{:?}", index.spec()) };
+    assert!(ef_search > 10 && ef_search <= 1024);
+    index.save(folder.path()).expect("a save");
+    assert_eq!(VectorIndex::load(folder.path(), &view).expect("an index").spec(), index.spec(), "the beam is kept");
+}
+
+#[test]
 fn searches_run_from_many_threads_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = file(folder.path(), 2000);

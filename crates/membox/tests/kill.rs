@@ -9,7 +9,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-const ROUNDS: u64 = 50;
 const WRITERS: u64 = 4;
 
 fn vector(seed: u64) -> Vec<f32> {
@@ -65,7 +64,8 @@ fn nothing_acknowledged_is_lost_under_kill_9() {
     std::fs::create_dir_all(&data).expect("a folder");
     let model = Mutex::new(Model::default());
     let mut checked = 0;
-    for round in 0..ROUNDS {
+    let rounds = std::env::var("MEMBOX_TORTURE_ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(50);
+    for round in 0..rounds {
         let server = Server::start(&data, &[]);
         if round == 0 {
             assert_eq!(server.call("PUT", "/v1/collections/c", &json!({"dimension": 8})).0, 201);

@@ -5,7 +5,7 @@ use crate::shared::Shared;
 use crate::writer::{Doomed, Work, Write};
 use crate::{MemoryError, now};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
-use membox_index::{IndexError, VectorIndex};
+use membox_index::{IndexError, IndexPolicy, VectorIndex};
 use membox_records::text::DiskWriter;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,6 +15,8 @@ use std::time::Duration;
 const TAIL_TEXTS: usize = 10_000;
 /// Rows past the watermark that an index is extended by at least: below, scanning them costs less than 0.5 ms a query.
 const FRESH_ROWS: u32 = 10_000;
+/// Rows that the beam of an automatic index is measured with.
+const CALIBRATED_ROWS: usize = 64;
 /// Rows of a vector file over which one that is mostly dead is compacted.
 const COMPACT_ROWS: u32 = 10_000;
 /// How often expired records are swept.
@@ -144,10 +146,15 @@ impl Maintenance {
             None => VectorIndex::build(&view, wanted, self.threads, &mut progress),
         };
         collection.building.store(0, Ordering::Relaxed);
-        let index = match built {
+        let mut index = match built {
             Err(IndexError::Stopped) => return Ok(()),
             built => built?,
         };
+        if collection.settings().index == IndexPolicy::Auto {
+            let rows = collection.live().rows.clone();
+            let step = (rows.len() as usize / CALIBRATED_ROWS).max(1);
+            index.calibrate(&view, &rows.iter().step_by(step).take(CALIBRATED_ROWS).collect::<Vec<_>>())?;
+        }
         std::fs::create_dir_all(&folder).map_err(MemoryError::io("create", &folder))?;
         index.save(&folder)?;
         let mut live = collection.live_mut();
