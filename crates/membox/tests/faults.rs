@@ -5,21 +5,13 @@
 
 mod common;
 
+use common::model::{Model, check, rounds, vector, write_from_all};
 use common::{Server, membox};
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
-
-const WRITERS: u64 = 4;
-
-/// Rounds of a test: few in CI.
-fn rounds(few: u64) -> u64 {
-    std::env::var("MEMBOX_TORTURE_ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(few)
-}
 
 /// The shim, compiled once.
 fn shim() -> &'static Path {
@@ -47,112 +39,12 @@ fn start(data: &Path, fault: &str) -> Option<Server> {
     Server::try_start(data, &[], &environment)
 }
 
-/// What was acknowledged of each id, and what was asked without an answer since: any of these may be there.
-#[derive(Default)]
-struct Model {
-    acknowledged: HashMap<String, Option<String>>,
-    unanswered: HashMap<String, Vec<Option<String>>>,
-}
-
-fn vector(seed: u64) -> Vec<f32> {
-    (0..8).map(|d| ((seed * 31 + d * 17) % 101) as f32 / 50.0 - 1.0).collect()
-}
-
-/// Writes and deletes until the server is gone, it refuses everything, or `steps` are done. Gives the statuses that it saw.
-fn write(server: &Server, writer: u64, round: u64, steps: u64, model: &Mutex<Model>, stop: &AtomicBool) -> Vec<u16> {
-    let mut statuses = Vec::new();
-    for step in 0..steps {
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
-        let seed = round * 100_000 + writer * 10_000 + step;
-        let ids: Vec<String> = (0..1 + seed % 5).map(|i| format!("w{writer}-{}", (seed + i) % 40)).collect();
-        let delete = step % 7 == 6;
-        let text = |id: &str| format!("{id} as of {seed}");
-        let wanted = |id: &String| (!delete).then(|| text(id));
-        for id in &ids {
-            model.lock().expect("the model").unanswered.entry(id.clone()).or_default().push(wanted(id));
-        }
-        let (status, _) = if delete {
-            server.call("POST", "/v1/collections/c/records:delete", &json!({ "ids": ids }))
-        } else {
-            let record =
-                |id: &String| json!({"id": id, "text": text(id), "vector": vector(seed), "metadata": {"seed": seed}});
-            server.call(
-                "POST",
-                "/v1/collections/c/records",
-                &json!({ "records": ids.iter().map(record).collect::<Vec<_>>() }),
-            )
-        };
-        statuses.push(status);
-        if status == 0 {
-            break;
-        }
-        let mut model = model.lock().expect("the model");
-        for id in &ids {
-            // An answer of any kind ends what was open: a refusal promises that nothing was kept.
-            model.unanswered.remove(id);
-            if status == 200 {
-                model.acknowledged.insert(id.clone(), wanted(id));
-            }
-        }
-    }
-    statuses
-}
-
-fn write_from_all(server: &Server, round: u64, steps: u64, model: &Mutex<Model>) -> Vec<u16> {
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let writers: Vec<_> = (0..WRITERS)
-            .map(|w| {
-                scope.spawn({
-                    let stop = &stop;
-                    move || write(server, w, round, steps, model, stop)
-                })
-            })
-            .collect();
-        writers.into_iter().flat_map(|w| w.join().expect("a writer")).collect()
-    })
-}
-
-/// Starts the box on a sound disk and holds everything in it against the model, which then goes on from what is there.
-fn check(data: &Path, model: &Mutex<Model>, round: u64) {
+/// Starts the box on a sound disk and holds everything in it against the model.
+fn restart_and_check(data: &Path, model: &Mutex<Model>, round: u64) {
     let verify = membox(data).arg("verify").output().expect("the binary");
     assert!(verify.status.success(), "round {round}: {}", String::from_utf8_lossy(&verify.stdout));
     let server = Server::start(data, &[]);
-    let mut model = model.lock().expect("the model");
-    let mut there: HashMap<String, String> = HashMap::new();
-    let (status, page) = server.call("GET", "/v1/collections/c/records?limit=1000", &Value::Null);
-    assert_eq!(status, 200, "round {round}: {page}");
-    for record in page["records"].as_array().expect("records") {
-        there.insert(record["id"].as_str().expect("an id").into(), record["text"].as_str().expect("a text").into());
-        let seed = record["metadata"]["seed"].to_string();
-        assert!(record["text"].as_str().expect("a text").ends_with(&seed), "text and metadata are of one version");
-    }
-    let ids: Vec<String> = model.acknowledged.keys().chain(model.unanswered.keys()).cloned().collect();
-    for id in &ids {
-        let found = there.get(id).cloned();
-        let acknowledged = model.acknowledged.get(id).cloned().unwrap_or_default();
-        let unanswered = model.unanswered.get(id).cloned().unwrap_or_default();
-        assert!(
-            acknowledged == found || unanswered.contains(&found),
-            "round {round}: {id} is {found:?}; acknowledged {acknowledged:?}, unanswered {unanswered:?}"
-        );
-        model.acknowledged.insert(id.clone(), found);
-    }
-    model.unanswered.clear();
-    assert!(there.keys().all(|id| ids.contains(id)), "round {round}: a record that nobody wrote");
-    for (id, text) in there.iter().take(4) {
-        let seed: u64 = text.rsplit(' ').next().and_then(|s| s.parse().ok()).expect("the seed");
-        for body in [
-            json!({"vector": vector(seed), "mode": "vector", "k": 100}),
-            json!({"query": text, "mode": "text", "k": 100}),
-        ] {
-            let (_, answer) = server.call("POST", "/v1/collections/c/recall", &body);
-            let hit = answer["hits"].as_array().expect("hits").iter().find(|h| h["id"] == json!(id)).cloned();
-            assert_eq!(hit.map(|h| h["text"].clone()), Some(json!(text)), "round {round}: {id} is recalled");
-        }
-    }
+    check(&server, model, round);
     server.stop();
 }
 
@@ -176,12 +68,12 @@ fn a_power_cut_at_any_moment_takes_nothing_that_was_acknowledged() {
         // Early cuts meet the start, later ones the commits, the text index, and the rows that are erased.
         let at = 1 + (round * 7919) % 900;
         if let Some(server) = start(&data, &format!("cut:{at}")) {
-            let statuses = write_from_all(&server, round, 400, &model);
+            let statuses = write_from_all(&server, round, 400, &model, || false);
             cut_while_writing += u32::from(statuses.contains(&0));
             assert!(statuses.iter().all(|s| [0, 200].contains(s)), "round {round}: {statuses:?}");
             server.kill_9();
         }
-        check(&data, &model, round);
+        restart_and_check(&data, &model, round);
     }
     assert!(cut_while_writing > rounds(20) as u32 / 2, "only {cut_while_writing} cuts met a writer");
 }
@@ -229,7 +121,7 @@ fn a_full_disk_refuses_writes_keeps_nothing_of_them_and_is_left_behind() {
         // At each write in turn, and for some writes after it.
         let at = 1 + round * 3;
         let Some(server) = start(&data, &format!("enospc:{at}:{}", 1 + round % 6)) else { continue };
-        let statuses = write_from_all(&server, round, 30, &model);
+        let statuses = write_from_all(&server, round, 30, &model, || false);
         assert!(statuses.iter().all(|s| [200, 507, 503].contains(s)), "round {round}: {statuses:?}");
         refused += statuses.iter().filter(|s| **s != 200).count();
         if !statuses.contains(&503) {
@@ -237,7 +129,7 @@ fn a_full_disk_refuses_writes_keeps_nothing_of_them_and_is_left_behind() {
             assert_eq!(status, 200, "round {round}: once there is room, the box goes on");
         }
         server.kill_9();
-        check(&data, &model, round);
+        restart_and_check(&data, &model, round);
     }
     assert!(refused > 0, "no write met the full disk");
 }
@@ -249,10 +141,10 @@ fn a_write_that_is_cut_short_is_finished_or_refused() {
     let model = Mutex::new(Model::default());
     for round in 0..rounds(6) {
         let Some(server) = start(&data, &format!("short:{}:3", 1 + round * 5)) else { continue };
-        let statuses = write_from_all(&server, round, 30, &model);
+        let statuses = write_from_all(&server, round, 30, &model, || false);
         assert!(statuses.iter().all(|s| [200, 507, 503].contains(s)), "round {round}: {statuses:?}");
         server.kill_9();
-        check(&data, &model, round);
+        restart_and_check(&data, &model, round);
     }
 }
 
@@ -264,7 +156,7 @@ fn after_a_failed_fsync_nothing_more_is_acknowledged_and_reads_go_on() {
     let mut failed = 0;
     for round in 0..rounds(8) {
         let Some(server) = start(&data, &format!("fsync:{}:1", 3 + round * 2)) else { continue };
-        let statuses = write_from_all(&server, round, 40, &model);
+        let statuses = write_from_all(&server, round, 40, &model, || false);
         if statuses.iter().any(|s| *s != 200) {
             failed += 1;
             let (status, problem) = server.call("POST", "/v1/collections/c/records:delete", &json!({"ids": ["none"]}));

@@ -1,6 +1,8 @@
 //! A real box: the built binary, on a real socket, over a real folder.
 #![allow(dead_code)]
 
+pub mod model;
+
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
