@@ -324,6 +324,7 @@ fn main() {
         "disk_bytes_per_record": disk_bytes(root.as_ref()) as f64 / data.rows() as f64}),
     );
     let is_ivf = matches!(index, IndexPolicy::Ivf { .. });
+    search(&memory, &data, SearchEffort::default(), 1, "as the policy has it");
     for value in if is_ivf { [8, 16, 32, 64, 128] } else { [32, 64, 128, 256, 512] } {
         let effort = if is_ivf {
             SearchEffort { nprobe: Some(value), ..SearchEffort::default() }
