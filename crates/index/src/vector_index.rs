@@ -22,8 +22,9 @@ const TRAINING_ROWS: u32 = 100_000;
 pub const WANTED_RECALL: f64 = 0.97;
 /// Widest beam that is tried for it.
 const MOST_CALIBRATED: u32 = 1024;
-/// Which neighbour of a sampled row a question lies half way to.
-const NEIGHBOUR: usize = 8;
+/// How far a question is on its way to another row. Among 12 000 real sentences such questions are found as often as sentences held out: by
+/// beams of 32, 64 and 128 to 0.972, 0.985 and 0.996, against 0.977, 0.992 and 0.998 (half way to a near neighbour: 0.998 and over).
+const OFF: f32 = 0.3;
 
 /// What a saved index covers; kept beside it with a checksum of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,16 +95,16 @@ impl VectorIndex {
         Ok(())
     }
 
-    /// Widens the beam of HNSW until it finds [`WANTED_RECALL`] of the ten nearest of what is like the questions to come: points half way
-    /// between one of `sample` rows and a neighbour of it. How wide a beam that takes depends on the data as much as on its size.
+    /// Widens the beam of HNSW until it finds [`WANTED_RECALL`] of the ten nearest of what is like the questions to come: a question is about
+    /// some record and lies off it, so it is a `sample` row with some of the next one in it. How wide a beam that takes depends on the data as much
+    /// as on its size.
     pub fn calibrate(&mut self, view: &VectorView, sample: &[u32]) -> Result<(), IndexError> {
         let IndexSpec::Hnsw { m, ef_construction, mut ef_search } = self.spec else { return Ok(()) };
         let mut questions = Vec::new();
-        for &row in sample.iter().filter(|&&row| row < self.rows) {
-            let mut question = view.vector(row);
-            if let Some(neighbour) = view.scan(&question, 0..self.rows, None, NEIGHBOUR).last() {
-                question.iter_mut().zip(view.vector(neighbour.row)).for_each(|(a, b)| *a = (*a + b) / 2.0);
-            }
+        let sample: Vec<u32> = sample.iter().copied().filter(|&row| row < self.rows).collect();
+        for pair in sample.windows(2) {
+            let mut question = view.vector(pair[0]);
+            question.iter_mut().zip(view.vector(pair[1])).for_each(|(a, b)| *a = (1.0 - OFF) * *a + OFF * b);
             let nearest: Vec<u32> = view.scan(&question, 0..self.rows, None, 10).iter().map(|n| n.row).collect();
             questions.push((question, nearest));
         }
