@@ -118,7 +118,7 @@ impl VectorIndex {
             if found as f64 >= WANTED_RECALL * wanted as f64 || ef_search >= MOST_CALIBRATED {
                 break;
             }
-            ef_search *= 2;
+            ef_search = (ef_search * 2).min(MOST_CALIBRATED);
         }
         self.spec = IndexSpec::Hnsw { m, ef_construction, ef_search };
         Ok(())
