@@ -22,7 +22,8 @@
 //! let spec = IndexPolicy::hnsw().wanted(view.rows()).expect("HNSW wants an index of any size");
 //! let index = VectorIndex::build(&view, spec, 1, &mut |_| true)?;
 //! let live = (0..view.rows()).collect();
-//! let found = membox_index::search(&view, Some(&index), &vectors[3], 10, membox_index::Allowed::Filtered(&live))?;
+//! let (allowed, effort) = (membox_index::Allowed::Filtered(&live), Default::default());
+//! let found = membox_index::search(&view, Some(&index), &vectors[3], 10, allowed, effort)?;
 //! assert_eq!(found.rows.len(), 10);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
