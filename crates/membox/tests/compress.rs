@@ -94,6 +94,29 @@ fn every_option_of_the_package_is_taken_under_its_own_name() {
 }
 
 #[test]
+fn the_api_describes_every_option_of_a_compression() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    let (_, document) = server.call("GET", "/openapi.json", &Value::Null);
+    let schema = &document["components"]["schemas"]["CompressRequest"];
+    assert_eq!(schema["additionalProperties"], false);
+    for option in [
+        "context",
+        "documents",
+        "messages",
+        "json_data",
+        "model",
+        "mode",
+        "rate",
+        "target_token",
+        "force_tokens",
+        "structured",
+    ] {
+        assert!(schema["properties"][option].is_object(), "{option}");
+    }
+}
+
+#[test]
 fn bad_requests_for_compression_are_told_what_is_wrong() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(&data_with_model(folder.path()), &["--max-body-bytes", "4000000"]);

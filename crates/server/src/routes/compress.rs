@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::time::Instant;
-use utoipa::ToSchema;
+use utoipa::openapi::{Object, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 /// Requests of at most so many bytes of text take the interactive lane: some eight passes of the model.
 const INTERACTIVE_BYTES: usize = 16 << 10;
@@ -49,16 +50,27 @@ pub struct CompressSource {
     question: Option<String>,
 }
 
-/// A request for compression: what, and every option of the package under its own name.
-#[derive(ToSchema)]
-#[allow(dead_code)]
-pub struct CompressRequest {
-    #[schema(inline)]
-    #[serde(flatten)]
-    source: CompressSource,
-    #[schema(inline)]
-    #[serde(flatten)]
-    options: CompressOptions,
+/// A request for compression, for the API's description: what, and every option of the package under its own name, side by side.
+pub struct CompressRequest;
+
+impl PartialSchema for CompressRequest {
+    fn schema() -> RefOr<Schema> {
+        let mut request = Object::new();
+        for part in [CompressSource::schema(), CompressOptions::schema()] {
+            if let RefOr::T(Schema::Object(part)) = part {
+                request.properties.extend(part.properties);
+                request.additional_properties = part.additional_properties;
+            }
+        }
+        RefOr::T(Schema::Object(request))
+    }
+}
+
+impl ToSchema for CompressRequest {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        CompressSource::schemas(schemas);
+        CompressOptions::schemas(schemas);
+    }
 }
 
 /// The answers to `documents`.
