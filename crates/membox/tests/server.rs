@@ -407,3 +407,35 @@ fn a_wrong_checksum_is_refused_with_both_sums_and_exposure_without_keys_too() {
     let exposed = membox(&data).args(["serve", "--listen", "0.0.0.0:0"]).output().expect("the binary");
     assert!(!exposed.status.success() && String::from_utf8_lossy(&exposed.stderr).contains("--insecure"));
 }
+
+#[test]
+fn vectors_are_given_in_base64_and_searched_as_hard_as_asked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    assert_eq!(server.call("PUT", "/v1/collections/v", &json!({"dimension": 2, "vector_type": "f32"})).0, 201);
+    // [1, 0], [0, 1] and [NaN, 1] as little-endian f32.
+    let (east, north, nan) = ("AACAPwAAAAA=", "AAAAAAAAgD8=", "AADAfwAAgD8=");
+    let write = |vector: &str| {
+        server.call("POST", "/v1/collections/v/records", &json!({"records": [{"id": vector, "vector": vector}]}))
+    };
+    assert_eq!((write(east).0, write(north).0), (200, 200));
+    for (vector, status) in [(nan, 422), ("AACAPw==", 400), ("AACAPwA=", 400), ("no base64!", 400)] {
+        let (got, problem) = write(vector);
+        assert_eq!(got, status, "{vector}: {problem}");
+        assert!(
+            problem["errors"][0]["pointer"].as_str().expect("a field").starts_with("/records/0/vector"),
+            "{problem}"
+        );
+    }
+    for effort in [json!({}), json!({"ef_search": 200}), json!({"exact": true}), json!({"nprobe": 4})] {
+        let body = json!({"vector": north, "mode": "vector", "k": 1, "effort": effort});
+        let (status, answer) = server.call("POST", "/v1/collections/v/recall", &body);
+        assert_eq!((status, &answer["hits"][0]["id"]), (200, &json!(north)), "{answer}");
+    }
+    let (status, _) = server.call(
+        "POST",
+        "/v1/collections/v/recall",
+        &json!({"vector": north, "mode": "vector", "effort": {"ef": 1}}),
+    );
+    assert_eq!(status, 400);
+}
