@@ -434,14 +434,7 @@ impl Package<'_> {
         for context in chunked {
             let mut answer = ContextAnswer::default();
             for (tokens, probabilities) in chunks.by_ref().take(context.len()) {
-                let words = merge(
-                    &tokens,
-                    &probabilities,
-                    self.family,
-                    selection.force_tokens,
-                    selection.token_map,
-                    selection.force_reserve_digit,
-                )?;
+                let words = self.words(&tokens, &probabilities, selection)?;
                 let selected = select(words, selection, counter)?;
                 answer.text.push_str(&self.tokenizer.join(selected.kept)?);
                 answer.words.extend(selected.words.into_iter().map(|word| self.shown(word)));
@@ -450,6 +443,17 @@ impl Package<'_> {
             answers.push(answer);
         }
         Ok(answers)
+    }
+
+    /// A chunk's tokens merged into words.
+    fn words(
+        &self,
+        tokens: &[String],
+        probabilities: &[f32],
+        selection: &Selection<'_>,
+    ) -> Result<Words, CompressorError> {
+        let Selection { force_tokens, token_map, force_reserve_digit, .. } = *selection;
+        merge(tokens, probabilities, self.family, force_tokens, token_map, force_reserve_digit)
     }
 
     /// A word as it is listed.
@@ -472,14 +476,7 @@ impl Package<'_> {
         for context in chunked {
             let (mut of_words, mut texts) = (Vec::new(), Vec::new());
             for (tokens, probabilities) in chunks.by_ref().take(context.len()) {
-                let words = merge(
-                    &tokens,
-                    &probabilities,
-                    self.family,
-                    selection.force_tokens,
-                    selection.token_map,
-                    selection.force_reserve_digit,
-                )?;
+                let words = self.words(&tokens, &probabilities, selection)?;
                 of_words.extend(words.unforced.iter().map(|p| {
                     let p: Vec<Number> = p.iter().map(|&p| Number::Single(p)).collect();
                     of_word(&p, selection.token_to_word).value() as f32

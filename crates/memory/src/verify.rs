@@ -132,12 +132,10 @@ fn check_collection(
     {
         report.problems.push(problem(error.to_string(), "remove it; it is built anew", false));
     }
-    let text = DiskText::open(&folder.text(), stored.vector_file, stored.rows).map(|t| t.is_some());
-    let text_problem = match (text, DiskText::damaged_files(&folder.text())) {
-        (Err(error), _) | (_, Err(error)) => Some(error.to_string()),
-        (Ok(_), Ok(files)) if !files.is_empty() => Some(format!("damaged files of the text index: {files:?}")),
-        (Ok(false), _) if folder.text().join("meta.json").exists() => Some("the text index is of another state".into()),
-        _ => None,
+    let text_problem = match DiskText::open(&folder.text(), stored.vector_file, stored.rows) {
+        Err(error) => Some(error.to_string()),
+        Ok(None) if folder.text().join("meta.json").exists() => Some("the text index is of another state".into()),
+        Ok(_) => None,
     };
     if let Some(found) = text_problem {
         report.problems.push(problem(found, "remove it; it is built anew", false));
@@ -156,8 +154,8 @@ pub fn rebuild(config: &MemoryConfig, models: Models) -> Result<Report, MemoryEr
         if VectorIndex::check(&folder.index(), stored.vector_file, stored.rows).is_err() {
             VectorIndex::remove(&folder.index());
         }
-        let text_is_whole = DiskText::damaged_files(&folder.text()).is_ok_and(|files| files.is_empty())
-            && DiskText::open(&folder.text(), stored.vector_file, stored.rows).is_ok_and(|t| t.is_some());
+        let text_is_whole =
+            DiskText::open(&folder.text(), stored.vector_file, stored.rows).is_ok_and(|text| text.is_some());
         if !text_is_whole {
             let _ = std::fs::remove_dir_all(folder.text());
         }

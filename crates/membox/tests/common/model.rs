@@ -17,8 +17,16 @@ pub fn rounds(few: u64) -> u64 {
 /// What was acknowledged of each id, and what was asked without an answer since: any of these may be there.
 #[derive(Default)]
 pub struct Model {
+    refusals_may_stay: bool,
     acknowledged: HashMap<String, Option<String>>,
     unanswered: HashMap<String, Vec<Option<String>>>,
+}
+
+impl Model {
+    /// What was refused may be there all the same: after a failed fsync nobody knows what reached the disk.
+    pub fn where_refusals_may_stay() -> Self {
+        Self { refusals_may_stay: true, ..Self::default() }
+    }
 }
 
 pub fn vector(seed: u64) -> Vec<f32> {
@@ -64,8 +72,10 @@ pub fn write(
         }
         let mut model = model.lock().expect("the model");
         for id in &ids {
-            // An answer of any kind ends what was open: a refusal promises that nothing was kept.
-            model.unanswered.remove(id);
+            // A refusal promises that nothing was kept, and so ends what was open as an acknowledgement does.
+            if status == 200 || !model.refusals_may_stay {
+                model.unanswered.remove(id);
+            }
             if status == 200 {
                 model.acknowledged.insert(id.clone(), wanted(id));
             }
