@@ -211,7 +211,7 @@ fn filters(memory: &MemoryBox, data: &Data) {
                         .expect("an answer");
                     (ids(&answer), begun.elapsed().as_secs_f64() * 1e3)
                 };
-                let (found, time) = ask(SearchEffort { ef_search: Some(128), ..SearchEffort::default() });
+                let (found, time) = ask(SearchEffort::default());
                 let (truth, exact_time) = ask(SearchEffort { exact: true, ..SearchEffort::default() });
                 times.push(time);
                 exact_times.push(exact_time);
@@ -301,7 +301,7 @@ fn serve(memory: &Arc<MemoryBox>, data: &Data, ef_search: u32) {
 fn main() {
     let mut args = std::env::args().skip(1);
     let (Some(folder), Some(root)) = (args.next(), args.next()) else {
-        eprintln!("scale DIR DATA [hnsw|ivf]");
+        eprintln!("scale DIR DATA [hnsw|ivf] [search] [serve] [filters]");
         std::process::exit(2);
     };
     let data = Data::read(folder.as_ref());
@@ -309,6 +309,8 @@ fn main() {
         Some("ivf") => IndexPolicy::Ivf { nlist: 0, nprobe: 32 },
         _ => IndexPolicy::Auto,
     };
+    let phases: Vec<String> = args.collect();
+    let has = |phase: &str| phases.is_empty() || phases.iter().any(|p| p == phase);
     let open = || Arc::new(MemoryBox::open(&MemoryConfig::new(&root), Models::default()).expect("a box"));
     let memory = open();
     if memory.collection(TENANT, COLLECTION).is_err() {
@@ -324,25 +326,23 @@ fn main() {
         "disk_bytes_per_record": disk_bytes(root.as_ref()) as f64 / data.rows() as f64}),
     );
     let is_ivf = matches!(index, IndexPolicy::Ivf { .. });
-    search(&memory, &data, SearchEffort::default(), 1, "as the policy has it");
-    for value in if is_ivf { [8, 16, 32, 64, 128] } else { [32, 64, 128, 256, 512] } {
-        let effort = if is_ivf {
-            SearchEffort { nprobe: Some(value), ..SearchEffort::default() }
-        } else {
-            SearchEffort { ef_search: Some(value), ..SearchEffort::default() }
-        };
-        for threads in [1, 2] {
-            search(
-                &memory,
-                &data,
-                effort,
-                threads,
-                &format!("{} {value}", if is_ivf { "nprobe" } else { "ef_search" }),
-            );
+    if has("search") {
+        search(&memory, &data, SearchEffort::default(), 1, "as the policy has it");
+        for value in if is_ivf { [4, 8, 16, 32, 128] } else { [64, 128, 256, 512, 768] } {
+            let effort = match is_ivf {
+                true => SearchEffort { nprobe: Some(value), ..SearchEffort::default() },
+                false => SearchEffort { ef_search: Some(value), ..SearchEffort::default() },
+            };
+            for threads in [1, 2] {
+                let knob = if is_ivf { "nprobe" } else { "ef_search" };
+                search(&memory, &data, effort, threads, &format!("{knob} {value}"));
+            }
         }
     }
-    if !is_ivf {
-        serve(&memory, &data, 128);
+    if has("serve") {
+        serve(&memory, &data, 256);
+    }
+    if has("filters") {
         filters(&memory, &data);
         print(json!({"measure": "memory after filters", "anonymous_mb": anonymous_mb()}));
     }

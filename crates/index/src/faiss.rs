@@ -2,6 +2,8 @@
 //!
 //! `faiss-sys` is used directly. The `faiss` crate above it leaks the selector of each filtered search, does not keep a bitmap
 //! selector's bits alive, and gives no search by `&self` for indexes from the factory.
+//!
+//! FAISS builds, saves and loads HNSW; [`crate::graph`] searches it, over the [`Graph`] that is shown here.
 
 use crate::IndexError;
 use faiss_sys as sys;
@@ -13,8 +15,56 @@ unsafe extern "C" {
     /// Of libgomp, which FAISS is linked with: sets the OpenMP threads of the calling thread's parallel regions.
     fn omp_set_num_threads(threads: c_int);
 
-    /// Of faiss_hnsw.cpp: search parameters with a beam of their own, or null when there is no memory.
-    fn membox_hnsw_parameters(ef_search: c_int) -> *mut sys::FaissSearchParameters;
+    /// Of faiss_hnsw.cpp: whether the index is a graph over 8-bit codes; if so, `graph` is filled in.
+    fn membox_hnsw_graph(index: *const sys::FaissIndex, graph: *mut RawGraph) -> bool;
+}
+
+/// `MemboxGraph` of faiss_hnsw.cpp.
+#[repr(C)]
+struct RawGraph {
+    neighbours: *const i32,
+    neighbours_len: usize,
+    offsets: *const usize,
+    offsets_len: usize,
+    level_starts: *const c_int,
+    level_starts_len: usize,
+    codes: *const u8,
+    codes_len: usize,
+    trained: *const f32,
+    trained_len: usize,
+    entry: i32,
+    max_level: i32,
+}
+
+/// The graph of an HNSW index and its 8-bit codes.
+#[derive(Clone, Copy)]
+pub(crate) struct Graph<'a> {
+    /// Ids of neighbours, those of one node one after the other, level by level; a negative one ends a level's.
+    pub neighbours: &'a [i32],
+    /// Where the neighbours of each node begin; one more than nodes.
+    pub offsets: &'a [usize],
+    /// Where in a node's neighbours each level begins; one more than levels.
+    pub level_starts: &'a [c_int],
+    /// A byte a dimension, those of one node one after the other.
+    pub codes: &'a [u8],
+    /// The width of each dimension's values: a code c stands for `least + width · (c + ½) / 255`.
+    pub widths: &'a [f32],
+    /// The node that a search begins at.
+    pub entry: u32,
+    /// The level that it begins on.
+    pub max_level: usize,
+}
+
+/// Asks the processor to fetch what will be read soon.
+pub(crate) fn prefetch<T>(soon: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..size_of_val(soon)).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, which reads nothing; the address lies within the slice.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(soon.as_ptr().cast::<i8>().add(line)) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = soon;
 }
 
 /// A FAISS index by inner product, whose ids are the order of [`FaissIndex::add`].
@@ -110,10 +160,34 @@ impl FaissIndex {
         self.dimension
     }
 
-    /// Ids of the `k` nearest by the codes, best first: HNSW's, by a beam of `k`.
-    pub fn search_graph(&self, query: &[f32], k: usize) -> Result<Vec<u32>, IndexError> {
-        assert!(!self.inverted_lists);
-        self.search(query, k, &SearchParameters::graph(k)?)
+    /// The graph of an HNSW index that is not empty.
+    pub fn graph(&self) -> Option<Graph<'_>> {
+        let mut raw = std::mem::MaybeUninit::<RawGraph>::uninit();
+        // SAFETY: the index is live; `raw` has room for what is written when the answer is true.
+        let raw = unsafe {
+            if !membox_hnsw_graph(self.raw.as_ptr(), raw.as_mut_ptr()) {
+                return None;
+            }
+            raw.assume_init()
+        };
+        let (entry, max_level) = (u32::try_from(raw.entry).ok()?, usize::try_from(raw.max_level).ok()?);
+        if raw.trained_len != 2 * self.dimension {
+            return None;
+        }
+        // SAFETY: these are the vectors of a live index that is not empty: their pointers are aligned and not null, and they stay as they are while
+        // `self` is borrowed, since only `&mut self` adds.
+        unsafe {
+            use std::slice::from_raw_parts;
+            Some(Graph {
+                neighbours: from_raw_parts(raw.neighbours, raw.neighbours_len),
+                offsets: from_raw_parts(raw.offsets, raw.offsets_len),
+                level_starts: from_raw_parts(raw.level_starts, raw.level_starts_len),
+                codes: from_raw_parts(raw.codes, raw.codes_len),
+                widths: &from_raw_parts(raw.trained, raw.trained_len)[self.dimension..],
+                entry,
+                max_level,
+            })
+        }
     }
 
     /// Ids of the `k` nearest by the codes, best first, of those whose bit is set in `allowed` (bit i of byte i / 8): IVF's, in `nprobe` lists.
@@ -127,10 +201,7 @@ impl FaissIndex {
         assert!(self.inverted_lists);
         let selector = allowed.map(BitmapSelector::new).transpose()?;
         let selector_raw = selector.as_ref().map_or(null_mut(), |s| s.raw.cast());
-        self.search(query, k, &SearchParameters::lists(nprobe, selector_raw)?)
-    }
-
-    fn search(&self, query: &[f32], k: usize, parameters: &SearchParameters) -> Result<Vec<u32>, IndexError> {
+        let parameters = SearchParameters::lists(nprobe, selector_raw)?;
         assert_eq!(query.len(), self.dimension);
         let (mut scores, mut ids) = (vec![0f32; k], vec![-1i64; k]);
         // SAFETY: the query is one vector of the index's dimension, `scores` and `ids` have room for k, and the parameters with
@@ -189,15 +260,6 @@ impl Drop for BitmapSelector<'_> {
 struct SearchParameters(*mut sys::FaissSearchParameters);
 
 impl SearchParameters {
-    fn graph(ef_search: usize) -> Result<Self, IndexError> {
-        // SAFETY: makes an object and gives it away.
-        let raw = unsafe { membox_hnsw_parameters(ef_search.min(c_int::MAX as usize) as c_int) };
-        if raw.is_null() {
-            return Err(failed("make search parameters", "out of memory".into()));
-        }
-        Ok(Self(raw))
-    }
-
     fn lists(nprobe: usize, selector: *mut sys::FaissIDSelector) -> Result<Self, IndexError> {
         let mut raw = null_mut();
         // SAFETY: `raw` outlives the call; the caller keeps the selector alive for as long as the parameters.
@@ -209,7 +271,7 @@ impl SearchParameters {
 
 impl Drop for SearchParameters {
     fn drop(&mut self) {
-        // SAFETY: the parameters are owned here; the destructor is virtual, so this frees either kind.
+        // SAFETY: the parameters are owned here; the destructor is virtual, so this frees any kind.
         unsafe { sys::faiss_SearchParameters_free(self.0) }
     }
 }

@@ -21,20 +21,21 @@
 //!
 //! let spec = IndexPolicy::hnsw().wanted(view.rows()).expect("HNSW wants an index of any size");
 //! let index = VectorIndex::build(&view, spec, 1, &mut |_| true)?;
-//! let live = (0..view.rows()).collect();
-//! let (allowed, effort) = (membox_index::Allowed::Filtered(&live), Default::default());
-//! let found = membox_index::search(&view, Some(&index), &vectors[3], 10, allowed, effort)?;
-//! assert_eq!(found.rows.len(), 10);
+//! let live = (0..view.rows()).collect::<roaring::RoaringBitmap>().into();
+//! let (effort, scans) = (Default::default(), Default::default());
+//! let found = membox_index::search(&view, Some(&index), &[&vectors[3], &vectors[4]], 10, &live, effort, &scans)?;
+//! assert_eq!(found[1].rows.len(), 10);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod error;
 mod faiss;
+mod graph;
 pub mod policy;
 mod search;
 mod vector_index;
 
 pub use error::IndexError;
 pub use policy::{Effort, IndexPolicy, IndexSpec, Plan};
-pub use search::{Allowed, Found, bits_below, search};
+pub use search::{AllowedRows, Found, search};
 pub use vector_index::{Manifest, Progress, VectorIndex, WANTED_RECALL};

@@ -9,6 +9,9 @@ pub const EXACT_ROWS: u32 = 20_000;
 /// Rows that a scan scores in the time in which HNSW finds a beam of 64: 0.12 ms over 100 000 rows (benches/results).
 const SCAN_INSTEAD: u64 = 4_000;
 
+/// Rows of the lists that are scored exactly, at least.
+const IVF_CANDIDATES: u64 = 64;
+
 /// Widest beam of a search.
 pub const MOST_EF_SEARCH: u32 = 4096;
 
@@ -40,7 +43,7 @@ pub enum IndexPolicy {
         /// Beam of the construction (80).
         #[serde(default = "default_ef_construction")]
         ef_construction: u32,
-        /// Least beam of a search (64).
+        /// Beam of a search (64).
         #[serde(default = "default_ef_search")]
         ef_search: u32,
     },
@@ -105,7 +108,7 @@ pub enum IndexSpec {
         m: u32,
         /// Beam of the construction.
         ef_construction: u32,
-        /// Least beam of a search.
+        /// Beam of a search.
         ef_search: u32,
     },
     /// Inverted lists over 8-bit codes.
@@ -155,30 +158,42 @@ impl IndexSpec {
 pub enum Plan {
     /// Score every allowed row.
     Scan,
-    /// Ask the index for this many candidates and score those exactly.
-    Index {
-        /// Rows to ask for: the beam of HNSW.
+    /// Walk the graph of HNSW among the allowed rows, and score the beam exactly.
+    Graph {
+        /// The beam.
+        ef_search: usize,
+    },
+    /// Look into lists of IVF, and score what is nearest by its codes exactly.
+    Lists {
+        /// Lists.
+        nprobe: usize,
+        /// Rows to ask for.
         candidates: usize,
     },
 }
 
-/// Chooses by the number of rows that the filter allows: FAISS filters results only, so at selectivity s a beam of ef gives about
-/// s·ef hits, and the beam has to widen by 1/s until a scan is cheaper.
+/// Chooses by the number of rows that the filter allows: few are scanned.
 pub fn plan(spec: IndexSpec, rows: u64, allowed: u64, k: usize) -> Plan {
-    let base = match spec {
-        IndexSpec::Hnsw { ef_search, .. } => u64::from(ef_search),
-        IndexSpec::Ivf { .. } => 64,
-    };
-    let wanted = base.max(k as u64 * 2).max(1);
-    if allowed <= SCAN_INSTEAD.max(wanted) {
-        return Plan::Scan;
+    match spec {
+        IndexSpec::Hnsw { ef_search, .. } => {
+            let ef_search = u64::from(ef_search).max(2 * k as u64);
+            // A wider beam costs about in proportion, and so does a scan.
+            match allowed <= SCAN_INSTEAD * ef_search.max(64) / 64 {
+                true => Plan::Scan,
+                false => Plan::Graph { ef_search: ef_search as usize },
+            }
+        }
+        IndexSpec::Ivf { nlist, nprobe } => {
+            let candidates = IVF_CANDIDATES.max(2 * k as u64);
+            // Twice as wide as the filter is selective: the lists nearest to the query may be those that it excludes.
+            let widen = if allowed < rows { (2 * rows).div_ceil(allowed.max(1)) } else { 1 };
+            let nprobe = u64::from(nprobe).saturating_mul(widen).min(u64::from(nlist));
+            match allowed <= SCAN_INSTEAD.max(candidates) {
+                true => Plan::Scan,
+                false => Plan::Lists { nprobe: nprobe as usize, candidates: candidates as usize },
+            }
+        }
     }
-    let candidates = (wanted * rows).div_ceil(allowed);
-    // A wider beam costs about in proportion, and so does a scan.
-    if candidates * SCAN_INSTEAD / base.max(64) > allowed * 2 {
-        return Plan::Scan;
-    }
-    Plan::Index { candidates: candidates as usize }
 }
 
 #[cfg(test)]
@@ -198,12 +213,20 @@ mod tests {
     }
 
     #[test]
-    fn selective_filters_scan_and_mild_ones_widen_the_beam() {
+    fn selective_filters_scan_and_others_keep_the_beam() {
         let spec = IndexPolicy::hnsw().wanted(1_000_000).expect("an index");
-        assert_eq!(plan(spec, 1_000_000, 1_000_000, 10), Plan::Index { candidates: 64 });
-        assert_eq!(plan(spec, 1_000_000, 500_000, 10), Plan::Index { candidates: 128 });
+        assert_eq!(plan(spec, 1_000_000, 1_000_000, 10), Plan::Graph { ef_search: 64 });
+        assert_eq!(plan(spec, 1_000_000, 500_000, 10), Plan::Graph { ef_search: 64 });
         assert_eq!(plan(spec, 1_000_000, 1_000, 10), Plan::Scan);
-        assert_eq!(plan(spec, 1_000_000, 1_000_000, 100), Plan::Index { candidates: 200 });
+        assert_eq!(plan(spec, 1_000_000, 1_000_000, 100), Plan::Graph { ef_search: 200 });
+    }
+
+    #[test]
+    fn selective_filters_look_into_more_lists() {
+        let spec = IndexSpec::Ivf { nlist: 4000, nprobe: 8 };
+        assert_eq!(plan(spec, 1_000_000, 1_000_000, 10), Plan::Lists { nprobe: 8, candidates: 64 });
+        assert_eq!(plan(spec, 1_000_000, 100_000, 10), Plan::Lists { nprobe: 160, candidates: 64 });
+        assert_eq!(plan(spec, 1_000_000, 4_000, 10), Plan::Scan);
     }
 
     #[test]

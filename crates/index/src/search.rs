@@ -2,24 +2,79 @@
 
 use crate::policy::{Effort, IndexPolicy, IndexSpec, Plan, plan};
 use crate::{IndexError, VectorIndex};
-use membox_vectors::{ScoredRow, TopK, VectorView};
+use membox_vectors::{ScanQueue, ScoredRow, TopK, VectorView};
 use roaring::RoaringBitmap;
+use std::sync::{Arc, OnceLock};
 
-/// Which rows may be found.
-#[derive(Clone, Copy)]
-pub enum Allowed<'a> {
-    /// Every live row: as a set and as the bits that FAISS wants (bit i of byte i / 8).
-    Live(&'a RoaringBitmap, &'a [u8]),
-    /// The live rows that a filter allows.
-    Filtered(&'a RoaringBitmap),
+/// Rows over which a scan waits for others to go with.
+const SHARED_SCAN_ROWS: u64 = 20_000;
+/// Rows nearest to the query among which the allowed ones are counted, to see whether filter and query are at odds.
+const COUNTED: usize = 64;
+/// Candidates that are scored exactly for each row that is wanted, at least [`COUNTED`]: by their codes the best rows are among them.
+const SCORED_EXACTLY: usize = 4;
+
+/// The rows that may be found: as a set, and as bits (bit i of byte i / 8) for those who ask about one row after another.
+#[derive(Clone, Debug, Default)]
+pub struct AllowedRows {
+    rows: Arc<RoaringBitmap>,
+    /// Made when they are first asked for.
+    bits: OnceLock<Vec<u8>>,
 }
 
-impl<'a> Allowed<'a> {
-    /// The rows as a set.
-    pub fn rows(self) -> &'a RoaringBitmap {
-        match self {
-            Self::Live(rows, _) | Self::Filtered(rows) => rows,
+impl From<RoaringBitmap> for AllowedRows {
+    fn from(rows: RoaringBitmap) -> Self {
+        Self { rows: Arc::new(rows), bits: OnceLock::new() }
+    }
+}
+
+impl AllowedRows {
+    /// As a set.
+    pub fn rows(&self) -> &RoaringBitmap {
+        &self.rows
+    }
+
+    /// Allows or excludes a row.
+    pub fn set(&mut self, row: u32, is_allowed: bool) {
+        match is_allowed {
+            true => Arc::make_mut(&mut self.rows).insert(row),
+            false => Arc::make_mut(&mut self.rows).remove(row),
+        };
+        if let Some(bits) = self.bits.get_mut() {
+            let (byte, bit) = (row as usize / 8, 1u8 << (row % 8));
+            if is_allowed {
+                bits.resize(bits.len().max(byte + 1), 0);
+                bits[byte] |= bit;
+            } else if let Some(byte) = bits.get_mut(byte) {
+                *byte &= !bit;
+            }
         }
+    }
+
+    /// As bits, at least up to the highest row.
+    pub fn bits(&self) -> &[u8] {
+        self.bits.get_or_init(|| {
+            let mut bits = vec![0u8; self.rows.max().map_or(0, |row| row as usize / 8 + 1)];
+            self.rows.iter().for_each(|row| bits[row as usize / 8] |= 1 << (row % 8));
+            bits
+        })
+    }
+
+    /// Whether a row is allowed.
+    #[inline]
+    pub fn contains(&self, row: u32) -> bool {
+        self.bits().get(row as usize / 8).is_some_and(|byte| byte >> (row % 8) & 1 == 1)
+    }
+
+    /// Whether more than one in ten rows below `end` is excluded.
+    pub(crate) fn excludes_many(&self, end: u32) -> bool {
+        self.rows.range_cardinality(..end) * 10 < u64::from(end) * 9
+    }
+
+    /// At most `count` of the rows below `end`, spread over them.
+    pub(crate) fn sample(&self, end: u32, count: u64) -> Vec<u32> {
+        let among = self.rows.range_cardinality(..end);
+        let step = among.div_ceil(count).max(1);
+        (0..among).step_by(step as usize).filter_map(|rank| self.rows.select(rank as u32)).collect()
     }
 }
 
@@ -32,90 +87,80 @@ pub struct Found {
     pub exact: bool,
 }
 
-/// Finds the `k` allowed rows in view that score best. The index proposes, the vector file decides: every score is exact. Rows
-/// past the index's watermark are always scanned.
+/// Finds, for each query, the `k` allowed rows in view that score best. The index proposes, the vector file decides: every score is exact. Rows
+/// past the index's watermark are always scanned; large scans that are wanted at the same time go together.
 ///
 /// The index is searched as hard as the policy in force says, or else the request.
-///
-/// FAISS's own filter is not used with HNSW: it keeps the beam among the nodes nearest to the query, allowed or not, and fills the
-/// answer with whatever allowed nodes it met on the way, so a filter that excludes the query's neighbourhood gives full answers of
-/// low recall (0.61 measured, where one in two clusters was excluded). Here the beam is asked for the nearest of all rows, as wide
-/// as the filter is selective. The allowed among them are the nearest allowed, if there are about as many as the filter's
-/// selectivity promises. If not, the filter and the query are at odds, no beam can be trusted, and a scan answers.
 pub fn search(
     view: &VectorView,
     index: Option<&VectorIndex>,
-    query: &[f32],
+    queries: &[&[f32]],
     k: usize,
-    allowed: Allowed,
+    allowed: &AllowedRows,
     (policy, effort): (IndexPolicy, Effort),
-) -> Result<Found, IndexError> {
-    let scan = |from| view.scan(query, from..view.rows(), Some(allowed.rows()), k);
-    let Some(index) = index.filter(|_| k > 0 && !effort.exact) else {
-        return Ok(Found { rows: scan(0), exact: true });
-    };
-    let covered = index.rows().min(view.rows());
-    let among = allowed.rows().range_cardinality(..covered);
-    let spec = index.spec().searched(policy, effort);
-    let Plan::Index { candidates } = plan(spec, u64::from(covered), among, k) else {
-        return Ok(Found { rows: scan(0), exact: true });
-    };
-    let proposed = match spec {
-        IndexSpec::Hnsw { .. } => nearest_allowed(index, query, candidates, k, allowed.rows(), among)?,
-        IndexSpec::Ivf { nprobe, .. } => Some(in_lists(index, query, (candidates, nprobe), allowed, covered, among)?),
-    };
-    let Some(proposed) = proposed.filter(|rows| rows.len() >= k.min(among as usize)) else {
-        return Ok(Found { rows: scan(0), exact: true });
-    };
-    let mut top = TopK::new(k);
-    for row in proposed.into_iter().filter(|&row| row < covered && allowed.rows().contains(row)) {
-        top.push(row, view.score(query, row));
+    scans: &ScanQueue,
+) -> Result<Vec<Found>, IndexError> {
+    let covered = index.map_or(0, |index| index.rows().min(view.rows()));
+    let among = allowed.rows.range_cardinality(..covered);
+    let mut found: Vec<Option<Found>> = Vec::with_capacity(queries.len());
+    for query in queries {
+        let proposed = match index.filter(|_| k > 0 && !effort.exact) {
+            Some(index) => propose(index, query, k, allowed, among, index.spec().searched(policy, effort))?,
+            None => None,
+        };
+        // Fewer than there are: the graph does not hang together among the allowed rows.
+        let proposed = proposed.filter(|rows| rows.len() >= k.min(among as usize));
+        found.push(proposed.map(|rows| {
+            let mut top = TopK::new(k);
+            for row in rows.into_iter().filter(|&row| row < covered && allowed.contains(row)) {
+                top.push(row, view.score(query, row));
+            }
+            for fresh in view.scan(query, covered..view.rows(), Some(&allowed.rows), k) {
+                top.push(fresh.row, fresh.score);
+            }
+            Found { rows: top.into_sorted(), exact: false }
+        }));
     }
-    for fresh in scan(covered) {
-        top.push(fresh.row, fresh.score);
+    let left: Vec<&[f32]> = queries.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(q, _)| *q).collect();
+    let mut scanned = match () {
+        () if left.is_empty() => Vec::new(),
+        () if allowed.rows.len() < SHARED_SCAN_ROWS => view.scan_many(&left, 0..view.rows(), Some(&allowed.rows), k),
+        () => scans.scan(view, &left, &allowed.rows, k),
     }
-    Ok(Found { rows: top.into_sorted(), exact: false })
+    .into_iter();
+    let mut scan = || Found { rows: scanned.next().unwrap_or_default(), exact: true };
+    Ok(found.into_iter().map(|found| found.unwrap_or_else(&mut scan)).collect())
 }
 
-/// The allowed of the nearest rows by HNSW; `None` when they are fewer than the filter's selectivity promises.
-fn nearest_allowed(
+/// What the index takes for the best rows; `None` where a scan is the better plan. `among` of the rows that it covers are allowed.
+fn propose(
     index: &VectorIndex,
     query: &[f32],
-    candidates: usize,
     k: usize,
-    allowed: &RoaringBitmap,
+    allowed: &AllowedRows,
     among: u64,
+    spec: IndexSpec,
 ) -> Result<Option<Vec<u32>>, IndexError> {
-    let mut rows = index.candidates(query, candidates, 0, None)?;
-    let promised = (rows.len() as u64 * among / u64::from(index.rows().max(1))) as usize;
-    rows.retain(|&row| allowed.contains(row));
-    Ok((rows.len() >= (promised / 2).max(2 * k).min(among as usize)).then_some(rows))
-}
-
-/// The allowed rows nearest by their codes in the nearest lists of IVF, where FAISS asks the filter for every row of a list.
-fn in_lists(
-    index: &VectorIndex,
-    query: &[f32],
-    (candidates, nprobe): (usize, u32),
-    allowed: Allowed,
-    covered: u32,
-    among: u64,
-) -> Result<Vec<u32>, IndexError> {
-    match allowed {
-        Allowed::Live(rows, bits) => {
-            index.candidates(query, candidates, nprobe, (rows.len() < u64::from(covered)).then_some(bits))
+    let excludes = among < u64::from(index.rows());
+    let ef_search = match plan(spec, u64::from(index.rows()), among, k) {
+        Plan::Scan => return Ok(None),
+        Plan::Lists { nprobe, candidates } => {
+            let bits = excludes.then(|| allowed.bits());
+            return index.in_lists(query, candidates, nprobe, bits).map(Some);
         }
-        Allowed::Filtered(rows) => {
-            // Twice as wide as the filter is selective: the lists nearest to the query may be those that it excludes.
-            let widen = (2 * u64::from(covered) / among.max(1)).min(1 << 16) as u32;
-            index.candidates(query, candidates, nprobe.saturating_mul(widen), Some(&bits_below(rows, covered)))
+        Plan::Graph { ef_search } => ef_search,
+    };
+    let candidates = (SCORED_EXACTLY * k).max(COUNTED);
+    if excludes && allowed.excludes_many(index.rows()) {
+        // Where the filter excludes the query's neighbourhood, the nearest allowed rows lie all around it, about as far from each other as from the
+        // query, and no walk over a graph of neighbours finds them: their codes are scanned.
+        let near = index.walk(query, COUNTED, None);
+        let promised = near.len() as u64 * among / u64::from(index.rows().max(1));
+        if near.iter().filter(|&&row| allowed.contains(row)).count() as u64 * 2 < promised {
+            return Ok(Some(index.scan_codes(query, candidates, allowed)));
         }
     }
-}
-
-/// A set of rows as the bits that FAISS wants.
-pub fn bits_below(rows: &RoaringBitmap, end: u32) -> Vec<u8> {
-    let mut bits = vec![0u8; end.div_ceil(8) as usize];
-    rows.range(..end).for_each(|row| bits[row as usize / 8] |= 1 << (row % 8));
-    bits
+    let mut rows = index.walk(query, ef_search, excludes.then_some(allowed));
+    rows.truncate(candidates);
+    Ok(Some(rows))
 }

@@ -2,12 +2,15 @@
 
 use crate::IndexError;
 use crate::faiss::{FaissIndex, use_threads};
+use crate::graph::{Scratch, scan_codes, walk};
 use crate::policy::IndexSpec;
+use crate::search::AllowedRows;
 use membox_vectors::VectorView;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
 /// The version of the manifest.
@@ -52,6 +55,8 @@ pub struct VectorIndex {
     vector_file: Uuid,
     rows: u32,
     spec: IndexSpec,
+    /// Of searches that ended: as many as ever ran at once.
+    scratches: Mutex<Vec<Scratch>>,
 }
 
 /// Progress of a build: called with rows done; a `false` stops it.
@@ -73,7 +78,7 @@ impl VectorIndex {
         }
         faiss.train(&sample)?;
         drop(sample);
-        let mut index = Self { faiss, vector_file: header.uuid, rows: 0, spec };
+        let mut index = Self { faiss, vector_file: header.uuid, rows: 0, spec, scratches: Mutex::default() };
         index.extend(view, threads, progress)?;
         Ok(index)
     }
@@ -98,8 +103,8 @@ impl VectorIndex {
     /// Widens the beam of HNSW until it finds [`WANTED_RECALL`] of the ten nearest of what is like the questions to come: a question is about
     /// some record and lies off it, so it is a `sample` row with some of the next one in it. How wide a beam that takes depends on the data as much
     /// as on its size.
-    pub fn calibrate(&mut self, view: &VectorView, sample: &[u32]) -> Result<(), IndexError> {
-        let IndexSpec::Hnsw { m, ef_construction, mut ef_search } = self.spec else { return Ok(()) };
+    pub fn calibrate(&mut self, view: &VectorView, sample: &[u32]) {
+        let IndexSpec::Hnsw { m, ef_construction, mut ef_search } = self.spec else { return };
         let mut questions = Vec::new();
         let sample: Vec<u32> = sample.iter().copied().filter(|&row| row < self.rows).collect();
         for pair in sample.windows(2) {
@@ -112,7 +117,7 @@ impl VectorIndex {
         loop {
             let mut found = 0;
             for (question, nearest) in &questions {
-                let proposed = self.candidates(question, ef_search as usize, 0, None)?;
+                let proposed = self.walk(question, ef_search as usize, None);
                 found += nearest.iter().filter(|row| proposed.contains(row)).count();
             }
             if found as f64 >= WANTED_RECALL * wanted as f64 || ef_search >= MOST_CALIBRATED {
@@ -121,7 +126,6 @@ impl VectorIndex {
             ef_search = (ef_search * 2).min(MOST_CALIBRATED);
         }
         self.spec = IndexSpec::Hnsw { m, ef_construction, ef_search };
-        Ok(())
     }
 
     /// The watermark: the index covers rows below it.
@@ -134,21 +138,36 @@ impl VectorIndex {
         self.spec
     }
 
-    /// Rows whose codes are nearest to the query, best first, to be scored again exactly by the caller. HNSW keeps a beam of `count`;
-    /// IVF looks into `nprobe` lists for those whose bit is set in `allowed` (bit i of byte i / 8). Uses one thread.
-    pub fn candidates(
+    /// The `ef_search` allowed rows whose codes are nearest to the query, best first, to be scored again exactly by the caller: HNSW's.
+    pub fn walk(&self, query: &[f32], ef_search: usize, allowed: Option<&AllowedRows>) -> Vec<u32> {
+        let Some(graph) = self.faiss.graph() else { return Vec::new() };
+        let mut scratch = self.scratches().pop().unwrap_or_default();
+        let found = walk(graph, query, ef_search, allowed, &mut scratch);
+        self.scratches().push(scratch);
+        found
+    }
+
+    /// The `count` allowed rows whose codes are nearest to the query, best first: those of HNSW, all of them looked at.
+    pub fn scan_codes(&self, query: &[f32], count: usize, allowed: &AllowedRows) -> Vec<u32> {
+        let Some(graph) = self.faiss.graph() else { return Vec::new() };
+        scan_codes(graph, query, count, allowed.rows())
+    }
+
+    /// The `candidates` rows of the `nprobe` nearest lists whose codes are nearest to the query, best first, of those whose bit is set in
+    /// `allowed` (bit i of byte i / 8), to be scored again exactly by the caller: IVF's. Uses one thread.
+    pub fn in_lists(
         &self,
         query: &[f32],
-        count: usize,
-        nprobe: u32,
+        candidates: usize,
+        nprobe: usize,
         allowed: Option<&[u8]>,
     ) -> Result<Vec<u32>, IndexError> {
         use_threads(1);
-        let count = count.min(self.rows as usize).max(1);
-        match self.spec {
-            IndexSpec::Hnsw { .. } => self.faiss.search_graph(query, count),
-            IndexSpec::Ivf { nlist, .. } => self.faiss.search_lists(query, count, nprobe.min(nlist) as usize, allowed),
-        }
+        self.faiss.search_lists(query, candidates.clamp(1, self.rows.max(1) as usize), nprobe, allowed)
+    }
+
+    fn scratches(&self) -> MutexGuard<'_, Vec<Scratch>> {
+        self.scratches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Saves the index into `folder`, atomically: until the manifest is renamed into place the older one stands.
@@ -183,7 +202,8 @@ impl VectorIndex {
             let reason = format!("it holds {} vectors of {} dimensions", faiss.len(), faiss.dimension());
             return Err(IndexError::Unusable { path: folder.to_owned(), reason });
         }
-        Ok(Self { faiss, vector_file: manifest.vector_file, rows: manifest.rows, spec: manifest.spec })
+        let (vector_file, rows, spec) = (manifest.vector_file, manifest.rows, manifest.spec);
+        Ok(Self { faiss, vector_file, rows, spec, scratches: Mutex::default() })
     }
 
     /// Reads the manifest of `folder` and holds the saved index against it, without loading it.

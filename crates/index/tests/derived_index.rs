@@ -1,6 +1,6 @@
 //! An index finds what a scan finds, honours filters, and is never trusted when it is damaged or stale.
 
-use membox_index::{Allowed, IndexError, IndexPolicy, IndexSpec, VectorIndex, bits_below, search};
+use membox_index::{AllowedRows, Found, IndexError, IndexPolicy, IndexSpec, VectorIndex, search};
 use membox_vectors::{RowType, VectorFile, VectorView};
 use roaring::RoaringBitmap;
 use std::path::Path;
@@ -41,15 +41,19 @@ fn build(view: &VectorView, policy: IndexPolicy) -> VectorIndex {
     VectorIndex::build(view, spec, 2, &mut |_| true).expect("a build")
 }
 
+fn nearest(view: &VectorView, index: &VectorIndex, query: &[f32], k: usize, allowed: &AllowedRows) -> Found {
+    let (effort, scans) = (Default::default(), Default::default());
+    search(view, Some(index), &[query], k, allowed, effort, &scans).expect("a search").pop().expect("an answer")
+}
+
 /// Share of the exact ten best that a search with the index finds.
 fn recall(view: &VectorView, index: &VectorIndex, filter: Option<&RoaringBitmap>) -> f64 {
     let live: RoaringBitmap = (0..view.rows()).collect();
-    let bits = bits_below(&live, view.rows());
+    let allowed = AllowedRows::from(filter.unwrap_or(&live).clone());
     let (mut found, mut wanted) = (0, 0);
     for query in vectors(view.rows() as usize + 40).iter().skip(view.rows() as usize) {
         let truth = view.scan(query, 0..view.rows(), filter, 10);
-        let allowed = filter.map_or(Allowed::Live(&live, &bits), Allowed::Filtered);
-        let got = search(view, Some(index), query, 10, allowed, Default::default()).expect("a search").rows;
+        let got = nearest(view, index, query, 10, &allowed).rows;
         assert!(got.iter().all(|g| filter.is_none_or(|f| f.contains(g.row))), "a row that is filtered out was found");
         wanted += truth.len();
         found += truth.iter().filter(|t| got.iter().any(|g| g.row == t.row)).count();
@@ -85,13 +89,11 @@ fn a_filter_that_excludes_the_nearest_clusters_loses_no_recall() {
     file.append(all[..30_000].iter().map(Vec::as_slice)).expect("room");
     let view = file.view(30_000);
     let index = build(&view, IndexPolicy::hnsw());
-    let even: RoaringBitmap = (0..30_000).filter(|row| row % 2 == 0).collect();
+    let even = AllowedRows::from((0..30_000).filter(|row| row % 2 == 0).collect::<RoaringBitmap>());
     let (mut found, mut wanted) = (0, 0);
     for query in &all[30_000..] {
-        let truth = view.scan(query, 0..view.rows(), Some(&even), 10);
-        let got = search(&view, Some(&index), query, 10, Allowed::Filtered(&even), Default::default())
-            .expect("a search")
-            .rows;
+        let truth = view.scan(query, 0..view.rows(), Some(even.rows()), 10);
+        let got = nearest(&view, &index, query, 10, &even).rows;
         wanted += truth.len();
         found += truth.iter().filter(|t| got.iter().any(|g| g.row == t.row)).count();
     }
@@ -104,11 +106,9 @@ fn fresh_rows_are_found_before_the_index_covers_them() {
     let file = file(folder.path(), 12_000);
     let index = build(&file.view(10_000), IndexPolicy::hnsw());
     let view = file.view(12_000);
-    let live: RoaringBitmap = (0..12_000).collect();
-    let bits = bits_below(&live, 12_000);
+    let live = AllowedRows::from((0..12_000).collect::<RoaringBitmap>());
     for row in [10_000, 11_111, 11_999] {
-        let found = search(&view, Some(&index), &view.vector(row), 1, Allowed::Live(&live, &bits), Default::default())
-            .expect("a search");
+        let found = nearest(&view, &index, &view.vector(row), 1, &live);
         assert_eq!((found.rows[0].row, found.exact), (row, false));
     }
 }
@@ -174,7 +174,7 @@ fn an_automatic_index_widens_its_beam_until_it_finds_enough() {
     let mut index = VectorIndex::build(&view, spec, 2, &mut |_| true).expect("a build");
     let before = recall(&view, &index, None);
     let sample: Vec<u32> = (0..6000).step_by(97).collect();
-    index.calibrate(&view, &sample).expect("a calibration");
+    index.calibrate(&view, &sample);
     let after = recall(&view, &index, None);
     assert!(before < 0.9 && after > 0.95, "recall@10 {before}, then {after} by {:?}", index.spec());
     let IndexSpec::Hnsw { ef_search, .. } = index.spec() else { panic!("{:?}", index.spec()) };
@@ -189,12 +189,12 @@ fn searches_run_from_many_threads_at_once() {
     let file = file(folder.path(), 2000);
     let index = build(&file.view(2000), IndexPolicy::hnsw());
     let queries = vectors(50);
-    let alone: Vec<_> = queries.iter().map(|q| index.candidates(q, 10, 1, None).expect("a search")).collect();
+    let alone: Vec<_> = queries.iter().map(|q| index.walk(q, 10, None)).collect();
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 for (query, want) in queries.iter().zip(&alone) {
-                    assert_eq!(&index.candidates(query, 10, 1, None).expect("a search"), want);
+                    assert_eq!(&index.walk(query, 10, None), want);
                 }
             });
         }

@@ -4,10 +4,10 @@ use crate::MemoryError;
 use crate::links::Links;
 use crate::settings::{CollectionSettings, Metric};
 use lru::LruCache;
-use membox_index::{Allowed, IndexPolicy, VectorIndex};
+use membox_index::{AllowedRows, IndexPolicy, VectorIndex};
 use membox_records::text::{DiskText, Tail};
 use membox_records::{FieldIndex, Filter, LiveRow, Reader, Record, StoredCollection};
-use membox_vectors::{VectorFile, VectorView};
+use membox_vectors::{ScanQueue, VectorFile, VectorView};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -40,15 +40,15 @@ pub struct Collection {
     pub(crate) job: AtomicBool,
     /// Rows that the background index build under way has done.
     pub(crate) building: AtomicU32,
+    /// Where its large scans come together.
+    pub(crate) scans: ScanQueue,
 }
 
 /// What is committed, as recall sees it. Changed by the writer's thread after each commit, and when a new index is swapped in.
 pub(crate) struct Live {
     pub view: VectorView,
     /// Rows of current versions.
-    pub rows: Arc<RoaringBitmap>,
-    /// The same as the bits that FAISS wants.
-    bits: Arc<Vec<u8>>,
+    pub rows: Arc<AllowedRows>,
     pub index: Option<Arc<VectorIndex>>,
     pub tail: Tail,
     pub disk: Option<DiskText>,
@@ -59,25 +59,15 @@ pub(crate) struct Live {
     /// Built by the first filter, kept in step from then on.
     fields: Option<FieldIndex>,
     /// What recent filters allow, until the next change.
-    filtered: Mutex<LruCache<String, Arc<RoaringBitmap>>>,
+    filtered: Mutex<LruCache<String, Arc<AllowedRows>>>,
 }
 
 /// What one recall looks at: it stays as it is, whatever is written meanwhile.
 pub(crate) struct Sight {
     pub view: VectorView,
     pub index: Option<Arc<VectorIndex>>,
-    pub rows: Arc<RoaringBitmap>,
-    bits: Option<Arc<Vec<u8>>>,
-}
-
-impl Sight {
-    /// The rows that may be found, in the form that the index search wants.
-    pub fn allowed(&self) -> Allowed<'_> {
-        match &self.bits {
-            Some(bits) => Allowed::Live(&self.rows, bits),
-            None => Allowed::Filtered(&self.rows),
-        }
-    }
+    /// The rows that may be found.
+    pub allowed: Arc<AllowedRows>,
 }
 
 /// Where the parts of a collection lie.
@@ -151,6 +141,7 @@ impl Collection {
             maintained: AtomicBool::new(false),
             job: AtomicBool::new(false),
             building: AtomicU32::new(0),
+            scans: ScanQueue::default(),
         }
     }
 
@@ -202,7 +193,7 @@ impl Collection {
         let mut fields = FieldIndex::default();
         // Under the write lock nothing is published, and what is committed but not published is not in `rows`: its insertion follows.
         reader.each_record(self.id, 0, |r| {
-            if live.rows.contains(r.row) {
+            if live.rows.rows().contains(r.row) {
                 fields.insert(r.row, &r.record);
             }
             true
@@ -217,7 +208,6 @@ impl Live {
         Self {
             view,
             rows: Arc::default(),
-            bits: Arc::default(),
             index,
             tail: Tail::default(),
             disk,
@@ -242,18 +232,7 @@ impl Live {
 
     fn set(&mut self, row: u32, current: bool) {
         self.filtered.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
-        let (rows, bits) = (Arc::make_mut(&mut self.rows), Arc::make_mut(&mut self.bits));
-        let (byte, bit) = (row as usize / 8, 1u8 << (row % 8));
-        if current {
-            rows.insert(row);
-            bits.resize(bits.len().max(byte + 1), 0);
-            bits[byte] |= bit;
-        } else {
-            rows.remove(row);
-            if let Some(byte) = bits.get_mut(byte) {
-                *byte &= !bit;
-            }
-        }
+        Arc::make_mut(&mut self.rows).set(row, current);
     }
 
     /// Publishes a committed version of a record, and takes the one that it replaced away.
@@ -303,13 +282,14 @@ impl Live {
     }
 
     /// The rows of `all` that a filter allows; remembered where `all` is what it is until the next change.
-    fn filter(&self, filter: &Filter, all: Arc<RoaringBitmap>, remember: bool) -> Arc<RoaringBitmap> {
+    fn filter(&self, filter: &Filter, all: &RoaringBitmap, remember: bool) -> Arc<AllowedRows> {
         let remembered = || self.filtered.lock().unwrap_or_else(PoisonError::into_inner);
         let key = remember.then(|| format!("{filter:?}"));
         if let Some(known) = key.as_ref().and_then(|key| remembered().get(key).cloned()) {
             return known;
         }
-        let allowed = Arc::new(self.fields.as_ref().map(|f| f.allowed(filter, &all)).unwrap_or_default());
+        let allowed = self.fields.as_ref().map(|f| f.allowed(filter, all)).unwrap_or_default();
+        let allowed = Arc::new(AllowedRows::from(allowed));
         if let Some(key) = key {
             remembered().put(key, allowed.clone());
         }
@@ -318,18 +298,15 @@ impl Live {
 
     /// What a recall at `now` may see. With a filter, [`Collection::prepare_fields`] has been called.
     pub fn sight(&self, now: i64, filter: Option<&Filter>) -> Sight {
-        let mut rows = self.rows.clone();
-        let mut bits = Some(self.bits.clone());
+        let mut allowed = self.rows.clone();
         let expired: RoaringBitmap = self.expiry.range(..=(now, u32::MAX)).map(|e| e.1).collect();
         if !expired.is_empty() {
-            rows = Arc::new(&*rows - &expired);
-            bits = None;
+            allowed = Arc::new((allowed.rows() - &expired).into());
         }
         if let Some(filter) = filter {
-            rows = self.filter(filter, rows, expired.is_empty());
-            bits = None;
+            allowed = self.filter(filter, allowed.rows(), expired.is_empty());
         }
-        Sight { view: self.view.clone(), index: self.index.clone(), rows, bits }
+        Sight { view: self.view.clone(), index: self.index.clone(), allowed }
     }
 }
 

@@ -183,7 +183,7 @@ impl MemoryBox {
             let live = collection.live();
             (live.view.header().uuid, live.view.rows(), live.rows.clone())
         };
-        job.total.store(rows.len(), Ordering::Relaxed);
+        job.total.store(rows.rows().len(), Ordering::Relaxed);
         let mut from = 0;
         while !job.cancelled.load(Ordering::Relaxed) {
             let mut batch = Vec::new();
@@ -216,7 +216,7 @@ impl MemoryBox {
     }
 
     fn run_rebuild(&self, collection: &Arc<Collection>, job: &Job) -> Result<(), MemoryError> {
-        let total = collection.live().rows.len();
+        let total = collection.live().rows.rows().len();
         job.total.store(total, Ordering::Relaxed);
         let folder = collection.folder();
         ask(self.writer(), |reply| Work::Compact { collection: collection.clone(), reply })?;

@@ -79,7 +79,7 @@ impl Maintenance {
         let from = writer.rows()?;
         let mut result = Ok(());
         self.shared.reader()?.each_record(collection.id, from, |r| {
-            if rows.contains(r.row) && r.row < view.rows() {
+            if rows.rows().contains(r.row) && r.row < view.rows() {
                 result = writer.insert(r.row, &r.record.text);
             }
             result.is_ok() && !self.stopping()
@@ -93,7 +93,7 @@ impl Maintenance {
         let mut live = collection.live_mut();
         if live.view.header().uuid == view.header().uuid {
             // What died while it was committed is in the new state and must leave with the next.
-            let late: Vec<u32> = (&*rows - &*live.rows).iter().filter(|&row| row >= from).collect();
+            let late: Vec<u32> = (rows.rows() - live.rows.rows()).iter().filter(|&row| row >= from).collect();
             live.dead_on_disk.extend(late);
             live.tail.drop_below(disk.rows());
             live.disk = Some(disk);
@@ -105,7 +105,7 @@ impl Maintenance {
     fn compact(&self, collection: &Arc<Collection>) -> Result<(), MemoryError> {
         let mostly_dead = {
             let live = collection.live();
-            live.view.rows() >= COMPACT_ROWS && live.rows.len() * 2 < u64::from(live.view.rows())
+            live.view.rows() >= COMPACT_ROWS && live.rows.rows().len() * 2 < u64::from(live.view.rows())
         };
         if !mostly_dead {
             return Ok(());
@@ -152,8 +152,8 @@ impl Maintenance {
         };
         if collection.settings().index == IndexPolicy::Auto {
             let rows = collection.live().rows.clone();
-            let step = (rows.len() as usize / CALIBRATED_ROWS).max(1);
-            index.calibrate(&view, &rows.iter().step_by(step).take(CALIBRATED_ROWS).collect::<Vec<_>>())?;
+            let step = (rows.rows().len() as usize / CALIBRATED_ROWS).max(1);
+            index.calibrate(&view, &rows.rows().iter().step_by(step).take(CALIBRATED_ROWS).collect::<Vec<_>>());
         }
         std::fs::create_dir_all(&folder).map_err(MemoryError::io("create", &folder))?;
         index.save(&folder)?;

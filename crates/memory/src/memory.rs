@@ -292,7 +292,7 @@ impl MemoryBox {
             name: collection.name.clone(),
             created_at: time_text(collection.created_at),
             settings: collection.settings(),
-            records: live.sight(now(), None).rows.len(),
+            records: live.sight(now(), None).allowed.rows().len(),
             rows: live.view.rows(),
             vector_bytes: header.row_offset(u64::from(live.view.rows())),
             index: IndexView {
@@ -479,7 +479,7 @@ impl MemoryBox {
         if filter.is_some() {
             collection.prepare_fields(&reader)?;
         }
-        let rows = collection.live().sight(now(), filter.as_ref()).rows;
+        let rows = collection.live().sight(now(), filter.as_ref()).allowed;
         let mut page = reader.page(collection.id, order, after, limit + 1, |row| rows.contains(row))?;
         let more = page.len() > limit;
         page.truncate(limit);
@@ -539,7 +539,7 @@ impl MemoryBox {
         collection.prepare_fields(&*self.shared.reader()?)?;
         let doomed = {
             let live = collection.live();
-            Doomed::Rows(live.view.header().uuid, live.sight(now(), Some(&filter)).rows.iter().collect())
+            Doomed::Rows(live.view.header().uuid, live.sight(now(), Some(&filter)).allowed.rows().iter().collect())
         };
         ask(&self.writer, |reply| Work::Write(Write::Delete { collection, doomed, reply }))
     }

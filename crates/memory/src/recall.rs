@@ -181,7 +181,7 @@ fn find(
             }
             let scores = text::score(&question.terms, live.disk.as_ref(), &live.tail)?;
             let own = scores.keys().copied().collect();
-            texts.push((spread(&scores, &live.links, &sight.rows), own));
+            texts.push((spread(&scores, &live.links, sight.allowed.rows()), own));
         }
         (sight, texts)
     };
@@ -192,11 +192,14 @@ fn find(
     let SearchEffort { ef_search, nprobe, exact: scan } = request.effort.unwrap_or_default();
     let effort = (collection.settings().index, Effort { ef_search, nprobe, exact: scan });
     let mut merged: HashMap<u32, Fused> = HashMap::new();
+    let vectors: Vec<&[f32]> = questions.iter().filter_map(|q| q.vector.as_deref()).collect();
+    let count = if request.mode == RecallMode::Hybrid { leg } else { wanted };
+    let scans = &collection.scans;
+    let found = search(&sight.view, sight.index.as_deref(), &vectors, count, &sight.allowed, effort, scans)?;
+    let mut found = found.into_iter();
     for (question, (texts, own)) in questions.iter().zip(&texts) {
         let mut near = Vec::new();
-        if let Some(vector) = &question.vector {
-            let count = if request.mode == RecallMode::Hybrid { leg } else { wanted };
-            let found = search(&sight.view, sight.index.as_deref(), vector, count, sight.allowed(), effort)?;
+        if let Some(found) = question.vector.as_ref().and_then(|_| found.next()) {
             exact &= found.exact;
             near = found.rows;
         }
@@ -377,7 +380,7 @@ fn hit(
         let live = collection.live();
         let walk = |step: fn(&crate::links::Links, u32) -> Option<u32>, most: usize| -> Vec<u32> {
             let rows = std::iter::successors(step(&live.links, row), |&r| step(&live.links, r));
-            rows.filter(|r| sight.rows.contains(*r)).take(most).collect()
+            rows.filter(|r| sight.allowed.rows().contains(*r)).take(most).collect()
         };
         (walk(crate::links::Links::before, window.before), walk(crate::links::Links::after, window.after))
     };

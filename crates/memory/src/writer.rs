@@ -311,7 +311,7 @@ impl Writer {
         let _ = std::fs::remove_file(&temporary);
         let mut file = VectorFile::create(&temporary, view.header().dimension, view.header().row_type)?;
         let mut receipts = Vec::new();
-        for row in rows.iter() {
+        for row in rows.rows().iter() {
             let receipt = file.append([view.vector(row).as_slice()])?[0];
             receipts.push((row, receipt));
         }

@@ -3,12 +3,9 @@
 use crate::VectorsError;
 use crate::format::{HEADER_BYTES, Header, HeaderError, RowType, VERSION};
 use crate::simd;
-use crate::top_k::{ScoredRow, TopK};
 use memmap2::{Mmap, MmapOptions};
-use roaring::RoaringBitmap;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -238,18 +235,6 @@ impl VectorView {
     /// Inner product of a query and a row.
     pub fn score(&self, query: &[f32], row: u32) -> f32 {
         simd::dot(self.header.row_type, query, self.bytes(row))
-    }
-
-    /// Scores rows exactly and keeps the `k` best: the rows of `range` that `allowed` holds, or all of them.
-    pub fn scan(&self, query: &[f32], range: Range<u32>, allowed: Option<&RoaringBitmap>, k: usize) -> Vec<ScoredRow> {
-        let range = range.start.min(self.rows)..range.end.min(self.rows);
-        let mut top = TopK::new(k);
-        match allowed {
-            Some(_) if range.is_empty() => {}
-            Some(allowed) => allowed.range(range).for_each(|row| top.push(row, self.score(query, row))),
-            None => range.for_each(|row| top.push(row, self.score(query, row))),
-        }
-        top.into_sorted()
     }
 }
 

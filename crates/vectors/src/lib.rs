@@ -23,10 +23,12 @@
 mod error;
 mod file;
 pub mod format;
+mod scan;
 mod simd;
 mod top_k;
 
 pub use error::VectorsError;
 pub use file::{RowReceipt, VectorFile, VectorView, sync_parent};
 pub use format::{Header, RowType};
+pub use scan::ScanQueue;
 pub use top_k::{ScoredRow, TopK};

@@ -51,6 +51,11 @@ impl TopK {
         }
     }
 
+    /// Shows it the best rows of another.
+    pub fn extend(&mut self, other: Self) {
+        other.heap.into_iter().for_each(|scored| self.push(scored.row, scored.score));
+    }
+
     /// The rows, best first.
     pub fn into_sorted(self) -> Vec<ScoredRow> {
         self.heap.into_sorted_vec()

@@ -1,0 +1,255 @@
+//! Exact scans: every allowed row is scored against the queries, and the best are kept.
+//!
+//! A scan over many rows takes as long as reading them from memory, so several queries that go over the rows together cost little more than
+//! one: [`VectorView::scan_many`] does so, and a [`ScanQueue`] brings together queries that come at the same time.
+
+use crate::file::VectorView;
+use crate::simd::dots;
+use crate::top_k::{ScoredRow, TopK};
+use rayon::prelude::*;
+use roaring::RoaringBitmap;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Share of the rows from which on all of them are read: in one go a row takes a third of the time that it takes here and there, where
+/// the processor fetches more than is read.
+const DENSE: u64 = 4;
+/// Rows that one thread scans in one go.
+const PIECE: usize = 1 << 16;
+/// Queries that go over the rows together at most: more, and they no longer fit the processor's nearest cache.
+const TOGETHER: usize = 16;
+
+impl VectorView {
+    /// Scores rows exactly and keeps the `k` best: the rows of `range` that `allowed` holds, or all of them.
+    pub fn scan(&self, query: &[f32], range: Range<u32>, allowed: Option<&RoaringBitmap>, k: usize) -> Vec<ScoredRow> {
+        self.scan_many(&[query], range, allowed, k).pop().unwrap_or_default()
+    }
+
+    /// As [`VectorView::scan`] for several queries, which read each row once; what each finds does not depend on the others. The pieces of a long
+    /// scan are dealt out to the processors that are idle.
+    pub fn scan_many(
+        &self,
+        queries: &[&[f32]],
+        range: Range<u32>,
+        allowed: Option<&RoaringBitmap>,
+        k: usize,
+    ) -> Vec<Vec<ScoredRow>> {
+        let range = range.start.min(self.rows())..range.end.min(self.rows());
+        let pieces: Vec<Range<u32>> =
+            range.clone().step_by(PIECE).map(|at| at..range.end.min(at + PIECE as u32)).collect();
+        let mut best = Vec::with_capacity(queries.len());
+        for queries in queries.chunks(TOGETHER) {
+            let none = || queries.iter().map(|_| TopK::new(k)).collect::<Vec<_>>();
+            let of_piece = |piece: &Range<u32>| {
+                let mut tops = none();
+                self.scan_piece(queries, piece.clone(), allowed, &mut tops);
+                tops
+            };
+            let join = |mut tops: Vec<TopK>, others: Vec<TopK>| {
+                tops.iter_mut().zip(others).for_each(|(top, other)| top.extend(other));
+                tops
+            };
+            let tops = match pieces.as_slice() {
+                [] => none(),
+                [only] => of_piece(only),
+                several => several.par_iter().map(of_piece).reduce(none, join),
+            };
+            best.extend(tops.into_iter().map(TopK::into_sorted));
+        }
+        best
+    }
+
+    fn scan_piece(&self, queries: &[&[f32]], piece: Range<u32>, allowed: Option<&RoaringBitmap>, tops: &mut [TopK]) {
+        let mut scores = [0.0; TOGETHER];
+        let scores = &mut scores[..queries.len()];
+        let mut see = |row: u32, is_wanted: bool| {
+            dots(self.header().row_type, queries, self.bytes(row), scores);
+            if is_wanted {
+                tops.iter_mut().zip(&*scores).for_each(|(top, score)| top.push(row, *score));
+            }
+        };
+        let rows = u64::from(piece.end - piece.start);
+        match allowed.map(|allowed| (allowed, allowed.range_cardinality(piece.clone()))) {
+            Some((_, 0)) => {}
+            Some((allowed, count)) if count * DENSE < rows => {
+                allowed.range(piece).for_each(|row| see(row, true));
+            }
+            Some((allowed, count)) if count < rows => {
+                let mut wanted = allowed.range(piece.clone()).peekable();
+                piece.for_each(|row| see(row, wanted.next_if_eq(&row).is_some()));
+            }
+            _ => piece.for_each(|row| see(row, true)),
+        }
+    }
+}
+
+/// Brings large scans over the same rows together that are wanted at the same time: while one runs, which takes all processors, the others wait,
+/// and then go in one.
+#[derive(Default)]
+pub struct ScanQueue {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    is_running: bool,
+    /// In the order in which they came; empty while none runs.
+    waiting: VecDeque<Waiting>,
+}
+
+/// A caller that waits for its turn, or for another to do its work.
+struct Waiting {
+    scan: Scan,
+    turn: SyncSender<Turn>,
+}
+
+#[derive(Clone)]
+struct Scan {
+    view: VectorView,
+    queries: Vec<Vec<f32>>,
+    allowed: Arc<RoaringBitmap>,
+    k: usize,
+}
+
+enum Turn {
+    /// Another scanned for it.
+    Found(Vec<Vec<ScoredRow>>),
+    /// It is to scan for itself and for these.
+    Scan(Vec<Waiting>),
+}
+
+impl Scan {
+    fn goes_with(&self, other: &Self) -> bool {
+        let rows = |scan: &Self| (scan.view.header().uuid, scan.view.rows(), scan.k);
+        Arc::ptr_eq(&self.allowed, &other.allowed) && rows(self) == rows(other)
+    }
+
+    fn run(&self, others: &[Waiting]) -> Vec<Vec<ScoredRow>> {
+        let scans = std::iter::once(self).chain(others.iter().map(|w| &w.scan));
+        let queries: Vec<&[f32]> = scans.flat_map(|s| s.queries.iter().map(Vec::as_slice)).collect();
+        self.view.scan_many(&queries, 0..self.view.rows(), Some(&self.allowed), self.k)
+    }
+}
+
+impl ScanQueue {
+    /// The `k` best allowed rows in view for each query, as [`VectorView::scan_many`] finds them. Runs on the calling thread, or on that of
+    /// another caller that waits for the same.
+    pub fn scan(
+        &self,
+        view: &VectorView,
+        queries: &[&[f32]],
+        allowed: &Arc<RoaringBitmap>,
+        k: usize,
+    ) -> Vec<Vec<ScoredRow>> {
+        let queries = queries.iter().map(|q| q.to_vec()).collect();
+        let own = Scan { view: view.clone(), queries, allowed: allowed.clone(), k };
+        let (turn, turns) = sync_channel(1);
+        {
+            let mut state = self.state();
+            if !state.is_running {
+                state.is_running = true;
+                drop(state);
+                let _running = Running(self);
+                return own.run(&[]);
+            }
+            state.waiting.push_back(Waiting { scan: own.clone(), turn });
+        }
+        match turns.recv() {
+            Ok(Turn::Found(found)) => found,
+            Ok(Turn::Scan(others)) => {
+                let _running = Running(self);
+                let mut found = own.run(&others);
+                for other in others.iter().rev() {
+                    let of_other = found.split_off(found.len() - other.scan.queries.len());
+                    let _ = other.turn.send(Turn::Found(of_other));
+                }
+                found
+            }
+            // Whoever scanned for it did not come to an end.
+            Err(_) => own.run(&[]),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A scan that runs; when it ends, the one that has waited longest follows, with all that go with it.
+struct Running<'a>(&'a ScanQueue);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        while let Some(next) = state.waiting.pop_front() {
+            let (together, others) =
+                std::mem::take(&mut state.waiting).into_iter().partition(|w| w.scan.goes_with(&next.scan));
+            state.waiting = others;
+            let together: VecDeque<Waiting> = together;
+            if next.turn.send(Turn::Scan(together.into())).is_ok() {
+                return;
+            }
+        }
+        state.is_running = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{RowType, VectorFile};
+
+    /// Rows of 16 numbers, of which the first tells the row.
+    fn file(folder: &std::path::Path, rows: u32) -> VectorFile {
+        let mut file = VectorFile::create(&folder.join("rows.mbv"), 16, RowType::F32).expect("a file");
+        let vectors: Vec<[f32; 16]> =
+            (0..rows).map(|row| std::array::from_fn(|d| ((row * 31 + d as u32 * 7) % 97) as f32 - 48.0)).collect();
+        file.append(vectors.iter().map(<[f32; 16]>::as_slice)).expect("room");
+        file
+    }
+
+    #[test]
+    fn queries_that_come_together_each_get_their_own_answer() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let view = file(folder.path(), 20_000).view(20_000);
+        let sets = [Arc::new((0..20_000).collect::<RoaringBitmap>()), Arc::new((0..20_000).step_by(3).collect())];
+        let queue = ScanQueue::default();
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let (queue, view, sets) = (&queue, &view, &sets);
+                scope.spawn(move || {
+                    for round in 0..20 {
+                        let query: [f32; 16] =
+                            std::array::from_fn(|d| ((thread * 17 + round * 5 + d) % 11) as f32 - 5.0);
+                        let (allowed, k) = (&sets[(thread + round) % 2], 5 + thread % 2);
+                        let twice = queue.scan(view, &[&query, &query], allowed, k);
+                        let alone = view.scan(&query, 0..20_000, Some(allowed), k);
+                        assert_eq!(twice, [alone.clone(), alone]);
+                    }
+                });
+            }
+        });
+        let state = queue.state();
+        assert_eq!((state.is_running, state.waiting.len()), (false, 0));
+    }
+
+    #[test]
+    fn whoever_waits_for_a_scan_that_broke_off_scans_for_itself() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let view = file(folder.path(), 100).view(100);
+        let all = Arc::new((0..100).collect::<RoaringBitmap>());
+        let queue = ScanQueue::default();
+        queue.state().is_running = true;
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| queue.scan(&view, &[&[1.0; 16]], &all, 3));
+            while queue.state().waiting.is_empty() {
+                std::thread::yield_now();
+            }
+            // What a panic in another's scan does to those that it took along.
+            drop(queue.state().waiting.pop_front());
+            assert_eq!(waiter.join().expect("an answer"), [view.scan(&[1.0; 16], 0..100, Some(&all), 3)]);
+        });
+    }
+}
