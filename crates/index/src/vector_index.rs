@@ -206,8 +206,8 @@ impl VectorIndex {
         Ok(Self { faiss, vector_file, rows, spec, scratches: Mutex::default() })
     }
 
-    /// Reads the manifest of `folder` and holds the saved index against it, without loading it.
-    pub fn check(folder: &Path, vector_file: Uuid, rows: u32) -> Result<Manifest, IndexError> {
+    /// Reads the manifest of `folder`, and nothing else.
+    pub fn manifest(folder: &Path) -> Result<Manifest, IndexError> {
         let unusable = |reason: String| IndexError::Unusable { path: folder.to_owned(), reason };
         let text = fs::read_to_string(folder.join(MANIFEST)).map_err(|e| unusable(format!("no manifest: {e}")))?;
         let (json, crc) = text.trim_end().rsplit_once('\n').unwrap_or((&text, ""));
@@ -218,6 +218,13 @@ impl VectorIndex {
         if manifest.version != VERSION {
             return Err(unusable(format!("its format version is {}", manifest.version)));
         }
+        Ok(manifest)
+    }
+
+    /// Reads the manifest of `folder` and holds the saved index against it, without loading it.
+    pub fn check(folder: &Path, vector_file: Uuid, rows: u32) -> Result<Manifest, IndexError> {
+        let unusable = |reason: String| IndexError::Unusable { path: folder.to_owned(), reason };
+        let manifest = Self::manifest(folder)?;
         if manifest.vector_file != vector_file {
             return Err(unusable("it is of another vector file".into()));
         }

@@ -48,6 +48,8 @@ pub struct Config {
     pub batch_tokens: usize,
     /// Query vectors that are remembered.
     pub query_cache: usize,
+    /// Collections that are kept open while nobody uses them.
+    pub open_collections: usize,
     /// Bytes of a request body.
     pub max_body_bytes: usize,
     /// Seconds that a request may take.
@@ -77,6 +79,7 @@ impl Default for Config {
             threads: 0,
             batch_tokens: scheduler.batch_tokens,
             query_cache: 1000,
+            open_collections: membox_memory::OPEN_COLLECTIONS,
             max_body_bytes: limits.max_body_bytes,
             request_timeout_s: limits.request_timeout.as_secs(),
             max_connections: limits.max_connections,

@@ -52,7 +52,9 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
         );
     }
     allow_open_files();
-    let memory = Arc::new(MemoryBox::open(&MemoryConfig::new(&config.data_dir), load_models(&config)?)?);
+    let memory_config =
+        MemoryConfig { open_collections: config.open_collections, ..MemoryConfig::new(&config.data_dir) };
+    let memory = Arc::new(MemoryBox::open(&memory_config, load_models(&config)?)?);
     let example = args.load.as_deref().map(|file| load(&memory, file)).transpose()?.flatten();
     let server_config = ServerConfig {
         keys: config.keys.iter().map(|k| ApiKey::new(&k.key, &k.tenant)).collect(),

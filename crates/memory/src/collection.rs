@@ -1,6 +1,7 @@
 //! An open collection: its vector file, and in memory what recall needs of its records.
 
 use crate::MemoryError;
+use crate::compaction::settle_next;
 use crate::links::Links;
 use crate::settings::{CollectionSettings, Metric};
 use lru::LruCache;
@@ -40,6 +41,10 @@ pub struct Collection {
     pub(crate) job: AtomicBool,
     /// Rows that the background index build under way has done.
     pub(crate) building: AtomicU32,
+    /// Held by whoever writes derived files: the background work or a rebuild.
+    pub(crate) tending: Mutex<()>,
+    /// Held while the first filter reads every record.
+    preparing_fields: Mutex<()>,
     /// Where its large scans come together.
     pub(crate) scans: ScanQueue,
 }
@@ -89,26 +94,34 @@ impl Folder {
     pub fn text(&self) -> PathBuf {
         self.0.join("text")
     }
+
+    /// Where a compaction builds what will lie here.
+    pub fn next(&self) -> Self {
+        Self(self.0.join("next"))
+    }
 }
 
 impl Collection {
     /// Opens a stored collection: cuts off what was never acknowledged, loads the derived state that is intact, and leaves the rest
     /// to be built in the background.
     pub(crate) fn open(root: &Path, stored: &StoredCollection, reader: &Reader) -> Result<Self, MemoryError> {
-        let settings: CollectionSettings = serde_json::from_str(&stored.settings)
-            .map_err(|e| membox_records::RecordsError::Damaged(format!("settings of {}: {e}", stored.name)))?;
+        let settings = read_settings(stored)?;
         let folder = Folder::of(root, stored.id);
-        let (file, live) = load(&folder, stored, reader)?;
+        settle_next(&folder, stored.vector_file);
+        let file = VectorFile::open(&folder.vectors(stored.vector_file), stored.rows)?;
+        remove_other_vector_files(&folder, stored.vector_file);
+        let view = file.view(stored.rows);
+        let derived = Derived::load(&folder, stored, &view);
+        let texts_from = derived.text.as_ref().map_or(0, DiskText::rows);
+        let live = Live::read(reader, stored.id, (view, derived), texts_from, |row| row)?;
         Ok(Self::new(stored, settings, folder.0, file, live))
     }
 
-    /// Switches to the vector file that the record store names since a compaction.
-    pub(crate) fn reload(&self, stored: &StoredCollection, reader: &Reader) -> Result<(), MemoryError> {
-        let (file, live) = load(&self.folder(), stored, reader)?;
+    /// Switches to another vector file and to what is known of its rows, and gives the file that was used until now.
+    pub(crate) fn switch(&self, file: VectorFile, live: Live) -> VectorFile {
         let mut current = self.live_mut();
-        *self.file() = file;
         *current = live;
-        Ok(())
+        std::mem::replace(&mut *self.file(), file)
     }
 
     /// A collection that was just created.
@@ -141,6 +154,8 @@ impl Collection {
             maintained: AtomicBool::new(false),
             job: AtomicBool::new(false),
             building: AtomicU32::new(0),
+            tending: Mutex::new(()),
+            preparing_fields: Mutex::new(()),
             scans: ScanQueue::default(),
         }
     }
@@ -181,25 +196,43 @@ impl Collection {
         }
     }
 
-    /// Makes sure that filters can be answered: the first one reads every record once.
+    /// Makes sure that filters can be answered: the first one reads every record once, while others write and recall.
     pub(crate) fn prepare_fields(&self, reader: &Reader) -> Result<(), MemoryError> {
         if self.live().fields.is_some() {
             return Ok(());
         }
-        let mut live = self.live_mut();
-        if live.fields.is_some() {
+        let _preparing = self.preparing_fields.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let (file, end) = {
+                let live = self.live();
+                if live.fields.is_some() {
+                    return Ok(());
+                }
+                (live.view.header().uuid, live.view.rows())
+            };
+            let mut fields = FieldIndex::default();
+            // What is no longer current when it is read stays out of the answers: they are cut down to the current rows.
+            reader.each_record(self.id, 0, |r| {
+                if r.row < end {
+                    fields.insert(r.row, &r.record);
+                }
+                true
+            })?;
+            let mut live = self.live_mut();
+            if live.view.header().uuid != file {
+                // A compaction has given the rows other numbers.
+                continue;
+            }
+            // Under the write lock nothing is published, and what is committed but not published is not in `rows`: its insertion follows.
+            reader.each_record(self.id, end, |r| {
+                if live.rows.rows().contains(r.row) {
+                    fields.insert(r.row, &r.record);
+                }
+                true
+            })?;
+            live.fields = Some(fields);
             return Ok(());
         }
-        let mut fields = FieldIndex::default();
-        // Under the write lock nothing is published, and what is committed but not published is not in `rows`: its insertion follows.
-        reader.each_record(self.id, 0, |r| {
-            if live.rows.rows().contains(r.row) {
-                fields.insert(r.row, &r.record);
-            }
-            true
-        })?;
-        live.fields = Some(fields);
-        Ok(())
     }
 }
 
@@ -310,33 +343,61 @@ impl Live {
     }
 }
 
-fn load(folder: &Folder, stored: &StoredCollection, reader: &Reader) -> Result<(VectorFile, Live), MemoryError> {
-    let file = VectorFile::open(&folder.vectors(stored.vector_file), stored.rows)?;
-    remove_other_vector_files(folder, stored.vector_file);
-    let view = file.view(stored.rows);
-    let index = match VectorIndex::load(&folder.index(), &view) {
-        Ok(index) => Some(Arc::new(index)),
-        Err(error) => {
-            if folder.index().join("index.json").exists() {
-                tracing::warn!(collection = stored.name, %error, "the index is built anew");
+pub(crate) fn read_settings(stored: &StoredCollection) -> Result<CollectionSettings, MemoryError> {
+    let damaged = |e| membox_records::RecordsError::Damaged(format!("settings of {}: {e}", stored.name));
+    Ok(serde_json::from_str(&stored.settings).map_err(damaged)?)
+}
+
+/// What is derived from the rows of a vector file.
+pub(crate) struct Derived {
+    pub index: Option<Arc<VectorIndex>>,
+    pub text: Option<DiskText>,
+    /// Rows that the text index covers and that are no longer current.
+    pub dead: Vec<u32>,
+}
+
+impl Derived {
+    /// What is intact on disk.
+    fn load(folder: &Folder, stored: &StoredCollection, view: &VectorView) -> Self {
+        let index = match VectorIndex::load(&folder.index(), view) {
+            Ok(index) => Some(Arc::new(index)),
+            Err(error) => {
+                if folder.index().join("index.json").exists() {
+                    tracing::warn!(collection = stored.name, %error, "the index is built anew");
+                }
+                None
             }
+        };
+        let text = DiskText::open(&folder.text(), stored.vector_file, stored.rows).unwrap_or_else(|error| {
+            tracing::warn!(collection = stored.name, %error, "the text index is built anew");
             None
-        }
-    };
-    let disk = DiskText::open(&folder.text(), stored.vector_file, stored.rows).unwrap_or_else(|error| {
-        tracing::warn!(collection = stored.name, %error, "the text index is built anew");
-        None
-    });
-    let mut live = Live::new(view, index, disk);
-    for row in reader.live_rows(stored.id)? {
-        live.note(&row);
+        });
+        Self { index, text, dead: Vec::new() }
     }
-    let from = live.disk.as_ref().map_or(0, DiskText::rows);
-    reader.each_record(stored.id, from, |r| {
-        live.tail.insert(r.row, &r.record.text);
-        true
-    })?;
-    Ok((file, live))
+}
+
+impl Live {
+    /// Reads what recall needs of a collection's records. Texts are read from row `texts_from` on: those before are in the text index. `number` gives the
+    /// row of `view` that a row of the records is.
+    pub fn read(
+        reader: &Reader,
+        collection: i64,
+        (view, derived): (VectorView, Derived),
+        texts_from: u32,
+        number: impl Fn(u32) -> u32,
+    ) -> Result<Self, MemoryError> {
+        let mut live = Self::new(view, derived.index, derived.text);
+        live.dead_on_disk = derived.dead;
+        for mut row in reader.live_rows(collection)? {
+            row.row = number(row.row);
+            live.note(&row);
+        }
+        reader.each_record(collection, texts_from, |r| {
+            live.tail.insert(number(r.row), &r.record.text);
+            true
+        })?;
+        Ok(live)
+    }
 }
 
 /// Removes vector files that no commit names: what an interrupted compaction left.

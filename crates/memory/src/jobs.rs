@@ -1,11 +1,11 @@
 //! Long work with progress: rebuild and re-embedding.
 
 use crate::collection::{Collection, JobGuard};
+use crate::compaction::compact;
 use crate::memory::ask;
 use crate::writer::{Revector, Work, Write};
 use crate::{MemoryBox, MemoryError, now, time_text};
 use membox_encoder::Lane;
-use membox_index::VectorIndex;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -216,14 +216,16 @@ impl MemoryBox {
     }
 
     fn run_rebuild(&self, collection: &Arc<Collection>, job: &Job) -> Result<(), MemoryError> {
-        let total = collection.live().rows.rows().len();
-        job.total.store(total, Ordering::Relaxed);
-        let folder = collection.folder();
-        ask(self.writer(), |reply| Work::Compact { collection: collection.clone(), reply })?;
-        // The new file has another identity, so what was derived from the old one is of no use.
-        VectorIndex::remove(&folder.index());
-        job.done.store(total, Ordering::Relaxed);
+        let rows = collection.live().rows.rows().len();
+        let is_indexed = collection.settings().index.wanted(rows as u32).is_some();
+        job.total.store(if is_indexed { rows * 2 } else { rows }, Ordering::Relaxed);
+        let tending = collection.tending.lock().unwrap_or_else(PoisonError::into_inner);
+        let compacted = compact(self.shared(), self.writer(), collection, self.build_threads(), &mut |done| {
+            job.done.store(u64::from(done), Ordering::Relaxed);
+            !job.cancelled.load(Ordering::Relaxed)
+        });
+        drop(tending);
         self.shared().maintain(collection);
-        Ok(())
+        compacted
     }
 }

@@ -30,6 +30,7 @@
 
 mod backup;
 mod collection;
+mod compaction;
 mod error;
 mod fusion;
 mod jobs;
@@ -52,7 +53,9 @@ pub use membox_compressor as compressor;
 pub use membox_encoder as encoder;
 pub use membox_index::IndexPolicy;
 pub use membox_records::{Order, Position, RecordsError};
-pub use memory::{MOST_METADATA_BYTES, MOST_RECORDS, MOST_TEXT_BYTES, MemoryBox, MemoryConfig, Models, retry_after};
+pub use memory::{
+    MOST_METADATA_BYTES, MOST_RECORDS, MOST_TEXT_BYTES, MemoryBox, MemoryConfig, Models, OPEN_COLLECTIONS, retry_after,
+};
 pub use settings::{CollectionSettings, Metric, VectorType};
 pub use types::*;
 pub use verify::{Problem, Report, rebuild, verify};

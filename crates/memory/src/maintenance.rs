@@ -1,12 +1,15 @@
 //! Background work of one thread: text commits, index builds, expiry, compaction. Readers never wait for it: each result is swapped in.
 
 use crate::collection::Collection;
+use crate::compaction::compact;
 use crate::shared::Shared;
 use crate::writer::{Doomed, Work, Write};
 use crate::{MemoryError, now};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
-use membox_index::{IndexError, IndexPolicy, VectorIndex};
+use membox_index::{IndexError, IndexPolicy, IndexSpec, Progress, VectorIndex};
 use membox_records::text::DiskWriter;
+use membox_vectors::VectorView;
+use roaring::RoaringBitmap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -61,6 +64,8 @@ impl Maintenance {
     }
 
     fn tend(&self, collection: &Arc<Collection>) -> Result<(), MemoryError> {
+        // A rebuild asks for this again when it ends.
+        let Ok(_tending) = collection.tending.try_lock() else { return Ok(()) };
         self.commit_text(collection)?;
         self.compact(collection)?;
         self.build_index(collection)
@@ -111,7 +116,13 @@ impl Maintenance {
             return Ok(());
         }
         let Ok(_guard) = crate::collection::JobGuard::take(collection) else { return Ok(()) };
-        crate::memory::ask(&self.writer, |reply| Work::Compact { collection: collection.clone(), reply })
+        let mut progress = |rows| {
+            collection.building.store(rows, Ordering::Relaxed);
+            !self.stopping()
+        };
+        let compacted = compact(&self.shared, &self.writer, collection, self.threads, &mut progress);
+        collection.building.store(0, Ordering::Relaxed);
+        compacted
     }
 
     /// Builds or extends the index when enough rows are not covered, saves it and swaps it in.
@@ -141,20 +152,18 @@ impl Maintenance {
             collection.building.store(rows, Ordering::Relaxed);
             !self.stopping()
         };
+        let (policy, rows) = (collection.settings().index, collection.live().rows.clone());
         let built = match saved {
-            Some(mut index) => index.extend(&view, self.threads, &mut progress).map(|()| index),
-            None => VectorIndex::build(&view, wanted, self.threads, &mut progress),
+            Some(mut index) => match index.extend(&view, self.threads, &mut progress) {
+                Err(IndexError::Stopped) => Ok(None),
+                extended => {
+                    extended.map(|()| Some(calibrated(index, &view, policy, rows.rows()))).map_err(MemoryError::from)
+                }
+            },
+            None => built_index(&view, wanted, policy, rows.rows(), self.threads, &mut progress),
         };
         collection.building.store(0, Ordering::Relaxed);
-        let mut index = match built {
-            Err(IndexError::Stopped) => return Ok(()),
-            built => built?,
-        };
-        if collection.settings().index == IndexPolicy::Auto {
-            let rows = collection.live().rows.clone();
-            let step = (rows.rows().len() as usize / CALIBRATED_ROWS).max(1);
-            index.calibrate(&view, &rows.rows().iter().step_by(step).take(CALIBRATED_ROWS).collect::<Vec<_>>());
-        }
+        let Some(index) = built? else { return Ok(()) };
         std::fs::create_dir_all(&folder).map_err(MemoryError::io("create", &folder))?;
         index.save(&folder)?;
         let mut live = collection.live_mut();
@@ -166,7 +175,15 @@ impl Maintenance {
 
     /// Deletes records whose time has come.
     fn sweep(&self) {
-        for collection in self.shared.opened() {
+        let collections = || -> Result<Vec<Arc<Collection>>, MemoryError> {
+            let ids = self.shared.reader()?.collections_with_expired(now())?;
+            ids.into_iter().filter_map(|id| self.shared.by_id(id).transpose()).collect()
+        };
+        let collections = collections().unwrap_or_else(|error| {
+            tracing::warn!(%error, "expired records cannot be looked for");
+            Vec::new()
+        });
+        for collection in collections {
             let (file, rows) = {
                 let live = collection.live();
                 (live.view.header().uuid, live.expired(now(), SWEEP_ROWS))
@@ -184,8 +201,32 @@ impl Maintenance {
     }
 }
 
-fn same_kind(a: membox_index::IndexSpec, b: membox_index::IndexSpec) -> bool {
-    use membox_index::IndexSpec::{Hnsw, Ivf};
+/// Builds an index over the rows in view, of which `rows` are current; `None` if `progress` stopped it.
+pub(crate) fn built_index(
+    view: &VectorView,
+    spec: IndexSpec,
+    policy: IndexPolicy,
+    rows: &RoaringBitmap,
+    threads: usize,
+    progress: Progress,
+) -> Result<Option<VectorIndex>, MemoryError> {
+    match VectorIndex::build(view, spec, threads, progress) {
+        Err(IndexError::Stopped) => Ok(None),
+        built => Ok(Some(calibrated(built?, view, policy, rows))),
+    }
+}
+
+/// An automatic index measures its beam on some current rows.
+fn calibrated(mut index: VectorIndex, view: &VectorView, policy: IndexPolicy, rows: &RoaringBitmap) -> VectorIndex {
+    if policy == IndexPolicy::Auto {
+        let step = (rows.len() as usize / CALIBRATED_ROWS).max(1);
+        index.calibrate(view, &rows.iter().step_by(step).take(CALIBRATED_ROWS).collect::<Vec<_>>());
+    }
+    index
+}
+
+fn same_kind(a: IndexSpec, b: IndexSpec) -> bool {
+    use IndexSpec::{Hnsw, Ivf};
     match (a, b) {
         (Hnsw { m, ef_construction, .. }, Hnsw { m: m2, ef_construction: e2, .. }) => m == m2 && ef_construction == e2,
         (Ivf { .. }, Ivf { .. }) => true,

@@ -1,6 +1,6 @@
 //! The box: one data folder, one encoder, and the threads that write and look after it.
 
-use crate::collection::Collection;
+use crate::collection::{Collection, Folder, read_settings};
 use crate::jobs::Jobs;
 use crate::maintenance::Maintenance;
 use crate::recall::{QueryVector, vector_error};
@@ -12,7 +12,10 @@ use crate::{MemoryError, now, time_millis, time_text};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use membox_compressor::{CompressOptions, CompressedText, Compressor};
 use membox_encoder::{DEFAULT_MAX_TOKENS, Embeddings, Encoder, EncoderError, Inputs, Lane, Request, Wanted};
-use membox_records::{Filter, Order, Position, Record, RecordsError, Store, StoredCollection, StoredRecord};
+use membox_index::VectorIndex;
+use membox_records::text::DiskText;
+use membox_records::{Filter, Order, Position, Reader, Record, RecordsError, Store, StoredCollection, StoredRecord};
+use membox_vectors::VectorFile;
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -35,6 +38,9 @@ const INTERACTIVE_RECORDS: usize = 4;
 /// Times that a patch is tried again when another write came between its reading and its writing.
 const PATCH_TRIES: usize = 16;
 
+/// Collections that are kept open by default.
+pub const OPEN_COLLECTIONS: usize = 512;
+
 /// How a box is set up.
 #[derive(Clone, Debug)]
 pub struct MemoryConfig {
@@ -44,13 +50,16 @@ pub struct MemoryConfig {
     pub readers: usize,
     /// Threads of an index build.
     pub build_threads: usize,
+    /// Collections that are kept open while nobody uses them; an open one holds a file, a map, and what recall needs in memory.
+    pub open_collections: usize,
 }
 
 impl MemoryConfig {
     /// The defaults for a data folder.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { data_dir: data_dir.into(), readers: (cores * 4).clamp(8, 64), build_threads: cores }
+        let readers = (cores * 4).clamp(8, 64);
+        Self { data_dir: data_dir.into(), readers, build_threads: cores, open_collections: OPEN_COLLECTIONS }
     }
 }
 
@@ -68,6 +77,7 @@ pub struct MemoryBox {
     shared: Arc<Shared>,
     models: Models,
     jobs: Jobs,
+    build_threads: usize,
     writer: Sender<Work>,
     /// Dropped to stop the background work.
     stop: Option<Sender<()>>,
@@ -116,7 +126,7 @@ impl MemoryBox {
         let readers = (0..config.readers.max(2)).map(|_| store.reader()).collect::<Result<_, _>>()?;
 
         let (maintenance, due) = unbounded();
-        let shared = Arc::new(Shared::new(root.clone(), stored, readers, maintenance));
+        let shared = Arc::new(Shared::new(root.clone(), stored, readers, maintenance, config.open_collections.max(1)));
         let (writer, work): (Sender<Work>, Receiver<Work>) = bounded(WRITER_QUEUE);
         let (stop, stopped) = bounded(0);
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
@@ -136,6 +146,7 @@ impl MemoryBox {
             shared,
             models,
             jobs: Jobs::default(),
+            build_threads: config.build_threads,
             writer,
             stop: Some(stop),
             writer_thread: Some(writer_thread),
@@ -184,6 +195,10 @@ impl MemoryBox {
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    pub(crate) fn build_threads(&self) -> usize {
+        self.build_threads
     }
 
     pub(crate) fn writer(&self) -> &Sender<Work> {
@@ -302,6 +317,19 @@ impl MemoryBox {
                 text_covered_rows: live.disk.as_ref().map_or(0, |d| d.rows()),
             },
         }
+    }
+
+    /// Describes every collection of a tenant, by name; those that are not open from what is stored, without opening them.
+    pub fn describe_all(&self, tenant: &str) -> Result<Vec<CollectionView>, MemoryError> {
+        let reader = self.shared.reader()?;
+        let mut views = Vec::new();
+        for stored in reader.collections()?.into_iter().filter(|c| c.tenant == tenant) {
+            match self.shared.if_open(tenant, &stored.name) {
+                Some(collection) => views.push(self.describe(&collection)),
+                None => views.push(describe_stored(&self.shared.root, &stored, &reader)?),
+            }
+        }
+        Ok(views)
     }
 
     /// Names of a tenant's collections.
@@ -536,12 +564,18 @@ impl MemoryBox {
     pub fn delete_by_filter(&self, tenant: &str, name: &str, filter: &Value) -> Result<usize, MemoryError> {
         let collection = self.collection(tenant, name)?;
         let filter = Filter::parse(filter, "/filter")?;
-        collection.prepare_fields(&*self.shared.reader()?)?;
-        let doomed = {
-            let live = collection.live();
-            Doomed::Rows(live.view.header().uuid, live.sight(now(), Some(&filter)).allowed.rows().iter().collect())
-        };
-        ask(&self.writer, |reply| Work::Write(Write::Delete { collection, doomed, reply }))
+        loop {
+            collection.prepare_fields(&*self.shared.reader()?)?;
+            let sight = collection.live().sight(now(), Some(&filter));
+            let file = sight.view.header().uuid;
+            let doomed = Doomed::Rows(file, sight.allowed.rows().iter().collect());
+            let write = |reply| Work::Write(Write::Delete { collection: collection.clone(), doomed, reply });
+            match ask(&self.writer, write) {
+                // A compaction has given the rows other numbers since.
+                Err(MemoryError::Busy(_)) if collection.live().view.header().uuid != file => {}
+                result => return result,
+            }
+        }
     }
 
     /// A reader of the record store.
@@ -708,4 +742,26 @@ pub fn retry_after(error: &MemoryError) -> Option<u64> {
         MemoryError::Encoder(EncoderError::Overloaded { retry_after_s }) => Some(*retry_after_s),
         _ => None,
     }
+}
+
+/// Describes a collection that is not open.
+fn describe_stored(root: &Path, stored: &StoredCollection, reader: &Reader) -> Result<CollectionView, MemoryError> {
+    let settings = read_settings(stored)?;
+    let folder = Folder::of(root, stored.id);
+    let header = VectorFile::header_of(&folder.vectors(stored.vector_file))?;
+    let index = VectorIndex::manifest(&folder.index()).ok().filter(|index| index.vector_file == stored.vector_file);
+    Ok(CollectionView {
+        name: stored.name.clone(),
+        created_at: time_text(stored.created_at),
+        settings,
+        records: reader.count(stored.id)? - reader.count_expired(stored.id, now())?,
+        rows: stored.rows,
+        vector_bytes: header.row_offset(u64::from(stored.rows)),
+        index: IndexView {
+            kind: index.as_ref().map_or("none", |index| index.spec.name()).to_owned(),
+            covered_rows: index.as_ref().map_or(0, |index| index.rows),
+            building_rows: 0,
+            text_covered_rows: DiskText::covered(&folder.text(), stored.vector_file).unwrap_or(0),
+        },
+    })
 }

@@ -28,6 +28,8 @@ const MOST_NEIGHBOURS: usize = 20;
 const LEG: usize = 200;
 /// Share of the texts below which compression leaves too little to be understood: rather fewer hits.
 const READABLE: f64 = 0.4;
+/// Times that a recall looks again when what it found has changed before it was read.
+const TRIES: usize = 5;
 /// A week.
 const HALF_LIFE_S: f64 = 604_800.0;
 
@@ -58,13 +60,29 @@ impl MemoryBox {
         if filter.is_some() {
             collection.prepare_fields(&reader)?;
         }
-        let searched = Instant::now();
-        let (sight, fused, exact) = find(&collection, &questions, filter.as_ref(), request)?;
-        timing.search = searched.elapsed();
+        let mut tries = TRIES;
+        let (sight, candidates, exact) = loop {
+            let searched = Instant::now();
+            let (sight, fused, exact) = find(&collection, &questions, filter.as_ref(), request)?;
+            timing.search = searched.elapsed();
+            let fetched = Instant::now();
+            let (candidates, changed) = fetch(&collection, &sight, fused, request, &reader)?;
+            timing.rerank = fetched.elapsed();
+            tries -= 1;
+            if !changed || tries == 0 && !is_renumbered(&reader, &collection, &sight)? {
+                break (sight, candidates, exact);
+            }
+            // A record that was found has another version now, or a compaction has given all of them other rows: the answer would lack what has
+            // been there all the time.
+            tries = tries.max(1);
+            std::thread::sleep(Duration::from_millis(1));
+            if filter.is_some() {
+                collection.prepare_fields(&reader)?;
+            }
+        };
         let reranked = Instant::now();
-        let candidates = fetch(&collection, &sight, fused, request, &reader)?;
         let chosen = rerank(candidates, &sight, request);
-        timing.rerank = reranked.elapsed();
+        timing.rerank += reranked.elapsed();
         let compressed = Instant::now();
         let context = request.budget.as_ref().map(|budget| self.fit(&chosen, budget)).transpose()?;
         timing.compress = compressed.elapsed();
@@ -237,15 +255,21 @@ fn find(
     Ok((sight, all, exact))
 }
 
-/// Reads the records of rows, in order. One that was deleted or changed since is passed over; one whose row is damaged is never an
-/// answer.
+/// Whether a compaction has given a collection's records other rows than those in sight.
+fn is_renumbered(reader: &Reader, collection: &Collection, sight: &Sight) -> Result<bool, MemoryError> {
+    Ok(reader.collection(collection.id)?.is_some_and(|c| c.vector_file != sight.view.header().uuid))
+}
+
+/// Reads the records of rows, in order, and says whether one of them was deleted or changed since. One whose row is damaged is never
+/// an answer.
 fn fetch(
     collection: &Collection,
     sight: &Sight,
     fused: Vec<Fused>,
     request: &RecallRequest,
     reader: &Reader,
-) -> Result<Vec<Candidate>, MemoryError> {
+) -> Result<(Vec<Candidate>, bool), MemoryError> {
+    let mut changed = false;
     let wanted = if request.rerank.is_some() { fused.len() } else { request.k };
     let mut candidates = Vec::with_capacity(wanted.min(fused.len()));
     for fused in fused {
@@ -254,14 +278,23 @@ fn fetch(
         {
             break;
         }
-        let Some(stored) =
-            undamaged(collection, reader.record_of_row(collection.id, sight.view.header().uuid, fused.row))?
-        else {
-            continue;
+        let stored = match reader.record_of_row(collection.id, sight.view.header().uuid, fused.row) {
+            Ok(Some(stored)) => stored,
+            Ok(None) => {
+                changed = true;
+                continue;
+            }
+            Err(error @ RecordsError::Damaged(_)) => {
+                metrics::counter!("membox_damaged_records_total").increment(1);
+                tracing::error!(collection = collection.name, %error, "a damaged record is no answer: run `membox verify`");
+                continue;
+            }
+            Err(error) => return Err(error.into()),
         };
         if stored.row_crc != sight.view.crc(fused.row) {
             // A row that was deleted since is zeroed; a row that is still its record's must have its checksum.
             let again = reader.record_of_row(collection.id, sight.view.header().uuid, fused.row)?;
+            changed |= again.is_none();
             if again.is_some() {
                 metrics::counter!("membox_damaged_rows_total").increment(1);
                 tracing::error!(
@@ -276,22 +309,7 @@ fn fetch(
         let scores = Scores { vector: fused.vector, text: fused.text, ..Scores::default() };
         candidates.push(Candidate { score: fused.score, fused, stored, scores });
     }
-    Ok(candidates)
-}
-
-/// A record that is damaged is no answer, and no reason to refuse the others.
-fn undamaged(
-    collection: &Collection,
-    read: Result<Option<StoredRecord>, RecordsError>,
-) -> Result<Option<StoredRecord>, MemoryError> {
-    match read {
-        Err(error @ RecordsError::Damaged(_)) => {
-            metrics::counter!("membox_damaged_records_total").increment(1);
-            tracing::error!(collection = collection.name, %error, "a damaged record is no answer: run `membox verify`");
-            Ok(None)
-        }
-        read => Ok(read?),
-    }
+    Ok((candidates, changed))
 }
 
 fn rerank(mut candidates: Vec<Candidate>, sight: &Sight, request: &RecallRequest) -> Vec<Candidate> {

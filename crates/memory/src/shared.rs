@@ -6,20 +6,27 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use membox_records::{Reader, StoredCollection};
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 type Key = (String, String);
 
-/// A collection that may not have been opened yet: an idle one costs this and nothing more.
+/// A collection that may not be open: an idle one costs this and nothing more, no file, no map, no thread.
 struct Slot {
-    stored: StoredCollection,
+    id: i64,
     opened: Mutex<Option<Arc<Collection>>>,
+    /// When it was last asked for, by [`Shared::clock`].
+    used: AtomicU64,
 }
 
 pub(crate) struct Shared {
     pub root: PathBuf,
     slots: RwLock<HashMap<Key, Arc<Slot>>>,
+    /// Counts what is asked for.
+    clock: AtomicU64,
+    open: AtomicUsize,
+    /// Collections that are kept open while nobody uses them.
+    most_open: usize,
     readers: (Sender<Reader>, Receiver<Reader>),
     read_only: OnceLock<String>,
     maintenance: Sender<Arc<Collection>>,
@@ -53,17 +60,19 @@ impl Shared {
         stored: Vec<StoredCollection>,
         readers: Vec<Reader>,
         maintenance: Sender<Arc<Collection>>,
+        most_open: usize,
     ) -> Self {
         let pool = bounded(readers.len().max(1));
         for reader in readers {
             let _ = pool.0.try_send(reader);
         }
         let slot = |stored: StoredCollection| {
-            let key = (stored.tenant.clone(), stored.name.clone());
-            (key, Arc::new(Slot { stored, opened: Mutex::new(None) }))
+            let key = (stored.tenant, stored.name);
+            (key, Arc::new(Slot { id: stored.id, opened: Mutex::new(None), used: AtomicU64::new(0) }))
         };
         let slots = RwLock::new(stored.into_iter().map(slot).collect());
-        Self { root, slots, readers: pool, read_only: OnceLock::new(), maintenance }
+        let (clock, open) = (AtomicU64::new(1), AtomicUsize::new(0));
+        Self { root, slots, clock, open, most_open, readers: pool, read_only: OnceLock::new(), maintenance }
     }
 
     /// A reader of the record store; waits while all are in use.
@@ -82,13 +91,62 @@ impl Shared {
         let key = (tenant.to_owned(), name.to_owned());
         let slot = self.slots.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         let Some(slot) = slot else { return Ok(None) };
-        let mut opened = slot.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        if opened.is_none() {
-            let collection = Arc::new(Collection::open(&self.root, &slot.stored, &*self.reader()?)?);
+        slot.used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        let collection = {
+            let mut opened = slot.opened.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(collection) = &*opened {
+                return Ok(Some(collection.clone()));
+            }
+            let reader = self.reader()?;
+            let Some(stored) = reader.collection(slot.id)? else { return Ok(None) };
+            let collection = Arc::new(Collection::open(&self.root, &stored, &reader)?);
             *opened = Some(collection.clone());
-            self.maintain(&collection);
+            collection
+        };
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.maintain(&collection);
+        self.close_idle();
+        Ok(Some(collection))
+    }
+
+    /// A collection by its number, opened if it is not yet.
+    pub fn by_id(&self, id: i64) -> Result<Option<Arc<Collection>>, MemoryError> {
+        let key = {
+            let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+            slots.iter().find(|(_, slot)| slot.id == id).map(|(key, _)| key.clone())
+        };
+        key.map_or(Ok(None), |(tenant, name)| self.existing(&tenant, &name))
+    }
+
+    /// With too many collections open, closes those that have not been asked for longest and that nobody uses.
+    fn close_idle(&self) {
+        if self.open.load(Ordering::Relaxed) <= self.most_open {
+            return;
         }
-        Ok(opened.clone())
+        let mut slots: Vec<Arc<Slot>> =
+            self.slots.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        slots.sort_by_key(|slot| slot.used.load(Ordering::Relaxed));
+        // Some more than need be, so that not every opening sorts all.
+        let wanted = self.most_open - self.most_open / 8;
+        for slot in slots {
+            if self.open.load(Ordering::Relaxed) <= wanted {
+                return;
+            }
+            let Ok(mut opened) = slot.opened.try_lock() else { continue };
+            // Whoever uses it, the writer and the background work too, holds it; and it is given out under this lock alone.
+            if opened.as_ref().is_some_and(|collection| Arc::strong_count(collection) == 1) {
+                *opened = None;
+                self.open.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The collection if it is open.
+    pub fn if_open(&self, tenant: &str, name: &str) -> Option<Arc<Collection>> {
+        let key = (tenant.to_owned(), name.to_owned());
+        let slot = self.slots.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()?;
+        let opened = slot.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.clone()
     }
 
     /// Every collection of a tenant, by name; of all tenants for `None`.
@@ -107,14 +165,20 @@ impl Shared {
     }
 
     pub fn add(&self, stored: StoredCollection, collection: Arc<Collection>) {
-        let key = (stored.tenant.clone(), stored.name.clone());
-        let slot = Slot { stored, opened: Mutex::new(Some(collection)) };
+        let used = AtomicU64::new(self.clock.fetch_add(1, Ordering::Relaxed));
+        let slot = Slot { id: stored.id, opened: Mutex::new(Some(collection)), used };
+        let key = (stored.tenant, stored.name);
         self.slots.write().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::new(slot));
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.close_idle();
     }
 
     pub fn forget(&self, collection: &Collection) {
         let key = (collection.tenant.clone(), collection.name.clone());
-        self.slots.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        let slot = self.slots.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        if slot.is_some_and(|slot| slot.opened.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()) {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Why nothing is written any more, if so.

@@ -9,12 +9,14 @@
 //! then on the box is read-only.
 
 use crate::MemoryError;
-use crate::collection::{Collection, Folder};
+use crate::collection::{Collection, Derived, Folder, Live};
+use crate::compaction::{Generation, settle_next};
 use crate::settings::CollectionSettings;
 use crate::shared::Shared;
 use crossbeam_channel::Receiver;
 use membox_records::{Group, LiveRow, Record, Store, StoredCollection, StoredRecord};
 use membox_vectors::{RowReceipt, VectorFile};
+use roaring::RoaringBitmap;
 use std::sync::Arc;
 use std::time::Instant;
 use uuid::Uuid;
@@ -54,7 +56,7 @@ pub(crate) enum Work {
     Create { stored: StoredCollection, settings: CollectionSettings, reply: Reply<Arc<Collection>> },
     Drop { collection: Arc<Collection>, reply: Reply<()> },
     SetIndex { collection: Arc<Collection>, settings: CollectionSettings, reply: Reply<()> },
-    Compact { collection: Arc<Collection>, reply: Reply<()> },
+    Switch { collection: Arc<Collection>, generation: Box<Generation>, reply: Reply<()> },
     Write(Write),
     Stop,
 }
@@ -122,7 +124,7 @@ impl Writer {
                 Work::Create { stored, settings, reply } => reply(self.create(stored, settings)),
                 Work::Drop { collection, reply } => reply(self.drop_collection(&collection)),
                 Work::SetIndex { collection, settings, reply } => reply(self.set_index(&collection, settings)),
-                Work::Compact { collection, reply } => reply(self.compact(&collection)),
+                Work::Switch { collection, generation, reply } => reply(self.switch(&collection, *generation)),
             }
             if next.is_none() {
                 next = work.recv().ok();
@@ -270,7 +272,7 @@ impl Writer {
             membox_vectors::sync_parent(entry).map_err(MemoryError::io("fsync the folder of", entry))?;
         }
         group.set_rows(stored.id, stored.vector_file, 0)?;
-        group.commit()?;
+        commit(&self.shared, group)?;
         let file = VectorFile::open(&path, 0)?;
         let collection = Arc::new(Collection::empty(&self.shared.root, &stored, settings, file));
         self.shared.add(stored, collection.clone());
@@ -281,7 +283,7 @@ impl Writer {
         self.check_writable()?;
         let mut group = self.store.begin()?;
         group.drop_collection(collection.id)?;
-        group.commit()?;
+        commit(&self.shared, group)?;
         self.shared.forget(collection);
         if let Err(error) = std::fs::remove_dir_all(collection.folder().0) {
             tracing::warn!(collection = collection.name, %error, "the folder of a dropped collection is left behind");
@@ -293,52 +295,82 @@ impl Writer {
         self.check_writable()?;
         let mut group = self.store.begin()?;
         group.set_settings(collection.id, &serde_json::to_string(&settings).unwrap_or_default())?;
-        group.commit()?;
+        commit(&self.shared, group)?;
         collection.set_index_policy(settings.index);
         self.shared.maintain(collection);
         Ok(())
     }
 
-    /// Writes the current rows to a new vector file, in the order of their rows, and switches to it in one commit.
-    fn compact(&mut self, collection: &Arc<Collection>) -> Result<(), MemoryError> {
+    /// Adds what was written since to a new generation of a collection's files, gives the records their new rows, and switches, in one commit.
+    fn switch(&mut self, collection: &Arc<Collection>, generation: Generation) -> Result<(), MemoryError> {
         self.check_writable()?;
+        let begun = Instant::now();
         let (view, rows) = {
             let live = collection.live();
             (live.view.clone(), live.rows.clone())
         };
-        let folder = collection.folder();
-        let temporary = folder.0.join("compacting.mbv");
-        let _ = std::fs::remove_file(&temporary);
-        let mut file = VectorFile::create(&temporary, view.header().dimension, view.header().row_type)?;
-        let mut receipts = Vec::new();
-        for row in rows.rows().iter() {
-            let receipt = file.append([view.vector(row).as_slice()])?[0];
-            receipts.push((row, receipt));
+        let Generation { mut file, of, copied, until, index, text } = generation;
+        if of != view.header().uuid {
+            return Err(MemoryError::Busy(collection.name.clone()));
         }
-        file.sync()?;
-        let uuid = file.header().uuid;
-        let path = folder.vectors(uuid);
-        std::fs::rename(&temporary, &path).map_err(MemoryError::io("rename", &path))?;
-        membox_vectors::sync_parent(&path).map_err(MemoryError::io("fsync the folder of", &path))?;
-
-        let reader = self.store.reader()?;
+        let rows = rows.rows();
+        let since: RoaringBitmap = rows.range(until..).collect();
+        let number = |row: u32| (copied.rank(row) + since.rank(row)) as u32 - 1;
+        let (folder, uuid) = (collection.folder(), file.header().uuid);
+        let prepare = || -> Result<Live, MemoryError> {
+            file.append_rows(&view, since.iter())?;
+            // What has died since is in no record; its bytes must not stay.
+            let dead: Vec<u32> = (&copied - rows).iter().map(number).collect();
+            file.erase(dead.iter().copied())?;
+            file.rename(&folder.vectors(uuid))?;
+            let derived = Derived { index: index.map(Arc::new), text: Some(text), dead };
+            Live::read(&self.store.reader()?, collection.id, (file.view(u32::MAX), derived), until, number)
+        };
+        let live = match prepare() {
+            Ok(live) => live,
+            Err(error) => {
+                let _ = file.remove();
+                return Err(error);
+            }
+        };
+        let count = file.rows();
         let mut group = self.store.begin()?;
-        group.begin_renumbering(collection.id)?;
-        for (old, receipt) in &receipts {
-            if let Some(stored) = reader.record_of_row(collection.id, view.header().uuid, *old)? {
-                group.move_row(stored.seq, stored.version, receipt.row, receipt.crc)?;
+        // Rising, and never to a higher number: no row meets one that is still to be renumbered.
+        for (new, old) in (0..).zip((&copied | &since).iter()) {
+            if new != old && rows.contains(old) {
+                group.renumber(collection.id, old, new)?;
             }
         }
-        group.set_rows(collection.id, uuid, receipts.len() as u32)?;
-        group.commit()?;
-        drop(file);
-        let stored = reader.collections()?.into_iter().find(|c| c.id == collection.id);
-        stored.map_or(Ok(()), |stored| collection.reload(&stored, &reader))
+        group.set_rows(collection.id, uuid, count)?;
+        commit(&self.shared, group)?;
+        let old = collection.switch(file, live);
+        settle_next(&folder, uuid);
+        if let Err(error) = old.remove() {
+            tracing::warn!(collection = collection.name, %error, "the vector file from before a compaction is left behind");
+        }
+        tracing::info!(
+            collection = collection.name,
+            rows = count,
+            writes_stopped_ms = begun.elapsed().as_millis() as u64,
+            "compacted"
+        );
+        Ok(())
     }
 
     fn check_writable(&self) -> Result<(), MemoryError> {
         self.shared.read_only().map_or(Ok(()), |reason| Err(MemoryError::ReadOnly(reason)))
     }
+}
+
+/// Commits. When that fails for another reason than a full disk, what is on it is unknown, and nothing more is written.
+fn commit(shared: &Shared, group: Group) -> Result<(), MemoryError> {
+    let committed = group.commit().map_err(MemoryError::from);
+    if let Err(error) = &committed
+        && !matches!(error, MemoryError::DiskFull)
+    {
+        shared.set_read_only(error.to_string());
+    }
+    committed
 }
 
 /// The writes of one request within the group's transaction.

@@ -406,3 +406,174 @@ fn without_a_model_texts_say_how_to_get_one() {
     let error = memory.upsert("t", "c", vec![text]).err().map(|e| e.to_string()).unwrap_or_default();
     assert!(error.contains("membox models pull"), "{error}");
 }
+
+#[test]
+fn a_record_that_is_written_over_and_over_is_in_every_answer() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let memory = with_collection(folder.path());
+    memory.upsert("t", "c", (0..50).map(record).collect()).expect("a write");
+    std::thread::scope(|scope| {
+        let writes = scope.spawn(|| {
+            for _ in 0..300 {
+                memory.upsert("t", "c", vec![record(7)]).expect("a write");
+            }
+        });
+        while !writes.is_finished() {
+            assert_eq!(ids(&memory, &near(7, 1)), ["r7"]);
+            assert_eq!(ids(&memory, &words("number7")), ["r7"]);
+        }
+    });
+}
+
+/// Vector files that this process has open.
+fn open_vector_files() -> usize {
+    let entries = std::fs::read_dir("/proc/self/fd").expect("a folder").flatten();
+    entries.filter(|e| std::fs::read_link(e.path()).is_ok_and(|to| to.to_string_lossy().ends_with(".mbv"))).count()
+}
+
+#[test]
+fn idle_collections_hold_no_file_and_lose_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = MemoryConfig { open_collections: 8, ..MemoryConfig::new(folder.path()) };
+    let memory = MemoryBox::open(&config, Models::default()).expect("a box");
+    let name = |c: usize| format!("user-{c}");
+    for c in 0..60 {
+        memory.create_collection("t", &name(c), &settings(IndexPolicy::Auto)).expect("a collection");
+        memory.upsert("t", &name(c), (c..c + 5).map(record).collect()).expect("a write");
+    }
+    // The tests of this file share the process: all others together have few collections.
+    assert!(open_vector_files() < 40, "{} vector files are open", open_vector_files());
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let memory = &memory;
+            scope.spawn(move || {
+                for round in 0..120 {
+                    let c = (round * 7 + thread * 13) % 60;
+                    let hits = memory.recall("t", &name(c), &near(c + 2, 1)).expect("an answer").hits;
+                    assert_eq!(hits[0].id, format!("r{}", c + 2));
+                    if round % 10 == thread {
+                        memory.upsert("t", &name(c), vec![record(c + 2)]).expect("a write");
+                    }
+                }
+            });
+        }
+    });
+    let views = memory.describe_all("t").expect("a list");
+    assert_eq!(views.len(), 60);
+    for view in views {
+        assert_eq!((view.records, view.settings.dimension), (5, Some(D)));
+        let open = memory.describe(&memory.collection("t", &view.name).expect("a collection"));
+        assert_eq!(
+            (open.rows, open.vector_bytes),
+            (view.rows, view.vector_bytes),
+            "as it is described when it is open"
+        );
+    }
+}
+
+#[test]
+fn expired_records_of_a_collection_that_is_not_open_are_removed_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = MemoryConfig { open_collections: 1, ..MemoryConfig::new(folder.path()) };
+    let memory = MemoryBox::open(&config, Models::default()).expect("a box");
+    for name in ["a", "b", "c"] {
+        memory.create_collection("t", name, &settings(IndexPolicy::Auto)).expect("a collection");
+        let soon = membox_memory::time_text(membox_memory::now() + 50);
+        let mortal = NewRecord { expires_at: Some(soon), ..record(1) };
+        memory.upsert("t", name, vec![mortal, record(2)]).expect("a write");
+    }
+    let stored = || {
+        let store = membox_records::Reader::open(&folder.path().join("membox.db")).expect("a database");
+        (1..=3).map(|id| store.count(id).expect("a count")).collect::<Vec<_>>()
+    };
+    wait_for("the sweep", || stored() == [1, 1, 1]);
+}
+
+#[test]
+fn the_first_filter_sees_what_is_written_while_it_reads() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let memory = with_collection(folder.path());
+    for first in (0..6000).step_by(1000) {
+        memory.upsert("t", "c", (first..first + 1000).map(record).collect()).expect("a write");
+    }
+    std::thread::scope(|scope| {
+        let writes = scope.spawn(|| {
+            for i in 6000..6200 {
+                memory.upsert("t", "c", vec![record(i)]).expect("a write");
+                memory.delete("t", "c", vec![(format!("r{}", i - 6000), None)]).expect("a deletion");
+            }
+        });
+        while !writes.is_finished() {
+            let filter = Some(json!({"field": "metadata.even", "eq": true}));
+            memory.recall("t", "c", &RecallRequest { filter, ..near(3, 10) }).expect("an answer");
+        }
+    });
+    let filter = Some(json!({"field": "metadata.n", "gte": 0}));
+    let found = memory.recall("t", "c", &RecallRequest { filter, ..near(3, 10_000) }).expect("an answer").hits;
+    assert_eq!(found.len(), 6000);
+}
+
+/// A record whose vector is like no other's.
+fn unlike(i: usize) -> NewRecord {
+    let mut state = i as u64 + 1;
+    let mut next = || {
+        state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    NewRecord { vector: Some((0..D).map(|_| next()).collect()), ..record(i) }
+}
+
+fn near_to(record: NewRecord) -> RecallRequest {
+    RecallRequest { vector: record.vector, mode: RecallMode::Vector, k: 1, ..RecallRequest::default() }
+}
+
+#[test]
+fn a_compaction_runs_beside_writes_deletions_and_recalls_and_misses_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let memory = open(folder.path());
+    memory.create_collection("t", "c", &settings(IndexPolicy::hnsw())).expect("a collection");
+    for _ in 0..2 {
+        for first in (0..8000).step_by(1000) {
+            memory.upsert("t", "c", (first..first + 1000).map(unlike).collect()).expect("a write");
+        }
+    }
+    let job = memory.rebuild("t", "c").expect("a job");
+    let running = || memory.jobs().view("t", &job.id).expect("the job").state == "running";
+    let (mut written, mut asked) = (0, 0);
+    std::thread::scope(|scope| {
+        let writes = scope.spawn(|| {
+            let mut i = 0;
+            while running() || i < 200 {
+                memory.upsert("t", "c", vec![unlike(8000 + i), unlike(i)]).expect("a write");
+                memory.delete("t", "c", vec![(format!("r{}", 4000 + i), None)]).expect("a deletion");
+                i += 1;
+            }
+            i
+        });
+        while !writes.is_finished() {
+            let i = 2000 + asked * 31 % 2000;
+            assert_eq!(ids(&memory, &near_to(unlike(i))), [format!("r{i}")], "while the files are switched");
+            assert_eq!(ids(&memory, &words(&format!("number{i}"))), [format!("r{i}")]);
+            asked += 1;
+        }
+        written = writes.join().expect("the writer");
+    });
+    assert!(asked > 0);
+    assert_eq!(memory.jobs().view("t", &job.id).expect("the job").state, "done");
+    let view = memory.describe(&memory.collection("t", "c").expect("the collection"));
+    assert_eq!(view.records as usize, 8000);
+    assert!(view.rows < 16_000 && view.index.covered_rows >= 8000 && view.index.text_covered_rows >= 8000, "{view:?}");
+    let check = |memory: &MemoryBox| {
+        for i in (0..written).step_by(7) {
+            assert_eq!(ids(memory, &words(&format!("number{i}"))), [format!("r{i}")]);
+            assert_eq!(ids(memory, &near_to(unlike(8000 + i))), [format!("r{}", 8000 + i)]);
+            assert!(ids(memory, &words(&format!("number{}", 4000 + i))).is_empty(), "deleted while it was copied");
+        }
+    };
+    check(&memory);
+    drop(memory);
+    assert_eq!(membox_memory::verify(folder.path()).expect("a report").problems, []);
+    let files = walk(folder.path()).into_iter().filter(|p| p.extension().is_some_and(|e| e == "mbv")).count();
+    assert_eq!(files, 1, "the old vector file is removed");
+    check(&open(folder.path()));
+}

@@ -207,7 +207,7 @@ impl Group<'_> {
         Ok(Written { seq, version, replaced: current.map(|c| c.2) })
     }
 
-    /// Gives a record's version another row, as re-embedding and compaction do; `false` when the version is no longer current.
+    /// Gives a record's version another row, as re-embedding does; `false` when the version is no longer current.
     pub fn move_row(&mut self, seq: i64, version: u64, row: u32, row_crc: u32) -> Result<bool, RecordsError> {
         let changed = self
             .connection
@@ -216,9 +216,11 @@ impl Group<'_> {
         Ok(changed == 1)
     }
 
-    /// Makes every row number of a collection negative, so that new ones can be given without meeting old ones.
-    pub fn begin_renumbering(&mut self, collection: i64) -> Result<(), RecordsError> {
-        self.connection.execute("UPDATE records SET row = -1 - row WHERE collection = ?", [collection])?;
+    /// Gives the record of a row another row, which no record has: compaction copies rows as they are, checksum and all.
+    pub fn renumber(&mut self, collection: i64, old: u32, new: u32) -> Result<(), RecordsError> {
+        self.connection
+            .prepare_cached("UPDATE records SET row = ?3 WHERE collection = ?1 AND row = ?2")?
+            .execute(params![collection, old, new])?;
         Ok(())
     }
 
@@ -327,20 +329,23 @@ impl Reader {
 
     /// Every collection.
     pub fn collections(&self) -> Result<Vec<StoredCollection>, RecordsError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT id, tenant, name, settings, vector_file, rows, created_at FROM collections ORDER BY tenant, name",
-        )?;
-        let rows = statement.query_map([], |r| {
-            Ok(StoredCollection {
-                id: r.get(0)?,
-                tenant: r.get(1)?,
-                name: r.get(2)?,
-                settings: r.get(3)?,
-                vector_file: Uuid::from_bytes(r.get(4)?),
-                rows: r.get(5)?,
-                created_at: r.get(6)?,
-            })
-        })?;
+        let sql = format!("SELECT {COLLECTION_COLUMNS} FROM collections ORDER BY tenant, name");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map([], read_collection)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// A collection by its number.
+    pub fn collection(&self, id: i64) -> Result<Option<StoredCollection>, RecordsError> {
+        let sql = format!("SELECT {COLLECTION_COLUMNS} FROM collections WHERE id = ?");
+        Ok(self.connection.prepare_cached(&sql)?.query_row([id], read_collection).optional()?)
+    }
+
+    /// Numbers of the collections that hold records whose time had come by `now`.
+    pub fn collections_with_expired(&self, now: i64) -> Result<Vec<i64>, RecordsError> {
+        let sql = "SELECT DISTINCT collection FROM records WHERE expires_at <= ?";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map([now], |r| r.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -422,6 +427,15 @@ impl Reader {
         Ok(count as u64)
     }
 
+    /// Records of a collection whose time had come by `now`.
+    pub fn count_expired(&self, collection: i64, now: i64) -> Result<u64, RecordsError> {
+        let count: i64 = self
+            .connection
+            .prepare_cached("SELECT count(*) FROM records WHERE expires_at <= ? AND +collection = ?")?
+            .query_row([now, collection], |r| r.get(0))?;
+        Ok(count as u64)
+    }
+
     /// The next records after a position, as many as `limit` of those that `wanted` takes by their row.
     pub fn page(
         &self,
@@ -463,6 +477,20 @@ impl Reader {
         self.connection.execute("VACUUM INTO ?", [path.to_string_lossy()])?;
         Ok(())
     }
+}
+
+const COLLECTION_COLUMNS: &str = "id, tenant, name, settings, vector_file, rows, created_at";
+
+fn read_collection(r: &Row) -> rusqlite::Result<StoredCollection> {
+    Ok(StoredCollection {
+        id: r.get(0)?,
+        tenant: r.get(1)?,
+        name: r.get(2)?,
+        settings: r.get(3)?,
+        vector_file: Uuid::from_bytes(r.get(4)?),
+        rows: r.get(5)?,
+        created_at: r.get(6)?,
+    })
 }
 
 const COLUMNS: &str = "seq, row, row_crc, version, created_at, expires_at, importance, given_vector, user, session, kind, id, \

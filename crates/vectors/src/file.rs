@@ -14,6 +14,9 @@ use uuid::Uuid;
 /// Address space mapped at least, so that a growing file is not mapped anew with each commit.
 const MAP_AT_LEAST: u64 = 1 << 20;
 
+/// Rows copied at a time.
+const COPIED_ROWS: usize = 4096;
+
 /// A row on disk and the checksum of its bytes, which the record that names the row keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowReceipt {
@@ -104,9 +107,6 @@ impl VectorFile {
         &mut self,
         vectors: impl IntoIterator<Item = &'a [f32]>,
     ) -> Result<Vec<RowReceipt>, VectorsError> {
-        if self.poisoned {
-            return Err(VectorsError::Poisoned(self.path.clone()));
-        }
         let stride = self.header.stride();
         let (mut bytes, mut receipts) = (Vec::new(), Vec::new());
         for vector in vectors {
@@ -117,17 +117,40 @@ impl VectorFile {
             let row = self.rows.checked_add(receipts.len() as u32).ok_or_else(|| self.full())?;
             receipts.push(RowReceipt { row, crc: crc32c::crc32c(&bytes[start..]) });
         }
-        let at = self.header.row_offset(u64::from(self.rows));
-        if let Err(source) = self.file.write_all_at(&bytes, at) {
+        self.append_bytes(&bytes, receipts.len() as u32)?;
+        Ok(receipts)
+    }
+
+    /// Appends rows of another file of the same dimension and row type as they are; they are durable after the next [`VectorFile::sync`].
+    pub fn append_rows(&mut self, of: &VectorView, rows: impl IntoIterator<Item = u32>) -> Result<(), VectorsError> {
+        assert_eq!((of.header.dimension, of.header.row_type), (self.header.dimension, self.header.row_type));
+        let mut rows = rows.into_iter().peekable();
+        while rows.peek().is_some() {
+            let (mut bytes, mut count) = (Vec::new(), 0u32);
+            for row in rows.by_ref().take(COPIED_ROWS) {
+                bytes.extend_from_slice(of.bytes(row));
+                count += 1;
+            }
+            self.append_bytes(&bytes, count)?;
+        }
+        Ok(())
+    }
+
+    fn append_bytes(&mut self, bytes: &[u8], count: u32) -> Result<(), VectorsError> {
+        if self.poisoned {
+            return Err(VectorsError::Poisoned(self.path.clone()));
+        }
+        let rows = self.rows.checked_add(count).ok_or_else(|| self.full())?;
+        if let Err(source) = self.file.write_all_at(bytes, self.header.row_offset(u64::from(self.rows))) {
             // What part of it was written does not matter: no record names these rows, and the next append overwrites them.
             return Err(VectorsError::Io { action: "write to", path: self.path.clone(), source });
         }
-        self.rows += receipts.len() as u32;
-        let end = self.header.row_offset(u64::from(self.rows));
+        self.rows = rows;
+        let end = self.header.row_offset(u64::from(rows));
         if end > self.map.len() as u64 {
             self.map = map_file(&self.path, &self.file, end)?;
         }
-        Ok(receipts)
+        Ok(())
     }
 
     /// Makes every appended row durable. A failure poisons the file: after one, the kernel may have dropped the pages and call
@@ -140,6 +163,20 @@ impl VectorFile {
             self.poisoned = true;
             VectorsError::Io { action: "fsync", path: self.path.clone(), source }
         })
+    }
+
+    /// Renames the file, durably.
+    pub fn rename(&mut self, to: &Path) -> Result<(), VectorsError> {
+        let renamed = std::fs::rename(&self.path, to).and_then(|()| sync_parent(to));
+        renamed.map_err(|source| VectorsError::Io { action: "rename", path: self.path.clone(), source })?;
+        self.path = to.to_owned();
+        Ok(())
+    }
+
+    /// Removes the file; views of it stay.
+    pub fn remove(self) -> Result<(), VectorsError> {
+        let io = |source| VectorsError::Io { action: "remove", path: self.path.clone(), source };
+        std::fs::remove_file(&self.path).map_err(io)
     }
 
     /// Takes back rows that no record names, after a commit that failed.

@@ -134,6 +134,14 @@ impl DiskText {
         Ok(Some(Self { searcher, columns, fields, rows: mark.rows, totals }))
     }
 
+    /// Rows that the index in a folder covers by what its last commit says, and nothing else is looked at; `None` if it is of another vector file or
+    /// cannot be read.
+    pub fn covered(folder: &Path, vector_file: Uuid) -> Option<u32> {
+        let meta: serde_json::Value = serde_json::from_slice(&fs::read(folder.join(META)).ok()?).ok()?;
+        let mark: Watermark = serde_json::from_str(meta["payload"].as_str()?).ok()?;
+        (mark.vector_file == vector_file).then_some(mark.rows)
+    }
+
     /// Checks the checksums of every file of the index in a folder and gives the damaged ones.
     pub fn damaged_files(folder: &Path) -> crate::Result<Vec<String>> {
         if !folder.join(META).exists() {

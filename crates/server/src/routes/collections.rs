@@ -40,11 +40,8 @@ pub async fn list(
     Tenant(tenant): Tenant,
 ) -> Result<axum::Json<CollectionList>, Problem> {
     let memory = state.memory.clone();
-    let work = move || {
-        let describe = |name: String| Ok(memory.describe(&*memory.collection(&tenant, &name)?));
-        memory.collection_names(&tenant).into_iter().map(describe).collect::<Result<Vec<_>, Problem>>()
-    };
-    Ok(axum::Json(CollectionList { collections: state.reads.run(work).await? }))
+    let collections = state.reads.run(move || Ok(memory.describe_all(&tenant)?)).await?;
+    Ok(axum::Json(CollectionList { collections }))
 }
 
 /// `GET /v1/collections/{c}`: counts, bytes, and how far the indexes are.
