@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use uuid::Uuid;
 
 /// Filters whose rows are remembered between two changes of a collection.
@@ -41,6 +41,8 @@ pub struct Collection {
     pub(crate) job: AtomicBool,
     /// Rows that the background index build under way has done.
     pub(crate) building: AtomicU32,
+    /// Dead rows that are overwritten when nobody looks at them any more.
+    dying: Mutex<Vec<(Weak<()>, Vec<u32>)>>,
     /// Held by whoever writes derived files: the background work or a rebuild.
     pub(crate) tending: Mutex<()>,
     /// Held while the first filter reads every record.
@@ -55,6 +57,8 @@ pub(crate) struct Live {
     /// Rows of current versions.
     pub rows: Arc<AllowedRows>,
     pub index: Option<Arc<VectorIndex>>,
+    /// Held by whoever looks at these rows; another one once some of them are dead.
+    seen: Arc<()>,
     pub tail: Tail,
     pub disk: Option<DiskText>,
     /// Rows that tantivy covers and that are no longer current: to be removed by its next commit.
@@ -73,6 +77,7 @@ pub(crate) struct Sight {
     pub index: Option<Arc<VectorIndex>>,
     /// The rows that may be found.
     pub allowed: Arc<AllowedRows>,
+    _seen: Arc<()>,
 }
 
 /// Where the parts of a collection lie.
@@ -121,6 +126,7 @@ impl Collection {
     pub(crate) fn switch(&self, file: VectorFile, live: Live) -> VectorFile {
         let mut current = self.live_mut();
         *current = live;
+        self.dying.lock().unwrap_or_else(PoisonError::into_inner).clear();
         std::mem::replace(&mut *self.file(), file)
     }
 
@@ -154,6 +160,7 @@ impl Collection {
             maintained: AtomicBool::new(false),
             job: AtomicBool::new(false),
             building: AtomicU32::new(0),
+            dying: Mutex::default(),
             tending: Mutex::new(()),
             preparing_fields: Mutex::new(()),
             scans: ScanQueue::default(),
@@ -184,6 +191,34 @@ impl Collection {
 
     pub(crate) fn live_mut(&self) -> RwLockWriteGuard<'_, Live> {
         self.live.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Overwrites dead rows as soon as nobody looks at them: the bytes of what is gone do not stay in the file. They become durable zeros with the next
+    /// fsync.
+    pub(crate) fn erase_unseen(&self) {
+        let mut dying = self.dying.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unseen = Vec::new();
+        dying.retain_mut(|(seen, rows)| {
+            let is_seen = seen.strong_count() > 0;
+            if !is_seen {
+                unseen.append(rows);
+            }
+            is_seen
+        });
+        if unseen.is_empty() {
+            return;
+        }
+        if let Err(error) = self.file().erase_lazily(unseen) {
+            tracing::warn!(collection = self.name, %error, "rows of deleted records could not be overwritten");
+        }
+    }
+
+    /// Has dead rows overwritten when nobody looks at them any more; nothing names them from now on.
+    pub(crate) fn retire(&self, rows: Vec<u32>, live: &mut Live) {
+        if !rows.is_empty() {
+            let seen = std::mem::take(&mut live.seen);
+            self.dying.lock().unwrap_or_else(PoisonError::into_inner).push((Arc::downgrade(&seen), rows));
+        }
     }
 
     /// Brings a vector to the form in which the collection compares: unit length for cosine.
@@ -241,6 +276,7 @@ impl Live {
         Self {
             view,
             rows: Arc::default(),
+            seen: Arc::default(),
             index,
             tail: Tail::default(),
             disk,
@@ -339,7 +375,7 @@ impl Live {
         if let Some(filter) = filter {
             allowed = self.filter(filter, allowed.rows(), expired.is_empty());
         }
-        Sight { view: self.view.clone(), index: self.index.clone(), allowed }
+        Sight { view: self.view.clone(), index: self.index.clone(), allowed, _seen: self.seen.clone() }
     }
 }
 

@@ -566,9 +566,11 @@ impl MemoryBox {
         let filter = Filter::parse(filter, "/filter")?;
         loop {
             collection.prepare_fields(&*self.shared.reader()?)?;
-            let sight = collection.live().sight(now(), Some(&filter));
-            let file = sight.view.header().uuid;
-            let doomed = Doomed::Rows(file, sight.allowed.rows().iter().collect());
+            let (file, rows) = {
+                let sight = collection.live().sight(now(), Some(&filter));
+                (sight.view.header().uuid, sight.allowed.rows().iter().collect())
+            };
+            let doomed = Doomed::Rows(file, rows);
             let write = |reply| Work::Write(Write::Delete { collection: collection.clone(), doomed, reply });
             match ask(&self.writer, write) {
                 // A compaction has given the rows other numbers since.

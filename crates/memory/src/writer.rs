@@ -130,6 +130,7 @@ impl Writer {
                 next = work.recv().ok();
             }
         }
+        self.shared.opened().iter().for_each(|collection| collection.erase_unseen());
         if let Err(error) = self.store.checkpoint() {
             tracing::warn!(%error, "the write-ahead log could not be emptied at the end");
         }
@@ -417,38 +418,34 @@ fn publish(write: Write, receipts: &[RowReceipt], outcome: Result<Done, MemoryEr
         Ok(done) => done,
         Err(error) => return write.refuse(error),
     };
-    let mut dead = Vec::new();
     let mut live = collection.live_mut();
-    match (write, done) {
+    // Answered last: what is acknowledged is visible.
+    let answer: Box<dyn FnOnce()> = match (write, done) {
         (Write::Upsert { records, reply, .. }, Done::Upserted(written)) => {
             for ((upsert, receipt), (_, row, replaced)) in records.iter().zip(receipts).zip(&written) {
                 debug_assert_eq!(receipt.row, *row);
                 live.insert(*row, &upsert.record, replaced.as_ref());
-                dead.extend(replaced.as_ref().map(|r| r.row));
             }
-            drop(live);
-            reply(Ok(written.iter().map(|w| w.0).collect()));
+            collection.retire(written.iter().filter_map(|w| Some(w.2.as_ref()?.row)).collect(), &mut live);
+            Box::new(move || reply(Ok(written.iter().map(|w| w.0).collect())))
         }
         (Write::Revector { vectors, reply, .. }, Done::Revectored(moved)) => {
             for (row, i) in &moved {
                 let stored = &vectors[*i].stored;
                 let (session, expires_at) = (stored.record.session.clone(), stored.record.expires_at);
                 live.insert(*row, &stored.record, Some(&LiveRow { row: stored.row, session, expires_at }));
-                dead.push(stored.row);
             }
-            drop(live);
-            reply(Ok(moved.len()));
+            collection.retire(moved.iter().map(|(_, i)| vectors[*i].stored.row).collect(), &mut live);
+            Box::new(move || reply(Ok(moved.len())))
         }
         (Write::Delete { reply, .. }, Done::Deleted(removed)) => {
             removed.iter().for_each(|old| live.remove(old));
-            dead.extend(removed.iter().map(|old| old.row));
-            drop(live);
-            reply(Ok(removed.len()));
+            collection.retire(removed.iter().map(|old| old.row).collect(), &mut live);
+            Box::new(move || reply(Ok(removed.len())))
         }
         _ => unreachable!("an outcome is that of its write"),
-    }
-    // The bytes of what is gone do not stay in the file. They become durable zeros with the next fsync; until then nothing names them.
-    if let Err(error) = collection.file().erase_lazily(dead) {
-        tracing::warn!(collection = collection.name, %error, "rows of deleted records could not be overwritten");
-    }
+    };
+    drop(live);
+    collection.erase_unseen();
+    answer();
 }
