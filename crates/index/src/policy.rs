@@ -176,7 +176,7 @@ pub enum Plan {
 pub fn plan(spec: IndexSpec, rows: u64, allowed: u64, k: usize) -> Plan {
     match spec {
         IndexSpec::Hnsw { ef_search, .. } => {
-            let ef_search = u64::from(ef_search).max(2 * k as u64);
+            let ef_search = u64::from(ef_search).max(k as u64 * 5 / 4);
             // A wider beam costs about in proportion, and so does a scan.
             match allowed <= SCAN_INSTEAD * ef_search.max(64) / 64 {
                 true => Plan::Scan,
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(plan(spec, 1_000_000, 1_000_000, 10), Plan::Graph { ef_search: 64 });
         assert_eq!(plan(spec, 1_000_000, 500_000, 10), Plan::Graph { ef_search: 64 });
         assert_eq!(plan(spec, 1_000_000, 1_000, 10), Plan::Scan);
-        assert_eq!(plan(spec, 1_000_000, 1_000_000, 100), Plan::Graph { ef_search: 200 });
+        assert_eq!(plan(spec, 1_000_000, 1_000_000, 100), Plan::Graph { ef_search: 125 });
     }
 
     #[test]

@@ -6,10 +6,9 @@
 //! hits are. What each step gives on LoCoMo is in ARCHITECTURE.md.
 
 use crate::links::Links;
+use membox_index::AllowedRows;
 use membox_records::text::TextScores;
 use membox_vectors::ScoredRow;
-use roaring::RoaringBitmap;
-use rustc_hash::FxBuildHasher;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -50,16 +49,16 @@ impl Default for Fusion {
 }
 
 /// Spreads text scores to the neighbours in the session. Only rows of `allowed` give and get.
-pub(crate) fn spread(scores: &TextScores, links: &Links, allowed: &RoaringBitmap) -> TextScores {
-    let mut spread = TextScores::with_capacity_and_hasher(scores.len() * 3, FxBuildHasher);
-    for (&row, &score) in scores.iter().filter(|(row, _)| allowed.contains(**row)) {
-        *spread.entry(row).or_default() += score;
+pub(crate) fn spread(scores: &TextScores, links: &Links, allowed: &AllowedRows, rows: u32) -> TextScores {
+    let mut spread = TextScores::new(rows);
+    for (row, score) in scores.iter().filter(|(row, _)| allowed.contains(*row)) {
+        spread.add(row, score);
         for step in [Links::before, Links::after] {
             let mut at = step(links, row);
             for share in SPREAD {
                 let Some(neighbour) = at else { break };
                 if allowed.contains(neighbour) {
-                    *spread.entry(neighbour).or_default() += share * score;
+                    spread.add(neighbour, share * score);
                 }
                 at = step(links, neighbour);
             }
@@ -68,10 +67,10 @@ pub(crate) fn spread(scores: &TextScores, links: &Links, allowed: &RoaringBitmap
     spread
 }
 
-/// The `count` best rows of a map of scores.
-pub(crate) fn best(scores: &TextScores, count: usize) -> Vec<ScoredRow> {
+/// The `count` best rows.
+pub(crate) fn best(scores: impl Iterator<Item = (u32, f32)>, count: usize) -> Vec<ScoredRow> {
     let mut top = membox_vectors::TopK::new(count);
-    scores.iter().for_each(|(&row, &score)| top.push(row, score));
+    scores.for_each(|(row, score)| top.push(row, score));
     top.into_sorted()
 }
 
@@ -162,12 +161,11 @@ mod tests {
         (0..5).for_each(|row| links.push(row, "a"));
         links.push(5, "b");
         let scores = TextScores::from_iter([(2, 8.0)]);
-        let mut got: Vec<_> = spread(&scores, &links, &(0..6).collect()).into_iter().collect();
-        got.sort_by_key(|g| g.0);
+        let allowed = |rows: &[u32]| AllowedRows::from(rows.iter().copied().collect::<roaring::RoaringBitmap>());
+        let got: Vec<_> = spread(&scores, &links, &allowed(&[0, 1, 2, 3, 4, 5]), 6).iter().collect();
         let want = [(0, 8.0 * SPREAD[1]), (1, 8.0 * SPREAD[0]), (2, 8.0), (3, 8.0 * SPREAD[0]), (4, 8.0 * SPREAD[1])];
         assert_eq!(got, want);
-        let allowed = [2, 3].into_iter().collect();
-        assert_eq!(spread(&scores, &links, &allowed).len(), 2, "a filtered row gets nothing");
+        assert_eq!(spread(&scores, &links, &allowed(&[2, 3]), 6).iter().count(), 2, "a filtered row gets nothing");
     }
 
     #[test]

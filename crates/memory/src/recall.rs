@@ -191,15 +191,14 @@ fn find(
     let (sight, texts) = {
         let live = collection.live();
         let sight = live.sight(now(), filter);
-        let mut texts: Vec<(text::TextScores, HashSet<u32>)> = Vec::new();
+        let mut texts: Vec<(text::TextScores, text::TextScores)> = Vec::new();
         for question in questions {
             if question.terms.is_empty() {
                 texts.push(Default::default());
                 continue;
             }
             let scores = text::score(&question.terms, live.disk.as_ref(), &live.tail)?;
-            let own = scores.keys().copied().collect();
-            texts.push((spread(&scores, &live.links, sight.allowed.rows()), own));
+            texts.push((spread(&scores, &live.links, &sight.allowed, sight.view.rows()), scores));
         }
         (sight, texts)
     };
@@ -226,19 +225,17 @@ fn find(
                 near.iter().map(|n| Fused { row: n.row, score: n.score, vector: Some(n.score), text: None }).collect()
             }
             // By words alone, a record that has none of them is no hit, however good its neighbours are.
-            RecallMode::Text => {
-                best(&texts.iter().filter(|t| own.contains(t.0)).map(|(r, s)| (*r, *s)).collect(), wanted)
-                    .iter()
-                    .map(|t| Fused { row: t.row, score: t.score, vector: None, text: Some(t.score) })
-                    .collect()
-            }
+            RecallMode::Text => best(texts.iter().filter(|(row, _)| own.get(*row).is_some()), wanted)
+                .iter()
+                .map(|t| Fused { row: t.row, score: t.score, vector: None, text: Some(t.score) })
+                .collect(),
             RecallMode::Hybrid => {
-                let words = best(texts, leg);
+                let words = best(texts.iter(), leg);
                 let rows: HashSet<u32> = near.iter().chain(&words).map(|c| c.row).collect();
                 let known: HashMap<u32, f32> = near.iter().map(|n| (n.row, n.score)).collect();
                 let vector = question.vector.as_deref().unwrap_or_default();
                 let score = |row| known.get(&row).copied().unwrap_or_else(|| sight.view.score(vector, row));
-                let both = rows.into_iter().map(|row| (row, Some(score(row)), texts.get(&row).copied()));
+                let both = rows.into_iter().map(|row| (row, Some(score(row)), texts.get(row)));
                 fuse(request.fusion.unwrap_or_default(), both)
             }
         };

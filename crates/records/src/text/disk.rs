@@ -8,6 +8,7 @@ use std::fs;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tantivy::columnar::Column;
 use tantivy::directory::MmapDirectory;
 use tantivy::indexer::NoMergePolicy;
@@ -75,10 +76,17 @@ fn schema() -> (Schema, Fields) {
 #[derive(Clone)]
 pub struct DiskText {
     searcher: Searcher,
-    columns: Vec<(Column<u64>, Column<u64>)>,
+    segments: Vec<Segment>,
     fields: Fields,
     rows: u32,
     totals: Totals,
+}
+
+/// Of each document of a segment, from its columns: unpacked, reading one costs a nanosecond instead of ten.
+#[derive(Clone)]
+struct Segment {
+    rows: Arc<[u32]>,
+    lengths: Arc<[u32]>,
 }
 
 /// The writer of a text index; opened for a commit and closed after it, so that idle collections cost nothing.
@@ -122,16 +130,19 @@ impl DiskText {
             index.reader_builder().reload_policy(ReloadPolicy::Manual).num_warming_threads(0).try_into()?;
         let searcher = reader.searcher();
         let fields = schema().1;
-        let mut columns = Vec::new();
+        let mut segments = Vec::new();
         let mut totals = Totals::default();
         for segment in searcher.segment_readers() {
             let fast = segment.fast_fields();
             let (row, length) = (fast.u64("row")?, fast.u64("length")?);
-            totals.texts += u64::from(segment.max_doc());
-            totals.terms += length.values.iter().sum::<u64>();
-            columns.push((row, length));
+            let unpacked =
+                |column: &Column<u64>| column.values.iter().map(|value| value as u32).collect::<Arc<[u32]>>();
+            let segment = Segment { rows: unpacked(&row), lengths: unpacked(&length) };
+            totals.texts += segment.rows.len() as u64;
+            totals.terms += segment.lengths.iter().map(|&length| u64::from(length)).sum::<u64>();
+            segments.push(segment);
         }
-        Ok(Some(Self { searcher, columns, fields, rows: mark.rows, totals }))
+        Ok(Some(Self { searcher, segments, fields, rows: mark.rows, totals }))
     }
 
     /// Rows that the index in a folder covers by what its last commit says, and nothing else is looked at; `None` if it is of another vector file or
@@ -175,7 +186,7 @@ impl DiskText {
     /// Calls `each` with row, count and text length for every row that holds a term.
     pub fn postings(&self, term: &str, mut each: impl FnMut(u32, u32, u32)) -> crate::Result<()> {
         let term = Term::from_field_text(self.fields.text, term);
-        for (segment, (rows, lengths)) in self.searcher.segment_readers().iter().zip(&self.columns) {
+        for (segment, Segment { rows, lengths }) in self.searcher.segment_readers().iter().zip(&self.segments) {
             let inverted = segment.inverted_index(self.fields.text)?;
             let Some(mut postings) =
                 inverted.read_postings(&term, IndexRecordOption::WithFreqs).map_err(tantivy::TantivyError::from)?
@@ -186,8 +197,8 @@ impl DiskText {
             let mut doc = postings.doc();
             while doc != TERMINATED {
                 if alive.is_none_or(|alive| alive.is_alive(doc)) {
-                    let (row, length) = (rows.first(doc).unwrap_or_default(), lengths.first(doc).unwrap_or_default());
-                    each(row as u32, postings.term_freq(), length as u32);
+                    let (row, length) = (rows.get(doc as usize), lengths.get(doc as usize));
+                    each(row.copied().unwrap_or_default(), postings.term_freq(), length.copied().unwrap_or_default());
                 }
                 doc = postings.advance();
             }

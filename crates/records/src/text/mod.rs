@@ -6,9 +6,11 @@
 //! fit it is built anew.
 
 mod disk;
+mod scores;
 mod tail;
 
 pub use disk::{DiskText, DiskWriter};
+pub use scores::TextScores;
 pub use tail::Tail;
 
 /// BM25's saturation and length normalisation: Anserini's defaults, which suit short messages better than Lucene's 1.2 and 0.75
@@ -25,15 +27,12 @@ pub struct Totals {
     pub terms: u64,
 }
 
-/// Scores by row. Its order depends on what was put in alone, so that sums over it are the same to the last bit in every run.
-pub type TextScores = rustc_hash::FxHashMap<u32, f32>;
-
 /// The scores of the rows that hold at least one of the terms.
 ///
 /// `disk` may hold rows that are deleted since; the caller drops them. The statistics count them until tantivy merges them away,
 /// as every index of segments does.
 pub fn score(terms: &[String], disk: Option<&DiskText>, tail: &Tail) -> crate::Result<TextScores> {
-    let mut scores = TextScores::default();
+    let mut scores = TextScores::new(disk.map_or(0, DiskText::rows).max(tail.end()));
     let disk_totals = disk.map(DiskText::totals).unwrap_or_default();
     let texts = (disk_totals.texts + tail.totals().texts) as f32;
     let mean_length = (disk_totals.terms + tail.totals().terms) as f32 / texts.max(1.0);
@@ -46,7 +45,7 @@ pub fn score(terms: &[String], disk: Option<&DiskText>, tail: &Tail) -> crate::R
         let rarity = (1.0 + (texts - frequency as f32 + 0.5) / (frequency as f32 + 0.5)).ln();
         let mut add = |row: u32, count: u32, length: u32| {
             let count = count as f32;
-            *scores.entry(row).or_default() += rarity * count * (K1 + 1.0) / (count + norm(length));
+            scores.add(row, rarity * count * (K1 + 1.0) / (count + norm(length)));
         };
         if let Some(disk) = disk {
             disk.postings(term, &mut add)?;

@@ -11,6 +11,7 @@ pub struct Tail {
     postings: HashMap<String, Vec<(u32, u32)>>,
     lengths: HashMap<u32, u32>,
     totals: Totals,
+    end: u32,
 }
 
 impl Tail {
@@ -26,6 +27,7 @@ impl Tail {
             self.postings.entry(term).or_default().push((row, count));
         }
         self.lengths.insert(row, length);
+        self.end = row + 1;
         self.totals.texts += 1;
         self.totals.terms += u64::from(length);
     }
@@ -39,6 +41,11 @@ impl Tail {
         self.lengths.retain(|&row, _| row >= rows);
         let terms = self.lengths.values().map(|&l| u64::from(l)).sum();
         self.totals = Totals { texts: self.lengths.len() as u64, terms };
+    }
+
+    /// One more than its highest row.
+    pub fn end(&self) -> u32 {
+        self.end
     }
 
     /// Texts in the tail.

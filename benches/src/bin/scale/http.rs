@@ -1,0 +1,103 @@
+//! The same searches over a socket.
+
+use crate::{COLLECTION, Data, percentile, print};
+use membox_memory::MemoryBox;
+use membox_server::{Server, ServerConfig};
+use serde_json::json;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+/// One request on a kept-alive connection; gives the body.
+fn call(stream: &mut TcpStream, path: &str, body: &str) -> Vec<u8> {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + body).as_bytes()).expect("a request");
+    let (mut buffer, mut chunk) = (Vec::new(), [0; 16384]);
+    loop {
+        let read = stream.read(&mut chunk).expect("an answer");
+        assert!(read > 0, "the connection was closed");
+        buffer.extend_from_slice(&chunk[..read]);
+        let Some(end) = buffer.windows(4).position(|w| w == b"\r\n\r\n") else { continue };
+        let head = String::from_utf8_lossy(&buffer[..end]).to_lowercase();
+        let length = head.lines().find_map(|l| l.strip_prefix("content-length: ")?.trim().parse::<usize>().ok());
+        if length.is_some_and(|length| buffer.len() >= end + 4 + length) {
+            assert!(head.starts_with("http/1.1 200"), "{}", String::from_utf8_lossy(&buffer));
+            return buffer.split_off(end + 4);
+        }
+    }
+}
+
+/// A server in this process; it stops when dropped.
+pub struct RunningServer {
+    pub address: SocketAddr,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+pub fn start_server(memory: &Arc<MemoryBox>) -> RunningServer {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let memory = memory.clone();
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+            sender.send(listener.local_addr().expect("an address")).expect("a receiver");
+            let server = Server::new(memory, ServerConfig::default()).expect("a server");
+            server.run(listener, async { drop(stopped.await) }).await;
+        });
+    });
+    let address = receiver.recv().expect("an address");
+    RunningServer { address, stop: Some(stop), thread: Some(thread) }
+}
+
+impl Drop for RunningServer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("a server");
+        }
+    }
+}
+
+pub fn serve(memory: &Arc<MemoryBox>, data: &Data, ef_search: u32) {
+    let server = start_server(memory);
+    let address = server.address;
+    let body = |query: &Vec<f32>| {
+        json!({"vector": query, "mode": "vector", "include": [], "effort": {"ef_search": ef_search}}).to_string()
+    };
+    let bodies: Vec<String> = data.queries.iter().map(body).collect();
+    for connections in [1, 8, 64] {
+        let next = AtomicUsize::new(0);
+        let total = 1000 * if connections == 1 { 1 } else { 4 };
+        let begun = Instant::now();
+        let mut times: Vec<f64> = std::thread::scope(|scope| {
+            let work = || {
+                let mut stream = TcpStream::connect(address).expect("a connection");
+                stream.set_nodelay(true).expect("an option");
+                let mut own = Vec::new();
+                loop {
+                    let i = next.fetch_add(1, Ordering::Relaxed);
+                    if i >= total {
+                        return own;
+                    }
+                    let begun = Instant::now();
+                    call(&mut stream, &format!("/v1/collections/{COLLECTION}/recall"), &bodies[i % bodies.len()]);
+                    own.push(begun.elapsed().as_secs_f64() * 1e3);
+                }
+            };
+            let threads: Vec<_> = (0..connections).map(|_| scope.spawn(work)).collect();
+            threads.into_iter().flat_map(|t| t.join().expect("a thread")).collect()
+        });
+        let seconds = begun.elapsed().as_secs_f64();
+        print(
+            json!({"measure": "http", "connections": connections, "ef_search": ef_search, "p50_ms": percentile(&mut times, 0.5),
+            "p99_ms": percentile(&mut times, 0.99), "qps": total as f64 / seconds}),
+        );
+    }
+}
