@@ -1,13 +1,14 @@
 //! A consistent copy of a data folder, also of one that a running box has open.
 //!
-//! The database is copied first, as one consistent moment. It says how many rows of each vector file are committed, and committed rows
-//! are never changed while a record names them, so they can be copied without stopping anything. What is derived is not
-//! copied: it is built anew.
+//! The database is copied first, as one consistent moment. It says how many rows of each vector file are committed. Committed rows
+//! are never changed but to be overwritten when their record is gone, and that waits while the lock file is held here, so they can be copied without
+//! stopping anything. What is derived is not copied: it is built anew.
 
 use crate::MemoryError;
 use crate::collection::Folder;
 use membox_records::Reader;
 use membox_vectors::VectorFile;
+use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
@@ -23,9 +24,18 @@ pub struct BackupSummary {
     pub bytes: u64,
 }
 
+/// The file whose lock keeps dead rows from being overwritten while a backup copies them.
+pub(crate) fn lock_file(root: &Path) -> Result<File, MemoryError> {
+    let path = root.join("backup.lock");
+    File::options().create(true).truncate(false).write(true).open(&path).map_err(MemoryError::io("open", &path))
+}
+
 /// Copies the data folder `root` to the new folder `target`.
 pub fn backup(root: &Path, target: &Path) -> Result<BackupSummary, MemoryError> {
     refuse_existing(target)?;
+    // Held until the end.
+    let lock = lock_file(root)?;
+    flock(&lock, FlockOperation::LockShared).map_err(|e| MemoryError::io("lock", root)(e.into()))?;
     let partial = target.with_extension("partial");
     let _ = fs::remove_dir_all(&partial);
     let result = copy(root, &partial);

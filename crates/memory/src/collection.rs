@@ -193,8 +193,8 @@ impl Collection {
         self.live.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Overwrites dead rows as soon as nobody looks at them: the bytes of what is gone do not stay in the file. They become durable zeros with the next
-    /// fsync.
+    /// Overwrites dead rows that nobody looks at any more: the bytes of what is gone do not stay in the file. They become durable zeros with the next
+    /// fsync. No backup may run meanwhile.
     pub(crate) fn erase_unseen(&self) {
         let mut dying = self.dying.lock().unwrap_or_else(PoisonError::into_inner);
         let mut unseen = Vec::new();
@@ -211,6 +211,11 @@ impl Collection {
         if let Err(error) = self.file().erase_lazily(unseen) {
             tracing::warn!(collection = self.name, %error, "rows of deleted records could not be overwritten");
         }
+    }
+
+    /// Whether dead rows wait to be overwritten.
+    pub(crate) fn has_dying(&self) -> bool {
+        !self.dying.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Has dead rows overwritten when nobody looks at them any more; nothing names them from now on.

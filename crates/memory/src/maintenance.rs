@@ -65,7 +65,7 @@ impl Maintenance {
 
     fn tend(&self, collection: &Arc<Collection>) -> Result<(), MemoryError> {
         // A rebuild asks for this again when it ends.
-        collection.erase_unseen();
+        self.shared.erase_unseen(collection);
         let Ok(_tending) = collection.tending.try_lock() else { return Ok(()) };
         self.commit_text(collection)?;
         self.compact(collection)?;
@@ -176,7 +176,7 @@ impl Maintenance {
 
     /// Overwrites what somebody still looked at when it died, and deletes records whose time has come.
     fn sweep(&self) {
-        self.shared.opened().iter().for_each(|collection| collection.erase_unseen());
+        self.shared.opened().iter().for_each(|collection| self.shared.erase_unseen(collection));
         let collections = || -> Result<Vec<Arc<Collection>>, MemoryError> {
             let ids = self.shared.reader()?.collections_with_expired(now())?;
             ids.into_iter().filter_map(|id| self.shared.by_id(id).transpose()).collect()

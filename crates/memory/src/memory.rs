@@ -126,7 +126,14 @@ impl MemoryBox {
         let readers = (0..config.readers.max(2)).map(|_| store.reader()).collect::<Result<_, _>>()?;
 
         let (maintenance, due) = unbounded();
-        let shared = Arc::new(Shared::new(root.clone(), stored, readers, maintenance, config.open_collections.max(1)));
+        let shared = Arc::new(Shared::new(
+            root.clone(),
+            stored,
+            readers,
+            maintenance,
+            config.open_collections.max(1),
+            crate::backup::lock_file(&root)?,
+        ));
         let (writer, work): (Sender<Work>, Receiver<Work>) = bounded(WRITER_QUEUE);
         let (stop, stopped) = bounded(0);
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());

@@ -4,7 +4,9 @@ use crate::MemoryError;
 use crate::collection::Collection;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use membox_records::{Reader, StoredCollection};
+use rustix::fs::{FlockOperation, flock};
 use std::collections::HashMap;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
@@ -30,6 +32,8 @@ pub(crate) struct Shared {
     readers: (Sender<Reader>, Receiver<Reader>),
     read_only: OnceLock<String>,
     maintenance: Sender<Arc<Collection>>,
+    /// Locked exclusively while dead rows are overwritten, and shared by whoever makes a backup: what it has seen named stays as it is.
+    backups: Mutex<File>,
 }
 
 /// A reader that goes back to the pool when dropped.
@@ -61,6 +65,7 @@ impl Shared {
         readers: Vec<Reader>,
         maintenance: Sender<Arc<Collection>>,
         most_open: usize,
+        backups: File,
     ) -> Self {
         let pool = bounded(readers.len().max(1));
         for reader in readers {
@@ -72,7 +77,8 @@ impl Shared {
         };
         let slots = RwLock::new(stored.into_iter().map(slot).collect());
         let (clock, open) = (AtomicU64::new(1), AtomicUsize::new(0));
-        Self { root, slots, clock, open, most_open, readers: pool, read_only: OnceLock::new(), maintenance }
+        let backups = Mutex::new(backups);
+        Self { root, slots, clock, open, most_open, readers: pool, read_only: OnceLock::new(), maintenance, backups }
     }
 
     /// A reader of the record store; waits while all are in use.
@@ -178,6 +184,18 @@ impl Shared {
         let slot = self.slots.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
         if slot.is_some_and(|slot| slot.opened.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()) {
             self.open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Overwrites the dead rows of a collection that nobody looks at any more, unless a backup is being made.
+    pub fn erase_unseen(&self, collection: &Collection) {
+        if !collection.has_dying() {
+            return;
+        }
+        let lock = self.backups.lock().unwrap_or_else(PoisonError::into_inner);
+        if flock(&*lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            collection.erase_unseen();
+            let _ = flock(&*lock, FlockOperation::Unlock);
         }
     }
 

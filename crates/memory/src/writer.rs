@@ -130,7 +130,7 @@ impl Writer {
                 next = work.recv().ok();
             }
         }
-        self.shared.opened().iter().for_each(|collection| collection.erase_unseen());
+        self.shared.opened().iter().for_each(|collection| self.shared.erase_unseen(collection));
         if let Err(error) = self.store.checkpoint() {
             tracing::warn!(%error, "the write-ahead log could not be emptied at the end");
         }
@@ -199,7 +199,7 @@ impl Writer {
                     live.view = collection.file().view(u32::MAX);
                 }
                 for ((write, receipts), outcome) in accepted.into_iter().zip(outcomes) {
-                    publish(write, &receipts, outcome);
+                    publish(&self.shared, write, &receipts, outcome);
                 }
                 for (collection, _) in touched {
                     self.shared.maintain(&collection);
@@ -412,7 +412,7 @@ fn apply(group: &mut Group, write: &Write, receipts: &[RowReceipt]) -> Result<Do
 }
 
 /// Makes a committed request visible and answers it.
-fn publish(write: Write, receipts: &[RowReceipt], outcome: Result<Done, MemoryError>) {
+fn publish(shared: &Shared, write: Write, receipts: &[RowReceipt], outcome: Result<Done, MemoryError>) {
     let collection = write.collection().clone();
     let done = match outcome {
         Ok(done) => done,
@@ -446,6 +446,6 @@ fn publish(write: Write, receipts: &[RowReceipt], outcome: Result<Done, MemoryEr
         _ => unreachable!("an outcome is that of its write"),
     };
     drop(live);
-    collection.erase_unseen();
+    shared.erase_unseen(&collection);
     answer();
 }

@@ -380,6 +380,41 @@ fn a_backup_of_a_running_box_restores_and_nothing_is_overwritten() {
 }
 
 #[test]
+fn a_backup_is_of_one_moment_whatever_is_overwritten_and_compacted_meanwhile() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let memory = with_collection(&data);
+    for first in (0..6000).step_by(1000) {
+        memory.upsert("t", "c", (first..first + 1000).map(unlike).collect()).expect("a write");
+    }
+    std::thread::scope(|scope| {
+        let backups = scope.spawn(|| {
+            for b in 0..6 {
+                let (target, restored) = (folder.path().join(format!("b{b}")), folder.path().join(format!("r{b}")));
+                assert_eq!(membox_memory::backup(&data, &target).expect("a backup").records, 6000);
+                membox_memory::restore(&target, &restored).expect("a restore");
+                assert_eq!(membox_memory::verify(&restored).expect("a report").problems, [], "backup {b}");
+            }
+        });
+        let mut round = 0;
+        while !backups.is_finished() {
+            // Both records of a request are of one version in every moment.
+            let i = round * 2 % 6000;
+            memory.upsert("t", "c", vec![unlike(i), unlike(i + 1)]).expect("a write");
+            if round % 400 == 399 {
+                drop(memory.rebuild("t", "c"));
+            }
+            round += 1;
+        }
+    });
+    let restored = open(&folder.path().join("r5"));
+    for i in (0..6000).step_by(500) {
+        let versions = [i, i + 1].map(|i| restored.record("t", "c", &format!("r{i}")).expect("a record").version);
+        assert_eq!(versions[0], versions[1]);
+    }
+}
+
+#[test]
 fn a_data_folder_has_one_box_at_a_time_and_collections_keep_their_settings() {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = with_collection(folder.path());
