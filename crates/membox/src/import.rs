@@ -196,3 +196,40 @@ impl StateFile {
         let _ = fs::remove_file(&self.0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_line_is_a_record_or_named_with_its_number(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    Just(br#"{"collection": "c", "id": "a", "text": "x"}"#.to_vec()),
+                    Just(b"   ".to_vec()),
+                    prop::collection::vec(any::<u8>(), 0..40),
+                    "[\\[\\]{}\":,a-z0-9 ]{0,60}".prop_map(String::into_bytes),
+                ],
+                0..20,
+            ),
+            default in prop::option::of(Just("d")),
+        ) {
+            let file = parts.join(&b'\n');
+            let blank = |line: &&[u8]| line.iter().all(u8::is_ascii_whitespace);
+            let split: Vec<&[u8]> = file.split(|&b| b == b'\n').collect();
+            let written = split.iter().filter(|line| !blank(line)).count();
+            let read: Vec<_> = lines(file.as_slice(), default).collect();
+            prop_assert_eq!(read.len(), written);
+            for line in &read {
+                match line {
+                    Ok(line) => prop_assert!(!blank(&split[line.number as usize - 1])),
+                    Err(error) => prop_assert!(error.starts_with("line ")),
+                }
+            }
+            let good = split.iter().filter(|line| line.starts_with(br#"{"collection": "c", "id""#)).count();
+            prop_assert!(read.iter().filter(|line| line.is_ok()).count() >= good);
+        }
+    }
+}

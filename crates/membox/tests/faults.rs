@@ -140,6 +140,58 @@ fn a_full_disk_refuses_writes_keeps_nothing_of_them_and_is_left_behind() {
 }
 
 #[test]
+fn a_disk_that_is_full_at_any_one_write_leaves_nothing_half_done() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Everything that writes: a collection, records, an index, a text index, a compaction, a deletion.
+    let run = |server: &Server, model: &Mutex<Model>| {
+        let settings = json!({"dimension": 8, "index": {"kind": "hnsw"}});
+        let created = server.call("PUT", "/v1/collections/c", &settings).0;
+        let mut statuses = write_from_all(server, 0, 3, model, || false);
+        let (status, job) = server.call("POST", "/v1/collections/c/rebuild", &json!({}));
+        statuses.push(status);
+        let state = |id: &str| server.call("GET", &format!("/v1/jobs/{id}"), &Value::Null).1["state"].clone();
+        while job["id"].as_str().is_some_and(|id| state(id) == "running") {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        statuses.extend(write_from_all(server, 1, 8, model, || false));
+        (created, statuses)
+    };
+    let step = if rounds(0) > 0 { 1 } else { 6 };
+    let (mut met, mut last_met) = (0, 0);
+    for at in (1u64..).step_by(step) {
+        let data = folder.path().join(format!("data-{at}"));
+        std::fs::create_dir_all(&data).expect("a folder");
+        let model = Mutex::new(Model::default());
+        let mut refused = true;
+        if let Some(server) = start(&data, &format!("enospc:{at}:3")) {
+            let (created, statuses) = run(&server, &model);
+            let fine = |status: &u16| [200, 202, 409, 404, 503, 507].contains(status);
+            assert!(statuses.iter().all(fine), "at {at}: {statuses:?}");
+            refused = created != 201 || statuses.iter().any(|s| *s >= 500);
+            server.kill_9();
+        }
+        verify(&data, at);
+        let server = Server::start(&data, &[]);
+        assert!([200, 201].contains(&server.call("PUT", "/v1/collections/c", &json!({"dimension": 8})).0), "at {at}");
+        check(&server, &model, at);
+        let statuses = write_from_all(&server, 2, 3, &model, || false);
+        assert!(statuses.iter().all(|s| *s == 200), "at {at}: with room, all is written: {statuses:?}");
+        check(&server, &model, at);
+        server.kill_9();
+        std::fs::remove_dir_all(&data).expect("a removal");
+        if refused {
+            (met, last_met) = (met + 1, at);
+        }
+        // The run has no more writes than that.
+        if at > last_met + 150 {
+            break;
+        }
+    }
+    println!("{met} writes met the full disk, the last that was refused for it is number {last_met}");
+    assert!(met > 5);
+}
+
+#[test]
 fn a_write_that_is_cut_short_is_finished_or_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = prepared(folder.path());

@@ -507,7 +507,8 @@ fn checksum(record: &Record, version: u64, metadata: &str) -> u32 {
     add(&version.to_le_bytes());
     add(&record.created_at.to_le_bytes());
     add(record.expires_at.map(i64::to_le_bytes).as_ref().map_or(&[], |bytes| bytes));
-    add(record.importance.map(f64::to_le_bytes).as_ref().map_or(&[], |bytes| bytes));
+    // SQLite keeps no −0; adding zero makes it 0.
+    add(record.importance.map(|i| (i + 0.0).to_le_bytes()).as_ref().map_or(&[], |bytes| bytes));
     add(&[u8::from(record.given_vector)]);
     for text in [&record.user, &record.session, &record.kind] {
         add(&[u8::from(text.is_some())]);

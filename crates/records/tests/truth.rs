@@ -1,6 +1,7 @@
 //! The record store keeps what it acknowledged, all of a request or none of it.
 
 use membox_records::{Order, Record, RecordsError, Store, StoredCollection};
+use proptest::prelude::*;
 use serde_json::json;
 
 fn collection(name: &str) -> StoredCollection {
@@ -116,4 +117,31 @@ fn a_newer_database_is_refused_with_both_versions() {
     rusqlite::Connection::open(&path).and_then(|c| c.execute_batch("PRAGMA user_version = 99")).expect("a write");
     let error = Store::open(&path).err().map(|e| e.to_string()).unwrap_or_default();
     assert!(error.contains("99") && error.contains("newer"), "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// SQLite has its own idea of some values: it keeps no −0, and a text may hold a NUL.
+    #[test]
+    fn any_record_comes_back_as_it_was_written(
+        importance in prop::option::of(prop_oneof![prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL | prop::num::f64::ZERO, Just(-0.0), Just(1e15)]),
+        (created_at, expires_at) in (any::<i64>(), any::<Option<i64>>()),
+        (id, text) in (any::<String>(), any::<String>()),
+        (user, session, kind) in (any::<Option<String>>(), any::<Option<String>>(), any::<Option<String>>()),
+        (key, number, word) in (any::<String>(), prop::num::f64::NORMAL, any::<String>()),
+        given_vector: bool,
+    ) {
+        let (_folder, mut store) = store();
+        let mut group = store.begin().expect("a group");
+        let c = group.create_collection(&collection("c")).expect("a collection");
+        let metadata = json!({key: {"number": number, "word": word}}).as_object().cloned().unwrap_or_default();
+        let written = Record { id, text, metadata, created_at, expires_at, importance, user, session, kind, given_vector };
+        group.upsert(c, &written, 0, 7, None).expect("a write");
+        group.commit().expect("a commit");
+        let reader = store.reader().expect("a reader");
+        prop_assert_eq!(reader.damaged_records(c).expect("a read"), Vec::<String>::new());
+        let stored = reader.record(c, &written.id).expect("a read").expect("the record");
+        prop_assert_eq!(stored.record, written);
+    }
 }

@@ -155,12 +155,55 @@ impl Header {
         };
         let uuid = Uuid::from_slice(&bytes[24..40]).unwrap_or_default();
         let header = Self { uuid, dimension: number(12) as usize, row_type };
-        if header.dimension == 0 || header.stride() as u32 != number(20) {
+        if header.dimension == 0 || header.stride() as u64 != u64::from(number(20)) {
             return damaged("its dimension and stride do not fit each other");
         }
         if bytes[44..HEADER_BYTES as usize].iter().any(|&b| b != 0) {
             return damaged("the rest of its header is not zero");
         }
         Ok(header)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn with_checksum(mut bytes: Vec<u8>) -> Vec<u8> {
+        let crc = crc32c::crc32c(&bytes[..40]);
+        bytes[40..44].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn a_header_reads_as_it_was_written(dimension in 1usize..70_000, is_f16: bool, id: u128) {
+            let row_type = if is_f16 { RowType::F16 } else { RowType::F32 };
+            let header = Header { uuid: Uuid::from_u128(id), dimension, row_type };
+            prop_assert_eq!(Header::decode(&header.encode()).ok(), Some(header));
+        }
+
+        /// Also where the checksum is right: whoever made the file may have been wrong.
+        #[test]
+        fn any_header_is_read_or_refused(fields in prop::collection::vec(any::<u8>(), 32..=32), whole: bool, rest: u8, cut in 0usize..5000) {
+            let header = Header { uuid: Uuid::nil(), dimension: 16, row_type: RowType::F16 };
+            let mut bytes = header.encode();
+            if whole {
+                bytes[8..40].copy_from_slice(&fields);
+            } else {
+                // One field at a time, or all but one are wrong at once.
+                let field = 8 + usize::from(fields[0] % 4) * 4;
+                bytes[field..field + 4].copy_from_slice(&fields[4..8]);
+            }
+            bytes[4000] = rest & 1;
+            let mut bytes = with_checksum(bytes);
+            bytes.truncate(cut.max(44));
+            if let Ok(header) = Header::decode(&bytes) {
+                prop_assert!(header.dimension > 0 && bytes.len() >= HEADER_BYTES as usize);
+                prop_assert!(header.stride() >= header.dimension * header.row_type.width());
+                prop_assert_eq!(Header::decode(&header.encode()).ok(), Some(header));
+            }
+        }
     }
 }

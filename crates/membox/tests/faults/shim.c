@@ -8,7 +8,7 @@
  *   cut      before that operation (a write, a truncation, an fsync or a rename) the power goes: whatever was not made durable by an fsync of
  *            its file, and of its folder where a name is new, is undone, and the process ends at once
  *
- * What glibc writes for itself (fwrite) does not come by here; SQLite, Rust's standard library and tantivy do.
+ * SQLite, Rust's standard library and tantivy come by at write and pwrite; FAISS at fwrite, which only "enospc" meets.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -178,6 +178,18 @@ ssize_t writev(int fd, const struct iovec *parts, int n) {
     for (int i = 0; i < n; i++) size += parts[i].iov_len;
     if (before_write(fd, -1, size)) { errno = ENOSPC; return -1; }
     return real(fd, parts, n);
+}
+
+size_t fwrite(const void *bytes, size_t size, size_t n, FILE *file) {
+    REAL(fwrite);
+    char path[PATH_MAX];
+    if (!ours(fileno(file), path) || kind != ENOSPC_) return real(bytes, size, n, file);
+    pthread_mutex_lock(&lock);
+    int fail = due();
+    pthread_mutex_unlock(&lock);
+    if (!fail) return real(bytes, size, n, file);
+    errno = ENOSPC;
+    return 0;
 }
 
 static int before_truncate(int fd, off_t length) {

@@ -1,0 +1,194 @@
+//! Bodies that nobody expects: whatever is sent, the answer is never a 5xx of the box's own making, and the box goes on.
+//!
+//! Valid bodies of every kind are changed at random: values replaced by others of any type and size, keys removed, renamed, nested, bytes flipped,
+//! cut and doubled. MEMBOX_FUZZ_SECONDS makes it run for longer.
+
+mod common;
+
+use common::{Server, data_with_model};
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// What is asked of which path, and a body that is right.
+fn requests() -> Vec<(&'static str, &'static str, Value)> {
+    let vector: Vec<f32> = (0..384).map(|d| (d as f32 * 0.37).sin()).collect();
+    vec![
+        (
+            "PUT",
+            "/v1/collections/other",
+            json!({"dimension": 384, "vector_type": "f16", "metric": "cosine", "index": {"kind": "hnsw", "m": 16, "ef_construction": 40, "ef_search": 32}}),
+        ),
+        (
+            "POST",
+            "/v1/collections/c/records",
+            json!({"records": [{"id": "a", "text": "the key is under the pot", "metadata": {"n": 1, "tags": ["x"]}, "created_at": "2024-05-20T00:44:00Z",
+            "expires_at": "2039-05-20T00:44:00Z", "importance": 0.5, "user": "u", "session": "s", "kind": "note", "version": 0}, {"text": "another"}], "compress": {"rate": 0.5}}),
+        ),
+        (
+            "PATCH",
+            "/v1/collections/c/records/a",
+            json!({"text": "a new text", "metadata": {"n": 2}, "importance": null, "expires_at": null}),
+        ),
+        ("POST", "/v1/collections/c/records:delete", json!({"ids": ["x", "y"], "filter": null})),
+        ("POST", "/v1/collections/c/records:delete", json!({"filter": {"field": "metadata.n", "gt": 1000}})),
+        (
+            "POST",
+            "/v1/collections/c/recall",
+            json!({"query": "where is the key?", "k": 5, "mode": "hybrid", "min_score": 0.1, "effort": {"ef_search": 40, "nprobe": 3, "exact": false},
+            "filter": {"and": [{"field": "metadata.n", "gte": 0, "lt": 9}, {"not": {"field": "user", "in": ["v"]}}, {"or": [{"field": "created_at", "lt": "2030-01-01T00:00:00Z"}]}]},
+            "fusion": {"method": "scores", "vector_weight": 0.4}, "rerank": {"recency_weight": 0.2, "recency_half_life_s": 100.0, "importance_weight": 0.1, "mmr_lambda": 0.5},
+            "context": {"before": 1, "after": 1}, "budget": {"tokens": 20, "encoding": "cl100k_base", "compress": true}, "include": ["text", "metadata", "vector", "scores"]}),
+        ),
+        (
+            "POST",
+            "/v1/collections/c/recall",
+            json!({"queries": ["key", "pot"], "k": 3, "fusion": {"method": "rrf", "constant": 60}}),
+        ),
+        ("POST", "/v1/collections/c/recall", json!({"vector": vector, "mode": "vector", "k": 3})),
+        (
+            "POST",
+            "/v1/compress",
+            json!({"text": "Lena said that the spare key is under the red pot beside the door.", "rate": 0.5, "force_tokens": ["key"]}),
+        ),
+        (
+            "POST",
+            "/v1/embeddings",
+            json!({"input": ["one", "two"], "model": "all-MiniLM-L6-v2", "encoding_format": "float", "dimensions": 384}),
+        ),
+        ("POST", "/embed", json!({"inputs": ["one", "two"], "truncate": true, "normalize": true})),
+        ("POST", "/tokenize", json!({"inputs": ["one", "two"], "add_special_tokens": true})),
+        ("POST", "/v1/tokens", json!({"texts": ["one", "two"], "encoding": "o200k_base"})),
+    ]
+}
+
+/// A value of any kind and size.
+fn anything(rng: &mut SmallRng, depth: u32) -> Value {
+    match rng.random_range(0..16) {
+        0 => Value::Null,
+        1 => json!(rng.random::<bool>()),
+        2 => json!(rng.random::<i64>()),
+        3 => json!(rng.random::<u64>()),
+        4 => json!([-1i64, 0, 1, i64::MAX, i64::MIN].choose(rng)),
+        5 => json!([1e308f64, -1e308, 5e-324, 0.1, -0.0].choose(rng)),
+        6 => json!(
+            [
+                "",
+                "\u{0}",
+                "🙂",
+                "a",
+                "\u{202e}",
+                "2024-05-20T00:44:00Z",
+                "-009999-01-01T00:00:00Z",
+                "9999-12-31T23:59:59Z",
+                "AAAA"
+            ]
+            .choose(rng)
+        ),
+        7 => json!("long ".repeat(rng.random_range(0..3000))),
+        8 => json!(
+            (0..rng.random_range(0..30))
+                .map(|_| char::from_u32(rng.random_range(0..0x11_0000)).unwrap_or('?'))
+                .collect::<String>()
+        ),
+        9 => (0..40).fold(json!(1), |inner, _| json!([inner])),
+        10 => (0..40).fold(json!({"field": "user", "eq": "a"}), |inner, _| json!({"not": inner})),
+        11 if depth > 0 => Value::Array((0..rng.random_range(0..4)).map(|_| anything(rng, depth - 1)).collect()),
+        12 if depth > 0 => json!({"field": "metadata.n", "gt": anything(rng, depth - 1)}),
+        13 if depth > 0 => json!({"id": anything(rng, depth - 1), "text": anything(rng, depth - 1)}),
+        _ => json!(rng.random_range(-3..2000)),
+    }
+}
+
+/// Changes one place of a value.
+fn change(value: &mut Value, rng: &mut SmallRng) {
+    let inner = match value {
+        Value::Object(object) if !object.is_empty() && rng.random_bool(0.85) => {
+            let keys: Vec<String> = object.keys().cloned().collect();
+            let key = &keys[rng.random_range(0..keys.len())];
+            match rng.random_range(0..10) {
+                0 => {
+                    object.remove(key);
+                    return;
+                }
+                1 => {
+                    let moved = object.remove(key).unwrap_or_default();
+                    object.insert(
+                        keys[rng.random_range(0..keys.len())].clone() + ["", "_", "s"][rng.random_range(0..3)],
+                        moved,
+                    );
+                    return;
+                }
+                _ => object.get_mut(key),
+            }
+        }
+        Value::Array(array) if !array.is_empty() && rng.random_bool(0.85) => {
+            let at = rng.random_range(0..array.len());
+            if rng.random_bool(0.1) {
+                array.remove(at);
+                return;
+            }
+            array.get_mut(at)
+        }
+        _ => None,
+    };
+    match inner {
+        Some(inner) => change(inner, rng),
+        None => *value = anything(rng, 3),
+    }
+}
+
+/// Changes some bytes.
+fn damage(bytes: &mut Vec<u8>, rng: &mut SmallRng) {
+    for _ in 0..rng.random_range(1..4) {
+        let at = rng.random_range(0..bytes.len().max(1)).min(bytes.len().saturating_sub(1));
+        match rng.random_range(0..4) {
+            0 if !bytes.is_empty() => bytes[at] ^= 1 << rng.random_range(0..8),
+            1 => bytes.truncate(at),
+            2 => bytes.extend_from_within(at..),
+            _ => bytes.insert(at, rng.random()),
+        }
+    }
+}
+
+#[test]
+fn no_body_breaks_the_box() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = data_with_model(folder.path());
+    let server = Server::start(&data, &["--max-body-bytes", "1000000"]);
+    assert_eq!(server.call("PUT", "/v1/collections/c", &json!({})).0, 201);
+    let texts: Vec<Value> = (0..50)
+        .map(|i| json!({"id": format!("r{i}"), "text": format!("note {i} about the garden"), "metadata": {"n": i}}))
+        .collect();
+    assert_eq!(server.call("POST", "/v1/collections/c/records", &json!({ "records": texts })).0, 200);
+    let time = std::env::var("MEMBOX_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(8);
+    let begun = Instant::now();
+    let requests = requests();
+    let seed = if time > 8 { rand::random() } else { 7 };
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let (mut sent, mut fine) = (0u64, 0u64);
+    while begun.elapsed() < Duration::from_secs(time) {
+        let (method, path, right) = &requests[sent as usize % requests.len()];
+        let mut body = right.clone();
+        for _ in 0..rng.random_range(0..4) {
+            change(&mut body, &mut rng);
+        }
+        let mut bytes = body.to_string().into_bytes();
+        if rng.random_bool(0.2) {
+            damage(&mut bytes, &mut rng);
+        }
+        let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(2000)]).into_owned();
+        let (status, _, answer) = server.raw(method, path, &[("content-type", "application/json")], bytes);
+        assert!((200..500).contains(&status), "seed {seed}, {method} {path}: {status} {answer}\n{shown}");
+        fine += u64::from(status < 300);
+        sent += 1;
+    }
+    println!("{sent} requests, {fine} of them done");
+    assert!(sent > 300 && fine > sent / 20 && fine < sent, "{fine} of {sent}");
+    assert_eq!(server.call("POST", "/v1/collections/c/recall", &json!({"query": "the garden"})).0, 200);
+    server.stop();
+    let verify = common::membox(&data).arg("verify").output().expect("the binary");
+    assert!(verify.status.success(), "{}", String::from_utf8_lossy(&verify.stdout));
+}
