@@ -5,7 +5,7 @@ use crate::compaction::compact;
 use crate::shared::Shared;
 use crate::writer::{Doomed, Work, Write};
 use crate::{MemoryError, now};
-use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, select, tick};
 use membox_index::{IndexError, IndexPolicy, IndexSpec, Progress, VectorIndex};
 use membox_records::text::DiskWriter;
 use membox_vectors::VectorView;
@@ -41,6 +41,7 @@ impl Maintenance {
     pub fn run(self, due: &Receiver<Arc<Collection>>) {
         // Builds must not take the processor from queries. Nice is a thread's own on Linux, and FAISS's threads inherit it.
         let _ = rustix::process::nice(10);
+        let sweeps = tick(SWEEP);
         loop {
             select! {
                 recv(self.stop) -> _ => return,
@@ -53,9 +54,8 @@ impl Maintenance {
                         tracing::warn!(collection = collection.name, %error, "background work failed; it is tried again later");
                     }
                 }
-                default(SWEEP) => {}
+                recv(sweeps) -> _ => self.sweep(),
             }
-            self.sweep();
         }
     }
 
