@@ -34,6 +34,7 @@ test: model ## Format, lints, unit, integration and documentation tests.
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	cargo test --release --workspace
+	RUSTFLAGS="--cfg membox_loom" cargo test --release --package membox-vectors --lib --target-dir target/loom -- together retired
 
 ROUNDS ?= 500
 torture: build ## kill -9, power cuts and failing disks, ROUNDS times each (500).

@@ -8,13 +8,13 @@ use lru::LruCache;
 use membox_index::{AllowedRows, IndexPolicy, VectorIndex};
 use membox_records::text::{DiskText, Tail};
 use membox_records::{FieldIndex, Filter, LiveRow, Reader, Record, StoredCollection};
-use membox_vectors::{ScanQueue, VectorFile, VectorView};
+use membox_vectors::{Retired, ScanQueue, Seen, VectorFile, VectorView};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use uuid::Uuid;
 
 /// Filters whose rows are remembered between two changes of a collection.
@@ -42,7 +42,7 @@ pub struct Collection {
     /// Rows that the background index build under way has done.
     pub(crate) building: AtomicU32,
     /// Dead rows that are overwritten when nobody looks at them any more.
-    dying: Mutex<Vec<(Weak<()>, Vec<u32>)>>,
+    pub(crate) retired: Retired,
     /// Held by whoever writes derived files: the background work or a rebuild.
     pub(crate) tending: Mutex<()>,
     /// Held while the first filter reads every record.
@@ -58,7 +58,7 @@ pub(crate) struct Live {
     pub rows: Arc<AllowedRows>,
     pub index: Option<Arc<VectorIndex>>,
     /// Held by whoever looks at these rows; another one once some of them are dead.
-    seen: Arc<()>,
+    seen: Seen,
     pub tail: Tail,
     pub disk: Option<DiskText>,
     /// Rows that tantivy covers and that are no longer current: to be removed by its next commit.
@@ -77,7 +77,7 @@ pub(crate) struct Sight {
     pub index: Option<Arc<VectorIndex>>,
     /// The rows that may be found.
     pub allowed: Arc<AllowedRows>,
-    _seen: Arc<()>,
+    _seen: Seen,
 }
 
 /// Where the parts of a collection lie.
@@ -126,7 +126,7 @@ impl Collection {
     pub(crate) fn switch(&self, file: VectorFile, live: Live) -> VectorFile {
         let mut current = self.live_mut();
         *current = live;
-        self.dying.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.retired.clear();
         std::mem::replace(&mut *self.file(), file)
     }
 
@@ -160,7 +160,7 @@ impl Collection {
             maintained: AtomicBool::new(false),
             job: AtomicBool::new(false),
             building: AtomicU32::new(0),
-            dying: Mutex::default(),
+            retired: Retired::default(),
             tending: Mutex::new(()),
             preparing_fields: Mutex::new(()),
             scans: ScanQueue::default(),
@@ -196,34 +196,17 @@ impl Collection {
     /// Overwrites dead rows that nobody looks at any more: the bytes of what is gone do not stay in the file. They become durable zeros with the next
     /// fsync. No backup may run meanwhile.
     pub(crate) fn erase_unseen(&self) {
-        let mut dying = self.dying.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut unseen = Vec::new();
-        dying.retain_mut(|(seen, rows)| {
-            let is_seen = seen.strong_count() > 0;
-            if !is_seen {
-                unseen.append(rows);
-            }
-            is_seen
-        });
-        if unseen.is_empty() {
-            return;
-        }
-        if let Err(error) = self.file().erase_lazily(unseen) {
+        let rows = self.retired.take_unseen();
+        if !rows.is_empty()
+            && let Err(error) = self.file().erase_lazily(rows)
+        {
             tracing::warn!(collection = self.name, %error, "rows of deleted records could not be overwritten");
         }
     }
 
-    /// Whether dead rows wait to be overwritten.
-    pub(crate) fn has_dying(&self) -> bool {
-        !self.dying.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
-    }
-
     /// Has dead rows overwritten when nobody looks at them any more; nothing names them from now on.
     pub(crate) fn retire(&self, rows: Vec<u32>, live: &mut Live) {
-        if !rows.is_empty() {
-            let seen = std::mem::take(&mut live.seen);
-            self.dying.lock().unwrap_or_else(PoisonError::into_inner).push((Arc::downgrade(&seen), rows));
-        }
+        self.retired.retire(rows, &mut live.seen);
     }
 
     /// Brings a vector to the form in which the collection compares: unit length for cosine.
@@ -281,7 +264,7 @@ impl Live {
         Self {
             view,
             rows: Arc::default(),
-            seen: Arc::default(),
+            seen: Seen::default(),
             index,
             tail: Tail::default(),
             disk,

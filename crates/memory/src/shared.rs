@@ -189,7 +189,7 @@ impl Shared {
 
     /// Overwrites the dead rows of a collection that nobody looks at any more, unless a backup is being made.
     pub fn erase_unseen(&self, collection: &Collection) {
-        if !collection.has_dying() {
+        if collection.retired.is_empty() {
             return;
         }
         let lock = self.backups.lock().unwrap_or_else(PoisonError::into_inner);

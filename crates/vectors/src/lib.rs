@@ -23,12 +23,16 @@
 mod error;
 mod file;
 pub mod format;
+mod retired;
 mod scan;
 mod simd;
+mod sync;
+mod together;
 mod top_k;
 
 pub use error::VectorsError;
 pub use file::{RowReceipt, VectorFile, VectorView, sync_parent};
 pub use format::{Header, RowType};
+pub use retired::{Retired, Seen};
 pub use scan::ScanQueue;
 pub use top_k::{ScoredRow, TopK};

@@ -5,13 +5,12 @@
 
 use crate::file::VectorView;
 use crate::simd::dots;
+use crate::together::Together;
 use crate::top_k::{ScoredRow, TopK};
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
-use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// Share of the rows from which on all of them are read: in one go a row takes a third of the time that it takes here and there, where
 /// the processor fetches more than is read.
@@ -88,22 +87,7 @@ impl VectorView {
 /// Brings large scans over the same rows together that are wanted at the same time: while one runs, which takes all processors, the others wait,
 /// and then go in one.
 #[derive(Default)]
-pub struct ScanQueue {
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    is_running: bool,
-    /// In the order in which they came; empty while none runs.
-    waiting: VecDeque<Waiting>,
-}
-
-/// A caller that waits for its turn, or for another to do its work.
-struct Waiting {
-    scan: Scan,
-    turn: SyncSender<Turn>,
-}
+pub struct ScanQueue(Together<Scan, Vec<Vec<ScoredRow>>>);
 
 #[derive(Clone)]
 struct Scan {
@@ -113,23 +97,19 @@ struct Scan {
     k: usize,
 }
 
-enum Turn {
-    /// Another scanned for it.
-    Found(Vec<Vec<ScoredRow>>),
-    /// It is to scan for itself and for these.
-    Scan(Vec<Waiting>),
-}
-
 impl Scan {
     fn goes_with(&self, other: &Self) -> bool {
         let rows = |scan: &Self| (scan.view.header().uuid, scan.view.rows(), scan.k);
         Arc::ptr_eq(&self.allowed, &other.allowed) && rows(self) == rows(other)
     }
 
-    fn run(&self, others: &[Waiting]) -> Vec<Vec<ScoredRow>> {
-        let scans = std::iter::once(self).chain(others.iter().map(|w| &w.scan));
-        let queries: Vec<&[f32]> = scans.flat_map(|s| s.queries.iter().map(Vec::as_slice)).collect();
-        self.view.scan_many(&queries, 0..self.view.rows(), Some(&self.allowed), self.k)
+    /// Scans for all of them, which go together.
+    fn run(scans: &[&Self]) -> Vec<Vec<Vec<ScoredRow>>> {
+        let queries: Vec<&[f32]> = scans.iter().flat_map(|s| s.queries.iter().map(Vec::as_slice)).collect();
+        let Some(first) = scans.first() else { return Vec::new() };
+        let found = first.view.scan_many(&queries, 0..first.view.rows(), Some(&first.allowed), first.k);
+        let mut found = found.into_iter();
+        scans.iter().map(|scan| found.by_ref().take(scan.queries.len()).collect()).collect()
     }
 }
 
@@ -144,59 +124,11 @@ impl ScanQueue {
         k: usize,
     ) -> Vec<Vec<ScoredRow>> {
         let queries = queries.iter().map(|q| q.to_vec()).collect();
-        let own = Scan { view: view.clone(), queries, allowed: allowed.clone(), k };
-        let (turn, turns) = sync_channel(1);
-        {
-            let mut state = self.state();
-            if !state.is_running {
-                state.is_running = true;
-                drop(state);
-                let _running = Running(self);
-                return own.run(&[]);
-            }
-            state.waiting.push_back(Waiting { scan: own.clone(), turn });
-        }
-        match turns.recv() {
-            Ok(Turn::Found(found)) => found,
-            Ok(Turn::Scan(others)) => {
-                let _running = Running(self);
-                let mut found = own.run(&others);
-                for other in others.iter().rev() {
-                    let of_other = found.split_off(found.len() - other.scan.queries.len());
-                    let _ = other.turn.send(Turn::Found(of_other));
-                }
-                found
-            }
-            // Whoever scanned for it did not come to an end.
-            Err(_) => own.run(&[]),
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.run(Scan { view: view.clone(), queries, allowed: allowed.clone(), k }, Scan::goes_with, Scan::run)
     }
 }
 
-/// A scan that runs; when it ends, the one that has waited longest follows, with all that go with it.
-struct Running<'a>(&'a ScanQueue);
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        let mut state = self.0.state();
-        while let Some(next) = state.waiting.pop_front() {
-            let (together, others) =
-                std::mem::take(&mut state.waiting).into_iter().partition(|w| w.scan.goes_with(&next.scan));
-            state.waiting = others;
-            let together: VecDeque<Waiting> = together;
-            if next.turn.send(Turn::Scan(together.into())).is_ok() {
-                return;
-            }
-        }
-        state.is_running = false;
-    }
-}
-
-#[cfg(test)]
+#[cfg(all(test, not(membox_loom)))]
 mod tests {
     use super::*;
     use crate::{RowType, VectorFile};
@@ -230,26 +162,6 @@ mod tests {
                     }
                 });
             }
-        });
-        let state = queue.state();
-        assert_eq!((state.is_running, state.waiting.len()), (false, 0));
-    }
-
-    #[test]
-    fn whoever_waits_for_a_scan_that_broke_off_scans_for_itself() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let view = file(folder.path(), 100).view(100);
-        let all = Arc::new((0..100).collect::<RoaringBitmap>());
-        let queue = ScanQueue::default();
-        queue.state().is_running = true;
-        std::thread::scope(|scope| {
-            let waiter = scope.spawn(|| queue.scan(&view, &[&[1.0; 16]], &all, 3));
-            while queue.state().waiting.is_empty() {
-                std::thread::yield_now();
-            }
-            // What a panic in another's scan does to those that it took along.
-            drop(queue.state().waiting.pop_front());
-            assert_eq!(waiter.join().expect("an answer"), [view.scan(&[1.0; 16], 0..100, Some(&all), 3)]);
         });
     }
 }

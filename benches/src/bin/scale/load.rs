@@ -17,7 +17,7 @@ const CLIENTS: usize = 64;
 const IDLE: usize = 1000;
 const SLOW: usize = 100;
 /// Requests that one client has under way at most.
-const CONNECTIONS: usize = 8;
+const CONNECTIONS: usize = 24;
 
 type Outcomes = Arc<Mutex<BTreeMap<(&'static str, u16), Vec<f64>>>>;
 
@@ -117,7 +117,7 @@ pub fn measure(memory: &Arc<MemoryBox>, data: &Data, minutes: u64) {
         for _ in 0..IDLE {
             idle.push(TcpStream::connect(server.address).await.expect("a connection"));
         }
-        let slow = json!({"vector": data.queries[0], "mode": "vector", "k": 2000, "include": ["text", "metadata", "vector"]}).to_string();
+        let slow = json!({"vector": data.queries[0], "mode": "vector", "k": 500, "include": ["text", "metadata"]}).to_string();
         for _ in 0..SLOW {
             let (slow, path, address) = (slow.clone(), path.clone(), server.address);
             tokio::spawn(async move {
