@@ -13,10 +13,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MEMBOX := target/release/membox
 LISTEN ?= 127.0.0.1:8420
 
-.PHONY: help setup build model serve test torture bench clean
+.PHONY: help setup build model serve test torture bench bench-search clean
 
 help: ## Show this.
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 setup: ## Install what is missing (Debian, Ubuntu).
 	@scripts/setup.sh
@@ -42,6 +42,9 @@ torture: build ## kill -9, power cuts and failing disks, ROUNDS times each (500)
 
 bench: model ## Measure, with the peers beside us; writes benches/results.
 	benches/run.sh
+
+bench-search: model ## Measure search over N vectors (1000000) with faiss, usearch, LanceDB and others beside us.
+	benches/search.sh
 
 clean: ## Remove what was built; data stays.
 	cargo clean

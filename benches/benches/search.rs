@@ -3,6 +3,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use membox_index::{AllowedRows, IndexPolicy, VectorIndex, search};
 use membox_vectors::{RowType, ScanQueue, VectorFile};
+use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
 const ROWS: u32 = 100_000;
@@ -20,6 +21,19 @@ fn searches(c: &mut Criterion) {
         group.sample_size(20).throughput(Throughput::Bytes(u64::from(ROWS) * view.header().stride() as u64));
         let mut next = queries.iter().cycle();
         group.bench_function("100k", |b| b.iter(|| view.scan(next.next().expect("a query"), 0..ROWS, None, 10)));
+        // What a scan could reach at best: the same bytes read by as many threads.
+        group.bench_function("plain read of the same bytes", |b| {
+            b.iter(|| {
+                let stretches: Vec<u32> = (0..ROWS).step_by(1 << 16).collect();
+                let read = |&first: &u32| {
+                    let rows = first..ROWS.min(first + (1 << 16));
+                    rows.flat_map(|row| view.bytes(row).as_chunks::<8>().0).fold(0, |x, b| x ^ u64::from_le_bytes(*b))
+                };
+                stretches.par_iter().map(read).reduce(|| 0, |a, b| a ^ b)
+            })
+        });
+        let several: Vec<&[f32]> = queries.iter().take(16).map(Vec::as_slice).collect();
+        group.bench_function("100k, 16 queries together", |b| b.iter(|| view.scan_many(&several, 0..ROWS, None, 10)));
         group.finish();
         if row_type == RowType::F32 {
             continue;

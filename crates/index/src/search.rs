@@ -65,9 +65,9 @@ impl AllowedRows {
         self.bits().get(row as usize / 8).is_some_and(|byte| byte >> (row % 8) & 1 == 1)
     }
 
-    /// Whether more than one in ten rows below `end` is excluded.
+    /// Whether so many rows below `end` are excluded that a query's neighbourhood may be among them.
     pub(crate) fn excludes_many(&self, end: u32) -> bool {
-        self.rows.range_cardinality(..end) * 10 < u64::from(end) * 9
+        self.rows.range_cardinality(..end) * 200 < u64::from(end) * 199
     }
 
     /// At most `count` of the rows below `end`, spread over them.
@@ -151,13 +151,18 @@ fn propose(
         Plan::Graph { ef_search } => ef_search,
     };
     let candidates = (SCORED_EXACTLY * k).max(COUNTED);
+    let mut ef_search = ef_search;
     if excludes && allowed.excludes_many(index.rows()) {
-        // Where the filter excludes the query's neighbourhood, the nearest allowed rows lie all around it, about as far from each other as from the
-        // query, and no walk over a graph of neighbours finds them: their codes are scanned.
         let near = index.walk(query, COUNTED, None);
         let promised = near.len() as u64 * among / u64::from(index.rows().max(1));
-        if near.iter().filter(|&&row| allowed.contains(row)).count() as u64 * 2 < promised {
+        let is_at_odds = near.iter().filter(|&&row| allowed.contains(row)).count() as u64 * 2 < promised;
+        // Where the filter excludes the query's neighbourhood, the nearest allowed rows lie all around it, about as far from each other as from the
+        // query, and no walk over a graph of neighbours finds them: their codes are scanned. Around a small hole a wider beam does.
+        if is_at_odds && among * 10 < u64::from(index.rows()) * 9 {
             return Ok(Some(index.scan_codes(query, candidates, allowed)));
+        }
+        if is_at_odds {
+            ef_search *= 2;
         }
     }
     let mut rows = index.walk(query, ef_search, excludes.then_some(allowed));

@@ -16,8 +16,10 @@ use uuid::Uuid;
 /// The version of the manifest.
 const VERSION: u32 = 1;
 const MANIFEST: &str = "index.json";
-/// Rows handed to FAISS at a time: the steps of progress, and of stopping.
+/// Rows handed to FAISS at a time, at least: the steps of progress, and of stopping. Each step sets up a lock for every row.
 const CHUNK: u32 = 4096;
+/// Steps of a build, at most.
+const CHUNKS: u32 = 64;
 /// Vectors that codes and lists are learnt from, at most.
 const TRAINING_ROWS: u32 = 100_000;
 
@@ -87,8 +89,9 @@ impl VectorIndex {
     pub fn extend(&mut self, view: &VectorView, threads: usize, progress: Progress) -> Result<(), IndexError> {
         use_threads(threads);
         let mut vectors = Vec::new();
+        let chunk = CHUNK.max(view.rows() / CHUNKS);
         while self.rows < view.rows() {
-            let end = view.rows().min(self.rows + CHUNK);
+            let end = view.rows().min(self.rows + chunk);
             vectors.clear();
             (self.rows..end).for_each(|row| vectors.extend(view.vector(row)));
             self.faiss.add(&vectors)?;

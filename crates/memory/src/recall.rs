@@ -266,6 +266,7 @@ fn fetch(
     request: &RecallRequest,
     reader: &Reader,
 ) -> Result<(Vec<Candidate>, bool), MemoryError> {
+    let _snapshot = reader.snapshot()?;
     let mut changed = false;
     let wanted = if request.rerank.is_some() { fused.len() } else { request.k };
     let mut candidates = Vec::with_capacity(wanted.min(fused.len()));
@@ -289,18 +290,13 @@ fn fetch(
             Err(error) => return Err(error.into()),
         };
         if stored.row_crc != sight.view.crc(fused.row) {
-            // A row that was deleted since is zeroed; a row that is still its record's must have its checksum.
-            let again = reader.record_of_row(collection.id, sight.view.header().uuid, fused.row)?;
-            changed |= again.is_none();
-            if again.is_some() {
-                metrics::counter!("membox_damaged_rows_total").increment(1);
-                tracing::error!(
-                    collection = collection.name,
-                    row = fused.row,
-                    id = stored.record.id,
-                    "a vector does not have its checksum and is no answer: run `membox rebuild`"
-                );
-            }
+            metrics::counter!("membox_damaged_rows_total").increment(1);
+            tracing::error!(
+                collection = collection.name,
+                row = fused.row,
+                id = stored.record.id,
+                "a vector does not have its checksum and is no answer: run `membox rebuild`"
+            );
             continue;
         }
         let scores = Scores { vector: fused.vector, text: fused.text, ..Scores::default() };

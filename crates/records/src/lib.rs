@@ -39,7 +39,7 @@ pub mod text;
 pub use error::RecordsError;
 pub use filter::{FieldIndex, Filter};
 pub use record::{LiveRow, Record, StoredCollection, StoredRecord};
-pub use store::{Group, Order, Position, Reader, SCHEMA_VERSION, Store, Written};
+pub use store::{Group, Order, Position, Reader, SCHEMA_VERSION, Snapshot, Store, Written};
 
 /// Results of this crate.
 pub type Result<T> = std::result::Result<T, RecordsError>;

@@ -327,6 +327,12 @@ impl Reader {
         Ok(Self { connection })
     }
 
+    /// Makes what is read until the guard is dropped be of one moment. It also saves each read the locks of its own.
+    pub fn snapshot(&self) -> Result<Snapshot<'_>, RecordsError> {
+        self.connection.prepare_cached("BEGIN")?.execute([])?;
+        Ok(Snapshot(self))
+    }
+
     /// Every collection.
     pub fn collections(&self) -> Result<Vec<StoredCollection>, RecordsError> {
         let sql = format!("SELECT {COLLECTION_COLUMNS} FROM collections ORDER BY tenant, name");
@@ -476,6 +482,18 @@ impl Reader {
     pub fn copy_to(&self, path: &Path) -> Result<(), RecordsError> {
         self.connection.execute("VACUUM INTO ?", [path.to_string_lossy()])?;
         Ok(())
+    }
+}
+
+/// Ends with the reads of one moment.
+pub struct Snapshot<'a>(&'a Reader);
+
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        let ended = self.0.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
+        if ended.is_err() && !self.0.connection.is_autocommit() {
+            let _ = self.0.connection.execute_batch("ROLLBACK");
+        }
     }
 }
 

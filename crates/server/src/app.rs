@@ -15,10 +15,11 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use membox_memory::MemoryBox;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_util::MetricKindMask;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -69,6 +70,11 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     routes().split_for_parts().1
 }
 
+/// How often the samples of histograms are put into their buckets: until then each of them takes memory, and not every box is scraped.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+/// After how long a gauge that is not set any more is no longer shown.
+const GAUGE_IDLE: Duration = Duration::from_secs(600);
+
 /// The process's metrics recorder; there can be only one, so servers of one process share it.
 fn metrics_handle() -> PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -77,7 +83,9 @@ fn metrics_handle() -> PrometheusHandle {
         .get_or_init(|| {
             let builder = PrometheusBuilder::new()
                 .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &seconds)
-                .unwrap_or_else(|_| PrometheusBuilder::new());
+                .unwrap_or_else(|_| PrometheusBuilder::new())
+                // Those of a collection that is no longer open are not shown any more.
+                .idle_timeout(MetricKindMask::GAUGE, Some(GAUGE_IDLE));
             let recorder = builder.build_recorder();
             let handle = recorder.handle();
             if metrics::set_global_recorder(recorder).is_err() {
@@ -139,10 +147,15 @@ impl Server {
         builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
         let connections = Arc::new(Semaphore::new(max_connections));
         let graceful = GracefulShutdown::new();
+        let mut upkeep = tokio::time::interval(METRICS_UPKEEP);
         tokio::pin!(stop);
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
+                _ = upkeep.tick() => {
+                    self.state.metrics.run_upkeep();
+                    continue;
+                }
                 () = &mut stop => break,
             };
             let stream = match accepted {

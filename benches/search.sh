@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Nearest-neighbour search at its real size beside faiss, usearch, LanceDB, Qdrant Edge and pgvector, in one run; writes benches/results/search.*.
+# N=1000000 vectors, blended from the embeddings of the lines of TEXTS (our sample texts when there is none). A million take about an hour.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+N=${N:-1000000}
+FOLDER=${FOLDER:-.peers/search-$N}
+if [ ! -x .peers/bin/python ]; then
+  python3 -m venv .peers
+fi
+.peers/bin/pip install --quiet numpy matplotlib faiss-cpu usearch lancedb qdrant-edge-py pgserver 'psycopg[binary]'
+cargo build --release --package membox-benches --bin scale
+mkdir -p "$FOLDER"
+if [ ! -f "$FOLDER/truth.i64" ]; then
+  if [ -n "${TEXTS:-}" ]; then
+    cp "$TEXTS" "$FOLDER/texts.txt"
+  else
+    .peers/bin/python -c 'import json; [print(" ".join(json.loads(l)["text"].split())) for l in open("examples/history.jsonl")]' > "$FOLDER/texts.txt"
+  fi
+  target/release/membox embed --out "$FOLDER/reference.npy" < "$FOLDER/texts.txt"
+  .peers/bin/python benches/search.py make "$FOLDER" --n "$N" --reference "$FOLDER/reference.npy"
+fi
+.peers/bin/python benches/search.py run "$FOLDER" --scratch "$FOLDER/scratch" --out benches/results/search.jsonl ${ENGINES:+--engines "$ENGINES"}
+.peers/bin/python benches/search.py report benches/results/search.jsonl | tee benches/results/search.md
