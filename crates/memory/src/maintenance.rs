@@ -16,8 +16,10 @@ use std::time::Duration;
 
 /// Texts that stay in memory before tantivy gets them. A tail of this size costs a query some 0.1 ms and a start some 0.2 s.
 const TAIL_TEXTS: usize = 10_000;
-/// Rows past the watermark that an index is extended by at least: below, scanning them costs less than 0.5 ms a query.
+/// Rows past the watermark that an index is extended by at least: below, scanning them costs less than 0.5 ms a query. In a large collection it is one
+/// in so many: each time the whole index is read and written.
 const FRESH_ROWS: u32 = 10_000;
+const FRESH_SHARE: u32 = 25;
 /// Rows that the beam of an automatic index is measured with.
 const CALIBRATED_ROWS: usize = 64;
 /// Rows of a vector file over which one that is mostly dead is compacted.
@@ -143,7 +145,7 @@ impl Maintenance {
         let fits = current.as_ref().is_some_and(|index| same_kind(index.spec(), wanted));
         let covered = current.as_ref().filter(|_| fits).map_or(0, |index| index.rows());
         let fresh = view.rows() - covered;
-        if fits && fresh < FRESH_ROWS.max(view.rows() / 10) {
+        if fits && fresh < FRESH_ROWS.max(view.rows() / FRESH_SHARE) {
             return Ok(());
         }
         // The published index is searched meanwhile, so its saved file is what is extended. One that has doubled is built anew:
