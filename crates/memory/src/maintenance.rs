@@ -22,7 +22,8 @@ const FRESH_ROWS: u32 = 10_000;
 const FRESH_SHARE: u32 = 25;
 /// Rows that the beam of an automatic index is measured with.
 const CALIBRATED_ROWS: usize = 64;
-/// Rows of a vector file over which one that is mostly dead is compacted.
+/// Rows of a vector file over which one of which a third is dead is compacted: a graph among whose nodes many are dead is searched more slowly and
+/// finds less.
 const COMPACT_ROWS: u32 = 10_000;
 /// How often expired records are swept.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -109,13 +110,13 @@ impl Maintenance {
         Ok(())
     }
 
-    /// Rewrites a vector file that is mostly dead rows.
+    /// Compacts a collection that has many dead rows.
     fn compact(&self, collection: &Arc<Collection>) -> Result<(), MemoryError> {
-        let mostly_dead = {
+        let is_due = {
             let live = collection.live();
-            live.view.rows() >= COMPACT_ROWS && live.rows.rows().len() * 2 < u64::from(live.view.rows())
+            live.view.rows() >= COMPACT_ROWS && live.rows.rows().len() * 3 < u64::from(live.view.rows()) * 2
         };
-        if !mostly_dead {
+        if !is_due {
             return Ok(());
         }
         let Ok(_guard) = crate::collection::JobGuard::take(collection) else { return Ok(()) };
