@@ -29,6 +29,7 @@
 //! indexes, sweeps what expired and compacts; `job-*` threads run what was asked for over the API. Calls run on the caller's thread.
 
 mod backup;
+mod catalogue;
 mod collection;
 mod compaction;
 mod error;

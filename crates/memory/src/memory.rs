@@ -1,26 +1,22 @@
 //! The box: one data folder, one encoder, and the threads that write and look after it.
 
-use crate::collection::{Collection, Folder, read_settings};
+use crate::collection::Collection;
 use crate::jobs::Jobs;
 use crate::maintenance::Maintenance;
 use crate::recall::{QueryVector, vector_error};
-use crate::settings::{CollectionSettings, MOST_DIMENSIONS, check_name};
+use crate::settings::check_name;
 use crate::shared::{PooledReader, Shared};
 use crate::types::*;
 use crate::writer::{Doomed, Reply, Upsert, Work, Write, Writer};
-use crate::{MemoryError, now, time_millis, time_text};
+use crate::{MemoryError, now, time_millis};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use membox_compressor::{CompressOptions, CompressedText, Compressor};
 use membox_encoder::{DEFAULT_MAX_TOKENS, Embeddings, Encoder, EncoderError, Inputs, Lane, Request, Wanted};
-use membox_index::VectorIndex;
-use membox_records::text::DiskText;
-use membox_records::{Filter, Order, Position, Reader, Record, RecordsError, Store, StoredCollection, StoredRecord};
-use membox_vectors::VectorFile;
+use membox_records::{Filter, Order, Position, Record, RecordsError, Store, StoredCollection, StoredRecord};
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 /// Records of one upsert.
@@ -221,134 +217,6 @@ impl MemoryBox {
     /// The collections that are open, for metrics.
     pub fn open_collections(&self) -> Vec<Arc<Collection>> {
         self.shared.opened()
-    }
-
-    /// Creates a collection, or finds it with the same settings. Says whether it was created.
-    pub fn create_collection(
-        &self,
-        tenant: &str,
-        name: &str,
-        wanted: &CollectionSettings,
-    ) -> Result<(CollectionView, bool), MemoryError> {
-        check_name(name)?;
-        let settings = self.settle(wanted)?;
-        if let Some(existing) = self.shared.existing(tenant, name)? {
-            self.reconcile(&existing, wanted, &settings)?;
-            return Ok((self.describe(&existing), false));
-        }
-        let stored = StoredCollection {
-            id: 0,
-            tenant: tenant.to_owned(),
-            name: name.to_owned(),
-            settings: String::new(),
-            vector_file: uuid::Uuid::nil(),
-            rows: 0,
-            created_at: now(),
-        };
-        let created = ask(&self.writer, |reply| Work::Create { stored, settings: settings.clone(), reply })?;
-        self.reconcile(&created, wanted, &settings)?;
-        Ok((self.describe(&created), true))
-    }
-
-    fn settle(&self, wanted: &CollectionSettings) -> Result<CollectionSettings, MemoryError> {
-        let mut settings = wanted.clone();
-        let loaded = self.models.encoder.as_ref();
-        if let (Some(model), Some(encoder)) = (&settings.model, loaded)
-            && model != encoder.name()
-        {
-            return Err(MemoryError::impossible("/model", format!("this box embeds with {:?}", encoder.name())));
-        }
-        let own = loaded.map(|e| e.dimension());
-        let dimension = settings.dimension.or(own).ok_or(MemoryError::NoModel)?;
-        if dimension == 0 || dimension > MOST_DIMENSIONS {
-            return Err(MemoryError::impossible(
-                "/dimension",
-                format!("1 to {MOST_DIMENSIONS} dimensions are possible"),
-            ));
-        }
-        settings.dimension = Some(dimension);
-        settings.model = settings.model.or(loaded.filter(|e| e.dimension() == dimension).map(|e| e.name().to_owned()));
-        Ok(settings)
-    }
-
-    /// Holds an existing collection against what a caller wants: only the index policy can change.
-    fn reconcile(
-        &self,
-        existing: &Arc<Collection>,
-        wanted: &CollectionSettings,
-        settled: &CollectionSettings,
-    ) -> Result<(), MemoryError> {
-        let have = existing.settings();
-        let differs = |name: &str, have: String, wanted: String| {
-            let difference = format!("{name} is {have}, not {wanted}");
-            MemoryError::Exists { name: existing.name.clone(), difference }
-        };
-        if wanted.dimension.is_some_and(|d| have.dimension != Some(d)) {
-            return Err(differs("dimension", format!("{:?}", have.dimension), format!("{:?}", wanted.dimension)));
-        }
-        if wanted.model.is_some() && have.model != settled.model {
-            return Err(differs("model", format!("{:?}", have.model), format!("{:?}", settled.model)));
-        }
-        if have.vector_type != settled.vector_type {
-            return Err(differs(
-                "vector_type",
-                format!("{:?}", have.vector_type),
-                format!("{:?}", settled.vector_type),
-            ));
-        }
-        if have.metric != settled.metric {
-            return Err(differs("metric", format!("{:?}", have.metric), format!("{:?}", settled.metric)));
-        }
-        if have.index != settled.index && wanted.index != Default::default() {
-            let settings = CollectionSettings { index: settled.index, ..have };
-            ask(&self.writer, |reply| Work::SetIndex { collection: existing.clone(), settings, reply })?;
-        }
-        Ok(())
-    }
-
-    /// Describes a collection.
-    pub fn describe(&self, collection: &Collection) -> CollectionView {
-        let live = collection.live();
-        let header = *live.view.header();
-        CollectionView {
-            name: collection.name.clone(),
-            created_at: time_text(collection.created_at),
-            settings: collection.settings(),
-            records: live.sight(now(), None).allowed.rows().len(),
-            rows: live.view.rows(),
-            vector_bytes: header.row_offset(u64::from(live.view.rows())),
-            index: IndexView {
-                kind: live.index.as_ref().map_or("none", |i| i.spec().name()).to_owned(),
-                covered_rows: live.index.as_ref().map_or(0, |i| i.rows()),
-                building_rows: collection.building.load(Ordering::Relaxed),
-                text_covered_rows: live.disk.as_ref().map_or(0, |d| d.rows()),
-            },
-        }
-    }
-
-    /// Describes every collection of a tenant, by name; those that are not open from what is stored, without opening them.
-    pub fn describe_all(&self, tenant: &str) -> Result<Vec<CollectionView>, MemoryError> {
-        let reader = self.shared.reader()?;
-        let mut views = Vec::new();
-        for stored in reader.collections()?.into_iter().filter(|c| c.tenant == tenant) {
-            match self.shared.if_open(tenant, &stored.name) {
-                Some(collection) => views.push(self.describe(&collection)),
-                None => views.push(describe_stored(&self.shared.root, &stored, &reader)?),
-            }
-        }
-        Ok(views)
-    }
-
-    /// Names of a tenant's collections.
-    pub fn collection_names(&self, tenant: &str) -> Vec<String> {
-        self.shared.names(Some(tenant)).into_iter().map(|key| key.1).collect()
-    }
-
-    /// Drops a collection with everything in it.
-    pub fn drop_collection(&self, tenant: &str, name: &str) -> Result<(), MemoryError> {
-        let collection = self.collection(tenant, name)?;
-        let _guard = crate::collection::JobGuard::take(&collection)?;
-        ask(&self.writer, |reply| Work::Drop { collection: collection.clone(), reply })
     }
 
     /// Writes records. When it returns they are durable and can be recalled; on an error none of them was kept.
@@ -751,26 +619,4 @@ pub fn retry_after(error: &MemoryError) -> Option<u64> {
         MemoryError::Encoder(EncoderError::Overloaded { retry_after_s }) => Some(*retry_after_s),
         _ => None,
     }
-}
-
-/// Describes a collection that is not open.
-fn describe_stored(root: &Path, stored: &StoredCollection, reader: &Reader) -> Result<CollectionView, MemoryError> {
-    let settings = read_settings(stored)?;
-    let folder = Folder::of(root, stored.id);
-    let header = VectorFile::header_of(&folder.vectors(stored.vector_file))?;
-    let index = VectorIndex::manifest(&folder.index()).ok().filter(|index| index.vector_file == stored.vector_file);
-    Ok(CollectionView {
-        name: stored.name.clone(),
-        created_at: time_text(stored.created_at),
-        settings,
-        records: reader.count(stored.id)? - reader.count_expired(stored.id, now())?,
-        rows: stored.rows,
-        vector_bytes: header.row_offset(u64::from(stored.rows)),
-        index: IndexView {
-            kind: index.as_ref().map_or("none", |index| index.spec.name()).to_owned(),
-            covered_rows: index.as_ref().map_or(0, |index| index.rows),
-            building_rows: 0,
-            text_covered_rows: DiskText::covered(&folder.text(), stored.vector_file).unwrap_or(0),
-        },
-    })
 }

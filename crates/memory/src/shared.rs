@@ -139,8 +139,9 @@ impl Shared {
                 return;
             }
             let Ok(mut opened) = slot.opened.try_lock() else { continue };
-            // Whoever uses it, the writer and the background work too, holds it; and it is given out under this lock alone.
-            if opened.as_ref().is_some_and(|collection| Arc::strong_count(collection) == 1) {
+            // Whoever uses it, the writer and the background work too, holds it; and it is given out under this lock alone. Dead rows that wait for the
+            // end of a backup are still to be overwritten.
+            if opened.as_ref().is_some_and(|open| Arc::strong_count(open) == 1 && open.retired.is_empty()) {
                 *opened = None;
                 self.open.fetch_sub(1, Ordering::Relaxed);
             }
