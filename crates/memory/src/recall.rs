@@ -28,8 +28,9 @@ const MOST_NEIGHBOURS: usize = 20;
 const LEG: usize = 200;
 /// Share of the texts below which compression leaves too little to be understood: rather fewer hits.
 const READABLE: f64 = 0.4;
-/// Times that a recall looks again when what it found has changed before it was read.
-const TRIES: usize = 5;
+/// How long a recall looks again when what it found has changed before it was read. A commit is published in a fraction of a millisecond, if the
+/// writer's thread gets its turn.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// A week.
 const HALF_LIFE_S: f64 = 604_800.0;
 
@@ -60,7 +61,7 @@ impl MemoryBox {
         if filter.is_some() {
             collection.prepare_fields(&reader)?;
         }
-        let mut tries = TRIES;
+        let patience = Instant::now() + PATIENCE;
         let (sight, candidates, exact) = loop {
             let searched = Instant::now();
             let (sight, fused, exact) = find(&collection, &questions, filter.as_ref(), request)?;
@@ -68,13 +69,11 @@ impl MemoryBox {
             let fetched = Instant::now();
             let (candidates, changed) = fetch(&collection, &sight, fused, request, &reader)?;
             timing.rerank = fetched.elapsed();
-            tries -= 1;
-            if !changed || tries == 0 && !is_renumbered(&reader, &collection, &sight)? {
+            if !changed || Instant::now() > patience && !is_renumbered(&reader, &collection, &sight)? {
                 break (sight, candidates, exact);
             }
-            // A record that was found has another version now, or a compaction has given all of them other rows: the answer would lack what has
-            // been there all the time.
-            tries = tries.max(1);
+            // A record that was found has another version now, which is committed but may not be published yet, or a compaction has given all of them
+            // other rows: the answer would lack what has been there all the time.
             std::thread::sleep(Duration::from_millis(1));
             if filter.is_some() {
                 collection.prepare_fields(&reader)?;
