@@ -572,7 +572,13 @@ fn a_compaction_runs_beside_writes_deletions_and_recalls_and_misses_none() {
             memory.upsert("t", "c", (first..first + 1000).map(unlike).collect()).expect("a write");
         }
     }
-    let job = memory.rebuild("t", "c").expect("a job");
+    // The box may be compacting of its own accord already.
+    let mut begun = None;
+    wait_for("the compaction before", || {
+        begun = memory.rebuild("t", "c").ok();
+        begun.is_some()
+    });
+    let job = begun.expect("a job");
     let running = || memory.jobs().view("t", &job.id).expect("the job").state == "running";
     let (mut written, mut asked) = (0, 0);
     std::thread::scope(|scope| {
