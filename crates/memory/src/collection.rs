@@ -126,8 +126,9 @@ impl Collection {
     pub(crate) fn switch(&self, file: VectorFile, live: Live) -> VectorFile {
         let mut current = self.live_mut();
         *current = live;
+        let mut current_file = self.file();
         self.retired.clear();
-        std::mem::replace(&mut *self.file(), file)
+        std::mem::replace(&mut *current_file, file)
     }
 
     /// A collection that was just created.
@@ -196,9 +197,11 @@ impl Collection {
     /// Overwrites dead rows that nobody looks at any more: the bytes of what is gone do not stay in the file. They become durable zeros with the next
     /// fsync. No backup may run meanwhile.
     pub(crate) fn erase_unseen(&self) {
+        // The file first: a compaction that switches to another forgets what was retired under the same lock.
+        let mut file = self.file();
         let rows = self.retired.take_unseen();
         if !rows.is_empty()
-            && let Err(error) = self.file().erase_lazily(rows)
+            && let Err(error) = file.erase_lazily(rows)
         {
             tracing::warn!(collection = self.name, %error, "rows of deleted records could not be overwritten");
         }

@@ -104,6 +104,15 @@ fn build(
     Ok(Some(Generation { file, of: view.header().uuid, copied, until: view.rows(), index, text }))
 }
 
+/// Where the index and the text index of a vector file are: in the place of a compaction that was broken off after its commit, or in theirs.
+pub(crate) fn derived_folders(folder: &Folder, vector_file: Uuid) -> (PathBuf, PathBuf) {
+    let next = folder.next();
+    let has_index = VectorIndex::manifest(&next.index()).is_ok_and(|manifest| manifest.vector_file == vector_file);
+    let has_text = DiskText::covered(&next.text(), vector_file).is_some();
+    let of = |is_next: bool| if is_next { &next } else { folder };
+    (of(has_index || has_text).index(), of(has_text).text())
+}
+
 /// Puts the derived files of a generation in their place if it is that of the vector file that the records name, and removes what is left of it.
 pub(crate) fn settle_next(folder: &Folder, vector_file: Uuid) {
     let next = folder.next();
@@ -120,10 +129,10 @@ pub(crate) fn settle_next(folder: &Folder, vector_file: Uuid) {
         replace(next.index(), folder.index());
     }
     if DiskText::covered(&next.text(), vector_file).is_some() {
-        replace(next.text(), folder.text());
         if VectorIndex::manifest(&folder.index()).is_ok_and(|manifest| manifest.vector_file != vector_file) {
             VectorIndex::remove(&folder.index());
         }
+        replace(next.text(), folder.text());
     }
     let _ = std::fs::remove_dir_all(&next.0);
 }

@@ -4,6 +4,7 @@
 //! index or a text index that is damaged or stale is removed, and built anew when the box starts.
 
 use crate::collection::Folder;
+use crate::compaction::derived_folders;
 use crate::memory::lock;
 use crate::{MemoryBox, MemoryConfig, MemoryError, Models};
 use membox_encoder::Lane;
@@ -127,14 +128,15 @@ fn check_collection(
         );
         report.problems.push(problem(found, "embed their texts anew; given vectors are lost", given > 0));
     }
-    if folder.index().join("index.json").exists()
-        && let Err(error) = VectorIndex::check(&folder.index(), stored.vector_file, stored.rows)
+    let (index, text) = derived_folders(&folder, stored.vector_file);
+    if index.join("index.json").exists()
+        && let Err(error) = VectorIndex::check(&index, stored.vector_file, stored.rows)
     {
         report.problems.push(problem(error.to_string(), "remove it; it is built anew", false));
     }
-    let text_problem = match DiskText::open(&folder.text(), stored.vector_file, stored.rows) {
+    let text_problem = match DiskText::open(&text, stored.vector_file, stored.rows) {
         Err(error) => Some(error.to_string()),
-        Ok(None) if folder.text().join("meta.json").exists() => Some("the text index is of another state".into()),
+        Ok(None) if text.join("meta.json").exists() => Some("the text index is of another state".into()),
         Ok(_) => None,
     };
     if let Some(found) = text_problem {
