@@ -382,8 +382,20 @@ impl MemoryBox {
         if filter.is_some() {
             collection.prepare_fields(&reader)?;
         }
-        let rows = collection.live().sight(now(), filter.as_ref()).allowed;
-        let mut page = reader.page(collection.id, order, after, limit + 1, |row| rows.contains(row))?;
+        let mut page = loop {
+            let sight = collection.live().sight(now(), filter.as_ref());
+            let rows = &sight.allowed;
+            let page = reader.page(collection.id, order, after, limit + 1, |row| rows.contains(row))?;
+            // A compaction that gives the rows other numbers meanwhile would hide records.
+            let file = sight.view.header().uuid;
+            if reader.collection(collection.id)?.is_none_or(|stored| stored.vector_file == file) {
+                break page;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            if filter.is_some() {
+                collection.prepare_fields(&reader)?;
+            }
+        };
         let more = page.len() > limit;
         page.truncate(limit);
         let next = page.last().filter(|_| more).map(|last| (last.record.created_at, last.seq));
