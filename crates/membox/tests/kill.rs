@@ -4,7 +4,7 @@
 mod common;
 
 use common::model::{Model, check, rounds, write_from_all};
-use common::{Server, membox};
+use common::{KeptOnFailure, Server, membox};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 #[test]
 fn nothing_acknowledged_is_lost_under_kill_9() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = KeptOnFailure::new();
     let data = folder.path().join("data");
     std::fs::create_dir_all(&data).expect("a folder");
     let model = Mutex::new(Model::default());
@@ -70,7 +70,7 @@ fn restore_and_verify(backup: &Path, folder: &Path) {
 
 #[test]
 fn nothing_acknowledged_is_lost_when_compactions_index_swaps_and_backups_are_killed() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = KeptOnFailure::new();
     let data = folder.path().join("data");
     std::fs::create_dir_all(&data).expect("a folder");
     let model = Mutex::new(Model::default());

@@ -31,8 +31,6 @@ pub(crate) struct Generation {
     pub of: Uuid,
     /// The rows that were copied.
     pub copied: RoaringBitmap,
-    /// Rows of the old file that there were: those from here on are still to be copied.
-    pub until: u32,
     pub index: Option<VectorIndex>,
     pub text: DiskText,
 }
@@ -101,7 +99,7 @@ fn build(
         return Ok(None);
     }
     let text = text.commit(new_view.rows())?;
-    Ok(Some(Generation { file, of: view.header().uuid, copied, until: view.rows(), index, text }))
+    Ok(Some(Generation { file, of: view.header().uuid, copied, index, text }))
 }
 
 /// Where the index and the text index of a vector file are: in the place of a compaction that was broken off after its commit, or in theirs.

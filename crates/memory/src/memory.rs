@@ -18,6 +18,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Records of one upsert.
 pub const MOST_RECORDS: usize = 2048;
@@ -379,22 +380,29 @@ impl MemoryBox {
         let collection = self.collection(tenant, name)?;
         let filter = filter.map(|f| Filter::parse(f, "/filter")).transpose()?;
         let reader = self.shared.reader()?;
-        if filter.is_some() {
-            collection.prepare_fields(&reader)?;
-        }
-        let mut page = loop {
-            let sight = collection.live().sight(now(), filter.as_ref());
-            let rows = &sight.allowed;
-            let page = reader.page(collection.id, order, after, limit + 1, |row| rows.contains(row))?;
-            // A compaction that gives the rows other numbers meanwhile would hide records.
-            let file = sight.view.header().uuid;
-            if reader.collection(collection.id)?.is_none_or(|stored| stored.vector_file == file) {
-                break page;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(1));
-            if filter.is_some() {
+        let now = now();
+        let is_alive = |record: &Record| record.expires_at.is_none_or(|t| t > now);
+        let read = |known: &dyn Fn(u32) -> Option<bool>, wanted: &dyn Fn(&Record) -> bool| {
+            reader.page(collection.id, order, after, limit + 1, known, wanted)
+        };
+        let mut page = match &filter {
+            None => read(&|_| None, &is_alive)?,
+            Some(filter) => loop {
                 collection.prepare_fields(&reader)?;
-            }
+                let (sight, current) = {
+                    let live = collection.live();
+                    (live.sight(now, Some(filter)), live.rows.clone())
+                };
+                let _snapshot = reader.snapshot()?;
+                let stored = reader.collection(collection.id)?;
+                if stored.is_none_or(|c| c.vector_file == sight.view.header().uuid) {
+                    // What is committed and not yet published has a row that is not in sight.
+                    let known = |row| current.contains(row).then(|| sight.allowed.contains(row));
+                    break read(&known, &|record| is_alive(record) && filter.allows(record))?;
+                }
+                // A compaction has given the rows other numbers, and publishes them next.
+                std::thread::sleep(Duration::from_millis(1));
+            },
         };
         let more = page.len() > limit;
         page.truncate(limit);
@@ -424,6 +432,9 @@ impl MemoryBox {
             if keeps_vector {
                 let live = collection.live();
                 if stored.row >= live.view.rows() || live.view.crc(stored.row) != stored.row_crc {
+                    // It is committed and not yet published.
+                    drop(live);
+                    std::thread::sleep(Duration::from_millis(1));
                     continue;
                 }
                 upserts[0].vector = live.view.vector(stored.row);

@@ -7,6 +7,7 @@
 
 use crate::collection::{Collection, Sight};
 use crate::fusion::{Fused, best, fuse, marginal_relevance, spread};
+use crate::links::Links;
 use crate::types::*;
 use crate::{MemoryBox, MemoryError, now};
 use membox_compressor::{DEFAULT_ENCODING, TokenCounter};
@@ -62,15 +63,18 @@ impl MemoryBox {
             collection.prepare_fields(&reader)?;
         }
         let patience = Instant::now() + PATIENCE;
-        let (sight, candidates, exact) = loop {
+        let (sight, chosen, neighbours, exact) = loop {
             let searched = Instant::now();
             let (sight, fused, exact) = find(&collection, &questions, filter.as_ref(), request)?;
             timing.search = searched.elapsed();
             let fetched = Instant::now();
             let (candidates, changed) = fetch(&collection, &sight, fused, request, &reader)?;
+            let chosen = rerank(candidates, &sight, request);
+            let (neighbours, moved) = neighbours(&collection, &sight, filter.as_ref(), &chosen, request, &reader)?;
             timing.rerank = fetched.elapsed();
-            if !changed || Instant::now() > patience && !is_renumbered(&reader, &collection, &sight)? {
-                break (sight, candidates, exact);
+            let is_late = || Instant::now() > patience;
+            if !(changed || moved) || is_late() && !is_renumbered(&reader, &collection, &sight)? {
+                break (sight, chosen, neighbours, exact);
             }
             // A record that was found has another version now, which is committed but may not be published yet, or a compaction has given all of them
             // other rows: the answer would lack what has been there all the time.
@@ -79,18 +83,10 @@ impl MemoryBox {
                 collection.prepare_fields(&reader)?;
             }
         };
-        let reranked = Instant::now();
-        let chosen = rerank(candidates, &sight, request);
-        timing.rerank += reranked.elapsed();
         let compressed = Instant::now();
         let context = request.budget.as_ref().map(|budget| self.fit(&chosen, budget)).transpose()?;
         timing.compress = compressed.elapsed();
-        let answered = Instant::now();
-        let hits = chosen
-            .into_iter()
-            .map(|candidate| hit(candidate, &collection, &sight, request, &reader))
-            .collect::<Result<_, _>>()?;
-        timing.rerank += answered.elapsed();
+        let hits = chosen.into_iter().zip(neighbours).map(|(c, around)| hit(c, around, &sight, request)).collect();
         Ok(RecallAnswer { hits, context, exact, took_ms: milliseconds(begun.elapsed()), timing })
     }
 
@@ -365,40 +361,66 @@ fn compressible(counts: &[usize], budget: usize) -> usize {
     counts.iter().map(fits).take_while(|fits| *fits).count().max(1).min(counts.len())
 }
 
-fn hit(
-    candidate: Candidate,
+/// The records before and after a hit in its session.
+#[derive(Default)]
+struct Neighbours {
+    before: Vec<Neighbour>,
+    after: Vec<Neighbour>,
+}
+
+/// The neighbours of each hit, and whether one of them was changed since it was looked for.
+fn neighbours(
     collection: &Collection,
     sight: &Sight,
+    filter: Option<&Filter>,
+    chosen: &[Candidate],
     request: &RecallRequest,
     reader: &Reader,
-) -> Result<Hit, MemoryError> {
-    let has = |part| request.include.contains(&part);
+) -> Result<(Vec<Neighbours>, bool), MemoryError> {
     let window = request.context.unwrap_or_default();
-    let neighbours = |rows: Vec<u32>| -> Result<Vec<Neighbour>, MemoryError> {
-        let mut found = Vec::new();
+    if window == ContextWindow::default() {
+        return Ok((chosen.iter().map(|_| Neighbours::default()).collect(), false));
+    }
+    let file = sight.view.header().uuid;
+    let rows: Vec<(Vec<u32>, Vec<u32>)> = {
+        let live = collection.live();
+        if live.view.header().uuid != file {
+            return Ok((Vec::new(), true));
+        }
+        // Not those of the sight: a neighbour may have been written again since.
+        let sight = live.sight(now(), filter);
+        let walk = |row: u32, step: fn(&Links, u32) -> Option<u32>, most: usize| -> Vec<u32> {
+            let rows = std::iter::successors(step(&live.links, row), |&r| step(&live.links, r));
+            rows.filter(|r| sight.allowed.rows().contains(*r)).take(most).collect()
+        };
+        let around = |row| (walk(row, Links::before, window.before), walk(row, Links::after, window.after));
+        chosen.iter().map(|c| around(c.fused.row)).collect()
+    };
+    let mut moved = false;
+    let mut read = |rows: Vec<u32>| -> Result<Vec<Neighbour>, MemoryError> {
+        let mut found = Vec::with_capacity(rows.len());
         for row in rows {
-            if let Some(stored) = reader.record_of_row(collection.id, sight.view.header().uuid, row)? {
-                found.push(Neighbour { id: stored.record.id, text: stored.record.text });
+            match reader.record_of_row(collection.id, file, row)? {
+                Some(stored) => found.push(Neighbour { id: stored.record.id, text: stored.record.text }),
+                None => moved = true,
             }
         }
         Ok(found)
     };
+    let mut all = Vec::with_capacity(rows.len());
+    for (mut before, after) in rows {
+        before.reverse();
+        all.push(Neighbours { before: read(before)?, after: read(after)? });
+    }
+    Ok((all, moved))
+}
+
+fn hit(candidate: Candidate, around: Neighbours, sight: &Sight, request: &RecallRequest) -> Hit {
+    let has = |part| request.include.contains(&part);
     let row = candidate.fused.row;
-    let (mut before, after) = if window == ContextWindow::default() {
-        Default::default()
-    } else {
-        let live = collection.live();
-        let walk = |step: fn(&crate::links::Links, u32) -> Option<u32>, most: usize| -> Vec<u32> {
-            let rows = std::iter::successors(step(&live.links, row), |&r| step(&live.links, r));
-            rows.filter(|r| sight.allowed.rows().contains(*r)).take(most).collect()
-        };
-        (walk(crate::links::Links::before, window.before), walk(crate::links::Links::after, window.after))
-    };
-    before.reverse();
-    let (before, after) = (neighbours(before)?, neighbours(after)?);
     let record = candidate.stored.record;
     let with_metadata = has(Include::Metadata);
-    Ok(Hit {
+    Hit {
         id: record.id,
         score: candidate.score,
         scores: has(Include::Scores).then_some(candidate.scores),
@@ -410,9 +432,9 @@ fn hit(
         kind: record.kind.filter(|_| with_metadata),
         version: candidate.stored.version,
         vector: has(Include::Vector).then(|| sight.view.vector(row)),
-        before,
-        after,
-    })
+        before: around.before,
+        after: around.after,
+    }
 }
 
 pub(crate) fn milliseconds(time: Duration) -> f64 {

@@ -16,7 +16,6 @@ use crate::shared::Shared;
 use crossbeam_channel::Receiver;
 use membox_records::{Group, LiveRow, Record, Store, StoredCollection, StoredRecord};
 use membox_vectors::{RowReceipt, VectorFile};
-use roaring::RoaringBitmap;
 use std::sync::Arc;
 use std::time::Instant;
 use uuid::Uuid;
@@ -101,6 +100,9 @@ impl Write {
     }
 }
 
+/// A request whose vectors are in their file.
+type Accepted = (Write, Vec<RowReceipt>);
+
 /// What a request changed, to be published and answered after the commit.
 enum Done {
     Upserted(Vec<(u64, u32, Option<LiveRow>)>),
@@ -165,7 +167,7 @@ impl Writer {
             return;
         }
         // 1. Vectors to their files. What does not fit a file refuses its own request only.
-        let mut accepted: Vec<(Write, Vec<RowReceipt>)> = Vec::new();
+        let mut accepted: Vec<Accepted> = Vec::new();
         let mut touched: Vec<(Arc<Collection>, u32)> = Vec::new();
         for write in group {
             let collection = write.collection().clone();
@@ -194,15 +196,12 @@ impl Writer {
         match self.commit(&accepted, &touched) {
             Ok(outcomes) => {
                 metrics::histogram!("membox_commit_seconds").record(begun.elapsed().as_secs_f64());
-                for (collection, _) in &touched {
-                    let mut live = collection.live_mut();
-                    live.view = collection.file().view(u32::MAX);
-                }
-                for ((write, receipts), outcome) in accepted.into_iter().zip(outcomes) {
-                    publish(&self.shared, write, &receipts, outcome);
-                }
+                let mut done: Vec<_> = accepted.into_iter().zip(outcomes).collect();
                 for (collection, _) in touched {
-                    self.shared.maintain(&collection);
+                    let (own, others) =
+                        done.into_iter().partition(|((w, _), _)| Arc::ptr_eq(w.collection(), &collection));
+                    done = others;
+                    publish(&self.shared, &collection, own);
                 }
             }
             Err(error) => {
@@ -220,7 +219,7 @@ impl Writer {
 
     fn commit(
         &mut self,
-        accepted: &[(Write, Vec<RowReceipt>)],
+        accepted: &[Accepted],
         touched: &[(Arc<Collection>, u32)],
     ) -> Result<Vec<Result<Done, MemoryError>>, MemoryError> {
         for (collection, before) in touched {
@@ -310,12 +309,14 @@ impl Writer {
             let live = collection.live();
             (live.view.clone(), live.rows.clone())
         };
-        let Generation { mut file, of, copied, until, index, text } = generation;
+        let Generation { mut file, of, copied, index, text } = generation;
         if of != view.header().uuid {
             return Err(MemoryError::Busy(collection.name.clone()));
         }
         let rows = rows.rows();
-        let since: RoaringBitmap = rows.range(until..).collect();
+        // Rows that were not current when the others were copied come after them all.
+        let since = rows - &copied;
+        let until = since.min().unwrap_or(view.rows());
         let number = |row: u32| (copied.rank(row) + since.rank(row)) as u32 - 1;
         let (folder, uuid) = (collection.folder(), file.header().uuid);
         let prepare = || -> Result<Live, MemoryError> {
@@ -411,22 +412,40 @@ fn apply(group: &mut Group, write: &Write, receipts: &[RowReceipt]) -> Result<Do
     }
 }
 
-/// Makes a committed request visible and answers it.
-fn publish(shared: &Shared, write: Write, receipts: &[RowReceipt], outcome: Result<Done, MemoryError>) {
-    let collection = write.collection().clone();
-    let done = match outcome {
-        Ok(done) => done,
-        Err(error) => return write.refuse(error),
-    };
+/// Makes what a group committed to a collection visible, all at once, and answers the requests.
+fn publish(shared: &Shared, collection: &Arc<Collection>, done: Vec<(Accepted, Result<Done, MemoryError>)>) {
     let mut live = collection.live_mut();
+    // Together with its rows: who sees the view takes those of its rows that are not current for dead.
+    live.view = collection.file().view(u32::MAX);
+    let answers: Vec<Box<dyn FnOnce()>> = done
+        .into_iter()
+        .map(|((write, receipts), outcome)| match outcome {
+            Ok(done) => publish_request(collection, &mut live, write, &receipts, done),
+            Err(error) => Box::new(move || write.refuse(error)),
+        })
+        .collect();
+    drop(live);
+    shared.erase_unseen(collection);
     // Answered last: what is acknowledged is visible.
-    let answer: Box<dyn FnOnce()> = match (write, done) {
+    answers.into_iter().for_each(|answer| answer());
+    shared.maintain(collection);
+}
+
+/// Makes a committed request visible, and gives what answers it.
+fn publish_request(
+    collection: &Collection,
+    live: &mut Live,
+    write: Write,
+    receipts: &[RowReceipt],
+    done: Done,
+) -> Box<dyn FnOnce()> {
+    match (write, done) {
         (Write::Upsert { records, reply, .. }, Done::Upserted(written)) => {
             for ((upsert, receipt), (_, row, replaced)) in records.iter().zip(receipts).zip(&written) {
                 debug_assert_eq!(receipt.row, *row);
                 live.insert(*row, &upsert.record, replaced.as_ref());
             }
-            collection.retire(written.iter().filter_map(|w| Some(w.2.as_ref()?.row)).collect(), &mut live);
+            collection.retire(written.iter().filter_map(|w| Some(w.2.as_ref()?.row)).collect(), live);
             Box::new(move || reply(Ok(written.iter().map(|w| w.0).collect())))
         }
         (Write::Revector { vectors, reply, .. }, Done::Revectored(moved)) => {
@@ -435,17 +454,14 @@ fn publish(shared: &Shared, write: Write, receipts: &[RowReceipt], outcome: Resu
                 let (session, expires_at) = (stored.record.session.clone(), stored.record.expires_at);
                 live.insert(*row, &stored.record, Some(&LiveRow { row: stored.row, session, expires_at }));
             }
-            collection.retire(moved.iter().map(|(_, i)| vectors[*i].stored.row).collect(), &mut live);
+            collection.retire(moved.iter().map(|(_, i)| vectors[*i].stored.row).collect(), live);
             Box::new(move || reply(Ok(moved.len())))
         }
         (Write::Delete { reply, .. }, Done::Deleted(removed)) => {
             removed.iter().for_each(|old| live.remove(old));
-            collection.retire(removed.iter().map(|old| old.row).collect(), &mut live);
+            collection.retire(removed.iter().map(|old| old.row).collect(), live);
             Box::new(move || reply(Ok(removed.len())))
         }
         _ => unreachable!("an outcome is that of its write"),
-    };
-    drop(live);
-    shared.erase_unseen(&collection);
-    answer();
+    }
 }

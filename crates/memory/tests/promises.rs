@@ -461,6 +461,72 @@ fn a_record_that_is_written_over_and_over_is_in_every_answer() {
 }
 
 /// Vector files that this process has open.
+#[test]
+fn pages_and_neighbours_are_whole_whatever_is_overwritten_and_compacted_meanwhile() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let memory = with_collection(folder.path());
+    let in_session = |i: usize| NewRecord { session: Some("s".into()), ..record(i) };
+    memory.upsert("t", "c", (0..50).map(in_session).collect()).expect("a write");
+    let page = |filter: Option<serde_json::Value>| {
+        let (records, _) = memory.page("t", "c", Order::Written, None, 100, filter.as_ref()).expect("a page");
+        records.into_iter().map(|r| r.id).collect::<Vec<_>>()
+    };
+    let all: Vec<String> = (0..50).map(|i| format!("r{i}")).collect();
+    let even: Vec<String> = (0..50).step_by(2).map(|i| format!("r{i}")).collect();
+    let context = Some(ContextWindow { before: 20, after: 20 });
+    let mut compactions = 0;
+    std::thread::scope(|scope| {
+        let writes = scope.spawn(|| {
+            for i in 0..600 {
+                memory.upsert("t", "c", vec![in_session(i % 50), in_session((i + 7) % 50)]).expect("a write");
+            }
+        });
+        while !writes.is_finished() {
+            compactions += usize::from(memory.rebuild("t", "c").is_ok());
+            assert_eq!(page(None), all);
+            assert_eq!(page(Some(json!({"field": "metadata.even", "eq": true}))), even);
+            let hit =
+                memory.recall("t", "c", &RecallRequest { context, ..near(25, 1) }).expect("an answer").hits.remove(0);
+            let ids = |around: Vec<membox_memory::Neighbour>| around.into_iter().map(|n| n.id).collect::<Vec<_>>();
+            assert_eq!((ids(hit.before), ids(hit.after)), (all[5..25].to_vec(), all[26..46].to_vec()));
+        }
+    });
+    assert!(compactions > 2, "{compactions} compactions");
+}
+
+#[test]
+fn no_compaction_loses_records_that_are_being_published() {
+    const WRITERS: usize = 4;
+    const WRITES: usize = 1000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let memory = with_collection(folder.path());
+    let write = &|writer: usize| {
+        for i in 0..WRITES {
+            // Some are written over and over, so that there are dead rows to leave out; one stays as it is.
+            let again = (0..10).map(|j| WRITERS * WRITES + writer * 10 + j);
+            let records = again.chain([writer * WRITES + i]).map(record).collect();
+            memory.upsert("t", "c", records).expect("a write");
+        }
+    };
+    let mut jobs = Vec::new();
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(move || write(writer))).collect();
+        while writers.iter().any(|writer| !writer.is_finished()) {
+            jobs.extend(memory.rebuild("t", "c"));
+        }
+    });
+    let state = |id: &str| memory.jobs().view("t", id).map(|job| job.state.to_owned());
+    wait_for("the last compaction", || jobs.iter().all(|job| state(&job.id).is_ok_and(|state| state != "running")));
+    let count = WRITERS * (WRITES + 10);
+    let (records, _) = memory.page("t", "c", Order::Written, None, count, None).expect("a page");
+    assert_eq!(records.len(), count, "after {} compactions", jobs.len());
+    for i in (0..count).step_by(7) {
+        assert_eq!(ids(&memory, &words(&format!("number{i}"))), [format!("r{i}")], "after {} compactions", jobs.len());
+    }
+    drop(memory);
+    assert_eq!(membox_memory::verify(folder.path()).expect("a report").problems, []);
+}
+
 fn open_vector_files() -> usize {
     let entries = std::fs::read_dir("/proc/self/fd").expect("a folder").flatten();
     entries.filter(|e| std::fs::read_link(e.path()).is_ok_and(|to| to.to_string_lossy().ends_with(".mbv"))).count()

@@ -63,6 +63,13 @@ impl Filter {
         let mut left = MOST_CONDITIONS;
         parse(value, pointer, MOST_DEPTH, &mut left)
     }
+
+    /// Whether a record meets it. For many records, keep a [`FieldIndex`].
+    pub fn allows(&self, record: &Record) -> bool {
+        let mut index = FieldIndex::default();
+        index.insert(0, record);
+        !index.allowed(self, &RoaringBitmap::from([0])).is_empty()
+    }
 }
 
 fn wrong<T>(pointer: &str, reason: impl Into<String>) -> Result<T, RecordsError> {

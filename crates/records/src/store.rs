@@ -182,8 +182,13 @@ impl Group<'_> {
         let version = current.as_ref().map_or(0, |c| c.1) + 1;
         self.connection
             .prepare_cached(
-                "INSERT OR REPLACE INTO records (seq, collection, row, row_crc, version, created_at, expires_at, importance,
-                 given_vector, user, session, kind, id, metadata, text, crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                // Replaces its own older version alone: a row that another record has is an error.
+                "INSERT INTO records (seq, collection, row, row_crc, version, created_at, expires_at, importance,
+                 given_vector, user, session, kind, id, metadata, text, crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                 ON CONFLICT (seq) DO UPDATE SET row = excluded.row, row_crc = excluded.row_crc, version = excluded.version,
+                 created_at = excluded.created_at, expires_at = excluded.expires_at, importance = excluded.importance,
+                 given_vector = excluded.given_vector, user = excluded.user, session = excluded.session, kind = excluded.kind,
+                 metadata = excluded.metadata, text = excluded.text, crc = excluded.crc",
             )?
             .execute(params![
                 seq,
@@ -442,14 +447,16 @@ impl Reader {
         Ok(count as u64)
     }
 
-    /// The next records after a position, as many as `limit` of those that `wanted` takes by their row.
+    /// The next records after a position that are wanted, at most `limit`. `known` says by a row alone whether its record is, where that is known; the
+    /// others are read and put to `wanted`.
     pub fn page(
         &self,
         collection: i64,
         order: Order,
         after: Option<Position>,
         limit: usize,
-        wanted: impl Fn(u32) -> bool,
+        known: impl Fn(u32) -> Option<bool>,
+        wanted: impl Fn(&Record) -> bool,
     ) -> Result<Vec<StoredRecord>, RecordsError> {
         let (condition, by, start) = match order {
             Order::Written => ("seq > ?3", "seq", (0, 0)),
@@ -464,8 +471,13 @@ impl Reader {
         let mut page = Vec::new();
         while page.len() < limit {
             let Some(row) = rows.next()? else { break };
-            if wanted(row.get(1)?) {
-                page.push(read_record(row)?);
+            let known = known(row.get(1)?);
+            if known == Some(false) {
+                continue;
+            }
+            let stored = read_record(row)?;
+            if known == Some(true) || wanted(&stored.record) {
+                page.push(stored);
             }
         }
         Ok(page)

@@ -23,6 +23,28 @@ pub fn real_models() -> PathBuf {
     folder.canonicalize().expect("a path")
 }
 
+/// A folder that stays where a test failed in it, to be looked at.
+pub struct KeptOnFailure(tempfile::TempDir);
+
+impl KeptOnFailure {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for KeptOnFailure {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("what the test wrote stays in {}", self.path().display());
+            self.0.disable_cleanup(true);
+        }
+    }
+}
+
 /// A data folder that has the real model.
 pub fn data_with_model(folder: &Path) -> PathBuf {
     let data = folder.join("data");
