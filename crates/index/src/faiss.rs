@@ -5,11 +5,12 @@
 //!
 //! FAISS builds, saves and loads HNSW; [`crate::graph`] searches it, over the [`Graph`] that is shown here.
 
-use crate::IndexError;
+use crate::{IndexError, products};
 use faiss_sys as sys;
 use std::ffi::{CStr, CString, c_int};
 use std::path::Path;
 use std::ptr::{NonNull, null_mut};
+use std::slice::{from_raw_parts, from_raw_parts_mut};
 
 unsafe extern "C" {
     /// Of libgomp, which FAISS is linked with: sets the OpenMP threads of the calling thread's parallel regions.
@@ -17,6 +18,34 @@ unsafe extern "C" {
 
     /// Of faiss_hnsw.cpp: whether the index is a graph over 8-bit codes; if so, `graph` is filled in.
     fn membox_hnsw_graph(index: *const sys::FaissIndex, graph: *mut RawGraph) -> bool;
+
+    /// Of faiss_hnsw.cpp: has the graph of an index over 8-bit codes by inner product built by integer products from now on.
+    fn membox_hnsw_use_integer_products(index: *mut sys::FaissIndex) -> bool;
+}
+
+/// [`products::weigh`] for faiss_hnsw.cpp.
+///
+/// # Safety
+///
+/// `vector` and `widths` show `dimension` numbers each, and `weights` has room for as many.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn membox_weigh(vector: *const f32, widths: *const f32, dimension: usize, weights: *mut i16) -> f32 {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let (vector, widths) = (from_raw_parts(vector, dimension), from_raw_parts(widths, dimension));
+        products::weigh(vector, widths, from_raw_parts_mut(weights, dimension))
+    }
+}
+
+/// [`products::product`] for faiss_hnsw.cpp.
+///
+/// # Safety
+///
+/// `weights` and `code` show `dimension` numbers each.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn membox_product(weights: *const i16, code: *const u8, dimension: usize) -> i32 {
+    // SAFETY: as the caller promises.
+    unsafe { products::product(from_raw_parts(weights, dimension), from_raw_parts(code, dimension)) }
 }
 
 /// `MemboxGraph` of faiss_hnsw.cpp.
@@ -67,6 +96,20 @@ pub(crate) fn prefetch<T>(soon: &[T]) {
     let _ = soon;
 }
 
+/// [`products::pair_product`] for faiss_hnsw.cpp.
+///
+/// # Safety
+///
+/// `weights`, `a` and `b` show `dimension` numbers each.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn membox_pair_product(weights: *const i16, a: *const u8, b: *const u8, dimension: usize) -> i32 {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let (a, b) = (from_raw_parts(a, dimension), from_raw_parts(b, dimension));
+        products::pair_product(from_raw_parts(weights, dimension), a, b)
+    }
+}
+
 /// A FAISS index by inner product, whose ids are the order of [`FaissIndex::add`].
 pub(crate) struct FaissIndex {
     raw: NonNull<sys::FaissIndex>,
@@ -111,6 +154,8 @@ impl FaissIndex {
         let raw = NonNull::new(raw).ok_or_else(|| failed("create an index", "no index came back".into()))?;
         // SAFETY: `raw` is a live index.
         let dimension = unsafe { sys::faiss_Index_d(raw.as_ptr()) } as usize;
+        // SAFETY: `raw` is a live index that nothing else has seen yet. Where it is no such index it stays as it is.
+        unsafe { membox_hnsw_use_integer_products(raw.as_ptr()) };
         Ok(Self { raw, dimension, inverted_lists })
     }
 
@@ -177,7 +222,6 @@ impl FaissIndex {
         // SAFETY: these are the vectors of a live index that is not empty: their pointers are aligned and not null, and they stay as they are while
         // `self` is borrowed, since only `&mut self` adds.
         unsafe {
-            use std::slice::from_raw_parts;
             Some(Graph {
                 neighbours: from_raw_parts(raw.neighbours, raw.neighbours_len),
                 offsets: from_raw_parts(raw.offsets, raw.offsets_len),

@@ -1,9 +1,139 @@
-// What FAISS's C API lacks: a look at the graph of HNSW and at its codes. What is shown belongs to the index and stays as it is until
-// the index is added to or freed.
+// What FAISS's C API lacks: a look at the graph of HNSW and at its codes, and codes that a graph is built over by integer products.
 #include <faiss/IndexHNSW.h>
 #include <faiss/IndexScalarQuantizer.h>
+#include <exception>
+#include <vector>
 
 extern "C" {
+
+// Of products.rs. Turns a vector and the widths of the codes' values into weights; their product with a code, times the factor that is
+// given, is the inner product but for what the vector has with the code 0.
+float membox_weigh(const float* vector, const float* widths, size_t dimension, int16_t* weights) noexcept;
+int32_t membox_product(const int16_t* weights, const uint8_t* code, size_t dimension) noexcept;
+// The sum of weights that are not negative times both codes, in 256ths.
+int32_t membox_pair_product(const int16_t* weights, const uint8_t* a, const uint8_t* b, size_t dimension) noexcept;
+}
+
+namespace {
+
+// The bytes of a code that are asked for ahead.
+constexpr size_t LINE = 64;
+
+// Weights of a vector whose products with codes are wanted.
+struct Weights {
+    std::vector<int16_t> values;
+    // What a product with a code stands for.
+    float factor = 0;
+
+    void of(const float* vector, const float* widths, size_t dimension) {
+        values.resize(dimension);
+        factor = membox_weigh(vector, widths, dimension, values.data()) / 255;
+    }
+
+    float product(const uint8_t* code) const {
+        return factor * membox_product(values.data(), code, values.size());
+    }
+};
+
+float inner_product(const float* a, const float* b, size_t dimension) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < dimension; i++) {
+        sum += a[i] * b[i];
+    }
+    return sum;
+}
+
+// A code c stands for start + width · c / 255, so the inner product of a vector x with it is x·start + (x·width / 255)·c, and that of two
+// codes is start·start + (start·width / 255)·(a + b) + (width·width / 255²)·a·b.
+struct IntegerProducts : faiss::FlatCodesDistanceComputer {
+    const size_t dimension;
+    const float* widths;
+    std::vector<float> start;
+    Weights query;
+    float of_query_and_start = 0;
+    Weights linear;
+    Weights quadratic;
+    float of_starts;
+
+    IntegerProducts(const faiss::IndexScalarQuantizer& index)
+            : FlatCodesDistanceComputer(index.codes.data(), index.code_size), dimension(index.sq.d) {
+        const float* least = index.sq.trained.data();
+        widths = least + dimension;
+        start.resize(dimension);
+        for (size_t i = 0; i < dimension; i++) {
+            start[i] = least[i] + widths[i] * (0.5f / 255);
+        }
+        linear.of(start.data(), widths, dimension);
+        quadratic.of(widths, widths, dimension);
+        of_starts = inner_product(start.data(), start.data(), dimension);
+    }
+
+    void set_query(const float* vector) override {
+        query.of(vector, widths, dimension);
+        of_query_and_start = inner_product(vector, start.data(), dimension);
+    }
+
+    float distance_to_code(const uint8_t* code) override {
+        return of_query_and_start + query.product(code);
+    }
+
+    void distances_batch_4(
+            const faiss::idx_t a, const faiss::idx_t b, const faiss::idx_t c, const faiss::idx_t d,
+            float& of_a, float& of_b, float& of_c, float& of_d) override {
+        for (faiss::idx_t id : {a, b, c, d}) {
+            for (size_t at = 0; at < code_size; at += LINE) {
+                __builtin_prefetch(codes + id * code_size + at);
+            }
+        }
+        of_a = (*this)(a);
+        of_b = (*this)(b);
+        of_c = (*this)(c);
+        of_d = (*this)(d);
+    }
+
+    float symmetric_dis(faiss::idx_t i, faiss::idx_t j) override {
+        const uint8_t* a = codes + i * code_size;
+        const uint8_t* b = codes + j * code_size;
+        float product = quadratic.factor * (256.0f / 255) * membox_pair_product(quadratic.values.data(), a, b, dimension);
+        return of_starts + linear.product(a) + linear.product(b) + product;
+    }
+};
+
+// 8-bit codes whose inner products are integer products; saved and loaded as FAISS's own.
+struct IntegerCodes : faiss::IndexScalarQuantizer {
+    explicit IntegerCodes(const faiss::IndexScalarQuantizer& codes) : IndexScalarQuantizer(codes) {}
+
+    faiss::FlatCodesDistanceComputer* get_FlatCodesDistanceComputer() const override {
+        return new IntegerProducts(*this);
+    }
+};
+} // namespace
+
+extern "C" {
+
+// Has the graph of an index over 8-bit codes by inner product built by integer products from now on; whether that can be.
+bool membox_hnsw_use_integer_products(faiss::Index* index) noexcept {
+    auto* hnsw_index = dynamic_cast<faiss::IndexHNSW*>(index);
+    auto* codes = hnsw_index ? dynamic_cast<faiss::IndexScalarQuantizer*>(hnsw_index->storage) : nullptr;
+    if (!codes || !hnsw_index->own_fields || codes->sq.qtype != faiss::ScalarQuantizer::QT_8bit ||
+        codes->metric_type != faiss::METRIC_INNER_PRODUCT) {
+        return false;
+    }
+    try {
+        // Moved, not copied: they may be most of the memory.
+        auto bytes = std::move(codes->codes);
+        auto* replaced = new IntegerCodes(*codes);
+        replaced->codes = std::move(bytes);
+        delete codes;
+        hnsw_index->storage = replaced;
+        return true;
+    } catch (const std::exception&) {
+        std::terminate();
+    }
+}
+
+// What is shown belongs to the index and stays as it is until the index is added to or freed.
 
 // Mirrored in faiss.rs, field by field.
 struct MemboxGraph {

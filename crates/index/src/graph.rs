@@ -10,6 +10,7 @@
 //! nearest allowed node may be long, the walk begins at a sample of allowed nodes too.
 
 use crate::faiss::{Graph, prefetch};
+use crate::products::Weights;
 use crate::search::AllowedRows;
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
@@ -27,25 +28,6 @@ const BEST_SEEDS: usize = 8;
 const PIECE: u32 = 1 << 16;
 /// Share of the nodes of a piece from which on all of them are read.
 const DENSE: u64 = 4;
-
-/// A query in the scale of the codes: the inner product with a code, but for a factor and an addend that are the same for all codes.
-struct Weights(Vec<i16>);
-
-impl Weights {
-    fn of(query: &[f32], widths: &[f32]) -> Self {
-        let weights: Vec<f32> = query.iter().zip(widths).map(|(q, w)| q * w).collect();
-        let most = weights.iter().fold(f32::MIN_POSITIVE, |most, w| most.max(w.abs()));
-        let sum: f32 = weights.iter().map(|w| w.abs()).sum::<f32>().max(f32::MIN_POSITIVE);
-        // No weight overflows 16 bits, and no sum of products 31.
-        let scale = (f32::from(i16::MAX) / most).min(((i32::MAX / 255) as f32 - weights.len() as f32) * 0.999 / sum);
-        Self(weights.iter().map(|w| (w * scale).round() as i16).collect())
-    }
-
-    #[inline]
-    fn score(&self, codes: &[u8]) -> i32 {
-        self.0.iter().zip(codes).map(|(&w, &c)| i32::from(w) * i32::from(i16::from(c))).sum()
-    }
-}
 
 impl<'a> Graph<'a> {
     fn nodes(&self) -> usize {

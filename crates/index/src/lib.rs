@@ -32,6 +32,7 @@ mod error;
 mod faiss;
 mod graph;
 pub mod policy;
+mod products;
 mod search;
 mod vector_index;
 

@@ -1,0 +1,91 @@
+//! Inner products of vectors with 8-bit codes, in integers: bytes with 16-bit weights.
+
+const LANES: usize = 16;
+
+/// A vector in the scale of the codes: the inner product with a code, but for a factor and an addend that are the same for all codes.
+pub(crate) struct Weights(Vec<i16>);
+
+impl Weights {
+    /// Of a vector, where a code is in steps of `widths`.
+    pub fn of(vector: &[f32], widths: &[f32]) -> Self {
+        let mut weights = vec![0; vector.len()];
+        weigh(vector, widths, &mut weights);
+        Self(weights)
+    }
+
+    #[inline]
+    pub fn score(&self, code: &[u8]) -> i32 {
+        product(&self.0, code)
+    }
+}
+
+/// Writes a vector's weights, and gives what a product with them is to be multiplied by, to be in units of `widths`.
+pub(crate) fn weigh(vector: &[f32], widths: &[f32], weights: &mut [i16]) -> f32 {
+    // Lanes of their own, since floating-point sums are not reordered by the compiler.
+    let (mut mosts, mut sums) = ([f32::MIN_POSITIVE; LANES], [f32::MIN_POSITIVE; LANES]);
+    for (vector, widths) in vector.chunks(LANES).zip(widths.chunks(LANES)) {
+        for (lane, (x, width)) in vector.iter().zip(widths).enumerate() {
+            let size = (x * width).abs();
+            mosts[lane] = if size > mosts[lane] { size } else { mosts[lane] };
+            sums[lane] += size;
+        }
+    }
+    let most = mosts.into_iter().fold(0.0, f32::max);
+    let sum: f32 = sums.into_iter().sum();
+    // No weight overflows 16 bits, and no sum of products 31.
+    let scale = (f32::from(i16::MAX) / most).min(((i32::MAX / 255) as f32 - vector.len() as f32) * 0.999 / sum);
+    for ((weight, x), width) in weights.iter_mut().zip(vector).zip(widths) {
+        *weight = (x * width * scale).round_ties_even() as i16;
+    }
+    1.0 / scale
+}
+
+/// The product of weights and a code.
+#[inline]
+pub(crate) fn product(weights: &[i16], code: &[u8]) -> i32 {
+    weights.iter().zip(code).map(|(&w, &c)| i32::from(w) * i32::from(i16::from(c))).sum()
+}
+
+/// The sum over the dimensions of the weight, which is not negative, times both codes, in 256ths.
+#[inline]
+pub(crate) fn pair_product(weights: &[i16], a: &[u8], b: &[u8]) -> i32 {
+    let weighed = |weight: i16, a: u8| ((u32::from(u16::from(a) << 8) * u32::from(weight as u16)) >> 16) as i16;
+    weights.iter().zip(a).zip(b).map(|((&w, &a), &b)| i32::from(weighed(w, a)) * i32::from(i16::from(b))).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{pair_product, product, weigh};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_product_is_that_of_real_numbers(
+            numbers in prop::collection::vec((-10.0f32..10.0, 0.0f32..3.0, any::<u8>()), 1..500),
+        ) {
+            let vector: Vec<f32> = numbers.iter().map(|n| n.0).collect();
+            let widths: Vec<f32> = numbers.iter().map(|n| n.1).collect();
+            let code: Vec<u8> = numbers.iter().map(|n| n.2).collect();
+            let mut weights = vec![0; vector.len()];
+            let factor = weigh(&vector, &widths, &mut weights);
+            let wanted: f64 = numbers.iter().map(|n| f64::from(n.0) * f64::from(n.1) * f64::from(n.2)).sum();
+            let largest: f64 = numbers.iter().map(|n| f64::from(n.0 * n.1).abs() * 255.0).sum();
+            let got = f64::from(factor) * f64::from(product(&weights, &code));
+            prop_assert!((got - wanted).abs() <= largest * 1e-3 + 1e-6, "{got} for {wanted}");
+        }
+
+        #[test]
+        fn a_product_of_codes_is_that_of_real_numbers(
+            numbers in prop::collection::vec((0.0f32..3.0, any::<u8>(), any::<u8>()), 1..500),
+        ) {
+            let widths: Vec<f32> = numbers.iter().map(|n| n.0).collect();
+            let (a, b): (Vec<u8>, Vec<u8>) = numbers.iter().map(|n| (n.1, n.2)).unzip();
+            let mut weights = vec![0; widths.len()];
+            let factor = weigh(&widths, &widths, &mut weights);
+            let wanted: f64 = numbers.iter().map(|n| f64::from(n.0).powi(2) * f64::from(n.1) * f64::from(n.2)).sum();
+            let largest: f64 = widths.iter().map(|w| f64::from(*w).powi(2) * 255.0 * 255.0).sum();
+            let got = f64::from(factor) * 256.0 * f64::from(pair_product(&weights, &a, &b));
+            prop_assert!((got - wanted).abs() <= largest * 1e-2 + 1e-6, "{got} for {wanted}");
+        }
+    }
+}
