@@ -96,20 +96,6 @@ pub(crate) fn prefetch<T>(soon: &[T]) {
     let _ = soon;
 }
 
-/// [`products::pair_product`] for faiss_hnsw.cpp.
-///
-/// # Safety
-///
-/// `weights`, `a` and `b` show `dimension` numbers each.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn membox_pair_product(weights: *const i16, a: *const u8, b: *const u8, dimension: usize) -> i32 {
-    // SAFETY: as the caller promises.
-    unsafe {
-        let (a, b) = (from_raw_parts(a, dimension), from_raw_parts(b, dimension));
-        products::pair_product(from_raw_parts(weights, dimension), a, b)
-    }
-}
-
 /// A FAISS index by inner product, whose ids are the order of [`FaissIndex::add`].
 pub(crate) struct FaissIndex {
     raw: NonNull<sys::FaissIndex>,

@@ -2,6 +2,8 @@
 #include <faiss/IndexHNSW.h>
 #include <faiss/IndexScalarQuantizer.h>
 #include <exception>
+#include <memory>
+#include <numeric>
 #include <vector>
 
 extern "C" {
@@ -10,8 +12,6 @@ extern "C" {
 // given, is the inner product but for what the vector has with the code 0.
 float membox_weigh(const float* vector, const float* widths, size_t dimension, int16_t* weights) noexcept;
 int32_t membox_product(const int16_t* weights, const uint8_t* code, size_t dimension) noexcept;
-// The sum of weights that are not negative times both codes, in 256ths.
-int32_t membox_pair_product(const int16_t* weights, const uint8_t* a, const uint8_t* b, size_t dimension) noexcept;
 }
 
 namespace {
@@ -19,63 +19,37 @@ namespace {
 // The bytes of a code that are asked for ahead.
 constexpr size_t LINE = 64;
 
-// Weights of a vector whose products with codes are wanted.
-struct Weights {
-    std::vector<int16_t> values;
-    // What a product with a code stands for.
-    float factor = 0;
-
-    void of(const float* vector, const float* widths, size_t dimension) {
-        values.resize(dimension);
-        factor = membox_weigh(vector, widths, dimension, values.data()) / 255;
-    }
-
-    float product(const uint8_t* code) const {
-        return factor * membox_product(values.data(), code, values.size());
-    }
-};
-
-float inner_product(const float* a, const float* b, size_t dimension) {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (size_t i = 0; i < dimension; i++) {
-        sum += a[i] * b[i];
-    }
-    return sum;
-}
-
-// A code c stands for start + width · c / 255, so the inner product of a vector x with it is x·start + (x·width / 255)·c, and that of two
-// codes is start·start + (start·width / 255)·(a + b) + (width·width / 255²)·a·b.
+// A code c stands for start + width · c / 255, so the inner product of a vector x with it is x·start + (x·width / 255)·c. Of two codes it is
+// FAISS's own: whether one row is as near to another as to a third is decided by small differences, where many rows are the same.
 struct IntegerProducts : faiss::FlatCodesDistanceComputer {
     const size_t dimension;
     const float* widths;
     std::vector<float> start;
-    Weights query;
+    std::vector<int16_t> weights;
+    float factor = 0;
     float of_query_and_start = 0;
-    Weights linear;
-    Weights quadratic;
-    float of_starts;
+    std::unique_ptr<faiss::FlatCodesDistanceComputer> faiss_own;
 
-    IntegerProducts(const faiss::IndexScalarQuantizer& index)
-            : FlatCodesDistanceComputer(index.codes.data(), index.code_size), dimension(index.sq.d) {
+    explicit IntegerProducts(const faiss::IndexScalarQuantizer& index)
+            : FlatCodesDistanceComputer(index.codes.data(), index.code_size),
+              dimension(index.sq.d),
+              widths(index.sq.trained.data() + dimension),
+              start(dimension),
+              weights(dimension),
+              faiss_own(index.IndexScalarQuantizer::get_FlatCodesDistanceComputer()) {
         const float* least = index.sq.trained.data();
-        widths = least + dimension;
-        start.resize(dimension);
         for (size_t i = 0; i < dimension; i++) {
             start[i] = least[i] + widths[i] * (0.5f / 255);
         }
-        linear.of(start.data(), widths, dimension);
-        quadratic.of(widths, widths, dimension);
-        of_starts = inner_product(start.data(), start.data(), dimension);
     }
 
     void set_query(const float* vector) override {
-        query.of(vector, widths, dimension);
-        of_query_and_start = inner_product(vector, start.data(), dimension);
+        factor = membox_weigh(vector, widths, dimension, weights.data()) / 255;
+        of_query_and_start = std::inner_product(start.begin(), start.end(), vector, 0.0f);
     }
 
     float distance_to_code(const uint8_t* code) override {
-        return of_query_and_start + query.product(code);
+        return of_query_and_start + factor * membox_product(weights.data(), code, dimension);
     }
 
     void distances_batch_4(
@@ -93,10 +67,7 @@ struct IntegerProducts : faiss::FlatCodesDistanceComputer {
     }
 
     float symmetric_dis(faiss::idx_t i, faiss::idx_t j) override {
-        const uint8_t* a = codes + i * code_size;
-        const uint8_t* b = codes + j * code_size;
-        float product = quadratic.factor * (256.0f / 255) * membox_pair_product(quadratic.values.data(), a, b, dimension);
-        return of_starts + linear.product(a) + linear.product(b) + product;
+        return faiss_own->symmetric_dis(i, j);
     }
 };
 

@@ -46,16 +46,9 @@ pub(crate) fn product(weights: &[i16], code: &[u8]) -> i32 {
     weights.iter().zip(code).map(|(&w, &c)| i32::from(w) * i32::from(i16::from(c))).sum()
 }
 
-/// The sum over the dimensions of the weight, which is not negative, times both codes, in 256ths.
-#[inline]
-pub(crate) fn pair_product(weights: &[i16], a: &[u8], b: &[u8]) -> i32 {
-    let weighed = |weight: i16, a: u8| ((u32::from(u16::from(a) << 8) * u32::from(weight as u16)) >> 16) as i16;
-    weights.iter().zip(a).zip(b).map(|((&w, &a), &b)| i32::from(weighed(w, a)) * i32::from(i16::from(b))).sum()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{pair_product, product, weigh};
+    use super::{product, weigh};
     use proptest::prelude::*;
 
     proptest! {
@@ -72,20 +65,6 @@ mod tests {
             let largest: f64 = numbers.iter().map(|n| f64::from(n.0 * n.1).abs() * 255.0).sum();
             let got = f64::from(factor) * f64::from(product(&weights, &code));
             prop_assert!((got - wanted).abs() <= largest * 1e-3 + 1e-6, "{got} for {wanted}");
-        }
-
-        #[test]
-        fn a_product_of_codes_is_that_of_real_numbers(
-            numbers in prop::collection::vec((0.0f32..3.0, any::<u8>(), any::<u8>()), 1..500),
-        ) {
-            let widths: Vec<f32> = numbers.iter().map(|n| n.0).collect();
-            let (a, b): (Vec<u8>, Vec<u8>) = numbers.iter().map(|n| (n.1, n.2)).unzip();
-            let mut weights = vec![0; widths.len()];
-            let factor = weigh(&widths, &widths, &mut weights);
-            let wanted: f64 = numbers.iter().map(|n| f64::from(n.0).powi(2) * f64::from(n.1) * f64::from(n.2)).sum();
-            let largest: f64 = widths.iter().map(|w| f64::from(*w).powi(2) * 255.0 * 255.0).sum();
-            let got = f64::from(factor) * 256.0 * f64::from(pair_product(&weights, &a, &b));
-            prop_assert!((got - wanted).abs() <= largest * 1e-2 + 1e-6, "{got} for {wanted}");
         }
     }
 }

@@ -384,8 +384,8 @@ fn neighbours(
     let file = sight.view.header().uuid;
     let rows: Vec<(Vec<u32>, Vec<u32>)> = {
         let live = collection.live();
-        if live.view.header().uuid != file {
-            return Ok((Vec::new(), true));
+        if live.view.header().uuid != file || chosen.iter().any(|c| !live.rows.contains(c.fused.row)) {
+            return Ok((chosen.iter().map(|_| Neighbours::default()).collect(), true));
         }
         // Not those of the sight: a neighbour may have been written again since.
         let sight = live.sight(now(), filter);

@@ -131,7 +131,8 @@ impl Shared {
         }
         let mut slots: Vec<Arc<Slot>> =
             self.slots.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        slots.sort_by_key(|slot| slot.used.load(Ordering::Relaxed));
+        // Cached: the keys change meanwhile, and a sort that sees that panics.
+        slots.sort_by_cached_key(|slot| slot.used.load(Ordering::Relaxed));
         // Some more than need be, so that not every opening sorts all.
         let wanted = self.most_open - self.most_open / 8;
         for slot in slots {
