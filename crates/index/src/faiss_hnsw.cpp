@@ -1,6 +1,8 @@
 // What FAISS's C API lacks: a look at the graph of HNSW and at its codes, and codes that a graph is built over by integer products.
 #include <faiss/IndexHNSW.h>
 #include <faiss/IndexScalarQuantizer.h>
+#include <cmath>
+#include <cstring>
 #include <exception>
 #include <memory>
 #include <numeric>
@@ -18,9 +20,14 @@ namespace {
 
 // The bytes of a code that are asked for ahead.
 constexpr size_t LINE = 64;
+// Nearer than anything.
+constexpr float NEAREST = 1e30f;
 
 // A code c stands for start + width · c / 255, so the inner product of a vector x with it is x·start + (x·width / 255)·c. Of two codes it is
-// FAISS's own: whether one row is as near to another as to a third is decided by small differences, where many rows are the same.
+// FAISS's own, but for rows that are the same: records that were written again, texts such as "ok", rows of zeros whose records are gone. A neighbour is
+// left out where it is nearer to one that was chosen than to the row itself. With a double chosen, that would be decided by the rounding of codes, and
+// half of all neighbours would go; so a neighbour has to be nearer by more than rounding explains. And doubles would all be chosen, and fill the
+// list: of each pair of them, three times of four, one keeps the other out, so that each keeps some few, at random.
 struct IntegerProducts : faiss::FlatCodesDistanceComputer {
     const size_t dimension;
     const float* widths;
@@ -28,6 +35,10 @@ struct IntegerProducts : faiss::FlatCodesDistanceComputer {
     std::vector<int16_t> weights;
     float factor = 0;
     float of_query_and_start = 0;
+    // Of the inner product of a vector of length 1 with a row, by the rounding of its code: one standard deviation.
+    float rounding = 0;
+    // How much nearer is nearer.
+    float margin = 0;
     std::unique_ptr<faiss::FlatCodesDistanceComputer> faiss_own;
 
     explicit IntegerProducts(const faiss::IndexScalarQuantizer& index)
@@ -40,12 +51,15 @@ struct IntegerProducts : faiss::FlatCodesDistanceComputer {
         const float* least = index.sq.trained.data();
         for (size_t i = 0; i < dimension; i++) {
             start[i] = least[i] + widths[i] * (0.5f / 255);
+            rounding += widths[i] * widths[i];
         }
+        rounding = std::sqrt(rounding / (12 * dimension)) / 255;
     }
 
     void set_query(const float* vector) override {
         factor = membox_weigh(vector, widths, dimension, weights.data()) / 255;
         of_query_and_start = std::inner_product(start.begin(), start.end(), vector, 0.0f);
+        margin = 4 * rounding * std::sqrt(std::inner_product(vector, vector + dimension, vector, 0.0f));
     }
 
     float distance_to_code(const uint8_t* code) override {
@@ -67,7 +81,17 @@ struct IntegerProducts : faiss::FlatCodesDistanceComputer {
     }
 
     float symmetric_dis(faiss::idx_t i, faiss::idx_t j) override {
-        return faiss_own->symmetric_dis(i, j);
+        const uint8_t* a = codes + i * code_size;
+        const uint8_t* b = codes + j * code_size;
+        if (std::memcmp(a, b, code_size) == 0 && is_kept_out(i, j)) {
+            return NEAREST;
+        }
+        return faiss_own->symmetric_dis(i, j) - margin;
+    }
+
+    static bool is_kept_out(uint64_t i, uint64_t j) {
+        uint64_t pair = (i + j) * 0x9e3779b97f4a7c15 ^ (i * j) * 0xbf58476d1ce4e5b9;
+        return pair >> 62 != 0;
     }
 };
 

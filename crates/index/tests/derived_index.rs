@@ -213,3 +213,30 @@ fn a_build_stops_when_asked() {
     });
     assert!(matches!(stopped, Err(IndexError::Stopped)) && steps == 1);
 }
+
+#[test]
+fn rows_that_are_the_same_hide_neither_each_other_nor_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut file = VectorFile::create(&folder.path().join("vectors.mbv"), DIMENSION, RowType::F16).expect("a file");
+    let different = vectors(6000);
+    file.append(different.iter().map(Vec::as_slice)).expect("room");
+    // Half of the records were written again as they were; the old rows of some of these are zeros already. And there is one text that many said.
+    let again = 0..3000;
+    file.append(again.clone().map(|i| different[i].as_slice())).expect("room");
+    file.erase(again.clone().step_by(3).map(|row| row as u32)).expect("an overwriting");
+    file.append((0..5000).map(|_| different[5999].as_slice())).expect("room");
+    let view = file.view(file.rows());
+    let index = build(&view, IndexPolicy::hnsw());
+    let live: RoaringBitmap = (3000..view.rows()).collect();
+    let (mut found, mut wanted) = (0, 0);
+    for query in vectors(6100).iter().skip(6000) {
+        let truth = view.scan(query, 0..view.rows(), Some(&live), 10);
+        let got = index.walk(query, 16, Some(&live.clone().into()));
+        wanted += truth.len();
+        // Of the many that are the same, any will do.
+        found += truth.iter().filter(|t| t.row >= 9000 || got.contains(&t.row)).count();
+    }
+    assert!(found as f64 >= 0.97 * wanted as f64, "{found} of {wanted}");
+    let doubles = index.walk(&different[5999], 64, Some(&live.into())).into_iter().filter(|row| *row >= 9000).count();
+    assert!(doubles >= 60, "{doubles} of 64 are the row that was asked for");
+}
