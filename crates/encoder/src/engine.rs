@@ -89,6 +89,42 @@ impl FromStr for Precision {
     }
 }
 
+/// What a model is to run on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Device {
+    /// Every card that there is and that proves itself; else the CPU, and the reason is said.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The card of a number; it is an error if it cannot be used.
+    Cuda(usize),
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
+        }
+    }
+}
+
+impl FromStr for Device {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.strip_prefix("cuda:").map(str::parse)) {
+            ("auto", _) => Ok(Self::Auto),
+            ("cpu", _) => Ok(Self::Cpu),
+            ("cuda", _) => Ok(Self::Cuda(0)),
+            (_, Some(Ok(ordinal))) => Ok(Self::Cuda(ordinal)),
+            _ => Err(format!("{text:?} is no device: auto, cpu or cuda:N")),
+        }
+    }
+}
+
 /// A model on a device.
 pub trait Engine: Send + Sync {
     /// For logs and `/info`, such as `cpu avx512-vnni int8`.
@@ -108,6 +144,16 @@ pub trait Engine: Send + Sync {
 
     /// Whether it can say how likely a token is to be kept.
     fn has_keep_head(&self) -> bool;
+
+    /// Tokens of a batch that it is fastest with, where that is another number than the scheduler's.
+    fn batch_tokens(&self) -> Option<usize> {
+        None
+    }
+
+    /// Whether something else computes than what it was set up on, since that is lost.
+    fn is_degraded(&self) -> bool {
+        false
+    }
 
     /// Working memory of one thread, reused from batch to batch.
     fn session(self: Arc<Self>) -> Box<dyn Session>;

@@ -36,6 +36,14 @@ pub enum EncoderError {
     /// The model cannot say which tokens to keep.
     #[error("the model has no keep head: it embeds, and does not compress")]
     NoKeepHead,
+    /// The card that was asked for cannot be used.
+    #[error("device = {device} cannot be had: {reason}; with device = auto the CPU is used instead")]
+    NoCard {
+        /// What was asked for.
+        device: crate::Device,
+        /// Why not.
+        reason: String,
+    },
     /// The queue of the lane is full.
     #[error("the encoder's queue is full; try again in {retry_after_s} s")]
     Overloaded {

@@ -29,6 +29,7 @@
 
 mod config;
 pub mod cpu;
+pub mod cuda;
 mod encoder;
 mod engine;
 mod error;
@@ -39,7 +40,7 @@ mod weights;
 
 pub use config::{BertConfig, Family};
 pub use encoder::{DEFAULT_MAX_TOKENS, Encoder, EncoderConfig};
-pub use engine::{Engine, Outputs, PackedBatch, Precision, Session};
+pub use engine::{Device, Engine, Outputs, PackedBatch, Precision, Session};
 pub use error::EncoderError;
 pub use lanes::Lane;
 pub use scheduler::{Embeddings, Inputs, Model, Pending, Request, Scheduler, SchedulerConfig, Wanted};

@@ -469,7 +469,8 @@ impl<'a> Worker<'a> {
             let same = first.is_none_or(|f| {
                 Arc::ptr_eq(&f.ticket.model, &job.ticket.model) && f.ticket.wanted == job.ticket.wanted
             });
-            let fits = self.batch.tokens() + job.ids.len() <= self.shared.config.batch_tokens;
+            let most = job.ticket.model.engine.batch_tokens().unwrap_or(self.shared.config.batch_tokens);
+            let fits = self.batch.tokens() + job.ids.len() <= most;
             if first.is_some() && !(same && fits) {
                 break;
             }

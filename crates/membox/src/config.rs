@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use membox_memory::compressor::{Compressor, keep_head};
-use membox_memory::encoder::{Encoder, EncoderConfig, KeepHead, Precision, Scheduler, SchedulerConfig};
+use membox_memory::encoder::{Device, Encoder, EncoderConfig, KeepHead, Precision, Scheduler, SchedulerConfig};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -40,7 +40,9 @@ pub struct Config {
     /// A head trained by `membox distil`, instead of the one that is built in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_head: Option<PathBuf>,
-    /// Arithmetic of the engine: int8 or f32.
+    /// What models run on: auto (every card that can be used, else the CPU), cpu, or cuda:N.
+    pub device: String,
+    /// Arithmetic on the CPU: int8 or f32.
     pub precision: String,
     /// Encoder threads; 0 means one a core.
     pub threads: usize,
@@ -75,6 +77,7 @@ impl Default for Config {
             model: "all-MiniLM-L6-v2".into(),
             compression_model: KEEP_HEAD.into(),
             keep_head: None,
+            device: Device::Auto.to_string(),
             precision: "int8".into(),
             threads: 0,
             batch_tokens: scheduler.batch_tokens,
@@ -110,7 +113,11 @@ pub struct GlobalArgs {
     #[arg(long, global = true, value_name = "NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compression_model: Option<String>,
-    /// Arithmetic of the engine: int8 or f32 [default: int8].
+    /// What models run on: auto, cpu or cuda:N [default: auto, every card that can be used, else the CPU].
+    #[arg(long, global = true, value_name = "DEVICE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Arithmetic on the CPU: int8 or f32 [default: int8].
     #[arg(long, global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub precision: Option<String>,
@@ -136,6 +143,7 @@ pub fn load(args: &GlobalArgs) -> Result<Config> {
         .extract()
         .context("a setting is wrong (membox.toml, then MEMBOX_* variables, then flags)")?;
     config.precision.parse::<Precision>().map_err(anyhow::Error::msg).context("precision")?;
+    config.device.parse::<Device>().map_err(anyhow::Error::msg).context("device")?;
     if !["text", "json"].contains(&config.log_format.as_str()) {
         bail!("log_format is text or json, not {:?}", config.log_format);
     }
@@ -157,17 +165,18 @@ impl Config {
         Ok(Arc::new(Scheduler::start(scheduler).context("the threads of the engine")?))
     }
 
-    /// Arithmetic of the engine.
-    pub fn precision(&self) -> Precision {
-        // Checked when the settings were read.
-        self.precision.parse().unwrap_or(Precision::Int8)
+    /// What models run on, and how.
+    fn engine(&self) -> EncoderConfig {
+        // Both were checked when the settings were read.
+        let device = self.device.parse().unwrap_or_default();
+        let precision = self.precision.parse().unwrap_or(Precision::Int8);
+        EncoderConfig { device, precision, kernels: Some(self.data_dir.join("kernels")), ..EncoderConfig::default() }
     }
 
     /// Loads the embedding model, with the keep head that goes with it.
     pub fn load_encoder(&self, scheduler: &Arc<Scheduler>) -> Result<Arc<Encoder>> {
         let folder = self.models_dir().join(&self.model);
-        let encoder =
-            EncoderConfig { precision: self.precision(), keep_head: self.keep_head()?, query_cache: self.query_cache };
+        let encoder = EncoderConfig { keep_head: self.keep_head()?, query_cache: self.query_cache, ..self.engine() };
         let encoder = Encoder::load(&self.model, &folder, encoder, scheduler);
         Ok(Arc::new(encoder.with_context(|| format!("the model {} cannot be loaded", self.model))?))
     }
@@ -194,8 +203,7 @@ impl Config {
     /// Loads an LLMLingua-2 model.
     pub fn load_compressor(&self, name: &str, scheduler: &Arc<Scheduler>) -> Result<Arc<Compressor>> {
         let name = models::find(name)?.name;
-        let encoder = EncoderConfig { precision: self.precision(), ..EncoderConfig::default() };
-        let compressor = Compressor::load(&name, &self.models_dir().join(&name), encoder, scheduler);
+        let compressor = Compressor::load(&name, &self.models_dir().join(&name), self.engine(), scheduler);
         let context =
             || format!("the compression model {name} cannot be loaded (`membox models pull {name}` installs it)");
         Ok(Arc::new(compressor.with_context(context)?))

@@ -2,13 +2,27 @@
 
 use crate::config::Config;
 use crate::models;
-use anyhow::Result;
+use anyhow::{Result, bail};
+use clap::Args;
+use membox_memory::encoder::Encoder;
 use membox_memory::encoder::cpu::isa::Isa;
+use membox_memory::encoder::cuda::{Card, Checked, Half, check_kernels};
 use std::fs;
 use std::path::Path;
 
+/// `membox doctor`.
+#[derive(Args)]
+pub struct DoctorArgs {
+    /// Run every kernel on each card, and print its error against the CPU.
+    #[arg(long)]
+    gpu: bool,
+}
+
 /// Runs `membox doctor`.
-pub fn run(config: &Config) -> Result<()> {
+pub fn run(config: &Config, args: &DoctorArgs) -> Result<()> {
+    if args.gpu {
+        return check_cards(config);
+    }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let isa = Isa::detect();
     row("processor", &format!("{}, {cores} cores", processor().unwrap_or_else(|| "unknown".into())));
@@ -19,7 +33,7 @@ pub fn run(config: &Config) -> Result<()> {
         _ => "portable code only: slower, and correct",
     };
     row("instructions", &format!("{}: {follows}", isa.name()));
-    row("gpu", &gpu());
+    row("gpu", &gpu(&config.device));
     let memory = kilobytes("/proc/meminfo", "MemTotal:").unwrap_or(0.0) / 1e6;
     let free = kilobytes("/proc/meminfo", "MemAvailable:").unwrap_or(0.0) / 1e6;
     row(
@@ -50,13 +64,45 @@ fn state(config: &Config, model: &models::Model) -> Result<String> {
     }
     let scheduler = config.start_scheduler()?;
     let engine = if model.compresses() {
-        config.load_compressor(&model.name, &scheduler).map(|compressor| compressor.encoder().engine().name())
+        config.load_compressor(&model.name, &scheduler).map(|compressor| runs_on(compressor.encoder()))
     } else if model.name == config.model {
-        config.load_encoder(&scheduler).map(|encoder| encoder.engine().name())
+        config.load_encoder(&scheduler).map(|encoder| runs_on(&encoder))
     } else {
         return Ok("installed".into());
     };
-    Ok(engine.map_or_else(|error| format!("{error:#}"), |engine| format!("loads, runs on {engine}")))
+    Ok(engine.unwrap_or_else(|error| format!("{error:#}")))
+}
+
+/// Every kernel on every card.
+fn check_cards(config: &Config) -> Result<()> {
+    let kernels = config.data_dir.join("kernels");
+    let mut wrong = 0;
+    for ordinal in 0..Card::count()?.max(1) {
+        let card = Card::find(ordinal)?;
+        let (major, minor) = card.capability();
+        println!("card {ordinal}: {}, compute capability {major}.{minor}, {} GiB", card.name(), card.memory() >> 30);
+        // bf16 came with Ampere.
+        for half in [Half::F16, Half::Bf16].into_iter().filter(|half| *half == Half::F16 || major >= 8) {
+            for checked in check_kernels(&card, half, Some(&kernels))? {
+                let verdict = if checked.is_right() { "right" } else { "WRONG" };
+                let Checked { kernel, shape, error, tolerance } = &checked;
+                println!("  {verdict}  {kernel:<24} {half:?} error {error:.1e} of {tolerance:.1e}  {shape}");
+                wrong += usize::from(!checked.is_right());
+            }
+        }
+    }
+    match wrong {
+        0 => Ok(()),
+        wrong => bail!("{wrong} kernels are wrong on this card: run with device = cpu, and please report this"),
+    }
+}
+
+fn runs_on(encoder: &Encoder) -> String {
+    let engine = encoder.engine().name();
+    match encoder.why_not_cuda() {
+        Some(reason) => format!("loads, runs on {engine}, and on no card: {reason}"),
+        None => format!("loads, runs on {engine}"),
+    }
 }
 
 fn row(name: &str, found: &str) {
@@ -73,13 +119,13 @@ fn processor() -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-fn gpu() -> String {
+fn gpu(device: &str) -> String {
     match fs::read_to_string("/proc/driver/nvidia/version") {
         Ok(text) => {
             let driver = text.lines().next().unwrap_or_default().trim().to_owned();
-            format!("{driver}; this version computes on the CPU only")
+            format!("{driver}; device = {device}")
         }
-        Err(_) => "no NVIDIA driver; the CPU computes".into(),
+        Err(_) => format!("no NVIDIA driver; device = {device}"),
     }
 }
 

@@ -51,7 +51,7 @@ enum Command {
     /// Measure this machine: throughput, and a query's latency idle and under a bulk load.
     Bench(bench::BenchArgs),
     /// Say what was found here (processor, GPU, memory, disk, models) and what follows from it.
-    Doctor,
+    Doctor(doctor::DoctorArgs),
     /// Check a data folder that no box has open, and say what `rebuild` would do.
     Verify(data::VerifyArgs),
     /// Mend a data folder: embed damaged vectors anew and build damaged indexes anew.
@@ -75,7 +75,7 @@ fn main() -> Result<()> {
         Command::Models(args) => models::run(&config, &args),
         Command::Config(args) => config::run(&config, &args),
         Command::Bench(args) => bench::run(&config, &args),
-        Command::Doctor => doctor::run(&config),
+        Command::Doctor(args) => doctor::run(&config, &args),
         Command::Verify(args) => data::verify(&config, &args),
         Command::Rebuild => data::rebuild(&config),
         Command::Backup(args) => data::backup(&config, &args),

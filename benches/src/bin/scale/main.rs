@@ -166,7 +166,7 @@ fn main() {
     for phase in phases {
         match phase.as_str() {
             "search" => vectors::sweep(&memory, &data, matches!(index, IndexPolicy::Ivf { .. })),
-            "serve" => http::serve(&memory, &data, 512),
+            "serve" => http::serve(&memory, &data),
             "filters" => vectors::filters(&memory, &data),
             "texts" => corpus::recall(&memory, corpus.as_ref().expect("--corpus")),
             "churn" => churn::measure(&memory, &data, &root, minutes),

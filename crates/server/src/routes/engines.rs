@@ -265,6 +265,9 @@ pub struct Info {
     version: &'static str,
     /// Which engine computes, on what.
     engine: String,
+    /// Why no card computes, where one was looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why_not_cuda: Option<String>,
     dimension: usize,
     /// The models that compress; the first does it where none is named.
     compression_models: Vec<String>,
@@ -284,6 +287,7 @@ pub async fn info(State(state): State<AppState>) -> Result<axum::Json<Info>, Pro
         auto_truncate: true,
         version: env!("CARGO_PKG_VERSION"),
         engine,
+        why_not_cuda: encoder.why_not_cuda().map(str::to_owned),
         dimension: encoder.dimension(),
         compression_models: state.memory.compressors().iter().map(|c| c.name().to_owned()).collect(),
     }))

@@ -54,6 +54,7 @@ pub async fn metrics(State(state): State<AppState>) -> Response {
         let engine = encoder.engine().name();
         gauge!("membox_encode_seconds", "engine" => engine, "model" => encoder.name().to_owned())
             .set(read(&c.busy_us) as f64 / 1e6);
+        gauge!("membox_card_lost").set(f64::from(u8::from(encoder.engine().is_degraded())));
         gauge!("membox_batch_tokens").set(read(&c.tokens) as f64 / read(&c.batches).max(1) as f64);
         let (hits, misses) = encoder.cache_counts();
         counter!("membox_embedding_cache_hits_total").absolute(hits);

@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""membox on a CUDA card beside sentence-transformers in f16 on the same card, in turn; writes benches/results/{gpu.json,gpu.md,gpu.svg}.
+
+  gpu.py [--texts FILE]     one text a line; sample texts when left out. The others are cut from them: 128 and 256 tokens long.
+
+Set-up: pip install torch sentence-transformers numpy matplotlib; cargo build --release --workspace --examples
+"""
+import argparse, json, subprocess, tempfile, time
+from pathlib import Path
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+MODEL = ROOT / "data/models/all-MiniLM-L6-v2"
+MEMBOX = ROOT / "target/release/membox"
+OUT = ROOT / "benches/results"
+ROUNDS = 3
+
+
+def sample_texts():
+    words = "we talked about the garden and Lena will bring tomatoes on Sunday if train is late".split()
+    return [" ".join(words[(s * 7 + i * 5 + i * i) % len(words)] for i in range(8 + s % 45)) for s in range(5000)]
+
+
+def of_length(texts, tokens):
+    """Texts of about so many tokens: a word is about 1.3 of them."""
+    words = " ".join(texts).split()
+    step = int(tokens / 1.3)
+    return [" ".join(words[i:i + step]) for i in range(0, len(words) - step, step)][:5000]
+
+
+def membox(path):
+    done = subprocess.run([MEMBOX, "bench", "--device", "cuda:0", "--texts", path], stdout=subprocess.PIPE, check=True, text=True, cwd=ROOT)
+    report = json.loads(done.stdout)
+    return {"engine": report["engine"], "tokens_per_s": report["tokens_per_s"], "texts_per_s": report["texts_per_s"], "query_ms": report["query_idle_ms"]}
+
+
+def sentence_transformers(texts):
+    import torch
+    from sentence_transformers import SentenceTransformer
+    best = None
+    for attention in ("sdpa", "eager"):
+        model = SentenceTransformer(str(MODEL), device="cuda", model_kwargs={"torch_dtype": torch.float16, "attn_implementation": attention})
+        tokens = sum(len(ids) for ids in model.tokenizer(texts, truncation=True, max_length=256)["input_ids"])
+        for batch in (64, 256, 1024):
+            model.encode(texts[:2 * batch], batch_size=batch, normalize_embeddings=True)
+            begun = time.perf_counter()
+            model.encode(texts, batch_size=batch, normalize_embeddings=True)
+            seconds = time.perf_counter() - begun
+            if best is None or tokens / seconds > best["tokens_per_s"]:
+                best = {"engine": f"sentence-transformers f16 {attention}, batches of {batch}", "tokens_per_s": tokens / seconds, "texts_per_s": len(texts) / seconds}
+        times = []
+        for i in range(300):
+            begun = time.perf_counter(); model.encode([f"where did we leave the keys {i % 10}?"], normalize_embeddings=True); times.append(time.perf_counter() - begun)
+        best["query_ms"] = {"p50": 1e3 * sorted(times)[150], "p99": 1e3 * sorted(times)[297]}
+    return best
+
+
+def equality(path):
+    vectors = []
+    with tempfile.TemporaryDirectory() as folder:
+        for flags in (["--device", "cuda:0"], ["--device", "cpu", "--precision", "f32"]):
+            out = f"{folder}/{len(vectors)}.npy"
+            with open(path) as lines:
+                subprocess.run([MEMBOX, "embed", *flags, "--out", out], stdin=lines, check=True, cwd=ROOT)
+            vectors.append(np.load(out))
+    cosine = (vectors[0] * vectors[1]).sum(1)
+    return {"least_cosine": float(cosine.min()), "mean_cosine": float(cosine.mean()), "texts": len(cosine)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--texts")
+    args = parser.parse_args()
+    texts = [t for t in (open(args.texts).read().splitlines() if args.texts else sample_texts()) if t.strip()]
+    sets = {"lines": texts, "128 tokens": of_length(texts, 128), "256 tokens": of_length(texts, 256)}
+    results = {"throughput": {}, "recall": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, lines in sets.items():
+            path = f"{folder}/{name.replace(' ', '-')}.txt"
+            Path(path).write_text("\n".join(lines))
+            runs = [(membox(path), sentence_transformers(lines)) for _ in range(ROUNDS)]
+            results["throughput"][name] = [sorted(side, key=lambda r: r["tokens_per_s"])[ROUNDS // 2] for side in zip(*runs)]
+            if name == "lines":
+                results["equality"] = equality(path)
+    recall = subprocess.run([ROOT / "target/release/examples/recall"], stdout=subprocess.PIPE, check=True, text=True)
+    results["recall"] = [json.loads(line) for line in recall.stdout.splitlines()]
+    (OUT / "gpu.json").write_text(json.dumps(results, indent=1))
+    lines = ["| texts | membox tokens/s | sentence-transformers tokens/s | ratio | query p50 ms, ours and theirs |", "|---|---|---|---|---|"]
+    for name, (ours, theirs) in results["throughput"].items():
+        lines.append(f"| {name} | {ours['tokens_per_s']:.0f} | {theirs['tokens_per_s']:.0f} ({theirs['engine']}) | {ours['tokens_per_s'] / theirs['tokens_per_s']:.2f} | "
+                     f"{ours['query_ms']['p50']:.2f}, {theirs['query_ms']['p50']:.2f} |")
+    equal = results["equality"]
+    lines += ["", f"Cosine to the CPU's f32 vectors over {equal['texts']} texts: at least {equal['least_cosine']:.5f}, {equal['mean_cosine']:.6f} in the mean.", "",
+              "| exact recall over | questions at once | p50 ms | GB/s read | a copy's GB/s |", "|---|---|---|---|---|"]
+    lines += [f"| {r['rows']} x 384 f16 | {r['questions']} | {r['p50_ms']} | {r['gb_per_s']} | {r['copy_gb_per_s']} |" for r in results["recall"]]
+    (OUT / "gpu.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+    import matplotlib
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+    figure, axis = plt.subplots(figsize=(7, 4))
+    for i, label in enumerate(("membox", "sentence-transformers f16")):
+        axis.bar([x + 0.4 * i for x in range(len(sets))], [sides[i]["tokens_per_s"] / 1e6 for sides in results["throughput"].values()], 0.4, label=label)
+    axis.set_xticks([x + 0.2 for x in range(len(sets))], list(sets))
+    axis.set(ylabel="million tokens a second", title=results["throughput"]["lines"][0]["engine"])
+    axis.legend()
+    figure.tight_layout()
+    figure.savefig(OUT / "gpu.svg")
+
+
+main()

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# How the box grows with SIZES vectors (10 000, 100 000 and a million), by HNSW and by IVF; writes benches/results/growth.*.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+SIZES=${SIZES:-10000,100000,1000000}
+FOLDER=${FOLDER:-.peers/growth}
+if [ ! -x .peers/bin/python ]; then
+  python3 -m venv .peers
+fi
+.peers/bin/pip install --quiet numpy matplotlib
+cargo build --release --package membox --package membox-benches --bin membox --bin scale
+mkdir -p "$FOLDER"
+if [ ! -f "$FOLDER/reference.npy" ]; then
+  .peers/bin/python -c 'import json; [print(" ".join(json.loads(l)["text"].split())) for l in open("examples/history.jsonl")]' > "$FOLDER/texts.txt"
+  target/release/membox embed --out "$FOLDER/reference.npy" < "${TEXTS:-$FOLDER/texts.txt}"
+fi
+rm -f benches/results/growth.jsonl
+for index in hnsw ivf; do
+  .peers/bin/python benches/growth.py run "$FOLDER" --reference "$FOLDER/reference.npy" --sizes "$SIZES" --index "$index" --out benches/results/growth.jsonl
+done
+.peers/bin/python benches/growth.py report benches/results/growth.jsonl | tee benches/results/growth.md

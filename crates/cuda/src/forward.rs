@@ -1,0 +1,497 @@
+//! The forward pass of a BERT encoder on a card: packed sequences of token ids in; vectors, keep probabilities or token states out.
+//!
+//! Per layer: a product for queries, keys and values; attention, which adds their bias; a product and `residual_norm`, which adds the bias; a
+//! product and `bias_gelu`; a product and `residual_norm`. Products are cuBLASLt's, 16-bit with f32 sums. A short sequence alone, which is what
+//! somebody waits for, is recorded once as a graph for each length and played back: launching each kernel by itself would take longer than they do.
+
+use crate::card::Card;
+use crate::launch::{self, Norm};
+use crate::number::Number;
+use crate::source::load;
+use crate::{CudaError, Half};
+use cudarc::cublaslt::{CudaBlasLT, Matmul, MatmulConfig};
+use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
+use cudarc::driver::{CudaFunction, CudaGraph, CudaSlice, CudaStream, DeviceRepr};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Tokens of a sequence that is played back from a graph, at most.
+const GRAPH_TOKENS: usize = 64;
+/// Queries of a tile of attention: QUERIES of attention.cu.
+const QUERIES: usize = 64;
+
+/// A linear layer in the host's memory: `weight` is `[outputs, inputs]`, row after row.
+#[derive(Clone, Copy, Debug)]
+pub struct HostLinear<'a> {
+    /// `[outputs, inputs]`.
+    pub weight: &'a [f32],
+    /// `[outputs]`.
+    pub bias: &'a [f32],
+}
+
+/// Scale and shift of a LayerNorm in the host's memory, `[hidden]` each.
+#[derive(Clone, Copy, Debug)]
+pub struct HostNorm<'a> {
+    /// Scale.
+    pub gamma: &'a [f32],
+    /// Shift.
+    pub beta: &'a [f32],
+}
+
+/// One layer in the host's memory.
+#[derive(Clone, Copy, Debug)]
+pub struct HostLayer<'a> {
+    /// `[3 · hidden, hidden]`: queries, already divided by the root of the head's width, keys and values.
+    pub qkv: HostLinear<'a>,
+    /// `[hidden, hidden]`.
+    pub attention_output: HostLinear<'a>,
+    /// After attention.
+    pub attention_norm: HostNorm<'a>,
+    /// `[intermediate, hidden]`.
+    pub intermediate: HostLinear<'a>,
+    /// `[hidden, intermediate]`.
+    pub output: HostLinear<'a>,
+    /// After the feed-forward half.
+    pub output_norm: HostNorm<'a>,
+}
+
+/// The head that says how likely a token is to be kept.
+#[derive(Clone, Copy, Debug)]
+pub struct HostKeep<'a> {
+    /// A layer before it, with GELU; `[width, hidden]`.
+    pub inner: Option<HostLinear<'a>>,
+    /// `[1, width]`: one logit.
+    pub output: HostLinear<'a>,
+}
+
+/// A model in the host's memory.
+#[derive(Clone, Debug)]
+pub struct HostModel<'a> {
+    /// Width of a token's state, a multiple of 64.
+    pub hidden: usize,
+    /// Attention heads, 32 or 64 wide.
+    pub heads: usize,
+    /// Width of the feed-forward layer.
+    pub intermediate: usize,
+    /// Added to the variance by LayerNorm.
+    pub epsilon: f32,
+    /// `[vocabulary, hidden]`.
+    pub words: &'a [f32],
+    /// `[longest sequence, hidden]`, with the token type's embedding added.
+    pub positions: &'a [f32],
+    /// After the embeddings.
+    pub embedding_norm: HostNorm<'a>,
+    /// The layers.
+    pub layers: Vec<HostLayer<'a>>,
+    /// The keep head, if it has one.
+    pub keep: Option<HostKeep<'a>>,
+}
+
+struct Linear<T> {
+    weight: CudaSlice<T>,
+    bias: CudaSlice<f32>,
+    outputs: usize,
+    inputs: usize,
+}
+
+struct Layer<T> {
+    qkv: Linear<T>,
+    attention_output: Linear<T>,
+    attention_norm: Norm,
+    intermediate: Linear<T>,
+    output: Linear<T>,
+    output_norm: Norm,
+}
+
+struct Keep<T> {
+    inner: Option<Linear<T>>,
+    weight: CudaSlice<f32>,
+    bias: f32,
+}
+
+struct Functions {
+    embed_norm: CudaFunction,
+    residual_norm: CudaFunction,
+    bias_gelu: CudaFunction,
+    attention: CudaFunction,
+    mean_pool: CudaFunction,
+    keep: CudaFunction,
+}
+
+/// A model on a card; its weights are there once, for every [`Pass`].
+pub struct Model<T> {
+    card: Card,
+    functions: Functions,
+    hidden: usize,
+    heads: usize,
+    intermediate: usize,
+    words: CudaSlice<T>,
+    positions: CudaSlice<T>,
+    embedding_norm: Norm,
+    layers: Vec<Layer<T>>,
+    keep: Option<Keep<T>>,
+    vocabulary: usize,
+    longest: usize,
+}
+
+/// Puts weights on a card.
+struct Upload<'a> {
+    stream: &'a Arc<CudaStream>,
+    epsilon: f32,
+}
+
+impl Upload<'_> {
+    fn numbers<T: Number>(&self, x: &[f32]) -> Result<CudaSlice<T>, CudaError> {
+        Ok(self.stream.clone_htod(&x.iter().map(|x| T::from_f32(*x)).collect::<Vec<T>>())?)
+    }
+
+    fn floats(&self, x: &[f32]) -> Result<CudaSlice<f32>, CudaError> {
+        Ok(self.stream.clone_htod(x)?)
+    }
+
+    fn linear<T: Number>(&self, linear: HostLinear) -> Result<Linear<T>, CudaError> {
+        let outputs = linear.bias.len();
+        let inputs = linear.weight.len().checked_div(outputs).unwrap_or(0);
+        if inputs * outputs != linear.weight.len() {
+            return Err(CudaError::Shape(format!("a weight of {} for {outputs} outputs", linear.weight.len())));
+        }
+        Ok(Linear { weight: self.numbers(linear.weight)?, bias: self.floats(linear.bias)?, outputs, inputs })
+    }
+
+    fn norm(&self, norm: HostNorm) -> Result<Norm, CudaError> {
+        Ok(Norm { gamma: self.floats(norm.gamma)?, beta: self.floats(norm.beta)?, epsilon: self.epsilon })
+    }
+}
+
+impl<T: Number> Model<T>
+where
+    CudaBlasLT: Matmul<T>,
+{
+    /// Compiles the kernels for a model's shape and puts its weights on the card. Compiled kernels are kept in `cache`.
+    pub fn upload(card: &Card, host: &HostModel, cache: Option<&Path>) -> Result<Arc<Self>, CudaError> {
+        let head = host.hidden.checked_div(host.heads).unwrap_or(0);
+        let is_known = host.hidden.is_multiple_of(64) && (head == 32 || head == 64) && head * host.heads == host.hidden;
+        if !is_known || !host.intermediate.is_multiple_of(2) {
+            let shape = format!("{} heads over a hidden size of {}", host.heads, host.hidden);
+            return Err(CudaError::Shape(format!("{shape}: the kernels know heads of 32 and 64 and multiples of 64")));
+        }
+        let half = T::HALF;
+        let norm = load(card, "norm", half, &[("HIDDEN", host.hidden)], cache)?;
+        let gelu = load(card, "gelu", half, &[], cache)?;
+        let heads = load(card, "heads", half, &[], cache)?;
+        let attention = load(card, "attention", half, &[("HIDDEN", host.hidden), ("HEAD", head)], cache)?;
+        let functions = Functions {
+            embed_norm: norm.load_function("embed_norm")?,
+            residual_norm: norm.load_function("residual_norm")?,
+            bias_gelu: gelu.load_function("bias_gelu")?,
+            attention: attention.load_function("attention")?,
+            mean_pool: heads.load_function("mean_pool")?,
+            keep: heads.load_function("keep")?,
+        };
+        let stream = card.context.new_stream()?;
+        let upload = Upload { stream: &stream, epsilon: host.epsilon };
+        let layer = |layer: &HostLayer| -> Result<Layer<T>, CudaError> {
+            Ok(Layer {
+                qkv: upload.linear(layer.qkv)?,
+                attention_output: upload.linear(layer.attention_output)?,
+                attention_norm: upload.norm(layer.attention_norm)?,
+                intermediate: upload.linear(layer.intermediate)?,
+                output: upload.linear(layer.output)?,
+                output_norm: upload.norm(layer.output_norm)?,
+            })
+        };
+        let keep = |keep: HostKeep| -> Result<Keep<T>, CudaError> {
+            Ok(Keep {
+                inner: keep.inner.map(|inner| upload.linear(inner)).transpose()?,
+                weight: upload.floats(keep.output.weight)?,
+                bias: keep.output.bias.first().copied().unwrap_or(0.0),
+            })
+        };
+        let model = Self {
+            functions,
+            hidden: host.hidden,
+            heads: host.heads,
+            intermediate: host.intermediate,
+            words: upload.numbers(host.words)?,
+            positions: upload.numbers(host.positions)?,
+            embedding_norm: upload.norm(host.embedding_norm)?,
+            layers: host.layers.iter().map(layer).collect::<Result<_, _>>()?,
+            keep: host.keep.map(keep).transpose()?,
+            vocabulary: host.words.len() / host.hidden,
+            longest: host.positions.len() / host.hidden,
+            card: card.clone(),
+        };
+        // Other streams read the weights from now on.
+        stream.synchronize()?;
+        Ok(Arc::new(model))
+    }
+
+    /// The card that it is on.
+    pub fn card(&self) -> &Card {
+        &self.card
+    }
+
+    /// What the 16-bit numbers are.
+    pub fn half(&self) -> Half {
+        T::HALF
+    }
+}
+
+/// Packed sequences, and what is wanted of them.
+#[derive(Debug, Default)]
+pub struct Request<'a> {
+    /// Token ids of all sequences.
+    pub ids: &'a [u32],
+    /// Position of each token in its sequence.
+    pub positions: &'a [u32],
+    /// Sequence s is `ids[offsets[s]..offsets[s + 1]]`.
+    pub offsets: &'a [u32],
+    /// `[sequences, hidden]`: the mean of each sequence's token states.
+    pub vectors: Option<&'a mut [f32]>,
+    /// Whether vectors get unit length.
+    pub normalize: bool,
+    /// `[tokens]`: how likely each token is to be kept.
+    pub keep: Option<&'a mut [f32]>,
+    /// `[tokens, hidden]`: the states of the last layer.
+    pub states: Option<&'a mut [f32]>,
+}
+
+/// A recorded pass.
+struct Recorded(CudaGraph);
+
+// SAFETY: a graph may be used by one thread at a time; it is owned by a pass, which takes `&mut self` to use it.
+unsafe impl Send for Recorded {}
+
+/// Memory on the card that a pass works in, sized for so many tokens and sequences.
+struct Work<T> {
+    tokens: usize,
+    sequences: usize,
+    ids: CudaSlice<u32>,
+    positions: CudaSlice<u32>,
+    offsets: CudaSlice<u32>,
+    tiles: CudaSlice<u32>,
+    states: CudaSlice<T>,
+    qkv: CudaSlice<T>,
+    mixed: CudaSlice<T>,
+    update: CudaSlice<T>,
+    wide: CudaSlice<T>,
+    vectors: CudaSlice<f32>,
+    kept: CudaSlice<f32>,
+}
+
+/// One thread's use of a model: a stream, and memory that is used again from batch to batch.
+pub struct Pass<T> {
+    model: Arc<Model<T>>,
+    stream: Arc<CudaStream>,
+    blas: CudaBlasLT,
+    work: Option<Work<T>>,
+    /// By tokens of a sequence alone, and whether its vector gets unit length.
+    graphs: HashMap<(usize, bool), Recorded>,
+}
+
+impl<T: Number> Pass<T>
+where
+    CudaBlasLT: Matmul<T>,
+{
+    /// A stream of its own.
+    pub fn new(model: &Arc<Model<T>>) -> Result<Self, CudaError> {
+        let stream = model.card.context.new_stream()?;
+        let blas = CudaBlasLT::new(stream.clone())?;
+        Ok(Self { model: model.clone(), stream, blas, work: None, graphs: HashMap::new() })
+    }
+
+    /// Encodes packed sequences. With the card's memory full nothing was computed, and fewer sequences may still fit.
+    pub fn run(&mut self, request: Request) -> Result<(), CudaError> {
+        let Request { ids, positions, offsets, vectors, normalize, keep, states } = request;
+        let (tokens, sequences) = (ids.len(), offsets.len().saturating_sub(1));
+        if tokens == 0 {
+            return Ok(());
+        }
+        self.check(ids, positions, offsets)?;
+        let tiles = tiles(offsets);
+        self.make_room(tokens, sequences)?;
+        let Some(work) = &mut self.work else { return Ok(()) };
+        self.stream.memcpy_htod(ids, &mut work.ids)?;
+        self.stream.memcpy_htod(positions, &mut work.positions)?;
+        self.stream.memcpy_htod(offsets, &mut work.offsets)?;
+        self.stream.memcpy_htod(&tiles, &mut work.tiles)?;
+        let on_stream = OnStream { model: &self.model, stream: &self.stream, blas: &self.blas };
+        if sequences == 1 && tokens <= GRAPH_TOKENS && keep.is_none() && states.is_none() {
+            let graph = match self.graphs.entry((tokens, normalize)) {
+                std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+                std::collections::hash_map::Entry::Vacant(new) => {
+                    // The first time runs by itself: libraries load what they need, which cannot be recorded.
+                    on_stream.forward(work, tokens, tiles.len() / 2)?;
+                    on_stream.pool(work, sequences, normalize)?;
+                    self.stream.synchronize()?;
+                    self.stream.begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)?;
+                    let recorded = on_stream
+                        .forward(work, tokens, tiles.len() / 2)
+                        .and_then(|()| on_stream.pool(work, sequences, normalize));
+                    let flags = CUgraphInstantiate_flags(0);
+                    let graph = self.stream.end_capture(flags)?;
+                    recorded?;
+                    new.insert(Recorded(graph.ok_or_else(|| CudaError::Driver("an empty graph".into()))?))
+                }
+            };
+            graph.0.launch()?;
+        } else {
+            on_stream.forward(work, tokens, tiles.len() / 2)?;
+            if vectors.is_some() {
+                on_stream.pool(work, sequences, normalize)?;
+            }
+        }
+        let hidden = self.model.hidden;
+        if let Some(vectors) = vectors {
+            let from = work.vectors.slice(..sequences * hidden);
+            self.stream.memcpy_dtoh(&from, &mut vectors[..sequences * hidden])?;
+        }
+        if let Some(keep) = keep {
+            on_stream.keep(work, tokens)?;
+            self.stream.memcpy_dtoh(&work.kept.slice(..tokens), &mut keep[..tokens])?;
+        }
+        if let Some(states) = states {
+            let narrow = self.stream.clone_dtoh(&work.states.slice(..tokens * hidden))?;
+            self.stream.synchronize()?;
+            states.iter_mut().zip(narrow).for_each(|(wide, x)| *wide = x.to_f32());
+        }
+        Ok(self.stream.synchronize()?)
+    }
+
+    /// The kernels trust what they are given.
+    fn check(&self, ids: &[u32], positions: &[u32], offsets: &[u32]) -> Result<(), CudaError> {
+        let is_rising = offsets.first() == Some(&0) && offsets.windows(2).all(|o| o[0] < o[1]);
+        let is_whole = offsets.last().is_some_and(|end| *end as usize == ids.len()) && positions.len() == ids.len();
+        let is_known = ids.iter().all(|id| (*id as usize) < self.model.vocabulary)
+            && positions.iter().all(|position| (*position as usize) < self.model.longest);
+        match is_rising && is_whole && is_known {
+            true => Ok(()),
+            false => {
+                Err(CudaError::Shape("token ids, positions and offsets do not fit the model or each other".into()))
+            }
+        }
+    }
+
+    fn make_room(&mut self, tokens: usize, sequences: usize) -> Result<(), CudaError> {
+        if self.work.as_ref().is_some_and(|w| w.tokens >= tokens && w.sequences >= sequences) {
+            return Ok(());
+        }
+        let known = self.work.as_ref().map_or((0, 0), |w| (w.tokens, w.sequences));
+        // What was recorded names the memory that goes.
+        self.graphs.clear();
+        self.work = None;
+        let (tokens, sequences) = (tokens.next_power_of_two().max(known.0), sequences.next_power_of_two().max(known.1));
+        let (model, stream) = (&self.model, &self.stream);
+        let wide = model.intermediate.max(model.keep.as_ref().map_or(0, |keep| keep.weight.len()));
+        self.work = Some(Work {
+            tokens,
+            sequences,
+            ids: room(stream, tokens)?,
+            positions: room(stream, tokens)?,
+            offsets: room(stream, sequences + 1)?,
+            // Each sequence has a tile that is not full, at most.
+            tiles: room(stream, 2 * (tokens / QUERIES + sequences))?,
+            states: room(stream, tokens * model.hidden)?,
+            qkv: room(stream, tokens * 3 * model.hidden)?,
+            mixed: room(stream, tokens * model.hidden)?,
+            update: room(stream, tokens * model.hidden)?,
+            wide: room(stream, tokens * wide)?,
+            vectors: room(stream, sequences * model.hidden)?,
+            kept: room(stream, tokens)?,
+        });
+        Ok(())
+    }
+}
+
+fn room<N: DeviceRepr>(stream: &Arc<CudaStream>, count: usize) -> Result<CudaSlice<N>, CudaError> {
+    // SAFETY: every kernel and copy writes what is read after it.
+    Ok(unsafe { stream.alloc(count)? })
+}
+
+/// What attention's blocks work on: a sequence, and the first of the queries.
+pub(crate) fn tiles(offsets: &[u32]) -> Vec<u32> {
+    let lengths = offsets.windows(2).map(|o| o[1] - o[0]).enumerate();
+    lengths.flat_map(|(s, length)| (0..length).step_by(QUERIES).flat_map(move |first| [s as u32, first])).collect()
+}
+
+/// The steps of a pass.
+struct OnStream<'a, T> {
+    model: &'a Model<T>,
+    stream: &'a Arc<CudaStream>,
+    blas: &'a CudaBlasLT,
+}
+
+impl<T: Number> OnStream<'_, T>
+where
+    CudaBlasLT: Matmul<T>,
+{
+    fn forward(&self, w: &mut Work<T>, tokens: usize, tiles: usize) -> Result<(), CudaError> {
+        let (model, f, stream) = (self.model, &self.model.functions, self.stream);
+        let (words, places) = ((&w.ids, &model.words), (&w.positions, &model.positions));
+        launch::embed_norm(stream, &f.embed_norm, words, places, &model.embedding_norm, &mut w.states, tokens)?;
+        for layer in &model.layers {
+            let Layer { qkv, attention_output, intermediate, output, .. } = layer;
+            self.product(qkv, tokens, &w.states, &mut w.qkv)?;
+            let packed = (&w.qkv, &qkv.bias);
+            launch::attention(stream, &f.attention, packed, &w.offsets, (&w.tiles, tiles), model.heads, &mut w.mixed)?;
+            self.product(attention_output, tokens, &w.mixed, &mut w.update)?;
+            let update = (&w.update, &attention_output.bias);
+            launch::residual_norm(stream, &f.residual_norm, &mut w.states, update, &layer.attention_norm, tokens)?;
+            self.product(intermediate, tokens, &w.states, &mut w.wide)?;
+            launch::bias_gelu(stream, &f.bias_gelu, &mut w.wide, &intermediate.bias, tokens)?;
+            self.product(output, tokens, &w.wide, &mut w.update)?;
+            let update = (&w.update, &output.bias);
+            launch::residual_norm(stream, &f.residual_norm, &mut w.states, update, &layer.output_norm, tokens)?;
+        }
+        Ok(())
+    }
+
+    /// `out = x · weightᵀ`, without the bias. cuBLASLt counts by columns: the rows of ours are its columns.
+    fn product(
+        &self,
+        linear: &Linear<T>,
+        tokens: usize,
+        x: &CudaSlice<T>,
+        out: &mut CudaSlice<T>,
+    ) -> Result<(), CudaError> {
+        let config = MatmulConfig {
+            transa: true,
+            transb: false,
+            transc: false,
+            m: linear.outputs as u64,
+            n: tokens as u64,
+            k: linear.inputs as u64,
+            alpha: 1.0,
+            lda: linear.inputs as i64,
+            ldb: linear.inputs as i64,
+            beta: 0.0,
+            ldc: linear.outputs as i64,
+            stride_a: None,
+            stride_b: None,
+            stride_c: None,
+            stride_bias: None,
+            batch_size: None,
+        };
+        assert!(linear.inputs * tokens <= x.len() && linear.outputs * tokens <= out.len());
+        // SAFETY: the three matrices have the sizes that the configuration says.
+        unsafe { self.blas.matmul(config, &linear.weight, x, out, None, None)? };
+        Ok(())
+    }
+
+    fn pool(&self, w: &mut Work<T>, sequences: usize, normalize: bool) -> Result<(), CudaError> {
+        let (function, shape) = (&self.model.functions.mean_pool, (sequences, self.model.hidden));
+        launch::mean_pool(self.stream, function, &w.states, &w.offsets, &mut w.vectors, shape, normalize)
+    }
+
+    fn keep(&self, w: &mut Work<T>, tokens: usize) -> Result<(), CudaError> {
+        let Some(head) = &self.model.keep else { return Err(CudaError::Shape("the model has no keep head".into())) };
+        if let Some(inner) = &head.inner {
+            self.product(inner, tokens, &w.states, &mut w.wide)?;
+            launch::bias_gelu(self.stream, &self.model.functions.bias_gelu, &mut w.wide, &inner.bias, tokens)?;
+        }
+        let states = if head.inner.is_some() { &w.wide } else { &w.states };
+        let output = (&head.weight, head.bias);
+        launch::keep(self.stream, &self.model.functions.keep, states, output, &mut w.kept, tokens)
+    }
+}

@@ -1,0 +1,100 @@
+//! What the kernels compute, in f64 and one number after the other: what tests without a card and [`check_kernels`](crate::check_kernels) on one
+//! hold them against.
+
+/// Numbers that look like activations of a size, the same ones for a seed.
+pub fn numbers(seed: u64, count: usize, size: f32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    (0..count).map(|_| (next() + next() + next()) * size / 1.7).collect()
+}
+
+/// The largest difference, as a share of the largest number.
+pub fn error(got: &[f32], wanted: &[f64]) -> f64 {
+    let most = wanted.iter().fold(1e-9, |m: f64, w| m.max(w.abs()));
+    let differences = got.iter().zip(wanted).map(|(g, w)| (f64::from(*g) - w).abs() / most);
+    // What is no number is as wrong as can be.
+    let largest = differences.fold(0.0, |m: f64, d| if d.is_nan() { f64::INFINITY } else { m.max(d) });
+    if got.len() == wanted.len() { largest } else { f64::INFINITY }
+}
+
+/// LayerNorm of one row.
+pub fn norm(x: &[f64], gamma: &[f32], beta: &[f32], epsilon: f64) -> Vec<f64> {
+    let mean = x.iter().sum::<f64>() / x.len() as f64;
+    let variance = x.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / x.len() as f64;
+    let scale = 1.0 / (variance + epsilon).sqrt();
+    x.iter().zip(gamma).zip(beta).map(|((v, g), b)| (v - mean) * scale * f64::from(*g) + f64::from(*b)).collect()
+}
+
+/// `x · (1 + erf(x / √2)) / 2`, by the series of erf.
+pub fn gelu(x: f64) -> f64 {
+    let z = x / 2f64.sqrt();
+    let (mut term, mut sum) = (z, z);
+    for n in 1..200 {
+        term *= -z * z / f64::from(n);
+        sum += term / f64::from(2 * n + 1);
+    }
+    let erf = if z.abs() > 5.0 { z.signum() } else { sum * 2.0 / std::f64::consts::PI.sqrt() };
+    x * (1.0 + erf) / 2.0
+}
+
+/// Mean of rows of `width`, at unit length if wanted.
+pub fn mean(rows: &[f64], width: usize, normalize: bool) -> Vec<f64> {
+    let count = rows.len() as f64 / width as f64;
+    let mut mean: Vec<f64> = (0..width).map(|d| rows.chunks(width).map(|r| r[d]).sum::<f64>() / count).collect();
+    let length = mean.iter().map(|x| x * x).sum::<f64>().sqrt();
+    if normalize {
+        mean.iter_mut().for_each(|x| *x /= length);
+    }
+    mean
+}
+
+/// How likely tokens are to be kept, by one logit of each state.
+pub fn keep(states: &[f64], weight: &[f32], bias: f64) -> Vec<f64> {
+    let logit = |row: &[f64]| row.iter().zip(weight).map(|(x, w)| x * f64::from(*w)).sum::<f64>() + bias;
+    states.chunks(weight.len()).map(|row| 1.0 / (1.0 + (-logit(row)).exp())).collect()
+}
+
+/// Attention over packed sequences: `qkv` `[tokens, 3 · hidden]` with its bias added, queries already scaled; gives `[tokens, hidden]`.
+pub fn attention(qkv: &[f64], offsets: &[u32], hidden: usize, head: usize) -> Vec<f64> {
+    let mut mixed = vec![0.0; qkv.len() / 3];
+    for sequence in offsets.windows(2) {
+        let tokens = sequence[0] as usize..sequence[1] as usize;
+        for h in (0..hidden).step_by(head) {
+            let part = |t: usize, which: usize| {
+                let at = t * 3 * hidden + which * hidden + h;
+                &qkv[at..at + head]
+            };
+            for query in tokens.clone() {
+                let score = |key| part(query, 0).iter().zip(part(key, 1)).map(|(a, b)| a * b).sum::<f64>();
+                let scores: Vec<f64> = tokens.clone().map(score).collect();
+                let most = scores.iter().fold(f64::MIN, |m, s| m.max(*s));
+                let weights: Vec<f64> = scores.iter().map(|s| (s - most).exp()).collect();
+                let total: f64 = weights.iter().sum();
+                for d in 0..head {
+                    let sum: f64 = weights.iter().zip(tokens.clone()).map(|(w, key)| w * part(key, 2)[d]).sum();
+                    mixed[query * hidden + h + d] = sum / total;
+                }
+            }
+        }
+    }
+    mixed
+}
+
+/// Inner products of rows with a question.
+pub fn scores(rows: &[f64], query: &[f32]) -> Vec<f64> {
+    rows.chunks(query.len()).map(|row| row.iter().zip(query).map(|(x, q)| x * f64::from(*q)).sum()).collect()
+}
+
+/// Where sequences of these lengths begin and end.
+pub fn offsets(lengths: &[usize]) -> Vec<u32> {
+    let ends = lengths.iter().scan(0, |sum, length| {
+        *sum += *length as u32;
+        Some(*sum)
+    });
+    std::iter::once(0).chain(ends).collect()
+}

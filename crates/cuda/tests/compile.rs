@@ -1,0 +1,148 @@
+//! Every kernel compiles for every architecture that is promised, and fits what its launch assumes. No card is needed, but NVRTC and ptxas are: `make
+//! kernels` fetches them and runs these tests; where they are not found, the tests say so and pass.
+
+use membox_cuda::{FILES, Half, compile};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Compute capabilities; those of the last ones only where the compiler knows them.
+const ARCHITECTURES: [u32; 3] = [75, 80, 90];
+const NEWER: [u32; 2] = [100, 120];
+
+/// The shapes that models have: hidden size and head.
+const SHAPES: [(usize, usize); 3] = [(384, 32), (768, 64), (1024, 64)];
+
+fn has_compiler() -> bool {
+    // SAFETY: looks for NVRTC by its names and loads it; it has no side effects when loaded.
+    let found = unsafe { cudarc::nvrtc::sys::is_culib_present() };
+    if !found {
+        println!("SKIPPED: libnvrtc is not found; `make kernels` fetches it and runs this test");
+    }
+    found
+}
+
+/// Each file with each set of defines that it is compiled with, and the threads of its largest block.
+fn variants() -> Vec<(&'static str, Vec<(&'static str, usize)>)> {
+    let mut all = Vec::new();
+    for (file, _) in FILES {
+        match file {
+            "norm" => all.extend(SHAPES.map(|(hidden, _)| (file, vec![("HIDDEN", hidden)]))),
+            "attention" => all.extend(SHAPES.map(|(hidden, head)| (file, vec![("HIDDEN", hidden), ("HEAD", head)]))),
+            "recall" => {
+                all.extend([384, 768, 1536].map(|d| (file, vec![("DIMENSION", d)])));
+                all.push((file, vec![("DIMENSION", 384), ("AT_ONCE", 4)]));
+            }
+            _ => all.push((file, vec![])),
+        }
+    }
+    all
+}
+
+fn compiled(capability: u32) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for (file, defines) in variants() {
+        for half in [Half::F16, Half::Bf16] {
+            // bf16 came with Ampere.
+            if half == Half::Bf16 && capability < 80 {
+                continue;
+            }
+            let ptx = compile(file, half, &defines, &format!("compute_{capability}")).unwrap_or_else(|e| panic!("{e}"));
+            all.push((format!("{file} {half:?} {defines:?} {capability}"), ptx));
+        }
+    }
+    all
+}
+
+#[test]
+fn every_kernel_compiles_for_every_architecture() {
+    if !has_compiler() {
+        return;
+    }
+    for capability in ARCHITECTURES {
+        for (name, ptx) in compiled(capability) {
+            assert!(ptx.contains(".entry"), "{name} has no kernel");
+            assert!(
+                name.starts_with("attention") == ptx.contains("mma.sync"),
+                "{name}: tensor cores are for attention"
+            );
+        }
+    }
+    for capability in NEWER {
+        match compile("gelu", Half::F16, &[], &format!("compute_{capability}")) {
+            Ok(_) => assert!(!compiled(capability).is_empty()),
+            Err(error) => println!("SKIPPED for {capability}, which this NVRTC does not know: {error}"),
+        }
+    }
+}
+
+/// What ptxas says of one kernel.
+#[derive(Debug, Default)]
+struct Resources {
+    kernel: String,
+    registers: usize,
+    shared: usize,
+    spilled: usize,
+}
+
+fn resources(report: &str) -> Vec<Resources> {
+    let mut all: Vec<Resources> = Vec::new();
+    let number_before = |line: &str, what: &str| -> usize {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let end: Vec<&str> = what.split(' ').collect();
+        let at = words.windows(end.len()).position(|w| w.iter().zip(&end).all(|(a, b)| a.trim_end_matches(',') == *b));
+        at.and_then(|at| words.get(at.wrapping_sub(1))?.parse().ok()).unwrap_or(0)
+    };
+    for line in report.lines() {
+        if let Some(name) = line.split("Compiling entry function '").nth(1) {
+            all.push(Resources {
+                kernel: name.split('\'').next().unwrap_or_default().to_owned(),
+                ..Resources::default()
+            });
+        }
+        if let Some(last) = all.last_mut() {
+            last.spilled += number_before(line, "bytes spill stores");
+            last.registers = last.registers.max(number_before(line, "registers"));
+            last.shared = last.shared.max(number_before(line, "bytes smem"));
+        }
+    }
+    all
+}
+
+#[test]
+fn kernels_fit_the_registers_and_the_shared_memory_that_their_launch_assumes() {
+    if !has_compiler() {
+        return;
+    }
+    let ptxas = std::env::var_os("MEMBOX_PTXAS").map_or_else(|| PathBuf::from("ptxas"), PathBuf::from);
+    if Command::new(&ptxas).arg("--version").output().is_err() {
+        println!("SKIPPED: ptxas is not found; `make kernels` fetches it and runs this test");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut seen = 0;
+    for capability in [80, 90] {
+        for (name, ptx) in compiled(capability) {
+            let path = folder.path().join("kernel.ptx");
+            std::fs::write(&path, &ptx).expect("a file");
+            let output = Command::new(&ptxas)
+                .args(["-v", &format!("-arch=sm_{capability}"), "-o", "/dev/null"])
+                .arg(&path)
+                .output()
+                .expect("ptxas");
+            let report =
+                String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success(), "{name}: {report}");
+            for kernel in resources(&report) {
+                println!("{name}: {kernel:?}");
+                // Two blocks of 128, and more of the smaller ones, fit the 65 536 registers and 48 KiB that every card has for them.
+                let threads =
+                    if kernel.kernel.starts_with("select_") || kernel.kernel == "bias_gelu" { 256 } else { 128 };
+                assert!(kernel.registers > 0 && kernel.registers * threads * 4 <= 65_536, "{name}: {kernel:?}");
+                assert!(kernel.shared <= 24 << 10, "{name}: {kernel:?}");
+                assert_eq!(kernel.spilled, 0, "{name}: {kernel:?} spills registers to memory");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 40, "{seen} kernels were reported on");
+}

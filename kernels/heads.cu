@@ -1,0 +1,60 @@
+// What is read off the last layer's states: one vector a sequence, and how likely each token is to be kept.
+//
+// mean_pool: vectors[s] = mean of states[offsets[s] .. offsets[s + 1]], divided by its length where `normalize` is not 0
+// keep:      kept[t] = 1 / (1 + exp(-(states[t] · weight + bias)))
+//
+// Shapes: states [tokens, width] 16-bit, width a multiple of 2; offsets [sequences + 1] u32; vectors [sequences, width] f32; weight [width] f32; kept
+// [tokens] f32. A sequence has at least one token.
+//
+// Launch: mean_pool a block of 128 a sequence; keep a warp a token, 4 of them a block, ceil(tokens / 4) blocks. Both read the states once: bound by memory.
+#include "common.cuh"
+
+#define POOL_THREADS 128
+
+KERNEL void BOUNDS(POOL_THREADS, 8) mean_pool(
+        const u32* states, const u32* offsets, float* vectors, u32 width, u32 normalize) {
+    u32 begin = offsets[blockIdx.x], end = offsets[blockIdx.x + 1];
+    u32 pairs = width / 2;
+    float* vector = vectors + (u64)blockIdx.x * width;
+    float squares = 0;
+    for (u32 at = threadIdx.x; at < pairs; at += POOL_THREADS) {
+        float a = 0, b = 0;
+        for (u32 token = begin; token < end; token++) {
+            u32 both = states[(u64)token * pairs + at];
+            a += low(both);
+            b += high(both);
+        }
+        a /= end - begin;
+        b /= end - begin;
+        vector[2 * at] = a;
+        vector[2 * at + 1] = b;
+        squares += a * a + b * b;
+    }
+    if (!normalize) return;
+    SHARED float sums[POOL_THREADS / WARP];
+    squares = warp_sum(squares);
+    if (threadIdx.x % WARP == 0) sums[threadIdx.x / WARP] = squares;
+    meet();
+    float total = 0;
+    for (int warp = 0; warp < POOL_THREADS / WARP; warp++) total += sums[warp];
+    // As sentence-transformers does: a vector of zeros stays one.
+    float scale = 1.0f / fmaxf(sqrtf(total), 1e-12f);
+    for (u32 at = threadIdx.x; at < pairs; at += POOL_THREADS) {
+        vector[2 * at] *= scale;
+        vector[2 * at + 1] *= scale;
+    }
+}
+
+KERNEL void BOUNDS(4 * WARP, 8) keep(const u32* states, const float* weight, float bias, float* kept, u32 width, u32 tokens) {
+    int lane = threadIdx.x % WARP;
+    u32 token = blockIdx.x * 4 + threadIdx.x / WARP;
+    if (token >= tokens) return;
+    const u32* state = states + (u64)token * (width / 2);
+    float sum = 0;
+    for (u32 at = lane; at < width / 2; at += WARP) {
+        u32 both = state[at];
+        sum += low(both) * weight[2 * at] + high(both) * weight[2 * at + 1];
+    }
+    sum = warp_sum(sum) + bias;
+    if (lane == 0) kept[token] = 1.0f / (1.0f + expf(-sum));
+}
