@@ -63,7 +63,7 @@ test-gpu: model ## Run every kernel on this machine's cards against the CPU.
 bench-gpu: model ## Measure a card beside sentence-transformers on it; writes benches/results/gpu.*.
 	cargo build --release --workspace --examples
 	[ -x .peers/bin/python ] || python3 -m venv .peers
-	.peers/bin/pip install --quiet torch sentence-transformers numpy matplotlib
+	.peers/bin/pip install --quiet torch sentence-transformers llmlingua==0.2.2 sentencepiece protobuf numpy matplotlib
 	.peers/bin/python benches/gpu.py $(if $(TEXTS),--texts $(TEXTS))
 
 clean: ## Remove what was built; data stays.

@@ -86,8 +86,10 @@ def documents_of(turns, count, tokens):
             return documents, total
 
 
-def compare(shape, turns, folder):
+def compare(shape, turns, folder, card=False):
+    """Both on the CPU, or both on the first CUDA card; there is more to do on a card."""
     name, _, tokens = SHAPES[shape]
+    tokens *= 50 if card else 1
     # The package decides by the folder's name how tokens join into words.
     model = folder / "data/models" / name
     random_model(shape, model)
@@ -96,19 +98,16 @@ def compare(shape, turns, folder):
     import torch
     from llmlingua import PromptCompressor
     torch.set_num_threads(os.cpu_count())
-    package = PromptCompressor(str(linked), use_llmlingua2=True, device_map="cpu")
+    package = PromptCompressor(str(linked), use_llmlingua2=True, device_map="cuda" if card else "cpu")
     documents, total = documents_of(turns, lambda t: len(package.tokenizer.tokenize(t)), tokens)
-    times = {"llmlingua": [], "membox f32": [], "membox int8": [], "membox keep head": []}
     boxes = {}
-    for precision in ("f32", "int8"):
-        data = folder / precision; data.mkdir(); (data / "models").symlink_to(folder / "data/models")
-        boxes[precision] = Box(data, "--compression-model", name, "--precision", precision)
-    run = {
-        "llmlingua": lambda: [package.compress_prompt([d], rate=0.5) for d in documents],
-        "membox f32": lambda: boxes["f32"].compress(documents),
-        "membox int8": lambda: boxes["int8"].compress(documents),
-        "membox keep head": lambda: boxes["int8"].compress(documents, model="keep-head"),
-    }
+    for engine, flags in {"cuda": ("--device", "cuda:0")}.items() if card else {"f32": ("--precision", "f32"), "int8": ("--precision", "int8")}.items():
+        data = folder / engine; data.mkdir(); (data / "models").symlink_to(folder / "data/models")
+        boxes[engine] = Box(data, "--compression-model", name, *flags)
+    run = {"llmlingua": lambda: [package.compress_prompt([d], rate=0.5) for d in documents]}
+    run |= {f"membox {engine}": lambda box=box: box.compress(documents) for engine, box in boxes.items()}
+    run["membox keep head"] = lambda: list(boxes.values())[-1].compress(documents, model="keep-head")
+    times = {contender: [] for contender in run}
     for contender in run.values():
         contender()
     for _ in range(ROUNDS):

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""membox on a CUDA card beside sentence-transformers in f16 on the same card, in turn; writes benches/results/{gpu.json,gpu.md,gpu.svg}.
+"""membox on a CUDA card beside sentence-transformers in f16 and llmlingua on the same card, in turn; writes benches/results/{gpu.json,gpu.md,gpu.svg}.
 
   gpu.py [--texts FILE]     one text a line; sample texts when left out. The others are cut from them: 128 and 256 tokens long.
 
-Set-up: pip install torch sentence-transformers numpy matplotlib; cargo build --release --workspace --examples
+Set-up: pip install torch sentence-transformers llmlingua==0.2.2 sentencepiece protobuf numpy matplotlib; cargo build --release --workspace --examples
 """
 import argparse, json, subprocess, tempfile, time
 from pathlib import Path
 import numpy as np
+import compress
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "data/models/all-MiniLM-L6-v2"
@@ -84,6 +85,10 @@ def main():
                 results["equality"] = equality(path)
     recall = subprocess.run([ROOT / "target/release/examples/recall"], stdout=subprocess.PIPE, check=True, text=True)
     results["recall"] = [json.loads(line) for line in recall.stdout.splitlines()]
+    results["compression"] = {}
+    for shape in compress.SHAPES:
+        with tempfile.TemporaryDirectory() as folder:
+            results["compression"][shape] = compress.compare(shape, texts, Path(folder), card=True)["tokens_per_s"]
     (OUT / "gpu.json").write_text(json.dumps(results, indent=1))
     lines = ["| texts | membox tokens/s | sentence-transformers tokens/s | ratio | query p50 ms, ours and theirs |", "|---|---|---|---|---|"]
     for name, (ours, theirs) in results["throughput"].items():
@@ -93,6 +98,9 @@ def main():
     lines += ["", f"Cosine to the CPU's f32 vectors over {equal['texts']} texts: at least {equal['least_cosine']:.5f}, {equal['mean_cosine']:.6f} in the mean.", "",
               "| exact recall over | questions at once | p50 ms | GB/s read | a copy's GB/s |", "|---|---|---|---|---|"]
     lines += [f"| {r['rows']} x 384 f16 | {r['questions']} | {r['p50_ms']} | {r['gb_per_s']} | {r['copy_gb_per_s']} |" for r in results["recall"]]
+    lines += ["", "| compression, shape (random weights) | contender | tokens/s | of llmlingua |", "|---|---|---|---|"]
+    for shape, rates in results["compression"].items():
+        lines += [f"| {shape} | {name} | {rate:.0f} | {rate / rates['llmlingua']:.2f} |" for name, rate in rates.items()]
     (OUT / "gpu.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
     import matplotlib

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use membox_memory::compressor::{Compressor, keep_head};
+use membox_memory::encoder::cuda::Card;
 use membox_memory::encoder::{Device, Encoder, EncoderConfig, KeepHead, Precision, Scheduler, SchedulerConfig};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -24,6 +25,9 @@ pub struct KeyConfig {
     /// Everything written and asked with it belongs to this tenant.
     pub tenant: String,
 }
+
+/// Threads that hand batches to a card, each with a stream of its own.
+const CARD_STREAMS: usize = 4;
 
 /// Every setting, with its default.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -159,6 +163,11 @@ impl Config {
     /// Starts the threads that run models.
     pub fn start_scheduler(&self) -> Result<Arc<Scheduler>> {
         let mut scheduler = SchedulerConfig { batch_tokens: self.batch_tokens, ..SchedulerConfig::default() };
+        if self.device != Device::Cpu.to_string() && Card::count().is_ok_and(|cards| cards > 0) {
+            // The cores turn texts into tokens as fast as a card takes them; a few streams keep it busy.
+            scheduler.tokenizers = scheduler.workers;
+            scheduler.workers = scheduler.workers.min(CARD_STREAMS);
+        }
         if self.threads > 0 {
             scheduler.workers = self.threads;
         }

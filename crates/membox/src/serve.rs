@@ -5,6 +5,7 @@ use crate::import;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use membox_memory::compressor::Compressor;
+use membox_memory::encoder::EncoderError;
 use membox_memory::{CollectionSettings, MemoryBox, MemoryConfig, Models, NewRecord};
 use membox_server::{ApiKey, DEFAULT_TENANT, Limits, Server, ServerConfig};
 use std::collections::BTreeMap;
@@ -96,17 +97,28 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
 /// Loads what is installed: without a model the box still answers what needs none, and says what is missing where one is needed.
 fn load_models(config: &Config) -> Result<Models> {
     let scheduler = config.start_scheduler()?;
-    let missing = |error: &anyhow::Error| tracing::error!("{error:#}; what needs it answers 503 until then");
-    let encoder = config.load_encoder(&scheduler).inspect_err(missing).ok();
-    let mut compressors = Vec::new();
-    match config.load_compression_model(&scheduler) {
-        Ok(model) => compressors.extend(model),
-        Err(error) => missing(&error),
-    }
+    let encoder = or_missing(config.load_encoder(&scheduler))?;
+    let mut compressors: Vec<Arc<Compressor>> = Vec::new();
+    compressors.extend(or_missing(config.load_compression_model(&scheduler))?.flatten());
     if let Some(encoder) = encoder.as_ref().filter(|e| e.engine().has_keep_head()) {
         compressors.push(Arc::new(Compressor::over(encoder.clone())?));
     }
     Ok(Models { encoder, compressors })
+}
+
+/// A model that cannot be loaded is missing; that the card which was asked for cannot be used is an error.
+fn or_missing<T>(loaded: Result<T>) -> Result<Option<T>> {
+    let is_no_card = |error: &anyhow::Error| {
+        error.chain().any(|cause| matches!(cause.downcast_ref(), Some(EncoderError::NoCard { .. })))
+    };
+    match loaded {
+        Ok(model) => Ok(Some(model)),
+        Err(error) if is_no_card(&error) => Err(error),
+        Err(error) => {
+            tracing::error!("{error:#}; what needs it answers 503 until then");
+            Ok(None)
+        }
+    }
 }
 
 /// Resolves when the process is asked to stop. From the call on: a signal that comes before anybody waits is not lost.

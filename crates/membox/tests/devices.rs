@@ -29,8 +29,10 @@ fn a_card_that_is_asked_for_and_cannot_be_had_is_an_error() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = data_with_model(folder.path());
     for (device, wanted) in [("cuda:99", "device = cuda:99 cannot be had"), ("gpu", "auto, cpu or cuda:N")] {
-        let output = membox(&data).args(["bench", "--device", device]).output().expect("the binary");
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success() && text.contains(wanted), "{device}: {text}");
+        for command in ["bench", "serve"] {
+            let output = membox(&data).args([command, "--device", device]).output().expect("the binary");
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert!(!output.status.success() && text.contains(wanted), "{command} {device}: {text}");
+        }
     }
 }

@@ -63,7 +63,7 @@ impl MemoryBox {
         Ok(settings)
     }
 
-    /// Holds an existing collection against what a caller wants: only the index policy can change.
+    /// Holds an existing collection against what a caller wants: only the policies of index and redaction can change.
     fn reconcile(
         &self,
         existing: &Arc<Collection>,
@@ -91,9 +91,15 @@ impl MemoryBox {
         if have.metric != settled.metric {
             return Err(differs("metric", format!("{:?}", have.metric), format!("{:?}", settled.metric)));
         }
-        if have.index != settled.index && wanted.index != Default::default() {
-            let settings = CollectionSettings { index: settled.index, ..have };
-            ask(self.writer(), |reply| Work::SetIndex { collection: existing.clone(), settings, reply })?;
+        let mut settings = have.clone();
+        if wanted.index != Default::default() {
+            settings.index = settled.index;
+        }
+        if wanted.redaction.is_some() {
+            settings.redaction.clone_from(&settled.redaction);
+        }
+        if settings != have {
+            ask(self.writer(), |reply| Work::SetSettings { collection: existing.clone(), settings, reply })?;
         }
         Ok(())
     }

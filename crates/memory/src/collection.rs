@@ -5,7 +5,7 @@ use crate::compaction::settle_next;
 use crate::links::Links;
 use crate::settings::{CollectionSettings, Metric};
 use lru::LruCache;
-use membox_index::{AllowedRows, IndexPolicy, VectorIndex};
+use membox_index::{AllowedRows, VectorIndex};
 use membox_records::text::{DiskText, Tail};
 use membox_records::{FieldIndex, Filter, LiveRow, Reader, Record, StoredCollection};
 use membox_vectors::{Retired, ScanQueue, Seen, VectorFile, VectorView};
@@ -173,8 +173,8 @@ impl Collection {
         self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn set_index_policy(&self, policy: IndexPolicy) {
-        self.settings.write().unwrap_or_else(PoisonError::into_inner).index = policy;
+    pub(crate) fn set_settings(&self, settings: CollectionSettings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
     }
 
     pub(crate) fn folder(&self) -> Folder {

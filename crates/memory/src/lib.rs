@@ -39,6 +39,7 @@ mod links;
 mod maintenance;
 mod memory;
 mod recall;
+mod redaction;
 mod settings;
 mod shared;
 mod types;
@@ -54,9 +55,11 @@ pub use membox_compressor as compressor;
 pub use membox_encoder as encoder;
 pub use membox_index::IndexPolicy;
 pub use membox_records::{Order, Position, RecordsError};
+pub use membox_redaction::{Kind as PersonalDataKind, Mode as RedactionMode, Redaction};
 pub use memory::{
     MOST_METADATA_BYTES, MOST_RECORDS, MOST_TEXT_BYTES, MemoryBox, MemoryConfig, Models, OPEN_COLLECTIONS, retry_after,
 };
+pub use redaction::REDACTION_FIELD;
 pub use settings::{CollectionSettings, Metric, VectorType};
 pub use types::*;
 pub use verify::{Problem, Report, rebuild, verify};

@@ -4,6 +4,7 @@ use crate::collection::Collection;
 use crate::jobs::Jobs;
 use crate::maintenance::Maintenance;
 use crate::recall::{QueryVector, vector_error};
+use crate::redaction::Redactor;
 use crate::settings::check_name;
 use crate::shared::{PooledReader, Shared};
 use crate::types::*;
@@ -74,6 +75,7 @@ pub struct MemoryBox {
     shared: Arc<Shared>,
     models: Models,
     jobs: Jobs,
+    redactor: Redactor,
     build_threads: usize,
     writer: Sender<Work>,
     /// Dropped to stop the background work.
@@ -150,6 +152,7 @@ impl MemoryBox {
             shared,
             models,
             jobs: Jobs::default(),
+            redactor: Redactor::new(&root),
             build_threads: config.build_threads,
             writer,
             stop: Some(stop),
@@ -239,11 +242,13 @@ impl MemoryBox {
             return Err(MemoryError::impossible("/records", reason));
         }
         let collection = self.collection(tenant, name)?;
-        let mut upserts = records
-            .into_iter()
-            .enumerate()
-            .map(|(i, record)| to_upsert(&collection, record, &format!("/records/{i}")))
-            .collect::<Result<Vec<Upsert>, _>>()?;
+        let redaction = collection.settings().redaction.unwrap_or_default();
+        let mut upserts = Vec::with_capacity(records.len());
+        for (i, record) in records.into_iter().enumerate() {
+            let mut upsert = to_upsert(&collection, record, &format!("/records/{i}"))?;
+            self.redactor.apply(&redaction, &mut upsert.record)?;
+            upserts.push(upsert);
+        }
         let mut compressed = Vec::new();
         if let Some(options) = compress {
             compressed = self.compress_texts(&collection, &mut upserts, options)?;
@@ -426,7 +431,10 @@ impl MemoryBox {
                 let (id, current) = (id.to_owned(), stored.version);
                 return Err(RecordsError::VersionConflict { id, current, expected }.into());
             }
-            let record = apply_patch(&stored.record, patch)?;
+            let mut record = apply_patch(&stored.record, patch)?;
+            if patch.text.is_some() || patch.metadata.is_some() {
+                self.redactor.apply(&collection.settings().redaction.unwrap_or_default(), &mut record)?;
+            }
             let keeps_vector = record.text == stored.record.text || record.given_vector;
             let mut upserts = vec![Upsert { record, vector: Vec::new(), expected: Some(stored.version) }];
             if keeps_vector {

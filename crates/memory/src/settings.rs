@@ -2,6 +2,7 @@
 
 use crate::MemoryError;
 use membox_index::IndexPolicy;
+use membox_redaction::Redaction;
 use membox_vectors::RowType;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -37,7 +38,7 @@ pub enum Metric {
     InnerProduct,
 }
 
-/// What a collection is made with. Everything but the index policy stays as it is.
+/// What a collection is made with. Everything but the policies of index and redaction stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CollectionSettings {
@@ -52,6 +53,9 @@ pub struct CollectionSettings {
     /// Which index is kept: `{"kind": "auto" | "flat" | "hnsw" | "ivf", …}`.
     #[schema(value_type = Object, example = json!({"kind": "auto"}))]
     pub index: IndexPolicy,
+    /// What is done with personal data in what is written from now on: nothing when left out, or as it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redaction: Option<Redaction>,
 }
 
 /// Numbers that a vector may have at most.

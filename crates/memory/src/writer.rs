@@ -54,7 +54,7 @@ pub(crate) enum Doomed {
 pub(crate) enum Work {
     Create { stored: StoredCollection, settings: CollectionSettings, reply: Reply<Arc<Collection>> },
     Drop { collection: Arc<Collection>, reply: Reply<()> },
-    SetIndex { collection: Arc<Collection>, settings: CollectionSettings, reply: Reply<()> },
+    SetSettings { collection: Arc<Collection>, settings: CollectionSettings, reply: Reply<()> },
     Switch { collection: Arc<Collection>, generation: Box<Generation>, reply: Reply<()> },
     Write(Write),
     Stop,
@@ -125,7 +125,7 @@ impl Writer {
                 Work::Write(first) => next = self.run_group(first, work),
                 Work::Create { stored, settings, reply } => reply(self.create(stored, settings)),
                 Work::Drop { collection, reply } => reply(self.drop_collection(&collection)),
-                Work::SetIndex { collection, settings, reply } => reply(self.set_index(&collection, settings)),
+                Work::SetSettings { collection, settings, reply } => reply(self.set_settings(&collection, settings)),
                 Work::Switch { collection, generation, reply } => reply(self.switch(&collection, *generation)),
             }
             if next.is_none() {
@@ -291,12 +291,12 @@ impl Writer {
         Ok(())
     }
 
-    fn set_index(&mut self, collection: &Arc<Collection>, settings: CollectionSettings) -> Result<(), MemoryError> {
+    fn set_settings(&mut self, collection: &Arc<Collection>, settings: CollectionSettings) -> Result<(), MemoryError> {
         self.check_writable()?;
         let mut group = self.store.begin()?;
         group.set_settings(collection.id, &serde_json::to_string(&settings).unwrap_or_default())?;
         commit(&self.shared, group)?;
-        collection.set_index_policy(settings.index);
+        collection.set_settings(settings);
         self.shared.maintain(collection);
         Ok(())
     }
