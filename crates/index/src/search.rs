@@ -163,6 +163,14 @@ fn propose(
         }
         if is_at_odds {
             ef_search *= 2;
+        } else if among * 2 >= u64::from(index.rows()) {
+            // Most rows are allowed here too: all are walked over, and the beam is wider by those that are not. The excluded ones hold the graph together, those
+            // of earlier versions above all: what came later is linked to the rows around it, and these are linked to the first.
+            let widened = ef_search as u64 * u64::from(index.rows()) / among.max(1);
+            let mut rows = index.walk(query, widened as usize, None);
+            rows.retain(|&row| allowed.contains(row));
+            rows.truncate(candidates);
+            return Ok(Some(rows));
         }
     }
     let mut rows = index.walk(query, ef_search, excludes.then_some(allowed));

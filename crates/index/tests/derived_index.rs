@@ -226,7 +226,9 @@ fn rows_that_are_the_same_hide_neither_each_other_nor_others() {
     file.erase(again.clone().step_by(3).map(|row| row as u32)).expect("an overwriting");
     file.append((0..5000).map(|_| different[5999].as_slice())).expect("room");
     let view = file.view(file.rows());
-    let index = build(&view, IndexPolicy::hnsw());
+    // One thread: the graph is the same each time.
+    let spec = IndexPolicy::hnsw().wanted(view.rows()).expect("an index");
+    let index = VectorIndex::build(&view, spec, 1, &mut |_| true).expect("a build");
     let live: RoaringBitmap = (3000..view.rows()).collect();
     let (mut found, mut wanted) = (0, 0);
     for query in vectors(6100).iter().skip(6000) {
@@ -239,4 +241,30 @@ fn rows_that_are_the_same_hide_neither_each_other_nor_others() {
     assert!(found as f64 >= 0.97 * wanted as f64, "{found} of {wanted}");
     let doubles = index.walk(&different[5999], 64, Some(&live.into())).into_iter().filter(|row| *row >= 9000).count();
     assert!(doubles >= 60, "{doubles} of 64 are the row that was asked for");
+}
+
+#[test]
+fn records_that_are_written_again_after_a_build_are_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut file = VectorFile::create(&folder.path().join("vectors.mbv"), DIMENSION, RowType::F16).expect("a file");
+    let different = clustered(12_000, 300);
+    file.append(different.iter().map(Vec::as_slice)).expect("room");
+    let mut index = build(&file.view(12_000), IndexPolicy::hnsw());
+    // Half of them, in an order of their own; what they replace is dead, and holds the graph together all the same.
+    let again: Vec<u32> = (0..6000).map(|i| i * 7919 % 12_000).collect();
+    file.append(again.iter().map(|&i| different[i as usize].as_slice())).expect("room");
+    let view = file.view(file.rows());
+    index.extend(&view, 2, &mut |_| true).expect("an extension");
+    let live: RoaringBitmap =
+        (0..view.rows()).collect::<RoaringBitmap>() - again.into_iter().collect::<RoaringBitmap>();
+    let allowed = AllowedRows::from(live.clone());
+    let (mut found, mut wanted) = (0, 0);
+    for query in clustered(12_200, 300).iter().skip(12_000) {
+        let truth = view.scan(query, 0..view.rows(), Some(&live), 10);
+        let got = nearest(&view, &index, query, 10, &allowed);
+        assert!(!got.exact && got.rows.iter().all(|g| live.contains(g.row)));
+        wanted += truth.len();
+        found += truth.iter().filter(|t| got.rows.iter().any(|g| g.row == t.row)).count();
+    }
+    assert!(found as f64 >= 0.97 * wanted as f64, "{found} of {wanted}");
 }
