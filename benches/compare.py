@@ -15,9 +15,9 @@ ROUNDS = 3
 QUERY = "where did we leave the keys {}?"
 
 
-def sample_texts():
+def sample_texts(count=2000):
     words = "we talked about the garden and Lena will bring tomatoes on Sunday if train is late".split()
-    return [" ".join(words[(s * 7 + i * 5 + i * i) % len(words)] for i in range(8 + s % 45)) for s in range(2000)]
+    return [" ".join(words[(s * 7 + i * 5 + i * i) % len(words)] for i in range(8 + s % 45)) for s in range(count)]
 
 
 def percentiles(times):

@@ -9,17 +9,13 @@ import argparse, json, subprocess, tempfile, time
 from pathlib import Path
 import numpy as np
 import compress
+from compare import sample_texts
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "data/models/all-MiniLM-L6-v2"
 MEMBOX = ROOT / "target/release/membox"
 OUT = ROOT / "benches/results"
 ROUNDS = 3
-
-
-def sample_texts():
-    words = "we talked about the garden and Lena will bring tomatoes on Sunday if train is late".split()
-    return [" ".join(words[(s * 7 + i * 5 + i * i) % len(words)] for i in range(8 + s % 45)) for s in range(5000)]
 
 
 def of_length(texts, tokens):
@@ -72,7 +68,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts")
     args = parser.parse_args()
-    texts = [t for t in (open(args.texts).read().splitlines() if args.texts else sample_texts()) if t.strip()]
+    texts = [t for t in (open(args.texts).read().splitlines() if args.texts else sample_texts(5000)) if t.strip()]
     sets = {"lines": texts, "128 tokens": of_length(texts, 128), "256 tokens": of_length(texts, 256)}
     results = {"throughput": {}, "recall": []}
     with tempfile.TemporaryDirectory() as folder:

@@ -10,11 +10,7 @@ if [ ! -x .peers/bin/python ]; then
 fi
 .peers/bin/pip install --quiet numpy matplotlib
 cargo build --release --package membox --package membox-benches --bin membox --bin scale
-mkdir -p "$FOLDER"
-if [ ! -f "$FOLDER/reference.npy" ]; then
-  .peers/bin/python -c 'import json; [print(" ".join(json.loads(l)["text"].split())) for l in open("examples/history.jsonl")]' > "$FOLDER/texts.txt"
-  target/release/membox embed --out "$FOLDER/reference.npy" < "${TEXTS:-$FOLDER/texts.txt}"
-fi
+[ -f "$FOLDER/reference.npy" ] || benches/reference.sh "$FOLDER"
 rm -f benches/results/growth.jsonl
 for index in hnsw ivf; do
   .peers/bin/python benches/growth.py run "$FOLDER" --reference "$FOLDER/reference.npy" --sizes "$SIZES" --index "$index" --out benches/results/growth.jsonl

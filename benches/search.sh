@@ -13,12 +13,7 @@ fi
 cargo build --release --package membox-benches --bin scale
 mkdir -p "$FOLDER"
 if [ ! -f "$FOLDER/truth.i64" ]; then
-  if [ -n "${TEXTS:-}" ]; then
-    cp "$TEXTS" "$FOLDER/texts.txt"
-  else
-    .peers/bin/python -c 'import json; [print(" ".join(json.loads(l)["text"].split())) for l in open("examples/history.jsonl")]' > "$FOLDER/texts.txt"
-  fi
-  target/release/membox embed --out "$FOLDER/reference.npy" < "$FOLDER/texts.txt"
+  benches/reference.sh "$FOLDER"
   .peers/bin/python benches/search.py make "$FOLDER" --n "$N" --reference "$FOLDER/reference.npy"
 fi
 .peers/bin/python benches/search.py run "$FOLDER" --scratch "$FOLDER/scratch" --out benches/results/search.jsonl ${ENGINES:+--engines "$ENGINES"}

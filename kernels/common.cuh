@@ -42,8 +42,7 @@ DEVICE half_t to_half(float x) {
 #endif
 }
 
-// The value of another thread of the warp.
-DEVICE float from_lane(float x, int lane) { return __shfl_sync(0xffffffffu, x, lane); }
+// The value of the thread of the warp whose number differs in these bits.
 DEVICE float across(float x, int mask) { return __shfl_xor_sync(0xffffffffu, x, mask); }
 DEVICE void meet() { __syncthreads(); }
 
@@ -81,6 +80,11 @@ DEVICE int dot_of_four(u32 a, u32 b, int sum) { return __dp4a((int)a, (int)b, su
 // The sum, and the largest, of a warp's values, known to each of its threads.
 DEVICE float warp_sum(float x) {
     for (int mask = WARP / 2; mask > 0; mask /= 2) x += across(x, mask);
+    return x;
+}
+
+DEVICE float warp_most(float x) {
+    for (int mask = WARP / 2; mask > 0; mask /= 2) x = fmaxf(x, across(x, mask));
     return x;
 }
 

@@ -164,16 +164,14 @@ DEVICE half_t to_half(float x) {
 
 DEVICE void meet() { host::wait(host::whole, host::threads_of_block.x); }
 
-DEVICE float from_lane(float x, int lane) {
+DEVICE float across(float x, int mask) {
     host::Warp& warp = host::own_warp();
     warp.values[host::own_lane()] = x;
     host::wait(warp.barrier, host::LANES);
-    float y = warp.values[lane];
+    float y = warp.values[host::own_lane() ^ mask];
     host::wait(warp.barrier, host::LANES);
     return y;
 }
-
-DEVICE float across(float x, int mask) { return from_lane(x, host::own_lane() ^ mask); }
 
 DEVICE void multiply_tile(float c[4], const u32 a[4], const u32 b[2]) {
     host::Warp& warp = host::own_warp();

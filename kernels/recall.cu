@@ -70,7 +70,7 @@ KERNEL void BOUNDS(BLOCK, 8) encode_rows(const uint2* rows, u32* codes, float* s
             uint2 x = rows[(u64)row * FOURS + at];
             most = fmaxf(most, fmaxf(fmaxf(fabsf(low(x.x)), fabsf(high(x.x))), fmaxf(fabsf(low(x.y)), fabsf(high(x.y)))));
         }
-        for (int mask = WARP / 2; mask > 0; mask /= 2) most = fmaxf(most, across(most, mask));
+        most = warp_most(most);
         float factor = most > 0 ? 127.0f / most : 0;
         for (int at = lane; at < FOURS; at += WARP) {
             uint2 x = rows[(u64)row * FOURS + at];

@@ -4,11 +4,11 @@
 //! product and `bias_gelu`; a product and `residual_norm`. Products are cuBLASLt's, 16-bit with f32 sums. A short sequence alone, which is what
 //! somebody waits for, is recorded once as a graph for each length and played back: launching each kernel by itself would take longer than they do.
 
+use crate::CudaError;
 use crate::card::Card;
 use crate::launch::{self, Norm};
 use crate::number::Number;
 use crate::source::load;
-use crate::{CudaError, Half};
 use cudarc::cublaslt::{CudaBlasLT, Matmul, MatmulConfig};
 use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
 use cudarc::driver::{CudaFunction, CudaGraph, CudaSlice, CudaStream, DeviceRepr};
@@ -230,11 +230,6 @@ where
     /// The card that it is on.
     pub fn card(&self) -> &Card {
         &self.card
-    }
-
-    /// What the 16-bit numbers are.
-    pub fn half(&self) -> Half {
-        T::HALF
     }
 }
 

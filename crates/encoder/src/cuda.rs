@@ -6,7 +6,7 @@
 pub use membox_cuda::{Card, Checked, CudaError, Half, check_kernels};
 
 use crate::EncoderError;
-use crate::config::{BertConfig, Family};
+use crate::config::Family;
 use crate::cpu::CpuEngine;
 use crate::engine::{Device, Engine, Outputs, PackedBatch, Precision, Session};
 use crate::weights::{BertWeights, LinearWeights, NormWeights};
@@ -18,8 +18,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Tokens of a batch: enough to fill a large card.
 const BATCH_TOKENS: usize = 16_384;
-/// Least cosine of a vector to the CPU's, by the CPU's precision.
-const LEAST_COSINE: [(Precision, f32); 2] = [(Precision::F32, 0.9995), (Precision::Int8, 0.99)];
 /// Lengths of the sequences that a card proves itself by.
 const PROOF: [usize; 6] = [1, 5, 17, 64, 65, 200];
 
@@ -41,21 +39,13 @@ pub(crate) fn choose(
         Device::Cuda(ordinal) => Card::find(ordinal).and_then(|card| upload(&[card], &weights, kernels)),
         Device::Auto => cards().and_then(|cards| upload(&cards, &weights, kernels)),
     };
-    let config = weights.config.clone();
-    let has_keep_head = weights.keep.is_some();
     let cpu = Arc::new(CpuEngine::new(weights, precision));
     let on_card = models.map_err(|e| e.to_string()).and_then(|models| {
         if models.is_empty() {
             return Ok(None);
         }
-        let engine = Arc::new(CudaEngine {
-            config,
-            has_keep_head,
-            models,
-            next: AtomicUsize::new(0),
-            lost: AtomicBool::new(false),
-            cpu: cpu.clone(),
-        });
+        let (next, lost) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let engine = Arc::new(CudaEngine { models, next, lost, cpu: cpu.clone() });
         engine.prove(precision).map(|()| Some(engine))
     });
     match on_card {
@@ -116,14 +106,21 @@ fn host_model(weights: &BertWeights) -> HostModel<'_> {
 
 /// A BERT encoder on one card or several.
 struct CudaEngine {
-    config: BertConfig,
-    has_keep_head: bool,
     /// One a card; sessions take them in turn.
     models: Vec<Arc<Model<f16>>>,
     next: AtomicUsize,
     /// Set when a card is lost: from then on the CPU computes.
     lost: AtomicBool,
+    /// The same model; also says what shape it has.
     cpu: Arc<CpuEngine>,
+}
+
+/// Least cosine of a card's vector to the CPU's.
+fn least_cosine(precision: Precision) -> f32 {
+    match precision {
+        Precision::F32 => 0.9995,
+        Precision::Int8 => 0.99,
+    }
 }
 
 impl CudaEngine {
@@ -131,18 +128,18 @@ impl CudaEngine {
     fn prove(self: &Arc<Self>, precision: Precision) -> Result<(), String> {
         let mut batch = PackedBatch::new();
         let mut id = 7usize;
-        for length in PROOF.map(|length| length.min(self.config.max_sequence())) {
+        for length in PROOF.map(|length| length.min(self.max_sequence())) {
             let next = |_| {
-                id = (id * 7919 + 104_729) % self.config.vocab_size;
+                id = (id * 7919 + 104_729) % self.vocabulary();
                 id as u32
             };
             batch.push(&(0..length).map(next).collect::<Vec<u32>>());
         }
-        let width = self.config.hidden_size;
+        let width = self.dimension();
         let mut wanted = vec![0.0; batch.sequences() * width];
         let outputs = Outputs { vectors: Some(&mut wanted), normalize: true, ..Outputs::default() };
         self.cpu.clone().session().run(&batch, outputs, 0, &mut || ());
-        let least = LEAST_COSINE.iter().find(|(p, _)| *p == precision).map_or(0.99, |(_, least)| *least);
+        let least = least_cosine(precision);
         for model in &self.models {
             let mut pass = Pass::new(model).map_err(|e| e.to_string())?;
             // Together, and each alone, as a query comes.
@@ -185,23 +182,23 @@ impl Engine for CudaEngine {
     }
 
     fn dimension(&self) -> usize {
-        self.config.hidden_size
+        self.cpu.dimension()
     }
 
     fn max_sequence(&self) -> usize {
-        self.config.max_sequence()
+        self.cpu.max_sequence()
     }
 
     fn vocabulary(&self) -> usize {
-        self.config.vocab_size
+        self.cpu.vocabulary()
     }
 
     fn family(&self) -> Family {
-        self.config.model_type
+        self.cpu.family()
     }
 
     fn has_keep_head(&self) -> bool {
-        self.has_keep_head
+        self.cpu.has_keep_head()
     }
 
     fn batch_tokens(&self) -> Option<usize> {

@@ -3,7 +3,7 @@
 use crate::collection::Collection;
 use crate::jobs::Jobs;
 use crate::maintenance::Maintenance;
-use crate::recall::{QueryVector, vector_error};
+use crate::recall::{QueryVector, is_renumbered, vector_error};
 use crate::redaction::Redactor;
 use crate::settings::check_name;
 use crate::shared::{PooledReader, Shared};
@@ -367,9 +367,7 @@ impl MemoryBox {
 
     fn stored(&self, collection: &Collection, id: &str) -> Result<StoredRecord, MemoryError> {
         let stored = self.shared.reader()?.record(collection.id, id)?;
-        stored
-            .filter(|s| s.record.expires_at.is_none_or(|t| t > now()))
-            .ok_or_else(|| MemoryError::NoRecord(id.to_owned()))
+        stored.filter(|s| s.record.is_alive(now())).ok_or_else(|| MemoryError::NoRecord(id.to_owned()))
     }
 
     /// A page of records, and where the next one begins; `None` after the last.
@@ -386,7 +384,7 @@ impl MemoryBox {
         let filter = filter.map(|f| Filter::parse(f, "/filter")).transpose()?;
         let reader = self.shared.reader()?;
         let now = now();
-        let is_alive = |record: &Record| record.expires_at.is_none_or(|t| t > now);
+        let is_alive = |record: &Record| record.is_alive(now);
         let read = |known: &dyn Fn(u32) -> Option<bool>, wanted: &dyn Fn(&Record) -> bool| {
             reader.page(collection.id, order, after, limit + 1, known, wanted)
         };
@@ -399,8 +397,7 @@ impl MemoryBox {
                     (live.sight(now, Some(filter)), live.rows.clone())
                 };
                 let _snapshot = reader.snapshot()?;
-                let stored = reader.collection(collection.id)?;
-                if stored.is_none_or(|c| c.vector_file == sight.view.header().uuid) {
+                if !is_renumbered(&reader, &collection, &sight)? {
                     // What is committed and not yet published has a row that is not in sight.
                     let known = |row| current.contains(row).then(|| sight.allowed.contains(row));
                     break read(&known, &|record| is_alive(record) && filter.allows(record))?;

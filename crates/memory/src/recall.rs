@@ -248,7 +248,7 @@ fn find(
 }
 
 /// Whether a compaction has given a collection's records other rows than those in sight.
-fn is_renumbered(reader: &Reader, collection: &Collection, sight: &Sight) -> Result<bool, MemoryError> {
+pub(crate) fn is_renumbered(reader: &Reader, collection: &Collection, sight: &Sight) -> Result<bool, MemoryError> {
     Ok(reader.collection(collection.id)?.is_some_and(|c| c.vector_file != sight.view.header().uuid))
 }
 

@@ -29,6 +29,13 @@ pub struct Record {
     pub given_vector: bool,
 }
 
+impl Record {
+    /// Whether its time has not come by `now`, in milliseconds since 1970.
+    pub fn is_alive(&self, now: i64) -> bool {
+        self.expires_at.is_none_or(|expires_at| expires_at > now)
+    }
+}
+
 /// A record as it is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredRecord {

@@ -24,17 +24,7 @@ pub fn real_model() -> PathBuf {
     folder
 }
 
-/// Numbers from −1 to 1, the same for the same seed.
-pub fn numbers(seed: u64, count: usize) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
-}
+pub use membox_cuda::reference::uniform as numbers;
 
 /// Writes config.json and model.safetensors of a BERT of this shape, with random weights.
 pub fn write_model(folder: &Path, s: Shape) {
