@@ -1,13 +1,13 @@
 //! An open collection: its vector file, and in memory what recall needs of its records.
 
 use crate::MemoryError;
-use crate::compaction::settle_next;
+use crate::compaction::{Generation, settle_next};
 use crate::links::Links;
 use crate::settings::{CollectionSettings, Metric};
 use lru::LruCache;
 use membox_index::{AllowedRows, VectorIndex};
 use membox_records::text::{DiskText, Tail};
-use membox_records::{FieldIndex, Filter, LiveRow, Reader, Record, StoredCollection};
+use membox_records::{FieldIndex, Filter, LiveRow, Reader, Record, Slots, StoredCollection};
 use membox_vectors::{Retired, ScanQueue, Seen, VectorFile, VectorView};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
@@ -54,6 +54,8 @@ pub struct Collection {
 /// What is committed, as recall sees it. Changed by the writer's thread after each commit, and when a new index is swapped in.
 pub(crate) struct Live {
     pub view: VectorView,
+    /// Which record each row is of, now and for whoever has looked at it.
+    pub slots: Arc<Slots>,
     /// Rows of current versions.
     pub rows: Arc<AllowedRows>,
     pub index: Option<Arc<VectorIndex>>,
@@ -74,6 +76,7 @@ pub(crate) struct Live {
 /// What one recall looks at: it stays as it is, whatever is written meanwhile.
 pub(crate) struct Sight {
     pub view: VectorView,
+    pub slots: Arc<Slots>,
     pub index: Option<Arc<VectorIndex>>,
     /// The rows that may be found.
     pub allowed: Arc<AllowedRows>,
@@ -100,6 +103,11 @@ impl Folder {
         self.0.join("text")
     }
 
+    /// The vector file that a compaction writes.
+    pub fn compacting(&self) -> PathBuf {
+        self.0.join("compacting.mbv")
+    }
+
     /// Where a compaction builds what will lie here.
     pub fn next(&self) -> Self {
         Self(self.0.join("next"))
@@ -117,8 +125,7 @@ impl Collection {
         remove_other_vector_files(&folder, stored.vector_file);
         let view = file.view(stored.rows);
         let derived = Derived::load(&folder, stored, &view);
-        let texts_from = derived.text.as_ref().map_or(0, DiskText::rows);
-        let live = Live::read(reader, stored.id, (view, derived), texts_from, |row| row)?;
+        let live = Live::read(reader, reader.slots(stored)?, view, derived)?;
         Ok(Self::new(stored, settings, folder.0, file, live))
     }
 
@@ -138,7 +145,7 @@ impl Collection {
         settings: CollectionSettings,
         file: VectorFile,
     ) -> Self {
-        let live = Live::new(file.view(0), None, None);
+        let live = Live::new(file.view(0), Slots::new(stored.id, stored.vector_file), None, None);
         Self::new(stored, settings, Folder::of(root, stored.id).0, file, live)
     }
 
@@ -229,30 +236,30 @@ impl Collection {
         }
         let _preparing = self.preparing_fields.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let (file, end) = {
+            let (slots, end) = {
                 let live = self.live();
                 if live.fields.is_some() {
                     return Ok(());
                 }
-                (live.view.header().uuid, live.view.rows())
+                (live.slots.clone(), live.view.rows())
             };
             let mut fields = FieldIndex::default();
             // What is no longer current when it is read stays out of the answers: they are cut down to the current rows.
-            reader.each_record(self.id, 0, |r| {
-                if r.row < end {
-                    fields.insert(r.row, &r.record);
+            reader.each_record(&slots, 0, |row, stored| {
+                if row < end {
+                    fields.insert(row, &stored.record);
                 }
                 true
             })?;
             let mut live = self.live_mut();
-            if live.view.header().uuid != file {
+            if !Arc::ptr_eq(&live.slots, &slots) {
                 // A compaction has given the rows other numbers.
                 continue;
             }
             // Under the write lock nothing is published, and what is committed but not published is not in `rows`: its insertion follows.
-            reader.each_record(self.id, end, |r| {
-                if live.rows.rows().contains(r.row) {
-                    fields.insert(r.row, &r.record);
+            reader.each_record(&slots, end, |row, stored| {
+                if live.rows.contains(row) {
+                    fields.insert(row, &stored.record);
                 }
                 true
             })?;
@@ -263,9 +270,10 @@ impl Collection {
 }
 
 impl Live {
-    fn new(view: VectorView, index: Option<Arc<VectorIndex>>, disk: Option<DiskText>) -> Self {
+    fn new(view: VectorView, slots: Slots, index: Option<Arc<VectorIndex>>, disk: Option<DiskText>) -> Self {
         Self {
             view,
+            slots: Arc::new(slots),
             rows: Arc::default(),
             seen: Seen::default(),
             index,
@@ -277,6 +285,16 @@ impl Live {
             fields: None,
             filtered: Mutex::new(LruCache::new(REMEMBERED_FILTERS)),
         }
+    }
+
+    /// The file and its current rows.
+    pub fn current(&self) -> (VectorView, Arc<AllowedRows>) {
+        (self.view.clone(), self.rows.clone())
+    }
+
+    /// Whether a filter has been asked for since the file came into use.
+    pub fn has_fields(&self) -> bool {
+        self.fields.is_some()
     }
 
     /// Notes a current row, without its text.
@@ -336,9 +354,9 @@ impl Live {
         }
     }
 
-    /// Rows whose time has come, at most `most` of them.
-    pub fn expired(&self, now: i64, most: usize) -> Vec<u32> {
-        self.expiry.range(..=(now, u32::MAX)).take(most).map(|e| e.1).collect()
+    /// Slots of records whose time has come, at most `most` of them.
+    pub fn expired(&self, now: i64, most: usize) -> Vec<u64> {
+        self.expiry.range(..=(now, u32::MAX)).take(most).map(|e| self.slots.slot(e.1)).collect()
     }
 
     /// The rows of `all` that a filter allows; remembered where `all` is what it is until the next change.
@@ -366,7 +384,8 @@ impl Live {
         if let Some(filter) = filter {
             allowed = self.filter(filter, allowed.rows(), expired.is_empty());
         }
-        Sight { view: self.view.clone(), index: self.index.clone(), allowed, _seen: self.seen.clone() }
+        let (view, slots, index) = (self.view.clone(), self.slots.clone(), self.index.clone());
+        Sight { view, slots, index, allowed, _seen: self.seen.clone() }
     }
 }
 
@@ -379,8 +398,6 @@ pub(crate) fn read_settings(stored: &StoredCollection) -> Result<CollectionSetti
 pub(crate) struct Derived {
     pub index: Option<Arc<VectorIndex>>,
     pub text: Option<DiskText>,
-    /// Rows that the text index covers and that are no longer current.
-    pub dead: Vec<u32>,
 }
 
 impl Derived {
@@ -399,31 +416,44 @@ impl Derived {
             tracing::warn!(collection = stored.name, %error, "the text index is built anew");
             None
         });
-        Self { index, text, dead: Vec::new() }
+        Self { index, text }
     }
 }
 
 impl Live {
-    /// Reads what recall needs of a collection's records. Texts are read from row `texts_from` on: those before are in the text index. `number` gives the
-    /// row of `view` that a row of the records is.
-    pub fn read(
-        reader: &Reader,
-        collection: i64,
-        (view, derived): (VectorView, Derived),
-        texts_from: u32,
-        number: impl Fn(u32) -> u32,
-    ) -> Result<Self, MemoryError> {
-        let mut live = Self::new(view, derived.index, derived.text);
-        live.dead_on_disk = derived.dead;
-        for mut row in reader.live_rows(collection)? {
-            row.row = number(row.row);
+    /// Reads what recall needs of a collection's records; of their texts those that the text index does not have.
+    fn read(reader: &Reader, slots: Slots, view: VectorView, derived: Derived) -> Result<Self, MemoryError> {
+        let mut live = Self::new(view, slots, derived.index, derived.text);
+        for row in reader.live_rows(&live.slots)? {
             live.note(&row);
         }
-        reader.each_record(collection, texts_from, |r| {
-            live.tail.insert(number(r.row), &r.record.text);
+        let texts_from = live.disk.as_ref().map_or(0, DiskText::rows);
+        reader.each_record(&live.slots, texts_from, |row, stored| {
+            live.tail.insert(row, &stored.record.text);
             true
         })?;
         Ok(live)
+    }
+
+    /// What is known of the same records by their rows in the file of a compaction, which has caught up with all of them.
+    pub fn compacted(&self, generation: &mut Generation) -> Self {
+        let Generation { file, copied, index, text, texts_until, .. } = generation;
+        let slots = self.slots.compacted(file.header().uuid, copied, self.view.rows());
+        let mut live = Self::new(file.view(u32::MAX), slots, index.take().map(Arc::new), text.take());
+        let mut new_rows = vec![u32::MAX; self.view.rows() as usize];
+        for (new, old) in (0..).zip(copied.iter()) {
+            new_rows[old as usize] = new;
+        }
+        let row = |old: u32| new_rows[old as usize];
+        live.rows = Arc::new(self.rows.rows().iter().map(row).collect::<RoaringBitmap>().into());
+        live.links = self.links.renumbered(row);
+        live.expiry = self.expiry.iter().map(|(at, old)| (*at, row(*old))).collect();
+        let is_in_tail = |old: u32| old >= *texts_until && self.rows.contains(old);
+        live.tail = self.tail.renumbered(|old| is_in_tail(old).then(|| row(old)));
+        let covered = live.disk.as_ref().map_or(0, DiskText::rows);
+        let dead = &*copied - self.rows.rows();
+        live.dead_on_disk = dead.iter().map(row).filter(|&dead| dead < covered).collect();
+        live
     }
 }
 

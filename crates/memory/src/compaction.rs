@@ -1,11 +1,12 @@
 //! Compaction: a new generation of a collection's files, without the rows of replaced and deleted records.
 //!
 //! ```text
-//! copy the current rows ─▶ build the index and the text index over the copies ─▶ on the writer's thread: add what was written meanwhile,
-//!                                                                                 give the records their new rows in one commit, switch
+//! copy the current rows ─▶ build the index and the text index over the copies ─▶ copy what was written meanwhile, again until it is little
+//!                                                                              ─▶ on the writer's thread: copy the rest, commit the slots, switch
 //! ```
 //!
-//! All but the last step happens while the collection is read and written. What a crash leaves of it is removed when the collection is
+//! All but the last step happens while the collection is read and written, and that one writes no record: their slots stay
+//! ([`membox_records::Slots`]). What a crash leaves of it is removed when the collection is
 //! opened next, or put to use if the commit had happened.
 
 use crate::MemoryError;
@@ -17,11 +18,16 @@ use crate::writer::Work;
 use crossbeam_channel::Sender;
 use membox_index::VectorIndex;
 use membox_records::text::{DiskText, DiskWriter};
-use membox_vectors::VectorFile;
+use membox_vectors::{VectorFile, VectorView};
 use roaring::RoaringBitmap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use uuid::Uuid;
+
+/// How often what was written meanwhile is copied before the switch, unless few rows are left sooner.
+const CATCH_UP_ROUNDS: usize = 8;
+/// Rows that the writer's thread may be left to copy.
+const CATCH_UP_ROWS: u64 = 1000;
 
 /// Files of a collection that hold its current rows alone, until the writer switches to them.
 pub(crate) struct Generation {
@@ -31,8 +37,26 @@ pub(crate) struct Generation {
     pub of: Uuid,
     /// The rows that were copied.
     pub copied: RoaringBitmap,
+    /// Those of them that died since, and whose copies are overwritten.
+    pub erased: RoaringBitmap,
     pub index: Option<VectorIndex>,
-    pub text: DiskText,
+    pub text: Option<DiskText>,
+    /// The row of the other file from which on no text is in the text index.
+    pub texts_until: u32,
+}
+
+impl Generation {
+    /// Copies what has become current since, durably, and overwrites the copies of what no longer is. Rows are current once, from when they come into
+    /// view: what is copied now comes after all that was.
+    pub fn catch_up(&mut self, view: &VectorView, rows: &RoaringBitmap) -> Result<(), MemoryError> {
+        let since = rows - &self.copied;
+        self.file.append_rows(view, since.iter())?;
+        self.copied |= since;
+        let dead = &self.copied - rows - &self.erased;
+        self.file.erase(dead.iter().map(|row| self.copied.rank(row) as u32 - 1))?;
+        self.erased |= dead;
+        Ok(())
+    }
 }
 
 /// Compacts a collection whose job guard the caller holds. `progress` is called with the rows done, of which there are about twice as many as
@@ -44,9 +68,24 @@ pub(crate) fn compact(
     threads: usize,
     progress: &mut dyn FnMut(u32) -> bool,
 ) -> Result<(), MemoryError> {
-    let Some(generation) = build(shared, collection, threads, progress)? else { return Ok(()) };
+    let generation = match build(shared, collection, threads, progress) {
+        Ok(Some(generation)) => generation,
+        stopped => {
+            discard(&collection.folder());
+            return stopped.map(|_| ());
+        }
+    };
+    let had_fields = collection.live().has_fields();
     let generation = Box::new(generation);
-    ask(writer, |reply| Work::Switch { collection: collection.clone(), generation, reply })
+    ask(writer, |reply| Work::Switch { collection: collection.clone(), generation, reply })?;
+    // The next filter need not wait for all of it.
+    if had_fields { collection.prepare_fields(&*shared.reader()?) } else { Ok(()) }
+}
+
+/// Removes what a compaction that came to nothing has written: it may be a full disk that stopped it.
+pub(crate) fn discard(folder: &Folder) {
+    let _ = std::fs::remove_file(folder.compacting());
+    let _ = std::fs::remove_dir_all(folder.next().0);
 }
 
 fn build(
@@ -55,17 +94,31 @@ fn build(
     threads: usize,
     progress: &mut dyn FnMut(u32) -> bool,
 ) -> Result<Option<Generation>, MemoryError> {
-    let (view, rows) = {
-        let live = collection.live();
-        (live.view.clone(), live.rows.clone())
-    };
+    let Some(mut generation) = build_derived(shared, collection, threads, progress)? else { return Ok(None) };
+    for _ in 0..CATCH_UP_ROUNDS {
+        let (view, rows) = collection.live().current();
+        if (rows.rows() - &generation.copied).len() <= CATCH_UP_ROWS {
+            break;
+        }
+        generation.catch_up(&view, rows.rows())?;
+    }
+    Ok(Some(generation))
+}
+
+/// The copies of the current rows, with the index and the text index over them.
+fn build_derived(
+    shared: &Shared,
+    collection: &Collection,
+    threads: usize,
+    progress: &mut dyn FnMut(u32) -> bool,
+) -> Result<Option<Generation>, MemoryError> {
+    let (view, rows) = collection.live().current();
+    let slots = collection.live().slots.clone();
     let copied = rows.rows().clone();
     let (folder, next) = (collection.folder(), collection.folder().next());
-    let path = folder.0.join("compacting.mbv");
-    let _ = std::fs::remove_file(&path);
-    let _ = std::fs::remove_dir_all(&next.0);
+    discard(&folder);
     std::fs::create_dir_all(next.index()).map_err(MemoryError::io("create", &next.0))?;
-    let mut file = VectorFile::create(&path, view.header().dimension, view.header().row_type)?;
+    let mut file = VectorFile::create(&folder.compacting(), view.header().dimension, view.header().row_type)?;
     file.append_rows(&view, copied.iter())?;
     file.sync()?;
 
@@ -82,13 +135,13 @@ fn build(
     let mut text = DiskWriter::open(&next.text(), new_view.header().uuid, new_view.rows())?;
     let (mut row, mut goes_on, mut result) = (0, true, Ok(()));
     let mut numbers = copied.iter().peekable();
-    shared.reader()?.each_record(collection.id, 0, |r| {
+    shared.reader()?.each_record(&slots, 0, |old, stored| {
         // Both come in rising order; a row that has no record any more is passed over.
-        while numbers.next_if(|&number| number < r.row).is_some() {
+        while numbers.next_if(|&number| number < old).is_some() {
             row += 1;
         }
-        if numbers.next_if_eq(&r.row).is_some() {
-            result = text.insert(row, &r.record.text);
+        if numbers.next_if_eq(&old).is_some() {
+            result = text.insert(row, &stored.record.text);
             row += 1;
             goes_on = progress(done + row);
         }
@@ -98,8 +151,9 @@ fn build(
     if !goes_on {
         return Ok(None);
     }
-    let text = text.commit(new_view.rows())?;
-    Ok(Some(Generation { file, of: view.header().uuid, copied, index, text }))
+    let text = Some(text.commit(new_view.rows())?);
+    let (of, texts_until) = (view.header().uuid, view.rows());
+    Ok(Some(Generation { file, of, copied, erased: RoaringBitmap::new(), index, text, texts_until }))
 }
 
 /// Where the index and the text index of a vector file are: in the place of a compaction that was broken off after its commit, or in theirs.

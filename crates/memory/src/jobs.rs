@@ -179,18 +179,18 @@ impl MemoryBox {
     }
 
     fn run_reembed(&self, collection: &Arc<Collection>, job: &Job) -> Result<(), MemoryError> {
-        let (file, end, rows) = {
+        let (slots, end, rows) = {
             let live = collection.live();
-            (live.view.header().uuid, live.view.rows(), live.rows.clone())
+            (live.slots.clone(), live.view.rows(), live.rows.clone())
         };
         job.total.store(rows.rows().len(), Ordering::Relaxed);
         let mut from = 0;
         while !job.cancelled.load(Ordering::Relaxed) {
             let mut batch = Vec::new();
-            self.reader()?.each_record(collection.id, from, |stored| {
-                from = stored.row + 1;
+            self.reader()?.each_record(&slots, from, |row, stored| {
+                from = row + 1;
                 // Rows from `end` on are newer than the job, or its own.
-                if stored.row >= end {
+                if row >= end {
                     return false;
                 }
                 batch.push(stored);
@@ -208,7 +208,7 @@ impl MemoryBox {
                 .zip(embedded.rows())
                 .map(|(stored, v)| Revector { stored, vector: v.to_vec() })
                 .collect();
-            let write = |reply| Work::Write(Write::Revector { collection: collection.clone(), file, vectors, reply });
+            let write = |reply| Work::Write(Write::Revector { collection: collection.clone(), vectors, reply });
             ask(self.writer(), write)?;
             job.done.fetch_add(count, Ordering::Relaxed);
         }

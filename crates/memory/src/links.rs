@@ -61,6 +61,21 @@ impl Links {
         }
     }
 
+    /// The same links between other row numbers, in the same order.
+    pub fn renumbered(&self, row: impl Fn(u32) -> u32) -> Self {
+        let mut links =
+            Self { last: self.last.iter().map(|(name, &last)| (name.clone(), row(last))).collect(), ..Self::default() };
+        for (old, (&before, &after)) in (0..).zip(self.before.iter().zip(&self.after)) {
+            if before != NONE || after != NONE {
+                let new = row(old);
+                links.reserve(new);
+                links.before[new as usize] = if before == NONE { NONE } else { row(before) };
+                links.after[new as usize] = if after == NONE { NONE } else { row(after) };
+            }
+        }
+        links
+    }
+
     /// The row before a row.
     pub fn before(&self, row: u32) -> Option<u32> {
         self.before.get(row as usize).copied().filter(|&r| r != NONE)
@@ -104,6 +119,17 @@ mod tests {
                     }
                     2 if !list.is_empty() => { let at = at % list.len(); links.remove(list.remove(at), &name); }
                     _ => {}
+                }
+            }
+            // As after a compaction: only the rows of current versions are left.
+            let mut kept: Vec<u32> = lists.iter().flatten().copied().collect();
+            kept.sort_unstable();
+            let new = |row: u32| kept.binary_search(&row).expect("a current row") as u32;
+            let compacted = links.renumbered(new);
+            for list in &lists {
+                for (i, &row) in list.iter().enumerate() {
+                    prop_assert_eq!(compacted.before(new(row)), i.checked_sub(1).map(|i| new(list[i])));
+                    prop_assert_eq!(compacted.after(new(row)), list.get(i + 1).map(|&row| new(row)));
                 }
             }
             for list in &lists {

@@ -77,19 +77,19 @@ impl Maintenance {
 
     /// Hands the tail of the text index to tantivy when it has grown.
     fn commit_text(&self, collection: &Collection) -> Result<(), MemoryError> {
-        let (view, rows, dead) = {
+        let ((view, rows), slots, dead) = {
             let mut live = collection.live_mut();
             if live.tail.len() < TAIL_TEXTS {
                 return Ok(());
             }
-            (live.view.clone(), live.rows.clone(), std::mem::take(&mut live.dead_on_disk))
+            (live.current(), live.slots.clone(), std::mem::take(&mut live.dead_on_disk))
         };
         let mut writer = DiskWriter::open(&collection.folder().text(), view.header().uuid, view.rows())?;
         let from = writer.rows()?;
         let mut result = Ok(());
-        self.shared.reader()?.each_record(collection.id, from, |r| {
-            if rows.rows().contains(r.row) && r.row < view.rows() {
-                result = writer.insert(r.row, &r.record.text);
+        self.shared.reader()?.each_record(&slots, from, |row, stored| {
+            if rows.contains(row) && row < view.rows() {
+                result = writer.insert(row, &stored.record.text);
             }
             result.is_ok() && !self.stopping()
         })?;
@@ -189,14 +189,11 @@ impl Maintenance {
             Vec::new()
         });
         for collection in collections {
-            let (file, rows) = {
-                let live = collection.live();
-                (live.view.header().uuid, live.expired(now(), SWEEP_ROWS))
-            };
-            if rows.is_empty() {
+            let expired = collection.live().expired(now(), SWEEP_ROWS);
+            if expired.is_empty() {
                 continue;
             }
-            let doomed = Doomed::Rows(file, rows);
+            let doomed = Doomed::Slots(expired);
             let name = collection.name.clone();
             let ask = |reply| Work::Write(Write::Delete { collection, doomed, reply });
             if let Err(error) = crate::memory::ask(&self.writer, ask) {

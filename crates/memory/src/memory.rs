@@ -3,7 +3,7 @@
 use crate::collection::Collection;
 use crate::jobs::Jobs;
 use crate::maintenance::Maintenance;
-use crate::recall::{QueryVector, is_renumbered, vector_error};
+use crate::recall::{QueryVector, vector_error};
 use crate::redaction::Redactor;
 use crate::settings::check_name;
 use crate::shared::{PooledReader, Shared};
@@ -385,26 +385,20 @@ impl MemoryBox {
         let reader = self.shared.reader()?;
         let now = now();
         let is_alive = |record: &Record| record.is_alive(now);
-        let read = |known: &dyn Fn(u32) -> Option<bool>, wanted: &dyn Fn(&Record) -> bool| {
-            reader.page(collection.id, order, after, limit + 1, known, wanted)
-        };
         let mut page = match &filter {
-            None => read(&|_| None, &is_alive)?,
-            Some(filter) => loop {
+            None => reader.page(collection.id, order, after, limit + 1, |_| None, is_alive)?,
+            Some(filter) => {
                 collection.prepare_fields(&reader)?;
                 let (sight, current) = {
                     let live = collection.live();
                     (live.sight(now, Some(filter)), live.rows.clone())
                 };
-                let _snapshot = reader.snapshot()?;
-                if !is_renumbered(&reader, &collection, &sight)? {
-                    // What is committed and not yet published has a row that is not in sight.
-                    let known = |row| current.contains(row).then(|| sight.allowed.contains(row));
-                    break read(&known, &|record| is_alive(record) && filter.allows(record))?;
-                }
-                // A compaction has given the rows other numbers, and publishes them next.
-                std::thread::sleep(Duration::from_millis(1));
-            },
+                // What is committed and not yet published has a row that is not in sight.
+                let in_sight = |slot| sight.slots.row(slot).filter(|&row| current.contains(row));
+                let known = |slot| in_sight(slot).map(|row| sight.allowed.contains(row));
+                let wanted = |record: &Record| is_alive(record) && filter.allows(record);
+                reader.page(collection.id, order, after, limit + 1, known, wanted)?
+            }
         };
         let more = page.len() > limit;
         page.truncate(limit);
@@ -436,13 +430,15 @@ impl MemoryBox {
             let mut upserts = vec![Upsert { record, vector: Vec::new(), expected: Some(stored.version) }];
             if keeps_vector {
                 let live = collection.live();
-                if stored.row >= live.view.rows() || live.view.crc(stored.row) != stored.row_crc {
+                let row = live.slots.row(stored.slot);
+                let Some(row) = row.filter(|&row| row < live.view.rows() && live.view.crc(row) == stored.row_crc)
+                else {
                     // It is committed and not yet published.
                     drop(live);
                     std::thread::sleep(Duration::from_millis(1));
                     continue;
-                }
-                upserts[0].vector = live.view.vector(stored.row);
+                };
+                upserts[0].vector = live.view.vector(row);
             } else {
                 self.embed_missing(&collection, &mut upserts)?;
             }
@@ -467,20 +463,10 @@ impl MemoryBox {
     pub fn delete_by_filter(&self, tenant: &str, name: &str, filter: &Value) -> Result<usize, MemoryError> {
         let collection = self.collection(tenant, name)?;
         let filter = Filter::parse(filter, "/filter")?;
-        loop {
-            collection.prepare_fields(&*self.shared.reader()?)?;
-            let (file, rows) = {
-                let sight = collection.live().sight(now(), Some(&filter));
-                (sight.view.header().uuid, sight.allowed.rows().iter().collect())
-            };
-            let doomed = Doomed::Rows(file, rows);
-            let write = |reply| Work::Write(Write::Delete { collection: collection.clone(), doomed, reply });
-            match ask(&self.writer, write) {
-                // A compaction has given the rows other numbers since.
-                Err(MemoryError::Busy(_)) if collection.live().view.header().uuid != file => {}
-                result => return result,
-            }
-        }
+        collection.prepare_fields(&*self.shared.reader()?)?;
+        let sight = collection.live().sight(now(), Some(&filter));
+        let doomed = Doomed::Slots(sight.allowed.rows().iter().map(|row| sight.slots.slot(row)).collect());
+        ask(&self.writer, |reply| Work::Write(Write::Delete { collection, doomed, reply }))
     }
 
     /// A reader of the record store.

@@ -72,12 +72,11 @@ impl MemoryBox {
             let chosen = rerank(candidates, &sight, request);
             let (neighbours, moved) = neighbours(&collection, &sight, filter.as_ref(), &chosen, request, &reader)?;
             timing.rerank = fetched.elapsed();
-            let is_late = || Instant::now() > patience;
-            if !(changed || moved) || is_late() && !is_renumbered(&reader, &collection, &sight)? {
+            if !(changed || moved) || Instant::now() > patience {
                 break (sight, chosen, neighbours, exact);
             }
-            // A record that was found has another version now, which is committed but may not be published yet, or a compaction has given all of them
-            // other rows: the answer would lack what has been there all the time.
+            // A record that was found has another version now, which is committed but may not be published yet: the answer would lack what has been
+            // there all the time.
             std::thread::sleep(Duration::from_millis(1));
             if filter.is_some() {
                 collection.prepare_fields(&reader)?;
@@ -247,11 +246,6 @@ fn find(
     Ok((sight, all, exact))
 }
 
-/// Whether a compaction has given a collection's records other rows than those in sight.
-pub(crate) fn is_renumbered(reader: &Reader, collection: &Collection, sight: &Sight) -> Result<bool, MemoryError> {
-    Ok(reader.collection(collection.id)?.is_some_and(|c| c.vector_file != sight.view.header().uuid))
-}
-
 /// Reads the records of rows, in order, and says whether one of them was deleted or changed since. One whose row is damaged is never
 /// an answer.
 fn fetch(
@@ -271,7 +265,7 @@ fn fetch(
         {
             break;
         }
-        let stored = match reader.record_of_row(collection.id, sight.view.header().uuid, fused.row) {
+        let stored = match reader.record_of_row(&sight.slots, fused.row) {
             Ok(Some(stored)) => stored,
             Ok(None) => {
                 changed = true;
@@ -381,12 +375,13 @@ fn neighbours(
     if window == ContextWindow::default() {
         return Ok((chosen.iter().map(|_| Neighbours::default()).collect(), false));
     }
-    let file = sight.view.header().uuid;
-    let rows: Vec<(Vec<u32>, Vec<u32>)> = {
+    let (slots, rows): (_, Vec<(Vec<u32>, Vec<u32>)>) = {
         let live = collection.live();
-        if live.view.header().uuid != file || chosen.iter().any(|c| !live.rows.contains(c.fused.row)) {
+        // A compaction may have given them other rows since.
+        let row = |c: &Candidate| live.slots.row(sight.slots.slot(c.fused.row)).filter(|&row| live.rows.contains(row));
+        let Some(hits) = chosen.iter().map(row).collect::<Option<Vec<u32>>>() else {
             return Ok((chosen.iter().map(|_| Neighbours::default()).collect(), true));
-        }
+        };
         // Not those of the sight: a neighbour may have been written again since.
         let sight = live.sight(now(), filter);
         let walk = |row: u32, step: fn(&Links, u32) -> Option<u32>, most: usize| -> Vec<u32> {
@@ -394,13 +389,13 @@ fn neighbours(
             rows.filter(|r| sight.allowed.rows().contains(*r)).take(most).collect()
         };
         let around = |row| (walk(row, Links::before, window.before), walk(row, Links::after, window.after));
-        chosen.iter().map(|c| around(c.fused.row)).collect()
+        (live.slots.clone(), hits.into_iter().map(around).collect())
     };
     let mut moved = false;
     let mut read = |rows: Vec<u32>| -> Result<Vec<Neighbour>, MemoryError> {
         let mut found = Vec::with_capacity(rows.len());
         for row in rows {
-            match reader.record_of_row(collection.id, file, row)? {
+            match reader.record_of_row(&slots, row)? {
                 Some(stored) => found.push(Neighbour { id: stored.record.id, text: stored.record.text }),
                 None => moved = true,
             }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 type Key = (String, String);
 
 /// A collection that may not be open: an idle one costs this and nothing more, no file, no map, no thread.
-struct Slot {
+struct Entry {
     id: i64,
     opened: Mutex<Option<Arc<Collection>>>,
     /// When it was last asked for, by [`Shared::clock`].
@@ -23,7 +23,7 @@ struct Slot {
 
 pub(crate) struct Shared {
     pub root: PathBuf,
-    slots: RwLock<HashMap<Key, Arc<Slot>>>,
+    entries: RwLock<HashMap<Key, Arc<Entry>>>,
     /// Counts what is asked for.
     clock: AtomicU64,
     open: AtomicUsize,
@@ -71,14 +71,14 @@ impl Shared {
         for reader in readers {
             let _ = pool.0.try_send(reader);
         }
-        let slot = |stored: StoredCollection| {
+        let entry = |stored: StoredCollection| {
             let key = (stored.tenant, stored.name);
-            (key, Arc::new(Slot { id: stored.id, opened: Mutex::new(None), used: AtomicU64::new(0) }))
+            (key, Arc::new(Entry { id: stored.id, opened: Mutex::new(None), used: AtomicU64::new(0) }))
         };
-        let slots = RwLock::new(stored.into_iter().map(slot).collect());
+        let entries = RwLock::new(stored.into_iter().map(entry).collect());
         let (clock, open) = (AtomicU64::new(1), AtomicUsize::new(0));
         let backups = Mutex::new(backups);
-        Self { root, slots, clock, open, most_open, readers: pool, read_only: OnceLock::new(), maintenance, backups }
+        Self { root, entries, clock, open, most_open, readers: pool, read_only: OnceLock::new(), maintenance, backups }
     }
 
     /// A reader of the record store; waits while all are in use.
@@ -95,16 +95,16 @@ impl Shared {
     /// As [`Shared::collection`]; `None` where there is none.
     pub fn existing(&self, tenant: &str, name: &str) -> Result<Option<Arc<Collection>>, MemoryError> {
         let key = (tenant.to_owned(), name.to_owned());
-        let slot = self.slots.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        let Some(slot) = slot else { return Ok(None) };
-        slot.used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        let entry = self.entries.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        let Some(entry) = entry else { return Ok(None) };
+        entry.used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         let collection = {
-            let mut opened = slot.opened.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut opened = entry.opened.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(collection) = &*opened {
                 return Ok(Some(collection.clone()));
             }
             let reader = self.reader()?;
-            let Some(stored) = reader.collection(slot.id)? else { return Ok(None) };
+            let Some(stored) = reader.collection(entry.id)? else { return Ok(None) };
             let collection = Arc::new(Collection::open(&self.root, &stored, &reader)?);
             *opened = Some(collection.clone());
             collection
@@ -118,8 +118,8 @@ impl Shared {
     /// A collection by its number, opened if it is not yet.
     pub fn by_id(&self, id: i64) -> Result<Option<Arc<Collection>>, MemoryError> {
         let key = {
-            let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
-            slots.iter().find(|(_, slot)| slot.id == id).map(|(key, _)| key.clone())
+            let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+            entries.iter().find(|(_, entry)| entry.id == id).map(|(key, _)| key.clone())
         };
         key.map_or(Ok(None), |(tenant, name)| self.existing(&tenant, &name))
     }
@@ -129,17 +129,17 @@ impl Shared {
         if self.open.load(Ordering::Relaxed) <= self.most_open {
             return;
         }
-        let mut slots: Vec<Arc<Slot>> =
-            self.slots.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let mut entries: Vec<Arc<Entry>> =
+            self.entries.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         // Cached: the keys change meanwhile, and a sort that sees that panics.
-        slots.sort_by_cached_key(|slot| slot.used.load(Ordering::Relaxed));
+        entries.sort_by_cached_key(|entry| entry.used.load(Ordering::Relaxed));
         // Some more than need be, so that not every opening sorts all.
         let wanted = self.most_open - self.most_open / 8;
-        for slot in slots {
+        for entry in entries {
             if self.open.load(Ordering::Relaxed) <= wanted {
                 return;
             }
-            let Ok(mut opened) = slot.opened.try_lock() else { continue };
+            let Ok(mut opened) = entry.opened.try_lock() else { continue };
             // Whoever uses it, the writer and the background work too, holds it; and it is given out under this lock alone. Dead rows that wait for the
             // end of a backup are still to be overwritten.
             if opened.as_ref().is_some_and(|open| Arc::strong_count(open) == 1 && open.retired.is_empty()) {
@@ -152,39 +152,39 @@ impl Shared {
     /// The collection if it is open.
     pub fn if_open(&self, tenant: &str, name: &str) -> Option<Arc<Collection>> {
         let key = (tenant.to_owned(), name.to_owned());
-        let slot = self.slots.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()?;
-        let opened = slot.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = self.entries.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()?;
+        let opened = entry.opened.lock().unwrap_or_else(PoisonError::into_inner);
         opened.clone()
     }
 
     /// Every collection of a tenant, by name; of all tenants for `None`.
     pub fn names(&self, tenant: Option<&str>) -> Vec<Key> {
-        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
-        let mut names: Vec<Key> = slots.keys().filter(|k| tenant.is_none_or(|t| k.0 == t)).cloned().collect();
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let mut names: Vec<Key> = entries.keys().filter(|k| tenant.is_none_or(|t| k.0 == t)).cloned().collect();
         names.sort();
         names
     }
 
     /// The collections that are open.
     pub fn opened(&self) -> Vec<Arc<Collection>> {
-        let slots: Vec<Arc<Slot>> =
-            self.slots.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        slots.iter().filter_map(|s| s.opened.try_lock().ok().and_then(|o| o.clone())).collect()
+        let entries: Vec<Arc<Entry>> =
+            self.entries.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        entries.iter().filter_map(|s| s.opened.try_lock().ok().and_then(|o| o.clone())).collect()
     }
 
     pub fn add(&self, stored: StoredCollection, collection: Arc<Collection>) {
         let used = AtomicU64::new(self.clock.fetch_add(1, Ordering::Relaxed));
-        let slot = Slot { id: stored.id, opened: Mutex::new(Some(collection)), used };
+        let entry = Entry { id: stored.id, opened: Mutex::new(Some(collection)), used };
         let key = (stored.tenant, stored.name);
-        self.slots.write().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::new(slot));
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::new(entry));
         self.open.fetch_add(1, Ordering::Relaxed);
         self.close_idle();
     }
 
     pub fn forget(&self, collection: &Collection) {
         let key = (collection.tenant.clone(), collection.name.clone());
-        let slot = self.slots.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
-        if slot.is_some_and(|slot| slot.opened.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()) {
+        let entry = self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        if entry.is_some_and(|entry| entry.opened.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()) {
             self.open.fetch_sub(1, Ordering::Relaxed);
         }
     }

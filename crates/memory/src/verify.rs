@@ -10,8 +10,8 @@ use crate::{MemoryBox, MemoryConfig, MemoryError, Models};
 use membox_encoder::Lane;
 use membox_index::VectorIndex;
 use membox_records::text::DiskText;
-use membox_records::{Reader, RecordsError, Store, StoredCollection, StoredRecord};
-use membox_vectors::VectorFile;
+use membox_records::{Reader, RecordsError, Slots, Store, StoredCollection, StoredRecord};
+use membox_vectors::{VectorFile, VectorView};
 use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
@@ -105,20 +105,27 @@ fn check_collection(
             return Ok(());
         }
     };
-    let unreadable = reader.damaged_records(stored.id)?;
+    let slots = match reader.slots(stored) {
+        Ok(slots) => slots,
+        Err(error) => {
+            report.problems.push(problem(error.to_string(), "none: restore the newest backup", true));
+            return Ok(());
+        }
+    };
+    let (mut unreadable, mut damaged) = (Vec::new(), Vec::new());
+    reader.check_records(stored.id, |record| match record {
+        Ok(record) => {
+            report.records += 1;
+            if !has_its_vector(&record, &slots, &view) {
+                damaged.push(record);
+            }
+        }
+        Err(error) => unreadable.push(error.to_string()),
+    })?;
     if !unreadable.is_empty() {
         let found = format!("{} records are damaged: {:?} …", unreadable.len(), &unreadable[..unreadable.len().min(5)]);
         report.problems.push(problem(found, "none: restore them from a backup, or write them again", true));
-        return Ok(());
     }
-    let mut damaged = Vec::new();
-    reader.each_record(stored.id, 0, |record| {
-        report.records += 1;
-        if record.row >= view.rows() || view.crc(record.row) != record.row_crc {
-            damaged.push(record);
-        }
-        true
-    })?;
     let given = damaged.iter().filter(|d| d.record.given_vector).count();
     if !damaged.is_empty() {
         let ids: Vec<&str> = damaged.iter().take(5).map(|d| d.record.id.as_str()).collect();
@@ -143,6 +150,11 @@ fn check_collection(
         report.problems.push(problem(found, "remove it; it is built anew", false));
     }
     Ok(())
+}
+
+/// Whether the row of a record is there and has the checksum that the record says.
+fn has_its_vector(stored: &StoredRecord, slots: &Slots, view: &VectorView) -> bool {
+    slots.row(stored.slot).is_some_and(|row| row < view.rows() && view.crc(row) == stored.row_crc)
 }
 
 /// Does what [`verify`] says: embeds the texts of damaged rows anew and removes derived state that is damaged. Gives what
@@ -170,13 +182,11 @@ pub fn rebuild(config: &MemoryConfig, models: Models) -> Result<Report, MemoryEr
     let memory = MemoryBox::open(config, models)?;
     for (tenant, name) in memory.shared().names(None) {
         let collection = memory.collection(&tenant, &name)?;
-        let view = collection.live().view.clone();
         let mut damaged: Vec<StoredRecord> = Vec::new();
-        memory.reader()?.each_record(collection.id, 0, |record| {
-            if view.crc(record.row) != record.row_crc && !record.record.given_vector {
-                damaged.push(record);
-            }
-            true
+        memory.reader()?.check_records(collection.id, |record| {
+            let live = collection.live();
+            damaged
+                .extend(record.ok().filter(|r| !r.record.given_vector && !has_its_vector(r, &live.slots, &live.view)));
         })?;
         for batch in damaged.chunks(256) {
             let texts = batch.iter().map(|s| s.record.text.clone()).collect();
@@ -218,13 +228,12 @@ impl MemoryBox {
         vectors: &membox_encoder::Embeddings,
     ) -> Result<usize, MemoryError> {
         use crate::writer::{Revector, Work, Write};
-        let file = collection.live().view.header().uuid;
         let vectors = batch
             .iter()
             .zip(vectors.rows())
             .map(|(stored, v)| Revector { stored: stored.clone(), vector: v.to_vec() })
             .collect();
-        let write = |reply| Work::Write(Write::Revector { collection: collection.clone(), file, vectors, reply });
+        let write = |reply| Work::Write(Write::Revector { collection: collection.clone(), vectors, reply });
         crate::memory::ask(self.writer(), write)
     }
 }

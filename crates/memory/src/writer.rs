@@ -9,8 +9,8 @@
 //! then on the box is read-only.
 
 use crate::MemoryError;
-use crate::collection::{Collection, Derived, Folder, Live};
-use crate::compaction::{Generation, settle_next};
+use crate::collection::{Collection, Folder, Live};
+use crate::compaction::{Generation, discard, settle_next};
 use crate::settings::CollectionSettings;
 use crate::shared::Shared;
 use crossbeam_channel::Receiver;
@@ -18,7 +18,6 @@ use membox_records::{Group, LiveRow, Record, Store, StoredCollection, StoredReco
 use membox_vectors::{RowReceipt, VectorFile};
 use std::sync::Arc;
 use std::time::Instant;
-use uuid::Uuid;
 
 /// Requests that share a commit at most.
 const GROUP_REQUESTS: usize = 256;
@@ -46,8 +45,8 @@ pub(crate) struct Revector {
 pub(crate) enum Doomed {
     /// By id, each with the version that it must have.
     Ids(Vec<(String, Option<u64>)>),
-    /// By row of a vector file; rows of versions that are no longer current are passed over.
-    Rows(Uuid, Vec<u32>),
+    /// By slot; those of versions that are no longer current are passed over.
+    Slots(Vec<u64>),
 }
 
 /// What the writer is asked to do.
@@ -63,7 +62,7 @@ pub(crate) enum Work {
 /// A request that can share a commit with others.
 pub(crate) enum Write {
     Upsert { collection: Arc<Collection>, records: Vec<Upsert>, reply: Reply<Vec<u64>> },
-    Revector { collection: Arc<Collection>, file: Uuid, vectors: Vec<Revector>, reply: Reply<usize> },
+    Revector { collection: Arc<Collection>, vectors: Vec<Revector>, reply: Reply<usize> },
     Delete { collection: Arc<Collection>, doomed: Doomed, reply: Reply<usize> },
 }
 
@@ -81,14 +80,6 @@ impl Write {
             Self::Upsert { records, .. } => records.iter().map(|u| u.vector.as_slice()).collect(),
             Self::Revector { vectors, .. } => vectors.iter().map(|v| v.vector.as_slice()).collect(),
             Self::Delete { .. } => Vec::new(),
-        }
-    }
-
-    /// The vector file that its row numbers refer to, if it has any: a compaction since then has given the rows other numbers.
-    fn rows_of(&self) -> Option<Uuid> {
-        match self {
-            Self::Revector { file, .. } | Self::Delete { doomed: Doomed::Rows(file, _), .. } => Some(*file),
-            _ => None,
         }
     }
 
@@ -173,11 +164,6 @@ impl Writer {
             let collection = write.collection().clone();
             let mut file = collection.file();
             let before = file.rows();
-            if write.rows_of().is_some_and(|uuid| uuid != file.header().uuid) {
-                drop(file);
-                write.refuse(MemoryError::Busy(collection.name.clone()));
-                continue;
-            }
             match file.append(write.vectors()) {
                 Ok(receipts) => {
                     if !touched.iter().any(|(c, _)| Arc::ptr_eq(c, &collection)) {
@@ -301,50 +287,35 @@ impl Writer {
         Ok(())
     }
 
-    /// Adds what was written since to a new generation of a collection's files, gives the records their new rows, and switches, in one commit.
-    fn switch(&mut self, collection: &Arc<Collection>, generation: Generation) -> Result<(), MemoryError> {
+    /// Adds what was written since to a new generation of a collection's files, and switches to it in one commit, which writes no record.
+    fn switch(&mut self, collection: &Arc<Collection>, mut generation: Generation) -> Result<(), MemoryError> {
         self.check_writable()?;
         let begun = Instant::now();
-        let (view, rows) = {
-            let live = collection.live();
-            (live.view.clone(), live.rows.clone())
-        };
-        let Generation { mut file, of, copied, index, text } = generation;
-        if of != view.header().uuid {
+        let (view, rows) = collection.live().current();
+        if generation.of != view.header().uuid {
             return Err(MemoryError::Busy(collection.name.clone()));
         }
-        let rows = rows.rows();
-        // Rows that were not current when the others were copied come after them all.
-        let since = rows - &copied;
-        let until = since.min().unwrap_or(view.rows());
-        let number = |row: u32| (copied.rank(row) + since.rank(row)) as u32 - 1;
-        let (folder, uuid) = (collection.folder(), file.header().uuid);
-        let prepare = || -> Result<Live, MemoryError> {
-            file.append_rows(&view, since.iter())?;
-            // What has died since is in no record; its bytes must not stay.
-            let dead: Vec<u32> = (&copied - rows).iter().map(number).collect();
-            file.erase(dead.iter().copied())?;
-            file.rename(&folder.vectors(uuid))?;
-            let derived = Derived { index: index.map(Arc::new), text: Some(text), dead };
-            Live::read(&self.store.reader()?, collection.id, (file.view(u32::MAX), derived), until, number)
-        };
-        let live = match prepare() {
-            Ok(live) => live,
+        let (folder, uuid) = (collection.folder(), generation.file.header().uuid);
+        let caught_up =
+            generation.catch_up(&view, rows.rows()).and_then(|()| Ok(generation.file.rename(&folder.vectors(uuid))?));
+        let switched = caught_up.and_then(|()| {
+            let live = collection.live().compacted(&mut generation);
+            let mut group = self.store.begin()?;
+            group.compact(&live.slots, live.view.rows())?;
+            commit(&self.shared, group).map(|()| live)
+        });
+        let (file, live) = match switched {
+            Ok(live) => (generation.file, live),
             Err(error) => {
-                let _ = file.remove();
+                // Once the box is read-only, it is unknown which file the records name.
+                if self.shared.read_only().is_none() {
+                    let _ = generation.file.remove();
+                    discard(&folder);
+                }
                 return Err(error);
             }
         };
-        let count = file.rows();
-        let mut group = self.store.begin()?;
-        // Rising, and never to a higher number: no row meets one that is still to be renumbered.
-        for (new, old) in (0..).zip((&copied | &since).iter()) {
-            if new != old && rows.contains(old) {
-                group.renumber(collection.id, old, new)?;
-            }
-        }
-        group.set_rows(collection.id, uuid, count)?;
-        commit(&self.shared, group)?;
+        let count = live.view.rows();
         let old = collection.switch(file, live);
         settle_next(&folder, uuid);
         if let Err(error) = old.remove() {
@@ -377,11 +348,13 @@ fn commit(shared: &Shared, group: Group) -> Result<(), MemoryError> {
 
 /// The writes of one request within the group's transaction.
 fn apply(group: &mut Group, write: &Write, receipts: &[RowReceipt]) -> Result<Done, MemoryError> {
+    // Only this thread changes them.
+    let slots = write.collection().live().slots.clone();
     match write {
-        Write::Upsert { collection, records, .. } => {
+        Write::Upsert { records, .. } => {
             let mut done = Vec::with_capacity(records.len());
             for (upsert, receipt) in records.iter().zip(receipts) {
-                let w = group.upsert(collection.id, &upsert.record, receipt.row, receipt.crc, upsert.expected)?;
+                let w = group.upsert(&slots, &upsert.record, receipt.row, receipt.crc, upsert.expected)?;
                 done.push((w.version, receipt.row, w.replaced));
             }
             Ok(Done::Upserted(done))
@@ -389,23 +362,23 @@ fn apply(group: &mut Group, write: &Write, receipts: &[RowReceipt]) -> Result<Do
         Write::Revector { vectors, .. } => {
             let mut done = Vec::new();
             for (i, (v, receipt)) in vectors.iter().zip(receipts).enumerate() {
-                if group.move_row(v.stored.seq, v.stored.version, receipt.row, receipt.crc)? {
+                if group.move_row(&slots, &v.stored, receipt.row, receipt.crc)? {
                     done.push((receipt.row, i));
                 }
             }
             Ok(Done::Revectored(done))
         }
-        Write::Delete { collection, doomed: Doomed::Ids(ids), .. } => {
+        Write::Delete { doomed: Doomed::Ids(ids), .. } => {
             let mut done = Vec::new();
             for (id, expected) in ids {
-                done.extend(group.delete(collection.id, id, *expected)?);
+                done.extend(group.delete(&slots, id, *expected)?);
             }
             Ok(Done::Deleted(done))
         }
-        Write::Delete { collection, doomed: Doomed::Rows(_, rows), .. } => {
+        Write::Delete { doomed: Doomed::Slots(doomed), .. } => {
             let mut done = Vec::new();
-            for row in rows {
-                done.extend(group.delete_row(collection.id, *row)?);
+            for slot in doomed {
+                done.extend(group.delete_slot(&slots, *slot)?);
             }
             Ok(Done::Deleted(done))
         }
@@ -449,12 +422,15 @@ fn publish_request(
             Box::new(move || reply(Ok(written.iter().map(|w| w.0).collect())))
         }
         (Write::Revector { vectors, reply, .. }, Done::Revectored(moved)) => {
+            let mut dead = Vec::with_capacity(moved.len());
             for (row, i) in &moved {
                 let stored = &vectors[*i].stored;
                 let (session, expires_at) = (stored.record.session.clone(), stored.record.expires_at);
-                live.insert(*row, &stored.record, Some(&LiveRow { row: stored.row, session, expires_at }));
+                let old = live.slots.row(stored.slot).map(|row| LiveRow { row, session, expires_at });
+                live.insert(*row, &stored.record, old.as_ref());
+                dead.extend(old.map(|old| old.row));
             }
-            collection.retire(moved.iter().map(|(_, i)| vectors[*i].stored.row).collect(), live);
+            collection.retire(dead, live);
             Box::new(move || reply(Ok(moved.len())))
         }
         (Write::Delete { reply, .. }, Done::Deleted(removed)) => {

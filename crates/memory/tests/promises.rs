@@ -2,8 +2,8 @@
 //! these tests are about the store.
 
 use membox_memory::{
-    CollectionSettings, ContextWindow, Include, IndexPolicy, MemoryBox, MemoryConfig, MemoryError, Models, NewRecord,
-    Order, RecallMode, RecallRequest, RecordPatch, RecordsError, Rerank,
+    CollectionSettings, ContextWindow, Include, IndexPolicy, MemoryBox, MemoryConfig, MemoryError, Models, Neighbour,
+    NewRecord, Order, RecallMode, RecallRequest, RecordPatch, RecordsError, Rerank,
 };
 use serde_json::json;
 use std::path::Path;
@@ -612,6 +612,52 @@ fn the_first_filter_sees_what_is_written_while_it_reads() {
     let filter = Some(json!({"field": "metadata.n", "gte": 0}));
     let found = memory.recall("t", "c", &RecallRequest { filter, ..near(3, 10_000) }).expect("an answer").hits;
     assert_eq!(found.len(), 6000);
+}
+
+/// Sessions, times to expire, words and filters are carried from file to file in memory; a restart reads all of them anew.
+#[test]
+fn what_compactions_carry_over_is_what_a_restart_finds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let memory = with_collection(folder.path());
+    let in_session = |i: usize, version: usize| NewRecord {
+        session: Some(format!("s{}", i % 7)),
+        expires_at: i.is_multiple_of(3).then(|| "2099-01-01T00:00:00Z".into()),
+        text: format!("memory number{i} version{version}"),
+        ..record(i)
+    };
+    let everything = |memory: &MemoryBox| -> Vec<String> {
+        let context = Some(ContextWindow { before: 2, after: 2 });
+        let filter = Some(json!({"field": "session", "in": ["s1", "s4"]}));
+        let mut all = Vec::new();
+        for request in
+            [near(3, 40), RecallRequest { filter, ..near(5, 40) }, RecallRequest { k: 40, ..words("version3") }]
+        {
+            let hits = memory.recall("t", "c", &RecallRequest { context, ..request }).expect("an answer").hits;
+            assert_eq!(hits.len(), 40);
+            all.extend(hits.iter().map(|h| {
+                let texts = |around: &[Neighbour]| around.iter().map(|n| n.text.clone()).collect::<Vec<_>>();
+                format!("{} {} {:?} {:?} {:?}", h.id, h.score, h.text, texts(&h.before), texts(&h.after))
+            }));
+        }
+        all
+    };
+    memory.upsert("t", "c", (0..700).map(|i| in_session(i, 0)).collect()).expect("a write");
+    for version in 1..=3 {
+        let job = memory.rebuild("t", "c").expect("a job");
+        let mut i = version;
+        while memory.jobs().view("t", &job.id).expect("the job").state == "running" || i < 400 {
+            memory.upsert("t", "c", vec![in_session(i % 700, version), in_session(700 + i, version)]).expect("a write");
+            memory.delete("t", "c", vec![(format!("r{}", 699 - i % 300), None)]).expect("a deletion");
+            i += 2;
+        }
+        wait_for("the job's end", || memory.jobs().view("t", &job.id).expect("the job").state == "done");
+        let filter = Some(json!({"field": "session", "eq": "s1"}));
+        assert_eq!(ids(&memory, &RecallRequest { filter, ..near(5, 40) }).len(), 40, "version {version}");
+    }
+    let before = everything(&memory);
+    drop(memory);
+    assert_eq!(membox_memory::verify(folder.path()).expect("a report").problems, []);
+    assert_eq!(everything(&open(folder.path())), before);
 }
 
 /// A record whose vector is like no other's.

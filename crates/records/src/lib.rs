@@ -4,25 +4,25 @@
 //! memory or on disk, the [`FieldIndex`] that filters are answered from and the text index in [`text`]: both can be
 //! thrown away and built anew.
 //!
-//! This crate does not know the bytes of vectors (a record names a row and its checksum), and nothing of HTTP.
+//! This crate does not know the bytes of vectors (a record names a [slot](Slots) and its row's checksum), and nothing of HTTP.
 //!
 //! # Example
 //!
 //! ```
-//! use membox_records::{Record, Store, StoredCollection};
+//! use membox_records::{Record, Slots, Store, StoredCollection};
 //!
 //! let folder = tempfile::tempdir()?;
 //! let mut store = Store::open(&folder.path().join("membox.db"))?;
 //! let mut group = store.begin()?;
+//! let vector_file = uuid::Uuid::new_v4();
 //! let notes = group.create_collection(&StoredCollection {
-//!     id: 0, tenant: "default".into(), name: "notes".into(), settings: "{}".into(),
-//!     vector_file: uuid::Uuid::new_v4(), rows: 0, created_at: 0,
+//!     id: 0, tenant: "default".into(), name: "notes".into(), settings: "{}".into(), vector_file, rows: 0, created_at: 0,
 //! })?;
 //! let record = Record {
 //!     id: "a".into(), text: "The spare key is under the pot.".into(), metadata: Default::default(), created_at: 0,
 //!     expires_at: None, importance: None, user: None, session: None, kind: None, given_vector: false,
 //! };
-//! group.upsert(notes, &record, 0, 0, None)?;
+//! group.upsert(&Slots::new(notes, vector_file), &record, 0, 0, None)?;
 //! group.commit()?;
 //! assert_eq!(store.reader()?.record(notes, "a")?.map(|r| r.version), Some(1));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -33,12 +33,14 @@ mod error;
 pub mod filter;
 mod record;
 mod row_set;
+mod slots;
 mod store;
 pub mod text;
 
 pub use error::RecordsError;
 pub use filter::{FieldIndex, Filter};
 pub use record::{LiveRow, Record, StoredCollection, StoredRecord};
+pub use slots::Slots;
 pub use store::{Group, Order, Position, Reader, SCHEMA_VERSION, Snapshot, Store, Written};
 
 /// Results of this crate.

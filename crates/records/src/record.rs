@@ -45,8 +45,8 @@ pub struct StoredRecord {
     pub seq: i64,
     /// 1 at first, one more with each write.
     pub version: u64,
-    /// Row of its vector.
-    pub row: u32,
+    /// Slot of its vector's row.
+    pub slot: u64,
     /// CRC32C of that row.
     pub row_crc: u32,
 }
@@ -62,7 +62,7 @@ pub struct StoredCollection {
     pub name: String,
     /// Settings as JSON; this crate does not look into them.
     pub settings: String,
-    /// The vector file that row numbers refer to.
+    /// The file of its vectors.
     pub vector_file: Uuid,
     /// Committed rows of that file.
     pub rows: u32,

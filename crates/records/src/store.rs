@@ -5,13 +5,14 @@
 
 use crate::RecordsError;
 use crate::record::{LiveRow, Record, StoredCollection, StoredRecord};
+use crate::slots::Slots;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 /// Version of the schema, kept in `user_version`.
-/// 2 added the checksums of records; those written before have none until they are written again.
-pub const SCHEMA_VERSION: u32 = 2;
+/// 2 added the checksums of records; those written before have none until they are written again. 3 made of rows slots.
+pub const SCHEMA_VERSION: u32 = 3;
 
 const SCHEMA: &str = "
 CREATE TABLE collections (
@@ -27,7 +28,7 @@ CREATE TABLE collections (
 CREATE TABLE records (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     collection INTEGER NOT NULL REFERENCES collections (id) ON DELETE CASCADE,
-    row INTEGER NOT NULL,
+    slot INTEGER NOT NULL,
     row_crc INTEGER NOT NULL,
     version INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
@@ -43,10 +44,27 @@ CREATE TABLE records (
     crc INTEGER
 ) STRICT;
 CREATE UNIQUE INDEX records_by_id ON records (collection, id);
-CREATE UNIQUE INDEX records_by_row ON records (collection, row);
+CREATE UNIQUE INDEX records_by_slot ON records (collection, slot);
 CREATE INDEX records_by_time ON records (collection, created_at, seq);
 CREATE INDEX records_by_expiry ON records (expires_at) WHERE expires_at IS NOT NULL;
+CREATE TABLE compactions (
+    collection INTEGER PRIMARY KEY REFERENCES collections (id) ON DELETE CASCADE,
+    kept BLOB NOT NULL,
+    next INTEGER NOT NULL
+) STRICT;
 ";
+
+/// What leads from each older version of the schema to the one after it.
+const MIGRATIONS: [&str; 2] = [
+    "ALTER TABLE records ADD COLUMN crc INTEGER;",
+    // Until now compactions numbered the records anew, so that each one's slot is its row.
+    "ALTER TABLE records RENAME COLUMN row TO slot;
+     CREATE TABLE compactions (
+         collection INTEGER PRIMARY KEY REFERENCES collections (id) ON DELETE CASCADE,
+         kept BLOB NOT NULL,
+         next INTEGER NOT NULL
+     ) STRICT;",
+];
 
 /// The writer.
 pub struct Store {
@@ -64,15 +82,13 @@ impl Store {
              PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536;",
         )?;
         let found: u32 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
-        match found {
-            0 => {
-                connection.execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))?
-            }
-            1 => connection.execute_batch(&format!(
-                "BEGIN; ALTER TABLE records ADD COLUMN crc INTEGER; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-            ))?,
-            SCHEMA_VERSION => {}
+        let steps = match found {
+            0 => SCHEMA.to_owned(),
+            1..=SCHEMA_VERSION => MIGRATIONS[found as usize - 1..].concat(),
             found => return Err(RecordsError::TooNew { path: path.to_owned(), found, known: SCHEMA_VERSION }),
+        };
+        if !steps.is_empty() {
+            connection.execute_batch(&format!("BEGIN; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))?;
         }
         connection.set_prepared_statement_cache_capacity(64);
         Ok(Self { path: path.to_owned(), connection })
@@ -158,6 +174,15 @@ impl Group<'_> {
         Ok(())
     }
 
+    /// Switches a collection to the vector file that a compaction has written, all of whose `rows` rows have their slots.
+    pub fn compact(&mut self, slots: &Slots, rows: u32) -> Result<(), RecordsError> {
+        let (kept, next) = slots.encode()?;
+        self.connection
+            .prepare_cached("INSERT OR REPLACE INTO compactions (collection, kept, next) VALUES (?, ?, ?)")?
+            .execute(params![slots.collection, kept, next as i64])?;
+        self.set_rows(slots.collection, slots.file, rows)
+    }
+
     /// Sets a collection's settings.
     pub fn set_settings(&mut self, id: i64, settings: &str) -> Result<(), RecordsError> {
         self.connection
@@ -170,30 +195,30 @@ impl Group<'_> {
     /// be that one (0: there must be none).
     pub fn upsert(
         &mut self,
-        collection: i64,
+        slots: &Slots,
         record: &Record,
         row: u32,
         row_crc: u32,
         expected: Option<u64>,
     ) -> Result<Written, RecordsError> {
-        let current = self.current(collection, &record.id, expected)?;
+        let current = self.current(slots, &record.id, expected)?;
         let metadata = serde_json::to_string(&record.metadata).unwrap_or_default();
         let seq = current.as_ref().map(|c| c.0);
         let version = current.as_ref().map_or(0, |c| c.1) + 1;
         self.connection
             .prepare_cached(
-                // Replaces its own older version alone: a row that another record has is an error.
-                "INSERT INTO records (seq, collection, row, row_crc, version, created_at, expires_at, importance,
+                // Replaces its own older version alone: a slot that another record has is an error.
+                "INSERT INTO records (seq, collection, slot, row_crc, version, created_at, expires_at, importance,
                  given_vector, user, session, kind, id, metadata, text, crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                 ON CONFLICT (seq) DO UPDATE SET row = excluded.row, row_crc = excluded.row_crc, version = excluded.version,
+                 ON CONFLICT (seq) DO UPDATE SET slot = excluded.slot, row_crc = excluded.row_crc, version = excluded.version,
                  created_at = excluded.created_at, expires_at = excluded.expires_at, importance = excluded.importance,
                  given_vector = excluded.given_vector, user = excluded.user, session = excluded.session, kind = excluded.kind,
                  metadata = excluded.metadata, text = excluded.text, crc = excluded.crc",
             )?
             .execute(params![
                 seq,
-                collection,
-                row,
+                slots.collection,
+                slots.slot(row) as i64,
                 row_crc,
                 version as i64,
                 record.created_at,
@@ -209,55 +234,47 @@ impl Group<'_> {
                 checksum(record, version, &metadata)
             ])?;
         let seq = seq.unwrap_or_else(|| self.connection.last_insert_rowid());
-        Ok(Written { seq, version, replaced: current.map(|c| c.2) })
+        Ok(Written { seq, version, replaced: current.and_then(|c| c.2) })
     }
 
-    /// Gives a record's version another row, as re-embedding does; `false` when the version is no longer current.
-    pub fn move_row(&mut self, seq: i64, version: u64, row: u32, row_crc: u32) -> Result<bool, RecordsError> {
+    /// Gives a record's version the vector of another row, as re-embedding does; `false` when the version is no longer current.
+    pub fn move_row(
+        &mut self,
+        slots: &Slots,
+        stored: &StoredRecord,
+        row: u32,
+        row_crc: u32,
+    ) -> Result<bool, RecordsError> {
         let changed = self
             .connection
-            .prepare_cached("UPDATE records SET row = ?, row_crc = ? WHERE seq = ? AND version = ?")?
-            .execute(params![row, row_crc, seq, version as i64])?;
+            .prepare_cached("UPDATE records SET slot = ?, row_crc = ? WHERE seq = ? AND version = ? AND slot = ?")?
+            .execute(params![slots.slot(row) as i64, row_crc, stored.seq, stored.version as i64, stored.slot as i64])?;
         Ok(changed == 1)
     }
 
-    /// Gives the record of a row another row, which no record has: compaction copies rows as they are, checksum and all.
-    pub fn renumber(&mut self, collection: i64, old: u32, new: u32) -> Result<(), RecordsError> {
-        self.connection
-            .prepare_cached("UPDATE records SET row = ?3 WHERE collection = ?1 AND row = ?2")?
-            .execute(params![collection, old, new])?;
-        Ok(())
-    }
-
     /// Deletes a record and gives what it was; `None` when there is none.
-    pub fn delete(
-        &mut self,
-        collection: i64,
-        id: &str,
-        expected: Option<u64>,
-    ) -> Result<Option<LiveRow>, RecordsError> {
-        let current = self.current(collection, id, expected)?;
+    pub fn delete(&mut self, slots: &Slots, id: &str, expected: Option<u64>) -> Result<Option<LiveRow>, RecordsError> {
+        let current = self.current(slots, id, expected)?;
         if let Some((seq, _, _)) = &current {
             self.connection.prepare_cached("DELETE FROM records WHERE seq = ?")?.execute([seq])?;
         }
-        Ok(current.map(|c| c.2))
+        Ok(current.and_then(|c| c.2))
     }
 
     /// The order, version and live row of a record, if its version is the expected one.
     fn current(
         &self,
-        collection: i64,
+        slots: &Slots,
         id: &str,
         expected: Option<u64>,
-    ) -> Result<Option<(i64, u64, LiveRow)>, RecordsError> {
+    ) -> Result<Option<(i64, u64, Option<LiveRow>)>, RecordsError> {
         let current = self
             .connection
             .prepare_cached(
-                "SELECT seq, version, row, session, expires_at FROM records WHERE collection = ? AND id = ?",
+                "SELECT slot, session, expires_at, seq, version FROM records WHERE collection = ? AND id = ?",
             )?
-            .query_row(params![collection, id], |r| {
-                let live = LiveRow { row: r.get(2)?, session: r.get(3)?, expires_at: r.get(4)? };
-                Ok((r.get(0)?, r.get::<_, i64>(1)? as u64, live))
+            .query_row(params![slots.collection, id], |r| {
+                Ok((r.get(3)?, r.get::<_, i64>(4)? as u64, live_row(r, slots)?))
             })
             .optional()?;
         let version = current.as_ref().map_or(0, |c| c.1);
@@ -269,15 +286,16 @@ impl Group<'_> {
         }
     }
 
-    /// Deletes the record of a row and gives what it was; `None` when there is none.
-    pub fn delete_row(&mut self, collection: i64, row: u32) -> Result<Option<LiveRow>, RecordsError> {
+    /// Deletes the record of a slot and gives what it was; `None` when there is none.
+    pub fn delete_slot(&mut self, slots: &Slots, slot: u64) -> Result<Option<LiveRow>, RecordsError> {
         Ok(self
             .connection
-            .prepare_cached("DELETE FROM records WHERE collection = ? AND row = ? RETURNING row, session, expires_at")?
-            .query_row(params![collection, row], |r| {
-                Ok(LiveRow { row: r.get(0)?, session: r.get(1)?, expires_at: r.get(2)? })
-            })
-            .optional()?)
+            .prepare_cached(
+                "DELETE FROM records WHERE collection = ? AND slot = ? RETURNING slot, session, expires_at",
+            )?
+            .query_row(params![slots.collection, slot as i64], |r| live_row(r, slots))
+            .optional()?
+            .flatten())
     }
 
     /// Makes the group durable.
@@ -365,45 +383,56 @@ impl Reader {
         record_by_id(&self.connection, collection, id)
     }
 
-    /// The record whose vector is in a row of a vector file; `None` for a row of an older version, and when a compaction has moved the
-    /// collection to another file since.
-    pub fn record_of_row(&self, collection: i64, file: Uuid, row: u32) -> Result<Option<StoredRecord>, RecordsError> {
+    /// The slots of a collection's vector file.
+    pub fn slots(&self, collection: &StoredCollection) -> Result<Slots, RecordsError> {
+        let kept = self
+            .connection
+            .prepare_cached("SELECT kept, next FROM compactions WHERE collection = ?")?
+            .query_row([collection.id], |r| Ok((r.get::<_, Vec<u8>>(0)?, r.get::<_, i64>(1)? as u64)))
+            .optional()?;
+        match kept {
+            Some((kept, next)) => Slots::decode(collection.id, collection.vector_file, &kept, next),
+            None => Ok(Slots::new(collection.id, collection.vector_file)),
+        }
+    }
+
+    /// The record whose vector is in a row; `None` for a row of an older version.
+    pub fn record_of_row(&self, slots: &Slots, row: u32) -> Result<Option<StoredRecord>, RecordsError> {
         self.connection
-            .prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM records WHERE collection = ?1 AND row = ?2
-                 AND (SELECT vector_file FROM collections WHERE id = ?1) = ?3"
-            ))?
-            .query_row(params![collection, row, file.as_bytes()], read_record)
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE collection = ? AND slot = ?"))?
+            .query_row(params![slots.collection, slots.slot(row) as i64], read_record)
             .optional()
             .map_err(RecordsError::from)
     }
 
-    /// What recall keeps in memory, in the order of creation.
-    pub fn live_rows(&self, collection: i64) -> Result<Vec<LiveRow>, RecordsError> {
+    /// What recall keeps in memory, in the order of creation. What has no row, because its slot is damaged, is passed over:
+    /// [`Reader::check_records`] gives all.
+    pub fn live_rows(&self, slots: &Slots) -> Result<Vec<LiveRow>, RecordsError> {
         let mut statement = self
             .connection
-            .prepare_cached("SELECT row, session, expires_at FROM records WHERE collection = ? ORDER BY seq")?;
-        let rows = statement
-            .query_map([collection], |r| Ok(LiveRow { row: r.get(0)?, session: r.get(1)?, expires_at: r.get(2)? }))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+            .prepare_cached("SELECT slot, session, expires_at FROM records WHERE collection = ? ORDER BY seq")?;
+        let rows = statement.query_map([slots.collection], |r| live_row(r, slots))?;
+        Ok(rows.filter_map(Result::transpose).collect::<Result<_, _>>()?)
     }
 
     /// Calls `each` with every record of a collection whose row is at least `from`, by row; stops when it says `false`. Damaged records are
-    /// passed over: [`Reader::damaged_records`] names them.
+    /// passed over: [`Reader::check_records`] names them.
     pub fn each_record(
         &self,
-        collection: i64,
+        slots: &Slots,
         from: u32,
-        mut each: impl FnMut(StoredRecord) -> bool,
+        mut each: impl FnMut(u32, StoredRecord) -> bool,
     ) -> Result<(), RecordsError> {
-        let mut statement = self
-            .connection
-            .prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE collection = ? AND row >= ? ORDER BY row"))?;
-        let mut rows = statement.query(params![collection, from])?;
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM records WHERE collection = ? AND slot >= ? ORDER BY slot"
+        ))?;
+        let mut rows = statement.query(params![slots.collection, slots.slot(from) as i64])?;
         while let Some(row) = rows.next()? {
             match read_record(row).map_err(RecordsError::from) {
                 Ok(record) => {
-                    if !each(record) {
+                    if let Some(row) = slots.row(record.slot)
+                        && !each(row, record)
+                    {
                         break;
                     }
                 }
@@ -414,19 +443,20 @@ impl Reader {
         Ok(())
     }
 
-    /// Which records of a collection do not have their checksum, and why they cannot be read.
-    pub fn damaged_records(&self, collection: i64) -> Result<Vec<String>, RecordsError> {
+    /// Calls `each` with every record of a collection, or with why it cannot be read.
+    pub fn check_records(
+        &self,
+        collection: i64,
+        mut each: impl FnMut(Result<StoredRecord, RecordsError>),
+    ) -> Result<(), RecordsError> {
         let mut statement = self
             .connection
             .prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE collection = ? ORDER BY seq"))?;
         let mut rows = statement.query([collection])?;
-        let mut damaged = Vec::new();
         while let Some(row) = rows.next()? {
-            if let Err(error) = read_record(row) {
-                damaged.push(RecordsError::from(error).to_string());
-            }
+            each(read_record(row).map_err(RecordsError::from));
         }
-        Ok(damaged)
+        Ok(())
     }
 
     /// Records of a collection.
@@ -447,7 +477,7 @@ impl Reader {
         Ok(count as u64)
     }
 
-    /// The next records after a position that are wanted, at most `limit`. `known` says by a row alone whether its record is, where that is known; the
+    /// The next records after a position that are wanted, at most `limit`. `known` says by a slot alone whether its record is, where that is known; the
     /// others are read and put to `wanted`.
     pub fn page(
         &self,
@@ -455,7 +485,7 @@ impl Reader {
         order: Order,
         after: Option<Position>,
         limit: usize,
-        known: impl Fn(u32) -> Option<bool>,
+        known: impl Fn(u64) -> Option<bool>,
         wanted: impl Fn(&Record) -> bool,
     ) -> Result<Vec<StoredRecord>, RecordsError> {
         let (condition, by, start) = match order {
@@ -471,7 +501,7 @@ impl Reader {
         let mut page = Vec::new();
         while page.len() < limit {
             let Some(row) = rows.next()? else { break };
-            let known = known(row.get(1)?);
+            let known = known(row.get::<_, i64>(1)? as u64);
             if known == Some(false) {
                 continue;
             }
@@ -523,7 +553,13 @@ fn read_collection(r: &Row) -> rusqlite::Result<StoredCollection> {
     })
 }
 
-const COLUMNS: &str = "seq, row, row_crc, version, created_at, expires_at, importance, given_vector, user, session, kind, id, \
+/// Reads slot, session and expiry.
+fn live_row(r: &Row, slots: &Slots) -> rusqlite::Result<Option<LiveRow>> {
+    let Some(row) = slots.row(r.get::<_, i64>(0)? as u64) else { return Ok(None) };
+    Ok(Some(LiveRow { row, session: r.get(1)?, expires_at: r.get(2)? }))
+}
+
+const COLUMNS: &str = "seq, slot, row_crc, version, created_at, expires_at, importance, given_vector, user, session, kind, id, \
                        metadata, text, crc";
 
 /// CRC32C of everything that a record says; not of its place, which its row's own checksum guards.
@@ -571,7 +607,7 @@ fn read_fields(r: &Row, seq: i64, metadata: &str) -> rusqlite::Result<StoredReco
     let damaged = |e| rusqlite::Error::FromSqlConversionFailure(12, rusqlite::types::Type::Text, Box::new(e));
     Ok(StoredRecord {
         seq,
-        row: r.get(1)?,
+        slot: r.get::<_, i64>(1)? as u64,
         row_crc: r.get(2)?,
         version: r.get::<_, i64>(3)? as u64,
         record: Record {

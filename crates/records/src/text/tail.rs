@@ -43,6 +43,23 @@ impl Tail {
         self.totals = Totals { texts: self.lengths.len() as u64, terms };
     }
 
+    /// The same texts by other row numbers, in the same order; without those that get none.
+    pub fn renumbered(&self, row: impl Fn(u32) -> Option<u32>) -> Self {
+        let new = |(old, count): &(u32, u32)| Some((row(*old)?, *count));
+        let mut postings = HashMap::with_capacity(self.postings.len());
+        for (term, list) in &self.postings {
+            let list: Vec<(u32, u32)> = list.iter().filter_map(new).collect();
+            if !list.is_empty() {
+                postings.insert(term.clone(), list);
+            }
+        }
+        let lengths: HashMap<u32, u32> = self.lengths.iter().filter_map(|(&old, &length)| new(&(old, length))).collect();
+        let end = lengths.keys().max().map_or(0, |row| row + 1);
+        let terms = lengths.values().map(|&l| u64::from(l)).sum();
+        let totals = Totals { texts: lengths.len() as u64, terms };
+        Self { postings, lengths, totals, end }
+    }
+
     /// One more than its highest row.
     pub fn end(&self) -> u32 {
         self.end
