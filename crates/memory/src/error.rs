@@ -30,6 +30,17 @@ pub enum MemoryError {
     /// There is no such record.
     #[error("there is no record {0:?}")]
     NoRecord(String),
+    /// There is no such session.
+    #[error("there is no session {0:?}; append a message to it, or create it with PUT /v1/sessions/{0}")]
+    NoSession(String),
+    /// There is no such thing.
+    #[error("there is no {what} {id:?}")]
+    Missing {
+        /// What kind of thing.
+        what: &'static str,
+        /// Its id.
+        id: String,
+    },
     /// There is no such job.
     #[error("there is no job {0:?}")]
     NoJob(String),

@@ -28,10 +28,12 @@
 //! `writer` is the only thread that writes; requests that wait together share its commits. `maintenance` commits texts to tantivy, builds
 //! indexes, sweeps what expired and compacts; `job-*` threads run what was asked for over the API. Calls run on the caller's thread.
 
+mod append;
 mod backup;
 mod catalogue;
 mod collection;
 mod compaction;
+mod context;
 mod error;
 mod fusion;
 mod jobs;
@@ -40,14 +42,17 @@ mod maintenance;
 mod memory;
 mod recall;
 mod redaction;
+mod sessions;
 mod settings;
 mod shared;
+mod threads;
 mod types;
 mod verify;
 mod writer;
 
 pub use backup::{BackupSummary, backup, restore};
 pub use collection::Collection;
+pub use context::{ContextAnswer, ContextMessage, ContextRequest, Scope, Strategy};
 pub use error::MemoryError;
 pub use fusion::Fusion;
 pub use jobs::{JobView, Jobs};
@@ -60,7 +65,12 @@ pub use memory::{
     MOST_METADATA_BYTES, MOST_RECORDS, MOST_TEXT_BYTES, MemoryBox, MemoryConfig, Models, OPEN_COLLECTIONS, retry_after,
 };
 pub use redaction::REDACTION_FIELD;
+pub use sessions::{
+    AppendAnswer, AppendRequest, AppendedMessage, ConflictView, Evict, MAX_MESSAGES, MOST_MESSAGES, MessageQuery,
+    MessageType, MessageView, NewMessage, OnConflict, Role, SessionSettings, SessionView, SummaryView, user_collection,
+};
 pub use settings::{CollectionSettings, Metric, VectorType};
+pub use threads::{CheckpointView, MOST_STATE_BYTES, NewCheckpoint, QueueItemView};
 pub use types::*;
 pub use verify::{Problem, Report, rebuild, verify};
 

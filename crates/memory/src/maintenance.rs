@@ -3,7 +3,7 @@
 use crate::collection::Collection;
 use crate::compaction::compact;
 use crate::shared::Shared;
-use crate::writer::{Doomed, Work, Write};
+use crate::writer::{Doomed, Work, Write, transact};
 use crate::{MemoryError, now};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, select, tick};
 use membox_index::{IndexError, IndexPolicy, IndexSpec, Progress, VectorIndex};
@@ -180,6 +180,9 @@ impl Maintenance {
     /// Overwrites what somebody still looked at when it died, and deletes records whose time has come.
     fn sweep(&self) {
         self.shared.opened().iter().for_each(|collection| self.shared.erase_unseen(collection));
+        if let Err(error) = self.sweep_checkpoints() {
+            tracing::warn!(%error, "expired checkpoints are not removed yet; none of them is given out");
+        }
         let collections = || -> Result<Vec<Arc<Collection>>, MemoryError> {
             let ids = self.shared.reader()?.collections_with_expired(now())?;
             ids.into_iter().filter_map(|id| self.shared.by_id(id).transpose()).collect()
@@ -195,11 +198,21 @@ impl Maintenance {
             }
             let doomed = Doomed::Slots(expired);
             let name = collection.name.clone();
-            let ask = |reply| Work::Write(Write::Delete { collection, doomed, reply });
+            let ask = |reply| Work::Write(Write::Delete { collection, doomed, touch: None, reply });
             if let Err(error) = crate::memory::ask(&self.writer, ask) {
                 tracing::warn!(collection = name, %error, "expired records are not removed yet; no recall returns them");
             }
         }
+    }
+}
+
+impl Maintenance {
+    fn sweep_checkpoints(&self) -> Result<(), MemoryError> {
+        let now = now();
+        if self.shared.reader()?.has_expired_checkpoints(now)? {
+            transact(&self.writer, move |group| Ok(group.drop_expired_checkpoints(now)?))?;
+        }
+        Ok(())
     }
 }
 

@@ -8,12 +8,12 @@ use crate::redaction::Redactor;
 use crate::settings::check_name;
 use crate::shared::{PooledReader, Shared};
 use crate::types::*;
-use crate::writer::{Doomed, Reply, Upsert, Work, Write, Writer};
+use crate::writer::{Doomed, Reply, Touch, Upsert, Work, Write, Writer, transact};
 use crate::{MemoryError, now, time_millis};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use membox_compressor::{CompressOptions, CompressedText, Compressor};
 use membox_encoder::{DEFAULT_MAX_TOKENS, Embeddings, Encoder, EncoderError, Inputs, Lane, Request, Wanted};
-use membox_records::{Filter, Order, Position, Record, RecordsError, Store, StoredCollection, StoredRecord};
+use membox_records::{Filter, Group, Order, Position, Record, RecordsError, Store, StoredCollection, StoredRecord};
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -208,6 +208,18 @@ impl MemoryBox {
         self.build_threads
     }
 
+    /// Has the writer do what concerns the record store alone. When it returns that is durable.
+    pub(crate) fn transact<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&mut Group) -> Result<T, MemoryError> + Send + 'static,
+    ) -> Result<T, MemoryError> {
+        transact(&self.writer, write)
+    }
+
+    pub(crate) fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+
     pub(crate) fn writer(&self) -> &Sender<Work> {
         &self.writer
     }
@@ -258,7 +270,7 @@ impl MemoryBox {
             upsert.record.text.clone_from(&compressed.compressed_prompt);
         }
         let ids: Vec<String> = upserts.iter().map(|u| u.record.id.clone()).collect();
-        let write = |reply| Work::Write(Write::Upsert { collection, records: upserts, reply });
+        let write = |reply| Work::Write(Write::Upsert { collection, records: upserts, touch: None, reply });
         let versions = ask(&self.writer, write)?;
         let mut compressed = compressed.iter().map(Compression::from);
         let written = |(id, version)| WrittenRecord { id, version, compression: compressed.next() };
@@ -291,7 +303,7 @@ impl MemoryBox {
     }
 
     /// Embeds the texts of the records that have no vector yet.
-    fn embed_missing(&self, collection: &Collection, upserts: &mut [Upsert]) -> Result<(), MemoryError> {
+    pub(crate) fn embed_missing(&self, collection: &Collection, upserts: &mut [Upsert]) -> Result<(), MemoryError> {
         let missing: Vec<usize> = (0..upserts.len()).filter(|&i| upserts[i].vector.is_empty()).collect();
         if missing.is_empty() {
             return Ok(());
@@ -416,8 +428,20 @@ impl MemoryBox {
         expected: Option<u64>,
     ) -> Result<RecordView, MemoryError> {
         let collection = self.collection(tenant, name)?;
+        self.patch_record(&collection, id, patch, expected, None)
+    }
+
+    /// Changes a record, and the version of the session whose message it is.
+    pub(crate) fn patch_record(
+        &self,
+        collection: &Arc<Collection>,
+        id: &str,
+        patch: &RecordPatch,
+        expected: Option<u64>,
+        touch: Option<&Touch>,
+    ) -> Result<RecordView, MemoryError> {
         for _ in 0..PATCH_TRIES {
-            let stored = self.stored(&collection, id)?;
+            let stored = self.stored(collection, id)?;
             if let Some(expected) = expected.filter(|e| *e != stored.version) {
                 let (id, current) = (id.to_owned(), stored.version);
                 return Err(RecordsError::VersionConflict { id, current, expected }.into());
@@ -440,11 +464,12 @@ impl MemoryBox {
                 };
                 upserts[0].vector = live.view.vector(row);
             } else {
-                self.embed_missing(&collection, &mut upserts)?;
+                self.embed_missing(collection, &mut upserts)?;
             }
-            let write = |reply| Work::Write(Write::Upsert { collection: collection.clone(), records: upserts, reply });
+            let (written, touch) = (collection.clone(), touch.cloned());
+            let write = |reply| Work::Write(Write::Upsert { collection: written, records: upserts, touch, reply });
             match ask(&self.writer, write) {
-                Ok(_) => return Ok(self.stored(&collection, id)?.into()),
+                Ok(_) => return Ok(self.stored(collection, id)?.into()),
                 Err(MemoryError::Records(RecordsError::VersionConflict { .. })) if expected.is_none() => {}
                 Err(error) => return Err(error),
             }
@@ -456,7 +481,7 @@ impl MemoryBox {
     pub fn delete(&self, tenant: &str, name: &str, ids: Vec<(String, Option<u64>)>) -> Result<usize, MemoryError> {
         let collection = self.collection(tenant, name)?;
         let doomed = Doomed::Ids(ids);
-        ask(&self.writer, |reply| Work::Write(Write::Delete { collection, doomed, reply }))
+        ask(&self.writer, |reply| Work::Write(Write::Delete { collection, doomed, touch: None, reply }))
     }
 
     /// Deletes the records that a filter allows. Gives how many there were.
@@ -466,7 +491,7 @@ impl MemoryBox {
         collection.prepare_fields(&*self.shared.reader()?)?;
         let sight = collection.live().sight(now(), Some(&filter));
         let doomed = Doomed::Slots(sight.allowed.rows().iter().map(|row| sight.slots.slot(row)).collect());
-        ask(&self.writer, |reply| Work::Write(Write::Delete { collection, doomed, reply }))
+        ask(&self.writer, |reply| Work::Write(Write::Delete { collection, doomed, touch: None, reply }))
     }
 
     /// A reader of the record store.
@@ -507,7 +532,7 @@ fn remove_unknown_folders(collections: &Path, stored: &[StoredCollection]) {
     }
 }
 
-fn to_upsert(collection: &Collection, new: NewRecord, at: &str) -> Result<Upsert, MemoryError> {
+pub(crate) fn to_upsert(collection: &Collection, new: NewRecord, at: &str) -> Result<Upsert, MemoryError> {
     let id = match new.id {
         Some(id) if id.is_empty() || id.len() > MOST_NAME_BYTES => {
             return Err(MemoryError::invalid(format!("{at}/id"), format!("an id has 1 to {MOST_NAME_BYTES} bytes")));
@@ -525,6 +550,7 @@ fn to_upsert(collection: &Collection, new: NewRecord, at: &str) -> Result<Upsert
         return Err(MemoryError::invalid(format!("{at}/text"), "the text is empty, and no vector is given"));
     }
     let record = Record {
+        message: None,
         id,
         text: new.text,
         metadata: new.metadata,
@@ -577,6 +603,9 @@ fn time(text: &Option<String>, pointer: &str) -> Result<Option<i64>, MemoryError
 
 fn apply_patch(record: &Record, patch: &RecordPatch) -> Result<Record, MemoryError> {
     let mut new = record.clone();
+    if let Some(message) = &mut new.message {
+        message.updated_at = Some(now());
+    }
     if let Some(text) = &patch.text {
         if text.trim().is_empty() && !record.given_vector {
             return Err(MemoryError::invalid("/text", "the text is empty"));
@@ -604,7 +633,7 @@ fn apply_patch(record: &Record, patch: &RecordPatch) -> Result<Record, MemoryErr
 }
 
 /// RFC 7396.
-fn merge(target: &mut Map<String, Value>, changes: &Map<String, Value>) {
+pub(crate) fn merge(target: &mut Map<String, Value>, changes: &Map<String, Value>) {
     for (key, change) in changes {
         match change {
             Value::Null => {

@@ -8,12 +8,15 @@
 //! answer is given only after the commit and after what was written can be recalled. A failed fsync is never retried: from
 //! then on the box is read-only.
 
-use crate::MemoryError;
+use crate::append::{self, AppendDone};
 use crate::collection::{Collection, Folder, Live};
 use crate::compaction::{Generation, discard, settle_next};
+use crate::memory::ask;
+use crate::sessions::{Append, Appended};
 use crate::settings::CollectionSettings;
 use crate::shared::Shared;
-use crossbeam_channel::Receiver;
+use crate::{MemoryError, now};
+use crossbeam_channel::{Receiver, Sender};
 use membox_records::{Group, LiveRow, Record, Store, StoredCollection, StoredRecord};
 use membox_vectors::{RowReceipt, VectorFile};
 use std::sync::Arc;
@@ -47,6 +50,51 @@ pub(crate) enum Doomed {
     Ids(Vec<(String, Option<u64>)>),
     /// By slot; those of versions that are no longer current are passed over.
     Slots(Vec<u64>),
+    /// Tenant and id of a session: its messages, its queue and itself.
+    Session(String, String),
+}
+
+/// A session whose version rises with a write.
+#[derive(Clone)]
+pub(crate) struct Touch {
+    pub tenant: String,
+    pub session: String,
+}
+
+/// A write of nothing but the record store.
+pub(crate) trait Transaction: Send {
+    /// Does it, as one request of a group.
+    fn apply(&mut self, group: &mut Group) -> Result<(), MemoryError>;
+    /// Answers, once what was done is durable or an error has undone it.
+    fn reply(self: Box<Self>, outcome: Result<(), MemoryError>);
+}
+
+/// A closure as a [`Transaction`].
+struct Transact<T, F> {
+    write: Option<F>,
+    output: Option<T>,
+    reply: Reply<T>,
+}
+
+impl<T: Send, F: FnOnce(&mut Group) -> Result<T, MemoryError> + Send> Transaction for Transact<T, F> {
+    fn apply(&mut self, group: &mut Group) -> Result<(), MemoryError> {
+        let write = self.write.take().ok_or(MemoryError::Stopped)?;
+        self.output = Some(write(group)?);
+        Ok(())
+    }
+
+    fn reply(self: Box<Self>, outcome: Result<(), MemoryError>) {
+        let output = self.output;
+        (self.reply)(outcome.and_then(|()| output.ok_or(MemoryError::Stopped)));
+    }
+}
+
+/// Has the writer do what concerns the record store alone. When it returns that is durable.
+pub(crate) fn transact<T: Send + 'static>(
+    writer: &Sender<Work>,
+    write: impl FnOnce(&mut Group) -> Result<T, MemoryError> + Send + 'static,
+) -> Result<T, MemoryError> {
+    ask(writer, |reply| Work::Transact(Box::new(Transact { write: Some(write), output: None, reply })))
 }
 
 /// What the writer is asked to do.
@@ -55,29 +103,33 @@ pub(crate) enum Work {
     Drop { collection: Arc<Collection>, reply: Reply<()> },
     SetSettings { collection: Arc<Collection>, settings: CollectionSettings, reply: Reply<()> },
     Switch { collection: Arc<Collection>, generation: Box<Generation>, reply: Reply<()> },
+    Transact(Box<dyn Transaction>),
     Write(Write),
     Stop,
 }
 
 /// A request that can share a commit with others.
 pub(crate) enum Write {
-    Upsert { collection: Arc<Collection>, records: Vec<Upsert>, reply: Reply<Vec<u64>> },
+    Upsert { collection: Arc<Collection>, records: Vec<Upsert>, touch: Option<Touch>, reply: Reply<Vec<u64>> },
+    Append { collection: Arc<Collection>, append: Box<Append>, reply: Reply<Appended> },
     Revector { collection: Arc<Collection>, vectors: Vec<Revector>, reply: Reply<usize> },
-    Delete { collection: Arc<Collection>, doomed: Doomed, reply: Reply<usize> },
+    Delete { collection: Arc<Collection>, doomed: Doomed, touch: Option<Touch>, reply: Reply<usize> },
 }
 
 impl Write {
     fn collection(&self) -> &Arc<Collection> {
         match self {
-            Self::Upsert { collection, .. } | Self::Revector { collection, .. } | Self::Delete { collection, .. } => {
-                collection
-            }
+            Self::Upsert { collection, .. }
+            | Self::Append { collection, .. }
+            | Self::Revector { collection, .. }
+            | Self::Delete { collection, .. } => collection,
         }
     }
 
     fn vectors(&self) -> Vec<&[f32]> {
         match self {
             Self::Upsert { records, .. } => records.iter().map(|u| u.vector.as_slice()).collect(),
+            Self::Append { append, .. } => append.messages.iter().map(|u| u.vector.as_slice()).collect(),
             Self::Revector { vectors, .. } => vectors.iter().map(|v| v.vector.as_slice()).collect(),
             Self::Delete { .. } => Vec::new(),
         }
@@ -86,6 +138,7 @@ impl Write {
     fn refuse(self, error: MemoryError) {
         match self {
             Self::Upsert { reply, .. } => reply(Err(error)),
+            Self::Append { reply, .. } => reply(Err(error)),
             Self::Revector { reply, .. } | Self::Delete { reply, .. } => reply(Err(error)),
         }
     }
@@ -94,9 +147,13 @@ impl Write {
 /// A request whose vectors are in their file.
 type Accepted = (Write, Vec<RowReceipt>);
 
+/// How each write and each transaction of a group ended.
+type Outcomes = (Vec<Result<Done, MemoryError>>, Vec<Result<(), MemoryError>>);
+
 /// What a request changed, to be published and answered after the commit.
 enum Done {
     Upserted(Vec<(u64, u32, Option<LiveRow>)>),
+    Appended(AppendDone),
     Revectored(Vec<(u32, usize)>),
     Deleted(Vec<LiveRow>),
 }
@@ -113,7 +170,7 @@ impl Writer {
         while let Some(item) = next.take() {
             match item {
                 Work::Stop => break,
-                Work::Write(first) => next = self.run_group(first, work),
+                Work::Write(_) | Work::Transact(_) => next = self.run_group(item, work),
                 Work::Create { stored, settings, reply } => reply(self.create(stored, settings)),
                 Work::Drop { collection, reply } => reply(self.drop_collection(&collection)),
                 Work::SetSettings { collection, settings, reply } => reply(self.set_settings(&collection, settings)),
@@ -130,31 +187,36 @@ impl Writer {
     }
 
     /// Gathers the writes that wait behind `first`, does them in one commit, and gives back the first thing that was not a write.
-    fn run_group(&mut self, first: Write, work: &Receiver<Work>) -> Option<Work> {
-        let mut rows = first.vectors().len();
-        let mut group = vec![first];
-        let mut other = None;
-        while group.len() < GROUP_REQUESTS && rows < GROUP_ROWS {
-            match work.try_recv() {
-                Ok(Work::Write(write)) => {
+    fn run_group(&mut self, first: Work, work: &Receiver<Work>) -> Option<Work> {
+        let (mut rows, mut group, mut transactions) = (0, Vec::new(), Vec::new());
+        let mut next = Some(first);
+        while let Some(item) = next.take() {
+            match item {
+                Work::Write(write) => {
                     rows += write.vectors().len();
                     group.push(write);
                 }
-                Ok(item) => {
-                    other = Some(item);
+                Work::Transact(transaction) => transactions.push(transaction),
+                other => {
+                    next = Some(other);
                     break;
                 }
-                Err(_) => break,
             }
+            if group.len() + transactions.len() >= GROUP_REQUESTS || rows >= GROUP_ROWS {
+                break;
+            }
+            next = work.try_recv().ok();
         }
-        self.write_group(group);
-        other
+        self.write_group(group, transactions);
+        next
     }
 
-    fn write_group(&mut self, group: Vec<Write>) {
+    fn write_group(&mut self, group: Vec<Write>, mut transactions: Vec<Box<dyn Transaction>>) {
         let begun = Instant::now();
         if let Some(reason) = self.shared.read_only() {
-            group.into_iter().for_each(|write| write.refuse(MemoryError::ReadOnly(reason.clone())));
+            let refusal = || MemoryError::ReadOnly(reason.clone());
+            group.into_iter().for_each(|write| write.refuse(refusal()));
+            transactions.into_iter().for_each(|transaction| transaction.reply(Err(refusal())));
             return;
         }
         // 1. Vectors to their files. What does not fit a file refuses its own request only.
@@ -179,8 +241,8 @@ impl Writer {
             }
         }
         // 2. and 3. Durable vectors, then the transaction.
-        match self.commit(&accepted, &touched) {
-            Ok(outcomes) => {
+        match self.commit(&accepted, &touched, &mut transactions) {
+            Ok((outcomes, ends)) => {
                 metrics::histogram!("membox_commit_seconds").record(begun.elapsed().as_secs_f64());
                 let mut done: Vec<_> = accepted.into_iter().zip(outcomes).collect();
                 for (collection, _) in touched {
@@ -189,9 +251,11 @@ impl Writer {
                     done = others;
                     publish(&self.shared, &collection, own);
                 }
+                transactions.into_iter().zip(ends).for_each(|(transaction, end)| transaction.reply(end));
             }
             Err(error) => {
-                tracing::error!(%error, "a commit failed; none of its {} requests was kept", accepted.len());
+                let requests = accepted.len() + transactions.len();
+                tracing::error!(%error, "a commit failed; none of its {requests} requests was kept");
                 for (collection, rows) in touched {
                     collection.file().forget_rows_from(rows);
                 }
@@ -199,6 +263,7 @@ impl Writer {
                     self.shared.set_read_only(error.to_string());
                 }
                 accepted.into_iter().for_each(|(write, _)| write.refuse(error.shared()));
+                transactions.into_iter().for_each(|transaction| transaction.reply(Err(error.shared())));
             }
         }
     }
@@ -207,7 +272,8 @@ impl Writer {
         &mut self,
         accepted: &[Accepted],
         touched: &[(Arc<Collection>, u32)],
-    ) -> Result<Vec<Result<Done, MemoryError>>, MemoryError> {
+        transactions: &mut [Box<dyn Transaction>],
+    ) -> Result<Outcomes, MemoryError> {
         for (collection, before) in touched {
             let mut file = collection.file();
             if file.rows() > *before {
@@ -224,12 +290,20 @@ impl Writer {
             }
             outcomes.push(outcome);
         }
+        let mut ends = Vec::with_capacity(transactions.len());
+        for transaction in transactions {
+            let end = group.request(|group| transaction.apply(group));
+            if let Err(MemoryError::DiskFull) = end {
+                return Err(MemoryError::DiskFull);
+            }
+            ends.push(end);
+        }
         for (collection, _) in touched {
             let file = collection.file();
             group.set_rows(collection.id, file.header().uuid, file.rows())?;
         }
         group.commit()?;
-        Ok(outcomes)
+        Ok((outcomes, ends))
     }
 
     fn create(
@@ -351,12 +425,13 @@ fn apply(group: &mut Group, write: &Write, receipts: &[RowReceipt]) -> Result<Do
     // Only this thread changes them.
     let slots = write.collection().live().slots.clone();
     match write {
-        Write::Upsert { records, .. } => {
+        Write::Upsert { records, touch, .. } => {
             let mut done = Vec::with_capacity(records.len());
             for (upsert, receipt) in records.iter().zip(receipts) {
                 let w = group.upsert(&slots, &upsert.record, receipt.row, receipt.crc, upsert.expected)?;
                 done.push((w.version, receipt.row, w.replaced));
             }
+            touch_session(group, touch.as_ref())?;
             Ok(Done::Upserted(done))
         }
         Write::Revector { vectors, .. } => {
@@ -368,10 +443,14 @@ fn apply(group: &mut Group, write: &Write, receipts: &[RowReceipt]) -> Result<Do
             }
             Ok(Done::Revectored(done))
         }
-        Write::Delete { doomed: Doomed::Ids(ids), .. } => {
+        Write::Append { append, .. } => Ok(Done::Appended(append::apply(group, &slots, append, receipts)?)),
+        Write::Delete { doomed: Doomed::Ids(ids), touch, .. } => {
             let mut done = Vec::new();
             for (id, expected) in ids {
                 done.extend(group.delete(&slots, id, *expected)?);
+            }
+            if !done.is_empty() {
+                touch_session(group, touch.as_ref())?;
             }
             Ok(Done::Deleted(done))
         }
@@ -382,7 +461,27 @@ fn apply(group: &mut Group, write: &Write, receipts: &[RowReceipt]) -> Result<Do
             }
             Ok(Done::Deleted(done))
         }
+        Write::Delete { doomed: Doomed::Session(tenant, session), .. } => {
+            let mut done = Vec::new();
+            for id in group.message_records(&slots, session)? {
+                done.extend(group.delete(&slots, &id, None)?);
+            }
+            group.clear_queue(tenant, session)?;
+            group.drop_session(tenant, session)?;
+            Ok(Done::Deleted(done))
+        }
     }
+}
+
+/// Raises the version of a session one of whose messages has changed.
+fn touch_session(group: &mut Group, touch: Option<&Touch>) -> Result<(), MemoryError> {
+    let Some(Touch { tenant, session }) = touch else { return Ok(()) };
+    if let Some(mut session) = group.session(tenant, session)? {
+        session.version += 1;
+        session.state.updated_at = now();
+        group.put_session(&session)?;
+    }
+    Ok(())
 }
 
 /// Makes what a group committed to a collection visible, all at once, and answers the requests.
@@ -394,7 +493,11 @@ fn publish(shared: &Shared, collection: &Arc<Collection>, done: Vec<(Accepted, R
         .into_iter()
         .map(|((write, receipts), outcome)| match outcome {
             Ok(done) => publish_request(collection, &mut live, write, &receipts, done),
-            Err(error) => Box::new(move || write.refuse(error)),
+            Err(error) => {
+                // Its vectors are in the file, and no record names them.
+                collection.retire(receipts.iter().map(|receipt| receipt.row).collect(), &mut live);
+                Box::new(move || write.refuse(error))
+            }
         })
         .collect();
     drop(live);
@@ -420,6 +523,19 @@ fn publish_request(
             }
             collection.retire(written.iter().filter_map(|w| Some(w.2.as_ref()?.row)).collect(), live);
             Box::new(move || reply(Ok(written.iter().map(|w| w.0).collect())))
+        }
+        (Write::Append { append, reply, .. }, Done::Appended(AppendDone { answer, removed })) => {
+            let mut dead = Vec::new();
+            for ((upsert, receipt), position) in append.messages.iter().zip(receipts).zip(&answer.positions) {
+                match position {
+                    Some(_) => live.insert(receipt.row, &upsert.record, None),
+                    None => dead.push(receipt.row),
+                }
+            }
+            removed.iter().for_each(|old| live.remove(old));
+            dead.extend(removed.iter().map(|old| old.row));
+            collection.retire(dead, live);
+            Box::new(move || reply(Ok(answer)))
         }
         (Write::Revector { vectors, reply, .. }, Done::Revectored(moved)) => {
             let mut dead = Vec::with_capacity(moved.len());

@@ -20,7 +20,7 @@ const MOST_DEPTH: usize = 32;
 /// Conditions of a filter in all.
 const MOST_CONDITIONS: usize = 1000;
 /// Fields that every record has beside its metadata.
-const FIELDS: [&str; 6] = ["id", "user", "session", "kind", "created_at", "importance"];
+const FIELDS: [&str; 7] = ["id", "user", "session", "kind", "role", "created_at", "importance"];
 
 /// A parsed filter.
 #[derive(Clone, Debug, PartialEq)]
@@ -203,6 +203,7 @@ impl FieldIndex {
             ("user", record.user.as_ref()),
             ("session", record.session.as_ref()),
             ("kind", record.kind.as_ref()),
+            ("role", record.message.as_ref().map(|m| &m.role)),
         ];
         for (field, text) in texts {
             if let Some(text) = text {

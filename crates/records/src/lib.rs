@@ -1,6 +1,6 @@
 //! Records in SQLite, the one source of truth, and the text index derived from it.
 //!
-//! [`Store`] writes collections and records in groups that share a commit; [`Reader`]s see committed states. From the records come, in
+//! [`Store`] writes collections, records, sessions, checkpoints and queues in groups that share a commit; [`Reader`]s see committed states. From the records come, in
 //! memory or on disk, the [`FieldIndex`] that filters are answered from and the text index in [`text`]: both can be
 //! thrown away and built anew.
 //!
@@ -21,6 +21,7 @@
 //! let record = Record {
 //!     id: "a".into(), text: "The spare key is under the pot.".into(), metadata: Default::default(), created_at: 0,
 //!     expires_at: None, importance: None, user: None, session: None, kind: None, given_vector: false,
+//!     message: None,
 //! };
 //! group.upsert(&Slots::new(notes, vector_file), &record, 0, 0, None)?;
 //! group.commit()?;
@@ -33,15 +34,19 @@ mod error;
 pub mod filter;
 mod record;
 mod row_set;
+mod sessions;
 mod slots;
 mod store;
 pub mod text;
+mod threads;
 
 pub use error::RecordsError;
 pub use filter::{FieldIndex, Filter};
-pub use record::{LiveRow, Record, StoredCollection, StoredRecord};
+pub use record::{LiveRow, Message, Record, StoredCollection, StoredRecord};
+pub use sessions::{Range, SessionState, StoredSession, Summary, record_id};
 pub use slots::Slots;
 pub use store::{Group, Order, Position, Reader, SCHEMA_VERSION, Snapshot, Store, Written};
+pub use threads::{Checkpoint, CheckpointBody, CheckpointPlace, QueueItem};
 
 /// Results of this crate.
 pub type Result<T> = std::result::Result<T, RecordsError>;

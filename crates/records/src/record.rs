@@ -1,5 +1,6 @@
 //! What is stored.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -27,6 +28,39 @@ pub struct Record {
     pub kind: Option<String>,
     /// Whether the vector was given by the caller and is not the text's embedding.
     pub given_vector: bool,
+    /// What makes it a message of its session, if it is one.
+    pub message: Option<Message>,
+}
+
+/// What a message of a session is beside a record.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// Unique within the session.
+    pub id: String,
+    /// Its place in the session; negative once it is archived. Kept beside, since it may change.
+    #[serde(skip)]
+    pub position: i64,
+    /// Who said it: `system`, `user`, `assistant`, `tool` or `function`.
+    pub role: String,
+    /// `text`, `image` or `audio`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The name of who said it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub name: Option<String>,
+    /// The call that it answers.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tool_call_id: Option<String>,
+    /// The calls that it makes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tool_calls: Option<Value>,
+    /// Tokens of its content by the default encoding.
+    pub tokens: u64,
+    /// The version of the session that wrote it.
+    pub written_by: u64,
+    /// When it was last changed, in milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub updated_at: Option<i64>,
 }
 
 impl Record {

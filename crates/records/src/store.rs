@@ -4,14 +4,16 @@
 //! takes nothing of the others back. A [`Reader`] sees committed states only.
 
 use crate::RecordsError;
-use crate::record::{LiveRow, Record, StoredCollection, StoredRecord};
+use crate::record::{LiveRow, Message, Record, StoredCollection, StoredRecord};
 use crate::slots::Slots;
+use crate::{sessions, threads};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 /// Version of the schema, kept in `user_version`.
-/// 2 added the checksums of records; those written before have none until they are written again. 3 made of rows slots.
+/// 2 added the checksums of records; those written before have none until they are written again. 3 made of rows slots, and brought
+/// sessions, checkpoints and queues.
 pub const SCHEMA_VERSION: u32 = 3;
 
 const SCHEMA: &str = "
@@ -41,7 +43,10 @@ CREATE TABLE records (
     id TEXT NOT NULL,
     metadata TEXT NOT NULL,
     text TEXT NOT NULL,
-    crc INTEGER
+    crc INTEGER,
+    position INTEGER,
+    role TEXT,
+    message TEXT
 ) STRICT;
 CREATE UNIQUE INDEX records_by_id ON records (collection, id);
 CREATE UNIQUE INDEX records_by_slot ON records (collection, slot);
@@ -59,6 +64,9 @@ const MIGRATIONS: [&str; 2] = [
     "ALTER TABLE records ADD COLUMN crc INTEGER;",
     // Until now compactions numbered the records anew, so that each one's slot is its row.
     "ALTER TABLE records RENAME COLUMN row TO slot;
+     ALTER TABLE records ADD COLUMN position INTEGER;
+     ALTER TABLE records ADD COLUMN role TEXT;
+     ALTER TABLE records ADD COLUMN message TEXT;
      CREATE TABLE compactions (
          collection INTEGER PRIMARY KEY REFERENCES collections (id) ON DELETE CASCADE,
          kept BLOB NOT NULL,
@@ -83,8 +91,11 @@ impl Store {
         )?;
         let found: u32 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
         let steps = match found {
-            0 => SCHEMA.to_owned(),
-            1..=SCHEMA_VERSION => MIGRATIONS[found as usize - 1..].concat(),
+            0 => [SCHEMA, sessions::SCHEMA, threads::SCHEMA].concat(),
+            1..SCHEMA_VERSION => {
+                [&MIGRATIONS[found as usize - 1..].concat(), sessions::SCHEMA, threads::SCHEMA].concat()
+            }
+            SCHEMA_VERSION => String::new(),
             found => return Err(RecordsError::TooNew { path: path.to_owned(), found, known: SCHEMA_VERSION }),
         };
         if !steps.is_empty() {
@@ -114,7 +125,7 @@ impl Store {
 
 /// A transaction of many requests.
 pub struct Group<'a> {
-    connection: &'a Connection,
+    pub(crate) connection: &'a Connection,
     open: bool,
 }
 
@@ -203,17 +214,22 @@ impl Group<'_> {
     ) -> Result<Written, RecordsError> {
         let current = self.current(slots, &record.id, expected)?;
         let metadata = serde_json::to_string(&record.metadata).unwrap_or_default();
+        let message = record.message.as_ref().map(|m| serde_json::to_string(m).unwrap_or_default());
         let seq = current.as_ref().map(|c| c.0);
         let version = current.as_ref().map_or(0, |c| c.1) + 1;
         self.connection
             .prepare_cached(
-                // Replaces its own older version alone: a slot that another record has is an error.
+                // Replaces its own older version alone: a slot that another record has is an error. A message keeps its place: it may have been moved since
+                // it was read.
                 "INSERT INTO records (seq, collection, slot, row_crc, version, created_at, expires_at, importance,
-                 given_vector, user, session, kind, id, metadata, text, crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                 given_vector, user, session, kind, id, metadata, text, crc, position, role, message)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                  ON CONFLICT (seq) DO UPDATE SET slot = excluded.slot, row_crc = excluded.row_crc, version = excluded.version,
                  created_at = excluded.created_at, expires_at = excluded.expires_at, importance = excluded.importance,
                  given_vector = excluded.given_vector, user = excluded.user, session = excluded.session, kind = excluded.kind,
-                 metadata = excluded.metadata, text = excluded.text, crc = excluded.crc",
+                 metadata = excluded.metadata, text = excluded.text, crc = excluded.crc, role = excluded.role,
+                 message = excluded.message, position = CASE WHEN excluded.message IS NULL THEN NULL
+                 ELSE COALESCE(records.position, excluded.position) END",
             )?
             .execute(params![
                 seq,
@@ -231,7 +247,10 @@ impl Group<'_> {
                 record.id,
                 metadata,
                 record.text,
-                checksum(record, version, &metadata)
+                checksum(record, version, &metadata, message.as_deref()),
+                record.message.as_ref().map(|m| m.position),
+                record.message.as_ref().map(|m| &m.role),
+                message
             ])?;
         let seq = seq.unwrap_or_else(|| self.connection.last_insert_rowid());
         Ok(Written { seq, version, replaced: current.and_then(|c| c.2) })
@@ -330,7 +349,7 @@ pub type Position = (i64, i64);
 
 /// One read-only connection.
 pub struct Reader {
-    connection: Connection,
+    pub(crate) connection: Connection,
 }
 
 impl Reader {
@@ -559,11 +578,11 @@ fn live_row(r: &Row, slots: &Slots) -> rusqlite::Result<Option<LiveRow>> {
     Ok(Some(LiveRow { row, session: r.get(1)?, expires_at: r.get(2)? }))
 }
 
-const COLUMNS: &str = "seq, slot, row_crc, version, created_at, expires_at, importance, given_vector, user, session, kind, id, \
-                       metadata, text, crc";
+pub(crate) const COLUMNS: &str = "seq, slot, row_crc, version, created_at, expires_at, importance, given_vector, user, session, kind, id, \
+                       metadata, text, crc, position, message";
 
 /// CRC32C of everything that a record says; not of its place, which its row's own checksum guards.
-fn checksum(record: &Record, version: u64, metadata: &str) -> u32 {
+fn checksum(record: &Record, version: u64, metadata: &str, message: Option<&str>) -> u32 {
     let mut crc = 0;
     let mut add = |bytes: &[u8]| {
         // Lengths as well, so that no byte can move from one field to the next unnoticed.
@@ -580,31 +599,36 @@ fn checksum(record: &Record, version: u64, metadata: &str) -> u32 {
         add(&[u8::from(text.is_some())]);
         add(text.as_deref().unwrap_or_default().as_bytes());
     }
-    for text in [&record.id, metadata, &record.text] {
+    for text in [&record.id, metadata, &record.text].into_iter().chain(message) {
         add(text.as_bytes());
     }
     crc
 }
 
 /// Reads a record and holds it against its checksum.
-fn read_record(r: &Row) -> rusqlite::Result<StoredRecord> {
+pub(crate) fn read_record(r: &Row) -> rusqlite::Result<StoredRecord> {
     let seq: i64 = r.get(0)?;
     let damaged = |reason: String| {
         let error = Box::new(RecordsError::Damaged(format!("record number {seq}: {reason}")));
         rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Null, error)
     };
     let metadata: String = r.get(12).map_err(|e| damaged(e.to_string()))?;
-    let stored = read_fields(r, seq, &metadata).map_err(|e| damaged(e.to_string()))?;
+    let message: Option<String> = r.get(16).map_err(|e| damaged(e.to_string()))?;
+    let stored = read_fields(r, seq, &metadata, message.as_deref()).map_err(|e| damaged(e.to_string()))?;
     match r.get::<_, Option<u32>>(14).map_err(|e| damaged(e.to_string()))? {
-        Some(crc) if crc != checksum(&stored.record, stored.version, &metadata) => {
+        Some(crc) if crc != checksum(&stored.record, stored.version, &metadata, message.as_deref()) => {
             Err(damaged("it does not have its checksum".into()))
         }
         _ => Ok(stored),
     }
 }
 
-fn read_fields(r: &Row, seq: i64, metadata: &str) -> rusqlite::Result<StoredRecord> {
+fn read_fields(r: &Row, seq: i64, metadata: &str, message: Option<&str>) -> rusqlite::Result<StoredRecord> {
     let damaged = |e| rusqlite::Error::FromSqlConversionFailure(12, rusqlite::types::Type::Text, Box::new(e));
+    let mut message: Option<Message> = message.map(serde_json::from_str).transpose().map_err(damaged)?;
+    if let Some(message) = &mut message {
+        message.position = r.get(15)?;
+    }
     Ok(StoredRecord {
         seq,
         slot: r.get::<_, i64>(1)? as u64,
@@ -621,6 +645,7 @@ fn read_fields(r: &Row, seq: i64, metadata: &str) -> rusqlite::Result<StoredReco
             id: r.get(11)?,
             metadata: serde_json::from_str(metadata).map_err(damaged)?,
             text: r.get(13)?,
+            message,
         },
     })
 }

@@ -106,6 +106,7 @@ fn record(id: u32, metadata: Value) -> Record {
         session: None,
         kind: None,
         given_vector: false,
+        message: None,
     }
 }
 

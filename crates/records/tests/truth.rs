@@ -1,6 +1,8 @@
 //! The record store keeps what it acknowledged, all of a request or none of it.
 
-use membox_records::{Group, Order, Reader, Record, RecordsError, Slots, Store, StoredCollection, StoredRecord};
+use membox_records::{
+    Group, Message, Order, Reader, Record, RecordsError, Slots, Store, StoredCollection, StoredRecord,
+};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -28,6 +30,7 @@ fn record(id: &str, created_at: i64) -> Record {
         session: None,
         kind: None,
         given_vector: false,
+        message: None,
     }
 }
 
@@ -130,7 +133,9 @@ fn an_older_database_keeps_its_records_and_gets_slots() {
     group.commit().expect("a commit");
     drop(store);
     let path = folder.path().join("membox.db");
-    let older = "ALTER TABLE records RENAME COLUMN slot TO row; DROP TABLE compactions; PRAGMA user_version = 2;";
+    let older = "DROP INDEX messages_by_position; DROP INDEX system_messages; DROP TABLE sessions; DROP TABLE checkpoints;
+        DROP TABLE queue; DROP TABLE compactions; ALTER TABLE records DROP COLUMN position; ALTER TABLE records DROP COLUMN role;
+        ALTER TABLE records DROP COLUMN message; ALTER TABLE records RENAME COLUMN slot TO row; PRAGMA user_version = 2;";
     rusqlite::Connection::open(&path).and_then(|c| c.execute_batch(older)).expect("a write");
     assert!(matches!(Reader::open(&path), Err(RecordsError::TooOld { found: 2, .. })));
     let reader = Store::open(&path).expect("a store").reader().expect("a reader");
@@ -213,12 +218,14 @@ proptest! {
         (user, session, kind) in (any::<Option<String>>(), any::<Option<String>>(), any::<Option<String>>()),
         (key, number, word) in (any::<String>(), prop::num::f64::NORMAL, any::<String>()),
         given_vector: bool,
+        (is_message, position, role, name) in (any::<bool>(), 0i64..1 << 40, any::<String>(), any::<Option<String>>()),
     ) {
         let (_folder, mut store) = store();
         let mut group = store.begin().expect("a group");
         let slots = create(&mut group);
+        let message = is_message.then(|| Message { id: role.clone(), position, role, name, ..Message::default() });
         let metadata = json!({key: {"number": number, "word": word}}).as_object().cloned().unwrap_or_default();
-        let written = Record { id, text, metadata, created_at, expires_at, importance, user, session, kind, given_vector };
+        let written = Record { id, text, metadata, created_at, expires_at, importance, user, session, kind, given_vector, message };
         group.upsert(&slots, &written, 0, 7, None).expect("a write");
         group.commit().expect("a commit");
         let reader = store.reader().expect("a reader");

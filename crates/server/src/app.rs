@@ -1,7 +1,7 @@
 //! The router, and the server around it: time limits on slow clients, and a stop that drains.
 
 use crate::problem::Problem;
-use crate::routes::{collections, compress, engines, operations, recall, records};
+use crate::routes::{collections, compress, engines, operations, recall, records, sessions, threads};
 use crate::state::{AppState, Limits, ServerConfig};
 use crate::{ServerError, pool::Pool};
 use axum::Router;
@@ -37,6 +37,8 @@ use utoipa_axum::routes;
         (name = "collections", description = "Named sets of records"),
         (name = "records", description = "What is remembered"),
         (name = "recall", description = "What do we remember about this?"),
+        (name = "sessions", description = "Conversations: messages in order, context within a budget, queues"),
+        (name = "threads", description = "Checkpoints of an agent's state"),
         (name = "jobs", description = "Long work"),
         (name = "operations", description = "For whoever runs the box")
     )
@@ -60,6 +62,17 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(records::get, records::patch, records::delete))
         .routes(routes!(records::delete_many))
         .routes(routes!(recall::recall))
+        .routes(routes!(sessions::list))
+        .routes(routes!(sessions::put, sessions::get, sessions::delete))
+        .routes(routes!(sessions::append, sessions::messages))
+        .routes(routes!(sessions::message, sessions::patch_message, sessions::delete_message))
+        .routes(routes!(sessions::context))
+        .routes(routes!(sessions::push, sessions::queue))
+        .routes(routes!(sessions::take))
+        .routes(routes!(sessions::acknowledge))
+        .routes(routes!(threads::list, threads::delete))
+        .routes(routes!(threads::put, threads::get))
+        .routes(routes!(threads::put_writes))
         .routes(routes!(operations::health))
         .routes(routes!(operations::ready))
         .routes(routes!(operations::metrics))

@@ -82,7 +82,11 @@ impl From<MemoryError> for Problem {
             MemoryError::Compressor(CompressorError::ReferenceFails(_)) => {
                 return Self::field(StatusCode::UNPROCESSABLE_ENTITY, "/mode", detail);
             }
-            MemoryError::NoCollection(_) | MemoryError::NoRecord(_) | MemoryError::NoJob(_) => StatusCode::NOT_FOUND,
+            MemoryError::NoCollection(_)
+            | MemoryError::NoRecord(_)
+            | MemoryError::NoSession(_)
+            | MemoryError::Missing { .. }
+            | MemoryError::NoJob(_) => StatusCode::NOT_FOUND,
             MemoryError::Exists { .. } | MemoryError::Busy(_) => StatusCode::CONFLICT,
             MemoryError::Records(RecordsError::VersionConflict { .. }) => StatusCode::PRECONDITION_FAILED,
             MemoryError::Encoder(EncoderError::Tokenize(_)) => StatusCode::UNPROCESSABLE_ENTITY,

@@ -53,7 +53,8 @@ impl Tail {
                 postings.insert(term.clone(), list);
             }
         }
-        let lengths: HashMap<u32, u32> = self.lengths.iter().filter_map(|(&old, &length)| new(&(old, length))).collect();
+        let lengths: HashMap<u32, u32> =
+            self.lengths.iter().filter_map(|(&old, &length)| new(&(old, length))).collect();
         let end = lengths.keys().max().map_or(0, |row| row + 1);
         let terms = lengths.values().map(|&l| u64::from(l)).sum();
         let totals = Totals { texts: lengths.len() as u64, terms };

@@ -6,6 +6,8 @@ pub mod engines;
 pub mod operations;
 pub mod recall;
 pub mod records;
+pub mod sessions;
+pub mod threads;
 
 use axum::http::{HeaderMap, HeaderValue};
 use membox_memory::Timing;

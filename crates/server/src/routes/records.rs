@@ -1,11 +1,11 @@
 //! Records: write, read, page, change, delete.
 
 use crate::auth::Tenant;
-use crate::extract::{Json, Query};
+use crate::extract::{Json, Query, if_match, version_header};
 use crate::problem::Problem;
 use crate::state::AppState;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use base64::Engine as _;
 use membox_memory::compressor::CompressOptions;
 use membox_memory::{NewRecord, Order, Position, RecordPatch, RecordView, WrittenRecord};
@@ -161,7 +161,7 @@ pub async fn get(
 ) -> Result<(HeaderMap, axum::Json<RecordView>), Problem> {
     let memory = state.memory.clone();
     let view = state.reads.run(move || Ok(memory.record(&tenant, &collection, &id)?)).await?;
-    Ok((etag(&view), axum::Json(view)))
+    Ok((version_header(view.version), axum::Json(view)))
 }
 
 /// `PATCH /v1/collections/{c}/records/{id}`: what is left out stays; metadata is merged.
@@ -180,7 +180,7 @@ pub async fn patch(
     let memory = state.memory.clone();
     let work = move || Ok(memory.patch(&tenant, &collection, &id, &patch, expected)?);
     let view = state.writes.run(work).await?;
-    Ok((etag(&view), axum::Json(view)))
+    Ok((version_header(view.version), axum::Json(view)))
 }
 
 /// `DELETE /v1/collections/{c}/records/{id}`.
@@ -234,18 +234,4 @@ pub async fn delete_many(
         _ => Err(Problem::field(StatusCode::BAD_REQUEST, "/ids", "exactly one of ids and filter is wanted")),
     };
     Ok(axum::Json(DeleteAnswer { deleted: state.writes.run(work).await? }))
-}
-
-fn etag(view: &RecordView) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    if let Ok(value) = format!("\"{}\"", view.version).parse() {
-        headers.insert(header::ETAG, value);
-    }
-    headers
-}
-
-fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
-    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
-    let version = value.to_str().ok().and_then(|v| v.trim().trim_matches('"').parse().ok());
-    version.map(Some).ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "if-match is a version, such as 3"))
 }

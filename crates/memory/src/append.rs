@@ -1,0 +1,128 @@
+//! Appending to a session, within the writer's transaction: no message is torn, doubled or out of order, whoever writes at the same time.
+
+use crate::MemoryError;
+use crate::now;
+use crate::sessions::{Append, Appended, OnConflict};
+use crate::writer::Upsert;
+use membox_records::{Group, LiveRow, RecordsError, SessionState, Slots, StoredRecord, StoredSession};
+use membox_vectors::RowReceipt;
+
+/// What an append changed, to be published after the commit.
+pub(crate) struct AppendDone {
+    pub answer: Appended,
+    pub removed: Vec<LiveRow>,
+}
+
+/// A message on its way to a place in the session.
+enum Placed {
+    /// One of the request.
+    New(usize),
+    /// One that is there, and where.
+    Old(String, i64),
+}
+
+pub(crate) fn apply(
+    group: &mut Group,
+    slots: &Slots,
+    append: &Append,
+    receipts: &[RowReceipt],
+) -> Result<AppendDone, MemoryError> {
+    let new = &append.session;
+    let mut session = group.session(&new.tenant, &new.id)?.unwrap_or_else(|| {
+        // Also where it was deleted since it was looked at.
+        let state = SessionState { next_position: 0, summary: None, ..new.state.clone() };
+        StoredSession { version: 0, state, ..new.clone() }
+    });
+    if session.collection != slots.collection {
+        let difference = "somebody else has made it with another collection".to_owned();
+        return Err(MemoryError::Exists { name: session.id, difference });
+    }
+    let mut since = None;
+    if let Some(expected) = append.expected
+        && expected != session.version
+    {
+        let newer = group.messages_since(slots, &session.id, expected)?;
+        match append.on_conflict {
+            None => {
+                let (id, current) = (session.id, session.version);
+                return Err(RecordsError::VersionConflict { id, current, expected }.into());
+            }
+            Some(OnConflict::Latest | OnConflict::Manual) => {
+                let answer = Appended { version: session.version, since: Some(newer), ..Appended::default() };
+                return Ok(AppendDone { answer, removed: Vec::new() });
+            }
+            Some(OnConflict::Merge) => since = Some(newer),
+        }
+    }
+    let mut answer = Appended { positions: vec![None; append.messages.len()], ..Appended::default() };
+    let others = since.as_deref().unwrap_or_default();
+    let mut fresh = Vec::new();
+    for (i, upsert) in append.messages.iter().enumerate() {
+        if !group.has_record(slots, &upsert.record.id)? && !others.iter().any(|other| is_double(other, upsert)) {
+            fresh.push(i);
+        }
+    }
+    if fresh.is_empty() {
+        // Said before: nothing changes, the version neither.
+        (answer.version, answer.since) = (session.version, since);
+        return Ok(AppendDone { answer, removed: Vec::new() });
+    }
+    session.version += 1;
+    let first = others.iter().map(position).min().unwrap_or(session.state.next_position);
+    let order = in_order(append, others, fresh);
+    for (position, placed) in (first..).zip(&order) {
+        match placed {
+            Placed::Old(_, old) if *old == position => {}
+            Placed::Old(id, _) => group.reposition(slots, id, position)?,
+            Placed::New(i) => {
+                let mut record = append.messages[*i].record.clone();
+                if let Some(message) = &mut record.message {
+                    (message.position, message.written_by) = (position, session.version);
+                }
+                group.upsert(slots, &record, receipts[*i].row, receipts[*i].crc, Some(0))?;
+                answer.positions[*i] = Some(position);
+            }
+        }
+    }
+    session.state.next_position = first + order.len() as i64;
+    session.state.updated_at = now();
+    let mut removed = Vec::new();
+    if session.state.max_messages > 0 {
+        answer.evicted = group.messages_over(slots, &session.id, session.state.max_messages)?;
+    }
+    for id in &answer.evicted {
+        if session.state.deletes_evicted {
+            removed.extend(group.delete(slots, id, None)?);
+        } else {
+            group.archive(slots, id)?;
+        }
+    }
+    group.put_session(&session)?;
+    (answer.version, answer.since) = (session.version, since);
+    Ok(AppendDone { answer, removed })
+}
+
+fn position(stored: &StoredRecord) -> i64 {
+    stored.record.message.as_ref().map_or(0, |m| m.position)
+}
+
+/// The same message, written by both sides.
+fn is_double(other: &StoredRecord, upsert: &Upsert) -> bool {
+    let (a, b) = (&other.record, &upsert.record);
+    a.text == b.text && a.message.as_ref().map(|m| &m.role) == b.message.as_ref().map(|m| &m.role)
+}
+
+/// Both sides by their time. Messages of one side stay in their order, and at the same time the server's come first.
+fn in_order(append: &Append, others: &[StoredRecord], fresh: Vec<usize>) -> Vec<Placed> {
+    let time = |i: usize| append.messages[i].record.created_at;
+    let mut order = Vec::with_capacity(others.len() + fresh.len());
+    let mut fresh = fresh.into_iter().peekable();
+    for other in others {
+        while let Some(i) = fresh.next_if(|&i| time(i) < other.record.created_at) {
+            order.push(Placed::New(i));
+        }
+        order.push(Placed::Old(other.record.id.clone(), position(other)));
+    }
+    order.extend(fresh.map(Placed::New));
+    order
+}

@@ -1,0 +1,695 @@
+//! Sessions: the messages of a conversation, appended whole and in order, and recalled like every other record.
+
+use crate::collection::Collection;
+use crate::memory::{ask, to_upsert};
+use crate::types::{NewRecord, RecordPatch};
+use crate::writer::{Doomed, Touch, Upsert, Work, Write};
+use crate::{CollectionSettings, MemoryBox, MemoryError, now, time_text};
+use membox_compressor::{DEFAULT_ENCODING, TokenCounter};
+use membox_records::analysis::{query_terms, terms};
+use membox_records::{Message, Range, RecordsError, SessionState, StoredRecord, StoredSession, record_id};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use std::collections::HashSet;
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// Messages that are kept in a session's list unless it says otherwise.
+pub const MAX_MESSAGES: u64 = 100;
+/// Messages of one append.
+pub const MOST_MESSAGES: usize = 1000;
+/// Bytes of a session's id, and of a message's: together they are the id of a record.
+const MOST_ID_BYTES: usize = 255;
+/// The collection of sessions that belong to no user.
+const COMMON_COLLECTION: &str = "sessions";
+
+/// Who says a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// What the conversation is to be like.
+    System,
+    /// The user.
+    User,
+    /// The model.
+    Assistant,
+    /// A tool that the model has called.
+    Tool,
+    /// A function that the model has called, as older clients say.
+    Function,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+            Self::Tool => "tool",
+            Self::Function => "function",
+        }
+    }
+}
+
+/// What a message is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MessageType {
+    /// Text.
+    #[default]
+    Text,
+    /// An image; the content is its caption.
+    Image,
+    /// A recording; the content is its transcript.
+    Audio,
+}
+
+impl MessageType {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Image => "image",
+            Self::Audio => "audio",
+        }
+    }
+}
+
+/// A message to be appended.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewMessage {
+    /// The caller's id, unique in the session; a UUIDv7 when left out. A message whose id is there already is not appended again, so that
+    /// a request can be repeated.
+    pub id: Option<String>,
+    /// Who says it.
+    pub role: Role,
+    /// `text` when left out.
+    #[serde(default, rename = "type")]
+    pub kind: MessageType,
+    /// What is said; null where tools are called instead.
+    pub content: Option<String>,
+    /// The name of who says it.
+    pub name: Option<String>,
+    /// The call that it answers.
+    pub tool_call_id: Option<String>,
+    /// The calls that it makes.
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub tool_calls: Option<Value>,
+    /// Any JSON object up to 16 KiB.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub metadata: Map<String, Value>,
+    /// RFC 3339; now when left out.
+    pub created_at: Option<String>,
+}
+
+/// What a session is made with, and what may be changed of it. What is left out stays as it is.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SessionSettings {
+    /// Whom it is with. Set once.
+    pub user: Option<String>,
+    /// The collection of its messages: its user's own when left out. Set once.
+    pub collection: Option<String>,
+    /// Messages that are kept in its list (100); 0 for all.
+    pub max_messages: Option<u64>,
+    /// What becomes of messages over that: `archive` (they leave the list and are still recalled) or `delete`.
+    pub evict: Option<Evict>,
+    /// Seconds that a message lives; 0 for good, as when left out. It counts for messages to come.
+    pub ttl_s: Option<u64>,
+    /// Merged into the session's metadata, as RFC 7396 says.
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<Map<String, Value>>,
+}
+
+/// What becomes of messages over a session's cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Evict {
+    /// They leave the list and are still recalled.
+    Archive,
+    /// They are deleted.
+    Delete,
+}
+
+/// What is done when a session is not at the version that an append expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnConflict {
+    /// The server's messages stand, and nothing is written.
+    Latest,
+    /// Both sides' messages are kept, by their time, without doubles.
+    Merge,
+    /// Nothing is written, and both sides are given back.
+    Manual,
+}
+
+/// Messages to be appended to a session.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AppendRequest {
+    /// 1 to 1 000 of them: all are kept, in this order and with nothing between them, or none.
+    pub messages: Vec<NewMessage>,
+    /// For a session that is not there yet; one that is must have the same.
+    pub user: Option<String>,
+    /// Likewise.
+    pub collection: Option<String>,
+    /// For a session that is not there yet.
+    pub max_messages: Option<u64>,
+    /// With `if-match`: what to do when somebody else has written meanwhile, instead of refusing.
+    pub on_conflict: Option<OnConflict>,
+}
+
+/// A session as it is given out.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SessionView {
+    /// Its id.
+    pub id: String,
+    /// Whom it is with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The collection of its messages.
+    pub collection: String,
+    /// 1 at first, one more with each write to it or its messages.
+    pub version: u64,
+    /// Messages in its list.
+    pub messages: u64,
+    /// Messages that are kept in its list; 0 for all.
+    pub max_messages: u64,
+    /// What becomes of messages over that.
+    pub evict: Evict,
+    /// Seconds that a message lives, if not for good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_s: Option<u64>,
+    /// Its metadata.
+    #[schema(value_type = Object)]
+    pub metadata: Map<String, Value>,
+    /// What its older messages said, once a context has been compressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<SummaryView>,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339.
+    pub updated_at: String,
+}
+
+/// A summary of a session's first messages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct SummaryView {
+    /// What they said, in short.
+    pub text: String,
+    /// How many messages it covers.
+    pub messages: u64,
+    /// 1 at first, one more with each extension.
+    pub version: u64,
+    /// What made it.
+    pub model: String,
+}
+
+impl From<membox_records::Summary> for SummaryView {
+    fn from(s: membox_records::Summary) -> Self {
+        Self { text: s.text, messages: s.messages, version: s.version, model: s.model }
+    }
+}
+
+/// A message as it is given out.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct MessageView {
+    /// Its id.
+    pub id: String,
+    /// Its place in the session.
+    pub seq: i64,
+    /// Who said it.
+    pub role: String,
+    /// `text`, `image` or `audio`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What was said.
+    pub content: String,
+    /// The name of who said it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The call that it answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool_call_id: Option<String>,
+    /// The calls that it makes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub tool_calls: Option<Value>,
+    /// Its metadata.
+    #[schema(value_type = Object)]
+    pub metadata: Map<String, Value>,
+    /// Tokens of its content (o200k_base).
+    pub tokens: u64,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339; when its metadata was last changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<String>,
+    /// The version of its record: 1 at first, one more with each change.
+    pub version: u64,
+}
+
+impl From<StoredRecord> for MessageView {
+    fn from(stored: StoredRecord) -> Self {
+        let message = stored.record.message.unwrap_or_default();
+        Self {
+            id: message.id,
+            seq: message.position,
+            role: message.role,
+            kind: message.kind,
+            content: stored.record.text,
+            name: message.name,
+            tool_call_id: message.tool_call_id,
+            tool_calls: message.tool_calls,
+            metadata: stored.record.metadata,
+            tokens: message.tokens,
+            created_at: time_text(stored.record.created_at),
+            updated_at: message.updated_at.map(time_text),
+            version: stored.version,
+        }
+    }
+}
+
+/// A message that was appended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct AppendedMessage {
+    /// Its id.
+    pub id: String,
+    /// Its place in the session; missing where a message of this id, or with `merge` the same message, was there already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<i64>,
+}
+
+/// What an append did.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct AppendAnswer {
+    /// The session's version now.
+    pub version: u64,
+    /// In the order of the request; empty when the server's messages stand.
+    pub messages: Vec<AppendedMessage>,
+    /// Ids of the messages that left the session's list.
+    pub evicted: Vec<String>,
+    /// What came between, where `on_conflict` was made use of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<ConflictView>,
+}
+
+/// Both sides of a conflict.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ConflictView {
+    /// What was done.
+    pub resolution: OnConflict,
+    /// Messages that others have written since the version that was expected.
+    pub server: Vec<MessageView>,
+    /// With `manual`, ids of the messages of this request, of which none was written.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub local: Vec<String>,
+}
+
+/// Messages for the writer, each with its vector.
+pub(crate) struct Append {
+    /// The session as it is made if it is not there.
+    pub session: StoredSession,
+    pub messages: Vec<Upsert>,
+    /// The version that the session must be at; 0 where it must not be there.
+    pub expected: Option<u64>,
+    pub on_conflict: Option<OnConflict>,
+}
+
+/// What the writer has done with an [`Append`].
+#[derive(Default)]
+pub(crate) struct Appended {
+    pub version: u64,
+    /// The position of each message; `None` where it was there already.
+    pub positions: Vec<Option<i64>>,
+    pub evicted: Vec<String>,
+    pub since: Option<Vec<StoredRecord>>,
+}
+
+/// A page of messages.
+#[derive(Clone, Debug, Default)]
+pub struct MessageQuery {
+    /// Messages wanted at most.
+    pub limit: usize,
+    /// `seq` of the last message of the page before.
+    pub after: Option<i64>,
+    /// Newest first.
+    pub newest_first: bool,
+    /// Only messages that have all of these words.
+    pub words: Option<String>,
+}
+
+fn check_session_id(id: &str) -> Result<(), MemoryError> {
+    if id.is_empty() || id.len() > MOST_ID_BYTES || id.contains('/') || id.chars().any(char::is_control) {
+        let reason = format!("a session's id has 1 to {MOST_ID_BYTES} bytes, no / and no control characters");
+        return Err(MemoryError::invalid("/session", reason));
+    }
+    Ok(())
+}
+
+/// The collection of a user's own sessions. Names that no collection can have are replaced by their hash.
+pub fn user_collection(user: &str) -> String {
+    let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-');
+    if user.len() <= 48 && user.bytes().all(is_plain) {
+        return format!("user-{user}");
+    }
+    let hash = Sha256::digest(user);
+    format!("user.{}", hash[..16].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+}
+
+impl MemoryBox {
+    /// The session of an id.
+    pub(crate) fn stored_session(&self, tenant: &str, id: &str) -> Result<StoredSession, MemoryError> {
+        check_session_id(id)?;
+        self.reader()?.session(tenant, id)?.ok_or_else(|| MemoryError::NoSession(id.to_owned()))
+    }
+
+    /// The collection that a session's messages are in.
+    pub(crate) fn collection_of(&self, session: &StoredSession) -> Result<Arc<Collection>, MemoryError> {
+        let found = self.shared().by_id(session.collection)?;
+        found.ok_or_else(|| MemoryError::NoSession(session.id.clone()))
+    }
+
+    /// What a session would be made of; its collection is created if it is not there.
+    fn new_session(&self, tenant: &str, id: &str, settings: &SessionSettings) -> Result<StoredSession, MemoryError> {
+        check_session_id(id)?;
+        if settings.user.as_ref().is_some_and(|user| user.is_empty() || user.len() > 512) {
+            return Err(MemoryError::invalid("/user", "1 to 512 bytes are wanted"));
+        }
+        let name = match (&settings.collection, &settings.user) {
+            (Some(name), _) => name.clone(),
+            (None, Some(user)) => user_collection(user),
+            (None, None) => COMMON_COLLECTION.to_owned(),
+        };
+        let collection = match self.shared().existing(tenant, &name)? {
+            Some(collection) => collection,
+            // One that is named must be there: it may be a mistake.
+            None if settings.collection.is_some() => return Err(MemoryError::NoCollection(name)),
+            None => {
+                self.create_collection(tenant, &name, &CollectionSettings::default())?;
+                self.collection(tenant, &name)?
+            }
+        };
+        let now = now();
+        let state = SessionState {
+            max_messages: settings.max_messages.unwrap_or(MAX_MESSAGES),
+            deletes_evicted: settings.evict == Some(Evict::Delete),
+            ttl_s: settings.ttl_s.filter(|&ttl| ttl > 0),
+            metadata: settings.metadata.clone().unwrap_or_default(),
+            created_at: now,
+            updated_at: now,
+            ..SessionState::default()
+        };
+        Ok(StoredSession {
+            number: 0,
+            tenant: tenant.to_owned(),
+            id: id.to_owned(),
+            collection: collection.id,
+            user: settings.user.clone(),
+            version: 0,
+            state,
+        })
+    }
+
+    /// Refuses settings that a session cannot take any more.
+    fn check_fixed(&self, session: &StoredSession, settings: &SessionSettings) -> Result<(), MemoryError> {
+        let exists = |difference: String| Err(MemoryError::Exists { name: session.id.clone(), difference });
+        if settings.user.is_some() && settings.user != session.user {
+            return exists(format!("user is {:?}", session.user));
+        }
+        let Some(wanted) = &settings.collection else { return Ok(()) };
+        let collection = self.collection_of(session)?;
+        if *wanted != collection.name { exists(format!("collection is {:?}", collection.name)) } else { Ok(()) }
+    }
+
+    /// Makes a session, or changes one; says whether it was made. With `expected`, it must be at that version.
+    pub fn put_session(
+        &self,
+        tenant: &str,
+        id: &str,
+        settings: SessionSettings,
+        expected: Option<u64>,
+    ) -> Result<(SessionView, bool), MemoryError> {
+        let new = match self.reader()?.session(tenant, id)? {
+            Some(found) => {
+                self.check_fixed(&found, &settings)?;
+                found
+            }
+            None => self.new_session(tenant, id, &settings)?,
+        };
+        let created = self.transact(move |group| {
+            let found = group.session(&new.tenant, &new.id)?;
+            let created = found.is_none();
+            let mut session = found.unwrap_or(new);
+            check_version(&session, expected)?;
+            let state = &mut session.state;
+            if let Some(most) = settings.max_messages {
+                state.max_messages = most;
+            }
+            if let Some(evict) = settings.evict {
+                state.deletes_evicted = evict == Evict::Delete;
+            }
+            if let Some(ttl) = settings.ttl_s {
+                state.ttl_s = Some(ttl).filter(|&ttl| ttl > 0);
+            }
+            if let (Some(changes), false) = (&settings.metadata, created) {
+                crate::memory::merge(&mut state.metadata, changes);
+            }
+            state.updated_at = now();
+            session.version += 1;
+            group.put_session(&session)?;
+            Ok(created)
+        })?;
+        Ok((self.session(tenant, id)?, created))
+    }
+
+    /// A session.
+    pub fn session(&self, tenant: &str, id: &str) -> Result<SessionView, MemoryError> {
+        let session = self.stored_session(tenant, id)?;
+        self.session_view(session)
+    }
+
+    fn session_view(&self, session: StoredSession) -> Result<SessionView, MemoryError> {
+        let collection = self.collection_of(&session)?;
+        let messages = self.reader()?.count_messages(session.collection, &session.id, 0)?;
+        let state = session.state;
+        Ok(SessionView {
+            id: session.id,
+            user: session.user,
+            collection: collection.name.clone(),
+            version: session.version,
+            messages,
+            max_messages: state.max_messages,
+            evict: if state.deletes_evicted { Evict::Delete } else { Evict::Archive },
+            ttl_s: state.ttl_s,
+            metadata: state.metadata,
+            summary: state.summary.map(SummaryView::from),
+            created_at: time_text(state.created_at),
+            updated_at: time_text(state.updated_at),
+        })
+    }
+
+    /// A page of a tenant's sessions, newest first, and where the next one begins.
+    pub fn sessions(
+        &self,
+        tenant: &str,
+        user: Option<&str>,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<(Vec<SessionView>, Option<i64>), MemoryError> {
+        let mut found = self.reader()?.sessions(tenant, user, before.unwrap_or(i64::MAX), limit + 1)?;
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| more).map(|last| last.number);
+        let views: Result<Vec<SessionView>, MemoryError> = found.into_iter().map(|s| self.session_view(s)).collect();
+        Ok((views?, next))
+    }
+
+    /// Deletes a session with its messages, archived ones too, and its queue. Gives how many messages there were.
+    pub fn delete_session(&self, tenant: &str, id: &str) -> Result<usize, MemoryError> {
+        let session = self.stored_session(tenant, id)?;
+        let collection = self.collection_of(&session)?;
+        let doomed = Doomed::Session(tenant.to_owned(), id.to_owned());
+        ask(self.writer(), |reply| Work::Write(Write::Delete { collection, doomed, touch: None, reply }))
+    }
+
+    /// Appends messages to a session, which is made if it is not there. When it returns they are durable and can be recalled; on an error
+    /// none of them was kept.
+    pub fn append(
+        &self,
+        tenant: &str,
+        id: &str,
+        request: AppendRequest,
+        expected: Option<u64>,
+    ) -> Result<AppendAnswer, MemoryError> {
+        let AppendRequest { messages, user, collection, max_messages, on_conflict } = request;
+        if messages.is_empty() || messages.len() > MOST_MESSAGES {
+            let reason = format!("{} messages; 1 to {MOST_MESSAGES} can be appended at once", messages.len());
+            return Err(MemoryError::impossible("/messages", reason));
+        }
+        let settings = SessionSettings { user, collection, max_messages, ..SessionSettings::default() };
+        let found = self.reader()?.session(tenant, id)?;
+        let session = match found {
+            Some(found) => {
+                self.check_fixed(&found, &settings)?;
+                found
+            }
+            None => self.new_session(tenant, id, &settings)?,
+        };
+        let collection = self.collection_of(&session)?;
+        let (ids, upserts) = self.message_upserts(&collection, &session, messages)?;
+        let append = Append { session, messages: upserts, expected, on_conflict };
+        let write = |reply| Work::Write(Write::Append { collection, append: Box::new(append), reply });
+        let done: Appended = ask(self.writer(), write)?;
+        metrics::counter!("membox_messages_total").increment(done.positions.iter().flatten().count() as u64);
+        let conflict = done.since.map(|since| ConflictView {
+            resolution: on_conflict.unwrap_or(OnConflict::Manual),
+            server: since.into_iter().map(MessageView::from).collect(),
+            local: if on_conflict == Some(OnConflict::Manual) { ids.clone() } else { Vec::new() },
+        });
+        let messages = ids.into_iter().zip(done.positions).map(|(id, seq)| AppendedMessage { id, seq }).collect();
+        let of_message = |id: String| id.split_once('/').map_or(id.clone(), |(_, message)| message.to_owned());
+        let evicted = done.evicted.into_iter().map(of_message).collect();
+        Ok(AppendAnswer { version: done.version, messages, evicted, conflict })
+    }
+
+    /// The records of messages, redacted and with their vectors, and their ids within the session.
+    fn message_upserts(
+        &self,
+        collection: &Collection,
+        session: &StoredSession,
+        messages: Vec<NewMessage>,
+    ) -> Result<(Vec<String>, Vec<Upsert>), MemoryError> {
+        let settings = collection.settings();
+        let redaction = settings.redaction.unwrap_or_default();
+        let counter = TokenCounter::by_name(DEFAULT_ENCODING)?;
+        let expires_at =
+            session.state.ttl_s.map(|ttl| time_text(now().saturating_add(ttl.saturating_mul(1000) as i64)));
+        let (mut ids, mut upserts, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+        for (i, new) in messages.into_iter().enumerate() {
+            let at = format!("/messages/{i}");
+            let id = new.id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
+            if id.is_empty() || id.len() > MOST_ID_BYTES || !seen.insert(id.clone()) {
+                let reason = format!("an id has 1 to {MOST_ID_BYTES} bytes, and stands once in a request");
+                return Err(MemoryError::invalid(format!("{at}/id"), reason));
+            }
+            let text = new.content.unwrap_or_default();
+            // What says nothing is like nothing.
+            let vector = text.trim().is_empty().then(|| vec![0.0; settings.dimension.unwrap_or_default()]);
+            let record = NewRecord {
+                id: Some(record_id(&session.id, &id)),
+                text,
+                vector,
+                metadata: new.metadata,
+                created_at: new.created_at,
+                expires_at: expires_at.clone(),
+                user: session.user.clone(),
+                session: Some(session.id.clone()),
+                ..NewRecord::default()
+            };
+            let mut upsert = to_upsert(collection, record, &at)?;
+            self.redactor().apply(&redaction, &mut upsert.record)?;
+            upsert.record.message = Some(Message {
+                id: id.clone(),
+                role: new.role.name().to_owned(),
+                kind: new.kind.name().to_owned(),
+                name: new.name,
+                tool_call_id: new.tool_call_id,
+                tool_calls: new.tool_calls,
+                tokens: counter.count(&upsert.record.text) as u64,
+                ..Message::default()
+            });
+            ids.push(id);
+            upserts.push(upsert);
+        }
+        self.embed_missing(collection, &mut upserts)?;
+        Ok((ids, upserts))
+    }
+
+    /// A page of a session's messages, and `seq` of the last one where more follow.
+    pub fn messages(
+        &self,
+        tenant: &str,
+        id: &str,
+        query: &MessageQuery,
+    ) -> Result<(Vec<MessageView>, Option<i64>), MemoryError> {
+        let session = self.stored_session(tenant, id)?;
+        let range = match (query.newest_first, query.after) {
+            (false, after) => Range::After(after.unwrap_or(-1)),
+            (true, before) => Range::Before(before.unwrap_or(i64::MAX)),
+        };
+        let words = query.words.as_deref().map(query_terms).unwrap_or_default();
+        let has_words = |text: &str| {
+            let own: HashSet<String> =
+                if words.is_empty() { HashSet::new() } else { terms(text).into_iter().map(|t| t.text).collect() };
+            words.iter().all(|word| own.contains(word))
+        };
+        let (now, mut page) = (now(), Vec::new());
+        self.reader()?.messages(session.collection, id, range, |stored| {
+            if stored.record.is_alive(now) && has_words(&stored.record.text) {
+                page.push(MessageView::from(stored));
+            }
+            page.len() <= query.limit
+        })?;
+        let more = page.len() > query.limit;
+        page.truncate(query.limit);
+        let next = page.last().filter(|_| more).map(|last| last.seq);
+        Ok((page, next))
+    }
+
+    /// A message of a session.
+    pub fn message(&self, tenant: &str, session: &str, id: &str) -> Result<MessageView, MemoryError> {
+        let session = self.stored_session(tenant, session)?;
+        let stored = self.reader()?.record(session.collection, &record_id(&session.id, id))?;
+        let is_there = |s: &StoredRecord| s.record.is_alive(now()) && s.record.message.is_some();
+        stored.filter(is_there).map(MessageView::from).ok_or_else(|| MemoryError::NoRecord(id.to_owned()))
+    }
+
+    /// Merges changes into a message's metadata. With `expected`, the message must be at that version.
+    pub fn patch_message(
+        &self,
+        tenant: &str,
+        session: &str,
+        id: &str,
+        metadata: Map<String, Value>,
+        expected: Option<u64>,
+    ) -> Result<MessageView, MemoryError> {
+        self.message(tenant, session, id)?;
+        let stored = self.stored_session(tenant, session)?;
+        let collection = self.collection_of(&stored)?;
+        let patch = RecordPatch { metadata: Some(metadata), ..RecordPatch::default() };
+        let touch = Touch { tenant: tenant.to_owned(), session: session.to_owned() };
+        self.patch_record(&collection, &record_id(session, id), &patch, expected, Some(&touch))?;
+        self.message(tenant, session, id)
+    }
+
+    /// Deletes a message. With `expected`, it must be at that version.
+    pub fn delete_message(
+        &self,
+        tenant: &str,
+        session: &str,
+        id: &str,
+        expected: Option<u64>,
+    ) -> Result<(), MemoryError> {
+        let stored = self.stored_session(tenant, session)?;
+        let collection = self.collection_of(&stored)?;
+        let touch = Some(Touch { tenant: tenant.to_owned(), session: session.to_owned() });
+        let doomed = Doomed::Ids(vec![(record_id(session, id), expected)]);
+        let write = |reply| Work::Write(Write::Delete { collection, doomed, touch, reply });
+        match ask(self.writer(), write)? {
+            0 => Err(MemoryError::NoRecord(id.to_owned())),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_version(session: &StoredSession, expected: Option<u64>) -> Result<(), RecordsError> {
+    match expected {
+        Some(expected) if expected != session.version => {
+            Err(RecordsError::VersionConflict { id: session.id.clone(), current: session.version, expected })
+        }
+        _ => Ok(()),
+    }
+}

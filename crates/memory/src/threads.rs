@@ -1,0 +1,258 @@
+//! What an agent keeps beside its messages: checkpoints of a thread's state, and a session's inputs that wait to be taken.
+
+use crate::{MemoryBox, MemoryError, now, time_text};
+use membox_records::{Checkpoint, CheckpointBody, CheckpointPlace, QueueItem};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// Bytes of a checkpoint's state, and of a queue's input, as JSON.
+pub const MOST_STATE_BYTES: usize = 1 << 20;
+/// Bytes of the names of threads, namespaces, checkpoints and tasks.
+const MOST_NAME_BYTES: usize = 255;
+/// Seconds that a taken input is its taker's.
+const LEASE_S: u64 = 60;
+
+/// A checkpoint to be written.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewCheckpoint {
+    /// Any JSON, at most 1 MiB.
+    #[schema(value_type = Object)]
+    pub state: Value,
+    /// The checkpoint that it follows.
+    pub parent: Option<String>,
+    /// Any JSON object.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub metadata: Map<String, Value>,
+    /// Seconds that it lives; for good when left out.
+    pub ttl_s: Option<u64>,
+}
+
+/// A checkpoint as it is given out.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct CheckpointView {
+    /// The thread whose state it is.
+    pub thread: String,
+    /// Empty for the thread's own.
+    pub namespace: String,
+    /// Its id.
+    pub id: String,
+    /// The checkpoint that it follows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    /// The state.
+    #[schema(value_type = Object)]
+    pub state: Value,
+    /// Its metadata.
+    #[schema(value_type = Object)]
+    pub metadata: Map<String, Value>,
+    /// What tasks have written towards the next one, by task.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Object)]
+    pub writes: BTreeMap<String, Value>,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+}
+
+/// An input that waits, as it is given out.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct QueueItemView {
+    /// Its id: its place in the queue.
+    pub id: i64,
+    /// What it says.
+    #[schema(value_type = Object)]
+    pub payload: Value,
+    /// How often it was taken.
+    pub attempts: u64,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339: until then it is its taker's; missing where nobody has taken it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leased_until: Option<String>,
+}
+
+impl From<QueueItem> for QueueItemView {
+    fn from(item: QueueItem) -> Self {
+        Self {
+            id: item.number,
+            payload: item.payload,
+            attempts: item.attempts,
+            created_at: time_text(item.created_at),
+            leased_until: (item.leased_until > 0).then(|| time_text(item.leased_until)),
+        }
+    }
+}
+
+fn view(thread: &str, namespace: &str, checkpoint: Checkpoint) -> CheckpointView {
+    let Checkpoint { id, expires_at, body, .. } = checkpoint;
+    CheckpointView {
+        thread: thread.to_owned(),
+        namespace: namespace.to_owned(),
+        id,
+        parent: body.parent,
+        state: body.state,
+        metadata: body.metadata,
+        writes: body.writes,
+        created_at: time_text(body.created_at),
+        expires_at: expires_at.map(time_text),
+    }
+}
+
+fn check_names(names: &[(&'static str, &str)]) -> Result<(), MemoryError> {
+    for (what, name) in names {
+        let may_be_empty = *what == "namespace";
+        if name.is_empty() && !may_be_empty || name.len() > MOST_NAME_BYTES {
+            return Err(MemoryError::invalid(format!("/{what}"), format!("1 to {MOST_NAME_BYTES} bytes are wanted")));
+        }
+    }
+    Ok(())
+}
+
+fn check_size(pointer: &str, value: &Value) -> Result<(), MemoryError> {
+    let bytes = serde_json::to_string(value).map_or(0, |json| json.len());
+    if bytes > MOST_STATE_BYTES {
+        let reason = format!("{bytes} bytes as JSON; at most {MOST_STATE_BYTES} are kept");
+        return Err(MemoryError::impossible(pointer, reason));
+    }
+    Ok(())
+}
+
+impl MemoryBox {
+    /// Writes a checkpoint. One of the same id is replaced, and is the latest.
+    pub fn put_checkpoint(
+        &self,
+        tenant: &str,
+        thread: &str,
+        namespace: &str,
+        id: &str,
+        new: NewCheckpoint,
+    ) -> Result<CheckpointView, MemoryError> {
+        check_names(&[("thread", thread), ("namespace", namespace), ("id", id)])?;
+        check_size("/state", &new.state)?;
+        let now = now();
+        let expires_at = new.ttl_s.map(|ttl| now.saturating_add(ttl.saturating_mul(1000) as i64));
+        let NewCheckpoint { state, parent, metadata, .. } = new;
+        let body = CheckpointBody { parent, state, metadata, writes: BTreeMap::new(), created_at: now };
+        let key = [tenant, thread, namespace, id].map(str::to_owned);
+        let body = self.transact(move |group| {
+            let [tenant, thread, namespace, id] = &key;
+            group.put_checkpoint(CheckpointPlace { tenant, thread, namespace }, id, expires_at, &body)?;
+            Ok(body)
+        })?;
+        Ok(view(thread, namespace, Checkpoint { number: 0, id: id.to_owned(), expires_at, body }))
+    }
+
+    /// Adds what a task has written towards the next checkpoint; written again by the same task, it is replaced.
+    pub fn put_checkpoint_writes(
+        &self,
+        tenant: &str,
+        thread: &str,
+        namespace: &str,
+        (id, task): (&str, &str),
+        writes: Value,
+    ) -> Result<(), MemoryError> {
+        check_names(&[("task", task)])?;
+        check_size("/writes", &writes)?;
+        let key = [tenant, thread, namespace, id, task].map(str::to_owned);
+        let found = self.transact(move |group| {
+            let [tenant, thread, namespace, id, task] = &key;
+            Ok(group.put_checkpoint_writes(CheckpointPlace { tenant, thread, namespace }, id, task, writes)?)
+        })?;
+        if found { Ok(()) } else { Err(MemoryError::Missing { what: "checkpoint", id: id.to_owned() }) }
+    }
+
+    /// A checkpoint by its id; the latest for `None`.
+    pub fn checkpoint(
+        &self,
+        tenant: &str,
+        thread: &str,
+        namespace: &str,
+        id: Option<&str>,
+    ) -> Result<CheckpointView, MemoryError> {
+        let place = CheckpointPlace { tenant, thread, namespace };
+        let found = match id {
+            Some(id) => self.reader()?.checkpoint(place, id, now())?,
+            None => self.reader()?.checkpoints(place, i64::MAX, 1, now())?.pop(),
+        };
+        let missing = || MemoryError::Missing { what: "checkpoint", id: id.unwrap_or(thread).to_owned() };
+        found.map(|checkpoint| view(thread, namespace, checkpoint)).ok_or_else(missing)
+    }
+
+    /// A thread's checkpoints, the latest first, and where the next page begins.
+    pub fn checkpoints(
+        &self,
+        tenant: &str,
+        thread: &str,
+        namespace: &str,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<(Vec<CheckpointView>, Option<i64>), MemoryError> {
+        let place = CheckpointPlace { tenant, thread, namespace };
+        let mut found = self.reader()?.checkpoints(place, before.unwrap_or(i64::MAX), limit + 1, now())?;
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| more).map(|last| last.number);
+        Ok((found.into_iter().map(|checkpoint| view(thread, namespace, checkpoint)).collect(), next))
+    }
+
+    /// Deletes a thread's checkpoints, of all namespaces, and gives how many there were.
+    pub fn delete_checkpoints(&self, tenant: &str, thread: &str) -> Result<usize, MemoryError> {
+        let (tenant, thread) = (tenant.to_owned(), thread.to_owned());
+        self.transact(move |group| Ok(group.drop_checkpoints(&tenant, &thread)?))
+    }
+
+    /// Appends inputs to a session's queue, all or none, and gives their ids.
+    pub fn push(&self, tenant: &str, session: &str, payloads: Vec<Value>) -> Result<Vec<i64>, MemoryError> {
+        check_names(&[("session", session)])?;
+        for (i, payload) in payloads.iter().enumerate() {
+            check_size(&format!("/items/{i}"), payload)?;
+        }
+        let (tenant, session, now) = (tenant.to_owned(), session.to_owned(), now());
+        self.transact(move |group| {
+            let push = |payload| Ok(group.push(&tenant, &session, payload, now)?);
+            payloads.into_iter().map(push).collect()
+        })
+    }
+
+    /// Takes the oldest inputs of a session's queue that nobody works on. They are the taker's for `lease_s` seconds (60); those that are not
+    /// [removed](MemoryBox::acknowledge) by then can be taken again, so none is lost with whoever took it.
+    pub fn take(
+        &self,
+        tenant: &str,
+        session: &str,
+        most: usize,
+        lease_s: Option<u64>,
+    ) -> Result<Vec<QueueItemView>, MemoryError> {
+        let (tenant, session, now) = (tenant.to_owned(), session.to_owned(), now());
+        let until = now.saturating_add(lease_s.unwrap_or(LEASE_S).saturating_mul(1000) as i64);
+        let taken = self.transact(move |group| Ok(group.take(&tenant, &session, most, now, until)?))?;
+        Ok(taken.into_iter().map(QueueItemView::from).collect())
+    }
+
+    /// Removes an input that has been dealt with.
+    pub fn acknowledge(&self, tenant: &str, session: &str, id: i64) -> Result<(), MemoryError> {
+        let (tenant, session) = (tenant.to_owned(), session.to_owned());
+        match self.transact(move |group| Ok(group.remove_from_queue(&tenant, &session, id)?))? {
+            true => Ok(()),
+            false => Err(MemoryError::Missing { what: "input", id: id.to_string() }),
+        }
+    }
+
+    /// What waits in a session's queue, oldest first, those after an id.
+    pub fn queue(
+        &self,
+        tenant: &str,
+        session: &str,
+        after: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<QueueItemView>, MemoryError> {
+        let found = self.reader()?.queue(tenant, session, after.unwrap_or(0), limit)?;
+        Ok(found.into_iter().map(QueueItemView::from).collect())
+    }
+}

@@ -1,0 +1,317 @@
+//! Sessions: ordered messages of one conversation, each a record like any other.
+//!
+//! A message is a record with a position in its session. Positions rise by one; a message that a session's cap has pushed out is archived: it has a
+//! negative position, so it is in the session's list no more, and is still recalled. What a session itself says is one JSON text with a checksum.
+
+use crate::RecordsError;
+use crate::record::{Message, StoredRecord};
+use crate::slots::Slots;
+use crate::store::{COLUMNS, Group, Reader, read_record};
+use crate::threads::checksum as checksum_of;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE sessions (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant TEXT NOT NULL,
+    id TEXT NOT NULL,
+    collection INTEGER NOT NULL REFERENCES collections (id) ON DELETE CASCADE,
+    user TEXT,
+    version INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    crc INTEGER NOT NULL,
+    UNIQUE (tenant, id)
+) STRICT;
+CREATE INDEX sessions_by_user ON sessions (tenant, user, number);
+CREATE INDEX messages_by_position ON records (collection, session, position) WHERE position IS NOT NULL;
+CREATE INDEX system_messages ON records (collection, session, position) WHERE role = 'system';
+";
+
+/// A session as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredSession {
+    /// Order of creation within the store; 0 until it is stored.
+    pub number: i64,
+    /// Whose it is.
+    pub tenant: String,
+    /// Unique within the tenant.
+    pub id: String,
+    /// Number of the collection that its messages are in.
+    pub collection: i64,
+    /// Whom it is with.
+    pub user: Option<String>,
+    /// 1 at first, one more with each write to it or to one of its messages.
+    pub version: u64,
+    /// Everything else.
+    pub state: SessionState,
+}
+
+/// What a session says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SessionState {
+    /// Position of the next message.
+    pub next_position: i64,
+    /// Messages that are kept in its list; 0 for all.
+    pub max_messages: u64,
+    /// Whether messages over the cap are deleted, and not only archived.
+    #[serde(default)]
+    pub deletes_evicted: bool,
+    /// Seconds that a message lives, if not for good.
+    #[serde(default)]
+    pub ttl_s: Option<u64>,
+    /// Any JSON object.
+    #[serde(default)]
+    pub metadata: Map<String, Value>,
+    /// What its older messages said, in short.
+    #[serde(default)]
+    pub summary: Option<Summary>,
+    /// Milliseconds since 1970.
+    pub created_at: i64,
+    /// Milliseconds since 1970.
+    pub updated_at: i64,
+}
+
+/// A summary of the first messages of a session; extended, never made anew.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// What they said, in short.
+    pub text: String,
+    /// Position of the first message that it does not cover.
+    pub until: i64,
+    /// 1 at first, one more with each extension.
+    pub version: u64,
+    /// Messages that it covers.
+    pub messages: u64,
+    /// What made it.
+    pub model: String,
+}
+
+/// A range of a session's messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Range {
+    /// After a position, oldest first.
+    After(i64),
+    /// Before a position, newest first.
+    Before(i64),
+    /// Those of the system, oldest first.
+    System,
+}
+
+/// The id of the record that is a session's message: a session's id has no `/`.
+pub fn record_id(session: &str, message: &str) -> String {
+    format!("{session}/{message}")
+}
+
+impl Group<'_> {
+    /// A session, as this group sees it.
+    pub fn session(&self, tenant: &str, id: &str) -> Result<Option<StoredSession>, RecordsError> {
+        session(self.connection, tenant, id)
+    }
+
+    /// Stores a session, new or changed.
+    pub fn put_session(&mut self, session: &StoredSession) -> Result<(), RecordsError> {
+        let state = serde_json::to_string(&session.state).unwrap_or_default();
+        self.connection
+            .prepare_cached(
+                "INSERT INTO sessions (tenant, id, collection, user, version, state, crc) VALUES (?, ?, ?, ?, ?, ?, ?)
+                 ON CONFLICT (tenant, id) DO UPDATE SET user = excluded.user, version = excluded.version,
+                 state = excluded.state, crc = excluded.crc",
+            )?
+            .execute(params![
+                session.tenant,
+                session.id,
+                session.collection,
+                session.user,
+                session.version as i64,
+                state,
+                checksum(session, &state)
+            ])?;
+        Ok(())
+    }
+
+    /// Removes a session, not its messages.
+    pub fn drop_session(&mut self, tenant: &str, id: &str) -> Result<(), RecordsError> {
+        self.connection.prepare_cached("DELETE FROM sessions WHERE tenant = ? AND id = ?")?.execute([tenant, id])?;
+        Ok(())
+    }
+
+    /// Ids of the records of a session's oldest messages, so that `keep` are left in its list.
+    pub fn messages_over(&self, slots: &Slots, session: &str, keep: u64) -> Result<Vec<String>, RecordsError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT id FROM records WHERE collection = ? AND session = ? AND position >= 0 ORDER BY position DESC LIMIT -1 OFFSET ?",
+        )?;
+        let mut ids: Vec<String> = statement
+            .query_map(params![slots.collection, session, keep as i64], |r| r.get(0))?
+            .collect::<Result<_, _>>()?;
+        ids.reverse();
+        Ok(ids)
+    }
+
+    /// Ids of all records of a session's messages, archived ones too.
+    pub fn message_records(&self, slots: &Slots, session: &str) -> Result<Vec<String>, RecordsError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT id FROM records WHERE collection = ? AND session = ? AND position IS NOT NULL")?;
+        let ids = statement.query_map(params![slots.collection, session], |r| r.get(0))?;
+        Ok(ids.collect::<Result<_, _>>()?)
+    }
+
+    /// Takes a message out of its session's list.
+    pub fn archive(&mut self, slots: &Slots, id: &str) -> Result<(), RecordsError> {
+        self.connection
+            .prepare_cached(
+                "UPDATE records SET position = -1 - position WHERE collection = ? AND id = ? AND position >= 0",
+            )?
+            .execute(params![slots.collection, id])?;
+        Ok(())
+    }
+
+    /// Gives a message another position.
+    pub fn reposition(&mut self, slots: &Slots, id: &str, position: i64) -> Result<(), RecordsError> {
+        self.connection
+            .prepare_cached("UPDATE records SET position = ? WHERE collection = ? AND id = ?")?
+            .execute(params![position, slots.collection, id])?;
+        Ok(())
+    }
+
+    /// Messages that were written after a version of their session, by position.
+    pub fn messages_since(
+        &self,
+        slots: &Slots,
+        session: &str,
+        version: u64,
+    ) -> Result<Vec<StoredRecord>, RecordsError> {
+        let mut newer = Vec::new();
+        messages(self.connection, slots.collection, session, Range::After(-1), |stored| {
+            newer.extend(Some(stored).filter(|s| message(s).is_some_and(|m| m.written_by > version)));
+            true
+        })?;
+        Ok(newer)
+    }
+
+    /// Whether a record is there.
+    pub fn has_record(&self, slots: &Slots, id: &str) -> Result<bool, RecordsError> {
+        Ok(self
+            .connection
+            .prepare_cached("SELECT 1 FROM records WHERE collection = ? AND id = ?")?
+            .exists(params![slots.collection, id])?)
+    }
+}
+
+fn message(stored: &StoredRecord) -> Option<&Message> {
+    stored.record.message.as_ref()
+}
+
+impl Reader {
+    /// A session.
+    pub fn session(&self, tenant: &str, id: &str) -> Result<Option<StoredSession>, RecordsError> {
+        session(&self.connection, tenant, id)
+    }
+
+    /// A tenant's sessions, of one user or of all, newest first; those before a number.
+    pub fn sessions(
+        &self,
+        tenant: &str,
+        user: Option<&str>,
+        before: i64,
+        limit: usize,
+    ) -> Result<Vec<StoredSession>, RecordsError> {
+        let of_user = if user.is_some() { "user = ?2" } else { "?2 IS NULL" };
+        let sql = format!(
+            "SELECT {SESSION_COLUMNS} FROM sessions WHERE tenant = ?1 AND {of_user} AND number < ?3 ORDER BY number DESC LIMIT ?4"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map(params![tenant, user, before, limit as i64], read_session)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Calls `each` with a session's messages in the order of the range, until it says `false`. A damaged one is passed over:
+    /// [`Reader::check_records`] names it.
+    pub fn messages(
+        &self,
+        collection: i64,
+        session: &str,
+        range: Range,
+        each: impl FnMut(StoredRecord) -> bool,
+    ) -> Result<(), RecordsError> {
+        messages(&self.connection, collection, session, range, each)
+    }
+
+    /// Messages in a session's list, from a position on.
+    pub fn count_messages(&self, collection: i64, session: &str, from: i64) -> Result<u64, RecordsError> {
+        let count: i64 = self
+            .connection
+            .prepare_cached("SELECT count(*) FROM records WHERE collection = ? AND session = ? AND position >= ?")?
+            .query_row(params![collection, session, from.max(0)], |r| r.get(0))?;
+        Ok(count as u64)
+    }
+}
+
+fn messages(
+    connection: &Connection,
+    collection: i64,
+    session: &str,
+    range: Range,
+    mut each: impl FnMut(StoredRecord) -> bool,
+) -> Result<(), RecordsError> {
+    let (condition, position) = match range {
+        Range::After(position) => ("position > ? AND position >= 0 ORDER BY position", position),
+        Range::Before(position) => ("position < ? AND position >= 0 ORDER BY position DESC", position),
+        Range::System => ("role = 'system' AND position > ? ORDER BY position", -1),
+    };
+    let sql = format!("SELECT {COLUMNS} FROM records WHERE collection = ? AND session = ? AND {condition}");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![collection, session, position])?;
+    while let Some(row) = rows.next()? {
+        match read_record(row).map_err(RecordsError::from) {
+            Ok(stored) => {
+                if !each(stored) {
+                    break;
+                }
+            }
+            Err(RecordsError::Damaged(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+const SESSION_COLUMNS: &str = "number, tenant, id, collection, user, version, state, crc";
+
+fn session(connection: &Connection, tenant: &str, id: &str) -> Result<Option<StoredSession>, RecordsError> {
+    connection
+        .prepare_cached(&format!("SELECT {SESSION_COLUMNS} FROM sessions WHERE tenant = ? AND id = ?"))?
+        .query_row([tenant, id], read_session)
+        .optional()
+        .map_err(RecordsError::from)
+}
+
+/// Reads a session and holds it against its checksum.
+fn read_session(r: &Row) -> rusqlite::Result<StoredSession> {
+    let state: String = r.get(6)?;
+    let mut session = StoredSession {
+        number: r.get(0)?,
+        tenant: r.get(1)?,
+        id: r.get(2)?,
+        collection: r.get(3)?,
+        user: r.get(4)?,
+        version: r.get::<_, i64>(5)? as u64,
+        state: SessionState::default(),
+    };
+    let damaged = |reason: String| {
+        let error = Box::new(RecordsError::Damaged(format!("session {:?}: {reason}", session.id)));
+        rusqlite::Error::FromSqlConversionFailure(6, rusqlite::types::Type::Text, error)
+    };
+    if r.get::<_, u32>(7)? != checksum(&session, &state) {
+        return Err(damaged("it does not have its checksum".into()));
+    }
+    session.state = serde_json::from_str(&state).map_err(|e| damaged(e.to_string()))?;
+    Ok(session)
+}
+
+fn checksum(session: &StoredSession, state: &str) -> u32 {
+    let place = format!("{} {}", session.collection, session.version);
+    checksum_of(&[&session.tenant, &session.id, &place, session.user.as_deref().unwrap_or_default(), state])
+}

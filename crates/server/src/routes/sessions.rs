@@ -1,0 +1,353 @@
+//! Sessions: messages in order, what of them goes into the next prompt, and inputs that wait.
+
+use crate::auth::Tenant;
+use crate::extract::{Json, Query, if_match, version_header};
+use crate::problem::Problem;
+use crate::state::AppState;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use membox_memory::{
+    AppendAnswer, AppendRequest, ContextAnswer, ContextRequest, MessageQuery, MessageView, QueueItemView,
+    SessionSettings, SessionView,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
+
+/// Sessions or messages a page unless said otherwise, and at most.
+const PAGE: usize = 20;
+const MOST_PAGE: usize = 1000;
+
+pub(super) fn page_limit(limit: Option<usize>) -> Result<usize, Problem> {
+    match limit.unwrap_or(PAGE) {
+        limit @ 1..=MOST_PAGE => Ok(limit),
+        other => Err(Problem::field(
+            StatusCode::BAD_REQUEST,
+            "/limit",
+            format!("limit is {other}; 1 to {MOST_PAGE} is possible"),
+        )),
+    }
+}
+
+/// Which sessions.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct SessionsQuery {
+    /// Those of this user.
+    user: Option<String>,
+    /// Sessions a page, 20 unless said otherwise.
+    limit: Option<usize>,
+    /// `next` of the page before.
+    cursor: Option<i64>,
+}
+
+/// A page of sessions.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SessionList {
+    sessions: Vec<SessionView>,
+    /// The cursor of the next page; missing on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<i64>,
+}
+
+/// `GET /v1/sessions`: the tenant's sessions, newest first.
+#[utoipa::path(get, path = "/v1/sessions", tag = "sessions", params(SessionsQuery),
+    responses((status = 200, description = "done", body = SessionList), (status = 400, description = "a parameter is wrong", body = Problem)))]
+pub async fn list(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Query(query): Query<SessionsQuery>,
+) -> Result<axum::Json<SessionList>, Problem> {
+    let limit = page_limit(query.limit)?;
+    let memory = state.memory.clone();
+    let work = move || Ok(memory.sessions(&tenant, query.user.as_deref(), query.cursor, limit)?);
+    let (sessions, next) = state.reads.run(work).await?;
+    Ok(axum::Json(SessionList { sessions, next }))
+}
+
+/// `PUT /v1/sessions/{s}`: makes it, or changes what is said of it. An append makes it too.
+#[utoipa::path(put, path = "/v1/sessions/{session}", tag = "sessions", request_body = SessionSettings,
+    params(("session" = String, Path), ("if-match" = Option<u64>, Header, description = "the version that it must have")),
+    responses((status = 200, description = "it was there", body = SessionView), (status = 201, description = "created", body = SessionView), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
+        (status = 409, description = "it has another user or collection", body = Problem), (status = 412, description = "the version is another one", body = Problem)))]
+pub async fn put(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(session): Path<String>,
+    headers: HeaderMap,
+    Json(settings): Json<SessionSettings>,
+) -> Result<(StatusCode, HeaderMap, axum::Json<SessionView>), Problem> {
+    let expected = if_match(&headers)?;
+    let memory = state.memory.clone();
+    let work = move || Ok(memory.put_session(&tenant, &session, settings, expected)?);
+    let (view, created) = state.writes.run(work).await?;
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, version_header(view.version), axum::Json(view)))
+}
+
+/// `GET /v1/sessions/{s}`.
+#[utoipa::path(get, path = "/v1/sessions/{session}", tag = "sessions", params(("session" = String, Path)),
+    responses((status = 200, description = "done", body = SessionView), (status = 404, description = "there is no such thing", body = Problem)))]
+pub async fn get(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(session): Path<String>,
+) -> Result<(HeaderMap, axum::Json<SessionView>), Problem> {
+    let memory = state.memory.clone();
+    let view = state.reads.run(move || Ok(memory.session(&tenant, &session)?)).await?;
+    Ok((version_header(view.version), axum::Json(view)))
+}
+
+/// How many messages were deleted.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeletedMessages {
+    deleted: usize,
+}
+
+/// `DELETE /v1/sessions/{s}`: with its messages, archived ones too, and its queue.
+#[utoipa::path(delete, path = "/v1/sessions/{session}", tag = "sessions", params(("session" = String, Path)),
+    responses((status = 200, description = "done", body = DeletedMessages), (status = 404, description = "there is no such thing", body = Problem)))]
+pub async fn delete(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(session): Path<String>,
+) -> Result<axum::Json<DeletedMessages>, Problem> {
+    let memory = state.memory.clone();
+    let deleted = state.writes.run(move || Ok(memory.delete_session(&tenant, &session)?)).await?;
+    Ok(axum::Json(DeletedMessages { deleted }))
+}
+
+/// `POST /v1/sessions/{s}/messages`: when it answers, the messages are durable, in their places, and can be recalled. With `if-match` the session
+/// must be at that version, or `on_conflict` says what is done.
+#[utoipa::path(post, path = "/v1/sessions/{session}/messages", tag = "sessions", request_body = AppendRequest,
+    params(("session" = String, Path), ("if-match" = Option<u64>, Header, description = "the version that it must have; 0 where it must not be there")),
+    responses((status = 200, description = "done", body = AppendAnswer), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 404, description = "the collection that is named is not there", body = Problem),
+        (status = 409, description = "the session has another user or collection", body = Problem), (status = 412, description = "the version is another one; `detail` says which", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem),
+        (status = 429, description = "a queue is full; retry-after says when", body = Problem), (status = 507, description = "the disk is full; nothing of the request was kept", body = Problem)))]
+pub async fn append(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(session): Path<String>,
+    headers: HeaderMap,
+    Json(request): Json<AppendRequest>,
+) -> Result<(HeaderMap, axum::Json<AppendAnswer>), Problem> {
+    let expected = if_match(&headers)?;
+    let memory = state.memory.clone();
+    let answer = state.writes.run(move || Ok(memory.append(&tenant, &session, request, expected)?)).await?;
+    Ok((version_header(answer.version), axum::Json(answer)))
+}
+
+/// Which messages.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct MessagesQuery {
+    /// Messages a page, 20 unless said otherwise.
+    limit: Option<usize>,
+    /// `next` of the page before.
+    cursor: Option<i64>,
+    /// `oldest` (first, as when left out) or `newest`.
+    order: Option<String>,
+    /// Only messages that have all of these words, in any of their forms.
+    q: Option<String>,
+}
+
+/// A page of messages.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MessageList {
+    messages: Vec<MessageView>,
+    /// The cursor of the next page; missing on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<i64>,
+}
+
+/// `GET /v1/sessions/{s}/messages`: pages that go on where they ended, whatever is written between.
+#[utoipa::path(get, path = "/v1/sessions/{session}/messages", tag = "sessions", params(("session" = String, Path), MessagesQuery),
+    responses((status = 200, description = "done", body = MessageList), (status = 400, description = "a parameter is wrong", body = Problem), (status = 404, description = "there is no such thing", body = Problem)))]
+pub async fn messages(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(session): Path<String>,
+    Query(query): Query<MessagesQuery>,
+) -> Result<axum::Json<MessageList>, Problem> {
+    let newest_first = match query.order.as_deref() {
+        None | Some("oldest") => false,
+        Some("newest") => true,
+        Some(other) => {
+            let detail = format!("order is oldest or newest, not {other:?}");
+            return Err(Problem::field(StatusCode::BAD_REQUEST, "/order", detail));
+        }
+    };
+    let wanted = MessageQuery { limit: page_limit(query.limit)?, after: query.cursor, newest_first, words: query.q };
+    let memory = state.memory.clone();
+    let (messages, next) = state.reads.run(move || Ok(memory.messages(&tenant, &session, &wanted)?)).await?;
+    Ok(axum::Json(MessageList { messages, next }))
+}
+
+/// `GET /v1/sessions/{s}/messages/{m}`.
+#[utoipa::path(get, path = "/v1/sessions/{session}/messages/{message}", tag = "sessions", params(("session" = String, Path), ("message" = String, Path)),
+    responses((status = 200, description = "done", body = MessageView), (status = 404, description = "there is no such thing", body = Problem)))]
+pub async fn message(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path((session, message)): Path<(String, String)>,
+) -> Result<(HeaderMap, axum::Json<MessageView>), Problem> {
+    let memory = state.memory.clone();
+    let view = state.reads.run(move || Ok(memory.message(&tenant, &session, &message)?)).await?;
+    Ok((version_header(view.version), axum::Json(view)))
+}
+
+/// Changes to a message: what was said stays as it was said.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MessagePatch {
+    /// Merged into the metadata as RFC 7396 says; `null` removes a key.
+    #[schema(value_type = Object)]
+    metadata: Map<String, Value>,
+}
+
+/// `PATCH /v1/sessions/{s}/messages/{m}`: merges into its metadata, and sets `updated_at`.
+#[utoipa::path(patch, path = "/v1/sessions/{session}/messages/{message}", tag = "sessions", request_body = MessagePatch,
+    params(("session" = String, Path), ("message" = String, Path), ("if-match" = Option<u64>, Header, description = "the version that the message must have")),
+    responses((status = 200, description = "done", body = MessageView), (status = 404, description = "there is no such thing", body = Problem), (status = 412, description = "the version is another one", body = Problem)))]
+pub async fn patch_message(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path((session, message)): Path<(String, String)>,
+    headers: HeaderMap,
+    Json(patch): Json<MessagePatch>,
+) -> Result<(HeaderMap, axum::Json<MessageView>), Problem> {
+    let expected = if_match(&headers)?;
+    let memory = state.memory.clone();
+    let work = move || Ok(memory.patch_message(&tenant, &session, &message, patch.metadata, expected)?);
+    let view = state.writes.run(work).await?;
+    Ok((version_header(view.version), axum::Json(view)))
+}
+
+/// `DELETE /v1/sessions/{s}/messages/{m}`.
+#[utoipa::path(delete, path = "/v1/sessions/{session}/messages/{message}", tag = "sessions",
+    params(("session" = String, Path), ("message" = String, Path), ("if-match" = Option<u64>, Header, description = "the version that the message must have")),
+    responses((status = 204, description = "deleted"), (status = 404, description = "there is no such thing", body = Problem), (status = 412, description = "the version is another one", body = Problem)))]
+pub async fn delete_message(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path((session, message)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let expected = if_match(&headers)?;
+    let memory = state.memory.clone();
+    state.writes.run(move || Ok(memory.delete_message(&tenant, &session, &message, expected)?)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /v1/sessions/{s}/context`: the messages that go into the next prompt, within a budget of tokens.
+#[utoipa::path(get, path = "/v1/sessions/{session}/context", tag = "sessions", params(("session" = String, Path), ContextRequest),
+    responses((status = 200, description = "done", body = ContextAnswer), (status = 400, description = "a parameter is wrong", body = Problem), (status = 404, description = "there is no such thing", body = Problem), (status = 503, description = "no model that compresses is loaded", body = Problem)))]
+pub async fn context(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(session): Path<String>,
+    Query(request): Query<ContextRequest>,
+) -> Result<(HeaderMap, axum::Json<ContextAnswer>), Problem> {
+    let memory = state.memory.clone();
+    let answer = state.reads.run(move || Ok(memory.context(&tenant, &session, &request)?)).await?;
+    Ok((version_header(answer.version), axum::Json(answer)))
+}
+
+/// Inputs for a session's queue.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PushRequest {
+    /// Any JSON each, at most 1 MiB; all are kept, or none.
+    #[schema(value_type = Vec<Object>)]
+    items: Vec<Value>,
+}
+
+/// What was queued.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PushAnswer {
+    /// In the order of the request.
+    ids: Vec<i64>,
+}
+
+/// `POST /v1/sessions/{s}/queue`: inputs that wait until they are taken, over restarts too.
+#[utoipa::path(post, path = "/v1/sessions/{session}/queue", tag = "sessions", request_body = PushRequest, params(("session" = String, Path)),
+    responses((status = 200, description = "done", body = PushAnswer), (status = 422, description = "an input is too large", body = Problem)))]
+pub async fn push(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(session): Path<String>,
+    Json(request): Json<PushRequest>,
+) -> Result<axum::Json<PushAnswer>, Problem> {
+    let memory = state.memory.clone();
+    let ids = state.writes.run(move || Ok(memory.push(&tenant, &session, request.items)?)).await?;
+    Ok(axum::Json(PushAnswer { ids }))
+}
+
+/// Which inputs.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct QueueQuery {
+    /// Inputs a page, 20 unless said otherwise.
+    limit: Option<usize>,
+    /// Those after this id.
+    cursor: Option<i64>,
+}
+
+/// Inputs of a queue.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct QueueItems {
+    items: Vec<QueueItemView>,
+}
+
+/// `GET /v1/sessions/{s}/queue`: what waits, oldest first; nothing is taken.
+#[utoipa::path(get, path = "/v1/sessions/{session}/queue", tag = "sessions", params(("session" = String, Path), QueueQuery),
+    responses((status = 200, description = "done", body = QueueItems)))]
+pub async fn queue(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(session): Path<String>,
+    Query(query): Query<QueueQuery>,
+) -> Result<axum::Json<QueueItems>, Problem> {
+    let limit = page_limit(query.limit)?;
+    let memory = state.memory.clone();
+    let items = state.reads.run(move || Ok(memory.queue(&tenant, &session, query.cursor, limit)?)).await?;
+    Ok(axum::Json(QueueItems { items }))
+}
+
+/// How many inputs, and for how long.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TakeRequest {
+    /// At most so many (1).
+    count: Option<usize>,
+    /// Seconds that they are the taker's (60): those that are not deleted by then can be taken again.
+    lease_s: Option<u64>,
+}
+
+/// `POST /v1/sessions/{s}/queue:take`: the oldest inputs that nobody works on. Delete each when it has been dealt with.
+#[utoipa::path(post, path = "/v1/sessions/{session}/queue:take", tag = "sessions", request_body = TakeRequest, params(("session" = String, Path)),
+    responses((status = 200, description = "done; empty when nothing waits", body = QueueItems)))]
+pub async fn take(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(session): Path<String>,
+    Json(request): Json<TakeRequest>,
+) -> Result<axum::Json<QueueItems>, Problem> {
+    let count = page_limit(Some(request.count.unwrap_or(1)))?;
+    let memory = state.memory.clone();
+    let items = state.writes.run(move || Ok(memory.take(&tenant, &session, count, request.lease_s)?)).await?;
+    Ok(axum::Json(QueueItems { items }))
+}
+
+/// `DELETE /v1/sessions/{s}/queue/{id}`: it has been dealt with.
+#[utoipa::path(delete, path = "/v1/sessions/{session}/queue/{id}", tag = "sessions", params(("session" = String, Path), ("id" = i64, Path)),
+    responses((status = 204, description = "deleted"), (status = 404, description = "there is no such thing", body = Problem)))]
+pub async fn acknowledge(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path((session, id)): Path<(String, i64)>,
+) -> Result<StatusCode, Problem> {
+    let memory = state.memory.clone();
+    state.writes.run(move || Ok(memory.acknowledge(&tenant, &session, id)?)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

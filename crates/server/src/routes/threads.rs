@@ -1,0 +1,138 @@
+//! Checkpoints: the states of a thread, as an agent framework's checkpointer keeps them.
+
+use crate::auth::Tenant;
+use crate::extract::{Json, Query};
+use crate::problem::Problem;
+use crate::routes::sessions::page_limit;
+use crate::state::AppState;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use membox_memory::{CheckpointView, NewCheckpoint};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+/// Which namespace of a thread.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+pub struct NamespaceQuery {
+    /// The thread's own when left out.
+    namespace: String,
+}
+
+/// Which checkpoints.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckpointsQuery {
+    /// The thread's own when left out.
+    namespace: String,
+    /// Checkpoints a page, 20 unless said otherwise; 1 for the latest alone.
+    limit: Option<usize>,
+    /// `next` of the page before.
+    cursor: Option<i64>,
+}
+
+/// A page of checkpoints.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CheckpointList {
+    checkpoints: Vec<CheckpointView>,
+    /// The cursor of the next page; missing on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<i64>,
+}
+
+/// `PUT /v1/threads/{t}/checkpoints/{id}`: writes it; one of the same id is replaced.
+#[utoipa::path(put, path = "/v1/threads/{thread}/checkpoints/{id}", tag = "threads", request_body = NewCheckpoint,
+    params(("thread" = String, Path), ("id" = String, Path), NamespaceQuery),
+    responses((status = 200, description = "done", body = CheckpointView), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 422, description = "the state is too large", body = Problem)))]
+pub async fn put(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path((thread, id)): Path<(String, String)>,
+    Query(query): Query<NamespaceQuery>,
+    Json(new): Json<NewCheckpoint>,
+) -> Result<axum::Json<CheckpointView>, Problem> {
+    let memory = state.memory.clone();
+    let work = move || Ok(memory.put_checkpoint(&tenant, &thread, &query.namespace, &id, new)?);
+    Ok(axum::Json(state.writes.run(work).await?))
+}
+
+/// What a task has written towards the next checkpoint.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TaskWrites {
+    /// Any JSON.
+    #[schema(value_type = Object)]
+    writes: Value,
+}
+
+/// `PUT /v1/threads/{t}/checkpoints/{id}/writes/{task}`: kept with the checkpoint; written again by the same task, replaced.
+#[utoipa::path(put, path = "/v1/threads/{thread}/checkpoints/{id}/writes/{task}", tag = "threads", request_body = TaskWrites,
+    params(("thread" = String, Path), ("id" = String, Path), ("task" = String, Path), NamespaceQuery),
+    responses((status = 204, description = "done"), (status = 404, description = "there is no such thing", body = Problem)))]
+pub async fn put_writes(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path((thread, id, task)): Path<(String, String, String)>,
+    Query(query): Query<NamespaceQuery>,
+    Json(request): Json<TaskWrites>,
+) -> Result<StatusCode, Problem> {
+    let memory = state.memory.clone();
+    let work =
+        move || Ok(memory.put_checkpoint_writes(&tenant, &thread, &query.namespace, (&id, &task), request.writes)?);
+    state.writes.run(work).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /v1/threads/{t}/checkpoints/{id}`; `latest` for the one that was written last.
+#[utoipa::path(get, path = "/v1/threads/{thread}/checkpoints/{id}", tag = "threads",
+    params(("thread" = String, Path), ("id" = String, Path, description = "or `latest`"), NamespaceQuery),
+    responses((status = 200, description = "done", body = CheckpointView), (status = 404, description = "there is no such thing", body = Problem)))]
+pub async fn get(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path((thread, id)): Path<(String, String)>,
+    Query(query): Query<NamespaceQuery>,
+) -> Result<axum::Json<CheckpointView>, Problem> {
+    let memory = state.memory.clone();
+    let work = move || {
+        let id = Some(id.as_str()).filter(|id| *id != "latest");
+        Ok(memory.checkpoint(&tenant, &thread, &query.namespace, id)?)
+    };
+    Ok(axum::Json(state.reads.run(work).await?))
+}
+
+/// `GET /v1/threads/{t}/checkpoints`: the latest first.
+#[utoipa::path(get, path = "/v1/threads/{thread}/checkpoints", tag = "threads", params(("thread" = String, Path), CheckpointsQuery),
+    responses((status = 200, description = "done", body = CheckpointList), (status = 400, description = "a parameter is wrong", body = Problem)))]
+pub async fn list(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(thread): Path<String>,
+    Query(query): Query<CheckpointsQuery>,
+) -> Result<axum::Json<CheckpointList>, Problem> {
+    let limit = page_limit(query.limit)?;
+    let memory = state.memory.clone();
+    let work = move || Ok(memory.checkpoints(&tenant, &thread, &query.namespace, query.cursor, limit)?);
+    let (checkpoints, next) = state.reads.run(work).await?;
+    Ok(axum::Json(CheckpointList { checkpoints, next }))
+}
+
+/// How many checkpoints were deleted.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeletedCheckpoints {
+    deleted: usize,
+}
+
+/// `DELETE /v1/threads/{t}/checkpoints`: all of them, of all namespaces.
+#[utoipa::path(delete, path = "/v1/threads/{thread}/checkpoints", tag = "threads", params(("thread" = String, Path)),
+    responses((status = 200, description = "done", body = DeletedCheckpoints)))]
+pub async fn delete(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(thread): Path<String>,
+) -> Result<axum::Json<DeletedCheckpoints>, Problem> {
+    let memory = state.memory.clone();
+    let deleted = state.writes.run(move || Ok(memory.delete_checkpoints(&tenant, &thread)?)).await?;
+    Ok(axum::Json(DeletedCheckpoints { deleted }))
+}
