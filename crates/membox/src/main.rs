@@ -1,5 +1,6 @@
 //! membox: a memory box for LLM clusters. `membox --help` tells what it does.
 
+mod audit;
 mod bench;
 mod client;
 mod compress;
@@ -56,6 +57,7 @@ enum Command {
     Verify(data::VerifyArgs),
     /// Mend a data folder: embed damaged vectors anew and build damaged indexes anew.
     Rebuild,
+    Audit(audit::AuditArgs),
     /// Copy a data folder, also that of a running box, to a new folder.
     Backup(data::BackupArgs),
     /// Copy a backup to a data folder that holds nothing yet.
@@ -78,6 +80,7 @@ fn main() -> Result<()> {
         Command::Doctor(args) => doctor::run(&config, &args),
         Command::Verify(args) => data::verify(&config, &args),
         Command::Rebuild => data::rebuild(&config),
+        Command::Audit(args) => audit::run(&config, &args),
         Command::Backup(args) => data::backup(&config, &args),
         Command::Restore(args) => data::restore(&config, &args),
     }

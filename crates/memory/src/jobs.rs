@@ -7,6 +7,7 @@ use crate::writer::{Revector, Work, Write};
 use crate::{MemoryBox, MemoryError, now, time_text};
 use membox_encoder::Lane;
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,10 +24,11 @@ const MOST_ENDED: usize = 1000;
 pub struct JobView {
     /// Its id.
     pub id: String,
-    /// `reembed` or `rebuild`.
+    /// `reembed`, `rebuild` or `erase`.
     pub kind: String,
-    /// The collection that it works on.
-    pub collection: String,
+    /// The collection that it works on, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collection: Option<String>,
     /// `running`, `done`, `failed` or `cancelled`.
     pub state: String,
     /// Records done.
@@ -41,31 +43,44 @@ pub struct JobView {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What it has come to: an erasure's receipt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub result: Option<Value>,
     /// RFC 3339.
     pub started_at: String,
 }
 
-struct Job {
+/// Long work under way or ended.
+pub(crate) struct Job {
     id: String,
     kind: &'static str,
     tenant: String,
-    collection: String,
+    collection: Option<String>,
     started_at: i64,
     begun: Instant,
     done: AtomicU64,
     total: AtomicU64,
     cancelled: AtomicBool,
-    end: Mutex<Option<(f64, Result<(), String>)>>,
+    end: Mutex<Option<(f64, Result<Option<Value>, String>)>>,
 }
 
 impl Job {
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    pub fn add_done(&self, records: u64) {
+        self.done.fetch_add(records, Ordering::Relaxed);
+    }
+
     fn view(&self) -> JobView {
         let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         let cancelled = self.cancelled.load(Ordering::Relaxed);
         let state = match &*end {
             None => "running",
-            Some((_, Ok(()))) if cancelled => "cancelled",
-            Some((_, Ok(()))) => "done",
+            Some((_, Ok(_))) if cancelled => "cancelled",
+            Some((_, Ok(_))) => "done",
             Some((_, Err(_))) => "failed",
         };
         let seconds = end.as_ref().map_or_else(|| self.begun.elapsed().as_secs_f64(), |e| e.0);
@@ -81,6 +96,7 @@ impl Job {
             per_second,
             seconds_left: (end.is_none() && done > 0).then(|| total.saturating_sub(done) as f64 / per_second.max(1e-9)),
             error: end.as_ref().and_then(|e| e.1.clone().err()),
+            result: end.as_ref().and_then(|e| e.1.clone().ok().flatten()),
             started_at: time_text(self.started_at),
         }
     }
@@ -115,12 +131,12 @@ impl Jobs {
         jobs.values().for_each(|job| job.cancelled.store(true, Ordering::Relaxed));
     }
 
-    fn begin(&self, kind: &'static str, collection: &Collection) -> Arc<Job> {
+    pub(crate) fn begin(&self, kind: &'static str, tenant: &str, collection: Option<&str>) -> Arc<Job> {
         let job = Arc::new(Job {
             id: uuid::Uuid::now_v7().to_string(),
             kind,
-            tenant: collection.tenant.clone(),
-            collection: collection.name.clone(),
+            tenant: tenant.to_owned(),
+            collection: collection.map(str::to_owned),
             started_at: now(),
             begun: Instant::now(),
             done: AtomicU64::new(0),
@@ -158,21 +174,31 @@ impl MemoryBox {
         run: fn(&Self, &Arc<Collection>, &Job) -> Result<(), MemoryError>,
     ) -> Result<JobView, MemoryError> {
         let guard = JobGuard::take(&collection)?;
-        let job = self.jobs().begin(kind, &collection);
+        let job = self.jobs().begin(kind, &collection.tenant, Some(&collection.name));
+        self.run_job(job, move |memory, job| {
+            let _guard = guard;
+            run(memory, &collection, job).map(|()| None)
+        })
+    }
+
+    /// Has a thread of its own do a job, which gives its result.
+    pub(crate) fn run_job(
+        self: &Arc<Self>,
+        job: Arc<Job>,
+        run: impl FnOnce(&Self, &Job) -> Result<Option<Value>, MemoryError> + Send + 'static,
+    ) -> Result<JobView, MemoryError> {
         let (running, memory) = (job.clone(), Arc::downgrade(self));
-        let thread = std::thread::Builder::new().name(format!("job-{kind}"));
+        let thread = std::thread::Builder::new().name(format!("job-{}", job.kind));
         let spawned = thread.spawn(move || {
             let result = match memory.upgrade() {
-                Some(memory) => run(&memory, &collection, &running).map_err(|e| e.to_string()),
+                Some(memory) => run(&memory, &running).map_err(|e| e.to_string()),
                 None => Err(MemoryError::Stopped.to_string()),
             };
             if let Err(error) = &result {
-                tracing::warn!(job = running.id, kind, error, "a job failed");
+                tracing::warn!(job = running.id, kind = running.kind, error, "a job failed");
             }
             let mut end = running.end.lock().unwrap_or_else(PoisonError::into_inner);
             *end = Some((running.begun.elapsed().as_secs_f64(), result));
-            drop(end);
-            drop(guard);
         });
         spawned.map_err(MemoryError::io("start a thread for", self.data_dir()))?;
         Ok(job.view())

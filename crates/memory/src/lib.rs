@@ -47,6 +47,7 @@ mod settings;
 mod shared;
 mod threads;
 mod types;
+mod users;
 mod verify;
 mod writer;
 
@@ -72,6 +73,7 @@ pub use sessions::{
 pub use settings::{CollectionSettings, Metric, VectorType};
 pub use threads::{CheckpointView, MOST_STATE_BYTES, NewCheckpoint, QueueItemView};
 pub use types::*;
+pub use users::{AuditView, ErasureReceipt, verify_audit};
 pub use verify::{Problem, Report, rebuild, verify};
 
 /// Milliseconds since 1970.

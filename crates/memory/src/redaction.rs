@@ -55,7 +55,8 @@ impl Redactor {
         Ok(())
     }
 
-    fn digest(&self, text: &str) -> Result<String, MemoryError> {
+    /// HMAC-SHA-256 of a text under the box's key, in hexadecimal digits.
+    pub fn digest(&self, text: &str) -> Result<String, MemoryError> {
         let key = match self.key.get() {
             Some(key) => *key,
             None => {

@@ -99,10 +99,29 @@ pub(crate) fn transact<T: Send + 'static>(
 
 /// What the writer is asked to do.
 pub(crate) enum Work {
-    Create { stored: StoredCollection, settings: CollectionSettings, reply: Reply<Arc<Collection>> },
-    Drop { collection: Arc<Collection>, reply: Reply<()> },
-    SetSettings { collection: Arc<Collection>, settings: CollectionSettings, reply: Reply<()> },
-    Switch { collection: Arc<Collection>, generation: Box<Generation>, reply: Reply<()> },
+    Create {
+        stored: StoredCollection,
+        settings: CollectionSettings,
+        reply: Reply<Arc<Collection>>,
+    },
+    Drop {
+        collection: Arc<Collection>,
+        reply: Reply<()>,
+    },
+    SetSettings {
+        collection: Arc<Collection>,
+        settings: CollectionSettings,
+        reply: Reply<()>,
+    },
+    Switch {
+        collection: Arc<Collection>,
+        generation: Box<Generation>,
+        reply: Reply<()>,
+    },
+    /// Answers whether the write-ahead log was emptied.
+    Checkpoint {
+        reply: Reply<bool>,
+    },
     Transact(Box<dyn Transaction>),
     Write(Write),
     Stop,
@@ -171,6 +190,7 @@ impl Writer {
             match item {
                 Work::Stop => break,
                 Work::Write(_) | Work::Transact(_) => next = self.run_group(item, work),
+                Work::Checkpoint { reply } => reply(self.store.checkpoint().map_err(MemoryError::from)),
                 Work::Create { stored, settings, reply } => reply(self.create(stored, settings)),
                 Work::Drop { collection, reply } => reply(self.drop_collection(&collection)),
                 Work::SetSettings { collection, settings, reply } => reply(self.set_settings(&collection, settings)),

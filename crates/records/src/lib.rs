@@ -30,6 +30,7 @@
 //! ```
 
 pub mod analysis;
+mod audit;
 mod error;
 pub mod filter;
 mod record;
@@ -40,6 +41,7 @@ mod store;
 pub mod text;
 mod threads;
 
+pub use audit::{AuditEntry, AuditEvent};
 pub use error::RecordsError;
 pub use filter::{FieldIndex, Filter};
 pub use record::{LiveRow, Message, Record, StoredCollection, StoredRecord};

@@ -6,7 +6,7 @@
 use crate::RecordsError;
 use crate::record::{LiveRow, Message, Record, StoredCollection, StoredRecord};
 use crate::slots::Slots;
-use crate::{sessions, threads};
+use crate::{audit, sessions, threads};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
@@ -90,11 +90,10 @@ impl Store {
              PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536;",
         )?;
         let found: u32 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
+        let added = [sessions::SCHEMA, threads::SCHEMA, audit::SCHEMA].concat();
         let steps = match found {
-            0 => [SCHEMA, sessions::SCHEMA, threads::SCHEMA].concat(),
-            1..SCHEMA_VERSION => {
-                [&MIGRATIONS[found as usize - 1..].concat(), sessions::SCHEMA, threads::SCHEMA].concat()
-            }
+            0 => [SCHEMA, &added].concat(),
+            1..SCHEMA_VERSION => [&MIGRATIONS[found as usize - 1..].concat(), added.as_str()].concat(),
             SCHEMA_VERSION => String::new(),
             found => return Err(RecordsError::TooNew { path: path.to_owned(), found, known: SCHEMA_VERSION }),
         };
@@ -116,10 +115,9 @@ impl Store {
         Ok(Group { connection: &self.connection, open: true })
     }
 
-    /// Moves the write-ahead log into the database file and empties it.
-    pub fn checkpoint(&self) -> Result<(), RecordsError> {
-        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-        Ok(())
+    /// Moves the write-ahead log into the database file and empties it; `false` when a reader was in the way.
+    pub fn checkpoint(&self) -> Result<bool, RecordsError> {
+        Ok(self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |r| r.get::<_, i64>(0))? == 0)
     }
 }
 
@@ -474,6 +472,24 @@ impl Reader {
         let mut rows = statement.query([collection])?;
         while let Some(row) = rows.next()? {
             each(read_record(row).map_err(RecordsError::from));
+        }
+        Ok(())
+    }
+
+    /// Calls `each` with every record of a collection that is about a user, until it says `false`.
+    pub fn records_of_user(
+        &self,
+        collection: i64,
+        user: &str,
+        mut each: impl FnMut(StoredRecord) -> bool,
+    ) -> Result<(), RecordsError> {
+        let sql = format!("SELECT {COLUMNS} FROM records WHERE collection = ? AND user = ? ORDER BY seq");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params![collection, user])?;
+        while let Some(row) = rows.next()? {
+            if !each(read_record(row)?) {
+                break;
+            }
         }
         Ok(())
     }

@@ -227,6 +227,14 @@ impl Reader {
         found.optional().map_err(RecordsError::from)
     }
 
+    /// The namespaces in which a thread has checkpoints.
+    pub fn checkpoint_namespaces(&self, tenant: &str, thread: &str) -> Result<Vec<String>, RecordsError> {
+        let sql = "SELECT DISTINCT namespace FROM checkpoints WHERE tenant = ? AND thread = ? ORDER BY namespace";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let names = statement.query_map([tenant, thread], |r| r.get(0))?;
+        Ok(names.collect::<Result<_, _>>()?)
+    }
+
     /// Whether any checkpoint had expired by `now`.
     pub fn has_expired_checkpoints(&self, now: i64) -> Result<bool, RecordsError> {
         Ok(self.connection.prepare_cached("SELECT 1 FROM checkpoints WHERE expires_at <= ? LIMIT 1")?.exists([now])?)

@@ -1,7 +1,7 @@
 //! The router, and the server around it: time limits on slow clients, and a stop that drains.
 
 use crate::problem::Problem;
-use crate::routes::{collections, compress, engines, operations, recall, records, sessions, threads};
+use crate::routes::{collections, compress, engines, operations, recall, records, sessions, threads, users};
 use crate::state::{AppState, Limits, ServerConfig};
 use crate::{ServerError, pool::Pool};
 use axum::Router;
@@ -31,7 +31,7 @@ use utoipa_axum::routes;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "membox", description = "A memory box for LLM clusters: embed, compress, index and recall conversation histories.", license(name = "Apache-2.0", identifier = "Apache-2.0")),
-    components(schemas(Problem)),
+    components(schemas(Problem, membox_memory::ErasureReceipt)),
     tags(
         (name = "engines", description = "Vectors, compression and tokens"),
         (name = "collections", description = "Named sets of records"),
@@ -39,6 +39,7 @@ use utoipa_axum::routes;
         (name = "recall", description = "What do we remember about this?"),
         (name = "sessions", description = "Conversations: messages in order, context within a budget, queues"),
         (name = "threads", description = "Checkpoints of an agent's state"),
+        (name = "users", description = "All of a user: export, erasure, audit"),
         (name = "jobs", description = "Long work"),
         (name = "operations", description = "For whoever runs the box")
     )
@@ -73,6 +74,9 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(threads::list, threads::delete))
         .routes(routes!(threads::put, threads::get))
         .routes(routes!(threads::put_writes))
+        .routes(routes!(users::erase))
+        .routes(routes!(users::export))
+        .routes(routes!(users::audit))
         .routes(routes!(operations::health))
         .routes(routes!(operations::ready))
         .routes(routes!(operations::metrics))

@@ -28,13 +28,30 @@ impl ApiKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tenant(pub String);
 
+/// Whose request it is, and who sends it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Whose data is meant.
+    pub tenant: String,
+    /// The beginning of the key's hash; `local` on a box without keys.
+    pub actor: String,
+}
+
 impl FromRequestParts<AppState> for Tenant {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        Ok(Self(Caller::from_request_parts(parts, state).await?.tenant))
+    }
+}
+
+impl FromRequestParts<AppState> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
         let header = |name: header::HeaderName| parts.headers.get(name).and_then(|v| v.to_str().ok());
-        let tenant = if state.keys.is_empty() {
-            DEFAULT_TENANT.to_owned()
+        let caller = if state.keys.is_empty() {
+            Self { tenant: DEFAULT_TENANT.to_owned(), actor: "local".to_owned() }
         } else {
             let unauthorized = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, detail);
             let given =
@@ -44,14 +61,16 @@ impl FromRequestParts<AppState> for Tenant {
             // Hashes are compared, so the time taken tells nothing about a key.
             let hash: [u8; 32] = Sha256::digest(key.unwrap_or_default()).into();
             let known = state.keys.iter().find(|k| k.sha256 == hash);
-            known.ok_or_else(|| unauthorized("this key is not known here"))?.tenant.clone()
+            let known = known.ok_or_else(|| unauthorized("this key is not known here"))?;
+            let digits = known.sha256[..6].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            Self { tenant: known.tenant.clone(), actor: format!("key:{digits}") }
         };
         match header(header::HeaderName::from_static("x-membox-tenant")) {
-            Some(wanted) if wanted != tenant => Err(Problem::new(
+            Some(wanted) if wanted != caller.tenant => Err(Problem::new(
                 StatusCode::FORBIDDEN,
                 "this key belongs to another tenant than x-membox-tenant names",
             )),
-            _ => Ok(Self(tenant)),
+            _ => Ok(caller),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Collections, and the jobs that work on them.
 
-use crate::auth::Tenant;
+use crate::auth::{Caller, Tenant};
 use crate::extract::Json;
 use crate::problem::Problem;
+use crate::routes::users::note;
 use crate::state::AppState;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -62,11 +63,15 @@ pub async fn describe(
     responses((status = 204, description = "dropped"), (status = 404, description = "there is no such thing", body = Problem), (status = 409, description = "a job is running", body = Problem)))]
 pub async fn remove(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    caller: Caller,
     Path(collection): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let memory = state.memory.clone();
-    state.writes.run(move || Ok(memory.drop_collection(&tenant, &collection)?)).await?;
+    let work = move || {
+        memory.drop_collection(&caller.tenant, &collection)?;
+        Ok(note(&memory, &caller, "drop collection", &collection, 1)?)
+    };
+    state.writes.run(work).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

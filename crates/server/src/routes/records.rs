@@ -1,8 +1,9 @@
 //! Records: write, read, page, change, delete.
 
-use crate::auth::Tenant;
+use crate::auth::{Caller, Tenant};
 use crate::extract::{Json, Query, if_match, version_header};
 use crate::problem::Problem;
+use crate::routes::users::note;
 use crate::state::AppState;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -223,15 +224,23 @@ pub struct DeleteAnswer {
     request_body = DeleteRequest, responses((status = 200, description = "done", body = DeleteAnswer), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 404, description = "there is no such thing", body = Problem)))]
 pub async fn delete_many(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    caller: Caller,
     Path(collection): Path<String>,
     Json(request): Json<DeleteRequest>,
 ) -> Result<axum::Json<DeleteAnswer>, Problem> {
     let memory = state.memory.clone();
-    let work = move || match (request.ids, request.filter) {
-        (Some(ids), None) => Ok(memory.delete(&tenant, &collection, ids.into_iter().map(|id| (id, None)).collect())?),
-        (None, Some(filter)) => Ok(memory.delete_by_filter(&tenant, &collection, &filter)?),
-        _ => Err(Problem::field(StatusCode::BAD_REQUEST, "/ids", "exactly one of ids and filter is wanted")),
+    let work = move || {
+        let tenant = &caller.tenant;
+        let deleted = match (request.ids, request.filter) {
+            (Some(ids), None) => memory.delete(tenant, &collection, ids.into_iter().map(|id| (id, None)).collect())?,
+            (None, Some(filter)) => memory.delete_by_filter(tenant, &collection, &filter)?,
+            _ => {
+                let detail = "exactly one of ids and filter is wanted";
+                return Err(Problem::field(StatusCode::BAD_REQUEST, "/ids", detail));
+            }
+        };
+        note(&memory, &caller, "delete records", &collection, deleted)?;
+        Ok(deleted)
     };
     Ok(axum::Json(DeleteAnswer { deleted: state.writes.run(work).await? }))
 }

@@ -1,0 +1,204 @@
+//! A user's data goes out whole, or goes whole: out of every answer and every file, with a receipt and an audit that holds.
+
+mod common;
+
+use common::{Server, data_with_model, membox};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// Files below a folder that hold a marker, links not followed.
+fn files_with(folder: &Path, marker: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        let kind = entry.file_type().expect("a type");
+        if kind.is_dir() {
+            found.extend(files_with(&entry.path(), marker));
+        } else if kind.is_file() {
+            let bytes = std::fs::read(entry.path()).expect("a file");
+            if bytes.windows(marker.len()).any(|window| window.eq_ignore_ascii_case(marker.as_bytes())) {
+                found.push(entry.path().display().to_string());
+            }
+        }
+    }
+    found
+}
+
+fn post(server: &Server, path: &str, body: &Value) -> Value {
+    let (status, answer) = server.call("POST", path, body);
+    assert_eq!(status, 200, "{path}: {answer}");
+    answer
+}
+
+/// Two users: their own sessions, and records of both in one collection.
+fn fill(server: &Server) {
+    assert_eq!(server.call("PUT", "/v1/collections/shared", &json!({})).0, 201);
+    for (user, marker, place) in [("lena", "zyxgarnet", "Lisbon"), ("otto", "qwvtopaz", "Oslo")] {
+        for session in ["one", "two"] {
+            let lines: Vec<Value> = (0..30)
+                .map(|i| json!({"role": if i % 2 == 0 { "user" } else { "assistant" }, "content": format!("{marker} line {i}: in {place} we saw house number {i}")}))
+                .collect();
+            post(server, &format!("/v1/sessions/{user}-{session}/messages"), &json!({"user": user, "messages": lines}));
+        }
+        post(server, &format!("/v1/sessions/{user}-one/queue"), &json!({"items": [{"say": marker}]}));
+        let state = json!({"state": {"note": marker}});
+        assert_eq!(server.call("PUT", &format!("/v1/threads/{user}-one/checkpoints/c1?namespace=n"), &state).0, 200);
+        let records: Vec<Value> = (0..50)
+            .map(|i| json!({"id": format!("{user}{i}"), "user": user, "text": format!("{marker} fact {i} about {place}"), "metadata": {"mark": marker}}))
+            .collect();
+        post(server, "/v1/collections/shared/records", &json!({"records": records}));
+    }
+}
+
+/// What another user hears, to the byte, but for how long it took.
+fn heard(server: &Server) -> Vec<String> {
+    let without_time = |mut answer: Value| {
+        answer.as_object_mut().expect("an object").remove("took_ms");
+        answer.to_string()
+    };
+    let mine = json!({"field": "user", "eq": "otto"});
+    let ask = |collection: &str, question: &Value| {
+        without_time(post(server, &format!("/v1/collections/{collection}/recall"), question))
+    };
+    vec![
+        ask("user-otto", &json!({"query": "house number 7 in Oslo", "k": 20})),
+        ask("shared", &json!({"query": "fact 3 about Oslo", "mode": "vector", "filter": mine, "k": 20})),
+        without_time(server.call("GET", "/v1/sessions/otto-one/messages?limit=100", &Value::Null).1),
+        without_time(server.call("GET", "/v1/sessions/otto-one/context?strategy=recall", &Value::Null).1),
+        without_time(server.call("GET", "/v1/sessions/otto-one/queue", &Value::Null).1),
+        without_time(server.call("GET", "/v1/threads/otto-one/checkpoints?namespace=n", &Value::Null).1),
+    ]
+}
+
+fn erased(server: &Server, user: &str) -> Value {
+    let (status, job) = server.call("POST", &format!("/v1/users/{user}/erase"), &json!({}));
+    assert_eq!(status, 202, "{job}");
+    loop {
+        let (_, view) = server.call("GET", &format!("/v1/jobs/{}", job["id"].as_str().expect("an id")), &Value::Null);
+        match view["state"].as_str() {
+            Some("running") => std::thread::sleep(Duration::from_millis(20)),
+            state => {
+                assert_eq!(state, Some("done"), "{view}");
+                return view["result"].clone();
+            }
+        }
+    }
+}
+
+#[test]
+fn an_erased_user_is_in_no_answer_and_no_file_and_others_hear_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = data_with_model(folder.path());
+    let server = Server::start(&data, &[]);
+    fill(&server);
+    post(&server, "/v1/collections/shared/recall", &json!({"query": "zyxgarnet"}));
+    let before = heard(&server);
+    assert!(!files_with(&data, "zyxgarnet").is_empty(), "the test looks where it is");
+
+    let receipt = erased(&server, "lena");
+    let count = |name: &str| receipt[name].as_u64().expect("a count");
+    assert_eq!(
+        (count("records"), count("sessions"), count("queued"), count("checkpoints")),
+        (110, 2, 1, 1),
+        "{receipt}"
+    );
+    assert_eq!((&receipt["dropped"], &receipt["rewritten"]), (&json!(["user-lena"]), &json!(["shared"])));
+    for marker in ["zyxgarnet", "lena"] {
+        assert_eq!(files_with(&data, marker), Vec::<String>::new(), "{marker}, while the box runs");
+    }
+    assert_eq!(heard(&server), before);
+    assert_eq!(server.call("GET", "/v1/sessions/lena-one", &Value::Null).0, 404);
+    let found =
+        post(&server, "/v1/collections/shared/recall", &json!({"query": "zyxgarnet fact 3 about Lisbon", "k": 100}));
+    let hits = found["hits"].as_array().expect("hits");
+    assert!(hits.iter().all(|hit| hit["user"] == "otto"), "{found}");
+
+    // A backup from now on has none of it either, and what is left is whole.
+    let backup = folder.path().join("backup");
+    assert!(membox(&data).arg("backup").arg(&backup).status().expect("the command").success());
+    server.stop();
+    for place in [&data, &backup] {
+        for marker in ["zyxgarnet", "lena"] {
+            assert_eq!(files_with(place, marker), Vec::<String>::new(), "{marker}");
+        }
+    }
+    assert!(membox(&data).arg("verify").status().expect("the command").success());
+    let server = Server::start(&data, &[]);
+    assert_eq!(heard(&server), before);
+    assert_eq!(erased(&server, "lena")["records"], 0, "there is nothing left to erase");
+    server.stop();
+}
+
+#[test]
+fn an_archive_has_everything_of_a_user_and_nothing_of_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    fill(&server);
+    // Ten of these leave the list, and are remembered still.
+    server.call("PUT", "/v1/sessions/lena-two", &json!({"max_messages": 21}));
+    post(
+        &server,
+        "/v1/sessions/lena-two/messages",
+        &json!({"messages": [{"role": "user", "content": "zyxgarnet the last"}]}),
+    );
+    let (status, headers, text) = server.raw("GET", "/v1/users/lena/export", &[], Vec::new());
+    assert_eq!(status, 200);
+    assert!(
+        headers.iter().any(|(name, value)| name == "content-type" && value == "application/x-ndjson"),
+        "{headers:?}"
+    );
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    lines.iter().for_each(|line| *kinds.entry(line["type"].as_str().expect("a type")).or_default() += 1);
+    let wanted = [("checkpoint", 1), ("end", 1), ("message", 51), ("queued", 1), ("record", 60), ("session", 2)];
+    assert_eq!(kinds, BTreeMap::from(wanted), "31 and 30 messages, of which 10 are archived records, and 50 records");
+    assert_eq!(lines.last().expect("an end")["lines"], lines.len() - 1);
+    assert!(!text.contains("qwvtopaz") && !text.contains("otto"), "nothing of others");
+    let (_, _, nothing) = server.raw("GET", "/v1/users/nobody/export", &[], Vec::new());
+    assert_eq!(nothing, "{\"type\":\"end\",\"lines\":0}\n");
+    server.stop();
+}
+
+#[test]
+fn the_audit_log_says_what_was_done_and_a_changed_entry_is_noticed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = data_with_model(folder.path());
+    let server = Server::start(&data, &[]);
+    fill(&server);
+    post(&server, "/v1/collections/shared/records:delete", &json!({"ids": ["otto1", "otto2"]}));
+    server.raw("GET", "/v1/users/lena/export", &[], Vec::new());
+    erased(&server, "lena");
+    assert_eq!(server.call("DELETE", "/v1/collections/shared", &Value::Null).0, 204);
+    let (_, log) = server.call("GET", "/v1/audit?limit=3", &Value::Null);
+    let (_, rest) = server.call("GET", &format!("/v1/audit?cursor={}", log["next"]), &Value::Null);
+    let entries: Vec<&Value> =
+        log["entries"].as_array().into_iter().chain(rest["entries"].as_array()).flatten().collect();
+    let said: Vec<(&str, u64)> = entries
+        .iter()
+        .map(|e| (e["action"].as_str().expect("an action"), e["count"].as_u64().expect("a count")))
+        .collect();
+    assert_eq!(
+        said,
+        [("delete records", 2), ("export", 114), ("erase begun", 0), ("erased", 110), ("drop collection", 1)]
+    );
+    assert!(entries.iter().all(|e| e["actor"] == "local"));
+    assert_eq!(entries[1]["subject"], entries[3]["subject"], "the same user by the same keyed hash");
+    assert!(!format!("{log}{rest}").contains("lena"));
+    let last = entries[4]["hash"].as_str().expect("a hash").to_owned();
+
+    let verify = || {
+        let out = membox(&data).args(["audit", "verify"]).output().expect("the command");
+        (out.status.success(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
+    };
+    let (whole, said) = verify();
+    assert!(whole && said.contains("5 entries") && said.contains(&last), "{said}");
+    server.stop();
+    for (change, entry) in
+        [("UPDATE audit SET count = 1 WHERE number = 4", "entry 4"), ("DELETE FROM audit WHERE number = 2", "entry 2")]
+    {
+        rusqlite::Connection::open(data.join("membox.db")).and_then(|c| c.execute_batch(change)).expect("a change");
+        let (whole, said) = verify();
+        assert!(!whole && said.contains(entry), "{said}");
+    }
+}

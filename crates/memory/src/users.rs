@@ -1,0 +1,326 @@
+//! All that is remembered of a user: given out whole, or gone whole, from the files too.
+
+use crate::collection::JobGuard;
+use crate::compaction::compact;
+use crate::jobs::Job;
+use crate::memory::ask;
+use crate::sessions::MessageView;
+use crate::types::RecordView;
+use crate::writer::{Doomed, Work, Write};
+use crate::{Collection, JobView, MemoryBox, MemoryError, now, time_text, user_collection};
+use membox_records::{AuditEntry, AuditEvent, CheckpointPlace, Reader};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use utoipa::ToSchema;
+
+/// Records deleted in one commit.
+const ERASED_RECORDS: usize = 1000;
+/// Passes over a user's records before an erasure gives up on somebody who keeps writing them.
+const MOST_PASSES: usize = 10;
+/// How long an erasure waits for other work on a collection, and for readers of the log that is to be emptied.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// What an erasure has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ErasureReceipt {
+    /// Whose data it was.
+    pub user: String,
+    /// Records that are gone, messages among them.
+    pub records: usize,
+    /// Sessions that are gone.
+    pub sessions: usize,
+    /// Inputs that waited in their queues.
+    pub queued: usize,
+    /// Checkpoints of threads that are called like them.
+    pub checkpoints: usize,
+    /// Collections that were the user's own, and are gone.
+    pub dropped: Vec<String>,
+    /// Collections whose files were written anew without the user's records.
+    pub rewritten: Vec<String>,
+    /// RFC 3339.
+    pub begun_at: String,
+    /// RFC 3339: from then on nothing of it is in any file.
+    pub ended_at: String,
+    /// The entry of the audit log that says so.
+    pub audit_number: i64,
+    /// Its hash.
+    pub audit_hash: String,
+}
+
+/// An entry of the audit log as it is given out.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct AuditView {
+    /// Its place in the log of the box.
+    pub number: i64,
+    /// RFC 3339.
+    pub at: String,
+    /// Who did it: the beginning of the hash of a key, or `local` on a box without keys.
+    pub actor: String,
+    /// What was done.
+    pub action: String,
+    /// To what. Users are named by a keyed hash, so that an erased one is not named here.
+    pub subject: String,
+    /// To how many.
+    pub count: u64,
+    /// SHA-256 of it and of the hash before.
+    pub hash: String,
+}
+
+impl From<AuditEntry> for AuditView {
+    fn from(entry: AuditEntry) -> Self {
+        let AuditEvent { at, actor, action, subject, count, .. } = entry.event;
+        Self { number: entry.number, at: time_text(at), actor, action, subject, count, hash: hex(&entry.hash) }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl MemoryBox {
+    /// Notes in the audit log what was done.
+    pub fn audit(
+        &self,
+        tenant: &str,
+        actor: &str,
+        action: &str,
+        subject: &str,
+        count: u64,
+    ) -> Result<AuditEntry, MemoryError> {
+        let event = AuditEvent {
+            at: now(),
+            tenant: tenant.to_owned(),
+            actor: actor.to_owned(),
+            action: action.to_owned(),
+            subject: subject.to_owned(),
+            count,
+        };
+        self.transact(move |group| Ok(group.audit(&event)?))
+    }
+
+    /// A tenant's entries of the audit log after a number, oldest first.
+    pub fn audit_log(&self, tenant: &str, after: i64, limit: usize) -> Result<Vec<AuditView>, MemoryError> {
+        Ok(self.reader()?.audit(tenant, after, limit)?.into_iter().map(AuditView::from).collect())
+    }
+
+    /// How the audit log names a user.
+    fn user_subject(&self, user: &str) -> Result<String, MemoryError> {
+        Ok(format!("user:{}", &self.redactor().digest(user)?[..32]))
+    }
+
+    /// Gives out, a JSON object each, all that is remembered of a user: sessions with their messages, queues and checkpoints, and records. `each` says
+    /// whether to go on.
+    pub fn export_user(
+        &self,
+        tenant: &str,
+        actor: &str,
+        user: &str,
+        each: &mut dyn FnMut(Value) -> bool,
+    ) -> Result<(), MemoryError> {
+        let mut count = 0;
+        let mut give = |value: Value| {
+            count += 1;
+            each(value)
+        };
+        let mut before = None;
+        loop {
+            let (sessions, next) = self.sessions(tenant, Some(user), before, 100)?;
+            for session in sessions {
+                let id = session.id.clone();
+                let stored = self.stored_session(tenant, &id)?;
+                if !give(json!({"type": "session", "session": session})) {
+                    return Ok(());
+                }
+                let mut goes_on = true;
+                let range = membox_records::Range::After(-1);
+                self.reader()?.messages(stored.collection, &id, range, |message| {
+                    goes_on = give(json!({"type": "message", "session": id, "message": MessageView::from(message)}));
+                    goes_on
+                })?;
+                for item in self.queue(tenant, &id, None, usize::MAX >> 1)? {
+                    goes_on = goes_on && give(json!({"type": "queued", "session": id, "item": item}));
+                }
+                for checkpoint in self.all_checkpoints(tenant, &id)? {
+                    goes_on = goes_on && give(json!({"type": "checkpoint", "checkpoint": checkpoint}));
+                }
+                if !goes_on {
+                    return Ok(());
+                }
+            }
+            before = next;
+            if before.is_none() {
+                break;
+            }
+        }
+        for (_, name) in self.shared().names(Some(tenant)) {
+            let collection = self.collection(tenant, &name)?;
+            let mut goes_on = true;
+            self.reader()?.records_of_user(collection.id, user, |stored| {
+                // Messages in a session's list were given out with it; archived ones were not.
+                if stored.record.message.as_ref().is_none_or(|m| m.position < 0) {
+                    let record = RecordView::from(stored);
+                    goes_on = give(json!({"type": "record", "collection": name, "record": record}));
+                }
+                goes_on
+            })?;
+            if !goes_on {
+                return Ok(());
+            }
+        }
+        self.audit(tenant, actor, "export", &self.user_subject(user)?, count)?;
+        Ok(())
+    }
+
+    fn all_checkpoints(&self, tenant: &str, thread: &str) -> Result<Vec<Value>, MemoryError> {
+        let mut all = Vec::new();
+        for namespace in self.reader()?.checkpoint_namespaces(tenant, thread)? {
+            let place = CheckpointPlace { tenant, thread, namespace: &namespace };
+            for found in self.reader()?.checkpoints(place, i64::MAX, usize::MAX >> 1, now())? {
+                let (id, body) = (found.id, found.body);
+                all.push(json!({"thread": thread, "namespace": namespace, "id": id, "checkpoint": body}));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Begins to erase all that is remembered of a user. When the job is done, nothing of it is in any file of the data folder, and its result is the receipt.
+    pub fn erase_user(self: &Arc<Self>, tenant: &str, actor: &str, user: &str) -> Result<JobView, MemoryError> {
+        if user.is_empty() {
+            return Err(MemoryError::invalid("/user", "a user's id is wanted"));
+        }
+        self.audit(tenant, actor, "erase begun", &self.user_subject(user)?, 0)?;
+        let (tenant, actor, user) = (tenant.to_owned(), actor.to_owned(), user.to_owned());
+        let job = self.jobs().begin("erase", &tenant, None);
+        self.run_job(job, move |memory, job| {
+            let receipt = memory.run_erase(&tenant, &actor, &user, job)?;
+            Ok(serde_json::to_value(receipt).ok())
+        })
+    }
+
+    fn run_erase(&self, tenant: &str, actor: &str, user: &str, job: &Job) -> Result<ErasureReceipt, MemoryError> {
+        let mut receipt =
+            ErasureReceipt { user: user.to_owned(), begun_at: time_text(now()), ..ErasureReceipt::default() };
+        for pass in 0.. {
+            let before = (receipt.records, receipt.sessions);
+            self.erase_sessions(tenant, user, &mut receipt)?;
+            self.erase_records(tenant, user, &mut receipt, job)?;
+            if job.is_cancelled() || before == (receipt.records, receipt.sessions) {
+                break;
+            }
+            if pass == MOST_PASSES {
+                return Err(MemoryError::impossible(
+                    "/user",
+                    "somebody keeps writing what is to be erased: stop that first",
+                ));
+            }
+        }
+        for name in receipt.rewritten.clone() {
+            if let Some(collection) = self.shared().existing(tenant, &name)? {
+                self.rewrite(&collection, job)?;
+            }
+        }
+        if job.is_cancelled() {
+            return Ok(receipt);
+        }
+        if let Ok(encoder) = self.encoder() {
+            encoder.forget_queries(tenant);
+        }
+        let subject = self.user_subject(user)?;
+        let entry = self.audit(tenant, actor, "erased", &subject, receipt.records as u64)?;
+        self.empty_log()?;
+        (receipt.audit_number, receipt.audit_hash) = (entry.number, hex(&entry.hash));
+        receipt.ended_at = time_text(now());
+        Ok(receipt)
+    }
+
+    fn erase_sessions(&self, tenant: &str, user: &str, receipt: &mut ErasureReceipt) -> Result<(), MemoryError> {
+        loop {
+            let (sessions, _) = self.sessions(tenant, Some(user), None, 100)?;
+            if sessions.is_empty() {
+                return Ok(());
+            }
+            for session in sessions {
+                receipt.queued += self.queue(tenant, &session.id, None, usize::MAX >> 1)?.len();
+                receipt.checkpoints += self.delete_checkpoints(tenant, &session.id)?;
+                receipt.records += self.delete_session(tenant, &session.id)?;
+                receipt.sessions += 1;
+                note(&mut receipt.rewritten, &session.collection);
+            }
+        }
+    }
+
+    fn erase_records(
+        &self,
+        tenant: &str,
+        user: &str,
+        receipt: &mut ErasureReceipt,
+        job: &Job,
+    ) -> Result<(), MemoryError> {
+        for (_, name) in self.shared().names(Some(tenant)) {
+            let Some(collection) = self.shared().existing(tenant, &name)? else { continue };
+            let mut ids = Vec::new();
+            self.reader()?.records_of_user(collection.id, user, |stored| {
+                ids.push((stored.record.id, None));
+                true
+            })?;
+            for batch in ids.chunks(ERASED_RECORDS) {
+                let (collection, doomed) = (collection.clone(), Doomed::Ids(batch.to_vec()));
+                let write = |reply| Work::Write(Write::Delete { collection, doomed, touch: None, reply });
+                receipt.records += ask(self.writer(), write)?;
+                job.add_done(batch.len() as u64);
+            }
+            if !ids.is_empty() {
+                note(&mut receipt.rewritten, &name);
+            }
+            let is_own = name == user_collection(user) && self.reader()?.count(collection.id)? == 0;
+            if is_own {
+                ask(self.writer(), |reply| Work::Drop { collection, reply })?;
+                receipt.rewritten.retain(|other| *other != name);
+                note(&mut receipt.dropped, &name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a collection's files anew, without what is no longer current.
+    fn rewrite(&self, collection: &Arc<Collection>, job: &Job) -> Result<(), MemoryError> {
+        let begun = std::time::Instant::now();
+        let _guard = loop {
+            match JobGuard::take(collection) {
+                Err(MemoryError::Busy(_)) if begun.elapsed() < PATIENCE && !job.is_cancelled() => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                taken => break taken?,
+            }
+        };
+        let _tending = collection.tending.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        compact(self.shared(), self.writer(), collection, self.build_threads(), &mut |_| !job.is_cancelled())
+    }
+
+    /// Empties the write-ahead log, which holds older states of the pages.
+    fn empty_log(&self) -> Result<(), MemoryError> {
+        let begun = std::time::Instant::now();
+        while !ask(self.writer(), |reply| Work::Checkpoint { reply })? {
+            if begun.elapsed() > PATIENCE {
+                return Err(MemoryError::Overloaded { retry_after_s: 60 });
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+/// Goes along the audit log of a data folder, also of one that a running box has open. Gives how many entries there are, and the last hash.
+pub fn verify_audit(root: &Path) -> Result<(u64, String), MemoryError> {
+    let (count, last) = Reader::open(&root.join("membox.db"))?.verify_audit()?;
+    Ok((count, hex(&last)))
+}
+
+fn note(names: &mut Vec<String>, name: &str) {
+    if !names.iter().any(|known| known == name) {
+        names.push(name.to_owned());
+    }
+}

@@ -1,0 +1,121 @@
+//! All that is remembered of a user, and the audit log.
+
+use crate::auth::Caller;
+use crate::extract::Query;
+use crate::problem::Problem;
+use crate::routes::sessions::page_limit;
+use crate::state::AppState;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use http_body_util::channel::Channel;
+use membox_memory::{AuditView, JobView, MemoryError};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use utoipa::{IntoParams, ToSchema};
+
+/// Bytes of an archive that are sent at a time, and how many such parts may wait for the client.
+const PART_BYTES: usize = 64 << 10;
+const PARTS: usize = 4;
+/// How long a client may take to read a part.
+const PART_TIME: Duration = Duration::from_secs(60);
+
+/// `POST /v1/users/{u}/erase`: erases all that is remembered of a user, from the files too, as a job. Its result is the receipt.
+#[utoipa::path(post, path = "/v1/users/{user}/erase", tag = "users", params(("user" = String, Path)),
+    responses((status = 202, description = "the job has begun; its `result` will be an ErasureReceipt", body = JobView)))]
+pub async fn erase(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(user): Path<String>,
+) -> Result<(StatusCode, axum::Json<JobView>), Problem> {
+    let memory = state.memory.clone();
+    let work = move || Ok(memory.erase_user(&caller.tenant, &caller.actor, &user)?);
+    Ok((StatusCode::ACCEPTED, axum::Json(state.writes.run(work).await?)))
+}
+
+/// `GET /v1/users/{u}/export`: all that is remembered of a user, one JSON object a line: sessions with their messages, queues and checkpoints, then
+/// records. The last line says how many there were; an archive without it is not whole.
+#[utoipa::path(get, path = "/v1/users/{user}/export", tag = "users", params(("user" = String, Path)),
+    responses((status = 200, description = "lines of JSON, each with its `type`: session, message, queued, checkpoint, record, and end", content_type = "application/x-ndjson", body = String)))]
+pub async fn export(State(state): State<AppState>, caller: Caller, Path(user): Path<String>) -> Response {
+    let (mut sender, body) = Channel::<Bytes>::new(PARTS);
+    let (memory, runtime) = (state.memory.clone(), tokio::runtime::Handle::current());
+    let archive = move || {
+        let (mut part, mut lines) = (Vec::with_capacity(PART_BYTES), 0u64);
+        let mut send = |part: &mut Vec<u8>| {
+            let bytes = Bytes::from(std::mem::take(part));
+            let sent = runtime.block_on(async { tokio::time::timeout(PART_TIME, sender.send_data(bytes)).await });
+            matches!(sent, Ok(Ok(())))
+        };
+        let mut client_reads = true;
+        memory.export_user(&caller.tenant, &caller.actor, &user, &mut |line| {
+            lines += 1;
+            part.extend_from_slice(line.to_string().as_bytes());
+            part.push(b'\n');
+            client_reads = part.len() < PART_BYTES || send(&mut part);
+            client_reads
+        })?;
+        if client_reads {
+            part.extend_from_slice(format!("{{\"type\":\"end\",\"lines\":{lines}}}\n").as_bytes());
+            send(&mut part);
+        }
+        Ok(())
+    };
+    tokio::spawn(async move {
+        let done: Result<(), Problem> = state.reads.run(archive).await;
+        if let Err(problem) = done {
+            tracing::warn!(reason = problem.detail, "an export was broken off");
+        }
+    });
+    let name = "attachment; filename=\"membox-export.ndjson\"";
+    ([(header::CONTENT_TYPE, "application/x-ndjson"), (header::CONTENT_DISPOSITION, name)], Body::new(body))
+        .into_response()
+}
+
+/// Which entries of the audit log.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct AuditQuery {
+    /// Entries a page, 20 unless said otherwise.
+    limit: Option<usize>,
+    /// Those after this number.
+    cursor: Option<i64>,
+}
+
+/// A page of the audit log.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AuditPage {
+    entries: Vec<AuditView>,
+    /// The cursor of the next page; missing on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<i64>,
+}
+
+/// `GET /v1/audit`: who has deleted, erased or exported what of this tenant, and when; `membox audit verify` checks the chain of hashes.
+#[utoipa::path(get, path = "/v1/audit", tag = "users", params(AuditQuery), responses((status = 200, description = "done", body = AuditPage)))]
+pub async fn audit(
+    State(state): State<AppState>,
+    caller: Caller,
+    Query(query): Query<AuditQuery>,
+) -> Result<axum::Json<AuditPage>, Problem> {
+    let limit = page_limit(query.limit)?;
+    let memory = state.memory.clone();
+    let work = move || Ok(memory.audit_log(&caller.tenant, query.cursor.unwrap_or(0), limit + 1)?);
+    let mut entries = state.reads.run(work).await?;
+    let more = entries.len() > limit;
+    entries.truncate(limit);
+    let next = entries.last().filter(|_| more).map(|last| last.number);
+    Ok(axum::Json(AuditPage { entries, next }))
+}
+
+/// Notes in the audit log what a caller has done; it is noted before it is answered.
+pub(super) fn note(
+    memory: &membox_memory::MemoryBox,
+    caller: &Caller,
+    action: &str,
+    subject: &str,
+    count: usize,
+) -> Result<(), MemoryError> {
+    memory.audit(&caller.tenant, &caller.actor, action, subject, count as u64).map(|_| ())
+}
