@@ -46,7 +46,7 @@ bench: model ## Measure, with the peers beside us; writes benches/results.
 bench-search: model ## Measure search over N vectors (1000000) with faiss, usearch, LanceDB and others beside us.
 	benches/search.sh
 
-bench-growth: model ## Measure the box at SIZES vectors (100000,300000,1000000) and plot what each size costs.
+bench-growth: model ## Measure the box at SIZES vectors (10000,100000,1000000) and plot what each size costs.
 	benches/growth.sh
 
 kernels: setup ## Compile every CUDA kernel for every architecture and check its resources; fetches NVRTC, needs no card.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How the box grows: the same measurements at rising numbers of vectors, and the plot of what each costs.
 
-  growth.py run DIR --reference reference.npy [--sizes 100000,300000,1000000] [--index hnsw|ivf] [--out FILE]
+  growth.py run DIR --reference reference.npy [--sizes 10000,100000,1000000] [--index hnsw|ivf] [--out FILE]
   growth.py report FILE...
 
 The vectors are those of search.py; each size has a folder of its own below DIR, and its vectors are kept there. The box is measured through its
@@ -67,7 +67,7 @@ def report(a):
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 commands = parser.add_subparsers(dest="command", required=True)
-c = commands.add_parser("run"); c.add_argument("dir"); c.add_argument("--reference", required=True); c.add_argument("--sizes", default="100000,300000,1000000")
+c = commands.add_parser("run"); c.add_argument("dir"); c.add_argument("--reference", required=True); c.add_argument("--sizes", default="10000,100000,1000000")
 c.add_argument("--index", default="hnsw"); c.add_argument("--out", default="growth.jsonl")
 c = commands.add_parser("report"); c.add_argument("files", nargs="+"); c.add_argument("--plot", default=os.path.join(HERE, "results/growth.svg"))
 a = parser.parse_args()

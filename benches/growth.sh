@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# How the box grows with SIZES vectors (100 000, 300 000 and a million; below some 20 000 an automatic collection has no index, which this waits for), by HNSW and by IVF; writes benches/results/growth.*.
+# How the box grows with SIZES vectors (10 000, which an automatic collection scans, 100 000 and a million), by HNSW and by IVF; writes benches/results/growth.*.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-SIZES=${SIZES:-100000,300000,1000000}
+SIZES=${SIZES:-10000,100000,1000000}
 FOLDER=${FOLDER:-.peers/growth}
 if [ ! -x .peers/bin/python ]; then
   python3 -m venv .peers

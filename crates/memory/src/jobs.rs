@@ -51,6 +51,9 @@ pub struct JobView {
     pub started_at: String,
 }
 
+/// A job's result, or why it failed.
+type Outcome = Result<Option<Value>, String>;
+
 /// Long work under way or ended.
 pub(crate) struct Job {
     id: String,
@@ -62,7 +65,8 @@ pub(crate) struct Job {
     done: AtomicU64,
     total: AtomicU64,
     cancelled: AtomicBool,
-    end: Mutex<Option<(f64, Result<Option<Value>, String>)>>,
+    /// After how many seconds it ended, and with what.
+    end: Mutex<Option<(f64, Outcome)>>,
 }
 
 impl Job {
