@@ -35,6 +35,29 @@ impl Client {
         Self { agent: config.into(), url: args.url.trim_end_matches('/').to_owned(), key: args.key.clone() }
     }
 
+    /// Sends a body as it is and gives the JSON of the answer, whatever its status; null where it has no body.
+    pub fn send(&self, path: &str, headers: &[(&str, String)], body: &str) -> Result<Value> {
+        let url = format!("{}{path}", self.url);
+        let mut request =
+            ureq::http::Request::builder().method("POST").uri(&url).header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        if let Some(key) = &self.key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        let asked = self.agent.run(request.body(body.to_owned())?);
+        let mut response =
+            asked.with_context(|| format!("{url} does not answer; is the box running (`membox serve`)?"))?;
+        let text = response.body_mut().with_config().limit(1 << 30).read_to_string()?;
+        match serde_json::from_str::<Value>(&text) {
+            _ if text.is_empty() => Ok(Value::Null),
+            Ok(problem) if problem["detail"].is_string() => bail!("{}", problem["detail"].as_str().unwrap_or_default()),
+            Ok(answer) => Ok(answer),
+            Err(_) => bail!("{url} answered {}: {text}", response.status()),
+        }
+    }
+
     /// Sends JSON and gives the JSON of the answer; waits and tries again where the box says that it is busy.
     pub fn call(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
         let url = format!("{}{path}", self.url);

@@ -10,6 +10,7 @@ mod distil;
 mod doctor;
 mod embed;
 mod import;
+mod mcp;
 mod models;
 mod progress;
 mod recall;
@@ -45,6 +46,7 @@ enum Command {
     Embed(embed::EmbedArgs),
     Compress(compress::CompressArgs),
     Distil(distil::DistilArgs),
+    Mcp(mcp::McpArgs),
     /// List, install and check models.
     Models(models::ModelsArgs),
     /// Show the configuration in force.
@@ -74,6 +76,7 @@ fn main() -> Result<()> {
         Command::Embed(args) => embed::run(&config, &args),
         Command::Compress(args) => compress::run(&config, &args),
         Command::Distil(args) => distil::run(&config, &args),
+        Command::Mcp(args) => mcp::run(&config, &args),
         Command::Models(args) => models::run(&config, &args),
         Command::Config(args) => config::run(&config, &args),
         Command::Bench(args) => bench::run(&config, &args),

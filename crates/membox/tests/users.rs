@@ -151,12 +151,51 @@ fn an_archive_has_everything_of_a_user_and_nothing_of_others() {
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
     lines.iter().for_each(|line| *kinds.entry(line["type"].as_str().expect("a type")).or_default() += 1);
-    let wanted = [("checkpoint", 1), ("end", 1), ("message", 51), ("queued", 1), ("record", 60), ("session", 2)];
+    let wanted =
+        [("checkpoint", 1), ("end", 1), ("message", 51), ("queued", 1), ("record", 60), ("session", 2), ("usage", 1)];
     assert_eq!(kinds, BTreeMap::from(wanted), "31 and 30 messages, of which 10 are archived records, and 50 records");
     assert_eq!(lines.last().expect("an end")["lines"], lines.len() - 1);
     assert!(!text.contains("qwvtopaz") && !text.contains("otto"), "nothing of others");
     let (_, _, nothing) = server.raw("GET", "/v1/users/nobody/export", &[], Vec::new());
     assert_eq!(nothing, "{\"type\":\"end\",\"lines\":0}\n");
+    server.stop();
+}
+
+#[test]
+fn quotas_hold_and_usage_is_counted_by_day() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = data_with_model(folder.path());
+    let server = Server::start(&data, &[]);
+    fill(&server);
+    let report = |user: &str, tokens: i64| server.call("POST", "/v1/usage", &json!({"user": user, "tokens": tokens}));
+    assert_eq!(report("lena", 1_000_000).0, 200, "without a quota any number is noted");
+    assert_eq!(server.call("PUT", "/v1/quotas/*", &json!({"price_per_1000": 0.15})).1["tokens_per_day"], 10_000);
+    assert_eq!(server.call("PUT", "/v1/quotas/otto", &json!({"tokens_per_day": 1000, "price_per_1000": 0.15})).0, 200);
+    let (status, used) = report("otto", 900);
+    assert_eq!((status, &used["left"], &used["cost"]), (200, &json!(100), &json!(0.135)), "{used}");
+    let body = json!({"user": "otto", "tokens": 101}).to_string().into_bytes();
+    let (status, headers, text) = server.raw("POST", "/v1/usage", &[("content-type", "application/json")], body);
+    let retry = headers.iter().find(|h| h.0 == "retry-after").and_then(|h| h.1.parse::<u64>().ok());
+    assert!(status == 429 && retry.is_some_and(|s| s <= 24 * 3600), "{status} {headers:?} {text}");
+    assert_eq!(report("otto", -400).1["left"], 500, "what was estimated too high is given back");
+    // Of many who ask at a time for the rest, as many get it as there is.
+    let got: usize = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..20).map(|_| scope.spawn(|| usize::from(report("otto", 100).0 == 200))).collect();
+        asking.into_iter().map(|thread| thread.join().expect("an answer")).sum()
+    });
+    assert_eq!(got, 5);
+    let (_, all) = server.call("GET", "/v1/usage", &Value::Null);
+    let top: Vec<&str> = all["usage"].as_array().expect("usage").iter().filter_map(|u| u["user"].as_str()).collect();
+    assert_eq!(top, ["lena", "otto"], "who has used most comes first");
+    let otto = &all["usage"][1];
+    assert_eq!((&otto["tokens"], &otto["messages"]), (&json!(1000), &json!(60)), "{otto}");
+    assert!(otto["stored_tokens"].as_i64().expect("tokens") > 600);
+    assert_eq!(server.call("GET", "/v1/usage?from=yesterday", &Value::Null).0, 400);
+    server.stop();
+    let server = Server::start(&data, &[]);
+    assert_eq!(server.call("GET", "/v1/quotas/otto", &Value::Null).1["tokens_per_day"], 1000);
+    assert_eq!(server.call("DELETE", "/v1/quotas/otto", &Value::Null).0, 204);
+    assert_eq!(server.call("GET", "/v1/quotas/otto", &Value::Null).1["tokens_per_day"], 10_000, "that of all");
     server.stop();
 }
 
@@ -180,7 +219,7 @@ fn the_audit_log_says_what_was_done_and_a_changed_entry_is_noticed() {
         .collect();
     assert_eq!(
         said,
-        [("delete records", 2), ("export", 114), ("erase begun", 0), ("erased", 110), ("drop collection", 1)]
+        [("delete records", 2), ("export", 115), ("erase begun", 0), ("erased", 110), ("drop collection", 1)]
     );
     assert!(entries.iter().all(|e| e["actor"] == "local"));
     assert_eq!(entries[1]["subject"], entries[3]["subject"], "the same user by the same keyed hash");

@@ -3,8 +3,9 @@
 use crate::MemoryError;
 use crate::now;
 use crate::sessions::{Append, Appended, OnConflict};
+use crate::usage::day;
 use crate::writer::Upsert;
-use membox_records::{Group, LiveRow, RecordsError, SessionState, Slots, StoredRecord, StoredSession};
+use membox_records::{DayUsage, Group, LiveRow, RecordsError, SessionState, Slots, StoredRecord, StoredSession};
 use membox_vectors::RowReceipt;
 
 /// What an append changed, to be published after the commit.
@@ -98,6 +99,13 @@ pub(crate) fn apply(
         }
     }
     group.put_session(&session)?;
+    if let Some(user) = &session.user {
+        let written = append.messages.iter().zip(&answer.positions).filter(|(_, position)| position.is_some());
+        let tokens = written.clone().filter_map(|(upsert, _)| Some(upsert.record.message.as_ref()?.tokens as i64));
+        let (stored_tokens, messages) = (tokens.sum(), written.count() as i64);
+        let more = DayUsage { user: user.clone(), day: day(now()), stored_tokens, messages, ..DayUsage::default() };
+        group.add_usage(&session.tenant, &more)?;
+    }
     (answer.version, answer.since) = (session.version, since);
     Ok(AppendDone { answer, removed })
 }

@@ -23,8 +23,9 @@ const THRESHOLD: usize = 3000;
 const KEEP_LAST: usize = 4;
 /// Tokens of a summary.
 const SUMMARY_TOKENS: usize = 500;
-/// What `recall` looks for.
-const RECALLED: usize = 20;
+/// Tokens that a recalled message is thought to take at least, and how many are looked for at least and at most.
+const RECALLED_TOKENS: usize = 16;
+const RECALLED: std::ops::RangeInclusive<usize> = 20..=200;
 /// Bytes that a token stands for at most, in texts worth cutting.
 const MOST_TOKEN_BYTES: usize = 16;
 /// How a summary is brought into a prompt.
@@ -443,8 +444,9 @@ impl MemoryBox {
             (Scope::User, Some(user)) => Some(json!({"field": "user", "eq": user})),
             _ => Some(json!({"field": "session", "eq": session.id})),
         };
-        let request =
-            RecallRequest { query: Some(query), k: RECALLED, filter, include: Vec::new(), ..RecallRequest::default() };
+        let room = fitting.max_tokens.saturating_sub(fitting.used);
+        let k = (room / RECALLED_TOKENS).clamp(*RECALLED.start(), *RECALLED.end());
+        let request = RecallRequest { query: Some(query), k, filter, include: Vec::new(), ..RecallRequest::default() };
         let found = self.recall(tenant, &collection.name, &request)?;
         let reader = self.reader()?;
         for hit in found.hits {

@@ -74,6 +74,18 @@ pub enum MemoryError {
         /// When there should be room again, in seconds.
         retry_after_s: u64,
     },
+    /// A user has used what there was for the day.
+    #[error("{user:?} has used {used} of {quota} tokens today; the quota begins anew in {retry_after_s} s")]
+    QuotaExceeded {
+        /// Who.
+        user: String,
+        /// Tokens of today.
+        used: i64,
+        /// Tokens a day.
+        quota: i64,
+        /// Until the next day begins in UTC, in seconds.
+        retry_after_s: u64,
+    },
     /// After a failed fsync nothing more can be promised: the box answers reads only.
     #[error("the box is read-only since a write to disk failed ({0}); look after the disk and restart membox")]
     ReadOnly(String),

@@ -47,6 +47,7 @@ mod settings;
 mod shared;
 mod threads;
 mod types;
+mod usage;
 mod users;
 mod verify;
 mod writer;
@@ -73,6 +74,7 @@ pub use sessions::{
 pub use settings::{CollectionSettings, Metric, VectorType};
 pub use threads::{CheckpointView, MOST_STATE_BYTES, NewCheckpoint, QueueItemView};
 pub use types::*;
+pub use usage::{QuotaSettings, UsageReport, UsageView};
 pub use users::{AuditView, ErasureReceipt, verify_audit};
 pub use verify::{Problem, Report, rebuild, verify};
 

@@ -180,8 +180,8 @@ impl Maintenance {
     /// Overwrites what somebody still looked at when it died, and deletes records whose time has come.
     fn sweep(&self) {
         self.shared.opened().iter().for_each(|collection| self.shared.erase_unseen(collection));
-        if let Err(error) = self.sweep_checkpoints() {
-            tracing::warn!(%error, "expired checkpoints are not removed yet; none of them is given out");
+        if let Err(error) = self.sweep_tables() {
+            tracing::warn!(%error, "expired checkpoints and old usage are not removed yet; none of them is given out");
         }
         let collections = || -> Result<Vec<Arc<Collection>>, MemoryError> {
             let ids = self.shared.reader()?.collections_with_expired(now())?;
@@ -207,10 +207,14 @@ impl Maintenance {
 }
 
 impl Maintenance {
-    fn sweep_checkpoints(&self) -> Result<(), MemoryError> {
+    fn sweep_tables(&self) -> Result<(), MemoryError> {
         let now = now();
         if self.shared.reader()?.has_expired_checkpoints(now)? {
             transact(&self.writer, move |group| Ok(group.drop_expired_checkpoints(now)?))?;
+        }
+        let oldest = crate::usage::day(now - crate::usage::KEPT_DAYS * 24 * 3600 * 1000);
+        if self.shared.reader()?.has_usage_before(&oldest)? {
+            transact(&self.writer, move |group| Ok(group.drop_usage_before(&oldest)?))?;
         }
         Ok(())
     }

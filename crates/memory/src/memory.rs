@@ -658,7 +658,9 @@ pub(crate) fn merge(target: &mut Map<String, Value>, changes: &Map<String, Value
 /// Whether an error of the encoder means that the caller should come again later.
 pub fn retry_after(error: &MemoryError) -> Option<u64> {
     match error {
-        MemoryError::Overloaded { retry_after_s } => Some(*retry_after_s),
+        MemoryError::Overloaded { retry_after_s } | MemoryError::QuotaExceeded { retry_after_s, .. } => {
+            Some(*retry_after_s)
+        }
         MemoryError::Encoder(EncoderError::Overloaded { retry_after_s }) => Some(*retry_after_s),
         _ => None,
     }

@@ -387,10 +387,7 @@ impl MemoryBox {
             Some(collection) => collection,
             // One that is named must be there: it may be a mistake.
             None if settings.collection.is_some() => return Err(MemoryError::NoCollection(name)),
-            None => {
-                self.create_collection(tenant, &name, &CollectionSettings::default())?;
-                self.collection(tenant, &name)?
-            }
+            None => self.ensure_collection(tenant, &name)?,
         };
         let now = now();
         let state = SessionState {
@@ -411,6 +408,15 @@ impl MemoryBox {
             version: 0,
             state,
         })
+    }
+
+    /// A collection, made with the defaults if it is not there.
+    pub fn ensure_collection(&self, tenant: &str, name: &str) -> Result<Arc<Collection>, MemoryError> {
+        if let Some(collection) = self.shared().existing(tenant, name)? {
+            return Ok(collection);
+        }
+        self.create_collection(tenant, name, &CollectionSettings::default())?;
+        self.collection(tenant, name)
     }
 
     /// Refuses settings that a session cannot take any more.

@@ -170,6 +170,11 @@ impl MemoryBox {
                 return Ok(());
             }
         }
+        for day in self.usage(tenant, Some(user), Some("0000-01-01"), None, usize::MAX >> 1)? {
+            if !give(json!({"type": "usage", "usage": day})) {
+                return Ok(());
+            }
+        }
         self.audit(tenant, actor, "export", &self.user_subject(user)?, count)?;
         Ok(())
     }
@@ -228,6 +233,8 @@ impl MemoryBox {
         if let Ok(encoder) = self.encoder() {
             encoder.forget_queries(tenant);
         }
+        let (its_tenant, its_user) = (tenant.to_owned(), user.to_owned());
+        self.transact(move |group| Ok(group.drop_usage(&its_tenant, &its_user)?))?;
         let subject = self.user_subject(user)?;
         let entry = self.audit(tenant, actor, "erased", &subject, receipt.records as u64)?;
         self.empty_log()?;

@@ -40,6 +40,7 @@ mod slots;
 mod store;
 pub mod text;
 mod threads;
+mod usage;
 
 pub use audit::{AuditEntry, AuditEvent};
 pub use error::RecordsError;
@@ -49,6 +50,7 @@ pub use sessions::{Range, SessionState, StoredSession, Summary, record_id};
 pub use slots::Slots;
 pub use store::{Group, Order, Position, Reader, SCHEMA_VERSION, Snapshot, Store, Written};
 pub use threads::{Checkpoint, CheckpointBody, CheckpointPlace, QueueItem};
+pub use usage::{DayUsage, Quota};
 
 /// Results of this crate.
 pub type Result<T> = std::result::Result<T, RecordsError>;

@@ -6,7 +6,7 @@
 use crate::RecordsError;
 use crate::record::{LiveRow, Message, Record, StoredCollection, StoredRecord};
 use crate::slots::Slots;
-use crate::{audit, sessions, threads};
+use crate::{audit, sessions, threads, usage};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
@@ -90,7 +90,7 @@ impl Store {
              PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536;",
         )?;
         let found: u32 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
-        let added = [sessions::SCHEMA, threads::SCHEMA, audit::SCHEMA].concat();
+        let added = [sessions::SCHEMA, threads::SCHEMA, audit::SCHEMA, usage::SCHEMA].concat();
         let steps = match found {
             0 => [SCHEMA, &added].concat(),
             1..SCHEMA_VERSION => [&MIGRATIONS[found as usize - 1..].concat(), added.as_str()].concat(),

@@ -1,7 +1,7 @@
 //! The router, and the server around it: time limits on slow clients, and a stop that drains.
 
 use crate::problem::Problem;
-use crate::routes::{collections, compress, engines, operations, recall, records, sessions, threads, users};
+use crate::routes::{collections, compress, engines, operations, recall, records, sessions, threads, usage, users};
 use crate::state::{AppState, Limits, ServerConfig};
 use crate::{ServerError, pool::Pool};
 use axum::Router;
@@ -74,6 +74,8 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(threads::list, threads::delete))
         .routes(routes!(threads::put, threads::get))
         .routes(routes!(threads::put_writes))
+        .routes(routes!(usage::report, usage::usage))
+        .routes(routes!(usage::set_quota, usage::quota, usage::remove_quota))
         .routes(routes!(users::erase))
         .routes(routes!(users::export))
         .routes(routes!(users::audit))
@@ -113,6 +115,13 @@ fn metrics_handle() -> PrometheusHandle {
         .clone()
 }
 
+/// Shows what has not happened yet as 0: Prometheus sees no increase in a counter that begins with 1.
+fn show_counters() {
+    for name in ["membox_damaged_rows_total", "membox_damaged_records_total", "membox_messages_total"] {
+        metrics::counter!(name).increment(0);
+    }
+}
+
 /// The server of one box.
 pub struct Server {
     state: AppState,
@@ -134,10 +143,12 @@ impl Server {
             metrics: metrics_handle(),
             stopping: Arc::new(AtomicBool::new(false)),
         };
+        show_counters();
         let (router, document) = routes().split_for_parts();
         let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", document);
         let request_id = HeaderName::from_static("x-request-id");
         let router = router
+            .merge(crate::mcp::router(&state))
             .route_layer(middleware::from_fn(measure))
             .merge(docs)
             .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is no such route; GET /docs shows all") })

@@ -23,6 +23,7 @@
 mod app;
 mod auth;
 mod extract;
+mod mcp;
 mod pool;
 mod problem;
 mod routes;

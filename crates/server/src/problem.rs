@@ -90,9 +90,9 @@ impl From<MemoryError> for Problem {
             MemoryError::Exists { .. } | MemoryError::Busy(_) => StatusCode::CONFLICT,
             MemoryError::Records(RecordsError::VersionConflict { .. }) => StatusCode::PRECONDITION_FAILED,
             MemoryError::Encoder(EncoderError::Tokenize(_)) => StatusCode::UNPROCESSABLE_ENTITY,
-            MemoryError::Encoder(EncoderError::Overloaded { .. }) | MemoryError::Overloaded { .. } => {
-                StatusCode::TOO_MANY_REQUESTS
-            }
+            MemoryError::Encoder(EncoderError::Overloaded { .. })
+            | MemoryError::Overloaded { .. }
+            | MemoryError::QuotaExceeded { .. } => StatusCode::TOO_MANY_REQUESTS,
             MemoryError::NoModel
             | MemoryError::NoCompressor { .. }
             | MemoryError::ReadOnly(_)

@@ -57,8 +57,9 @@ pub fn ingest(memory: &MemoryBox, data: &Data, index: IndexPolicy, corpus: Optio
     let collection = memory.collection(TENANT, COLLECTION).expect("a collection");
     loop {
         let view = memory.describe(&collection);
-        // A small collection that has the choice is scanned.
-        let is_covered = view.index.covered_rows as usize * 10 >= rows * 9 && view.index.building_rows == 0;
+        // A few rows are always left to be scanned; of a small collection that has the choice, all of them.
+        let fresh = rows - view.index.covered_rows as usize;
+        let is_covered = fresh < (rows / 25).max(10_000) && view.index.building_rows == 0;
         if is_covered || view.settings.index.wanted(view.rows).is_none() {
             print(
                 json!({"measure": "covered", "kind": view.index.kind, "covered": view.index.covered_rows, "seconds_since_begin": begun.elapsed().as_secs_f64()}),

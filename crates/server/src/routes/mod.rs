@@ -8,6 +8,7 @@ pub mod recall;
 pub mod records;
 pub mod sessions;
 pub mod threads;
+pub mod usage;
 pub mod users;
 
 use axum::http::{HeaderMap, HeaderValue};

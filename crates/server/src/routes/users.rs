@@ -110,7 +110,7 @@ pub async fn audit(
 }
 
 /// Notes in the audit log what a caller has done; it is noted before it is answered.
-pub(super) fn note(
+pub(crate) fn note(
     memory: &membox_memory::MemoryBox,
     caller: &Caller,
     action: &str,

@@ -1,0 +1,234 @@
+//! The Model Context Protocol, over HTTP and over stdin and stdout, by a client of 2025 and by one since 2026-07-28.
+
+mod common;
+
+use common::{Server, data_with_model, membox};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+
+/// One request over HTTP by a client of 2025, and its answer.
+fn ask(server: &Server, method: &str, params: Value) -> Value {
+    let message = json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params});
+    let headers = [
+        ("content-type", "application/json"),
+        ("accept", "application/json, text/event-stream"),
+        ("mcp-protocol-version", "2025-06-18"),
+    ];
+    let (status, _, text) = server.raw("POST", "/mcp", &headers, message.to_string().into_bytes());
+    assert_eq!(status, 200, "{text}");
+    let answer: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(answer["id"], 7);
+    answer
+}
+
+fn call(server: &Server, tool: &str, arguments: Value) -> Value {
+    let answer = ask(server, "tools/call", json!({"name": tool, "arguments": arguments}));
+    let result = &answer["result"];
+    assert_eq!(result["isError"], false, "{answer}");
+    let said: Value = serde_json::from_str(result["content"][0]["text"].as_str().expect("a text")).expect("JSON");
+    assert_eq!(said, result["structuredContent"], "both forms say the same");
+    said
+}
+
+const START: &str =
+    r#"{"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}"#;
+
+#[test]
+fn a_model_adds_searches_lists_changes_and_forgets() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    let started = ask(&server, "initialize", serde_json::from_str(START).expect("JSON"));
+    assert_eq!(
+        (&started["result"]["serverInfo"]["name"], &started["result"]["protocolVersion"]),
+        (&json!("membox"), &json!("2025-06-18"))
+    );
+    let tools = ask(&server, "tools/list", json!({}));
+    let tools = tools["result"]["tools"].as_array().expect("tools").clone();
+    let names: Vec<&str> = tools.iter().filter_map(|t| t["name"].as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "memory_search",
+            "memory_add",
+            "memory_context",
+            "session_append",
+            "memory_list",
+            "memory_update",
+            "memory_forget"
+        ]
+    );
+    for tool in &tools {
+        assert!(tool["inputSchema"]["type"] == "object" && tool["description"].is_string(), "{tool}");
+        let is_read = matches!(tool["name"].as_str(), Some("memory_search" | "memory_context" | "memory_list"));
+        assert_eq!(tool["annotations"]["readOnlyHint"], is_read, "{tool}");
+    }
+    assert!(Value::Array(tools).to_string().len() < 8000, "what every request of a model pays for");
+
+    assert_eq!(
+        call(&server, "memory_search", json!({"query": "keys", "user": "lena"}))["memories"],
+        json!([]),
+        "nothing yet is no error"
+    );
+    let added = call(
+        &server,
+        "memory_add",
+        json!({"text": "Lena keeps the spare key under the blue pot.", "user": "lena", "kind": "semantic", "importance": 0.8}),
+    );
+    assert_eq!(added["collection"], "user-lena");
+    for i in 0..30 {
+        call(
+            &server,
+            "memory_add",
+            json!({"text": format!("Lena planted rose number {i} along the wall behind the shed."), "user": "lena"}),
+        );
+    }
+    let found = call(&server, "memory_search", json!({"query": "Where is the key?", "user": "lena", "limit": 3}));
+    assert_eq!(found["memories"][0]["id"], added["id"], "{found}");
+    let bounded =
+        call(&server, "memory_search", json!({"query": "roses", "user": "lena", "limit": 30, "max_tokens": 100}));
+    assert!(
+        bounded["tokens"].as_u64().expect("tokens") <= 100 && bounded["left_out"].as_u64().expect("a count") > 10,
+        "{bounded}"
+    );
+    assert_eq!(
+        call(&server, "memory_search", json!({"query": "key", "user": "otto"}))["memories"],
+        json!([]),
+        "each user's are apart"
+    );
+    let only = json!({"field": "kind", "eq": "semantic"});
+    let listed = call(&server, "memory_list", json!({"user": "lena", "filter": only, "limit": 5}));
+    assert_eq!((listed["memories"].as_array().map(Vec::len), &listed["more"]), (Some(1), &json!(false)));
+    call(
+        &server,
+        "memory_update",
+        json!({"id": added["id"], "user": "lena", "text": "Lena moved the spare key to the mailbox."}),
+    );
+    let found = call(&server, "memory_search", json!({"query": "Where is the key?", "user": "lena", "limit": 1}));
+    assert!(found["memories"][0]["text"].as_str().expect("a text").contains("mailbox"), "{found}");
+    assert_eq!(call(&server, "memory_forget", json!({"ids": [added["id"]], "user": "lena"}))["deleted"], 1);
+
+    let turns = json!([{"role": "user", "content": "My cat is called Minka."}, {"role": "assistant", "content": "A lovely name."}]);
+    call(&server, "session_append", json!({"session": "s", "user": "lena", "messages": turns}));
+    let context =
+        call(&server, "memory_context", json!({"session": "s", "query": "What is the cat called?", "max_tokens": 300}));
+    assert!(
+        context["messages"].to_string().contains("Minka") && context["tokens"].as_u64().expect("tokens") <= 300,
+        "{context}"
+    );
+
+    // What a model gets wrong it is told, in a result.
+    let wrong = ask(&server, "tools/call", json!({"name": "memory_search", "arguments": {"user": "lena"}}));
+    assert_eq!(wrong["result"]["isError"], true, "{wrong}");
+    assert!(wrong["result"]["content"][0]["text"].as_str().expect("a text").contains("query"), "{wrong}");
+    let wrong = ask(&server, "tools/call", json!({"name": "memory_eat", "arguments": {}}));
+    assert!(wrong["error"]["message"].as_str().expect("a reason").contains("memory_eat"), "{wrong}");
+    server.stop();
+}
+
+#[test]
+fn a_client_since_2026_needs_no_handshake() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    let version = "2026-07-28";
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": version,
+        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    let ask = |method: &str, name: Option<&str>, mut params: Value| {
+        params["_meta"] = meta.clone();
+        let message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+        let mut headers = vec![
+            ("content-type", "application/json"),
+            ("accept", "application/json, text/event-stream"),
+            ("mcp-protocol-version", version),
+            ("mcp-method", method),
+        ];
+        headers.extend(name.map(|name| ("mcp-name", name)));
+        let (status, _, text) = server.raw("POST", "/mcp", &headers, message.to_string().into_bytes());
+        assert_eq!(status, 200, "{text}");
+        serde_json::from_str::<Value>(&text).expect("JSON")
+    };
+    let found = ask("server/discover", None, json!({}));
+    assert!(found["result"]["supportedVersions"].to_string().contains(version), "{found}");
+    let added = ask(
+        "tools/call",
+        Some("memory_add"),
+        json!({"name": "memory_add", "arguments": {"text": "The shop opens at nine."}}),
+    );
+    assert_eq!(added["result"]["structuredContent"]["collection"], "memories", "{added}");
+    server.stop();
+}
+
+#[test]
+fn keys_tenants_and_browsers_are_told_apart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = data_with_model(folder.path());
+    let config = "[[keys]]\nkey = \"key-of-a\"\ntenant = \"a\"\n[[keys]]\nkey = \"key-of-b\"\ntenant = \"b\"\n";
+    std::fs::write(folder.path().join("membox.toml"), config).expect("a file");
+    let server = Server::start(&data, &[]);
+    let post = |headers: &[(&str, &str)], tool: &str, arguments: Value| {
+        let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments}});
+        let base = [("content-type", "application/json"), ("accept", "application/json, text/event-stream")];
+        let (status, _, text) =
+            server.raw("POST", "/mcp", &[&base[..], headers].concat(), message.to_string().into_bytes());
+        (status, text)
+    };
+    let secret = json!({"text": "the vault opens with 4711"});
+    assert_eq!(post(&[], "memory_add", secret.clone()).0, 401);
+    assert_eq!(post(&[("authorization", "Bearer wrong")], "memory_add", secret.clone()).0, 401);
+    let (status, text) = post(&[("authorization", "Bearer key-of-a")], "memory_add", secret);
+    assert!(status == 200 && text.contains("memories"), "{text}");
+    let (_, found) = post(&[("authorization", "Bearer key-of-b")], "memory_search", json!({"query": "vault"}));
+    assert!(found.contains("memories") && !found.contains("4711"), "{found}");
+    let (_, found) = post(&[("authorization", "Bearer key-of-a")], "memory_search", json!({"query": "vault"}));
+    assert!(found.contains("4711"), "{found}");
+    let page = [("authorization", "Bearer key-of-a"), ("origin", "https://evil.example")];
+    assert_eq!(post(&page, "memory_search", json!({"query": "vault"})).0, 403, "no page of a browser");
+    server.stop();
+}
+
+#[test]
+fn the_command_hands_on_lines_and_says_what_is_wrong() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = data_with_model(folder.path());
+    let server = Server::start(&data, &[]);
+    let mut child = membox(&data)
+        .args(["mcp", "--url", &server.url])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the command");
+    let mut input = child.stdin.take().expect("its stdin");
+    let mut lines = BufReader::new(child.stdout.take().expect("its stdout")).lines();
+    let mut say = |message: Value| writeln!(input, "{message}").expect("a line");
+    let mut next = || -> Value { serde_json::from_str(&lines.next().expect("a line").expect("a read")).expect("JSON") };
+    say(
+        json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": serde_json::from_str::<Value>(START).expect("JSON")}),
+    );
+    assert_eq!(next()["result"]["serverInfo"]["name"], "membox");
+    say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+    for i in 0..5 {
+        say(
+            json!({"jsonrpc": "2.0", "id": 10 + i, "method": "tools/call", "params": {"name": "memory_add", "arguments": {"text": format!("fact {i}")}}}),
+        );
+    }
+    let mut ids: Vec<i64> = (0..5).map(|_| next()["id"].as_i64().expect("an id")).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [10, 11, 12, 13, 14]);
+    writeln!(input, "this is no JSON").expect("a line");
+    assert_eq!(
+        serde_json::from_str::<Value>(&lines.next().expect("a line").expect("a read")).expect("JSON")["error"]["code"],
+        -32700
+    );
+    server.stop();
+    writeln!(input, "{}", json!({"jsonrpc": "2.0", "id": 99, "method": "tools/list"})).expect("a line");
+    let gone: Value = serde_json::from_str(&lines.next().expect("a line").expect("a read")).expect("JSON");
+    assert!(
+        gone["id"] == 99 && gone["error"]["message"].as_str().expect("a reason").contains("membox serve"),
+        "{gone}"
+    );
+    drop(input);
+    assert!(child.wait().expect("an end").success());
+}

@@ -1,0 +1,166 @@
+//! What each user has used of a language model and of the box, day by day, and the quotas that hold it in bounds.
+
+use crate::{MemoryBox, MemoryError, now};
+use membox_records::{DayUsage, Quota};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Days for which usage is kept.
+pub(crate) const KEPT_DAYS: i64 = 90;
+/// Tokens a day of a quota that says nothing else.
+const TOKENS_PER_DAY: u64 = 10_000;
+const DAY_MS: i64 = 24 * 3600 * 1000;
+
+/// Tokens that a user is about to use, or has used.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UsageReport {
+    /// Who.
+    pub user: String,
+    /// How many, in and out together. Less than none gives back what was reported too much, as after an estimate.
+    pub tokens: i64,
+}
+
+/// A quota.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct QuotaSettings {
+    /// Tokens a day in UTC (10 000); 0 for any number.
+    pub tokens_per_day: u64,
+    /// The price of 1 000 tokens, in your currency.
+    pub price_per_1000: f64,
+}
+
+impl Default for QuotaSettings {
+    fn default() -> Self {
+        Self { tokens_per_day: TOKENS_PER_DAY, price_per_1000: 0.0 }
+    }
+}
+
+impl From<Quota> for QuotaSettings {
+    fn from(quota: Quota) -> Self {
+        Self { tokens_per_day: quota.tokens_per_day as u64, price_per_1000: quota.micros_per_1000 as f64 / 1e6 }
+    }
+}
+
+/// What a user has used on a day.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct UsageView {
+    /// Who.
+    pub user: String,
+    /// The day in UTC.
+    pub day: String,
+    /// Tokens that were reported.
+    pub tokens: i64,
+    /// Reports.
+    pub requests: i64,
+    /// Tokens of messages that were appended to sessions.
+    pub stored_tokens: i64,
+    /// Messages that were appended to sessions.
+    pub messages: i64,
+    /// What the tokens cost, by the price of the user's quota.
+    pub cost: f64,
+    /// Tokens that are left of the quota; missing where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left: Option<i64>,
+}
+
+impl UsageView {
+    fn new(used: DayUsage, quota: Option<Quota>) -> Self {
+        let bound = quota.filter(|quota| quota.tokens_per_day > 0);
+        let micros = quota.map_or(0, |quota| quota.micros_per_1000 as i128 * i128::from(used.tokens) / 1000);
+        Self {
+            cost: micros as f64 / 1e6,
+            left: bound.map(|quota| (quota.tokens_per_day - used.tokens).max(0)),
+            user: used.user,
+            day: used.day,
+            tokens: used.tokens,
+            requests: used.requests,
+            stored_tokens: used.stored_tokens,
+            messages: used.messages,
+        }
+    }
+}
+
+/// The day of a time, in UTC.
+pub(crate) fn day(milliseconds: i64) -> String {
+    let mut text = crate::time_text(milliseconds);
+    text.truncate(10);
+    text
+}
+
+impl MemoryBox {
+    /// Notes tokens that a user is about to use, or has used. More than the quota's rest is refused, and nothing is noted: of two who ask at the same
+    /// time for the last of it, one gets it.
+    pub fn report_usage(&self, tenant: &str, report: UsageReport) -> Result<UsageView, MemoryError> {
+        let UsageReport { user, tokens } = report;
+        if user.is_empty() || user.len() > 512 {
+            return Err(MemoryError::invalid("/user", "1 to 512 bytes are wanted"));
+        }
+        if tokens.unsigned_abs() > 1 << 40 {
+            return Err(MemoryError::impossible("/tokens", "no request has that many tokens"));
+        }
+        let (tenant, now) = (tenant.to_owned(), now());
+        let day = day(now);
+        self.transact(move |group| {
+            let quota = group.quota(&tenant, &user)?;
+            let used = group.used(&tenant, &user, &day)?.tokens;
+            let bound = quota.map_or(0, |quota| quota.tokens_per_day);
+            if bound > 0 && tokens > 0 && used + tokens > bound {
+                let retry_after_s = ((DAY_MS - now.rem_euclid(DAY_MS)) as u64).div_ceil(1000);
+                return Err(MemoryError::QuotaExceeded { user, used, quota: bound, retry_after_s });
+            }
+            let more = DayUsage { user: user.clone(), day: day.clone(), tokens, requests: 1, ..DayUsage::default() };
+            group.add_usage(&tenant, &more)?;
+            Ok(UsageView::new(group.used(&tenant, &user, &day)?, quota))
+        })
+    }
+
+    /// What a tenant's users have used, of one or of all, from a day to a day (both as 2026-05-20; today when left out): by day, and those who have used
+    /// most first.
+    pub fn usage(
+        &self,
+        tenant: &str,
+        user: Option<&str>,
+        from: Option<&str>,
+        to: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<UsageView>, MemoryError> {
+        let today = day(now());
+        let (from, to) = (from.unwrap_or(&today), to.unwrap_or(&today));
+        for (pointer, day) in [("/from", from), ("/to", to)] {
+            if crate::time_millis(&format!("{day}T00:00:00Z")).is_none() {
+                return Err(MemoryError::invalid(pointer, format!("{day:?} is not a day such as 2026-05-20")));
+            }
+        }
+        let reader = self.reader()?;
+        let days = reader.usage(tenant, user, (from, to), limit)?;
+        let view = |used: DayUsage| {
+            let quota = reader.quota(tenant, &used.user)?;
+            Ok(UsageView::new(used, quota))
+        };
+        days.into_iter().map(view).collect()
+    }
+
+    /// Sets a user's quota, or for an empty user that of all who have none of their own; `None` takes it away.
+    pub fn set_quota(&self, tenant: &str, user: &str, quota: Option<QuotaSettings>) -> Result<(), MemoryError> {
+        if quota.is_some_and(|q| !(0.0..=1e9).contains(&q.price_per_1000) || q.tokens_per_day > 1 << 50) {
+            return Err(MemoryError::impossible(
+                "/price_per_1000",
+                "a quota and a price are not less than 0, and finite",
+            ));
+        }
+        let stored = quota.map(|q| Quota {
+            tokens_per_day: q.tokens_per_day as i64,
+            micros_per_1000: (q.price_per_1000 * 1e6).round() as i64,
+        });
+        let (tenant, user) = (tenant.to_owned(), user.to_owned());
+        self.transact(move |group| Ok(group.set_quota(&tenant, &user, stored)?))
+    }
+
+    /// The quota that holds for a user.
+    pub fn quota(&self, tenant: &str, user: &str) -> Result<QuotaSettings, MemoryError> {
+        let found = self.reader()?.quota(tenant, user)?;
+        found.map(QuotaSettings::from).ok_or_else(|| MemoryError::Missing { what: "quota of", id: user.to_owned() })
+    }
+}

@@ -1,0 +1,107 @@
+//! The Model Context Protocol at `/mcp` (streamable HTTP): what a model may do with the memory, as tools.
+//!
+//! Stateless, so any number of clients share one box; both clients of today (`initialize`) and those since 2026-07-28 (`server/discover`) are served.
+//! `membox mcp` is the same over stdin and stdout, for clients that start their servers themselves.
+
+mod tools;
+
+use crate::auth::Caller;
+use crate::problem::Problem;
+use crate::state::AppState;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, Implementation, ListToolsResult, PaginatedRequestParams,
+    ServerCapabilities, ServerConfig, Tool,
+};
+use rmcp::service::RequestContext;
+use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
+use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use rmcp::{ErrorData, RoleServer, ServerHandler};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What a model is told about the box.
+const INSTRUCTIONS: &str = "A memory that lasts. Search it before you answer what may have been said before; add what is worth remembering in \
+                            one sentence each; append messages to a session to keep a conversation. Give `user` wherever it is known: each user's memories \
+                            are apart.";
+
+#[derive(Clone)]
+struct Mcp {
+    state: AppState,
+}
+
+impl ServerHandler for Mcp {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(Implementation::new("membox", env!("CARGO_PKG_VERSION")))
+            .with_instructions(INSTRUCTIONS)
+    }
+
+    async fn list_tools(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        Ok(ListToolsResult::with_all_items(tools::all().into_iter().map(|tool| tool.described).collect()))
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        tools::all().into_iter().map(|tool| tool.described).find(|tool| tool.name == name)
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let Some(tool) = tools::all().into_iter().find(|tool| tool.described.name == request.name) else {
+            return Err(ErrorData::invalid_params(format!("there is no tool {:?}", request.name), None));
+        };
+        let caller = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<Caller>()).cloned();
+        let caller = caller.ok_or_else(|| ErrorData::internal_error("the request has no caller", None))?;
+        let arguments = Value::Object(request.arguments.unwrap_or_default());
+        let memory = self.state.memory.clone();
+        let pool = if tool.writes { &self.state.writes } else { &self.state.reads };
+        metrics::counter!("membox_mcp_calls_total", "tool" => tool.described.name.to_string()).increment(1);
+        let done: Result<Value, Problem> = pool.run(move || (tool.run)(&memory, &caller, arguments)).await;
+        // What the model did wrong it can put right: it is told, as a result and not as an error of the protocol.
+        let result = match done {
+            Ok(value) => CallToolResult::structured(value),
+            Err(problem) => {
+                CallToolResult::structured_error(json!({"error": problem.detail, "fields": problem.errors}))
+            }
+        };
+        Ok(result.into())
+    }
+}
+
+/// Lets in who has a key, and says to the tools whose it is.
+async fn authenticate(State(state): State<AppState>, request: Request, next: Next) -> Result<Response, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let caller = <Caller as axum::extract::FromRequestParts<AppState>>::from_request_parts(&mut parts, &state).await?;
+    parts.extensions.insert(caller);
+    Ok(next.run(Request::from_parts(parts, body)).await)
+}
+
+/// The route of the protocol.
+pub fn router(state: &AppState) -> Router<AppState> {
+    let mut config = StreamableHttpServerConfig::default();
+    config.legacy_session_mode = false;
+    config.json_response = true;
+    config.max_request_body_bytes = state.limits.max_body_bytes;
+    // No page of a browser has business here; and where no key protects the box, none may reach it by a name that resolves to it either.
+    config = config.enforce_origin_validation();
+    if !state.keys.is_empty() {
+        config = config.disable_allowed_hosts();
+    }
+    let handler = Mcp { state: state.clone() };
+    let service =
+        StreamableHttpService::new(move || Ok(handler.clone()), Arc::new(NeverSessionManager::default()), config);
+    Router::new()
+        .route_service("/mcp", service)
+        .route_layer(middleware::from_fn_with_state(state.clone(), authenticate))
+}

@@ -1,0 +1,278 @@
+//! The tools. What they answer is bounded: a model pays for each token of it.
+
+use crate::auth::Caller;
+use crate::problem::Problem;
+use crate::routes::users::note;
+use axum::http::StatusCode;
+use membox_memory::compressor::{DEFAULT_ENCODING, TokenCounter};
+use membox_memory::{
+    AppendRequest, ContextRequest, Include, MemoryBox, MemoryError, NewRecord, Order, RecallRequest, RecordPatch,
+    Strategy, user_collection,
+};
+use rmcp::handler::server::common::schema_for_input;
+use rmcp::model::{Tool, ToolAnnotations};
+use rmcp::schemars::{self, JsonSchema};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+/// Where memories are that belong to no user.
+const COMMON_MEMORIES: &str = "memories";
+/// Memories of a search, and tokens of their texts, unless said otherwise.
+const HITS: usize = 10;
+const SEARCH_TOKENS: usize = 1000;
+/// Tokens of a context unless said otherwise.
+const CONTEXT_TOKENS: usize = 2000;
+/// Memories of a list at most.
+const MOST_LISTED: usize = 100;
+
+type Run = fn(&MemoryBox, &Caller, Value) -> Result<Value, Problem>;
+
+/// What a model can call.
+pub struct MemoryTool {
+    pub described: Tool,
+    /// Whether it waits for the disk.
+    pub writes: bool,
+    pub run: Run,
+}
+
+/// Which memories are meant.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+struct Place {
+    /// Whose memories: each user's are apart. Left out for those that belong to nobody.
+    user: Option<String>,
+    /// A collection by its name, instead of the user's own.
+    collection: Option<String>,
+}
+
+impl Place {
+    fn name(&self) -> String {
+        match (&self.collection, &self.user) {
+            (Some(collection), _) => collection.clone(),
+            (None, Some(user)) => user_collection(user),
+            (None, None) => COMMON_MEMORIES.to_owned(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Add {
+    /// What to remember, in a sentence or a few that can be understood alone.
+    text: String,
+    #[serde(flatten)]
+    place: Place,
+    /// working, episodic, semantic, procedural, profile or knowledge.
+    kind: Option<String>,
+    /// 0 to 1.
+    importance: Option<f64>,
+    /// The conversation that it is from.
+    session: Option<String>,
+    /// When it is to be forgotten, as 2026-05-20T00:44:00Z.
+    expires_at: Option<String>,
+    /// Anything else, to be filtered by.
+    #[serde(default)]
+    metadata: Map<String, Value>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Search {
+    /// What is to be known, in words.
+    query: String,
+    #[serde(flatten)]
+    place: Place,
+    /// Memories at most (10).
+    limit: Option<usize>,
+    /// Tokens of their texts at most (1000).
+    max_tokens: Option<usize>,
+    /// Such as {"field": "kind", "eq": "semantic"}, {"field": "created_at", "gte": "2026-05-01T00:00:00Z"} or {"and": [...]}.
+    filter: Option<Value>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Context {
+    /// The session's id.
+    session: String,
+    /// recent, smart, window, compress or recall (recall).
+    strategy: Option<String>,
+    /// What to recall, instead of what the user said last.
+    query: Option<String>,
+    /// Tokens of the whole at most (2000).
+    max_tokens: Option<usize>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct SessionAppend {
+    /// The session's id; it is made if it is not there.
+    session: String,
+    /// In order, such as {"role": "user", "content": "..."}; role is system, user, assistant, tool or function.
+    messages: Vec<Map<String, Value>>,
+    /// Whom the session is with.
+    user: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct List {
+    #[serde(flatten)]
+    place: Place,
+    /// Memories at most (20, 100 at most).
+    limit: Option<usize>,
+    /// Which ones, as in memory_search.
+    filter: Option<Value>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Update {
+    /// The memory's id.
+    id: String,
+    #[serde(flatten)]
+    place: Place,
+    /// The new text.
+    text: Option<String>,
+    /// 0 to 1.
+    importance: Option<f64>,
+    /// Merged into what is there; null removes a key.
+    metadata: Option<Map<String, Value>>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Forget {
+    /// Ids of memories.
+    ids: Vec<String>,
+    #[serde(flatten)]
+    place: Place,
+}
+
+/// Every tool.
+pub fn all() -> Vec<MemoryTool> {
+    let reads = || ToolAnnotations::new().read_only(true).open_world(false);
+    let adds = || ToolAnnotations::new().read_only(false).destructive(false).open_world(false);
+    let changes = || ToolAnnotations::new().read_only(false).destructive(true).idempotent(true).open_world(false);
+    vec![
+        tool::<Search>(
+            "memory_search",
+            "Search what is remembered, by meaning and by words. The best come first.",
+            reads(),
+            search,
+        ),
+        tool::<Add>("memory_add", "Remember something. It is durable, and found at once.", adds(), add),
+        tool::<Context>(
+            "memory_context",
+            "The messages of a session that matter now, within a budget of tokens: the last turns, and what is recalled of earlier ones.",
+            reads(),
+            context,
+        ),
+        tool::<SessionAppend>("session_append", "Append messages to a session, all or none.", adds(), append),
+        tool::<List>("memory_list", "List memories, newest first.", reads(), list),
+        tool::<Update>("memory_update", "Change a memory.", changes(), update),
+        tool::<Forget>("memory_forget", "Delete memories, by their ids.", changes(), forget),
+    ]
+}
+
+fn tool<T: JsonSchema + 'static>(
+    name: &'static str,
+    says: &'static str,
+    annotations: ToolAnnotations,
+    run: Run,
+) -> MemoryTool {
+    let schema = schema_for_input::<T>().unwrap_or_default();
+    let writes = annotations.read_only_hint != Some(true);
+    MemoryTool { described: Tool::new(name, says, schema).with_annotations(annotations), writes, run }
+}
+
+fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, Problem> {
+    serde_path_to_error::deserialize(arguments).map_err(|error| {
+        let pointer = format!("/{}", error.path().to_string().replace('.', "/"));
+        Problem::field(StatusCode::BAD_REQUEST, pointer, error.into_inner().to_string())
+    })
+}
+
+fn search(memory: &MemoryBox, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
+    let Search { query, place, limit, max_tokens, filter } = read(arguments)?;
+    let include = vec![Include::Text, Include::Metadata];
+    let request =
+        RecallRequest { query: Some(query), k: limit.unwrap_or(HITS), filter, include, ..RecallRequest::default() };
+    let found = match memory.recall(&caller.tenant, &place.name(), &request) {
+        Err(MemoryError::NoCollection(_)) if place.collection.is_none() => {
+            return Ok(json!({"memories": [], "tokens": 0, "left_out": 0}));
+        }
+        found => found?,
+    };
+    let counter = TokenCounter::by_name(DEFAULT_ENCODING).map_err(MemoryError::from)?;
+    let (mut left, mut memories, mut left_out) = (max_tokens.unwrap_or(SEARCH_TOKENS), Vec::new(), 0);
+    for hit in found.hits {
+        let text = hit.text.unwrap_or_default();
+        let tokens = counter.count(&text);
+        if tokens > left {
+            left_out += 1;
+            continue;
+        }
+        left -= tokens;
+        memories.push(without_nulls(json!({
+            "id": hit.id, "text": text, "score": hit.score, "created_at": hit.created_at, "session": hit.session,
+            "kind": hit.kind, "metadata": hit.metadata.filter(|m| !m.is_empty()),
+        })));
+    }
+    Ok(json!({"memories": memories, "tokens": max_tokens.unwrap_or(SEARCH_TOKENS) - left, "left_out": left_out}))
+}
+
+fn add(memory: &MemoryBox, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
+    let Add { text, place, kind, importance, session, expires_at, metadata } = read(arguments)?;
+    let name = place.name();
+    if place.collection.is_none() {
+        memory.ensure_collection(&caller.tenant, &name)?;
+    }
+    let record =
+        NewRecord { text, user: place.user, kind, importance, session, expires_at, metadata, ..NewRecord::default() };
+    let written = memory.upsert(&caller.tenant, &name, vec![record])?;
+    Ok(json!({"id": written[0].id, "version": written[0].version, "collection": name}))
+}
+
+fn context(memory: &MemoryBox, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
+    let Context { session, strategy, query, max_tokens } = read(arguments)?;
+    let strategy: Strategy = strategy.map_or(Ok(Strategy::Recall), |name| read(Value::String(name)))?;
+    let max_tokens = Some(max_tokens.unwrap_or(CONTEXT_TOKENS));
+    let request = ContextRequest { strategy, query, max_tokens, ..ContextRequest::default() };
+    let answer = memory.context(&caller.tenant, &session, &request)?;
+    Ok(json!({"messages": answer.messages, "tokens": answer.tokens, "omitted": answer.omitted}))
+}
+
+fn append(memory: &MemoryBox, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
+    let SessionAppend { session, messages, user } = read(arguments)?;
+    let request: AppendRequest = read(without_nulls(json!({"messages": messages, "user": user})))?;
+    let answer = memory.append(&caller.tenant, &session, request, None)?;
+    Ok(json!({"version": answer.version, "ids": answer.messages.iter().map(|m| &m.id).collect::<Vec<_>>()}))
+}
+
+fn list(memory: &MemoryBox, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
+    let List { place, limit, filter } = read(arguments)?;
+    let limit = limit.unwrap_or(20).clamp(1, MOST_LISTED);
+    let page = memory.page(&caller.tenant, &place.name(), Order::Newest, None, limit, filter.as_ref());
+    let (records, next) = match page {
+        Err(MemoryError::NoCollection(_)) if place.collection.is_none() => (Vec::new(), None),
+        page => page?,
+    };
+    Ok(json!({"memories": records, "more": next.is_some()}))
+}
+
+fn update(memory: &MemoryBox, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
+    let Update { id, place, text, importance, metadata } = read(arguments)?;
+    let patch = RecordPatch { text, metadata, importance: importance.map(Some), ..RecordPatch::default() };
+    let view = memory.patch(&caller.tenant, &place.name(), &id, &patch, None)?;
+    Ok(json!({"id": view.id, "version": view.version}))
+}
+
+fn forget(memory: &MemoryBox, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
+    let Forget { ids, place } = read(arguments)?;
+    let name = place.name();
+    let deleted = memory.delete(&caller.tenant, &name, ids.into_iter().map(|id| (id, None)).collect())?;
+    note(memory, caller, "delete records", &name, deleted)?;
+    Ok(json!({"deleted": deleted}))
+}
+
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(object) => Value::Object(object.into_iter().filter(|(_, value)| !value.is_null()).collect()),
+        other => other,
+    }
+}
