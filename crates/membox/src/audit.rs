@@ -13,7 +13,7 @@ pub struct AuditArgs {
 
 #[derive(Subcommand)]
 enum AuditCommand {
-    /// Go along the chain of hashes, also of a running box: fails when an entry was changed, or taken out of the middle.
+    /// Go along each tenant's chain of hashes, also of a running box: fails when an entry was changed, or taken out of the middle.
     ///
     /// Prints how many entries there are and the last hash. Note both where the box cannot write, and the next check shows whether entries were taken off
     /// the end: the chain must then still have that hash at that place.
@@ -24,8 +24,10 @@ enum AuditCommand {
 pub fn run(config: &Config, args: &AuditArgs) -> Result<()> {
     match args.command {
         AuditCommand::Verify => {
-            let (count, last) = membox_memory::verify_audit(&config.data_dir)?;
-            println!("{count} entries, all as they were written; the last hash is {last}");
+            for (tenant, count, last) in membox_memory::verify_audit(&config.data_dir)? {
+                println!("{tenant}: {count} entries, all as they were written; the last hash is {last}");
+            }
+            println!("the audit log is whole");
             Ok(())
         }
     }

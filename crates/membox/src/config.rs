@@ -68,6 +68,8 @@ pub struct Config {
     pub log_format: String,
     /// A filter such as info or membox=debug.
     pub log: String,
+    /// The key that shows the names of all tenants' collections at /metrics; on a box with keys they are left out without it.
+    pub metrics_key: Option<String>,
     /// API keys; none means that everybody may ask.
     pub keys: Vec<KeyConfig>,
 }
@@ -93,6 +95,7 @@ impl Default for Config {
             insecure: false,
             log_format: "text".into(),
             log: "info".into(),
+            metrics_key: None,
             keys: Vec::new(),
         }
     }
@@ -237,6 +240,7 @@ pub fn run(config: &Config, args: &ConfigArgs) -> Result<()> {
     let ConfigCommand::Show = args.command;
     let mut shown = config.clone();
     shown.keys.iter_mut().for_each(|k| k.key = "(not shown)".into());
+    shown.metrics_key = shown.metrics_key.map(|_| "(not shown)".into());
     print!("{}", toml::to_string(&shown)?);
     Ok(())
 }

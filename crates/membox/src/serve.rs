@@ -59,6 +59,7 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
     let example = args.load.as_deref().map(|file| load(&memory, file)).transpose()?.flatten();
     let server_config = ServerConfig {
         keys: config.keys.iter().map(|k| ApiKey::new(&k.key, &k.tenant)).collect(),
+        metrics_key: config.metrics_key.as_ref().map(|key| ApiKey::new(key, "")),
         limits: Limits {
             max_body_bytes: config.max_body_bytes,
             request_timeout: Duration::from_secs(config.request_timeout_s),

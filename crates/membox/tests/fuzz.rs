@@ -61,6 +61,33 @@ fn requests() -> Vec<(&'static str, &'static str, Value)> {
         ("POST", "/embed", json!({"inputs": ["one", "two"], "truncate": true, "normalize": true})),
         ("POST", "/tokenize", json!({"inputs": ["one", "two"], "add_special_tokens": true})),
         ("POST", "/v1/tokens", json!({"texts": ["one", "two"], "encoding": "o200k_base"})),
+        (
+            "PUT",
+            "/v1/sessions/s",
+            json!({"user": "u", "max_messages": 50, "evict": "delete", "ttl_s": 3600, "metadata": {"a": {"b": null}}}),
+        ),
+        (
+            "POST",
+            "/v1/sessions/s/messages",
+            json!({"user": "u", "on_conflict": "merge", "messages": [{"id": "m", "role": "user", "type": "image", "content": "a cat on a wall", "name": "Lena",
+            "tool_call_id": "t", "tool_calls": [{"id": 1}], "metadata": {"n": 1}, "created_at": "2024-05-20T00:44:00Z"}, {"role": "tool", "content": null}]}),
+        ),
+        ("PATCH", "/v1/sessions/s/messages/m", json!({"metadata": {"n": 2, "gone": null}})),
+        ("POST", "/v1/sessions/s/queue", json!({"items": [1, "two", {"three": [3]}]})),
+        ("POST", "/v1/sessions/s/queue:take", json!({"count": 2, "lease_s": 1})),
+        (
+            "PUT",
+            "/v1/threads/t/checkpoints/c?namespace=n",
+            json!({"state": {"step": 1}, "parent": "b", "metadata": {"source": "loop"}, "ttl_s": 60}),
+        ),
+        ("PUT", "/v1/threads/t/checkpoints/c/writes/task?namespace=n", json!({"writes": [["channel", 1]]})),
+        ("POST", "/v1/usage", json!({"user": "u", "tokens": 12})),
+        ("PUT", "/v1/quotas/u", json!({"tokens_per_day": 1000000000, "price_per_1000": 0.1})),
+        (
+            "POST",
+            "/mcp",
+            json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "memory_add", "arguments": {"text": "a fact", "user": "u", "metadata": {"n": 1}}}}),
+        ),
     ]
 }
 
@@ -169,6 +196,7 @@ fn no_body_breaks_the_box() {
     let seed = if time > 8 { rand::random() } else { 7 };
     let mut rng = SmallRng::seed_from_u64(seed);
     let (mut sent, mut fine) = (0u64, 0u64);
+    let headers = [("content-type", "application/json"), ("accept", "application/json, text/event-stream")];
     while begun.elapsed() < Duration::from_secs(time) {
         let (method, path, right) = &requests[sent as usize % requests.len()];
         let mut body = right.clone();
@@ -180,7 +208,7 @@ fn no_body_breaks_the_box() {
             damage(&mut bytes, &mut rng);
         }
         let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(2000)]).into_owned();
-        let (status, _, answer) = server.raw(method, path, &[("content-type", "application/json")], bytes);
+        let (status, _, answer) = server.raw(method, path, &headers, bytes);
         assert!((200..500).contains(&status), "seed {seed}, {method} {path}: {status} {answer}\n{shown}");
         fine += u64::from(status < 300);
         sent += 1;

@@ -170,7 +170,7 @@ fn bad_input_gets_its_status_and_names_the_field() {
         (("POST", "/v1/collections/none/recall", json!({"query": "x"})), 404, ""),
         (("POST", "/v1/embeddings", json!({"input": ""})), 400, "/input"),
         (("POST", "/v1/embeddings", json!({"input": [[99_999]]})), 422, "/input/0"),
-        (("GET", "/v1/collections/c/records?cursor=%21", Value::Null), 400, ""),
+        (("GET", "/v1/collections/c/records?cursor=%21", Value::Null), 400, "/cursor"),
         (("GET", "/v1/nothing", Value::Null), 404, ""),
     ];
     for ((method, path, body), status, pointer) in cases {

@@ -406,8 +406,18 @@ fn inputs_wait_over_a_kill_and_are_lost_with_no_taker() {
         [&json!("two"), &json!(3)],
         "the first is still its taker's"
     );
-    assert_eq!(server.call("DELETE", &format!("/v1/sessions/s/queue/{}", second[0]["id"]), &Value::Null).0, 204);
-    assert_eq!(server.call("DELETE", &format!("/v1/sessions/s/queue/{}", second[0]["id"]), &Value::Null).0, 404);
+    assert_eq!(
+        server
+            .call("DELETE", &format!("/v1/sessions/s/queue/{}", second[0]["id"].as_str().expect("an id")), &Value::Null)
+            .0,
+        204
+    );
+    assert_eq!(
+        server
+            .call("DELETE", &format!("/v1/sessions/s/queue/{}", second[0]["id"].as_str().expect("an id")), &Value::Null)
+            .0,
+        404
+    );
     std::thread::sleep(std::time::Duration::from_millis(1100));
     let again = take(&server, 5, 600);
     assert_eq!(
@@ -455,7 +465,8 @@ fn checkpoints_can_be_listed_resumed_and_expire() {
             .collect::<Vec<_>>()
     };
     assert_eq!(ids(&page), ["c4", "c3", "c2"]);
-    let next = get(&server, &format!("/v1/threads/t/checkpoints?limit=3&cursor={}", page["next"]));
+    let next =
+        get(&server, &format!("/v1/threads/t/checkpoints?limit=3&cursor={}", page["next"].as_str().expect("a cursor")));
     assert_eq!((ids(&next), next["next"].is_null()), (vec!["c1".to_owned(), "c0".to_owned()], true));
     // What tasks have written is kept with the checkpoint, each task's last word.
     for value in ["x", "y"] {

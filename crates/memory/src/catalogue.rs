@@ -143,10 +143,11 @@ impl MemoryBox {
     }
 
     /// Drops a collection with everything in it.
-    pub fn drop_collection(&self, tenant: &str, name: &str) -> Result<(), MemoryError> {
+    pub fn drop_collection(&self, tenant: &str, actor: &str, name: &str) -> Result<(), MemoryError> {
         let collection = self.collection(tenant, name)?;
         let _guard = crate::collection::JobGuard::take(&collection)?;
-        ask(self.writer(), |reply| Work::Drop { collection: collection.clone(), reply })
+        let audit = Some(crate::users::event(tenant, actor, "drop collection", name));
+        ask(self.writer(), |reply| Work::Drop { collection: collection.clone(), audit, reply })
     }
 }
 

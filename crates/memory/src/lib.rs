@@ -42,6 +42,7 @@ mod maintenance;
 mod memory;
 mod recall;
 mod redaction;
+mod seal;
 mod sessions;
 mod settings;
 mod shared;
@@ -81,6 +82,15 @@ pub use verify::{Problem, Report, rebuild, verify};
 /// Milliseconds since 1970.
 pub fn now() -> i64 {
     jiff::Timestamp::now().as_millisecond()
+}
+
+/// Almost the last time that can be written as RFC 3339, in milliseconds since 1970.
+const LAST_TIME: i64 = 253_402_200_000_000;
+
+/// Milliseconds since 1970, so many seconds from now.
+pub(crate) fn in_seconds(seconds: u64) -> i64 {
+    let milliseconds = i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX);
+    now().saturating_add(milliseconds).min(LAST_TIME)
 }
 
 /// A time in milliseconds since 1970 as RFC 3339.

@@ -8,6 +8,7 @@ use crate::redaction::Redactor;
 use crate::settings::check_name;
 use crate::shared::{PooledReader, Shared};
 use crate::types::*;
+use crate::users::event;
 use crate::writer::{Doomed, Reply, Touch, Upsert, Work, Write, Writer, transact};
 use crate::{MemoryError, now, time_millis};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
@@ -478,20 +479,41 @@ impl MemoryBox {
     }
 
     /// Deletes records by id; one with a version must have it. Gives how many there were.
-    pub fn delete(&self, tenant: &str, name: &str, ids: Vec<(String, Option<u64>)>) -> Result<usize, MemoryError> {
-        let collection = self.collection(tenant, name)?;
-        let doomed = Doomed::Ids(ids);
-        ask(&self.writer, |reply| Work::Write(Write::Delete { collection, doomed, touch: None, reply }))
+    pub fn delete(
+        &self,
+        tenant: &str,
+        actor: &str,
+        name: &str,
+        ids: Vec<(String, Option<u64>)>,
+    ) -> Result<usize, MemoryError> {
+        self.delete_doomed(tenant, actor, self.collection(tenant, name)?, Doomed::Ids(ids))
     }
 
     /// Deletes the records that a filter allows. Gives how many there were.
-    pub fn delete_by_filter(&self, tenant: &str, name: &str, filter: &Value) -> Result<usize, MemoryError> {
+    pub fn delete_by_filter(
+        &self,
+        tenant: &str,
+        actor: &str,
+        name: &str,
+        filter: &Value,
+    ) -> Result<usize, MemoryError> {
         let collection = self.collection(tenant, name)?;
         let filter = Filter::parse(filter, "/filter")?;
         collection.prepare_fields(&*self.shared.reader()?)?;
         let sight = collection.live().sight(now(), Some(&filter));
         let doomed = Doomed::Slots(sight.allowed.rows().iter().map(|row| sight.slots.slot(row)).collect());
-        ask(&self.writer, |reply| Work::Write(Write::Delete { collection, doomed, touch: None, reply }))
+        self.delete_doomed(tenant, actor, collection, doomed)
+    }
+
+    fn delete_doomed(
+        &self,
+        tenant: &str,
+        actor: &str,
+        collection: Arc<Collection>,
+        doomed: Doomed,
+    ) -> Result<usize, MemoryError> {
+        let audit = Some(event(tenant, actor, "delete records", &collection.name));
+        ask(&self.writer, |reply| Work::Write(Write::Delete { collection, doomed, touch: None, audit, reply }))
     }
 
     /// A reader of the record store.

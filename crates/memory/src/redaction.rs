@@ -55,8 +55,8 @@ impl Redactor {
         Ok(())
     }
 
-    /// HMAC-SHA-256 of a text under the box's key, in hexadecimal digits.
-    pub fn digest(&self, text: &str) -> Result<String, MemoryError> {
+    /// HMAC-SHA-256 of a text under the box's key.
+    pub fn mac(&self, text: &str) -> Result<[u8; 32], MemoryError> {
         let key = match self.key.get() {
             Some(key) => *key,
             None => {
@@ -66,7 +66,12 @@ impl Redactor {
         };
         let mut mac = <Hmac<Sha256> as KeyInit>::new(&key.into());
         mac.update(text.as_bytes());
-        Ok(mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(mac.finalize().into_bytes().into())
+    }
+
+    /// [`Redactor::mac`] in hexadecimal digits.
+    pub fn digest(&self, text: &str) -> Result<String, MemoryError> {
+        Ok(self.mac(text)?.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }
 

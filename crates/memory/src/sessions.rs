@@ -3,8 +3,9 @@
 use crate::collection::Collection;
 use crate::memory::{ask, to_upsert};
 use crate::types::{NewRecord, RecordPatch};
+use crate::users::event;
 use crate::writer::{Doomed, Touch, Upsert, Work, Write};
-use crate::{CollectionSettings, MemoryBox, MemoryError, now, time_text};
+use crate::{CollectionSettings, MemoryBox, MemoryError, in_seconds, now, time_text};
 use membox_compressor::{DEFAULT_ENCODING, TokenCounter};
 use membox_records::analysis::{query_terms, terms};
 use membox_records::{Message, Range, RecordsError, SessionState, StoredRecord, StoredSession, record_id};
@@ -514,11 +515,13 @@ impl MemoryBox {
     }
 
     /// Deletes a session with its messages, archived ones too, and its queue. Gives how many messages there were.
-    pub fn delete_session(&self, tenant: &str, id: &str) -> Result<usize, MemoryError> {
+    pub fn delete_session(&self, tenant: &str, actor: &str, id: &str) -> Result<usize, MemoryError> {
         let session = self.stored_session(tenant, id)?;
         let collection = self.collection_of(&session)?;
         let doomed = Doomed::Session(tenant.to_owned(), id.to_owned());
-        ask(self.writer(), |reply| Work::Write(Write::Delete { collection, doomed, touch: None, reply }))
+        // Not by its id: it may name whom an erasure is to leave no trace of.
+        let audit = Some(event(tenant, actor, "delete session", ""));
+        ask(self.writer(), |reply| Work::Write(Write::Delete { collection, doomed, touch: None, audit, reply }))
     }
 
     /// Appends messages to a session, which is made if it is not there. When it returns they are durable and can be recalled; on an error
@@ -571,8 +574,7 @@ impl MemoryBox {
         let settings = collection.settings();
         let redaction = settings.redaction.unwrap_or_default();
         let counter = TokenCounter::by_name(DEFAULT_ENCODING)?;
-        let expires_at =
-            session.state.ttl_s.map(|ttl| time_text(now().saturating_add(ttl.saturating_mul(1000) as i64)));
+        let expires_at = session.state.ttl_s.map(|ttl| time_text(in_seconds(ttl)));
         let (mut ids, mut upserts, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
         for (i, new) in messages.into_iter().enumerate() {
             let at = format!("/messages/{i}");
@@ -683,7 +685,7 @@ impl MemoryBox {
         let collection = self.collection_of(&stored)?;
         let touch = Some(Touch { tenant: tenant.to_owned(), session: session.to_owned() });
         let doomed = Doomed::Ids(vec![(record_id(session, id), expected)]);
-        let write = |reply| Work::Write(Write::Delete { collection, doomed, touch, reply });
+        let write = |reply| Work::Write(Write::Delete { collection, doomed, touch, audit: None, reply });
         match ask(self.writer(), write)? {
             0 => Err(MemoryError::NoRecord(id.to_owned())),
             _ => Ok(()),

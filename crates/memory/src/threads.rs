@@ -1,6 +1,6 @@
 //! What an agent keeps beside its messages: checkpoints of a thread's state, and a session's inputs that wait to be taken.
 
-use crate::{MemoryBox, MemoryError, now, time_text};
+use crate::{MemoryBox, MemoryError, in_seconds, now, time_text};
 use membox_records::{Checkpoint, CheckpointBody, CheckpointPlace, QueueItem};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -63,8 +63,8 @@ pub struct CheckpointView {
 /// An input that waits, as it is given out.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct QueueItemView {
-    /// Its id: its place in the queue.
-    pub id: i64,
+    /// Its id.
+    pub id: String,
     /// What it says.
     #[schema(value_type = Object)]
     pub payload: Value,
@@ -77,16 +77,9 @@ pub struct QueueItemView {
     pub leased_until: Option<String>,
 }
 
-impl From<QueueItem> for QueueItemView {
-    fn from(item: QueueItem) -> Self {
-        Self {
-            id: item.number,
-            payload: item.payload,
-            attempts: item.attempts,
-            created_at: time_text(item.created_at),
-            leased_until: (item.leased_until > 0).then(|| time_text(item.leased_until)),
-        }
-    }
+/// For what the ids of inputs are sealed.
+fn queue_purpose(session: &str) -> String {
+    format!("queue of {session}")
 }
 
 fn view(thread: &str, namespace: &str, checkpoint: Checkpoint) -> CheckpointView {
@@ -136,7 +129,7 @@ impl MemoryBox {
         check_names(&[("thread", thread), ("namespace", namespace), ("id", id)])?;
         check_size("/state", &new.state)?;
         let now = now();
-        let expires_at = new.ttl_s.map(|ttl| now.saturating_add(ttl.saturating_mul(1000) as i64));
+        let expires_at = new.ttl_s.map(in_seconds);
         let NewCheckpoint { state, parent, metadata, .. } = new;
         let body = CheckpointBody { parent, state, metadata, writes: BTreeMap::new(), created_at: now };
         let key = [tenant, thread, namespace, id].map(str::to_owned);
@@ -208,15 +201,26 @@ impl MemoryBox {
     }
 
     /// Appends inputs to a session's queue, all or none, and gives their ids.
-    pub fn push(&self, tenant: &str, session: &str, payloads: Vec<Value>) -> Result<Vec<i64>, MemoryError> {
+    pub fn push(&self, tenant: &str, session: &str, payloads: Vec<Value>) -> Result<Vec<String>, MemoryError> {
         check_names(&[("session", session)])?;
         for (i, payload) in payloads.iter().enumerate() {
             check_size(&format!("/items/{i}"), payload)?;
         }
-        let (tenant, session, now) = (tenant.to_owned(), session.to_owned(), now());
-        self.transact(move |group| {
-            let push = |payload| Ok(group.push(&tenant, &session, payload, now)?);
+        let (its_tenant, its_session, now) = (tenant.to_owned(), session.to_owned(), now());
+        let numbers: Vec<i64> = self.transact(move |group| {
+            let push = |payload| Ok(group.push(&its_tenant, &its_session, payload, now)?);
             payloads.into_iter().map(push).collect()
+        })?;
+        numbers.into_iter().map(|number| self.seal(tenant, &queue_purpose(session), &[number])).collect()
+    }
+
+    fn item_view(&self, tenant: &str, session: &str, item: QueueItem) -> Result<QueueItemView, MemoryError> {
+        Ok(QueueItemView {
+            id: self.seal(tenant, &queue_purpose(session), &[item.number])?,
+            payload: item.payload,
+            attempts: item.attempts,
+            created_at: time_text(item.created_at),
+            leased_until: (item.leased_until > 0).then(|| time_text(item.leased_until)),
         })
     }
 
@@ -229,18 +233,19 @@ impl MemoryBox {
         most: usize,
         lease_s: Option<u64>,
     ) -> Result<Vec<QueueItemView>, MemoryError> {
-        let (tenant, session, now) = (tenant.to_owned(), session.to_owned(), now());
-        let until = now.saturating_add(lease_s.unwrap_or(LEASE_S).saturating_mul(1000) as i64);
-        let taken = self.transact(move |group| Ok(group.take(&tenant, &session, most, now, until)?))?;
-        Ok(taken.into_iter().map(QueueItemView::from).collect())
+        let (its_tenant, its_session, now) = (tenant.to_owned(), session.to_owned(), now());
+        let until = in_seconds(lease_s.unwrap_or(LEASE_S));
+        let taken = self.transact(move |group| Ok(group.take(&its_tenant, &its_session, most, now, until)?))?;
+        taken.into_iter().map(|item| self.item_view(tenant, session, item)).collect()
     }
 
     /// Removes an input that has been dealt with.
-    pub fn acknowledge(&self, tenant: &str, session: &str, id: i64) -> Result<(), MemoryError> {
+    pub fn acknowledge(&self, tenant: &str, session: &str, id: &str) -> Result<(), MemoryError> {
+        let [number] = self.unseal(tenant, &queue_purpose(session), id, "/id")?;
         let (tenant, session) = (tenant.to_owned(), session.to_owned());
-        match self.transact(move |group| Ok(group.remove_from_queue(&tenant, &session, id)?))? {
+        match self.transact(move |group| Ok(group.remove_from_queue(&tenant, &session, number)?))? {
             true => Ok(()),
-            false => Err(MemoryError::Missing { what: "input", id: id.to_string() }),
+            false => Err(MemoryError::Missing { what: "input", id: id.to_owned() }),
         }
     }
 
@@ -249,10 +254,12 @@ impl MemoryBox {
         &self,
         tenant: &str,
         session: &str,
-        after: Option<i64>,
+        after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<QueueItemView>, MemoryError> {
-        let found = self.reader()?.queue(tenant, session, after.unwrap_or(0), limit)?;
-        Ok(found.into_iter().map(QueueItemView::from).collect())
+        let read = |id: &str| self.unseal(tenant, &queue_purpose(session), id, "/cursor").map(|[number]| number);
+        let after: i64 = after.map(read).transpose()?.unwrap_or(0);
+        let found = self.reader()?.queue(tenant, session, after, limit)?;
+        found.into_iter().map(|item| self.item_view(tenant, session, item)).collect()
     }
 }

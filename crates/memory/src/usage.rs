@@ -1,7 +1,8 @@
 //! What each user has used of a language model and of the box, day by day, and the quotas that hold it in bounds.
 
+use crate::users::event;
 use crate::{MemoryBox, MemoryError, now};
-use membox_records::{DayUsage, Quota};
+use membox_records::{AuditEvent, DayUsage, Quota};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -143,7 +144,13 @@ impl MemoryBox {
     }
 
     /// Sets a user's quota, or for an empty user that of all who have none of their own; `None` takes it away.
-    pub fn set_quota(&self, tenant: &str, user: &str, quota: Option<QuotaSettings>) -> Result<(), MemoryError> {
+    pub fn set_quota(
+        &self,
+        tenant: &str,
+        actor: &str,
+        user: &str,
+        quota: Option<QuotaSettings>,
+    ) -> Result<(), MemoryError> {
         if quota.is_some_and(|q| !(0.0..=1e9).contains(&q.price_per_1000) || q.tokens_per_day > 1 << 50) {
             return Err(MemoryError::impossible(
                 "/price_per_1000",
@@ -154,8 +161,14 @@ impl MemoryBox {
             tokens_per_day: q.tokens_per_day as i64,
             micros_per_1000: (q.price_per_1000 * 1e6).round() as i64,
         });
+        let noted = event(tenant, actor, "set quota", "");
         let (tenant, user) = (tenant.to_owned(), user.to_owned());
-        self.transact(move |group| Ok(group.set_quota(&tenant, &user, stored)?))
+        self.transact(move |group| {
+            group.set_quota(&tenant, &user, stored)?;
+            let count = stored.map_or(0, |quota| quota.tokens_per_day as u64);
+            group.audit(&AuditEvent { count, ..noted })?;
+            Ok(())
+        })
     }
 
     /// The quota that holds for a user.

@@ -53,7 +53,7 @@ pub struct ErasureReceipt {
 /// An entry of the audit log as it is given out.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AuditView {
-    /// Its place in the log of the box.
+    /// Its place in the tenant's log.
     pub number: i64,
     /// RFC 3339.
     pub at: String,
@@ -76,6 +76,12 @@ impl From<AuditEntry> for AuditView {
     }
 }
 
+/// What somebody does now, to be noted with it.
+pub(crate) fn event(tenant: &str, actor: &str, action: &str, subject: &str) -> AuditEvent {
+    let [tenant, actor, action, subject] = [tenant, actor, action, subject].map(str::to_owned);
+    AuditEvent { at: now(), tenant, actor, action, subject, count: 0 }
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -90,14 +96,7 @@ impl MemoryBox {
         subject: &str,
         count: u64,
     ) -> Result<AuditEntry, MemoryError> {
-        let event = AuditEvent {
-            at: now(),
-            tenant: tenant.to_owned(),
-            actor: actor.to_owned(),
-            action: action.to_owned(),
-            subject: subject.to_owned(),
-            count,
-        };
+        let event = AuditEvent { count, ..event(tenant, actor, action, subject) };
         self.transact(move |group| Ok(group.audit(&event)?))
     }
 
@@ -210,7 +209,7 @@ impl MemoryBox {
             ErasureReceipt { user: user.to_owned(), begun_at: time_text(now()), ..ErasureReceipt::default() };
         for pass in 0.. {
             let before = (receipt.records, receipt.sessions);
-            self.erase_sessions(tenant, user, &mut receipt)?;
+            self.erase_sessions(tenant, actor, user, &mut receipt)?;
             self.erase_records(tenant, user, &mut receipt, job)?;
             if job.is_cancelled() || before == (receipt.records, receipt.sessions) {
                 break;
@@ -243,7 +242,13 @@ impl MemoryBox {
         Ok(receipt)
     }
 
-    fn erase_sessions(&self, tenant: &str, user: &str, receipt: &mut ErasureReceipt) -> Result<(), MemoryError> {
+    fn erase_sessions(
+        &self,
+        tenant: &str,
+        actor: &str,
+        user: &str,
+        receipt: &mut ErasureReceipt,
+    ) -> Result<(), MemoryError> {
         loop {
             let (sessions, _) = self.sessions(tenant, Some(user), None, 100)?;
             if sessions.is_empty() {
@@ -252,7 +257,7 @@ impl MemoryBox {
             for session in sessions {
                 receipt.queued += self.queue(tenant, &session.id, None, usize::MAX >> 1)?.len();
                 receipt.checkpoints += self.delete_checkpoints(tenant, &session.id)?;
-                receipt.records += self.delete_session(tenant, &session.id)?;
+                receipt.records += self.delete_session(tenant, actor, &session.id)?;
                 receipt.sessions += 1;
                 note(&mut receipt.rewritten, &session.collection);
             }
@@ -275,7 +280,7 @@ impl MemoryBox {
             })?;
             for batch in ids.chunks(ERASED_RECORDS) {
                 let (collection, doomed) = (collection.clone(), Doomed::Ids(batch.to_vec()));
-                let write = |reply| Work::Write(Write::Delete { collection, doomed, touch: None, reply });
+                let write = |reply| Work::Write(Write::Delete { collection, doomed, touch: None, audit: None, reply });
                 receipt.records += ask(self.writer(), write)?;
                 job.add_done(batch.len() as u64);
             }
@@ -284,7 +289,7 @@ impl MemoryBox {
             }
             let is_own = name == user_collection(user) && self.reader()?.count(collection.id)? == 0;
             if is_own {
-                ask(self.writer(), |reply| Work::Drop { collection, reply })?;
+                ask(self.writer(), |reply| Work::Drop { collection, audit: None, reply })?;
                 receipt.rewritten.retain(|other| *other != name);
                 note(&mut receipt.dropped, &name);
             }
@@ -320,10 +325,11 @@ impl MemoryBox {
     }
 }
 
-/// Goes along the audit log of a data folder, also of one that a running box has open. Gives how many entries there are, and the last hash.
-pub fn verify_audit(root: &Path) -> Result<(u64, String), MemoryError> {
-    let (count, last) = Reader::open(&root.join("membox.db"))?.verify_audit()?;
-    Ok((count, hex(&last)))
+/// Goes along the audit logs of a data folder, also of one that a running box has open. Gives for each tenant how many entries there are, and the last
+/// hash.
+pub fn verify_audit(root: &Path) -> Result<Vec<(String, u64, String)>, MemoryError> {
+    let chains = Reader::open(&root.join("membox.db"))?.verify_audit()?;
+    Ok(chains.into_iter().map(|(tenant, count, last)| (tenant, count, hex(&last))).collect())
 }
 
 fn note(names: &mut Vec<String>, name: &str) {

@@ -63,6 +63,14 @@ pub fn verify(root: &Path) -> Result<Report, MemoryError> {
             serious: true,
         });
     }
+    for line in reader.damaged_tables()? {
+        report.problems.push(Problem {
+            place: "membox.db".into(),
+            found: line,
+            remedy: "none: restore the newest backup, or write it again".into(),
+            serious: true,
+        });
+    }
     for stored in reader.collections()? {
         report.collections += 1;
         check_collection(root, &stored, &reader, &mut report)?;

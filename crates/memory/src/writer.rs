@@ -17,7 +17,7 @@ use crate::settings::CollectionSettings;
 use crate::shared::Shared;
 use crate::{MemoryError, now};
 use crossbeam_channel::{Receiver, Sender};
-use membox_records::{Group, LiveRow, Record, Store, StoredCollection, StoredRecord};
+use membox_records::{AuditEvent, Group, LiveRow, Record, Slots, Store, StoredCollection, StoredRecord};
 use membox_vectors::{RowReceipt, VectorFile};
 use std::sync::Arc;
 use std::time::Instant;
@@ -106,6 +106,7 @@ pub(crate) enum Work {
     },
     Drop {
         collection: Arc<Collection>,
+        audit: Option<AuditEvent>,
         reply: Reply<()>,
     },
     SetSettings {
@@ -129,10 +130,29 @@ pub(crate) enum Work {
 
 /// A request that can share a commit with others.
 pub(crate) enum Write {
-    Upsert { collection: Arc<Collection>, records: Vec<Upsert>, touch: Option<Touch>, reply: Reply<Vec<u64>> },
-    Append { collection: Arc<Collection>, append: Box<Append>, reply: Reply<Appended> },
-    Revector { collection: Arc<Collection>, vectors: Vec<Revector>, reply: Reply<usize> },
-    Delete { collection: Arc<Collection>, doomed: Doomed, touch: Option<Touch>, reply: Reply<usize> },
+    Upsert {
+        collection: Arc<Collection>,
+        records: Vec<Upsert>,
+        touch: Option<Touch>,
+        reply: Reply<Vec<u64>>,
+    },
+    Append {
+        collection: Arc<Collection>,
+        append: Box<Append>,
+        reply: Reply<Appended>,
+    },
+    Revector {
+        collection: Arc<Collection>,
+        vectors: Vec<Revector>,
+        reply: Reply<usize>,
+    },
+    Delete {
+        collection: Arc<Collection>,
+        doomed: Doomed,
+        touch: Option<Touch>,
+        audit: Option<AuditEvent>,
+        reply: Reply<usize>,
+    },
 }
 
 impl Write {
@@ -192,7 +212,7 @@ impl Writer {
                 Work::Write(_) | Work::Transact(_) => next = self.run_group(item, work),
                 Work::Checkpoint { reply } => reply(self.store.checkpoint().map_err(MemoryError::from)),
                 Work::Create { stored, settings, reply } => reply(self.create(stored, settings)),
-                Work::Drop { collection, reply } => reply(self.drop_collection(&collection)),
+                Work::Drop { collection, audit, reply } => reply(self.drop_collection(&collection, audit.as_ref())),
                 Work::SetSettings { collection, settings, reply } => reply(self.set_settings(&collection, settings)),
                 Work::Switch { collection, generation, reply } => reply(self.switch(&collection, *generation)),
             }
@@ -359,10 +379,13 @@ impl Writer {
         Ok(collection)
     }
 
-    fn drop_collection(&mut self, collection: &Arc<Collection>) -> Result<(), MemoryError> {
+    fn drop_collection(&mut self, collection: &Arc<Collection>, audit: Option<&AuditEvent>) -> Result<(), MemoryError> {
         self.check_writable()?;
         let mut group = self.store.begin()?;
         group.drop_collection(collection.id)?;
+        if let Some(event) = audit {
+            group.audit(event)?;
+        }
         commit(&self.shared, group)?;
         self.shared.forget(collection);
         if let Err(error) = std::fs::remove_dir_all(collection.folder().0) {
@@ -464,33 +487,42 @@ fn apply(group: &mut Group, write: &Write, receipts: &[RowReceipt]) -> Result<Do
             Ok(Done::Revectored(done))
         }
         Write::Append { append, .. } => Ok(Done::Appended(append::apply(group, &slots, append, receipts)?)),
-        Write::Delete { doomed: Doomed::Ids(ids), touch, .. } => {
-            let mut done = Vec::new();
-            for (id, expected) in ids {
-                done.extend(group.delete(&slots, id, *expected)?);
-            }
+        Write::Delete { doomed, touch, audit, .. } => {
+            let done = delete(group, &slots, doomed)?;
             if !done.is_empty() {
                 touch_session(group, touch.as_ref())?;
             }
-            Ok(Done::Deleted(done))
-        }
-        Write::Delete { doomed: Doomed::Slots(doomed), .. } => {
-            let mut done = Vec::new();
-            for slot in doomed {
-                done.extend(group.delete_slot(&slots, *slot)?);
+            // With what it says, or not at all.
+            if let Some(event) = audit {
+                group.audit(&AuditEvent { count: done.len() as u64, ..event.clone() })?;
             }
-            Ok(Done::Deleted(done))
-        }
-        Write::Delete { doomed: Doomed::Session(tenant, session), .. } => {
-            let mut done = Vec::new();
-            for id in group.message_records(&slots, session)? {
-                done.extend(group.delete(&slots, &id, None)?);
-            }
-            group.clear_queue(tenant, session)?;
-            group.drop_session(tenant, session)?;
             Ok(Done::Deleted(done))
         }
     }
+}
+
+fn delete(group: &mut Group, slots: &Slots, doomed: &Doomed) -> Result<Vec<LiveRow>, MemoryError> {
+    let mut done = Vec::new();
+    match doomed {
+        Doomed::Ids(ids) => {
+            for (id, expected) in ids {
+                done.extend(group.delete(slots, id, *expected)?);
+            }
+        }
+        Doomed::Slots(doomed) => {
+            for slot in doomed {
+                done.extend(group.delete_slot(slots, *slot)?);
+            }
+        }
+        Doomed::Session(tenant, session) => {
+            for id in group.message_records(slots, session)? {
+                done.extend(group.delete(slots, &id, None)?);
+            }
+            group.clear_queue(tenant, session)?;
+            group.drop_session(tenant, session)?;
+        }
+    }
+    Ok(done)
 }
 
 /// Raises the version of a session one of whose messages has changed.

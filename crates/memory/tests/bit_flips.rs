@@ -1,9 +1,10 @@
 //! A bit that flips in any file is found by `verify`, or does not matter; and what it damaged is never an answer.
 
 use membox_memory::{
-    CollectionSettings, IndexPolicy, MemoryBox, MemoryConfig, Models, NewRecord, Order, RecallMode, RecallRequest,
-    RecordView,
+    AppendRequest, CollectionSettings, IndexPolicy, MemoryBox, MemoryConfig, MessageQuery, Models, NewRecord, Order,
+    RecallMode, RecallRequest, RecordView,
 };
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,18 @@ fn filled(folder: &Path) {
         };
         memory.upsert("t", "c", (first..first + 850).map(record).collect()).expect("a write");
     }
+    let message = |i: usize| json!({"id": format!("m{i}"), "role": "assistant", "content": null, "tool_calls": [{"id": i}], "created_at": "2024-05-20T00:44:00Z"});
+    for s in 0..200 {
+        let append =
+            json!({"messages": (0..10).map(message).collect::<Vec<_>>(), "collection": "c", "user": format!("u{s}")});
+        let append: AppendRequest = serde_json::from_value(append).expect("an append");
+        memory.append("t", &format!("said{s}"), append, None).expect("a write");
+        let state = json!({"state": {"step": s, "said": "words ".repeat(20)}});
+        let checkpoint = serde_json::from_value(state).expect("a checkpoint");
+        memory.put_checkpoint("t", &format!("thread{s}"), "", "c", checkpoint).expect("a write");
+        memory.push("t", &format!("said{s}"), vec![json!({"wait": "words ".repeat(20)})]).expect("a write");
+        memory.audit("t", "somebody", "test", &format!("subject number {s}"), s).expect("a write");
+    }
     let collection = memory.collection("t", "c").expect("a collection");
     let begun = Instant::now();
     loop {
@@ -57,7 +70,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 /// Everything that the box says of its records.
 fn contents(folder: &Path) -> (Vec<RecordView>, Vec<String>) {
     let memory = open(folder);
-    let (records, _) = memory.page("t", "c", Order::Written, None, RECORDS + 1, None).expect("a page");
+    let (records, _) = memory.page("t", "c", Order::Written, None, RECORDS + 2001, None).expect("a page");
     let recall = |i: usize, mode| {
         let (query, vector) = match mode {
             RecallMode::Text => (Some(format!("note {i}")), None),
@@ -67,9 +80,17 @@ fn contents(folder: &Path) -> (Vec<RecordView>, Vec<String>) {
         let hits = memory.recall("t", "c", &request).expect("an answer").hits;
         hits.into_iter().map(|h| format!("{} {:?}", h.id, h.text)).collect::<Vec<_>>()
     };
+    let said = |s: u64| {
+        let page = MessageQuery { limit: 100, ..MessageQuery::default() };
+        let (messages, _) = memory.messages("t", &format!("said{s}"), &page).expect("a page");
+        let waiting = memory.queue("t", &format!("said{s}"), None, 10).expect("a queue");
+        let checkpoint = memory.checkpoint("t", &format!("thread{s}"), "", None).expect("a checkpoint");
+        [format!("{messages:?}"), format!("{:?}", waiting[0].payload), format!("{checkpoint:?}")]
+    };
+    let kept = (0..200).flat_map(said).chain([format!("{:?}", memory.audit_log("t", 0, 500).expect("a log"))]);
     let answers =
         [3, 4000, 10_100].into_iter().flat_map(|i| [recall(i, RecallMode::Vector), recall(i, RecallMode::Text)]);
-    (records, answers.flatten().collect())
+    (records, answers.flatten().chain(kept).collect())
 }
 
 #[test]

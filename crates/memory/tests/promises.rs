@@ -170,9 +170,12 @@ fn deleted_records_are_gone_from_recall_and_from_the_vector_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = with_collection(folder.path());
     memory.upsert("t", "c", (0..10).map(record).collect()).expect("a write");
-    assert_eq!(memory.delete("t", "c", vec![("r1".into(), None), ("nobody".into(), None)]).expect("a delete"), 1);
+    assert_eq!(
+        memory.delete("t", "test", "c", vec![("r1".into(), None), ("nobody".into(), None)]).expect("a delete"),
+        1
+    );
     let even = json!({"field": "metadata.even", "eq": true});
-    assert_eq!(memory.delete_by_filter("t", "c", &even).expect("a delete"), 5);
+    assert_eq!(memory.delete_by_filter("t", "test", "c", &even).expect("a delete"), 5);
     let mut left = ids(&memory, &near(0, 20));
     left.sort();
     assert_eq!(left, ["r3", "r5", "r7", "r9"]);
@@ -428,7 +431,7 @@ fn a_data_folder_has_one_box_at_a_time_and_collections_keep_their_settings() {
     assert!(!memory.create_collection("t", "c", &settings(IndexPolicy::Auto)).expect("it is there").1);
     assert!(memory.create_collection("u", "c", &other).expect("another tenant's").1);
     assert!(matches!(memory.recall("u", "x", &near(0, 1)), Err(MemoryError::NoCollection(_))));
-    memory.drop_collection("t", "c").expect("a drop");
+    memory.drop_collection("t", "test", "c").expect("a drop");
     assert!(matches!(memory.recall("t", "c", &near(0, 1)), Err(MemoryError::NoCollection(_))));
     assert_eq!(memory.collection_names("u"), ["c"]);
 }
@@ -601,7 +604,7 @@ fn the_first_filter_sees_what_is_written_while_it_reads() {
         let writes = scope.spawn(|| {
             for i in 6000..6200 {
                 memory.upsert("t", "c", vec![record(i)]).expect("a write");
-                memory.delete("t", "c", vec![(format!("r{}", i - 6000), None)]).expect("a deletion");
+                memory.delete("t", "test", "c", vec![(format!("r{}", i - 6000), None)]).expect("a deletion");
             }
         });
         while !writes.is_finished() {
@@ -647,7 +650,7 @@ fn what_compactions_carry_over_is_what_a_restart_finds() {
         let mut i = version;
         while memory.jobs().view("t", &job.id).expect("the job").state == "running" || i < 400 {
             memory.upsert("t", "c", vec![in_session(i % 700, version), in_session(700 + i, version)]).expect("a write");
-            memory.delete("t", "c", vec![(format!("r{}", 699 - i % 300), None)]).expect("a deletion");
+            memory.delete("t", "test", "c", vec![(format!("r{}", 699 - i % 300), None)]).expect("a deletion");
             i += 2;
         }
         wait_for("the job's end", || memory.jobs().view("t", &job.id).expect("the job").state == "done");
@@ -698,7 +701,7 @@ fn a_compaction_runs_beside_writes_deletions_and_recalls_and_misses_none() {
             let mut i = 0;
             while running() || i < 200 {
                 memory.upsert("t", "c", vec![unlike(8000 + i), unlike(i)]).expect("a write");
-                memory.delete("t", "c", vec![(format!("r{}", 4000 + i), None)]).expect("a deletion");
+                memory.delete("t", "test", "c", vec![(format!("r{}", 4000 + i), None)]).expect("a deletion");
                 i += 1;
             }
             i

@@ -1,4 +1,4 @@
-//! The audit log: who did what, when, and to how many. Each entry carries the hash of the one before it, so that none can be changed or taken out
+//! The audit log: who did what, when, and to how many. Each entry carries the hash of its tenant's one before it, so that none can be changed or taken out
 //! of the middle unnoticed; whoever notes the last hash elsewhere notices it at the end too.
 
 use crate::RecordsError;
@@ -8,14 +8,15 @@ use sha2::{Digest, Sha256};
 
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE audit (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    at INTEGER NOT NULL,
     tenant TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    at INTEGER NOT NULL,
     actor TEXT NOT NULL,
     action TEXT NOT NULL,
     subject TEXT NOT NULL,
     count INTEGER NOT NULL,
-    hash BLOB NOT NULL
+    hash BLOB NOT NULL,
+    PRIMARY KEY (tenant, number)
 ) STRICT;
 ";
 
@@ -39,7 +40,7 @@ pub struct AuditEvent {
 /// An entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEntry {
-    /// Its place, from 1 on.
+    /// Its place in its tenant's log, from 1 on.
     pub number: i64,
     /// What was noted.
     pub event: AuditEvent,
@@ -67,8 +68,8 @@ impl Group<'_> {
     pub fn audit(&mut self, event: &AuditEvent) -> Result<AuditEntry, RecordsError> {
         let last = self
             .connection
-            .prepare_cached("SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1")?
-            .query_row([], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, [u8; 32]>(1)?)))
+            .prepare_cached("SELECT number, hash FROM audit WHERE tenant = ? ORDER BY number DESC LIMIT 1")?
+            .query_row([&event.tenant], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, [u8; 32]>(1)?)))
             .optional()?;
         let (before, hash_before) = last.unwrap_or((0, [0; 32]));
         let (number, hash) = (before + 1, event.hash(before + 1, &hash_before));
@@ -100,22 +101,27 @@ impl Reader {
         Ok(entries.collect::<Result<_, _>>()?)
     }
 
-    /// Goes along the whole chain. Gives how many entries there are, and the last hash.
-    pub fn verify_audit(&self) -> Result<(u64, [u8; 32]), RecordsError> {
-        let mut statement = self.connection.prepare_cached(&format!("{AUDIT} ORDER BY number"))?;
-        let (mut count, mut before) = (0, [0; 32]);
+    /// Goes along every tenant's chain. Gives, by tenant, how many entries there are, and the last hash.
+    pub fn verify_audit(&self) -> Result<Vec<(String, u64, [u8; 32])>, RecordsError> {
+        let mut statement = self.connection.prepare_cached(&format!("{AUDIT} ORDER BY tenant, number"))?;
+        let mut chains: Vec<(String, u64, [u8; 32])> = Vec::new();
         for entry in statement.query_map([], read_entry)? {
             let entry = entry?;
-            count += 1;
-            if entry.number != count as i64 {
-                return Err(RecordsError::Damaged(format!("the audit log lacks entry {count}")));
+            if chains.last().is_none_or(|last| last.0 != entry.event.tenant) {
+                chains.push((entry.event.tenant.clone(), 0, [0; 32]));
             }
-            if entry.hash != entry.event.hash(entry.number, &before) {
-                return Err(RecordsError::Damaged(format!("entry {count} of the audit log is not what was written")));
+            let Some((tenant, count, before)) = chains.last_mut() else { continue };
+            *count += 1;
+            if entry.number != *count as i64 {
+                return Err(RecordsError::Damaged(format!("the audit log of {tenant:?} lacks entry {count}")));
             }
-            before = entry.hash;
+            if entry.hash != entry.event.hash(entry.number, before) {
+                let reason = format!("entry {count} of the audit log of {tenant:?} is not what was written");
+                return Err(RecordsError::Damaged(reason));
+            }
+            *before = entry.hash;
         }
-        Ok((count, before))
+        Ok(chains)
     }
 }
 

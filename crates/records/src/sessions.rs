@@ -143,7 +143,7 @@ impl Group<'_> {
             "SELECT id FROM records WHERE collection = ? AND session = ? AND position >= 0 ORDER BY position DESC LIMIT -1 OFFSET ?",
         )?;
         let mut ids: Vec<String> = statement
-            .query_map(params![slots.collection, session, keep as i64], |r| r.get(0))?
+            .query_map(params![slots.collection, session, i64::try_from(keep).unwrap_or(i64::MAX)], |r| r.get(0))?
             .collect::<Result<_, _>>()?;
         ids.reverse();
         Ok(ids)
@@ -246,6 +246,15 @@ impl Reader {
             .prepare_cached("SELECT count(*) FROM records WHERE collection = ? AND session = ? AND position >= ?")?
             .query_row(params![collection, session, from.max(0)], |r| r.get(0))?;
         Ok(count as u64)
+    }
+}
+
+impl Reader {
+    /// Which sessions do not have their checksum.
+    pub(crate) fn damaged_sessions(&self) -> Result<Vec<String>, RecordsError> {
+        let mut statement = self.connection.prepare_cached(&format!("SELECT {SESSION_COLUMNS} FROM sessions"))?;
+        let sessions = statement.query_map([], read_session)?;
+        Ok(sessions.filter_map(|session| Some(RecordsError::from(session.err()?).to_string())).collect())
     }
 }
 

@@ -548,6 +548,13 @@ impl Reader {
         Ok(page)
     }
 
+    /// What does not have its checksum beside records: sessions, checkpoints, queues, the audit log.
+    pub fn damaged_tables(&self) -> Result<Vec<String>, RecordsError> {
+        let mut damaged = [self.damaged_sessions()?, self.damaged_threads()?].concat();
+        damaged.extend(self.verify_audit().err().map(|error| error.to_string()));
+        Ok(damaged)
+    }
+
     /// Checks the database's own structure and gives what SQLite finds wrong.
     pub fn integrity_problems(&self) -> Result<Vec<String>, RecordsError> {
         let mut statement = self.connection.prepare("PRAGMA integrity_check")?;

@@ -250,6 +250,27 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// Which checkpoints and inputs do not have their checksum.
+    pub(crate) fn damaged_threads(&self) -> Result<Vec<String>, RecordsError> {
+        let mut damaged = Vec::new();
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT number, id, expires_at, body, crc, tenant, thread, namespace FROM checkpoints")?;
+        let checkpoints = statement.query_map([], |r| {
+            let (tenant, thread, namespace): (String, String, String) = (r.get(5)?, r.get(6)?, r.get(7)?);
+            read_checkpoint(r, CheckpointPlace { tenant: &tenant, thread: &thread, namespace: &namespace })
+        })?;
+        damaged.extend(checkpoints.filter_map(|read| Some(RecordsError::from(read.err()?).to_string())));
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT number, leased_until, attempts, body, crc, tenant, session FROM queue")?;
+        let items = statement.query_map([], |r| read_item(r, &r.get::<_, String>(5)?, &r.get::<_, String>(6)?))?;
+        damaged.extend(items.filter_map(|read| Some(RecordsError::from(read.err()?).to_string())));
+        Ok(damaged)
+    }
+}
+
 const CHECKPOINTS: &str =
     "SELECT number, id, expires_at, body, crc FROM checkpoints WHERE tenant = ?1 AND thread = ?2 AND namespace = ?3";
 const QUEUE: &str = "SELECT number, leased_until, attempts, body, crc FROM queue WHERE tenant = ?1 AND session = ?2";

@@ -136,6 +136,7 @@ impl Server {
         let state = AppState {
             memory,
             keys: Arc::new(config.keys),
+            metrics_key: Arc::new(config.metrics_key),
             limits: Arc::new(config.limits),
             // More threads than cores: a recall waits for the engine, a write for the disk.
             reads: pool("read", cores * 4, 1024)?,

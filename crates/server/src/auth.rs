@@ -22,6 +22,12 @@ impl ApiKey {
     pub fn new(key: &str, tenant: impl Into<String>) -> Self {
         Self { sha256: Sha256::digest(key).into(), tenant: tenant.into() }
     }
+
+    /// Whether an authorization header gives this key. Hashes are compared, so the time taken tells nothing about it.
+    pub(crate) fn is(&self, authorization: &str) -> bool {
+        let given = authorization.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        given.is_some_and(|(_, key)| self.sha256 == <[u8; 32]>::from(Sha256::digest(key.trim())))
+    }
 }
 
 /// Whose request it is.
@@ -56,11 +62,7 @@ impl FromRequestParts<AppState> for Caller {
             let unauthorized = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, detail);
             let given =
                 header(header::AUTHORIZATION).ok_or_else(|| unauthorized("send a key: Authorization: Bearer KEY"))?;
-            let key =
-                given.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|s| s.1.trim());
-            // Hashes are compared, so the time taken tells nothing about a key.
-            let hash: [u8; 32] = Sha256::digest(key.unwrap_or_default()).into();
-            let known = state.keys.iter().find(|k| k.sha256 == hash);
+            let known = state.keys.iter().find(|key| key.is(given));
             let known = known.ok_or_else(|| unauthorized("this key is not known here"))?;
             let digits = known.sha256[..6].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
             Self { tenant: known.tenant.clone(), actor: format!("key:{digits}") }

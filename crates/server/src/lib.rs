@@ -22,6 +22,7 @@
 
 mod app;
 mod auth;
+mod cursor;
 mod extract;
 mod mcp;
 mod pool;

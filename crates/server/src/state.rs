@@ -43,6 +43,8 @@ impl Default for Limits {
 pub struct ServerConfig {
     /// Keys that may ask; none means that everybody may, as tenant `default`.
     pub keys: Vec<ApiKey>,
+    /// The key that shows the names of all tenants' collections in the metrics of a box with keys.
+    pub metrics_key: Option<ApiKey>,
     /// Its limits.
     pub limits: Limits,
 }
@@ -52,6 +54,7 @@ pub struct ServerConfig {
 pub struct AppState {
     pub(crate) memory: Arc<MemoryBox>,
     pub(crate) keys: Arc<Vec<ApiKey>>,
+    pub(crate) metrics_key: Arc<Option<ApiKey>>,
     pub(crate) limits: Arc<Limits>,
     /// For what reads: recalls and look-ups.
     pub(crate) reads: Arc<Pool>,

@@ -2,7 +2,6 @@
 
 use crate::auth::Caller;
 use crate::problem::Problem;
-use crate::routes::users::note;
 use axum::http::StatusCode;
 use membox_memory::compressor::{DEFAULT_ENCODING, TokenCounter};
 use membox_memory::{
@@ -182,7 +181,9 @@ fn tool<T: JsonSchema + 'static>(
 
 fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, Problem> {
     serde_path_to_error::deserialize(arguments).map_err(|error| {
-        let pointer = format!("/{}", error.path().to_string().replace('.', "/"));
+        // A path of nothing is ".": the arguments as a whole.
+        let path = error.path().to_string().replace('.', "/");
+        let pointer = if path == "/" { String::new() } else { format!("/{path}") };
         Problem::field(StatusCode::BAD_REQUEST, pointer, error.into_inner().to_string())
     })
 }
@@ -265,8 +266,8 @@ fn update(memory: &MemoryBox, caller: &Caller, arguments: Value) -> Result<Value
 fn forget(memory: &MemoryBox, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
     let Forget { ids, place } = read(arguments)?;
     let name = place.name();
-    let deleted = memory.delete(&caller.tenant, &name, ids.into_iter().map(|id| (id, None)).collect())?;
-    note(memory, caller, "delete records", &name, deleted)?;
+    let ids = ids.into_iter().map(|id| (id, None)).collect();
+    let deleted = memory.delete(&caller.tenant, &caller.actor, &name, ids)?;
     Ok(json!({"deleted": deleted}))
 }
 

@@ -3,7 +3,6 @@
 use crate::auth::{Caller, Tenant};
 use crate::extract::Json;
 use crate::problem::Problem;
-use crate::routes::users::note;
 use crate::state::AppState;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -67,11 +66,7 @@ pub async fn remove(
     Path(collection): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let memory = state.memory.clone();
-    let work = move || {
-        memory.drop_collection(&caller.tenant, &collection)?;
-        Ok(note(&memory, &caller, "drop collection", &collection, 1)?)
-    };
-    state.writes.run(work).await?;
+    state.writes.run(move || Ok(memory.drop_collection(&caller.tenant, &caller.actor, &collection)?)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -3,7 +3,7 @@
 use crate::problem::Problem;
 use crate::state::AppState;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use membox_memory::encoder::Lane;
 use metrics::{counter, gauge};
@@ -36,9 +36,9 @@ pub async fn ready(State(state): State<AppState>) -> Result<axum::Json<Health>, 
     Ok(axum::Json(Health { status: "ready" }))
 }
 
-/// `GET /metrics`: for Prometheus.
+/// `GET /metrics`: for Prometheus. On a box with keys, what names collections is shown only with the key for metrics (`metrics_key`).
 #[utoipa::path(get, path = "/metrics", tag = "operations", responses((status = 200, description = "Prometheus text format", body = String)))]
-pub async fn metrics(State(state): State<AppState>) -> Response {
+pub async fn metrics(State(state): State<AppState>, headers: HeaderMap) -> Response {
     if let Ok(encoder) = state.memory.encoder() {
         let scheduler = encoder.scheduler();
         for lane in Lane::ALL {
@@ -70,6 +70,16 @@ pub async fn metrics(State(state): State<AppState>) -> Response {
         let lag = if view.index.kind == "none" { 0 } else { view.rows - view.index.covered_rows };
         gauge!("membox_index_lag_rows", "collection" => name).set(f64::from(lag));
     }
-    let text = state.metrics.render();
+    let mut text = state.metrics.render();
+    if !sees_names(&state, &headers) {
+        let lines = text.lines().filter(|line| !line.contains("{collection=\""));
+        text = lines.flat_map(|line| [line, "\n"]).collect();
+    }
     (StatusCode::OK, [(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+/// Whether whoever asks may see the names of all tenants' collections.
+fn sees_names(state: &AppState, headers: &HeaderMap) -> bool {
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    state.keys.is_empty() || state.metrics_key.iter().any(|key| key.is(given))
 }

@@ -3,11 +3,9 @@
 use crate::auth::{Caller, Tenant};
 use crate::extract::{Json, Query, if_match, version_header};
 use crate::problem::Problem;
-use crate::routes::users::note;
 use crate::state::AppState;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use base64::Engine as _;
 use membox_memory::compressor::CompressOptions;
 use membox_memory::{NewRecord, Order, Position, RecordPatch, RecordView, WrittenRecord};
 use serde::{Deserialize, Serialize};
@@ -122,11 +120,6 @@ pub async fn page(
     if limit == 0 || limit > MOST_PAGE {
         return Err(bad(format!("limit is {limit}; 1 to {MOST_PAGE} is possible")));
     }
-    let after = query
-        .cursor
-        .as_deref()
-        .map(|c| read_cursor(c, order).ok_or_else(|| bad(format!("{c:?} is no cursor of this order"))));
-    let after = after.transpose()?;
     let filter: Option<Value> = match query.filter.as_deref().map(serde_json::from_str) {
         None => None,
         Some(Ok(filter)) => Some(filter),
@@ -135,21 +128,15 @@ pub async fn page(
         }
     };
     let memory = state.memory.clone();
-    let work = move || Ok(memory.page(&tenant, &collection, order, after, limit, filter.as_ref())?);
-    let (records, next) = state.reads.run(work).await?;
-    Ok(axum::Json(Page { records, next: next.map(|position| write_cursor(position, order)) }))
-}
-
-fn write_cursor((time, seq): Position, order: Order) -> String {
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(format!("{}:{time}:{seq}", order as u8))
-}
-
-fn read_cursor(cursor: &str, order: Order) -> Option<Position> {
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(cursor).ok()?;
-    let text = String::from_utf8(bytes).ok()?;
-    let mut parts = text.split(':').map(|p| p.parse::<i64>().ok());
-    let (kind, time, seq) = (parts.next()??, parts.next()??, parts.next()??);
-    (parts.next().is_none() && kind == order as i64).then_some((time, seq))
+    let work = move || {
+        let purpose = format!("records by {order:?}");
+        let read = |cursor: &str| memory.unseal(&tenant, &purpose, cursor, "/cursor").map(|[time, seq]| (time, seq));
+        let after: Option<Position> = query.cursor.as_deref().map(read).transpose()?;
+        let (records, next) = memory.page(&tenant, &collection, order, after, limit, filter.as_ref())?;
+        let next = next.map(|(time, seq)| memory.seal(&tenant, &purpose, &[time, seq])).transpose()?;
+        Ok(Page { records, next })
+    };
+    Ok(axum::Json(state.reads.run(work).await?))
 }
 
 /// `GET /v1/collections/{c}/records/{id}`.
@@ -190,14 +177,15 @@ pub async fn patch(
     responses((status = 204, description = "deleted"), (status = 404, description = "there is no such thing", body = Problem), (status = 412, description = "the version is another one", body = Problem)))]
 pub async fn delete(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    caller: Caller,
     Path((collection, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let expected = if_match(&headers)?;
     let memory = state.memory.clone();
     let named = id.clone();
-    let deleted = state.writes.run(move || Ok(memory.delete(&tenant, &collection, vec![(named, expected)])?)).await?;
+    let work = move || Ok(memory.delete(&caller.tenant, &caller.actor, &collection, vec![(named, expected)])?);
+    let deleted = state.writes.run(work).await?;
     match deleted {
         0 => Err(membox_memory::MemoryError::NoRecord(id).into()),
         _ => Ok(StatusCode::NO_CONTENT),
@@ -230,17 +218,15 @@ pub async fn delete_many(
 ) -> Result<axum::Json<DeleteAnswer>, Problem> {
     let memory = state.memory.clone();
     let work = move || {
-        let tenant = &caller.tenant;
-        let deleted = match (request.ids, request.filter) {
-            (Some(ids), None) => memory.delete(tenant, &collection, ids.into_iter().map(|id| (id, None)).collect())?,
-            (None, Some(filter)) => memory.delete_by_filter(tenant, &collection, &filter)?,
-            _ => {
-                let detail = "exactly one of ids and filter is wanted";
-                return Err(Problem::field(StatusCode::BAD_REQUEST, "/ids", detail));
+        let Caller { tenant, actor } = &caller;
+        match (request.ids, request.filter) {
+            (Some(ids), None) => {
+                let ids = ids.into_iter().map(|id| (id, None)).collect();
+                Ok(memory.delete(tenant, actor, &collection, ids)?)
             }
-        };
-        note(&memory, &caller, "delete records", &collection, deleted)?;
-        Ok(deleted)
+            (None, Some(filter)) => Ok(memory.delete_by_filter(tenant, actor, &collection, &filter)?),
+            _ => Err(Problem::field(StatusCode::BAD_REQUEST, "/ids", "exactly one of ids and filter is wanted")),
+        }
     };
     Ok(axum::Json(DeleteAnswer { deleted: state.writes.run(work).await? }))
 }

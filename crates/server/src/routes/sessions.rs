@@ -1,6 +1,7 @@
 //! Sessions: messages in order, what of them goes into the next prompt, and inputs that wait.
 
-use crate::auth::Tenant;
+use crate::auth::{Caller, Tenant};
+use crate::cursor;
 use crate::extract::{Json, Query, if_match, version_header};
 use crate::problem::Problem;
 use crate::state::AppState;
@@ -38,7 +39,7 @@ pub struct SessionsQuery {
     /// Sessions a page, 20 unless said otherwise.
     limit: Option<usize>,
     /// `next` of the page before.
-    cursor: Option<i64>,
+    cursor: Option<String>,
 }
 
 /// A page of sessions.
@@ -47,7 +48,7 @@ pub struct SessionList {
     sessions: Vec<SessionView>,
     /// The cursor of the next page; missing on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<i64>,
+    next: Option<String>,
 }
 
 /// `GET /v1/sessions`: the tenant's sessions, newest first.
@@ -60,9 +61,12 @@ pub async fn list(
 ) -> Result<axum::Json<SessionList>, Problem> {
     let limit = page_limit(query.limit)?;
     let memory = state.memory.clone();
-    let work = move || Ok(memory.sessions(&tenant, query.user.as_deref(), query.cursor, limit)?);
-    let (sessions, next) = state.reads.run(work).await?;
-    Ok(axum::Json(SessionList { sessions, next }))
+    let work = move || {
+        let before = cursor::read(&memory, &tenant, "sessions", query.cursor.as_deref())?;
+        let (sessions, next) = memory.sessions(&tenant, query.user.as_deref(), before, limit)?;
+        Ok(SessionList { sessions, next: cursor::write(&memory, &tenant, "sessions", next)? })
+    };
+    Ok(axum::Json(state.reads.run(work).await?))
 }
 
 /// `PUT /v1/sessions/{s}`: makes it, or changes what is said of it. An append makes it too.
@@ -109,11 +113,11 @@ pub struct DeletedMessages {
     responses((status = 200, description = "done", body = DeletedMessages), (status = 404, description = "there is no such thing", body = Problem)))]
 pub async fn delete(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    caller: Caller,
     Path(session): Path<String>,
 ) -> Result<axum::Json<DeletedMessages>, Problem> {
     let memory = state.memory.clone();
-    let deleted = state.writes.run(move || Ok(memory.delete_session(&tenant, &session)?)).await?;
+    let deleted = state.writes.run(move || Ok(memory.delete_session(&caller.tenant, &caller.actor, &session)?)).await?;
     Ok(axum::Json(DeletedMessages { deleted }))
 }
 
@@ -266,7 +270,7 @@ pub struct PushRequest {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PushAnswer {
     /// In the order of the request.
-    ids: Vec<i64>,
+    ids: Vec<String>,
 }
 
 /// `POST /v1/sessions/{s}/queue`: inputs that wait until they are taken, over restarts too.
@@ -290,7 +294,7 @@ pub struct QueueQuery {
     /// Inputs a page, 20 unless said otherwise.
     limit: Option<usize>,
     /// Those after this id.
-    cursor: Option<i64>,
+    cursor: Option<String>,
 }
 
 /// Inputs of a queue.
@@ -310,7 +314,7 @@ pub async fn queue(
 ) -> Result<axum::Json<QueueItems>, Problem> {
     let limit = page_limit(query.limit)?;
     let memory = state.memory.clone();
-    let items = state.reads.run(move || Ok(memory.queue(&tenant, &session, query.cursor, limit)?)).await?;
+    let items = state.reads.run(move || Ok(memory.queue(&tenant, &session, query.cursor.as_deref(), limit)?)).await?;
     Ok(axum::Json(QueueItems { items }))
 }
 
@@ -340,14 +344,14 @@ pub async fn take(
 }
 
 /// `DELETE /v1/sessions/{s}/queue/{id}`: it has been dealt with.
-#[utoipa::path(delete, path = "/v1/sessions/{session}/queue/{id}", tag = "sessions", params(("session" = String, Path), ("id" = i64, Path)),
+#[utoipa::path(delete, path = "/v1/sessions/{session}/queue/{id}", tag = "sessions", params(("session" = String, Path), ("id" = String, Path)),
     responses((status = 204, description = "deleted"), (status = 404, description = "there is no such thing", body = Problem)))]
 pub async fn acknowledge(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
-    Path((session, id)): Path<(String, i64)>,
+    Path((session, id)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let memory = state.memory.clone();
-    state.writes.run(move || Ok(memory.acknowledge(&tenant, &session, id)?)).await?;
+    state.writes.run(move || Ok(memory.acknowledge(&tenant, &session, &id)?)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

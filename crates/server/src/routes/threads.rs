@@ -1,6 +1,7 @@
 //! Checkpoints: the states of a thread, as an agent framework's checkpointer keeps them.
 
 use crate::auth::Tenant;
+use crate::cursor;
 use crate::extract::{Json, Query};
 use crate::problem::Problem;
 use crate::routes::sessions::page_limit;
@@ -29,7 +30,7 @@ pub struct CheckpointsQuery {
     /// Checkpoints a page, 20 unless said otherwise; 1 for the latest alone.
     limit: Option<usize>,
     /// `next` of the page before.
-    cursor: Option<i64>,
+    cursor: Option<String>,
 }
 
 /// A page of checkpoints.
@@ -38,7 +39,7 @@ pub struct CheckpointList {
     checkpoints: Vec<CheckpointView>,
     /// The cursor of the next page; missing on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<i64>,
+    next: Option<String>,
 }
 
 /// `PUT /v1/threads/{t}/checkpoints/{id}`: writes it; one of the same id is replaced.
@@ -113,9 +114,12 @@ pub async fn list(
 ) -> Result<axum::Json<CheckpointList>, Problem> {
     let limit = page_limit(query.limit)?;
     let memory = state.memory.clone();
-    let work = move || Ok(memory.checkpoints(&tenant, &thread, &query.namespace, query.cursor, limit)?);
-    let (checkpoints, next) = state.reads.run(work).await?;
-    Ok(axum::Json(CheckpointList { checkpoints, next }))
+    let work = move || {
+        let before = cursor::read(&memory, &tenant, "checkpoints", query.cursor.as_deref())?;
+        let (checkpoints, next) = memory.checkpoints(&tenant, &thread, &query.namespace, before, limit)?;
+        Ok(CheckpointList { checkpoints, next: cursor::write(&memory, &tenant, "checkpoints", next)? })
+    };
+    Ok(axum::Json(state.reads.run(work).await?))
 }
 
 /// How many checkpoints were deleted.

@@ -4,7 +4,6 @@ use crate::auth::{Caller, Tenant};
 use crate::extract::{Json, Query};
 use crate::problem::Problem;
 use crate::routes::sessions::page_limit;
-use crate::routes::users::note;
 use crate::state::AppState;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -79,11 +78,7 @@ pub async fn set_quota(
 ) -> Result<axum::Json<QuotaSettings>, Problem> {
     let memory = state.memory.clone();
     let user = user_or_all(user);
-    let work = move || {
-        memory.set_quota(&caller.tenant, &user, Some(quota))?;
-        Ok(note(&memory, &caller, "set quota", "", quota.tokens_per_day as usize)?)
-    };
-    state.writes.run(work).await?;
+    state.writes.run(move || Ok(memory.set_quota(&caller.tenant, &caller.actor, &user, Some(quota))?)).await?;
     Ok(axum::Json(quota))
 }
 
@@ -103,10 +98,10 @@ pub async fn quota(
 #[utoipa::path(delete, path = "/v1/quotas/{user}", tag = "users", params(("user" = String, Path)), responses((status = 204, description = "taken away")))]
 pub async fn remove_quota(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    caller: Caller,
     Path(user): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let memory = state.memory.clone();
-    state.writes.run(move || Ok(memory.set_quota(&tenant, &user_or_all(user), None)?)).await?;
+    state.writes.run(move || Ok(memory.set_quota(&caller.tenant, &caller.actor, &user_or_all(user), None)?)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -10,7 +10,7 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::channel::Channel;
-use membox_memory::{AuditView, JobView, MemoryError};
+use membox_memory::{AuditView, JobView};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
@@ -107,15 +107,4 @@ pub async fn audit(
     entries.truncate(limit);
     let next = entries.last().filter(|_| more).map(|last| last.number);
     Ok(axum::Json(AuditPage { entries, next }))
-}
-
-/// Notes in the audit log what a caller has done; it is noted before it is answered.
-pub(crate) fn note(
-    memory: &membox_memory::MemoryBox,
-    caller: &Caller,
-    action: &str,
-    subject: &str,
-    count: usize,
-) -> Result<(), MemoryError> {
-    memory.audit(&caller.tenant, &caller.actor, action, subject, count as u64).map(|_| ())
 }
