@@ -55,6 +55,10 @@ fn what_a_policy_takes_out_is_in_no_answer_and_no_file() {
     let patch = json!({"text": format!("write to {MAIL}")});
     let (status, patched) = server.call("PATCH", "/v1/collections/c/records/a", &patch);
     assert_eq!((status, &patched["text"]), (200, &json!("write to [EMAIL_REDACTED]")), "{patched}");
+    // What is known of a text stays as long as the text does.
+    let known = patched["metadata"]["redaction"].clone();
+    let (_, patched) = server.call("PATCH", "/v1/collections/c/records/a", &json!({"metadata": {"seen": true}}));
+    assert_eq!(patched["metadata"]["redaction"], known, "{patched}");
     server.call("POST", "/v1/collections/c/records", &json!({"records": [{"id": "b", "text": text}]}));
     let (_, again) = server.call("GET", "/v1/collections/c/records/b", &Value::Null);
     assert_eq!(again["metadata"]["redaction"]["original_hmac_sha256"], digest);

@@ -43,6 +43,12 @@ impl MemoryBox {
     }
 
     fn settle(&self, wanted: &CollectionSettings) -> Result<CollectionSettings, MemoryError> {
+        for (kind, defaults) in wanted.kinds.iter().flatten() {
+            if defaults.importance.is_some_and(|importance| !(0.0..=1.0).contains(&importance)) {
+                let reason = "importance is a number from 0 to 1";
+                return Err(MemoryError::impossible(format!("/kinds/{kind}/importance"), reason));
+            }
+        }
         let mut settings = wanted.clone();
         let loaded = self.encoder().ok();
         if let (Some(model), Some(encoder)) = (&settings.model, loaded)
@@ -63,7 +69,7 @@ impl MemoryBox {
         Ok(settings)
     }
 
-    /// Holds an existing collection against what a caller wants: only the policies of index and redaction can change.
+    /// Holds an existing collection against what a caller wants: only the policies of index, kinds and redaction can change.
     fn reconcile(
         &self,
         existing: &Arc<Collection>,
@@ -94,6 +100,9 @@ impl MemoryBox {
         let mut settings = have.clone();
         if wanted.index != Default::default() {
             settings.index = settled.index;
+        }
+        if wanted.kinds.is_some() {
+            settings.kinds.clone_from(&settled.kinds);
         }
         if wanted.redaction.is_some() {
             settings.redaction.clone_from(&settled.redaction);

@@ -24,7 +24,7 @@ const MOST_ENDED: usize = 1000;
 pub struct JobView {
     /// Its id.
     pub id: String,
-    /// `reembed`, `rebuild` or `erase`.
+    /// `reembed`, `rebuild`, `consolidate` or `erase`.
     pub kind: String,
     /// The collection that it works on, if it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,7 +43,7 @@ pub struct JobView {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// What it has come to: an erasure's receipt.
+    /// What it has come to: an erasure's receipt, a consolidation's report.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub result: Option<Value>,
@@ -72,6 +72,10 @@ pub(crate) struct Job {
 impl Job {
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
+    }
+
+    pub fn set_total(&self, records: u64) {
+        self.total.store(records, Ordering::Relaxed);
     }
 
     pub fn add_done(&self, records: u64) {

@@ -33,6 +33,7 @@ mod backup;
 mod catalogue;
 mod collection;
 mod compaction;
+mod consolidate;
 mod context;
 mod error;
 mod fusion;
@@ -55,6 +56,7 @@ mod writer;
 
 pub use backup::{BackupSummary, backup, restore};
 pub use collection::Collection;
+pub use consolidate::{ConsolidateReport, ConsolidateRequest, MergedPair};
 pub use context::{ContextAnswer, ContextMessage, ContextRequest, Scope, Strategy};
 pub use error::MemoryError;
 pub use fusion::Fusion;
@@ -72,7 +74,7 @@ pub use sessions::{
     AppendAnswer, AppendRequest, AppendedMessage, ConflictView, Evict, MAX_MESSAGES, MOST_MESSAGES, MessageQuery,
     MessageType, MessageView, NewMessage, OnConflict, Role, SessionSettings, SessionView, SummaryView, user_collection,
 };
-pub use settings::{CollectionSettings, Metric, VectorType};
+pub use settings::{CollectionSettings, KindDefaults, Metric, VectorType};
 pub use threads::{CheckpointView, MOST_STATE_BYTES, NewCheckpoint, QueueItemView};
 pub use types::*;
 pub use usage::{QuotaSettings, UsageReport, UsageView};

@@ -4,13 +4,13 @@ use crate::collection::Collection;
 use crate::jobs::Jobs;
 use crate::maintenance::Maintenance;
 use crate::recall::{QueryVector, vector_error};
-use crate::redaction::Redactor;
+use crate::redaction::{REDACTION_FIELD, Redactor};
 use crate::settings::check_name;
 use crate::shared::{PooledReader, Shared};
 use crate::types::*;
 use crate::users::event;
 use crate::writer::{Doomed, Reply, Touch, Upsert, Work, Write, Writer, transact};
-use crate::{MemoryError, now, time_millis};
+use crate::{MemoryError, in_seconds, now, time_millis};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use membox_compressor::{CompressOptions, CompressedText, Compressor};
 use membox_encoder::{DEFAULT_MAX_TOKENS, Embeddings, Encoder, EncoderError, Inputs, Lane, Request, Wanted};
@@ -69,6 +69,15 @@ pub struct Models {
     pub encoder: Option<Arc<Encoder>>,
     /// The models that compress; the first does it where none is named.
     pub compressors: Vec<Arc<Compressor>>,
+}
+
+/// What changes along with records that are written, in the same request.
+#[derive(Clone, Default)]
+pub(crate) struct Along {
+    /// The session whose message it is.
+    pub touch: Option<Touch>,
+    /// A record that is deleted, at this version.
+    pub absorbed: Option<(String, u64)>,
 }
 
 /// A memory box. Shared by reference between threads; dropping it drains what was accepted and stops its threads.
@@ -271,7 +280,7 @@ impl MemoryBox {
             upsert.record.text.clone_from(&compressed.compressed_prompt);
         }
         let ids: Vec<String> = upserts.iter().map(|u| u.record.id.clone()).collect();
-        let write = |reply| Work::Write(Write::Upsert { collection, records: upserts, touch: None, reply });
+        let write = |reply| Work::Write(Write::Upsert { collection, records: upserts, along: Along::default(), reply });
         let versions = ask(&self.writer, write)?;
         let mut compressed = compressed.iter().map(Compression::from);
         let written = |(id, version)| WrittenRecord { id, version, compression: compressed.next() };
@@ -429,17 +438,17 @@ impl MemoryBox {
         expected: Option<u64>,
     ) -> Result<RecordView, MemoryError> {
         let collection = self.collection(tenant, name)?;
-        self.patch_record(&collection, id, patch, expected, None)
+        self.patch_record(&collection, id, patch, expected, Along::default())
     }
 
-    /// Changes a record, and the version of the session whose message it is.
+    /// Changes a record, and what changes along with it.
     pub(crate) fn patch_record(
         &self,
         collection: &Arc<Collection>,
         id: &str,
         patch: &RecordPatch,
         expected: Option<u64>,
-        touch: Option<&Touch>,
+        along: Along,
     ) -> Result<RecordView, MemoryError> {
         for _ in 0..PATCH_TRIES {
             let stored = self.stored(collection, id)?;
@@ -449,7 +458,12 @@ impl MemoryBox {
             }
             let mut record = apply_patch(&stored.record, patch)?;
             if patch.text.is_some() || patch.metadata.is_some() {
+                let known = record.metadata.get(REDACTION_FIELD).filter(|_| patch.text.is_none()).cloned();
                 self.redactor.apply(&collection.settings().redaction.unwrap_or_default(), &mut record)?;
+                // What was taken out of a text that stays is not there to be found again.
+                if let Some(known) = known {
+                    record.metadata.entry(REDACTION_FIELD).or_insert(known);
+                }
             }
             let keeps_vector = record.text == stored.record.text || record.given_vector;
             let mut upserts = vec![Upsert { record, vector: Vec::new(), expected: Some(stored.version) }];
@@ -467,8 +481,9 @@ impl MemoryBox {
             } else {
                 self.embed_missing(collection, &mut upserts)?;
             }
-            let (written, touch) = (collection.clone(), touch.cloned());
-            let write = |reply| Work::Write(Write::Upsert { collection: written, records: upserts, touch, reply });
+            let (collection_too, along) = (collection.clone(), along.clone());
+            let write =
+                |reply| Work::Write(Write::Upsert { collection: collection_too, records: upserts, along, reply });
             match ask(&self.writer, write) {
                 Ok(_) => return Ok(self.stored(collection, id)?.into()),
                 Err(MemoryError::Records(RecordsError::VersionConflict { .. })) if expected.is_none() => {}
@@ -571,14 +586,17 @@ pub(crate) fn to_upsert(collection: &Collection, new: NewRecord, at: &str) -> Re
     } else if new.text.trim().is_empty() {
         return Err(MemoryError::invalid(format!("{at}/text"), "the text is empty, and no vector is given"));
     }
+    let settings = collection.settings();
+    let by_kind = settings.kinds.as_ref().zip(new.kind.as_ref()).and_then(|(kinds, kind)| kinds.get(kind)).copied();
+    let by_kind = by_kind.unwrap_or_default();
     let record = Record {
         message: None,
         id,
         text: new.text,
         metadata: new.metadata,
         created_at: time(&new.created_at, &format!("{at}/created_at"))?.unwrap_or_else(now),
-        expires_at: time(&new.expires_at, &format!("{at}/expires_at"))?,
-        importance: new.importance,
+        expires_at: time(&new.expires_at, &format!("{at}/expires_at"))?.or(by_kind.ttl_s.map(in_seconds)),
+        importance: new.importance.or(by_kind.importance),
         user: new.user,
         session: new.session,
         kind: new.kind,

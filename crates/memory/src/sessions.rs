@@ -1,7 +1,7 @@
 //! Sessions: the messages of a conversation, appended whole and in order, and recalled like every other record.
 
 use crate::collection::Collection;
-use crate::memory::{ask, to_upsert};
+use crate::memory::{Along, ask, to_upsert};
 use crate::types::{NewRecord, RecordPatch};
 use crate::users::event;
 use crate::writer::{Doomed, Touch, Upsert, Work, Write};
@@ -668,8 +668,9 @@ impl MemoryBox {
         let stored = self.stored_session(tenant, session)?;
         let collection = self.collection_of(&stored)?;
         let patch = RecordPatch { metadata: Some(metadata), ..RecordPatch::default() };
-        let touch = Touch { tenant: tenant.to_owned(), session: session.to_owned() };
-        self.patch_record(&collection, &record_id(session, id), &patch, expected, Some(&touch))?;
+        let touch = Some(Touch { tenant: tenant.to_owned(), session: session.to_owned() });
+        let along = Along { touch, ..Along::default() };
+        self.patch_record(&collection, &record_id(session, id), &patch, expected, along)?;
         self.message(tenant, session, id)
     }
 

@@ -5,6 +5,7 @@ use membox_index::IndexPolicy;
 use membox_redaction::Redaction;
 use membox_vectors::RowType;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// How a collection keeps its vectors.
@@ -38,7 +39,7 @@ pub enum Metric {
     InnerProduct,
 }
 
-/// What a collection is made with. Everything but the policies of index and redaction stays as it is.
+/// What a collection is made with. Everything but the policies of index, kinds and redaction stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CollectionSettings {
@@ -53,9 +54,25 @@ pub struct CollectionSettings {
     /// Which index is kept: `{"kind": "auto" | "flat" | "hnsw" | "ivf", …}`.
     #[schema(value_type = Object, example = json!({"kind": "auto"}))]
     pub index: IndexPolicy,
+    /// What records of a kind get that say nothing of it themselves: `{"working": {"ttl_s": 3600}, "profile": {"importance": 0.9}}`. It holds for what is
+    /// written from now on; as it was when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kinds: Option<BTreeMap<String, KindDefaults>>,
     /// What is done with personal data in what is written from now on: nothing when left out, or as it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redaction: Option<Redaction>,
+}
+
+/// What a kind of record gets by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KindDefaults {
+    /// Seconds that it lives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_s: Option<u64>,
+    /// 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub importance: Option<f64>,
 }
 
 /// Numbers that a vector may have at most.

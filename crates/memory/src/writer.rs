@@ -11,7 +11,7 @@
 use crate::append::{self, AppendDone};
 use crate::collection::{Collection, Folder, Live};
 use crate::compaction::{Generation, discard, settle_next};
-use crate::memory::ask;
+use crate::memory::{Along, ask};
 use crate::sessions::{Append, Appended};
 use crate::settings::CollectionSettings;
 use crate::shared::Shared;
@@ -133,7 +133,7 @@ pub(crate) enum Write {
     Upsert {
         collection: Arc<Collection>,
         records: Vec<Upsert>,
-        touch: Option<Touch>,
+        along: Along,
         reply: Reply<Vec<u64>>,
     },
     Append {
@@ -191,7 +191,7 @@ type Outcomes = (Vec<Result<Done, MemoryError>>, Vec<Result<(), MemoryError>>);
 
 /// What a request changed, to be published and answered after the commit.
 enum Done {
-    Upserted(Vec<(u64, u32, Option<LiveRow>)>),
+    Upserted(Vec<(u64, u32, Option<LiveRow>)>, Option<LiveRow>),
     Appended(AppendDone),
     Revectored(Vec<(u32, usize)>),
     Deleted(Vec<LiveRow>),
@@ -468,14 +468,16 @@ fn apply(group: &mut Group, write: &Write, receipts: &[RowReceipt]) -> Result<Do
     // Only this thread changes them.
     let slots = write.collection().live().slots.clone();
     match write {
-        Write::Upsert { records, touch, .. } => {
+        Write::Upsert { records, along, .. } => {
             let mut done = Vec::with_capacity(records.len());
             for (upsert, receipt) in records.iter().zip(receipts) {
                 let w = group.upsert(&slots, &upsert.record, receipt.row, receipt.crc, upsert.expected)?;
                 done.push((w.version, receipt.row, w.replaced));
             }
-            touch_session(group, touch.as_ref())?;
-            Ok(Done::Upserted(done))
+            touch_session(group, along.touch.as_ref())?;
+            let absorbed = along.absorbed.as_ref();
+            let absorbed = absorbed.map(|(id, version)| group.delete(&slots, id, Some(*version))).transpose()?;
+            Ok(Done::Upserted(done, absorbed.flatten()))
         }
         Write::Revector { vectors, .. } => {
             let mut done = Vec::new();
@@ -568,12 +570,14 @@ fn publish_request(
     done: Done,
 ) -> Box<dyn FnOnce()> {
     match (write, done) {
-        (Write::Upsert { records, reply, .. }, Done::Upserted(written)) => {
+        (Write::Upsert { records, reply, .. }, Done::Upserted(written, absorbed)) => {
             for ((upsert, receipt), (_, row, replaced)) in records.iter().zip(receipts).zip(&written) {
                 debug_assert_eq!(receipt.row, *row);
                 live.insert(*row, &upsert.record, replaced.as_ref());
             }
-            collection.retire(written.iter().filter_map(|w| Some(w.2.as_ref()?.row)).collect(), live);
+            absorbed.iter().for_each(|old| live.remove(old));
+            let dead = written.iter().filter_map(|w| w.2.as_ref()).chain(&absorbed);
+            collection.retire(dead.map(|old| old.row).collect(), live);
             Box::new(move || reply(Ok(written.iter().map(|w| w.0).collect())))
         }
         (Write::Append { append, reply, .. }, Done::Appended(AppendDone { answer, removed })) => {

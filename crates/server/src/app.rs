@@ -31,7 +31,7 @@ use utoipa_axum::routes;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "membox", description = "A memory box for LLM clusters: embed, compress, index and recall conversation histories.", license(name = "Apache-2.0", identifier = "Apache-2.0")),
-    components(schemas(Problem, membox_memory::ErasureReceipt)),
+    components(schemas(Problem, membox_memory::ErasureReceipt, membox_memory::ConsolidateReport)),
     tags(
         (name = "engines", description = "Vectors, compression and tokens"),
         (name = "collections", description = "Named sets of records"),
@@ -58,6 +58,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(collections::create, collections::describe, collections::remove))
         .routes(routes!(collections::reembed))
         .routes(routes!(collections::rebuild))
+        .routes(routes!(collections::consolidate))
         .routes(routes!(collections::job, collections::cancel_job))
         .routes(routes!(records::upsert, records::page))
         .routes(routes!(records::get, records::patch, records::delete))

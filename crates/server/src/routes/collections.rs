@@ -6,7 +6,7 @@ use crate::problem::Problem;
 use crate::state::AppState;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use membox_memory::{CollectionSettings, CollectionView, JobView};
+use membox_memory::{CollectionSettings, CollectionView, ConsolidateRequest, JobView};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -93,6 +93,21 @@ pub async fn rebuild(
 ) -> Result<(StatusCode, axum::Json<JobView>), Problem> {
     let memory = state.memory.clone();
     let job = state.writes.run(move || Ok(memory.rebuild(&tenant, &collection)?)).await?;
+    Ok((StatusCode::ACCEPTED, axum::Json(job)))
+}
+
+/// `POST /v1/collections/{c}/consolidate`: near-doubles become one memory, as a job whose `result` is a ConsolidateReport: of two the newer text stands, and
+/// the older is kept in its `metadata.history`. Texts that differ in a number are no doubles.
+#[utoipa::path(post, path = "/v1/collections/{collection}/consolidate", tag = "jobs", params(("collection" = String, Path)), request_body = ConsolidateRequest,
+    responses((status = 202, description = "the job has begun", body = JobView), (status = 404, description = "there is no such thing", body = Problem), (status = 409, description = "a job is running", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem)))]
+pub async fn consolidate(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(collection): Path<String>,
+    Json(request): Json<ConsolidateRequest>,
+) -> Result<(StatusCode, axum::Json<JobView>), Problem> {
+    let memory = state.memory.clone();
+    let job = state.writes.run(move || Ok(memory.consolidate(&tenant, &collection, request)?)).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(job)))
 }
 

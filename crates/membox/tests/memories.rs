@@ -1,0 +1,138 @@
+//! Long-term memory: what a kind brings along, and near-doubles that become one.
+
+mod common;
+
+use common::{Server, data_with_model};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+fn write(server: &Server, records: Value) {
+    let (status, answer) = server.call("POST", "/v1/collections/c/records", &json!({ "records": records }));
+    assert_eq!(status, 200, "{answer}");
+}
+
+fn record(server: &Server, id: &str) -> Option<Value> {
+    let (status, answer) = server.call("GET", &format!("/v1/collections/c/records/{id}"), &Value::Null);
+    (status == 200).then_some(answer)
+}
+
+fn consolidated(server: &Server, body: &Value) -> Value {
+    let (status, job) = server.call("POST", "/v1/collections/c/consolidate", body);
+    assert_eq!(status, 202, "{job}");
+    loop {
+        let (_, view) = server.call("GET", &format!("/v1/jobs/{}", job["id"].as_str().expect("an id")), &Value::Null);
+        match view["state"].as_str() {
+            Some("running") => std::thread::sleep(Duration::from_millis(10)),
+            state => {
+                assert_eq!(state, Some("done"), "{view}");
+                return view["result"].clone();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_kind_brings_its_expiry_and_its_weight() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = data_with_model(folder.path());
+    let server = Server::start(&data, &[]);
+    let kinds = json!({"kinds": {"working": {"ttl_s": 1, "importance": 0.1}, "profile": {"importance": 0.9}}});
+    assert_eq!(server.call("PUT", "/v1/collections/c", &kinds).0, 201);
+    let wrong = json!({"kinds": {"working": {"importance": 3}}});
+    assert_eq!(server.call("PUT", "/v1/collections/other", &wrong).0, 422);
+    write(
+        &server,
+        json!([
+            {"id": "w", "kind": "working", "text": "the user is on page three"},
+            {"id": "own", "kind": "working", "text": "the user is on page four", "importance": 0.5, "expires_at": "2099-01-01T00:00:00Z"},
+            {"id": "p", "kind": "profile", "text": "the user speaks Norwegian"},
+            {"id": "n", "text": "no kind at all"},
+        ]),
+    );
+    let of = |id: &str| record(&server, id).expect("a record");
+    assert_eq!(
+        (&of("w")["importance"], &of("p")["importance"], &of("n")["importance"]),
+        (&json!(0.1), &json!(0.9), &Value::Null)
+    );
+    assert_eq!(
+        (&of("own")["importance"], &of("own")["expires_at"]),
+        (&json!(0.5), &json!("2099-01-01T00:00:00Z")),
+        "what it says itself stands"
+    );
+    std::thread::sleep(Duration::from_millis(1100));
+    assert!(record(&server, "w").is_none() && record(&server, "own").is_some());
+    // Over a restart too, and changed as long as one likes.
+    server.stop();
+    let server = Server::start(&data, &[]);
+    assert_eq!(server.call("PUT", "/v1/collections/c", &json!({"kinds": {"profile": {"importance": 0.2}}})).0, 200);
+    write(
+        &server,
+        json!([{"id": "p2", "kind": "profile", "text": "the user lives in Bergen"}, {"id": "w2", "kind": "working", "text": "x"}]),
+    );
+    assert_eq!(record(&server, "p2").expect("a record")["importance"], 0.2);
+    assert!(record(&server, "w2").expect("a record")["expires_at"].is_null());
+    server.stop();
+}
+
+#[test]
+fn near_doubles_become_one_memory_with_a_history() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = data_with_model(folder.path());
+    let server = Server::start(&data, &[]);
+    assert_eq!(server.call("PUT", "/v1/collections/c", &json!({})).0, 201);
+    let on = |day: u32| format!("2026-05-{day:02}T10:00:00Z");
+    write(
+        &server,
+        json!([
+            {"id": "a1", "user": "lena", "text": "Lena likes green tea in the morning.", "created_at": on(1), "metadata": {"source": "phone"}},
+            {"id": "a3", "user": "lena", "text": "Lena likes green tea in the morning!", "created_at": on(3), "metadata": {"source": "desk"}},
+            {"id": "a2", "user": "lena", "text": "Lena likes green tea in the morning", "created_at": on(2)},
+            {"id": "otto", "user": "otto", "text": "Lena likes green tea in the morning.", "created_at": on(4)},
+            {"id": "kind", "user": "lena", "kind": "profile", "text": "Lena likes green tea in the morning.", "created_at": on(5)},
+            {"id": "three", "user": "lena", "text": "The dentist expects Lena at 3 o'clock.", "created_at": on(1)},
+            {"id": "four", "user": "lena", "text": "The dentist expects Lena at 4 o'clock.", "created_at": on(2)},
+            {"id": "else", "user": "lena", "text": "The greenhouse roof leaks when it rains.", "created_at": on(2)},
+        ]),
+    );
+    let said = json!({"user": "lena", "collection": "c", "messages": [{"role": "user", "content": "Lena likes green tea in the morning."}]});
+    assert_eq!(server.call("POST", "/v1/sessions/s/messages", &said).0, 200);
+
+    let planned = consolidated(&server, &json!({"dry_run": true}));
+    assert_eq!((&planned["merged"], &planned["records"]), (&json!(2), &json!(8)), "{planned}");
+    assert!(record(&server, "a1").is_some(), "nothing is done yet");
+    assert_eq!(consolidated(&server, &json!({"user": "otto"}))["merged"], 0);
+    let done = consolidated(&server, &json!({}));
+    let pairs: Vec<(&str, &str)> = done["pairs"]
+        .as_array()
+        .expect("pairs")
+        .iter()
+        .map(|p| (p["absorbed"].as_str().expect("an id"), p["kept"].as_str().expect("an id")))
+        .collect();
+    assert_eq!(pairs.len(), 2, "{done}");
+    assert!(pairs.iter().all(|(absorbed, _)| ["a1", "a2"].contains(absorbed)), "{done}");
+    let kept = record(&server, "a3").expect("the newest stands");
+    assert_eq!(
+        (&kept["text"], &kept["metadata"]["source"]),
+        (&json!("Lena likes green tea in the morning!"), &json!("desk"))
+    );
+    let mut history: Vec<&str> = kept["metadata"]["history"]
+        .as_array()
+        .expect("a history")
+        .iter()
+        .map(|h| h["id"].as_str().expect("an id"))
+        .collect();
+    history.sort_unstable();
+    assert_eq!(history, ["a1", "a2"], "all that it has taken the place of: {kept}");
+    assert!(record(&server, "a1").is_none() && record(&server, "a2").is_none());
+    for id in ["otto", "kind", "three", "four", "else"] {
+        assert!(record(&server, id).is_some(), "{id}");
+    }
+    let question = json!({"query": "What does Lena drink?", "filter": {"and": [{"field": "user", "eq": "lena"}, {"field": "role", "exists": false}, {"field": "kind", "exists": false}]}, "k": 5});
+    let (_, found) = server.call("POST", "/v1/collections/c/recall", &question);
+    let ids: Vec<&str> = found["hits"].as_array().expect("hits").iter().filter_map(|h| h["id"].as_str()).collect();
+    assert_eq!(ids.iter().filter(|id| id.starts_with('a')).count(), 1, "{found}");
+    assert_eq!(consolidated(&server, &json!({}))["merged"], 0, "there is nothing left to merge");
+    assert_eq!(server.call("POST", "/v1/collections/c/consolidate", &json!({"threshold": 0.1})).0, 422);
+    server.stop();
+    assert!(common::membox(&data).arg("verify").status().expect("the command").success());
+}

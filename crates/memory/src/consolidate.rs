@@ -1,0 +1,213 @@
+//! Near-doubles become one memory: the newer text stands, the older is kept as its history.
+//!
+//! Texts that differ in a number are no doubles, however alike they are: "at 3" and "at 4" say two things.
+
+use crate::collection::{Collection, JobGuard};
+use crate::jobs::Job;
+use crate::memory::Along;
+use crate::types::RecordPatch;
+use crate::{JobView, MemoryBox, MemoryError, Metric, now, time_text};
+use membox_index::{Effort, search};
+use membox_records::{RecordsError, StoredRecord};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// How alike two texts must be.
+const THRESHOLD: f32 = 0.95;
+/// Neighbours that are looked at.
+const NEIGHBOURS: usize = 20;
+/// Pairs that a report names.
+const NAMED_PAIRS: usize = 100;
+/// Where a record's metadata says what it has taken the place of.
+const HISTORY_FIELD: &str = "history";
+
+/// How near-doubles are merged.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConsolidateRequest {
+    /// The cosine from which on two texts say the same (0.95).
+    pub threshold: Option<f32>,
+    /// Only say what would be merged.
+    pub dry_run: bool,
+    /// Only records of this user.
+    pub user: Option<String>,
+}
+
+/// A pair that was merged, or would be.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct MergedPair {
+    /// The record that stands.
+    pub kept: String,
+    /// The one that is its history now.
+    pub absorbed: String,
+    /// Their cosine.
+    pub score: f32,
+}
+
+/// What was merged.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct ConsolidateReport {
+    /// Records that were looked at.
+    pub records: u64,
+    /// Records that are another's history now, or would be.
+    pub merged: u64,
+    /// Pairs that were left because somebody wrote to one of them meanwhile, or a history is full.
+    pub skipped: u64,
+    /// The first hundred.
+    pub pairs: Vec<MergedPair>,
+}
+
+impl MemoryBox {
+    /// Begins to merge the near-doubles of a collection, each within its user and kind, while it is read and written. Messages of sessions stay as they
+    /// were said. The job's result is the report.
+    pub fn consolidate(
+        self: &Arc<Self>,
+        tenant: &str,
+        name: &str,
+        request: ConsolidateRequest,
+    ) -> Result<JobView, MemoryError> {
+        let threshold = request.threshold.unwrap_or(THRESHOLD);
+        if !(0.5..=1.0).contains(&threshold) {
+            return Err(MemoryError::impossible("/threshold", "a threshold is 0.5 to 1"));
+        }
+        let collection = self.collection(tenant, name)?;
+        if collection.settings().metric != Metric::Cosine {
+            return Err(MemoryError::impossible(
+                "/collection",
+                "only collections that compare by cosine have near-doubles",
+            ));
+        }
+        let guard = JobGuard::take(&collection)?;
+        let job = self.jobs().begin("consolidate", tenant, Some(name));
+        self.run_job(job, move |memory, job| {
+            let _guard = guard;
+            let report = memory.run_consolidate(&collection, threshold, &request, job)?;
+            Ok(serde_json::to_value(report).ok())
+        })
+    }
+
+    fn run_consolidate(
+        &self,
+        collection: &Arc<Collection>,
+        threshold: f32,
+        request: &ConsolidateRequest,
+        job: &Job,
+    ) -> Result<ConsolidateReport, MemoryError> {
+        let (slots, ids) = {
+            let slots = collection.live().slots.clone();
+            let mut ids: Vec<(i64, i64, String)> = Vec::new();
+            self.reader()?.each_record(&slots, 0, |_, stored| {
+                let r = stored.record;
+                if r.message.is_none() && (request.user.is_none() || r.user == request.user) {
+                    ids.push((r.created_at, stored.seq, r.id));
+                }
+                true
+            })?;
+            // Oldest first: what one has absorbed goes along when it is absorbed itself.
+            ids.sort_unstable();
+            (slots, ids)
+        };
+        drop(slots);
+        job.set_total(ids.len() as u64);
+        let mut report = ConsolidateReport::default();
+        for (_, _, id) in ids {
+            if job.is_cancelled() {
+                break;
+            }
+            job.add_done(1);
+            report.records += 1;
+            let Some((older, newer, score)) = self.newer_double(collection, &id, threshold)? else { continue };
+            if !request.dry_run && !self.absorb(collection, &older, &newer)? {
+                report.skipped += 1;
+                continue;
+            }
+            report.merged += 1;
+            if report.pairs.len() < NAMED_PAIRS {
+                report.pairs.push(MergedPair { kept: newer.record.id, absorbed: older.record.id, score });
+            }
+        }
+        Ok(report)
+    }
+
+    /// A record, and the newer one that is most like it and says the same.
+    fn newer_double(
+        &self,
+        collection: &Collection,
+        id: &str,
+        threshold: f32,
+    ) -> Result<Option<(StoredRecord, StoredRecord, f32)>, MemoryError> {
+        let reader = self.reader()?;
+        let Some(own) = reader.record(collection.id, id)?.filter(|own| own.record.is_alive(now())) else {
+            return Ok(None);
+        };
+        let sight = collection.live().sight(now(), None);
+        let row = sight.slots.row(own.slot).filter(|&row| row < sight.view.rows());
+        let Some(row) = row.filter(|&row| sight.view.crc(row) == own.row_crc) else { return Ok(None) };
+        let vector = sight.view.vector(row);
+        let effort = (collection.settings().index, Effort::default());
+        let index = sight.index.as_deref();
+        let mut found = search(&sight.view, index, &[&vector], NEIGHBOURS, &sight.allowed, effort, &collection.scans)?;
+        let near = found.pop().map(|found| found.rows).unwrap_or_default();
+        for near in near.into_iter().filter(|near| near.row != row && near.score >= threshold) {
+            let Some(other) = reader.record_of_row(&sight.slots, near.row)? else { continue };
+            if says_the_same(&own, &other) && (own.record.created_at, own.seq) < (other.record.created_at, other.seq) {
+                return Ok(Some((own, other, near.score)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes one record the history of another, in one commit; `false` where one of them has changed since, or the history is full.
+    fn absorb(
+        &self,
+        collection: &Arc<Collection>,
+        older: &StoredRecord,
+        newer: &StoredRecord,
+    ) -> Result<bool, MemoryError> {
+        let history = |stored: &StoredRecord| match stored.record.metadata.get(HISTORY_FIELD) {
+            Some(Value::Array(entries)) => entries.clone(),
+            _ => Vec::new(),
+        };
+        let entry =
+            json!({"id": older.record.id, "text": older.record.text, "created_at": time_text(older.record.created_at)});
+        let entries = [history(newer), history(older), vec![entry]].concat();
+        let metadata = json!({ HISTORY_FIELD: entries }).as_object().cloned();
+        let patch = RecordPatch { metadata, ..RecordPatch::default() };
+        let absorbed = Some((older.record.id.clone(), older.version));
+        let along = Along { absorbed, ..Along::default() };
+        match self.patch_record(collection, &newer.record.id, &patch, Some(newer.version), along) {
+            Ok(_) => Ok(true),
+            Err(
+                MemoryError::Records(RecordsError::VersionConflict { .. })
+                | MemoryError::Impossible { .. }
+                | MemoryError::NoRecord(_)
+                | MemoryError::Overloaded { .. },
+            ) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether two records that are alike may be one: of the same user and kind, no messages, and with the same numbers.
+fn says_the_same(a: &StoredRecord, b: &StoredRecord) -> bool {
+    let (a, b) = (&a.record, &b.record);
+    (&a.user, &a.kind) == (&b.user, &b.kind) && b.message.is_none() && numbers(&a.text) == numbers(&b.text)
+}
+
+/// The numbers in a text, in order.
+fn numbers(text: &str) -> Vec<&str> {
+    text.split(|c: char| !c.is_numeric()).filter(|number| !number.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_found_whatever_stands_around_them() {
+        assert_eq!(numbers("at 3:45, 12 people; 第7次"), ["3", "45", "12", "7"]);
+        assert!(numbers("no number").is_empty());
+    }
+}
