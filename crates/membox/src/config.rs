@@ -24,6 +24,9 @@ pub struct KeyConfig {
     pub key: String,
     /// Everything written and asked with it belongs to this tenant.
     pub tenant: String,
+    /// Requests that it may send a second; any number when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<f64>,
 }
 
 /// Threads that hand batches to a card, each with a stream of its own.

@@ -1,6 +1,6 @@
 //! `membox serve`.
 
-use crate::config::Config;
+use crate::config::{Config, KeyConfig};
 use crate::import;
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -58,7 +58,7 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
     let memory = Arc::new(MemoryBox::open(&memory_config, load_models(&config)?)?);
     let example = args.load.as_deref().map(|file| load(&memory, file)).transpose()?.flatten();
     let server_config = ServerConfig {
-        keys: config.keys.iter().map(|k| ApiKey::new(&k.key, &k.tenant)).collect(),
+        keys: config.keys.iter().map(api_key).collect::<Result<_>>()?,
         metrics_key: config.metrics_key.as_ref().map(|key| ApiKey::new(key, "")),
         limits: Limits {
             max_body_bytes: config.max_body_bytes,
@@ -172,4 +172,13 @@ fn load(memory: &MemoryBox, file: &Path) -> Result<Option<String>> {
         tracing::info!(collection = name, records = records.len(), "loaded");
     }
     Ok(first)
+}
+
+fn api_key(key: &KeyConfig) -> Result<ApiKey> {
+    let api_key = ApiKey::new(&key.key, &key.tenant);
+    match key.requests_per_second {
+        None => Ok(api_key),
+        Some(rate) if rate > 0.0 && rate.is_finite() => Ok(api_key.with_rate(rate)),
+        Some(rate) => bail!("requests_per_second of a key of {} is {rate}; it is a number over 0", key.tenant),
+    }
 }

@@ -82,6 +82,11 @@ fn requests() -> Vec<(&'static str, &'static str, Value)> {
         ),
         ("PUT", "/v1/threads/t/checkpoints/c/writes/task?namespace=n", json!({"writes": [["channel", 1]]})),
         ("POST", "/v1/collections/c/consolidate", json!({"threshold": 0.97, "dry_run": true, "user": "u"})),
+        (
+            "POST",
+            "/v1/collections/c/forget",
+            json!({"keep": 1000, "user": "u", "filter": {"field": "kind", "eq": "note"}, "half_life_s": 100.0, "dry_run": true}),
+        ),
         ("POST", "/v1/usage", json!({"user": "u", "tokens": 12})),
         ("PUT", "/v1/quotas/u", json!({"tokens_per_day": 1000000000, "price_per_1000": 0.1})),
         (

@@ -136,3 +136,48 @@ fn near_doubles_become_one_memory_with_a_history() {
     server.stop();
     assert!(common::membox(&data).arg("verify").status().expect("the command").success());
 }
+
+#[test]
+fn the_least_valuable_are_forgotten_first_and_pinned_ones_stay() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    assert_eq!(server.call("PUT", "/v1/collections/c", &json!({})).0, 201);
+    let of = |id: &str, user: &str, year: u32, importance: f64, pinned: bool| json!({"id": id, "user": user, "text": format!("memory {id}"), "created_at": format!("{year}-01-01T00:00:00Z"), "importance": importance, "metadata": {"pinned": pinned}});
+    write(
+        &server,
+        json!([
+            of("old and dull", "lena", 2020, 0.1, false),
+            of("old and pinned", "lena", 2019, 0.0, true),
+            of("old and dear", "lena", 2024, 1.0, false),
+            of("new and dull", "lena", 2026, 0.1, false),
+            of("new and dear", "lena", 2026, 0.9, false),
+            of("otto's", "otto", 2001, 0.0, false),
+        ]),
+    );
+    let forget = |body: Value| {
+        let (status, answer) = server.call("POST", "/v1/collections/c/forget", &body);
+        assert_eq!(status, 200, "{answer}");
+        let ids: Vec<String> = answer["memories"]
+            .as_array()
+            .expect("memories")
+            .iter()
+            .map(|m| m["id"].as_str().expect("an id").to_owned())
+            .collect();
+        (answer["counted"].as_u64().expect("a count"), answer["forgotten"].as_u64().expect("a count"), ids)
+    };
+    // With half a year as half-life, two years make of 1.0 less than the 0.1 of this year.
+    let plan = json!({"user": "lena", "keep": 3, "half_life_s": 15_768_000, "dry_run": true});
+    assert_eq!(forget(plan.clone()), (5, 2, vec!["old and dull".into(), "old and dear".into()]));
+    assert!(record(&server, "old%20and%20dull").is_some(), "nothing is done yet");
+    // With ten years, what is dear stays.
+    let mut done = plan;
+    (done["half_life_s"], done["dry_run"]) = (json!(315_360_000), json!(false));
+    assert_eq!(forget(done.clone()), (5, 2, vec!["old and dull".into(), "new and dull".into()]));
+    assert!(record(&server, "old%20and%20dull").is_none() && record(&server, "old%20and%20pinned").is_some());
+    assert!(record(&server, "otto's").is_some(), "others' do not count");
+    assert_eq!(forget(done), (3, 0, vec![]), "so many may stay");
+    assert_eq!(server.call("POST", "/v1/collections/c/forget", &json!({"keep": 0, "half_life_s": 0})).0, 422);
+    let (_, log) = server.call("GET", "/v1/audit", &Value::Null);
+    assert_eq!(log["entries"][0]["count"], 2, "{log}");
+    server.stop();
+}

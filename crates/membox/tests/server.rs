@@ -205,6 +205,28 @@ fn bad_input_gets_its_status_and_names_the_field() {
 }
 
 #[test]
+fn a_key_may_ask_so_often_and_others_do_not_feel_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = data_with_model(folder.path());
+    let settings = "[[keys]]\nkey = \"alpha\"\ntenant = \"a\"\nrequests_per_second = 5\n[[keys]]\nkey = \"beta\"\ntenant = \"b\"\n";
+    std::fs::write(folder.path().join("membox.toml"), settings).expect("a write");
+    let server = Server::start(&data, &[]);
+    let ask = |key: &str| {
+        let (status, headers, _) = server.raw("GET", "/v1/collections", &[("authorization", key)], Vec::new());
+        (status, headers.iter().any(|h| h.0 == "retry-after"))
+    };
+    let asked: Vec<(u16, bool)> = (0..40).map(|_| ask("Bearer alpha")).collect();
+    let refused = asked.iter().filter(|a| **a == (429, true)).count();
+    assert!(asked[..5].iter().all(|a| a.0 == 200) && refused >= 25, "{asked:?}");
+    assert!((0..40).all(|_| ask("Bearer beta").0 == 200));
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert_eq!(ask("Bearer alpha").0, 200, "a second later");
+    server.stop();
+    std::fs::write(folder.path().join("membox.toml"), settings.replace("= 5", "= 0")).expect("a write");
+    assert!(Server::try_start(&data, &[], &[]).is_none(), "a rate of nothing is a mistake");
+}
+
+#[test]
 fn keys_separate_tenants() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = data_with_model(folder.path());

@@ -63,6 +63,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(records::upsert, records::page))
         .routes(routes!(records::get, records::patch, records::delete))
         .routes(routes!(records::delete_many))
+        .routes(routes!(records::forget))
         .routes(routes!(recall::recall))
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::put, sessions::get, sessions::delete))

@@ -1,26 +1,36 @@
 //! API keys. A key belongs to a tenant, and everything of a request is looked up within its tenant.
 
 use crate::problem::Problem;
+use crate::rate::Bucket;
 use crate::state::AppState;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::time::Instant;
 
 /// The tenant of a box without keys.
 pub const DEFAULT_TENANT: &str = "default";
 
 /// A key as it is kept: only its hash is in memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ApiKey {
     sha256: [u8; 32],
     tenant: String,
+    /// How often it may ask, if that is bounded.
+    rate: Option<Arc<Bucket>>,
 }
 
 impl ApiKey {
     /// The key that a client sends, and whose it is.
     pub fn new(key: &str, tenant: impl Into<String>) -> Self {
-        Self { sha256: Sha256::digest(key).into(), tenant: tenant.into() }
+        Self { sha256: Sha256::digest(key).into(), tenant: tenant.into(), rate: None }
+    }
+
+    /// The same key, which may ask so often a second.
+    pub fn with_rate(self, per_second: f64) -> Self {
+        Self { rate: Some(Arc::new(Bucket::new(per_second))), ..self }
     }
 
     /// Whether an authorization header gives this key. Hashes are compared, so the time taken tells nothing about it.
@@ -64,6 +74,10 @@ impl FromRequestParts<AppState> for Caller {
                 header(header::AUTHORIZATION).ok_or_else(|| unauthorized("send a key: Authorization: Bearer KEY"))?;
             let known = state.keys.iter().find(|key| key.is(given));
             let known = known.ok_or_else(|| unauthorized("this key is not known here"))?;
+            if let Some(Err(wait)) = known.rate.as_ref().map(|rate| rate.take(Instant::now())) {
+                let detail = "this key may not ask so often (requests_per_second)";
+                return Err(Problem::busy(StatusCode::TOO_MANY_REQUESTS, detail, wait));
+            }
             let digits = known.sha256[..6].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
             Self { tenant: known.tenant.clone(), actor: format!("key:{digits}") }
         };

@@ -27,6 +27,7 @@ mod extract;
 mod mcp;
 mod pool;
 mod problem;
+mod rate;
 mod routes;
 mod state;
 

@@ -6,6 +6,7 @@ use membox_memory::compressor::CompressorError;
 use membox_memory::encoder::EncoderError;
 use membox_memory::{MemoryError, RecordsError, retry_after};
 use serde::Serialize;
+use std::time::Duration;
 use utoipa::ToSchema;
 
 /// A field of the request that is wrong.
@@ -48,6 +49,11 @@ impl Problem {
             errors: Vec::new(),
             retry_after_s: None,
         }
+    }
+
+    /// A problem that is over after a while.
+    pub fn busy(status: StatusCode, detail: impl Into<String>, wait: Duration) -> Self {
+        Self { retry_after_s: Some(wait.as_secs_f64().ceil() as u64), ..Self::new(status, detail) }
     }
 
     /// A problem with one field.

@@ -7,7 +7,7 @@ use crate::state::AppState;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use membox_memory::compressor::CompressOptions;
-use membox_memory::{NewRecord, Order, Position, RecordPatch, RecordView, WrittenRecord};
+use membox_memory::{ForgetAnswer, ForgetRequest, NewRecord, Order, Position, RecordPatch, RecordView, WrittenRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -199,6 +199,21 @@ pub struct DeleteRequest {
     ids: Option<Vec<String>>,
     #[schema(value_type = Option<Object>)]
     filter: Option<Value>,
+}
+
+/// `POST /v1/collections/{c}/forget`: the least valuable memories go until `keep` are left, in one commit. Worth is importance, halved with each half-life of
+/// age; `metadata.pinned` keeps a memory.
+#[utoipa::path(post, path = "/v1/collections/{collection}/forget", tag = "records", params(("collection" = String, Path)), request_body = ForgetRequest,
+    responses((status = 200, description = "done", body = ForgetAnswer), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 404, description = "there is no such thing", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem)))]
+pub async fn forget(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(collection): Path<String>,
+    Json(request): Json<ForgetRequest>,
+) -> Result<axum::Json<ForgetAnswer>, Problem> {
+    let memory = state.memory.clone();
+    let work = move || Ok(memory.forget(&caller.tenant, &caller.actor, &collection, &request)?);
+    Ok(axum::Json(state.writes.run(work).await?))
 }
 
 /// How many were deleted.

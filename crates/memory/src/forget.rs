@@ -1,0 +1,122 @@
+//! Forgetting: the least valuable memories go first, until so many are left.
+//!
+//! A memory is worth its importance (0.5 where it says nothing), halved with each half-life of its age. One that is pinned (`metadata.pinned`) stays, and
+//! so do messages in a session's list, which has a cap of its own.
+
+use crate::types::RecordView;
+use crate::{MemoryBox, MemoryError, now};
+use membox_records::{Filter, RecordsError, StoredRecord};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// What a memory is worth that does not say.
+const IMPORTANCE: f64 = 0.5;
+/// Thirty days.
+const HALF_LIFE_S: f64 = 2_592_000.0;
+/// Times that it is tried while others write.
+const TRIES: usize = 16;
+/// Memories that an answer shows.
+const SHOWN: usize = 100;
+
+/// What is to be forgotten.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForgetRequest {
+    /// Memories that are left at most.
+    pub keep: usize,
+    /// Only those of this user count, and go.
+    pub user: Option<String>,
+    /// Only those that a filter allows count, and go.
+    #[schema(value_type = Option<Object>)]
+    pub filter: Option<Value>,
+    /// Seconds in which a memory's worth halves (2 592 000: thirty days).
+    pub half_life_s: Option<f64>,
+    /// Only say what would go.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What was forgotten.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ForgetAnswer {
+    /// Memories that counted.
+    pub counted: usize,
+    /// Of these, those that are pinned and stay.
+    pub pinned: usize,
+    /// Memories that are gone, or would be.
+    pub forgotten: usize,
+    /// The first hundred of these, the least valuable first.
+    pub memories: Vec<RecordView>,
+}
+
+impl MemoryBox {
+    /// Deletes the least valuable memories of a collection until `keep` are left, all in one commit.
+    pub fn forget(
+        &self,
+        tenant: &str,
+        actor: &str,
+        name: &str,
+        request: &ForgetRequest,
+    ) -> Result<ForgetAnswer, MemoryError> {
+        let half_life = request.half_life_s.unwrap_or(HALF_LIFE_S);
+        if !(half_life > 0.0 && half_life.is_finite()) {
+            return Err(MemoryError::impossible("/half_life_s", "a half-life is more than 0 seconds"));
+        }
+        for _ in 0..TRIES {
+            match self.forget_once(tenant, actor, name, request, half_life) {
+                // Somebody has written to one of them meanwhile, so that it is worth another look; nothing was deleted.
+                Err(MemoryError::Records(RecordsError::VersionConflict { .. })) => {}
+                done => return done,
+            }
+        }
+        Err(MemoryError::Overloaded { retry_after_s: 1 })
+    }
+
+    fn forget_once(
+        &self,
+        tenant: &str,
+        actor: &str,
+        name: &str,
+        request: &ForgetRequest,
+        half_life: f64,
+    ) -> Result<ForgetAnswer, MemoryError> {
+        let filter = request.filter.as_ref().map(|f| Filter::parse(f, "/filter")).transpose()?;
+        let collection = self.collection(tenant, name)?;
+        let slots = collection.live().slots.clone();
+        let (now, mut counted, mut pinned, mut worth) = (now(), 0usize, 0, Vec::new());
+        self.reader()?.each_record(&slots, 0, |_, stored| {
+            let r = &stored.record;
+            let is_listed = r.message.as_ref().is_some_and(|m| m.position >= 0);
+            let is_meant = request.user.is_none() || r.user == request.user;
+            if is_meant && !is_listed && r.is_alive(now) && filter.as_ref().is_none_or(|f| f.allows(r)) {
+                counted += 1;
+                if r.metadata.get("pinned") == Some(&Value::Bool(true)) {
+                    pinned += 1;
+                } else {
+                    worth.push((value(&stored, now, half_life), stored.seq, r.id.clone(), stored.version));
+                }
+            }
+            true
+        })?;
+        worth.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        worth.truncate(counted.saturating_sub(request.keep));
+        let reader = self.reader()?;
+        let mut memories = Vec::new();
+        for (.., id, _) in worth.iter().take(SHOWN) {
+            memories.extend(reader.record(collection.id, id)?.map(RecordView::from));
+        }
+        drop(reader);
+        let mut forgotten = worth.len();
+        if !request.dry_run {
+            let doomed = worth.into_iter().map(|(.., id, version)| (id, Some(version))).collect();
+            forgotten = self.delete(tenant, actor, name, doomed)?;
+        }
+        Ok(ForgetAnswer { counted, pinned, forgotten, memories })
+    }
+}
+
+fn value(stored: &StoredRecord, now: i64, half_life: f64) -> f64 {
+    let age = (now - stored.record.created_at).max(0) as f64 / 1000.0;
+    stored.record.importance.unwrap_or(IMPORTANCE) * 0.5f64.powf(age / half_life)
+}
