@@ -1,12 +1,32 @@
 //! Appending to a session, within the writer's transaction: no message is torn, doubled or out of order, whoever writes at the same time.
 
 use crate::MemoryError;
+use crate::messages::OnConflict;
 use crate::now;
-use crate::sessions::{Append, Appended, OnConflict};
 use crate::usage::day;
-use crate::writer::Upsert;
+use crate::work::Upsert;
 use membox_records::{DayUsage, Group, LiveRow, RecordsError, SessionState, Slots, StoredRecord, StoredSession};
 use membox_vectors::RowReceipt;
+
+/// Messages for the writer, each with its vector.
+pub(crate) struct Append {
+    /// The session as it is made if it is not there.
+    pub session: StoredSession,
+    pub messages: Vec<Upsert>,
+    /// The version that the session must be at; 0 where it must not be there.
+    pub expected: Option<u64>,
+    pub on_conflict: Option<OnConflict>,
+}
+
+/// What the writer has done with an [`Append`].
+#[derive(Default)]
+pub(crate) struct Appended {
+    pub version: u64,
+    /// The position of each message; `None` where it was there already.
+    pub positions: Vec<Option<i64>>,
+    pub evicted: Vec<String>,
+    pub since: Option<Vec<StoredRecord>>,
+}
 
 /// What an append changed, to be published after the commit.
 pub(crate) struct AppendDone {

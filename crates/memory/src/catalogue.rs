@@ -1,10 +1,10 @@
 //! Collections as such: created, described, listed, dropped.
 
 use crate::collection::{Collection, Folder, read_settings};
-use crate::memory::ask;
 use crate::settings::{CollectionSettings, MOST_DIMENSIONS, check_name};
 use crate::types::{CollectionView, IndexView};
-use crate::writer::Work;
+use crate::work::Work;
+use crate::work::ask;
 use crate::{MemoryBox, MemoryError, now, time_text};
 use membox_index::VectorIndex;
 use membox_records::text::DiskText;

@@ -12,9 +12,9 @@
 use crate::MemoryError;
 use crate::collection::{Collection, Folder};
 use crate::maintenance::built_index;
-use crate::memory::ask;
 use crate::shared::Shared;
-use crate::writer::Work;
+use crate::work::Work;
+use crate::work::ask;
 use crossbeam_channel::Sender;
 use membox_index::VectorIndex;
 use membox_records::text::{DiskText, DiskWriter};

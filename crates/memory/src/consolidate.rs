@@ -4,8 +4,8 @@
 
 use crate::collection::{Collection, JobGuard};
 use crate::jobs::Job;
-use crate::memory::Along;
 use crate::types::RecordPatch;
+use crate::work::Along;
 use crate::{JobView, MemoryBox, MemoryError, Metric, now, time_text};
 use membox_index::{Effort, search};
 use membox_records::{RecordsError, StoredRecord};

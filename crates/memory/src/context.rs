@@ -1,6 +1,6 @@
 //! What of a session goes into the next prompt: the messages that a strategy chooses within a budget of tokens.
 
-use crate::sessions::SummaryView;
+use crate::messages::SummaryView;
 use crate::types::RecallRequest;
 use crate::{MemoryBox, MemoryError, now, time_text};
 use membox_compressor::{DEFAULT_ENCODING, TokenCounter, conversation_overhead};

@@ -2,8 +2,8 @@
 
 use crate::collection::{Collection, JobGuard};
 use crate::compaction::compact;
-use crate::memory::ask;
-use crate::writer::{Revector, Work, Write};
+use crate::work::ask;
+use crate::work::{Revector, Work, Write};
 use crate::{MemoryBox, MemoryError, now, time_text};
 use membox_encoder::Lane;
 use serde::Serialize;

@@ -38,10 +38,12 @@ mod context;
 mod error;
 mod forget;
 mod fusion;
+mod input;
 mod jobs;
 mod links;
 mod maintenance;
 mod memory;
+mod messages;
 mod recall;
 mod redaction;
 mod seal;
@@ -53,6 +55,7 @@ mod types;
 mod usage;
 mod users;
 mod verify;
+mod work;
 mod writer;
 
 pub use backup::{BackupSummary, backup, restore};
@@ -62,20 +65,17 @@ pub use context::{ContextAnswer, ContextMessage, ContextRequest, Scope, Strategy
 pub use error::MemoryError;
 pub use forget::{ForgetAnswer, ForgetRequest};
 pub use fusion::Fusion;
+pub use input::{MOST_METADATA_BYTES, MOST_TEXT_BYTES};
 pub use jobs::{JobView, Jobs};
 pub use membox_compressor as compressor;
 pub use membox_encoder as encoder;
 pub use membox_index::IndexPolicy;
 pub use membox_records::{Order, Position, RecordsError};
 pub use membox_redaction::{Kind as PersonalDataKind, Mode as RedactionMode, Redaction};
-pub use memory::{
-    MOST_METADATA_BYTES, MOST_RECORDS, MOST_TEXT_BYTES, MemoryBox, MemoryConfig, Models, OPEN_COLLECTIONS, retry_after,
-};
+pub use memory::{MOST_RECORDS, MemoryBox, MemoryConfig, Models, OPEN_COLLECTIONS, retry_after};
+pub use messages::*;
 pub use redaction::REDACTION_FIELD;
-pub use sessions::{
-    AppendAnswer, AppendRequest, AppendedMessage, ConflictView, Evict, MAX_MESSAGES, MOST_MESSAGES, MessageQuery,
-    MessageType, MessageView, NewMessage, OnConflict, Role, SessionSettings, SessionView, SummaryView, user_collection,
-};
+pub use sessions::{MAX_MESSAGES, MOST_MESSAGES, user_collection};
 pub use settings::{CollectionSettings, KindDefaults, Metric, VectorType};
 pub use threads::{CheckpointView, MOST_STATE_BYTES, NewCheckpoint, QueueItemView};
 pub use types::*;

@@ -3,7 +3,7 @@
 use crate::collection::Collection;
 use crate::compaction::compact;
 use crate::shared::Shared;
-use crate::writer::{Doomed, Work, Write, transact};
+use crate::work::{Doomed, Work, Write, transact};
 use crate::{MemoryError, now};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, select, tick};
 use membox_index::{IndexError, IndexPolicy, IndexSpec, Progress, VectorIndex};
@@ -199,7 +199,7 @@ impl Maintenance {
             let doomed = Doomed::Slots(expired);
             let name = collection.name.clone();
             let ask = |reply| Work::Write(Write::Delete { collection, doomed, touch: None, audit: None, reply });
-            if let Err(error) = crate::memory::ask(&self.writer, ask) {
+            if let Err(error) = crate::work::ask(&self.writer, ask) {
                 tracing::warn!(collection = name, %error, "expired records are not removed yet; no recall returns them");
             }
         }

@@ -1,21 +1,23 @@
 //! The box: one data folder, one encoder, and the threads that write and look after it.
 
 use crate::collection::Collection;
+use crate::input::{apply_patch, to_upsert};
 use crate::jobs::Jobs;
 use crate::maintenance::Maintenance;
-use crate::recall::{QueryVector, vector_error};
+use crate::recall::QueryVector;
 use crate::redaction::{REDACTION_FIELD, Redactor};
 use crate::settings::check_name;
 use crate::shared::{PooledReader, Shared};
 use crate::types::*;
 use crate::users::event;
-use crate::writer::{Doomed, Reply, Touch, Upsert, Work, Write, Writer, transact};
-use crate::{MemoryError, in_seconds, now, time_millis};
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
+use crate::work::{Along, Doomed, Upsert, Work, Write, ask, transact};
+use crate::writer::Writer;
+use crate::{MemoryError, now};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use membox_compressor::{CompressOptions, CompressedText, Compressor};
 use membox_encoder::{DEFAULT_MAX_TOKENS, Embeddings, Encoder, EncoderError, Inputs, Lane, Request, Wanted};
 use membox_records::{Filter, Group, Order, Position, Record, RecordsError, Store, StoredCollection, StoredRecord};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,12 +26,6 @@ use std::time::Duration;
 
 /// Records of one upsert.
 pub const MOST_RECORDS: usize = 2048;
-/// Bytes of a record's text.
-pub const MOST_TEXT_BYTES: usize = 1 << 20;
-/// Bytes of a record's metadata as JSON.
-pub const MOST_METADATA_BYTES: usize = 16 << 10;
-/// Bytes of an id, a user, a session or a kind.
-const MOST_NAME_BYTES: usize = 512;
 /// Requests that may wait for the writer.
 const WRITER_QUEUE: usize = 1024;
 /// An upsert of at most this many texts is embedded in the interactive lane: somebody is waiting in a conversation.
@@ -71,15 +67,6 @@ pub struct Models {
     pub compressors: Vec<Arc<Compressor>>,
 }
 
-/// What changes along with records that are written, in the same request.
-#[derive(Clone, Default)]
-pub(crate) struct Along {
-    /// The session whose message it is.
-    pub touch: Option<Touch>,
-    /// A record that is deleted, at this version.
-    pub absorbed: Option<(String, u64)>,
-}
-
 /// A memory box. Shared by reference between threads; dropping it drains what was accepted and stops its threads.
 pub struct MemoryBox {
     shared: Arc<Shared>,
@@ -105,20 +92,6 @@ pub(crate) fn lock(root: &Path) -> Result<File, MemoryError> {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(MemoryError::Locked(root.to_owned())),
         Err(error) => Err(MemoryError::io("lock", &path)(error.into())),
-    }
-}
-
-/// Sends work to the writer and waits for its answer.
-pub(crate) fn ask<T: Send + 'static>(
-    writer: &Sender<Work>,
-    work: impl FnOnce(Reply<T>) -> Work,
-) -> Result<T, MemoryError> {
-    let (sender, receiver) = bounded(1);
-    let work = work(Box::new(move |answer| drop(sender.send(answer))));
-    match writer.try_send(work) {
-        Ok(()) => receiver.recv().unwrap_or(Err(MemoryError::Stopped)),
-        Err(TrySendError::Full(_)) => Err(MemoryError::Overloaded { retry_after_s: 1 }),
-        Err(TrySendError::Disconnected(_)) => Err(MemoryError::Stopped),
     }
 }
 
@@ -565,132 +538,6 @@ fn remove_unknown_folders(collections: &Path, stored: &[StoredCollection]) {
         {
             tracing::info!(folder = %entry.path().display(), "removing what an interrupted create or drop left");
             let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
-}
-
-pub(crate) fn to_upsert(collection: &Collection, new: NewRecord, at: &str) -> Result<Upsert, MemoryError> {
-    let id = match new.id {
-        Some(id) if id.is_empty() || id.len() > MOST_NAME_BYTES => {
-            return Err(MemoryError::invalid(format!("{at}/id"), format!("an id has 1 to {MOST_NAME_BYTES} bytes")));
-        }
-        Some(id) => id,
-        None => uuid::Uuid::now_v7().to_string(),
-    };
-    let given_vector = new.vector.is_some();
-    let mut vector = new.vector.unwrap_or_default();
-    if given_vector {
-        let pointer = format!("{at}/vector");
-        collection.live().view.header().check(&vector).map_err(|e| vector_error(&pointer, e))?;
-        collection.normalize(&mut vector);
-    } else if new.text.trim().is_empty() {
-        return Err(MemoryError::invalid(format!("{at}/text"), "the text is empty, and no vector is given"));
-    }
-    let settings = collection.settings();
-    let by_kind = settings.kinds.as_ref().zip(new.kind.as_ref()).and_then(|(kinds, kind)| kinds.get(kind)).copied();
-    let by_kind = by_kind.unwrap_or_default();
-    let record = Record {
-        message: None,
-        id,
-        text: new.text,
-        metadata: new.metadata,
-        created_at: time(&new.created_at, &format!("{at}/created_at"))?.unwrap_or_else(now),
-        expires_at: time(&new.expires_at, &format!("{at}/expires_at"))?.or(by_kind.ttl_s.map(in_seconds)),
-        importance: new.importance.or(by_kind.importance),
-        user: new.user,
-        session: new.session,
-        kind: new.kind,
-        given_vector,
-    };
-    check_record(&record, at)?;
-    Ok(Upsert { record, vector, expected: new.version })
-}
-
-fn check_record(record: &Record, at: &str) -> Result<(), MemoryError> {
-    if record.text.len() > MOST_TEXT_BYTES {
-        let reason =
-            format!("{} bytes; a text has at most {MOST_TEXT_BYTES}: cut it into several records", record.text.len());
-        return Err(MemoryError::impossible(format!("{at}/text"), reason));
-    }
-    let metadata = serde_json::to_string(&record.metadata).map_or(0, |json| json.len());
-    if metadata > MOST_METADATA_BYTES {
-        let reason = format!("{metadata} bytes as JSON; metadata has at most {MOST_METADATA_BYTES}");
-        return Err(MemoryError::impossible(format!("{at}/metadata"), reason));
-    }
-    for (name, value) in [("user", &record.user), ("session", &record.session), ("kind", &record.kind)] {
-        if value.as_ref().is_some_and(|v| v.is_empty() || v.len() > MOST_NAME_BYTES) {
-            return Err(MemoryError::invalid(
-                format!("{at}/{name}"),
-                format!("1 to {MOST_NAME_BYTES} bytes are wanted"),
-            ));
-        }
-    }
-    if record.importance.is_some_and(|i| !(0.0..=1.0).contains(&i)) {
-        return Err(MemoryError::impossible(format!("{at}/importance"), "importance is a number from 0 to 1"));
-    }
-    Ok(())
-}
-
-fn time(text: &Option<String>, pointer: &str) -> Result<Option<i64>, MemoryError> {
-    text.as_deref()
-        .map(|t| {
-            time_millis(t).ok_or_else(|| {
-                MemoryError::invalid(pointer, format!("{t:?} is not a time such as 2024-05-20T00:44:00Z"))
-            })
-        })
-        .transpose()
-}
-
-fn apply_patch(record: &Record, patch: &RecordPatch) -> Result<Record, MemoryError> {
-    let mut new = record.clone();
-    if let Some(message) = &mut new.message {
-        message.updated_at = Some(now());
-    }
-    if let Some(text) = &patch.text {
-        if text.trim().is_empty() && !record.given_vector {
-            return Err(MemoryError::invalid("/text", "the text is empty"));
-        }
-        new.text.clone_from(text);
-    }
-    if let Some(changes) = &patch.metadata {
-        merge(&mut new.metadata, changes);
-    }
-    if let Some(expires_at) = &patch.expires_at {
-        new.expires_at = time(expires_at, "/expires_at")?;
-    }
-    if let Some(importance) = patch.importance {
-        new.importance = importance;
-    }
-    for (field, change) in
-        [(&mut new.user, &patch.user), (&mut new.session, &patch.session), (&mut new.kind, &patch.kind)]
-    {
-        if let Some(change) = change {
-            field.clone_from(change);
-        }
-    }
-    check_record(&new, "")?;
-    Ok(new)
-}
-
-/// RFC 7396.
-pub(crate) fn merge(target: &mut Map<String, Value>, changes: &Map<String, Value>) {
-    for (key, change) in changes {
-        match change {
-            Value::Null => {
-                target.remove(key);
-            }
-            Value::Object(inner) => {
-                let place = target.entry(key.clone()).or_insert_with(|| Value::Object(Map::new()));
-                if !place.is_object() {
-                    *place = Value::Object(Map::new());
-                }
-                if let Some(place) = place.as_object_mut() {
-                    merge(place, inner);
-                }
-            }
-            other => {
-                target.insert(key.clone(), other.clone());
-            }
         }
     }
 }

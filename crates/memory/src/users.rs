@@ -3,10 +3,10 @@
 use crate::collection::JobGuard;
 use crate::compaction::compact;
 use crate::jobs::Job;
-use crate::memory::ask;
-use crate::sessions::MessageView;
+use crate::messages::MessageView;
 use crate::types::RecordView;
-use crate::writer::{Doomed, Work, Write};
+use crate::work::ask;
+use crate::work::{Doomed, Work, Write};
 use crate::{Collection, JobView, MemoryBox, MemoryError, now, time_text, user_collection};
 use membox_records::{AuditEntry, AuditEvent, CheckpointPlace, Reader};
 use serde::Serialize;

@@ -235,13 +235,13 @@ impl MemoryBox {
         batch: &[StoredRecord],
         vectors: &membox_encoder::Embeddings,
     ) -> Result<usize, MemoryError> {
-        use crate::writer::{Revector, Work, Write};
+        use crate::work::{Revector, Work, Write};
         let vectors = batch
             .iter()
             .zip(vectors.rows())
             .map(|(stored, v)| Revector { stored: stored.clone(), vector: v.to_vec() })
             .collect();
         let write = |reply| Work::Write(Write::Revector { collection: collection.clone(), vectors, reply });
-        crate::memory::ask(self.writer(), write)
+        crate::work::ask(self.writer(), write)
     }
 }

@@ -11,13 +11,12 @@
 use crate::append::{self, AppendDone};
 use crate::collection::{Collection, Folder, Live};
 use crate::compaction::{Generation, discard, settle_next};
-use crate::memory::{Along, ask};
-use crate::sessions::{Append, Appended};
 use crate::settings::CollectionSettings;
 use crate::shared::Shared;
+use crate::work::{Doomed, Touch, Transaction, Work, Write};
 use crate::{MemoryError, now};
-use crossbeam_channel::{Receiver, Sender};
-use membox_records::{AuditEvent, Group, LiveRow, Record, Slots, Store, StoredCollection, StoredRecord};
+use crossbeam_channel::Receiver;
+use membox_records::{AuditEvent, Group, LiveRow, Slots, Store, StoredCollection};
 use membox_vectors::{RowReceipt, VectorFile};
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,162 +25,6 @@ use std::time::Instant;
 const GROUP_REQUESTS: usize = 256;
 /// Rows of them at most, unless one request alone has more.
 const GROUP_ROWS: usize = 8192;
-
-/// Called once with a request's outcome.
-pub(crate) type Reply<T> = Box<dyn FnOnce(Result<T, MemoryError>) + Send>;
-
-/// A record to be written, with its vector.
-pub(crate) struct Upsert {
-    pub record: Record,
-    pub vector: Vec<f32>,
-    /// The version that must be there now; 0 for none.
-    pub expected: Option<u64>,
-}
-
-/// A vector that replaces that of a record's version, if that version is still current.
-pub(crate) struct Revector {
-    pub stored: StoredRecord,
-    pub vector: Vec<f32>,
-}
-
-/// Which records to delete.
-pub(crate) enum Doomed {
-    /// By id, each with the version that it must have.
-    Ids(Vec<(String, Option<u64>)>),
-    /// By slot; those of versions that are no longer current are passed over.
-    Slots(Vec<u64>),
-    /// Tenant and id of a session: its messages, its queue and itself.
-    Session(String, String),
-}
-
-/// A session whose version rises with a write.
-#[derive(Clone)]
-pub(crate) struct Touch {
-    pub tenant: String,
-    pub session: String,
-}
-
-/// A write of nothing but the record store.
-pub(crate) trait Transaction: Send {
-    /// Does it, as one request of a group.
-    fn apply(&mut self, group: &mut Group) -> Result<(), MemoryError>;
-    /// Answers, once what was done is durable or an error has undone it.
-    fn reply(self: Box<Self>, outcome: Result<(), MemoryError>);
-}
-
-/// A closure as a [`Transaction`].
-struct Transact<T, F> {
-    write: Option<F>,
-    output: Option<T>,
-    reply: Reply<T>,
-}
-
-impl<T: Send, F: FnOnce(&mut Group) -> Result<T, MemoryError> + Send> Transaction for Transact<T, F> {
-    fn apply(&mut self, group: &mut Group) -> Result<(), MemoryError> {
-        let write = self.write.take().ok_or(MemoryError::Stopped)?;
-        self.output = Some(write(group)?);
-        Ok(())
-    }
-
-    fn reply(self: Box<Self>, outcome: Result<(), MemoryError>) {
-        let output = self.output;
-        (self.reply)(outcome.and_then(|()| output.ok_or(MemoryError::Stopped)));
-    }
-}
-
-/// Has the writer do what concerns the record store alone. When it returns that is durable.
-pub(crate) fn transact<T: Send + 'static>(
-    writer: &Sender<Work>,
-    write: impl FnOnce(&mut Group) -> Result<T, MemoryError> + Send + 'static,
-) -> Result<T, MemoryError> {
-    ask(writer, |reply| Work::Transact(Box::new(Transact { write: Some(write), output: None, reply })))
-}
-
-/// What the writer is asked to do.
-pub(crate) enum Work {
-    Create {
-        stored: StoredCollection,
-        settings: CollectionSettings,
-        reply: Reply<Arc<Collection>>,
-    },
-    Drop {
-        collection: Arc<Collection>,
-        audit: Option<AuditEvent>,
-        reply: Reply<()>,
-    },
-    SetSettings {
-        collection: Arc<Collection>,
-        settings: CollectionSettings,
-        reply: Reply<()>,
-    },
-    Switch {
-        collection: Arc<Collection>,
-        generation: Box<Generation>,
-        reply: Reply<()>,
-    },
-    /// Answers whether the write-ahead log was emptied.
-    Checkpoint {
-        reply: Reply<bool>,
-    },
-    Transact(Box<dyn Transaction>),
-    Write(Write),
-    Stop,
-}
-
-/// A request that can share a commit with others.
-pub(crate) enum Write {
-    Upsert {
-        collection: Arc<Collection>,
-        records: Vec<Upsert>,
-        along: Along,
-        reply: Reply<Vec<u64>>,
-    },
-    Append {
-        collection: Arc<Collection>,
-        append: Box<Append>,
-        reply: Reply<Appended>,
-    },
-    Revector {
-        collection: Arc<Collection>,
-        vectors: Vec<Revector>,
-        reply: Reply<usize>,
-    },
-    Delete {
-        collection: Arc<Collection>,
-        doomed: Doomed,
-        touch: Option<Touch>,
-        audit: Option<AuditEvent>,
-        reply: Reply<usize>,
-    },
-}
-
-impl Write {
-    fn collection(&self) -> &Arc<Collection> {
-        match self {
-            Self::Upsert { collection, .. }
-            | Self::Append { collection, .. }
-            | Self::Revector { collection, .. }
-            | Self::Delete { collection, .. } => collection,
-        }
-    }
-
-    fn vectors(&self) -> Vec<&[f32]> {
-        match self {
-            Self::Upsert { records, .. } => records.iter().map(|u| u.vector.as_slice()).collect(),
-            Self::Append { append, .. } => append.messages.iter().map(|u| u.vector.as_slice()).collect(),
-            Self::Revector { vectors, .. } => vectors.iter().map(|v| v.vector.as_slice()).collect(),
-            Self::Delete { .. } => Vec::new(),
-        }
-    }
-
-    fn refuse(self, error: MemoryError) {
-        match self {
-            Self::Upsert { reply, .. } => reply(Err(error)),
-            Self::Append { reply, .. } => reply(Err(error)),
-            Self::Revector { reply, .. } | Self::Delete { reply, .. } => reply(Err(error)),
-        }
-    }
-}
 
 /// A request whose vectors are in their file.
 type Accepted = (Write, Vec<RowReceipt>);

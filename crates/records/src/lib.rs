@@ -35,6 +35,7 @@ mod error;
 pub mod filter;
 mod record;
 mod row_set;
+mod rows;
 mod sessions;
 mod slots;
 mod store;

@@ -5,8 +5,9 @@
 
 use crate::RecordsError;
 use crate::record::{Message, StoredRecord};
+use crate::rows::{COLUMNS, read_record};
 use crate::slots::Slots;
-use crate::store::{COLUMNS, Group, Reader, read_record};
+use crate::store::{Group, Reader};
 use crate::threads::checksum as checksum_of;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
