@@ -62,6 +62,11 @@ fn requests() -> Vec<(&'static str, &'static str, Value)> {
         ("POST", "/tokenize", json!({"inputs": ["one", "two"], "add_special_tokens": true})),
         ("POST", "/v1/tokens", json!({"texts": ["one", "two"], "encoding": "o200k_base"})),
         (
+            "POST",
+            "/v1/chunks",
+            json!({"text": "one sentence. another one.\n\nA paragraph.", "size": 12, "overlap": 3, "unit": "tokens", "encoding": "gpt-4"}),
+        ),
+        (
             "PUT",
             "/v1/sessions/s",
             json!({"user": "u", "max_messages": 50, "evict": "delete", "ttl_s": 3600, "metadata": {"a": {"b": null}}}),

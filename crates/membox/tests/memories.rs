@@ -181,3 +181,22 @@ fn the_least_valuable_are_forgotten_first_and_pinned_ones_stay() {
     assert_eq!(log["entries"][0]["count"], 2, "{log}");
     server.stop();
 }
+
+#[test]
+fn a_long_text_is_cut_where_it_can_be() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    let text = "The first paragraph has one sentence.\n\nThe second has two. This is the other one.";
+    let (status, answer) = server.call("POST", "/v1/chunks", &json!({"text": text, "size": 40, "overlap": 0}));
+    let chunks: Vec<&str> =
+        answer["chunks"].as_array().expect("chunks").iter().filter_map(|c| c["text"].as_str()).collect();
+    assert_eq!(
+        (status, chunks.as_slice()),
+        (200, ["The first paragraph has one sentence.", "The second has two.", "This is the other one."].as_slice())
+    );
+    let whole = server.call("POST", "/v1/chunks", &json!({"text": text})).1;
+    assert_eq!(whole["chunks"], json!([{"text": text, "start": 0, "end": text.len()}]));
+    assert_eq!(server.call("POST", "/v1/chunks", &json!({"text": text, "size": 5, "overlap": 5})).0, 422);
+    assert_eq!(server.call("POST", "/v1/chunks", &json!({"text": text, "unit": "tokens", "encoding": "none"})).0, 400);
+    server.stop();
+}

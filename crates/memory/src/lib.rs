@@ -31,6 +31,7 @@
 mod append;
 mod backup;
 mod catalogue;
+mod chunk;
 mod collection;
 mod compaction;
 mod consolidate;
@@ -59,6 +60,7 @@ mod work;
 mod writer;
 
 pub use backup::{BackupSummary, backup, restore};
+pub use chunk::{Chunk, ChunkRequest, ChunkUnit, chunk};
 pub use collection::Collection;
 pub use consolidate::{ConsolidateReport, ConsolidateRequest, MergedPair};
 pub use context::{ContextAnswer, ContextMessage, ContextRequest, Scope, Strategy};

@@ -53,6 +53,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(engines::info))
         .routes(routes!(engines::tokenize))
         .routes(routes!(engines::tokens))
+        .routes(routes!(engines::chunks))
         .routes(routes!(compress::compress))
         .routes(routes!(collections::list))
         .routes(routes!(collections::create, collections::describe, collections::remove))

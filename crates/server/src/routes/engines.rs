@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use membox_memory::compressor::{DEFAULT_ENCODING, TokenCounter, conversation_overhead};
 use membox_memory::encoder::{DEFAULT_MAX_TOKENS, Embeddings, Inputs, Lane, Request, Wanted};
-use membox_memory::{MemoryError, Timing};
+use membox_memory::{Chunk, ChunkRequest, MemoryError, Timing};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use utoipa::ToSchema;
@@ -370,6 +370,24 @@ pub struct TokensAnswer {
     total: usize,
     /// What is in the total beside the texts: 4 a message and 2 a conversation; 0 for plain texts.
     overhead: usize,
+}
+
+/// The pieces of a text.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ChunkAnswer {
+    chunks: Vec<Chunk>,
+}
+
+/// `POST /v1/chunks`: cuts a long text into pieces that can be embedded, at paragraphs, sentences or words, with an overlap.
+#[utoipa::path(post, path = "/v1/chunks", tag = "engines", request_body = ChunkRequest,
+    responses((status = 200, description = "done", body = ChunkAnswer), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem)))]
+pub async fn chunks(
+    State(state): State<AppState>,
+    Tenant(_tenant): Tenant,
+    Json(request): Json<ChunkRequest>,
+) -> Result<axum::Json<ChunkAnswer>, Problem> {
+    let chunks = state.reads.run(move || Ok(membox_memory::chunk(&request)?)).await?;
+    Ok(axum::Json(ChunkAnswer { chunks }))
 }
 
 /// `POST /v1/tokens`: tokens by tiktoken's encodings.
