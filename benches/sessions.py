@@ -144,8 +144,11 @@ def load(a):
         box.call("PUT", f"/v1/sessions/load-{s}", {"user": f"load-{s % 50}", "max_messages": 0})
         for first in range(0, a.messages, 50):
             box.call("POST", f"/v1/sessions/load-{s}/messages", {"messages": [message(s, i) for i in range(first, min(first + 50, a.messages))]})
-    _, seconds = parallel(a, 8, fill, range(a.sessions))
-    note({"what": "messages appended, 50 at a time, 8 writers", "messages": a.sessions * a.messages, "per_second": a.sessions * a.messages / seconds})
+    if not a.filled:
+        _, seconds = parallel(a, 8, fill, range(a.sessions))
+        note({"what": "messages appended, 50 at a time, 8 writers", "messages": a.sessions * a.messages, "per_second": a.sessions * a.messages / seconds})
+    if a.filled:
+        return contexts(a, note)
     one = lambda box, i: box.call("POST", f"/v1/sessions/load-{i % a.sessions}/messages", {"messages": [message(i, i)]})
     for threads in (1, 64):
         times, seconds = parallel(a, threads, one, range(200 if threads == 1 else 6400))
@@ -156,6 +159,10 @@ def load(a):
         batches = [{"compress": compress, "records": [{"id": f"{compress}{b}-{i}", "text": message(b, i)["content"]} for i in range(50)]} for b in range(100)]
         _, seconds = parallel(a, 8, lambda box, body: box.call("POST", "/v1/collections/load-records/records", body), batches)
         note({"what": f"records written, {'compressed' if compress else 'as they are'}", "per_second": 5000 / seconds})
+    contexts(a, note)
+
+
+def contexts(a, note):
     for strategy in STRATEGIES:
         ask = lambda box, i: box.call("GET", f"/v1/sessions/load-{i * 7919 % a.sessions}/context?strategy={strategy}&max_tokens=4000")
         if strategy == "compress":
@@ -174,5 +181,6 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 commands = parser.add_subparsers(dest="command", required=True)
 c = commands.add_parser("evidence"); c.add_argument("dir"); c.add_argument("url"); c.add_argument("--out")
 c = commands.add_parser("load"); c.add_argument("url"); c.add_argument("--sessions", type=int, default=1000); c.add_argument("--messages", type=int, default=500); c.add_argument("--out")
+c.add_argument("--filled", action="store_true", help="the sessions are there: measure contexts alone")
 a = parser.parse_args()
 {"evidence": evidence, "load": load}[a.command](a)
