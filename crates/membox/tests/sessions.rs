@@ -246,8 +246,16 @@ fn conflicts_are_refused_or_resolved_as_the_caller_wants() {
     let places: Vec<i64> =
         all["messages"].as_array().expect("messages").iter().filter_map(|m| m["seq"].as_i64()).collect();
     assert_eq!(places, [0, 1, 2, 3, 4]);
+    // Who has not heard of that merge, in the middle of which stands what was said before it.
+    let late = json!({"messages": [at(8, "said at the door")], "on_conflict": "merge"});
+    assert_eq!(at_version(&server, "s", 2, &late).0, 200);
+    let all = get(&server, "/v1/sessions/s/messages");
+    let wanted = ["first", "said on the phone", "said at the desk", "said at the door", "also on the phone", "last"];
+    assert_eq!(contents(&all), wanted);
+    let messages = all["messages"].as_array().expect("messages");
+    assert!(messages.iter().filter_map(|m| m["seq"].as_i64()).eq(0..6), "one to a place: {all}");
     // At the version that is expected nothing stands in the way; 0 is for a session that must not be there.
-    assert_eq!(at_version(&server, "s", 3, &json!({"messages": [said("user", "x")]})).0, 200);
+    assert_eq!(at_version(&server, "s", 4, &json!({"messages": [said("user", "x")]})).0, 200);
     assert_eq!(at_version(&server, "s", 0, &json!({"messages": [said("user", "x")]})).0, 412);
     assert_eq!(at_version(&server, "new", 0, &json!({"messages": [said("user", "x")]})).0, 200);
     server.stop();

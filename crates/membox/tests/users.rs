@@ -93,6 +93,9 @@ fn an_erased_user_is_in_no_answer_and_no_file_and_others_hear_the_same() {
     let server = Server::start(&data, &[]);
     fill(&server);
     post(&server, "/v1/collections/shared/recall", &json!({"query": "zyxgarnet"}));
+    // Deletions in a user's own collection are noted, and name nobody.
+    post(&server, "/v1/collections/user-lena/records", &json!({"records": [{"id": "x", "text": "zyxgarnet note"}]}));
+    post(&server, "/v1/collections/user-lena/records:delete", &json!({"ids": ["x"]}));
     let before = heard(&server);
     assert!(!files_with(&data, "zyxgarnet").is_empty(), "the test looks where it is");
 

@@ -5,7 +5,9 @@ use crate::messages::OnConflict;
 use crate::now;
 use crate::usage::day;
 use crate::work::Upsert;
-use membox_records::{DayUsage, Group, LiveRow, RecordsError, SessionState, Slots, StoredRecord, StoredSession};
+use membox_records::{
+    DayUsage, Group, LiveRow, Message, RecordsError, SessionState, Slots, StoredRecord, StoredSession,
+};
 use membox_vectors::RowReceipt;
 
 /// Messages for the writer, each with its vector.
@@ -58,11 +60,14 @@ pub(crate) fn apply(
         let difference = "somebody else has made it with another collection".to_owned();
         return Err(MemoryError::Exists { name: session.id, difference });
     }
-    let mut since = None;
+    let (mut since, mut tail) = (None, Vec::new());
     if let Some(expected) = append.expected
         && expected != session.version
     {
-        let newer = group.messages_since(slots, &session.id, expected)?;
+        // What was said before may stand between what others have said since: a merge has put it there.
+        let mut listed = group.listed(slots, &session.id)?;
+        let is_newer = |stored: &StoredRecord| message(stored).is_some_and(|m| m.written_by > expected);
+        let newer: Vec<StoredRecord> = listed.iter().filter(|stored| is_newer(stored)).cloned().collect();
         match append.on_conflict {
             None => {
                 let (id, current) = (session.id, session.version);
@@ -72,7 +77,10 @@ pub(crate) fn apply(
                 let answer = Appended { version: session.version, since: Some(newer), ..Appended::default() };
                 return Ok(AppendDone { answer, removed: Vec::new() });
             }
-            Some(OnConflict::Merge) => since = Some(newer),
+            Some(OnConflict::Merge) => {
+                since = Some(newer);
+                tail = listed.split_off(listed.iter().position(is_newer).unwrap_or(listed.len()));
+            }
         }
     }
     let mut answer = Appended { positions: vec![None; append.messages.len()], ..Appended::default() };
@@ -89,8 +97,8 @@ pub(crate) fn apply(
         return Ok(AppendDone { answer, removed: Vec::new() });
     }
     session.version += 1;
-    let first = others.iter().map(position).min().unwrap_or(session.state.next_position);
-    let order = in_order(append, others, fresh);
+    let first = tail.first().map_or(session.state.next_position, position);
+    let order = in_order(append, &tail, fresh);
     for (position, placed) in (first..).zip(&order) {
         match placed {
             Placed::Old(_, old) if *old == position => {}
@@ -130,8 +138,12 @@ pub(crate) fn apply(
     Ok(AppendDone { answer, removed })
 }
 
+fn message(stored: &StoredRecord) -> Option<&Message> {
+    stored.record.message.as_ref()
+}
+
 fn position(stored: &StoredRecord) -> i64 {
-    stored.record.message.as_ref().map_or(0, |m| m.position)
+    message(stored).map_or(0, |m| m.position)
 }
 
 /// The same message, written by both sides.
@@ -141,15 +153,15 @@ fn is_double(other: &StoredRecord, upsert: &Upsert) -> bool {
 }
 
 /// Both sides by their time. Messages of one side stay in their order, and at the same time the server's come first.
-fn in_order(append: &Append, others: &[StoredRecord], fresh: Vec<usize>) -> Vec<Placed> {
+fn in_order(append: &Append, tail: &[StoredRecord], fresh: Vec<usize>) -> Vec<Placed> {
     let time = |i: usize| append.messages[i].record.created_at;
-    let mut order = Vec::with_capacity(others.len() + fresh.len());
+    let mut order = Vec::with_capacity(tail.len() + fresh.len());
     let mut fresh = fresh.into_iter().peekable();
-    for other in others {
-        while let Some(i) = fresh.next_if(|&i| time(i) < other.record.created_at) {
+    for stored in tail {
+        while let Some(i) = fresh.next_if(|&i| time(i) < stored.record.created_at) {
             order.push(Placed::New(i));
         }
-        order.push(Placed::Old(other.record.id.clone(), position(other)));
+        order.push(Placed::Old(stored.record.id.clone(), position(stored)));
     }
     order.extend(fresh.map(Placed::New));
     order

@@ -3,8 +3,8 @@
 use crate::collection::{Collection, Folder, read_settings};
 use crate::settings::{CollectionSettings, MOST_DIMENSIONS, check_name};
 use crate::types::{CollectionView, IndexView};
-use crate::work::Work;
-use crate::work::ask;
+use crate::users::event;
+use crate::work::{Work, ask};
 use crate::{MemoryBox, MemoryError, now, time_text};
 use membox_index::VectorIndex;
 use membox_records::text::DiskText;
@@ -155,7 +155,7 @@ impl MemoryBox {
     pub fn drop_collection(&self, tenant: &str, actor: &str, name: &str) -> Result<(), MemoryError> {
         let collection = self.collection(tenant, name)?;
         let _guard = crate::collection::JobGuard::take(&collection)?;
-        let audit = Some(crate::users::event(tenant, actor, "drop collection", name));
+        let audit = Some(event(tenant, actor, "drop collection", &self.collection_subject(name)?));
         ask(self.writer(), |reply| Work::Drop { collection: collection.clone(), audit, reply })
     }
 }

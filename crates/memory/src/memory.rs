@@ -500,7 +500,7 @@ impl MemoryBox {
         collection: Arc<Collection>,
         doomed: Doomed,
     ) -> Result<usize, MemoryError> {
-        let audit = Some(event(tenant, actor, "delete records", &collection.name));
+        let audit = Some(event(tenant, actor, "delete records", &self.collection_subject(&collection.name)?));
         ask(&self.writer, |reply| Work::Write(Write::Delete { collection, doomed, touch: None, audit, reply }))
     }
 

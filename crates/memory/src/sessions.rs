@@ -43,6 +43,11 @@ pub fn user_collection(user: &str) -> String {
     format!("user.{}", hash[..16].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
+/// Whose own collection a name is, by the user's name or its hash.
+pub(crate) fn user_of(name: &str) -> Option<&str> {
+    name.strip_prefix("user-").or_else(|| name.strip_prefix("user."))
+}
+
 impl MemoryBox {
     /// The session of an id.
     pub(crate) fn stored_session(&self, tenant: &str, id: &str) -> Result<StoredSession, MemoryError> {

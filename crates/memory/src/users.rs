@@ -4,6 +4,7 @@ use crate::collection::JobGuard;
 use crate::compaction::compact;
 use crate::jobs::Job;
 use crate::messages::MessageView;
+use crate::sessions::user_of;
 use crate::types::RecordView;
 use crate::work::ask;
 use crate::work::{Doomed, Work, Write};
@@ -103,6 +104,14 @@ impl MemoryBox {
     /// A tenant's entries of the audit log after a number, oldest first.
     pub fn audit_log(&self, tenant: &str, after: i64, limit: usize) -> Result<Vec<AuditView>, MemoryError> {
         Ok(self.reader()?.audit(tenant, after, limit)?.into_iter().map(AuditView::from).collect())
+    }
+
+    /// How the audit log names a collection: a user's own as the user, whom an erasure leaves no trace of.
+    pub(crate) fn collection_subject(&self, name: &str) -> Result<String, MemoryError> {
+        match user_of(name) {
+            Some(user) => self.user_subject(user),
+            None => Ok(name.to_owned()),
+        }
     }
 
     /// How the audit log names a user.

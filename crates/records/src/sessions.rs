@@ -4,7 +4,7 @@
 //! negative position, so it is in the session's list no more, and is still recalled. What a session itself says is one JSON text with a checksum.
 
 use crate::RecordsError;
-use crate::record::{Message, StoredRecord};
+use crate::record::StoredRecord;
 use crate::rows::{COLUMNS, read_record};
 use crate::slots::Slots;
 use crate::store::{Group, Reader};
@@ -177,19 +177,14 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Messages that were written after a version of their session, by position.
-    pub fn messages_since(
-        &self,
-        slots: &Slots,
-        session: &str,
-        version: u64,
-    ) -> Result<Vec<StoredRecord>, RecordsError> {
-        let mut newer = Vec::new();
+    /// The messages in a session's list, by position.
+    pub fn listed(&self, slots: &Slots, session: &str) -> Result<Vec<StoredRecord>, RecordsError> {
+        let mut listed = Vec::new();
         messages(self.connection, slots.collection, session, Range::After(-1), |stored| {
-            newer.extend(Some(stored).filter(|s| message(s).is_some_and(|m| m.written_by > version)));
+            listed.push(stored);
             true
         })?;
-        Ok(newer)
+        Ok(listed)
     }
 
     /// Whether a record is there.
@@ -199,10 +194,6 @@ impl Group<'_> {
             .prepare_cached("SELECT 1 FROM records WHERE collection = ? AND id = ?")?
             .exists(params![slots.collection, id])?)
     }
-}
-
-fn message(stored: &StoredRecord) -> Option<&Message> {
-    stored.record.message.as_ref()
 }
 
 impl Reader {
