@@ -104,7 +104,9 @@ impl Step {
             Self::Queue { session, word } => {
                 vec![("POST", format!("/v1/sessions/s{session}/queue"), json!({"items": [word]}))]
             }
-            Self::Take(s) => vec![("POST", format!("/v1/sessions/s{s}/queue:take"), json!({"count": 2}))],
+            Self::Take(s) => {
+                vec![("POST", format!("/v1/sessions/s{s}/queue:take"), json!({"count": 2, "lease_s": 3600}))]
+            }
             Self::Checkpoint { thread, word } => vec![
                 ("PUT", format!("/v1/threads/t{thread}/checkpoints/p{word}"), json!({"state": word})),
                 get(format!("/v1/threads/t{thread}/checkpoints?limit=1")),
@@ -141,6 +143,11 @@ fn without_chance(value: &mut Value) {
                         *found = json!(found.as_array().map_or(1, Vec::len));
                     }
                 }
+            }
+            if let Some(Value::String(detail)) = object.get_mut("detail")
+                && let Some(before) = detail.find("the quota begins anew in")
+            {
+                detail.truncate(before);
             }
             object.values_mut().for_each(without_chance);
         }

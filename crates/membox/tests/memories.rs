@@ -17,18 +17,7 @@ fn record(server: &Server, id: &str) -> Option<Value> {
 }
 
 fn consolidated(server: &Server, body: &Value) -> Value {
-    let (status, job) = server.call("POST", "/v1/collections/c/consolidate", body);
-    assert_eq!(status, 202, "{job}");
-    loop {
-        let (_, view) = server.call("GET", &format!("/v1/jobs/{}", job["id"].as_str().expect("an id")), &Value::Null);
-        match view["state"].as_str() {
-            Some("running") => std::thread::sleep(Duration::from_millis(10)),
-            state => {
-                assert_eq!(state, Some("done"), "{view}");
-                return view["result"].clone();
-            }
-        }
-    }
+    server.job("/v1/collections/c/consolidate", body)
 }
 
 #[test]

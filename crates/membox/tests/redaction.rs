@@ -2,31 +2,14 @@
 
 mod common;
 
-use common::{Server, data_with_model};
+use common::{Server, data_with_model, files_with};
 use serde_json::{Value, json};
-use std::path::Path;
 
 const PHONE: &str = "13800138000";
 const MAIL: &str = "lena.fischer@example.com";
 const CARD: &str = "4111 1111 1111 1111";
 
 /// Files below a folder that hold a marker, links not followed.
-fn files_with(folder: &Path, marker: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
-        let kind = entry.file_type().expect("a type");
-        if kind.is_dir() {
-            found.extend(files_with(&entry.path(), marker));
-        } else if kind.is_file() {
-            let bytes = std::fs::read(entry.path()).expect("a file");
-            if bytes.windows(marker.len()).any(|window| window == marker.as_bytes()) {
-                found.push(entry.path().display().to_string());
-            }
-        }
-    }
-    found
-}
-
 #[test]
 fn what_a_policy_takes_out_is_in_no_answer_and_no_file() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -2,29 +2,11 @@
 
 mod common;
 
-use common::{Server, data_with_model, membox};
+use common::{Server, data_with_model, files_with, membox};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::Duration;
 
 /// Files below a folder that hold a marker, links not followed.
-fn files_with(folder: &Path, marker: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
-        let kind = entry.file_type().expect("a type");
-        if kind.is_dir() {
-            found.extend(files_with(&entry.path(), marker));
-        } else if kind.is_file() {
-            let bytes = std::fs::read(entry.path()).expect("a file");
-            if bytes.windows(marker.len()).any(|window| window.eq_ignore_ascii_case(marker.as_bytes())) {
-                found.push(entry.path().display().to_string());
-            }
-        }
-    }
-    found
-}
-
 fn post(server: &Server, path: &str, body: &Value) -> Value {
     let (status, answer) = server.call("POST", path, body);
     assert_eq!(status, 200, "{path}: {answer}");
@@ -72,18 +54,7 @@ fn heard(server: &Server) -> Vec<String> {
 }
 
 fn erased(server: &Server, user: &str) -> Value {
-    let (status, job) = server.call("POST", &format!("/v1/users/{user}/erase"), &json!({}));
-    assert_eq!(status, 202, "{job}");
-    loop {
-        let (_, view) = server.call("GET", &format!("/v1/jobs/{}", job["id"].as_str().expect("an id")), &Value::Null);
-        match view["state"].as_str() {
-            Some("running") => std::thread::sleep(Duration::from_millis(20)),
-            state => {
-                assert_eq!(state, Some("done"), "{view}");
-                return view["result"].clone();
-            }
-        }
-    }
+    server.job(&format!("/v1/users/{user}/erase"), &json!({}))
 }
 
 #[test]

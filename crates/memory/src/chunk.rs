@@ -1,8 +1,8 @@
 //! Cutting a long text into pieces that can be embedded: at paragraphs where that fits, else at sentences, else at words, with some of each piece again
 //! at the beginning of the next.
 
-use crate::MemoryError;
-use membox_compressor::{DEFAULT_ENCODING, TokenCounter};
+use crate::{MemoryError, token_counter};
+use membox_compressor::TokenCounter;
 use serde::{Deserialize, Serialize};
 use text_splitter::{ChunkConfig, ChunkSizer, TextSplitter};
 use utoipa::ToSchema;
@@ -80,10 +80,7 @@ pub fn chunk(request: &ChunkRequest) -> Result<Vec<Chunk>, MemoryError> {
     }
     let sizer = match request.unit {
         ChunkUnit::Characters => Sizer::Characters,
-        ChunkUnit::Tokens => {
-            let name = request.encoding.as_deref().unwrap_or(DEFAULT_ENCODING);
-            Sizer::Tokens(TokenCounter::by_name(name).map_err(|e| MemoryError::invalid("/encoding", e.to_string()))?)
-        }
+        ChunkUnit::Tokens => Sizer::Tokens(token_counter(request.encoding.as_deref(), "/encoding")?),
     };
     let config = ChunkConfig::new(size).with_sizer(sizer).with_overlap(overlap);
     let config = config.map_err(|e| MemoryError::impossible("/overlap", e.to_string()))?;
@@ -123,7 +120,7 @@ mod tests {
             tokens: bool,
         ) {
             let unit = if tokens { ChunkUnit::Tokens } else { ChunkUnit::Characters };
-            let sizer = if tokens { Sizer::Tokens(TokenCounter::by_name(DEFAULT_ENCODING).expect("an encoding")) } else { Sizer::Characters };
+            let sizer = if tokens { Sizer::Tokens(token_counter(None, "").expect("an encoding")) } else { Sizer::Characters };
             let chunks = chunk(&request(&text, size, size * share / 100, unit)).expect("chunks");
             let mut covered = vec![false; text.len()];
             for piece in &chunks {

@@ -3,7 +3,7 @@
 use crate::MemoryError;
 use crate::compaction::{Generation, settle_next};
 use crate::links::Links;
-use crate::settings::{CollectionSettings, Metric};
+use crate::settings::{CollectionSettings, KindDefaults, Metric};
 use lru::LruCache;
 use membox_index::{AllowedRows, VectorIndex};
 use membox_records::text::{DiskText, Tail};
@@ -178,6 +178,12 @@ impl Collection {
     /// What it was made with, all settled.
     pub fn settings(&self) -> CollectionSettings {
         self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What a record of a kind gets that says nothing of it itself.
+    pub(crate) fn defaults_of(&self, kind: &str) -> KindDefaults {
+        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
+        settings.kinds.as_ref().and_then(|kinds| kinds.get(kind)).copied().unwrap_or_default()
     }
 
     pub(crate) fn set_settings(&self, settings: CollectionSettings) {

@@ -95,21 +95,17 @@ impl MemoryBox {
         request: &ConsolidateRequest,
         job: &Job,
     ) -> Result<ConsolidateReport, MemoryError> {
-        let (slots, ids) = {
-            let slots = collection.live().slots.clone();
-            let mut ids: Vec<(i64, i64, String)> = Vec::new();
-            self.reader()?.each_record(&slots, 0, |_, stored| {
-                let r = stored.record;
-                if r.message.is_none() && (request.user.is_none() || r.user == request.user) {
-                    ids.push((r.created_at, stored.seq, r.id));
-                }
-                true
-            })?;
-            // Oldest first: what one has absorbed goes along when it is absorbed itself.
-            ids.sort_unstable();
-            (slots, ids)
-        };
-        drop(slots);
+        let slots = collection.live().slots.clone();
+        let mut ids: Vec<(i64, i64, String)> = Vec::new();
+        self.reader()?.each_record(&slots, 0, |_, stored| {
+            let r = stored.record;
+            if r.message.is_none() && (request.user.is_none() || r.user == request.user) {
+                ids.push((r.created_at, stored.seq, r.id));
+            }
+            true
+        })?;
+        // Oldest first: what one has absorbed goes along when it is absorbed itself.
+        ids.sort_unstable();
         job.set_total(ids.len() as u64);
         let mut report = ConsolidateReport::default();
         for (_, _, id) in ids {

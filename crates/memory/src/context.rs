@@ -2,7 +2,7 @@
 
 use crate::messages::SummaryView;
 use crate::types::RecallRequest;
-use crate::{MemoryBox, MemoryError, now, time_text};
+use crate::{MemoryBox, MemoryError, now, time_text, token_counter};
 use membox_compressor::{DEFAULT_ENCODING, TokenCounter, conversation_overhead};
 use membox_encoder::Lane;
 use membox_records::{Message, Range, StoredRecord, StoredSession, Summary};
@@ -165,8 +165,7 @@ struct Fitting<'a> {
 
 impl<'a> Fitting<'a> {
     fn new(session: &'a str, request: &ContextRequest) -> Result<Self, MemoryError> {
-        let counter = TokenCounter::by_name(request.encoding.as_deref().unwrap_or(DEFAULT_ENCODING))
-            .map_err(|e| MemoryError::invalid("/encoding", e.to_string()))?;
+        let counter = token_counter(request.encoding.as_deref(), "/encoding")?;
         let max_tokens = request.max_tokens.unwrap_or(MAX_TOKENS);
         let used = conversation_overhead(0);
         Ok(Self { session, counter, max_tokens, used, chosen: Vec::new(), taken: HashSet::new() })

@@ -5,7 +5,7 @@
 
 use crate::types::RecordView;
 use crate::{MemoryBox, MemoryError, now};
-use membox_records::{Filter, RecordsError, StoredRecord};
+use membox_records::{Filter, Message, RecordsError, StoredRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -63,8 +63,9 @@ impl MemoryBox {
         if !(half_life > 0.0 && half_life.is_finite()) {
             return Err(MemoryError::impossible("/half_life_s", "a half-life is more than 0 seconds"));
         }
+        let filter = request.filter.as_ref().map(|f| Filter::parse(f, "/filter")).transpose()?;
         for _ in 0..TRIES {
-            match self.forget_once(tenant, actor, name, request, half_life) {
+            match self.forget_once(tenant, actor, name, request, filter.as_ref(), half_life) {
                 // Somebody has written to one of them meanwhile, so that it is worth another look; nothing was deleted.
                 Err(MemoryError::Records(RecordsError::VersionConflict { .. })) => {}
                 done => return done,
@@ -79,17 +80,20 @@ impl MemoryBox {
         actor: &str,
         name: &str,
         request: &ForgetRequest,
+        filter: Option<&Filter>,
         half_life: f64,
     ) -> Result<ForgetAnswer, MemoryError> {
-        let filter = request.filter.as_ref().map(|f| Filter::parse(f, "/filter")).transpose()?;
         let collection = self.collection(tenant, name)?;
-        let slots = collection.live().slots.clone();
+        if filter.is_some() {
+            collection.prepare_fields(&*self.reader()?)?;
+        }
         let (now, mut counted, mut pinned, mut worth) = (now(), 0usize, 0, Vec::new());
-        self.reader()?.each_record(&slots, 0, |_, stored| {
+        let sight = collection.live().sight(now, filter);
+        self.reader()?.each_record(&sight.slots, 0, |row, stored| {
             let r = &stored.record;
-            let is_listed = r.message.as_ref().is_some_and(|m| m.position >= 0);
+            let is_listed = r.message.as_ref().is_some_and(Message::is_listed);
             let is_meant = request.user.is_none() || r.user == request.user;
-            if is_meant && !is_listed && r.is_alive(now) && filter.as_ref().is_none_or(|f| f.allows(r)) {
+            if is_meant && !is_listed && sight.allowed.rows().contains(row) {
                 counted += 1;
                 if r.metadata.get("pinned") == Some(&Value::Bool(true)) {
                     pinned += 1;

@@ -33,9 +33,7 @@ pub(crate) fn to_upsert(collection: &Collection, new: NewRecord, at: &str) -> Re
     } else if new.text.trim().is_empty() {
         return Err(MemoryError::invalid(format!("{at}/text"), "the text is empty, and no vector is given"));
     }
-    let settings = collection.settings();
-    let by_kind = settings.kinds.as_ref().zip(new.kind.as_ref()).and_then(|(kinds, kind)| kinds.get(kind)).copied();
-    let by_kind = by_kind.unwrap_or_default();
+    let by_kind = new.kind.as_deref().map(|kind| collection.defaults_of(kind)).unwrap_or_default();
     let record = Record {
         message: None,
         id,

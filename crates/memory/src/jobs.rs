@@ -253,13 +253,21 @@ impl MemoryBox {
         let rows = collection.live().rows.rows().len();
         let is_indexed = collection.settings().index.wanted(rows as u32).is_some();
         job.total.store(if is_indexed { rows * 2 } else { rows }, Ordering::Relaxed);
-        let tending = collection.tending.lock().unwrap_or_else(PoisonError::into_inner);
-        let compacted = compact(self.shared(), self.writer(), collection, self.build_threads(), &mut |done| {
+        let compacted = self.compact_now(collection, &mut |done| {
             job.done.store(u64::from(done), Ordering::Relaxed);
-            !job.cancelled.load(Ordering::Relaxed)
+            !job.is_cancelled()
         });
-        drop(tending);
         self.shared().maintain(collection);
         compacted
+    }
+
+    /// Compacts a collection while no background work tends it. `goes_on` hears of each step, and says whether to go on.
+    pub(crate) fn compact_now(
+        &self,
+        collection: &Arc<Collection>,
+        goes_on: &mut dyn FnMut(u32) -> bool,
+    ) -> Result<(), MemoryError> {
+        let _tending = collection.tending.lock().unwrap_or_else(PoisonError::into_inner);
+        compact(self.shared(), self.writer(), collection, self.build_threads(), goes_on)
     }
 }

@@ -85,6 +85,12 @@ pub use usage::{QuotaSettings, UsageReport, UsageView};
 pub use users::{AuditView, ErasureReceipt, verify_audit};
 pub use verify::{Problem, Report, rebuild, verify};
 
+/// What counts tokens by an encoding that a request names; `at` says where in it.
+pub(crate) fn token_counter(encoding: Option<&str>, at: &str) -> Result<compressor::TokenCounter, MemoryError> {
+    let name = encoding.unwrap_or(compressor::DEFAULT_ENCODING);
+    compressor::TokenCounter::by_name(name).map_err(|e| MemoryError::invalid(at, e.to_string()))
+}
+
 /// Milliseconds since 1970.
 pub fn now() -> i64 {
     jiff::Timestamp::now().as_millisecond()

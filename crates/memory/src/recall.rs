@@ -9,8 +9,8 @@ use crate::collection::{Collection, Sight};
 use crate::fusion::{Fused, best, fuse, marginal_relevance, spread};
 use crate::links::Links;
 use crate::types::*;
-use crate::{MemoryBox, MemoryError, now};
-use membox_compressor::{DEFAULT_ENCODING, TokenCounter};
+use crate::{MemoryBox, MemoryError, now, token_counter};
+use membox_compressor::TokenCounter;
 use membox_encoder::Lane;
 use membox_index::{Effort, search};
 use membox_records::analysis::query_terms;
@@ -91,8 +91,7 @@ impl MemoryBox {
 
     /// The texts of hits that fit a budget, compressed if need be and if the budget says so.
     fn fit(&self, chosen: &[Candidate], budget: &Budget) -> Result<ContextText, MemoryError> {
-        let counter = TokenCounter::by_name(budget.encoding.as_deref().unwrap_or(DEFAULT_ENCODING))
-            .map_err(|e| MemoryError::invalid("/budget/encoding", e.to_string()))?;
+        let counter = token_counter(budget.encoding.as_deref(), "/budget/encoding")?;
         let whole = fit_whole(chosen, budget.tokens, counter);
         if !budget.compress || whole.dropped.is_empty() || budget.tokens == 0 {
             return Ok(whole);

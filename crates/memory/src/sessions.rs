@@ -61,6 +61,12 @@ impl MemoryBox {
         found.ok_or_else(|| MemoryError::NoSession(session.id.clone()))
     }
 
+    /// As [`MemoryBox::collection_of`], by name alone: it need not be opened.
+    fn collection_name(&self, session: &StoredSession) -> Result<String, MemoryError> {
+        let found = self.shared().key(session.collection);
+        found.map(|(_, name)| name).ok_or_else(|| MemoryError::NoSession(session.id.clone()))
+    }
+
     /// What a session would be made of; its collection is created if it is not there.
     fn new_session(&self, tenant: &str, id: &str, settings: &SessionSettings) -> Result<StoredSession, MemoryError> {
         check_session_id(id)?;
@@ -115,8 +121,8 @@ impl MemoryBox {
             return exists(format!("user is {:?}", session.user));
         }
         let Some(wanted) = &settings.collection else { return Ok(()) };
-        let collection = self.collection_of(session)?;
-        if *wanted != collection.name { exists(format!("collection is {:?}", collection.name)) } else { Ok(()) }
+        let name = self.collection_name(session)?;
+        if *wanted != name { exists(format!("collection is {name:?}")) } else { Ok(()) }
     }
 
     /// Makes a session, or changes one; says whether it was made. With `expected`, it must be at that version.
@@ -167,13 +173,13 @@ impl MemoryBox {
     }
 
     fn session_view(&self, session: StoredSession) -> Result<SessionView, MemoryError> {
-        let collection = self.collection_of(&session)?;
+        let collection = self.collection_name(&session)?;
         let messages = self.reader()?.count_messages(session.collection, &session.id, 0)?;
         let state = session.state;
         Ok(SessionView {
             id: session.id,
             user: session.user,
-            collection: collection.name.clone(),
+            collection,
             version: session.version,
             messages,
             max_messages: state.max_messages,

@@ -24,6 +24,8 @@ struct Entry {
 pub(crate) struct Shared {
     pub root: PathBuf,
     entries: RwLock<HashMap<Key, Arc<Entry>>>,
+    /// The keys by the collections' numbers.
+    keys: RwLock<HashMap<i64, Key>>,
     /// Counts what is asked for.
     clock: AtomicU64,
     open: AtomicUsize,
@@ -71,6 +73,8 @@ impl Shared {
         for reader in readers {
             let _ = pool.0.try_send(reader);
         }
+        let keys = stored.iter().map(|stored| (stored.id, (stored.tenant.clone(), stored.name.clone())));
+        let keys = RwLock::new(keys.collect());
         let entry = |stored: StoredCollection| {
             let key = (stored.tenant, stored.name);
             (key, Arc::new(Entry { id: stored.id, opened: Mutex::new(None), used: AtomicU64::new(0) }))
@@ -78,7 +82,8 @@ impl Shared {
         let entries = RwLock::new(stored.into_iter().map(entry).collect());
         let (clock, open) = (AtomicU64::new(1), AtomicUsize::new(0));
         let backups = Mutex::new(backups);
-        Self { root, entries, clock, open, most_open, readers: pool, read_only: OnceLock::new(), maintenance, backups }
+        let (readers, read_only) = (pool, OnceLock::new());
+        Self { root, entries, keys, clock, open, most_open, readers, read_only, maintenance, backups }
     }
 
     /// A reader of the record store; waits while all are in use.
@@ -117,11 +122,12 @@ impl Shared {
 
     /// A collection by its number, opened if it is not yet.
     pub fn by_id(&self, id: i64) -> Result<Option<Arc<Collection>>, MemoryError> {
-        let key = {
-            let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-            entries.iter().find(|(_, entry)| entry.id == id).map(|(key, _)| key.clone())
-        };
-        key.map_or(Ok(None), |(tenant, name)| self.existing(&tenant, &name))
+        self.key(id).map_or(Ok(None), |(tenant, name)| self.existing(&tenant, &name))
+    }
+
+    /// Tenant and name of a collection by its number, which need not be open.
+    pub fn key(&self, id: i64) -> Option<Key> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
     /// With too many collections open, closes those that have not been asked for longest and that nobody uses.
@@ -176,6 +182,7 @@ impl Shared {
         let used = AtomicU64::new(self.clock.fetch_add(1, Ordering::Relaxed));
         let entry = Entry { id: stored.id, opened: Mutex::new(Some(collection)), used };
         let key = (stored.tenant, stored.name);
+        self.keys.write().unwrap_or_else(PoisonError::into_inner).insert(stored.id, key.clone());
         self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::new(entry));
         self.open.fetch_add(1, Ordering::Relaxed);
         self.close_idle();
@@ -183,6 +190,7 @@ impl Shared {
 
     pub fn forget(&self, collection: &Collection) {
         let key = (collection.tenant.clone(), collection.name.clone());
+        self.keys.write().unwrap_or_else(PoisonError::into_inner).remove(&collection.id);
         let entry = self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
         if entry.is_some_and(|entry| entry.opened.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()) {
             self.open.fetch_sub(1, Ordering::Relaxed);

@@ -1,7 +1,6 @@
 //! All that is remembered of a user: given out whole, or gone whole, from the files too.
 
 use crate::collection::JobGuard;
-use crate::compaction::compact;
 use crate::jobs::Job;
 use crate::messages::MessageView;
 use crate::sessions::user_of;
@@ -168,7 +167,7 @@ impl MemoryBox {
             let mut goes_on = true;
             self.reader()?.records_of_user(collection.id, user, |stored| {
                 // Messages in a session's list were given out with it; archived ones were not.
-                if stored.record.message.as_ref().is_none_or(|m| m.position < 0) {
+                if stored.record.message.as_ref().is_none_or(|m| !m.is_listed()) {
                     let record = RecordView::from(stored);
                     goes_on = give(json!({"type": "record", "collection": name, "record": record}));
                 }
@@ -317,8 +316,7 @@ impl MemoryBox {
                 taken => break taken?,
             }
         };
-        let _tending = collection.tending.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        compact(self.shared(), self.writer(), collection, self.build_threads(), &mut |_| !job.is_cancelled())
+        self.compact_now(collection, &mut |_| !job.is_cancelled())
     }
 
     /// Empties the write-ahead log, which holds older states of the pages.

@@ -63,6 +63,13 @@ pub struct Message {
     pub updated_at: Option<i64>,
 }
 
+impl Message {
+    /// Whether it is in its session's list, and not archived.
+    pub fn is_listed(&self) -> bool {
+        self.position >= 0
+    }
+}
+
 impl Record {
     /// Whether its time has not come by `now`, in milliseconds since 1970.
     pub fn is_alive(&self, now: i64) -> bool {

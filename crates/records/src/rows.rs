@@ -4,6 +4,7 @@ use crate::RecordsError;
 use crate::record::{LiveRow, Message, Record, StoredCollection, StoredRecord};
 use crate::slots::Slots;
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 pub(crate) const COLLECTION_COLUMNS: &str = "id, tenant, name, settings, vector_file, rows, created_at";
@@ -30,7 +31,7 @@ pub(crate) const COLUMNS: &str = "seq, slot, row_crc, version, created_at, expir
                        metadata, text, crc, position, message";
 
 /// CRC32C of everything that a record says; not of its place, which its row's own checksum guards.
-pub(crate) fn checksum(record: &Record, version: u64, metadata: &str, message: Option<&str>) -> u32 {
+pub(crate) fn record_checksum(record: &Record, version: u64, metadata: &str, message: Option<&str>) -> u32 {
     let mut crc = 0;
     let mut add = |bytes: &[u8]| {
         // Lengths as well, so that no byte can move from one field to the next unnoticed.
@@ -56,15 +57,12 @@ pub(crate) fn checksum(record: &Record, version: u64, metadata: &str, message: O
 /// Reads a record and holds it against its checksum.
 pub(crate) fn read_record(r: &Row) -> rusqlite::Result<StoredRecord> {
     let seq: i64 = r.get(0)?;
-    let damaged = |reason: String| {
-        let error = Box::new(RecordsError::Damaged(format!("record number {seq}: {reason}")));
-        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Null, error)
-    };
+    let damaged = |reason: String| damaged(&format!("record number {seq}"), reason);
     let metadata: String = r.get(12).map_err(|e| damaged(e.to_string()))?;
     let message: Option<String> = r.get(16).map_err(|e| damaged(e.to_string()))?;
     let stored = read_fields(r, seq, &metadata, message.as_deref()).map_err(|e| damaged(e.to_string()))?;
     match r.get::<_, Option<u32>>(14).map_err(|e| damaged(e.to_string()))? {
-        Some(crc) if crc != checksum(&stored.record, stored.version, &metadata, message.as_deref()) => {
+        Some(crc) if crc != record_checksum(&stored.record, stored.version, &metadata, message.as_deref()) => {
             Err(damaged("it does not have its checksum".into()))
         }
         _ => Ok(stored),
@@ -96,6 +94,26 @@ fn read_fields(r: &Row, seq: i64, metadata: &str, message: Option<&str>) -> rusq
             message,
         },
     })
+}
+
+/// Reads the JSON text of a row and holds it against its checksum; `crc` is that of what was read.
+pub(crate) fn read_body<T: DeserializeOwned>(what: &str, body: &str, stored: u32, crc: u32) -> rusqlite::Result<T> {
+    if stored != crc {
+        return Err(damaged(what, "it does not have its checksum".into()));
+    }
+    serde_json::from_str(body).map_err(|e| damaged(what, e.to_string()))
+}
+
+/// CRC32C of texts with their lengths, so that no byte can move from one to the next unnoticed.
+pub(crate) fn checksum(texts: &[&str]) -> u32 {
+    texts.iter().fold(0, |crc, text| {
+        crc32c::crc32c_append(crc32c::crc32c_append(crc, &(text.len() as u64).to_le_bytes()), text.as_bytes())
+    })
+}
+
+fn damaged(what: &str, reason: String) -> rusqlite::Error {
+    let error = Box::new(RecordsError::Damaged(format!("{what}: {reason}")));
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Null, error)
 }
 
 pub(crate) fn record_by_id(

@@ -5,10 +5,9 @@
 
 use crate::RecordsError;
 use crate::record::StoredRecord;
-use crate::rows::{COLUMNS, read_record};
+use crate::rows::{COLUMNS, checksum as checksum_of, read_body, read_record};
 use crate::slots::Slots;
 use crate::store::{Group, Reader};
-use crate::threads::checksum as checksum_of;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -301,14 +300,8 @@ fn read_session(r: &Row) -> rusqlite::Result<StoredSession> {
         version: r.get::<_, i64>(5)? as u64,
         state: SessionState::default(),
     };
-    let damaged = |reason: String| {
-        let error = Box::new(RecordsError::Damaged(format!("session {:?}: {reason}", session.id)));
-        rusqlite::Error::FromSqlConversionFailure(6, rusqlite::types::Type::Text, error)
-    };
-    if r.get::<_, u32>(7)? != checksum(&session, &state) {
-        return Err(damaged("it does not have its checksum".into()));
-    }
-    session.state = serde_json::from_str(&state).map_err(|e| damaged(e.to_string()))?;
+    let crc = checksum(&session, &state);
+    session.state = read_body(&format!("session {:?}", session.id), &state, r.get(7)?, crc)?;
     Ok(session)
 }
 

@@ -13,6 +13,14 @@ use crate::RecordsError;
 use roaring::{RoaringBitmap, RoaringTreemap};
 use uuid::Uuid;
 
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE compactions (
+    collection INTEGER PRIMARY KEY REFERENCES collections (id) ON DELETE CASCADE,
+    kept BLOB NOT NULL,
+    next INTEGER NOT NULL
+) STRICT;
+";
+
 /// The slots of a collection's vector file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slots {

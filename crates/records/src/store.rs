@@ -5,9 +5,9 @@
 
 use crate::RecordsError;
 use crate::record::{LiveRow, Record, StoredCollection, StoredRecord};
-use crate::rows::{COLLECTION_COLUMNS, COLUMNS, checksum, live_row, read_collection, read_record, record_by_id};
+use crate::rows::{COLLECTION_COLUMNS, COLUMNS, live_row, read_collection, read_record, record_by_id, record_checksum};
 use crate::slots::Slots;
-use crate::{audit, sessions, threads, usage};
+use crate::{audit, sessions, slots, threads, usage};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
@@ -53,26 +53,26 @@ CREATE UNIQUE INDEX records_by_id ON records (collection, id);
 CREATE UNIQUE INDEX records_by_slot ON records (collection, slot);
 CREATE INDEX records_by_time ON records (collection, created_at, seq);
 CREATE INDEX records_by_expiry ON records (expires_at) WHERE expires_at IS NOT NULL;
-CREATE TABLE compactions (
-    collection INTEGER PRIMARY KEY REFERENCES collections (id) ON DELETE CASCADE,
-    kept BLOB NOT NULL,
-    next INTEGER NOT NULL
-) STRICT;
 ";
 
+/// Each concept's own tables.
+const TABLES: [&str; 6] = [SCHEMA, slots::SCHEMA, sessions::SCHEMA, threads::SCHEMA, audit::SCHEMA, usage::SCHEMA];
+
 /// What leads from each older version of the schema to the one after it.
-const MIGRATIONS: [&str; 2] = [
-    "ALTER TABLE records ADD COLUMN crc INTEGER;",
+const MIGRATIONS: [&[&str]; 2] = [
+    &["ALTER TABLE records ADD COLUMN crc INTEGER;"],
     // Until now compactions numbered the records anew, so that each one's slot is its row.
-    "ALTER TABLE records RENAME COLUMN row TO slot;
-     ALTER TABLE records ADD COLUMN position INTEGER;
-     ALTER TABLE records ADD COLUMN role TEXT;
-     ALTER TABLE records ADD COLUMN message TEXT;
-     CREATE TABLE compactions (
-         collection INTEGER PRIMARY KEY REFERENCES collections (id) ON DELETE CASCADE,
-         kept BLOB NOT NULL,
-         next INTEGER NOT NULL
-     ) STRICT;",
+    &[
+        "ALTER TABLE records RENAME COLUMN row TO slot;
+         ALTER TABLE records ADD COLUMN position INTEGER;
+         ALTER TABLE records ADD COLUMN role TEXT;
+         ALTER TABLE records ADD COLUMN message TEXT;",
+        slots::SCHEMA,
+        sessions::SCHEMA,
+        threads::SCHEMA,
+        audit::SCHEMA,
+        usage::SCHEMA,
+    ],
 ];
 
 /// The writer.
@@ -91,10 +91,9 @@ impl Store {
              PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536;",
         )?;
         let found: u32 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
-        let added = [sessions::SCHEMA, threads::SCHEMA, audit::SCHEMA, usage::SCHEMA].concat();
         let steps = match found {
-            0 => [SCHEMA, &added].concat(),
-            1..SCHEMA_VERSION => [&MIGRATIONS[found as usize - 1..].concat(), added.as_str()].concat(),
+            0 => TABLES.concat(),
+            1..SCHEMA_VERSION => MIGRATIONS[found as usize - 1..].concat().concat(),
             SCHEMA_VERSION => String::new(),
             found => return Err(RecordsError::TooNew { path: path.to_owned(), found, known: SCHEMA_VERSION }),
         };
@@ -246,7 +245,7 @@ impl Group<'_> {
                 record.id,
                 metadata,
                 record.text,
-                checksum(record, version, &metadata, message.as_deref()),
+                record_checksum(record, version, &metadata, message.as_deref()),
                 record.message.as_ref().map(|m| m.position),
                 record.message.as_ref().map(|m| &m.role),
                 message

@@ -1,6 +1,7 @@
 //! What an agent keeps beside its messages: checkpoints of a thread's state, and inputs that wait to be taken.
 
 use crate::RecordsError;
+use crate::rows::{checksum, read_body};
 use crate::store::{Group, Reader};
 use rusqlite::{OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,7 @@ CREATE TABLE checkpoints (
     crc INTEGER NOT NULL,
     UNIQUE (tenant, thread, namespace, id)
 ) STRICT;
+CREATE INDEX checkpoints_by_expiry ON checkpoints (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX checkpoints_by_order ON checkpoints (tenant, thread, namespace, number);
 CREATE TABLE queue (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -287,22 +289,4 @@ fn read_item(r: &Row, tenant: &str, session: &str) -> rusqlite::Result<QueueItem
     let crc = checksum(&[tenant, session, &body]);
     let QueueBody { created_at, payload } = read_body(&format!("input number {number}"), &body, r.get(4)?, crc)?;
     Ok(QueueItem { number, leased_until: r.get(1)?, attempts: r.get::<_, i64>(2)? as u64, created_at, payload })
-}
-
-fn read_body<T: for<'de> Deserialize<'de>>(what: &str, body: &str, stored: u32, crc: u32) -> rusqlite::Result<T> {
-    let damaged = |reason: String| {
-        let error = Box::new(RecordsError::Damaged(format!("{what}: {reason}")));
-        rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, error)
-    };
-    if stored != crc {
-        return Err(damaged("it does not have its checksum".into()));
-    }
-    serde_json::from_str(body).map_err(|e| damaged(e.to_string()))
-}
-
-/// CRC32C of texts with their lengths, so that no byte can move from one to the next unnoticed.
-pub(crate) fn checksum(texts: &[&str]) -> u32 {
-    texts.iter().fold(0, |crc, text| {
-        crc32c::crc32c_append(crc32c::crc32c_append(crc, &(text.len() as u64).to_le_bytes()), text.as_bytes())
-    })
 }

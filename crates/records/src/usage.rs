@@ -15,7 +15,7 @@ CREATE TABLE usage (
     messages INTEGER NOT NULL,
     PRIMARY KEY (tenant, user, day)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX usage_by_day ON usage (tenant, day, tokens);
+CREATE INDEX usage_by_day ON usage (day, tenant, tokens);
 CREATE TABLE quotas (
     tenant TEXT NOT NULL,
     user TEXT NOT NULL,

@@ -33,10 +33,11 @@ impl ApiKey {
         Self { rate: Some(Arc::new(Bucket::new(per_second))), ..self }
     }
 
-    /// Whether an authorization header gives this key. Hashes are compared, so the time taken tells nothing about it.
-    pub(crate) fn is(&self, authorization: &str) -> bool {
-        let given = authorization.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        given.is_some_and(|(_, key)| self.sha256 == <[u8; 32]>::from(Sha256::digest(key.trim())))
+    /// The one of `keys` that an authorization header gives. Hashes are compared, so the time taken tells nothing about a key.
+    pub(crate) fn given<'a>(keys: impl IntoIterator<Item = &'a Self>, authorization: &str) -> Option<&'a Self> {
+        let (scheme, key) = authorization.split_once(' ')?;
+        let hash: [u8; 32] = Sha256::digest(key.trim()).into();
+        keys.into_iter().find(|known| known.sha256 == hash).filter(|_| scheme.eq_ignore_ascii_case("bearer"))
     }
 }
 
@@ -72,7 +73,7 @@ impl FromRequestParts<AppState> for Caller {
             let unauthorized = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, detail);
             let given =
                 header(header::AUTHORIZATION).ok_or_else(|| unauthorized("send a key: Authorization: Bearer KEY"))?;
-            let known = state.keys.iter().find(|key| key.is(given));
+            let known = ApiKey::given(state.keys.iter(), given);
             let known = known.ok_or_else(|| unauthorized("this key is not known here"))?;
             if let Some(Err(wait)) = known.rate.as_ref().map(|rate| rate.take(Instant::now())) {
                 let detail = "this key may not ask so often (requests_per_second)";

@@ -53,6 +53,23 @@ pub fn data_with_model(folder: &Path) -> PathBuf {
     data
 }
 
+/// The files under a folder in which a marker stands, in small letters or large ones.
+pub fn files_with(folder: &Path, marker: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        let kind = entry.file_type().expect("a type");
+        if kind.is_dir() {
+            found.extend(files_with(&entry.path(), marker));
+        } else if kind.is_file() {
+            let bytes = std::fs::read(entry.path()).expect("a file");
+            if bytes.windows(marker.len()).any(|window| window.eq_ignore_ascii_case(marker.as_bytes())) {
+                found.push(entry.path().display().to_string());
+            }
+        }
+    }
+    found
+}
+
 /// A command of the binary, without settings of the environment.
 pub fn membox(data: &Path) -> Command {
     let mut command = Command::new(MEMBOX);
@@ -131,6 +148,26 @@ impl Server {
         match response.body_mut().read_to_string() {
             Ok(text) => (status, headers, text),
             Err(_) => (0, headers, String::new()),
+        }
+    }
+
+    /// Begins a job and waits for its result.
+    pub fn job(&self, path: &str, body: &Value) -> Value {
+        let (status, job) = self.call("POST", path, body);
+        assert_eq!(status, 202, "{job}");
+        let view = self.ended(job["id"].as_str().expect("an id"));
+        assert_eq!(view["state"], "done", "{view}");
+        view["result"].clone()
+    }
+
+    /// What a job says when it has ended.
+    pub fn ended(&self, job: &str) -> Value {
+        loop {
+            let (_, view) = self.call("GET", &format!("/v1/jobs/{job}"), &Value::Null);
+            if view["state"] != "running" {
+                return view;
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 

@@ -46,11 +46,11 @@ impl ServerHandler for Mcp {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(tools::all().into_iter().map(|tool| tool.described).collect()))
+        Ok(ListToolsResult::with_all_items(tools::ALL.iter().map(|tool| tool.described.clone()).collect()))
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        tools::all().into_iter().map(|tool| tool.described).find(|tool| tool.name == name)
+        tools::ALL.iter().map(|tool| &tool.described).find(|tool| tool.name == name).cloned()
     }
 
     async fn call_tool(
@@ -58,7 +58,7 @@ impl ServerHandler for Mcp {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let Some(tool) = tools::all().into_iter().find(|tool| tool.described.name == request.name) else {
+        let Some(tool) = tools::ALL.iter().find(|tool| tool.described.name == request.name) else {
             return Err(ErrorData::invalid_params(format!("there is no tool {:?}", request.name), None));
         };
         let caller = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<Caller>()).cloned();

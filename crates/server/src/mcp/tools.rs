@@ -14,6 +14,7 @@ use rmcp::schemars::{self, JsonSchema};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use std::sync::LazyLock;
 
 /// Where memories are that belong to no user.
 const COMMON_MEMORIES: &str = "memories";
@@ -143,7 +144,7 @@ struct Forget {
 }
 
 /// Every tool.
-pub fn all() -> Vec<MemoryTool> {
+pub static ALL: LazyLock<Vec<MemoryTool>> = LazyLock::new(|| {
     let reads = || ToolAnnotations::new().read_only(true).open_world(false);
     let adds = || ToolAnnotations::new().read_only(false).destructive(false).open_world(false);
     let changes = || ToolAnnotations::new().read_only(false).destructive(true).idempotent(true).open_world(false);
@@ -166,7 +167,7 @@ pub fn all() -> Vec<MemoryTool> {
         tool::<Update>("memory_update", "Change a memory.", changes(), update),
         tool::<Forget>("memory_forget", "Delete memories, by their ids.", changes(), forget),
     ]
-}
+});
 
 fn tool<T: JsonSchema + 'static>(
     name: &'static str,
