@@ -250,6 +250,7 @@ fn reborrow<'a>(outputs: &'a mut Outputs<'_>) -> Outputs<'a> {
         normalize: outputs.normalize,
         keep: outputs.keep.as_deref_mut(),
         states: outputs.states.as_deref_mut(),
+        attention: None,
     }
 }
 
@@ -263,7 +264,7 @@ fn run_on_card(
     let first = batch.offsets()[sequences.start];
     let tokens = first as usize..batch.offsets()[sequences.end] as usize;
     let offsets: Vec<u32> = batch.offsets()[sequences.start..=sequences.end].iter().map(|o| o - first).collect();
-    let Outputs { vectors, normalize, keep, states } = reborrow(&mut outputs);
+    let Outputs { vectors, normalize, keep, states, .. } = reborrow(&mut outputs);
     let request = Request {
         ids: &batch.ids()[tokens.clone()],
         positions: &batch.positions()[tokens.clone()],
@@ -284,8 +285,9 @@ fn run_on_card(
     let (vectors, later_vectors) = split(outputs.vectors, |all| width(all, sequences.len()) * count);
     let (keep, later_keep) = split(outputs.keep, |_| before);
     let (states, later_states) = split(outputs.states, |all| width(all, tokens.len()) * before);
-    run_on_card(pass, batch, sequences.start..middle, Outputs { vectors, normalize, keep, states })?;
-    let later = Outputs { vectors: later_vectors, normalize, keep: later_keep, states: later_states };
+    run_on_card(pass, batch, sequences.start..middle, Outputs { vectors, normalize, keep, states, attention: None })?;
+    let (vectors, keep, states) = (later_vectors, later_keep, later_states);
+    let later = Outputs { vectors, normalize, keep, states, attention: None };
     run_on_card(pass, batch, middle..sequences.end, later)
 }
 

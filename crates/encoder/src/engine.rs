@@ -43,6 +43,11 @@ impl PackedBatch {
         self.ids.len()
     }
 
+    /// Sum of the squares of the sequences' lengths.
+    pub fn squares(&self) -> usize {
+        self.offsets.windows(2).map(|bounds| ((bounds[1] - bounds[0]) as usize).pow(2)).sum()
+    }
+
     /// Token ids of all sequences.
     pub fn ids(&self) -> &[u32] {
         &self.ids
@@ -145,6 +150,11 @@ pub trait Engine: Send + Sync {
     /// Whether it can say how likely a token is to be kept.
     fn has_keep_head(&self) -> bool;
 
+    /// Whether it can say how much attention tokens pay to each other.
+    fn gives_attention(&self) -> bool {
+        false
+    }
+
     /// Tokens of a batch that it is fastest with, where that is another number than the scheduler's.
     fn batch_tokens(&self) -> Option<usize> {
         None
@@ -170,6 +180,9 @@ pub struct Outputs<'a> {
     pub keep: Option<&'a mut [f32]>,
     /// `[tokens, dimension]`: the states of the last layer.
     pub states: Option<&'a mut [f32]>,
+    /// `[length, length]` of each sequence: the attention that each token pays to each, the mean over all heads of the layers 8 to 11, or of the last
+    /// third of a model's that has fewer than twelve; LightMem cuts topics by it. Only where [`Engine::gives_attention`].
+    pub attention: Option<&'a mut [f32]>,
 }
 
 /// One thread's use of an engine.

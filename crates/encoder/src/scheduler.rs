@@ -70,6 +70,8 @@ pub struct Wanted {
     pub keep: bool,
     /// The states of its tokens.
     pub states: bool,
+    /// The attention that its tokens pay to each other.
+    pub attention: bool,
 }
 
 impl Wanted {
@@ -126,6 +128,8 @@ pub struct Embeddings {
     pub keep: Vec<Vec<f32>>,
     /// `[tokens, dimension]` of each input, if wanted.
     pub states: Vec<Vec<f32>>,
+    /// `[tokens, tokens]` of each input, if wanted: see [`Outputs::attention`].
+    pub attention: Vec<Vec<f32>>,
     /// Width of a vector.
     pub dimension: usize,
     /// Tokens encoded, special ones included.
@@ -265,6 +269,9 @@ impl Scheduler {
         if wanted.keep && !model.engine.has_keep_head() {
             return Err(EncoderError::NoKeepHead);
         }
+        if wanted.attention && !model.engine.gives_attention() {
+            return Err(EncoderError::NoAttention);
+        }
         let tokens = match &request.inputs {
             Inputs::Texts(_) => 0,
             Inputs::Tokens(sequences) => sequences.iter().map(Vec::len).sum(),
@@ -275,6 +282,7 @@ impl Scheduler {
             vectors: vec![0.0; if wanted.vectors { count * dimension } else { 0 }],
             keep: many(wanted.keep),
             states: many(wanted.states),
+            attention: many(wanted.attention),
             dimension,
             tokens,
             ..Embeddings::default()
@@ -452,12 +460,13 @@ struct Worker<'a> {
     vectors: Vec<f32>,
     keep: Vec<f32>,
     states: Vec<f32>,
+    attention: Vec<f32>,
 }
 
 impl<'a> Worker<'a> {
     fn new(shared: &'a Shared) -> Self {
-        let (sessions, jobs, vectors, keep, states) = Default::default();
-        Self { shared, sessions, batch: PackedBatch::new(), jobs, vectors, keep, states }
+        let (sessions, jobs, vectors, keep, states, attention) = Default::default();
+        Self { shared, sessions, batch: PackedBatch::new(), jobs, vectors, keep, states, attention }
     }
 
     /// Takes sequences up to the token budget, at least one, that want the same of the same model.
@@ -498,11 +507,13 @@ impl<'a> Worker<'a> {
         self.vectors.resize(size(wanted.vectors, self.batch.sequences() * dimension), 0.0);
         self.keep.resize(size(wanted.keep, self.batch.tokens()), 0.0);
         self.states.resize(size(wanted.states, self.batch.tokens() * dimension), 0.0);
+        self.attention.resize(size(wanted.attention, self.batch.squares()), 0.0);
         let outputs = Outputs {
             vectors: wanted.vectors.then_some(&mut self.vectors),
             normalize: wanted.normalize,
             keep: wanted.keep.then_some(&mut self.keep),
             states: wanted.states.then_some(&mut self.states),
+            attention: wanted.attention.then_some(&mut self.attention),
         };
         let begun = Instant::now();
         // A query alone in the box is split over the idle cores; bulk batches are one a core anyhow.
@@ -516,6 +527,7 @@ impl<'a> Worker<'a> {
         shared.counters.sequences.fetch_add(self.batch.sequences() as u64, Ordering::Relaxed);
         shared.counters.batches.fetch_add(1, Ordering::Relaxed);
         shared.counters.busy_us.fetch_add(encode.as_micros() as u64, Ordering::Relaxed);
+        let mut squares = 0;
         for (i, job) in self.jobs.drain(..).enumerate() {
             let (first, last) = (self.batch.offsets()[i] as usize, self.batch.offsets()[i + 1] as usize);
             let mut progress = job.ticket.progress.lock().unwrap_or_else(PoisonError::into_inner);
@@ -528,6 +540,11 @@ impl<'a> Worker<'a> {
             }
             if let Some(place) = progress.answer.states.get_mut(job.index) {
                 *place = self.states[first * dimension..last * dimension].to_vec();
+            }
+            let square = squares..squares + (last - first).pow(2);
+            squares = square.end;
+            if let Some(place) = progress.answer.attention.get_mut(job.index) {
+                *place = self.attention[square].to_vec();
             }
             progress.answer.queue = queue;
             progress.answer.encode = encode;

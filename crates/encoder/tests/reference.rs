@@ -168,3 +168,59 @@ fn a_model_that_is_missing_or_damaged_says_which_file_and_why() {
     std::fs::write(&config, text.replace("\"num_attention_heads\":2", "\"num_attention_heads\":0")).expect("a write");
     assert!(error(folder.path()).contains("0 heads"));
 }
+
+/// The attention of a layer, by candle: its own weights over the states that a model of one layer less gives.
+fn reference_attention(folder: &Path, shape: Shape, ids: &[u32]) -> Vec<f32> {
+    let bytes = std::fs::read(folder.join("model.safetensors")).expect("weights");
+    let vb = VarBuilder::from_buffered_safetensors(bytes, DType::F32, &Device::Cpu).expect("weights");
+    let config: Config =
+        serde_json::from_slice(&std::fs::read(folder.join("config.json")).expect("config")).expect("config");
+    let (heads, width) = (shape.heads, shape.hidden / shape.heads);
+    let attention = |layer: usize| -> candle_core::Result<Tensor> {
+        let below = Config { num_hidden_layers: layer, ..config.clone() };
+        let ids = Tensor::new(ids, &Device::Cpu)?.unsqueeze(0)?;
+        let states = BertModel::load(vb.clone(), &below)?.forward(&ids, &ids.zeros_like()?, None)?.squeeze(0)?;
+        let own = vb.pp(format!("encoder.layer.{layer}.attention.self"));
+        let project = |name: &str| -> candle_core::Result<Tensor> {
+            let linear = candle_nn::linear(shape.hidden, shape.hidden, own.pp(name))?;
+            candle_nn::Module::forward(&linear, &states)?.reshape(((), heads, width))?.transpose(0, 1)?.contiguous()
+        };
+        let scores = (project("query")?.matmul(&project("key")?.t()?.contiguous()?)? / (width as f64).sqrt())?;
+        candle_nn::ops::softmax_last_dim(&scores)?.mean(0)
+    };
+    let watched = shape.layers - shape.layers.div_ceil(3)..shape.layers;
+    let count = watched.len() as f64;
+    let sum = watched.map(|layer| attention(layer).expect("a forward pass")).reduce(|a, b| (a + b).expect("a sum"));
+    let mean = (sum.expect("a layer") / count).and_then(|mean| mean.flatten_all()).expect("a mean");
+    mean.to_vec1().expect("numbers")
+}
+
+#[test]
+fn the_attention_that_tokens_pay_is_the_mean_over_the_heads_of_the_last_layers() {
+    let shapes = [
+        Shape { hidden: 64, heads: 2, layers: 4, intermediate: 128, positions: 512 },
+        Shape { hidden: 128, heads: 2, layers: 3, intermediate: 256, positions: 512 },
+    ];
+    for shape in shapes {
+        let folder = tempfile::tempdir().expect("a folder");
+        write_model(folder.path(), shape);
+        let sequences = sequences(&[1, 5, 16, 37, 130], common::VOCABULARY);
+        let mut batch = PackedBatch::new();
+        sequences.iter().for_each(|s| batch.push(s));
+        for isa in Isa::available() {
+            let weights = BertWeights::load(folder.path()).expect("weights");
+            let engine = Arc::new(CpuEngine::with_isa(weights, Precision::F32, isa));
+            let mut attention = vec![9.0; batch.squares()];
+            let outputs = Outputs { attention: Some(&mut attention), ..Outputs::default() };
+            engine.session().run(&batch, outputs, 1, &mut || ());
+            let mut rest = attention.as_slice();
+            for ids in &sequences {
+                let (own, others) = rest.split_at(ids.len() * ids.len());
+                rest = others;
+                let apart = own.iter().zip(reference_attention(folder.path(), shape, ids));
+                let apart = apart.map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+                assert!(apart < 1e-4, "{isa:?}, {} tokens: {apart}", ids.len());
+            }
+        }
+    }
+}

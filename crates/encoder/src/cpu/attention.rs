@@ -55,6 +55,38 @@ multiversion! {
     }
 }
 
+multiversion! {
+    /// Adds to `out` what each token of each sequence pays to each other one, `share` of the sum over all heads: the sequences' `[length, length]` one after
+    /// another. A look at the model, once in many passes, and so no faster than it need be.
+    pub fn add_weights<const D: usize>(
+        simd, qkv: &[f32], offsets: &[u32], heads: usize, share: f32, scratch: &mut AttentionScratch, out: &mut [f32],
+    ) {
+        let (hidden, stride) = (heads * D, 3 * heads * D);
+        let mut out = out;
+        for bounds in offsets.windows(2) {
+            let (start, stop) = (bounds[0] as usize, bounds[1] as usize);
+            let (length, padded) = (stop - start, (stop - start).next_multiple_of(LANES));
+            let qkv = &qkv[start * stride..stop * stride];
+            let (own, rest) = out.split_at_mut(length * length);
+            out = rest;
+            scratch.keys.resize(D * padded, 0.0);
+            scratch.scores.resize(ROWS * padded, 0.0);
+            for head in 0..heads {
+                transpose_keys::<D>(qkv, stride, hidden + head * D, padded, &mut scratch.keys);
+                for query in (0..length).step_by(ROWS) {
+                    let rows = ROWS.min(length - query);
+                    score::<S, D>(simd, qkv, stride, head * D, query, rows, &scratch.keys, padded, &mut scratch.scores);
+                    let rows = own[query * length..].chunks_exact_mut(length).take(rows);
+                    for (row, scores) in rows.zip(scratch.scores.chunks_exact_mut(padded)) {
+                        let scale = share * softmax(simd, scores, length);
+                        row.iter_mut().zip(scores).for_each(|(sum, weight)| *sum += *weight * scale);
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// `keys[d, j] = qkv[j, column + d]`, zero past the last token.
 #[inline(always)]
 fn transpose_keys<const D: usize>(qkv: &[f32], stride: usize, column: usize, padded: usize, keys: &mut [f32]) {

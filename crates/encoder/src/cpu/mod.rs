@@ -147,6 +147,10 @@ impl Engine for CpuEngine {
         self.keep.is_some()
     }
 
+    fn gives_attention(&self) -> bool {
+        true
+    }
+
     fn session(self: Arc<Self>) -> Box<dyn Session> {
         Box::new(CpuSession { engine: self, scratch: Scratch::default() })
     }
@@ -184,12 +188,17 @@ struct CpuSession {
 impl Session for CpuSession {
     fn run(&mut self, batch: &PackedBatch, outputs: Outputs<'_>, helpers: usize, pause: &mut (dyn FnMut() + Send)) {
         let (engine, scratch) = (&*self.engine, &mut self.scratch);
+        let mut attention = outputs.attention;
+        if let Some(attention) = &mut attention {
+            assert_eq!(attention.len(), batch.squares());
+            attention.fill(0.0);
+        }
         let threads = helpers.min(engine.team.as_ref().map_or(0, |team| team.current_num_threads() - 1)) + 1;
         let parts = threads.min(batch.tokens() / LEAST_PART).max(1);
         scratch.parts.resize_with(scratch.parts.len().max(parts), PartScratch::default);
         match &engine.team {
-            Some(team) if parts > 1 => team.install(|| engine.forward(batch, parts, scratch, pause)),
-            _ => engine.forward(batch, 1, scratch, pause),
+            Some(team) if parts > 1 => team.install(|| engine.forward(batch, parts, scratch, attention, pause)),
+            _ => engine.forward(batch, 1, scratch, attention, pause),
         }
         let Widths { model, hidden, .. } = engine.widths;
         if let Some(vectors) = outputs.vectors {
@@ -219,7 +228,14 @@ fn narrow(rows: &[f32], width: usize, out: &mut [f32], model: usize) {
 impl CpuEngine {
     /// The pass up to the last layer's states. Its rows are worked off in `parts`, one a thread: all of a layer goes row by row but
     /// attention, which reads keys and values of every row, so the threads meet once a layer.
-    fn forward(&self, batch: &PackedBatch, parts: usize, s: &mut Scratch, pause: &mut (dyn FnMut() + Send)) {
+    fn forward(
+        &self,
+        batch: &PackedBatch,
+        parts: usize,
+        s: &mut Scratch,
+        mut attention: Option<&mut [f32]>,
+        pause: &mut (dyn FnMut() + Send),
+    ) {
         let (weights, Widths { model, hidden, .. }) = (&self.weights, self.widths);
         let (tokens, eps) = (batch.tokens(), weights.config.layer_norm_eps as f32);
         s.states.resize(tokens * hidden, 0.0);
@@ -232,6 +248,9 @@ impl CpuEngine {
         for index in 0..=self.layers.len() {
             let [even, odd] = &mut s.qkv;
             let (read, write) = if index % 2 == 0 { (&*odd, even) } else { (&*even, odd) };
+            if let (Some(attention), Some(layer)) = (&mut attention, index.checked_sub(1)) {
+                self.watch(layer, batch.offsets(), read, &mut s.parts[0].attention, attention);
+            }
             let run = |part: usize,
                        ((states, write), scratch): ((&mut [f32], &mut [f32]), &mut PartScratch),
                        pause: &mut dyn FnMut()| {
@@ -260,6 +279,21 @@ impl CpuEngine {
                 }
                 run(0, own, pause);
             });
+        }
+    }
+
+    /// Adds what tokens pay to each other in a layer, if that is one of those that are watched.
+    fn watch(&self, layer: usize, offsets: &[u32], qkv: &[f32], scratch: &mut AttentionScratch, out: &mut [f32]) {
+        let layers = self.layers.len();
+        let watched = if layers >= 12 { 8..12 } else { layers - layers.div_ceil(3)..layers };
+        if !watched.contains(&layer) {
+            return;
+        }
+        let heads = self.weights.config.num_attention_heads;
+        let share = 1.0 / (heads * watched.len()) as f32;
+        match self.widths.head {
+            32 => attention::add_weights::<32>(self.isa, qkv, offsets, heads, share, scratch, out),
+            _ => attention::add_weights::<64>(self.isa, qkv, offsets, heads, share, scratch, out),
         }
     }
 
