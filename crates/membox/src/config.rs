@@ -8,6 +8,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use membox_memory::compressor::{Compressor, keep_head};
 use membox_memory::encoder::cuda::Card;
 use membox_memory::encoder::{Device, Encoder, EncoderConfig, KeepHead, Precision, Scheduler, SchedulerConfig};
+use membox_memory::llm::LlmConfig;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -75,6 +76,8 @@ pub struct Config {
     pub metrics_key: Option<String>,
     /// API keys; none means that everybody may ask.
     pub keys: Vec<KeyConfig>,
+    /// Language models that extract facts and decide on memories: any OpenAI-compatible endpoints, tried in their order. None: what was said is compressed.
+    pub llm: LlmConfig,
 }
 
 impl Default for Config {
@@ -100,6 +103,7 @@ impl Default for Config {
             log: "info".into(),
             metrics_key: None,
             keys: Vec::new(),
+            llm: LlmConfig::default(),
         }
     }
 }
@@ -243,6 +247,7 @@ pub fn run(config: &Config, args: &ConfigArgs) -> Result<()> {
     let ConfigCommand::Show = args.command;
     let mut shown = config.clone();
     shown.keys.iter_mut().for_each(|k| k.key = "(not shown)".into());
+    shown.llm.endpoints.iter_mut().for_each(|e| e.key = e.key.take().map(|_| "(not shown)".into()));
     shown.metrics_key = shown.metrics_key.map(|_| "(not shown)".into());
     print!("{}", toml::to_string(&shown)?);
     Ok(())

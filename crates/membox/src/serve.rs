@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use membox_memory::compressor::Compressor;
 use membox_memory::encoder::EncoderError;
+use membox_memory::llm::Llm;
 use membox_memory::{CollectionSettings, MemoryBox, MemoryConfig, Models, NewRecord};
 use membox_server::{ApiKey, DEFAULT_TENANT, Limits, Server, ServerConfig};
 use std::collections::BTreeMap;
@@ -104,7 +105,8 @@ fn load_models(config: &Config) -> Result<Models> {
     if let Some(encoder) = encoder.as_ref().filter(|e| e.engine().has_keep_head()) {
         compressors.push(Arc::new(Compressor::over(encoder.clone())?));
     }
-    Ok(Models { encoder, compressors })
+    let llm = (!config.llm.endpoints.is_empty()).then(|| Arc::new(Llm::new(config.llm.clone())));
+    Ok(Models { encoder, compressors, llm })
 }
 
 /// A model that cannot be loaded is missing; that the card which was asked for cannot be used is an error.

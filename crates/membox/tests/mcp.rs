@@ -55,15 +55,28 @@ fn a_model_adds_searches_lists_changes_and_forgets() {
             "session_append",
             "memory_list",
             "memory_update",
-            "memory_forget"
+            "memory_forget",
+            "get_timestamp",
+            "add_memory",
+            "offline_update",
+            "retrieve_memory",
+            "show_lightmem_instance"
         ]
     );
     for tool in &tools {
         assert!(tool["inputSchema"]["type"] == "object" && tool["description"].is_string(), "{tool}");
-        let is_read = matches!(tool["name"].as_str(), Some("memory_search" | "memory_context" | "memory_list"));
+        let reads = [
+            "memory_search",
+            "memory_context",
+            "memory_list",
+            "get_timestamp",
+            "retrieve_memory",
+            "show_lightmem_instance",
+        ];
+        let is_read = reads.iter().any(|name| tool["name"] == *name);
         assert_eq!(tool["annotations"]["readOnlyHint"], is_read, "{tool}");
     }
-    assert!(Value::Array(tools).to_string().len() < 8000, "what every request of a model pays for");
+    assert!(Value::Array(tools).to_string().len() < 10_500, "what every request of a model pays for");
 
     assert_eq!(
         call(&server, "memory_search", json!({"query": "keys", "user": "lena"}))["memories"],
@@ -231,4 +244,42 @@ fn the_command_hands_on_lines_and_says_what_is_wrong() {
     );
     drop(input);
     assert!(child.wait().expect("an end").success());
+}
+
+#[test]
+fn lightmems_own_tools_are_there_and_what_they_remember_stays() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = data_with_model(folder.path());
+    let server = Server::start(&data, &[]);
+    let time = call(&server, "get_timestamp", json!({}));
+    assert!(time["timestamp"].as_str().is_some_and(|time| time.starts_with("20") && time.ends_with('Z')), "{time}");
+    assert_eq!(call(&server, "retrieve_memory", json!({"query": "anything"}))["memories"], json!([]));
+    assert_eq!(call(&server, "offline_update", json!({}))["message"], "there is nothing yet");
+    let turn =
+        |text: &str| json!({"user_input": text, "assistant_reply": "Noted.", "timestamp": "2023/05/20 (Sat) 00:44"});
+    let added = call(&server, "add_memory", turn("My bicycle is red and stands in the cellar."));
+    assert_eq!((&added["status"], &added["memories"]), (&json!("success"), &json!([])), "it waits for more");
+    assert_eq!(added["waiting"]["buffered_messages"], 2);
+    // LightMem's server wipes its store with the first call after a start.
+    server.stop();
+    let server = Server::start(&data, &[]);
+    let mut last = turn("I will sell the bicycle in June.");
+    last["force_extract"] = json!(true);
+    let added = call(&server, "add_memory", last);
+    assert_eq!(added["memories"].as_array().map(Vec::len), Some(1), "{added}");
+    let found = call(&server, "retrieve_memory", json!({"query": "Where is the bicycle?", "limit": 3, "filters": {}}));
+    let memory = found["memories"][0]["memory"].as_str().expect("a memory");
+    assert!(memory.starts_with("2023-05-20T00:44:00Z Sat user: ") && memory.contains("cellar"), "{memory}");
+    let none =
+        json!({"query": "Where is the bicycle?", "filters": {"field": "created_at", "gte": "2024-01-01T00:00:00Z"}});
+    assert_eq!(call(&server, "retrieve_memory", none)["memories"], json!([]));
+    let begun = call(&server, "offline_update", json!({"score_threshold": 0.9}));
+    assert_eq!(server.ended(begun["job"].as_str().expect("a job"))["state"], "done");
+    let shown = call(&server, "show_lightmem_instance", json!({}));
+    assert_eq!((&shown["embedding_model"], &shown["language_model"]), (&json!("all-MiniLM-L6-v2"), &Value::Null));
+    // Each user's are apart.
+    let mine = json!({"user_input": "My name is Otto.", "user": "otto", "force_extract": true});
+    assert_eq!(call(&server, "add_memory", mine)["memories"].as_array().map(Vec::len), Some(1));
+    let found = call(&server, "retrieve_memory", json!({"query": "name", "user": "otto"}));
+    assert_eq!(found["memories"].as_array().map(Vec::len), Some(1));
 }

@@ -49,6 +49,7 @@ impl MemoryBox {
                 return Err(MemoryError::impossible(format!("/kinds/{kind}/importance"), reason));
             }
         }
+        wanted.memories.as_ref().map_or(Ok(()), |memories| memories.check("/memories"))?;
         let mut settings = wanted.clone();
         let loaded = self.encoder().ok();
         if let (Some(model), Some(encoder)) = (&settings.model, loaded)
@@ -69,7 +70,7 @@ impl MemoryBox {
         Ok(settings)
     }
 
-    /// Holds an existing collection against what a caller wants: only the policies of index, kinds and redaction can change.
+    /// Holds an existing collection against what a caller wants: only the policies of index, kinds, redaction and memories can change.
     fn reconcile(
         &self,
         existing: &Arc<Collection>,
@@ -106,6 +107,9 @@ impl MemoryBox {
         }
         if wanted.redaction.is_some() {
             settings.redaction.clone_from(&settled.redaction);
+        }
+        if wanted.memories.is_some() {
+            settings.memories.clone_from(&settled.memories);
         }
         if settings != have {
             ask(self.writer(), |reply| Work::SetSettings { collection: existing.clone(), settings, reply })?;

@@ -15,13 +15,13 @@ use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// How alike two texts must be.
-const THRESHOLD: f32 = 0.95;
+pub(crate) const THRESHOLD: f32 = 0.95;
 /// Neighbours that are looked at.
 const NEIGHBOURS: usize = 20;
 /// Pairs that a report names.
 const NAMED_PAIRS: usize = 100;
 /// Where a record's metadata says what it has taken the place of.
-const HISTORY_FIELD: &str = "history";
+pub(crate) const HISTORY_FIELD: &str = "history";
 
 /// How near-doubles are merged.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
@@ -156,7 +156,7 @@ impl MemoryBox {
     }
 
     /// Makes one record the history of another, in one commit; `false` where one of them has changed since, or the history is full.
-    fn absorb(
+    pub(crate) fn absorb(
         &self,
         collection: &Arc<Collection>,
         older: &StoredRecord,
@@ -166,9 +166,7 @@ impl MemoryBox {
             Some(Value::Array(entries)) => entries.clone(),
             _ => Vec::new(),
         };
-        let entry =
-            json!({"id": older.record.id, "text": older.record.text, "created_at": time_text(older.record.created_at)});
-        let entries = [history(newer), history(older), vec![entry]].concat();
+        let entries = [history(newer), history(older), vec![history_entry(older)]].concat();
         let metadata = json!({ HISTORY_FIELD: entries }).as_object().cloned();
         let patch = RecordPatch { metadata, ..RecordPatch::default() };
         let absorbed = Some((older.record.id.clone(), older.version));
@@ -186,8 +184,13 @@ impl MemoryBox {
     }
 }
 
+/// What a record that is no more has said, as its successor's history keeps it.
+pub(crate) fn history_entry(older: &StoredRecord) -> Value {
+    json!({"id": older.record.id, "text": older.record.text, "created_at": time_text(older.record.created_at)})
+}
+
 /// Whether two records that are alike may be one: of the same user and kind, no messages, and with the same numbers.
-fn says_the_same(a: &StoredRecord, b: &StoredRecord) -> bool {
+pub(crate) fn says_the_same(a: &StoredRecord, b: &StoredRecord) -> bool {
     let (a, b) = (&a.record, &b.record);
     (&a.user, &a.kind) == (&b.user, &b.kind) && b.message.is_none() && numbers(&a.text) == numbers(&b.text)
 }

@@ -1,6 +1,7 @@
 use membox_compressor::CompressorError;
 use membox_encoder::EncoderError;
 use membox_index::IndexError;
+use membox_llm::LlmError;
 use membox_records::RecordsError;
 use membox_vectors::VectorsError;
 use std::path::PathBuf;
@@ -108,6 +109,9 @@ pub enum MemoryError {
         /// Why it failed.
         source: std::io::Error,
     },
+    /// From language models.
+    #[error(transparent)]
+    Llm(#[from] LlmError),
     /// From the encoder.
     #[error(transparent)]
     Encoder(#[from] EncoderError),

@@ -45,6 +45,7 @@ mod links;
 mod maintenance;
 mod memory;
 mod messages;
+mod pipeline;
 mod recall;
 mod redaction;
 mod seal;
@@ -72,10 +73,15 @@ pub use jobs::{JobView, Jobs};
 pub use membox_compressor as compressor;
 pub use membox_encoder as encoder;
 pub use membox_index::IndexPolicy;
+pub use membox_llm as llm;
 pub use membox_records::{Order, Position, RecordsError};
 pub use membox_redaction::{Kind as PersonalDataKind, Mode as RedactionMode, Redaction};
 pub use memory::{MOST_RECORDS, MemoryBox, MemoryConfig, Models, OPEN_COLLECTIONS, retry_after};
 pub use messages::*;
+pub use pipeline::{
+    AddMemories, AddedMemories, Cut, CutRule, CutTopic, Decision, MadeMemory, MemoriesPolicy, MemoryChange,
+    MemoryMessage, TopicsAnswer, TopicsRequest, UpdateReport, UpdateRequest, UpdateTime, Waiting,
+};
 pub use redaction::REDACTION_FIELD;
 pub use sessions::{MAX_MESSAGES, MOST_MESSAGES, user_collection};
 pub use settings::{CollectionSettings, KindDefaults, Metric, VectorType};

@@ -4,6 +4,7 @@ use crate::collection::Collection;
 use crate::input::{apply_patch, to_upsert};
 use crate::jobs::Jobs;
 use crate::maintenance::Maintenance;
+use crate::pipeline::Pipeline;
 use crate::recall::QueryVector;
 use crate::redaction::{REDACTION_FIELD, Redactor};
 use crate::settings::check_name;
@@ -16,6 +17,7 @@ use crate::{MemoryError, now};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use membox_compressor::{CompressOptions, CompressedText, Compressor};
 use membox_encoder::{DEFAULT_MAX_TOKENS, Embeddings, Encoder, EncoderError, Inputs, Lane, Request, Wanted};
+use membox_llm::Llm;
 use membox_records::{Filter, Group, Order, Position, Record, RecordsError, Store, StoredCollection, StoredRecord};
 use serde_json::Value;
 use std::fs::File;
@@ -65,6 +67,8 @@ pub struct Models {
     pub encoder: Option<Arc<Encoder>>,
     /// The models that compress; the first does it where none is named.
     pub compressors: Vec<Arc<Compressor>>,
+    /// What extracts facts and decides on memories; without one, what was said is compressed and doubles are merged.
+    pub llm: Option<Arc<Llm>>,
 }
 
 /// A memory box. Shared by reference between threads; dropping it drains what was accepted and stops its threads.
@@ -73,6 +77,7 @@ pub struct MemoryBox {
     models: Models,
     jobs: Jobs,
     redactor: Redactor,
+    pipeline: Pipeline,
     build_threads: usize,
     writer: Sender<Work>,
     /// Dropped to stop the background work.
@@ -136,6 +141,7 @@ impl MemoryBox {
             models,
             jobs: Jobs::default(),
             redactor: Redactor::new(&root),
+            pipeline: Pipeline::default(),
             build_threads: config.build_threads,
             writer,
             stop: Some(stop),
@@ -168,6 +174,11 @@ impl MemoryBox {
         &self.models.compressors
     }
 
+    /// The language models, if any are set up.
+    pub fn llm(&self) -> Option<&Llm> {
+        self.models.llm.as_deref()
+    }
+
     /// The data folder.
     pub fn data_dir(&self) -> &Path {
         &self.shared.root
@@ -197,6 +208,10 @@ impl MemoryBox {
         write: impl FnOnce(&mut Group) -> Result<T, MemoryError> + Send + 'static,
     ) -> Result<T, MemoryError> {
         transact(&self.writer, write)
+    }
+
+    pub(crate) fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
     }
 
     pub(crate) fn redactor(&self) -> &Redactor {

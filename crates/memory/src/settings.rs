@@ -1,6 +1,7 @@
 //! Names and settings of collections.
 
 use crate::MemoryError;
+use crate::pipeline::MemoriesPolicy;
 use membox_index::IndexPolicy;
 use membox_redaction::Redaction;
 use membox_vectors::RowType;
@@ -39,7 +40,7 @@ pub enum Metric {
     InnerProduct,
 }
 
-/// What a collection is made with. Everything but the policies of index, kinds and redaction stays as it is.
+/// What a collection is made with. Everything but the policies of index, kinds, redaction and memories stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CollectionSettings {
@@ -61,6 +62,9 @@ pub struct CollectionSettings {
     /// What is done with personal data in what is written from now on: nothing when left out, or as it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redaction: Option<Redaction>,
+    /// How what is said becomes memories (`POST /v1/memories`): the defaults when left out, or as it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memories: Option<MemoriesPolicy>,
 }
 
 /// What a kind of record gets by default.

@@ -4,6 +4,7 @@ use crate::MemoryError;
 use crate::append::{Append, Appended};
 use crate::collection::Collection;
 use crate::compaction::Generation;
+use crate::pipeline::Advance;
 use crate::settings::CollectionSettings;
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use membox_records::{AuditEvent, Group, Record, StoredCollection, StoredRecord};
@@ -30,6 +31,8 @@ pub(crate) struct Along {
     pub touch: Option<Touch>,
     /// A record that is deleted, at this version.
     pub absorbed: Option<(String, u64)>,
+    /// How far a session has come with these memories of it.
+    pub advance: Option<Arc<Advance>>,
 }
 
 /// Called once with a request's outcome.

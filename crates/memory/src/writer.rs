@@ -318,6 +318,7 @@ fn apply(group: &mut Group, write: &Write, receipts: &[RowReceipt]) -> Result<Do
                 done.push((w.version, receipt.row, w.replaced));
             }
             touch_session(group, along.touch.as_ref())?;
+            along.advance.as_ref().map_or(Ok(()), |advance| advance.apply(group))?;
             let absorbed = along.absorbed.as_ref();
             let absorbed = absorbed.map(|(id, version)| group.delete(&slots, id, Some(*version))).transpose()?;
             Ok(Done::Upserted(done, absorbed.flatten()))

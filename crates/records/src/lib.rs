@@ -47,7 +47,7 @@ pub use audit::{AuditEntry, AuditEvent};
 pub use error::RecordsError;
 pub use filter::{FieldIndex, Filter};
 pub use record::{LiveRow, Message, Record, StoredCollection, StoredRecord};
-pub use sessions::{Range, SessionState, StoredSession, Summary, record_id};
+pub use sessions::{PipelineState, Range, SessionState, StoredSession, Summary, TopicSpan, record_id};
 pub use slots::Slots;
 pub use store::{Group, Order, Position, Reader, SCHEMA_VERSION, Snapshot, Store, Written};
 pub use threads::{Checkpoint, CheckpointBody, CheckpointPlace, QueueItem};

@@ -64,6 +64,11 @@ pub struct Message {
 }
 
 impl Message {
+    /// Its place in the session, whether it is archived or not.
+    pub fn place(&self) -> i64 {
+        if self.is_listed() { self.position } else { -1 - self.position }
+    }
+
     /// Whether it is in its session's list, and not archived.
     pub fn is_listed(&self) -> bool {
         self.position >= 0

@@ -4,7 +4,7 @@
 //! negative position, so it is in the session's list no more, and is still recalled. What a session itself says is one JSON text with a checksum.
 
 use crate::RecordsError;
-use crate::record::StoredRecord;
+use crate::record::{Message, StoredRecord};
 use crate::rows::{COLUMNS, checksum as checksum_of, read_body, read_record};
 use crate::slots::Slots;
 use crate::store::{Group, Reader};
@@ -67,10 +67,37 @@ pub struct SessionState {
     /// What its older messages said, in short.
     #[serde(default)]
     pub summary: Option<Summary>,
+    /// How far its messages are on their way to memories.
+    #[serde(default)]
+    pub pipeline: PipelineState,
     /// Milliseconds since 1970.
     pub created_at: i64,
     /// Milliseconds since 1970.
     pub updated_at: i64,
+}
+
+/// How far the messages of a session are on their way to memories. The messages themselves are where they always were, so that nothing is lost with it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PipelineState {
+    /// Place of the first message that is in no topic yet.
+    pub buffered_from: i64,
+    /// Topics of which no memory has been made yet, oldest first.
+    pub waiting: Vec<TopicSpan>,
+    /// Topics so far.
+    pub topics: u64,
+}
+
+/// The messages of one topic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TopicSpan {
+    /// Its number within the session, from 1 on.
+    pub number: u64,
+    /// Place of its first message.
+    pub from: i64,
+    /// Place after its last one.
+    pub until: i64,
+    /// Tokens of its messages.
+    pub tokens: u64,
 }
 
 /// A summary of the first messages of a session; extended, never made anew.
@@ -228,6 +255,34 @@ impl Reader {
         each: impl FnMut(StoredRecord) -> bool,
     ) -> Result<(), RecordsError> {
         messages(&self.connection, collection, session, range, each)
+    }
+
+    /// A session's messages from a place on up to another one, archived ones too, in their order. A damaged one is passed over.
+    pub fn messages_between(
+        &self,
+        collection: i64,
+        session: &str,
+        from: i64,
+        until: i64,
+    ) -> Result<Vec<StoredRecord>, RecordsError> {
+        let mut found = Vec::new();
+        // An archived message's position is -1 less its place.
+        for (first, end) in [(from, until), (-until, -from)] {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM records WHERE collection = ? AND session = ? AND position >= ? AND position < ? ORDER BY position"
+            );
+            let mut statement = self.connection.prepare_cached(&sql)?;
+            let mut rows = statement.query(params![collection, session, first, end])?;
+            while let Some(row) = rows.next()? {
+                match read_record(row).map_err(RecordsError::from) {
+                    Ok(stored) => found.push(stored),
+                    Err(RecordsError::Damaged(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        found.sort_by_key(|stored| stored.record.message.as_ref().map(Message::place));
+        Ok(found)
     }
 
     /// Messages in a session's list, from a position on.

@@ -1,7 +1,9 @@
 //! The router, and the server around it: time limits on slow clients, and a stop that drains.
 
 use crate::problem::Problem;
-use crate::routes::{collections, compress, engines, operations, recall, records, sessions, threads, usage, users};
+use crate::routes::{
+    collections, compress, engines, memories, operations, recall, records, sessions, threads, usage, users,
+};
 use crate::state::{AppState, Limits, ServerConfig};
 use crate::{ServerError, pool::Pool};
 use axum::Router;
@@ -31,13 +33,14 @@ use utoipa_axum::routes;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "membox", description = "A memory box for LLM clusters: embed, compress, index and recall conversation histories.", license(name = "Apache-2.0", identifier = "Apache-2.0")),
-    components(schemas(Problem, membox_memory::ErasureReceipt, membox_memory::ConsolidateReport)),
+    components(schemas(Problem, membox_memory::ErasureReceipt, membox_memory::ConsolidateReport, membox_memory::UpdateReport)),
     tags(
         (name = "engines", description = "Vectors, compression and tokens"),
         (name = "collections", description = "Named sets of records"),
         (name = "records", description = "What is remembered"),
         (name = "recall", description = "What do we remember about this?"),
         (name = "sessions", description = "Conversations: messages in order, context within a budget, queues"),
+        (name = "memories", description = "From what is said to memories: topics, facts, and what newer ones make of older ones"),
         (name = "threads", description = "Checkpoints of an agent's state"),
         (name = "users", description = "All of a user: export, erasure, audit"),
         (name = "jobs", description = "Long work"),
@@ -66,6 +69,9 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(records::delete_many))
         .routes(routes!(records::forget))
         .routes(routes!(recall::recall))
+        .routes(routes!(memories::add))
+        .routes(routes!(memories::update))
+        .routes(routes!(memories::topics))
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::put, sessions::get, sessions::delete))
         .routes(routes!(sessions::append, sessions::messages))
@@ -120,7 +126,12 @@ fn metrics_handle() -> PrometheusHandle {
 
 /// Shows what has not happened yet as 0: Prometheus sees no increase in a counter that begins with 1.
 fn show_counters() {
-    for name in ["membox_damaged_rows_total", "membox_damaged_records_total", "membox_messages_total"] {
+    for name in [
+        "membox_damaged_rows_total",
+        "membox_damaged_records_total",
+        "membox_messages_total",
+        "membox_extractions_failed_total",
+    ] {
         metrics::counter!(name).increment(0);
     }
 }
@@ -144,6 +155,7 @@ impl Server {
             // More threads than cores: a recall waits for the engine, a write for the disk.
             reads: pool("read", cores * 4, 1024)?,
             writes: pool("write", (cores * 8).max(32), 1024)?,
+            pipeline: pool("pipeline", cores.max(8), 256)?,
             metrics: metrics_handle(),
             stopping: Arc::new(AtomicBool::new(false)),
         };

@@ -60,6 +60,8 @@ pub struct AppState {
     pub(crate) reads: Arc<Pool>,
     /// For what waits for the disk or for a bulk encoding.
     pub(crate) writes: Arc<Pool>,
+    /// For what makes memories, which may wait a minute for a language model: nobody else waits behind it.
+    pub(crate) pipeline: Arc<Pool>,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) stopping: Arc<AtomicBool>,
 }

@@ -131,7 +131,7 @@ fn models() -> Models {
     let scheduler = Arc::new(Scheduler::start(SchedulerConfig::default()).expect("threads"));
     let (folder, config) = (membox_benches::model(), EncoderConfig::default());
     let encoder = Encoder::load("all-MiniLM-L6-v2", &folder, config, &scheduler).expect("a model");
-    Models { encoder: Some(Arc::new(encoder)), compressors: Vec::new() }
+    Models { encoder: Some(Arc::new(encoder)), ..Models::default() }
 }
 
 fn open(root: &Path, models: Models) -> Arc<MemoryBox> {

@@ -1,6 +1,7 @@
 //! A real box: the built binary, on a real socket, over a real folder.
 #![allow(dead_code)]
 
+pub mod llm;
 pub mod model;
 
 use serde_json::Value;

@@ -3,6 +3,7 @@
 //! Stateless, so any number of clients share one box; both clients of today (`initialize`) and those since 2026-07-28 (`server/discover`) are served.
 //! `membox mcp` is the same over stdin and stdout, for clients that start their servers themselves.
 
+mod lightmem;
 mod tools;
 
 use crate::auth::Caller;
@@ -65,7 +66,7 @@ impl ServerHandler for Mcp {
         let caller = caller.ok_or_else(|| ErrorData::internal_error("the request has no caller", None))?;
         let arguments = Value::Object(request.arguments.unwrap_or_default());
         let memory = self.state.memory.clone();
-        let pool = if tool.writes { &self.state.writes } else { &self.state.reads };
+        let pool = (tool.pool)(&self.state);
         metrics::counter!("membox_mcp_calls_total", "tool" => tool.described.name.to_string()).increment(1);
         let done: Result<Value, Problem> = pool.run(move || (tool.run)(&memory, &caller, arguments)).await;
         // What the model did wrong it can put right: it is told, as a result and not as an error of the protocol.

@@ -1,7 +1,9 @@
 //! The tools. What they answer is bounded: a model pays for each token of it.
 
 use crate::auth::Caller;
+use crate::pool::Pool;
 use crate::problem::Problem;
+use crate::state::AppState;
 use axum::http::StatusCode;
 use membox_memory::compressor::{DEFAULT_ENCODING, TokenCounter};
 use membox_memory::{
@@ -14,7 +16,7 @@ use rmcp::schemars::{self, JsonSchema};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 /// Where memories are that belong to no user.
 const COMMON_MEMORIES: &str = "memories";
@@ -26,28 +28,35 @@ const CONTEXT_TOKENS: usize = 2000;
 /// Memories of a list at most.
 const MOST_LISTED: usize = 100;
 
-type Run = fn(&MemoryBox, &Caller, Value) -> Result<Value, Problem>;
+type Run = fn(&Arc<MemoryBox>, &Caller, Value) -> Result<Value, Problem>;
 
 /// What a model can call.
 pub struct MemoryTool {
     pub described: Tool,
-    /// Whether it waits for the disk.
-    pub writes: bool,
+    /// On which threads it runs.
+    pub pool: fn(&AppState) -> &Pool,
     pub run: Run,
+}
+
+impl MemoryTool {
+    /// The same one, on the threads of what may wait for a language model.
+    pub fn in_pipeline(self) -> Self {
+        Self { pool: |state| &state.pipeline, ..self }
+    }
 }
 
 /// Which memories are meant.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-struct Place {
+pub struct Place {
     /// Whose memories: each user's are apart. Left out for those that belong to nobody.
-    user: Option<String>,
+    pub user: Option<String>,
     /// A collection by its name, instead of the user's own.
-    collection: Option<String>,
+    pub collection: Option<String>,
 }
 
 impl Place {
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         match (&self.collection, &self.user) {
             (Some(collection), _) => collection.clone(),
             (None, Some(user)) => user_collection(user),
@@ -148,7 +157,7 @@ pub static ALL: LazyLock<Vec<MemoryTool>> = LazyLock::new(|| {
     let reads = || ToolAnnotations::new().read_only(true).open_world(false);
     let adds = || ToolAnnotations::new().read_only(false).destructive(false).open_world(false);
     let changes = || ToolAnnotations::new().read_only(false).destructive(true).idempotent(true).open_world(false);
-    vec![
+    let mut all = vec![
         tool::<Search>(
             "memory_search",
             "Search what is remembered, by meaning and by words. The best come first.",
@@ -166,21 +175,26 @@ pub static ALL: LazyLock<Vec<MemoryTool>> = LazyLock::new(|| {
         tool::<List>("memory_list", "List memories, newest first.", reads(), list),
         tool::<Update>("memory_update", "Change a memory.", changes(), update),
         tool::<Forget>("memory_forget", "Delete memories, by their ids.", changes(), forget),
-    ]
+    ];
+    all.extend(super::lightmem::tools());
+    all
 });
 
-fn tool<T: JsonSchema + 'static>(
+pub fn tool<T: JsonSchema + 'static>(
     name: &'static str,
     says: &'static str,
     annotations: ToolAnnotations,
     run: Run,
 ) -> MemoryTool {
     let schema = schema_for_input::<T>().unwrap_or_default();
-    let writes = annotations.read_only_hint != Some(true);
-    MemoryTool { described: Tool::new(name, says, schema).with_annotations(annotations), writes, run }
+    let pool: fn(&AppState) -> &Pool = match annotations.read_only_hint {
+        Some(true) => |state| &state.reads,
+        _ => |state| &state.writes,
+    };
+    MemoryTool { described: Tool::new(name, says, schema).with_annotations(annotations), pool, run }
 }
 
-fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, Problem> {
+pub fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, Problem> {
     serde_path_to_error::deserialize(arguments).map_err(|error| {
         // A path of nothing is ".": the arguments as a whole.
         let path = error.path().to_string().replace('.', "/");
@@ -189,7 +203,7 @@ fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, Problem> {
     })
 }
 
-fn search(memory: &MemoryBox, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
+fn search(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
     let Search { query, place, limit, max_tokens, filter } = read(arguments)?;
     let include = vec![Include::Text, Include::Metadata];
     let request =
@@ -218,7 +232,7 @@ fn search(memory: &MemoryBox, caller: &Caller, arguments: Value) -> Result<Value
     Ok(json!({"memories": memories, "tokens": max_tokens.unwrap_or(SEARCH_TOKENS) - left, "left_out": left_out}))
 }
 
-fn add(memory: &MemoryBox, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
+fn add(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
     let Add { text, place, kind, importance, session, expires_at, metadata } = read(arguments)?;
     let name = place.name();
     if place.collection.is_none() {
@@ -230,7 +244,7 @@ fn add(memory: &MemoryBox, caller: &Caller, arguments: Value) -> Result<Value, P
     Ok(json!({"id": written[0].id, "version": written[0].version, "collection": name}))
 }
 
-fn context(memory: &MemoryBox, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
+fn context(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
     let Context { session, strategy, query, max_tokens } = read(arguments)?;
     let strategy: Strategy = strategy.map_or(Ok(Strategy::Recall), |name| read(Value::String(name)))?;
     let max_tokens = Some(max_tokens.unwrap_or(CONTEXT_TOKENS));
@@ -239,14 +253,14 @@ fn context(memory: &MemoryBox, caller: &Caller, arguments: Value) -> Result<Valu
     Ok(json!({"messages": answer.messages, "tokens": answer.tokens, "omitted": answer.omitted}))
 }
 
-fn append(memory: &MemoryBox, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
+fn append(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
     let SessionAppend { session, messages, user } = read(arguments)?;
     let request: AppendRequest = read(without_nulls(json!({"messages": messages, "user": user})))?;
     let answer = memory.append(&caller.tenant, &session, request, None)?;
     Ok(json!({"version": answer.version, "ids": answer.messages.iter().map(|m| &m.id).collect::<Vec<_>>()}))
 }
 
-fn list(memory: &MemoryBox, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
+fn list(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
     let List { place, limit, filter } = read(arguments)?;
     let limit = limit.unwrap_or(20).clamp(1, MOST_LISTED);
     let page = memory.page(&caller.tenant, &place.name(), Order::Newest, None, limit, filter.as_ref());
@@ -257,14 +271,14 @@ fn list(memory: &MemoryBox, caller: &Caller, arguments: Value) -> Result<Value, 
     Ok(json!({"memories": records, "more": next.is_some()}))
 }
 
-fn update(memory: &MemoryBox, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
+fn update(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
     let Update { id, place, text, importance, metadata } = read(arguments)?;
     let patch = RecordPatch { text, metadata, importance: importance.map(Some), ..RecordPatch::default() };
     let view = memory.patch(&caller.tenant, &place.name(), &id, &patch, None)?;
     Ok(json!({"id": view.id, "version": view.version}))
 }
 
-fn forget(memory: &MemoryBox, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
+fn forget(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
     let Forget { ids, place } = read(arguments)?;
     let name = place.name();
     let ids = ids.into_iter().map(|id| (id, None)).collect();
@@ -272,7 +286,7 @@ fn forget(memory: &MemoryBox, caller: &Caller, arguments: Value) -> Result<Value
     Ok(json!({"deleted": deleted}))
 }
 
-fn without_nulls(value: Value) -> Value {
+pub fn without_nulls(value: Value) -> Value {
     match value {
         Value::Object(object) => Value::Object(object.into_iter().filter(|(_, value)| !value.is_null()).collect()),
         other => other,

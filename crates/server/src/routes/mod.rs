@@ -3,6 +3,7 @@
 pub mod collections;
 pub mod compress;
 pub mod engines;
+pub mod memories;
 pub mod operations;
 pub mod recall;
 pub mod records;

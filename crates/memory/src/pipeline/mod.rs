@@ -1,0 +1,494 @@
+//! From what was said to memories: LightMem's pipeline (arXiv 2510.18866).
+//!
+//! ```text
+//! messages ─▶ times ─▶ session (durable) ─▶ sensory buffer ─▶ topics ─▶ short-term buffer ─▶ memories ─▶ update
+//!             clock      append              topics.rs                     extract.rs         update.rs
+//! ```
+//!
+//! The buffers hold no text: they are places in the session, whose messages are where they always were. So nothing that was acknowledged is lost with
+//! them, however a call ends, and the next one goes on where the last one stopped. What a step makes and how far it has come are one commit.
+
+mod clock;
+mod cutting;
+mod extract;
+mod topics;
+mod update;
+
+pub use cutting::{TopicsAnswer, TopicsRequest};
+pub use topics::{Cut, CutRule};
+pub use update::{Decision, MemoryChange, UpdateReport, UpdateRequest};
+
+use crate::messages::{AppendRequest, AppendedMessage, MessageType, NewMessage, Role};
+use crate::work::{Along, Work, Write, ask};
+use crate::{MemoryBox, MemoryError, now, time_text};
+use clock::Clock;
+use membox_llm::Usage;
+use membox_records::{Group, PipelineState, Range, RecordsError, StoredSession, TopicSpan};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use topics::Cues;
+use utoipa::ToSchema;
+
+/// Where the stamp of a message's session is in its metadata.
+const STAMP_FIELD: &str = "time_stamp";
+/// Where a memory's topic is in its metadata: what has it was made here.
+pub(crate) const TOPIC_FIELD: &str = "topic";
+/// Messages that are looked at together.
+const MOST_READ: i64 = 4096;
+/// Times that a step is tried again when the session has changed meanwhile.
+const TRIES: usize = 16;
+
+/// How messages become memories.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MemoriesPolicy {
+    /// Share of a text's tokens that a memory keeps (LightMem: 0.4 to 0.8); 1 for all. The messages stay whole.
+    pub rate: f64,
+    /// By what topics are cut.
+    pub cut: CutRule,
+    /// Tokens of users' messages after which topics are cut.
+    pub buffer_tokens: u64,
+    /// Tokens of topics after which memories are made of them.
+    pub topic_tokens: u64,
+    /// Seconds without a message that end a topic; 0 for any number.
+    pub gap_s: u64,
+    /// Whose messages become memories.
+    pub roles: Vec<Role>,
+    /// Whether a language model extracts facts, where one is set up.
+    pub llm: bool,
+    /// When older memories are held against new ones.
+    pub update: UpdateTime,
+}
+
+impl Default for MemoriesPolicy {
+    fn default() -> Self {
+        Self {
+            rate: 0.7,
+            cut: CutRule::Depth,
+            buffer_tokens: 512,
+            topic_tokens: 2000,
+            gap_s: 3600,
+            roles: vec![Role::User, Role::Assistant],
+            llm: true,
+            update: UpdateTime::Offline,
+        }
+    }
+}
+
+impl MemoriesPolicy {
+    pub(crate) fn check(&self, at: &str) -> Result<(), MemoryError> {
+        if !(self.rate > 0.0 && self.rate <= 1.0) {
+            return Err(MemoryError::impossible(format!("{at}/rate"), "a rate is over 0 and up to 1"));
+        }
+        if self.buffer_tokens == 0 || self.topic_tokens < self.buffer_tokens {
+            let reason = "buffer_tokens is over 0, and topic_tokens is no less";
+            return Err(MemoryError::impossible(format!("{at}/topic_tokens"), reason));
+        }
+        Ok(())
+    }
+}
+
+/// When older memories are held against new ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UpdateTime {
+    /// When it is asked for: `POST /v1/memories:update`.
+    #[default]
+    Offline,
+    /// As soon as there are new ones.
+    Online,
+}
+
+/// A message on its way to memories.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MemoryMessage {
+    /// The caller's id, unique in the session, so that a request can be repeated; a UUIDv7 when left out.
+    pub id: Option<String>,
+    /// Who says it; `user` when left out.
+    pub role: Option<Role>,
+    /// What is said.
+    pub content: String,
+    /// The name of who says it.
+    pub name: Option<String>,
+    /// When the conversation began, as `2023/05/20 (Sat) 00:44` or ISO 8601, in UTC where it names no zone: messages of the same stamp follow each other
+    /// by half a second. The request's when left out, or now.
+    pub time_stamp: Option<String>,
+    /// Any JSON object up to 16 KiB.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub metadata: Map<String, Value>,
+}
+
+/// Messages to be remembered.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddMemories {
+    /// The conversation that they belong to; it is made if it is not there.
+    pub session: String,
+    /// Whom it is with.
+    pub user: Option<String>,
+    /// The collection of messages and memories: the user's own when left out.
+    pub collection: Option<String>,
+    /// Up to 1 000; none, with `force`, to finish what is waiting.
+    #[serde(default)]
+    pub messages: Vec<MemoryMessage>,
+    /// The stamp of messages that have none.
+    pub time_stamp: Option<String>,
+    /// Cut topics and make memories of all that has been said, without waiting for more.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// A memory that was made.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct MadeMemory {
+    /// Its record's id.
+    pub id: String,
+    /// What it says.
+    pub text: String,
+    /// The topic that it is of, by its number within the session.
+    pub topic: u64,
+    /// Ids of the messages that it is made of.
+    pub sources: Vec<String>,
+    /// When that was said.
+    pub created_at: String,
+}
+
+/// A topic that was cut.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct CutTopic {
+    /// Its number within the session.
+    pub topic: u64,
+    /// `seq` of its first message.
+    pub from: i64,
+    /// `seq` after its last one.
+    pub until: i64,
+    /// Tokens of its messages.
+    pub tokens: u64,
+    /// Why it ends there: `topic`, `time`, `full` or `forced`.
+    pub reason: &'static str,
+    /// How clear the cut is, where it is one between topics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<f32>,
+}
+
+/// What of a session waits for more to be said.
+#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
+pub struct Waiting {
+    /// Messages that are in no topic yet.
+    pub buffered_messages: u64,
+    /// Topics of which no memory has been made yet.
+    pub topics: usize,
+    /// Tokens of these.
+    pub topic_tokens: u64,
+}
+
+/// What has come of messages.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct AddedMemories {
+    /// The session's version.
+    pub version: u64,
+    /// Each message with its place. All of them are durable, whatever follows.
+    pub messages: Vec<AppendedMessage>,
+    /// Topics that were cut.
+    pub topics: Vec<CutTopic>,
+    /// Memories that were made.
+    pub memories: Vec<MadeMemory>,
+    /// What was done to older ones, with `update` = `online`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub updates: Vec<MemoryChange>,
+    /// What waits for more to be said.
+    pub waiting: Waiting,
+    /// What language models have cost.
+    #[schema(value_type = Object)]
+    pub llm: Usage,
+    /// Why no memories were made of what is waiting, where that failed: the next call tries again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// What each step did, if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub explain: Option<Vec<Value>>,
+}
+
+/// What each step did, for those who ask.
+pub(crate) struct Trace(Option<Vec<Value>>);
+
+impl Trace {
+    fn note(&mut self, step: impl FnOnce() -> Value) {
+        if let Some(steps) = &mut self.0 {
+            steps.push(step());
+        }
+    }
+}
+
+/// A session by its tenant and id.
+type SessionKey = (String, String);
+
+/// What the pipeline keeps in memory.
+#[derive(Default)]
+pub(crate) struct Pipeline {
+    /// A session's messages go their way one call at a time.
+    sessions: Mutex<HashMap<SessionKey, Arc<Mutex<()>>>>,
+    cues: OnceLock<Option<Cues>>,
+}
+
+impl Pipeline {
+    fn lock_of(&self, key: &SessionKey) -> Arc<Mutex<()>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default().clone()
+    }
+
+    fn unlock(&self, key: &SessionKey, lock: &Arc<Mutex<()>>) {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        // This one and the map's own: nobody else waits for it.
+        if Arc::strong_count(lock) == 2 {
+            sessions.remove(key);
+        }
+    }
+}
+
+/// How far a session comes with a commit.
+pub(crate) struct Advance {
+    pub tenant: String,
+    pub session: String,
+    pub from: PipelineState,
+    pub to: PipelineState,
+}
+
+impl Advance {
+    /// Moves the session on, if it is where it was thought to be.
+    pub fn apply(&self, group: &mut Group) -> Result<(), MemoryError> {
+        let found = group.session(&self.tenant, &self.session)?;
+        let mut session = found.ok_or_else(|| MemoryError::NoSession(self.session.clone()))?;
+        if session.state.pipeline != self.from {
+            let (id, current) = (session.id, session.version);
+            return Err(RecordsError::VersionConflict { id, current, expected: current }.into());
+        }
+        session.state.pipeline = self.to.clone();
+        Ok(group.put_session(&session)?)
+    }
+}
+
+impl MemoryBox {
+    /// Remembers messages: they are appended to their session, and what they make full is cut into topics and made memories of. When it returns the
+    /// messages are durable, and so is what was made of them.
+    pub fn add_memories(
+        &self,
+        tenant: &str,
+        request: AddMemories,
+        explain: bool,
+    ) -> Result<AddedMemories, MemoryError> {
+        let key = (tenant.to_owned(), request.session.clone());
+        let lock = self.pipeline().lock_of(&key);
+        let added = {
+            let _guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
+            self.add_alone(tenant, request, explain)
+        };
+        self.pipeline().unlock(&key, &lock);
+        added
+    }
+
+    /// What nobody else does with this session at the same time.
+    fn add_alone(&self, tenant: &str, request: AddMemories, explain: bool) -> Result<AddedMemories, MemoryError> {
+        let mut answer = AddedMemories::default();
+        let mut trace = Trace(explain.then(Vec::new));
+        let id = request.session.clone();
+        if request.messages.is_empty() && !request.force {
+            return Err(MemoryError::invalid("/messages", "there are none; `force` finishes what is waiting"));
+        }
+        if !request.messages.is_empty() {
+            self.append_stamped(tenant, request.clone(), &mut answer, &mut trace)?;
+        }
+        let session = self.stored_session(tenant, &id)?;
+        let policy = self.collection_of(&session)?.settings().memories.unwrap_or_default();
+        self.cut_topics(tenant, &id, &policy, request.force, &mut answer, &mut trace)?;
+        if let Err(error) = self.make_memories(tenant, &id, &policy, request.force, &mut answer, &mut trace) {
+            match error {
+                // The messages are there and the topics wait: what failed is tried again with the next call.
+                MemoryError::Llm(_) | MemoryError::Encoder(_) | MemoryError::Overloaded { .. } => {
+                    tracing::warn!(%error, "no memories were made of what is waiting");
+                    metrics::counter!("membox_extractions_failed_total").increment(1);
+                    answer.problem = Some(error.to_string());
+                }
+                error => return Err(error),
+            }
+        }
+        self.count_llm(tenant, session.user.as_deref(), answer.llm)?;
+        let session = self.stored_session(tenant, &id)?;
+        let state = &session.state.pipeline;
+        answer.version = session.version;
+        answer.waiting = Waiting {
+            buffered_messages: (session.state.next_position - state.buffered_from).max(0) as u64,
+            topics: state.waiting.len(),
+            topic_tokens: state.waiting.iter().map(|topic| topic.tokens).sum(),
+        };
+        answer.explain = trace.0;
+        Ok(answer)
+    }
+
+    /// Gives messages their times and appends them.
+    fn append_stamped(
+        &self,
+        tenant: &str,
+        request: AddMemories,
+        answer: &mut AddedMemories,
+        trace: &mut Trace,
+    ) -> Result<(), MemoryError> {
+        let mut clock = Clock::after(self.last_stamp(tenant, &request.session)?);
+        let mut messages = Vec::with_capacity(request.messages.len());
+        for (i, message) in request.messages.into_iter().enumerate() {
+            let stamp = message.time_stamp.as_deref().or(request.time_stamp.as_deref());
+            let time = clock.next(stamp, &format!("/messages/{i}/time_stamp"))?;
+            trace.note(|| {
+                json!({"step": "normalise", "message": i, "created_at": time_text(time), "weekday": clock::weekday(time), "time_stamp": stamp})
+            });
+            let mut metadata = message.metadata;
+            if let Some(stamp) = stamp {
+                metadata.insert(STAMP_FIELD.to_owned(), json!(stamp));
+            }
+            messages.push(NewMessage {
+                id: message.id,
+                role: message.role.unwrap_or(Role::User),
+                kind: MessageType::Text,
+                content: Some(message.content),
+                name: message.name,
+                tool_call_id: None,
+                tool_calls: None,
+                metadata,
+                created_at: Some(time_text(time)),
+            });
+        }
+        let append = AppendRequest {
+            messages,
+            user: request.user,
+            collection: request.collection,
+            max_messages: None,
+            on_conflict: None,
+        };
+        answer.messages = self.append(tenant, &request.session, append, None)?.messages;
+        Ok(())
+    }
+
+    /// The stamp and the time of a session's last message, if it has one.
+    fn last_stamp(&self, tenant: &str, id: &str) -> Result<Option<(String, i64)>, MemoryError> {
+        let reader = self.reader()?;
+        let Some(session) = reader.session(tenant, id)? else { return Ok(None) };
+        let mut last = None;
+        reader.messages(session.collection, id, Range::Before(i64::MAX), |stored| {
+            let stamp = stored.record.metadata.get(STAMP_FIELD).and_then(Value::as_str);
+            last = stamp.map(|stamp| (stamp.to_owned(), stored.record.created_at));
+            false
+        })?;
+        Ok(last)
+    }
+
+    /// Makes memories of the topics that are waiting, as far as there are enough of them.
+    fn make_memories(
+        &self,
+        tenant: &str,
+        id: &str,
+        policy: &MemoriesPolicy,
+        force: bool,
+        answer: &mut AddedMemories,
+        trace: &mut Trace,
+    ) -> Result<(), MemoryError> {
+        for _ in 0..TRIES {
+            let session = self.stored_session(tenant, id)?;
+            let from = session.state.pipeline.clone();
+            let job = next_job(&from.waiting, policy.topic_tokens, force);
+            if job.is_empty() {
+                return Ok(());
+            }
+            match self.make_from(&session, &from, job, policy, answer, trace) {
+                Err(MemoryError::Records(RecordsError::VersionConflict { .. })) => {}
+                done => done?,
+            }
+        }
+        Ok(())
+    }
+
+    fn make_from(
+        &self,
+        session: &StoredSession,
+        from: &PipelineState,
+        job: &[TopicSpan],
+        policy: &MemoriesPolicy,
+        answer: &mut AddedMemories,
+        trace: &mut Trace,
+    ) -> Result<(), MemoryError> {
+        let collection = self.collection_of(session)?;
+        let mut usage = Usage::default();
+        let made = self.extract(&collection, session, job, policy, &mut usage, trace);
+        answer.llm.add(usage);
+        let made = made?;
+        let to = PipelineState { waiting: from.waiting[job.len()..].to_vec(), ..from.clone() };
+        let advance = Advance { tenant: session.tenant.clone(), session: session.id.clone(), from: from.clone(), to };
+        let (records, views): (Vec<_>, Vec<_>) = made.into_iter().unzip();
+        if records.is_empty() {
+            self.transact(move |group| advance.apply(group))?;
+        } else {
+            let along = Along { advance: Some(Arc::new(advance)), ..Along::default() };
+            let collection = collection.clone();
+            ask(self.writer(), |reply| Work::Write(Write::Upsert { collection, records, along, reply }))?;
+        }
+        metrics::counter!("membox_memories_made_total").increment(views.len() as u64);
+        if policy.update == UpdateTime::Online && !views.is_empty() {
+            let ids: Vec<String> = views.iter().map(|view: &MadeMemory| view.id.clone()).collect();
+            let report = self.update_with(&collection, &ids, &UpdateRequest::default(), policy.llm, &mut |_| true)?;
+            answer.llm.add(report.llm);
+            answer.updates.extend(report.changes);
+        }
+        answer.memories.extend(views);
+        Ok(())
+    }
+
+    /// Adds what language models have used for a user to what the user has used today.
+    pub(crate) fn count_llm(&self, tenant: &str, user: Option<&str>, used: Usage) -> Result<(), MemoryError> {
+        let Some(user) = user.filter(|_| used.tokens() > 0) else { return Ok(()) };
+        let more = membox_records::DayUsage {
+            user: user.to_owned(),
+            day: crate::usage::day(now()),
+            tokens: used.tokens() as i64,
+            requests: used.calls as i64,
+            ..Default::default()
+        };
+        let tenant = tenant.to_owned();
+        self.transact(move |group| Ok(group.add_usage(&tenant, &more)?))
+    }
+}
+
+/// The oldest topics of which memories are made together: as many as fit, once there are enough.
+fn next_job(waiting: &[TopicSpan], topic_tokens: u64, force: bool) -> &[TopicSpan] {
+    let mut tokens = 0;
+    for (i, topic) in waiting.iter().enumerate() {
+        tokens += topic.tokens;
+        if tokens > topic_tokens {
+            return &waiting[..i.max(1)];
+        }
+    }
+    if force { waiting } else { &[] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_gather_until_there_are_enough_and_none_is_left_behind() {
+        let topics = |tokens: &[u64]| -> Vec<TopicSpan> {
+            let span = |(i, &tokens): (usize, &u64)| TopicSpan { number: i as u64, from: 0, until: 0, tokens };
+            tokens.iter().enumerate().map(span).collect()
+        };
+        let job = |tokens: &[u64], force| next_job(&topics(tokens), 2000, force).len();
+        assert_eq!(job(&[500, 1500], false), 0, "they fit, and more may come");
+        assert_eq!(job(&[500, 1500, 1], false), 2);
+        assert_eq!(job(&[5000], false), 1, "one that is too large goes alone");
+        assert_eq!(job(&[5000, 1], false), 1);
+        assert_eq!(job(&[500, 1500], true), 2);
+        assert_eq!(job(&[1500, 1500], true), 1, "the rest comes next");
+        assert_eq!(job(&[], true), 0);
+    }
+}

@@ -1,0 +1,345 @@
+//! Holding older memories against newer ones: LightMem's update at sleep time.
+//!
+//! Each memory queues up at the older ones that it is most like; then each older one is looked at with those that stand in its queue. A language model
+//! says whether it is to be kept, to be changed or to go; without one, an older memory that a newer one says again becomes its history.
+//! Each change is a commit of its own, and holds only if the memory is still what it was when it was looked at.
+
+use super::TOPIC_FIELD;
+use crate::collection::{Collection, JobGuard};
+use crate::consolidate::{HISTORY_FIELD, THRESHOLD, history_entry, says_the_same};
+use crate::jobs::JobView;
+use crate::types::RecordPatch;
+use crate::work::Along;
+use crate::{MemoryBox, MemoryError, now, time_text};
+use membox_index::{Effort, search};
+use membox_llm::{Llm, Usage};
+use membox_records::{Filter, RecordsError, StoredRecord};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// Older memories that are found for each, those that are kept of them, and how alike they must be for a language model.
+const TOP_K: usize = 20;
+const KEEP_TOP_N: usize = 10;
+const SCORE: f32 = 0.8;
+
+const DECIDE: &str = "You keep the memory of an assistant. Here are an older memory and newer ones that may be about the same. Decide what becomes of the \
+older one: \"update\" where the newer ones add to it or change it, and write the one sentence or few that are true now; \"delete\" where they make it \
+untrue or say all of it; \"keep\" where they are about something else. Answer with a JSON object: {\"action\": \"update\" | \"delete\" | \"keep\", \
+\"new_memory\": \"...\"}.";
+
+/// Which memories are to be held against newer ones.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpdateRequest {
+    /// Whose memories.
+    pub user: Option<String>,
+    /// The collection that they are in: the user's own when left out.
+    pub collection: Option<String>,
+    /// Older memories that are found for each (20).
+    pub top_k: Option<usize>,
+    /// Those of them that it queues up at (10).
+    pub keep_top_n: Option<usize>,
+    /// How alike they must be: 0.8, or 0.95 without a language model.
+    pub score_threshold: Option<f32>,
+    /// Only say what would be done.
+    pub dry_run: bool,
+}
+
+/// What becomes of an older memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Decision {
+    /// It stays as it is.
+    Keep,
+    /// It says something else now.
+    Update,
+    /// It is gone.
+    Delete,
+    /// It is the history of a newer one now.
+    Merge,
+}
+
+/// What was done to a memory.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct MemoryChange {
+    /// Its id.
+    pub id: String,
+    /// What was done.
+    pub decision: Decision,
+    /// The newer memories that it was held against, and how alike they are, most first.
+    pub newer: Vec<(String, f32)>,
+    /// What it says now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+/// What an update did.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct UpdateReport {
+    /// Memories that were looked at.
+    pub memories: u64,
+    /// Those that had newer ones like them.
+    pub queued: u64,
+    /// Those that stayed as they are.
+    pub kept: u64,
+    /// Those that say something else now.
+    pub updated: u64,
+    /// Those that are gone.
+    pub deleted: u64,
+    /// Those that are the history of newer ones.
+    pub merged: u64,
+    /// Those that somebody changed meanwhile, and which stay for the next time.
+    pub skipped: u64,
+    /// Why some could not be decided, if so: they stay as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// What language models have cost.
+    #[schema(value_type = Object)]
+    pub llm: Usage,
+    /// The first thousand changes.
+    pub changes: Vec<MemoryChange>,
+}
+
+/// Changes that a report names.
+const NAMED_CHANGES: usize = 1000;
+
+/// What is known of a memory without its text.
+struct Known {
+    id: String,
+    created_at: i64,
+}
+
+impl MemoryBox {
+    /// Begins to hold the memories of a user or collection against newer ones, as a job; its result is the report.
+    pub fn update_memories(self: &Arc<Self>, tenant: &str, request: UpdateRequest) -> Result<JobView, MemoryError> {
+        let name = match (&request.collection, &request.user) {
+            (Some(name), _) => name.clone(),
+            (None, Some(user)) => crate::user_collection(user),
+            (None, None) => return Err(MemoryError::invalid("/user", "a user or a collection is wanted")),
+        };
+        if request.score_threshold.is_some_and(|threshold| !(0.0..=1.0).contains(&threshold)) {
+            return Err(MemoryError::impossible("/score_threshold", "a threshold is 0 to 1"));
+        }
+        let collection = self.collection(tenant, &name)?;
+        let guard = JobGuard::take(&collection)?;
+        let job = self.jobs().begin("update", tenant, Some(&name));
+        self.run_job(job, move |memory, job| {
+            let _guard = guard;
+            let use_llm = collection.settings().memories.unwrap_or_default().llm;
+            let ids: Vec<String> = memory.made_memories(&collection, request.user.as_deref())?;
+            job.set_total(ids.len() as u64);
+            let report = memory.update_with(&collection, &ids, &request, use_llm, &mut |done| {
+                job.add_done(done);
+                !job.is_cancelled()
+            })?;
+            memory.count_llm(&collection.tenant, request.user.as_deref(), report.llm)?;
+            Ok(serde_json::to_value(report).ok())
+        })
+    }
+
+    /// Ids of what the pipeline has made, of a user or of all.
+    fn made_memories(&self, collection: &Collection, user: Option<&str>) -> Result<Vec<String>, MemoryError> {
+        let (slots, mut ids) = (collection.live().slots.clone(), Vec::new());
+        self.reader()?.each_record(&slots, 0, |_, stored| {
+            let record = stored.record;
+            if is_made(&record) && (user.is_none() || record.user.as_deref() == user) {
+                ids.push(record.id);
+            }
+            true
+        })?;
+        Ok(ids)
+    }
+
+    /// Holds older memories against these ones. `goes_on` hears how many were looked at, and says whether to go on.
+    pub(super) fn update_with(
+        &self,
+        collection: &Arc<Collection>,
+        newer: &[String],
+        request: &UpdateRequest,
+        use_llm: bool,
+        goes_on: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<UpdateReport, MemoryError> {
+        let llm = self.llm().filter(|_| use_llm);
+        let threshold = request.score_threshold.unwrap_or(if llm.is_some() { SCORE } else { THRESHOLD });
+        let mut report = UpdateReport::default();
+        // The older memories, each with the newer ones in its queue.
+        let mut queues: HashMap<String, Vec<(String, f32)>> = HashMap::new();
+        for id in newer {
+            for (older, score) in self.older_ones(collection, id, request)? {
+                if score >= threshold {
+                    queues.entry(older).or_default().push((id.clone(), score));
+                }
+            }
+            report.memories += 1;
+            if !goes_on(1) {
+                return Ok(report);
+            }
+        }
+        let mut older = Vec::with_capacity(queues.len());
+        for id in queues.keys() {
+            if let Some(stored) = self.reader()?.record(collection.id, id)? {
+                older.push(Known { id: id.clone(), created_at: stored.record.created_at });
+            }
+        }
+        // Oldest first: what it becomes is seen by those after it.
+        older.sort_by(|a, b| a.created_at.cmp(&b.created_at).then(a.id.cmp(&b.id)));
+        for Known { id, .. } in older {
+            let mut queue = queues.remove(&id).unwrap_or_default();
+            queue.sort_by(|a, b| b.1.total_cmp(&a.1));
+            match self.update_one(collection, &id, queue, llm, request.dry_run, &mut report) {
+                Err(MemoryError::Llm(error)) => {
+                    // What it says of the others is said already.
+                    report.problem = Some(error.to_string());
+                    break;
+                }
+                done => done?,
+            }
+            if !goes_on(0) {
+                break;
+            }
+        }
+        Ok(report)
+    }
+
+    /// The memories that one queues up at: the nearest that are not newer, of the same user.
+    fn older_ones(
+        &self,
+        collection: &Collection,
+        id: &str,
+        request: &UpdateRequest,
+    ) -> Result<Vec<(String, f32)>, MemoryError> {
+        let reader = self.reader()?;
+        let Some(own) = reader.record(collection.id, id)?.filter(|own| own.record.is_alive(now())) else {
+            return Ok(Vec::new());
+        };
+        let mut conditions = vec![
+            json!({"field": format!("metadata.{TOPIC_FIELD}"), "exists": true}),
+            json!({"field": "created_at", "lte": time_text(own.record.created_at)}),
+        ];
+        if let Some(user) = &own.record.user {
+            conditions.push(json!({"field": "user", "eq": user}));
+        }
+        let filter = Filter::parse(&json!({ "and": conditions }), "/filter")?;
+        collection.prepare_fields(&reader)?;
+        let sight = collection.live().sight(now(), Some(&filter));
+        let row = sight.slots.row(own.slot).filter(|&row| row < sight.view.rows());
+        let Some(row) = row.filter(|&row| sight.view.crc(row) == own.row_crc) else { return Ok(Vec::new()) };
+        let vector = sight.view.vector(row);
+        let effort = (collection.settings().index, Effort::default());
+        let (index, most) = (sight.index.as_deref(), request.top_k.unwrap_or(TOP_K) + 1);
+        let mut found = search(&sight.view, index, &[&vector], most, &sight.allowed, effort, &collection.scans)?;
+        let near = found.pop().map(|found| found.rows).unwrap_or_default();
+        let mut older = Vec::new();
+        for near in near.into_iter().filter(|near| near.row != row) {
+            if let Some(other) = reader.record_of_row(&sight.slots, near.row)?
+                && is_older(&other, &own)
+            {
+                older.push((other.record.id, near.score));
+            }
+        }
+        older.truncate(request.keep_top_n.unwrap_or(KEEP_TOP_N));
+        Ok(older)
+    }
+
+    /// Decides what becomes of one memory, and does it.
+    fn update_one(
+        &self,
+        collection: &Arc<Collection>,
+        id: &str,
+        queue: Vec<(String, f32)>,
+        llm: Option<&Llm>,
+        dry_run: bool,
+        report: &mut UpdateReport,
+    ) -> Result<(), MemoryError> {
+        let mut newer = Vec::new();
+        let Some(older) = self.reader()?.record(collection.id, id)? else { return Ok(()) };
+        for (id, _) in &queue {
+            newer.extend(self.reader()?.record(collection.id, id)?);
+        }
+        if newer.is_empty() {
+            return Ok(());
+        }
+        report.queued += 1;
+        let (decision, text) = match llm {
+            Some(llm) => decide(llm, &older, &newer, &mut report.llm)?,
+            None if says_the_same(&older, &newer[0]) => (Decision::Merge, None),
+            None => (Decision::Keep, None),
+        };
+        let done = dry_run
+            || match (decision, &text) {
+                (Decision::Keep, _) => true,
+                (Decision::Merge, _) => self.absorb(collection, &older, &newer[0])?,
+                (Decision::Delete, _) => {
+                    let doomed = vec![(older.record.id.clone(), Some(older.version))];
+                    changed(self.delete(&collection.tenant, "pipeline", &collection.name, doomed).map(|_| ()))?
+                }
+                (Decision::Update, text) => {
+                    let mut history = match older.record.metadata.get(HISTORY_FIELD) {
+                        Some(Value::Array(entries)) => entries.clone(),
+                        _ => Vec::new(),
+                    };
+                    history.push(history_entry(&older));
+                    let metadata = Map::from_iter([(HISTORY_FIELD.to_owned(), Value::Array(history))]);
+                    let patch = RecordPatch { text: text.clone(), metadata: Some(metadata), ..RecordPatch::default() };
+                    let patched = self.patch_record(collection, id, &patch, Some(older.version), Along::default());
+                    changed(patched.map(|_| ()))?
+                }
+            };
+        let counter = match decision {
+            _ if !done => &mut report.skipped,
+            Decision::Keep => &mut report.kept,
+            Decision::Update => &mut report.updated,
+            Decision::Delete => &mut report.deleted,
+            Decision::Merge => &mut report.merged,
+        };
+        *counter += 1;
+        if decision != Decision::Keep && done && report.changes.len() < NAMED_CHANGES {
+            report.changes.push(MemoryChange { id: id.to_owned(), decision, newer: queue, text });
+        }
+        Ok(())
+    }
+}
+
+fn is_made(record: &membox_records::Record) -> bool {
+    record.message.is_none() && record.metadata.contains_key(TOPIC_FIELD)
+}
+
+/// Whether one memory was there before another; of those of one moment, by the order in which they were written.
+fn is_older(a: &StoredRecord, b: &StoredRecord) -> bool {
+    a.record.message.is_none() && (a.record.created_at, a.seq) < (b.record.created_at, b.seq)
+}
+
+/// Whether a change was made: `false` where somebody else has changed the memory since.
+fn changed(done: Result<(), MemoryError>) -> Result<bool, MemoryError> {
+    match done {
+        Ok(()) => Ok(true),
+        Err(MemoryError::Records(RecordsError::VersionConflict { .. }) | MemoryError::NoRecord(_)) => Ok(false),
+        Err(MemoryError::Impossible { .. } | MemoryError::Overloaded { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// What a language model makes of an older memory beside newer ones.
+fn decide(
+    llm: &Llm,
+    older: &StoredRecord,
+    newer: &[StoredRecord],
+    usage: &mut Usage,
+) -> Result<(Decision, Option<String>), MemoryError> {
+    let line = |stored: &StoredRecord| format!("[{}] {}\n", time_text(stored.record.created_at), stored.record.text);
+    let candidates: String = newer.iter().map(line).collect();
+    let question = format!("Older memory:\n{}\nNewer memories:\n{candidates}", line(older));
+    Ok(llm.ask(DECIDE, &question, usage, &|value| {
+        let text = value["new_memory"].as_str().map(str::trim).filter(|text| !text.is_empty());
+        match (value["action"].as_str(), text) {
+            (Some("update"), Some(text)) => Ok((Decision::Update, Some(text.to_owned()))),
+            (Some("update"), None) => Err("an update says what the memory is to say".to_owned()),
+            (Some("delete"), _) => Ok((Decision::Delete, None)),
+            (Some("keep" | "ignore"), _) => Ok((Decision::Keep, None)),
+            _ => Err("the answer has no action: update, delete or keep".to_owned()),
+        }
+    })?)
+}

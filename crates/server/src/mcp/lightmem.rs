@@ -1,0 +1,175 @@
+//! LightMem's own tools, with its names and arguments, so that what was written for it finds them here.
+
+use super::tools::{MemoryTool, Place, read, tool, without_nulls};
+use crate::auth::Caller;
+use crate::problem::Problem;
+use membox_memory::{
+    AddMemories, Include, MemoryBox, MemoryError, MemoryMessage, RecallMode, RecallRequest, UpdateRequest, now,
+    time_text,
+};
+use rmcp::model::ToolAnnotations;
+use rmcp::schemars::{self, JsonSchema};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// The session of what belongs to no other.
+const SESSION: &str = "lightmem";
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Nothing {}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct AddMemory {
+    /// What the user said.
+    user_input: String,
+    /// What was answered.
+    #[serde(default)]
+    assistant_reply: String,
+    /// When, as 2023/05/20 (Sat) 00:44 or ISO 8601; now if left out.
+    timestamp: Option<String>,
+    /// Cut topics at once.
+    #[serde(default)]
+    force_segment: bool,
+    /// Make memories at once.
+    #[serde(default)]
+    force_extract: bool,
+    /// Whose memory.
+    user: Option<String>,
+    /// The conversation.
+    session: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct OfflineUpdate {
+    /// Older memories looked at for each (20).
+    top_k: Option<usize>,
+    /// Those kept (10).
+    keep_top_n: Option<usize>,
+    /// How alike, 0 to 1 (0.8).
+    score_threshold: Option<f32>,
+    #[serde(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct RetrieveMemory {
+    /// What is to be known.
+    query: String,
+    /// Memories at most (10).
+    limit: Option<usize>,
+    /// As in memory_search.
+    filters: Option<Value>,
+    #[serde(flatten)]
+    place: Place,
+}
+
+/// Every one of them.
+pub fn tools() -> Vec<MemoryTool> {
+    let reads = || ToolAnnotations::new().read_only(true).open_world(false);
+    let adds = || ToolAnnotations::new().read_only(false).destructive(false).open_world(false);
+    let changes = || ToolAnnotations::new().read_only(false).destructive(true).open_world(false);
+    vec![
+        tool::<Nothing>("get_timestamp", "The time now, ISO 8601.", reads(), timestamp),
+        tool::<AddMemory>(
+            "add_memory",
+            "Remember a turn of a conversation; memories are made of it once there is enough.",
+            adds(),
+            add_memory,
+        )
+        .in_pipeline(),
+        tool::<OfflineUpdate>(
+            "offline_update",
+            "Hold older memories against newer ones, in the background.",
+            changes(),
+            offline_update,
+        ),
+        tool::<RetrieveMemory>(
+            "retrieve_memory",
+            "Memories that are made of conversations, the best first.",
+            reads(),
+            retrieve,
+        ),
+        tool::<Nothing>("show_lightmem_instance", "How this memory is set up.", reads(), show),
+    ]
+}
+
+fn timestamp(_: &Arc<MemoryBox>, _: &Caller, _: Value) -> Result<Value, Problem> {
+    Ok(json!({"status": "success", "timestamp": time_text(now())}))
+}
+
+fn add_memory(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
+    let given: AddMemory = read(arguments)?;
+    let message = |role: &str, content: String| json!({"role": role, "content": content});
+    let mut messages = vec![message("user", given.user_input)];
+    if !given.assistant_reply.is_empty() {
+        messages.push(message("assistant", given.assistant_reply));
+    }
+    let messages: Vec<MemoryMessage> = read(Value::Array(messages))?;
+    let own = given.user.as_ref().map(|user| format!("{SESSION}-{}", user.replace('/', "_")));
+    let request = AddMemories {
+        session: given.session.or(own).unwrap_or_else(|| SESSION.to_owned()),
+        collection: given.user.is_none().then(|| Place::default().name()),
+        user: given.user,
+        messages,
+        time_stamp: given.timestamp,
+        force: given.force_segment || given.force_extract,
+    };
+    if let Some(collection) = &request.collection {
+        memory.ensure_collection(&caller.tenant, collection)?;
+    }
+    let added = memory.add_memories(&caller.tenant, request, false)?;
+    Ok(without_nulls(json!({
+        "status": if added.problem.is_some() { "error" } else { "success" }, "message": added.problem,
+        "memories": added.memories.iter().map(|made| &made.text).collect::<Vec<_>>(), "waiting": added.waiting, "llm": added.llm
+    })))
+}
+
+fn offline_update(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
+    let OfflineUpdate { top_k, keep_top_n, score_threshold, place } = read(arguments)?;
+    let collection = Some(place.name());
+    let request = UpdateRequest { collection, top_k, keep_top_n, score_threshold, user: place.user, dry_run: false };
+    match memory.update_memories(&caller.tenant, request) {
+        Ok(job) => Ok(json!({"status": "success", "message": "begun", "job": job.id})),
+        Err(MemoryError::NoCollection(_)) => Ok(json!({"status": "success", "message": "there is nothing yet"})),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn retrieve(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
+    let RetrieveMemory { query, limit, filters, place } = read(arguments)?;
+    let made = json!({"field": "metadata.topic", "exists": true});
+    let filter = match filters.filter(|filters| filters.as_object().is_none_or(|object| !object.is_empty())) {
+        Some(filters) => json!({"and": [made, filters]}),
+        None => made,
+    };
+    let request = RecallRequest {
+        query: Some(query),
+        k: limit.unwrap_or(10),
+        filter: Some(filter),
+        mode: RecallMode::Hybrid,
+        include: vec![Include::Text, Include::Metadata],
+        ..RecallRequest::default()
+    };
+    let found = match memory.recall(&caller.tenant, &place.name(), &request) {
+        Err(MemoryError::NoCollection(_)) => return Ok(json!({"status": "success", "memories": []})),
+        found => found?,
+    };
+    let line = |hit: &membox_memory::Hit| {
+        let time = hit.created_at.as_deref().unwrap_or_default();
+        let weekday = hit.metadata.as_ref().and_then(|metadata| metadata.get("weekday")?.as_str()).unwrap_or_default();
+        json!({"id": hit.id, "score": hit.score, "memory": format!("{time} {weekday} {}", hit.text.as_deref().unwrap_or_default())})
+    };
+    Ok(json!({"status": "success", "memories": found.hits.iter().map(line).collect::<Vec<_>>()}))
+}
+
+fn show(memory: &Arc<MemoryBox>, _: &Caller, _: Value) -> Result<Value, Problem> {
+    let compressors: Vec<&str> = memory.compressors().iter().map(|compressor| compressor.name()).collect();
+    Ok(json!({
+        "status": "success",
+        "embedding_model": memory.encoder().ok().map(|encoder| encoder.name()),
+        "compression_models": compressors,
+        "language_model": memory.llm().map(|llm| llm.model()),
+        "defaults": membox_memory::MemoriesPolicy::default(),
+    }))
+}
