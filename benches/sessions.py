@@ -177,10 +177,11 @@ def contexts(a, note):
             note({"what": f"context, {strategy}, {threads} at a time", "per_second": len(times) / seconds, "p50_ms": percentile(times, 0.5), "p99_ms": percentile(times, 0.99)})
 
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-commands = parser.add_subparsers(dest="command", required=True)
-c = commands.add_parser("evidence"); c.add_argument("dir"); c.add_argument("url"); c.add_argument("--out")
-c = commands.add_parser("load"); c.add_argument("url"); c.add_argument("--sessions", type=int, default=1000); c.add_argument("--messages", type=int, default=500); c.add_argument("--out")
-c.add_argument("--filled", action="store_true", help="the sessions are there: measure contexts alone")
-a = parser.parse_args()
-{"evidence": evidence, "load": load}[a.command](a)
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    c = commands.add_parser("evidence"); c.add_argument("dir"); c.add_argument("url"); c.add_argument("--out")
+    c = commands.add_parser("load"); c.add_argument("url"); c.add_argument("--sessions", type=int, default=1000); c.add_argument("--messages", type=int, default=500); c.add_argument("--out")
+    c.add_argument("--filled", action="store_true", help="the sessions are there: measure contexts alone")
+    a = parser.parse_args()
+    {"evidence": evidence, "load": load}[a.command](a)

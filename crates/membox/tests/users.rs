@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::llm::{Behaviour, StandIn};
 use common::{Server, data_with_model, files_with, membox};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -222,4 +223,88 @@ fn the_audit_log_says_what_was_done_and_a_changed_entry_is_noticed() {
         let (whole, said) = verify();
         assert!(!whole && said.contains(entry), "{said}");
     }
+}
+
+#[test]
+fn a_profile_is_what_is_remembered_and_what_is_set_and_is_recalled_by_meaning() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = StandIn::start();
+    let settings = format!("[llm]\ntries = 1\nrest_s = 0\n[[llm.endpoints]]\nurl = \"{}\"\nmodel = \"m\"\n", model.url);
+    std::fs::write(folder.path().join("membox.toml"), settings).expect("a file");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    let profile = || server.call("GET", "/v1/users/lena/profile", &Value::Null).1;
+    let empty = profile();
+    assert_eq!((&empty["version"], &empty["messages"], &empty["fields"]), (&json!(0), &json!(0), &json!({})));
+    let messages: Vec<Value> = (0..3)
+        .map(|day| json!({"role": "user", "content": format!("On day {day} my cousin Otto Berg repaired the solar panels on our roof.")}))
+        .collect();
+    post(&server, "/v1/sessions/s/messages", &json!({"user": "lena", "messages": messages}));
+    let fact = json!({"id": "f", "text": "Lena likes owls.", "user": "lena", "kind": "semantic", "created_at": "2020-01-01T00:00:00Z"});
+    post(&server, "/v1/collections/user-lena/records", &json!({"records": [fact]}));
+    let seen = profile();
+    assert_eq!(
+        (&seen["messages"], &seen["sessions"], &seen["memories"]),
+        (&json!(3), &json!(1), &json!({"semantic": 1}))
+    );
+    assert_eq!(seen["entities"][0], json!({"term": "Otto Berg", "records": 3}), "{seen}");
+    assert!(seen["keywords"].as_array().expect("keywords").iter().any(|k| k["term"] == "solar panels"), "{seen}");
+    assert!(seen["last_seen"].as_str() > Some("2026"));
+
+    let patch = |fields: Value| {
+        let (status, answer) = server.call("PATCH", "/v1/users/lena/profile", &fields);
+        assert_eq!(status, 200, "{answer}");
+        answer
+    };
+    patch(json!({"city": "Bergen", "diet": "vegetarian", "pets": {"cat": "Miso"}}));
+    let set = patch(json!({"city": null, "pets": {"dog": "Rex"}}));
+    assert_eq!(
+        (&set["fields"], &set["version"]),
+        (&json!({"diet": "vegetarian", "pets": {"cat": "Miso", "dog": "Rex"}}), &json!(2))
+    );
+    let question = json!({"query": "What does she eat? Is she a vegetarian?", "k": 1});
+    assert_eq!(post(&server, "/v1/collections/user-lena/recall", &question)["hits"][0]["id"], "profile");
+
+    model.then([Behaviour::Write(json!({"summary": "Lena likes owls and has a sunny roof."}).to_string())]);
+    let built = post(&server, "/v1/users/lena/profile", &json!({}));
+    assert_eq!(built["summary"], "Lena likes owls and has a sunny roof.");
+    let asked = model.asked()[0]["messages"][1]["content"].as_str().map(str::to_owned);
+    assert_eq!(asked.as_deref(), Some("- Lena likes owls."));
+    model.then([Behaviour::Status(500)]);
+    assert_eq!(server.call("POST", "/v1/users/lena/profile", &json!({})).0, 502);
+    assert_eq!(profile()["summary"], built["summary"], "nothing was changed");
+    assert_eq!(erased(&server, "lena")["records"].as_u64(), Some(5));
+    assert_eq!(profile()["version"], 0);
+}
+
+#[test]
+fn keywords_and_names_are_found_in_english_and_chinese_and_filter() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    assert_eq!(server.call("PUT", "/v1/collections/c", &json!({"keywords": true})).0, 201);
+    let records = json!([
+        {"id": "en", "text": "We took the night train to Vienna. My cousin Otto Berg met us there."},
+        {"id": "zh", "text": "我上周和李明一起搬到了北京，他在华为公司工作。"},
+        {"id": "own", "text": "Otto Berg was here.", "metadata": {"keywords": ["mine"]}}
+    ]);
+    post(&server, "/v1/collections/c/records", &json!({ "records": records }));
+    let with = |field: &str, term: &str| {
+        let filter = json!({"field": format!("metadata.{field}"), "eq": term});
+        let answer =
+            post(&server, "/v1/collections/c/recall", &json!({"query": "travel", "filter": filter, "mode": "vector"}));
+        let mut ids: Vec<String> = answer["hits"]
+            .as_array()
+            .expect("hits")
+            .iter()
+            .map(|h| h["id"].as_str().expect("an id").to_owned())
+            .collect();
+        ids.sort();
+        ids.join(" ")
+    };
+    assert_eq!(with("entities", "Otto Berg"), "en own");
+    assert_eq!((with("entities", "李明"), with("entities", "北京")), ("zh".into(), "zh".into()));
+    assert_eq!((with("keywords", "night train"), with("keywords", "mine")), ("en".into(), "own".into()));
+    let (status, changed) =
+        server.call("PATCH", "/v1/collections/c/records/en", &json!({"text": "We sailed to Bergen in a wooden boat."}));
+    assert_eq!((status, &changed["metadata"]["entities"]), (200, &json!(["Bergen"])));
+    assert_eq!((with("entities", "Otto Berg"), with("entities", "Bergen")), ("own".into(), "en".into()));
 }

@@ -70,7 +70,7 @@ impl MemoryBox {
         Ok(settings)
     }
 
-    /// Holds an existing collection against what a caller wants: only the policies of index, kinds, redaction and memories can change.
+    /// Holds an existing collection against what a caller wants: only the policies of index, kinds, redaction, keywords and memories can change.
     fn reconcile(
         &self,
         existing: &Arc<Collection>,
@@ -107,6 +107,9 @@ impl MemoryBox {
         }
         if wanted.redaction.is_some() {
             settings.redaction.clone_from(&settled.redaction);
+        }
+        if wanted.keywords.is_some() {
+            settings.keywords = settled.keywords;
         }
         if wanted.memories.is_some() {
             settings.memories.clone_from(&settled.memories);

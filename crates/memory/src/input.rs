@@ -51,6 +51,26 @@ pub(crate) fn to_upsert(collection: &Collection, new: NewRecord, at: &str) -> Re
     Ok(Upsert { record, vector, expected: new.version })
 }
 
+/// Says in a record's metadata what its text is about, where that does not say it itself.
+pub(crate) fn add_keywords(record: &mut Record) {
+    let found = membox_keywords::extract(&record.text);
+    for (name, terms) in [("keywords", found.keywords), ("entities", found.entities)] {
+        if !record.metadata.contains_key(name) {
+            record.metadata.insert(name.to_owned(), Value::from(terms));
+        }
+    }
+}
+
+/// As [`add_keywords`], for a text that a patch has changed: what was known of the old one goes, unless the patch says it.
+pub(crate) fn renew_keywords(record: &mut Record, patch: &RecordPatch) {
+    for name in ["keywords", "entities"] {
+        if !patch.metadata.as_ref().is_some_and(|changes| changes.contains_key(name)) {
+            record.metadata.remove(name);
+        }
+    }
+    add_keywords(record);
+}
+
 fn check_record(record: &Record, at: &str) -> Result<(), MemoryError> {
     if record.text.len() > MOST_TEXT_BYTES {
         let reason =

@@ -46,6 +46,7 @@ mod maintenance;
 mod memory;
 mod messages;
 mod pipeline;
+mod profile;
 mod recall;
 mod redaction;
 mod seal;
@@ -82,6 +83,7 @@ pub use pipeline::{
     AddMemories, AddedMemories, Cut, CutRule, CutTopic, Decision, MadeMemory, MemoriesPolicy, MemoryChange,
     MemoryMessage, TopicsAnswer, TopicsRequest, UpdateReport, UpdateRequest, UpdateTime, Waiting,
 };
+pub use profile::{ProfileView, Term};
 pub use redaction::REDACTION_FIELD;
 pub use sessions::{MAX_MESSAGES, MOST_MESSAGES, user_collection};
 pub use settings::{CollectionSettings, KindDefaults, Metric, VectorType};

@@ -1,10 +1,10 @@
 //! The box: one data folder, one encoder, and the threads that write and look after it.
 
 use crate::collection::Collection;
-use crate::input::{apply_patch, to_upsert};
+use crate::input::{add_keywords, apply_patch, renew_keywords, to_upsert};
 use crate::jobs::Jobs;
 use crate::maintenance::Maintenance;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, TOPIC_FIELD};
 use crate::recall::QueryVector;
 use crate::redaction::{REDACTION_FIELD, Redactor};
 use crate::settings::check_name;
@@ -252,11 +252,15 @@ impl MemoryBox {
             return Err(MemoryError::impossible("/records", reason));
         }
         let collection = self.collection(tenant, name)?;
-        let redaction = collection.settings().redaction.unwrap_or_default();
+        let settings = collection.settings();
+        let redaction = settings.redaction.unwrap_or_default();
         let mut upserts = Vec::with_capacity(records.len());
         for (i, record) in records.into_iter().enumerate() {
             let mut upsert = to_upsert(&collection, record, &format!("/records/{i}"))?;
             self.redactor.apply(&redaction, &mut upsert.record)?;
+            if settings.keywords == Some(true) {
+                add_keywords(&mut upsert.record);
+            }
             upserts.push(upsert);
         }
         let mut compressed = Vec::new();
@@ -445,6 +449,10 @@ impl MemoryBox {
                 return Err(RecordsError::VersionConflict { id, current, expected }.into());
             }
             let mut record = apply_patch(&stored.record, patch)?;
+            let is_made = record.metadata.contains_key(TOPIC_FIELD);
+            if patch.text.is_some() && (is_made || collection.settings().keywords == Some(true)) {
+                renew_keywords(&mut record, patch);
+            }
             if patch.text.is_some() || patch.metadata.is_some() {
                 let known = record.metadata.get(REDACTION_FIELD).filter(|_| patch.text.is_none()).cloned();
                 self.redactor.apply(&collection.settings().redaction.unwrap_or_default(), &mut record)?;

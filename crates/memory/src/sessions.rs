@@ -2,7 +2,7 @@
 
 use crate::append::{Append, Appended};
 use crate::collection::Collection;
-use crate::input::{merge, to_upsert};
+use crate::input::{add_keywords, merge, to_upsert};
 use crate::messages::*;
 use crate::types::{NewRecord, RecordPatch};
 use crate::users::event;
@@ -293,6 +293,9 @@ impl MemoryBox {
             };
             let mut upsert = to_upsert(collection, record, &at)?;
             self.redactor().apply(&redaction, &mut upsert.record)?;
+            if settings.keywords == Some(true) {
+                add_keywords(&mut upsert.record);
+            }
             upsert.record.message = Some(Message {
                 id: id.clone(),
                 role: new.role.name().to_owned(),

@@ -40,7 +40,7 @@ pub enum Metric {
     InnerProduct,
 }
 
-/// What a collection is made with. Everything but the policies of index, kinds, redaction and memories stays as it is.
+/// What a collection is made with. Everything but the policies of index, kinds, redaction, keywords and memories stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CollectionSettings {
@@ -62,6 +62,9 @@ pub struct CollectionSettings {
     /// What is done with personal data in what is written from now on: nothing when left out, or as it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redaction: Option<Redaction>,
+    /// Whether what is written from now on is given its keywords and names, in its metadata: no when left out, or as it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keywords: Option<bool>,
     /// How what is said becomes memories (`POST /v1/memories`): the defaults when left out, or as it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memories: Option<MemoriesPolicy>,

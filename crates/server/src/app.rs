@@ -88,6 +88,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(users::erase))
         .routes(routes!(users::export))
         .routes(routes!(users::audit))
+        .routes(routes!(users::profile, users::patch_profile, users::build_profile))
         .routes(routes!(operations::health))
         .routes(routes!(operations::ready))
         .routes(routes!(operations::metrics))

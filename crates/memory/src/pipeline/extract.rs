@@ -4,7 +4,7 @@ use super::clock::weekday;
 use super::cutting::is_meant;
 use super::{MadeMemory, MemoriesPolicy, STAMP_FIELD, TOPIC_FIELD, Trace};
 use crate::collection::Collection;
-use crate::input::to_upsert;
+use crate::input::{add_keywords, to_upsert};
 use crate::types::NewRecord;
 use crate::work::Upsert;
 use crate::{MemoryBox, MemoryError, time_text, token_counter};
@@ -181,6 +181,7 @@ impl MemoryBox {
             };
             let mut upsert = to_upsert(collection, record, "/memories")?;
             self.redactor().apply(&redaction, &mut upsert.record)?;
+            add_keywords(&mut upsert.record);
             views.push(MadeMemory {
                 id: upsert.record.id.clone(),
                 text: draft.compressed.as_ref().unwrap_or(&upsert.record.text).clone(),

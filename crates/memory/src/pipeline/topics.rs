@@ -37,6 +37,8 @@ const WINDOW: usize = 8;
 /// A depth over which a place is a cut, and turns between two of them.
 const DEPTH: f32 = 0.8;
 const LEAST_TURNS: usize = 8;
+/// Turns after a place that is a cut.
+const LEAST_AFTER: usize = 3;
 /// Characters from which on a turn counts fully: what says little says little of the topic.
 const FULL_TURN: usize = 200;
 
@@ -76,7 +78,9 @@ pub(crate) fn by_depth(turns: &[(Vec<f32>, usize)], cues: Option<&Cues>) -> Vec<
     let most = |cues: &[Vec<f32>], turn: usize| cues.iter().map(|cue| cosine(cue, &turns[turn].0)).fold(0.0, f32::max);
     let score =
         |at: usize| depths[at] + cues.map_or(0.0, |cues| most(&cues.beginnings, at) + most(&cues.endings, at - 1));
-    let mut places: Vec<Cut> = (1..turns.len()).map(|at| Cut { at, score: score(at) }).collect();
+    // What comes first is a beginning anyhow, and of what comes last too little is known.
+    let places = LEAST_TURNS..(turns.len() + 1).saturating_sub(LEAST_AFTER);
+    let mut places: Vec<Cut> = places.map(|at| Cut { at, score: score(at) }).collect();
     places.retain(|cut| cut.score > DEPTH);
     places.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.at.cmp(&b.at)));
     let mut cuts: Vec<Cut> = Vec::new();
@@ -143,7 +147,10 @@ pub(crate) fn by_cosine(turns: &[(Vec<f32>, usize)]) -> Vec<Cut> {
 pub(crate) fn by_attention(attention: &[f32], tokens: usize, sentences: &[Range<usize>]) -> Vec<usize> {
     // What the first and last tokens are paid says nothing of what stands there.
     let margin = if tokens >= 6 { 3 } else { tokens / 10 };
-    let valid = |range: &Range<usize>| range.start.max(margin)..range.end.min(tokens.saturating_sub(margin));
+    let valid = |range: &Range<usize>| {
+        let start = range.start.max(margin);
+        start..range.end.min(tokens.saturating_sub(margin)).max(start)
+    };
     let paid = |from: usize, to: usize| {
         let (from, to) = (valid(&sentences[from]), valid(&sentences[to]));
         let count = from.len().max(1) as f32;
@@ -169,6 +176,7 @@ pub(crate) fn by_both(coarse: &[usize], fine: Vec<Cut>) -> Vec<Cut> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn turns(topics: &[usize]) -> Vec<(Vec<f32>, usize)> {
         let vector = |topic: &usize| (0..4).map(|i| if i == *topic { 1.0 } else { 0.05 }).collect();
@@ -209,6 +217,29 @@ mod tests {
         assert_eq!(by_attention(&attention, tokens, &sentences), [2]);
         assert!(by_attention(&attention, tokens, &sentences[..2]).is_empty());
         assert!(by_attention(&[], 0, &[]).is_empty());
+    }
+
+    proptest! {
+        /// Short sentences at the ends lie within the margin altogether.
+        #[test]
+        fn whatever_is_said_is_cut_within(lengths in prop::collection::vec(0usize..6, 0..12), seed in any::<u32>()) {
+            let mut sentences = Vec::new();
+            let mut tokens = 1;
+            for length in &lengths {
+                sentences.push(tokens..tokens + length);
+                tokens += length;
+            }
+            tokens += 1;
+            let noise = |i: usize| (i as u32).wrapping_mul(2_654_435_761).wrapping_add(seed) as f32 / u32::MAX as f32;
+            let attention: Vec<f32> = (0..tokens * tokens).map(noise).collect();
+            let cuts = by_attention(&attention, tokens, &sentences);
+            prop_assert!(cuts.iter().all(|&k| k >= 1 && k + 2 < lengths.len()));
+            let turns: Vec<(Vec<f32>, usize)> = lengths.iter().enumerate().map(|(i, &n)| (vec![noise(i), noise(i + 99)], n * 40)).collect();
+            for cuts in [by_depth(&turns, None), by_cosine(&turns)] {
+                prop_assert!(cuts.iter().all(|cut| cut.at >= 1 && cut.at < turns.len()));
+                prop_assert!(cuts.is_sorted_by_key(|cut| cut.at));
+            }
+        }
     }
 
     #[test]

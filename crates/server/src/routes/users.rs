@@ -1,7 +1,7 @@
 //! All that is remembered of a user, and the audit log.
 
-use crate::auth::Caller;
-use crate::extract::Query;
+use crate::auth::{Caller, Tenant};
+use crate::extract::{Json, Query};
 use crate::problem::Problem;
 use crate::routes::sessions::page_limit;
 use crate::state::AppState;
@@ -10,8 +10,9 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::channel::Channel;
-use membox_memory::{AuditView, JobView};
+use membox_memory::{AuditView, JobView, ProfileView};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
 
@@ -71,6 +72,45 @@ pub async fn export(State(state): State<AppState>, caller: Caller, Path(user): P
     let name = "attachment; filename=\"membox-export.ndjson\"";
     ([(header::CONTENT_TYPE, "application/x-ndjson"), (header::CONTENT_DISPOSITION, name)], Body::new(body))
         .into_response()
+}
+
+/// `GET /v1/users/{u}/profile`: who a user is, by what is remembered now: fields that were set, what the user's records are about, and counts.
+#[utoipa::path(get, path = "/v1/users/{user}/profile", tag = "users", params(("user" = String, Path)),
+    responses((status = 200, description = "done", body = ProfileView)))]
+pub async fn profile(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(user): Path<String>,
+) -> Result<axum::Json<ProfileView>, Problem> {
+    let memory = state.memory.clone();
+    Ok(axum::Json(state.reads.run(move || Ok(memory.profile(&tenant, &user)?)).await?))
+}
+
+/// `PATCH /v1/users/{u}/profile`: changes fields of a user's profile, as RFC 7396 says, and stores it as it is now, to be recalled by meaning.
+#[utoipa::path(patch, path = "/v1/users/{user}/profile", tag = "users", params(("user" = String, Path)), request_body(content = Object, description = "fields; null takes one away", example = json!({"name": "Lena", "city": "Bergen", "likes": ["owls"]})),
+    responses((status = 200, description = "done", body = ProfileView), (status = 422, description = "the fields are more than 16 KiB", body = Problem)))]
+pub async fn patch_profile(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(user): Path<String>,
+    Json(changes): Json<Map<String, Value>>,
+) -> Result<axum::Json<ProfileView>, Problem> {
+    let memory = state.memory.clone();
+    let work = move || Ok(memory.put_profile(&tenant, &user, &changes, false)?);
+    Ok(axum::Json(state.writes.run(work).await?))
+}
+
+/// `POST /v1/users/{u}/profile`: builds a user's profile anew and stores it; the language model that is set up writes a summary of the user's memories.
+#[utoipa::path(post, path = "/v1/users/{user}/profile", tag = "users", params(("user" = String, Path)),
+    responses((status = 200, description = "done", body = ProfileView), (status = 502, description = "the language model does not answer; nothing was changed", body = Problem)))]
+pub async fn build_profile(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(user): Path<String>,
+) -> Result<axum::Json<ProfileView>, Problem> {
+    let memory = state.memory.clone();
+    let work = move || Ok(memory.put_profile(&tenant, &user, &Map::new(), true)?);
+    Ok(axum::Json(state.pipeline.run(work).await?))
 }
 
 /// Which entries of the audit log.

@@ -1,0 +1,239 @@
+//! Who a user is, by what is remembered: fields that callers set, and what the user's records are about.
+//!
+//! A profile is a record of the user's own collection like any other, of kind `profile`: it is recalled by meaning, exported and erased with the rest.
+
+use crate::types::NewRecord;
+use crate::{MemoryBox, MemoryError, time_text, user_collection};
+use membox_keywords::Keywords;
+use membox_llm::{Llm, Usage};
+use membox_records::{Record, RecordsError, StoredRecord};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use utoipa::ToSchema;
+
+/// The id of a profile's record.
+const PROFILE: &str = "profile";
+/// Keywords and names that a profile shows, and topics of its text.
+const MOST_TERMS: usize = 20;
+const TOPICS: usize = 5;
+/// Newest records without keywords that are read for them.
+const MOST_READ: usize = 500;
+/// Newest memories that a language model reads.
+const MOST_SUMMARIZED: usize = 50;
+/// Times that a change is tried again when another one came between.
+const TRIES: usize = 16;
+
+const DESCRIBE: &str = "Here is what an assistant remembers of its user. Write three sentences at most that say who the user is: work, people, places, \
+likes, plans. Say only what is written here. Answer with a JSON object: {\"summary\": \"...\"}.";
+
+/// A word and how many of a user's records are about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Term {
+    /// A keyword or a name.
+    pub term: String,
+    /// Records.
+    pub records: u64,
+}
+
+/// Who a user is.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ProfileView {
+    /// Whose it is.
+    pub user: String,
+    /// What callers have set.
+    #[schema(value_type = Object)]
+    pub fields: Map<String, Value>,
+    /// What a language model makes of the user's memories, if one was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    /// What the user's records are about most: the keywords of the most records.
+    pub topics: Vec<String>,
+    /// Their keywords, most frequent first.
+    pub keywords: Vec<Term>,
+    /// Names in them, likewise.
+    pub entities: Vec<Term>,
+    /// Messages that were said.
+    pub messages: u64,
+    /// Memories, by kind.
+    pub memories: HashMap<String, u64>,
+    /// Sessions.
+    pub sessions: u64,
+    /// The newest record's time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<String>,
+    /// Version of the stored profile; 0 where none is stored.
+    pub version: u64,
+    /// When it was stored last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<String>,
+}
+
+/// What is counted of a user's records.
+#[derive(Default)]
+struct Counts {
+    keywords: HashMap<String, u64>,
+    entities: HashMap<String, u64>,
+    messages: u64,
+    memories: HashMap<String, u64>,
+    last_seen: Option<i64>,
+    newest: Vec<(i64, String)>,
+}
+
+impl Counts {
+    fn add(&mut self, record: Record, read: &mut usize) {
+        self.last_seen = self.last_seen.max(Some(record.created_at));
+        match &record.message {
+            Some(_) => self.messages += 1,
+            None => *self.memories.entry(record.kind.clone().unwrap_or_else(|| "other".to_owned())).or_default() += 1,
+        }
+        let listed = |name: &str| -> Option<Vec<String>> {
+            let list = record.metadata.get(name)?.as_array()?;
+            Some(list.iter().filter_map(|term| term.as_str().map(str::to_owned)).collect())
+        };
+        let found = match (listed("keywords"), listed("entities")) {
+            (Some(keywords), entities) => Keywords { keywords, entities: entities.unwrap_or_default() },
+            _ if *read < MOST_READ => {
+                *read += 1;
+                membox_keywords::extract(&record.text)
+            }
+            _ => Keywords::default(),
+        };
+        for (counts, terms) in [(&mut self.keywords, found.keywords), (&mut self.entities, found.entities)] {
+            for term in terms {
+                *counts.entry(term).or_default() += 1;
+            }
+        }
+        if record.message.is_none() {
+            self.newest.push((record.created_at, record.text));
+        }
+    }
+}
+
+fn most(counts: HashMap<String, u64>) -> Vec<Term> {
+    let mut terms: Vec<Term> = counts.into_iter().map(|(term, records)| Term { term, records }).collect();
+    terms.sort_by(|a, b| b.records.cmp(&a.records).then(a.term.cmp(&b.term)));
+    terms.truncate(MOST_TERMS);
+    terms
+}
+
+impl MemoryBox {
+    /// Who a user is, by what is remembered now.
+    pub fn profile(&self, tenant: &str, user: &str) -> Result<ProfileView, MemoryError> {
+        let stored = self.stored_profile(tenant, user)?;
+        Ok(self.view_profile(tenant, user, stored)?.0)
+    }
+
+    /// Stores a user's profile as it is now, with changes to its fields (RFC 7396: `null` takes one away), so that it is recalled. With a language
+    /// model it is given a summary, if that is wanted.
+    pub fn put_profile(
+        &self,
+        tenant: &str,
+        user: &str,
+        changes: &Map<String, Value>,
+        summarize: bool,
+    ) -> Result<ProfileView, MemoryError> {
+        let name = user_collection(user);
+        self.ensure_collection(tenant, &name)?;
+        for _ in 0..TRIES {
+            let stored = self.stored_profile(tenant, user)?;
+            let version = stored.as_ref().map_or(0, |stored| stored.version);
+            let (mut view, newest) = self.view_profile(tenant, user, stored)?;
+            crate::input::merge(&mut view.fields, changes);
+            if let Some(llm) = self.llm().filter(|_| summarize && !newest.is_empty()) {
+                let mut usage = Usage::default();
+                let summary = describe(llm, &newest, &mut usage);
+                self.count_llm(tenant, Some(user), usage)?;
+                view.summary = Some(summary?);
+            }
+            let record = NewRecord {
+                id: Some(PROFILE.to_owned()),
+                text: text_of(&view),
+                metadata: Map::from_iter([
+                    ("fields".to_owned(), Value::Object(view.fields.clone())),
+                    ("summary".to_owned(), json!(view.summary)),
+                    ("pinned".to_owned(), json!(true)),
+                ]),
+                user: Some(user.to_owned()),
+                kind: Some("profile".to_owned()),
+                version: Some(version),
+                ..NewRecord::default()
+            };
+            match self.upsert(tenant, &name, vec![record]) {
+                Err(MemoryError::Records(RecordsError::VersionConflict { .. })) => {}
+                done => return done.and_then(|_| self.profile(tenant, user)),
+            }
+        }
+        Err(MemoryError::Overloaded { retry_after_s: 1 })
+    }
+
+    fn stored_profile(&self, tenant: &str, user: &str) -> Result<Option<StoredRecord>, MemoryError> {
+        let Some(collection) = self.shared().existing(tenant, &user_collection(user))? else { return Ok(None) };
+        let stored = self.reader()?.record(collection.id, PROFILE)?;
+        Ok(stored.filter(|stored| stored.record.kind.as_deref() == Some("profile")))
+    }
+
+    /// A profile, and the user's newest memories.
+    fn view_profile(
+        &self,
+        tenant: &str,
+        user: &str,
+        stored: Option<StoredRecord>,
+    ) -> Result<(ProfileView, Vec<String>), MemoryError> {
+        let (mut counts, mut read) = (Counts::default(), 0);
+        for (_, name) in self.shared().names(Some(tenant)) {
+            let Some(collection) = self.shared().existing(tenant, &name)? else { continue };
+            self.reader()?.records_of_user(collection.id, user, |found| {
+                if found.record.is_alive(crate::now()) && found.record.kind.as_deref() != Some("profile") {
+                    counts.add(found.record, &mut read);
+                }
+                true
+            })?;
+        }
+        let sessions = self.reader()?.sessions(tenant, Some(user), i64::MAX, usize::MAX >> 1)?.len() as u64;
+        let object = |name: &str| Some(stored.as_ref()?.record.metadata.get(name)?.clone());
+        let fields = object("fields").and_then(|fields| fields.as_object().cloned()).unwrap_or_default();
+        let keywords = most(counts.keywords);
+        counts.newest.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
+        counts.newest.truncate(MOST_SUMMARIZED);
+        let view = ProfileView {
+            user: user.to_owned(),
+            fields,
+            summary: object("summary").and_then(|summary| summary.as_str().map(str::to_owned)),
+            topics: keywords.iter().take(TOPICS).map(|term| term.term.clone()).collect(),
+            keywords,
+            entities: most(counts.entities),
+            messages: counts.messages,
+            memories: counts.memories,
+            sessions,
+            last_seen: counts.last_seen.map(time_text),
+            version: stored.as_ref().map_or(0, |stored| stored.version),
+            updated_at: stored.map(|stored| time_text(stored.record.created_at)),
+        };
+        Ok((view, counts.newest.into_iter().map(|(_, text)| text).collect()))
+    }
+}
+
+fn describe(llm: &Llm, memories: &[String], usage: &mut Usage) -> Result<String, MemoryError> {
+    let lines: Vec<String> = memories.iter().map(|text| format!("- {text}")).collect();
+    Ok(llm.ask(DESCRIBE, &lines.join("\n"), usage, &|value| {
+        let summary = value["summary"].as_str().map(str::trim).filter(|text| !text.is_empty());
+        summary.map(str::to_owned).ok_or_else(|| "the answer has no summary".to_owned())
+    })?)
+}
+
+/// What a profile says, in words that can be recalled.
+fn text_of(view: &ProfileView) -> String {
+    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let mut lines = vec![format!("Profile of {}.", view.user)];
+    lines.extend(view.summary.clone());
+    lines.extend(view.fields.iter().map(|(name, value)| format!("{name}: {}", plain(value))));
+    if !view.topics.is_empty() {
+        lines.push(format!("Talks about {}.", view.topics.join(", ")));
+    }
+    let names: Vec<&str> = view.entities.iter().take(TOPICS).map(|term| term.term.as_str()).collect();
+    if !names.is_empty() {
+        lines.push(format!("Mentions {}.", names.join(", ")));
+    }
+    lines.join("\n")
+}
