@@ -86,6 +86,23 @@ fn requests() -> Vec<(&'static str, &'static str, Value)> {
             json!({"state": {"step": 1}, "parent": "b", "metadata": {"source": "loop"}, "ttl_s": 60}),
         ),
         ("PUT", "/v1/threads/t/checkpoints/c/writes/task?namespace=n", json!({"writes": [["channel", 1]]})),
+        (
+            "POST",
+            "/v1/memories?explain=true",
+            json!({"session": "made", "user": "u", "time_stamp": "2023/05/20 (Sat) 00:44", "force": true, "messages": [{"id": "m1", "role": "user", "name": "Ann", "content": "I moved to Bergen.", "time_stamp": "2023-05-21", "metadata": {"n": 1}}]}),
+        ),
+        (
+            "POST",
+            "/v1/memories:update",
+            json!({"user": "u", "top_k": 3, "keep_top_n": 2, "score_threshold": 0.9, "dry_run": true}),
+        ),
+        ("POST", "/v1/topics", json!({"texts": ["one", "two", "three"], "cut": "lightmem"})),
+        ("PATCH", "/v1/users/u/profile", json!({"likes": ["owls"], "gone": null})),
+        (
+            "PUT",
+            "/v1/collections/other",
+            json!({"keywords": true, "memories": {"rate": 0.5, "cut": "depth", "buffer_tokens": 10, "topic_tokens": 20, "gap_s": 5, "roles": ["user"], "llm": false, "update": "online"}}),
+        ),
         ("POST", "/v1/collections/c/consolidate", json!({"threshold": 0.97, "dry_run": true, "user": "u"})),
         (
             "POST",

@@ -31,6 +31,8 @@ enum Step {
     Quota { user: usize, tokens: u16 },
     Lists,
     Export(usize),
+    Remember { session: usize, word: usize, force: bool },
+    Profile { user: usize, word: usize },
     Foreign,
 }
 
@@ -54,6 +56,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (two.clone(), any::<u16>()).prop_map(|(user, tokens)| Step::Report { user, tokens }),
         1 => (two.clone(), any::<u16>()).prop_map(|(user, tokens)| Step::Quota { user, tokens }),
         2 => Just(Step::Lists),
+        3 => (two.clone(), five.clone(), any::<bool>()).prop_map(|(session, word, force)| Step::Remember { session, word, force }),
+        1 => (two.clone(), five.clone()).prop_map(|(user, word)| Step::Profile { user, word }),
         1 => two.prop_map(Step::Export),
         1 => Just(Step::Foreign),
     ]
@@ -121,6 +125,15 @@ impl Step {
                 .map(|path| get(path.into()))
                 .into(),
             Self::Export(u) => vec![get(format!("/v1/users/u{u}/export"))],
+            Self::Remember { session, word, force } => {
+                let message = json!({"content": WORDS[*word]});
+                let body = json!({"session": format!("s{session}"), "user": format!("u{session}"), "messages": [message], "time_stamp": "2026/05/20 (Wed) 10:00", "force": force});
+                vec![("POST", "/v1/memories".into(), body), get(format!("/v1/collections/user-u{session}"))]
+            }
+            Self::Profile { user, word } => {
+                let path = format!("/v1/users/u{user}/profile");
+                vec![("PATCH", path.clone(), json!({"likes": WORDS[*word]})), get(path)]
+            }
             // Another's name in the header, and an id that nobody has.
             Self::Foreign => {
                 vec![get("/v1/jobs/00000000-0000-7000-8000-000000000000".into()), get("/v1/collections/c9".into())]
@@ -131,8 +144,20 @@ impl Step {
 
 /// Takes out what differs from one run to the next: times, made-up ids, and what is sealed under a box's own key.
 fn without_chance(value: &mut Value) {
-    const CHANCE: [&str; 10] =
-        ["took_ms", "created_at", "updated_at", "at", "hash", "id", "ids", "next", "subject", "leased_until"];
+    const CHANCE: [&str; 12] = [
+        "took_ms",
+        "created_at",
+        "updated_at",
+        "at",
+        "hash",
+        "id",
+        "ids",
+        "next",
+        "subject",
+        "leased_until",
+        "last_seen",
+        "sources",
+    ];
     match value {
         Value::Object(object) => {
             for name in CHANCE {

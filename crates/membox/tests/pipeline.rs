@@ -101,6 +101,7 @@ fn what_is_said_becomes_memories_by_topic_and_each_step_is_shown() {
         (&json!("Sat"), &json!("one"), &json!(true))
     );
     assert_eq!(hit["metadata"]["speakers"], json!(["Lena", "assistant"]));
+    assert!(hit["metadata"]["entities"].as_array().is_some_and(|names| names.contains(&json!("Vienna"))), "{hit}");
     let (_, whole) = server.call("GET", "/v1/sessions/one/messages?limit=100", &Value::Null);
     assert_eq!(whole["messages"][24]["content"], TRAIN[0], "what was said stays as it was said");
 }
