@@ -102,6 +102,13 @@ fn what_is_said_becomes_memories_by_topic_and_each_step_is_shown() {
     );
     assert_eq!(hit["metadata"]["speakers"], json!(["Lena", "assistant"]));
     assert!(hit["metadata"]["entities"].as_array().is_some_and(|names| names.contains(&json!("Vienna"))), "{hit}");
+    let (_, context) =
+        server.call("GET", "/v1/sessions/one/context?strategy=recall&query=train&max_tokens=4000", &Value::Null);
+    let roles: Vec<&Value> = context["messages"].as_array().expect("messages").iter().map(|m| &m["role"]).collect();
+    assert!(
+        !roles.is_empty() && roles.iter().all(|role| *role == "user" || *role == "assistant"),
+        "nothing stands there twice: {roles:?}"
+    );
     let (_, whole) = server.call("GET", "/v1/sessions/one/messages?limit=100", &Value::Null);
     assert_eq!(whole["messages"][24]["content"], TRAIN[0], "what was said stays as it was said");
 }

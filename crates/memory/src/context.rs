@@ -1,6 +1,7 @@
 //! What of a session goes into the next prompt: the messages that a strategy chooses within a budget of tokens.
 
 use crate::messages::SummaryView;
+use crate::pipeline::is_retold;
 use crate::types::RecallRequest;
 use crate::{MemoryBox, MemoryError, now, time_text, token_counter};
 use membox_compressor::{DEFAULT_ENCODING, TokenCounter, conversation_overhead};
@@ -449,7 +450,9 @@ impl MemoryBox {
         let found = self.recall(tenant, &collection.name, &request)?;
         let reader = self.reader()?;
         for hit in found.hits {
-            if let Some(stored) = reader.record(session.collection, &hit.id)? {
+            // What was made of messages that are recalled themselves would say them twice.
+            let said = reader.record(session.collection, &hit.id)?.filter(|stored| !is_retold(&stored.record));
+            if let Some(stored) = said {
                 // One that is too long leaves room for a shorter one.
                 fitting.take(&[fitting.message(stored)]);
             }

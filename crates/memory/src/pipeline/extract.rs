@@ -18,6 +18,9 @@ use serde_json::{Map, Value, json};
 const BATCH: usize = 20;
 /// Tokens of one memory: more would not be seen by the embedding model.
 const MOST_TOKENS: usize = 200;
+/// Kinds of memories: what was said, and facts of it.
+pub(super) const RETOLD: &str = "episodic";
+const FACT: &str = "semantic";
 /// Characters of a fact.
 const MOST_FACT: usize = 2000;
 
@@ -103,7 +106,7 @@ impl MemoryBox {
             });
             if is_next {
                 let (text, compressed) = (String::new(), compressed.is_some().then(String::new));
-                drafts.push(Draft { text, compressed, kind: "episodic", of: Vec::new() });
+                drafts.push(Draft { text, compressed, kind: RETOLD, of: Vec::new() });
                 tokens = 0;
             }
             let Some(draft) = drafts.last_mut() else { continue };
@@ -224,7 +227,7 @@ fn facts<'a>(
         let of = |(source, text): (Option<usize>, String)| {
             // A fact whose message the model does not name is one of all of them.
             let of = source.map_or_else(|| batch.iter().collect(), |source| vec![&batch[source]]);
-            Draft { text, compressed: None, kind: "semantic", of }
+            Draft { text, compressed: None, kind: FACT, of }
         };
         drafts.extend(found.into_iter().map(of));
     }

@@ -23,7 +23,7 @@ use crate::work::{Along, Work, Write, ask};
 use crate::{MemoryBox, MemoryError, now, time_text};
 use clock::Clock;
 use membox_llm::Usage;
-use membox_records::{Group, PipelineState, Range, RecordsError, StoredSession, TopicSpan};
+use membox_records::{Group, PipelineState, Range, Record, RecordsError, StoredSession, TopicSpan};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -458,6 +458,13 @@ impl MemoryBox {
         let tenant = tenant.to_owned();
         self.transact(move |group| Ok(group.add_usage(&tenant, &more)?))
     }
+}
+
+/// Whether a record says again what messages say, and no fact of its own.
+pub(crate) fn is_retold(record: &Record) -> bool {
+    record.message.is_none()
+        && record.kind.as_deref() == Some(extract::RETOLD)
+        && record.metadata.contains_key(TOPIC_FIELD)
 }
 
 /// The oldest topics of which memories are made together: as many as fit, once there are enough.
