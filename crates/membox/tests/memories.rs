@@ -189,3 +189,25 @@ fn a_long_text_is_cut_where_it_can_be() {
     assert_eq!(server.call("POST", "/v1/chunks", &json!({"text": text, "unit": "tokens", "encoding": "none"})).0, 400);
     server.stop();
 }
+
+#[test]
+fn a_word_is_found_by_those_that_mean_the_same_here() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    assert_eq!(server.call("PUT", "/v1/collections/c", &json!({})).0, 201);
+    write(&server, json!([{"id": "a", "text": "The gadget X-9 hums."}, {"id": "b", "text": "A quiet evening."}]));
+    let ask = |server: &Server| {
+        let body = json!({"query": "frobnicator", "mode": "text"});
+        let (_, answer) = server.call("POST", "/v1/collections/c/recall", &body);
+        answer["hits"].as_array().expect("hits").iter().map(|h| h["id"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(ask(&server), Vec::<Value>::new());
+    let settings = json!({"synonyms": [["frobnicator", "gadget"]]});
+    assert_eq!(server.call("PUT", "/v1/collections/c", &settings).0, 200);
+    assert_eq!(ask(&server), [json!("a")]);
+    server.stop();
+    let server = Server::start(&folder.path().join("data"), &[]);
+    assert_eq!(ask(&server), [json!("a")], "they stay");
+    let (status, problem) = server.call("PUT", "/v1/collections/c", &json!({"synonyms": [["alone"]]}));
+    assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!("/synonyms/0")));
+}

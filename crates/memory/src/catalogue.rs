@@ -49,6 +49,7 @@ impl MemoryBox {
                 return Err(MemoryError::impossible(format!("/kinds/{kind}/importance"), reason));
             }
         }
+        crate::synonyms::check(wanted.synonyms.as_deref().unwrap_or_default())?;
         wanted.memories.as_ref().map_or(Ok(()), |memories| memories.check("/memories"))?;
         let mut settings = wanted.clone();
         let loaded = self.encoder().ok();
@@ -70,7 +71,7 @@ impl MemoryBox {
         Ok(settings)
     }
 
-    /// Holds an existing collection against what a caller wants: only the policies of index, kinds, redaction, keywords and memories can change.
+    /// Holds an existing collection against what a caller wants: only the policies of index, kinds, redaction, synonyms, keywords and memories can change.
     fn reconcile(
         &self,
         existing: &Arc<Collection>,
@@ -107,6 +108,9 @@ impl MemoryBox {
         }
         if wanted.redaction.is_some() {
             settings.redaction.clone_from(&settled.redaction);
+        }
+        if wanted.synonyms.is_some() {
+            settings.synonyms.clone_from(&settled.synonyms);
         }
         if wanted.keywords.is_some() {
             settings.keywords = settled.keywords;

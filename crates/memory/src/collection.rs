@@ -4,8 +4,10 @@ use crate::MemoryError;
 use crate::compaction::{Generation, settle_next};
 use crate::links::Links;
 use crate::settings::{CollectionSettings, KindDefaults, Metric};
+use crate::synonyms::Synonyms;
 use lru::LruCache;
 use membox_index::{AllowedRows, VectorIndex};
+use membox_records::analysis::query_terms;
 use membox_records::text::{DiskText, Tail};
 use membox_records::{FieldIndex, Filter, LiveRow, Reader, Record, Slots, StoredCollection};
 use membox_vectors::{Retired, ScanQueue, Seen, VectorFile, VectorView};
@@ -32,6 +34,7 @@ pub struct Collection {
     pub created_at: i64,
     /// What it was made with, all settled.
     settings: RwLock<CollectionSettings>,
+    synonyms: RwLock<Arc<Synonyms>>,
     folder: PathBuf,
     file: Mutex<VectorFile>,
     live: RwLock<Live>,
@@ -161,6 +164,7 @@ impl Collection {
             tenant: stored.tenant.clone(),
             name: stored.name.clone(),
             created_at: stored.created_at,
+            synonyms: RwLock::new(Arc::new(Synonyms::new(settings.synonyms.as_deref().unwrap_or_default()))),
             settings: RwLock::new(settings),
             folder,
             file: Mutex::new(file),
@@ -186,7 +190,15 @@ impl Collection {
         settings.kinds.as_ref().and_then(|kinds| kinds.get(kind)).copied().unwrap_or_default()
     }
 
+    /// The terms of a question, and those that mean the same.
+    pub(crate) fn terms_of(&self, question: &str) -> Vec<String> {
+        let synonyms = self.synonyms.read().unwrap_or_else(PoisonError::into_inner).clone();
+        synonyms.expand(query_terms(question))
+    }
+
     pub(crate) fn set_settings(&self, settings: CollectionSettings) {
+        let synonyms = Arc::new(Synonyms::new(settings.synonyms.as_deref().unwrap_or_default()));
+        *self.synonyms.write().unwrap_or_else(PoisonError::into_inner) = synonyms;
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
     }
 

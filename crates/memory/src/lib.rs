@@ -53,6 +53,7 @@ mod seal;
 mod sessions;
 mod settings;
 mod shared;
+mod synonyms;
 mod threads;
 mod types;
 mod usage;

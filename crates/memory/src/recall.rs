@@ -13,7 +13,6 @@ use crate::{MemoryBox, MemoryError, now, token_counter};
 use membox_compressor::TokenCounter;
 use membox_encoder::Lane;
 use membox_index::{Effort, search};
-use membox_records::analysis::query_terms;
 use membox_records::{Filter, Reader, RecordsError, StoredRecord, text};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -127,7 +126,7 @@ impl MemoryBox {
             vectors = found.into_iter().map(Some).collect();
         }
         let questions = texts.iter().zip(vectors).map(|(text, vector)| {
-            let terms = if request.mode == RecallMode::Vector { Vec::new() } else { query_terms(text) };
+            let terms = if request.mode == RecallMode::Vector { Vec::new() } else { collection.terms_of(text) };
             Question { vector: vector.map(|v| v.to_vec()), terms }
         });
         Ok(questions.collect())

@@ -40,7 +40,7 @@ pub enum Metric {
     InnerProduct,
 }
 
-/// What a collection is made with. Everything but the policies of index, kinds, redaction, keywords and memories stays as it is.
+/// What a collection is made with. Everything but the policies of index, kinds, redaction, synonyms, keywords and memories stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CollectionSettings {
@@ -62,6 +62,10 @@ pub struct CollectionSettings {
     /// What is done with personal data in what is written from now on: nothing when left out, or as it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redaction: Option<Redaction>,
+    /// Words that mean the same, `[["car", "automobile"], ["kids", "children"]]`: who asks for one finds the others by words as well. As they were when left
+    /// out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub synonyms: Option<Vec<Vec<String>>>,
     /// Whether what is written from now on is given its keywords and names, in its metadata: no when left out, or as it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keywords: Option<bool>,

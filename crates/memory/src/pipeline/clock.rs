@@ -15,7 +15,8 @@ pub(crate) fn stamp(text: &str, at: &str) -> Result<i64, MemoryError> {
         return Ok(time);
     }
     // The weekday says nothing that the date does not.
-    let plain: Vec<&str> = text.split_whitespace().filter(|part| !part.starts_with('(')).collect();
+    let plain: Vec<&str> =
+        text.split_whitespace().filter(|part| !(part.starts_with('(') && part.ends_with(')'))).collect();
     let iso = plain.join("T").replace('/', "-");
     let time = iso.parse::<DateTime>().or_else(|_| format!("{iso}T00:00").parse());
     let zoned = time.ok().and_then(|time| time.to_zoned(TimeZone::UTC).ok());

@@ -65,7 +65,7 @@ pub struct MemoriesPolicy {
 impl Default for MemoriesPolicy {
     fn default() -> Self {
         Self {
-            rate: 0.7,
+            rate: 0.8,
             cut: CutRule::Depth,
             buffer_tokens: 512,
             topic_tokens: 2000,
