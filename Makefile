@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MEMBOX := target/release/membox
 LISTEN ?= 127.0.0.1:8420
 
-.PHONY: help setup build model serve test torture bench bench-search bench-growth bench-sessions kernels docker-lint test-gpu bench-gpu clean
+.PHONY: help setup build model serve test torture bench bench-search bench-growth bench-sessions bench-memories kernels docker-lint test-gpu bench-gpu clean
 
 help: ## Show this.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,10 @@ bench-growth: model ## Measure the box at SIZES vectors (10000,100000,1000000) a
 bench-sessions: model ## Measure sessions: messages a second, contexts, and with DIR=conversations the evidence in them.
 	cargo build --release --package membox
 	benches/sessions.sh
+
+bench-memories: model ## Measure memories made of DIR=conversations, and with MEETINGS=file where topics are cut.
+	cargo build --release --package membox
+	benches/memories.sh
 
 kernels: setup ## Compile every CUDA kernel for every architecture and check its resources; fetches NVRTC, needs no card.
 	scripts/kernels.sh

@@ -26,6 +26,7 @@ mod budget;
 use budget::Budget;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -148,6 +149,7 @@ pub struct Llm {
     budget: Budget,
     /// When all have failed, and why.
     broken: Mutex<Option<(Instant, String)>>,
+    stopping: AtomicBool,
 }
 
 impl Llm {
@@ -157,12 +159,18 @@ impl Llm {
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(config.timeout_s.max(1))))
             .build();
-        Self { budget: Budget::new(config.tokens_per_day), config, agent: agent.into(), broken: Mutex::new(None) }
+        let (broken, stopping) = (Mutex::new(None), AtomicBool::new(false));
+        Self { budget: Budget::new(config.tokens_per_day), config, agent: agent.into(), broken, stopping }
     }
 
     /// The first model's name.
     pub fn model(&self) -> &str {
         self.config.endpoints.first().map_or("", |endpoint| &endpoint.model)
+    }
+
+    /// From now on nothing is tried again, so that what waits for an answer ends soon.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
     }
 
     /// Asks for a JSON object and gives what `read` makes of it; what it refuses counts as a failed try. What is used is added to `usage`, also by
@@ -180,7 +188,7 @@ impl Llm {
             return Err(LlmError::Resting { seconds: at.elapsed().as_secs(), reason: reason.clone() });
         }
         let mut reasons = Vec::new();
-        for endpoint in &self.config.endpoints {
+        for endpoint in self.config.endpoints.iter().take_while(|_| !self.stopping.load(Ordering::Relaxed)) {
             let mut pause = FIRST_PAUSE;
             for number in 1..=self.config.tries.max(1) {
                 if !self.budget.has_left() {
@@ -200,7 +208,8 @@ impl Llm {
                     Err(failure) => failure,
                 };
                 tracing::warn!(model = endpoint.model, number, reason = failure.reason, "a language model failed");
-                let is_last = number >= self.config.tries || !failure.is_passing;
+                let is_last =
+                    number >= self.config.tries || !failure.is_passing || self.stopping.load(Ordering::Relaxed);
                 if is_last {
                     reasons.push(format!("{}: {}", endpoint.model, failure.reason));
                     break;
@@ -209,7 +218,7 @@ impl Llm {
                 pause *= 2;
             }
         }
-        let reason = if reasons.is_empty() { "none is set".to_owned() } else { reasons.join("; ") };
+        let reason = if reasons.is_empty() { "none is asked".to_owned() } else { reasons.join("; ") };
         *self.broken.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), reason.clone()));
         Err(LlmError::Failed { reason })
     }

@@ -78,7 +78,12 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
         let listener =
             TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
-        let stop = stop_signal()?;
+        let (signal, models) = (stop_signal()?, memory.clone());
+        let stop = async move {
+            signal.await;
+            // What waits for a language model is to end with its answer, or without it.
+            models.llm().inspect(|llm| llm.stop());
+        };
         tracing::info!(%address, data_dir = %config.data_dir.display(), "listening; the API is described at /docs");
         if let Some(collection) = &example {
             println!("\nAsk it:\n\n  curl -s http://{address}/v1/collections/{collection}/recall \\");

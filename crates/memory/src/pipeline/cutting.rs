@@ -3,13 +3,12 @@
 use super::topics::{BEGINNINGS, Cues, Cut, CutRule, ENDINGS, by_attention, by_both, by_cosine, by_depth};
 use super::{AddedMemories, Advance, CutTopic, MOST_READ, MemoriesPolicy, TRIES, Trace};
 use crate::messages::Role;
-use crate::{MemoryBox, MemoryError};
+use crate::{MemoryBox, MemoryError, now};
 use membox_encoder::{Encoder, Inputs, Lane, Request, Wanted};
 use membox_records::{Message, PipelineState, RecordsError, StoredRecord, StoredSession, TopicSpan};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::ops::Range;
-use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// Texts of a request.
@@ -82,7 +81,7 @@ impl MemoryBox {
         let lengths = texts.iter().map(|text| text.chars().count());
         let turns: Vec<(Vec<f32>, usize)> = vectors.rows().map(<[f32]>::to_vec).zip(lengths).collect();
         Ok(match rule {
-            CutRule::Depth => by_depth(&turns, self.cues(encoder)),
+            CutRule::Depth => by_depth(&turns, Some(self.cues(encoder)?)),
             CutRule::Cosine => by_cosine(&turns),
             CutRule::Lightmem => by_both(&coarse, by_cosine(&turns)),
             CutRule::Time => Vec::new(),
@@ -90,15 +89,16 @@ impl MemoryBox {
     }
 
     /// Vectors of how conversations begin and end, embedded once.
-    fn cues(&self, encoder: &Arc<Encoder>) -> Option<&Cues> {
-        let embed = || {
-            let texts = BEGINNINGS.iter().chain(&ENDINGS).map(|&text| text.to_owned()).collect();
-            let vectors = encoder.embed(texts, Lane::Interactive).ok()?;
-            let mut all: Vec<Vec<f32>> = vectors.rows().map(<[f32]>::to_vec).collect();
-            let endings = all.split_off(BEGINNINGS.len());
-            Some(Cues { beginnings: all, endings })
-        };
-        self.pipeline().cues.get_or_init(embed).as_ref()
+    fn cues(&self, encoder: &Encoder) -> Result<&Cues, MemoryError> {
+        let cues = &self.pipeline().cues;
+        if let Some(cues) = cues.get() {
+            return Ok(cues);
+        }
+        let texts = BEGINNINGS.iter().chain(&ENDINGS).map(|&text| text.to_owned()).collect();
+        let vectors = encoder.embed(texts, Lane::Interactive)?;
+        let mut beginnings: Vec<Vec<f32>> = vectors.rows().map(<[f32]>::to_vec).collect();
+        let endings = beginnings.split_off(BEGINNINGS.len());
+        Ok(cues.get_or_init(|| Cues { beginnings, endings }))
     }
 
     /// LightMem's coarse cuts, by the attention that the compressor's model pays, or the embedding model's where there is none. What its longest sequence
@@ -181,7 +181,7 @@ impl MemoryBox {
         policy: &MemoriesPolicy,
         force: bool,
     ) -> Result<(Vec<Piece>, Vec<Turn>), MemoryError> {
-        let messages = self.reader()?.messages_between(session.collection, &session.id, places.start, places.end)?;
+        let messages = self.messages_of(session, places)?;
         let turns = turns(&messages, policy);
         let gap = i64::try_from(policy.gap_s.saturating_mul(1000)).unwrap_or(i64::MAX);
         let is_gap = |i: usize| gap > 0 && turns[i].times.0 - turns[i - 1].times.1 >= gap;
@@ -194,6 +194,18 @@ impl MemoryBox {
             start = end;
         }
         Ok((pieces, turns))
+    }
+
+    /// The messages between two places of a session that have not expired.
+    pub(super) fn messages_of(
+        &self,
+        session: &StoredSession,
+        places: Range<i64>,
+    ) -> Result<Vec<StoredRecord>, MemoryError> {
+        let mut messages =
+            self.reader()?.messages_between(session.collection, &session.id, places.start, places.end)?;
+        messages.retain(|stored| stored.record.is_alive(now()));
+        Ok(messages)
     }
 
     /// Cuts turns between which no time has passed. `last` says why what is left of them ends a topic, if it does.

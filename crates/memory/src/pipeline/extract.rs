@@ -67,7 +67,7 @@ impl MemoryBox {
     ) -> Result<Vec<(Upsert, MadeMemory)>, MemoryError> {
         let mut messages = Vec::new();
         for span in job {
-            let of_topic = self.reader()?.messages_between(session.collection, &session.id, span.from, span.until)?;
+            let of_topic = self.messages_of(session, span.from..span.until)?;
             messages.extend(of_topic.into_iter().map(|stored| (span.number, stored)));
         }
         let is_said = |stored: &StoredRecord| {

@@ -233,7 +233,7 @@ type SessionKey = (String, String);
 pub(crate) struct Pipeline {
     /// A session's messages go their way one call at a time.
     sessions: Mutex<HashMap<SessionKey, Arc<Mutex<()>>>>,
-    cues: OnceLock<Option<Cues>>,
+    cues: OnceLock<Cues>,
 }
 
 impl Pipeline {
@@ -304,10 +304,12 @@ impl MemoryBox {
         }
         let session = self.stored_session(tenant, &id)?;
         let policy = self.collection_of(&session)?.settings().memories.unwrap_or_default();
-        self.cut_topics(tenant, &id, &policy, request.force, &mut answer, &mut trace)?;
-        if let Err(error) = self.make_memories(tenant, &id, &policy, request.force, &mut answer, &mut trace) {
+        let made = self
+            .cut_topics(tenant, &id, &policy, request.force, &mut answer, &mut trace)
+            .and_then(|()| self.make_memories(tenant, &id, &policy, request.force, &mut answer, &mut trace));
+        if let Err(error) = made {
             match error {
-                // The messages are there and the topics wait: what failed is tried again with the next call.
+                // The messages are there and wait, and so do the topics: what failed is tried again with the next call.
                 MemoryError::Llm(_) | MemoryError::Encoder(_) | MemoryError::Overloaded { .. } => {
                     tracing::warn!(%error, "no memories were made of what is waiting");
                     metrics::counter!("membox_extractions_failed_total").increment(1);
@@ -440,6 +442,8 @@ impl MemoryBox {
             let report = self.update_with(&collection, &ids, &UpdateRequest::default(), policy.llm, &mut |_| true)?;
             answer.llm.add(report.llm);
             answer.updates.extend(report.changes);
+            // What it could not decide is left to the next update.
+            answer.problem = answer.problem.take().or(report.problem);
         }
         answer.memories.extend(views);
         Ok(())

@@ -63,6 +63,7 @@ pub async fn metrics(State(state): State<AppState>, headers: HeaderMap) -> Respo
     }
     gauge!("membox_pool_depth", "pool" => "reads").set(state.reads.depth() as f64);
     gauge!("membox_pool_depth", "pool" => "writes").set(state.writes.depth() as f64);
+    gauge!("membox_pool_depth", "pool" => "pipeline").set(state.pipeline.depth() as f64);
     for collection in state.memory.open_collections() {
         let view = state.memory.describe(&collection);
         let name = format!("{}/{}", collection.tenant, collection.name);
