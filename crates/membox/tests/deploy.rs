@@ -30,11 +30,20 @@ fn every_metric_that_deploy_names_is_shown() {
     let headers = [("content-type", "application/json"), ("accept", "application/json, text/event-stream")];
     assert_eq!(server.raw("POST", "/mcp", &headers, call.to_string().into_bytes()).0, 200);
     let (_, _, shown) = server.raw("GET", "/metrics", &[], Vec::new());
+    let resident = shown.lines().find_map(|line| line.strip_prefix("membox_resident_bytes "));
+    assert!(resident.and_then(|bytes| bytes.parse::<f64>().ok()).is_some_and(|bytes| bytes > 1e7), "{resident:?}");
     let shown = named(&shown);
+    let (status, headers, page) = server.raw("GET", "/dashboard", &[], Vec::new());
+    assert_eq!(status, 200);
+    assert!(
+        headers.iter().any(|(name, value)| name == "content-security-policy" && value.contains("connect-src 'self'"))
+    );
+    assert!(!page.contains("http://") && !page.contains("https://"), "it loads nothing from elsewhere");
     for (file, text) in [
         ("alerts.yml", include_str!("../../../deploy/alerts.yml")),
         ("alerts.test.yml", include_str!("../../../deploy/alerts.test.yml")),
         ("grafana.json", include_str!("../../../deploy/grafana.json")),
+        ("/dashboard", page.as_str()),
     ] {
         let missing: Vec<String> = named(text).difference(&shown).cloned().collect();
         assert!(missing.is_empty(), "{file} names {missing:?}, which the box does not show");

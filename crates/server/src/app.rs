@@ -135,6 +135,9 @@ fn show_counters() {
     ] {
         metrics::counter!(name).increment(0);
     }
+    for direction in ["in", "out"] {
+        metrics::counter!("membox_llm_tokens_total", "direction" => direction).increment(0);
+    }
 }
 
 /// The server of one box.
@@ -166,6 +169,7 @@ impl Server {
         let request_id = HeaderName::from_static("x-request-id");
         let router = router
             .merge(crate::mcp::router(&state))
+            .route("/dashboard", axum::routing::get(operations::dashboard))
             .route_layer(middleware::from_fn(measure))
             .merge(docs)
             .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is no such route; GET /docs shows all") })

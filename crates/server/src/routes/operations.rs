@@ -64,6 +64,7 @@ pub async fn metrics(State(state): State<AppState>, headers: HeaderMap) -> Respo
     gauge!("membox_pool_depth", "pool" => "reads").set(state.reads.depth() as f64);
     gauge!("membox_pool_depth", "pool" => "writes").set(state.writes.depth() as f64);
     gauge!("membox_pool_depth", "pool" => "pipeline").set(state.pipeline.depth() as f64);
+    gauge!("membox_resident_bytes").set(resident_bytes());
     for collection in state.memory.open_collections() {
         let view = state.memory.describe(&collection);
         let name = format!("{}/{}", collection.tenant, collection.name);
@@ -78,6 +79,20 @@ pub async fn metrics(State(state): State<AppState>, headers: HeaderMap) -> Respo
         text = lines.flat_map(|line| [line, "\n"]).collect();
     }
     (StatusCode::OK, [(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+/// Bytes of memory that the process has, its mapped files included.
+fn resident_bytes() -> f64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok();
+    let pages: Option<f64> = pages.and_then(|statm| statm.split(' ').nth(1)?.parse().ok());
+    pages.unwrap_or_default() * rustix::param::page_size() as f64
+}
+
+/// `GET /dashboard`: a page that shows what the box does. It loads nothing from elsewhere, and asks `/metrics` and `/v1/usage` with the key that is typed in.
+pub async fn dashboard() -> Response {
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'";
+    let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, policy)];
+    (headers, include_str!("dashboard.html")).into_response()
 }
 
 /// Whether whoever asks may see the names of all tenants' collections.
