@@ -61,7 +61,8 @@ pub fn extract(text: &str) -> Keywords {
     if spaced.chars().any(char::is_alphabetic) {
         let config = Config { ngrams: 2, ..Config::default() };
         for item in yake_rust::get_n_best(MOST * 2, &spaced, &STOP_WORDS, &config) {
-            if item.score <= WORST_SCORE {
+            // What redaction has left of a word is none.
+            if item.score <= WORST_SCORE && !item.keyword.contains('*') {
                 add_keyword(&mut found.keywords, &item.keyword);
             }
         }
@@ -169,7 +170,7 @@ fn names(text: &str) -> Vec<String> {
 fn is_name_word(word: &str) -> bool {
     let others =
         ["I", "I'm", "I'll", "I've", "I'd", "I’m", "I’ll", "I’ve", "I’d", "OK", "Ok", "Oh", "Yes", "No", "Hi", "Hey"];
-    word.chars().count() > 1 && !others.contains(&word)
+    word.chars().count() > 1 && !word.contains('*') && !others.contains(&word)
 }
 
 #[cfg(test)]
@@ -189,6 +190,7 @@ mod tests {
         assert_eq!(entities("We saw \"Gone with the Wind\". Lena's dog, Miso, slept."), ["Gone", "Wind", "Miso"]);
         assert_eq!(entities("nothing at all"), [""; 0]);
         assert_eq!(entities("Yes! I think I'm OK."), [""; 0]);
+        assert_eq!(entities("Write to Id***om or to Ida, please."), ["Ida"]);
     }
 
     #[test]

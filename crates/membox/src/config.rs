@@ -9,7 +9,10 @@ use membox_memory::compressor::{Compressor, keep_head};
 use membox_memory::encoder::cuda::Card;
 use membox_memory::encoder::{Device, Encoder, EncoderConfig, KeepHead, Precision, Scheduler, SchedulerConfig};
 use membox_memory::llm::LlmConfig;
+use membox_memory::{Policies, Policy};
+use membox_server::DEFAULT_TENANT;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,6 +31,9 @@ pub struct KeyConfig {
     /// Requests that it may send a second; any number when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_second: Option<f64>,
+    /// The policy of its tenant, by its name in `policies`; the box's when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
 }
 
 /// Threads that hand batches to a card, each with a stream of its own.
@@ -74,10 +80,14 @@ pub struct Config {
     pub log: String,
     /// The key that shows the names of all tenants' collections at /metrics; on a box with keys they are left out without it.
     pub metrics_key: Option<String>,
+    /// The policy of tenants whose keys name none, by its name in `policies`.
+    pub policy: Option<String>,
     /// API keys; none means that everybody may ask.
     pub keys: Vec<KeyConfig>,
     /// Language models that extract facts and decide on memories: any OpenAI-compatible endpoints, tried in their order. None: what was said is compressed.
     pub llm: LlmConfig,
+    /// What holds for tenants where their requests say nothing, by name.
+    pub policies: BTreeMap<String, Policy>,
 }
 
 impl Default for Config {
@@ -102,8 +112,10 @@ impl Default for Config {
             log_format: "text".into(),
             log: "info".into(),
             metrics_key: None,
+            policy: None,
             keys: Vec::new(),
             llm: LlmConfig::default(),
+            policies: BTreeMap::new(),
         }
     }
 }
@@ -165,6 +177,25 @@ pub fn load(args: &GlobalArgs) -> Result<Config> {
 }
 
 impl Config {
+    /// Which policy holds for whom.
+    pub fn tenants_policies(&self) -> Result<Policies> {
+        let named = |name: &String| {
+            let policy =
+                self.policies.get(name).with_context(|| format!("there is no [policies.{name}] in the settings"))?;
+            policy.check(&format!("policies/{name}"))?;
+            anyhow::Ok(policy.clone())
+        };
+        let default = self.policy.as_ref().map(named).transpose()?.unwrap_or_default();
+        let mut tenants = HashMap::new();
+        for (tenant, name) in self.keys.iter().filter_map(|key| Some((&key.tenant, key.policy.as_ref()?))) {
+            let policy = named(name)?;
+            if tenants.insert(tenant.clone(), policy.clone()).is_some_and(|other| other != policy) {
+                bail!("two keys of tenant {tenant:?} name different policies");
+            }
+        }
+        Ok(Policies { default, tenants })
+    }
+
     /// Where models lie.
     pub fn models_dir(&self) -> PathBuf {
         self.data_dir.join("models")
@@ -238,7 +269,7 @@ pub struct ConfigArgs {
 
 #[derive(Subcommand)]
 enum ConfigCommand {
-    /// Print every setting in force, as a settings file; keys are not shown.
+    /// Print every setting in force, as a settings file, and what holds for each tenant in words; keys are not shown.
     Show,
 }
 
@@ -250,5 +281,16 @@ pub fn run(config: &Config, args: &ConfigArgs) -> Result<()> {
     shown.llm.endpoints.iter_mut().for_each(|e| e.key = e.key.take().map(|_| "(not shown)".into()));
     shown.metrics_key = shown.metrics_key.map(|_| "(not shown)".into());
     print!("{}", toml::to_string(&shown)?);
+    let policies = config.tenants_policies()?;
+    let mut tenants: Vec<&str> = config.keys.iter().map(|key| key.tenant.as_str()).collect();
+    tenants.sort_unstable();
+    tenants.dedup();
+    if tenants.is_empty() {
+        tenants.push(DEFAULT_TENANT);
+    }
+    for tenant in tenants {
+        println!("\n# What holds for tenant {tenant}, where its requests say nothing else:");
+        policies.of(tenant).explain().iter().for_each(|line| println!("#   {line}"));
+    }
     Ok(())
 }

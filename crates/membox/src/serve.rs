@@ -54,8 +54,11 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
         );
     }
     allow_open_files();
-    let memory_config =
-        MemoryConfig { open_collections: config.open_collections, ..MemoryConfig::new(&config.data_dir) };
+    let memory_config = MemoryConfig {
+        open_collections: config.open_collections,
+        policies: config.tenants_policies()?,
+        ..MemoryConfig::new(&config.data_dir)
+    };
     let memory = Arc::new(MemoryBox::open(&memory_config, load_models(&config)?)?);
     let example = args.load.as_deref().map(|file| load(&memory, file)).transpose()?.flatten();
     let server_config = ServerConfig {

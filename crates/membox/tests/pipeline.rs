@@ -194,7 +194,7 @@ fn texts_are_cut_where_the_topic_changes_by_every_rule() {
 
 /// A box whose language models are these.
 fn start_with(folder: &Path, models: &[&StandIn], more: &str) -> Server {
-    let mut settings = format!("[llm]\ntimeout_s = 1\ntries = 2\nrest_s = 0\n{more}\n");
+    let mut settings = format!("[llm]\ntimeout_s = 2\ntries = 2\nrest_s = 0\n{more}\n");
     for (i, model) in models.iter().enumerate() {
         settings.push_str(&format!(
             "[[llm.endpoints]]\nurl = \"{}\"\nmodel = \"stand-in-{i}\"\nkey = \"secret-{i}\"\n",
@@ -248,7 +248,7 @@ fn a_language_model_that_fails_costs_time_and_no_memory() {
     let failures = [
         Behaviour::Status(429),
         Behaviour::Status(500),
-        Behaviour::Stall(Duration::from_secs(3)),
+        Behaviour::Stall(Duration::from_secs(4)),
         Behaviour::Garbage,
         Behaviour::Write("no JSON at all".into()),
         Behaviour::Write("{\"facts\": []}".into()),

@@ -23,11 +23,11 @@ impl MemoryBox {
         wanted: &CollectionSettings,
     ) -> Result<(CollectionView, bool), MemoryError> {
         check_name(name)?;
-        let settings = self.settle(wanted)?;
         if let Some(existing) = self.shared().existing(tenant, name)? {
-            self.reconcile(&existing, wanted, &settings)?;
+            self.reconcile(&existing, wanted, &self.settle(wanted)?)?;
             return Ok((self.describe(&existing), false));
         }
+        let settings = self.settle(&self.policy(tenant).collection(wanted))?;
         let stored = StoredCollection {
             id: 0,
             tenant: tenant.to_owned(),

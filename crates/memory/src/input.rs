@@ -6,6 +6,7 @@ use crate::types::{NewRecord, RecordPatch};
 use crate::work::Upsert;
 use crate::{MemoryError, in_seconds, now, time_millis};
 use membox_records::Record;
+use membox_redaction::without_placeholders;
 use serde_json::{Map, Value};
 
 /// Bytes of a record's text.
@@ -53,7 +54,7 @@ pub(crate) fn to_upsert(collection: &Collection, new: NewRecord, at: &str) -> Re
 
 /// Says in a record's metadata what its text is about, where that does not say it itself.
 pub(crate) fn add_keywords(record: &mut Record) {
-    let found = membox_keywords::extract(&record.text);
+    let found = membox_keywords::extract(&without_placeholders(&record.text));
     for (name, terms) in [("keywords", found.keywords), ("entities", found.entities)] {
         if !record.metadata.contains_key(name) {
             record.metadata.insert(name.to_owned(), Value::from(terms));

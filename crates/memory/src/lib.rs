@@ -46,6 +46,7 @@ mod maintenance;
 mod memory;
 mod messages;
 mod pipeline;
+mod policy;
 mod profile;
 mod recall;
 mod redaction;
@@ -84,6 +85,7 @@ pub use pipeline::{
     AddMemories, AddedMemories, Cut, CutRule, CutTopic, Decision, MadeMemory, MemoriesPolicy, MemoryChange,
     MemoryMessage, TopicsAnswer, TopicsRequest, UpdateReport, UpdateRequest, UpdateTime, Waiting,
 };
+pub use policy::{Policies, Policy};
 pub use profile::{ProfileView, Term};
 pub use redaction::REDACTION_FIELD;
 pub use sessions::{MAX_MESSAGES, MOST_MESSAGES, user_collection};

@@ -5,6 +5,7 @@ use crate::input::{add_keywords, apply_patch, renew_keywords, to_upsert};
 use crate::jobs::Jobs;
 use crate::maintenance::Maintenance;
 use crate::pipeline::{Pipeline, TOPIC_FIELD};
+use crate::policy::{Policies, Policy};
 use crate::recall::QueryVector;
 use crate::redaction::{REDACTION_FIELD, Redactor};
 use crate::settings::check_name;
@@ -49,6 +50,8 @@ pub struct MemoryConfig {
     pub build_threads: usize,
     /// Collections that are kept open while nobody uses them; an open one holds a file, a map, and what recall needs in memory.
     pub open_collections: usize,
+    /// What holds for tenants where their requests say nothing.
+    pub policies: Policies,
 }
 
 impl MemoryConfig {
@@ -56,7 +59,8 @@ impl MemoryConfig {
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let readers = (cores * 4).clamp(8, 64);
-        Self { data_dir: data_dir.into(), readers, build_threads: cores, open_collections: OPEN_COLLECTIONS }
+        let (open_collections, policies) = (OPEN_COLLECTIONS, Policies::default());
+        Self { data_dir: data_dir.into(), readers, build_threads: cores, open_collections, policies }
     }
 }
 
@@ -78,6 +82,7 @@ pub struct MemoryBox {
     jobs: Jobs,
     redactor: Redactor,
     pipeline: Pipeline,
+    policies: Policies,
     build_threads: usize,
     writer: Sender<Work>,
     /// Dropped to stop the background work.
@@ -142,6 +147,7 @@ impl MemoryBox {
             jobs: Jobs::default(),
             redactor: Redactor::new(&root),
             pipeline: Pipeline::default(),
+            policies: config.policies.clone(),
             build_threads: config.build_threads,
             writer,
             stop: Some(stop),
@@ -208,6 +214,11 @@ impl MemoryBox {
         write: impl FnOnce(&mut Group) -> Result<T, MemoryError> + Send + 'static,
     ) -> Result<T, MemoryError> {
         transact(&self.writer, write)
+    }
+
+    /// What holds for a tenant where its requests say nothing.
+    pub fn policy(&self, tenant: &str) -> &Policy {
+        self.policies.of(tenant)
     }
 
     pub(crate) fn pipeline(&self) -> &Pipeline {

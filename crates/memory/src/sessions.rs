@@ -70,6 +70,7 @@ impl MemoryBox {
     /// What a session would be made of; its collection is created if it is not there.
     fn new_session(&self, tenant: &str, id: &str, settings: &SessionSettings) -> Result<StoredSession, MemoryError> {
         check_session_id(id)?;
+        let settings = &self.policy(tenant).session(settings);
         if settings.user.as_ref().is_some_and(|user| user.is_empty() || user.len() > 512) {
             return Err(MemoryError::invalid("/user", "1 to 512 bytes are wanted"));
         }

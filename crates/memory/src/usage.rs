@@ -102,9 +102,9 @@ impl MemoryBox {
             return Err(MemoryError::impossible("/tokens", "no request has that many tokens"));
         }
         let (tenant, now) = (tenant.to_owned(), now());
-        let day = day(now);
+        let (day, own) = (day(now), self.policy(&tenant).quota());
         self.transact(move |group| {
-            let quota = group.quota(&tenant, &user)?;
+            let quota = group.quota(&tenant, &user)?.or(own);
             let used = group.used(&tenant, &user, &day)?.tokens;
             let bound = quota.map_or(0, |quota| quota.tokens_per_day);
             if bound > 0 && tokens > 0 && used + tokens > bound {
@@ -137,7 +137,7 @@ impl MemoryBox {
         let reader = self.reader()?;
         let days = reader.usage(tenant, user, (from, to), limit)?;
         let view = |used: DayUsage| {
-            let quota = reader.quota(tenant, &used.user)?;
+            let quota = reader.quota(tenant, &used.user)?.or(self.policy(tenant).quota());
             Ok(UsageView::new(used, quota))
         };
         days.into_iter().map(view).collect()
@@ -173,7 +173,7 @@ impl MemoryBox {
 
     /// The quota that holds for a user.
     pub fn quota(&self, tenant: &str, user: &str) -> Result<QuotaSettings, MemoryError> {
-        let found = self.reader()?.quota(tenant, user)?;
+        let found = self.reader()?.quota(tenant, user)?.or(self.policy(tenant).quota());
         found.map(QuotaSettings::from).ok_or_else(|| MemoryError::Missing { what: "quota of", id: user.to_owned() })
     }
 }

@@ -22,4 +22,4 @@ mod find;
 mod policy;
 
 pub use find::{Found, Kind, find};
-pub use policy::{Counts, Mode, Redaction};
+pub use policy::{Counts, Mode, Redaction, without_placeholders};

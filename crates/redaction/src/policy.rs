@@ -67,6 +67,18 @@ impl Redaction {
     }
 }
 
+/// A text without what full redaction has put into it.
+pub fn without_placeholders(text: &str) -> Cow<'_, str> {
+    let mut text = Cow::Borrowed(text);
+    for kind in Kind::ALL {
+        let placeholder = format!("[{}_REDACTED]", kind.label());
+        if text.contains(&placeholder) {
+            text = Cow::Owned(text.replace(&placeholder, " "));
+        }
+    }
+    text
+}
+
 fn push_partial(kept: &mut String, value: &str) {
     let count = value.chars().count();
     if count > SHORT {
