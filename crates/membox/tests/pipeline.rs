@@ -3,7 +3,7 @@
 mod common;
 
 use common::llm::{Behaviour, StandIn};
-use common::{Server, data_with_model};
+use common::{Server, data_with_model, post};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,12 +25,6 @@ const TRAIN: [&str; 6] = [
     "The hotel is near the Danube, and breakfast is included.",
     "On the way back the train stops in Prague for three hours.",
 ];
-
-fn post(server: &Server, path: &str, body: &Value) -> Value {
-    let (status, answer) = server.call("POST", path, body);
-    assert_eq!(status, 200, "{path}: {answer}");
-    answer
-}
 
 /// What Lena says, each time with a short answer.
 fn said(texts: &[&str]) -> Vec<Value> {

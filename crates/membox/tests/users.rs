@@ -3,17 +3,11 @@
 mod common;
 
 use common::llm::{Behaviour, StandIn};
-use common::{Server, data_with_model, files_with, membox};
+use common::{Server, data_with_model, files_with, membox, post};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Files below a folder that hold a marker, links not followed.
-fn post(server: &Server, path: &str, body: &Value) -> Value {
-    let (status, answer) = server.call("POST", path, body);
-    assert_eq!(status, 200, "{path}: {answer}");
-    answer
-}
-
 /// Two users: their own sessions, and records of both in one collection.
 fn fill(server: &Server) {
     assert_eq!(server.call("PUT", "/v1/collections/shared", &json!({})).0, 201);

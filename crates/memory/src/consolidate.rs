@@ -8,9 +8,9 @@ use crate::types::RecordPatch;
 use crate::work::Along;
 use crate::{JobView, MemoryBox, MemoryError, Metric, now, time_text};
 use membox_index::{Effort, search};
-use membox_records::{RecordsError, StoredRecord};
+use membox_records::{Filter, RecordsError, StoredRecord};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use utoipa::ToSchema;
 
@@ -21,7 +21,7 @@ const NEIGHBOURS: usize = 20;
 /// Pairs that a report names.
 const NAMED_PAIRS: usize = 100;
 /// Where a record's metadata says what it has taken the place of.
-pub(crate) const HISTORY_FIELD: &str = "history";
+const HISTORY_FIELD: &str = "history";
 
 /// How near-doubles are merged.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
@@ -134,25 +134,44 @@ impl MemoryBox {
         id: &str,
         threshold: f32,
     ) -> Result<Option<(StoredRecord, StoredRecord, f32)>, MemoryError> {
+        let found = self.reader()?.record(collection.id, id)?;
+        let Some(own) = found.filter(|own| own.record.is_alive(now())) else { return Ok(None) };
+        let mut near = self.nearest(collection, &own, None, NEIGHBOURS, threshold)?.into_iter();
+        let newer = near.find(|(other, _)| says_the_same(&own, other) && is_older(&own, other));
+        Ok(newer.map(|(other, score)| (own, other, score)))
+    }
+
+    /// The records that are most like one, by a score of `least` and more, itself not among them, of those that a filter allows: of `most` rows that are
+    /// found, the nearest first. None where the record has changed since it was read.
+    pub(crate) fn nearest(
+        &self,
+        collection: &Collection,
+        own: &StoredRecord,
+        filter: Option<&Filter>,
+        most: usize,
+        least: f32,
+    ) -> Result<Vec<(StoredRecord, f32)>, MemoryError> {
         let reader = self.reader()?;
-        let Some(own) = reader.record(collection.id, id)?.filter(|own| own.record.is_alive(now())) else {
-            return Ok(None);
-        };
-        let sight = collection.live().sight(now(), None);
+        if filter.is_some() {
+            collection.prepare_fields(&reader)?;
+        }
+        let sight = collection.live().sight(now(), filter);
         let row = sight.slots.row(own.slot).filter(|&row| row < sight.view.rows());
-        let Some(row) = row.filter(|&row| sight.view.crc(row) == own.row_crc) else { return Ok(None) };
+        let Some(row) = row.filter(|&row| sight.view.crc(row) == own.row_crc) else { return Ok(Vec::new()) };
         let vector = sight.view.vector(row);
         let effort = (collection.settings().index, Effort::default());
         let index = sight.index.as_deref();
-        let mut found = search(&sight.view, index, &[&vector], NEIGHBOURS, &sight.allowed, effort, &collection.scans)?;
-        let near = found.pop().map(|found| found.rows).unwrap_or_default();
-        for near in near.into_iter().filter(|near| near.row != row && near.score >= threshold) {
-            let Some(other) = reader.record_of_row(&sight.slots, near.row)? else { continue };
-            if says_the_same(&own, &other) && (own.record.created_at, own.seq) < (other.record.created_at, other.seq) {
-                return Ok(Some((own, other, near.score)));
+        let mut found = search(&sight.view, index, &[&vector], most, &sight.allowed, effort, &collection.scans)?;
+        let mut nearest = Vec::new();
+        for near in found.pop().map(|found| found.rows).unwrap_or_default() {
+            if near.row != row
+                && near.score >= least
+                && let Some(other) = reader.record_of_row(&sight.slots, near.row)?
+            {
+                nearest.push((other, near.score));
             }
         }
-        Ok(None)
+        Ok(nearest)
     }
 
     /// Makes one record the history of another, in one commit; `false` where one of them has changed since, or the history is full.
@@ -162,31 +181,49 @@ impl MemoryBox {
         older: &StoredRecord,
         newer: &StoredRecord,
     ) -> Result<bool, MemoryError> {
-        let history = |stored: &StoredRecord| match stored.record.metadata.get(HISTORY_FIELD) {
-            Some(Value::Array(entries)) => entries.clone(),
-            _ => Vec::new(),
-        };
         let entries = [history(newer), history(older), vec![history_entry(older)]].concat();
-        let metadata = json!({ HISTORY_FIELD: entries }).as_object().cloned();
-        let patch = RecordPatch { metadata, ..RecordPatch::default() };
+        let patch = RecordPatch { metadata: Some(history_patch(entries)), ..RecordPatch::default() };
         let absorbed = Some((older.record.id.clone(), older.version));
         let along = Along { absorbed, ..Along::default() };
-        match self.patch_record(collection, &newer.record.id, &patch, Some(newer.version), along) {
-            Ok(_) => Ok(true),
-            Err(
-                MemoryError::Records(RecordsError::VersionConflict { .. })
-                | MemoryError::Impossible { .. }
-                | MemoryError::NoRecord(_)
-                | MemoryError::Overloaded { .. },
-            ) => Ok(false),
-            Err(error) => Err(error),
-        }
+        was_made(self.patch_record(collection, &newer.record.id, &patch, Some(newer.version), along))
     }
 }
 
-/// What a record that is no more has said, as its successor's history keeps it.
+/// What is known of a record's earlier texts.
+pub(crate) fn history(stored: &StoredRecord) -> Vec<Value> {
+    match stored.record.metadata.get(HISTORY_FIELD) {
+        Some(Value::Array(entries)) => entries.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// What a record that is no more has said, as a history keeps it.
 pub(crate) fn history_entry(older: &StoredRecord) -> Value {
     json!({"id": older.record.id, "text": older.record.text, "created_at": time_text(older.record.created_at)})
+}
+
+/// A change of metadata: a record's history.
+pub(crate) fn history_patch(entries: Vec<Value>) -> Map<String, Value> {
+    Map::from_iter([(HISTORY_FIELD.to_owned(), Value::Array(entries))])
+}
+
+/// Whether a change was made: `false` where somebody else has changed the record since, or it does not fit.
+pub(crate) fn was_made<T>(change: Result<T, MemoryError>) -> Result<bool, MemoryError> {
+    match change {
+        Ok(_) => Ok(true),
+        Err(
+            MemoryError::Records(RecordsError::VersionConflict { .. })
+            | MemoryError::Impossible { .. }
+            | MemoryError::NoRecord(_)
+            | MemoryError::Overloaded { .. },
+        ) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether one record was there before another; of those of one moment, by the order in which they were written.
+pub(crate) fn is_older(a: &StoredRecord, b: &StoredRecord) -> bool {
+    (a.record.created_at, a.seq) < (b.record.created_at, b.seq)
 }
 
 /// Whether two records that are alike may be one: of the same user and kind, no messages, and with the same numbers.

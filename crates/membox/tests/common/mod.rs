@@ -185,6 +185,13 @@ impl Server {
     }
 }
 
+/// What a request answers that must be done.
+pub fn post(server: &Server, path: &str, body: &Value) -> Value {
+    let (status, answer) = server.call("POST", path, body);
+    assert_eq!(status, 200, "{path}: {answer}");
+    answer
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();

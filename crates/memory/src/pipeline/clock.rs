@@ -4,7 +4,7 @@
 
 use crate::{MemoryError, now, time_millis};
 use jiff::civil::DateTime;
-use jiff::tz::{Offset, TimeZone};
+use jiff::tz::TimeZone;
 
 /// Milliseconds between two messages that share a stamp.
 pub(crate) const STEP_MS: i64 = 500;
@@ -29,17 +29,9 @@ pub(crate) fn stamp(text: &str, at: &str) -> Result<i64, MemoryError> {
 }
 
 /// Sat, Sun and so on, in UTC.
-pub(crate) fn weekday(milliseconds: i64) -> &'static str {
+pub(crate) fn weekday(milliseconds: i64) -> String {
     let time = jiff::Timestamp::from_millisecond(milliseconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    match Offset::UTC.to_datetime(time).weekday() {
-        jiff::civil::Weekday::Monday => "Mon",
-        jiff::civil::Weekday::Tuesday => "Tue",
-        jiff::civil::Weekday::Wednesday => "Wed",
-        jiff::civil::Weekday::Thursday => "Thu",
-        jiff::civil::Weekday::Friday => "Fri",
-        jiff::civil::Weekday::Saturday => "Sat",
-        jiff::civil::Weekday::Sunday => "Sun",
-    }
+    time.strftime("%a").to_string()
 }
 
 /// Gives messages their times, in the order in which they are said.

@@ -1,11 +1,11 @@
 //! Cutting a session into topics, buffer by buffer.
 
 use super::topics::{BEGINNINGS, Cues, Cut, CutRule, ENDINGS, by_attention, by_both, by_cosine, by_depth};
-use super::{AddedMemories, Advance, CutTopic, MOST_READ, MemoriesPolicy, TRIES, Trace};
+use super::{Advance, Call, CutTopic, MOST_READ, MemoriesPolicy, TRIES};
 use crate::messages::Role;
 use crate::{MemoryBox, MemoryError, now};
 use membox_encoder::{Encoder, Inputs, Lane, Request, Wanted};
-use membox_records::{Message, PipelineState, RecordsError, StoredRecord, StoredSession, TopicSpan};
+use membox_records::{Message, RecordsError, StoredRecord, StoredSession, TopicSpan};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::ops::Range;
@@ -128,25 +128,17 @@ impl MemoryBox {
     }
 
     /// Cuts what a session has gathered into topics, as far as there is enough of it.
-    pub(super) fn cut_topics(
-        &self,
-        tenant: &str,
-        id: &str,
-        policy: &MemoriesPolicy,
-        force: bool,
-        answer: &mut AddedMemories,
-        trace: &mut Trace,
-    ) -> Result<(), MemoryError> {
+    pub(super) fn cut_topics(&self, policy: &MemoriesPolicy, call: &mut Call) -> Result<(), MemoryError> {
         for _ in 0..TRIES {
-            let session = self.stored_session(tenant, id)?;
+            let session = self.stored_session(call.tenant, call.session)?;
             let from = session.state.pipeline.clone();
             let end = session.state.next_position.min(from.buffered_from + MOST_READ);
             let is_last = end == session.state.next_position;
-            let (pieces, turns) = self.pieces(&session, from.buffered_from..end, policy, force || !is_last)?;
+            let (pieces, turns) = self.pieces(&session, from.buffered_from..end, policy, call.force || !is_last)?;
             if pieces.is_empty() {
                 return Ok(());
             }
-            let mut to = PipelineState { buffered_from: from.buffered_from, ..from.clone() };
+            let mut to = from.clone();
             let mut cut = Vec::new();
             for (piece, reason, score) in pieces {
                 to.topics += 1;
@@ -157,14 +149,14 @@ impl MemoryBox {
                 to.buffered_from = until;
                 to.waiting.push(span);
             }
-            let advance = Advance { tenant: tenant.to_owned(), session: id.to_owned(), from, to };
+            let advance = Advance { tenant: session.tenant, session: session.id, from, to };
             match self.transact(move |group| advance.apply(group)) {
                 Err(MemoryError::Records(RecordsError::VersionConflict { .. })) => continue,
                 done => done?,
             }
             for topic in cut {
-                trace.note(|| json!({"step": "cut", "rule": policy.cut, "topic": topic}));
-                answer.topics.push(topic);
+                call.trace.note(|| json!({"step": "cut", "rule": policy.cut, "topic": topic}));
+                call.answer.topics.push(topic);
             }
             if is_last {
                 return Ok(());

@@ -225,6 +225,15 @@ impl Trace {
     }
 }
 
+/// A call on its way: what was asked, and what has come of it so far.
+pub(crate) struct Call<'a> {
+    tenant: &'a str,
+    session: &'a str,
+    force: bool,
+    answer: AddedMemories,
+    trace: Trace,
+}
+
 /// A session by its tenant and id.
 type SessionKey = (String, String);
 
@@ -285,28 +294,32 @@ impl MemoryBox {
         let lock = self.pipeline().lock_of(&key);
         let added = {
             let _guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
-            self.add_alone(tenant, request, explain)
+            self.add_alone(tenant, &key.1, request, explain)
         };
         self.pipeline().unlock(&key, &lock);
         added
     }
 
     /// What nobody else does with this session at the same time.
-    fn add_alone(&self, tenant: &str, request: AddMemories, explain: bool) -> Result<AddedMemories, MemoryError> {
-        let mut answer = AddedMemories::default();
-        let mut trace = Trace(explain.then(Vec::new));
-        let id = request.session.clone();
+    fn add_alone(
+        &self,
+        tenant: &str,
+        id: &str,
+        request: AddMemories,
+        explain: bool,
+    ) -> Result<AddedMemories, MemoryError> {
+        let (answer, trace) = (AddedMemories::default(), Trace(explain.then(Vec::new)));
+        let mut call = Call { tenant, session: id, force: request.force, answer, trace };
         if request.messages.is_empty() && !request.force {
             return Err(MemoryError::invalid("/messages", "there are none; `force` finishes what is waiting"));
         }
         if !request.messages.is_empty() {
-            self.append_stamped(tenant, request.clone(), &mut answer, &mut trace)?;
+            self.append_stamped(request, &mut call)?;
         }
-        let session = self.stored_session(tenant, &id)?;
+        let session = self.stored_session(tenant, id)?;
         let policy = self.collection_of(&session)?.settings().memories.unwrap_or_default();
-        let made = self
-            .cut_topics(tenant, &id, &policy, request.force, &mut answer, &mut trace)
-            .and_then(|()| self.make_memories(tenant, &id, &policy, request.force, &mut answer, &mut trace));
+        let made = self.cut_topics(&policy, &mut call).and_then(|()| self.make_memories(&policy, &mut call));
+        let Call { mut answer, trace, .. } = call;
         if let Err(error) = made {
             match error {
                 // The messages are there and wait, and so do the topics: what failed is tried again with the next call.
@@ -319,7 +332,7 @@ impl MemoryBox {
             }
         }
         self.count_llm(tenant, session.user.as_deref(), answer.llm)?;
-        let session = self.stored_session(tenant, &id)?;
+        let session = self.stored_session(tenant, id)?;
         let state = &session.state.pipeline;
         answer.version = session.version;
         answer.waiting = Waiting {
@@ -332,19 +345,13 @@ impl MemoryBox {
     }
 
     /// Gives messages their times and appends them.
-    fn append_stamped(
-        &self,
-        tenant: &str,
-        request: AddMemories,
-        answer: &mut AddedMemories,
-        trace: &mut Trace,
-    ) -> Result<(), MemoryError> {
-        let mut clock = Clock::after(self.last_stamp(tenant, &request.session)?);
+    fn append_stamped(&self, request: AddMemories, call: &mut Call) -> Result<(), MemoryError> {
+        let mut clock = Clock::after(self.last_stamp(call.tenant, call.session)?);
         let mut messages = Vec::with_capacity(request.messages.len());
         for (i, message) in request.messages.into_iter().enumerate() {
             let stamp = message.time_stamp.as_deref().or(request.time_stamp.as_deref());
             let time = clock.next(stamp, &format!("/messages/{i}/time_stamp"))?;
-            trace.note(|| {
+            call.trace.note(|| {
                 json!({"step": "normalise", "message": i, "created_at": time_text(time), "weekday": clock::weekday(time), "time_stamp": stamp})
             });
             let mut metadata = message.metadata;
@@ -370,7 +377,7 @@ impl MemoryBox {
             max_messages: None,
             on_conflict: None,
         };
-        answer.messages = self.append(tenant, &request.session, append, None)?.messages;
+        call.answer.messages = self.append(call.tenant, call.session, append, None)?.messages;
         Ok(())
     }
 
@@ -388,23 +395,15 @@ impl MemoryBox {
     }
 
     /// Makes memories of the topics that are waiting, as far as there are enough of them.
-    fn make_memories(
-        &self,
-        tenant: &str,
-        id: &str,
-        policy: &MemoriesPolicy,
-        force: bool,
-        answer: &mut AddedMemories,
-        trace: &mut Trace,
-    ) -> Result<(), MemoryError> {
+    fn make_memories(&self, policy: &MemoriesPolicy, call: &mut Call) -> Result<(), MemoryError> {
         for _ in 0..TRIES {
-            let session = self.stored_session(tenant, id)?;
+            let session = self.stored_session(call.tenant, call.session)?;
             let from = session.state.pipeline.clone();
-            let job = next_job(&from.waiting, policy.topic_tokens, force);
+            let job = next_job(&from.waiting, policy.topic_tokens, call.force);
             if job.is_empty() {
                 return Ok(());
             }
-            match self.make_from(&session, &from, job, policy, answer, trace) {
+            match self.make_from(&session, &from, job, policy, call) {
                 Err(MemoryError::Records(RecordsError::VersionConflict { .. })) => {}
                 done => done?,
             }
@@ -418,12 +417,12 @@ impl MemoryBox {
         from: &PipelineState,
         job: &[TopicSpan],
         policy: &MemoriesPolicy,
-        answer: &mut AddedMemories,
-        trace: &mut Trace,
+        call: &mut Call,
     ) -> Result<(), MemoryError> {
         let collection = self.collection_of(session)?;
         let mut usage = Usage::default();
-        let made = self.extract(&collection, session, job, policy, &mut usage, trace);
+        let made = self.extract(&collection, session, job, policy, &mut usage, &mut call.trace);
+        let answer = &mut call.answer;
         answer.llm.add(usage);
         let made = made?;
         let to = PipelineState { waiting: from.waiting[job.len()..].to_vec(), ..from.clone() };

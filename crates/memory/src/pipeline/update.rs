@@ -6,16 +6,15 @@
 
 use super::TOPIC_FIELD;
 use crate::collection::{Collection, JobGuard};
-use crate::consolidate::{HISTORY_FIELD, THRESHOLD, history_entry, says_the_same};
+use crate::consolidate::{THRESHOLD, history, history_entry, history_patch, is_older, says_the_same, was_made};
 use crate::jobs::JobView;
 use crate::types::RecordPatch;
 use crate::work::Along;
 use crate::{MemoryBox, MemoryError, now, time_text};
-use membox_index::{Effort, search};
 use membox_llm::{Llm, Usage};
-use membox_records::{Filter, RecordsError, StoredRecord};
+use membox_records::{Filter, StoredRecord};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -106,12 +105,6 @@ pub struct UpdateReport {
 /// Changes that a report names.
 const NAMED_CHANGES: usize = 1000;
 
-/// What is known of a memory without its text.
-struct Known {
-    id: String,
-    created_at: i64,
-}
-
 impl MemoryBox {
     /// Begins to hold the memories of a user or collection against newer ones, as a job; its result is the report.
     pub fn update_memories(self: &Arc<Self>, tenant: &str, request: UpdateRequest) -> Result<JobView, MemoryError> {
@@ -168,10 +161,8 @@ impl MemoryBox {
         // The older memories, each with the newer ones in its queue.
         let mut queues: HashMap<String, Vec<(String, f32)>> = HashMap::new();
         for id in newer {
-            for (older, score) in self.older_ones(collection, id, request)? {
-                if score >= threshold {
-                    queues.entry(older).or_default().push((id.clone(), score));
-                }
+            for (older, score) in self.older_ones(collection, id, request, threshold)? {
+                queues.entry(older).or_default().push((id.clone(), score));
             }
             report.memories += 1;
             if !goes_on(1) {
@@ -181,12 +172,12 @@ impl MemoryBox {
         let mut older = Vec::with_capacity(queues.len());
         for id in queues.keys() {
             if let Some(stored) = self.reader()?.record(collection.id, id)? {
-                older.push(Known { id: id.clone(), created_at: stored.record.created_at });
+                older.push((stored.record.created_at, id.clone()));
             }
         }
         // Oldest first: what it becomes is seen by those after it.
-        older.sort_by(|a, b| a.created_at.cmp(&b.created_at).then(a.id.cmp(&b.id)));
-        for Known { id, .. } in older {
+        older.sort_unstable();
+        for (_, id) in older {
             let mut queue = queues.remove(&id).unwrap_or_default();
             queue.sort_by(|a, b| b.1.total_cmp(&a.1));
             match self.update_one(collection, &id, queue, llm, request.dry_run, &mut report) {
@@ -204,17 +195,16 @@ impl MemoryBox {
         Ok(report)
     }
 
-    /// The memories that one queues up at: the nearest that are not newer, of the same user.
+    /// The memories that one queues up at: the nearest that are not newer, of the same user, by a score of `threshold` and more.
     fn older_ones(
         &self,
         collection: &Collection,
         id: &str,
         request: &UpdateRequest,
+        threshold: f32,
     ) -> Result<Vec<(String, f32)>, MemoryError> {
-        let reader = self.reader()?;
-        let Some(own) = reader.record(collection.id, id)?.filter(|own| own.record.is_alive(now())) else {
-            return Ok(Vec::new());
-        };
+        let found = self.reader()?.record(collection.id, id)?;
+        let Some(own) = found.filter(|own| own.record.is_alive(now())) else { return Ok(Vec::new()) };
         let mut conditions = vec![
             json!({"field": format!("metadata.{TOPIC_FIELD}"), "exists": true}),
             json!({"field": "created_at", "lte": time_text(own.record.created_at)}),
@@ -223,25 +213,10 @@ impl MemoryBox {
             conditions.push(json!({"field": "user", "eq": user}));
         }
         let filter = Filter::parse(&json!({ "and": conditions }), "/filter")?;
-        collection.prepare_fields(&reader)?;
-        let sight = collection.live().sight(now(), Some(&filter));
-        let row = sight.slots.row(own.slot).filter(|&row| row < sight.view.rows());
-        let Some(row) = row.filter(|&row| sight.view.crc(row) == own.row_crc) else { return Ok(Vec::new()) };
-        let vector = sight.view.vector(row);
-        let effort = (collection.settings().index, Effort::default());
-        let (index, most) = (sight.index.as_deref(), request.top_k.unwrap_or(TOP_K) + 1);
-        let mut found = search(&sight.view, index, &[&vector], most, &sight.allowed, effort, &collection.scans)?;
-        let near = found.pop().map(|found| found.rows).unwrap_or_default();
-        let mut older = Vec::new();
-        for near in near.into_iter().filter(|near| near.row != row) {
-            if let Some(other) = reader.record_of_row(&sight.slots, near.row)?
-                && is_older(&other, &own)
-            {
-                older.push((other.record.id, near.score));
-            }
-        }
-        older.truncate(request.keep_top_n.unwrap_or(KEEP_TOP_N));
-        Ok(older)
+        let near = self.nearest(collection, &own, Some(&filter), request.top_k.unwrap_or(TOP_K) + 1, threshold)?;
+        let older = near.into_iter().filter(|(other, _)| other.record.message.is_none() && is_older(other, &own));
+        let most = request.keep_top_n.unwrap_or(KEEP_TOP_N);
+        Ok(older.map(|(other, score)| (other.record.id, score)).take(most).collect())
     }
 
     /// Decides what becomes of one memory, and does it.
@@ -274,18 +249,13 @@ impl MemoryBox {
                 (Decision::Merge, _) => self.absorb(collection, &older, &newer[0])?,
                 (Decision::Delete, _) => {
                     let doomed = vec![(older.record.id.clone(), Some(older.version))];
-                    changed(self.delete(&collection.tenant, "pipeline", &collection.name, doomed).map(|_| ()))?
+                    was_made(self.delete(&collection.tenant, "pipeline", &collection.name, doomed))?
                 }
                 (Decision::Update, text) => {
-                    let mut history = match older.record.metadata.get(HISTORY_FIELD) {
-                        Some(Value::Array(entries)) => entries.clone(),
-                        _ => Vec::new(),
-                    };
-                    history.push(history_entry(&older));
-                    let metadata = Map::from_iter([(HISTORY_FIELD.to_owned(), Value::Array(history))]);
-                    let patch = RecordPatch { text: text.clone(), metadata: Some(metadata), ..RecordPatch::default() };
-                    let patched = self.patch_record(collection, id, &patch, Some(older.version), Along::default());
-                    changed(patched.map(|_| ()))?
+                    let entries = [history(&older), vec![history_entry(&older)]].concat();
+                    let metadata = Some(history_patch(entries));
+                    let patch = RecordPatch { text: text.clone(), metadata, ..RecordPatch::default() };
+                    was_made(self.patch_record(collection, id, &patch, Some(older.version), Along::default()))?
                 }
             };
         let counter = match decision {
@@ -305,21 +275,6 @@ impl MemoryBox {
 
 fn is_made(record: &membox_records::Record) -> bool {
     record.message.is_none() && record.metadata.contains_key(TOPIC_FIELD)
-}
-
-/// Whether one memory was there before another; of those of one moment, by the order in which they were written.
-fn is_older(a: &StoredRecord, b: &StoredRecord) -> bool {
-    a.record.message.is_none() && (a.record.created_at, a.seq) < (b.record.created_at, b.seq)
-}
-
-/// Whether a change was made: `false` where somebody else has changed the memory since.
-fn changed(done: Result<(), MemoryError>) -> Result<bool, MemoryError> {
-    match done {
-        Ok(()) => Ok(true),
-        Err(MemoryError::Records(RecordsError::VersionConflict { .. }) | MemoryError::NoRecord(_)) => Ok(false),
-        Err(MemoryError::Impossible { .. } | MemoryError::Overloaded { .. }) => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 /// What a language model makes of an older memory beside newer ones.
