@@ -119,7 +119,7 @@ def remember(a):
                 kept += tokens(box, texts) if texts else 0
                 count += len(texts)
             known = {m["id"] for _, messages in sessions for m in messages}
-            made = {} if rate == "turns" else {"filter": {"field": "metadata.topic", "exists": True}}
+            made = {} if rate == "turns" else {"filter": {"field": "metadata.sources", "exists": True}}
             for q in questions:
                 wanted = {e for text in q.get("evidence", []) for e in re.findall(r"D\d+:\d+", text)} & known
                 if not wanted or q.get("category") == 5:

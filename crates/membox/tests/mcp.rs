@@ -270,6 +270,10 @@ fn lightmems_own_tools_are_there_and_what_they_remember_stays() {
     let found = call(&server, "retrieve_memory", json!({"query": "Where is the bicycle?", "limit": 3, "filters": {}}));
     let memory = found["memories"][0]["memory"].as_str().expect("a memory");
     assert!(memory.starts_with("2023-05-20T00:44:00Z Sat user: ") && memory.contains("cellar"), "{memory}");
+    let own = json!({"text": "The bicycle is in the cellar.", "metadata": {"topic": "bicycles"}});
+    call(&server, "memory_add", own);
+    let found = call(&server, "retrieve_memory", json!({"query": "Where is the bicycle?", "limit": 3}));
+    assert_eq!(found["memories"].as_array().map(Vec::len), Some(1), "what was noted is no memory of a conversation");
     let none =
         json!({"query": "Where is the bicycle?", "filters": {"field": "created_at", "gte": "2024-01-01T00:00:00Z"}});
     assert_eq!(call(&server, "retrieve_memory", none)["memories"], json!([]));

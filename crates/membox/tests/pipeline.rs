@@ -131,7 +131,7 @@ fn nothing_is_lost_or_doubled_however_calls_end() {
     memories.extend(made(&last));
     assert_eq!(sources(&memories), all.into_iter().map(|id| (id, 1)).collect());
     assert_eq!(last["waiting"]["buffered_messages"], 0);
-    let listed = server.call("GET", "/v1/collections/user-lena/records?limit=100&filter=%7B%22field%22%3A%22metadata.topic%22%2C%22exists%22%3Atrue%7D", &Value::Null).1;
+    let listed = server.call("GET", "/v1/collections/user-lena/records?limit=100&filter=%7B%22field%22%3A%22metadata.sources%22%2C%22exists%22%3Atrue%7D", &Value::Null).1;
     let listed = listed["records"].as_array().expect("records").len();
     assert_eq!(listed, memories.len(), "all of them are there");
 
@@ -358,6 +358,20 @@ fn without_a_language_model_what_is_said_again_becomes_history() {
     let record = |id: &str| server.call("GET", &format!("/v1/collections/user-lena/records/{id}"), &Value::Null);
     assert_eq!((record(&old).0, record(&other).0), (404, 200));
     assert_eq!(record(&new).1["metadata"]["history"][0]["id"], json!(old));
+
+    // A caller's own records may have a topic too: they are none of the pipeline's, though they say the same.
+    let own = |text: &str| json!({"records": [{"id": "own", "text": text, "user": "lena", "metadata": {"topic": "keys"}, "created_at": "2026-05-01T00:00:00Z"}]});
+    post(&server, "/v1/collections/user-lena/records", &own("My spare key has number 77."));
+    let report = server.job("/v1/memories:update", &json!({"user": "lena"}));
+    assert_eq!((&report["memories"], &report["merged"]), (&json!(2), &json!(0)), "{report}");
+    let patch = json!({"text": "My spare key has number 77, says Henrik Ibsen."});
+    let (status, patched) = server.call("PATCH", "/v1/collections/user-lena/records/own", &patch);
+    assert_eq!(
+        (status, &patched["metadata"]),
+        (200, &json!({"topic": "keys"})),
+        "no keywords where none were asked for"
+    );
+
     // At once, where a collection says so.
     let settings = json!({"memories": {"rate": 1.0, "roles": ["user"], "update": "online"}});
     assert_eq!(server.call("PUT", "/v1/collections/user-lena", &settings).0, 200);

@@ -83,7 +83,7 @@ pub use memory::{MOST_RECORDS, MemoryBox, MemoryConfig, Models, OPEN_COLLECTIONS
 pub use messages::*;
 pub use pipeline::{
     AddMemories, AddedMemories, Cut, CutRule, CutTopic, Decision, MadeMemory, MemoriesPolicy, MemoryChange,
-    MemoryMessage, TopicsAnswer, TopicsRequest, UpdateReport, UpdateRequest, UpdateTime, Waiting,
+    MemoryMessage, TopicsAnswer, TopicsRequest, UpdateReport, UpdateRequest, UpdateTime, Waiting, made_conditions,
 };
 pub use policy::{Policies, Policy};
 pub use profile::{ProfileView, Term};

@@ -4,7 +4,7 @@ use crate::collection::Collection;
 use crate::input::{add_keywords, apply_patch, renew_keywords, to_upsert};
 use crate::jobs::Jobs;
 use crate::maintenance::Maintenance;
-use crate::pipeline::{Pipeline, TOPIC_FIELD};
+use crate::pipeline::{Pipeline, is_made};
 use crate::policy::{Policies, Policy};
 use crate::recall::QueryVector;
 use crate::redaction::{REDACTION_FIELD, Redactor};
@@ -460,8 +460,7 @@ impl MemoryBox {
                 return Err(RecordsError::VersionConflict { id, current, expected }.into());
             }
             let mut record = apply_patch(&stored.record, patch)?;
-            let is_made = record.metadata.contains_key(TOPIC_FIELD);
-            if patch.text.is_some() && (is_made || collection.settings().keywords == Some(true)) {
+            if patch.text.is_some() && (is_made(&record) || collection.settings().keywords == Some(true)) {
                 renew_keywords(&mut record, patch);
             }
             if patch.text.is_some() || patch.metadata.is_some() {

@@ -2,7 +2,7 @@
 
 use super::clock::weekday;
 use super::cutting::is_meant;
-use super::{MadeMemory, MemoriesPolicy, STAMP_FIELD, TOPIC_FIELD, Trace};
+use super::{MadeMemory, MemoriesPolicy, SOURCES_FIELD, STAMP_FIELD, TOPIC_FIELD, Trace};
 use crate::collection::Collection;
 use crate::input::{add_keywords, to_upsert};
 use crate::types::NewRecord;
@@ -169,7 +169,7 @@ impl MemoryBox {
             metadata.insert(TOPIC_FIELD.into(), json!(first.topic));
             metadata.insert("weekday".into(), json!(weekday(created_at)));
             metadata.insert("speakers".into(), json!(speakers));
-            metadata.insert("sources".into(), json!(sources));
+            metadata.insert(SOURCES_FIELD.into(), json!(sources));
             metadata.insert("compressed".into(), json!(draft.compressed.is_some()));
             if let Some(stamp) = first.stored.record.metadata.get(STAMP_FIELD) {
                 metadata.insert(STAMP_FIELD.into(), stamp.clone());

@@ -33,8 +33,9 @@ use utoipa::ToSchema;
 
 /// Where the stamp of a message's session is in its metadata.
 const STAMP_FIELD: &str = "time_stamp";
-/// Where a memory's topic is in its metadata: what has it was made here.
-pub(crate) const TOPIC_FIELD: &str = "topic";
+/// Where a memory's topic is in its metadata, and the messages that it is made of.
+const TOPIC_FIELD: &str = "topic";
+const SOURCES_FIELD: &str = "sources";
 /// Messages that are looked at together.
 const MOST_READ: i64 = 4096;
 /// Times that a step is tried again when the session has changed meanwhile.
@@ -463,11 +464,20 @@ impl MemoryBox {
     }
 }
 
+/// Whether the pipeline has made a record: it is of a topic and names the messages that it is made of. A caller's own record may have a topic too.
+pub(crate) fn is_made(record: &Record) -> bool {
+    record.message.is_none() && [TOPIC_FIELD, SOURCES_FIELD].iter().all(|&field| record.metadata.contains_key(field))
+}
+
+/// [`is_made`] as conditions, for a filter's `and`.
+pub fn made_conditions() -> Vec<Value> {
+    let has = |field: &str| json!({"field": format!("metadata.{field}"), "exists": true});
+    vec![has(TOPIC_FIELD), has(SOURCES_FIELD), json!({"field": "role", "exists": false})]
+}
+
 /// Whether a record says again what messages say, and no fact of its own.
 pub(crate) fn is_retold(record: &Record) -> bool {
-    record.message.is_none()
-        && record.kind.as_deref() == Some(extract::RETOLD)
-        && record.metadata.contains_key(TOPIC_FIELD)
+    is_made(record) && record.kind.as_deref() == Some(extract::RETOLD)
 }
 
 /// The oldest topics of which memories are made together: as many as fit, once there are enough.

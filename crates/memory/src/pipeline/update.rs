@@ -4,7 +4,7 @@
 //! says whether it is to be kept, to be changed or to go; without one, an older memory that a newer one says again becomes its history.
 //! Each change is a commit of its own, and holds only if the memory is still what it was when it was looked at.
 
-use super::TOPIC_FIELD;
+use super::{is_made, made_conditions};
 use crate::collection::{Collection, JobGuard};
 use crate::consolidate::{THRESHOLD, history, history_entry, history_patch, is_older, says_the_same, was_made};
 use crate::jobs::JobView;
@@ -205,16 +205,14 @@ impl MemoryBox {
     ) -> Result<Vec<(String, f32)>, MemoryError> {
         let found = self.reader()?.record(collection.id, id)?;
         let Some(own) = found.filter(|own| own.record.is_alive(now())) else { return Ok(Vec::new()) };
-        let mut conditions = vec![
-            json!({"field": format!("metadata.{TOPIC_FIELD}"), "exists": true}),
-            json!({"field": "created_at", "lte": time_text(own.record.created_at)}),
-        ];
+        let mut conditions = made_conditions();
+        conditions.push(json!({"field": "created_at", "lte": time_text(own.record.created_at)}));
         if let Some(user) = &own.record.user {
             conditions.push(json!({"field": "user", "eq": user}));
         }
         let filter = Filter::parse(&json!({ "and": conditions }), "/filter")?;
         let near = self.nearest(collection, &own, Some(&filter), request.top_k.unwrap_or(TOP_K) + 1, threshold)?;
-        let older = near.into_iter().filter(|(other, _)| other.record.message.is_none() && is_older(other, &own));
+        let older = near.into_iter().filter(|(other, _)| is_made(&other.record) && is_older(other, &own));
         let most = request.keep_top_n.unwrap_or(KEEP_TOP_N);
         Ok(older.map(|(other, score)| (other.record.id, score)).take(most).collect())
     }
@@ -271,10 +269,6 @@ impl MemoryBox {
         }
         Ok(())
     }
-}
-
-fn is_made(record: &membox_records::Record) -> bool {
-    record.message.is_none() && record.metadata.contains_key(TOPIC_FIELD)
 }
 
 /// What a language model makes of an older memory beside newer ones.

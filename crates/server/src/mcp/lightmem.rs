@@ -4,8 +4,8 @@ use super::tools::{MemoryTool, Place, read, tool, without_nulls};
 use crate::auth::Caller;
 use crate::problem::Problem;
 use membox_memory::{
-    AddMemories, Include, MemoryBox, MemoryError, MemoryMessage, RecallMode, RecallRequest, UpdateRequest, now,
-    time_text,
+    AddMemories, Include, MemoryBox, MemoryError, MemoryMessage, RecallMode, RecallRequest, UpdateRequest,
+    made_conditions, now, time_text,
 };
 use rmcp::model::ToolAnnotations;
 use rmcp::schemars::{self, JsonSchema};
@@ -138,15 +138,12 @@ fn offline_update(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) ->
 
 fn retrieve(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
     let RetrieveMemory { query, limit, filters, place } = read(arguments)?;
-    let made = json!({"field": "metadata.topic", "exists": true});
-    let filter = match filters.filter(|filters| filters.as_object().is_none_or(|object| !object.is_empty())) {
-        Some(filters) => json!({"and": [made, filters]}),
-        None => made,
-    };
+    let mut conditions = made_conditions();
+    conditions.extend(filters.filter(|filters| filters.as_object().is_none_or(|object| !object.is_empty())));
     let request = RecallRequest {
         query: Some(query),
         k: limit.unwrap_or(10),
-        filter: Some(filter),
+        filter: Some(json!({ "and": conditions })),
         mode: RecallMode::Hybrid,
         include: vec![Include::Text, Include::Metadata],
         ..RecallRequest::default()
