@@ -7,6 +7,7 @@ use crate::lanes::Lane;
 use crate::scheduler::{Embeddings, Inputs, Model, Pending, Reply, Request, Scheduler, Wanted};
 use crate::tokenizer::{Token, Tokenizer};
 use crate::weights::{BertWeights, KeepHead};
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,7 +27,7 @@ pub struct EncoderConfig {
     pub kernels: Option<PathBuf>,
     /// A keep head over a model that has none of its own.
     pub keep_head: Option<KeepHead>,
-    /// Query vectors kept by [`Encoder::cached_query`].
+    /// Query vectors of each scope kept by [`Encoder::cached_query`].
     pub query_cache: usize,
 }
 
@@ -36,8 +37,8 @@ impl Default for EncoderConfig {
     }
 }
 
-/// Who asks, and what: queries are cached for each scope apart, so that no tenant can tell what another has asked.
-type QueryKey = (String, String);
+/// Vectors of queries.
+type Queries = lru::LruCache<String, Arc<[f32]>>;
 
 /// A loaded model.
 pub struct Encoder {
@@ -45,7 +46,9 @@ pub struct Encoder {
     model: Arc<Model>,
     why_not_cuda: Option<String>,
     scheduler: Arc<Scheduler>,
-    queries: Mutex<lru::LruCache<QueryKey, Arc<[f32]>>>,
+    /// By scope: no tenant can tell what another has asked, nor pushes it out.
+    queries: Mutex<HashMap<String, Queries>>,
+    query_cache: NonZeroUsize,
     hits: AtomicU64,
     misses: AtomicU64,
 }
@@ -68,14 +71,15 @@ impl Encoder {
         if let Some(reason) = &why_not_cuda {
             tracing::info!(model = name, reason, "no card is used");
         }
-        let size = NonZeroUsize::new(config.query_cache).unwrap_or(NonZeroUsize::MIN);
+        let query_cache = NonZeroUsize::new(config.query_cache).unwrap_or(NonZeroUsize::MIN);
         tracing::info!(model = name, engine = engine.name(), "encoder ready");
         Ok(Self {
             name: name.to_owned(),
             model: Arc::new(Model { engine, tokenizer }),
             why_not_cuda,
             scheduler: scheduler.clone(),
-            queries: Mutex::new(lru::LruCache::new(size)),
+            queries: Mutex::default(),
+            query_cache,
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
         })
@@ -140,8 +144,8 @@ impl Encoder {
 
     /// The vector of a query asked before in the same scope, if it is still remembered.
     pub fn cached_query(&self, scope: &str, text: &str) -> Option<Arc<[f32]>> {
-        let key = (scope.to_owned(), text.to_owned());
-        let found = self.queries.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        let mut queries = self.queries.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = queries.get_mut(scope).and_then(|queries| queries.get(text).cloned());
         let counter = if found.is_some() { &self.hits } else { &self.misses };
         counter.fetch_add(1, Ordering::Relaxed);
         found
@@ -149,17 +153,14 @@ impl Encoder {
 
     /// Remembers the vector of a query.
     pub fn cache_query(&self, scope: &str, text: &str, vector: Arc<[f32]>) {
-        let key = (scope.to_owned(), text.to_owned());
-        self.queries.lock().unwrap_or_else(PoisonError::into_inner).put(key, vector);
+        let mut queries = self.queries.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = queries.entry(scope.to_owned()).or_insert_with(|| Queries::new(self.query_cache));
+        own.put(text.to_owned(), vector);
     }
 
     /// Forgets every cached query of a scope.
     pub fn forget_queries(&self, scope: &str) {
-        let mut queries = self.queries.lock().unwrap_or_else(PoisonError::into_inner);
-        let keys: Vec<QueryKey> = queries.iter().filter(|(k, _)| k.0 == scope).map(|(k, _)| k.clone()).collect();
-        for key in keys {
-            queries.pop(&key);
-        }
+        self.queries.lock().unwrap_or_else(PoisonError::into_inner).remove(scope);
     }
 
     /// Cache hits and misses so far.

@@ -8,8 +8,9 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use membox_memory::compressor::{Compressor, keep_head};
 use membox_memory::encoder::cuda::Card;
 use membox_memory::encoder::{Device, Encoder, EncoderConfig, KeepHead, Precision, Scheduler, SchedulerConfig};
+use membox_memory::keys::MasterKey;
 use membox_memory::llm::LlmConfig;
-use membox_memory::{Policies, Policy};
+use membox_memory::{EncryptionConfig, MemoryConfig, Policies, Policy};
 use membox_server::DEFAULT_TENANT;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -62,8 +63,10 @@ pub struct Config {
     pub threads: usize,
     /// Tokens of an encoder batch.
     pub batch_tokens: usize,
-    /// Query vectors that are remembered.
+    /// Vectors of questions that are remembered for each tenant.
     pub query_cache: usize,
+    /// Answers that are remembered for each tenant until a write could change them; 0 for none.
+    pub answer_cache: usize,
     /// Collections that are kept open while nobody uses them.
     pub open_collections: usize,
     /// Bytes of a request body.
@@ -80,6 +83,13 @@ pub struct Config {
     pub log: String,
     /// The key that shows the names of all tenants' collections at /metrics; on a box with keys they are left out without it.
     pub metrics_key: Option<String>,
+    /// A file that holds the master key, as `membox keys new` writes it: with one, texts and metadata are sealed. Keep it apart from the data and its
+    /// backups; without it nothing of them can be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub master_key_file: Option<PathBuf>,
+    /// Files of the master keys before that, for one start after a change.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub old_master_key_files: Vec<PathBuf>,
     /// The policy of tenants whose keys name none, by its name in `policies`.
     pub policy: Option<String>,
     /// API keys; none means that everybody may ask.
@@ -104,6 +114,7 @@ impl Default for Config {
             threads: 0,
             batch_tokens: scheduler.batch_tokens,
             query_cache: 1000,
+            answer_cache: membox_memory::ANSWER_CACHE,
             open_collections: membox_memory::OPEN_COLLECTIONS,
             max_body_bytes: limits.max_body_bytes,
             request_timeout_s: limits.request_timeout.as_secs(),
@@ -112,6 +123,8 @@ impl Default for Config {
             log_format: "text".into(),
             log: "info".into(),
             metrics_key: None,
+            master_key_file: None,
+            old_master_key_files: Vec::new(),
             policy: None,
             keys: Vec::new(),
             llm: LlmConfig::default(),
@@ -194,6 +207,23 @@ impl Config {
             }
         }
         Ok(Policies { default, tenants })
+    }
+
+    /// How the box over the data folder is set up.
+    pub fn memory_config(&self) -> Result<MemoryConfig> {
+        let read = |path: &PathBuf| MasterKey::read(path).with_context(|| format!("the master key {}", path.display()));
+        let older = self.old_master_key_files.iter().map(read).collect::<Result<_>>()?;
+        let encryption = match &self.master_key_file {
+            Some(path) => Some(EncryptionConfig { master: read(path)?, older }),
+            None => None,
+        };
+        Ok(MemoryConfig {
+            open_collections: self.open_collections,
+            answer_cache: self.answer_cache,
+            policies: self.tenants_policies()?,
+            encryption,
+            ..MemoryConfig::new(&self.data_dir)
+        })
     }
 
     /// Where models lie.
@@ -290,7 +320,7 @@ pub fn run(config: &Config, args: &ConfigArgs) -> Result<()> {
     }
     for tenant in tenants {
         println!("\n# What holds for tenant {tenant}, where its requests say nothing else:");
-        policies.of(tenant).explain().iter().for_each(|line| println!("#   {line}"));
+        policies.of(tenant).explain(config.master_key_file.is_some()).iter().for_each(|line| println!("#   {line}"));
     }
     Ok(())
 }

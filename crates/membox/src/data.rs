@@ -3,7 +3,7 @@
 use crate::config::Config;
 use anyhow::{Result, bail};
 use clap::Args;
-use membox_memory::{MemoryConfig, Models, Report};
+use membox_memory::{Models, Report};
 use std::path::PathBuf;
 
 /// Check a data folder that no box has open.
@@ -19,6 +19,10 @@ pub struct VerifyArgs {
 pub struct BackupArgs {
     /// The new folder.
     target: PathBuf,
+    /// Leave out the tenants' keys: what is sealed can be read only beside the keys.json of the box, so that a tenant who is erased there is gone from this
+    /// backup too. Without that file it is worth nothing; keep copies of that.
+    #[arg(long)]
+    without_keys: bool,
 }
 
 /// Copy a backup to a data folder that holds nothing yet.
@@ -30,7 +34,7 @@ pub struct RestoreArgs {
 
 /// Runs `membox verify`: fails when something is wrong.
 pub fn verify(config: &Config, args: &VerifyArgs) -> Result<()> {
-    let report = membox_memory::verify(&config.data_dir)?;
+    let report = membox_memory::verify(&config.memory_config()?)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
@@ -48,9 +52,9 @@ pub fn rebuild(config: &Config) -> Result<()> {
     let loaded = config.start_scheduler().and_then(|scheduler| config.load_encoder(&scheduler));
     let encoder = loaded.map_err(|error| eprintln!("without a model: {error:#}")).ok();
     let models = Models { encoder, ..Models::default() };
-    let report = membox_memory::rebuild(&MemoryConfig::new(&config.data_dir), models)?;
+    let report = membox_memory::rebuild(&config.memory_config()?, models)?;
     print(&report);
-    let after = membox_memory::verify(&config.data_dir)?;
+    let after = membox_memory::verify(&config.memory_config()?)?;
     match after.problems.len() {
         0 => println!("mended"),
         n => {
@@ -76,7 +80,7 @@ fn print(report: &Report) {
 
 /// Runs `membox backup`.
 pub fn backup(config: &Config, args: &BackupArgs) -> Result<()> {
-    let s = membox_memory::backup(&config.data_dir, &args.target)?;
+    let s = membox_memory::backup(&config.data_dir, &args.target, !args.without_keys)?;
     println!(
         "{} collections, {} records, {:.1} MB in {}",
         s.collections,

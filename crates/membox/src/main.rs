@@ -10,6 +10,7 @@ mod distil;
 mod doctor;
 mod embed;
 mod import;
+mod keys;
 mod mcp;
 mod models;
 mod progress;
@@ -60,6 +61,7 @@ enum Command {
     /// Mend a data folder: embed damaged vectors anew and build damaged indexes anew.
     Rebuild,
     Audit(audit::AuditArgs),
+    Keys(keys::KeysArgs),
     /// Copy a data folder, also that of a running box, to a new folder.
     Backup(data::BackupArgs),
     /// Copy a backup to a data folder that holds nothing yet.
@@ -84,6 +86,7 @@ fn main() -> Result<()> {
         Command::Verify(args) => data::verify(&config, &args),
         Command::Rebuild => data::rebuild(&config),
         Command::Audit(args) => audit::run(&config, &args),
+        Command::Keys(args) => keys::run(&config, &args),
         Command::Backup(args) => data::backup(&config, &args),
         Command::Restore(args) => data::restore(&config, &args),
     }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Server, data_with_model};
+use common::{Server, data_with_model, post};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -169,6 +169,45 @@ fn the_least_valuable_are_forgotten_first_and_pinned_ones_stay() {
     let (_, log) = server.call("GET", "/v1/audit", &Value::Null);
     assert_eq!(log["entries"][0]["count"], 2, "{log}");
     server.stop();
+}
+
+#[test]
+fn what_is_recalled_is_worth_more_over_a_restart_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = data_with_model(folder.path());
+    let server = Server::start(&data, &[]);
+    assert_eq!(server.call("PUT", "/v1/collections/c", &json!({})).0, 201);
+    let of = |id: &str, text: &str, day: u32| json!({"id": id, "text": text, "created_at": format!("2026-01-0{day}T00:00:00Z")});
+    write(
+        &server,
+        json!([
+            of("boat", "The boat leaves at nine.", 1),
+            of("dog", "The dog sleeps.", 2),
+            of("pot", "A blue pot.", 3)
+        ]),
+    );
+    let plan = json!({"keep": 1, "dry_run": true});
+    let order = |server: &Server| {
+        let answer = post(server, "/v1/collections/c/forget", &plan);
+        let memories = answer["memories"].as_array().expect("memories").clone();
+        memories.iter().map(|m| (m["id"].as_str().expect("an id").to_owned(), m["heat"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(order(&server), [("boat".into(), json!(0.0)), ("dog".into(), json!(0.0))], "the oldest first");
+    // Asked for twice, the second time from what is remembered.
+    for _ in 0..2 {
+        let found = post(&server, "/v1/collections/c/recall", &json!({"query": "boat", "mode": "text", "k": 1}));
+        assert_eq!(found["hits"][0]["id"], "boat");
+    }
+    let after = order(&server);
+    assert_eq!(after, [("dog".into(), json!(0.0)), ("pot".into(), json!(0.0))], "the boat stays");
+    server.stop();
+    let server = Server::start(&data, &[]);
+    assert_eq!(order(&server), after);
+    let answer = post(&server, "/v1/collections/c/forget", &json!({"keep": 0, "dry_run": true}));
+    let boat = &answer["memories"][2];
+    assert_eq!(boat["id"], "boat");
+    assert!((1.99..=2.0).contains(&boat["heat"].as_f64().expect("a number")), "{boat}");
+    assert!(boat["worth"].as_f64() > answer["memories"][1]["worth"].as_f64());
 }
 
 #[test]

@@ -6,7 +6,8 @@
 
 use crate::MemoryError;
 use crate::collection::Folder;
-use membox_records::Reader;
+use crate::encryption::keys_file;
+use membox_records::{Reader, Sealing};
 use membox_vectors::VectorFile;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
@@ -30,15 +31,15 @@ pub(crate) fn lock_file(root: &Path) -> Result<File, MemoryError> {
     File::options().create(true).truncate(false).write(true).open(&path).map_err(MemoryError::io("open", &path))
 }
 
-/// Copies the data folder `root` to the new folder `target`.
-pub fn backup(root: &Path, target: &Path) -> Result<BackupSummary, MemoryError> {
+/// Copies the data folder `root` to the new folder `target`, with the wrapped keys of its tenants or without.
+pub fn backup(root: &Path, target: &Path, with_keys: bool) -> Result<BackupSummary, MemoryError> {
     refuse_existing(target)?;
     // Held until the end.
     let lock = lock_file(root)?;
     flock(&lock, FlockOperation::LockShared).map_err(|e| MemoryError::io("lock", root)(e.into()))?;
     let partial = target.with_extension("partial");
     let _ = fs::remove_dir_all(&partial);
-    let result = copy(root, &partial);
+    let result = copy(root, &partial, with_keys);
     match result {
         Ok(summary) => {
             fs::rename(&partial, target).map_err(MemoryError::io("rename", target))?;
@@ -52,23 +53,37 @@ pub fn backup(root: &Path, target: &Path) -> Result<BackupSummary, MemoryError> 
     }
 }
 
-fn copy(root: &Path, target: &Path) -> Result<BackupSummary, MemoryError> {
+fn copy(root: &Path, target: &Path, with_keys: bool) -> Result<BackupSummary, MemoryError> {
     let db = target.join("membox.db");
     fs::create_dir_all(target.join("collections")).map_err(MemoryError::io("create", target))?;
     // A compaction may take away a file between the two steps; then the newer state is copied instead.
     for attempt in 0.. {
         let _ = fs::remove_file(&db);
-        Reader::open(&root.join("membox.db"))?.copy_to(&db)?;
+        Reader::open(&root.join("membox.db"), Sealing::default())?.copy_to(&db)?;
         match copy_files(root, target) {
             Err(MemoryError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && attempt < 3 => {}
-            result => return result,
+            result => {
+                // After what they have sealed: a key is in its file first.
+                if with_keys {
+                    copy_keys(root, target)?;
+                }
+                return result;
+            }
         }
     }
     Err(MemoryError::Stopped)
 }
 
+fn copy_keys(root: &Path, target: &Path) -> Result<(), MemoryError> {
+    let (from, to) = (keys_file(root), keys_file(target));
+    match fs::copy(&from, &to).and_then(|_| File::open(&to)?.sync_all()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        copied => copied.map_err(MemoryError::io("copy to", &to)),
+    }
+}
+
 fn copy_files(root: &Path, target: &Path) -> Result<BackupSummary, MemoryError> {
-    let reader = Reader::open(&target.join("membox.db"))?;
+    let reader = Reader::open(&target.join("membox.db"), Sealing::default())?;
     let mut summary = BackupSummary::default();
     for stored in reader.collections()? {
         let (from, to) = (Folder::of(root, stored.id), Folder::of(target, stored.id));
@@ -99,7 +114,7 @@ pub fn restore(backup: &Path, root: &Path) -> Result<BackupSummary, MemoryError>
     }
     fs::create_dir_all(root).map_err(MemoryError::io("create", root))?;
     let _lock = crate::memory::lock(root)?;
-    copy(backup, root)
+    copy(backup, root, true)
 }
 
 fn refuse_existing(path: &Path) -> Result<(), MemoryError> {

@@ -1,6 +1,7 @@
 //! An open collection: its vector file, and in memory what recall needs of its records.
 
 use crate::MemoryError;
+use crate::answers::StateOf;
 use crate::compaction::{Generation, settle_next};
 use crate::links::Links;
 use crate::settings::{CollectionSettings, KindDefaults, Metric};
@@ -8,14 +9,14 @@ use crate::synonyms::Synonyms;
 use lru::LruCache;
 use membox_index::{AllowedRows, VectorIndex};
 use membox_records::analysis::query_terms;
-use membox_records::text::{DiskText, Tail};
+use membox_records::text::{DiskText, Tail, TextOf};
 use membox_records::{FieldIndex, Filter, LiveRow, Reader, Record, Slots, StoredCollection};
 use membox_vectors::{Retired, ScanQueue, Seen, VectorFile, VectorView};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use uuid::Uuid;
 
@@ -74,6 +75,8 @@ pub(crate) struct Live {
     fields: Option<FieldIndex>,
     /// What recent filters allow, until the next change.
     filtered: Mutex<LruCache<String, Arc<AllowedRows>>>,
+    /// Another one after each change that may change an answer.
+    generation: u64,
 }
 
 /// What one recall looks at: it stays as it is, whatever is written meanwhile.
@@ -83,7 +86,16 @@ pub(crate) struct Sight {
     pub index: Option<Arc<VectorIndex>>,
     /// The rows that may be found.
     pub allowed: Arc<AllowedRows>,
+    /// Which state of the collection this is.
+    pub state: StateOf,
     _seen: Seen,
+}
+
+/// Numbers of states, which no two of any collections share.
+static GENERATIONS: AtomicU64 = AtomicU64::new(1);
+
+fn next_generation() -> u64 {
+    GENERATIONS.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Where the parts of a collection lie.
@@ -127,7 +139,7 @@ impl Collection {
         let file = VectorFile::open(&folder.vectors(stored.vector_file), stored.rows)?;
         remove_other_vector_files(&folder, stored.vector_file);
         let view = file.view(stored.rows);
-        let derived = Derived::load(&folder, stored, &view);
+        let derived = Derived::load(&folder, stored, &view, reader)?;
         let live = Live::read(reader, reader.slots(stored)?, view, derived)?;
         Ok(Self::new(stored, settings, folder.0, file, live))
     }
@@ -200,6 +212,7 @@ impl Collection {
         let synonyms = Arc::new(Synonyms::new(settings.synonyms.as_deref().unwrap_or_default()));
         *self.synonyms.write().unwrap_or_else(PoisonError::into_inner) = synonyms;
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+        self.live_mut().generation = next_generation();
     }
 
     pub(crate) fn folder(&self) -> Folder {
@@ -302,12 +315,23 @@ impl Live {
             expiry: BTreeSet::new(),
             fields: None,
             filtered: Mutex::new(LruCache::new(REMEMBERED_FILTERS)),
+            generation: next_generation(),
         }
     }
 
     /// The file and its current rows.
     pub fn current(&self) -> (VectorView, Arc<AllowedRows>) {
         (self.view.clone(), self.rows.clone())
+    }
+
+    /// Which state this is: another one after each change that may change an answer.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Searches by another index from now on.
+    pub fn set_index(&mut self, index: Option<Arc<VectorIndex>>) {
+        (self.index, self.generation) = (index, next_generation());
     }
 
     /// Whether a filter has been asked for since the file came into use.
@@ -328,6 +352,7 @@ impl Live {
 
     fn set(&mut self, row: u32, current: bool) {
         self.filtered.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        self.generation = next_generation();
         Arc::make_mut(&mut self.rows).set(row, current);
     }
 
@@ -402,8 +427,10 @@ impl Live {
         if let Some(filter) = filter {
             allowed = self.filter(filter, allowed.rows(), expired.is_empty());
         }
+        let next = self.expiry.range((now, u32::MAX)..).next();
+        let state = StateOf { generation: self.generation, until: next.map_or(i64::MAX, |expiry| expiry.0) };
         let (view, slots, index) = (self.view.clone(), self.slots.clone(), self.index.clone());
-        Sight { view, slots, index, allowed, _seen: self.seen.clone() }
+        Sight { view, slots, index, allowed, state, _seen: self.seen.clone() }
     }
 }
 
@@ -420,7 +447,12 @@ pub(crate) struct Derived {
 
 impl Derived {
     /// What is intact on disk.
-    fn load(folder: &Folder, stored: &StoredCollection, view: &VectorView) -> Self {
+    fn load(
+        folder: &Folder,
+        stored: &StoredCollection,
+        view: &VectorView,
+        reader: &Reader,
+    ) -> Result<Self, MemoryError> {
         let index = match VectorIndex::load(&folder.index(), view) {
             Ok(index) => Some(Arc::new(index)),
             Err(error) => {
@@ -430,12 +462,22 @@ impl Derived {
                 None
             }
         };
-        let text = DiskText::open(&folder.text(), stored.vector_file, stored.rows).unwrap_or_else(|error| {
+        let of = text_of(reader, &stored.tenant, stored.vector_file, stored.rows)?;
+        if DiskText::is_under_another_key(&folder.text(), &of) {
+            tracing::info!(collection = stored.name, "the text index is of another key, or of none, and is built anew");
+            std::fs::remove_dir_all(folder.text()).map_err(MemoryError::io("remove", &folder.text()))?;
+        }
+        let text = DiskText::open(&folder.text(), &of).unwrap_or_else(|error| {
             tracing::warn!(collection = stored.name, %error, "the text index is built anew");
             None
         });
-        Self { index, text }
+        Ok(Self { index, text })
     }
+}
+
+/// The text index that is wanted over the rows of a tenant's vector file.
+pub(crate) fn text_of(reader: &Reader, tenant: &str, vector_file: Uuid, rows: u32) -> Result<TextOf, MemoryError> {
+    Ok(TextOf { vector_file, rows, key: reader.sealing().term_key(tenant)? })
 }
 
 impl Live {

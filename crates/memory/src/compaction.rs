@@ -10,7 +10,7 @@
 //! opened next, or put to use if the commit had happened.
 
 use crate::MemoryError;
-use crate::collection::{Collection, Folder};
+use crate::collection::{Collection, Folder, text_of};
 use crate::maintenance::built_index;
 use crate::shared::Shared;
 use crate::work::Work;
@@ -132,10 +132,12 @@ fn build_derived(
         index = Some(built);
     }
     let done = index.as_ref().map_or(0, VectorIndex::rows);
-    let mut text = DiskWriter::open(&next.text(), new_view.header().uuid, new_view.rows())?;
+    let reader = shared.reader()?;
+    let of = text_of(&reader, &collection.tenant, new_view.header().uuid, new_view.rows())?;
+    let mut text = DiskWriter::open(&next.text(), of)?;
     let (mut row, mut goes_on, mut result) = (0, true, Ok(()));
     let mut numbers = copied.iter().peekable();
-    shared.reader()?.each_record(&slots, 0, |old, stored| {
+    reader.each_record(&slots, 0, |old, stored| {
         // Both come in rising order; a row that has no record any more is passed over.
         while numbers.next_if(|&number| number < old).is_some() {
             row += 1;

@@ -56,6 +56,9 @@ pub enum MemoryError {
     /// The collection has a job running that excludes another.
     #[error("collection {0:?} has a job running; wait for it or cancel it")]
     Busy(String),
+    /// The tenant's keys or data are being changed as a whole.
+    #[error("tenant {0:?} is being sealed anew or erased; wait for that job")]
+    TenantBusy(String),
     /// No text model is loaded.
     #[error("no embedding model is installed: run `membox models pull all-MiniLM-L6-v2` and restart")]
     NoModel,

@@ -1,11 +1,12 @@
 //! Forgetting: the least valuable memories go first, until so many are left.
 //!
-//! A memory is worth its importance (0.5 where it says nothing), halved with each half-life of its age. One that is pinned (`metadata.pinned`) stays, and
-//! so do messages in a session's list, which has a cap of its own.
+//! A memory is worth its importance (0.5 where it says nothing) times `1 + ln(1 + heat)`, its heat being how often it was recalled lately, halved with each
+//! half-life since it was made or last recalled. One that is pinned (`metadata.pinned`) stays, and so do messages in a session's list, which has a cap of
+//! its own.
 
 use crate::types::RecordView;
 use crate::{MemoryBox, MemoryError, now};
-use membox_records::{Filter, Message, RecordsError, StoredRecord};
+use membox_records::{Filter, Message, RecordsError, StoredRecord, Use};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -47,7 +48,19 @@ pub struct ForgetAnswer {
     /// Memories that are gone, or would be.
     pub forgotten: usize,
     /// The first hundred of these, the least valuable first.
-    pub memories: Vec<RecordView>,
+    pub memories: Vec<ForgottenMemory>,
+}
+
+/// A memory that goes, and why this one.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ForgottenMemory {
+    /// What it was.
+    #[serde(flatten)]
+    pub record: RecordView,
+    /// What it was worth.
+    pub worth: f64,
+    /// How often it was recalled, a recall of thirty days ago counting half.
+    pub heat: f64,
 }
 
 impl MemoryBox {
@@ -89,6 +102,9 @@ impl MemoryBox {
         }
         let (now, mut counted, mut pinned, mut worth) = (now(), 0usize, 0, Vec::new());
         let sight = collection.live().sight(now, filter);
+        // What was recalled until now counts.
+        self.shared().uses.write(self.writer())?;
+        let uses = self.reader()?.uses(collection.id)?;
         self.reader()?.each_record(&sight.slots, 0, |row, stored| {
             let r = &stored.record;
             let is_listed = r.message.as_ref().is_some_and(Message::is_listed);
@@ -98,7 +114,8 @@ impl MemoryBox {
                 if r.metadata.get("pinned") == Some(&Value::Bool(true)) {
                     pinned += 1;
                 } else {
-                    worth.push((value(&stored, now, half_life), stored.seq, r.id.clone(), stored.version));
+                    let used = uses.get(&stored.seq).copied();
+                    worth.push((value(&stored, used, now, half_life), stored.seq, r.id.clone(), stored.version));
                 }
             }
             true
@@ -107,8 +124,10 @@ impl MemoryBox {
         worth.truncate(counted.saturating_sub(request.keep));
         let reader = self.reader()?;
         let mut memories = Vec::new();
-        for (.., id, _) in worth.iter().take(SHOWN) {
-            memories.extend(reader.record(collection.id, id)?.map(RecordView::from));
+        for &(worth, seq, ref id, _) in worth.iter().take(SHOWN) {
+            let heat = uses.get(&seq).map_or(0.0, |used| used.heat_at(now));
+            let shown = |stored| ForgottenMemory { record: RecordView::from(stored), worth, heat };
+            memories.extend(reader.record(collection.id, id)?.map(shown));
         }
         drop(reader);
         let mut forgotten = worth.len();
@@ -120,7 +139,8 @@ impl MemoryBox {
     }
 }
 
-fn value(stored: &StoredRecord, now: i64, half_life: f64) -> f64 {
-    let age = (now - stored.record.created_at).max(0) as f64 / 1000.0;
-    stored.record.importance.unwrap_or(IMPORTANCE) * 0.5f64.powf(age / half_life)
+fn value(stored: &StoredRecord, used: Option<Use>, now: i64, half_life: f64) -> f64 {
+    let since = used.map_or(stored.record.created_at, |used| used.used_at.max(stored.record.created_at));
+    let (age, heat) = ((now - since).max(0) as f64 / 1000.0, used.map_or(0.0, |used| used.heat_at(now)));
+    stored.record.importance.unwrap_or(IMPORTANCE) * (1.0 + heat.ln_1p()) * 0.5f64.powf(age / half_life)
 }

@@ -28,6 +28,7 @@
 //! `writer` is the only thread that writes; requests that wait together share its commits. `maintenance` commits texts to tantivy, builds
 //! indexes, sweeps what expired and compacts; `job-*` threads run what was asked for over the API. Calls run on the caller's thread.
 
+mod answers;
 mod append;
 mod backup;
 mod catalogue;
@@ -36,6 +37,7 @@ mod collection;
 mod compaction;
 mod consolidate;
 mod context;
+mod encryption;
 mod error;
 mod forget;
 mod fusion;
@@ -59,6 +61,7 @@ mod threads;
 mod types;
 mod usage;
 mod users;
+mod uses;
 mod verify;
 mod work;
 mod writer;
@@ -68,8 +71,9 @@ pub use chunk::{Chunk, ChunkRequest, ChunkUnit, chunk};
 pub use collection::Collection;
 pub use consolidate::{ConsolidateReport, ConsolidateRequest, MergedPair};
 pub use context::{ContextAnswer, ContextMessage, ContextRequest, Scope, Strategy};
+pub use encryption::{EncryptionConfig, TenantReceipt, TenantView, keys_file};
 pub use error::MemoryError;
-pub use forget::{ForgetAnswer, ForgetRequest};
+pub use forget::{ForgetAnswer, ForgetRequest, ForgottenMemory};
 pub use fusion::Fusion;
 pub use input::{MOST_METADATA_BYTES, MOST_TEXT_BYTES};
 pub use jobs::{JobView, Jobs};
@@ -77,9 +81,10 @@ pub use membox_compressor as compressor;
 pub use membox_encoder as encoder;
 pub use membox_index::IndexPolicy;
 pub use membox_llm as llm;
+pub use membox_records::keys;
 pub use membox_records::{Order, Position, RecordsError};
 pub use membox_redaction::{Kind as PersonalDataKind, Mode as RedactionMode, Redaction};
-pub use memory::{MOST_RECORDS, MemoryBox, MemoryConfig, Models, OPEN_COLLECTIONS, retry_after};
+pub use memory::{ANSWER_CACHE, MOST_RECORDS, MemoryBox, MemoryConfig, Models, OPEN_COLLECTIONS, retry_after};
 pub use messages::*;
 pub use pipeline::{
     AddMemories, AddedMemories, Cut, CutRule, CutTopic, Decision, MadeMemory, MemoriesPolicy, MemoryChange,

@@ -1,6 +1,6 @@
 //! Background work of one thread: text commits, index builds, expiry, compaction. Readers never wait for it: each result is swapped in.
 
-use crate::collection::Collection;
+use crate::collection::{Collection, text_of};
 use crate::compaction::compact;
 use crate::shared::Shared;
 use crate::work::{Doomed, Work, Write, transact};
@@ -77,17 +77,22 @@ impl Maintenance {
 
     /// Hands the tail of the text index to tantivy when it has grown.
     fn commit_text(&self, collection: &Collection) -> Result<(), MemoryError> {
-        let ((view, rows), slots, dead) = {
+        let ((view, rows), slots, dead, key) = {
             let mut live = collection.live_mut();
             if live.tail.len() < TAIL_TEXTS {
                 return Ok(());
             }
-            (live.current(), live.slots.clone(), std::mem::take(&mut live.dead_on_disk))
+            let key = live.disk.as_ref().map(|disk| disk.key().cloned());
+            (live.current(), live.slots.clone(), std::mem::take(&mut live.dead_on_disk), key)
         };
-        let mut writer = DiskWriter::open(&collection.folder().text(), view.header().uuid, view.rows())?;
+        let reader = self.shared.reader()?;
+        let mut of = text_of(&reader, &collection.tenant, view.header().uuid, view.rows())?;
+        // What is there goes on with its key until it is built anew.
+        of.key = key.unwrap_or(of.key);
+        let mut writer = DiskWriter::open(&collection.folder().text(), of)?;
         let from = writer.rows()?;
         let mut result = Ok(());
-        self.shared.reader()?.each_record(&slots, from, |row, stored| {
+        reader.each_record(&slots, from, |row, stored| {
             if rows.contains(row) && row < view.rows() {
                 result = writer.insert(row, &stored.record.text);
             }
@@ -138,7 +143,7 @@ impl Maintenance {
         let folder = collection.folder().index();
         let Some(wanted) = collection.settings().index.wanted(view.rows()) else {
             if current.is_some() {
-                collection.live_mut().index = None;
+                collection.live_mut().set_index(None);
                 VectorIndex::remove(&folder);
             }
             return Ok(());
@@ -172,7 +177,7 @@ impl Maintenance {
         index.save(&folder)?;
         let mut live = collection.live_mut();
         if live.view.header().uuid == view.header().uuid {
-            live.index = Some(Arc::new(index));
+            live.set_index(Some(Arc::new(index)));
         }
         Ok(())
     }
@@ -181,7 +186,7 @@ impl Maintenance {
     fn sweep(&self) {
         self.shared.opened().iter().for_each(|collection| self.shared.erase_unseen(collection));
         if let Err(error) = self.sweep_tables() {
-            tracing::warn!(%error, "expired checkpoints and old usage are not removed yet; none of them is given out");
+            tracing::warn!(%error, "what was recalled is not counted, and expired checkpoints and old usage are not removed yet; none of them is given out");
         }
         let collections = || -> Result<Vec<Arc<Collection>>, MemoryError> {
             let ids = self.shared.reader()?.collections_with_expired(now())?;
@@ -208,6 +213,7 @@ impl Maintenance {
 
 impl Maintenance {
     fn sweep_tables(&self) -> Result<(), MemoryError> {
+        self.shared.uses.write(&self.writer)?;
         let now = now();
         if self.shared.reader()?.has_expired_checkpoints(now)? {
             transact(&self.writer, move |group| Ok(group.drop_expired_checkpoints(now)?))?;

@@ -1,6 +1,8 @@
 //! The box: one data folder, one encoder, and the threads that write and look after it.
 
+use crate::answers::Answers;
 use crate::collection::Collection;
+use crate::encryption::{Changing, EncryptionConfig, open_sealing};
 use crate::input::{add_keywords, apply_patch, renew_keywords, to_upsert};
 use crate::jobs::Jobs;
 use crate::maintenance::Maintenance;
@@ -19,7 +21,9 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use membox_compressor::{CompressOptions, CompressedText, Compressor};
 use membox_encoder::{DEFAULT_MAX_TOKENS, Embeddings, Encoder, EncoderError, Inputs, Lane, Request, Wanted};
 use membox_llm::Llm;
-use membox_records::{Filter, Group, Order, Position, Record, RecordsError, Store, StoredCollection, StoredRecord};
+use membox_records::{
+    Filter, Group, Order, Position, Record, RecordsError, Sealing, Store, StoredCollection, StoredRecord,
+};
 use serde_json::Value;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -39,6 +43,9 @@ const PATCH_TRIES: usize = 16;
 /// Collections that are kept open by default.
 pub const OPEN_COLLECTIONS: usize = 512;
 
+/// Answers that are remembered for each tenant by default.
+pub const ANSWER_CACHE: usize = 1000;
+
 /// How a box is set up.
 #[derive(Clone, Debug)]
 pub struct MemoryConfig {
@@ -50,8 +57,12 @@ pub struct MemoryConfig {
     pub build_threads: usize,
     /// Collections that are kept open while nobody uses them; an open one holds a file, a map, and what recall needs in memory.
     pub open_collections: usize,
+    /// Answers to questions that are remembered for each tenant; 0 for none.
+    pub answer_cache: usize,
     /// What holds for tenants where their requests say nothing.
     pub policies: Policies,
+    /// With what texts and metadata are sealed; `None` where they are not.
+    pub encryption: Option<EncryptionConfig>,
 }
 
 impl MemoryConfig {
@@ -60,7 +71,16 @@ impl MemoryConfig {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let readers = (cores * 4).clamp(8, 64);
         let (open_collections, policies) = (OPEN_COLLECTIONS, Policies::default());
-        Self { data_dir: data_dir.into(), readers, build_threads: cores, open_collections, policies }
+        let data_dir = data_dir.into();
+        Self {
+            data_dir,
+            readers,
+            build_threads: cores,
+            open_collections,
+            policies,
+            answer_cache: ANSWER_CACHE,
+            encryption: None,
+        }
     }
 }
 
@@ -80,9 +100,12 @@ pub struct MemoryBox {
     shared: Arc<Shared>,
     models: Models,
     jobs: Jobs,
+    answers: Answers,
     redactor: Redactor,
     pipeline: Pipeline,
     policies: Policies,
+    sealing: Sealing,
+    changing: Arc<Changing>,
     build_threads: usize,
     writer: Sender<Work>,
     /// Dropped to stop the background work.
@@ -112,7 +135,8 @@ impl MemoryBox {
         let collections = root.join("collections");
         std::fs::create_dir_all(&collections).map_err(MemoryError::io("create", &collections))?;
         let lock = lock(&root)?;
-        let store = Store::open(&root.join("membox.db"))?;
+        let sealing = open_sealing(config)?;
+        let store = Store::open(&root.join("membox.db"), sealing.clone())?;
         let stored = store.reader()?.collections()?;
         remove_unknown_folders(&collections, &stored);
         let readers = (0..config.readers.max(2)).map(|_| store.reader()).collect::<Result<_, _>>()?;
@@ -145,9 +169,12 @@ impl MemoryBox {
             shared,
             models,
             jobs: Jobs::default(),
+            answers: Answers::new(config.answer_cache),
             redactor: Redactor::new(&root),
             pipeline: Pipeline::default(),
             policies: config.policies.clone(),
+            sealing,
+            changing: Arc::default(),
             build_threads: config.build_threads,
             writer,
             stop: Some(stop),
@@ -219,6 +246,31 @@ impl MemoryBox {
     /// What holds for a tenant where its requests say nothing.
     pub fn policy(&self, tenant: &str) -> &Policy {
         self.policies.of(tenant)
+    }
+
+    pub(crate) fn answers(&self) -> &Answers {
+        &self.answers
+    }
+
+    /// How often an answer was remembered, and how often it was not.
+    pub fn answer_counts(&self) -> (u64, u64) {
+        self.answers.counts()
+    }
+
+    /// Forgets what a tenant has asked, and what it was answered.
+    pub(crate) fn forget_questions(&self, tenant: &str) {
+        self.answers.forget(tenant);
+        if let Ok(encoder) = self.encoder() {
+            encoder.forget_queries(tenant);
+        }
+    }
+
+    pub(crate) fn sealing(&self) -> &Sealing {
+        &self.sealing
+    }
+
+    pub(crate) fn changing(&self) -> &Arc<Changing> {
+        &self.changing
     }
 
     pub(crate) fn pipeline(&self) -> &Pipeline {
@@ -546,6 +598,8 @@ impl MemoryBox {
 impl Drop for MemoryBox {
     fn drop(&mut self) {
         drop(self.stop.take());
+        // A box that takes no writes any more has said so already.
+        let _ = self.shared.uses.write(&self.writer);
         self.jobs.cancel_all();
         let _ = self.writer.send(Work::Stop);
         if let Some(thread) = self.writer_thread.take() {

@@ -31,6 +31,9 @@ pub struct Policy {
     /// Whether records are given their keywords and names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keywords: Option<bool>,
+    /// Whether texts and metadata are sealed: they are, unless this is `false`, on a box that has a master key; `true` wants one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<bool>,
     /// Redaction of personal data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redaction: Option<Redaction>,
@@ -99,7 +102,7 @@ impl Policy {
     }
 
     /// What it comes to, in words, a line for each thing that a policy says.
-    pub fn explain(&self) -> Vec<String> {
+    pub fn explain(&self, has_master_key: bool) -> Vec<String> {
         let seconds = |ttl: Option<u64>| match ttl.filter(|&ttl| ttl > 0) {
             Some(ttl) => format!("{ttl} s"),
             None => "for good".to_owned(),
@@ -118,6 +121,14 @@ impl Policy {
             None | Some(Mode::Off) => "nothing is taken out".to_owned(),
             Some(mode) => format!("{mode:?}").to_lowercase(),
         };
+        let encryption = match self.encryption {
+            Some(false) => "none, by this policy",
+            _ if has_master_key => {
+                "texts and metadata are sealed with AES-256-GCM under the tenant's own key; vectors are not"
+            }
+            Some(true) => "wanted, and there is no master_key_file: the box does not start",
+            None => "none, texts are kept as they are written; master_key_file would seal them",
+        };
         let quotas = match self.tokens_per_day.filter(|&tokens| tokens > 0) {
             Some(tokens) => format!("{tokens} tokens a user and day"),
             None => "none".to_owned(),
@@ -130,7 +141,7 @@ impl Policy {
             ),
             format!("expiry: messages live {}{}", seconds(self.message_ttl_s), kinds.collect::<String>()),
             format!("redaction: {redaction}"),
-            "encryption: none, texts are kept as they are written".to_owned(),
+            format!("encryption: {encryption}"),
             format!("quotas: {quotas}"),
         ]
     }

@@ -2,6 +2,7 @@
 
 use crate::MemoryError;
 use crate::collection::Collection;
+use crate::uses::Uses;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use membox_records::{Reader, StoredCollection};
 use rustix::fs::{FlockOperation, flock};
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     maintenance: Sender<Arc<Collection>>,
     /// Locked exclusively while dead rows are overwritten, and shared by whoever makes a backup: what it has seen named stays as it is.
     backups: Mutex<File>,
+    /// What was recalled and is not written down yet.
+    pub uses: Uses,
 }
 
 /// A reader that goes back to the pool when dropped.
@@ -83,7 +86,19 @@ impl Shared {
         let (clock, open) = (AtomicU64::new(1), AtomicUsize::new(0));
         let backups = Mutex::new(backups);
         let (readers, read_only) = (pool, OnceLock::new());
-        Self { root, entries, keys, clock, open, most_open, readers, read_only, maintenance, backups }
+        Self {
+            root,
+            entries,
+            keys,
+            clock,
+            open,
+            most_open,
+            readers,
+            read_only,
+            maintenance,
+            backups,
+            uses: Uses::default(),
+        }
     }
 
     /// A reader of the record store; waits while all are in use.

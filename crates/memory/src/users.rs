@@ -8,7 +8,7 @@ use crate::types::RecordView;
 use crate::work::ask;
 use crate::work::{Doomed, Work, Write};
 use crate::{Collection, JobView, MemoryBox, MemoryError, now, time_text, user_collection};
-use membox_records::{AuditEntry, AuditEvent, CheckpointPlace, Reader};
+use membox_records::{AuditEntry, AuditEvent, CheckpointPlace, Reader, Sealing};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -237,9 +237,7 @@ impl MemoryBox {
         if job.is_cancelled() {
             return Ok(receipt);
         }
-        if let Ok(encoder) = self.encoder() {
-            encoder.forget_queries(tenant);
-        }
+        self.forget_questions(tenant);
         let (its_tenant, its_user) = (tenant.to_owned(), user.to_owned());
         self.transact(move |group| Ok(group.drop_usage(&its_tenant, &its_user)?))?;
         let subject = self.user_subject(user)?;
@@ -306,7 +304,7 @@ impl MemoryBox {
     }
 
     /// Writes a collection's files anew, without what is no longer current.
-    fn rewrite(&self, collection: &Arc<Collection>, job: &Job) -> Result<(), MemoryError> {
+    pub(crate) fn rewrite(&self, collection: &Arc<Collection>, job: &Job) -> Result<(), MemoryError> {
         let begun = std::time::Instant::now();
         let _guard = loop {
             match JobGuard::take(collection) {
@@ -320,7 +318,7 @@ impl MemoryBox {
     }
 
     /// Empties the write-ahead log, which holds older states of the pages.
-    fn empty_log(&self) -> Result<(), MemoryError> {
+    pub(crate) fn empty_log(&self) -> Result<(), MemoryError> {
         let begun = std::time::Instant::now();
         while !ask(self.writer(), |reply| Work::Checkpoint { reply })? {
             if begun.elapsed() > PATIENCE {
@@ -335,7 +333,7 @@ impl MemoryBox {
 /// Goes along the audit logs of a data folder, also of one that a running box has open. Gives for each tenant how many entries there are, and the last
 /// hash.
 pub fn verify_audit(root: &Path) -> Result<Vec<(String, u64, String)>, MemoryError> {
-    let chains = Reader::open(&root.join("membox.db"))?.verify_audit()?;
+    let chains = Reader::open(&root.join("membox.db"), Sealing::default())?.verify_audit()?;
     Ok(chains.into_iter().map(|(tenant, count, last)| (tenant, count, hex(&last))).collect())
 }
 

@@ -3,8 +3,9 @@
 //! The records are the truth. A row of vectors that does not have the checksum in its record is embedded anew from the record's text; an
 //! index or a text index that is damaged or stale is removed, and built anew when the box starts.
 
-use crate::collection::Folder;
+use crate::collection::{Folder, text_of};
 use crate::compaction::derived_folders;
+use crate::encryption::open_sealing;
 use crate::memory::lock;
 use crate::{MemoryBox, MemoryConfig, MemoryError, Models};
 use membox_encoder::Lane;
@@ -43,15 +44,17 @@ pub struct Report {
 
 /// Checks a data folder that no box has open: the database's structure, every header, every record against the checksum of its row, and
 /// what is derived against its watermark and checksums.
-pub fn verify(root: &Path) -> Result<Report, MemoryError> {
+pub fn verify(config: &MemoryConfig) -> Result<Report, MemoryError> {
+    let root = &config.data_dir;
     let _lock = lock(root)?;
+    let sealing = open_sealing(config)?;
     let mut report = Report::default();
     let database = root.join("membox.db");
-    let reader = match Reader::open(&database) {
+    let reader = match Reader::open(&database, sealing.clone()) {
         Err(RecordsError::TooOld { .. }) => {
             // Brings the schema up to date.
-            drop(Store::open(&database)?);
-            Reader::open(&database)
+            drop(Store::open(&database, sealing.clone())?);
+            Reader::open(&database, sealing)
         }
         opened => opened,
     }?;
@@ -149,7 +152,7 @@ fn check_collection(
     {
         report.problems.push(problem(error.to_string(), "remove it; it is built anew", false));
     }
-    let text_problem = match DiskText::open(&text, stored.vector_file, stored.rows) {
+    let text_problem = match DiskText::open(&text, &text_of(reader, &stored.tenant, stored.vector_file, stored.rows)?) {
         Err(error) => Some(error.to_string()),
         Ok(None) if text.join("meta.json").exists() => Some("the text index is of another state".into()),
         Ok(_) => None,
@@ -169,15 +172,15 @@ fn has_its_vector(stored: &StoredRecord, slots: &Slots, view: &VectorView) -> bo
 /// was found before.
 pub fn rebuild(config: &MemoryConfig, models: Models) -> Result<Report, MemoryError> {
     let root = &config.data_dir;
-    let report = verify(root)?;
-    let reader = Reader::open(&root.join("membox.db"))?;
+    let report = verify(config)?;
+    let reader = Reader::open(&root.join("membox.db"), open_sealing(config)?)?;
     for stored in reader.collections()? {
         let folder = Folder::of(root, stored.id);
         if VectorIndex::check(&folder.index(), stored.vector_file, stored.rows).is_err() {
             VectorIndex::remove(&folder.index());
         }
-        let text_is_whole =
-            DiskText::open(&folder.text(), stored.vector_file, stored.rows).is_ok_and(|text| text.is_some());
+        let of = text_of(&reader, &stored.tenant, stored.vector_file, stored.rows)?;
+        let text_is_whole = DiskText::open(&folder.text(), &of).is_ok_and(|text| text.is_some());
         if !text_is_whole {
             let _ = std::fs::remove_dir_all(folder.text());
         }

@@ -97,7 +97,7 @@ fn contents(folder: &Path) -> (Vec<RecordView>, Vec<String>) {
 fn a_flipped_bit_is_found_or_does_not_matter() {
     let folder = tempfile::tempdir().expect("a folder");
     filled(folder.path());
-    assert_eq!(membox_memory::verify(folder.path()).expect("a report").problems, []);
+    assert_eq!(membox_memory::verify(&MemoryConfig::new(folder.path())).expect("a report").problems, []);
     let want = contents(folder.path());
     let mut all = Vec::new();
     files(folder.path(), &mut all);
@@ -113,7 +113,7 @@ fn a_flipped_bit_is_found_or_does_not_matter() {
             let mut bytes = whole.clone();
             bytes[bit as usize / 8] ^= 1 << (bit % 8);
             std::fs::write(path, &bytes).expect("a write");
-            let report = membox_memory::verify(folder.path());
+            let report = membox_memory::verify(&MemoryConfig::new(folder.path()));
             if report.is_ok_and(|r| r.problems.is_empty()) {
                 harmless += 1;
                 let got = contents(folder.path());
@@ -144,7 +144,7 @@ fn a_damaged_record_is_no_answer_and_no_obstacle() {
     let at = bytes.windows(text.len()).position(|w| w == text).expect("the record's text");
     bytes[at + 5] ^= 1;
     std::fs::write(&database, bytes).expect("a write");
-    let report = membox_memory::verify(folder.path()).expect("a report");
+    let report = membox_memory::verify(&MemoryConfig::new(folder.path())).expect("a report");
     assert!(report.problems.iter().any(|p| p.serious && p.found.contains("checksum")), "{:?}", report.problems);
     let memory = open(folder.path());
     let request =

@@ -76,7 +76,7 @@ fn what_is_acknowledged_is_recalled_at_once_and_after_a_restart() {
         assert_eq!(ids(&memory, &words(&format!("number{i}"))), [format!("r{i}")]);
     }
     drop(memory);
-    assert_eq!(membox_memory::verify(folder.path()).expect("a report").problems, []);
+    assert_eq!(membox_memory::verify(&MemoryConfig::new(folder.path())).expect("a report").problems, []);
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn deleted_records_are_gone_from_recall_and_from_the_vector_file() {
     assert_eq!(content.len() as u64, bytes);
     let zero_rows = content[4096..].chunks(64).filter(|row| row.iter().all(|&b| b == 0)).count();
     assert_eq!(zero_rows, 6, "the rows of deleted records are zeros");
-    assert_eq!(membox_memory::verify(folder.path()).expect("a report").problems, []);
+    assert_eq!(membox_memory::verify(&MemoryConfig::new(folder.path())).expect("a report").problems, []);
 }
 
 fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
@@ -281,7 +281,7 @@ fn an_index_is_built_in_the_background_and_agrees_with_the_scan() {
     assert!(memory.describe(&collection).index.covered_rows >= 1000, "the saved index is loaded");
     assert_eq!(ids(&memory, &words("number5000")), ["r5000"]);
     drop((collection, memory));
-    assert_eq!(membox_memory::verify(folder.path()).expect("a report").problems, []);
+    assert_eq!(membox_memory::verify(&MemoryConfig::new(folder.path())).expect("a report").problems, []);
 }
 
 #[test]
@@ -303,15 +303,15 @@ fn damage_is_found_never_answered_and_mended_where_it_can_be() {
     };
     let faiss = files.iter().find(|p| p.extension().is_some_and(|e| e == "faiss")).expect("an index");
     flip(faiss, 5000);
-    let report = membox_memory::verify(folder.path()).expect("a report");
+    let report = membox_memory::verify(&MemoryConfig::new(folder.path())).expect("a report");
     assert_eq!(report.problems.len(), 1);
     assert!(!report.problems[0].serious && report.problems[0].remedy.contains("built anew"), "{:?}", report.problems);
     membox_memory::rebuild(&MemoryConfig::new(folder.path()), Models::default()).expect("a rebuild");
-    assert_eq!(membox_memory::verify(folder.path()).expect("a report").problems, []);
+    assert_eq!(membox_memory::verify(&MemoryConfig::new(folder.path())).expect("a report").problems, []);
 
     let vectors = files.iter().find(|p| p.extension().is_some_and(|e| e == "mbv")).expect("a vector file");
     flip(vectors, 4096 + 64 * 42 + 3);
-    let report = membox_memory::verify(folder.path()).expect("a report");
+    let report = membox_memory::verify(&MemoryConfig::new(folder.path())).expect("a report");
     assert!(report.problems[0].serious && report.problems[0].found.contains("r42"), "{:?}", report.problems);
     let memory = open(folder.path());
     assert!(!ids(&memory, &near(42, 5)).contains(&"r42".to_owned()), "a damaged vector is no answer");
@@ -328,13 +328,17 @@ fn a_truncated_or_missing_vector_file_is_reported_and_not_served() {
         walk(folder.path()).into_iter().find(|p| p.extension().is_some_and(|e| e == "mbv")).expect("a vector file");
     let whole = std::fs::read(&path).expect("bytes");
     std::fs::write(&path, &whole[..whole.len() - 100]).expect("a write");
-    assert!(membox_memory::verify(folder.path()).expect("a report").problems[0].found.contains("10 were committed"));
+    assert!(
+        membox_memory::verify(&MemoryConfig::new(folder.path())).expect("a report").problems[0]
+            .found
+            .contains("10 were committed")
+    );
     let memory = open(folder.path());
     assert!(memory.recall("t", "c", &near(1, 1)).is_err_and(|e| e.to_string().contains("damaged")));
     memory.create_collection("t", "other", &settings(IndexPolicy::Auto)).expect("others go on");
     drop(memory);
     std::fs::remove_file(&path).expect("a removal");
-    assert!(membox_memory::verify(folder.path()).expect("a report").problems[0].serious);
+    assert!(membox_memory::verify(&MemoryConfig::new(folder.path())).expect("a report").problems[0].serious);
 }
 
 #[test]
@@ -358,7 +362,7 @@ fn a_rebuild_compacts_and_keeps_every_record() {
     }
     memory.upsert("t", "c", vec![record(500)]).expect("writes go on");
     drop((collection, memory));
-    assert_eq!(membox_memory::verify(folder.path()).expect("a report").problems, []);
+    assert_eq!(membox_memory::verify(&MemoryConfig::new(folder.path())).expect("a report").problems, []);
     assert_eq!(ids(&open(folder.path()), &words("number500")), ["r500"]);
 }
 
@@ -371,13 +375,13 @@ fn a_backup_of_a_running_box_restores_and_nothing_is_overwritten() {
     memory.upsert("t", "c", (0..50).map(record).collect()).expect("a write");
     let summary = std::thread::scope(|scope| {
         scope.spawn(|| (50..90).for_each(|i| drop(memory.upsert("t", "c", vec![record(i)]).expect("a write"))));
-        membox_memory::backup(&data, &target).expect("a backup")
+        membox_memory::backup(&data, &target, true).expect("a backup")
     });
     assert!((50..=90).contains(&summary.records));
-    assert!(membox_memory::backup(&data, &target).is_err(), "a backup is not overwritten");
+    assert!(membox_memory::backup(&data, &target, true).is_err(), "a backup is not overwritten");
     assert!(membox_memory::restore(&target, &data).is_err(), "nor is a data folder");
     membox_memory::restore(&target, &restored).expect("a restore");
-    let report = membox_memory::verify(&restored).expect("a report");
+    let report = membox_memory::verify(&MemoryConfig::new(&restored)).expect("a report");
     assert_eq!((report.records, report.problems), (summary.records, vec![]));
     assert_eq!(ids(&open(&restored), &near(7, 1)), ["r7"]);
 }
@@ -394,9 +398,13 @@ fn a_backup_is_of_one_moment_whatever_is_overwritten_and_compacted_meanwhile() {
         let backups = scope.spawn(|| {
             for b in 0..6 {
                 let (target, restored) = (folder.path().join(format!("b{b}")), folder.path().join(format!("r{b}")));
-                assert_eq!(membox_memory::backup(&data, &target).expect("a backup").records, 6000);
+                assert_eq!(membox_memory::backup(&data, &target, true).expect("a backup").records, 6000);
                 membox_memory::restore(&target, &restored).expect("a restore");
-                assert_eq!(membox_memory::verify(&restored).expect("a report").problems, [], "backup {b}");
+                assert_eq!(
+                    membox_memory::verify(&MemoryConfig::new(&restored)).expect("a report").problems,
+                    [],
+                    "backup {b}"
+                );
             }
         });
         let mut round = 0;
@@ -425,7 +433,7 @@ fn a_data_folder_has_one_box_at_a_time_and_collections_keep_their_settings() {
         MemoryBox::open(&MemoryConfig::new(folder.path()), Models::default()),
         Err(MemoryError::Locked(_))
     ));
-    assert!(matches!(membox_memory::verify(folder.path()), Err(MemoryError::Locked(_))));
+    assert!(matches!(membox_memory::verify(&MemoryConfig::new(folder.path())), Err(MemoryError::Locked(_))));
     let other = CollectionSettings { dimension: Some(D + 1), ..CollectionSettings::default() };
     assert!(matches!(memory.create_collection("t", "c", &other), Err(MemoryError::Exists { .. })));
     assert!(!memory.create_collection("t", "c", &settings(IndexPolicy::Auto)).expect("it is there").1);
@@ -527,7 +535,7 @@ fn no_compaction_loses_records_that_are_being_published() {
         assert_eq!(ids(&memory, &words(&format!("number{i}"))), [format!("r{i}")], "after {} compactions", jobs.len());
     }
     drop(memory);
-    assert_eq!(membox_memory::verify(folder.path()).expect("a report").problems, []);
+    assert_eq!(membox_memory::verify(&MemoryConfig::new(folder.path())).expect("a report").problems, []);
 }
 
 fn open_vector_files() -> usize {
@@ -587,7 +595,8 @@ fn expired_records_of_a_collection_that_is_not_open_are_removed_too() {
         memory.upsert("t", name, vec![mortal, record(2)]).expect("a write");
     }
     let stored = || {
-        let store = membox_records::Reader::open(&folder.path().join("membox.db")).expect("a database");
+        let store = membox_records::Reader::open(&folder.path().join("membox.db"), membox_records::Sealing::default())
+            .expect("a database");
         (1..=3).map(|id| store.count(id).expect("a count")).collect::<Vec<_>>()
     };
     wait_for("the sweep", || stored() == [1, 1, 1]);
@@ -659,7 +668,7 @@ fn what_compactions_carry_over_is_what_a_restart_finds() {
     }
     let before = everything(&memory);
     drop(memory);
-    assert_eq!(membox_memory::verify(folder.path()).expect("a report").problems, []);
+    assert_eq!(membox_memory::verify(&MemoryConfig::new(folder.path())).expect("a report").problems, []);
     assert_eq!(everything(&open(folder.path())), before);
 }
 
@@ -728,7 +737,7 @@ fn a_compaction_runs_beside_writes_deletions_and_recalls_and_misses_none() {
     };
     check(&memory);
     drop(memory);
-    assert_eq!(membox_memory::verify(folder.path()).expect("a report").problems, []);
+    assert_eq!(membox_memory::verify(&MemoryConfig::new(folder.path())).expect("a report").problems, []);
     let files = walk(folder.path()).into_iter().filter(|p| p.extension().is_some_and(|e| e == "mbv")).count();
     assert_eq!(files, 1, "the old vector file is removed");
     check(&open(folder.path()));

@@ -1,3 +1,4 @@
+use membox_sealing::SealingError;
 use std::path::PathBuf;
 
 /// What can go wrong in the record store or the text index.
@@ -37,6 +38,12 @@ pub enum RecordsError {
     /// A stored value cannot be read back.
     #[error("the record store holds a damaged value: {0}")]
     Damaged(String),
+    /// What is stored is sealed, and there are no keys.
+    #[error("what is stored is sealed: set master_key_file to its master key")]
+    Sealed,
+    /// Keys, or what was sealed with them.
+    #[error(transparent)]
+    Sealing(#[from] SealingError),
     /// The text index refused; it is derived and can be built anew.
     #[error("the text index failed: {0}")]
     Text(#[from] tantivy::TantivyError),
@@ -69,6 +76,7 @@ impl RecordsError {
     pub fn is_disk_full(&self) -> bool {
         match self {
             Self::Sqlite(rusqlite::Error::SqliteFailure(e, _)) => e.code == rusqlite::ErrorCode::DiskFull,
+            Self::Sealing(SealingError::Io { source, .. }) => source.kind() == std::io::ErrorKind::StorageFull,
             _ => false,
         }
     }

@@ -9,10 +9,10 @@
 //! # Example
 //!
 //! ```
-//! use membox_records::{Record, Slots, Store, StoredCollection};
+//! use membox_records::{Record, Sealing, Slots, Store, StoredCollection};
 //!
 //! let folder = tempfile::tempdir()?;
-//! let mut store = Store::open(&folder.path().join("membox.db"))?;
+//! let mut store = Store::open(&folder.path().join("membox.db"), Sealing::default())?;
 //! let mut group = store.begin()?;
 //! let vector_file = uuid::Uuid::new_v4();
 //! let notes = group.create_collection(&StoredCollection {
@@ -36,22 +36,27 @@ pub mod filter;
 mod record;
 mod row_set;
 mod rows;
+mod sealing;
 mod sessions;
 mod slots;
 mod store;
 pub mod text;
 mod threads;
 mod usage;
+mod uses;
 
 pub use audit::{AuditEntry, AuditEvent};
 pub use error::RecordsError;
 pub use filter::{FieldIndex, Filter};
+pub use membox_sealing as keys;
 pub use record::{LiveRow, Message, Record, StoredCollection, StoredRecord};
+pub use sealing::{Resealed, Sealing};
 pub use sessions::{PipelineState, Range, SessionState, StoredSession, Summary, TopicSpan, record_id};
 pub use slots::Slots;
 pub use store::{Group, Order, Position, Reader, SCHEMA_VERSION, Snapshot, Store, Written};
 pub use threads::{Checkpoint, CheckpointBody, CheckpointPlace, QueueItem};
 pub use usage::{DayUsage, Quota};
+pub use uses::Use;
 
 /// Results of this crate.
 pub type Result<T> = std::result::Result<T, RecordsError>;

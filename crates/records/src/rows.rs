@@ -2,9 +2,11 @@
 
 use crate::RecordsError;
 use crate::record::{LiveRow, Message, Record, StoredCollection, StoredRecord};
+use crate::sealing::{Sealing, StoredText, record_place};
 use crate::slots::Slots;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::de::DeserializeOwned;
+use serde_json::Map;
 use uuid::Uuid;
 
 pub(crate) const COLLECTION_COLUMNS: &str = "id, tenant, name, settings, vector_file, rows, created_at";
@@ -28,102 +30,159 @@ pub(crate) fn live_row(r: &Row, slots: &Slots) -> rusqlite::Result<Option<LiveRo
 }
 
 pub(crate) const COLUMNS: &str = "seq, slot, row_crc, version, created_at, expires_at, importance, given_vector, user, session, kind, id, \
-                       metadata, text, crc, position, message";
+                       metadata, text, crc, position, message, seal_key, sealed, collection";
 
-/// CRC32C of everything that a record says; not of its place, which its row's own checksum guards.
-pub(crate) fn record_checksum(record: &Record, version: u64, metadata: &str, message: Option<&str>) -> u32 {
-    let mut crc = 0;
-    let mut add = |bytes: &[u8]| {
-        // Lengths as well, so that no byte can move from one field to the next unnoticed.
-        crc = crc32c::crc32c_append(crc, &(bytes.len() as u64).to_le_bytes());
-        crc = crc32c::crc32c_append(crc, bytes);
-    };
-    add(&version.to_le_bytes());
-    add(&record.created_at.to_le_bytes());
-    add(record.expires_at.map(i64::to_le_bytes).as_ref().map_or(&[], |bytes| bytes));
-    // SQLite keeps no −0; adding zero makes it 0.
-    add(record.importance.map(|i| (i + 0.0).to_le_bytes()).as_ref().map_or(&[], |bytes| bytes));
-    add(&[u8::from(record.given_vector)]);
-    for text in [&record.user, &record.session, &record.kind] {
-        add(&[u8::from(text.is_some())]);
-        add(text.as_deref().unwrap_or_default().as_bytes());
+/// What a record says, as its columns hold it: all of it is in `text` where that is sealed.
+pub(crate) struct StoredBody {
+    pub metadata: String,
+    pub message: Option<String>,
+    pub text: StoredText,
+}
+
+impl StoredBody {
+    /// What is to be stored of a record.
+    pub fn of(
+        sealing: &Sealing,
+        tenant: &str,
+        collection: i64,
+        record: &Record,
+        version: u64,
+    ) -> Result<Self, RecordsError> {
+        let metadata = serde_json::to_string(&record.metadata).unwrap_or_default();
+        let message = record.message.as_ref().map(|m| serde_json::to_string(m).unwrap_or_default());
+        if sealing.keyring_of(tenant).is_none() {
+            let text = StoredText { clear: record.text.clone(), ..StoredText::default() };
+            return Ok(Self { metadata, message, text });
+        }
+        let place = record_place(collection, record, version);
+        let all = serde_json::to_string(&(&metadata, &message, &record.text)).unwrap_or_default();
+        let text = sealing.store(tenant, &place.each_ref().map(String::as_str), all)?;
+        Ok(Self { metadata: String::new(), message: None, text })
     }
-    for text in [&record.id, metadata, &record.text].into_iter().chain(message) {
-        add(text.as_bytes());
+
+    /// Opens it where it is sealed: metadata, message and text.
+    fn open(self, sealing: &Sealing, place: &[&str]) -> Result<(String, Option<String>, String), RecordsError> {
+        if self.text.key.is_none() {
+            return Ok((self.metadata, self.message, self.text.clear));
+        }
+        let all = sealing.read(place, self.text)?;
+        serde_json::from_str(&all).map_err(|e| RecordsError::Damaged(format!("{}: {e}", place.join(" "))))
     }
-    crc
+
+    /// CRC32C of everything that a record says, as it is stored, so that no key is needed to check it; not of its place, which its row's own checksum
+    /// guards.
+    pub fn checksum(&self, record: &Record, version: u64) -> u32 {
+        let mut crc = 0;
+        let mut add = |bytes: &[u8]| {
+            // Lengths as well, so that no byte can move from one field to the next unnoticed.
+            crc = crc32c::crc32c_append(crc, &(bytes.len() as u64).to_le_bytes());
+            crc = crc32c::crc32c_append(crc, bytes);
+        };
+        add(&version.to_le_bytes());
+        add(&record.created_at.to_le_bytes());
+        add(record.expires_at.map(i64::to_le_bytes).as_ref().map_or(&[], |bytes| bytes));
+        // SQLite keeps no −0; adding zero makes it 0.
+        add(record.importance.map(|i| (i + 0.0).to_le_bytes()).as_ref().map_or(&[], |bytes| bytes));
+        add(&[u8::from(record.given_vector)]);
+        for text in [&record.user, &record.session, &record.kind] {
+            add(&[u8::from(text.is_some())]);
+            add(text.as_deref().unwrap_or_default().as_bytes());
+        }
+        for text in [&record.id, &self.metadata, &self.text.clear].into_iter().chain(&self.message) {
+            add(text.as_bytes());
+        }
+        self.text.sealed_parts().iter().flatten().for_each(|part| add(part));
+        crc
+    }
 }
 
 /// Reads a record and holds it against its checksum.
-pub(crate) fn read_record(r: &Row) -> rusqlite::Result<StoredRecord> {
+pub(crate) fn read_record(r: &Row, sealing: &Sealing) -> rusqlite::Result<StoredRecord> {
     let seq: i64 = r.get(0)?;
     let damaged = |reason: String| damaged(&format!("record number {seq}"), reason);
-    let metadata: String = r.get(12).map_err(|e| damaged(e.to_string()))?;
-    let message: Option<String> = r.get(16).map_err(|e| damaged(e.to_string()))?;
-    let stored = read_fields(r, seq, &metadata, message.as_deref()).map_err(|e| damaged(e.to_string()))?;
-    match r.get::<_, Option<u32>>(14).map_err(|e| damaged(e.to_string()))? {
-        Some(crc) if crc != record_checksum(&stored.record, stored.version, &metadata, message.as_deref()) => {
-            Err(damaged("it does not have its checksum".into()))
-        }
-        _ => Ok(stored),
+    let (mut stored, body) = read_fields(r, seq).map_err(|e| damaged(e.to_string()))?;
+    let crc = r.get::<_, Option<u32>>(14).map_err(|e| damaged(e.to_string()))?;
+    if crc.is_some_and(|crc| crc != body.checksum(&stored.record, stored.version)) {
+        return Err(damaged("it does not have its checksum".into()));
     }
-}
-
-fn read_fields(r: &Row, seq: i64, metadata: &str, message: Option<&str>) -> rusqlite::Result<StoredRecord> {
-    let damaged = |e| rusqlite::Error::FromSqlConversionFailure(12, rusqlite::types::Type::Text, Box::new(e));
-    let mut message: Option<Message> = message.map(serde_json::from_str).transpose().map_err(damaged)?;
+    let collection: i64 = r.get(19)?;
+    let place = record_place(collection, &stored.record, stored.version);
+    let opened = body.open(sealing, &place.each_ref().map(String::as_str));
+    let (metadata, message, text) = opened.map_err(wrapped)?;
+    stored.record.metadata = serde_json::from_str(&metadata).map_err(|e| damaged(e.to_string()))?;
+    stored.record.text = text;
+    let message = message.map(|message| serde_json::from_str(&message)).transpose();
+    let mut message: Option<Message> = message.map_err(|e| damaged(e.to_string()))?;
     if let Some(message) = &mut message {
         message.position = r.get(15)?;
     }
-    Ok(StoredRecord {
-        seq,
-        slot: r.get::<_, i64>(1)? as u64,
-        row_crc: r.get(2)?,
-        version: r.get::<_, i64>(3)? as u64,
-        record: Record {
-            created_at: r.get(4)?,
-            expires_at: r.get(5)?,
-            importance: r.get(6)?,
-            given_vector: r.get(7)?,
-            user: r.get(8)?,
-            session: r.get(9)?,
-            kind: r.get(10)?,
-            id: r.get(11)?,
-            metadata: serde_json::from_str(metadata).map_err(damaged)?,
-            text: r.get(13)?,
-            message,
-        },
-    })
+    stored.record.message = message;
+    Ok(stored)
 }
 
-/// Reads the JSON text of a row and holds it against its checksum; `crc` is that of what was read.
-pub(crate) fn read_body<T: DeserializeOwned>(what: &str, body: &str, stored: u32, crc: u32) -> rusqlite::Result<T> {
+/// A record without what it says, and that as it is stored.
+fn read_fields(r: &Row, seq: i64) -> rusqlite::Result<(StoredRecord, StoredBody)> {
+    let body = StoredBody { metadata: r.get(12)?, message: r.get(16)?, text: StoredText::read(r, 13, 17)? };
+    let record = Record {
+        created_at: r.get(4)?,
+        expires_at: r.get(5)?,
+        importance: r.get(6)?,
+        given_vector: r.get(7)?,
+        user: r.get(8)?,
+        session: r.get(9)?,
+        kind: r.get(10)?,
+        id: r.get(11)?,
+        metadata: Map::new(),
+        text: String::new(),
+        message: None,
+    };
+    let (slot, version) = (r.get::<_, i64>(1)? as u64, r.get::<_, i64>(3)? as u64);
+    Ok((StoredRecord { seq, slot, row_crc: r.get(2)?, version, record }, body))
+}
+
+/// Reads the JSON text of a row, which belongs to a place, and holds it against its checksum; `crc` is that of what was read.
+pub(crate) fn read_body<T: DeserializeOwned>(
+    sealing: &Sealing,
+    place: &[&str],
+    body: StoredText,
+    stored: u32,
+    crc: u32,
+) -> rusqlite::Result<T> {
+    let damaged = |reason: String| damaged(&place.join(" "), reason);
     if stored != crc {
-        return Err(damaged(what, "it does not have its checksum".into()));
+        return Err(damaged("it does not have its checksum".into()));
     }
-    serde_json::from_str(body).map_err(|e| damaged(what, e.to_string()))
+    let body = sealing.read(place, body).map_err(wrapped)?;
+    serde_json::from_str(&body).map_err(|e| damaged(e.to_string()))
 }
 
-/// CRC32C of texts with their lengths, so that no byte can move from one to the next unnoticed.
-pub(crate) fn checksum(texts: &[&str]) -> u32 {
-    texts.iter().fold(0, |crc, text| {
-        crc32c::crc32c_append(crc32c::crc32c_append(crc, &(text.len() as u64).to_le_bytes()), text.as_bytes())
-    })
+/// CRC32C of texts with their lengths, so that no byte can move from one to the next unnoticed, and of a body as it is stored.
+pub(crate) fn checksum(texts: &[&str], body: &StoredText) -> u32 {
+    let add = |crc, bytes: &[u8]| {
+        crc32c::crc32c_append(crc32c::crc32c_append(crc, &(bytes.len() as u64).to_le_bytes()), bytes)
+    };
+    let clear = texts.iter().chain([&body.clear.as_str()]).fold(0, |crc, text| add(crc, text.as_bytes()));
+    body.sealed_parts().iter().flatten().fold(clear, |crc, part| add(crc, part))
 }
 
 fn damaged(what: &str, reason: String) -> rusqlite::Error {
-    let error = Box::new(RecordsError::Damaged(format!("{what}: {reason}")));
-    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Null, error)
+    wrapped(RecordsError::Damaged(format!("{what}: {reason}")))
+}
+
+/// An error of ours on its way through rusqlite.
+fn wrapped(error: RecordsError) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Null, Box::new(error))
 }
 
 pub(crate) fn record_by_id(
     connection: &Connection,
+    sealing: &Sealing,
     collection: i64,
     id: &str,
 ) -> Result<Option<StoredRecord>, RecordsError> {
     connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE collection = ? AND id = ?"))?
-        .query_row(params![collection, id], read_record)
+        .query_row(params![collection, id], |r| read_record(r, sealing))
         .optional()
         .map_err(RecordsError::from)
 }

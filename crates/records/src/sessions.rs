@@ -6,6 +6,7 @@
 use crate::RecordsError;
 use crate::record::{Message, StoredRecord};
 use crate::rows::{COLUMNS, checksum as checksum_of, read_body, read_record};
+use crate::sealing::{Sealing, StoredText};
 use crate::slots::Slots;
 use crate::store::{Group, Reader};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -134,17 +135,20 @@ pub fn record_id(session: &str, message: &str) -> String {
 impl Group<'_> {
     /// A session, as this group sees it.
     pub fn session(&self, tenant: &str, id: &str) -> Result<Option<StoredSession>, RecordsError> {
-        session(self.connection, tenant, id)
+        session(self.connection, self.sealing, tenant, id)
     }
 
     /// Stores a session, new or changed.
     pub fn put_session(&mut self, session: &StoredSession) -> Result<(), RecordsError> {
+        let version = session.version.to_string();
         let state = serde_json::to_string(&session.state).unwrap_or_default();
+        let state = self.sealing.store(&session.tenant, &place(session, &version), state)?;
         self.connection
             .prepare_cached(
-                "INSERT INTO sessions (tenant, id, collection, user, version, state, crc) VALUES (?, ?, ?, ?, ?, ?, ?)
+                "INSERT INTO sessions (tenant, id, collection, user, version, state, crc, seal_key, sealed)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
                  ON CONFLICT (tenant, id) DO UPDATE SET user = excluded.user, version = excluded.version,
-                 state = excluded.state, crc = excluded.crc",
+                 state = excluded.state, crc = excluded.crc, seal_key = excluded.seal_key, sealed = excluded.sealed",
             )?
             .execute(params![
                 session.tenant,
@@ -152,8 +156,10 @@ impl Group<'_> {
                 session.collection,
                 session.user,
                 session.version as i64,
-                state,
-                checksum(session, &state)
+                state.clear,
+                checksum(session, &state),
+                state.key,
+                state.sealed
             ])?;
         Ok(())
     }
@@ -206,7 +212,7 @@ impl Group<'_> {
     /// The messages in a session's list, by position.
     pub fn listed(&self, slots: &Slots, session: &str) -> Result<Vec<StoredRecord>, RecordsError> {
         let mut listed = Vec::new();
-        messages(self.connection, slots.collection, session, Range::After(-1), |stored| {
+        messages(self.connection, self.sealing, slots.collection, session, Range::After(-1), |stored| {
             listed.push(stored);
             true
         })?;
@@ -225,7 +231,7 @@ impl Group<'_> {
 impl Reader {
     /// A session.
     pub fn session(&self, tenant: &str, id: &str) -> Result<Option<StoredSession>, RecordsError> {
-        session(&self.connection, tenant, id)
+        session(&self.connection, &self.sealing, tenant, id)
     }
 
     /// A tenant's sessions, of one user or of all, newest first; those before a number.
@@ -241,7 +247,8 @@ impl Reader {
             "SELECT {SESSION_COLUMNS} FROM sessions WHERE tenant = ?1 AND {of_user} AND number < ?3 ORDER BY number DESC LIMIT ?4"
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
-        let rows = statement.query_map(params![tenant, user, before, limit as i64], read_session)?;
+        let rows =
+            statement.query_map(params![tenant, user, before, limit as i64], |r| read_session(r, &self.sealing))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -254,7 +261,7 @@ impl Reader {
         range: Range,
         each: impl FnMut(StoredRecord) -> bool,
     ) -> Result<(), RecordsError> {
-        messages(&self.connection, collection, session, range, each)
+        messages(&self.connection, &self.sealing, collection, session, range, each)
     }
 
     /// A session's messages from a place on up to another one, archived ones too, in their order. A damaged one is passed over.
@@ -274,7 +281,7 @@ impl Reader {
             let mut statement = self.connection.prepare_cached(&sql)?;
             let mut rows = statement.query(params![collection, session, first, end])?;
             while let Some(row) = rows.next()? {
-                match read_record(row).map_err(RecordsError::from) {
+                match read_record(row, &self.sealing).map_err(RecordsError::from) {
                     Ok(stored) => found.push(stored),
                     Err(RecordsError::Damaged(_)) => {}
                     Err(error) => return Err(error),
@@ -299,13 +306,14 @@ impl Reader {
     /// Which sessions do not have their checksum.
     pub(crate) fn damaged_sessions(&self) -> Result<Vec<String>, RecordsError> {
         let mut statement = self.connection.prepare_cached(&format!("SELECT {SESSION_COLUMNS} FROM sessions"))?;
-        let sessions = statement.query_map([], read_session)?;
+        let sessions = statement.query_map([], |r| read_session(r, &self.sealing))?;
         Ok(sessions.filter_map(|session| Some(RecordsError::from(session.err()?).to_string())).collect())
     }
 }
 
 fn messages(
     connection: &Connection,
+    sealing: &Sealing,
     collection: i64,
     session: &str,
     range: Range,
@@ -320,7 +328,7 @@ fn messages(
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params![collection, session, position])?;
     while let Some(row) = rows.next()? {
-        match read_record(row).map_err(RecordsError::from) {
+        match read_record(row, sealing).map_err(RecordsError::from) {
             Ok(stored) => {
                 if !each(stored) {
                     break;
@@ -333,19 +341,24 @@ fn messages(
     Ok(())
 }
 
-const SESSION_COLUMNS: &str = "number, tenant, id, collection, user, version, state, crc";
+pub(crate) const SESSION_COLUMNS: &str = "number, tenant, id, collection, user, version, state, crc, seal_key, sealed";
 
-fn session(connection: &Connection, tenant: &str, id: &str) -> Result<Option<StoredSession>, RecordsError> {
+fn session(
+    connection: &Connection,
+    sealing: &Sealing,
+    tenant: &str,
+    id: &str,
+) -> Result<Option<StoredSession>, RecordsError> {
     connection
         .prepare_cached(&format!("SELECT {SESSION_COLUMNS} FROM sessions WHERE tenant = ? AND id = ?"))?
-        .query_row([tenant, id], read_session)
+        .query_row([tenant, id], |r| read_session(r, sealing))
         .optional()
         .map_err(RecordsError::from)
 }
 
 /// Reads a session and holds it against its checksum.
-fn read_session(r: &Row) -> rusqlite::Result<StoredSession> {
-    let state: String = r.get(6)?;
+pub(crate) fn read_session(r: &Row, sealing: &Sealing) -> rusqlite::Result<StoredSession> {
+    let state = StoredText::read(r, 6, 8)?;
     let mut session = StoredSession {
         number: r.get(0)?,
         tenant: r.get(1)?,
@@ -356,11 +369,17 @@ fn read_session(r: &Row) -> rusqlite::Result<StoredSession> {
         state: SessionState::default(),
     };
     let crc = checksum(&session, &state);
-    session.state = read_body(&format!("session {:?}", session.id), &state, r.get(7)?, crc)?;
+    let version = session.version.to_string();
+    session.state = read_body(sealing, &place(&session, &version), state, r.get(7)?, crc)?;
     Ok(session)
 }
 
-fn checksum(session: &StoredSession, state: &str) -> u32 {
+/// Where a session's state belongs.
+fn place<'a>(session: &'a StoredSession, version: &'a str) -> [&'a str; 4] {
+    ["session", &session.tenant, &session.id, version]
+}
+
+fn checksum(session: &StoredSession, state: &StoredText) -> u32 {
     let place = format!("{} {}", session.collection, session.version);
-    checksum_of(&[&session.tenant, &session.id, &place, session.user.as_deref().unwrap_or_default(), state])
+    checksum_of(&[&session.tenant, &session.id, &place, session.user.as_deref().unwrap_or_default()], state)
 }

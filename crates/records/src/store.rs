@@ -5,17 +5,20 @@
 
 use crate::RecordsError;
 use crate::record::{LiveRow, Record, StoredCollection, StoredRecord};
-use crate::rows::{COLLECTION_COLUMNS, COLUMNS, live_row, read_collection, read_record, record_by_id, record_checksum};
+use crate::rows::{COLLECTION_COLUMNS, COLUMNS, StoredBody, live_row, read_collection, read_record, record_by_id};
+use crate::sealing::{self, Sealing};
 use crate::slots::Slots;
-use crate::{audit, sessions, slots, threads, usage};
+use crate::{audit, sessions, slots, threads, usage, uses};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 /// Version of the schema, kept in `user_version`.
 /// 2 added the checksums of records; those written before have none until they are written again. 3 made of rows slots, and brought
-/// sessions, checkpoints and queues.
-pub const SCHEMA_VERSION: u32 = 3;
+/// sessions, checkpoints and queues. 4 lets texts be sealed, and counts uses.
+pub const SCHEMA_VERSION: u32 = 4;
 
 const SCHEMA: &str = "
 CREATE TABLE collections (
@@ -56,10 +59,19 @@ CREATE INDEX records_by_expiry ON records (expires_at) WHERE expires_at IS NOT N
 ";
 
 /// Each concept's own tables.
-const TABLES: [&str; 6] = [SCHEMA, slots::SCHEMA, sessions::SCHEMA, threads::SCHEMA, audit::SCHEMA, usage::SCHEMA];
+const TABLES: [&str; 8] = [
+    SCHEMA,
+    slots::SCHEMA,
+    sessions::SCHEMA,
+    threads::SCHEMA,
+    audit::SCHEMA,
+    usage::SCHEMA,
+    sealing::SCHEMA,
+    uses::SCHEMA,
+];
 
 /// What leads from each older version of the schema to the one after it.
-const MIGRATIONS: [&[&str]; 2] = [
+const MIGRATIONS: [&[&str]; 3] = [
     &["ALTER TABLE records ADD COLUMN crc INTEGER;"],
     // Until now compactions numbered the records anew, so that each one's slot is its row.
     &[
@@ -73,17 +85,19 @@ const MIGRATIONS: [&[&str]; 2] = [
         audit::SCHEMA,
         usage::SCHEMA,
     ],
+    &[sealing::SCHEMA, uses::SCHEMA],
 ];
 
 /// The writer.
 pub struct Store {
     path: PathBuf,
     connection: Connection,
+    sealing: Sealing,
 }
 
 impl Store {
-    /// Opens or creates the database.
-    pub fn open(path: &Path) -> Result<Self, RecordsError> {
+    /// Opens or creates the database. What `sealing` has no keys for cannot be read.
+    pub fn open(path: &Path, sealing: Sealing) -> Result<Self, RecordsError> {
         let connection = Connection::open(path)?;
         // FULL: a commit is on disk when it returns. secure_delete: what is deleted is overwritten.
         connection.execute_batch(
@@ -101,18 +115,18 @@ impl Store {
             connection.execute_batch(&format!("BEGIN; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))?;
         }
         connection.set_prepared_statement_cache_capacity(64);
-        Ok(Self { path: path.to_owned(), connection })
+        Ok(Self { path: path.to_owned(), connection, sealing })
     }
 
     /// A reader of the same database.
     pub fn reader(&self) -> Result<Reader, RecordsError> {
-        Reader::open(&self.path)
+        Reader::open(&self.path, self.sealing.clone())
     }
 
     /// Begins a group of writes, which is durable when [`Group::commit`] returns and gone when it is dropped before.
     pub fn begin(&mut self) -> Result<Group<'_>, RecordsError> {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
-        Ok(Group { connection: &self.connection, open: true })
+        Ok(Group { connection: &self.connection, sealing: &self.sealing, tenants: HashMap::new(), open: true })
     }
 
     /// Moves the write-ahead log into the database file and empties it; `false` when a reader was in the way.
@@ -124,6 +138,9 @@ impl Store {
 /// A transaction of many requests.
 pub struct Group<'a> {
     pub(crate) connection: &'a Connection,
+    pub(crate) sealing: &'a Sealing,
+    /// Whose collections are, of those that were asked for.
+    tenants: HashMap<i64, String>,
     open: bool,
 }
 
@@ -175,6 +192,14 @@ impl Group<'_> {
         Ok(())
     }
 
+    /// Removes what a tenant has beside collections and their sessions: checkpoints, inputs that wait, usage and quotas.
+    pub fn drop_tenant(&mut self, tenant: &str) -> Result<(), RecordsError> {
+        for table in ["sessions", "checkpoints", "queue", "usage", "quotas"] {
+            self.connection.prepare_cached(&format!("DELETE FROM {table} WHERE tenant = ?"))?.execute([tenant])?;
+        }
+        Ok(())
+    }
+
     /// Says which vector file a collection's rows are in and how many are committed.
     pub fn set_rows(&mut self, id: i64, vector_file: Uuid, rows: u32) -> Result<(), RecordsError> {
         self.connection
@@ -211,22 +236,23 @@ impl Group<'_> {
         expected: Option<u64>,
     ) -> Result<Written, RecordsError> {
         let current = self.current(slots, &record.id, expected)?;
-        let metadata = serde_json::to_string(&record.metadata).unwrap_or_default();
-        let message = record.message.as_ref().map(|m| serde_json::to_string(m).unwrap_or_default());
         let seq = current.as_ref().map(|c| c.0);
         let version = current.as_ref().map_or(0, |c| c.1) + 1;
+        let sealing = self.sealing;
+        let body = StoredBody::of(sealing, self.tenant(slots.collection)?, slots.collection, record, version)?;
+        let StoredBody { metadata, message, text } = &body;
         self.connection
             .prepare_cached(
                 // Replaces its own older version alone: a slot that another record has is an error. A message keeps its place: it may have been moved since
                 // it was read.
                 "INSERT INTO records (seq, collection, slot, row_crc, version, created_at, expires_at, importance,
-                 given_vector, user, session, kind, id, metadata, text, crc, position, role, message)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                 given_vector, user, session, kind, id, metadata, text, crc, position, role, message, seal_key, sealed)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                  ON CONFLICT (seq) DO UPDATE SET slot = excluded.slot, row_crc = excluded.row_crc, version = excluded.version,
                  created_at = excluded.created_at, expires_at = excluded.expires_at, importance = excluded.importance,
                  given_vector = excluded.given_vector, user = excluded.user, session = excluded.session, kind = excluded.kind,
                  metadata = excluded.metadata, text = excluded.text, crc = excluded.crc, role = excluded.role,
-                 message = excluded.message, position = CASE WHEN excluded.message IS NULL THEN NULL
+                 message = excluded.message, seal_key = excluded.seal_key, sealed = excluded.sealed, position = CASE WHEN excluded.role IS NULL THEN NULL
                  ELSE COALESCE(records.position, excluded.position) END",
             )?
             .execute(params![
@@ -244,14 +270,28 @@ impl Group<'_> {
                 record.kind,
                 record.id,
                 metadata,
-                record.text,
-                record_checksum(record, version, &metadata, message.as_deref()),
+                text.clear,
+                body.checksum(record, version),
                 record.message.as_ref().map(|m| m.position),
                 record.message.as_ref().map(|m| &m.role),
-                message
+                message,
+                text.key,
+                text.sealed
             ])?;
         let seq = seq.unwrap_or_else(|| self.connection.last_insert_rowid());
         Ok(Written { seq, version, replaced: current.and_then(|c| c.2) })
+    }
+
+    /// Whose a collection is.
+    fn tenant(&mut self, collection: i64) -> Result<&str, RecordsError> {
+        Ok(match self.tenants.entry(collection) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(
+                self.connection
+                    .prepare_cached("SELECT tenant FROM collections WHERE id = ?")?
+                    .query_row([collection], |r| r.get(0))?,
+            ),
+        })
     }
 
     /// Gives a record's version the vector of another row, as re-embedding does; `false` when the version is no longer current.
@@ -348,11 +388,12 @@ pub type Position = (i64, i64);
 /// One read-only connection.
 pub struct Reader {
     pub(crate) connection: Connection,
+    pub(crate) sealing: Sealing,
 }
 
 impl Reader {
-    /// Opens a database for reading, beside a writer in this or another process.
-    pub fn open(path: &Path) -> Result<Self, RecordsError> {
+    /// Opens a database for reading, beside a writer in this or another process. What `sealing` has no keys for cannot be read.
+    pub fn open(path: &Path, sealing: Sealing) -> Result<Self, RecordsError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
@@ -364,13 +405,26 @@ impl Reader {
         if found > SCHEMA_VERSION {
             return Err(RecordsError::TooNew { path: path.to_owned(), found, known: SCHEMA_VERSION });
         }
-        Ok(Self { connection })
+        Ok(Self { connection, sealing })
     }
 
     /// Makes what is read until the guard is dropped be of one moment. It also saves each read the locks of its own.
     pub fn snapshot(&self) -> Result<Snapshot<'_>, RecordsError> {
         self.connection.prepare_cached("BEGIN")?.execute([])?;
         Ok(Snapshot(self))
+    }
+
+    /// Whose texts are sealed, and the keys.
+    pub fn sealing(&self) -> &Sealing {
+        &self.sealing
+    }
+
+    /// Everybody of whom anything is stored.
+    pub fn tenants(&self) -> Result<Vec<String>, RecordsError> {
+        let sql = "SELECT tenant FROM collections UNION SELECT tenant FROM sessions UNION SELECT tenant FROM checkpoints UNION SELECT tenant FROM queue";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let tenants = statement.query_map([], |r| r.get(0))?;
+        Ok(tenants.collect::<Result<_, _>>()?)
     }
 
     /// Every collection.
@@ -397,7 +451,7 @@ impl Reader {
 
     /// A record by its id.
     pub fn record(&self, collection: i64, id: &str) -> Result<Option<StoredRecord>, RecordsError> {
-        record_by_id(&self.connection, collection, id)
+        record_by_id(&self.connection, &self.sealing, collection, id)
     }
 
     /// The slots of a collection's vector file.
@@ -417,7 +471,7 @@ impl Reader {
     pub fn record_of_row(&self, slots: &Slots, row: u32) -> Result<Option<StoredRecord>, RecordsError> {
         self.connection
             .prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE collection = ? AND slot = ?"))?
-            .query_row(params![slots.collection, slots.slot(row) as i64], read_record)
+            .query_row(params![slots.collection, slots.slot(row) as i64], |r| read_record(r, &self.sealing))
             .optional()
             .map_err(RecordsError::from)
     }
@@ -445,7 +499,7 @@ impl Reader {
         ))?;
         let mut rows = statement.query(params![slots.collection, slots.slot(from) as i64])?;
         while let Some(row) = rows.next()? {
-            match read_record(row).map_err(RecordsError::from) {
+            match read_record(row, &self.sealing).map_err(RecordsError::from) {
                 Ok(record) => {
                     if let Some(row) = slots.row(record.slot)
                         && !each(row, record)
@@ -471,7 +525,7 @@ impl Reader {
             .prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE collection = ? ORDER BY seq"))?;
         let mut rows = statement.query([collection])?;
         while let Some(row) = rows.next()? {
-            each(read_record(row).map_err(RecordsError::from));
+            each(read_record(row, &self.sealing).map_err(RecordsError::from));
         }
         Ok(())
     }
@@ -487,7 +541,7 @@ impl Reader {
         let mut statement = self.connection.prepare_cached(&sql)?;
         let mut rows = statement.query(params![collection, user])?;
         while let Some(row) = rows.next()? {
-            if !each(read_record(row)?) {
+            if !each(read_record(row, &self.sealing)?) {
                 break;
             }
         }
@@ -540,7 +594,7 @@ impl Reader {
             if known == Some(false) {
                 continue;
             }
-            let stored = read_record(row)?;
+            let stored = read_record(row, &self.sealing)?;
             if known == Some(true) || wanted(&stored.record) {
                 page.push(stored);
             }

@@ -2,6 +2,7 @@
 
 use crate::RecordsError;
 use crate::rows::{checksum, read_body};
+use crate::sealing::{Found, Resealing, Sealing, StoredText};
 use crate::store::{Group, Reader};
 use rusqlite::{OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
@@ -105,12 +106,14 @@ impl Group<'_> {
     ) -> Result<(), RecordsError> {
         let CheckpointPlace { tenant, thread, namespace } = place;
         let body = serde_json::to_string(body).unwrap_or_default();
-        let crc = checksum(&[tenant, thread, namespace, id, &body]);
+        let body = self.sealing.store(tenant, &place.of(id), body)?;
+        let crc = checksum(&[tenant, thread, namespace, id], &body);
         self.connection
             .prepare_cached(
-                "INSERT OR REPLACE INTO checkpoints (tenant, thread, namespace, id, expires_at, body, crc) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO checkpoints (tenant, thread, namespace, id, expires_at, body, crc, seal_key, sealed)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?
-            .execute(params![tenant, thread, namespace, id, expires_at, body, crc])?;
+            .execute(params![tenant, thread, namespace, id, expires_at, body.clear, crc, body.key, body.sealed])?;
         Ok(())
     }
 
@@ -127,18 +130,23 @@ impl Group<'_> {
         let found = self
             .connection
             .prepare_cached(&sql)?
-            .query_row(params![tenant, thread, namespace, id], |r| read_checkpoint(r, place))
+            .query_row(params![tenant, thread, namespace, id], |r| read_checkpoint(r, place, self.sealing))
             .optional()?;
-        let Some(Checkpoint { mut body, .. }) = found else { return Ok(false) };
-        body.writes.insert(task.to_owned(), writes);
-        let body = serde_json::to_string(&body).unwrap_or_default();
-        let crc = checksum(&[tenant, thread, namespace, id, &body]);
-        self.connection
-            .prepare_cached(
-                "UPDATE checkpoints SET body = ?, crc = ? WHERE tenant = ? AND thread = ? AND namespace = ? AND id = ?",
-            )?
-            .execute(params![body, crc, tenant, thread, namespace, id])?;
+        let Some(mut checkpoint) = found else { return Ok(false) };
+        checkpoint.body.writes.insert(task.to_owned(), writes);
+        self.change_checkpoint(place, &checkpoint)?;
         Ok(true)
+    }
+
+    /// Writes what a checkpoint says, in its place.
+    fn change_checkpoint(&mut self, place: CheckpointPlace, checkpoint: &Checkpoint) -> Result<(), RecordsError> {
+        let body = serde_json::to_string(&checkpoint.body).unwrap_or_default();
+        let body = self.sealing.store(place.tenant, &place.of(&checkpoint.id), body)?;
+        let crc = checksum(&[place.tenant, place.thread, place.namespace, &checkpoint.id], &body);
+        self.connection
+            .prepare_cached("UPDATE checkpoints SET body = ?, crc = ?, seal_key = ?, sealed = ? WHERE number = ?")?
+            .execute(params![body.clear, crc, body.key, body.sealed, checkpoint.number])?;
+        Ok(())
     }
 
     /// Removes a thread's checkpoints, of all namespaces, and gives how many there were.
@@ -156,12 +164,13 @@ impl Group<'_> {
     /// Appends an input to a session's queue and gives its number.
     pub fn push(&mut self, tenant: &str, session: &str, payload: Value, now: i64) -> Result<i64, RecordsError> {
         let body = serde_json::to_string(&QueueBody { created_at: now, payload }).unwrap_or_default();
-        let crc = checksum(&[tenant, session, &body]);
+        let body = self.sealing.store(tenant, &["input", tenant, session], body)?;
+        let crc = checksum(&[tenant, session], &body);
         self.connection
             .prepare_cached(
-                "INSERT INTO queue (tenant, session, leased_until, attempts, body, crc) VALUES (?, ?, 0, 0, ?, ?)",
+                "INSERT INTO queue (tenant, session, leased_until, attempts, body, crc, seal_key, sealed) VALUES (?, ?, 0, 0, ?, ?, ?, ?)",
             )?
-            .execute(params![tenant, session, body, crc])?;
+            .execute(params![tenant, session, body.clear, crc, body.key, body.sealed])?;
         Ok(self.connection.last_insert_rowid())
     }
 
@@ -177,8 +186,8 @@ impl Group<'_> {
     ) -> Result<Vec<QueueItem>, RecordsError> {
         let mut statement =
             self.connection.prepare_cached(&format!("{QUEUE} AND leased_until <= ?3 ORDER BY number LIMIT ?4"))?;
-        let found =
-            statement.query_map(params![tenant, session, now, most as i64], |r| read_item(r, tenant, session))?;
+        let found = statement
+            .query_map(params![tenant, session, now, most as i64], |r| read_item(r, tenant, session, self.sealing))?;
         let mut items: Vec<QueueItem> = found.collect::<Result<_, _>>()?;
         for item in &mut items {
             (item.leased_until, item.attempts) = (until, item.attempts + 1);
@@ -217,7 +226,7 @@ impl Reader {
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
         let parameters = params![place.tenant, place.thread, place.namespace, before, now, limit as i64];
-        let rows = statement.query_map(parameters, |r| read_checkpoint(r, place))?;
+        let rows = statement.query_map(parameters, |r| read_checkpoint(r, place, &self.sealing))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -225,7 +234,8 @@ impl Reader {
     pub fn checkpoint(&self, place: CheckpointPlace, id: &str, now: i64) -> Result<Option<Checkpoint>, RecordsError> {
         let sql = format!("{CHECKPOINTS} AND id = ?4 AND (expires_at IS NULL OR expires_at > ?5)");
         let parameters = params![place.tenant, place.thread, place.namespace, id, now];
-        let found = self.connection.prepare_cached(&sql)?.query_row(parameters, |r| read_checkpoint(r, place));
+        let found =
+            self.connection.prepare_cached(&sql)?.query_row(parameters, |r| read_checkpoint(r, place, &self.sealing));
         found.optional().map_err(RecordsError::from)
     }
 
@@ -246,8 +256,9 @@ impl Reader {
     pub fn queue(&self, tenant: &str, session: &str, after: i64, limit: usize) -> Result<Vec<QueueItem>, RecordsError> {
         let mut statement =
             self.connection.prepare_cached(&format!("{QUEUE} AND number > ?3 ORDER BY number LIMIT ?4"))?;
-        let items =
-            statement.query_map(params![tenant, session, after, limit as i64], |r| read_item(r, tenant, session))?;
+        let items = statement.query_map(params![tenant, session, after, limit as i64], |r| {
+            read_item(r, tenant, session, &self.sealing)
+        })?;
         Ok(items.collect::<Result<_, _>>()?)
     }
 }
@@ -256,37 +267,95 @@ impl Reader {
     /// Which checkpoints and inputs do not have their checksum.
     pub(crate) fn damaged_threads(&self) -> Result<Vec<String>, RecordsError> {
         let mut damaged = Vec::new();
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT number, id, expires_at, body, crc, tenant, thread, namespace FROM checkpoints")?;
+        let mut statement = self.connection.prepare_cached(&format!("{ALL_CHECKPOINTS} FROM checkpoints"))?;
         let checkpoints = statement.query_map([], |r| {
-            let (tenant, thread, namespace): (String, String, String) = (r.get(5)?, r.get(6)?, r.get(7)?);
-            read_checkpoint(r, CheckpointPlace { tenant: &tenant, thread: &thread, namespace: &namespace })
+            let (tenant, thread, namespace): (String, String, String) = (r.get(7)?, r.get(8)?, r.get(9)?);
+            let place = CheckpointPlace { tenant: &tenant, thread: &thread, namespace: &namespace };
+            read_checkpoint(r, place, &self.sealing)
         })?;
         damaged.extend(checkpoints.filter_map(|read| Some(RecordsError::from(read.err()?).to_string())));
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT number, leased_until, attempts, body, crc, tenant, session FROM queue")?;
-        let items = statement.query_map([], |r| read_item(r, &r.get::<_, String>(5)?, &r.get::<_, String>(6)?))?;
+        let mut statement = self.connection.prepare_cached(
+            "SELECT number, leased_until, attempts, body, crc, seal_key, sealed, tenant, session FROM queue",
+        )?;
+        let items = statement
+            .query_map([], |r| read_item(r, &r.get::<_, String>(7)?, &r.get::<_, String>(8)?, &self.sealing))?;
         damaged.extend(items.filter_map(|read| Some(RecordsError::from(read.err()?).to_string())));
         Ok(damaged)
     }
 }
 
-const CHECKPOINTS: &str =
-    "SELECT number, id, expires_at, body, crc FROM checkpoints WHERE tenant = ?1 AND thread = ?2 AND namespace = ?3";
-const QUEUE: &str = "SELECT number, leased_until, attempts, body, crc FROM queue WHERE tenant = ?1 AND session = ?2";
+const ALL_CHECKPOINTS: &str = "SELECT number, id, expires_at, body, crc, seal_key, sealed, tenant, thread, namespace";
+const CHECKPOINTS: &str = "SELECT number, id, expires_at, body, crc, seal_key, sealed FROM checkpoints WHERE tenant = ?1 AND thread = ?2 AND namespace = ?3";
+const QUEUE: &str =
+    "SELECT number, leased_until, attempts, body, crc, seal_key, sealed FROM queue WHERE tenant = ?1 AND session = ?2";
 
-fn read_checkpoint(r: &Row, place: CheckpointPlace) -> rusqlite::Result<Checkpoint> {
-    let (id, body): (String, String) = (r.get(1)?, r.get(3)?);
-    let crc = checksum(&[place.tenant, place.thread, place.namespace, &id, &body]);
-    let body = read_body(&format!("checkpoint {id:?}"), &body, r.get(4)?, crc)?;
+impl<'a> CheckpointPlace<'a> {
+    /// Where what a checkpoint says belongs.
+    fn of(self, id: &'a str) -> [&'a str; 5] {
+        ["checkpoint", self.tenant, self.thread, self.namespace, id]
+    }
+}
+
+fn read_checkpoint(r: &Row, place: CheckpointPlace, sealing: &Sealing) -> rusqlite::Result<Checkpoint> {
+    let (id, body): (String, StoredText) = (r.get(1)?, StoredText::read(r, 3, 5)?);
+    let crc = checksum(&[place.tenant, place.thread, place.namespace, &id], &body);
+    let body = read_body(sealing, &place.of(&id), body, r.get(4)?, crc)?;
     Ok(Checkpoint { number: r.get(0)?, id, expires_at: r.get(2)?, body })
 }
 
-fn read_item(r: &Row, tenant: &str, session: &str) -> rusqlite::Result<QueueItem> {
-    let (number, body): (i64, String) = (r.get(0)?, r.get(3)?);
-    let crc = checksum(&[tenant, session, &body]);
-    let QueueBody { created_at, payload } = read_body(&format!("input number {number}"), &body, r.get(4)?, crc)?;
-    Ok(QueueItem { number, leased_until: r.get(1)?, attempts: r.get::<_, i64>(2)? as u64, created_at, payload })
+fn read_item(r: &Row, tenant: &str, session: &str, sealing: &Sealing) -> rusqlite::Result<QueueItem> {
+    let body = StoredText::read(r, 3, 5)?;
+    let crc = checksum(&[tenant, session], &body);
+    let place = ["input", tenant, session];
+    let QueueBody { created_at, payload } = read_body(sealing, &place, body, r.get(4)?, crc)?;
+    let (number, leased_until, attempts) = (r.get(0)?, r.get(1)?, r.get::<_, i64>(2)? as u64);
+    Ok(QueueItem { number, leased_until, attempts, created_at, payload })
+}
+
+/// Seals checkpoints of a tenant anew that are not under a key.
+pub(crate) fn reseal_checkpoints(group: &mut Group, tenant: &str, key: u32, after: i64, limit: usize) -> Resealing {
+    let sql = format!(
+        "{ALL_CHECKPOINTS} FROM checkpoints WHERE number > ? AND seal_key IS NOT ? AND tenant = ? ORDER BY number LIMIT ?"
+    );
+    let (sealing, mut found) = (group.sealing, Found::default());
+    let mut statement = group.connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![after, key, tenant, limit as i64])?;
+    while let Some(row) = rows.next()? {
+        let (thread, namespace): (String, String) = (row.get(8)?, row.get(9)?);
+        let place = CheckpointPlace { tenant, thread: &thread, namespace: &namespace };
+        let read = read_checkpoint(row, place, sealing).map_err(RecordsError::from);
+        found.add(row.get(0)?, read.map(|checkpoint| (thread, namespace, checkpoint)))?;
+    }
+    drop(rows);
+    drop(statement);
+    for (thread, namespace, checkpoint) in &found.whole {
+        group.change_checkpoint(CheckpointPlace { tenant, thread, namespace }, checkpoint)?;
+    }
+    found.end(limit)
+}
+
+/// Seals inputs of a tenant anew that are not under a key.
+pub(crate) fn reseal_queue(group: &mut Group, tenant: &str, key: u32, after: i64, limit: usize) -> Resealing {
+    let sql = "SELECT number, leased_until, attempts, body, crc, seal_key, sealed, session FROM queue
+               WHERE number > ? AND seal_key IS NOT ? AND tenant = ? ORDER BY number LIMIT ?";
+    let (sealing, mut found) = (group.sealing, Found::default());
+    let mut statement = group.connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![after, key, tenant, limit as i64])?;
+    while let Some(row) = rows.next()? {
+        let session: String = row.get(7)?;
+        let read = read_item(row, tenant, &session, sealing).map_err(RecordsError::from);
+        found.add(row.get(0)?, read.map(|item| (session, item)))?;
+    }
+    drop(rows);
+    drop(statement);
+    for (session, QueueItem { number, created_at, payload, .. }) in found.whole.iter().cloned() {
+        let body = serde_json::to_string(&QueueBody { created_at, payload }).unwrap_or_default();
+        let body = sealing.store(tenant, &["input", tenant, &session], body)?;
+        let crc = checksum(&[tenant, &session], &body);
+        group
+            .connection
+            .prepare_cached("UPDATE queue SET body = ?, crc = ?, seal_key = ?, sealed = ? WHERE number = ?")?
+            .execute(params![body.clear, crc, body.key, body.sealed, number])?;
+    }
+    found.end(limit)
 }

@@ -1,11 +1,13 @@
 //! Text is found wherever it is, and filters mean what a plain reading of the records means.
 
-use membox_records::text::{DiskText, DiskWriter, Tail, score};
+use membox_records::keys::{Keyring, MasterKey};
+use membox_records::text::{DiskText, DiskWriter, Tail, TextOf, score};
 use membox_records::{FieldIndex, Filter, Record, analysis::query_terms};
 use proptest::prelude::*;
 use roaring::RoaringBitmap;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use uuid::Uuid;
 
 const TEXTS: [&str; 6] = [
@@ -16,6 +18,25 @@ const TEXTS: [&str; 6] = [
     "Nothing of note happened at the office",
     "GPT-4 writes code in 上海",
 ];
+
+/// What whoever has the files of an index reads from them.
+fn words_on_disk(folder: &Path) -> HashSet<String> {
+    let index = tantivy::Index::open_in_dir(folder).expect("an index");
+    let field = index.schema().get_field("text").expect("the field");
+    let mut words = HashSet::new();
+    for segment in index.reader().expect("a reader").searcher().segment_readers() {
+        let inverted = segment.inverted_index(field).expect("its words");
+        let mut stream = inverted.terms().stream().expect("a stream");
+        while stream.advance() {
+            words.insert(String::from_utf8_lossy(stream.key()).into_owned());
+        }
+    }
+    words
+}
+
+fn text_of(vector_file: Uuid, rows: u32) -> TextOf {
+    TextOf { vector_file, rows, key: None }
+}
 
 fn found(query: &str, disk: Option<&DiskText>, tail: &Tail) -> Vec<u32> {
     let scores = score(&query_terms(query), disk, tail).expect("a search");
@@ -42,7 +63,7 @@ fn scores_do_not_depend_on_what_is_on_disk_and_what_in_memory() {
     TEXTS.iter().enumerate().for_each(|(row, text)| whole.insert(row as u32, text));
     for split in 1..=TEXTS.len() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut writer = DiskWriter::open(folder.path(), file, 0).expect("a writer");
+        let mut writer = DiskWriter::open(folder.path(), text_of(file, 0)).expect("a writer");
         let mut tail = Tail::default();
         for (row, text) in TEXTS.iter().enumerate() {
             if row < split { writer.insert(row as u32, text).expect("room") } else { tail.insert(row as u32, text) }
@@ -59,17 +80,54 @@ fn scores_do_not_depend_on_what_is_on_disk_and_what_in_memory() {
 }
 
 #[test]
+fn an_index_under_a_key_finds_the_same_and_holds_no_word() {
+    let (folder, file) = (tempfile::tempdir().expect("a folder"), Uuid::new_v4());
+    let master = MasterKey::generate().expect("a key");
+    let keyring = Keyring::open(&folder.path().join("keys.json"), master, &[]).expect("keys");
+    let under = |tenant: &str| TextOf { key: Some(keyring.term_key(tenant).expect("a key")), ..text_of(file, 6) };
+    let text = folder.path().join("text");
+    let mut writer = DiskWriter::open(&text, under("t")).expect("a writer");
+    let mut tail = Tail::default();
+    TEXTS.iter().enumerate().for_each(|(row, text)| {
+        writer.insert(row as u32, text).expect("room");
+        tail.insert(row as u32, text);
+    });
+    let disk = writer.commit(6).expect("a commit");
+    for query in ["running dogs", "北京", "work code", "office morning 冬天", "zebra"] {
+        assert_eq!(found(query, Some(&disk), &Tail::default()), found(query, None, &tail), "{query}");
+    }
+    let clear = folder.path().join("clear");
+    let mut writer = DiskWriter::open(&clear, text_of(file, 6)).expect("a writer");
+    TEXTS.iter().enumerate().for_each(|(row, text)| writer.insert(row as u32, text).expect("room"));
+    writer.commit(6).expect("a commit");
+    let (words, codes) = (words_on_disk(&clear), words_on_disk(&text));
+    assert!(["melani", "dog", "北京", "gpt"].iter().all(|word| words.contains(*word)), "{words:?}");
+    assert_eq!((words.len(), words.intersection(&codes).count()), (codes.len(), 0));
+    assert!(codes.iter().all(|code| code.len() == 16), "{codes:?}");
+    assert!(DiskText::open(&text, &under("other")).expect("a look").is_none(), "another key's is not used");
+    assert!(DiskText::open(&text, &text_of(file, 6)).expect("a look").is_none());
+    assert!(DiskText::is_under_another_key(&text, &under("other")));
+    assert!(!DiskText::is_under_another_key(&text, &under("t")));
+}
+
+#[test]
 fn a_text_index_is_used_only_for_its_vector_file_and_committed_rows() {
     let (folder, file) = (tempfile::tempdir().expect("a folder"), Uuid::new_v4());
-    assert!(DiskText::open(folder.path(), file, 9).expect("a look").is_none());
-    let mut writer = DiskWriter::open(folder.path(), file, 0).expect("a writer");
+    assert!(DiskText::open(folder.path(), &text_of(file, 9)).expect("a look").is_none());
+    let mut writer = DiskWriter::open(folder.path(), text_of(file, 0)).expect("a writer");
     writer.insert(0, "hello").expect("room");
     writer.commit(5).expect("a commit");
-    assert_eq!(DiskText::open(folder.path(), file, 5).expect("a look").map(|d| d.rows()), Some(5));
-    assert!(DiskText::open(folder.path(), file, 4).expect("a look").is_none(), "it covers rows that are not committed");
-    assert!(DiskText::open(folder.path(), Uuid::new_v4(), 5).expect("a look").is_none(), "it is of another file");
+    assert_eq!(DiskText::open(folder.path(), &text_of(file, 5)).expect("a look").map(|d| d.rows()), Some(5));
+    assert!(
+        DiskText::open(folder.path(), &text_of(file, 4)).expect("a look").is_none(),
+        "it covers rows that are not committed"
+    );
+    assert!(
+        DiskText::open(folder.path(), &text_of(Uuid::new_v4(), 5)).expect("a look").is_none(),
+        "it is of another file"
+    );
     assert_eq!(
-        DiskWriter::open(folder.path(), Uuid::new_v4(), 5).expect("a writer").rows().expect("rows"),
+        DiskWriter::open(folder.path(), text_of(Uuid::new_v4(), 5)).expect("a writer").rows().expect("rows"),
         0,
         "and is begun anew"
     );
@@ -80,7 +138,7 @@ fn many_commits_merge_and_keep_their_watermark() {
     let (folder, file) = (tempfile::tempdir().expect("a folder"), Uuid::new_v4());
     let mut disk = None;
     for row in 0..30u32 {
-        let mut writer = DiskWriter::open(folder.path(), file, row).expect("a writer");
+        let mut writer = DiskWriter::open(folder.path(), text_of(file, row)).expect("a writer");
         assert_eq!(writer.rows().expect("rows"), row);
         writer.insert(row, &format!("common word{row}")).expect("room");
         if row == 20 {

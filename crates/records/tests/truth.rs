@@ -1,7 +1,9 @@
 //! The record store keeps what it acknowledged, all of a request or none of it.
 
+use membox_records::keys::{Keyring, MasterKey};
 use membox_records::{
-    Group, Message, Order, Reader, Record, RecordsError, Slots, Store, StoredCollection, StoredRecord,
+    CheckpointPlace, Group, Message, Order, Reader, Record, RecordsError, Resealed, Sealing, Slots, Store,
+    StoredCollection, StoredRecord,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -41,7 +43,7 @@ fn create(group: &mut Group) -> Slots {
 
 fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = Store::open(&folder.path().join("membox.db")).expect("a store");
+    let store = Store::open(&folder.path().join("membox.db"), Sealing::default()).expect("a store");
     (folder, store)
 }
 
@@ -133,12 +135,12 @@ fn an_older_database_keeps_its_records_and_gets_slots() {
     group.commit().expect("a commit");
     drop(store);
     let path = folder.path().join("membox.db");
-    let older = "DROP INDEX messages_by_position; DROP INDEX system_messages; DROP TABLE sessions; DROP TABLE checkpoints; DROP TABLE audit; DROP TABLE usage; DROP TABLE quotas;
-        DROP TABLE queue; DROP TABLE compactions; ALTER TABLE records DROP COLUMN position; ALTER TABLE records DROP COLUMN role;
+    let older = "DROP TABLE uses; DROP INDEX messages_by_position; DROP INDEX system_messages; DROP TABLE sessions; DROP TABLE checkpoints; DROP TABLE audit; DROP TABLE usage; DROP TABLE quotas;
+        DROP TABLE queue; DROP TABLE compactions; ALTER TABLE records DROP COLUMN seal_key; ALTER TABLE records DROP COLUMN sealed; ALTER TABLE records DROP COLUMN position; ALTER TABLE records DROP COLUMN role;
         ALTER TABLE records DROP COLUMN message; ALTER TABLE records RENAME COLUMN slot TO row; PRAGMA user_version = 2;";
     rusqlite::Connection::open(&path).and_then(|c| c.execute_batch(older)).expect("a write");
-    assert!(matches!(Reader::open(&path), Err(RecordsError::TooOld { found: 2, .. })));
-    let reader = Store::open(&path).expect("a store").reader().expect("a reader");
+    assert!(matches!(Reader::open(&path, Sealing::default()), Err(RecordsError::TooOld { found: 2, .. })));
+    let reader = Store::open(&path, Sealing::default()).expect("a store").reader().expect("a reader");
     let stored = reader.collection(slots.collection).expect("a read").expect("the collection");
     assert_eq!(reader.slots(&stored).expect("slots"), slots);
     assert_eq!(reader.record_of_row(&slots, 4).expect("a read").map(|r| r.record), Some(record("a", 5)));
@@ -202,7 +204,7 @@ fn a_newer_database_is_refused_with_both_versions() {
     drop(store);
     let path = folder.path().join("membox.db");
     rusqlite::Connection::open(&path).and_then(|c| c.execute_batch("PRAGMA user_version = 99")).expect("a write");
-    let error = Store::open(&path).err().map(|e| e.to_string()).unwrap_or_default();
+    let error = Store::open(&path, Sealing::default()).err().map(|e| e.to_string()).unwrap_or_default();
     assert!(error.contains("99") && error.contains("newer"), "{error}");
 }
 
@@ -233,4 +235,103 @@ proptest! {
         let stored = reader.record(slots.collection, &written.id).expect("a read").expect("the record");
         prop_assert_eq!(stored.record, written);
     }
+}
+
+fn sealed_store(folder: &std::path::Path, master: &MasterKey) -> (Store, Sealing) {
+    let keyring = Keyring::open(&folder.join("keys.json"), master.clone(), &[]).expect("keys");
+    let sealing = Sealing::new(keyring, |tenant| tenant != "open");
+    (Store::open(&folder.join("membox.db"), sealing.clone()).expect("a store"), sealing)
+}
+
+#[test]
+fn what_is_sealed_comes_back_whole_in_its_own_row_alone() {
+    let (folder, master) = (tempfile::tempdir().expect("a folder"), MasterKey::generate().expect("a key"));
+    let (mut store, _) = sealed_store(folder.path(), &master);
+    let mut group = store.begin().expect("a group");
+    let slots = create(&mut group);
+    let message = Message { id: "m".into(), role: "user".into(), kind: "text".into(), ..Message::default() };
+    let said = Record { session: Some("s".into()), message: Some(message), ..record("b", 2) };
+    for (row, record) in (0..).zip([&record("a", 1), &said]) {
+        group.upsert(&slots, record, row, 70 + row, None).expect("a write");
+    }
+    group.commit().expect("a commit");
+    let c = slots.collection;
+    let reader = store.reader().expect("a reader");
+    let read = |reader: &Reader, id: &str| reader.record(c, id).map(|found| found.expect("the record").record);
+    assert_eq!(read(&reader, "a").expect("a read"), record("a", 1));
+    assert_eq!(read(&reader, "b").expect("a read"), said);
+    let path = folder.path().join("membox.db");
+    assert!(matches!(
+        read(&Reader::open(&path, Sealing::default()).expect("a reader"), "a"),
+        Err(RecordsError::Sealed)
+    ));
+    // Whoever can write the file, checksums and all, cannot put one text in the place of another, nor an older version in that of a newer one.
+    let other = rusqlite::Connection::open(&path).expect("a connection");
+    let sealed = |id: &str| -> Vec<u8> {
+        other.query_row("SELECT sealed FROM records WHERE id = ?", [id], |r| r.get(0)).expect("a row")
+    };
+    let (of_a, of_b) = (sealed("a"), sealed("b"));
+    assert!(!of_a.windows(4).any(|w| w == b"text"), "no text is to be read");
+    let put = |id: &str, bytes: &[u8]| {
+        other
+            .execute("UPDATE records SET sealed = ?, crc = NULL WHERE id = ?", rusqlite::params![bytes, id])
+            .expect("a write");
+    };
+    put("a", &of_b);
+    assert!(matches!(read(&reader, "a"), Err(RecordsError::Damaged(_))));
+    put("a", &of_a);
+    assert_eq!(read(&reader, "a").expect("a read"), record("a", 1));
+    other.execute("UPDATE records SET version = 2, crc = NULL WHERE id = 'a'", []).expect("a write");
+    assert!(matches!(read(&reader, "a"), Err(RecordsError::Damaged(_))));
+}
+
+#[test]
+fn what_was_written_before_a_key_or_under_an_older_one_is_sealed_with_the_newest() {
+    let (folder, master) = (tempfile::tempdir().expect("a folder"), MasterKey::generate().expect("a key"));
+    let path = folder.path().join("membox.db");
+    let mut store = Store::open(&path, Sealing::default()).expect("a store");
+    let mut group = store.begin().expect("a group");
+    let slots = create(&mut group);
+    let ids: Vec<String> = (0..10).map(|i| format!("r{i}")).collect();
+    for (row, id) in (0..).zip(&ids) {
+        group.upsert(&slots, &record(id, i64::from(row)), row, row, None).expect("a write");
+    }
+    let body = json!({"parent": null, "state": {"n": 1}, "metadata": {}, "writes": {}, "created_at": 5});
+    let place = CheckpointPlace { tenant: "t", thread: "th", namespace: "" };
+    group.put_checkpoint(place, "one", None, &serde_json::from_value(body).expect("a body")).expect("a write");
+    group.push("t", "s", json!({"input": 1}), 9).expect("a write");
+    group.commit().expect("a commit");
+    let state = |reader: &Reader| {
+        let records: Vec<StoredRecord> =
+            ids.iter().map(|id| reader.record(slots.collection, id).expect("a read").expect("the record")).collect();
+        let checkpoint = reader.checkpoint(place, "one", 0).expect("a read");
+        (records, checkpoint, reader.queue("t", "s", 0, 9).expect("a read"))
+    };
+    let before = state(&store.reader().expect("a reader"));
+    drop(store);
+    let (mut store, sealing) = sealed_store(folder.path(), &master);
+    assert_eq!(state(&store.reader().expect("a reader")), before, "what is not sealed is still read");
+    let keyring = sealing.keyring().expect("keys");
+    for round in 0..2 {
+        let (mut from, mut sealed) = (Some(Resealed::default()), 0);
+        while let Some(place) = from {
+            let mut group = store.begin().expect("a group");
+            let (done, next) = group.reseal("t", place, 3).expect("sealed");
+            group.commit().expect("a commit");
+            (sealed, from) = (sealed + done, next);
+        }
+        assert_eq!(sealed, 12, "round {round}");
+        keyring.settle("t", keyring.number("t").expect("a key")).expect("settled");
+        assert_eq!(state(&store.reader().expect("a reader")), before, "round {round}");
+        let keys: Vec<Option<u32>> = ["records", "checkpoints", "queue"]
+            .iter()
+            .map(|table| {
+                let other = rusqlite::Connection::open(&path).expect("a connection");
+                other.query_row(&format!("SELECT max(seal_key) FROM {table}"), [], |r| r.get(0)).expect("a row")
+            })
+            .collect();
+        assert_eq!(keys, [Some(keyring.number("t").expect("a key")); 3]);
+        keyring.rotate("t").expect("a key");
+    }
+    assert_eq!(store.reader().expect("a reader").damaged_tables().expect("a check"), Vec::<String>::new());
 }

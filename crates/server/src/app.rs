@@ -2,7 +2,7 @@
 
 use crate::problem::Problem;
 use crate::routes::{
-    collections, compress, engines, memories, operations, recall, records, sessions, threads, usage, users,
+    collections, compress, engines, memories, operations, recall, records, sessions, tenants, threads, usage, users,
 };
 use crate::state::{AppState, Limits, ServerConfig};
 use crate::{ServerError, pool::Pool};
@@ -43,6 +43,7 @@ use utoipa_axum::routes;
         (name = "memories", description = "From what is said to memories: topics, facts, and what newer ones make of older ones"),
         (name = "threads", description = "Checkpoints of an agent's state"),
         (name = "users", description = "All of a user: export, erasure, audit"),
+        (name = "tenants", description = "A tenant as a whole: its key, and its end"),
         (name = "jobs", description = "Long work"),
         (name = "operations", description = "For whoever runs the box")
     )
@@ -86,6 +87,9 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(usage::report, usage::usage))
         .routes(routes!(usage::set_quota, usage::quota, usage::remove_quota))
         .routes(routes!(users::erase))
+        .routes(routes!(tenants::tenant))
+        .routes(routes!(tenants::rotate))
+        .routes(routes!(tenants::erase))
         .routes(routes!(users::export))
         .routes(routes!(users::audit))
         .routes(routes!(users::profile, users::patch_profile, users::build_profile))

@@ -4,6 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use membox_memory::compressor::CompressorError;
 use membox_memory::encoder::EncoderError;
+use membox_memory::keys::SealingError;
 use membox_memory::{MemoryError, RecordsError, retry_after};
 use serde::Serialize;
 use std::time::Duration;
@@ -93,7 +94,10 @@ impl From<MemoryError> for Problem {
             | MemoryError::NoSession(_)
             | MemoryError::Missing { .. }
             | MemoryError::NoJob(_) => StatusCode::NOT_FOUND,
-            MemoryError::Exists { .. } | MemoryError::Busy(_) => StatusCode::CONFLICT,
+            MemoryError::Exists { .. }
+            | MemoryError::Busy(_)
+            | MemoryError::TenantBusy(_)
+            | MemoryError::Records(RecordsError::Sealing(SealingError::Erasing)) => StatusCode::CONFLICT,
             MemoryError::Records(RecordsError::VersionConflict { .. }) => StatusCode::PRECONDITION_FAILED,
             MemoryError::Encoder(EncoderError::Tokenize(_)) => StatusCode::UNPROCESSABLE_ENTITY,
             MemoryError::Encoder(EncoderError::Overloaded { .. })

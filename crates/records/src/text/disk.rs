@@ -3,6 +3,7 @@
 use super::Totals;
 use crate::RecordsError;
 use crate::analysis::terms;
+use membox_sealing::TermKey;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::Write;
@@ -54,6 +55,37 @@ struct Watermark {
     version: u32,
     vector_file: Uuid,
     rows: u32,
+    /// The key by which its terms have codes, where they are not to be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<u32>,
+}
+
+/// Which index of texts is wanted.
+#[derive(Clone, Debug)]
+pub struct TextOf {
+    /// The vector file whose rows it names.
+    pub vector_file: Uuid,
+    /// Committed rows of it.
+    pub rows: u32,
+    /// What gives its terms their codes, if they are not to be read from the files.
+    pub key: Option<TermKey>,
+}
+
+impl TextOf {
+    fn key_number(&self) -> Option<u32> {
+        self.key.as_ref().map(TermKey::number)
+    }
+
+    fn is_covered_by(&self, mark: &Watermark) -> bool {
+        mark.version == VERSION
+            && mark.vector_file == self.vector_file
+            && mark.rows <= self.rows
+            && mark.key == self.key_number()
+    }
+
+    fn term(&self, term: &str) -> String {
+        self.key.as_ref().map_or_else(|| term.to_owned(), |key| key.code(term))
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -80,6 +112,7 @@ pub struct DiskText {
     fields: Fields,
     rows: u32,
     totals: Totals,
+    of: TextOf,
 }
 
 /// Of each document of a segment, from its columns: unpacked, reading one costs a nanosecond instead of ten.
@@ -95,37 +128,34 @@ pub struct DiskWriter {
     index: Index,
     writer: IndexWriter,
     fields: Fields,
-    vector_file: Uuid,
+    of: TextOf,
 }
 
 impl DiskText {
-    /// Opens the last commit in a folder if it is of this vector file, of this version, covers none but committed rows, and every file of it
+    /// Opens the last commit in a folder if it is the one that is wanted, of this version, covers none but committed rows, and every file of it
     /// has its checksum: reads all of them once.
-    pub fn open(folder: &Path, vector_file: Uuid, rows: u32) -> crate::Result<Option<Self>> {
+    pub fn open(folder: &Path, of: &TextOf) -> crate::Result<Option<Self>> {
         match Self::damaged_files(folder)?.as_slice() {
-            [] => Self::read(folder, vector_file, rows),
+            [] => Self::read(folder, of),
             damaged => Err(RecordsError::Damaged(format!("files of the text index: {}", damaged.join(", ")))),
         }
     }
 
     /// Opens the last commit without looking at the checksums.
-    fn read(folder: &Path, vector_file: Uuid, rows: u32) -> crate::Result<Option<Self>> {
+    fn read(folder: &Path, of: &TextOf) -> crate::Result<Option<Self>> {
         guarded(|| {
             if !folder.join(META).exists() {
                 return Ok(None);
             }
             let index = Index::open(MmapDirectory::open(folder).map_err(tantivy::TantivyError::from)?)?;
-            Self::of(&index, vector_file, rows)
+            Self::of(&index, of)
         })
     }
 
-    fn of(index: &Index, vector_file: Uuid, rows: u32) -> crate::Result<Option<Self>> {
+    fn of(index: &Index, of: &TextOf) -> crate::Result<Option<Self>> {
         let payload = index.load_metas()?.payload.unwrap_or_default();
         let watermark: Option<Watermark> = serde_json::from_str(&payload).ok();
-        let Some(mark) = watermark.filter(|w| w.version == VERSION && w.vector_file == vector_file && w.rows <= rows)
-        else {
-            return Ok(None);
-        };
+        let Some(mark) = watermark.filter(|mark| of.is_covered_by(mark)) else { return Ok(None) };
         let reader: IndexReader =
             index.reader_builder().reload_policy(ReloadPolicy::Manual).num_warming_threads(0).try_into()?;
         let searcher = reader.searcher();
@@ -142,7 +172,7 @@ impl DiskText {
             totals.terms += segment.lengths.iter().map(|&length| u64::from(length)).sum::<u64>();
             segments.push(segment);
         }
-        Ok(Some(Self { searcher, segments, fields, rows: mark.rows, totals }))
+        Ok(Some(Self { searcher, segments, fields, rows: mark.rows, totals, of: of.clone() }))
     }
 
     /// Rows that the index in a folder covers by what its last commit says, and nothing else is looked at; `None` if it is of another vector file or
@@ -151,6 +181,20 @@ impl DiskText {
         let meta: serde_json::Value = serde_json::from_slice(&fs::read(folder.join(META)).ok()?).ok()?;
         let mark: Watermark = serde_json::from_str(meta["payload"].as_str()?).ok()?;
         (mark.vector_file == vector_file).then_some(mark.rows)
+    }
+
+    /// Whether the terms of the index in a folder, if there is one, have their codes by another key than is wanted, or by none: what it would not be found by
+    /// can still be read from it.
+    pub fn is_under_another_key(folder: &Path, of: &TextOf) -> bool {
+        let meta = fs::read(folder.join(META)).ok();
+        let meta: Option<serde_json::Value> = meta.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let mark = meta.and_then(|meta| serde_json::from_str::<Watermark>(meta["payload"].as_str()?).ok());
+        mark.is_some_and(|mark| mark.key != of.key_number())
+    }
+
+    /// What gives its terms their codes.
+    pub fn key(&self) -> Option<&TermKey> {
+        self.of.key.as_ref()
     }
 
     /// Checks the checksums of every file of the index in a folder and gives the damaged ones.
@@ -180,12 +224,12 @@ impl DiskText {
 
     /// Texts that hold a term.
     pub fn frequency(&self, term: &str) -> crate::Result<u64> {
-        Ok(self.searcher.doc_freq(&Term::from_field_text(self.fields.text, term))?)
+        Ok(self.searcher.doc_freq(&Term::from_field_text(self.fields.text, &self.of.term(term)))?)
     }
 
     /// Calls `each` with row, count and text length for every row that holds a term.
     pub fn postings(&self, term: &str, mut each: impl FnMut(u32, u32, u32)) -> crate::Result<()> {
-        let term = Term::from_field_text(self.fields.text, term);
+        let term = Term::from_field_text(self.fields.text, &self.of.term(term));
         for (segment, Segment { rows, lengths }) in self.searcher.segment_readers().iter().zip(&self.segments) {
             let inverted = segment.inverted_index(self.fields.text)?;
             let Some(mut postings) =
@@ -208,10 +252,10 @@ impl DiskText {
 }
 
 impl DiskWriter {
-    /// Opens the index in a folder for writing. One of another vector file or version is thrown away first; so is one that
+    /// Opens the index in a folder for writing. One of another vector file, key or version is thrown away first; so is one that
     /// cannot be opened.
-    pub fn open(folder: &Path, vector_file: Uuid, rows: u32) -> crate::Result<Self> {
-        let usable = DiskText::read(folder, vector_file, rows).ok().flatten().is_some();
+    pub fn open(folder: &Path, of: TextOf) -> crate::Result<Self> {
+        let usable = DiskText::read(folder, &of).ok().flatten().is_some();
         if !usable {
             let _ = fs::remove_dir_all(folder);
         }
@@ -222,12 +266,13 @@ impl DiskWriter {
         let index = Index::open_or_create(directory, schema)?;
         let writer: IndexWriter = index.writer_with_num_threads(1, WRITER_BYTES)?;
         writer.set_merge_policy(Box::new(NoMergePolicy));
-        Ok(Self { folder: folder.to_owned(), index, writer, fields, vector_file })
+        Ok(Self { folder: folder.to_owned(), index, writer, fields, of })
     }
 
     /// The watermark of the last commit; 0 for a new index.
     pub fn rows(&self) -> crate::Result<u32> {
-        Ok(DiskText::of(&self.index, self.vector_file, u32::MAX)?.map_or(0, |disk| disk.rows))
+        let all = TextOf { rows: u32::MAX, ..self.of.clone() };
+        Ok(DiskText::of(&self.index, &all)?.map_or(0, |disk| disk.rows))
     }
 
     /// Adds the text of a row.
@@ -235,7 +280,7 @@ impl DiskWriter {
         let mut length = 0u64;
         let tokens = terms(text).into_iter().enumerate().map(|(position, term)| {
             length += u64::from(!term.is_stop_word);
-            Token { position, text: term.text, ..Token::default() }
+            Token { position, text: self.of.term(&term.text), ..Token::default() }
         });
         let tokens = tokens.collect();
         let mut document = TantivyDocument::default();
@@ -253,7 +298,8 @@ impl DiskWriter {
 
     /// Commits with a watermark, merges when there are many segments, and gives the new state.
     pub fn commit(mut self, rows: u32) -> crate::Result<DiskText> {
-        let mark = Watermark { version: VERSION, vector_file: self.vector_file, rows };
+        let of = TextOf { rows, ..self.of };
+        let mark = Watermark { version: VERSION, vector_file: of.vector_file, rows, key: of.key_number() };
         let payload = serde_json::to_string(&mark).unwrap_or_default();
         let mut commit = self.writer.prepare_commit()?;
         commit.set_payload(&payload);
@@ -264,10 +310,9 @@ impl DiskWriter {
             self.writer.merge(&segments).wait()?;
         }
         self.writer.garbage_collect_files().wait()?;
-        let vector_file = self.vector_file;
         self.writer.wait_merging_threads()?;
         note_meta_checksum(&self.folder).map_err(tantivy::TantivyError::from)?;
-        DiskText::of(&self.index, vector_file, rows)?
+        DiskText::of(&self.index, &of)?
             .ok_or_else(|| RecordsError::Damaged("the text index has no watermark after its commit".into()))
     }
 }

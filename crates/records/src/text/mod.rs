@@ -9,7 +9,7 @@ mod disk;
 mod scores;
 mod tail;
 
-pub use disk::{DiskText, DiskWriter};
+pub use disk::{DiskText, DiskWriter, TextOf};
 pub use scores::TextScores;
 pub use tail::Tail;
 

@@ -8,6 +8,7 @@ pub mod operations;
 pub mod recall;
 pub mod records;
 pub mod sessions;
+pub mod tenants;
 pub mod threads;
 pub mod usage;
 pub mod users;

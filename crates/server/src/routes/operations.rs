@@ -61,6 +61,9 @@ pub async fn metrics(State(state): State<AppState>, headers: HeaderMap) -> Respo
         counter!("membox_embedding_cache_hits_total").absolute(hits);
         counter!("membox_embedding_cache_misses_total").absolute(misses);
     }
+    let (hits, misses) = state.memory.answer_counts();
+    counter!("membox_answer_cache_hits_total").absolute(hits);
+    counter!("membox_answer_cache_misses_total").absolute(misses);
     gauge!("membox_pool_depth", "pool" => "reads").set(state.reads.depth() as f64);
     gauge!("membox_pool_depth", "pool" => "writes").set(state.writes.depth() as f64);
     gauge!("membox_pool_depth", "pool" => "pipeline").set(state.pipeline.depth() as f64);

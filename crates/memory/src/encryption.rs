@@ -1,0 +1,255 @@
+//! Encryption at rest: whose texts are sealed, with which keys, and what becomes of them when keys change or go.
+//!
+//! ```text
+//! master key (kept elsewhere) ─wraps─▶ tenant keys (keys.json) ─seal─▶ texts, metadata, states (membox.db) and the words of text indexes
+//! ```
+//!
+//! What is written before a tenant has a key, or under an older one, is sealed anew in the background; then the older key is gone for good. Vectors and what
+//! rows are found by (ids, users, sessions, kinds, times) stay readable.
+
+use crate::collection::JobGuard;
+use crate::jobs::{Job, JobView};
+use crate::work::{Work, ask};
+use crate::{MemoryBox, MemoryConfig, MemoryError, now, time_text};
+use membox_records::keys::{Keyring, MasterKey, keys};
+use membox_records::{RecordsError, Resealed, Sealing};
+use serde::Serialize;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use utoipa::ToSchema;
+
+/// Rows that are sealed anew in one commit: others write between them.
+const RESEALED_ROWS: usize = 256;
+
+/// With what tenants' keys are wrapped.
+#[derive(Clone, Debug)]
+pub struct EncryptionConfig {
+    /// The master key.
+    pub master: MasterKey,
+    /// Those before it, for as long as anything may be wrapped by them.
+    pub older: Vec<MasterKey>,
+}
+
+/// Where the wrapped keys of a data folder are.
+pub fn keys_file(root: &Path) -> PathBuf {
+    root.join("keys.json")
+}
+
+/// Opens the keys of a data folder. One that has keys is not opened without its master key.
+pub(crate) fn open_sealing(config: &MemoryConfig) -> Result<Sealing, MemoryError> {
+    let (path, policies) = (keys_file(&config.data_dir), config.policies.clone());
+    let Some(EncryptionConfig { master, older }) = &config.encryption else {
+        let mut of_tenants = policies.tenants.iter().map(|(tenant, policy)| (tenant.as_str(), policy));
+        if policies.default.encryption == Some(true) || of_tenants.any(|(_, policy)| policy.encryption == Some(true)) {
+            let reason = "a policy wants encryption: set master_key_file (`membox keys new` writes one)";
+            return Err(MemoryError::impossible("/policies", reason));
+        }
+        return match keys(&path).map_err(RecordsError::from)?.is_empty() {
+            true => Ok(Sealing::default()),
+            false => Err(RecordsError::Sealed.into()),
+        };
+    };
+    let keyring = Keyring::open(&path, master.clone(), older).map_err(RecordsError::from)?;
+    Ok(Sealing::new(keyring, move |tenant| policies.of(tenant).encryption != Some(false)))
+}
+
+/// How a tenant is kept.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct TenantView {
+    /// Who.
+    pub tenant: String,
+    /// Its collections.
+    pub collections: usize,
+    /// Whether what it writes is sealed.
+    pub encrypted: bool,
+    /// The number of its newest key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<u32>,
+    /// Whether all that it has written is sealed with that one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settled: Option<bool>,
+}
+
+/// What the erasure of a tenant has done.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct TenantReceipt {
+    /// Who is gone.
+    pub tenant: String,
+    /// Collections that were dropped.
+    pub collections: usize,
+    /// Records that they held.
+    pub records: u64,
+    /// Keys that are gone: what they have sealed cannot be read any more, in older backups neither, unless these hold the keys.
+    pub keys: usize,
+    /// RFC 3339.
+    pub begun_at: String,
+    /// RFC 3339: from then on nothing of it is in any file.
+    pub ended_at: String,
+    /// The entry of the audit log that says so.
+    pub audit_number: i64,
+}
+
+/// Tenants whose keys or data are being changed: one at a time each.
+#[derive(Default)]
+pub(crate) struct Changing(Mutex<HashSet<String>>);
+
+struct ChangeGuard(Arc<Changing>, String);
+
+impl ChangeGuard {
+    fn take(changing: &Arc<Changing>, tenant: &str) -> Result<Self, MemoryError> {
+        if !changing.0.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.to_owned()) {
+            return Err(MemoryError::TenantBusy(tenant.to_owned()));
+        }
+        Ok(Self(changing.clone(), tenant.to_owned()))
+    }
+}
+
+impl Drop for ChangeGuard {
+    fn drop(&mut self) {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+    }
+}
+
+impl MemoryBox {
+    /// How a tenant is kept.
+    pub fn tenant(&self, tenant: &str) -> Result<TenantView, MemoryError> {
+        let keyring = self.sealing().keyring_of(tenant);
+        Ok(TenantView {
+            tenant: tenant.to_owned(),
+            collections: self.shared().names(Some(tenant)).len(),
+            encrypted: keyring.is_some(),
+            key: keyring.map(|keyring| keyring.number(tenant)).transpose().map_err(RecordsError::from)?,
+            settled: keyring.map(|keyring| keyring.is_settled(tenant)),
+        })
+    }
+
+    /// Goes on with what a stop has ended, and begins what new settings want: erasing tenants, and sealing what is not under its tenant's newest key.
+    pub fn resume_encryption(self: &Arc<Self>) -> Result<(), MemoryError> {
+        let Some(keyring) = self.sealing().keyring() else { return Ok(()) };
+        let erasing = keyring.erasing();
+        for tenant in &erasing {
+            self.begin_erasing(tenant, "box")?;
+        }
+        for tenant in self.reader()?.tenants()? {
+            let unsettled = self.sealing().keyring_of(&tenant).is_some_and(|keyring| !keyring.is_settled(&tenant));
+            if unsettled && !erasing.contains(&tenant) {
+                self.begin_sealing(&tenant)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a tenant a new key and begins to seal everything with it, as a job; then the older key is gone.
+    pub fn rotate_key(self: &Arc<Self>, tenant: &str, actor: &str) -> Result<JobView, MemoryError> {
+        let Some(keyring) = self.sealing().keyring_of(tenant) else {
+            let reason = "this tenant is not encrypted: master_key_file is not set, or its policy says so";
+            return Err(MemoryError::impossible("/tenant", reason));
+        };
+        let guard = ChangeGuard::take(self.changing(), tenant)?;
+        let number = keyring.rotate(tenant).map_err(RecordsError::from)?;
+        self.audit(tenant, actor, "key rotated", &format!("key {number}"), 0)?;
+        drop(guard);
+        self.begin_sealing(tenant)
+    }
+
+    fn begin_sealing(self: &Arc<Self>, tenant: &str) -> Result<JobView, MemoryError> {
+        let guard = ChangeGuard::take(self.changing(), tenant)?;
+        let tenant = tenant.to_owned();
+        let job = self.jobs().begin("seal", &tenant, None);
+        self.run_job(job, move |memory, job| {
+            let _guard = guard;
+            memory.seal_all(&tenant, job).map(|()| None)
+        })
+    }
+
+    /// Seals all of a tenant with its newest key, and lets the older ones go.
+    fn seal_all(&self, tenant: &str, job: &Job) -> Result<(), MemoryError> {
+        let Some(keyring) = self.sealing().keyring_of(tenant) else { return Ok(()) };
+        let number = keyring.number(tenant).map_err(RecordsError::from)?;
+        let (mut sealed, mut from) = (0, Some(Resealed::default()));
+        while let Some(place) = from {
+            if job.is_cancelled() {
+                return Ok(());
+            }
+            let its = tenant.to_owned();
+            let (done, next) = self.transact(move |group| Ok(group.reseal(&its, place, RESEALED_ROWS)?))?;
+            job.add_done(done as u64);
+            (sealed, from) = (sealed + done, next);
+        }
+        for (_, name) in self.shared().names(Some(tenant)) {
+            // One that is opened now has its words by the newest key, or builds them anew.
+            let Some(collection) = self.shared().existing(tenant, &name)? else { continue };
+            let is_older = {
+                let live = collection.live();
+                live.disk.as_ref().is_some_and(|disk| disk.key().map(|key| key.number()) != Some(number))
+            };
+            if is_older {
+                self.rewrite(&collection, job)?;
+            }
+        }
+        if job.is_cancelled() {
+            return Ok(());
+        }
+        self.empty_log()?;
+        keyring.settle(tenant, number).map_err(RecordsError::from)?;
+        tracing::info!(tenant, key = number, rows = sealed, "everything of a tenant is sealed with its newest key");
+        Ok(())
+    }
+
+    /// Begins to erase a tenant: its data and its keys, as a job whose result is the receipt. The tenant can be written to again after that.
+    pub fn erase_tenant(self: &Arc<Self>, tenant: &str, actor: &str) -> Result<JobView, MemoryError> {
+        if let Some(keyring) = self.sealing().keyring() {
+            keyring.begin_erasing(tenant).map_err(RecordsError::from)?;
+        }
+        self.audit(tenant, actor, "erase of the tenant begun", tenant, 0)?;
+        self.begin_erasing(tenant, actor)
+    }
+
+    fn begin_erasing(self: &Arc<Self>, tenant: &str, actor: &str) -> Result<JobView, MemoryError> {
+        let guard = ChangeGuard::take(self.changing(), tenant)?;
+        let (tenant, actor) = (tenant.to_owned(), actor.to_owned());
+        let job = self.jobs().begin("erase", &tenant, None);
+        self.run_job(job, move |memory, job| {
+            let _guard = guard;
+            let receipt = memory.run_tenant_erase(&tenant, &actor, job)?;
+            Ok(serde_json::to_value(receipt).ok())
+        })
+    }
+
+    fn run_tenant_erase(&self, tenant: &str, actor: &str, job: &Job) -> Result<TenantReceipt, MemoryError> {
+        let mut receipt =
+            TenantReceipt { tenant: tenant.to_owned(), begun_at: time_text(now()), ..TenantReceipt::default() };
+        loop {
+            let names = self.shared().names(Some(tenant));
+            if names.is_empty() || job.is_cancelled() {
+                break;
+            }
+            for (_, name) in names {
+                let Some(collection) = self.shared().existing(tenant, &name)? else { continue };
+                // A job on it would write into the folder that goes.
+                let _guard = match JobGuard::take(&collection) {
+                    Err(MemoryError::Busy(_)) => {
+                        std::thread::sleep(std::time::Duration::from_millis(20));
+                        continue;
+                    }
+                    taken => taken?,
+                };
+                receipt.records += self.reader()?.count(collection.id)?;
+                ask(self.writer(), |reply| Work::Drop { collection: collection.clone(), audit: None, reply })?;
+                receipt.collections += 1;
+                job.add_done(1);
+            }
+        }
+        self.forget_questions(tenant);
+        let its = tenant.to_owned();
+        self.transact(move |group| Ok(group.drop_tenant(&its)?))?;
+        let entry = self.audit(tenant, actor, "tenant erased", tenant, receipt.records)?;
+        self.empty_log()?;
+        if let Some(keyring) = self.sealing().keyring() {
+            receipt.keys = keyring.erase(tenant).map_err(RecordsError::from)?;
+        }
+        (receipt.audit_number, receipt.ended_at) = (entry.number, time_text(now()));
+        Ok(receipt)
+    }
+}

@@ -1,0 +1,223 @@
+//! Texts as their columns hold them: as they are, or sealed with a key of their tenant.
+//!
+//! What is sealed is what was said: a record's text, metadata and message, a session's state, a checkpoint's, an input that waits. What rows are found by
+//! stays as it is: ids, users, sessions, kinds, times. Each text is bound to its row and version, so that none opens in the place of another.
+
+use crate::RecordsError;
+use crate::record::Record;
+use crate::rows::{COLUMNS, StoredBody, read_record};
+use crate::sessions::{SESSION_COLUMNS, read_session};
+use crate::store::Group;
+use crate::threads;
+use membox_sealing::{Keyring, SealingError, TermKey};
+use rusqlite::{Row, params};
+use std::sync::Arc;
+
+/// Columns that every table with texts of its own has beside them.
+pub(crate) const SCHEMA: &str = "
+ALTER TABLE records ADD COLUMN seal_key INTEGER;
+ALTER TABLE records ADD COLUMN sealed BLOB;
+ALTER TABLE sessions ADD COLUMN seal_key INTEGER;
+ALTER TABLE sessions ADD COLUMN sealed BLOB;
+ALTER TABLE checkpoints ADD COLUMN seal_key INTEGER;
+ALTER TABLE checkpoints ADD COLUMN sealed BLOB;
+ALTER TABLE queue ADD COLUMN seal_key INTEGER;
+ALTER TABLE queue ADD COLUMN sealed BLOB;
+";
+
+/// Whose texts are sealed, and the keys; by default nobody's.
+#[derive(Clone, Default)]
+pub struct Sealing(Option<Arc<Sealer>>);
+
+struct Sealer {
+    keyring: Keyring,
+    is_sealed: Box<dyn Fn(&str) -> bool + Send + Sync>,
+}
+
+/// A text as its columns hold it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct StoredText {
+    /// Empty where it is sealed.
+    pub clear: String,
+    pub key: Option<u32>,
+    pub sealed: Option<Vec<u8>>,
+}
+
+impl StoredText {
+    /// Reads the columns `clear`, and two from `sealed` on: `seal_key` and `sealed`.
+    pub fn read(r: &Row, clear: usize, sealed: usize) -> rusqlite::Result<Self> {
+        Ok(Self { clear: r.get(clear)?, key: r.get(sealed)?, sealed: r.get(sealed + 1)? })
+    }
+
+    /// What a checksum has of it beside the clear text.
+    pub fn sealed_parts(&self) -> Option<[Vec<u8>; 2]> {
+        Some([self.key?.to_le_bytes().to_vec(), self.sealed.clone()?])
+    }
+}
+
+impl Sealing {
+    /// Texts of the tenants for which `is_sealed` holds are sealed with the keys of a keyring.
+    pub fn new(keyring: Keyring, is_sealed: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(Sealer { keyring, is_sealed: Box::new(is_sealed) })))
+    }
+
+    /// The keys, if there are any.
+    pub fn keyring(&self) -> Option<&Keyring> {
+        self.0.as_ref().map(|sealer| &sealer.keyring)
+    }
+
+    /// The keys, if the texts of a tenant are sealed.
+    pub fn keyring_of(&self, tenant: &str) -> Option<&Keyring> {
+        self.0.as_ref().filter(|sealer| (sealer.is_sealed)(tenant)).map(|sealer| &sealer.keyring)
+    }
+
+    /// What makes the words in a tenant's text indexes unreadable, if they are to be.
+    pub fn term_key(&self, tenant: &str) -> Result<Option<TermKey>, RecordsError> {
+        Ok(self.keyring_of(tenant).map(|keyring| keyring.term_key(tenant)).transpose()?)
+    }
+
+    /// A text as it is to be stored.
+    pub(crate) fn store(&self, tenant: &str, place: &[&str], text: String) -> Result<StoredText, RecordsError> {
+        let Some(keyring) = self.keyring_of(tenant) else {
+            return Ok(StoredText { clear: text, ..StoredText::default() });
+        };
+        let (key, sealed) = keyring.seal(tenant, place, text.as_bytes())?;
+        Ok(StoredText { clear: String::new(), key: Some(key), sealed: Some(sealed) })
+    }
+
+    /// A text as it was before it was stored. Its checksum has been looked at: one that does not open is not what was written here.
+    pub(crate) fn read(&self, place: &[&str], stored: StoredText) -> Result<String, RecordsError> {
+        let StoredText { clear, key: Some(key), sealed: Some(sealed) } = stored else { return Ok(stored.clear) };
+        debug_assert!(clear.is_empty());
+        let keyring = self.keyring().ok_or(RecordsError::Sealed)?;
+        let damaged = |what: &str| RecordsError::Damaged(format!("{}: {what}", place.join(" ")));
+        match keyring.open_sealed(key, place, &sealed) {
+            Err(SealingError::NotGenuine) => Err(damaged("what is sealed was changed, or belongs elsewhere")),
+            opened => String::from_utf8(opened?).map_err(|_| damaged("what is sealed is no text")),
+        }
+    }
+}
+
+/// How far [`Group::reseal`] has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resealed {
+    table: usize,
+    after: i64,
+}
+
+/// Tables that hold texts.
+const TABLES: usize = 4;
+
+impl Group<'_> {
+    /// Seals what of a tenant is not sealed with its newest key, `limit` rows from a place on; gives how many there were and the next place, if there is
+    /// one. What is damaged stays as it is.
+    pub fn reseal(
+        &mut self,
+        tenant: &str,
+        from: Resealed,
+        limit: usize,
+    ) -> Result<(usize, Option<Resealed>), RecordsError> {
+        let Some(keyring) = self.sealing.keyring_of(tenant) else { return Ok((0, None)) };
+        let key = keyring.number(tenant)?;
+        let (sealed, last) = match from.table {
+            0 => self.reseal_records(tenant, key, from.after, limit)?,
+            1 => self.reseal_sessions(tenant, key, from.after, limit)?,
+            2 => threads::reseal_checkpoints(self, tenant, key, from.after, limit)?,
+            _ => threads::reseal_queue(self, tenant, key, from.after, limit)?,
+        };
+        let next = match last {
+            Some(after) => Some(Resealed { after, ..from }),
+            None => Some(Resealed { table: from.table + 1, after: 0 }).filter(|next| next.table < TABLES),
+        };
+        Ok((sealed, next))
+    }
+
+    fn reseal_records(&mut self, tenant: &str, key: u32, after: i64, limit: usize) -> Resealing {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM records WHERE seq > ? AND seal_key IS NOT ?
+             AND collection IN (SELECT id FROM collections WHERE tenant = ?) ORDER BY seq LIMIT ?"
+        );
+        let mut found = Found::default();
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params![after, key, tenant, limit as i64])?;
+        while let Some(row) = rows.next()? {
+            let read = read_record(row, self.sealing).map_err(RecordsError::from);
+            found.add(row.get(0)?, read.and_then(|stored| Ok((row.get::<_, i64>(19)?, stored))))?;
+        }
+        drop(rows);
+        drop(statement);
+        for (collection, stored) in &found.whole {
+            let body = StoredBody::of(self.sealing, tenant, *collection, &stored.record, stored.version)?;
+            let StoredBody { metadata, message, text } = &body;
+            self.connection
+                .prepare_cached(
+                    "UPDATE records SET metadata = ?, text = ?, message = ?, seal_key = ?, sealed = ?, crc = ? WHERE seq = ?",
+                )?
+                .execute(params![
+                    metadata,
+                    text.clear,
+                    message,
+                    text.key,
+                    text.sealed,
+                    body.checksum(&stored.record, stored.version),
+                    stored.seq
+                ])?;
+        }
+        found.end(limit)
+    }
+
+    fn reseal_sessions(&mut self, tenant: &str, key: u32, after: i64, limit: usize) -> Resealing {
+        let sql = format!(
+            "SELECT {SESSION_COLUMNS} FROM sessions WHERE number > ? AND seal_key IS NOT ? AND tenant = ? ORDER BY number LIMIT ?"
+        );
+        let mut found = Found::default();
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params![after, key, tenant, limit as i64])?;
+        while let Some(row) = rows.next()? {
+            found.add(row.get(0)?, read_session(row, self.sealing).map_err(RecordsError::from))?;
+        }
+        drop(rows);
+        drop(statement);
+        for session in &found.whole {
+            self.put_session(session)?;
+        }
+        found.end(limit)
+    }
+}
+
+/// Rows that were sealed anew, and the last one, if there may be more.
+pub(crate) type Resealing = Result<(usize, Option<i64>), RecordsError>;
+
+/// Rows that are to be sealed anew.
+pub(crate) struct Found<T> {
+    pub whole: Vec<T>,
+    rows: usize,
+    last: i64,
+}
+
+impl<T> Default for Found<T> {
+    fn default() -> Self {
+        Self { whole: Vec::new(), rows: 0, last: 0 }
+    }
+}
+
+impl<T> Found<T> {
+    /// Notes a row, which may be damaged.
+    pub fn add(&mut self, number: i64, read: Result<T, RecordsError>) -> Result<(), RecordsError> {
+        (self.rows, self.last) = (self.rows + 1, number);
+        match read {
+            Err(RecordsError::Damaged(what)) => tracing::warn!(what, "what is damaged is not sealed anew"),
+            read => self.whole.push(read?),
+        }
+        Ok(())
+    }
+
+    pub fn end(self, limit: usize) -> Resealing {
+        Ok((self.whole.len(), (self.rows == limit).then_some(self.last)))
+    }
+}
+
+/// Where a record's text belongs.
+pub(crate) fn record_place(collection: i64, record: &Record, version: u64) -> [String; 4] {
+    ["record".to_owned(), collection.to_string(), record.id.clone(), version.to_string()]
+}
