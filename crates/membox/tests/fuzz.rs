@@ -77,7 +77,14 @@ fn requests() -> Vec<(&'static str, &'static str, Value)> {
             json!({"user": "u", "on_conflict": "merge", "messages": [{"id": "m", "role": "user", "type": "image", "content": "a cat on a wall", "name": "Lena",
             "tool_call_id": "t", "tool_calls": [{"id": 1}], "metadata": {"n": 1}, "created_at": "2024-05-20T00:44:00Z"}, {"role": "tool", "content": null}]}),
         ),
-        ("PATCH", "/v1/sessions/s/messages/m", json!({"metadata": {"n": 2, "gone": null}})),
+        (
+            "POST",
+            "/v1/sessions/s/messages",
+            json!({"messages": [{"role": "user", "type": "image", "content": "a dot", "media": {"data": DOT}},
+            {"role": "user", "type": "audio", "content": "a tone", "media": {"data": "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQAAAAA=", "seconds": 1.5, "language": "en"}}]}),
+        ),
+        ("POST", "/v1/tenant:erase", json!({"tenant": "somebody else"})),
+        ("PATCH", "/v1/sessions/s/messages/m", json!({"metadata": {"n": 2, "gone": null}, "content": "a dog"})),
         ("POST", "/v1/sessions/s/queue", json!({"items": [1, "two", {"three": [3]}]})),
         ("POST", "/v1/sessions/s/queue:take", json!({"count": 2, "lease_s": 1})),
         (
@@ -118,6 +125,9 @@ fn requests() -> Vec<(&'static str, &'static str, Value)> {
         ),
     ]
 }
+
+/// A PNG of one pixel.
+const DOT: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
 /// A value of any kind and size.
 fn anything(rng: &mut SmallRng, depth: u32) -> Value {

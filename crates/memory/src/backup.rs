@@ -7,6 +7,7 @@
 use crate::MemoryError;
 use crate::collection::Folder;
 use crate::encryption::keys_file;
+use crate::media;
 use membox_records::{Reader, Sealing};
 use membox_vectors::VectorFile;
 use rustix::fs::{FlockOperation, flock};
@@ -94,6 +95,9 @@ fn copy_files(root: &Path, target: &Path) -> Result<BackupSummary, MemoryError> 
         let mut copy = File::create(&to).map_err(MemoryError::io("create", &to))?;
         let written = io::copy(&mut source.take(length), &mut copy).and_then(|n| copy.sync_all().map(|()| n));
         summary.bytes += written.map_err(MemoryError::io("copy to", &to))?;
+        for name in reader.media_files(stored.id)? {
+            summary.bytes += media::copy(&Folder::of(root, stored.id), &Folder::of(target, stored.id), &name)?;
+        }
         summary.collections += 1;
         summary.records += reader.count(stored.id)?;
     }

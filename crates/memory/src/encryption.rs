@@ -187,6 +187,7 @@ impl MemoryBox {
             if is_older {
                 self.rewrite(&collection, job)?;
             }
+            sealed += self.reseal_media(&collection, number)?;
         }
         if job.is_cancelled() {
             return Ok(());

@@ -111,6 +111,8 @@ pub(crate) fn apply_patch(record: &Record, patch: &RecordPatch) -> Result<Record
     let mut new = record.clone();
     if let Some(message) = &mut new.message {
         message.updated_at = Some(now());
+        // That of one without a caption was of nothing.
+        new.given_vector &= patch.text.is_none();
     }
     if let Some(text) = &patch.text {
         if text.trim().is_empty() && !record.given_vector {

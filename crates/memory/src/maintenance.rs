@@ -2,6 +2,7 @@
 
 use crate::collection::{Collection, text_of};
 use crate::compaction::compact;
+use crate::media;
 use crate::shared::Shared;
 use crate::work::{Doomed, Work, Write, transact};
 use crate::{MemoryError, now};
@@ -215,6 +216,10 @@ impl Maintenance {
     fn sweep_tables(&self) -> Result<(), MemoryError> {
         self.shared.uses.write(&self.writer)?;
         let now = now();
+        if self.shared.reader()?.has_unused_media(now)? {
+            let root = self.shared.root.clone();
+            transact(&self.writer, move |group| media::remove_unused(group, &root))?;
+        }
         if self.shared.reader()?.has_expired_checkpoints(now)? {
             transact(&self.writer, move |group| Ok(group.drop_expired_checkpoints(now)?))?;
         }

@@ -18,7 +18,7 @@ use crate::work::{Along, Doomed, Upsert, Work, Write, ask, transact};
 use crate::writer::Writer;
 use crate::{MemoryError, now};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use membox_compressor::{CompressOptions, CompressedText, Compressor};
+use membox_compressor::{CompressOptions, CompressedText, Compressor, DEFAULT_ENCODING, TokenCounter};
 use membox_encoder::{DEFAULT_MAX_TOKENS, Embeddings, Encoder, EncoderError, Inputs, Lane, Request, Wanted};
 use membox_llm::Llm;
 use membox_records::{
@@ -522,6 +522,9 @@ impl MemoryBox {
                 if let Some(known) = known {
                     record.metadata.entry(REDACTION_FIELD).or_insert(known);
                 }
+            }
+            if let Some(message) = record.message.as_mut().filter(|_| patch.text.is_some()) {
+                message.tokens = TokenCounter::by_name(DEFAULT_ENCODING)?.count(&record.text) as u64;
             }
             let keeps_vector = record.text == stored.record.text || record.given_vector;
             let mut upserts = vec![Upsert { record, vector: Vec::new(), expected: Some(stored.version) }];

@@ -1,5 +1,6 @@
 //! What callers say and hear of sessions, as plain data with its JSON form.
 
+use crate::media::{MediaView, NewMedia};
 use crate::time_text;
 use membox_records::StoredRecord;
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,44 @@ impl MessageType {
     }
 }
 
+/// Texts, images, recordings, or all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Modality {
+    /// All of them.
+    #[default]
+    All,
+    /// What is neither an image nor a recording.
+    Text,
+    /// Images, by their captions.
+    Image,
+    /// Recordings, by their transcripts.
+    Audio,
+}
+
+impl Modality {
+    /// What a filter knows it by; `None` for all.
+    pub(crate) fn name(self) -> Option<&'static str> {
+        match self {
+            Self::All => None,
+            Self::Text => Some(MessageType::Text.name()),
+            Self::Image => Some(MessageType::Image.name()),
+            Self::Audio => Some(MessageType::Audio.name()),
+        }
+    }
+}
+
+/// Changes to a message.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MessagePatch {
+    /// Merged into the metadata as RFC 7396 says; `null` removes a key.
+    #[schema(value_type = Object)]
+    pub metadata: Map<String, Value>,
+    /// The caption of an image or the transcript of a recording; of a text, what was said stays as it was said.
+    pub content: Option<String>,
+}
+
 /// A message to be appended.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -71,6 +110,8 @@ pub struct NewMessage {
     pub kind: MessageType,
     /// What is said; null where tools are called instead.
     pub content: Option<String>,
+    /// The image or the recording itself, where it is to be kept too.
+    pub media: Option<NewMedia>,
     /// The name of who says it.
     pub name: Option<String>,
     /// The call that it answers.
@@ -164,6 +205,9 @@ pub struct SessionView {
     /// Seconds that a message lives, if not for good.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl_s: Option<u64>,
+    /// Seconds of its recordings, archived ones too.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub audio_seconds: f64,
     /// Its metadata.
     #[schema(value_type = Object)]
     pub metadata: Map<String, Value>,
@@ -174,6 +218,10 @@ pub struct SessionView {
     pub created_at: String,
     /// RFC 3339.
     pub updated_at: String,
+}
+
+fn is_zero(seconds: &f64) -> bool {
+    *seconds == 0.0
 }
 
 /// A summary of a session's first messages.
@@ -207,8 +255,11 @@ pub struct MessageView {
     /// `text`, `image` or `audio`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// What was said.
+    /// What was said; the caption of an image, the transcript of a recording.
     pub content: String,
+    /// The image or the recording itself, at `…/messages/{m}/media`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media: Option<MediaView>,
     /// The name of who said it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -242,6 +293,7 @@ impl From<StoredRecord> for MessageView {
             role: message.role,
             kind: message.kind,
             content: stored.record.text,
+            media: message.media.map(MediaView::from),
             name: message.name,
             tool_call_id: message.tool_call_id,
             tool_calls: message.tool_calls,
@@ -301,4 +353,6 @@ pub struct MessageQuery {
     pub newest_first: bool,
     /// Only messages that have all of these words.
     pub words: Option<String>,
+    /// Only these.
+    pub modality: Modality,
 }

@@ -9,11 +9,13 @@ use crate::answers::question;
 use crate::collection::{Collection, Sight};
 use crate::fusion::{Fused, best, fuse, marginal_relevance, spread};
 use crate::links::Links;
+use crate::messages::MessageType;
 use crate::types::*;
 use crate::{MemoryBox, MemoryError, now, token_counter};
 use membox_compressor::TokenCounter;
 use membox_encoder::Lane;
 use membox_index::{Effort, search};
+use membox_records::filter::{Condition, Scalar};
 use membox_records::{Filter, Reader, RecordsError, StoredRecord, text};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -54,7 +56,7 @@ impl MemoryBox {
     pub fn recall(&self, tenant: &str, collection: &str, request: &RecallRequest) -> Result<RecallAnswer, MemoryError> {
         let begun = Instant::now();
         check(request)?;
-        let filter = request.filter.as_ref().map(|f| Filter::parse(f, "/filter")).transpose()?;
+        let filter = filter_of(request)?;
         let collection = self.collection(tenant, collection)?;
         let question = question(collection.id, request);
         let generation = collection.live().generation();
@@ -152,6 +154,14 @@ pub(crate) fn vector_error(pointer: &str, error: membox_vectors::VectorsError) -
         membox_vectors::VectorsError::Dimension { .. } => MemoryError::invalid(pointer, error.to_string()),
         other => other.into(),
     }
+}
+
+/// Which records may be found.
+fn filter_of(request: &RecallRequest) -> Result<Option<Filter>, MemoryError> {
+    let given = request.filter.as_ref().map(|f| Filter::parse(f, "/filter")).transpose()?;
+    let Some(name) = request.modality.name() else { return Ok(given) };
+    let modality = Filter::Field("modality".to_owned(), Condition::In(vec![Scalar::Text(name.to_owned())]));
+    Ok(Some(Filter::And(given.into_iter().chain([modality]).collect())))
 }
 
 fn check(request: &RecallRequest) -> Result<(), MemoryError> {
@@ -435,6 +445,7 @@ fn hit(candidate: Candidate, around: Neighbours, sight: &Sight, request: &Recall
         user: record.user.filter(|_| with_metadata),
         session: record.session.filter(|_| with_metadata),
         kind: record.kind.filter(|_| with_metadata),
+        modality: record.message.map(|message| message.kind).filter(|kind| kind != MessageType::Text.name()),
         version: candidate.stored.version,
         vector: has(Include::Vector).then(|| sight.view.vector(row)),
         before: around.before,

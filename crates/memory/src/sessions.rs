@@ -3,6 +3,7 @@
 use crate::append::{Append, Appended};
 use crate::collection::Collection;
 use crate::input::{add_keywords, merge, to_upsert};
+use crate::media;
 use crate::messages::*;
 use crate::types::{NewRecord, RecordPatch};
 use crate::users::event;
@@ -11,7 +12,6 @@ use crate::{CollectionSettings, MemoryBox, MemoryError, in_seconds, now, time_te
 use membox_compressor::{DEFAULT_ENCODING, TokenCounter};
 use membox_records::analysis::{query_terms, terms};
 use membox_records::{Message, Range, RecordsError, SessionState, StoredRecord, StoredSession, record_id};
-use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -175,7 +175,9 @@ impl MemoryBox {
 
     fn session_view(&self, session: StoredSession) -> Result<SessionView, MemoryError> {
         let collection = self.collection_name(&session)?;
-        let messages = self.reader()?.count_messages(session.collection, &session.id, 0)?;
+        let reader = self.reader()?;
+        let messages = reader.count_messages(session.collection, &session.id, 0)?;
+        let recorded = reader.recorded_milliseconds(session.collection, &session.id)?;
         let state = session.state;
         Ok(SessionView {
             id: session.id,
@@ -186,6 +188,7 @@ impl MemoryBox {
             max_messages: state.max_messages,
             evict: if state.deletes_evicted { Evict::Delete } else { Evict::Archive },
             ttl_s: state.ttl_s,
+            audio_seconds: recorded as f64 / 1000.0,
             metadata: state.metadata,
             summary: state.summary.map(SummaryView::from),
             created_at: time_text(state.created_at),
@@ -271,6 +274,7 @@ impl MemoryBox {
         let counter = TokenCounter::by_name(DEFAULT_ENCODING)?;
         let expires_at = session.state.ttl_s.map(|ttl| time_text(in_seconds(ttl)));
         let (mut ids, mut upserts, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+        let mut files = Vec::new();
         for (i, new) in messages.into_iter().enumerate() {
             let at = format!("/messages/{i}");
             let id = new.id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
@@ -278,6 +282,8 @@ impl MemoryBox {
                 let reason = format!("an id has 1 to {MOST_ID_BYTES} bytes, and stands once in a request");
                 return Err(MemoryError::invalid(format!("{at}/id"), reason));
             }
+            let file = new.media.map(|media| media::given(new.kind, &media, &format!("{at}/media"))).transpose()?;
+            files.push(file);
             let text = new.content.unwrap_or_default();
             // What says nothing is like nothing.
             let vector = text.trim().is_empty().then(|| vec![0.0; settings.dimension.unwrap_or_default()]);
@@ -311,6 +317,11 @@ impl MemoryBox {
             upserts.push(upsert);
         }
         self.embed_missing(collection, &mut upserts)?;
+        for (upsert, file) in upserts.iter_mut().zip(files) {
+            if let (Some(message), Some(file)) = (&mut upsert.record.message, file) {
+                message.media = Some(self.keep_media(collection, file)?);
+            }
+        }
         Ok((ids, upserts))
     }
 
@@ -334,7 +345,9 @@ impl MemoryBox {
         };
         let (now, mut page) = (now(), Vec::new());
         self.reader()?.messages(session.collection, id, range, |stored| {
-            if stored.record.is_alive(now) && has_words(&stored.record.text) {
+            let kind = stored.record.message.as_ref().map(|message| message.kind.as_str());
+            let is_meant = query.modality.name().is_none_or(|wanted| kind == Some(wanted));
+            if is_meant && stored.record.is_alive(now) && has_words(&stored.record.text) {
                 page.push(MessageView::from(stored));
             }
             page.len() <= query.limit
@@ -353,19 +366,24 @@ impl MemoryBox {
         stored.filter(is_there).map(MessageView::from).ok_or_else(|| MemoryError::NoRecord(id.to_owned()))
     }
 
-    /// Merges changes into a message's metadata. With `expected`, the message must be at that version.
+    /// Merges changes into a message's metadata, and gives an image a caption or a recording a transcript. With `expected`, the message must be at that
+    /// version.
     pub fn patch_message(
         &self,
         tenant: &str,
         session: &str,
         id: &str,
-        metadata: Map<String, Value>,
+        changes: MessagePatch,
         expected: Option<u64>,
     ) -> Result<MessageView, MemoryError> {
-        self.message(tenant, session, id)?;
+        let MessagePatch { metadata, content } = changes;
+        if self.message(tenant, session, id)?.kind == MessageType::Text.name() && content.is_some() {
+            let reason = "what was said stays as it was said: captions and transcripts alone can be changed";
+            return Err(MemoryError::impossible("/content", reason));
+        }
         let stored = self.stored_session(tenant, session)?;
         let collection = self.collection_of(&stored)?;
-        let patch = RecordPatch { metadata: Some(metadata), ..RecordPatch::default() };
+        let patch = RecordPatch { metadata: Some(metadata), text: content, ..RecordPatch::default() };
         let touch = Some(Touch { tenant: tenant.to_owned(), session: session.to_owned() });
         let along = Along { touch, ..Along::default() };
         self.patch_record(&collection, &record_id(session, id), &patch, expected, along)?;

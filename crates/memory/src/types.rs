@@ -1,6 +1,7 @@
 //! What callers say and hear, as plain data with its JSON form.
 
 use crate::fusion::Fusion;
+use crate::messages::Modality;
 use crate::settings::CollectionSettings;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -333,6 +334,8 @@ pub struct RecallRequest {
     /// Which records may be found: see the documentation of filters.
     #[schema(value_type = Option<Object>)]
     pub filter: Option<Value>,
+    /// Only texts, images (by their captions) or recordings (by their transcripts).
+    pub modality: Modality,
     /// Hits below this score are dropped: the cosine in mode `vector`, the final score otherwise.
     pub min_score: Option<f32>,
     /// How hard the index is searched, instead of what the collection's policy says.
@@ -358,6 +361,7 @@ impl Default for RecallRequest {
             k: 10,
             mode: RecallMode::Hybrid,
             filter: None,
+            modality: Modality::All,
             min_score: None,
             effort: None,
             fusion: None,
@@ -424,6 +428,9 @@ pub struct Hit {
     /// Episodic, semantic, …
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
+    /// `image` or `audio`, where it is a message of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub modality: Option<String>,
     /// Its version.
     pub version: u64,
     /// The stored vector.

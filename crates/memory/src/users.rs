@@ -141,12 +141,25 @@ impl MemoryBox {
                 if !give(json!({"type": "session", "session": session})) {
                     return Ok(());
                 }
-                let mut goes_on = true;
+                let (mut goes_on, mut failed) = (true, None);
+                let collection = self.shared().by_id(stored.collection)?;
                 let range = membox_records::Range::After(-1);
                 self.reader()?.messages(stored.collection, &id, range, |message| {
-                    goes_on = give(json!({"type": "message", "session": id, "message": MessageView::from(message)}));
+                    let media = collection.as_ref().map_or(Ok(None), |own| self.media_of(own, &message.record));
+                    let view = MessageView::from(message);
+                    match media {
+                        Ok(media) => {
+                            let mut line = json!({"type": "message", "session": id, "message": view});
+                            if let Some(media) = media {
+                                line["media"] = json!(media);
+                            }
+                            goes_on = give(line);
+                        }
+                        Err(error) => (goes_on, failed) = (false, Some(error)),
+                    }
                     goes_on
                 })?;
+                failed.map_or(Ok(()), Err)?;
                 for item in self.queue(tenant, &id, None, usize::MAX >> 1)? {
                     goes_on = goes_on && give(json!({"type": "queued", "session": id, "item": item}));
                 }
@@ -238,6 +251,7 @@ impl MemoryBox {
             return Ok(receipt);
         }
         self.forget_questions(tenant);
+        self.remove_unused_media()?;
         let (its_tenant, its_user) = (tenant.to_owned(), user.to_owned());
         self.transact(move |group| Ok(group.drop_usage(&its_tenant, &its_user)?))?;
         let subject = self.user_subject(user)?;

@@ -6,6 +6,7 @@
 use crate::collection::{Folder, text_of};
 use crate::compaction::derived_folders;
 use crate::encryption::open_sealing;
+use crate::media;
 use crate::memory::lock;
 use crate::{MemoryBox, MemoryConfig, MemoryError, Models};
 use membox_encoder::Lane;
@@ -136,6 +137,9 @@ fn check_collection(
     if !unreadable.is_empty() {
         let found = format!("{} records are damaged: {:?} …", unreadable.len(), &unreadable[..unreadable.len().min(5)]);
         report.problems.push(problem(found, "none: restore them from a backup, or write them again", true));
+    }
+    for found in media::damaged(&folder, &reader.media_files(stored.id)?) {
+        report.problems.push(problem(found, "none: restore it from a backup", true));
     }
     let given = damaged.iter().filter(|d| d.record.given_vector).count();
     if !damaged.is_empty() {

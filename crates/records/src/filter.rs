@@ -20,7 +20,10 @@ const MOST_DEPTH: usize = 32;
 /// Conditions of a filter in all.
 const MOST_CONDITIONS: usize = 1000;
 /// Fields that every record has beside its metadata.
-const FIELDS: [&str; 7] = ["id", "user", "session", "kind", "role", "created_at", "importance"];
+const FIELDS: [&str; 8] = ["id", "user", "session", "kind", "role", "modality", "created_at", "importance"];
+
+/// The modality of what is neither an image nor a recording.
+const TEXT: &str = "text";
 
 /// A parsed filter.
 #[derive(Clone, Debug, PartialEq)]
@@ -205,6 +208,8 @@ impl FieldIndex {
             ("kind", record.kind.as_ref()),
             ("role", record.message.as_ref().map(|m| &m.role)),
         ];
+        let modality = record.message.as_ref().map_or(TEXT, |message| &message.kind);
+        self.note("modality", row, Scalar::Text(modality.to_owned()));
         for (field, text) in texts {
             if let Some(text) = text {
                 self.note(field, row, Scalar::Text(text.clone()));

@@ -54,6 +54,9 @@ pub struct Message {
     /// The calls that it makes.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tool_calls: Option<Value>,
+    /// Its image or recording, where that was given.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub media: Option<Media>,
     /// Tokens of its content by the default encoding.
     pub tokens: u64,
     /// The version of the session that wrote it.
@@ -61,6 +64,31 @@ pub struct Message {
     /// When it was last changed, in milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub updated_at: Option<i64>,
+}
+
+/// An image or a recording that a message has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Media {
+    /// Name of its file.
+    pub file: String,
+    /// As `image/png`.
+    pub content_type: String,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// SHA-256 of them, in hexadecimal digits.
+    pub sha256: String,
+    /// Of an image, in pixels.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub width: Option<u32>,
+    /// Of an image, in pixels.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub height: Option<u32>,
+    /// How long a recording is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub milliseconds: Option<u64>,
+    /// The language of a recording.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub language: Option<String>,
 }
 
 impl Message {

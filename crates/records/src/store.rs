@@ -8,7 +8,7 @@ use crate::record::{LiveRow, Record, StoredCollection, StoredRecord};
 use crate::rows::{COLLECTION_COLUMNS, COLUMNS, StoredBody, live_row, read_collection, read_record, record_by_id};
 use crate::sealing::{self, Sealing};
 use crate::slots::Slots;
-use crate::{audit, sessions, slots, threads, usage, uses};
+use crate::{audit, media, sessions, slots, threads, usage, uses};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 /// Version of the schema, kept in `user_version`.
 /// 2 added the checksums of records; those written before have none until they are written again. 3 made of rows slots, and brought
-/// sessions, checkpoints and queues. 4 lets texts be sealed, and counts uses.
+/// sessions, checkpoints and queues. 4 lets texts be sealed, counts uses, and keeps images and recordings.
 pub const SCHEMA_VERSION: u32 = 4;
 
 const SCHEMA: &str = "
@@ -59,7 +59,7 @@ CREATE INDEX records_by_expiry ON records (expires_at) WHERE expires_at IS NOT N
 ";
 
 /// Each concept's own tables.
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     SCHEMA,
     slots::SCHEMA,
     sessions::SCHEMA,
@@ -68,6 +68,7 @@ const TABLES: [&str; 8] = [
     usage::SCHEMA,
     sealing::SCHEMA,
     uses::SCHEMA,
+    media::SCHEMA,
 ];
 
 /// What leads from each older version of the schema to the one after it.
@@ -85,7 +86,7 @@ const MIGRATIONS: [&[&str]; 3] = [
         audit::SCHEMA,
         usage::SCHEMA,
     ],
-    &[sealing::SCHEMA, uses::SCHEMA],
+    &[sealing::SCHEMA, uses::SCHEMA, media::SCHEMA],
 ];
 
 /// The writer.
@@ -279,6 +280,9 @@ impl Group<'_> {
                 text.sealed
             ])?;
         let seq = seq.unwrap_or_else(|| self.connection.last_insert_rowid());
+        if let Some(media) = record.message.as_ref().and_then(|message| message.media.as_ref()) {
+            self.put_media(seq, slots.collection, media)?;
+        }
         Ok(Written { seq, version, replaced: current.and_then(|c| c.2) })
     }
 

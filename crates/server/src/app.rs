@@ -77,6 +77,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(sessions::put, sessions::get, sessions::delete))
         .routes(routes!(sessions::append, sessions::messages))
         .routes(routes!(sessions::message, sessions::patch_message, sessions::delete_message))
+        .routes(routes!(sessions::media))
         .routes(routes!(sessions::context))
         .routes(routes!(sessions::push, sessions::queue))
         .routes(routes!(sessions::take))

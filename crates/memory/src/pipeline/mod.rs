@@ -364,6 +364,7 @@ impl MemoryBox {
                 role: message.role.unwrap_or(Role::User),
                 kind: MessageType::Text,
                 content: Some(message.content),
+                media: None,
                 name: message.name,
                 tool_call_id: None,
                 tool_calls: None,

@@ -6,13 +6,13 @@ use crate::extract::{Json, Query, if_match, version_header};
 use crate::problem::Problem;
 use crate::state::AppState;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use membox_memory::{
-    AppendAnswer, AppendRequest, ContextAnswer, ContextRequest, MessageQuery, MessageView, QueueItemView,
-    SessionSettings, SessionView,
+    AppendAnswer, AppendRequest, ContextAnswer, ContextRequest, MessagePatch, MessageQuery, MessageView, Modality,
+    QueueItemView, SessionSettings, SessionView,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 /// Sessions or messages a page unless said otherwise, and at most.
@@ -153,6 +153,10 @@ pub struct MessagesQuery {
     order: Option<String>,
     /// Only messages that have all of these words, in any of their forms.
     q: Option<String>,
+    /// Only texts, images or recordings.
+    #[serde(default)]
+    #[param(inline)]
+    modality: Modality,
 }
 
 /// A page of messages.
@@ -181,7 +185,13 @@ pub async fn messages(
             return Err(Problem::field(StatusCode::BAD_REQUEST, "/order", detail));
         }
     };
-    let wanted = MessageQuery { limit: page_limit(query.limit)?, after: query.cursor, newest_first, words: query.q };
+    let wanted = MessageQuery {
+        limit: page_limit(query.limit)?,
+        after: query.cursor,
+        newest_first,
+        words: query.q,
+        modality: query.modality,
+    };
     let memory = state.memory.clone();
     let (messages, next) = state.reads.run(move || Ok(memory.messages(&tenant, &session, &wanted)?)).await?;
     Ok(axum::Json(MessageList { messages, next }))
@@ -200,16 +210,36 @@ pub async fn message(
     Ok((version_header(view.version), axum::Json(view)))
 }
 
-/// Changes to a message: what was said stays as it was said.
-#[derive(Debug, Deserialize, ToSchema)]
+/// Which form of a message's file.
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-pub struct MessagePatch {
-    /// Merged into the metadata as RFC 7396 says; `null` removes a key.
-    #[schema(value_type = Object)]
-    metadata: Map<String, Value>,
+pub struct MediaQuery {
+    /// Of an image, what fits 200 × 200.
+    #[serde(default)]
+    thumbnail: bool,
 }
 
-/// `PATCH /v1/sessions/{s}/messages/{m}`: merges into its metadata, and sets `updated_at`.
+/// `GET /v1/sessions/{s}/messages/{m}/media`: the image or the recording of a message, as it was given.
+#[utoipa::path(get, path = "/v1/sessions/{session}/messages/{message}/media", tag = "sessions", params(("session" = String, Path), ("message" = String, Path), MediaQuery),
+    responses((status = 200, description = "the file", content_type = "application/octet-stream", body = Vec<u8>), (status = 404, description = "there is no such thing", body = Problem)))]
+pub async fn media(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path((session, message)): Path<(String, String)>,
+    Query(query): Query<MediaQuery>,
+) -> Result<(HeaderMap, Vec<u8>), Problem> {
+    let memory = state.memory.clone();
+    let file = state.reads.run(move || Ok(memory.media(&tenant, &session, &message, query.thumbnail)?)).await?;
+    let mut headers = HeaderMap::new();
+    let kind = HeaderValue::from_str(&file.content_type);
+    headers.insert(header::CONTENT_TYPE, kind.unwrap_or(HeaderValue::from_static("application/octet-stream")));
+    // Whatever was given, a browser runs nothing of it.
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    Ok((headers, file.bytes))
+}
+
+/// `PATCH /v1/sessions/{s}/messages/{m}`: merges into its metadata, or gives an image a caption and a recording a transcript, and sets `updated_at`.
 #[utoipa::path(patch, path = "/v1/sessions/{session}/messages/{message}", tag = "sessions", request_body = MessagePatch,
     params(("session" = String, Path), ("message" = String, Path), ("if-match" = Option<u64>, Header, description = "the version that the message must have")),
     responses((status = 200, description = "done", body = MessageView), (status = 404, description = "there is no such thing", body = Problem), (status = 412, description = "the version is another one", body = Problem)))]
@@ -222,7 +252,7 @@ pub async fn patch_message(
 ) -> Result<(HeaderMap, axum::Json<MessageView>), Problem> {
     let expected = if_match(&headers)?;
     let memory = state.memory.clone();
-    let work = move || Ok(memory.patch_message(&tenant, &session, &message, patch.metadata, expected)?);
+    let work = move || Ok(memory.patch_message(&tenant, &session, &message, patch, expected)?);
     let view = state.writes.run(work).await?;
     Ok((version_header(view.version), axum::Json(view)))
 }
