@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MEMBOX := target/release/membox
 LISTEN ?= 127.0.0.1:8420
 
-.PHONY: help setup build model serve test torture bench bench-search bench-growth bench-sessions bench-memories kernels docker-lint test-gpu bench-gpu clean
+.PHONY: help setup build model serve test torture bench bench-search bench-growth bench-sessions bench-memories bench-sealed kernels docker-lint test-gpu bench-gpu clean
 
 help: ## Show this.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -56,6 +56,10 @@ bench-sessions: model ## Measure sessions: messages a second, contexts, and with
 bench-memories: model ## Measure memories made of DIR=conversations, and with MEETINGS=file where topics are cut.
 	cargo build --release --package membox
 	benches/memories.sh
+
+bench-sealed: model ## Measure what encryption at rest costs, and what remembered answers save.
+	cargo build --release --package membox
+	python3 benches/sealed.py target/release/membox data/models --out benches/results/sealed.jsonl
 
 kernels: setup ## Compile every CUDA kernel for every architecture and check its resources; fetches NVRTC, needs no card.
 	scripts/kernels.sh

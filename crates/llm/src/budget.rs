@@ -3,7 +3,7 @@
 use jiff::civil::Date;
 use std::sync::{Mutex, PoisonError};
 
-/// How many tokens are left today, in UTC. It begins anew with the process.
+/// How many tokens are left today, in UTC.
 pub struct Budget {
     per_day: u64,
     used: Mutex<(Date, u64)>,

@@ -168,6 +168,11 @@ impl Llm {
         self.config.endpoints.first().map_or("", |endpoint| &endpoint.model)
     }
 
+    /// Counts tokens that were used today before this began, as another process has noted them.
+    pub fn count_as_used(&self, tokens: u64) {
+        self.budget.spend(tokens);
+    }
+
     /// From now on nothing is tried again, so that what waits for an answer ends soon.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);

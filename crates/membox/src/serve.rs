@@ -181,6 +181,9 @@ fn load(memory: &MemoryBox, file: &Path) -> Result<Option<String>> {
 }
 
 fn api_key(key: &KeyConfig) -> Result<ApiKey> {
+    if key.tenant.is_empty() {
+        bail!("a key has an empty tenant: name whose it is");
+    }
     let api_key = ApiKey::new(&key.key, &key.tenant);
     match key.requests_per_second {
         None => Ok(api_key),

@@ -51,7 +51,35 @@ fn requests() -> Vec<(&'static str, &'static str, Value)> {
         (
             "POST",
             "/v1/compress",
-            json!({"text": "Lena said that the spare key is under the red pot beside the door.", "rate": 0.5, "force_tokens": ["key"]}),
+            json!({"context": "Lena said that the spare key is under the red pot beside the door.", "rate": 0.5, "force_tokens": ["key"]}),
+        ),
+        (
+            "POST",
+            "/v1/compress",
+            json!({"documents": ["One text, with two clauses.", "另一段文字。And 7 more."], "mode": "strict", "target_token": 8.0, "threshold": 0.4, "encoding": "o200k_base",
+            "use_token_level_filter": true, "token_to_word": "mean", "force_reserve_digit": true, "drop_consecutive": true, "chunk_end_tokens": ["."], "return_word_label": true,
+            "word_sep": "\t", "label_sep": " "}),
+        ),
+        (
+            "POST",
+            "/v1/compress",
+            json!({"context": ["A first context.", "A second one.", "A third."], "rate": 0.6, "use_context_level_filter": true, "target_context": 2.0, "context_level_rate": 0.7,
+            "context_level_target_token": 10.0, "force_context_ids": [1], "mode": "parity"}),
+        ),
+        (
+            "POST",
+            "/v1/compress",
+            json!({"messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Tell me of the sea."}, {"role": "assistant", "content": "It is wide."}], "keep_last": 1, "rate": 0.5}),
+        ),
+        (
+            "POST",
+            "/v1/compress",
+            json!({"json_data": {"title": "A title", "body": "A long body of text."}, "json_config": {"body": {"rate": 0.5, "compress": true}}, "rate": 0.7}),
+        ),
+        (
+            "POST",
+            "/v1/compress",
+            json!({"context": "<llmlingua, rate=0.5>Keep half.</llmlingua> Keep all.", "structured": true, "rate": 0.5}),
         ),
         (
             "POST",
@@ -60,7 +88,7 @@ fn requests() -> Vec<(&'static str, &'static str, Value)> {
         ),
         ("POST", "/embed", json!({"inputs": ["one", "two"], "truncate": true, "normalize": true})),
         ("POST", "/tokenize", json!({"inputs": ["one", "two"], "add_special_tokens": true})),
-        ("POST", "/v1/tokens", json!({"texts": ["one", "two"], "encoding": "o200k_base"})),
+        ("POST", "/v1/tokens", json!({"input": ["one", "two"], "encoding": "o200k_base"})),
         (
             "POST",
             "/v1/chunks",
@@ -235,6 +263,11 @@ fn no_body_breaks_the_box() {
     let mut rng = SmallRng::seed_from_u64(seed);
     let (mut sent, mut fine) = (0u64, 0u64);
     let headers = [("content-type", "application/json"), ("accept", "application/json, text/event-stream")];
+    let wrong = requests.iter().filter_map(|(method, path, body)| {
+        let (status, _, answer) = server.raw(method, path, &headers, body.to_string().into_bytes());
+        (status == 400).then(|| format!("{method} {path}: {answer}"))
+    });
+    assert_eq!(wrong.collect::<Vec<_>>(), Vec::<String>::new(), "a body is to be right before it is changed");
     while begun.elapsed() < Duration::from_secs(time) {
         let (method, path, right) = &requests[sent as usize % requests.len()];
         let mut body = right.clone();

@@ -291,6 +291,12 @@ fn a_budget_bounds_what_language_models_may_use_in_a_day() {
     assert_eq!(made(&answer).len(), 0);
     assert!(answer["problem"].as_str().expect("a reason").contains("tokens_per_day"), "{answer}");
     assert_eq!(model.asked().len(), 2);
+    // A restart makes no tokens.
+    server.stop();
+    let server = Server::start(&folder.path().join("data"), &[]);
+    let answer = add(&server, &[json!({ "content": "Four." })], true);
+    assert!(answer["problem"].as_str().is_some_and(|reason| reason.contains("tokens_per_day")), "{answer}");
+    assert_eq!(model.asked().len(), 2);
 }
 
 #[test]

@@ -252,6 +252,47 @@ fn keys_separate_tenants() {
     assert!(shown.contains("tenant = \"a\"") && !shown.contains("alpha"));
 }
 
+/// What a reader of the documentation tries first.
+#[test]
+fn every_body_in_the_documentation_has_an_example_that_is_accepted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    assert_eq!(server.call("PUT", "/v1/collections/notes", &json!({})).0, 201);
+    let record = json!({"records": [{"id": "key", "text": "The spare key is under the blue pot."}]});
+    assert_eq!(server.call("POST", "/v1/collections/notes/records", &record).0, 200);
+    let said = json!({"user": "lena", "messages": [{"id": "m", "role": "user", "content": "Hello."}]});
+    assert_eq!(server.call("POST", "/v1/sessions/s/messages", &said).0, 200);
+    let state = json!({"state": {}});
+    assert_eq!(server.call("PUT", "/v1/threads/t/checkpoints/key", &state).0, 200);
+    let (_, document) = server.call("GET", "/openapi.json", &Value::Null);
+    let mut tried = 0;
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            let content = &operation["requestBody"]["content"];
+            let Some(body) = content.get("application/json") else { continue };
+            let example = body.get("example").unwrap_or_else(|| panic!("{method} {path} has no example"));
+            let mut path = path.clone();
+            for (name, value) in [
+                ("collection", "notes"),
+                ("id", "key"),
+                ("session", "s"),
+                ("message", "m"),
+                ("user", "lena"),
+                ("thread", "t"),
+                ("task", "task"),
+            ] {
+                path = path.replace(&format!("{{{name}}}"), value);
+            }
+            let (status, answer) = server.call(&method.to_uppercase(), &path, example);
+            // That one names a tenant, which this key is not of.
+            let expected = if path == "/v1/tenant:erase" { 422..423 } else { 200..300 };
+            assert!(expected.contains(&status), "{method} {path} {example}: {status} {answer}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 25, "{tried}");
+}
+
 #[test]
 fn operations_are_visible() {
     let folder = tempfile::tempdir().expect("a folder");

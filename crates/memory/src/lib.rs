@@ -95,7 +95,7 @@ pub use pipeline::{
 pub use policy::{Policies, Policy};
 pub use profile::{ProfileView, Term};
 pub use redaction::REDACTION_FIELD;
-pub use sessions::{MAX_MESSAGES, MOST_MESSAGES, user_collection};
+pub use sessions::{MAX_MESSAGES, MOST_MESSAGES, named_or_users, user_collection};
 pub use settings::{CollectionSettings, KindDefaults, Metric, VectorType};
 pub use threads::{CheckpointView, MOST_STATE_BYTES, NewCheckpoint, QueueItemView};
 pub use types::*;

@@ -165,7 +165,7 @@ impl MemoryBox {
         let maintenance_thread = thread("maintenance")
             .spawn(move || tending.run(&due))
             .map_err(MemoryError::io("start a thread for", &root))?;
-        Ok(Self {
+        let memory = Self {
             shared,
             models,
             jobs: Jobs::default(),
@@ -181,7 +181,9 @@ impl MemoryBox {
             writer_thread: Some(writer_thread),
             maintenance_thread: Some(maintenance_thread),
             _lock: lock,
-        })
+        };
+        memory.resume_budget()?;
+        Ok(memory)
     }
 
     /// The encoder, if a model is installed.

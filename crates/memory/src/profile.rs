@@ -135,17 +135,13 @@ impl MemoryBox {
     ) -> Result<ProfileView, MemoryError> {
         let name = user_collection(user);
         self.ensure_collection(tenant, &name)?;
+        let summary = if summarize { self.summary_of(tenant, user)? } else { None };
         for _ in 0..TRIES {
             let stored = self.stored_profile(tenant, user)?;
             let version = stored.as_ref().map_or(0, |stored| stored.version);
-            let (mut view, newest) = self.view_profile(tenant, user, stored)?;
+            let (mut view, _) = self.view_profile(tenant, user, stored)?;
             crate::input::merge(&mut view.fields, changes);
-            if let Some(llm) = self.llm().filter(|_| summarize && !newest.is_empty()) {
-                let mut usage = Usage::default();
-                let summary = describe(llm, &newest, &mut usage);
-                self.count_llm(tenant, Some(user), usage)?;
-                view.summary = Some(summary?);
-            }
+            view.summary = summary.clone().or(view.summary);
             let record = NewRecord {
                 id: Some(PROFILE.to_owned()),
                 text: text_of(&view),
@@ -165,6 +161,19 @@ impl MemoryBox {
             }
         }
         Err(MemoryError::Overloaded { retry_after_s: 1 })
+    }
+
+    /// What a language model makes of a user's newest memories, where there are both.
+    fn summary_of(&self, tenant: &str, user: &str) -> Result<Option<String>, MemoryError> {
+        let Some(llm) = self.llm() else { return Ok(None) };
+        let (_, newest) = self.view_profile(tenant, user, None)?;
+        if newest.is_empty() {
+            return Ok(None);
+        }
+        let mut usage = Usage::default();
+        let summary = describe(llm, &newest, &mut usage);
+        self.count_llm(tenant, Some(user), usage)?;
+        summary.map(Some)
     }
 
     fn stored_profile(&self, tenant: &str, user: &str) -> Result<Option<StoredRecord>, MemoryError> {
@@ -190,7 +199,7 @@ impl MemoryBox {
                 true
             })?;
         }
-        let sessions = self.reader()?.sessions(tenant, Some(user), i64::MAX, usize::MAX >> 1)?.len() as u64;
+        let sessions = self.reader()?.count_sessions(tenant, user)?;
         let object = |name: &str| Some(stored.as_ref()?.record.metadata.get(name)?.clone());
         let fields = object("fields").and_then(|fields| fields.as_object().cloned()).unwrap_or_default();
         let keywords = most(counts.keywords);

@@ -43,6 +43,11 @@ pub fn user_collection(user: &str) -> String {
     format!("user.{}", hash[..16].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
+/// The collection that is named, or else the user's own; `None` where neither is said.
+pub fn named_or_users(collection: Option<&str>, user: Option<&str>) -> Option<String> {
+    collection.map(str::to_owned).or_else(|| user.map(user_collection))
+}
+
 /// Whose own collection a name is, by the user's name or its hash.
 pub(crate) fn user_of(name: &str) -> Option<&str> {
     name.strip_prefix("user-").or_else(|| name.strip_prefix("user."))
@@ -74,11 +79,8 @@ impl MemoryBox {
         if settings.user.as_ref().is_some_and(|user| user.is_empty() || user.len() > 512) {
             return Err(MemoryError::invalid("/user", "1 to 512 bytes are wanted"));
         }
-        let name = match (&settings.collection, &settings.user) {
-            (Some(name), _) => name.clone(),
-            (None, Some(user)) => user_collection(user),
-            (None, None) => COMMON_COLLECTION.to_owned(),
-        };
+        let name = named_or_users(settings.collection.as_deref(), settings.user.as_deref());
+        let name = name.unwrap_or_else(|| COMMON_COLLECTION.to_owned());
         let collection = match self.shared().existing(tenant, &name)? {
             Some(collection) => collection,
             // One that is named must be there: it may be a mistake.

@@ -252,6 +252,13 @@ impl Reader {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// How many sessions a user has.
+    pub fn count_sessions(&self, tenant: &str, user: &str) -> Result<u64, RecordsError> {
+        let sql = "SELECT count(*) FROM sessions WHERE tenant = ? AND user = ?";
+        let count: i64 = self.connection.prepare_cached(sql)?.query_row([tenant, user], |r| r.get(0))?;
+        Ok(count as u64)
+    }
+
     /// Calls `each` with a session's messages in the order of the range, until it says `false`. A damaged one is passed over:
     /// [`Reader::check_records`] names it.
     pub fn messages(

@@ -23,7 +23,7 @@ use crate::work::{Along, Work, Write, ask};
 use crate::{MemoryBox, MemoryError, now, time_text};
 use clock::Clock;
 use membox_llm::Usage;
-use membox_records::{Group, PipelineState, Range, Record, RecordsError, StoredSession, TopicSpan};
+use membox_records::{DayUsage, Group, PipelineState, Range, Record, RecordsError, StoredSession, TopicSpan};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -38,6 +38,9 @@ const TOPIC_FIELD: &str = "topic";
 const SOURCES_FIELD: &str = "sources";
 /// Messages that are looked at together.
 const MOST_READ: i64 = 4096;
+/// Under what the box counts its own usage: no key has this tenant.
+const NO_TENANT: &str = "";
+const LANGUAGE_MODELS: &str = "language models";
 /// Times that a step is tried again when the session has changed meanwhile.
 const TRIES: usize = 16;
 
@@ -450,18 +453,32 @@ impl MemoryBox {
         Ok(())
     }
 
-    /// Adds what language models have used for a user to what the user has used today.
+    /// Adds what language models have used to what the user and the box have used today.
     pub(crate) fn count_llm(&self, tenant: &str, user: Option<&str>, used: Usage) -> Result<(), MemoryError> {
-        let Some(user) = user.filter(|_| used.tokens() > 0) else { return Ok(()) };
-        let more = membox_records::DayUsage {
+        if used.tokens() == 0 {
+            return Ok(());
+        }
+        let more = |user: &str| DayUsage {
             user: user.to_owned(),
             day: crate::usage::day(now()),
             tokens: used.tokens() as i64,
             requests: used.calls as i64,
-            ..Default::default()
+            ..DayUsage::default()
         };
-        let tenant = tenant.to_owned();
-        self.transact(move |group| Ok(group.add_usage(&tenant, &more)?))
+        let (tenant, of_user, of_box) = (tenant.to_owned(), user.map(more), more(LANGUAGE_MODELS));
+        self.transact(move |group| {
+            of_user.map_or(Ok(()), |more| group.add_usage(&tenant, &more))?;
+            Ok(group.add_usage(NO_TENANT, &of_box)?)
+        })
+    }
+
+    /// Goes on with the day's budget of language models where the process before has left it.
+    pub(crate) fn resume_budget(&self) -> Result<(), MemoryError> {
+        let Some(llm) = self.llm() else { return Ok(()) };
+        let today = crate::usage::day(now());
+        let used = self.transact(move |group| Ok(group.used(NO_TENANT, LANGUAGE_MODELS, &today)?))?;
+        llm.count_as_used(used.tokens.max(0) as u64);
+        Ok(())
     }
 }
 

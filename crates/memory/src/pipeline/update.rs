@@ -108,11 +108,8 @@ const NAMED_CHANGES: usize = 1000;
 impl MemoryBox {
     /// Begins to hold the memories of a user or collection against newer ones, as a job; its result is the report.
     pub fn update_memories(self: &Arc<Self>, tenant: &str, request: UpdateRequest) -> Result<JobView, MemoryError> {
-        let name = match (&request.collection, &request.user) {
-            (Some(name), _) => name.clone(),
-            (None, Some(user)) => crate::user_collection(user),
-            (None, None) => return Err(MemoryError::invalid("/user", "a user or a collection is wanted")),
-        };
+        let name = crate::named_or_users(request.collection.as_deref(), request.user.as_deref());
+        let name = name.ok_or_else(|| MemoryError::invalid("/user", "a user or a collection is wanted"))?;
         if request.score_threshold.is_some_and(|threshold| !(0.0..=1.0).contains(&threshold)) {
             return Err(MemoryError::impossible("/score_threshold", "a threshold is 0 to 1"));
         }

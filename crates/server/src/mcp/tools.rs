@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use membox_memory::compressor::{DEFAULT_ENCODING, TokenCounter};
 use membox_memory::{
     AppendRequest, ContextRequest, Include, MemoryBox, MemoryError, NewRecord, Order, RecallRequest, RecordPatch,
-    Strategy, user_collection,
+    Strategy, named_or_users,
 };
 use rmcp::handler::server::common::schema_for_input;
 use rmcp::model::{Tool, ToolAnnotations};
@@ -57,11 +57,8 @@ pub struct Place {
 
 impl Place {
     pub fn name(&self) -> String {
-        match (&self.collection, &self.user) {
-            (Some(collection), _) => collection.clone(),
-            (None, Some(user)) => user_collection(user),
-            (None, None) => COMMON_MEMORIES.to_owned(),
-        }
+        let name = named_or_users(self.collection.as_deref(), self.user.as_deref());
+        name.unwrap_or_else(|| COMMON_MEMORIES.to_owned())
     }
 }
 

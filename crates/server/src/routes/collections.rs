@@ -17,7 +17,7 @@ pub struct CollectionList {
 }
 
 /// `PUT /v1/collections/{c}`: creates it, or finds it with the same settings.
-#[utoipa::path(put, path = "/v1/collections/{collection}", tag = "collections", request_body = CollectionSettings,
+#[utoipa::path(put, path = "/v1/collections/{collection}", tag = "collections", request_body(content = CollectionSettings, example = json!({"keywords": true, "redaction": {"mode": "full"}, "kinds": {"working": {"ttl_s": 3600}}})),
     params(("collection" = String, Path, description = "[a-z0-9][a-z0-9_.-]{0,63}")),
     responses((status = 200, description = "it was there", body = CollectionView), (status = 201, description = "created", body = CollectionView),
         (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 409, description = "it exists with other settings", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem)))]
@@ -98,7 +98,7 @@ pub async fn rebuild(
 
 /// `POST /v1/collections/{c}/consolidate`: near-doubles become one memory, as a job whose `result` is a ConsolidateReport: of two the newer text stands, and
 /// the older is kept in its `metadata.history`. Texts that differ in a number are no doubles.
-#[utoipa::path(post, path = "/v1/collections/{collection}/consolidate", tag = "jobs", params(("collection" = String, Path)), request_body = ConsolidateRequest,
+#[utoipa::path(post, path = "/v1/collections/{collection}/consolidate", tag = "jobs", params(("collection" = String, Path)), request_body(content = ConsolidateRequest, example = json!({"threshold": 0.95, "user": "lena", "dry_run": true})),
     responses((status = 202, description = "the job has begun", body = JobView), (status = 404, description = "there is no such thing", body = Problem), (status = 409, description = "a job is running", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem)))]
 pub async fn consolidate(
     State(state): State<AppState>,

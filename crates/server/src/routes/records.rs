@@ -62,7 +62,7 @@ pub struct UpsertAnswer {
 
 /// `POST /v1/collections/{c}/records`: when it answers, the records are durable and can be recalled.
 #[utoipa::path(post, path = "/v1/collections/{collection}/records", tag = "records", params(("collection" = String, Path)),
-    request_body = UpsertRequest,
+    request_body(content = UpsertRequest, example = json!({"records": [{"id": "key", "text": "The spare key is under the blue pot.", "user": "lena", "metadata": {"topic": "house"}}]})),
     responses((status = 200, description = "done", body = UpsertAnswer), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 404, description = "there is no such thing", body = Problem), (status = 412, description = "the version is another one", body = Problem),
         (status = 413, description = "over a limit of this box", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem), (status = 429, description = "a queue is full; retry-after says when", body = Problem), (status = 507, description = "the disk is full; nothing of the request was kept", body = Problem)))]
 pub async fn upsert(
@@ -155,7 +155,7 @@ pub async fn get(
 /// `PATCH /v1/collections/{c}/records/{id}`: what is left out stays; metadata is merged.
 #[utoipa::path(patch, path = "/v1/collections/{collection}/records/{id}", tag = "records",
     params(("collection" = String, Path), ("id" = String, Path), ("if-match" = Option<u64>, Header, description = "the version that it must have")),
-    request_body = RecordPatch,
+    request_body(content = RecordPatch, example = json!({"metadata": {"topic": "garden"}, "importance": 0.8})),
     responses((status = 200, description = "done", body = RecordView), (status = 404, description = "there is no such thing", body = Problem), (status = 412, description = "the version is another one", body = Problem)))]
 pub async fn patch(
     State(state): State<AppState>,
@@ -203,7 +203,7 @@ pub struct DeleteRequest {
 
 /// `POST /v1/collections/{c}/forget`: the least valuable memories go until `keep` are left, in one commit. Worth is importance, halved with each half-life of
 /// age; `metadata.pinned` keeps a memory.
-#[utoipa::path(post, path = "/v1/collections/{collection}/forget", tag = "records", params(("collection" = String, Path)), request_body = ForgetRequest,
+#[utoipa::path(post, path = "/v1/collections/{collection}/forget", tag = "records", params(("collection" = String, Path)), request_body(content = ForgetRequest, example = json!({"keep": 1000, "user": "lena", "dry_run": true})),
     responses((status = 200, description = "done", body = ForgetAnswer), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 404, description = "there is no such thing", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem)))]
 pub async fn forget(
     State(state): State<AppState>,
@@ -224,7 +224,7 @@ pub struct DeleteAnswer {
 
 /// `POST /v1/collections/{c}/records:delete`: by ids or by filter, in one commit.
 #[utoipa::path(post, path = "/v1/collections/{collection}/records:delete", tag = "records", params(("collection" = String, Path)),
-    request_body = DeleteRequest, responses((status = 200, description = "done", body = DeleteAnswer), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 404, description = "there is no such thing", body = Problem)))]
+    request_body(content = DeleteRequest, example = json!({"ids": ["key"]})), responses((status = 200, description = "done", body = DeleteAnswer), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 404, description = "there is no such thing", body = Problem)))]
 pub async fn delete_many(
     State(state): State<AppState>,
     caller: Caller,

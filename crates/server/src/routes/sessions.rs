@@ -70,7 +70,7 @@ pub async fn list(
 }
 
 /// `PUT /v1/sessions/{s}`: makes it, or changes what is said of it. An append makes it too.
-#[utoipa::path(put, path = "/v1/sessions/{session}", tag = "sessions", request_body = SessionSettings,
+#[utoipa::path(put, path = "/v1/sessions/{session}", tag = "sessions", request_body(content = SessionSettings, example = json!({"user": "lena", "max_messages": 200, "metadata": {"channel": "phone"}})),
     params(("session" = String, Path), ("if-match" = Option<u64>, Header, description = "the version that it must have")),
     responses((status = 200, description = "it was there", body = SessionView), (status = 201, description = "created", body = SessionView), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
         (status = 409, description = "it has another user or collection", body = Problem), (status = 412, description = "the version is another one", body = Problem)))]
@@ -123,7 +123,7 @@ pub async fn delete(
 
 /// `POST /v1/sessions/{s}/messages`: when it answers, the messages are durable, in their places, and can be recalled. With `if-match` the session
 /// must be at that version, or `on_conflict` says what is done.
-#[utoipa::path(post, path = "/v1/sessions/{session}/messages", tag = "sessions", request_body = AppendRequest,
+#[utoipa::path(post, path = "/v1/sessions/{session}/messages", tag = "sessions", request_body(content = AppendRequest, example = json!({"user": "lena", "messages": [{"id": "m1", "role": "user", "content": "Where did I put the spare key?"}, {"role": "assistant", "content": "Under the blue pot."}]})),
     params(("session" = String, Path), ("if-match" = Option<u64>, Header, description = "the version that it must have; 0 where it must not be there")),
     responses((status = 200, description = "done", body = AppendAnswer), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 404, description = "the collection that is named is not there", body = Problem),
         (status = 409, description = "the session has another user or collection", body = Problem), (status = 412, description = "the version is another one; `detail` says which", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem),
@@ -240,7 +240,7 @@ pub async fn media(
 }
 
 /// `PATCH /v1/sessions/{s}/messages/{m}`: merges into its metadata, or gives an image a caption and a recording a transcript, and sets `updated_at`.
-#[utoipa::path(patch, path = "/v1/sessions/{session}/messages/{message}", tag = "sessions", request_body = MessagePatch,
+#[utoipa::path(patch, path = "/v1/sessions/{session}/messages/{message}", tag = "sessions", request_body(content = MessagePatch, example = json!({"metadata": {"rating": 5, "draft": null}})),
     params(("session" = String, Path), ("message" = String, Path), ("if-match" = Option<u64>, Header, description = "the version that the message must have")),
     responses((status = 200, description = "done", body = MessageView), (status = 404, description = "there is no such thing", body = Problem), (status = 412, description = "the version is another one", body = Problem)))]
 pub async fn patch_message(
@@ -304,7 +304,7 @@ pub struct PushAnswer {
 }
 
 /// `POST /v1/sessions/{s}/queue`: inputs that wait until they are taken, over restarts too.
-#[utoipa::path(post, path = "/v1/sessions/{session}/queue", tag = "sessions", request_body = PushRequest, params(("session" = String, Path)),
+#[utoipa::path(post, path = "/v1/sessions/{session}/queue", tag = "sessions", request_body(content = PushRequest, example = json!({"items": [{"input": "And the garage?"}]})), params(("session" = String, Path)),
     responses((status = 200, description = "done", body = PushAnswer), (status = 422, description = "an input is too large", body = Problem)))]
 pub async fn push(
     State(state): State<AppState>,
@@ -359,7 +359,7 @@ pub struct TakeRequest {
 }
 
 /// `POST /v1/sessions/{s}/queue:take`: the oldest inputs that nobody works on. Delete each when it has been dealt with.
-#[utoipa::path(post, path = "/v1/sessions/{session}/queue:take", tag = "sessions", request_body = TakeRequest, params(("session" = String, Path)),
+#[utoipa::path(post, path = "/v1/sessions/{session}/queue:take", tag = "sessions", request_body(content = TakeRequest, example = json!({"count": 1, "lease_s": 60})), params(("session" = String, Path)),
     responses((status = 200, description = "done; empty when nothing waits", body = QueueItems)))]
 pub async fn take(
     State(state): State<AppState>,

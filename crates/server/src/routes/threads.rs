@@ -43,7 +43,7 @@ pub struct CheckpointList {
 }
 
 /// `PUT /v1/threads/{t}/checkpoints/{id}`: writes it; one of the same id is replaced.
-#[utoipa::path(put, path = "/v1/threads/{thread}/checkpoints/{id}", tag = "threads", request_body = NewCheckpoint,
+#[utoipa::path(put, path = "/v1/threads/{thread}/checkpoints/{id}", tag = "threads", request_body(content = NewCheckpoint, example = json!({"state": {"step": 3}, "parent": "2", "ttl_s": 86400})),
     params(("thread" = String, Path), ("id" = String, Path), NamespaceQuery),
     responses((status = 200, description = "done", body = CheckpointView), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 422, description = "the state is too large", body = Problem)))]
 pub async fn put(
@@ -68,7 +68,7 @@ pub struct TaskWrites {
 }
 
 /// `PUT /v1/threads/{t}/checkpoints/{id}/writes/{task}`: kept with the checkpoint; written again by the same task, replaced.
-#[utoipa::path(put, path = "/v1/threads/{thread}/checkpoints/{id}/writes/{task}", tag = "threads", request_body = TaskWrites,
+#[utoipa::path(put, path = "/v1/threads/{thread}/checkpoints/{id}/writes/{task}", tag = "threads", request_body(content = TaskWrites, example = json!({"writes": [["messages", "said"]]})),
     params(("thread" = String, Path), ("id" = String, Path), ("task" = String, Path), NamespaceQuery),
     responses((status = 204, description = "done"), (status = 404, description = "there is no such thing", body = Problem)))]
 pub async fn put_writes(

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 /// `POST /v1/usage`: notes tokens that a user is about to use, or has used. Over the quota it is 429, `retry-after` is the next day's beginning, and
 /// nothing is noted.
-#[utoipa::path(post, path = "/v1/usage", tag = "users", request_body = UsageReport,
+#[utoipa::path(post, path = "/v1/usage", tag = "users", request_body(content = UsageReport, example = json!({"user": "lena", "tokens": 1200})),
     responses((status = 200, description = "noted", body = UsageView), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 429, description = "that is over the quota; retry-after says when it begins anew", body = Problem)))]
 pub async fn report(
     State(state): State<AppState>,
@@ -68,7 +68,7 @@ fn user_or_all(user: String) -> String {
 }
 
 /// `PUT /v1/quotas/{u}`: a user's quota; `*` for all who have none of their own.
-#[utoipa::path(put, path = "/v1/quotas/{user}", tag = "users", request_body = QuotaSettings, params(("user" = String, Path)),
+#[utoipa::path(put, path = "/v1/quotas/{user}", tag = "users", request_body(content = QuotaSettings, example = json!({"tokens_per_day": 10000, "price_per_1000": 0.002})), params(("user" = String, Path)),
     responses((status = 200, description = "done", body = QuotaSettings), (status = 422, description = "well-formed but impossible", body = Problem)))]
 pub async fn set_quota(
     State(state): State<AppState>,
