@@ -26,6 +26,9 @@ const BEST_SEEDS: usize = 8;
 
 /// Nodes that one thread scans in one go.
 const PIECE: u32 = 1 << 16;
+/// Nodes that one thread compares in one go, and how far ahead their codes are fetched.
+const RANKED: usize = 2048;
+const AHEAD: usize = 8;
 /// Share of the nodes of a piece from which on all of them are read.
 const DENSE: u64 = 4;
 
@@ -104,6 +107,22 @@ struct Place {
 const EXPANDED: u32 = 1 << 31;
 
 impl Beam {
+    fn of(width: usize) -> Self {
+        Self { places: Vec::new(), width: width.max(1), next: 0 }
+    }
+
+    /// The best of both.
+    fn joined(mut self, other: Self) -> Self {
+        for place in other.places {
+            self.push(place.score, place.node);
+        }
+        self
+    }
+
+    fn into_nodes(self) -> Vec<u32> {
+        self.places.into_iter().map(|place| place.node & !EXPANDED).collect()
+    }
+
     /// Takes a node that is good enough in, and gives its place.
     fn push(&mut self, score: i32, node: u32) -> Option<usize> {
         if self.places.len() == self.width {
@@ -140,7 +159,7 @@ pub(crate) fn walk(
     let score = |node: u32| weights.score(graph.codes_of(node));
     let is_allowed = |node: u32| allowed.is_none_or(|allowed| allowed.contains(node));
     scratch.begin(graph.nodes());
-    let mut beam = Beam { places: Vec::with_capacity(ef_search + 1), width: ef_search.max(1), next: 0 };
+    let mut beam = Beam::of(ef_search);
 
     let entry = descend(graph, score);
     scratch.visit(entry);
@@ -175,15 +194,14 @@ pub(crate) fn walk(
             }
         }
     }
-    beam.places.into_iter().map(|place| place.node & !EXPANDED).collect()
+    beam.into_nodes()
 }
 
 /// The `count` allowed nodes that are nearest to the query by their codes, best first: all are looked at, by the processors that are idle.
 pub(crate) fn scan_codes(graph: Graph, query: &[f32], count: usize, allowed: &RoaringBitmap) -> Vec<u32> {
     let weights = Weights::of(query, graph.widths);
-    let none = || Beam { places: Vec::new(), width: count.max(1), next: 0 };
     let of_piece = |piece: u32| {
-        let mut best = none();
+        let mut best = Beam::of(count);
         let nodes = piece * PIECE..(graph.nodes() as u32).min((piece + 1) * PIECE);
         let score = |node: u32| weights.score(graph.codes_of(node));
         // In one go a node takes a third of the time that it takes here and there.
@@ -202,15 +220,24 @@ pub(crate) fn scan_codes(graph: Graph, query: &[f32], count: usize, allowed: &Ro
         }
         best
     };
-    let join = |mut best: Beam, other: Beam| {
-        for place in other.places {
-            best.push(place.score, place.node);
+    let pieces = (graph.nodes() as u32).div_ceil(PIECE);
+    (0..pieces).into_par_iter().map(of_piece).reduce(|| Beam::of(count), Beam::joined).into_nodes()
+}
+
+/// The `count` of some nodes that are nearest to the query by their codes, best first, by the processors that are idle.
+pub(crate) fn rank_codes(graph: Graph, query: &[f32], count: usize, nodes: &[u32]) -> Vec<u32> {
+    let weights = Weights::of(query, graph.widths);
+    let of_some = |nodes: &[u32]| {
+        let mut best = Beam::of(count);
+        for (i, &node) in nodes.iter().enumerate() {
+            if let Some(&soon) = nodes.get(i + AHEAD) {
+                prefetch(graph.codes_of(soon));
+            }
+            best.push(weights.score(graph.codes_of(node)), node);
         }
         best
     };
-    let pieces = (graph.nodes() as u32).div_ceil(PIECE);
-    let best = (0..pieces).into_par_iter().map(of_piece).reduce(none, join);
-    best.places.into_iter().map(|place| place.node).collect()
+    nodes.par_chunks(RANKED).map(of_some).reduce(|| Beam::of(count), Beam::joined).into_nodes()
 }
 
 /// The node of the lowest level that the greedy way down the upper levels ends at.

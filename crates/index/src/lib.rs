@@ -34,6 +34,7 @@ mod graph;
 pub mod policy;
 mod products;
 mod search;
+mod sketch;
 mod vector_index;
 
 pub use error::IndexError;

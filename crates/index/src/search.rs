@@ -159,7 +159,7 @@ fn propose(
         // Where the filter excludes the query's neighbourhood, the nearest allowed rows lie all around it, about as far from each other as from the
         // query, and no walk over a graph of neighbours finds them: their codes are scanned. Around a small hole a wider beam does.
         if is_at_odds && among * 10 < u64::from(index.rows()) * 9 {
-            return Ok(Some(index.scan_codes(query, candidates, allowed)));
+            return Ok(Some(index.scan_codes(query, candidates, allowed, among)));
         }
         if is_at_odds {
             ef_search *= 2;

@@ -2,15 +2,16 @@
 
 use crate::IndexError;
 use crate::faiss::{FaissIndex, use_threads};
-use crate::graph::{Scratch, scan_codes, walk};
+use crate::graph::{Scratch, rank_codes, scan_codes, walk};
 use crate::policy::IndexSpec;
 use crate::search::AllowedRows;
+use crate::sketch::{Sketches, candidates};
 use membox_vectors::VectorView;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use uuid::Uuid;
 
 /// The version of the manifest.
@@ -59,6 +60,8 @@ pub struct VectorIndex {
     spec: IndexSpec,
     /// Of searches that ended: as many as ever ran at once.
     scratches: Mutex<Vec<Scratch>>,
+    /// Made for the first filter that is at odds with its query.
+    sketches: OnceLock<Sketches>,
 }
 
 /// Progress of a build: called with rows done; a `false` stops it.
@@ -80,7 +83,14 @@ impl VectorIndex {
         }
         faiss.train(&sample)?;
         drop(sample);
-        let mut index = Self { faiss, vector_file: header.uuid, rows: 0, spec, scratches: Mutex::default() };
+        let mut index = Self {
+            faiss,
+            vector_file: header.uuid,
+            rows: 0,
+            spec,
+            scratches: Mutex::default(),
+            sketches: OnceLock::new(),
+        };
         index.extend(view, threads, progress)?;
         Ok(index)
     }
@@ -88,6 +98,7 @@ impl VectorIndex {
     /// Adds the rows in view that the index does not cover yet.
     pub fn extend(&mut self, view: &VectorView, threads: usize, progress: Progress) -> Result<(), IndexError> {
         use_threads(threads);
+        self.sketches = OnceLock::new();
         let mut vectors = Vec::new();
         let chunk = CHUNK.max(view.rows() / CHUNKS);
         while self.rows < view.rows() {
@@ -150,10 +161,14 @@ impl VectorIndex {
         found
     }
 
-    /// The `count` allowed rows whose codes are nearest to the query, best first: those of HNSW, all of them looked at.
-    pub fn scan_codes(&self, query: &[f32], count: usize, allowed: &AllowedRows) -> Vec<u32> {
+    /// The `count` allowed rows whose codes are nearest to the query, best first: those of HNSW, all of them looked at, and where they are many all but the
+    /// best by a bit a dimension passed over. `among` of the rows that it covers are allowed.
+    pub fn scan_codes(&self, query: &[f32], count: usize, allowed: &AllowedRows, among: u64) -> Vec<u32> {
         let Some(graph) = self.faiss.graph() else { return Vec::new() };
-        scan_codes(graph, query, count, allowed.rows())
+        let Some(candidates) = candidates(among) else { return scan_codes(graph, query, count, allowed.rows()) };
+        let sketches = self.sketches.get_or_init(|| Sketches::of(graph));
+        let nodes = sketches.nearest(graph, query, candidates.max(4 * count), allowed.bits());
+        rank_codes(graph, query, count, &nodes)
     }
 
     /// The `candidates` rows of the `nprobe` nearest lists whose codes are nearest to the query, best first, of those whose bit is set in
@@ -206,7 +221,7 @@ impl VectorIndex {
             return Err(IndexError::Unusable { path: folder.to_owned(), reason });
         }
         let (vector_file, rows, spec) = (manifest.vector_file, manifest.rows, manifest.spec);
-        Ok(Self { faiss, vector_file, rows, spec, scratches: Mutex::default() })
+        Ok(Self { faiss, vector_file, rows, spec, scratches: Mutex::default(), sketches: OnceLock::new() })
     }
 
     /// Reads the manifest of `folder`, and nothing else.

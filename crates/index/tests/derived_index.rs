@@ -107,6 +107,22 @@ fn a_filter_that_excludes_the_nearest_clusters_loses_no_recall() {
 }
 
 #[test]
+fn many_rows_of_a_filter_at_odds_with_the_question_are_told_apart_by_a_bit_a_dimension() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut file = VectorFile::create(&folder.path().join("vectors.mbv"), DIMENSION, RowType::F16).expect("a file");
+    let all = clustered(100_050, 1000);
+    file.append(all[..100_000].iter().map(Vec::as_slice)).expect("room");
+    let view = file.view(100_000);
+    let index = build(&view, IndexPolicy::hnsw());
+    // The clusters are rows modulo 1000: half of them are excluded whole, those of the questions among them.
+    let even: RoaringBitmap = (0..100_000).filter(|row| row % 2 == 0).collect();
+    let odd: Vec<Vec<f32>> = all[100_000..].iter().skip(1).step_by(2).cloned().collect();
+    let (recall, scanned) = recall_of(&view, &index, &odd, Some(&even));
+    assert!(recall >= 0.9, "recall {recall}");
+    assert_eq!(scanned, 0, "not every row was scored exactly");
+}
+
+#[test]
 fn fresh_rows_are_found_before_the_index_covers_them() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = file(folder.path(), 12_000);
