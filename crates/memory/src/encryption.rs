@@ -40,8 +40,8 @@ pub fn keys_file(root: &Path) -> PathBuf {
 pub(crate) fn open_sealing(config: &MemoryConfig) -> Result<Sealing, MemoryError> {
     let (path, policies) = (keys_file(&config.data_dir), config.policies.clone());
     let Some(EncryptionConfig { master, older }) = &config.encryption else {
-        let mut of_tenants = policies.tenants.iter().map(|(tenant, policy)| (tenant.as_str(), policy));
-        if policies.default.encryption == Some(true) || of_tenants.any(|(_, policy)| policy.encryption == Some(true)) {
+        let mut all = policies.tenants.values().chain([&policies.default]);
+        if all.any(|policy| policy.encryption == Some(true)) {
             let reason = "a policy wants encryption: set master_key_file (`membox keys new` writes one)";
             return Err(MemoryError::impossible("/policies", reason));
         }
@@ -223,8 +223,12 @@ impl MemoryBox {
             TenantReceipt { tenant: tenant.to_owned(), begun_at: time_text(now()), ..TenantReceipt::default() };
         loop {
             let names = self.shared().names(Some(tenant));
-            if names.is_empty() || job.is_cancelled() {
+            if names.is_empty() {
                 break;
+            }
+            if job.is_cancelled() {
+                // The keys stay as long as anything of the tenant does: the next start goes on.
+                return Ok(receipt);
             }
             for (_, name) in names {
                 let Some(collection) = self.shared().existing(tenant, &name)? else { continue };

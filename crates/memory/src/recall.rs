@@ -96,7 +96,8 @@ impl MemoryBox {
         let hits = chosen.into_iter().zip(neighbours).map(|(c, around)| hit(c, around, &sight, request)).collect();
         let answer = RecallAnswer { hits, context, exact, took_ms: milliseconds(begun.elapsed()), timing };
         self.shared().uses.note(collection.id, answer.hits.iter().map(|hit| &hit.id));
-        if let Some(question) = question {
+        // One whose words were read before other synonyms came is of no state.
+        if let Some(question) = question.filter(|_| sight.state.generation == generation) {
             self.answers().put(tenant, question, sight.state, &answer);
         }
         Ok(answer)

@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     backups: Mutex<File>,
     /// What was recalled and is not written down yet.
     pub uses: Uses,
+    /// Held while a file of a message is written: two that are given at once may be the same.
+    pub media: Mutex<()>,
 }
 
 /// A reader that goes back to the pool when dropped.
@@ -98,6 +100,7 @@ impl Shared {
             maintenance,
             backups,
             uses: Uses::default(),
+            media: Mutex::default(),
         }
     }
 

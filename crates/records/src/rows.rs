@@ -61,11 +61,18 @@ impl StoredBody {
     }
 
     /// Opens it where it is sealed: metadata, message and text.
-    fn open(self, sealing: &Sealing, place: &[&str]) -> Result<(String, Option<String>, String), RecordsError> {
+    fn open(
+        self,
+        sealing: &Sealing,
+        collection: i64,
+        stored: &StoredRecord,
+    ) -> Result<(String, Option<String>, String), RecordsError> {
         if self.text.key.is_none() {
             return Ok((self.metadata, self.message, self.text.clear));
         }
-        let all = sealing.read(place, self.text)?;
+        let place = record_place(collection, &stored.record, stored.version);
+        let place = place.each_ref().map(String::as_str);
+        let all = sealing.read(&place, self.text)?;
         serde_json::from_str(&all).map_err(|e| RecordsError::Damaged(format!("{}: {e}", place.join(" "))))
     }
 
@@ -105,10 +112,7 @@ pub(crate) fn read_record(r: &Row, sealing: &Sealing) -> rusqlite::Result<Stored
     if crc.is_some_and(|crc| crc != body.checksum(&stored.record, stored.version)) {
         return Err(damaged("it does not have its checksum".into()));
     }
-    let collection: i64 = r.get(19)?;
-    let place = record_place(collection, &stored.record, stored.version);
-    let opened = body.open(sealing, &place.each_ref().map(String::as_str));
-    let (metadata, message, text) = opened.map_err(wrapped)?;
+    let (metadata, message, text) = body.open(sealing, r.get(19)?, &stored).map_err(wrapped)?;
     stored.record.metadata = serde_json::from_str(&metadata).map_err(|e| damaged(e.to_string()))?;
     stored.record.text = text;
     let message = message.map(|message| serde_json::from_str(&message)).transpose();

@@ -69,6 +69,10 @@ impl Keyring {
 
     /// Seals bytes for a place with a tenant's newest key, which is made and durable first if there is none; gives its number.
     pub fn seal(&self, tenant: &str, place: &[&str], plain: &[u8]) -> Result<(u32, Vec<u8>)> {
+        let is_erasing = |held: &Held| held.state.erasing.contains(tenant);
+        if is_erasing(&self.held.read().unwrap_or_else(PoisonError::into_inner)) {
+            return Err(SealingError::Erasing);
+        }
         let (number, key) = self.current(tenant)?;
         Ok((number, key.cipher.seal(place, plain)?))
     }
@@ -136,9 +140,6 @@ impl Keyring {
 
     fn current(&self, tenant: &str) -> Result<(u32, Arc<Key>)> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        if held.state.erasing.contains(tenant) {
-            return Err(SealingError::Erasing);
-        }
         let known = held.current.get(tenant).and_then(|&number| Some((number, held.keys.get(&number)?.clone())));
         drop(held);
         known.map_or_else(|| self.make(tenant, false), Ok)
@@ -147,9 +148,6 @@ impl Keyring {
     /// Makes a tenant's next key; not, unless `anew`, if there is one by now.
     fn make(&self, tenant: &str, anew: bool) -> Result<(u32, Arc<Key>)> {
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-        if held.state.erasing.contains(tenant) {
-            return Err(SealingError::Erasing);
-        }
         if let Some(&number) = held.current.get(tenant).filter(|_| !anew)
             && let Some(key) = held.keys.get(&number)
         {

@@ -12,7 +12,7 @@ use crate::MemoryError;
 use membox_records::{RecordsError, Sealing};
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 4] = b"MBMF";
 const VERSION: u32 = 1;
@@ -27,6 +27,11 @@ fn place<'a>(tenant: &'a str, path: &'a Path) -> [&'a str; 3] {
     ["media", tenant, path.file_name().and_then(|name| name.to_str()).unwrap_or_default()]
 }
 
+/// Where a file is until it is whole; that of its thumbnail too.
+pub(super) fn temporary(path: &Path) -> PathBuf {
+    path.with_extension("tmp")
+}
+
 /// Writes a file, sealed where the tenant is.
 pub(super) fn write(sealing: &Sealing, tenant: &str, path: &Path, bytes: &[u8]) -> Result<(), MemoryError> {
     let keyring = sealing.keyring_of(tenant);
@@ -34,7 +39,7 @@ pub(super) fn write(sealing: &Sealing, tenant: &str, path: &Path, bytes: &[u8]) 
     let (key, body) = sealed.map_err(RecordsError::from)?.unwrap_or_else(|| (0, bytes.to_vec()));
     let mut head = [&MAGIC[..], &VERSION.to_le_bytes(), &key.to_le_bytes()].concat();
     head.extend(checksum(&head, &body).to_le_bytes());
-    let temporary = path.with_extension("tmp");
+    let temporary = temporary(path);
     let write = || {
         let mut file = File::create(&temporary)?;
         file.write_all(&head)?;

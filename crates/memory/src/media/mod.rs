@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use utoipa::ToSchema;
 
 /// Bytes of one file.
@@ -149,7 +149,7 @@ fn small(path: &Path) -> PathBuf {
 
 /// Removes a file, and what was made of it.
 fn remove(path: &Path) -> std::io::Result<()> {
-    for path in [small(path), path.to_owned()] {
+    for path in [small(path), file::temporary(path), path.to_owned()] {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -168,6 +168,7 @@ impl MemoryBox {
         let path = folder.join(&media.file);
         let (id, file) = (collection.id, media.file.clone());
         self.transact(move |group| Ok(group.expect_media(id, &file, now() + EXPECTED_MS)?))?;
+        let _writing = self.shared().media.lock().unwrap_or_else(PoisonError::into_inner);
         if path.exists() {
             return Ok(media);
         }
@@ -222,6 +223,7 @@ impl MemoryBox {
         let mut sealed = 0;
         for name in self.reader()?.media_files(collection.id)? {
             for path in [folder.join(&name), small(&folder.join(&name))] {
+                let _writing = self.shared().media.lock().unwrap_or_else(PoisonError::into_inner);
                 // A recording has no thumbnail, and what nobody has any more may be gone.
                 if !path.exists() || file::check(&path)? == number {
                     continue;
