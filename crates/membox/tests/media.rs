@@ -166,11 +166,17 @@ fn a_file_is_there_once_and_goes_with_the_last_message_that_has_it() {
     let files = kept(&data);
     assert_eq!(files.len(), 3, "an image, what is small of it, and a recording: {files:?}");
     assert_eq!(server.call("DELETE", "/v1/sessions/one", &Value::Null).0, 200);
+    // One that has left its session's list is given out too.
+    let capped =
+        json!({"user": "lena", "max_messages": 1, "messages": [image("p", "once", &png), image("q", "twice", &png)]});
+    post(&server, "/v1/sessions/capped/messages", &capped);
     // In one archive with everything else that is remembered of a user.
     let (_, _, archive) = server.raw("GET", "/v1/users/lena/export", &[], Vec::new());
     let lines: Vec<Value> = archive.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let of_y = lines.iter().find(|line| line["message"]["id"] == "y").expect("the message");
     assert_eq!(of_y["media"], json!(STANDARD.encode(&png)));
+    assert_eq!(lines.iter().filter(|line| line["media"] == of_y["media"]).count(), 3, "{lines:?}");
+    assert_eq!(server.call("DELETE", "/v1/sessions/capped", &Value::Null).0, 200);
     assert_eq!(media(&server, "two/messages/y/media").2, png, "another message has it");
     assert_eq!(server.call("DELETE", "/v1/sessions/two/messages/y", &Value::Null).0, 204);
     let begun = Instant::now();
@@ -223,22 +229,40 @@ fn they_are_in_backups_sealed_with_the_tenant_and_never_given_out_damaged() {
     assert!(whole, "{said}");
     let server = Server::start(&restored, &[]);
     assert_eq!(media(&server, "s/messages/a/media").2, wav);
-    // A bit flips.
+    // A bit flips in a thumbnail: it is made of its image again.
     let name = kept(&restored).into_iter().find(|name| name.ends_with(".small")).expect("a thumbnail");
-    let whole_name = name.trim_end_matches(".small");
-    let file = std::fs::read_dir(restored.join("collections"))
-        .expect("a folder")
-        .flatten()
-        .map(|c| c.path().join("media").join(whole_name))
-        .find(|path| path.exists())
-        .expect("the file");
-    let mut bytes = std::fs::read(&file).expect("a file");
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 4;
-    std::fs::write(&file, bytes).expect("written");
+    let small = media(&server, "s/messages/i/media?thumbnail=true");
+    flip(&restored, &name);
+    assert!(media(&server, "s/messages/i/media?thumbnail=true") == small);
+    server.stop();
+    let (whole, said) = run(&restored, &["verify"]);
+    assert!(whole, "{said}");
+    // Or found by verify, and removed by rebuild.
+    flip(&restored, &name);
+    let (_, said) = run(&restored, &["verify"]);
+    assert!(said.contains(&name), "{said}");
+    let (done, said) = run(&restored, &["rebuild"]);
+    assert!(done, "{said}");
+    assert!(!kept(&restored).contains(&name));
+    let server = Server::start(&restored, &[]);
+    assert!(media(&server, "s/messages/i/media?thumbnail=true") == small);
+    // One in the image itself is never given out.
+    let name = name.trim_end_matches(".small");
+    flip(&restored, name);
     let (status, kind, _) = media(&server, "s/messages/i/media");
     assert_eq!((status, kind.as_str()), (500, "application/problem+json"));
     server.stop();
     let (whole, said) = run(&restored, &["verify"]);
-    assert!(!whole && said.contains(whole_name), "{said}");
+    assert!(!whole && said.contains(name), "{said}");
+}
+
+/// Changes a bit in the middle of a file of a message.
+fn flip(data: &Path, name: &str) {
+    let folders = std::fs::read_dir(data.join("collections")).expect("a folder").flatten();
+    let mut files = folders.map(|collection| collection.path().join("media").join(name));
+    let file = files.find(|path| path.exists()).expect("the file");
+    let mut bytes = std::fs::read(&file).expect("a file");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    std::fs::write(&file, bytes).expect("written");
 }

@@ -8,9 +8,11 @@ use crate::MemoryError;
 use crate::collection::Folder;
 use crate::encryption::keys_file;
 use crate::media;
-use membox_records::{Reader, Sealing};
+use membox_records::keys::keys;
+use membox_records::{Reader, RecordsError, Sealing};
 use membox_vectors::VectorFile;
 use rustix::fs::{FlockOperation, flock};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
@@ -57,9 +59,10 @@ pub fn backup(root: &Path, target: &Path, with_keys: bool) -> Result<BackupSumma
 fn copy(root: &Path, target: &Path, with_keys: bool) -> Result<BackupSummary, MemoryError> {
     let db = target.join("membox.db");
     fs::create_dir_all(target.join("collections")).map_err(MemoryError::io("create", target))?;
-    // A compaction may take away a file between the two steps; then the newer state is copied instead.
+    // A compaction may take away a file between the two steps, and a rotation a key; then the newer state is copied instead.
     for attempt in 0.. {
         let _ = fs::remove_file(&db);
+        let keys = key_numbers(root)?;
         Reader::open(&root.join("membox.db"), Sealing::default())?.copy_to(&db)?;
         match copy_files(root, target) {
             Err(MemoryError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && attempt < 3 => {}
@@ -68,11 +71,19 @@ fn copy(root: &Path, target: &Path, with_keys: bool) -> Result<BackupSummary, Me
                 if with_keys {
                     copy_keys(root, target)?;
                 }
+                if attempt < 3 && !keys.is_subset(&key_numbers(root)?) {
+                    continue;
+                }
                 return result;
             }
         }
     }
     Err(MemoryError::Stopped)
+}
+
+fn key_numbers(root: &Path) -> Result<BTreeSet<u32>, MemoryError> {
+    let keys = keys(&keys_file(root)).map_err(RecordsError::from)?;
+    Ok(keys.into_iter().map(|key| key.number).collect())
 }
 
 fn copy_keys(root: &Path, target: &Path) -> Result<(), MemoryError> {

@@ -94,20 +94,23 @@ pub struct TenantReceipt {
 #[derive(Default)]
 pub(crate) struct Changing(Mutex<HashSet<String>>);
 
-struct ChangeGuard(Arc<Changing>, String);
+struct ChangeGuard {
+    changing: Arc<Changing>,
+    tenant: String,
+}
 
 impl ChangeGuard {
     fn take(changing: &Arc<Changing>, tenant: &str) -> Result<Self, MemoryError> {
         if !changing.0.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.to_owned()) {
             return Err(MemoryError::TenantBusy(tenant.to_owned()));
         }
-        Ok(Self(changing.clone(), tenant.to_owned()))
+        Ok(Self { changing: changing.clone(), tenant: tenant.to_owned() })
     }
 }
 
 impl Drop for ChangeGuard {
     fn drop(&mut self) {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+        self.changing.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.tenant);
     }
 }
 
@@ -134,7 +137,7 @@ impl MemoryBox {
         for tenant in self.reader()?.tenants()? {
             let unsettled = self.sealing().keyring_of(&tenant).is_some_and(|keyring| !keyring.is_settled(&tenant));
             if unsettled && !erasing.contains(&tenant) {
-                self.begin_sealing(&tenant)?;
+                self.begin_sealing(ChangeGuard::take(self.changing(), &tenant)?)?;
             }
         }
         Ok(())
@@ -149,18 +152,12 @@ impl MemoryBox {
         let guard = ChangeGuard::take(self.changing(), tenant)?;
         let number = keyring.rotate(tenant).map_err(RecordsError::from)?;
         self.audit(tenant, actor, "key rotated", &format!("key {number}"), 0)?;
-        drop(guard);
-        self.begin_sealing(tenant)
+        self.begin_sealing(guard)
     }
 
-    fn begin_sealing(self: &Arc<Self>, tenant: &str) -> Result<JobView, MemoryError> {
-        let guard = ChangeGuard::take(self.changing(), tenant)?;
-        let tenant = tenant.to_owned();
-        let job = self.jobs().begin("seal", &tenant, None);
-        self.run_job(job, move |memory, job| {
-            let _guard = guard;
-            memory.seal_all(&tenant, job).map(|()| None)
-        })
+    fn begin_sealing(self: &Arc<Self>, guard: ChangeGuard) -> Result<JobView, MemoryError> {
+        let job = self.jobs().begin("seal", &guard.tenant, None);
+        self.run_job(job, move |memory, job| memory.seal_all(&guard.tenant, job).map(|()| None))
     }
 
     /// Seals all of a tenant with its newest key, and lets the older ones go.
@@ -209,11 +206,10 @@ impl MemoryBox {
 
     fn begin_erasing(self: &Arc<Self>, tenant: &str, actor: &str) -> Result<JobView, MemoryError> {
         let guard = ChangeGuard::take(self.changing(), tenant)?;
-        let (tenant, actor) = (tenant.to_owned(), actor.to_owned());
-        let job = self.jobs().begin("erase", &tenant, None);
+        let actor = actor.to_owned();
+        let job = self.jobs().begin("erase", tenant, None);
         self.run_job(job, move |memory, job| {
-            let _guard = guard;
-            let receipt = memory.run_tenant_erase(&tenant, &actor, job)?;
+            let receipt = memory.run_tenant_erase(&guard.tenant, &actor, job)?;
             Ok(serde_json::to_value(receipt).ok())
         })
     }

@@ -217,8 +217,8 @@ impl Maintenance {
         self.shared.uses.write(&self.writer)?;
         let now = now();
         if self.shared.reader()?.has_unused_media(now)? {
-            let root = self.shared.root.clone();
-            transact(&self.writer, move |group| media::remove_unused(group, &root))?;
+            let shared = self.shared.clone();
+            transact(&self.writer, move |group| media::remove_unused(group, &shared))?;
         }
         if self.shared.reader()?.has_expired_checkpoints(now)? {
             transact(&self.writer, move |group| Ok(group.drop_expired_checkpoints(now)?))?;

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 type Key = (String, String);
 
@@ -39,8 +39,7 @@ pub(crate) struct Shared {
     backups: Mutex<File>,
     /// What was recalled and is not written down yet.
     pub uses: Uses,
-    /// Held while a file of a message is written: two that are given at once may be the same.
-    pub media: Mutex<()>,
+    media: Mutex<()>,
 }
 
 /// A reader that goes back to the pool when dropped.
@@ -102,6 +101,11 @@ impl Shared {
             uses: Uses::default(),
             media: Mutex::default(),
         }
+    }
+
+    /// Held while files of messages are written or removed: two that are given at once may be the same.
+    pub fn change_media(&self) -> MutexGuard<'_, ()> {
+        self.media.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A reader of the record store; waits while all are in use.

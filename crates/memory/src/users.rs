@@ -146,17 +146,8 @@ impl MemoryBox {
                 let range = membox_records::Range::After(-1);
                 self.reader()?.messages(stored.collection, &id, range, |message| {
                     let media = collection.as_ref().map_or(Ok(None), |own| self.media_of(own, &message.record));
-                    let view = MessageView::from(message);
-                    match media {
-                        Ok(media) => {
-                            let mut line = json!({"type": "message", "session": id, "message": view});
-                            if let Some(media) = media {
-                                line["media"] = json!(media);
-                            }
-                            goes_on = give(line);
-                        }
-                        Err(error) => (goes_on, failed) = (false, Some(error)),
-                    }
+                    let line = json!({"type": "message", "session": id, "message": MessageView::from(message)});
+                    goes_on = give_with(&mut give, line, media, &mut failed);
                     goes_on
                 })?;
                 failed.map_or(Ok(()), Err)?;
@@ -177,15 +168,17 @@ impl MemoryBox {
         }
         for (_, name) in self.shared().names(Some(tenant)) {
             let collection = self.collection(tenant, &name)?;
-            let mut goes_on = true;
+            let (mut goes_on, mut failed) = (true, None);
             self.reader()?.records_of_user(collection.id, user, |stored| {
                 // Messages in a session's list were given out with it; archived ones were not.
                 if stored.record.message.as_ref().is_none_or(|m| !m.is_listed()) {
-                    let record = RecordView::from(stored);
-                    goes_on = give(json!({"type": "record", "collection": name, "record": record}));
+                    let media = self.media_of(&collection, &stored.record);
+                    let line = json!({"type": "record", "collection": name, "record": RecordView::from(stored)});
+                    goes_on = give_with(&mut give, line, media, &mut failed);
                 }
                 goes_on
             })?;
+            failed.map_or(Ok(()), Err)?;
             if !goes_on {
                 return Ok(());
             }
@@ -349,6 +342,26 @@ impl MemoryBox {
 pub fn verify_audit(root: &Path) -> Result<Vec<(String, u64, String)>, MemoryError> {
     let chains = Reader::open(&root.join("membox.db"), Sealing::default())?.verify_audit()?;
     Ok(chains.into_iter().map(|(tenant, count, last)| (tenant, count, hex(&last))).collect())
+}
+
+/// Gives out a line with the file that goes with it, and says whether to go on.
+fn give_with(
+    give: &mut dyn FnMut(Value) -> bool,
+    mut line: Value,
+    media: Result<Option<String>, MemoryError>,
+    failed: &mut Option<MemoryError>,
+) -> bool {
+    match media {
+        Ok(None) => give(line),
+        Ok(Some(media)) => {
+            line["media"] = json!(media);
+            give(line)
+        }
+        Err(error) => {
+            *failed = Some(error);
+            false
+        }
+    }
 }
 
 fn note(names: &mut Vec<String>, name: &str) {

@@ -138,8 +138,12 @@ fn check_collection(
         let found = format!("{} records are damaged: {:?} …", unreadable.len(), &unreadable[..unreadable.len().min(5)]);
         report.problems.push(problem(found, "none: restore them from a backup, or write them again", true));
     }
-    for found in media::damaged(&folder, &reader.media_files(stored.id)?) {
+    let files = reader.media_files(stored.id)?;
+    for found in media::damaged(&folder, &files) {
         report.problems.push(problem(found, "none: restore it from a backup", true));
+    }
+    for (_, error) in media::damaged_thumbnails(&folder, &files) {
+        report.problems.push(problem(error.to_string(), "remove it; it is made anew when it is asked for", false));
     }
     let given = damaged.iter().filter(|d| d.record.given_vector).count();
     if !damaged.is_empty() {
@@ -187,6 +191,9 @@ pub fn rebuild(config: &MemoryConfig, models: Models) -> Result<Report, MemoryEr
         let text_is_whole = DiskText::open(&folder.text(), &of).is_ok_and(|text| text.is_some());
         if !text_is_whole {
             let _ = std::fs::remove_dir_all(folder.text());
+        }
+        for (thumbnail, _) in media::damaged_thumbnails(&folder, &reader.media_files(stored.id)?) {
+            let _ = std::fs::remove_file(thumbnail);
         }
     }
     if report.problems.is_empty() {

@@ -202,17 +202,16 @@ impl FieldIndex {
     /// Notes the values of a record's version.
     pub fn insert(&mut self, row: u32, record: &Record) {
         let texts = [
-            ("id", Some(&record.id)),
-            ("user", record.user.as_ref()),
-            ("session", record.session.as_ref()),
-            ("kind", record.kind.as_ref()),
-            ("role", record.message.as_ref().map(|m| &m.role)),
+            ("id", Some(record.id.as_str())),
+            ("user", record.user.as_deref()),
+            ("session", record.session.as_deref()),
+            ("kind", record.kind.as_deref()),
+            ("role", record.message.as_ref().map(|message| message.role.as_str())),
+            ("modality", Some(record.message.as_ref().map_or(TEXT, |message| &message.kind))),
         ];
-        let modality = record.message.as_ref().map_or(TEXT, |message| &message.kind);
-        self.note("modality", row, Scalar::Text(modality.to_owned()));
         for (field, text) in texts {
             if let Some(text) = text {
-                self.note(field, row, Scalar::Text(text.clone()));
+                self.note(field, row, Scalar::Text(text.to_owned()));
             }
         }
         self.note("created_at", row, Scalar::Number(record.created_at as f64));

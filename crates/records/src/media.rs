@@ -4,7 +4,7 @@
 //! again and removed; and it is named again by a trigger when the last message that has it goes.
 
 use crate::RecordsError;
-use crate::record::Media;
+use crate::record::Record;
 use crate::store::{Group, Reader};
 use rusqlite::params;
 
@@ -12,10 +12,12 @@ pub(crate) const SCHEMA: &str = "
 CREATE TABLE media (
     record INTEGER PRIMARY KEY REFERENCES records (seq) ON DELETE CASCADE,
     collection INTEGER NOT NULL,
+    session TEXT,
     file TEXT NOT NULL,
     milliseconds INTEGER
 ) STRICT;
 CREATE INDEX media_by_file ON media (collection, file);
+CREATE INDEX media_by_session ON media (collection, session, milliseconds);
 CREATE TABLE unused_media (
     collection INTEGER NOT NULL REFERENCES collections (id) ON DELETE CASCADE,
     file TEXT NOT NULL,
@@ -28,13 +30,14 @@ CREATE TRIGGER media_gone AFTER DELETE ON media
 ";
 
 impl Group<'_> {
-    /// Notes that a record has a file.
-    pub(crate) fn put_media(&mut self, record: i64, collection: i64, media: &Media) -> Result<(), RecordsError> {
+    /// Notes the file that a record has, if it has one.
+    pub(crate) fn put_media(&mut self, seq: i64, collection: i64, record: &Record) -> Result<(), RecordsError> {
+        let Some(media) = record.message.as_ref().and_then(|message| message.media.as_ref()) else { return Ok(()) };
         self.connection
             .prepare_cached(
-                "INSERT OR REPLACE INTO media (record, collection, file, milliseconds) VALUES (?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO media (record, collection, session, file, milliseconds) VALUES (?, ?, ?, ?, ?)",
             )?
-            .execute(params![record, collection, media.file, media.milliseconds.map(|ms| ms as i64)])?;
+            .execute(params![seq, collection, record.session, media.file, media.milliseconds.map(|ms| ms as i64)])?;
         Ok(())
     }
 
@@ -90,8 +93,7 @@ impl Reader {
 
     /// Milliseconds of a session's recordings, archived ones too.
     pub fn recorded_milliseconds(&self, collection: i64, session: &str) -> Result<u64, RecordsError> {
-        let sql = "SELECT COALESCE(SUM(milliseconds), 0) FROM records JOIN media ON record = seq
-                   WHERE records.collection = ? AND session = ? AND position IS NOT NULL";
+        let sql = "SELECT COALESCE(SUM(milliseconds), 0) FROM media WHERE collection = ? AND session = ?";
         let sum: i64 = self.connection.prepare_cached(sql)?.query_row(params![collection, session], |r| r.get(0))?;
         Ok(sum as u64)
     }

@@ -79,27 +79,41 @@ impl StoredBody {
     /// CRC32C of everything that a record says, as it is stored, so that no key is needed to check it; not of its place, which its row's own checksum
     /// guards.
     pub fn checksum(&self, record: &Record, version: u64) -> u32 {
-        let mut crc = 0;
-        let mut add = |bytes: &[u8]| {
-            // Lengths as well, so that no byte can move from one field to the next unnoticed.
-            crc = crc32c::crc32c_append(crc, &(bytes.len() as u64).to_le_bytes());
-            crc = crc32c::crc32c_append(crc, bytes);
-        };
-        add(&version.to_le_bytes());
-        add(&record.created_at.to_le_bytes());
-        add(record.expires_at.map(i64::to_le_bytes).as_ref().map_or(&[], |bytes| bytes));
+        let mut crc = Checksum::default();
+        crc.add(&version.to_le_bytes());
+        crc.add(&record.created_at.to_le_bytes());
+        crc.add(record.expires_at.map(i64::to_le_bytes).as_ref().map_or(&[], |bytes| bytes));
         // SQLite keeps no −0; adding zero makes it 0.
-        add(record.importance.map(|i| (i + 0.0).to_le_bytes()).as_ref().map_or(&[], |bytes| bytes));
-        add(&[u8::from(record.given_vector)]);
+        crc.add(record.importance.map(|i| (i + 0.0).to_le_bytes()).as_ref().map_or(&[], |bytes| bytes));
+        crc.add(&[u8::from(record.given_vector)]);
         for text in [&record.user, &record.session, &record.kind] {
-            add(&[u8::from(text.is_some())]);
-            add(text.as_deref().unwrap_or_default().as_bytes());
+            crc.add(&[u8::from(text.is_some())]);
+            crc.add(text.as_deref().unwrap_or_default().as_bytes());
         }
         for text in [&record.id, &self.metadata, &self.text.clear].into_iter().chain(&self.message) {
-            add(text.as_bytes());
+            crc.add(text.as_bytes());
         }
-        self.text.sealed_parts().iter().flatten().for_each(|part| add(part));
-        crc
+        crc.add_sealed(&self.text);
+        crc.0
+    }
+}
+
+/// CRC32C of parts with their lengths, so that no byte can move from one to the next unnoticed.
+#[derive(Default)]
+struct Checksum(u32);
+
+impl Checksum {
+    fn add(&mut self, part: &[u8]) {
+        let length = (part.len() as u64).to_le_bytes();
+        self.0 = crc32c::crc32c_append(crc32c::crc32c_append(self.0, &length), part);
+    }
+
+    /// What a text has beside what is clear of it.
+    fn add_sealed(&mut self, text: &StoredText) {
+        if let (Some(key), Some(sealed)) = (text.key, &text.sealed) {
+            self.add(&key.to_le_bytes());
+            self.add(sealed);
+        }
     }
 }
 
@@ -160,13 +174,12 @@ pub(crate) fn read_body<T: DeserializeOwned>(
     serde_json::from_str(&body).map_err(|e| damaged(e.to_string()))
 }
 
-/// CRC32C of texts with their lengths, so that no byte can move from one to the next unnoticed, and of a body as it is stored.
+/// CRC32C of texts and of a body as it is stored.
 pub(crate) fn checksum(texts: &[&str], body: &StoredText) -> u32 {
-    let add = |crc, bytes: &[u8]| {
-        crc32c::crc32c_append(crc32c::crc32c_append(crc, &(bytes.len() as u64).to_le_bytes()), bytes)
-    };
-    let clear = texts.iter().chain([&body.clear.as_str()]).fold(0, |crc, text| add(crc, text.as_bytes()));
-    body.sealed_parts().iter().flatten().fold(clear, |crc, part| add(crc, part))
+    let mut crc = Checksum::default();
+    texts.iter().chain([&body.clear.as_str()]).for_each(|text| crc.add(text.as_bytes()));
+    crc.add_sealed(body);
+    crc.0
 }
 
 fn damaged(what: &str, reason: String) -> rusqlite::Error {

@@ -10,7 +10,7 @@ use crate::sessions::{SESSION_COLUMNS, read_session};
 use crate::store::Group;
 use crate::threads;
 use membox_sealing::{Keyring, SealingError, TermKey};
-use rusqlite::{Row, params};
+use rusqlite::{Params, Row, params};
 use std::sync::Arc;
 
 /// Columns that every table with texts of its own has beside them.
@@ -47,11 +47,6 @@ impl StoredText {
     /// Reads the columns `clear`, and two from `sealed` on: `seal_key` and `sealed`.
     pub fn read(r: &Row, clear: usize, sealed: usize) -> rusqlite::Result<Self> {
         Ok(Self { clear: r.get(clear)?, key: r.get(sealed)?, sealed: r.get(sealed + 1)? })
-    }
-
-    /// What a checksum has of it beside the clear text.
-    pub fn sealed_parts(&self) -> Option<[Vec<u8>; 2]> {
-        Some([self.key?.to_le_bytes().to_vec(), self.sealed.clone()?])
     }
 }
 
@@ -137,15 +132,9 @@ impl Group<'_> {
             "SELECT {COLUMNS} FROM records WHERE seq > ? AND seal_key IS NOT ?
              AND collection IN (SELECT id FROM collections WHERE tenant = ?) ORDER BY seq LIMIT ?"
         );
-        let mut found = Found::default();
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query(params![after, key, tenant, limit as i64])?;
-        while let Some(row) = rows.next()? {
-            let read = read_record(row, self.sealing).map_err(RecordsError::from);
-            found.add(row.get(0)?, read.and_then(|stored| Ok((row.get::<_, i64>(19)?, stored))))?;
-        }
-        drop(rows);
-        drop(statement);
+        let found = Found::read(self, &sql, params![after, key, tenant, limit as i64], |row| {
+            Ok((row.get::<_, i64>(19)?, read_record(row, self.sealing)?))
+        })?;
         for (collection, stored) in &found.whole {
             let body = StoredBody::of(self.sealing, tenant, *collection, &stored.record, stored.version)?;
             let StoredBody { metadata, message, text } = &body;
@@ -170,14 +159,8 @@ impl Group<'_> {
         let sql = format!(
             "SELECT {SESSION_COLUMNS} FROM sessions WHERE number > ? AND seal_key IS NOT ? AND tenant = ? ORDER BY number LIMIT ?"
         );
-        let mut found = Found::default();
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query(params![after, key, tenant, limit as i64])?;
-        while let Some(row) = rows.next()? {
-            found.add(row.get(0)?, read_session(row, self.sealing).map_err(RecordsError::from))?;
-        }
-        drop(rows);
-        drop(statement);
+        let found =
+            Found::read(self, &sql, params![after, key, tenant, limit as i64], |row| read_session(row, self.sealing))?;
         for session in &found.whole {
             self.put_session(session)?;
         }
@@ -195,21 +178,25 @@ pub(crate) struct Found<T> {
     last: i64,
 }
 
-impl<T> Default for Found<T> {
-    fn default() -> Self {
-        Self { whole: Vec::new(), rows: 0, last: 0 }
-    }
-}
-
 impl<T> Found<T> {
-    /// Notes a row, which may be damaged.
-    pub fn add(&mut self, number: i64, read: Result<T, RecordsError>) -> Result<(), RecordsError> {
-        (self.rows, self.last) = (self.rows + 1, number);
-        match read {
-            Err(RecordsError::Damaged(what)) => tracing::warn!(what, "what is damaged is not sealed anew"),
-            read => self.whole.push(read?),
+    /// Reads rows, whose numbers are in their first column. What is damaged stays out.
+    pub fn read(
+        group: &Group,
+        sql: &str,
+        parameters: impl Params,
+        read: impl Fn(&Row) -> rusqlite::Result<T>,
+    ) -> Result<Self, RecordsError> {
+        let mut found = Self { whole: Vec::new(), rows: 0, last: 0 };
+        let mut statement = group.connection.prepare_cached(sql)?;
+        let mut rows = statement.query(parameters)?;
+        while let Some(row) = rows.next()? {
+            (found.rows, found.last) = (found.rows + 1, row.get(0)?);
+            match read(row).map_err(RecordsError::from) {
+                Err(RecordsError::Damaged(what)) => tracing::warn!(what, "what is damaged is not sealed anew"),
+                read => found.whole.push(read?),
+            }
         }
-        Ok(())
+        Ok(found)
     }
 
     pub fn end(self, limit: usize) -> Resealing {

@@ -280,9 +280,7 @@ impl Group<'_> {
                 text.sealed
             ])?;
         let seq = seq.unwrap_or_else(|| self.connection.last_insert_rowid());
-        if let Some(media) = record.message.as_ref().and_then(|message| message.media.as_ref()) {
-            self.put_media(seq, slots.collection, media)?;
-        }
+        self.put_media(seq, slots.collection, record)?;
         Ok(Written { seq, version, replaced: current.and_then(|c| c.2) })
     }
 

@@ -317,17 +317,12 @@ pub(crate) fn reseal_checkpoints(group: &mut Group, tenant: &str, key: u32, afte
     let sql = format!(
         "{ALL_CHECKPOINTS} FROM checkpoints WHERE number > ? AND seal_key IS NOT ? AND tenant = ? ORDER BY number LIMIT ?"
     );
-    let (sealing, mut found) = (group.sealing, Found::default());
-    let mut statement = group.connection.prepare_cached(&sql)?;
-    let mut rows = statement.query(params![after, key, tenant, limit as i64])?;
-    while let Some(row) = rows.next()? {
+    let found = Found::read(group, &sql, params![after, key, tenant, limit as i64], |row| {
         let (thread, namespace): (String, String) = (row.get(8)?, row.get(9)?);
         let place = CheckpointPlace { tenant, thread: &thread, namespace: &namespace };
-        let read = read_checkpoint(row, place, sealing).map_err(RecordsError::from);
-        found.add(row.get(0)?, read.map(|checkpoint| (thread, namespace, checkpoint)))?;
-    }
-    drop(rows);
-    drop(statement);
+        let checkpoint = read_checkpoint(row, place, group.sealing)?;
+        Ok((thread, namespace, checkpoint))
+    })?;
     for (thread, namespace, checkpoint) in &found.whole {
         group.change_checkpoint(CheckpointPlace { tenant, thread, namespace }, checkpoint)?;
     }
@@ -338,19 +333,14 @@ pub(crate) fn reseal_checkpoints(group: &mut Group, tenant: &str, key: u32, afte
 pub(crate) fn reseal_queue(group: &mut Group, tenant: &str, key: u32, after: i64, limit: usize) -> Resealing {
     let sql = "SELECT number, leased_until, attempts, body, crc, seal_key, sealed, session FROM queue
                WHERE number > ? AND seal_key IS NOT ? AND tenant = ? ORDER BY number LIMIT ?";
-    let (sealing, mut found) = (group.sealing, Found::default());
-    let mut statement = group.connection.prepare_cached(sql)?;
-    let mut rows = statement.query(params![after, key, tenant, limit as i64])?;
-    while let Some(row) = rows.next()? {
+    let found = Found::read(group, sql, params![after, key, tenant, limit as i64], |row| {
         let session: String = row.get(7)?;
-        let read = read_item(row, tenant, &session, sealing).map_err(RecordsError::from);
-        found.add(row.get(0)?, read.map(|item| (session, item)))?;
-    }
-    drop(rows);
-    drop(statement);
+        let item = read_item(row, tenant, &session, group.sealing)?;
+        Ok((session, item))
+    })?;
     for (session, QueueItem { number, created_at, payload, .. }) in found.whole.iter().cloned() {
         let body = serde_json::to_string(&QueueBody { created_at, payload }).unwrap_or_default();
-        let body = sealing.store(tenant, &["input", tenant, &session], body)?;
+        let body = group.sealing.store(tenant, &["input", tenant, &session], body)?;
         let crc = checksum(&[tenant, &session], &body);
         group
             .connection

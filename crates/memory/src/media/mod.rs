@@ -5,7 +5,8 @@
 //!                                 NAME.small    of an image, what fits 200 × 200
 //! ```
 //!
-//! A file is named in the database before it is written, durable before its message is acknowledged, and removed once no message has it.
+//! A file is named in the database before it is written, durable before its message is acknowledged, and removed once no message has it. What is small of an
+//! image can be made of it again, and is where it is damaged.
 
 mod file;
 mod picture;
@@ -14,15 +15,16 @@ pub(crate) use file::check;
 
 use crate::collection::{Collection, Folder};
 use crate::messages::MessageType;
+use crate::shared::Shared;
 use crate::{MemoryBox, MemoryError, now};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use membox_records::{Media, Record, StoredRecord, record_id};
+use membox_records::{Group, Media, Record, RecordsError, StoredRecord, record_id};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// Bytes of one file.
@@ -168,7 +170,7 @@ impl MemoryBox {
         let path = folder.join(&media.file);
         let (id, file) = (collection.id, media.file.clone());
         self.transact(move |group| Ok(group.expect_media(id, &file, now() + EXPECTED_MS)?))?;
-        let _writing = self.shared().media.lock().unwrap_or_else(PoisonError::into_inner);
+        let _changing = self.shared().change_media();
         if path.exists() {
             return Ok(media);
         }
@@ -200,8 +202,23 @@ impl MemoryBox {
         if media.width.is_none() {
             return Err(MemoryError::impossible("/thumbnail", "a recording has no thumbnail"));
         }
-        let bytes = file::read(self.sealing(), tenant, &small(&path))?;
+        let bytes = match file::read(self.sealing(), tenant, &small(&path)) {
+            Err(error) => self.thumbnail_again(tenant, &path, &error)?,
+            bytes => bytes?,
+        };
         Ok(MediaFile { content_type: picture::content_type(&bytes).to_owned(), bytes })
+    }
+
+    /// Makes a thumbnail of an image again, whose own cannot be read.
+    fn thumbnail_again(&self, tenant: &str, path: &Path, error: &MemoryError) -> Result<Vec<u8>, MemoryError> {
+        let damaged = |reason| RecordsError::Damaged(format!("the file {}: {reason}", path.display()));
+        let picture = picture::look_at(&file::read(self.sealing(), tenant, path)?).map_err(damaged)?;
+        tracing::warn!(%error, "a thumbnail is made anew");
+        let _changing = self.shared().change_media();
+        if path.exists() {
+            file::write(self.sealing(), tenant, &small(path), &picture.small)?;
+        }
+        Ok(picture.small)
     }
 
     /// The file of a record that is given out whole, in base64.
@@ -213,8 +230,8 @@ impl MemoryBox {
 
     /// Removes files that no message has any more.
     pub(crate) fn remove_unused_media(&self) -> Result<usize, MemoryError> {
-        let root = self.data_dir().to_owned();
-        self.transact(move |group| remove_unused(group, &root))
+        let shared = self.shared().clone();
+        self.transact(move |group| remove_unused(group, &shared))
     }
 
     /// Seals the files of a collection with its tenant's newest key, where they are not.
@@ -223,7 +240,7 @@ impl MemoryBox {
         let mut sealed = 0;
         for name in self.reader()?.media_files(collection.id)? {
             for path in [folder.join(&name), small(&folder.join(&name))] {
-                let _writing = self.shared().media.lock().unwrap_or_else(PoisonError::into_inner);
+                let _changing = self.shared().change_media();
                 // A recording has no thumbnail, and what nobody has any more may be gone.
                 if !path.exists() || file::check(&path)? == number {
                     continue;
@@ -238,9 +255,10 @@ impl MemoryBox {
 }
 
 /// Removes files that no message has, on the writer's thread: none can come to have one meanwhile.
-pub(crate) fn remove_unused(group: &mut membox_records::Group, root: &Path) -> Result<usize, MemoryError> {
-    Ok(group
-        .remove_unused_media(now(), |collection, file| remove(&folder(&Folder::of(root, collection)).join(file)))?)
+pub(crate) fn remove_unused(group: &mut Group, shared: &Shared) -> Result<usize, MemoryError> {
+    let _changing = shared.change_media();
+    let remove = |collection, file: &str| remove(&folder(&Folder::of(&shared.root, collection)).join(file));
+    Ok(group.remove_unused_media(now(), remove)?)
 }
 
 /// Copies a file, and what was made of it, to another data folder, and gives how many bytes these have.
@@ -261,4 +279,11 @@ pub(crate) fn copy(from: &Folder, to: &Folder, name: &str) -> Result<u64, Memory
 pub(crate) fn damaged(folder_of: &Folder, files: &[String]) -> Vec<String> {
     let folder = folder(folder_of);
     files.iter().filter_map(|name| check(&folder.join(name)).err().map(|error| error.to_string())).collect()
+}
+
+/// The thumbnails of a collection's images that are damaged, and what is wrong with each.
+pub(crate) fn damaged_thumbnails(folder_of: &Folder, files: &[String]) -> Vec<(PathBuf, MemoryError)> {
+    let folder = folder(folder_of);
+    let thumbnails = files.iter().map(|name| small(&folder.join(name))).filter(|path| path.exists());
+    thumbnails.filter_map(|path| check(&path).err().map(|error| (path, error))).collect()
 }
