@@ -96,11 +96,12 @@ def remember(a):
     box, out = Box(a.url), open(a.out, "a") if a.out else None
     print("| memories | tokens kept | ms a message | memories | evidence recall@10 | " + " | ".join(f"evidence, words within {b}" for b in BUDGETS) + " |")
     print("|---" * (5 + len(BUDGETS)) + "|")
-    for rate in ["turns"] + RATES:
+    # Each session by one call, and as it is said.
+    for rate, messages_a_call in [("turns", None)] + [(rate, None) for rate in RATES] + [(0.8, 2)]:
         said = kept = count = found = wanted_all = 0
         times, inside = [], {budget: [0, [], []] for budget in BUDGETS}
         for user, sessions, questions in conversations(a.dir):
-            name = f"{user}-{rate}"
+            name = f"{user}-{rate}-{messages_a_call or 'all'}"
             box.call("PUT", f"/v1/collections/{name}", {"memories": {"rate": 1.0 if rate == "turns" else rate}})
             for key, messages in sessions:
                 stamp = messages[0]["created_at"]
@@ -111,9 +112,11 @@ def remember(a):
                     box.call("POST", f"/v1/collections/{name}/records", {"records": records})
                     texts = []
                 else:
-                    body = {"session": f"{name}-{key}", "collection": name, "messages": given, "time_stamp": stamp, "force": True}
-                    made = box.call("POST", "/v1/memories", body)["memories"]
-                    texts = [m["text"] for m in made]
+                    size, texts = messages_a_call or len(given), []
+                    for first in range(0, len(given), size):
+                        body = {"session": f"{name}-{key}", "collection": name, "messages": given[first:first + size], "time_stamp": stamp,
+                                "force": first + size >= len(given)}
+                        texts += [m["text"] for m in box.call("POST", "/v1/memories", body)["memories"]]
                 times.append((time.perf_counter() - begun) / len(messages))
                 said += tokens(box, [m["content"] for m in messages])
                 kept += tokens(box, texts) if texts else 0
@@ -137,10 +140,11 @@ def remember(a):
                     inside[budget][1] += [len(answer & words(answered["context"]["text"])) / len(answer)] if answer else []
                     inside[budget][2].append(answered["context"]["tokens"])
         mean = lambda xs: sum(xs) / max(1, len(xs))
-        row = {"rate": rate, "kept": kept / said if rate != "turns" else 1.0, "ms_a_message": mean(times) * 1e3, "memories": count, "recall_at_10": found / wanted_all,
+        row = {"rate": rate, "messages_a_call": messages_a_call, "kept": kept / said if rate != "turns" else 1.0, "ms_a_message": mean(times) * 1e3, "memories": count, "recall_at_10": found / wanted_all,
                "within": {b: {"evidence": f / wanted_all, "words": mean(w), "tokens": mean(t)} for b, (f, w, t) in inside.items()}}
         cells = " | ".join(f"{row['within'][b]['evidence']:.3f}, {row['within'][b]['words']:.3f}" for b in BUDGETS)
-        print(f"| {'plain turns' if rate == 'turns' else f'rate {rate}'} | {row['kept']:.2f} | {row['ms_a_message']:.1f} | {count or '-'} | {row['recall_at_10']:.3f} | {cells} |", flush=True)
+        what = "plain turns" if rate == "turns" else f"rate {rate}" + (f", {messages_a_call} messages a call" if messages_a_call else "")
+        print(f"| {what} | {row['kept']:.2f} | {row['ms_a_message']:.1f} | {count or '-'} | {row['recall_at_10']:.3f} | {cells} |", flush=True)
         if out:
             out.write(json.dumps({"measure": "remember"} | row) + "\n")
 

@@ -19,13 +19,7 @@ fn start(folder: &std::path::Path, answers: &str) -> Server {
 
 /// How often an answer was remembered, and how often it was not.
 fn counts(server: &Server) -> (u64, u64) {
-    let (_, metrics) = server.call("GET", "/metrics", &Value::Null);
-    let metrics = metrics.as_str().expect("a text").to_owned();
-    let count = |name: &str| {
-        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.and_then(|value| value.parse().ok()).expect("a counter")
-    };
-    (count("membox_answer_cache_hits_total"), count("membox_answer_cache_misses_total"))
+    (server.count("membox_answer_cache_hits_total"), server.count("membox_answer_cache_misses_total"))
 }
 
 fn recall(server: &Server, body: &Value) -> Value {

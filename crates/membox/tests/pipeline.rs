@@ -168,6 +168,22 @@ fn time_that_passes_ends_a_topic_and_messages_out_of_the_list_are_remembered_too
 }
 
 #[test]
+fn what_waits_is_looked_at_again_with_every_turn_and_embedded_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    let settings = json!({"memories": {"buffer_tokens": 20, "topic_tokens": 2000}});
+    assert_eq!(server.call("PUT", "/v1/collections/user-lena", &settings).0, 201);
+    let mut costs = Vec::new();
+    for turn in said(&[GARDEN, TRAIN].concat()).chunks(2) {
+        let before = server.count("membox_tokens_total{kind=\"encoded\"}");
+        add(&server, turn, false);
+        costs.push(server.count("membox_tokens_total{kind=\"encoded\"}") - before);
+    }
+    // Two messages, and the turn that they are, of some twenty tokens; all turns before it would be over two hundred.
+    assert!(costs[3..].iter().all(|&cost| (20..90).contains(&cost)), "{costs:?}");
+}
+
+#[test]
 fn texts_are_cut_where_the_topic_changes_by_every_rule() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(&data_with_model(folder.path()), &[]);

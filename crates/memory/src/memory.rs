@@ -259,12 +259,13 @@ impl MemoryBox {
         self.answers.counts()
     }
 
-    /// Forgets what a tenant has asked, and what it was answered.
+    /// Forgets what a tenant has asked, what it was answered, and what it has said of late.
     pub(crate) fn forget_questions(&self, tenant: &str) {
         self.answers.forget(tenant);
         if let Ok(encoder) = self.encoder() {
             encoder.forget_queries(tenant);
         }
+        self.pipeline.forget(tenant);
     }
 
     pub(crate) fn sealing(&self) -> &Sealing {

@@ -172,6 +172,13 @@ impl Server {
         }
     }
 
+    /// A counter of the metrics, by its name and labels.
+    pub fn count(&self, name: &str) -> u64 {
+        let (_, _, metrics) = self.raw("GET", "/metrics", &[], Vec::new());
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse().ok()).expect("a counter")
+    }
+
     pub fn kill_9(mut self) {
         self.child.kill().expect("a kill");
         self.child.wait().expect("its end");

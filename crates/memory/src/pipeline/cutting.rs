@@ -61,11 +61,17 @@ impl MemoryBox {
             return Err(MemoryError::impossible("/cut", "texts have no times"));
         }
         let texts: Vec<&str> = request.texts.iter().map(String::as_str).collect();
-        Ok(TopicsAnswer { cuts: self.cuts(&texts, &texts, request.cut)? })
+        Ok(TopicsAnswer { cuts: self.cuts(None, &texts, &texts, request.cut)? })
     }
 
-    /// The cuts between turns, of which `said` is what the user said and `texts` all of it.
-    fn cuts(&self, said: &[&str], texts: &[&str], rule: CutRule) -> Result<Vec<Cut>, MemoryError> {
+    /// The cuts between turns, of which `said` is what the user said and `texts` all of it. What is embedded is remembered for a tenant, if one is given.
+    fn cuts(
+        &self,
+        tenant: Option<&str>,
+        said: &[&str],
+        texts: &[&str],
+        rule: CutRule,
+    ) -> Result<Vec<Cut>, MemoryError> {
         if texts.len() < 2 || rule == CutRule::Time {
             return Ok(Vec::new());
         }
@@ -77,9 +83,15 @@ impl MemoryBox {
         if rule == CutRule::Lightmem && coarse.is_empty() {
             return Ok(Vec::new());
         }
-        let vectors = encoder.embed(texts.iter().map(|&text| text.to_owned()).collect(), Lane::Bulk)?;
+        let embed = |texts: Vec<String>| Ok(encoder.embed(texts, Lane::Bulk)?);
+        let vectors: Vec<Vec<f32>> = match tenant {
+            Some(tenant) => {
+                self.pipeline().turns.of(tenant, texts, embed)?.iter().map(|vector| vector.to_vec()).collect()
+            }
+            None => embed(texts.iter().map(|&text| text.to_owned()).collect())?.rows().map(<[f32]>::to_vec).collect(),
+        };
         let lengths = texts.iter().map(|text| text.chars().count());
-        let turns: Vec<(Vec<f32>, usize)> = vectors.rows().map(<[f32]>::to_vec).zip(lengths).collect();
+        let turns: Vec<(Vec<f32>, usize)> = vectors.into_iter().zip(lengths).collect();
         Ok(match rule {
             CutRule::Depth => by_depth(&turns, Some(self.cues(encoder)?)),
             CutRule::Cosine => by_cosine(&turns),
@@ -182,7 +194,7 @@ impl MemoryBox {
         for end in (1..=turns.len()).filter(|&i| i == turns.len() || is_gap(i)) {
             let is_over = end < turns.len();
             let last = if is_over { "time" } else { "forced" };
-            self.cut_one(&turns, start..end, policy, (is_over || force).then_some(last), &mut pieces)?;
+            self.cut_one(&session.tenant, &turns, start..end, policy, (is_over || force).then_some(last), &mut pieces)?;
             start = end;
         }
         Ok((pieces, turns))
@@ -203,6 +215,7 @@ impl MemoryBox {
     /// Cuts turns between which no time has passed. `last` says why what is left of them ends a topic, if it does.
     fn cut_one(
         &self,
+        tenant: &str,
         turns: &[Turn],
         range: Range<usize>,
         policy: &MemoriesPolicy,
@@ -229,7 +242,7 @@ impl MemoryBox {
             let said: Vec<&str> = window.iter().map(|turn| turn.said.as_str()).collect();
             let texts: Vec<&str> = window.iter().map(|turn| turn.text.as_str()).collect();
             let mut begin = from;
-            for cut in self.cuts(&said, &texts, policy.cut)? {
+            for cut in self.cuts(Some(tenant), &said, &texts, policy.cut)? {
                 let at = from + cut.at;
                 pieces.push((begin..at, "topic", Some(cut.score)));
                 begin = at;

@@ -12,6 +12,7 @@ mod clock;
 mod cutting;
 mod extract;
 mod topics;
+mod turns;
 mod update;
 
 pub use cutting::{TopicsAnswer, TopicsRequest};
@@ -29,6 +30,7 @@ use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use topics::Cues;
+use turns::TurnVectors;
 use utoipa::ToSchema;
 
 /// Where the stamp of a message's session is in its metadata.
@@ -247,9 +249,15 @@ pub(crate) struct Pipeline {
     /// A session's messages go their way one call at a time.
     sessions: Mutex<HashMap<SessionKey, Arc<Mutex<()>>>>,
     cues: OnceLock<Cues>,
+    turns: TurnVectors,
 }
 
 impl Pipeline {
+    /// Forgets what is remembered of a tenant.
+    pub fn forget(&self, tenant: &str) {
+        self.turns.forget(tenant);
+    }
+
     fn lock_of(&self, key: &SessionKey) -> Arc<Mutex<()>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default().clone()
     }
@@ -476,8 +484,8 @@ impl MemoryBox {
     pub(crate) fn resume_budget(&self) -> Result<(), MemoryError> {
         let Some(llm) = self.llm() else { return Ok(()) };
         let today = crate::usage::day(now());
-        let used = self.transact(move |group| Ok(group.used(NO_TENANT, LANGUAGE_MODELS, &today)?))?;
-        llm.count_as_used(used.tokens.max(0) as u64);
+        let used = self.reader()?.usage(NO_TENANT, Some(LANGUAGE_MODELS), (&today, &today), 1)?;
+        llm.count_as_used(used.first().map_or(0, |day| day.tokens.max(0) as u64));
         Ok(())
     }
 }
