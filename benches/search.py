@@ -171,7 +171,7 @@ def engine_qdrant(r):
     shard.optimize()
     shard.flush()
     r.built(time.perf_counter() - begun)
-    for ef in (64, 128, 256, 512):
+    for ef in (64, 128, 256, 512, 1024):
         params = qe.SearchParams(hnsw_ef=ef)
         search = lambda x: [p.id for p in shard.search(qe.SearchRequest(query=qe.Query.Nearest(x.tolist()), limit=K, params=params))]
         r.measure(f"ef {ef}", lambda: search)
@@ -198,7 +198,7 @@ def engine_pgvector(r):
         c.execute(f"SET hnsw.ef_search = {ef}")
         sql = f"SELECT id FROM t ORDER BY v <#> %s::vector LIMIT {K}"
         return lambda x: [row[0] for row in c.execute(sql, ("[" + ",".join(map(str, x.tolist())) + "]",), prepare=True)]
-    for ef in (64, 128, 256, 512):
+    for ef in (64, 128, 256, 512, 1000):
         r.measure(f"ef_search {ef}", lambda: connection(ef))
     server.cleanup()
 

@@ -4,10 +4,12 @@
 //! selector's bits alive, and gives no search by `&self` for indexes from the factory.
 //!
 //! FAISS builds, saves and loads HNSW; [`crate::graph`] searches it, over the [`Graph`] that is shown here.
+//!
+//! Beside it two C++ files: `faiss_hnsw.cpp`, what the C API lacks, and `large_pages.cpp`, where large arrays get their memory.
 
 use crate::{IndexError, products};
 use faiss_sys as sys;
-use std::ffi::{CStr, CString, c_int};
+use std::ffi::{CStr, CString, c_int, c_void};
 use std::path::Path;
 use std::ptr::{NonNull, null_mut};
 use std::slice::{from_raw_parts, from_raw_parts_mut};
@@ -21,6 +23,9 @@ unsafe extern "C" {
 
     /// Of faiss_hnsw.cpp: has the graph of an index over 8-bit codes by inner product built by integer products from now on.
     fn membox_hnsw_use_integer_products(index: *mut sys::FaissIndex) -> bool;
+
+    /// Of large_pages.cpp: wishes for large pages where memory that was not written to yet holds whole ones.
+    fn membox_wish_for_large_pages(room: *mut c_void, bytes: usize);
 }
 
 /// [`products::weigh`] for faiss_hnsw.cpp.
@@ -94,6 +99,14 @@ pub(crate) fn prefetch<T>(soon: &[T]) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = soon;
+}
+
+/// Zeros, in large pages where there are such and they fill some.
+pub(crate) fn zeros(count: usize) -> Vec<u64> {
+    let mut words = vec![0; count];
+    // SAFETY: a wish about pages, which changes nothing in them; they are the vector's.
+    unsafe { membox_wish_for_large_pages(words.as_mut_ptr().cast(), size_of_val(&words[..])) };
+    words
 }
 
 /// A FAISS index by inner product, whose ids are the order of [`FaissIndex::add`].

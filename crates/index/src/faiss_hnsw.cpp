@@ -4,8 +4,6 @@
 #include <cmath>
 #include <cstring>
 #include <exception>
-#include <memory>
-#include <numeric>
 #include <vector>
 
 extern "C" {
@@ -22,32 +20,51 @@ namespace {
 constexpr size_t LINE = 64;
 // Nearer than anything.
 constexpr float NEAREST = 1e30f;
+// Rows whose weights are kept, since a neighbour that was chosen is compared with many others: so many as find room in a core's own cache.
+constexpr size_t KEPT = 256;
 
-// A code c stands for start + width · c / 255, so the inner product of a vector x with it is x·start + (x·width / 255)·c. Of two codes it is
-// FAISS's own, but for rows that are the same: records that were written again, texts such as "ok", rows of zeros whose records are gone. A neighbour is
-// left out where it is nearer to one that was chosen than to the row itself. With a double chosen, that would be decided by the rounding of codes, and
-// half of all neighbours would go; so a neighbour has to be nearer by more than rounding explains. And doubles would all be chosen, and fill the
-// list: of each pair of them, three times of four, one keeps the other out, so that each keeps some few, at random.
+float inner_product(const float* a, const float* b, size_t dimension) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < dimension; i++) {
+        sum += a[i] * b[i];
+    }
+    return sum;
+}
+
+// A code c stands for start + width · c / 255, so the inner product of a vector x with it is x·start + (x·width / 255)·c. Of two codes it is that of the
+// first one's numbers with the second, but for rows that are the same: records that were written again, texts such as "ok", rows of zeros whose records
+// are gone. A neighbour is left out where it is nearer to one that was chosen than to the row itself. With a double chosen, that would be decided by the
+// rounding of codes, and half of all neighbours would go; so a neighbour has to be nearer by more than rounding explains. And doubles would all be
+// chosen, and fill the list: of each pair of them, three times of four, one keeps the other out, so that each keeps some few, at random.
 struct IntegerProducts : faiss::FlatCodesDistanceComputer {
+    // A vector, ready to be multiplied with codes.
+    struct Weighed {
+        faiss::idx_t id = -1;
+        std::vector<int16_t> weights;
+        float factor = 0;
+        float of_start = 0;
+    };
+
     const size_t dimension;
     const float* widths;
     std::vector<float> start;
-    std::vector<int16_t> weights;
-    float factor = 0;
-    float of_query_and_start = 0;
+    Weighed query;
+    // Rows, each in the place that its id says, and room for one of them as numbers.
+    std::vector<Weighed> rows;
+    std::vector<float> row;
     // Of the inner product of a vector of length 1 with a row, by the rounding of its code: one standard deviation.
     float rounding = 0;
     // How much nearer is nearer.
     float margin = 0;
-    std::unique_ptr<faiss::FlatCodesDistanceComputer> faiss_own;
 
     explicit IntegerProducts(const faiss::IndexScalarQuantizer& index)
             : FlatCodesDistanceComputer(index.codes.data(), index.code_size),
               dimension(index.sq.d),
               widths(index.sq.trained.data() + dimension),
               start(dimension),
-              weights(dimension),
-              faiss_own(index.IndexScalarQuantizer::get_FlatCodesDistanceComputer()) {
+              rows(KEPT),
+              row(dimension) {
         const float* least = index.sq.trained.data();
         for (size_t i = 0; i < dimension; i++) {
             start[i] = least[i] + widths[i] * (0.5f / 255);
@@ -56,14 +73,36 @@ struct IntegerProducts : faiss::FlatCodesDistanceComputer {
         rounding = std::sqrt(rounding / (12 * dimension)) / 255;
     }
 
+    void weigh(const float* vector, Weighed& weighed) const {
+        weighed.weights.resize(dimension);
+        weighed.factor = membox_weigh(vector, widths, dimension, weighed.weights.data()) / 255;
+        weighed.of_start = inner_product(start.data(), vector, dimension);
+    }
+
+    float product(const Weighed& weighed, const uint8_t* code) const {
+        return weighed.of_start + weighed.factor * membox_product(weighed.weights.data(), code, dimension);
+    }
+
+    const Weighed& weighed_row(faiss::idx_t id) {
+        Weighed& weighed = rows[id % KEPT];
+        if (weighed.id != id) {
+            const uint8_t* code = codes + id * code_size;
+            for (size_t i = 0; i < dimension; i++) {
+                row[i] = start[i] + widths[i] * (1.0f / 255) * code[i];
+            }
+            weigh(row.data(), weighed);
+            weighed.id = id;
+        }
+        return weighed;
+    }
+
     void set_query(const float* vector) override {
-        factor = membox_weigh(vector, widths, dimension, weights.data()) / 255;
-        of_query_and_start = std::inner_product(start.begin(), start.end(), vector, 0.0f);
-        margin = 4 * rounding * std::sqrt(std::inner_product(vector, vector + dimension, vector, 0.0f));
+        weigh(vector, query);
+        margin = 4 * rounding * std::sqrt(inner_product(vector, vector, dimension));
     }
 
     float distance_to_code(const uint8_t* code) override {
-        return of_query_and_start + factor * membox_product(weights.data(), code, dimension);
+        return product(query, code);
     }
 
     void distances_batch_4(
@@ -80,13 +119,14 @@ struct IntegerProducts : faiss::FlatCodesDistanceComputer {
         of_d = (*this)(d);
     }
 
+    // FAISS gives the row that it compares with others first.
     float symmetric_dis(faiss::idx_t i, faiss::idx_t j) override {
         const uint8_t* a = codes + i * code_size;
         const uint8_t* b = codes + j * code_size;
         if (std::memcmp(a, b, code_size) == 0 && is_kept_out(i, j)) {
             return NEAREST;
         }
-        return faiss_own->symmetric_dis(i, j) - margin;
+        return product(weighed_row(i), b) - margin;
     }
 
     static bool is_kept_out(uint64_t i, uint64_t j) {

@@ -54,8 +54,14 @@ impl AllowedRows {
     pub fn bits(&self) -> &[u8] {
         self.bits.get_or_init(|| {
             let mut bits = vec![0u8; self.rows.max().map_or(0, |row| row as usize / 8 + 1)];
-            self.rows.iter().for_each(|row| bits[row as usize / 8] |= 1 << (row % 8));
-            bits
+            let (mut rows, mut some) = (self.rows.iter(), [0; 1024]);
+            loop {
+                let some = rows.next_many(&mut some);
+                if some.is_empty() {
+                    return bits;
+                }
+                some.iter().for_each(|row| bits[*row as usize / 8] |= 1 << (row % 8));
+            }
         })
     }
 

@@ -4,7 +4,7 @@
 //! first: whether a code lies above the mean of its dimension (RaBitQ's binary codes, Gao and Long 2024, without the rotation, which changed nothing on
 //! sentences' vectors). The query is rounded to 4 bits a dimension, so a score is five counts of bits. What scores best is compared by its codes then.
 
-use crate::faiss::{Graph, prefetch};
+use crate::faiss::{Graph, prefetch, zeros};
 use rayon::prelude::*;
 
 /// Bits of a query's dimension.
@@ -50,7 +50,7 @@ impl Sketches {
         let means: Vec<f32> = (0..dimension).map(|d| mean_of(&|codes| f32::from(codes[d])) as f32).collect();
         let spreads = (0..dimension).map(|d| mean_of(&|codes| (f32::from(codes[d]) - means[d]).abs()) as f32).collect();
         let above: Vec<u8> = means.iter().map(|mean| mean.floor() as u8).collect();
-        let mut bits = vec![0u64; nodes * words];
+        let mut bits = zeros(nodes * words);
         bits.par_chunks_mut(words).zip(graph.codes.par_chunks_exact(dimension)).for_each(|(bits, codes)| {
             for ((bits, codes), above) in bits.iter_mut().zip(codes.chunks(64)).zip(above.chunks(64)) {
                 for (bit, (code, above)) in codes.iter().zip(above).enumerate() {

@@ -160,7 +160,8 @@ impl Maintenance {
         let saved = (fits && covered >= view.rows() / 2).then(|| VectorIndex::load(&folder, &view).ok()).flatten();
         let mut progress = |rows| {
             collection.building.store(rows, Ordering::Relaxed);
-            !self.stopping()
+            // What doubles while it is built would be built anew at once: the write that doubled it asks for that.
+            !self.stopping() && collection.live().view.rows() < view.rows().saturating_mul(2)
         };
         let (policy, rows) = (collection.settings().index, collection.live().rows.clone());
         let built = match saved {
