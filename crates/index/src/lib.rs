@@ -32,6 +32,7 @@ mod error;
 mod faiss;
 mod graph;
 pub mod policy;
+mod popcount;
 mod products;
 mod search;
 mod sketch;

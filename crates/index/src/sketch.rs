@@ -2,25 +2,18 @@
 //!
 //! Where a filter excludes the neighbourhood of a query, all that it allows has to be looked at, and the time is that of reading it. So the bits are read
 //! first: whether a code lies above the mean of its dimension (RaBitQ's binary codes, Gao and Long 2024, without the rotation, which changed nothing on
-//! sentences' vectors). The query is rounded to 4 bits a dimension, so a score is five counts of bits. What scores best is compared by its codes then.
+//! sentences' vectors). The query is rounded to 4 bits a dimension, so a score is five counts of bits (`popcount.rs`). What scores best is compared by its codes then.
 
-use crate::faiss::{Graph, prefetch, zeros};
+use crate::faiss::{Graph, zeros};
+use crate::popcount::Weights;
 use rayon::prelude::*;
 
-/// Bits of a query's dimension.
-const PLANES: usize = 4;
-/// A query's rounded dimensions are up to this, either way …
-const MOST: i32 = 7;
-/// … and this is added, so that none is negative.
-const SHIFT: i32 = 8;
 /// Nodes that the means are taken of, at most.
 const SAMPLE: usize = 10_000;
 /// Allowed nodes by whose scores the others are told apart, at least where there are as many.
 const SAMPLED: usize = 16_384;
 /// Nodes that one thread looks at in one go: a multiple of 64.
 const PIECE: usize = 1 << 16;
-/// How far ahead bits are fetched, in nodes: a multiple of 64.
-const AHEAD: usize = 256;
 
 /// The bits of all nodes of a graph.
 pub(crate) struct Sketches {
@@ -63,92 +56,37 @@ impl Sketches {
 
     /// The allowed nodes that score best by their bits, about `count` of them, by rising number. `allowed` has bit i of byte i / 8 for node i.
     pub fn nearest(&self, graph: Graph, query: &[f32], count: usize, allowed: &[u8]) -> Vec<u32> {
-        let planes = self.planes(graph, query);
+        let weights = self.weights(graph, query);
         let nodes = self.bits.len() / self.words;
         let among: usize = allowed.iter().map(|byte| byte.count_ones() as usize).sum();
         // The least score that so many have is told by some, so that none of the others need be kept.
         let step = (among / SAMPLED).max(1);
-        let mut counts = vec![0usize; self.places()];
+        let mut sampled = Vec::new();
         for first in (0..nodes).step_by(64 * step) {
-            allowed_of(allowed, first, nodes).for_each(|node| counts[self.score(&planes, node)] += 1);
+            weights.best_of(&self.bits, first..nodes.min(first + 64), allowed, i32::MIN, &mut sampled);
         }
-        let mut left = count.div_ceil(step);
-        let least = (0..counts.len()).rev().find(|&place| {
-            let is_reached = counts[place] >= left;
-            left = left.saturating_sub(counts[place]);
-            is_reached
-        });
-        let least = least.unwrap_or(0);
+        let left = count.div_ceil(step).max(1);
+        let least = match sampled.len() > left {
+            true => sampled.select_nth_unstable_by(left - 1, |a, b| b.1.cmp(&a.1)).1.1,
+            false => i32::MIN,
+        };
         let best_of = |piece: usize| {
-            let (mut best, end) = (Vec::new(), nodes.min((piece + 1) * PIECE));
-            for first in (piece * PIECE..end).step_by(64) {
-                // Where few are allowed, each is somewhere else.
-                for soon in allowed_of(allowed, first + AHEAD, end) {
-                    // They may begin in one line of the cache and end in the next.
-                    let bits = self.bits_of(soon);
-                    prefetch(&bits[..1]);
-                    prefetch(&bits[self.words - 1..]);
-                }
-                best.extend(
-                    allowed_of(allowed, first, end)
-                        .filter(|&node| self.score(&planes, node) >= least)
-                        .map(|node| node as u32),
-                );
-            }
-            best
+            let mut best = Vec::new();
+            let nodes = piece * PIECE..nodes.min((piece + 1) * PIECE);
+            weights.best_of(&self.bits, nodes, allowed, least, &mut best);
+            best.into_iter().map(|(node, _)| node)
         };
         (0..nodes.div_ceil(PIECE)).into_par_iter().flat_map_iter(best_of).collect()
     }
 
-    /// Scores are places in a histogram.
-    fn places(&self) -> usize {
-        2 * MOST as usize * self.words * 64 + 1
-    }
-
-    /// The query's weights, a bit of each dimension in one plane.
-    fn planes(&self, graph: Graph, query: &[f32]) -> Vec<[u64; PLANES]> {
+    /// What a bit says about a query.
+    fn weights(&self, graph: Graph, query: &[f32]) -> Weights {
         let weights: Vec<f32> =
             query.iter().zip(graph.widths).zip(&self.spreads).map(|((x, width), spread)| x * width * spread).collect();
         let most = weights.iter().fold(f32::MIN_POSITIVE, |most, weight| most.max(weight.abs()));
-        let mut planes = vec![[0; PLANES]; self.words];
-        for (d, weight) in weights.iter().enumerate() {
-            let rounded = (weight / most * MOST as f32).round_ties_even() as i32 + SHIFT;
-            for (j, plane) in planes[d / 64].iter_mut().enumerate() {
-                *plane |= u64::from(rounded as u32 >> j & 1) << (d % 64);
-            }
-        }
-        planes
+        let rounded = |weight: &f32| (weight / most * Weights::MOST as f32).round_ties_even() as i32;
+        Weights::of(self.words, weights.iter().map(rounded))
     }
-
-    fn bits_of(&self, node: usize) -> &[u64] {
-        &self.bits[node * self.words..(node + 1) * self.words]
-    }
-
-    /// A node's score, none of which is negative.
-    fn score(&self, planes: &[[u64; PLANES]], node: usize) -> usize {
-        let mut sum = MOST * (self.words * 64) as i32;
-        for (bits, planes) in self.bits_of(node).iter().zip(planes) {
-            let of_plane = planes.iter().enumerate();
-            sum += of_plane.map(|(j, plane)| ((bits & plane).count_ones() << j) as i32).sum::<i32>();
-            sum -= SHIFT * bits.count_ones() as i32;
-        }
-        sum as usize
-    }
-}
-
-/// The allowed ones of 64 nodes, as far as they lie before `end`.
-fn allowed_of(allowed: &[u8], first: usize, end: usize) -> impl Iterator<Item = usize> {
-    let mut bytes = [0; 8];
-    let own = allowed.get(first / 8..).unwrap_or_default();
-    let length = own.len().min(8);
-    bytes[..length].copy_from_slice(&own[..length]);
-    let mut left = u64::from_le_bytes(bytes);
-    std::iter::from_fn(move || {
-        let node = first + left.trailing_zeros() as usize;
-        let is_one = left != 0 && node < end;
-        left &= left.wrapping_sub(1);
-        is_one.then_some(node)
-    })
 }
 
 #[cfg(test)]

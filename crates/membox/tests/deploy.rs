@@ -32,6 +32,9 @@ fn every_metric_that_deploy_names_is_shown() {
     let (_, _, shown) = server.raw("GET", "/metrics", &[], Vec::new());
     let resident = shown.lines().find_map(|line| line.strip_prefix("membox_resident_bytes "));
     assert!(resident.and_then(|bytes| bytes.parse::<f64>().ok()).is_some_and(|bytes| bytes > 1e7), "{resident:?}");
+    for name in shown.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()) {
+        assert!(shown.contains(&format!("# HELP {name} ")), "{name} does not say what it means");
+    }
     let shown = named(&shown);
     let (status, headers, page) = server.raw("GET", "/dashboard", &[], Vec::new());
     assert_eq!(status, 200);

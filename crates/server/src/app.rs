@@ -5,7 +5,7 @@ use crate::routes::{
     collections, compress, engines, memories, operations, recall, records, sessions, tenants, threads, usage, users,
 };
 use crate::state::{AppState, Limits, ServerConfig};
-use crate::{ServerError, pool::Pool};
+use crate::{ServerError, pool::Pool, recorder};
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -16,12 +16,10 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use membox_memory::MemoryBox;
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use metrics_util::MetricKindMask;
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -104,47 +102,6 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     routes().split_for_parts().1
 }
 
-/// How often the samples of histograms are put into their buckets: until then each of them takes memory, and not every box is scraped.
-const METRICS_UPKEEP: Duration = Duration::from_secs(5);
-/// After how long a gauge that is not set any more is no longer shown.
-const GAUGE_IDLE: Duration = Duration::from_secs(600);
-
-/// The process's metrics recorder; there can be only one, so servers of one process share it.
-fn metrics_handle() -> PrometheusHandle {
-    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
-    let seconds = [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-    HANDLE
-        .get_or_init(|| {
-            let builder = PrometheusBuilder::new()
-                .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &seconds)
-                .unwrap_or_else(|_| PrometheusBuilder::new())
-                // Those of a collection that is no longer open are not shown any more.
-                .idle_timeout(MetricKindMask::GAUGE, Some(GAUGE_IDLE));
-            let recorder = builder.build_recorder();
-            let handle = recorder.handle();
-            if metrics::set_global_recorder(recorder).is_err() {
-                tracing::warn!("another metrics recorder is installed; /metrics shows less");
-            }
-            handle
-        })
-        .clone()
-}
-
-/// Shows what has not happened yet as 0: Prometheus sees no increase in a counter that begins with 1.
-fn show_counters() {
-    for name in [
-        "membox_damaged_rows_total",
-        "membox_damaged_records_total",
-        "membox_messages_total",
-        "membox_extractions_failed_total",
-    ] {
-        metrics::counter!(name).increment(0);
-    }
-    for direction in ["in", "out"] {
-        metrics::counter!("membox_llm_tokens_total", "direction" => direction).increment(0);
-    }
-}
-
 /// The server of one box.
 pub struct Server {
     state: AppState,
@@ -165,10 +122,10 @@ impl Server {
             reads: pool("read", cores * 4, 1024)?,
             writes: pool("write", (cores * 8).max(32), 1024)?,
             pipeline: pool("pipeline", cores.max(8), 256)?,
-            metrics: metrics_handle(),
+            metrics: recorder::handle(),
             stopping: Arc::new(AtomicBool::new(false)),
         };
-        show_counters();
+        recorder::show_counters();
         let (router, document) = routes().split_for_parts();
         let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", document);
         let request_id = HeaderName::from_static("x-request-id");
@@ -201,7 +158,7 @@ impl Server {
         builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
         let connections = Arc::new(Semaphore::new(max_connections));
         let graceful = GracefulShutdown::new();
-        let mut upkeep = tokio::time::interval(METRICS_UPKEEP);
+        let mut upkeep = tokio::time::interval(recorder::UPKEEP);
         tokio::pin!(stop);
         loop {
             let accepted = tokio::select! {

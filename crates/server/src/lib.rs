@@ -28,6 +28,7 @@ mod mcp;
 mod pool;
 mod problem;
 mod rate;
+mod recorder;
 mod routes;
 mod state;
 
