@@ -1,8 +1,8 @@
 // Large arrays, of which a search reads a little here and there, in pages of 2 MB where Linux gives them to programs that ask: with those of 4 KB most of
 // what is read has its page looked up in memory first.
 //
-// FAISS's vectors get their memory through C++'s own `operator new`, which is replaced here; what it gives is given back by `free`, as with the one it
-// replaces.
+// FAISS's vectors get their memory through C++'s own `operator new` and `operator delete`, which are replaced here, as the standard provides for. Other
+// forms of them lead to these.
 #include <sys/mman.h>
 #include <cstdint>
 #include <cstdlib>
@@ -44,4 +44,12 @@ void* operator new(std::size_t size) {
         }
         handler();
     }
+}
+
+void operator delete(void* room) noexcept {
+    std::free(room);
+}
+
+void operator delete(void* room, std::size_t) noexcept {
+    std::free(room);
 }
