@@ -108,7 +108,7 @@ const EXPANDED: u32 = 1 << 31;
 
 impl Beam {
     fn of(width: usize) -> Self {
-        Self { places: Vec::new(), width: width.max(1), next: 0 }
+        Self { places: Vec::with_capacity(width + 1), width: width.max(1), next: 0 }
     }
 
     /// The best of both.

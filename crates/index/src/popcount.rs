@@ -11,14 +11,14 @@ const SHIFT: i32 = 8;
 const AHEAD: usize = 256;
 
 /// A query's weights, one for each bit of a node.
-pub(crate) struct Weights {
+pub(crate) struct BitWeights {
     /// Of eight words the lowest bits of all their weights, then the next ones.
     planes: Vec<[[u64; 8]; WEIGHT_BITS]>,
     /// Words of a node.
     words: usize,
 }
 
-impl Weights {
+impl BitWeights {
     /// The largest, and the least but for its sign.
     pub const MOST: i32 = 7;
 
@@ -156,7 +156,7 @@ mod tests {
             use rand::{Rng, SeedableRng};
             let mut random = rand::rngs::SmallRng::seed_from_u64(seed);
             let bits: Vec<u64> = (0..nodes * words).map(|_| random.random()).collect();
-            let each: Vec<i32> = (0..64 * words).map(|_| random.random_range(-Weights::MOST..=Weights::MOST)).collect();
+            let each: Vec<i32> = (0..64 * words).map(|_| random.random_range(-BitWeights::MOST..=BitWeights::MOST)).collect();
             let allowed: Vec<u8> = (0..nodes.div_ceil(8) + 1).map(|_| random.random()).collect();
             let score = |node: usize| -> i32 {
                 let is_set = |bit: usize| bits[node * words + bit / 64] >> (bit % 64) & 1 == 1;
@@ -165,7 +165,7 @@ mod tests {
             let is_allowed = |node: &usize| allowed[node / 8] >> (node % 8) & 1 == 1;
             let wanted = (0..nodes).filter(is_allowed).map(|node| (node as u32, score(node)));
             let wanted: Vec<(u32, i32)> = wanted.filter(|best| best.1 >= least).collect();
-            let weights = Weights::of(words, each.iter().copied());
+            let weights = BitWeights::of(words, each.iter().copied());
             let (mut wide, mut plain) = (Vec::new(), Vec::new());
             weights.best_of(&bits, 0..nodes, &allowed, least, &mut wide);
             weights.best_by(|bits| weights.score(bits), &bits, 0..nodes, &allowed, least, &mut plain);

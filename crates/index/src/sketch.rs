@@ -5,7 +5,7 @@
 //! sentences' vectors). The query is rounded to 4 bits a dimension, so a score is five counts of bits (`popcount.rs`). What scores best is compared by its codes then.
 
 use crate::faiss::{Graph, zeros};
-use crate::popcount::Weights;
+use crate::popcount::BitWeights;
 use rayon::prelude::*;
 
 /// Nodes that the means are taken of, at most.
@@ -80,12 +80,12 @@ impl Sketches {
     }
 
     /// What a bit says about a query.
-    fn weights(&self, graph: Graph, query: &[f32]) -> Weights {
+    fn weights(&self, graph: Graph, query: &[f32]) -> BitWeights {
         let weights: Vec<f32> =
             query.iter().zip(graph.widths).zip(&self.spreads).map(|((x, width), spread)| x * width * spread).collect();
         let most = weights.iter().fold(f32::MIN_POSITIVE, |most, weight| most.max(weight.abs()));
-        let rounded = |weight: &f32| (weight / most * Weights::MOST as f32).round_ties_even() as i32;
-        Weights::of(self.words, weights.iter().map(rounded))
+        let rounded = |weight: &f32| (weight / most * BitWeights::MOST as f32).round_ties_even() as i32;
+        BitWeights::of(self.words, weights.iter().map(rounded))
     }
 }
 
