@@ -102,7 +102,7 @@ pub(crate) fn prefetch<T>(soon: &[T]) {
 }
 
 /// Zeros, in large pages where there are such and they fill some.
-pub(crate) fn zeros(count: usize) -> Vec<u64> {
+pub(crate) fn zeros(count: usize) -> Vec<u128> {
     let mut words = vec![0; count];
     // SAFETY: a wish about pages, which changes nothing in them; they are the vector's.
     unsafe { membox_wish_for_large_pages(words.as_mut_ptr().cast(), size_of_val(&words[..])) };

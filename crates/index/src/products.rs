@@ -3,19 +3,23 @@
 const LANES: usize = 16;
 
 /// A vector in the scale of the codes: the inner product with a code, but for a factor and an addend that are the same for all codes.
-pub(crate) struct Weights(Vec<i16>);
+pub(crate) struct Weights {
+    weights: Vec<i16>,
+    /// What a score is to be multiplied by, to be in units of the widths.
+    pub unit: f32,
+}
 
 impl Weights {
     /// Of a vector, where a code is in steps of `widths`.
     pub fn of(vector: &[f32], widths: &[f32]) -> Self {
         let mut weights = vec![0; vector.len()];
-        weigh(vector, widths, &mut weights);
-        Self(weights)
+        let unit = weigh(vector, widths, &mut weights);
+        Self { weights, unit }
     }
 
     #[inline]
     pub fn score(&self, code: &[u8]) -> i32 {
-        product(&self.0, code)
+        product(&self.weights, code)
     }
 }
 

@@ -1,27 +1,32 @@
-//! A bit a dimension of each vector: enough to tell what is far, an eighth of the memory of its codes.
+//! 128 bits of each vector: enough to tell what is far, a twenty-fourth of the memory of 384 codes.
 //!
-//! Where a filter excludes the neighbourhood of a query, all that it allows has to be looked at, and the time is that of reading it. So the bits are read
-//! first: whether a code lies above the mean of its dimension (RaBitQ's binary codes, Gao and Long 2024, without the rotation, which changed nothing on
-//! sentences' vectors). The query is rounded to 4 bits a dimension, so a score is five counts of bits (`popcount.rs`). What scores best is compared by its codes then.
+//! Where a filter excludes the neighbourhood of a query, all that it allows has to be looked at, and the time is that of reading it. So bits are read
+//! first: on which side of the mean a vector lies along each of 128 axes (RaBitQ's binary codes, Gao and Long 2024). The axes span most of what vectors differ
+//! in, which is a part of their dimensions, and each has a like share of it: a sample's covariance times 128 of its vectors, made orthogonal (Halko,
+//! Martinsson and Tropp 2011), then mixed by Hadamard's matrix. The query is rounded to 4 bits an axis, so a score is four counts of bits
+//! (`popcount.rs`). What scores best is compared by its codes then.
 
 use crate::faiss::{Graph, zeros};
-use crate::popcount::BitWeights;
+use crate::popcount::{BITS, BitWeights};
+use crate::products::Weights;
 use rayon::prelude::*;
 
-/// Nodes that the means are taken of, at most.
-const SAMPLE: usize = 10_000;
+/// Nodes that the axes are learnt from, at most.
+const SAMPLE: usize = 4096;
 /// Allowed nodes by whose scores the others are told apart, at least where there are as many.
-const SAMPLED: usize = 16_384;
+const SAMPLED: usize = 4096;
 /// Nodes that one thread looks at in one go: a multiple of 64.
 const PIECE: usize = 1 << 16;
+/// Nodes whose codes stay in a core's first cache while they are put on all axes.
+const BLOCK: usize = 32;
 
 /// The bits of all nodes of a graph.
 pub(crate) struct Sketches {
-    /// Words of one node.
-    words: usize,
-    bits: Vec<u64>,
-    /// How far codes lie from their dimension's mean, on average.
-    spreads: Vec<f32>,
+    bits: Vec<u128>,
+    /// Of each dimension its part of each axis.
+    axes: Vec<[f32; BITS]>,
+    /// How far vectors lie from the mean along an axis, on average.
+    spreads: [f32; BITS],
 }
 
 /// Candidates by their bits that are compared by their codes, where so many nodes are allowed; `None` where looking at all codes takes no longer.
@@ -35,29 +40,36 @@ impl Sketches {
     pub fn of(graph: Graph) -> Self {
         let dimension = graph.widths.len();
         let nodes = graph.codes.len() / dimension;
-        let (words, step) = (dimension.div_ceil(64), nodes.div_ceil(SAMPLE).max(1));
+        let step = nodes.div_ceil(SAMPLE).max(1);
         let sample: Vec<&[u8]> = graph.codes.chunks_exact(dimension).step_by(step).collect();
-        let mean_of = |of: &dyn Fn(&[u8]) -> f32| {
-            sample.iter().map(|codes| f64::from(of(codes))).sum::<f64>() / sample.len().max(1) as f64
+        let directions = axes_of(&sample, graph.widths);
+        let axes: Vec<Weights> = directions.iter().map(|axis| Weights::of(axis, graph.widths)).collect();
+        let means: Vec<f64> =
+            axes.par_iter().map(|axis| mean_of(&sample, |codes| f64::from(axis.score(codes)))).collect();
+        let spread_of = |(axis, mean): (&Weights, &f64)| {
+            (mean_of(&sample, |codes| (f64::from(axis.score(codes)) - mean).abs()) * f64::from(axis.unit)) as f32
         };
-        let means: Vec<f32> = (0..dimension).map(|d| mean_of(&|codes| f32::from(codes[d])) as f32).collect();
-        let spreads = (0..dimension).map(|d| mean_of(&|codes| (f32::from(codes[d]) - means[d]).abs()) as f32).collect();
-        let above: Vec<u8> = means.iter().map(|mean| mean.floor() as u8).collect();
-        let mut bits = zeros(nodes * words);
-        bits.par_chunks_mut(words).zip(graph.codes.par_chunks_exact(dimension)).for_each(|(bits, codes)| {
-            for ((bits, codes), above) in bits.iter_mut().zip(codes.chunks(64)).zip(above.chunks(64)) {
-                for (bit, (code, above)) in codes.iter().zip(above).enumerate() {
-                    *bits |= u64::from(code > above) << bit;
+        let spreads: Vec<f32> = axes.par_iter().zip(&means).map(spread_of).collect();
+        let above: Vec<i32> = means.iter().map(|mean| mean.floor() as i32).collect();
+        let mut bits = zeros(nodes);
+        bits.par_chunks_mut(BLOCK).zip(graph.codes.par_chunks(BLOCK * dimension)).for_each(|(bits, codes)| {
+            for (i, (axis, above)) in axes.iter().zip(&above).enumerate() {
+                for (bits, codes) in bits.iter_mut().zip(codes.chunks_exact(dimension)) {
+                    *bits |= u128::from(axis.score(codes) > *above) << i;
                 }
             }
         });
-        Self { words, bits, spreads }
+        Self {
+            bits,
+            axes: (0..dimension).map(|d| std::array::from_fn(|i| directions[i][d])).collect(),
+            spreads: std::array::from_fn(|i| spreads[i]),
+        }
     }
 
     /// The allowed nodes that score best by their bits, about `count` of them, by rising number. `allowed` has bit i of byte i / 8 for node i.
-    pub fn nearest(&self, graph: Graph, query: &[f32], count: usize, allowed: &[u8]) -> Vec<u32> {
-        let weights = self.weights(graph, query);
-        let nodes = self.bits.len() / self.words;
+    pub fn nearest(&self, query: &[f32], count: usize, allowed: &[u8]) -> Vec<u32> {
+        let weights = self.weights(query);
+        let nodes = self.bits.len();
         let among: usize = allowed.iter().map(|byte| byte.count_ones() as usize).sum();
         // The least score that so many have is told by some, so that none of the others need be kept.
         let step = (among / SAMPLED).max(1);
@@ -80,56 +92,198 @@ impl Sketches {
     }
 
     /// What a bit says about a query.
-    fn weights(&self, graph: Graph, query: &[f32]) -> BitWeights {
-        let weights: Vec<f32> =
-            query.iter().zip(graph.widths).zip(&self.spreads).map(|((x, width), spread)| x * width * spread).collect();
+    fn weights(&self, query: &[f32]) -> BitWeights {
+        let mut weights = [0.0; BITS];
+        for (x, axes) in query.iter().zip(&self.axes) {
+            weights.iter_mut().zip(axes).for_each(|(weight, axis)| *weight += x * axis);
+        }
+        weights.iter_mut().zip(&self.spreads).for_each(|(weight, spread)| *weight *= spread);
         let most = weights.iter().fold(f32::MIN_POSITIVE, |most, weight| most.max(weight.abs()));
-        let rounded = |weight: &f32| (weight / most * BitWeights::MOST as f32).round_ties_even() as i32;
-        BitWeights::of(self.words, weights.iter().map(rounded))
+        BitWeights::of(weights.map(|weight| (weight / most * BitWeights::MOST as f32).round_ties_even() as i32))
     }
+}
+
+fn mean_of(sample: &[&[u8]], number: impl Fn(&[u8]) -> f64) -> f64 {
+    sample.iter().map(|codes| number(codes)).sum::<f64>() / sample.len().max(1) as f64
+}
+
+/// The axes that a sample of codes is put on.
+fn axes_of(sample: &[&[u8]], widths: &[f32]) -> Vec<Vec<f32>> {
+    let value =
+        |codes: &[u8]| -> Vec<f32> { codes.iter().zip(widths).map(|(code, width)| f32::from(*code) * width).collect() };
+    // Cov · x, but for a factor: what is like x in what it differs from the mean in.
+    let spread_along = |codes: &&[u8]| -> Vec<f32> {
+        let along = Weights::of(&value(codes), widths);
+        let mean = mean_of(sample, |codes| f64::from(along.score(codes))) as f32;
+        let mut sum = vec![0.0; widths.len()];
+        for codes in sample {
+            let share = (along.score(codes) as f32 - mean) * along.unit;
+            sum.iter_mut().zip(*codes).for_each(|(sum, code)| *sum += share * f32::from(*code));
+        }
+        sum.iter_mut().zip(widths).for_each(|(sum, width)| *sum *= width);
+        sum
+    };
+    let step = (sample.len() / BITS).max(1);
+    let seeds: Vec<&&[u8]> = sample.iter().step_by(step).take(BITS).collect();
+    let basis = orthogonal(seeds.into_par_iter().map(spread_along).collect());
+    let mixed = |i: usize| {
+        let mut axis = vec![0.0; widths.len()];
+        for (j, vector) in basis.iter().enumerate() {
+            let sign = if (i & j).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 };
+            axis.iter_mut().zip(vector).for_each(|(axis, x)| *axis += sign * x);
+        }
+        axis
+    };
+    (0..BITS).map(mixed).collect()
+}
+
+/// Gram and Schmidt's: vectors of length 1 at right angles that span what these do.
+fn orthogonal(vectors: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
+    let dot = |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
+    let mut basis: Vec<Vec<f32>> = Vec::new();
+    for mut vector in vectors {
+        let length = dot(&vector, &vector).sqrt();
+        // Once is not enough where little is left of it.
+        for _ in 0..2 {
+            for other in &basis {
+                let share = dot(&vector, other) as f32;
+                vector.iter_mut().zip(other).for_each(|(x, other)| *x -= share * other);
+            }
+        }
+        let left = dot(&vector, &vector).sqrt();
+        // What the others span is only rounding.
+        if left > length * 1e-5 && left.is_normal() {
+            vector.iter_mut().for_each(|x| *x = (f64::from(*x) / left) as f32);
+            basis.push(vector);
+        }
+    }
+    basis
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use rand::{Rng, SeedableRng, rngs::SmallRng};
 
     fn graph<'a>(codes: &'a [u8], widths: &'a [f32]) -> Graph<'a> {
         let (neighbours, offsets, level_starts) = (&[][..], &[0][..], &[0][..]);
         Graph { neighbours, offsets, level_starts, codes, widths, entry: 0, max_level: 0 }
     }
 
+    fn dot(a: &[f32], b: &[f32]) -> f32 {
+        a.iter().zip(b).map(|(a, b)| a * b).sum()
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn a_bit_says_on_which_side_of_the_mean_a_vector_lies_along_its_axis(
+            dimension in 1usize..200, nodes in 1usize..200, seed in any::<u64>(),
+        ) {
+            let mut random = SmallRng::seed_from_u64(seed);
+            let codes: Vec<u8> = (0..dimension * nodes).map(|_| random.random()).collect();
+            let widths: Vec<f32> = (0..dimension).map(|_| random.random_range(0.1..2.0)).collect();
+            let sketches = Sketches::of(graph(&codes, &widths));
+            let along = |codes: &[u8], axis: usize| -> f64 {
+                let part = |d: usize| f64::from(sketches.axes[d][axis]) * f64::from(widths[d]) * f64::from(codes[d]);
+                (0..dimension).map(part).sum()
+            };
+            for axis in 0..BITS {
+                let places: Vec<f64> = codes.chunks(dimension).map(|codes| along(codes, axis)).collect();
+                let mean = places.iter().sum::<f64>() / nodes as f64;
+                // Weights and means are whole numbers: next to the mean either is right.
+                let largest: f64 = (0..dimension).map(|d| f64::from(sketches.axes[d][axis] * widths[d]).abs()).sum();
+                for (place, bits) in places.iter().zip(&sketches.bits).filter(|(place, _)| (*place - mean).abs() > largest * 0.05) {
+                    prop_assert_eq!(bits >> axis & 1 == 1, *place > mean, "{} about {}", place, mean);
+                }
+            }
+        }
+
         #[test]
         fn the_best_by_a_plain_reading_of_the_bits_are_found(
             dimension in 1usize..150, nodes in 1usize..300, count in 1usize..50, seed in any::<u64>(), share in 0.0f64..1.0,
         ) {
-            use rand::{Rng, SeedableRng};
-            let mut random = rand::rngs::SmallRng::seed_from_u64(seed);
+            let mut random = SmallRng::seed_from_u64(seed);
             let codes: Vec<u8> = (0..dimension * nodes).map(|_| random.random()).collect();
             let widths: Vec<f32> = (0..dimension).map(|_| random.random_range(0.1..2.0)).collect();
             let query: Vec<f32> = (0..dimension).map(|_| random.random_range(-1.0..1.0)).collect();
-            let graph = graph(&codes, &widths);
-            let sketches = Sketches::of(graph);
+            let sketches = Sketches::of(graph(&codes, &widths));
             let mut allowed = vec![0u8; nodes.div_ceil(8)];
             let chosen: Vec<usize> = (0..nodes).filter(|_| random.random_bool(share)).collect();
             chosen.iter().for_each(|node| allowed[node / 8] |= 1 << (node % 8));
-            let found = sketches.nearest(graph, &query, count, &allowed);
+            let found = sketches.nearest(&query, count, &allowed);
             prop_assert!(found.is_sorted());
-            // One addition for each dimension whose code lies above the mean.
-            let step = |d: usize| query[d] * widths[d] * sketches.spreads[d];
-            let most = (0..dimension).map(|d| step(d).abs()).fold(f32::MIN_POSITIVE, f32::max);
-            let mean = |d: usize| codes.chunks(dimension).map(|c| f64::from(c[d])).sum::<f64>() / nodes as f64;
-            let means: Vec<f64> = (0..dimension).map(mean).collect();
-            let plain = |node: usize| -> i32 {
-                let is_above = |d: &usize| f64::from(codes[node * dimension + d]) > means[*d].floor();
-                (0..dimension).filter(is_above).map(|d| (step(d) / most * 7.0).round_ties_even() as i32).sum()
-            };
+            let step = |axis: usize| (0..dimension).map(|d| query[d] * sketches.axes[d][axis]).sum::<f32>() * sketches.spreads[axis];
+            let most = (0..BITS).map(|axis| step(axis).abs()).fold(f32::MIN_POSITIVE, f32::max);
+            let weights: Vec<i32> = (0..BITS).map(|axis| (step(axis) / most * 7.0).round_ties_even() as i32).collect();
+            let plain = |node: usize| -> i32 { (0..BITS).filter(|axis| sketches.bits[node] >> axis & 1 == 1).map(|axis| weights[axis]).sum() };
             let mut scores: Vec<i32> = chosen.iter().map(|&node| plain(node)).collect();
             scores.sort_unstable_by(|a, b| b.cmp(a));
             let least = scores.get(count.min(scores.len()).max(1) - 1).copied().unwrap_or(0);
             let wanted: Vec<u32> = chosen.iter().filter(|&&node| plain(node) >= least).map(|&node| node as u32).collect();
             prop_assert_eq!(found, wanted);
         }
+
+        #[test]
+        fn an_orthogonal_basis_spans_what_it_is_made_of(
+            dimension in 1usize..60, different in 1usize..60, copies in 0usize..5, seed in any::<u64>(),
+        ) {
+            let mut random = SmallRng::seed_from_u64(seed);
+            let mut vectors: Vec<Vec<f32>> =
+                (0..different).map(|_| (0..dimension).map(|_| random.random_range(-1.0..1.0)).collect()).collect();
+            vectors.extend(vectors.clone().into_iter().take(copies));
+            vectors.push(vec![0.0; dimension]);
+            let basis = orthogonal(vectors.clone());
+            prop_assert!(basis.len() <= dimension.min(different));
+            for (i, a) in basis.iter().enumerate() {
+                prop_assert!((dot(a, a) - 1.0).abs() < 1e-4);
+                basis[..i].iter().for_each(|b| assert!(dot(a, b).abs() < 1e-4));
+            }
+            for vector in vectors {
+                let mut left = vector.clone();
+                for axis in &basis {
+                    let share = dot(&vector, axis);
+                    left.iter_mut().zip(axis).for_each(|(left, axis)| *left -= share * axis);
+                }
+                prop_assert!(dot(&left, &left).sqrt() < 1e-3, "{:?}", left);
+            }
+        }
+    }
+
+    /// Of vectors that differ in a few directions most, as embeddings do.
+    #[test]
+    fn the_nearest_are_among_the_candidates() {
+        const NODES: usize = 50_000;
+        const DIMENSION: usize = 256;
+        let mut random = SmallRng::seed_from_u64(7);
+        let directions: Vec<Vec<f32>> =
+            (0..60).map(|_| (0..DIMENSION).map(|_| random.random_range(-1.0..1.0)).collect()).collect();
+        let vector = |random: &mut SmallRng| -> Vec<f32> {
+            let mut vector: Vec<f32> = (0..DIMENSION).map(|_| random.random_range(-0.5..0.5)).collect();
+            for (rank, direction) in directions.iter().enumerate() {
+                let share = random.random_range(-1.0..1.0) / (1.0 + rank as f32).sqrt();
+                vector.iter_mut().zip(direction).for_each(|(x, direction)| *x += share * direction);
+            }
+            vector
+        };
+        let code = |x: f32| (127.5 + 20.0 * x).clamp(0.0, 255.0) as u8;
+        let codes: Vec<u8> = (0..NODES).flat_map(|_| vector(&mut random)).map(code).collect();
+        let widths = [1.0; DIMENSION];
+        let graph = graph(&codes, &widths);
+        let sketches = Sketches::of(graph);
+        let allowed = vec![0x55; NODES / 8];
+        let (mut found, wanted) = (0, 50 * 10);
+        for _ in 0..50 {
+            let query = vector(&mut random);
+            let weights = Weights::of(&query, &widths);
+            let mut best: Vec<u32> = (0..NODES as u32).step_by(2).collect();
+            best.sort_by_key(|&node| -weights.score(&codes[node as usize * DIMENSION..][..DIMENSION]));
+            let candidates = sketches.nearest(&query, 2500, &allowed);
+            assert!(candidates.len() < 4000);
+            found += best[..10].iter().filter(|node| candidates.contains(node)).count();
+        }
+        assert!(found * 100 >= wanted * 97, "{found} of {wanted}");
     }
 }

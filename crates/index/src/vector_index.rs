@@ -162,12 +162,12 @@ impl VectorIndex {
     }
 
     /// The `count` allowed rows whose codes are nearest to the query, best first: those of HNSW, all of them looked at, and where they are many all but the
-    /// best by a bit a dimension passed over. `among` of the rows that it covers are allowed.
+    /// best by some bits of each passed over. `among` of the rows that it covers are allowed.
     pub fn scan_codes(&self, query: &[f32], count: usize, allowed: &AllowedRows, among: u64) -> Vec<u32> {
         let Some(graph) = self.faiss.graph() else { return Vec::new() };
         let Some(candidates) = candidates(among) else { return scan_codes(graph, query, count, allowed.rows()) };
         let sketches = self.sketches.get_or_init(|| Sketches::of(graph));
-        let nodes = sketches.nearest(graph, query, candidates.max(4 * count), allowed.bits());
+        let nodes = sketches.nearest(query, candidates.max(4 * count), allowed.bits());
         rank_codes(graph, query, count, &nodes)
     }
 

@@ -100,7 +100,8 @@ fn search(memory: &MemoryBox, data: &Data, effort: SearchEffort, threads: usize,
 /// Searches of rising effort, from one thread and from two.
 pub fn sweep(memory: &MemoryBox, data: &Data, is_ivf: bool) {
     search(memory, data, SearchEffort::default(), 1, "as the policy has it");
-    for value in if is_ivf { [2, 4, 8, 16, 32] } else { [64, 256, 384, 768, 1536] } {
+    let efforts: &[u32] = if is_ivf { &[2, 4, 8, 16, 32] } else { &[64, 256, 384, 768, 1536, 3072] };
+    for &value in efforts {
         let effort = match is_ivf {
             true => SearchEffort { nprobe: Some(value), ..SearchEffort::default() },
             false => SearchEffort { ef_search: Some(value), ..SearchEffort::default() },
