@@ -30,7 +30,7 @@ impl BitWeights {
     /// `allowed` bit i of byte i / 8 for node i; the first node is a multiple of 64.
     pub fn best_of(&self, bits: &[u128], nodes: Range<usize>, allowed: &[u8], least: i32, best: &mut Vec<(u32, i32)>) {
         #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vpopcntdq") {
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vpopcntdq") {
             // SAFETY: the processor was just asked for these.
             return unsafe { self.best_of_avx512(bits, nodes, allowed, least, best) };
         }
@@ -38,7 +38,7 @@ impl BitWeights {
     }
 
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512bw,avx512vpopcntdq")]
+    #[target_feature(enable = "avx512f,avx512vpopcntdq")]
     fn best_of_avx512(
         &self,
         bits: &[u128],
@@ -48,12 +48,12 @@ impl BitWeights {
         best: &mut Vec<(u32, i32)>,
     ) {
         use std::arch::x86_64::{
-            _mm_loadu_epi64, _mm512_add_epi64, _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_cmpge_epi64_mask,
+            _mm_loadu_si128, _mm512_add_epi64, _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_cmpge_epi64_mask,
             _mm512_loadu_epi64, _mm512_popcnt_epi64, _mm512_set1_epi64, _mm512_shuffle_epi32, _mm512_slli_epi64,
             _mm512_sub_epi64,
         };
         // SAFETY: each has 128 bits.
-        let planes = self.0.map(|plane| unsafe { _mm512_broadcast_i32x4(_mm_loadu_epi64((&raw const plane).cast())) });
+        let planes = self.0.map(|plane| unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128((&raw const plane).cast())) });
         let least_each = _mm512_set1_epi64(i64::from(least));
         let at_least = |bits: &[u128; 64]| {
             let (mut found, mut place) = (0, 0);

@@ -169,6 +169,9 @@ fn propose(
         }
         if is_at_odds {
             ef_search *= 2;
+        } else if among * 4 < u64::from(index.rows()) {
+            // Among so much fewer rows a narrower beam finds as much.
+            ef_search = (ef_search * 3 / 4).max(k * 5 / 4);
         } else if among * 2 >= u64::from(index.rows()) {
             // Most rows are allowed here too: all are walked over, and the beam is wider by those that are not. The excluded ones hold the graph together, those
             // of earlier versions above all: what came later is linked to the rows around it, and these are linked to the first.

@@ -31,7 +31,7 @@ pub(crate) struct Sketches {
 
 /// Candidates by their bits that are compared by their codes, where so many nodes are allowed; `None` where looking at all codes takes no longer.
 pub(crate) fn candidates(among: u64) -> Option<usize> {
-    let wanted = 8192 + among / 64;
+    let wanted = 4096 + among / 64;
     (among > 4 * wanted).then_some(wanted as usize)
 }
 

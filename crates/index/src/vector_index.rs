@@ -3,7 +3,7 @@
 use crate::IndexError;
 use crate::faiss::{FaissIndex, use_threads};
 use crate::graph::{Scratch, rank_codes, scan_codes, walk};
-use crate::policy::IndexSpec;
+use crate::policy::{IndexSpec, MOST_EF_SEARCH};
 use crate::search::AllowedRows;
 use crate::sketch::{Sketches, candidates};
 use membox_vectors::VectorView;
@@ -26,8 +26,6 @@ const TRAINING_ROWS: u32 = 100_000;
 
 /// Share of the ten nearest that an index of policy `auto` is made to find.
 pub const WANTED_RECALL: f64 = 0.98;
-/// Widest beam that is tried for it.
-const MOST_CALIBRATED: u32 = 1024;
 /// How far a question is on its way to another row. Among 12 000 real sentences such questions are found as often as sentences held out: by
 /// beams of 32, 64 and 128 to 0.972, 0.985 and 0.996, against 0.977, 0.992 and 0.998 (half way to a near neighbour: 0.998 and over).
 const OFF: f32 = 0.3;
@@ -134,10 +132,10 @@ impl VectorIndex {
                 let proposed = self.walk(question, ef_search as usize, None);
                 found += nearest.iter().filter(|row| proposed.contains(row)).count();
             }
-            if found as f64 >= WANTED_RECALL * wanted as f64 || ef_search >= MOST_CALIBRATED {
+            if found as f64 >= WANTED_RECALL * wanted as f64 || ef_search >= MOST_EF_SEARCH {
                 break;
             }
-            ef_search = (ef_search * 2).min(MOST_CALIBRATED);
+            ef_search = (ef_search * 2).min(MOST_EF_SEARCH);
         }
         self.spec = IndexSpec::Hnsw { m, ef_construction, ef_search };
     }

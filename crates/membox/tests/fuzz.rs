@@ -1,7 +1,7 @@
 //! Bodies that nobody expects: whatever is sent, the answer is never a 5xx of the box's own making, and the box goes on.
 //!
 //! Valid bodies of every kind are changed at random: values replaced by others of any type and size, keys removed, renamed, nested, bytes flipped,
-//! cut and doubled. MEMBOX_FUZZ_SECONDS makes it run for longer.
+//! cut and doubled. So are the ids and parameters of addresses. MEMBOX_FUZZ_SECONDS makes it run for longer.
 
 mod common;
 
@@ -246,6 +246,88 @@ fn damage(bytes: &mut Vec<u8>, rng: &mut SmallRng) {
     }
 }
 
+/// What is asked by an address alone, and parameters that are right.
+const QUESTIONS: &[(&str, &[(&str, &str)])] = &[
+    ("collections", &[]),
+    ("collections/c", &[]),
+    (
+        "collections/c/records",
+        &[("limit", "5"), ("order", "newest"), ("filter", r#"{"field": "metadata.n", "lt": 9}"#)],
+    ),
+    ("collections/c/records/r1", &[]),
+    ("jobs/1", &[]),
+    ("sessions", &[("user", "u"), ("limit", "3")]),
+    ("sessions/s", &[]),
+    (
+        "sessions/s/messages",
+        &[("limit", "3"), ("cursor", "2"), ("order", "oldest"), ("q", "garden"), ("modality", "text")],
+    ),
+    ("sessions/s/messages/m", &[]),
+    ("sessions/s/messages/m/media", &[("thumbnail", "true")]),
+    (
+        "sessions/s/context",
+        &[
+            ("strategy", "recall"),
+            ("max_tokens", "200"),
+            ("encoding", "cl100k_base"),
+            ("query", "the garden"),
+            ("scope", "user"),
+            ("text", "true"),
+        ],
+    ),
+    (
+        "sessions/s/context",
+        &[
+            ("strategy", "compress"),
+            ("threshold", "20"),
+            ("keep_last", "2"),
+            ("summary_tokens", "30"),
+            ("human_prefix", "H"),
+            ("ai_prefix", "A"),
+        ],
+    ),
+    ("sessions/s/context", &[("strategy", "window"), ("turns", "3")]),
+    ("sessions/s/queue", &[("limit", "3")]),
+    ("threads/t/checkpoints/c", &[("namespace", "n")]),
+    ("threads/t/checkpoints", &[("namespace", "n"), ("limit", "3")]),
+    ("users/u/export", &[]),
+    ("users/u/profile", &[]),
+    ("usage", &[("user", "u"), ("from", "2024-05-20"), ("to", "2039-05-20"), ("limit", "3")]),
+    ("quotas/u", &[]),
+    ("audit", &[("limit", "3"), ("cursor", "100")]),
+    ("tenant", &[]),
+];
+
+/// A text as a part of an address. A server takes some 64 KB of one; what is longer is another's to refuse.
+fn coded(text: &str) -> String {
+    text.bytes().take(2000).map(|byte| format!("%{byte:02X}")).collect()
+}
+
+/// The address of a question: its ids and parameters as they are, or changed, left out and doubled.
+fn address(question: usize, rng: Option<&mut SmallRng>) -> String {
+    let (path, parameters) = QUESTIONS[question];
+    let mut path: Vec<String> = path.split('/').map(str::to_owned).collect();
+    let mut parameters: Vec<(String, String)> = parameters.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+    let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    if let Some(rng) = rng {
+        if path.len() > 1 && rng.random_bool(0.2) {
+            path[1] = coded(&text(anything(rng, 1)));
+        }
+        for _ in 0..rng.random_range(0..4) {
+            let at = rng.random_range(0..parameters.len() + 1);
+            match rng.random_range(0..6) {
+                0 if at < parameters.len() => drop(parameters.remove(at)),
+                1 if at < parameters.len() => parameters.push(parameters[at].clone()),
+                2 => parameters.insert(at, ("cursor".to_owned(), text(anything(rng, 1)))),
+                _ if at < parameters.len() => parameters[at].1 = text(anything(rng, 2)),
+                _ => {}
+            }
+        }
+    }
+    let parameters: Vec<String> = parameters.iter().map(|(key, value)| format!("{key}={}", coded(value))).collect();
+    format!("/v1/{}?{}", path.join("/"), parameters.join("&"))
+}
+
 #[test]
 fn no_body_breaks_the_box() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -261,13 +343,20 @@ fn no_body_breaks_the_box() {
     let requests = requests();
     let seed = if time > 8 { rand::random() } else { 7 };
     let mut rng = SmallRng::seed_from_u64(seed);
-    let (mut sent, mut fine) = (0u64, 0u64);
+    let (mut sent, mut fine, mut found) = (0u64, 0u64, 0u64);
     let headers = [("content-type", "application/json"), ("accept", "application/json, text/event-stream")];
     let wrong = requests.iter().filter_map(|(method, path, body)| {
         let (status, _, answer) = server.raw(method, path, &headers, body.to_string().into_bytes());
         (status == 400).then(|| format!("{method} {path}: {answer}"))
     });
     assert_eq!(wrong.collect::<Vec<_>>(), Vec::<String>::new(), "a body is to be right before it is changed");
+    let wrong = (0..QUESTIONS.len()).filter_map(|question| {
+        let asked = address(question, None);
+        let (status, _, answer) = server.raw("GET", &asked, &headers, Vec::new());
+        // Not all that is asked about is there.
+        (status != 200 && status != 404).then(|| format!("{:?}: {status} {answer}", QUESTIONS[question]))
+    });
+    assert_eq!(wrong.collect::<Vec<_>>(), Vec::<String>::new(), "a question is to be right before it is changed");
     while begun.elapsed() < Duration::from_secs(time) {
         let (method, path, right) = &requests[sent as usize % requests.len()];
         let mut body = right.clone();
@@ -283,9 +372,14 @@ fn no_body_breaks_the_box() {
         assert!((200..500).contains(&status), "seed {seed}, {method} {path}: {status} {answer}\n{shown}");
         fine += u64::from(status < 300);
         sent += 1;
+        let asked = address(sent as usize % QUESTIONS.len(), Some(&mut rng));
+        let (status, _, answer) = server.raw("GET", &asked, &headers, Vec::new());
+        assert!((200..500).contains(&status), "seed {seed}, {asked}: {status} {answer}");
+        found += u64::from(status < 300);
     }
-    println!("{sent} requests, {fine} of them done");
+    println!("{sent} bodies and as many addresses, {fine} done and {found} found");
     assert!(sent > 300 && fine > sent / 20 && fine < sent, "{fine} of {sent}");
+    assert!(found > sent / 20 && found < sent, "{found} of {sent}");
     assert_eq!(server.call("POST", "/v1/collections/c/recall", &json!({"query": "the garden"})).0, 200);
     server.stop();
     let verify = common::membox(&data).arg("verify").output().expect("the binary");
