@@ -5,7 +5,7 @@
 //!
 //! FAISS builds, saves and loads HNSW; [`crate::graph`] searches it, over the [`Graph`] that is shown here.
 //!
-//! Beside it two C++ files: `faiss_hnsw.cpp`, what the C API lacks, and `large_pages.cpp`, where large arrays get their memory.
+//! Beside it two C++ files: `faiss.cpp`, what the C API lacks, and `large_pages.cpp`, where large arrays get their memory.
 
 use crate::{IndexError, products};
 use faiss_sys as sys;
@@ -18,17 +18,20 @@ unsafe extern "C" {
     /// Of libgomp, which FAISS is linked with: sets the OpenMP threads of the calling thread's parallel regions.
     fn omp_set_num_threads(threads: c_int);
 
-    /// Of faiss_hnsw.cpp: whether the index is a graph over 8-bit codes; if so, `graph` is filled in.
+    /// Of faiss.cpp: whether the index is a graph over 8-bit codes; if so, `graph` is filled in.
     fn membox_hnsw_graph(index: *const sys::FaissIndex, graph: *mut RawGraph) -> bool;
 
-    /// Of faiss_hnsw.cpp: has the graph of an index over 8-bit codes by inner product built by integer products from now on.
+    /// Of faiss.cpp: has the graph of an index over 8-bit codes by inner product built by integer products from now on.
     fn membox_hnsw_use_integer_products(index: *mut sys::FaissIndex) -> bool;
+
+    /// Of faiss.cpp: has inverted lists learnt from as few vectors as there are, without a word.
+    fn membox_ivf_learn_quietly(index: *mut sys::FaissIndex);
 
     /// Of large_pages.cpp: wishes for large pages where memory that was not written to yet holds whole ones.
     fn membox_wish_for_large_pages(room: *mut c_void, bytes: usize);
 }
 
-/// [`products::weigh`] for faiss_hnsw.cpp.
+/// [`products::weigh`] for faiss.cpp.
 ///
 /// # Safety
 ///
@@ -42,7 +45,7 @@ unsafe extern "C" fn membox_weigh(vector: *const f32, widths: *const f32, dimens
     }
 }
 
-/// [`products::product`] for faiss_hnsw.cpp.
+/// [`products::product`] for faiss.cpp.
 ///
 /// # Safety
 ///
@@ -53,7 +56,7 @@ unsafe extern "C" fn membox_product(weights: *const i16, code: *const u8, dimens
     unsafe { products::product(from_raw_parts(weights, dimension), from_raw_parts(code, dimension)) }
 }
 
-/// `MemboxGraph` of faiss_hnsw.cpp.
+/// `MemboxGraph` of faiss.cpp.
 #[repr(C)]
 struct RawGraph {
     neighbours: *const i32,
@@ -154,7 +157,10 @@ impl FaissIndex {
         // SAFETY: `raw` is a live index.
         let dimension = unsafe { sys::faiss_Index_d(raw.as_ptr()) } as usize;
         // SAFETY: `raw` is a live index that nothing else has seen yet. Where it is no such index it stays as it is.
-        unsafe { membox_hnsw_use_integer_products(raw.as_ptr()) };
+        unsafe {
+            membox_hnsw_use_integer_products(raw.as_ptr());
+            membox_ivf_learn_quietly(raw.as_ptr());
+        }
         Ok(Self { raw, dimension, inverted_lists })
     }
 

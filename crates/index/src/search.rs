@@ -10,6 +10,8 @@ use std::sync::{Arc, OnceLock};
 const SHARED_SCAN_ROWS: u64 = 20_000;
 /// Rows nearest to the query among which the allowed ones are counted, to see whether filter and query are at odds.
 const COUNTED: usize = 64;
+/// Lists that they are looked for in.
+const COUNTED_LISTS: usize = 4;
 /// Candidates that are scored exactly for each row that is wanted, at least [`COUNTED`]: by their codes the best rows are among them.
 const SCORED_EXACTLY: usize = 4;
 
@@ -111,7 +113,7 @@ pub fn search(
     let mut found: Vec<Option<Found>> = Vec::with_capacity(queries.len());
     for query in queries {
         let proposed = match index.filter(|_| k > 0 && !effort.exact) {
-            Some(index) => propose(index, query, k, allowed, among, index.spec().searched(policy, effort))?,
+            Some(index) => propose(view, index, query, k, allowed, among, index.spec().searched(policy, effort))?,
             None => None,
         };
         // Fewer than there are: the graph does not hang together among the allowed rows.
@@ -140,6 +142,7 @@ pub fn search(
 
 /// What the index takes for the best rows; `None` where a scan is the better plan. `among` of the rows that it covers are allowed.
 fn propose(
+    view: &VectorView,
     index: &VectorIndex,
     query: &[f32],
     k: usize,
@@ -147,35 +150,44 @@ fn propose(
     among: u64,
     spec: IndexSpec,
 ) -> Result<Option<Vec<u32>>, IndexError> {
-    let excludes = among < u64::from(index.rows());
-    let ef_search = match plan(spec, u64::from(index.rows()), among, k) {
+    let rows = u64::from(index.rows());
+    let excludes = among < rows;
+    let excludes_many = excludes && allowed.excludes_many(index.rows());
+    // Whether the filter excludes the query's neighbourhood.
+    let is_at_odds = |near: &[u32]| {
+        let promised = near.len() as u64 * among / rows.max(1);
+        (near.iter().filter(|&&row| allowed.contains(row)).count() as u64) * 2 < promised
+    };
+    // If it does, the nearest allowed rows lie all around it, about as far from each other as from the query, and neither a walk over a graph of neighbours finds
+    // them nor a look into some lists: all are looked at. Around a small hole a wider beam does.
+    let is_small_hole = among * 10 >= rows * 9;
+    let candidates = (SCORED_EXACTLY * k).max(COUNTED);
+    let ef_search = match plan(spec, rows, among, k) {
         Plan::Scan => return Ok(None),
-        Plan::Lists { nprobe, candidates } => {
+        Plan::Lists { nprobe, candidates: of_lists } => {
+            if excludes_many && !is_small_hole && is_at_odds(&index.in_lists(query, COUNTED, COUNTED_LISTS, None)?) {
+                return Ok(index.scan_allowed(view, query, candidates, allowed, among));
+            }
             let bits = excludes.then(|| allowed.bits());
-            return index.in_lists(query, candidates, nprobe, bits).map(Some);
+            return index.in_lists(query, of_lists, nprobe, bits).map(Some);
         }
         Plan::Graph { ef_search } => ef_search,
     };
-    let candidates = (SCORED_EXACTLY * k).max(COUNTED);
     let mut ef_search = ef_search;
-    if excludes && allowed.excludes_many(index.rows()) {
-        let near = index.walk(query, COUNTED, None);
-        let promised = near.len() as u64 * among / u64::from(index.rows().max(1));
-        let is_at_odds = near.iter().filter(|&&row| allowed.contains(row)).count() as u64 * 2 < promised;
-        // Where the filter excludes the query's neighbourhood, the nearest allowed rows lie all around it, about as far from each other as from the
-        // query, and no walk over a graph of neighbours finds them: their codes are scanned. Around a small hole a wider beam does.
-        if is_at_odds && among * 10 < u64::from(index.rows()) * 9 {
-            return Ok(Some(index.scan_codes(query, candidates, allowed, among)));
+    if excludes_many {
+        let is_at_odds = is_at_odds(&index.walk(query, COUNTED, None));
+        if is_at_odds && !is_small_hole {
+            return Ok(index.scan_allowed(view, query, candidates, allowed, among));
         }
         if is_at_odds {
             ef_search *= 2;
-        } else if among * 4 < u64::from(index.rows()) {
+        } else if among * 4 < rows {
             // Among so much fewer rows a narrower beam finds as much.
             ef_search = (ef_search * 3 / 4).max(k * 5 / 4);
-        } else if among * 2 >= u64::from(index.rows()) {
+        } else if among * 2 >= rows {
             // Most rows are allowed here too: all are walked over, and the beam is wider by those that are not. The excluded ones hold the graph together, those
             // of earlier versions above all: what came later is linked to the rows around it, and these are linked to the first.
-            let widened = ef_search as u64 * u64::from(index.rows()) / among.max(1);
+            let widened = ef_search as u64 * rows / among.max(1);
             let mut rows = index.walk(query, widened as usize, None);
             rows.retain(|&row| allowed.contains(row));
             rows.truncate(candidates);

@@ -9,7 +9,10 @@
 use crate::faiss::{Graph, zeros};
 use crate::popcount::{BITS, BitWeights};
 use crate::products::Weights;
+use membox_vectors::VectorView;
 use rayon::prelude::*;
+use std::borrow::Cow;
+use std::ops::Range;
 
 /// Nodes that the axes are learnt from, at most.
 const SAMPLE: usize = 4096;
@@ -20,7 +23,74 @@ const PIECE: usize = 1 << 16;
 /// Nodes whose codes stay in a core's first cache while they are put on all axes.
 const BLOCK: usize = 32;
 
-/// The bits of all nodes of a graph.
+/// What bits are made of: a byte a dimension of each node.
+pub(crate) trait Codes: Sync {
+    /// Nodes.
+    fn nodes(&self) -> usize;
+    /// The width of each dimension's values.
+    fn widths(&self) -> &[f32];
+    /// The codes of some nodes, those of one after the other.
+    fn of(&self, nodes: Range<usize>) -> Cow<'_, [u8]>;
+}
+
+impl Codes for Graph<'_> {
+    fn nodes(&self) -> usize {
+        self.codes.len() / self.widths.len()
+    }
+
+    fn widths(&self) -> &[f32] {
+        self.widths
+    }
+
+    fn of(&self, nodes: Range<usize>) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.codes[nodes.start * self.widths.len()..nodes.end * self.widths.len()])
+    }
+}
+
+/// Rows of a vector file, whose codes are made when they are asked for.
+pub(crate) struct Rows<'a> {
+    view: &'a VectorView,
+    rows: u32,
+    /// Of each dimension.
+    least: Vec<f32>,
+    widths: Vec<f32>,
+}
+
+impl<'a> Rows<'a> {
+    /// The first rows in view.
+    pub fn of(view: &'a VectorView, rows: u32) -> Self {
+        let dimension = view.header().dimension;
+        let (mut least, mut most) = (vec![f32::MAX; dimension], vec![f32::MIN; dimension]);
+        for row in (0..rows).step_by((rows as usize).div_ceil(SAMPLE).max(1)) {
+            for ((x, least), most) in view.vector(row).into_iter().zip(&mut least).zip(&mut most) {
+                (*least, *most) = (least.min(x), most.max(x));
+            }
+        }
+        let widths = least.iter().zip(&most).map(|(least, most)| (most - least).max(f32::MIN_POSITIVE)).collect();
+        Self { view, rows, least, widths }
+    }
+}
+
+impl Codes for Rows<'_> {
+    fn nodes(&self) -> usize {
+        self.rows as usize
+    }
+
+    fn widths(&self) -> &[f32] {
+        &self.widths
+    }
+
+    fn of(&self, nodes: Range<usize>) -> Cow<'_, [u8]> {
+        let mut codes = Vec::with_capacity(nodes.len() * self.widths.len());
+        for row in nodes {
+            let code = |((x, least), width): ((f32, &f32), &f32)| ((x - least) / width * 255.0) as u8;
+            codes.extend(self.view.vector(row as u32).into_iter().zip(&self.least).zip(&self.widths).map(code));
+        }
+        Cow::Owned(codes)
+    }
+}
+
+/// The bits of all nodes of an index.
 pub(crate) struct Sketches {
     bits: Vec<u128>,
     /// Of each dimension its part of each axis.
@@ -37,13 +107,14 @@ pub(crate) fn candidates(among: u64) -> Option<usize> {
 
 impl Sketches {
     /// Reads every code once.
-    pub fn of(graph: Graph) -> Self {
-        let dimension = graph.widths.len();
-        let nodes = graph.codes.len() / dimension;
+    pub fn of(codes: &impl Codes) -> Self {
+        let (nodes, widths) = (codes.nodes(), codes.widths());
+        let dimension = widths.len();
         let step = nodes.div_ceil(SAMPLE).max(1);
-        let sample: Vec<&[u8]> = graph.codes.chunks_exact(dimension).step_by(step).collect();
-        let directions = axes_of(&sample, graph.widths);
-        let axes: Vec<Weights> = directions.iter().map(|axis| Weights::of(axis, graph.widths)).collect();
+        let sample: Vec<Cow<[u8]>> = (0..nodes).step_by(step).map(|node| codes.of(node..node + 1)).collect();
+        let sample: Vec<&[u8]> = sample.iter().map(|codes| &**codes).collect();
+        let directions = axes_of(&sample, widths);
+        let axes: Vec<Weights> = directions.iter().map(|axis| Weights::of(axis, widths)).collect();
         let means: Vec<f64> =
             axes.par_iter().map(|axis| mean_of(&sample, |codes| f64::from(axis.score(codes)))).collect();
         let spread_of = |(axis, mean): (&Weights, &f64)| {
@@ -52,7 +123,8 @@ impl Sketches {
         let spreads: Vec<f32> = axes.par_iter().zip(&means).map(spread_of).collect();
         let above: Vec<i32> = means.iter().map(|mean| mean.floor() as i32).collect();
         let mut bits = zeros(nodes);
-        bits.par_chunks_mut(BLOCK).zip(graph.codes.par_chunks(BLOCK * dimension)).for_each(|(bits, codes)| {
+        bits.par_chunks_mut(BLOCK).enumerate().for_each(|(block, bits)| {
+            let codes = codes.of(block * BLOCK..block * BLOCK + bits.len());
             for (i, (axis, above)) in axes.iter().zip(&above).enumerate() {
                 for (bits, codes) in bits.iter_mut().zip(codes.chunks_exact(dimension)) {
                     *bits |= u128::from(axis.score(codes) > *above) << i;
@@ -185,7 +257,7 @@ mod tests {
             let mut random = SmallRng::seed_from_u64(seed);
             let codes: Vec<u8> = (0..dimension * nodes).map(|_| random.random()).collect();
             let widths: Vec<f32> = (0..dimension).map(|_| random.random_range(0.1..2.0)).collect();
-            let sketches = Sketches::of(graph(&codes, &widths));
+            let sketches = Sketches::of(&graph(&codes, &widths));
             let along = |codes: &[u8], axis: usize| -> f64 {
                 let part = |d: usize| f64::from(sketches.axes[d][axis]) * f64::from(widths[d]) * f64::from(codes[d]);
                 (0..dimension).map(part).sum()
@@ -209,7 +281,7 @@ mod tests {
             let codes: Vec<u8> = (0..dimension * nodes).map(|_| random.random()).collect();
             let widths: Vec<f32> = (0..dimension).map(|_| random.random_range(0.1..2.0)).collect();
             let query: Vec<f32> = (0..dimension).map(|_| random.random_range(-1.0..1.0)).collect();
-            let sketches = Sketches::of(graph(&codes, &widths));
+            let sketches = Sketches::of(&graph(&codes, &widths));
             let mut allowed = vec![0u8; nodes.div_ceil(8)];
             let chosen: Vec<usize> = (0..nodes).filter(|_| random.random_bool(share)).collect();
             chosen.iter().for_each(|node| allowed[node / 8] |= 1 << (node % 8));
@@ -272,7 +344,7 @@ mod tests {
         let codes: Vec<u8> = (0..NODES).flat_map(|_| vector(&mut random)).map(code).collect();
         let widths = [1.0; DIMENSION];
         let graph = graph(&codes, &widths);
-        let sketches = Sketches::of(graph);
+        let sketches = Sketches::of(&graph);
         let allowed = vec![0x55; NODES / 8];
         let (mut found, wanted) = (0, 50 * 10);
         for _ in 0..50 {

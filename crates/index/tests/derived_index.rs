@@ -107,19 +107,21 @@ fn a_filter_that_excludes_the_nearest_clusters_loses_no_recall() {
 }
 
 #[test]
-fn many_rows_of_a_filter_at_odds_with_the_question_are_told_apart_by_a_bit_a_dimension() {
+fn many_rows_of_a_filter_at_odds_with_the_question_are_told_apart_by_bits() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut file = VectorFile::create(&folder.path().join("vectors.mbv"), DIMENSION, RowType::F16).expect("a file");
     let all = clustered(100_050, 1000);
     file.append(all[..100_000].iter().map(Vec::as_slice)).expect("room");
     let view = file.view(100_000);
-    let index = build(&view, IndexPolicy::hnsw());
     // The clusters are rows modulo 1000: half of them are excluded whole, those of the questions among them.
     let even: RoaringBitmap = (0..100_000).filter(|row| row % 2 == 0).collect();
     let odd: Vec<Vec<f32>> = all[100_000..].iter().skip(1).step_by(2).cloned().collect();
-    let (recall, scanned) = recall_of(&view, &index, &odd, Some(&even));
-    assert!(recall >= 0.9, "recall {recall}");
-    assert_eq!(scanned, 0, "not every row was scored exactly");
+    for policy in [IndexPolicy::hnsw(), IndexPolicy::Ivf { nlist: 0, nprobe: 16 }] {
+        let index = build(&view, policy);
+        let (recall, scanned) = recall_of(&view, &index, &odd, Some(&even));
+        assert!(recall >= 0.9, "{policy:?}: recall {recall}");
+        assert_eq!(scanned, 0, "{policy:?}: not every row was scored exactly");
+    }
 }
 
 #[test]
@@ -200,9 +202,24 @@ fn an_automatic_index_widens_its_beam_until_it_finds_enough() {
     let after = recall(&view, &index, None);
     assert!(before < 0.9 && after > 0.95, "recall@10 {before}, then {after} by {:?}", index.spec());
     let IndexSpec::Hnsw { ef_search, .. } = index.spec() else { panic!("{:?}", index.spec()) };
-    assert!(ef_search > 10 && ef_search <= 1024);
+    assert!(ef_search > 10 && ef_search <= 4096);
     index.save(folder.path()).expect("a save");
     assert_eq!(VectorIndex::load(folder.path(), &view).expect("an index").spec(), index.spec(), "the beam is kept");
+}
+
+#[test]
+fn rows_that_are_the_same_widen_no_beam() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut file = VectorFile::create(&folder.path().join("vectors.mbv"), DIMENSION, RowType::F16).expect("a file");
+    let all = vectors(20);
+    // Three hundred versions of each record: which of them are found is all the same.
+    (0..300).for_each(|_| file.append(all.iter().map(Vec::as_slice)).map(drop).expect("room"));
+    let view = file.view(6000);
+    let spec = IndexPolicy::hnsw().wanted(6000).expect("an index");
+    let mut index = VectorIndex::build(&view, spec, 2, &mut |_| true).expect("a build");
+    index.calibrate(&view, &(0..6000).step_by(97).collect::<Vec<u32>>());
+    let IndexSpec::Hnsw { ef_search, .. } = index.spec() else { panic!("{:?}", index.spec()) };
+    assert!(ef_search <= 1024, "a beam of {ef_search}");
 }
 
 #[test]
