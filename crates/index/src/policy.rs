@@ -9,9 +9,6 @@ pub const EXACT_ROWS: u32 = 20_000;
 /// Rows that a scan scores in the time in which HNSW finds a beam of 64: 0.12 ms over 100 000 rows (benches/results).
 const SCAN_INSTEAD: u64 = 4_000;
 
-/// Codes of lists that are looked through in the time in which one row among others that are excluded is scored: 6 to 9 ns, and 50 to 300 (benches/results).
-const CODES_A_ROW: u64 = 20;
-
 /// Rows of the lists that are scored exactly, at least.
 const IVF_CANDIDATES: u64 = 64;
 
@@ -188,11 +185,13 @@ pub fn plan(spec: IndexSpec, rows: u64, allowed: u64, k: usize) -> Plan {
         }
         IndexSpec::Ivf { nlist, nprobe } => {
             let candidates = IVF_CANDIDATES.max(2 * k as u64);
-            // Twice as wide as the filter is selective: the lists nearest to the query may be those that it excludes.
-            let widen = if allowed < rows { (2 * rows).div_ceil(allowed.max(1)) } else { 1 };
+            // More lists cost in proportion, and so does a scan.
+            let scan_instead = SCAN_INSTEAD * u64::from(nprobe).max(4) / 4;
+            // What is nearest of fewer rows lies further away, but seldom in proportion.
+            let widen =
+                if allowed < rows { (2.0 * rows as f64 / allowed.max(1) as f64).sqrt().ceil() as u64 } else { 1 };
             let nprobe = u64::from(nprobe).saturating_mul(widen).min(u64::from(nlist));
-            let codes = rows * nprobe / u64::from(nlist.max(1));
-            match allowed <= SCAN_INSTEAD.max(candidates).max(codes / CODES_A_ROW) {
+            match allowed <= scan_instead.max(candidates) {
                 true => Plan::Scan,
                 false => Plan::Lists { nprobe: nprobe as usize, candidates: candidates as usize },
             }
@@ -229,12 +228,11 @@ mod tests {
     fn selective_filters_look_into_more_lists() {
         let spec = IndexSpec::Ivf { nlist: 4000, nprobe: 8 };
         assert_eq!(plan(spec, 1_000_000, 1_000_000, 10), Plan::Lists { nprobe: 8, candidates: 64 });
-        assert_eq!(plan(spec, 1_000_000, 100_000, 10), Plan::Lists { nprobe: 160, candidates: 64 });
+        assert_eq!(plan(spec, 1_000_000, 100_000, 10), Plan::Lists { nprobe: 40, candidates: 64 });
         assert_eq!(plan(spec, 1_000_000, 4_000, 10), Plan::Scan);
-        // All lists would be looked through.
         let wide = IndexSpec::Ivf { nlist: 4000, nprobe: 32 };
-        assert_eq!(plan(wide, 1_000_000, 10_000, 10), Plan::Scan);
-        assert_eq!(plan(wide, 1_000_000, 100_000, 10), Plan::Lists { nprobe: 640, candidates: 64 });
+        assert_eq!(plan(wide, 1_000_000, 40_000, 10), Plan::Lists { nprobe: 256, candidates: 64 });
+        assert_eq!(plan(wide, 1_000_000, 30_000, 10), Plan::Scan);
     }
 
     #[test]

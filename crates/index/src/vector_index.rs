@@ -7,6 +7,7 @@ use crate::policy::{IndexSpec, MOST_EF_SEARCH};
 use crate::search::AllowedRows;
 use crate::sketch::{Rows, Sketches, candidates};
 use membox_vectors::VectorView;
+use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -166,8 +167,8 @@ impl VectorIndex {
         found
     }
 
-    /// Allowed rows among which the `count` nearest to the query are, best first where it is known: all of them are looked at, and where they are many all but the
-    /// best by some bits of each are passed over. `among` of the rows that it covers are allowed. `None` where an exact scan takes no longer.
+    /// The `count` allowed rows that are nearest to the query by their codes, or by their vectors, best first: all of them are looked at, and where they are many all but
+    /// the best by some bits of each are passed over. `among` of the rows that it covers are allowed. `None` where an exact scan takes no longer.
     pub fn scan_allowed(
         &self,
         view: &VectorView,
@@ -190,7 +191,14 @@ impl VectorIndex {
             None => {
                 let candidates = candidates?;
                 let sketches = self.sketches.get_or_init(|| Sketches::of(&Rows::of(view, self.rows)));
-                Some(sketches.nearest(query, candidates, allowed.bits()))
+                let nearest =
+                    RoaringBitmap::from_sorted_iter(sketches.nearest(query, candidates, allowed.bits())).ok()?;
+                Some(
+                    view.scan(query, 0..self.rows, Some(&nearest), count)
+                        .into_iter()
+                        .map(|scored| scored.row)
+                        .collect(),
+                )
             }
         }
     }

@@ -607,11 +607,12 @@ impl Drop for MemoryBox {
         // A box that takes no writes any more has said so already.
         let _ = self.shared.uses.write(&self.writer);
         self.jobs.cancel_all();
-        let _ = self.writer.send(Work::Stop);
-        if let Some(thread) = self.writer_thread.take() {
+        // Who asks ends before who answers: what the writer finds in its queue after its last work is never answered.
+        if let Some(thread) = self.maintenance_thread.take() {
             let _ = thread.join();
         }
-        if let Some(thread) = self.maintenance_thread.take() {
+        let _ = self.writer.send(Work::Stop);
+        if let Some(thread) = self.writer_thread.take() {
             let _ = thread.join();
         }
     }

@@ -742,3 +742,28 @@ fn a_compaction_runs_beside_writes_deletions_and_recalls_and_misses_none() {
     assert_eq!(files, 1, "the old vector file is removed");
     check(&open(folder.path()));
 }
+
+/// What the sweep asks of the writer was never answered when the writer had been told to stop in the same moment, and the end of the box waited for it.
+#[test]
+fn a_box_that_is_dropped_while_it_sweeps_ends() {
+    const SWEEP: Duration = Duration::from_secs(10);
+    let (done, ended) = std::sync::mpsc::channel();
+    for i in 0..96u64 {
+        let done = done.clone();
+        std::thread::spawn(move || {
+            let folder = tempfile::tempdir().expect("a folder");
+            let memory = open(folder.path());
+            let opened = Instant::now();
+            memory.create_collection("t", "c", &settings(IndexPolicy::Auto)).expect("a collection");
+            let mortal = NewRecord { expires_at: Some("2020-01-01T00:00:00Z".into()), ..record(1) };
+            memory.upsert("t", "c", vec![mortal]).expect("a write");
+            // Some end before it sweeps, some while it does, and some after.
+            std::thread::sleep((SWEEP + Duration::from_micros(i * 100)).saturating_sub(opened.elapsed()));
+            drop(memory);
+            let _ = done.send(());
+        });
+    }
+    for _ in 0..96 {
+        ended.recv_timeout(Duration::from_secs(60)).expect("a box that ends");
+    }
+}
