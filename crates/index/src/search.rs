@@ -140,6 +140,11 @@ pub fn search(
     Ok(found.into_iter().map(|found| found.unwrap_or_else(&mut scan)).collect())
 }
 
+/// How many of the rows that are nearest by their codes a search for `k` scores exactly.
+pub(crate) fn scored_exactly(k: usize) -> usize {
+    (SCORED_EXACTLY * k).max(COUNTED)
+}
+
 /// What the index takes for the best rows; `None` where a scan is the better plan. `among` of the rows that it covers are allowed.
 fn propose(
     view: &VectorView,
@@ -161,7 +166,7 @@ fn propose(
     // If it does, the nearest allowed rows lie all around it, about as far from each other as from the query, and neither a walk over a graph of neighbours finds
     // them nor a look into some lists: all are looked at. Around a small hole a wider beam does.
     let is_small_hole = among * 10 >= rows * 9;
-    let candidates = (SCORED_EXACTLY * k).max(COUNTED);
+    let candidates = scored_exactly(k);
     let ef_search = match plan(spec, rows, among, k) {
         Plan::Scan => return Ok(None),
         Plan::Lists { nprobe, candidates: of_lists } => {

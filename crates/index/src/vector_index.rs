@@ -4,7 +4,7 @@ use crate::IndexError;
 use crate::faiss::{FaissIndex, use_threads};
 use crate::graph::{Scratch, rank_codes, scan_codes, walk};
 use crate::policy::{IndexSpec, MOST_EF_SEARCH};
-use crate::search::AllowedRows;
+use crate::search::{AllowedRows, scored_exactly};
 use crate::sketch::{Rows, Sketches, candidates};
 use membox_vectors::VectorView;
 use roaring::RoaringBitmap;
@@ -27,8 +27,6 @@ const TRAINING_ROWS: u32 = 100_000;
 
 /// Share of the ten nearest that an index of policy `auto` is made to find.
 pub const WANTED_RECALL: f64 = 0.98;
-/// Rows of a beam that count for it, as many as a search for ten scores exactly.
-const CALIBRATED: usize = 64;
 /// Scores that are the same differ by rounding at most.
 const SAME_SCORE: f32 = 1e-6;
 /// How far a question is on its way to another row. Among 12 000 real sentences such questions are found as often as sentences held out: by
@@ -137,7 +135,7 @@ impl VectorIndex {
                 let proposed = self.walk(question, ef_search as usize, None);
                 // Of rows that are the same, as those of earlier versions are, one is as good as the other.
                 let least = nearest.last().map_or(f32::MAX, |tenth| tenth.score) - SAME_SCORE;
-                let scores = proposed.iter().take(CALIBRATED).map(|&row| view.score(question, row));
+                let scores = proposed.iter().take(scored_exactly(10)).map(|&row| view.score(question, row));
                 found += scores.filter(|&score| score >= least).take(nearest.len()).count();
             }
             if found as f64 >= WANTED_RECALL * wanted as f64 || ef_search >= MOST_EF_SEARCH {
