@@ -116,7 +116,7 @@ fn many_rows_of_a_filter_at_odds_with_the_question_are_told_apart_by_bits() {
     // The clusters are rows modulo 1000: half of them are excluded whole, those of the questions among them.
     let even: RoaringBitmap = (0..100_000).filter(|row| row % 2 == 0).collect();
     let odd: Vec<Vec<f32>> = all[100_000..].iter().skip(1).step_by(2).cloned().collect();
-    for policy in [IndexPolicy::hnsw(), IndexPolicy::Ivf { nlist: 0, nprobe: 16 }] {
+    for policy in [IndexPolicy::hnsw(), IndexPolicy::Ivf { nlist: 0, nprobe: 2 }] {
         let index = build(&view, policy);
         let (recall, scanned) = recall_of(&view, &index, &odd, Some(&even));
         assert!(recall >= 0.9, "{policy:?}: recall {recall}");
