@@ -1,8 +1,8 @@
 //! Exact scans over 500 000 vectors of 384 dimensions, which no cache holds, and index searches over 100 000; top 10.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use membox_index::{AllowedRows, IndexPolicy, VectorIndex, search};
-use membox_vectors::{RowType, ScanQueue, VectorFile};
+use membox_index::{AllowedRows, IndexPolicy, Scanner, VectorIndex, search};
+use membox_vectors::{RowType, VectorFile};
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
@@ -45,14 +45,16 @@ fn searches(c: &mut Criterion) {
             continue;
         }
         for policy in [IndexPolicy::hnsw(), IndexPolicy::Ivf { nlist: 0, nprobe: 32 }] {
-            let scans = ScanQueue::default();
+            let scanner = Scanner::default();
             let spec = policy.wanted(ROWS).expect("an index");
             let index = VectorIndex::build(&view, spec, 2, &mut |_| true).expect("a build");
             let mut group = c.benchmark_group(format!("index/{}", spec.name()));
             group.sample_size(20);
             let mut next = queries.iter().cycle();
             let find = |q: &[f32], allowed: &AllowedRows| {
-                search(&view, Some(&index), &[q], 10, allowed, Default::default(), &scans).expect("a search").remove(0)
+                search(&view, Some(&index), &[q], 10, allowed, Default::default(), &scanner)
+                    .expect("a search")
+                    .remove(0)
             };
             let recall = |allowed: &AllowedRows| {
                 let hits = |q: &Vec<f32>| {

@@ -92,18 +92,6 @@ pub(crate) struct Graph<'a> {
     pub max_level: usize,
 }
 
-/// Asks the processor to fetch what will be read soon.
-pub(crate) fn prefetch<T>(soon: &[T]) {
-    #[cfg(target_arch = "x86_64")]
-    for line in (0..size_of_val(soon)).step_by(64) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint, which reads nothing; the address lies within the slice.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(soon.as_ptr().cast::<i8>().add(line)) }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = soon;
-}
-
 /// Zeros, in large pages where there are such and they fill some.
 pub(crate) fn zeros(count: usize) -> Vec<u128> {
     let mut words = vec![0; count];

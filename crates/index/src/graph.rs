@@ -9,9 +9,10 @@
 //! means without a filter, and an excluded neighbourhood of the query is no trap. Since the way from the query's neighbourhood to the
 //! nearest allowed node may be long, the walk begins at a sample of allowed nodes too.
 
-use crate::faiss::{Graph, prefetch};
+use crate::faiss::Graph;
 use crate::products::Weights;
 use crate::search::AllowedRows;
+use membox_vectors::prefetch;
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
 

@@ -22,8 +22,8 @@
 //! let spec = IndexPolicy::hnsw().wanted(view.rows()).expect("HNSW wants an index of any size");
 //! let index = VectorIndex::build(&view, spec, 1, &mut |_| true)?;
 //! let live = (0..view.rows()).collect::<roaring::RoaringBitmap>().into();
-//! let (effort, scans) = (Default::default(), Default::default());
-//! let found = membox_index::search(&view, Some(&index), &[&vectors[3], &vectors[4]], 10, &live, effort, &scans)?;
+//! let (effort, scanner) = (Default::default(), Default::default());
+//! let found = membox_index::search(&view, Some(&index), &[&vectors[3], &vectors[4]], 10, &live, effort, &scanner)?;
 //! assert_eq!(found[1].rows.len(), 10);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -34,11 +34,13 @@ mod graph;
 pub mod policy;
 mod popcount;
 mod products;
+mod scanner;
 mod search;
 mod sketch;
 mod vector_index;
 
 pub use error::IndexError;
 pub use policy::{Effort, IndexPolicy, IndexSpec, Plan};
+pub use scanner::Scanner;
 pub use search::{AllowedRows, Found, search};
 pub use vector_index::{Manifest, Progress, VectorIndex, WANTED_RECALL};

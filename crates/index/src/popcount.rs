@@ -1,6 +1,6 @@
 //! Scores of nodes from 128 bits of each: counts of bits, of which wide processors make those of four nodes in one instruction.
 
-use crate::faiss::prefetch;
+use membox_vectors::prefetch;
 use std::ops::Range;
 
 /// Bits of a node.

@@ -1,8 +1,9 @@
 //! The k nearest rows: by the index and the fresh tail together, or by an exact scan where that is the better plan.
 
 use crate::policy::{Effort, IndexPolicy, IndexSpec, Plan, plan};
+use crate::scanner::{MANY_ROWS, Scanner};
 use crate::{IndexError, VectorIndex};
-use membox_vectors::{ScanQueue, ScoredRow, TopK, VectorView};
+use membox_vectors::{ScoredRow, TopK, VectorView};
 use roaring::RoaringBitmap;
 use std::sync::{Arc, OnceLock};
 
@@ -12,6 +13,8 @@ const SHARED_SCAN_ROWS: u64 = 20_000;
 const COUNTED: usize = 64;
 /// Lists that they are looked for in.
 const COUNTED_LISTS: usize = 4;
+/// Rows of which some bits are looked at in the time in which a filtered walk takes one more into its beam (benches/results).
+const ROWS_INSTEAD: u64 = 2048;
 /// Candidates that are scored exactly for each row that is wanted, at least [`COUNTED`]: by their codes the best rows are among them.
 const SCORED_EXACTLY: usize = 4;
 
@@ -96,7 +99,7 @@ pub struct Found {
 }
 
 /// Finds, for each query, the `k` allowed rows in view that score best. The index proposes, the vector file decides: every score is exact. Rows
-/// past the index's watermark are always scanned; large scans that are wanted at the same time go together.
+/// past the index's watermark are scanned, or told apart by their bits where they are many; large scans that are wanted at the same time go together.
 ///
 /// The index is searched as hard as the policy in force says, or else the request.
 pub fn search(
@@ -106,15 +109,18 @@ pub fn search(
     k: usize,
     allowed: &AllowedRows,
     (policy, effort): (IndexPolicy, Effort),
-    scans: &ScanQueue,
+    scanner: &Scanner,
 ) -> Result<Vec<Found>, IndexError> {
     let covered = index.map_or(0, |index| index.rows().min(view.rows()));
     let among = allowed.rows.range_cardinality(..covered);
+    // An index that is wanted and not there yet covers nothing.
+    let is_wanted = index.is_some() || (policy.wanted(view.rows()).is_some() && allowed.rows.len() >= MANY_ROWS);
     let mut found: Vec<Option<Found>> = Vec::with_capacity(queries.len());
     for query in queries {
-        let proposed = match index.filter(|_| k > 0 && !effort.exact) {
+        let proposed = match index {
+            _ if k == 0 || effort.exact || !is_wanted => None,
             Some(index) => propose(view, index, query, k, allowed, among, index.spec().searched(policy, effort))?,
-            None => None,
+            None => Some(Vec::new()),
         };
         // Fewer than there are: the graph does not hang together among the allowed rows.
         let proposed = proposed.filter(|rows| rows.len() >= k.min(among as usize));
@@ -123,7 +129,7 @@ pub fn search(
             for row in rows.into_iter().filter(|&row| row < covered && allowed.contains(row)) {
                 top.push(row, view.score(query, row));
             }
-            for fresh in view.scan(query, covered..view.rows(), Some(&allowed.rows), k) {
+            for fresh in scanner.fresh(view, query, covered, allowed, k) {
                 top.push(fresh.row, fresh.score);
             }
             Found { rows: top.into_sorted(), exact: false }
@@ -133,7 +139,7 @@ pub fn search(
     let mut scanned = match () {
         () if left.is_empty() => Vec::new(),
         () if allowed.rows.len() < SHARED_SCAN_ROWS => view.scan_many(&left, 0..view.rows(), Some(&allowed.rows), k),
-        () => scans.scan(view, &left, &allowed.rows, k),
+        () => scanner.together.scan(view, &left, &allowed.rows, k),
     }
     .into_iter();
     let mut scan = || Found { rows: scanned.next().unwrap_or_default(), exact: true };
@@ -158,20 +164,15 @@ fn propose(
     let rows = u64::from(index.rows());
     let excludes = among < rows;
     let excludes_many = excludes && allowed.excludes_many(index.rows());
-    // Whether the filter excludes the query's neighbourhood.
-    let is_at_odds = |near: &[u32]| {
-        let promised = near.len() as u64 * among / rows.max(1);
-        (near.iter().filter(|&&row| allowed.contains(row)).count() as u64) * 2 < promised
-    };
-    // If it does, the nearest allowed rows lie all around it, about as far from each other as from the query, and neither a walk over a graph of neighbours finds
-    // them nor a look into some lists: all are looked at. Around a small hole a wider beam does.
-    let is_small_hole = among * 10 >= rows * 9;
-    let candidates = scored_exactly(k);
+    let allowed_of = |near: &[u32]| near.iter().filter(|&&row| allowed.contains(row)).count() as u64;
+    // Whether the filter excludes the query's neighbourhood: the nearest allowed rows lie all around it then, about as far from each other as from the query, and
+    // neither a walk over a graph of neighbours finds them nor a look into some lists. All are looked at.
+    let is_at_odds = |near: &[u32]| allowed_of(near) * 2 < near.len() as u64 * among / rows.max(1);
     let ef_search = match plan(spec, rows, among, k) {
         Plan::Scan => return Ok(None),
         Plan::Lists { nprobe, candidates: of_lists } => {
-            if excludes_many && !is_small_hole && is_at_odds(&index.in_lists(query, COUNTED, COUNTED_LISTS, None)?) {
-                return Ok(index.scan_allowed(view, query, candidates, allowed, among));
+            if excludes_many && is_at_odds(&index.in_lists(query, COUNTED, COUNTED_LISTS, None)?) {
+                return Ok(index.scan_allowed(view, query, k, allowed, among));
             }
             let bits = excludes.then(|| allowed.bits());
             return index.in_lists(query, of_lists, nprobe, bits).map(Some);
@@ -180,26 +181,28 @@ fn propose(
     };
     let mut ef_search = ef_search;
     if excludes_many {
-        let is_at_odds = is_at_odds(&index.walk(query, COUNTED, None));
-        if is_at_odds && !is_small_hole {
-            return Ok(index.scan_allowed(view, query, candidates, allowed, among));
+        // Among so few the graph falls apart, and no beam finds what it does not lead to.
+        if among * 16 < rows && ef_search as u64 * ROWS_INSTEAD >= rows {
+            return Ok(index.scan_allowed(view, query, k, allowed, among));
         }
-        if is_at_odds {
-            ef_search *= 2;
-        } else if among * 4 < rows {
+        let near = index.walk(query, COUNTED, None);
+        if is_at_odds(&near) {
+            return Ok(index.scan_allowed(view, query, k, allowed, among));
+        }
+        if among * 4 < rows {
             // Among so much fewer rows a narrower beam finds as much.
             ef_search = (ef_search * 3 / 4).max(k * 5 / 4);
         } else if among * 2 >= rows {
-            // Most rows are allowed here too: all are walked over, and the beam is wider by those that are not. The excluded ones hold the graph together, those
+            // Many rows are allowed here too: all are walked over, and the beam is wider by those that are not. The excluded ones hold the graph together, those
             // of earlier versions above all: what came later is linked to the rows around it, and these are linked to the first.
-            let widened = ef_search as u64 * rows / among.max(1);
+            let widened = ef_search as u64 * near.len() as u64 / allowed_of(&near).max(1);
             let mut rows = index.walk(query, widened as usize, None);
             rows.retain(|&row| allowed.contains(row));
-            rows.truncate(candidates);
+            rows.truncate(scored_exactly(k));
             return Ok(Some(rows));
         }
     }
     let mut rows = index.walk(query, ef_search, excludes.then_some(allowed));
-    rows.truncate(candidates);
+    rows.truncate(scored_exactly(k));
     Ok(Some(rows))
 }

@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 /// Nodes that the axes are learnt from, at most.
-const SAMPLE: usize = 4096;
+const LEARNT_FROM: usize = 4096;
 /// Allowed nodes by whose scores the others are told apart, at least where there are as many.
 const SAMPLED: usize = 4096;
 /// Nodes that one thread looks at in one go: a multiple of 64.
@@ -47,70 +47,89 @@ impl Codes for Graph<'_> {
     }
 }
 
-/// Rows of a vector file, whose codes are made when they are asked for.
-pub(crate) struct Rows<'a> {
-    view: &'a VectorView,
-    rows: u32,
-    /// Of each dimension.
+/// What a code of each dimension stands for.
+pub(crate) struct Scale {
     least: Vec<f32>,
     widths: Vec<f32>,
 }
 
-impl<'a> Rows<'a> {
-    /// The first rows in view.
-    pub fn of(view: &'a VectorView, rows: u32) -> Self {
+impl Scale {
+    /// From the least to the most that some of the rows have.
+    pub fn of(view: &VectorView, rows: Range<u32>) -> Self {
         let dimension = view.header().dimension;
         let (mut least, mut most) = (vec![f32::MAX; dimension], vec![f32::MIN; dimension]);
-        for row in (0..rows).step_by((rows as usize).div_ceil(SAMPLE).max(1)) {
+        for row in rows.clone().step_by(rows.len().div_ceil(LEARNT_FROM).max(1)) {
             for ((x, least), most) in view.vector(row).into_iter().zip(&mut least).zip(&mut most) {
                 (*least, *most) = (least.min(x), most.max(x));
             }
         }
         let widths = least.iter().zip(&most).map(|(least, most)| (most - least).max(f32::MIN_POSITIVE)).collect();
-        Self { view, rows, least, widths }
+        Self { least, widths }
     }
+
+    /// Numbers of a row.
+    pub fn dimension(&self) -> usize {
+        self.widths.len()
+    }
+}
+
+/// Rows of a vector file, whose codes are made when they are asked for.
+pub(crate) struct Rows<'a> {
+    pub view: &'a VectorView,
+    pub rows: Range<u32>,
+    pub scale: &'a Scale,
 }
 
 impl Codes for Rows<'_> {
     fn nodes(&self) -> usize {
-        self.rows as usize
+        self.rows.len()
     }
 
     fn widths(&self) -> &[f32] {
-        &self.widths
+        &self.scale.widths
     }
 
     fn of(&self, nodes: Range<usize>) -> Cow<'_, [u8]> {
-        let mut codes = Vec::with_capacity(nodes.len() * self.widths.len());
-        for row in nodes {
+        let Scale { least, widths } = self.scale;
+        let mut codes = Vec::with_capacity(nodes.len() * widths.len());
+        for node in nodes {
             let code = |((x, least), width): ((f32, &f32), &f32)| ((x - least) / width * 255.0) as u8;
-            codes.extend(self.view.vector(row as u32).into_iter().zip(&self.least).zip(&self.widths).map(code));
+            let vector = self.view.vector(self.rows.start + node as u32);
+            codes.extend(vector.into_iter().zip(least).zip(widths).map(code));
         }
         Cow::Owned(codes)
     }
 }
 
-/// The bits of all nodes of an index.
+/// The bits of nodes: of all of an index, or of the first.
 pub(crate) struct Sketches {
     bits: Vec<u128>,
+    /// The axes, in the scale of the codes, and the score from which on a bit is set.
+    axes: Vec<(Weights, i32)>,
     /// Of each dimension its part of each axis.
-    axes: Vec<[f32; BITS]>,
+    parts: Vec<[f32; BITS]>,
     /// How far vectors lie from the mean along an axis, on average.
     spreads: [f32; BITS],
 }
 
 /// Candidates by their bits that are compared by their codes, where so many nodes are allowed; `None` where looking at all codes takes no longer.
 pub(crate) fn candidates(among: u64) -> Option<usize> {
-    let wanted = 4096 + among / 64;
+    let wanted = (among / 80).max(4096);
     (among > 4 * wanted).then_some(wanted as usize)
 }
 
 impl Sketches {
     /// Reads every code once.
     pub fn of(codes: &impl Codes) -> Self {
+        let mut sketches = Self::learnt_from(codes);
+        sketches.extend(codes);
+        sketches
+    }
+
+    /// The axes that tell such nodes apart, and no bits yet.
+    pub fn learnt_from(codes: &impl Codes) -> Self {
         let (nodes, widths) = (codes.nodes(), codes.widths());
-        let dimension = widths.len();
-        let step = nodes.div_ceil(SAMPLE).max(1);
+        let step = nodes.div_ceil(LEARNT_FROM).max(1);
         let sample: Vec<Cow<[u8]>> = (0..nodes).step_by(step).map(|node| codes.of(node..node + 1)).collect();
         let sample: Vec<&[u8]> = sample.iter().map(|codes| &**codes).collect();
         let directions = axes_of(&sample, widths);
@@ -121,21 +140,41 @@ impl Sketches {
             (mean_of(&sample, |codes| (f64::from(axis.score(codes)) - mean).abs()) * f64::from(axis.unit)) as f32
         };
         let spreads: Vec<f32> = axes.par_iter().zip(&means).map(spread_of).collect();
-        let above: Vec<i32> = means.iter().map(|mean| mean.floor() as i32).collect();
-        let mut bits = zeros(nodes);
-        bits.par_chunks_mut(BLOCK).enumerate().for_each(|(block, bits)| {
-            let codes = codes.of(block * BLOCK..block * BLOCK + bits.len());
-            for (i, (axis, above)) in axes.iter().zip(&above).enumerate() {
+        Self {
+            bits: Vec::new(),
+            axes: axes.into_iter().zip(means).map(|(axis, mean)| (axis, mean.floor() as i32)).collect(),
+            parts: (0..widths.len()).map(|d| std::array::from_fn(|i| directions[i][d])).collect(),
+            spreads: std::array::from_fn(|i| spreads[i]),
+        }
+    }
+
+    /// Nodes whose bits are known.
+    pub fn nodes(&self) -> usize {
+        self.bits.len()
+    }
+
+    /// Forgets all bits, and not the axes.
+    pub fn clear(&mut self) {
+        self.bits.clear();
+    }
+
+    /// Adds the bits of the nodes that come after those which are known.
+    pub fn extend(&mut self, codes: &impl Codes) {
+        let (known, nodes) = (self.bits.len(), codes.nodes());
+        match known {
+            0 => self.bits = zeros(nodes),
+            _ => self.bits.resize(nodes.max(known), 0),
+        }
+        let (axes, dimension) = (&self.axes, codes.widths().len());
+        self.bits[known..].par_chunks_mut(BLOCK).enumerate().for_each(|(block, bits)| {
+            let first = known + block * BLOCK;
+            let codes = codes.of(first..first + bits.len());
+            for (i, (axis, above)) in axes.iter().enumerate() {
                 for (bits, codes) in bits.iter_mut().zip(codes.chunks_exact(dimension)) {
                     *bits |= u128::from(axis.score(codes) > *above) << i;
                 }
             }
         });
-        Self {
-            bits,
-            axes: (0..dimension).map(|d| std::array::from_fn(|i| directions[i][d])).collect(),
-            spreads: std::array::from_fn(|i| spreads[i]),
-        }
     }
 
     /// The allowed nodes that score best by their bits, about `count` of them, by rising number. `allowed` has bit i of byte i / 8 for node i.
@@ -166,8 +205,8 @@ impl Sketches {
     /// What a bit says about a query.
     fn weights(&self, query: &[f32]) -> BitWeights {
         let mut weights = [0.0; BITS];
-        for (x, axes) in query.iter().zip(&self.axes) {
-            weights.iter_mut().zip(axes).for_each(|(weight, axis)| *weight += x * axis);
+        for (x, parts) in query.iter().zip(&self.parts) {
+            weights.iter_mut().zip(parts).for_each(|(weight, part)| *weight += x * part);
         }
         weights.iter_mut().zip(&self.spreads).for_each(|(weight, spread)| *weight *= spread);
         let most = weights.iter().fold(f32::MIN_POSITIVE, |most, weight| most.max(weight.abs()));
@@ -259,14 +298,14 @@ mod tests {
             let widths: Vec<f32> = (0..dimension).map(|_| random.random_range(0.1..2.0)).collect();
             let sketches = Sketches::of(&graph(&codes, &widths));
             let along = |codes: &[u8], axis: usize| -> f64 {
-                let part = |d: usize| f64::from(sketches.axes[d][axis]) * f64::from(widths[d]) * f64::from(codes[d]);
+                let part = |d: usize| f64::from(sketches.parts[d][axis]) * f64::from(widths[d]) * f64::from(codes[d]);
                 (0..dimension).map(part).sum()
             };
             for axis in 0..BITS {
                 let places: Vec<f64> = codes.chunks(dimension).map(|codes| along(codes, axis)).collect();
                 let mean = places.iter().sum::<f64>() / nodes as f64;
                 // Weights and means are whole numbers: next to the mean either is right.
-                let largest: f64 = (0..dimension).map(|d| f64::from(sketches.axes[d][axis] * widths[d]).abs()).sum();
+                let largest: f64 = (0..dimension).map(|d| f64::from(sketches.parts[d][axis] * widths[d]).abs()).sum();
                 for (place, bits) in places.iter().zip(&sketches.bits).filter(|(place, _)| (*place - mean).abs() > largest * 0.05) {
                     prop_assert_eq!(bits >> axis & 1 == 1, *place > mean, "{} about {}", place, mean);
                 }
@@ -287,7 +326,7 @@ mod tests {
             chosen.iter().for_each(|node| allowed[node / 8] |= 1 << (node % 8));
             let found = sketches.nearest(&query, count, &allowed);
             prop_assert!(found.is_sorted());
-            let step = |axis: usize| (0..dimension).map(|d| query[d] * sketches.axes[d][axis]).sum::<f32>() * sketches.spreads[axis];
+            let step = |axis: usize| (0..dimension).map(|d| query[d] * sketches.parts[d][axis]).sum::<f32>() * sketches.spreads[axis];
             let most = (0..BITS).map(|axis| step(axis).abs()).fold(f32::MIN_POSITIVE, f32::max);
             let weights: Vec<i32> = (0..BITS).map(|axis| (step(axis) / most * 7.0).round_ties_even() as i32).collect();
             let plain = |node: usize| -> i32 { (0..BITS).filter(|axis| sketches.bits[node] >> axis & 1 == 1).map(|axis| weights[axis]).sum() };

@@ -5,7 +5,7 @@ use crate::faiss::{FaissIndex, use_threads};
 use crate::graph::{Scratch, rank_codes, scan_codes, walk};
 use crate::policy::{IndexSpec, MOST_EF_SEARCH};
 use crate::search::{AllowedRows, scored_exactly};
-use crate::sketch::{Rows, Sketches, candidates};
+use crate::sketch::{Rows, Scale, Sketches, candidates};
 use membox_vectors::VectorView;
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
@@ -165,21 +165,24 @@ impl VectorIndex {
         found
     }
 
-    /// The `count` allowed rows that are nearest to the query by their codes, or by their vectors, best first: all of them are looked at, and where they are many all but
-    /// the best by some bits of each are passed over. `among` of the rows that it covers are allowed. `None` where an exact scan takes no longer.
+    /// The allowed rows among which are the `k` that are nearest to the query, best first, to be scored exactly by the caller: all of them are looked at, and where they
+    /// are many all but the best by some bits of each are passed over. `among` of the rows that it covers are allowed. `None` where an exact scan takes no longer.
     pub fn scan_allowed(
         &self,
         view: &VectorView,
         query: &[f32],
-        count: usize,
+        k: usize,
         allowed: &AllowedRows,
         among: u64,
     ) -> Option<Vec<u32>> {
+        let count = scored_exactly(k);
         let candidates = candidates(among).map(|candidates| candidates.max(4 * count));
         match self.faiss.graph() {
             Some(graph) => Some(match candidates {
                 None => scan_codes(graph, query, count, allowed.rows()),
                 Some(candidates) => {
+                    // A code is half as long as a vector of the file: more of them take no longer.
+                    let candidates = candidates * 3 / 2;
                     let sketches = self.sketches.get_or_init(|| Sketches::of(&graph));
                     rank_codes(graph, query, count, &sketches.nearest(query, candidates, allowed.bits()))
                 }
@@ -188,15 +191,13 @@ impl VectorIndex {
             None if view.rows() < self.rows => None,
             None => {
                 let candidates = candidates?;
-                let sketches = self.sketches.get_or_init(|| Sketches::of(&Rows::of(view, self.rows)));
+                let sketches = self.sketches.get_or_init(|| {
+                    let scale = &Scale::of(view, 0..self.rows);
+                    Sketches::of(&Rows { view, rows: 0..self.rows, scale })
+                });
                 let nearest =
                     RoaringBitmap::from_sorted_iter(sketches.nearest(query, candidates, allowed.bits())).ok()?;
-                Some(
-                    view.scan(query, 0..self.rows, Some(&nearest), count)
-                        .into_iter()
-                        .map(|scored| scored.row)
-                        .collect(),
-                )
+                Some(view.scan(query, 0..self.rows, Some(&nearest), k).into_iter().map(|scored| scored.row).collect())
             }
         }
     }

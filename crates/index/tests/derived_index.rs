@@ -1,6 +1,6 @@
 //! An index finds what a scan finds, honours filters, and is never trusted when it is damaged or stale.
 
-use membox_index::{AllowedRows, Found, IndexError, IndexPolicy, IndexSpec, VectorIndex, search};
+use membox_index::{AllowedRows, Effort, Found, IndexError, IndexPolicy, IndexSpec, Scanner, VectorIndex, search};
 use membox_vectors::{RowType, VectorFile, VectorView};
 use roaring::RoaringBitmap;
 use std::path::Path;
@@ -42,8 +42,8 @@ fn build(view: &VectorView, policy: IndexPolicy) -> VectorIndex {
 }
 
 fn nearest(view: &VectorView, index: &VectorIndex, query: &[f32], k: usize, allowed: &AllowedRows) -> Found {
-    let (effort, scans) = (Default::default(), Default::default());
-    search(view, Some(index), &[query], k, allowed, effort, &scans).expect("a search").pop().expect("an answer")
+    let (effort, scanner) = (Default::default(), Default::default());
+    search(view, Some(index), &[query], k, allowed, effort, &scanner).expect("a search").pop().expect("an answer")
 }
 
 /// Share of the exact ten best that a search with the index finds for vectors that are not in it.
@@ -125,6 +125,20 @@ fn many_rows_of_a_filter_at_odds_with_the_question_are_told_apart_by_bits() {
 }
 
 #[test]
+fn few_rows_here_and_there_are_found_where_the_graph_does_not_lead() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut file = VectorFile::create(&folder.path().join("vectors.mbv"), DIMENSION, RowType::F16).expect("a file");
+    let all = clustered(100_050, 3000);
+    file.append(all[..100_000].iter().map(Vec::as_slice)).expect("room");
+    let view = file.view(100_000);
+    let index = build(&view, IndexPolicy::hnsw());
+    // Of each cluster one or two.
+    let few: RoaringBitmap = (0..100_000).filter(|row| row * 7919 % 20 == row / 3000 % 20).collect();
+    let (recall, scanned) = recall_of(&view, &index, &all[100_000..], Some(&few));
+    assert!(recall >= 0.98 && scanned == 0, "recall {recall}, {scanned} scanned, {} allowed", few.len());
+}
+
+#[test]
 fn fresh_rows_are_found_before_the_index_covers_them() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = file(folder.path(), 12_000);
@@ -135,6 +149,45 @@ fn fresh_rows_are_found_before_the_index_covers_them() {
         let found = nearest(&view, &index, &view.vector(row), 1, &live);
         assert_eq!((found.rows[0].row, found.exact), (row, false));
     }
+}
+
+/// As they are asked while rows come, and the index is extended, and a compaction puts another file in the place of this one.
+#[test]
+fn many_rows_that_no_index_covers_are_told_apart_by_bits() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let all = clustered(90_020, 900);
+    let (queries, scanner) = (&all[90_000..], Scanner::default());
+    let mut file = VectorFile::create(&folder.path().join("vectors.mbv"), DIMENSION, RowType::F16).expect("a file");
+    let recall = |view: &VectorView, index: Option<&VectorIndex>, policy: IndexPolicy| {
+        let live: RoaringBitmap = (0..view.rows()).filter(|row| row % 7 > 0).collect();
+        let (allowed, mut found, mut exact) = (AllowedRows::from(live), 0, 0);
+        for query in queries {
+            let (truth, effort) = (view.scan(query, 0..view.rows(), Some(allowed.rows()), 10), Effort::default());
+            let got =
+                search(view, index, &[query], 10, &allowed, (policy, effort), &scanner).expect("a search").remove(0);
+            assert!(got.rows.iter().all(|row| row.row % 7 > 0 && row.score == view.score(query, row.row)));
+            found += truth.iter().filter(|t| got.rows.contains(t)).count();
+            exact += usize::from(got.exact);
+        }
+        (found as f64 / 200.0, exact)
+    };
+    file.append(all[..60_000].iter().map(Vec::as_slice)).expect("room");
+    let view = file.view(60_000);
+    let (bits, exact) = recall(&view, None, IndexPolicy::Auto);
+    assert!(bits >= 0.95 && exact == 0, "recall {bits}, {exact} scanned");
+    assert_eq!(recall(&view, None, IndexPolicy::Flat), (1.0, 20), "who wants no index is answered exactly");
+    let mut index = build(&file.view(20_000), IndexPolicy::hnsw());
+    file.append(all[60_000..90_000].iter().map(Vec::as_slice)).expect("room");
+    let view = file.view(90_000);
+    for covered in [20_000, 55_000] {
+        index.extend(&file.view(covered), 2, &mut |_| true).expect("an extension");
+        let (together, exact) = recall(&view, Some(&index), IndexPolicy::hnsw());
+        assert!(together >= 0.95 && exact == 0, "{covered} covered: recall {together}, {exact} scanned");
+    }
+    let mut other = VectorFile::create(&folder.path().join("other.mbv"), DIMENSION, RowType::F16).expect("a file");
+    other.append(all[..90_000].iter().rev().map(Vec::as_slice)).expect("room");
+    let (after, _) = recall(&other.view(90_000), None, IndexPolicy::Auto);
+    assert!(after >= 0.95, "recall {after}");
 }
 
 #[test]

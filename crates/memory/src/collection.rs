@@ -7,11 +7,11 @@ use crate::links::Links;
 use crate::settings::{CollectionSettings, KindDefaults, Metric};
 use crate::synonyms::Synonyms;
 use lru::LruCache;
-use membox_index::{AllowedRows, VectorIndex};
+use membox_index::{AllowedRows, Scanner, VectorIndex};
 use membox_records::analysis::query_terms;
 use membox_records::text::{DiskText, Tail, TextOf};
 use membox_records::{FieldIndex, Filter, LiveRow, Reader, Record, Slots, StoredCollection};
-use membox_vectors::{Retired, ScanQueue, Seen, VectorFile, VectorView};
+use membox_vectors::{Retired, Seen, VectorFile, VectorView};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -51,8 +51,8 @@ pub struct Collection {
     pub(crate) tending: Mutex<()>,
     /// Held while the first filter reads every record.
     preparing_fields: Mutex<()>,
-    /// Where its large scans come together.
-    pub(crate) scans: ScanQueue,
+    /// What its searches share.
+    pub(crate) scanner: Scanner,
 }
 
 /// What is committed, as recall sees it. Changed by the writer's thread after each commit, and when a new index is swapped in.
@@ -187,7 +187,7 @@ impl Collection {
             retired: Retired::default(),
             tending: Mutex::new(()),
             preparing_fields: Mutex::new(()),
-            scans: ScanQueue::default(),
+            scanner: Scanner::default(),
         }
     }
 

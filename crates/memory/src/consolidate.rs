@@ -161,7 +161,7 @@ impl MemoryBox {
         let vector = sight.view.vector(row);
         let effort = (collection.settings().index, Effort::default());
         let index = sight.index.as_deref();
-        let mut found = search(&sight.view, index, &[&vector], most, &sight.allowed, effort, &collection.scans)?;
+        let mut found = search(&sight.view, index, &[&vector], most, &sight.allowed, effort, &collection.scanner)?;
         let mut nearest = Vec::new();
         for near in found.pop().map(|found| found.rows).unwrap_or_default() {
             if near.row != row

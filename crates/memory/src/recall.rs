@@ -226,8 +226,8 @@ fn find(
     let mut merged: HashMap<u32, Fused> = HashMap::new();
     let vectors: Vec<&[f32]> = questions.iter().filter_map(|q| q.vector.as_deref()).collect();
     let count = if request.mode == RecallMode::Hybrid { leg } else { wanted };
-    let scans = &collection.scans;
-    let found = search(&sight.view, sight.index.as_deref(), &vectors, count, &sight.allowed, effort, scans)?;
+    let scanner = &collection.scanner;
+    let found = search(&sight.view, sight.index.as_deref(), &vectors, count, &sight.allowed, effort, scanner)?;
     let mut found = found.into_iter();
     for (question, (texts, own)) in questions.iter().zip(&texts) {
         let mut near = Vec::new();

@@ -35,4 +35,5 @@ pub use file::{RowReceipt, VectorFile, VectorView, sync_parent};
 pub use format::{Header, RowType};
 pub use retired::{Retired, Seen};
 pub use scan::ScanQueue;
+pub use simd::prefetch;
 pub use top_k::{ScoredRow, TopK};

@@ -4,7 +4,7 @@
 //! one: [`VectorView::scan_many`] does so, and a [`ScanQueue`] brings together queries that come at the same time.
 
 use crate::file::VectorView;
-use crate::simd::dots;
+use crate::simd::{dots, prefetch};
 use crate::together::Together;
 use crate::top_k::{ScoredRow, TopK};
 use rayon::prelude::*;
@@ -19,6 +19,8 @@ const DENSE: u64 = 4;
 const PIECE: usize = 1 << 16;
 /// Queries that go over the rows together at most: more, and they no longer fit the processor's nearest cache.
 const TOGETHER: usize = 16;
+/// How many of the rows that lie here and there are on their way from memory while one is scored.
+const AHEAD: usize = 8;
 
 impl VectorView {
     /// Scores rows exactly and keeps the `k` best: the rows of `range` that `allowed` holds, or all of them.
@@ -73,7 +75,11 @@ impl VectorView {
         match allowed.map(|allowed| (allowed, allowed.range_cardinality(piece.clone()))) {
             Some((_, 0)) => {}
             Some((allowed, count)) if count * DENSE < rows => {
-                allowed.range(piece).for_each(|row| see(row, true));
+                let mut soon = allowed.range(piece.clone()).skip(AHEAD);
+                for row in allowed.range(piece) {
+                    soon.next().into_iter().for_each(|row| prefetch(self.bytes(row)));
+                    see(row, true);
+                }
             }
             Some((allowed, count)) if count < rows => {
                 let mut wanted = allowed.range(piece.clone()).peekable();

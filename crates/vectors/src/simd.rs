@@ -1,6 +1,18 @@
-//! Inner products of f32 queries with stored rows: the crate's one module of vector instructions.
+//! Inner products of f32 queries with stored rows, and reading ahead: the crate's one module of such instructions.
 
 use crate::format::RowType;
+
+/// Asks the processor to fetch what will be read soon.
+pub fn prefetch<T>(soon: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..size_of_val(soon)).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, which reads nothing; the address lies within the slice.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(soon.as_ptr().cast::<i8>().add(line)) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = soon;
+}
 
 /// Inner product of `query` and a stored row (`row` holds at least as many numbers), by the best instructions of this CPU.
 pub(crate) fn dot(row_type: RowType, query: &[f32], row: &[u8]) -> f32 {

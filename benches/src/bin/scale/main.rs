@@ -1,12 +1,12 @@
 //! The box at its real size, measured through its own interface: one JSON line a measurement.
 //!
 //! ```text
-//! scale DIR DATA [--index hnsw|ivf] [--corpus FILE] [--minutes N] [PHASE…]
+//! scale DIR DATA [--index hnsw|ivf] [--effort N] [--corpus FILE] [--minutes N] [PHASE…]
 //! ```
 //!
 //! Writes the vectors of DIR (`base.f32`, n × 384) into a box over the folder DATA if they are not there yet. `queries.f32` (q × 384) is what is
 //! asked, and `truth.i64` (q × 10) what an exact search finds. With a corpus (a file of real lines) each record has a text as well: a random walk
-//! over the corpus's pairs of words, as long as one of its lines. Phases: `search`, `serve`, `filters`, `texts` (with the real model), `users`
+//! over the corpus's pairs of words, as long as one of its lines. What `--effort` gives, a beam or lists, is that of the filters. Phases: `search`, `serve`, `filters`, `texts` (with the real model), `users`
 //! (10 000 small collections), `churn`, `load`; the first three when none is named.
 
 mod churn;
@@ -97,6 +97,7 @@ struct Arguments {
     data: Data,
     root: PathBuf,
     index: IndexPolicy,
+    effort: SearchEffort,
     corpus: Option<corpus::Corpus>,
     minutes: u64,
     phases: Vec<String>,
@@ -108,11 +109,16 @@ impl Arguments {
         let (folder, root) = (args.next()?, args.next()?);
         let data = Data::read(folder.as_ref());
         let (root, index) = (root.into(), IndexPolicy::Auto);
-        let mut read = Self { data, root, index, corpus: None, minutes: 10, phases: Vec::new() };
+        let effort = SearchEffort::default();
+        let mut read = Self { data, root, index, effort, corpus: None, minutes: 10, phases: Vec::new() };
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--index" if args.next()? == "ivf" => read.index = IndexPolicy::Ivf { nlist: 0, nprobe: 32 },
                 "--index" => {}
+                "--effort" => {
+                    let of_either = Some(args.next()?.parse().ok()?);
+                    read.effort = SearchEffort { ef_search: of_either, nprobe: of_either, ..read.effort };
+                }
                 "--corpus" => read.corpus = Some(corpus::Corpus::read(args.next()?.as_ref())),
                 "--minutes" => read.minutes = args.next()?.parse().ok()?,
                 phase => read.phases.push(phase.to_owned()),
@@ -139,9 +145,9 @@ fn open(root: &Path, models: Models) -> Arc<MemoryBox> {
 }
 
 fn main() {
-    let Some(Arguments { data, root, index, corpus, minutes, phases }) = Arguments::read() else {
+    let Some(Arguments { data, root, index, effort, corpus, minutes, phases }) = Arguments::read() else {
         eprintln!(
-            "scale DIR DATA [--index hnsw|ivf] [--corpus FILE] [--minutes N] [search|serve|filters|texts|users|churn|load]…"
+            "scale DIR DATA [--index hnsw|ivf] [--effort N] [--corpus FILE] [--minutes N] [search|serve|filters|texts|users|churn|load]…"
         );
         std::process::exit(2);
     };
@@ -167,7 +173,7 @@ fn main() {
         match phase.as_str() {
             "search" => vectors::sweep(&memory, &data, matches!(index, IndexPolicy::Ivf { .. })),
             "serve" => http::serve(&memory, &data),
-            "filters" => vectors::filters(&memory, &data),
+            "filters" => vectors::filters(&memory, &data, effort),
             "texts" => corpus::recall(&memory, corpus.as_ref().expect("--corpus")),
             "churn" => churn::measure(&memory, &data, &root, minutes),
             "load" => load::measure(&memory, &data, minutes),
