@@ -29,6 +29,9 @@ pub enum IndexError {
         /// What was found.
         reason: String,
     },
+    /// A [`RowDevice`](crate::RowDevice) failed or has no room; searches go on without it.
+    #[error("the device: {0}")]
+    Device(String),
     /// The build was asked to stop.
     #[error("the build was stopped")]
     Stopped,

@@ -5,7 +5,7 @@
 //! file is an [`IndexError::Unusable`] and is built anew. [`policy`] decides which index a collection has and when a scan is
 //! the better plan.
 //!
-//! This crate does not know records or text; it knows vectors by [`membox_vectors`].
+//! This crate does not know records, text or CUDA; it knows vectors by [`membox_vectors`], and a card as a [`RowDevice`].
 //!
 //! # Example
 //!
@@ -28,6 +28,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod device;
 mod error;
 mod faiss;
 mod graph;
@@ -39,6 +40,7 @@ mod search;
 mod sketch;
 mod vector_index;
 
+pub use device::{DeviceRows, RowDevice};
 pub use error::IndexError;
 pub use policy::{Effort, IndexPolicy, IndexSpec, Plan};
 pub use scanner::Scanner;

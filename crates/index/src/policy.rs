@@ -15,6 +15,9 @@ const FINDING_LISTS: u64 = 8;
 /// Rows of the lists that are scored exactly, at least.
 const IVF_CANDIDATES: u64 = 64;
 
+/// Beam of a search where nothing else is said.
+pub(crate) const DEFAULT_EF_SEARCH: u32 = 64;
+
 /// Widest beam of a search.
 pub const MOST_EF_SEARCH: u32 = 4096;
 
@@ -68,7 +71,7 @@ fn default_ef_construction() -> u32 {
     80
 }
 fn default_ef_search() -> u32 {
-    64
+    DEFAULT_EF_SEARCH
 }
 fn default_nprobe() -> u32 {
     32

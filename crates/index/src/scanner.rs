@@ -3,12 +3,13 @@
 //! While an index is built, and while a compaction runs, what is written meanwhile may be hundreds of thousands of rows. A scan of them reads 768 bytes each, their bits 16
 //! (`sketch.rs`). Searches themselves add the bits of new rows, some thousands at a time, so that no write waits for them and no search does long.
 
+use crate::device::{OnDevice, RowDevice};
 use crate::search::AllowedRows;
 use crate::sketch::{Rows, Scale, Sketches};
 use membox_vectors::{ScanQueue, ScoredRow, TopK, VectorView};
 use roaring::RoaringBitmap;
 use std::ops::Range;
-use std::sync::RwLock;
+use std::sync::{Arc, RwLock};
 use uuid::Uuid;
 
 /// Allowed rows from which on bits are asked first: a scan of so many takes 0.3 ms and more.
@@ -21,10 +22,11 @@ const FEWEST: usize = 1024;
 /// Axes are learnt anew where rows are so many times as many as those which they were learnt from.
 const OUTGROWN: u32 = 8;
 
-/// What the searches of one collection share beside its index: scans that go together, and the bits of rows that no index covers.
+/// What the searches of one collection share beside its index: scans that go together, rows on a device, and the bits of rows that no index covers.
 #[derive(Default)]
 pub struct Scanner {
     pub(crate) together: ScanQueue,
+    pub(crate) on_device: Option<OnDevice>,
     bits: RwLock<Option<Bits>>,
 }
 
@@ -61,6 +63,11 @@ impl Bits {
 }
 
 impl Scanner {
+    /// One whose rows may be taken to a device.
+    pub fn on(device: Option<Arc<dyn RowDevice>>) -> Self {
+        Self { on_device: device.map(OnDevice::new), ..Self::default() }
+    }
+
     /// The `k` allowed rows from `covered` on that are nearest to the query, with exact scores: where they are many, as far as their bits tell.
     pub(crate) fn fresh(
         &self,

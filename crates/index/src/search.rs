@@ -99,10 +99,32 @@ pub struct Found {
 }
 
 /// Finds, for each query, the `k` allowed rows in view that score best. The index proposes, the vector file decides: every score is exact. Rows
-/// past the index's watermark are scanned, or told apart by their bits where they are many; large scans that are wanted at the same time go together.
+/// past the index's watermark are scanned, or told apart by their bits where they are many; large scans that are wanted at the same time go together. Where the rows are on a device
+/// too, the faster way is taken.
 ///
 /// The index is searched as hard as the policy in force says, or else the request.
 pub fn search(
+    view: &VectorView,
+    index: Option<&VectorIndex>,
+    queries: &[&[f32]],
+    k: usize,
+    allowed: &AllowedRows,
+    (policy, effort): (IndexPolicy, Effort),
+    scanner: &Scanner,
+) -> Result<Vec<Found>, IndexError> {
+    let here = || search_here(view, index, queries, k, allowed, (policy, effort), scanner);
+    match &scanner.on_device {
+        // Who says how hard the index is to be searched means the index.
+        Some(device) if k > 0 && effort.ef_search.is_none() && effort.nprobe.is_none() => {
+            let compared_with = index.filter(|_| !effort.exact).map(VectorIndex::rows);
+            device.search(view, queries, k, allowed, compared_with, here)
+        }
+        _ => here(),
+    }
+}
+
+/// Without a device.
+fn search_here(
     view: &VectorView,
     index: Option<&VectorIndex>,
     queries: &[&[f32]],
@@ -152,7 +174,7 @@ pub(crate) fn scored_exactly(k: usize) -> usize {
 }
 
 /// What the index takes for the best rows; `None` where a scan is the better plan. `among` of the rows that it covers are allowed.
-fn propose(
+pub(crate) fn propose(
     view: &VectorView,
     index: &VectorIndex,
     query: &[f32],

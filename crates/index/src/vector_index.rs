@@ -3,8 +3,8 @@
 use crate::IndexError;
 use crate::faiss::{FaissIndex, use_threads};
 use crate::graph::{Scratch, rank_codes, scan_codes, walk};
-use crate::policy::{IndexSpec, MOST_EF_SEARCH};
-use crate::search::{AllowedRows, scored_exactly};
+use crate::policy::{DEFAULT_EF_SEARCH, IndexSpec, MOST_EF_SEARCH};
+use crate::search::{AllowedRows, propose, scored_exactly};
 use crate::sketch::{Rows, Scale, Sketches, candidates};
 use membox_vectors::VectorView;
 use roaring::RoaringBitmap;
@@ -115,35 +115,55 @@ impl VectorIndex {
         Ok(())
     }
 
-    /// Widens the beam of HNSW until it finds [`WANTED_RECALL`] of the ten nearest of what is like the questions to come: a question is about
-    /// some record and lies off it, so it is a `sample` row with some of the next one in it. How wide a beam that takes depends on the data as much
-    /// as on its size.
-    pub fn calibrate(&mut self, view: &VectorView, sample: &[u32]) {
-        let IndexSpec::Hnsw { m, ef_construction, mut ef_search } = self.spec else { return };
-        let mut questions = Vec::new();
-        let sample: Vec<u32> = sample.iter().copied().filter(|&row| row < self.rows).collect();
-        for pair in sample.windows(2) {
-            let mut question = view.vector(pair[0]);
-            question.iter_mut().zip(view.vector(pair[1])).for_each(|(a, b)| *a = (1.0 - OFF) * *a + OFF * b);
-            let nearest = view.scan(&question, 0..self.rows, None, 10);
-            questions.push((question, nearest));
-        }
-        let wanted: usize = questions.iter().map(|(_, nearest)| nearest.len()).sum();
-        loop {
-            let mut found = 0;
-            for (question, nearest) in &questions {
-                let proposed = self.walk(question, ef_search as usize, None);
+    /// Sets the beam of HNSW: the narrowest by which searches among the `live` rows find [`WANTED_RECALL`] of the ten nearest of what is like the questions to come, or
+    /// after which wider ones find hardly more. A question is about some record and lies off it, so it is a live row with some of the next one in it; `count` of them
+    /// are asked. How wide a beam that takes depends on the data as much as on its size.
+    pub fn calibrate(&mut self, view: &VectorView, live: &AllowedRows, count: usize) -> Result<(), IndexError> {
+        let IndexSpec::Hnsw { m, ef_construction, .. } = self.spec else { return Ok(()) };
+        let question = |pair: &[u32]| -> Vec<f32> {
+            let (own, other) = (view.vector(pair[0]), view.vector(pair[1]));
+            own.into_iter().zip(other).map(|(a, b)| (1.0 - OFF) * a + OFF * b).collect()
+        };
+        let questions: Vec<Vec<f32>> = live.sample(self.rows, count as u64).windows(2).map(question).collect();
+        let questions: Vec<&[f32]> = questions.iter().map(Vec::as_slice).collect();
+        let nearest = view.scan_many(&questions, 0..self.rows, Some(live.rows()), 10);
+        let among = live.rows().range_cardinality(..self.rows);
+        let wanted: usize = nearest.iter().map(Vec::len).sum();
+        let found_by = |ef_search: u32| -> Result<usize, IndexError> {
+            let (mut found, spec) = (0, IndexSpec::Hnsw { m, ef_construction, ef_search });
+            for (question, nearest) in questions.iter().zip(&nearest) {
+                let Some(proposed) = propose(view, self, question, 10, live, among, spec)? else {
+                    // A scan, which finds all.
+                    found += nearest.len();
+                    continue;
+                };
                 // Of rows that are the same, as those of earlier versions are, one is as good as the other.
                 let least = nearest.last().map_or(f32::MAX, |tenth| tenth.score) - SAME_SCORE;
-                let scores = proposed.iter().take(scored_exactly(10)).map(|&row| view.score(question, row));
+                let live = proposed.iter().filter(|&&row| live.contains(row));
+                let scores = live.take(scored_exactly(10)).map(|&row| view.score(question, row));
                 found += scores.filter(|&score| score >= least).take(nearest.len()).count();
             }
+            Ok(found)
+        };
+        let mut tried: Vec<(u32, usize)> = Vec::new();
+        let mut ef_search = DEFAULT_EF_SEARCH;
+        loop {
+            let found = found_by(ef_search)?;
             if found as f64 >= WANTED_RECALL * wanted as f64 || ef_search >= MOST_EF_SEARCH {
                 break;
             }
-            ef_search = (ef_search * 2).min(MOST_EF_SEARCH);
+            // What the graph does not lead to no beam finds.
+            if let Some(&(narrower, found_before)) = tried.iter().nth_back(1)
+                && found < found_before + wanted / 200
+            {
+                ef_search = narrower;
+                break;
+            }
+            tried.push((ef_search, found));
+            ef_search = (ef_search * 3 / 2).min(MOST_EF_SEARCH);
         }
         self.spec = IndexSpec::Hnsw { m, ef_construction, ef_search };
+        Ok(())
     }
 
     /// The watermark: the index covers rows below it.

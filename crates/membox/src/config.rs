@@ -1,5 +1,6 @@
 //! Settings: a TOML file, then the environment, then flags, each over the one before.
 
+use crate::card::CardMemory;
 use crate::models;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
@@ -10,7 +11,7 @@ use membox_memory::encoder::cuda::Card;
 use membox_memory::encoder::{Device, Encoder, EncoderConfig, KeepHead, Precision, Scheduler, SchedulerConfig};
 use membox_memory::keys::MasterKey;
 use membox_memory::llm::LlmConfig;
-use membox_memory::{EncryptionConfig, MemoryConfig, Policies, Policy};
+use membox_memory::{EncryptionConfig, MemoryConfig, Policies, Policy, RowDevice};
 use membox_server::DEFAULT_TENANT;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -57,6 +58,9 @@ pub struct Config {
     pub keep_head: Option<PathBuf>,
     /// What models run on: auto (every card that can be used, else the CPU), cpu, or cuda:N.
     pub device: String,
+    /// MiB of a card's memory for the vectors of large collections, 0 for none; without it, half of the card's memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recall_gpu_mib: Option<usize>,
     /// Arithmetic on the CPU: int8 or f32.
     pub precision: String,
     /// Encoder threads; 0 means one a core.
@@ -110,6 +114,7 @@ impl Default for Config {
             compression_model: KEEP_HEAD.into(),
             keep_head: None,
             device: Device::Auto.to_string(),
+            recall_gpu_mib: None,
             precision: "int8".into(),
             threads: 0,
             batch_tokens: scheduler.batch_tokens,
@@ -224,6 +229,27 @@ impl Config {
             encryption,
             ..MemoryConfig::new(&self.data_dir)
         })
+    }
+
+    /// The card that the vectors of large collections are taken to, the first that can be used, if there is one.
+    pub fn row_device(&self) -> Option<Arc<dyn RowDevice>> {
+        let ordinal = match self.device.parse().unwrap_or_default() {
+            Device::Cpu => return None,
+            Device::Cuda(ordinal) => ordinal,
+            Device::Auto => 0,
+        };
+        // Why there is none, the engine says.
+        let card = Card::find(ordinal).ok()?;
+        let bytes = self.recall_gpu_mib.map_or(card.memory() / 2, |mib| mib.saturating_mul(1 << 20));
+        if bytes == 0 {
+            return None;
+        }
+        tracing::info!(
+            card = card.name(),
+            mib = bytes >> 20,
+            "vectors of large collections may be searched on the card"
+        );
+        Some(Arc::new(CardMemory::new(card, self.data_dir.join("kernels"), bytes)))
     }
 
     /// Where models lie.

@@ -2,6 +2,7 @@
 
 mod audit;
 mod bench;
+mod card;
 mod client;
 mod compress;
 mod config;

@@ -7,7 +7,7 @@ use clap::Args;
 use membox_memory::compressor::Compressor;
 use membox_memory::encoder::EncoderError;
 use membox_memory::llm::Llm;
-use membox_memory::{CollectionSettings, MemoryBox, Models, NewRecord};
+use membox_memory::{CollectionSettings, MemoryBox, MemoryConfig, Models, NewRecord};
 use membox_server::{ApiKey, DEFAULT_TENANT, Limits, Server, ServerConfig};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -54,7 +54,8 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
         );
     }
     allow_open_files();
-    let memory = Arc::new(MemoryBox::open(&config.memory_config()?, load_models(&config)?)?);
+    let memory_config = MemoryConfig { row_device: config.row_device(), ..config.memory_config()? };
+    let memory = Arc::new(MemoryBox::open(&memory_config, load_models(&config)?)?);
     memory.resume_encryption()?;
     let example = args.load.as_deref().map(|file| load(&memory, file)).transpose()?.flatten();
     let server_config = ServerConfig {

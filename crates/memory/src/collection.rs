@@ -7,7 +7,7 @@ use crate::links::Links;
 use crate::settings::{CollectionSettings, KindDefaults, Metric};
 use crate::synonyms::Synonyms;
 use lru::LruCache;
-use membox_index::{AllowedRows, Scanner, VectorIndex};
+use membox_index::{AllowedRows, RowDevice, Scanner, VectorIndex};
 use membox_records::analysis::query_terms;
 use membox_records::text::{DiskText, Tail, TextOf};
 use membox_records::{FieldIndex, Filter, LiveRow, Reader, Record, Slots, StoredCollection};
@@ -162,6 +162,11 @@ impl Collection {
     ) -> Self {
         let live = Live::new(file.view(0), Slots::new(stored.id, stored.vector_file), None, None);
         Self::new(stored, settings, Folder::of(root, stored.id).0, file, live)
+    }
+
+    /// The same, whose vectors may be taken to a device.
+    pub(crate) fn searched_on(self, device: Option<Arc<dyn RowDevice>>) -> Self {
+        Self { scanner: Scanner::on(device), ..self }
     }
 
     fn new(

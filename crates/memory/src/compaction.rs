@@ -16,7 +16,7 @@ use crate::shared::Shared;
 use crate::work::Work;
 use crate::work::ask;
 use crossbeam_channel::Sender;
-use membox_index::VectorIndex;
+use membox_index::{AllowedRows, VectorIndex};
 use membox_records::text::{DiskText, DiskWriter};
 use membox_vectors::{VectorFile, VectorView};
 use roaring::RoaringBitmap;
@@ -126,7 +126,7 @@ fn build_derived(
     let policy = collection.settings().index;
     let mut index = None;
     if let Some(spec) = policy.wanted(new_view.rows()) {
-        let all: RoaringBitmap = (0..new_view.rows()).collect();
+        let all = AllowedRows::from((0..new_view.rows()).collect::<RoaringBitmap>());
         let Some(built) = built_index(&new_view, spec, policy, &all, threads, progress)? else { return Ok(None) };
         built.save(&next.index())?;
         index = Some(built);

@@ -81,7 +81,7 @@ pub use jobs::{JobView, Jobs};
 pub use media::{MOST_MEDIA_BYTES, MediaFile, MediaView, NewMedia};
 pub use membox_compressor as compressor;
 pub use membox_encoder as encoder;
-pub use membox_index::IndexPolicy;
+pub use membox_index::{DeviceRows, IndexError, IndexPolicy, RowDevice};
 pub use membox_llm as llm;
 pub use membox_records::keys;
 pub use membox_records::{Order, Position, RecordsError};

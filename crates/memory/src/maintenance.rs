@@ -7,10 +7,9 @@ use crate::shared::Shared;
 use crate::work::{Doomed, Work, Write, transact};
 use crate::{MemoryError, now};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, select, tick};
-use membox_index::{IndexError, IndexPolicy, IndexSpec, Progress, VectorIndex};
+use membox_index::{AllowedRows, IndexError, IndexPolicy, IndexSpec, Progress, VectorIndex};
 use membox_records::text::DiskWriter;
 use membox_vectors::VectorView;
-use roaring::RoaringBitmap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -22,7 +21,7 @@ const TAIL_TEXTS: usize = 10_000;
 const FRESH_ROWS: u32 = 10_000;
 const FRESH_SHARE: u32 = 25;
 /// Rows that the beam of an automatic index is measured with.
-const CALIBRATED_ROWS: usize = 64;
+const CALIBRATED_ROWS: usize = 192;
 /// Rows of a vector file over which one of which a third is dead is compacted: a graph among whose nodes many are dead is searched more slowly and
 /// finds less.
 const COMPACT_ROWS: u32 = 10_000;
@@ -168,10 +167,10 @@ impl Maintenance {
             Some(mut index) => match index.extend(&view, self.threads, &mut progress) {
                 Err(IndexError::Stopped) => Ok(None),
                 extended => {
-                    extended.map(|()| Some(calibrated(index, &view, policy, rows.rows()))).map_err(MemoryError::from)
+                    extended.and_then(|()| calibrated(index, &view, policy, &rows).map(Some)).map_err(MemoryError::from)
                 }
             },
-            None => built_index(&view, wanted, policy, rows.rows(), self.threads, &mut progress),
+            None => built_index(&view, wanted, policy, &rows, self.threads, &mut progress),
         };
         collection.building.store(0, Ordering::Relaxed);
         let Some(index) = built? else { return Ok(()) };
@@ -237,23 +236,27 @@ pub(crate) fn built_index(
     view: &VectorView,
     spec: IndexSpec,
     policy: IndexPolicy,
-    rows: &RoaringBitmap,
+    rows: &AllowedRows,
     threads: usize,
     progress: Progress,
 ) -> Result<Option<VectorIndex>, MemoryError> {
     match VectorIndex::build(view, spec, threads, progress) {
         Err(IndexError::Stopped) => Ok(None),
-        built => Ok(Some(calibrated(built?, view, policy, rows))),
+        built => Ok(Some(calibrated(built?, view, policy, rows)?)),
     }
 }
 
-/// An automatic index measures its beam on some current rows.
-fn calibrated(mut index: VectorIndex, view: &VectorView, policy: IndexPolicy, rows: &RoaringBitmap) -> VectorIndex {
+/// An automatic index measures its beam among the current rows.
+fn calibrated(
+    mut index: VectorIndex,
+    view: &VectorView,
+    policy: IndexPolicy,
+    rows: &AllowedRows,
+) -> Result<VectorIndex, IndexError> {
     if policy == IndexPolicy::Auto {
-        let step = (rows.len() as usize / CALIBRATED_ROWS).max(1);
-        index.calibrate(view, &rows.iter().step_by(step).take(CALIBRATED_ROWS).collect::<Vec<_>>());
+        index.calibrate(view, rows, CALIBRATED_ROWS)?;
     }
-    index
+    Ok(index)
 }
 
 fn same_kind(a: IndexSpec, b: IndexSpec) -> bool {

@@ -20,6 +20,7 @@ use crate::{MemoryError, now};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use membox_compressor::{CompressOptions, CompressedText, Compressor, DEFAULT_ENCODING, TokenCounter};
 use membox_encoder::{DEFAULT_MAX_TOKENS, Embeddings, Encoder, EncoderError, Inputs, Lane, Request, Wanted};
+use membox_index::RowDevice;
 use membox_llm::Llm;
 use membox_records::{
     Filter, Group, Order, Position, Record, RecordsError, Sealing, Store, StoredCollection, StoredRecord,
@@ -63,6 +64,8 @@ pub struct MemoryConfig {
     pub policies: Policies,
     /// With what texts and metadata are sealed; `None` where they are not.
     pub encryption: Option<EncryptionConfig>,
+    /// Where vectors of large collections may be searched, such as a card.
+    pub row_device: Option<Arc<dyn RowDevice>>,
 }
 
 impl MemoryConfig {
@@ -80,6 +83,7 @@ impl MemoryConfig {
             policies,
             answer_cache: ANSWER_CACHE,
             encryption: None,
+            row_device: None,
         }
     }
 }
@@ -148,6 +152,7 @@ impl MemoryBox {
             readers,
             maintenance,
             config.open_collections.max(1),
+            config.row_device.clone(),
             crate::backup::lock_file(&root)?,
         ));
         let (writer, work): (Sender<Work>, Receiver<Work>) = bounded(WRITER_QUEUE);

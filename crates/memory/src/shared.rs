@@ -4,6 +4,7 @@ use crate::MemoryError;
 use crate::collection::Collection;
 use crate::uses::Uses;
 use crossbeam_channel::{Receiver, Sender, bounded};
+use membox_index::RowDevice;
 use membox_records::{Reader, StoredCollection};
 use rustix::fs::{FlockOperation, flock};
 use std::collections::HashMap;
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     open: AtomicUsize,
     /// Collections that are kept open while nobody uses them.
     most_open: usize,
+    /// Where vectors of large collections may be searched.
+    pub row_device: Option<Arc<dyn RowDevice>>,
     readers: (Sender<Reader>, Receiver<Reader>),
     read_only: OnceLock<String>,
     maintenance: Sender<Arc<Collection>>,
@@ -71,6 +74,7 @@ impl Shared {
         readers: Vec<Reader>,
         maintenance: Sender<Arc<Collection>>,
         most_open: usize,
+        row_device: Option<Arc<dyn RowDevice>>,
         backups: File,
     ) -> Self {
         let pool = bounded(readers.len().max(1));
@@ -94,6 +98,7 @@ impl Shared {
             clock,
             open,
             most_open,
+            row_device,
             readers,
             read_only,
             maintenance,
@@ -132,7 +137,8 @@ impl Shared {
             }
             let reader = self.reader()?;
             let Some(stored) = reader.collection(entry.id)? else { return Ok(None) };
-            let collection = Arc::new(Collection::open(&self.root, &stored, &reader)?);
+            let collection =
+                Arc::new(Collection::open(&self.root, &stored, &reader)?.searched_on(self.row_device.clone()));
             *opened = Some(collection.clone());
             collection
         };

@@ -217,7 +217,8 @@ impl Writer {
         group.set_rows(stored.id, stored.vector_file, 0)?;
         commit(&self.shared, group)?;
         let file = VectorFile::open(&path, 0)?;
-        let collection = Arc::new(Collection::empty(&self.shared.root, &stored, settings, file));
+        let collection = Collection::empty(&self.shared.root, &stored, settings, file);
+        let collection = Arc::new(collection.searched_on(self.shared.row_device.clone()));
         self.shared.add(stored, collection.clone());
         Ok(collection)
     }

@@ -1,0 +1,206 @@
+//! Rows that are searched exactly on a device with fast memory, such as a card, where that is the faster way.
+//!
+//! This crate does not know the device: it is given one as a [`RowDevice`]. Searches themselves keep the rows there in step with the vector file, some at a time; as long as rows are
+//! missing there, while another search is there, and after whatever fails, searches go the way that they go without a device. What comes back is scored again from
+//! the vector file, so that answers are the same to the last bit.
+
+use crate::IndexError;
+use crate::search::{AllowedRows, Found};
+use membox_vectors::{RowType, TopK, VectorView};
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// Rows under which a device is not worth the way there.
+const FEWEST_ROWS: u32 = 20_000;
+/// Rows that one search takes to the device at most.
+const ADDED: u32 = 65_536;
+/// Rows beyond those that are wanted, since a device sums in an order of its own.
+const SPARE: usize = 16;
+/// Searches by which a device is compared with the way without it: each goes both ways.
+const COMPARED: u32 = 8;
+/// How long a device is left alone after it has failed or had no room.
+const REST: Duration = Duration::from_secs(60);
+
+/// A device with room for rows.
+pub trait RowDevice: Debug + Send + Sync {
+    /// Makes room for `capacity` rows of `dimension` 16-bit numbers, or says why there is none ([`IndexError::Device`]). What is dropped gives its room back.
+    fn room(&self, dimension: usize, capacity: usize) -> Result<Box<dyn DeviceRows>, IndexError>;
+}
+
+/// Rows on a device, numbered in the order in which they came.
+pub trait DeviceRows: Send {
+    /// Appends rows of f16, one after the other. There is room for them.
+    fn append(&mut self, rows: &[u16]) -> Result<(), IndexError>;
+
+    /// The `k` rows nearest to each question of those whose bit is set in `allowed` (bit i % 32 of word i / 32; there is one for each row).
+    fn search(&mut self, queries: &[f32], k: usize, allowed: &[u32]) -> Result<Vec<Vec<u32>>, IndexError>;
+}
+
+/// One collection's rows on a device.
+#[derive(Debug)]
+pub(crate) struct OnDevice {
+    device: Arc<dyn RowDevice>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+enum State {
+    #[default]
+    Nothing,
+    Kept(Kept),
+    Resting(Instant),
+}
+
+impl Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "nothing",
+            Self::Kept(_) => "kept",
+            Self::Resting(_) => "resting",
+        })
+    }
+}
+
+struct Kept {
+    of: Uuid,
+    rows: Box<dyn DeviceRows>,
+    count: u32,
+    capacity: u32,
+    trial: Trial,
+}
+
+/// Which way is faster.
+#[derive(Default)]
+struct Trial {
+    /// Rows that the index covered: with another index it begins anew.
+    covered: u32,
+    searches: u32,
+    there: Duration,
+    here: Duration,
+}
+
+impl Trial {
+    /// Whether the device was the slower way.
+    fn is_lost(&self, covered: u32) -> bool {
+        self.covered == covered && self.searches >= COMPARED && self.here < self.there
+    }
+}
+
+impl OnDevice {
+    pub fn new(device: Arc<dyn RowDevice>) -> Self {
+        Self { device, state: Mutex::default() }
+    }
+
+    /// What the device finds, or else what `here` does; the faster of both where `here` has an index, which covers `covered` rows.
+    pub fn search(
+        &self,
+        view: &VectorView,
+        queries: &[&[f32]],
+        k: usize,
+        allowed: &AllowedRows,
+        covered: Option<u32>,
+        here: impl Fn() -> Result<Vec<Found>, IndexError>,
+    ) -> Result<Vec<Found>, IndexError> {
+        let is_fit = view.header().row_type == RowType::F16 && view.header().dimension.is_multiple_of(4);
+        if !is_fit || view.rows() < FEWEST_ROWS || allowed.rows().len() < u64::from(FEWEST_ROWS) {
+            return here();
+        }
+        // One search at a time is there; the others need not wait for it.
+        let Ok(mut state) = self.state.try_lock() else { return here() };
+        let found = self.there(&mut state, view, queries, k, allowed, covered);
+        match (found, &mut *state) {
+            (Ok(None), _) => {
+                drop(state);
+                here()
+            }
+            (Ok(Some((found, took))), State::Kept(kept)) if covered.is_some() && kept.trial.searches < COMPARED => {
+                let begun = Instant::now();
+                here()?;
+                kept.trial.searches += 1;
+                kept.trial.here += begun.elapsed();
+                kept.trial.there += took;
+                Ok(found)
+            }
+            (Ok(Some((found, _))), _) => Ok(found),
+            (Err(error), state) => {
+                *state = State::Resting(Instant::now());
+                tracing::warn!(%error, "vectors are searched without the device for a while");
+                here()
+            }
+        }
+    }
+
+    /// What the device finds, and the time that it took; `None` where it has not all rows yet, or is the slower way.
+    fn there(
+        &self,
+        state: &mut State,
+        view: &VectorView,
+        queries: &[&[f32]],
+        k: usize,
+        allowed: &AllowedRows,
+        covered: Option<u32>,
+    ) -> Result<Option<(Vec<Found>, Duration)>, IndexError> {
+        if let State::Resting(since) = state {
+            if since.elapsed() < REST {
+                return Ok(None);
+            }
+            *state = State::Nothing;
+        }
+        if let (State::Kept(kept), Some(covered)) = (&*state, covered)
+            && kept.of == view.header().uuid
+            && kept.trial.is_lost(covered)
+        {
+            return Ok(None);
+        }
+        let kept = self.in_step(state, view)?;
+        if kept.count < view.rows() {
+            return Ok(None);
+        }
+        if let Some(covered) = covered.filter(|covered| kept.trial.covered != *covered) {
+            kept.trial = Trial { covered, ..Trial::default() };
+        }
+        let begun = Instant::now();
+        let mut words = vec![0u32; kept.count.div_ceil(32) as usize];
+        for (word, bytes) in words.iter_mut().zip(allowed.bits().chunks(4)) {
+            let mut four = [0; 4];
+            four[..bytes.len()].copy_from_slice(bytes);
+            *word = u32::from_le_bytes(four);
+        }
+        let found = kept.rows.search(&queries.concat(), k + SPARE, &words)?;
+        let scored = queries.iter().zip(found).map(|(query, rows)| {
+            let mut top = TopK::new(k);
+            for row in rows.into_iter().filter(|&row| row < view.rows() && allowed.contains(row)) {
+                top.push(row, view.score(query, row));
+            }
+            Found { rows: top.into_sorted(), exact: true }
+        });
+        Ok(Some((scored.collect(), begun.elapsed())))
+    }
+
+    /// Takes some of the rows to the device that are not there yet.
+    fn in_step<'a>(&self, state: &'a mut State, view: &VectorView) -> Result<&'a mut Kept, IndexError> {
+        let (header, rows) = (view.header(), view.rows());
+        let fits = matches!(state, State::Kept(kept) if kept.of == header.uuid && rows <= kept.capacity);
+        if !fits {
+            // Its room is free before more is asked for.
+            *state = State::Nothing;
+            let capacity = rows.saturating_add(rows / 4).max(ADDED);
+            let room = self.device.room(header.dimension, capacity as usize)?;
+            *state = State::Kept(Kept { of: header.uuid, rows: room, count: 0, capacity, trial: Trial::default() });
+        }
+        let State::Kept(kept) = state else { return Err(IndexError::Device("it lost its rows".into())) };
+        let end = rows.min(kept.count.saturating_add(ADDED));
+        if kept.count < end {
+            let mut numbers = Vec::with_capacity((end - kept.count) as usize * header.dimension);
+            for row in kept.count..end {
+                let row = view.bytes(row).as_chunks::<2>().0.iter().take(header.dimension);
+                numbers.extend(row.map(|bytes| u16::from_le_bytes(*bytes)));
+            }
+            kept.rows.append(&numbers)?;
+            kept.count = end;
+        }
+        Ok(kept)
+    }
+}
