@@ -39,7 +39,6 @@ pub trait DeviceRows: Send {
 }
 
 /// One collection's rows on a device.
-#[derive(Debug)]
 pub(crate) struct OnDevice {
     device: Arc<dyn RowDevice>,
     state: Mutex<State>,
@@ -51,16 +50,6 @@ enum State {
     Nothing,
     Kept(Kept),
     Resting(Instant),
-}
-
-impl Debug for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Nothing => "nothing",
-            Self::Kept(_) => "kept",
-            Self::Resting(_) => "resting",
-        })
-    }
 }
 
 struct Kept {

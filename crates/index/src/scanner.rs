@@ -5,7 +5,7 @@
 
 use crate::device::{OnDevice, RowDevice};
 use crate::search::AllowedRows;
-use crate::sketch::{Rows, Scale, Sketches};
+use crate::sketch::{ONE_OF, Rows, Scale, Sketches};
 use membox_vectors::{ScanQueue, ScoredRow, TopK, VectorView};
 use roaring::RoaringBitmap;
 use std::ops::Range;
@@ -90,7 +90,7 @@ impl Scanner {
             return scan(rows, allowed.rows());
         };
         let end = bits.end().min(view.rows());
-        let candidates = (among as usize / 80).max(FEWEST).max(4 * k);
+        let candidates = ((among / ONE_OF) as usize).max(FEWEST).max(4 * k);
         let allowed_bits = allowed.bits().get(bits.first as usize / 8..).unwrap_or_default();
         let nearest = bits.sketches.nearest(query, candidates, allowed_bits).into_iter().map(|node| bits.first + node);
         let nearest: RoaringBitmap = nearest.filter(|row| (covered..end).contains(row)).collect();

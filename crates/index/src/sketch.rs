@@ -112,9 +112,12 @@ pub(crate) struct Sketches {
     spreads: [f32; BITS],
 }
 
+/// Of so many nodes one is a candidate by its bits.
+pub(crate) const ONE_OF: u64 = 80;
+
 /// Candidates by their bits that are compared by their codes, where so many nodes are allowed; `None` where looking at all codes takes no longer.
 pub(crate) fn candidates(among: u64) -> Option<usize> {
-    let wanted = (among / 80).max(4096);
+    let wanted = (among / ONE_OF).max(4096);
     (among > 4 * wanted).then_some(wanted as usize)
 }
 

@@ -139,8 +139,7 @@ impl VectorIndex {
                 };
                 // Of rows that are the same, as those of earlier versions are, one is as good as the other.
                 let least = nearest.last().map_or(f32::MAX, |tenth| tenth.score) - SAME_SCORE;
-                let live = proposed.iter().filter(|&&row| live.contains(row));
-                let scores = live.take(scored_exactly(10)).map(|&row| view.score(question, row));
+                let scores = proposed.iter().map(|&row| view.score(question, row));
                 found += scores.filter(|&score| score >= least).take(nearest.len()).count();
             }
             Ok(found)

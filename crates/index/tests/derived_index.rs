@@ -31,8 +31,12 @@ fn clustered(count: usize, clusters: usize) -> Vec<Vec<f32>> {
 }
 
 fn file(folder: &Path, count: usize) -> VectorFile {
-    let mut file = VectorFile::create(&folder.join("vectors.mbv"), DIMENSION, RowType::F16).expect("a file");
-    file.append(vectors(count).iter().map(Vec::as_slice)).expect("room");
+    file_of(folder, "vectors.mbv", &vectors(count))
+}
+
+fn file_of(folder: &Path, name: &str, vectors: &[Vec<f32>]) -> VectorFile {
+    let mut file = VectorFile::create(&folder.join(name), DIMENSION, RowType::F16).expect("a file");
+    file.append(vectors.iter().map(Vec::as_slice)).expect("room");
     file
 }
 
@@ -100,9 +104,8 @@ fn hnsw_and_ivf_find_what_a_scan_finds() {
 #[test]
 fn a_filter_that_excludes_the_nearest_clusters_loses_no_recall() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut file = VectorFile::create(&folder.path().join("vectors.mbv"), DIMENSION, RowType::F16).expect("a file");
     let all = clustered(30_050, 300);
-    file.append(all[..30_000].iter().map(Vec::as_slice)).expect("room");
+    let file = file_of(folder.path(), "vectors.mbv", &all[..30_000]);
     let view = file.view(30_000);
     let index = build(&view, IndexPolicy::hnsw());
     let even: RoaringBitmap = (0..30_000).filter(|row| row % 2 == 0).collect();
@@ -113,9 +116,8 @@ fn a_filter_that_excludes_the_nearest_clusters_loses_no_recall() {
 #[test]
 fn many_rows_of_a_filter_at_odds_with_the_question_are_told_apart_by_bits() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut file = VectorFile::create(&folder.path().join("vectors.mbv"), DIMENSION, RowType::F16).expect("a file");
     let all = clustered(100_050, 1000);
-    file.append(all[..100_000].iter().map(Vec::as_slice)).expect("room");
+    let file = file_of(folder.path(), "vectors.mbv", &all[..100_000]);
     let view = file.view(100_000);
     // The clusters are rows modulo 1000: half of them are excluded whole, those of the questions among them.
     let even: RoaringBitmap = (0..100_000).filter(|row| row % 2 == 0).collect();
@@ -131,9 +133,8 @@ fn many_rows_of_a_filter_at_odds_with_the_question_are_told_apart_by_bits() {
 #[test]
 fn few_rows_here_and_there_are_found_where_the_graph_does_not_lead() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut file = VectorFile::create(&folder.path().join("vectors.mbv"), DIMENSION, RowType::F16).expect("a file");
     let all = clustered(100_050, 3000);
-    file.append(all[..100_000].iter().map(Vec::as_slice)).expect("room");
+    let file = file_of(folder.path(), "vectors.mbv", &all[..100_000]);
     let view = file.view(100_000);
     let index = build(&view, IndexPolicy::hnsw());
     // Of each cluster one or two.
@@ -161,7 +162,6 @@ fn many_rows_that_no_index_covers_are_told_apart_by_bits() {
     let folder = tempfile::tempdir().expect("a folder");
     let all = clustered(90_020, 900);
     let (queries, scanner) = (&all[90_000..], Scanner::default());
-    let mut file = VectorFile::create(&folder.path().join("vectors.mbv"), DIMENSION, RowType::F16).expect("a file");
     let recall = |view: &VectorView, index: Option<&VectorIndex>, policy: IndexPolicy| {
         let live: RoaringBitmap = (0..view.rows()).filter(|row| row % 7 > 0).collect();
         let (allowed, mut found, mut exact) = (AllowedRows::from(live), 0, 0);
@@ -175,7 +175,7 @@ fn many_rows_that_no_index_covers_are_told_apart_by_bits() {
         }
         (found as f64 / 200.0, exact)
     };
-    file.append(all[..60_000].iter().map(Vec::as_slice)).expect("room");
+    let mut file = file_of(folder.path(), "vectors.mbv", &all[..60_000]);
     let view = file.view(60_000);
     let (bits, exact) = recall(&view, None, IndexPolicy::Auto);
     assert!(bits >= 0.95 && exact == 0, "recall {bits}, {exact} scanned");
@@ -188,8 +188,8 @@ fn many_rows_that_no_index_covers_are_told_apart_by_bits() {
         let (together, exact) = recall(&view, Some(&index), IndexPolicy::hnsw());
         assert!(together >= 0.95 && exact == 0, "{covered} covered: recall {together}, {exact} scanned");
     }
-    let mut other = VectorFile::create(&folder.path().join("other.mbv"), DIMENSION, RowType::F16).expect("a file");
-    other.append(all[..90_000].iter().rev().map(Vec::as_slice)).expect("room");
+    let reversed: Vec<Vec<f32>> = all[..90_000].iter().rev().cloned().collect();
+    let other = file_of(folder.path(), "other.mbv", &reversed);
     let (after, _) = recall(&other.view(90_000), None, IndexPolicy::Auto);
     assert!(after >= 0.95, "recall {after}");
 }
@@ -342,9 +342,8 @@ fn rows_that_are_the_same_hide_neither_each_other_nor_others() {
 #[test]
 fn records_that_are_written_again_after_a_build_are_found() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut file = VectorFile::create(&folder.path().join("vectors.mbv"), DIMENSION, RowType::F16).expect("a file");
     let different = clustered(12_000, 300);
-    file.append(different.iter().map(Vec::as_slice)).expect("room");
+    let mut file = file_of(folder.path(), "vectors.mbv", &different);
     let mut index = build(&file.view(12_000), IndexPolicy::hnsw());
     // Half of them, in an order of their own; what they replace is dead, and holds the graph together all the same.
     let again: Vec<u32> = (0..6000).map(|i| i * 7919 % 12_000).collect();
