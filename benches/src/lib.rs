@@ -4,6 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
+/// That of `membox` itself.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Where `make model` installs the real MiniLM.
 ///
 /// # Panics

@@ -22,6 +22,10 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use config::GlobalArgs;
 
+/// What was freed is given back to the system within seconds: glibc's arenas keep it, more of it the longer a box is under load.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// A memory box for LLM clusters: one server that embeds, indexes and recalls conversation histories.
 ///
 /// Start a box with `membox serve`, load a history with `membox import history.jsonl`, and ask it with

@@ -4,8 +4,10 @@ use crate::{COLLECTION, Data, TENANT, percentile, print, request};
 use membox_memory::{MemoryBox, SearchEffort};
 use membox_server::{Server, ServerConfig};
 use serde_json::json;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -62,6 +64,38 @@ impl Drop for RunningServer {
         if let Some(thread) = self.thread.take() {
             thread.join().expect("a server");
         }
+    }
+}
+
+/// Serves, says where in one line, and stops when the input ends.
+pub fn serve_until_input_ends(memory: &Arc<MemoryBox>) {
+    let server = start_server(memory);
+    println!("{}", server.address);
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).expect("an input");
+}
+
+/// The same in a process of its own, whose memory is the box's alone; it stops when dropped.
+pub struct ServerProcess {
+    pub address: SocketAddr,
+    pub child: Child,
+}
+
+impl ServerProcess {
+    pub fn start(vectors: &Path, root: &Path) -> Self {
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.args([vectors, root, Path::new("server")]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("a server");
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().expect("an output")).read_line(&mut line).expect("an address");
+        Self { address: line.trim().parse().expect("an address"), child }
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let ended = self.child.wait().expect("a server");
+        assert!(ended.success(), "the server ended with {ended}");
     }
 }
 

@@ -1,11 +1,11 @@
 //! More than the box can do: 64 clients that ask and write at twice the rate that it reached alone, beside idle and slow connections.
 
-use crate::http::start_server;
-use crate::{COLLECTION, Data, anonymous_mb, percentile, print};
-use membox_memory::MemoryBox;
+use crate::http::ServerProcess;
+use crate::{COLLECTION, Data, anonymous_mb_of, percentile, print};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -68,7 +68,12 @@ async fn drive(
                 let asked = Instant::now();
                 match call(&mut stream, path, body).await {
                     Ok(status) => own.push((*kind, status, asked.elapsed().as_secs_f64() * 1e3)),
-                    Err(_) => {
+                    Err(error) => {
+                        eprintln!(
+                            "{kind}: {error} after {:?}, {:?} since the beginning",
+                            asked.elapsed(),
+                            begun.elapsed()
+                        );
                         own.push((*kind, 0, 0.0));
                         stream = TcpStream::connect(address).await.expect("a connection");
                     }
@@ -84,20 +89,21 @@ async fn drive(
     (begun.elapsed().as_secs_f64(), outcomes)
 }
 
-async fn report(name: &str, (seconds, outcomes): (f64, Outcomes)) -> f64 {
+async fn report(server: &ServerProcess, name: &str, (seconds, outcomes): (f64, Outcomes)) -> f64 {
+    let anonymous_mb = anonymous_mb_of(server.child.id());
     let mut accepted = 0;
     for ((kind, status), times) in outcomes.lock().await.iter_mut() {
         accepted += if *status == 200 { times.len() } else { 0 };
         print(
             json!({"measure": "load", "run": name, "kind": kind, "status": status, "requests": times.len(), "per_s": times.len() as f64 / seconds,
-            "p50_ms": percentile(times, 0.5), "p99_ms": percentile(times, 0.99), "most_ms": percentile(times, 1.0), "anonymous_mb": anonymous_mb()}),
+            "p50_ms": percentile(times, 0.5), "p99_ms": percentile(times, 0.99), "most_ms": percentile(times, 1.0), "anonymous_mb": anonymous_mb}),
         );
     }
     accepted as f64 / seconds
 }
 
-pub fn measure(memory: &Arc<MemoryBox>, data: &Data, minutes: u64) {
-    let server = start_server(memory);
+pub fn measure(data: &Data, root: &Path, minutes: u64) {
+    let server = ServerProcess::start(&data.folder, root);
     let path = format!("/v1/collections/{COLLECTION}");
     let mut bodies = Vec::new();
     for (i, query) in data.queries.iter().take(200).enumerate() {
@@ -112,7 +118,7 @@ pub fn measure(memory: &Arc<MemoryBox>, data: &Data, minutes: u64) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let alone = report("alone", drive(server.address, bodies.clone(), 1e9, Duration::from_secs(20)).await).await;
+        let alone = report(&server, "alone", drive(server.address, bodies.clone(), 1e9, Duration::from_secs(20)).await).await;
         let mut idle = Vec::new();
         for _ in 0..IDLE {
             idle.push(TcpStream::connect(server.address).await.expect("a connection"));
@@ -132,7 +138,7 @@ pub fn measure(memory: &Arc<MemoryBox>, data: &Data, minutes: u64) {
         }
         for minute in 1..=minutes {
             let name = format!("twice that, minute {minute}");
-            report(&name, drive(server.address, bodies.clone(), alone * 2.0, Duration::from_secs(60)).await).await;
+            report(&server, &name, drive(server.address, bodies.clone(), alone * 2.0, Duration::from_secs(60)).await).await;
         }
         drop(idle);
     });

@@ -7,7 +7,8 @@
 //! Writes the vectors of DIR (`base.f32`, n × 384) into a box over the folder DATA if they are not there yet. `queries.f32` (q × 384) is what is
 //! asked, and `truth.i64` (q × 10) what an exact search finds. With a corpus (a file of real lines) each record has a text as well: a random walk
 //! over the corpus's pairs of words, as long as one of its lines. What `--effort` gives, a beam or lists, is that of the filters.
-//! Phases: `search`, `serve`, `filters`, `texts` (with the real model), `users` (10 000 small collections), `churn`, `load`; the first three when none is named.
+//! Phases: `search`, `serve`, `filters`, `texts` (with the real model), `users` (10 000 small collections), `churn`; the first three when none is named.
+//! Alone: `load`, whose server is a process of its own, started as `server`.
 
 mod churn;
 mod corpus;
@@ -35,9 +36,13 @@ fn print(measured: Value) {
     println!("{measured}");
 }
 
-/// Memory that is not backed by files, in MB.
+/// Memory of this process that is not backed by files, in MB.
 fn anonymous_mb() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    anonymous_mb_of(std::process::id())
+}
+
+fn anonymous_mb_of(process: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find(|l| l.starts_with("RssAnon:"));
     line.and_then(|l| l.split_whitespace().nth(1)?.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
 }
@@ -154,15 +159,21 @@ fn main() {
     if phases == ["users"] {
         return users::measure(&root, &data);
     }
-    let needs_model = phases.iter().any(|p| p == "texts" || p == "load");
+    let needs_model = phases.iter().any(|p| ["texts", "load", "server"].contains(&p.as_str()));
     let models = if needs_model { models() } else { Models::default() };
     let memory = open(&root, models.clone());
     if memory.collection(TENANT, COLLECTION).is_err() {
         vectors::ingest(&memory, &data, index, corpus.as_ref());
     }
     drop(memory);
+    if phases == ["load"] {
+        return load::measure(&data, &root, minutes);
+    }
     let begun = Instant::now();
     let memory = open(&root, models);
+    if phases == ["server"] {
+        return http::serve_until_input_ends(&memory);
+    }
     let opened = begun.elapsed().as_secs_f64();
     memory.recall(TENANT, COLLECTION, &request(&data.queries[0], SearchEffort::default(), None)).expect("an answer");
     print(
@@ -176,7 +187,6 @@ fn main() {
             "filters" => vectors::filters(&memory, &data, effort),
             "texts" => corpus::recall(&memory, corpus.as_ref().expect("--corpus")),
             "churn" => churn::measure(&memory, &data, &root, minutes),
-            "load" => load::measure(&memory, &data, minutes),
             unknown => eprintln!("{unknown} is no phase"),
         }
     }
