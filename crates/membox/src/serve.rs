@@ -8,7 +8,7 @@ use membox_memory::compressor::Compressor;
 use membox_memory::encoder::EncoderError;
 use membox_memory::llm::Llm;
 use membox_memory::{CollectionSettings, MemoryBox, MemoryConfig, Models, NewRecord};
-use membox_server::{ApiKey, DEFAULT_TENANT, Limits, Server, ServerConfig};
+use membox_server::{ApiKey, DEFAULT_TENANT, Limits, Server, ServerConfig, listen};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufReader;
@@ -16,7 +16,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -75,8 +74,7 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
     let server = Server::new(memory.clone(), server_config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let listener =
-            TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
+        let listener = listen(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
         let (signal, models) = (stop_signal()?, memory.clone());
         let stop = async move {

@@ -17,16 +17,20 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use membox_memory::MemoryBox;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+
+/// Connections that may wait to be accepted, as far as the system allows (`net.core.somaxconn`).
+const WAITING_CONNECTIONS: u32 = 4096;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -197,6 +201,15 @@ impl Server {
             tracing::warn!("some requests did not end within the drain time and are cut off");
         }
     }
+}
+
+/// A socket where thousands may arrive at once, as all clients do after a restart: those that the queue of waiting connections has no room for are lost, or reset once they have
+/// sent a request. Must be called within a tokio runtime.
+pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(WAITING_CONNECTIONS)
 }
 
 /// Times each request by its route, for the metrics, the log and the caller.

@@ -14,7 +14,7 @@
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let memory = Arc::new(MemoryBox::open(&MemoryConfig::new("data"), Models::default())?);
 //! let server = Server::new(memory, ServerConfig::default())?;
-//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8420").await?;
+//! let listener = membox_server::listen("127.0.0.1:8420".parse()?)?;
 //! server.run(listener, async { drop(tokio::signal::ctrl_c().await) }).await;
 //! # Ok(())
 //! # }
@@ -32,7 +32,7 @@ mod recorder;
 mod routes;
 mod state;
 
-pub use app::{Server, openapi};
+pub use app::{Server, listen, openapi};
 pub use auth::{ApiKey, DEFAULT_TENANT};
 pub use problem::{FieldError, Problem};
 pub use state::{Limits, ServerConfig};

@@ -1,11 +1,14 @@
 //! Clients that say nothing, or half of it, do not keep a connection for ever; more than the limit of them are turned away.
 
 use membox_memory::{MemoryBox, MemoryConfig, Models};
-use membox_server::{Limits, Server, ServerConfig};
+use membox_server::{Limits, Server, ServerConfig, listen};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 struct Running {
     address: SocketAddr,
@@ -20,7 +23,7 @@ fn start(limits: Limits) -> Running {
     let server = Server::new(memory, ServerConfig { limits, ..ServerConfig::default() }).expect("a server");
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a socket");
+    let listener = runtime.block_on(async { listen(LOCAL) }).expect("a socket");
     let address = listener.local_addr().expect("an address");
     let (stop, stopped) = tokio::sync::oneshot::channel();
     let thread = std::thread::spawn(move || runtime.block_on(server.run(listener, async { drop(stopped.await) })));
@@ -100,4 +103,26 @@ fn connections_over_the_limit_are_closed_and_room_is_given_back() {
     drop(held);
     std::thread::sleep(Duration::from_millis(300));
     assert!(ask().contains("200 OK"));
+}
+
+/// As many as the queue of a listener that asks for nothing has no room for, and fewer than half of what this one asks for.
+const AT_ONCE: usize = 1500;
+
+#[test]
+fn clients_that_all_arrive_at_once_wait_until_they_are_accepted() {
+    let allowed: usize =
+        std::fs::read_to_string("/proc/sys/net/core/somaxconn").map_or(0, |text| text.trim().parse().unwrap_or(0));
+    if allowed < AT_ONCE {
+        eprintln!("skipped: this system lets {allowed} connections wait (net.core.somaxconn)");
+        return;
+    }
+    let open_files = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: open_files, maximum: open_files }).expect("a limit");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let listener = runtime.block_on(async { listen(LOCAL) }).expect("a socket");
+    let address = listener.local_addr().expect("an address");
+    // Nobody accepts them meanwhile.
+    let connected: Result<Vec<_>, _> =
+        (0..AT_ONCE).map(|_| TcpStream::connect_timeout(&address, Duration::from_millis(500))).collect();
+    assert!(connected.is_ok_and(|all| all.len() == AT_ONCE));
 }

@@ -2,7 +2,7 @@
 
 use crate::{COLLECTION, Data, TENANT, percentile, print, request};
 use membox_memory::{MemoryBox, SearchEffort};
-use membox_server::{Server, ServerConfig};
+use membox_server::{Server, ServerConfig, listen};
 use serde_json::json;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -48,7 +48,7 @@ pub fn start_server(memory: &Arc<MemoryBox>) -> RunningServer {
     let thread = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
-            let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+            let listener = listen(([127, 0, 0, 1], 0).into()).expect("a port");
             sender.send(listener.local_addr().expect("an address")).expect("a receiver");
             let server = Server::new(memory, ServerConfig::default()).expect("a server");
             server.run(listener, async { drop(stopped.await) }).await;
