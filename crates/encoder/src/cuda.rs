@@ -232,13 +232,16 @@ struct CudaSession {
 
 impl Session for CudaSession {
     fn run(&mut self, batch: &PackedBatch, mut outputs: Outputs<'_>, helpers: usize, pause: &mut (dyn FnMut() + Send)) {
-        if let Some(pass) = self.pass.as_mut().filter(|_| !self.engine.lost.load(Ordering::Relaxed)) {
+        if self.engine.lost.load(Ordering::Relaxed) {
+            self.pass = None;
+        }
+        // The kernels keep no attention: what wants it, topics now and then, goes by the CPU.
+        if let Some(pass) = self.pass.as_mut().filter(|_| outputs.attention.is_none()) {
             match run_on_card(pass, batch, 0..batch.sequences(), reborrow(&mut outputs)) {
                 Ok(()) => return,
                 Err(error) => self.engine.lose(&error),
             }
         }
-        self.pass = None;
         let cpu = self.cpu.get_or_insert_with(|| self.engine.cpu.clone().session());
         cpu.run(batch, outputs, helpers, pause);
     }

@@ -150,11 +150,6 @@ pub trait Engine: Send + Sync {
     /// Whether it can say how likely a token is to be kept.
     fn has_keep_head(&self) -> bool;
 
-    /// Whether it can say how much attention tokens pay to each other.
-    fn gives_attention(&self) -> bool {
-        false
-    }
-
     /// Tokens of a batch that it is fastest with, where that is another number than the scheduler's.
     fn batch_tokens(&self) -> Option<usize> {
         None
@@ -181,7 +176,7 @@ pub struct Outputs<'a> {
     /// `[tokens, dimension]`: the states of the last layer.
     pub states: Option<&'a mut [f32]>,
     /// `[length, length]` of each sequence: the attention that each token pays to each, the mean over all heads of the layers 8 to 11, or of the last
-    /// third of a model's that has fewer than twelve; LightMem cuts topics by it. Only where [`Engine::gives_attention`].
+    /// third of a model's that has fewer than twelve; LightMem cuts topics by it.
     pub attention: Option<&'a mut [f32]>,
 }
 

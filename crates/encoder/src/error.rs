@@ -36,9 +36,6 @@ pub enum EncoderError {
     /// The model cannot say which tokens to keep.
     #[error("the model has no keep head: it embeds, and does not compress")]
     NoKeepHead,
-    /// The engine does not show attention.
-    #[error("a card does not show the attention that tokens pay to each other; run the model with device = cpu")]
-    NoAttention,
     /// The card that was asked for cannot be used.
     #[error("device = {device} cannot be had: {reason}; with device = auto the CPU is used instead")]
     NoCard {

@@ -269,9 +269,6 @@ impl Scheduler {
         if wanted.keep && !model.engine.has_keep_head() {
             return Err(EncoderError::NoKeepHead);
         }
-        if wanted.attention && !model.engine.gives_attention() {
-            return Err(EncoderError::NoAttention);
-        }
         let tokens = match &request.inputs {
             Inputs::Texts(_) => 0,
             Inputs::Tokens(sequences) => sequences.iter().map(Vec::len).sum(),

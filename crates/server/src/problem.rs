@@ -103,7 +103,6 @@ impl From<MemoryError> for Problem {
             MemoryError::Encoder(EncoderError::Overloaded { .. })
             | MemoryError::Overloaded { .. }
             | MemoryError::QuotaExceeded { .. } => StatusCode::TOO_MANY_REQUESTS,
-            MemoryError::Encoder(EncoderError::NoAttention) => StatusCode::UNPROCESSABLE_ENTITY,
             MemoryError::Llm(_) => StatusCode::BAD_GATEWAY,
             MemoryError::NoModel
             | MemoryError::NoCompressor { .. }

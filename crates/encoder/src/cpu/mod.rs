@@ -147,10 +147,6 @@ impl Engine for CpuEngine {
         self.keep.is_some()
     }
 
-    fn gives_attention(&self) -> bool {
-        true
-    }
-
     fn session(self: Arc<Self>) -> Box<dyn Session> {
         Box::new(CpuSession { engine: self, scratch: Scratch::default() })
     }
