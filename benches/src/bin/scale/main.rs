@@ -159,7 +159,7 @@ fn main() {
     if phases == ["users"] {
         return users::measure(&root, &data);
     }
-    let needs_model = phases.iter().any(|p| ["texts", "load", "server"].contains(&p.as_str()));
+    let needs_model = corpus.is_some() || phases.iter().any(|p| ["texts", "load", "server"].contains(&p.as_str()));
     let models = if needs_model { models() } else { Models::default() };
     let memory = open(&root, models.clone());
     if memory.collection(TENANT, COLLECTION).is_err() {
