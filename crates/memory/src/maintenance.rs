@@ -157,10 +157,13 @@ impl Maintenance {
         // The published index is searched meanwhile, so its saved file is what is extended. One that has doubled is built anew:
         // its codes were learnt from the first half.
         let saved = (fits && covered >= view.rows() / 2).then(|| VectorIndex::load(&folder, &view).ok()).flatten();
+        let mut texts = Ok(());
         let mut progress = |rows| {
             collection.building.store(rows, Ordering::Relaxed);
+            // What is written meanwhile, hundreds of thousands of texts, neither stays in memory nor is cut into terms at a start.
+            texts = self.commit_text(collection);
             // What doubles while it is built would be built anew at once: the write that doubled it asks for that.
-            !self.stopping() && collection.live().view.rows() < view.rows().saturating_mul(2)
+            texts.is_ok() && !self.stopping() && collection.live().view.rows() < view.rows().saturating_mul(2)
         };
         let (policy, rows) = (collection.settings().index, collection.live().rows.clone());
         let built = match saved {
@@ -173,6 +176,7 @@ impl Maintenance {
             None => built_index(&view, wanted, policy, &rows, self.threads, &mut progress),
         };
         collection.building.store(0, Ordering::Relaxed);
+        texts?;
         let Some(index) = built? else { return Ok(()) };
         std::fs::create_dir_all(&folder).map_err(MemoryError::io("create", &folder))?;
         index.save(&folder)?;
@@ -265,5 +269,40 @@ fn same_kind(a: IndexSpec, b: IndexSpec) -> bool {
         (Hnsw { m, ef_construction, .. }, Hnsw { m: m2, ef_construction: e2, .. }) => m == m2 && ef_construction == e2,
         (Ivf { .. }, Ivf { .. }) => true,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CollectionSettings, MemoryBox, MemoryConfig, Models, NewRecord};
+    use crossbeam_channel::bounded;
+
+    #[test]
+    fn texts_do_not_wait_in_memory_for_an_index() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let memory = MemoryBox::open(&MemoryConfig::new(folder.path()), Models::default()).expect("a box");
+        let index = IndexPolicy::Hnsw { m: 8, ef_construction: 16, ef_search: 16 };
+        let settings = CollectionSettings { dimension: Some(2), index, ..CollectionSettings::default() };
+        memory.create_collection("t", "c", &settings).expect("a collection");
+        let collection = memory.collection("t", "c").expect("a collection");
+        // The box's own thread leaves it alone.
+        let _tending = collection.tending.lock().expect("a lock");
+        let record = |i: usize| NewRecord {
+            text: format!("memory number{i}"),
+            vector: Some(vec![i as f32, 1.0]),
+            ..NewRecord::default()
+        };
+        for first in (0..=TAIL_TEXTS).step_by(1000) {
+            memory.upsert("t", "c", (first..first + 1000).map(record).collect()).expect("a write");
+        }
+        assert!(collection.live().tail.len() > TAIL_TEXTS);
+        let (shared, writer) = (memory.shared().clone(), memory.writer().clone());
+        let (_keep_on, stop) = bounded(0);
+        let maintenance = Maintenance { shared, writer, stop, threads: 1 };
+        maintenance.build_index(&collection).expect("an index");
+        let live = collection.live();
+        assert!(live.index.is_some());
+        assert_eq!((live.tail.len(), live.disk.as_ref().map(|disk| disk.rows())), (0, Some(11_000)));
     }
 }
