@@ -6,7 +6,7 @@ use crate::types::{CollectionView, IndexView};
 use crate::users::event;
 use crate::work::{Work, ask};
 use crate::{MemoryBox, MemoryError, now, time_text};
-use membox_index::VectorIndex;
+use membox_index::{Effort, IndexPolicy, IndexSpec, VectorIndex};
 use membox_records::text::DiskText;
 use membox_records::{Reader, StoredCollection};
 use membox_vectors::VectorFile;
@@ -136,10 +136,10 @@ impl MemoryBox {
             rows: live.view.rows(),
             vector_bytes: header.row_offset(u64::from(live.view.rows())),
             index: IndexView {
-                kind: live.index.as_ref().map_or("none", |i| i.spec().name()).to_owned(),
                 covered_rows: live.index.as_ref().map_or(0, |i| i.rows()),
                 building_rows: collection.building.load(Ordering::Relaxed),
                 text_covered_rows: live.disk.as_ref().map_or(0, |d| d.rows()),
+                ..index_view(live.index.as_ref().map(|index| index.spec()), collection.settings().index)
             },
         }
     }
@@ -174,6 +174,7 @@ impl MemoryBox {
 /// Describes a collection that is not open.
 fn describe_stored(root: &Path, stored: &StoredCollection, reader: &Reader) -> Result<CollectionView, MemoryError> {
     let settings = read_settings(stored)?;
+    let policy = settings.index;
     let folder = Folder::of(root, stored.id);
     let header = VectorFile::header_of(&folder.vectors(stored.vector_file))?;
     let index = VectorIndex::manifest(&folder.index()).ok().filter(|index| index.vector_file == stored.vector_file);
@@ -185,10 +186,21 @@ fn describe_stored(root: &Path, stored: &StoredCollection, reader: &Reader) -> R
         rows: stored.rows,
         vector_bytes: header.row_offset(u64::from(stored.rows)),
         index: IndexView {
-            kind: index.as_ref().map_or("none", |index| index.spec.name()).to_owned(),
             covered_rows: index.as_ref().map_or(0, |index| index.rows),
-            building_rows: 0,
             text_covered_rows: DiskText::covered(&folder.text(), stored.vector_file).unwrap_or(0),
+            ..index_view(index.map(|index| index.spec), policy)
         },
     })
+}
+
+/// What an index is, and how it is searched by a recall that does not say.
+fn index_view(spec: Option<IndexSpec>, policy: IndexPolicy) -> IndexView {
+    let searched = spec.map(|spec| spec.searched(policy, Effort::default()));
+    let (ef_search, nprobe) = match searched {
+        Some(IndexSpec::Hnsw { ef_search, .. }) => (Some(ef_search), None),
+        Some(IndexSpec::Ivf { nprobe, .. }) => (None, Some(nprobe)),
+        None => (None, None),
+    };
+    let kind = searched.map_or("none", IndexSpec::name).to_owned();
+    IndexView { kind, ef_search, nprobe, covered_rows: 0, building_rows: 0, text_covered_rows: 0 }
 }

@@ -232,6 +232,12 @@ pub struct CollectionView {
 pub struct IndexView {
     /// `none`, `hnsw` or `ivf`.
     pub kind: String,
+    /// HNSW's beam for a recall that names none: measured by an automatic index.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ef_search: Option<u32>,
+    /// IVF's lists for a recall that names none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nprobe: Option<u32>,
     /// Rows that the vector index covers; those past it are scanned.
     pub covered_rows: u32,
     /// Rows that a build under way has done.

@@ -267,6 +267,8 @@ fn an_index_is_built_in_the_background_and_agrees_with_the_scan() {
     }
     let collection = memory.collection("t", "c").expect("the collection");
     wait_for("the index", || memory.describe(&collection).index.covered_rows >= 1000);
+    let IndexPolicy::Hnsw { ef_search, .. } = IndexPolicy::hnsw() else { panic!("HNSW") };
+    assert_eq!(memory.describe(&collection).index.ef_search, Some(ef_search), "the beam of the policy is shown");
     wait_for("the text index", || memory.describe(&collection).index.text_covered_rows >= 10_000);
     memory.upsert("t", "c", vec![NewRecord { vector: Some(vec![9.0; D]), ..record(77_777) }]).expect("a write");
     let mut all_ones = near(0, 1);

@@ -4,8 +4,8 @@ use crate::{COLLECTION, DIMENSION, Data, TENANT, disk_bytes, floats, ids, percen
 use membox_memory::{MemoryBox, NewRecord, SearchEffort};
 use serde_json::json;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Records of one write.
@@ -13,7 +13,7 @@ const BATCH: usize = 500;
 
 /// Replaces each minute a tenth of the records by new versions with the same vectors, so that what is nearest stays the same, and asks all the
 /// time.
-pub fn measure(memory: &MemoryBox, data: &Data, root: &Path, minutes: u64) {
+pub fn measure(memory: &Arc<MemoryBox>, data: &Data, root: &Path, minutes: u64) {
     let base = floats(&data.folder.join("base.f32"));
     let rows = data.rows();
     let (ended, writes) = (AtomicBool::new(false), Mutex::new(Vec::new()));
@@ -62,7 +62,7 @@ pub fn measure(memory: &MemoryBox, data: &Data, root: &Path, minutes: u64) {
             print(
                 json!({"measure": "churn", "minute": name, "recall@10": whole.iter().sum::<f64>() / whole.len() as f64, "asked": times.len(),
                 "p50_ms": percentile(&mut times, 0.5), "p99_ms": percentile(&mut times, 0.99), "write_p50_ms": percentile(&mut writes, 0.5),
-                "write_p99_ms": percentile(&mut writes, 0.99), "write_most_ms": percentile(&mut writes, 1.0), "rows": view.rows, "covered": view.index.covered_rows,
+                "write_p99_ms": percentile(&mut writes, 0.99), "write_most_ms": percentile(&mut writes, 1.0), "ef_search": view.index.ef_search, "rows": view.rows, "covered": view.index.covered_rows,
                 "building": view.index.building_rows, "disk_mb": disk_bytes(root) / 1_000_000}),
             );
         };
@@ -71,13 +71,19 @@ pub fn measure(memory: &MemoryBox, data: &Data, root: &Path, minutes: u64) {
             minute += 1;
             report(minute.to_string());
         }
+        let view = || memory.describe(&memory.collection(TENANT, COLLECTION).expect("a collection"));
         // Until background work has nothing left to do.
         loop {
             report("after".into());
-            let view = memory.describe(&memory.collection(TENANT, COLLECTION).expect("a collection"));
+            let view = view();
             if view.index.building_rows == 0 && u64::from(view.rows) < view.records * 2 {
                 break;
             }
         }
+        memory.rebuild(TENANT, COLLECTION).expect("a job");
+        while u64::from(view().rows) > view().records {
+            report("it compacts".into());
+        }
+        report("compacted".into());
     });
 }
