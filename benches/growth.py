@@ -41,7 +41,7 @@ def report(a):
                 return min((r["p50_ms"] for r in found), default=None)
             table.append({"index": kind, "n": n, "recall ≥ 0.95, p50 ms": at(0.95), "recall ≥ 0.99, p50 ms": at(0.99),
                           "covered after s": one["covered"]["seconds_since_begin"], "rows/s durable": one["ingest"]["durable_rows_per_s"],
-                          "memory MB": one["start"]["anonymous_mb"], "first answer after s": one["start"]["first_answer_s"],
+                          "memory MB": one["end"]["anonymous_mb"], "first answer after s": one["start"]["first_answer_s"],
                           "bytes a record": one["start"]["disk_bytes_per_record"]})
     columns = list(table[0])
     text = lambda x: f"{x:.3g}" if isinstance(x, float) and x < 1000 else "not reached" if x is None else f"{x:.0f}" if isinstance(x, float) else str(x)
