@@ -230,20 +230,16 @@ fn find(
     let vectors: Vec<&[f32]> = questions.iter().filter_map(|q| q.vector.as_deref()).collect();
     let count = if request.mode == RecallMode::Hybrid { leg } else { wanted };
     let scanner = &collection.scanner;
-    let near = || search(&sight.view, sight.index.as_deref(), &vectors, count, &sight.allowed, effort, scanner);
-    // Words are scored under the lock, and vectors without it.
-    let (texts, found) = if request.mode == RecallMode::Hybrid && sight.view.rows() >= ROWS_FOR_TWO_THREADS {
-        std::thread::scope(|scope| {
-            let near = scope.spawn(near);
-            let texts = text_scores(&live, &sight, questions);
-            drop(live);
-            (texts, near.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-        })
-    } else {
+    let near = &|| search(&sight.view, sight.index.as_deref(), &vectors, count, &sight.allowed, effort, scanner);
+    let is_long = request.mode == RecallMode::Hybrid && sight.view.rows() >= ROWS_FOR_TWO_THREADS;
+    // Words are scored under the lock, and vectors without it; by this thread, too, where the system gives no other.
+    let (texts, found) = std::thread::scope(|scope| {
+        let other = is_long.then(|| std::thread::Builder::new().spawn_scoped(scope, near).ok()).flatten();
         let texts = text_scores(&live, &sight, questions);
         drop(live);
-        (texts, near())
-    };
+        let joined = other.map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        (texts, joined.unwrap_or_else(near))
+    });
     let (texts, mut found) = (texts?, found?.into_iter());
     for (question, (texts, own)) in questions.iter().zip(&texts) {
         let mut near = Vec::new();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const BATCH: usize = 500;
 
 /// Replaces each minute a tenth of the records by new versions with the same vectors, so that what is nearest stays the same, and asks all the
-/// time.
+/// time; at last once more when it was compacted.
 pub fn measure(memory: &Arc<MemoryBox>, data: &Data, root: &Path, minutes: u64) {
     let base = floats(&data.folder.join("base.f32"));
     let rows = data.rows();
@@ -38,6 +38,7 @@ pub fn measure(memory: &Arc<MemoryBox>, data: &Data, root: &Path, minutes: u64) 
             }
             ended.store(true, Ordering::Relaxed);
         });
+        let view = || memory.describe(&memory.collection(TENANT, COLLECTION).expect("a collection"));
         let report = |name: String| {
             let (mut times, mut found, begun) = (Vec::new(), Vec::new(), Instant::now());
             while begun.elapsed() < Duration::from_secs(60) {
@@ -54,7 +55,7 @@ pub fn measure(memory: &Arc<MemoryBox>, data: &Data, root: &Path, minutes: u64) 
                 }
             }
             let whole: Vec<_> = found.chunks(data.queries.len()).map(|asked| data.recall(asked)).collect();
-            let view = memory.describe(&memory.collection(TENANT, COLLECTION).expect("a collection"));
+            let view = view();
             let mut writes = std::mem::take(&mut *writes.lock().expect("a lock"));
             if writes.is_empty() {
                 writes.push(0.0);
@@ -71,7 +72,6 @@ pub fn measure(memory: &Arc<MemoryBox>, data: &Data, root: &Path, minutes: u64) 
             minute += 1;
             report(minute.to_string());
         }
-        let view = || memory.describe(&memory.collection(TENANT, COLLECTION).expect("a collection"));
         // Until background work has nothing left to do.
         loop {
             report("after".into());
