@@ -16,5 +16,6 @@ if [ ! -f "$FOLDER/truth.i64" ]; then
   benches/reference.sh "$FOLDER"
   .peers/bin/python benches/search.py make "$FOLDER" --n "$N" --reference "$FOLDER/reference.npy"
 fi
+rm -f benches/results/search.jsonl
 .peers/bin/python benches/search.py run "$FOLDER" --scratch "$FOLDER/scratch" --out benches/results/search.jsonl ${ENGINES:+--engines "$ENGINES"}
 .peers/bin/python benches/search.py report benches/results/search.jsonl | tee benches/results/search.md
