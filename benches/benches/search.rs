@@ -1,7 +1,7 @@
 //! Exact scans over 500 000 vectors of 384 dimensions, which no cache holds, and index searches over 100 000; top 10.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use membox_index::{AllowedRows, IndexPolicy, Scanner, VectorIndex, search};
+use membox_index::{AllowedRows, IndexPolicy, Scanner, Search, VectorIndex};
 use membox_vectors::{RowType, VectorFile};
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
@@ -52,9 +52,9 @@ fn searches(c: &mut Criterion) {
             group.sample_size(20);
             let mut next = queries.iter().cycle();
             let find = |q: &[f32], allowed: &AllowedRows| {
-                search(&view, Some(&index), &[q], 10, allowed, Default::default(), &scanner)
-                    .expect("a search")
-                    .remove(0)
+                let (policy, effort) = Default::default();
+                let search = Search { view: &view, index: Some(&index), allowed, policy, effort, scanner: &scanner };
+                search.nearest(&[q], 10).expect("a search").remove(0)
             };
             let recall = |allowed: &AllowedRows| {
                 let hits = |q: &Vec<f32>| {

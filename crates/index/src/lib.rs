@@ -10,7 +10,7 @@
 //! # Example
 //!
 //! ```
-//! use membox_index::{IndexPolicy, VectorIndex};
+//! use membox_index::{IndexPolicy, Search, VectorIndex};
 //! use membox_vectors::{RowType, VectorFile};
 //!
 //! let folder = tempfile::tempdir()?;
@@ -22,8 +22,9 @@
 //! let spec = IndexPolicy::hnsw().wanted(view.rows()).expect("HNSW wants an index of any size");
 //! let index = VectorIndex::build(&view, spec, 1, &mut |_| true)?;
 //! let live = (0..view.rows()).collect::<roaring::RoaringBitmap>().into();
-//! let (effort, scanner) = (Default::default(), Default::default());
-//! let found = membox_index::search(&view, Some(&index), &[&vectors[3], &vectors[4]], 10, &live, effort, &scanner)?;
+//! let (policy, effort, scanner) = Default::default();
+//! let search = Search { view: &view, index: Some(&index), allowed: &live, policy, effort, scanner: &scanner };
+//! let found = search.nearest(&[&vectors[3], &vectors[4]], 10)?;
 //! assert_eq!(found[1].rows.len(), 10);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -44,5 +45,5 @@ pub use device::{DeviceRows, RowDevice};
 pub use error::IndexError;
 pub use policy::{Effort, IndexPolicy, IndexSpec, Plan};
 pub use scanner::Scanner;
-pub use search::{AllowedRows, Found, search};
+pub use search::{AllowedRows, Found, Search};
 pub use vector_index::{Manifest, Progress, VectorIndex, WANTED_RECALL};

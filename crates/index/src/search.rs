@@ -99,74 +99,79 @@ pub struct Found {
     pub exact: bool,
 }
 
-/// Finds, for each query, the `k` allowed rows in view that score best. The index proposes, the vector file decides: every score is exact. Rows
-/// past the index's watermark are scanned, or told apart by their bits where they are many; large scans that are wanted at the same time go together. Where the rows are on a device
-/// too, the faster way is taken.
-///
-/// The index is searched as hard as the policy in force says, or else the request.
-pub fn search(
-    view: &VectorView,
-    index: Option<&VectorIndex>,
-    queries: &[&[f32]],
-    k: usize,
-    allowed: &AllowedRows,
-    (policy, effort): (IndexPolicy, Effort),
-    scanner: &Scanner,
-) -> Result<Vec<Found>, IndexError> {
-    let here = || search_here(view, index, queries, k, allowed, (policy, effort), scanner);
-    match &scanner.on_device {
-        // Who says how hard the index is to be searched means the index.
-        Some(device) if k > 0 && effort.ef_search.is_none() && effort.nprobe.is_none() => {
-            let compared_with = index.filter(|_| !effort.exact).map(VectorIndex::rows);
-            device.search(view, queries, k, allowed, compared_with, here)
-        }
-        _ => here(),
-    }
+/// A search for the nearest rows: among which, and how.
+#[derive(Clone, Copy)]
+pub struct Search<'a> {
+    /// The rows that are there.
+    pub view: &'a VectorView,
+    /// What proposes rows, if there is an index.
+    pub index: Option<&'a VectorIndex>,
+    /// The rows that may be found.
+    pub allowed: &'a AllowedRows,
+    /// How hard the index is searched where `effort` does not say.
+    pub policy: IndexPolicy,
+    /// How hard it is searched this time.
+    pub effort: Effort,
+    /// What the searches of a collection have in common.
+    pub scanner: &'a Scanner,
 }
 
-/// Without a device.
-fn search_here(
-    view: &VectorView,
-    index: Option<&VectorIndex>,
-    queries: &[&[f32]],
-    k: usize,
-    allowed: &AllowedRows,
-    (policy, effort): (IndexPolicy, Effort),
-    scanner: &Scanner,
-) -> Result<Vec<Found>, IndexError> {
-    let covered = index.map_or(0, |index| index.rows().min(view.rows()));
-    let among = allowed.rows.range_cardinality(..covered);
-    // An index that is wanted and not there yet covers nothing.
-    let is_wanted = index.is_some() || (policy.wanted(view.rows()).is_some() && allowed.rows.len() >= MANY_ROWS);
-    let mut found: Vec<Option<Found>> = Vec::with_capacity(queries.len());
-    for query in queries {
-        let proposed = match index {
-            _ if k == 0 || effort.exact || !is_wanted => None,
-            Some(index) => propose(view, index, query, k, allowed, among, index.spec().searched(policy, effort))?,
-            None => Some(Vec::new()),
-        };
-        // Fewer than there are: the graph does not hang together among the allowed rows.
-        let proposed = proposed.filter(|rows| rows.len() >= k.min(among as usize));
-        found.push(proposed.map(|rows| {
-            let mut top = TopK::new(k);
-            for row in rows.into_iter().filter(|&row| row < covered && allowed.contains(row)) {
-                top.push(row, view.score(query, row));
+impl Search<'_> {
+    /// Finds, for each query, the `k` allowed rows in view that score best. The index proposes, the vector file decides: every score is exact. Rows
+    /// past the index's watermark are scanned, or told apart by their bits where they are many; large scans that are wanted at the same time go together. Where
+    /// the rows are on a device too, the faster way is taken.
+    pub fn nearest(&self, queries: &[&[f32]], k: usize) -> Result<Vec<Found>, IndexError> {
+        let here = || self.nearest_here(queries, k);
+        match &self.scanner.on_device {
+            // Who says how hard the index is to be searched means the index.
+            Some(device) if k > 0 && self.effort.ef_search.is_none() && self.effort.nprobe.is_none() => {
+                let compared_with = self.index.filter(|_| !self.effort.exact).map(VectorIndex::rows);
+                device.search(self.view, queries, k, self.allowed, compared_with, here)
             }
-            for fresh in scanner.fresh(view, query, covered, allowed, k) {
-                top.push(fresh.row, fresh.score);
+            _ => here(),
+        }
+    }
+
+    /// Without a device.
+    fn nearest_here(&self, queries: &[&[f32]], k: usize) -> Result<Vec<Found>, IndexError> {
+        let Self { view, index, allowed, policy, effort, scanner } = *self;
+        let covered = index.map_or(0, |index| index.rows().min(view.rows()));
+        let among = allowed.rows.range_cardinality(..covered);
+        // An index that is wanted and not there yet covers nothing.
+        let is_wanted = index.is_some() || (policy.wanted(view.rows()).is_some() && allowed.rows.len() >= MANY_ROWS);
+        let mut found: Vec<Option<Found>> = Vec::with_capacity(queries.len());
+        for query in queries {
+            let proposed = match index {
+                _ if k == 0 || effort.exact || !is_wanted => None,
+                Some(index) => propose(view, index, query, k, allowed, among, index.spec().searched(policy, effort))?,
+                None => Some(Vec::new()),
+            };
+            // Fewer than there are: the graph does not hang together among the allowed rows.
+            let proposed = proposed.filter(|rows| rows.len() >= k.min(among as usize));
+            found.push(proposed.map(|rows| {
+                let mut top = TopK::new(k);
+                for row in rows.into_iter().filter(|&row| row < covered && allowed.contains(row)) {
+                    top.push(row, view.score(query, row));
+                }
+                for fresh in scanner.fresh(view, query, covered, allowed, k) {
+                    top.push(fresh.row, fresh.score);
+                }
+                Found { rows: top.into_sorted(), exact: false }
+            }));
+        }
+        let left: Vec<&[f32]> =
+            queries.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(q, _)| *q).collect();
+        let mut scanned = match () {
+            () if left.is_empty() => Vec::new(),
+            () if allowed.rows.len() < SHARED_SCAN_ROWS => {
+                view.scan_many(&left, 0..view.rows(), Some(&allowed.rows), k)
             }
-            Found { rows: top.into_sorted(), exact: false }
-        }));
+            () => scanner.together.scan(view, &left, &allowed.rows, k),
+        }
+        .into_iter();
+        let mut scan = || Found { rows: scanned.next().unwrap_or_default(), exact: true };
+        Ok(found.into_iter().map(|found| found.unwrap_or_else(&mut scan)).collect())
     }
-    let left: Vec<&[f32]> = queries.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(q, _)| *q).collect();
-    let mut scanned = match () {
-        () if left.is_empty() => Vec::new(),
-        () if allowed.rows.len() < SHARED_SCAN_ROWS => view.scan_many(&left, 0..view.rows(), Some(&allowed.rows), k),
-        () => scanner.together.scan(view, &left, &allowed.rows, k),
-    }
-    .into_iter();
-    let mut scan = || Found { rows: scanned.next().unwrap_or_default(), exact: true };
-    Ok(found.into_iter().map(|found| found.unwrap_or_else(&mut scan)).collect())
 }
 
 /// How many of the rows that are nearest by their codes a search for `k` scores exactly.

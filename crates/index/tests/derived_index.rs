@@ -1,6 +1,6 @@
 //! An index finds what a scan finds, honours filters, and is never trusted when it is damaged or stale.
 
-use membox_index::{AllowedRows, Effort, Found, IndexError, IndexPolicy, IndexSpec, Scanner, VectorIndex, search};
+use membox_index::{AllowedRows, Effort, Found, IndexError, IndexPolicy, IndexSpec, Scanner, Search, VectorIndex};
 use membox_vectors::{RowType, VectorFile, VectorView};
 use roaring::RoaringBitmap;
 use std::path::Path;
@@ -50,8 +50,9 @@ fn all_rows(view: &VectorView) -> AllowedRows {
 }
 
 fn nearest(view: &VectorView, index: &VectorIndex, query: &[f32], k: usize, allowed: &AllowedRows) -> Found {
-    let (effort, scanner) = (Default::default(), Default::default());
-    search(view, Some(index), &[query], k, allowed, effort, &scanner).expect("a search").pop().expect("an answer")
+    let (policy, effort, scanner) = Default::default();
+    let search = Search { view, index: Some(index), allowed, policy, effort, scanner: &scanner };
+    search.nearest(&[query], k).expect("a search").pop().expect("an answer")
 }
 
 /// Share of the exact ten best that a search with the index finds for vectors that are not in it.
@@ -167,8 +168,8 @@ fn many_rows_that_no_index_covers_are_told_apart_by_bits() {
         let (allowed, mut found, mut exact) = (AllowedRows::from(live), 0, 0);
         for query in queries {
             let (truth, effort) = (view.scan(query, 0..view.rows(), Some(allowed.rows()), 10), Effort::default());
-            let got =
-                search(view, index, &[query], 10, &allowed, (policy, effort), &scanner).expect("a search").remove(0);
+            let search = Search { view, index, allowed: &allowed, policy, effort, scanner: &scanner };
+            let got = search.nearest(&[query], 10).expect("a search").remove(0);
             assert!(got.rows.iter().all(|row| row.row % 7 > 0 && row.score == view.score(query, row.row)));
             found += truth.iter().filter(|t| got.rows.contains(t)).count();
             exact += usize::from(got.exact);

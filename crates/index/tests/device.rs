@@ -2,7 +2,7 @@
 
 use half::f16;
 use membox_index::{
-    AllowedRows, DeviceRows, Effort, Found, IndexError, IndexPolicy, RowDevice, Scanner, VectorIndex, search,
+    AllowedRows, DeviceRows, Effort, Found, IndexError, IndexPolicy, RowDevice, Scanner, Search, VectorIndex,
 };
 use membox_vectors::{RowType, VectorFile, VectorView};
 use rand::rngs::SmallRng;
@@ -98,8 +98,8 @@ fn live(view: &VectorView) -> AllowedRows {
 fn ask(view: &VectorView, index: Option<&VectorIndex>, effort: Effort, scanner: &Scanner, seed: u64) -> Vec<Found> {
     let queries = vectors(3, seed);
     let queries: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
-    let found =
-        search(view, index, &queries, 10, &live(view), (IndexPolicy::hnsw(), effort), scanner).expect("a search");
+    let search = Search { view, index, allowed: &live(view), policy: IndexPolicy::hnsw(), effort, scanner };
+    let found = search.nearest(&queries, 10).expect("a search");
     for (query, found) in queries.iter().zip(&found) {
         let wanted = view.scan(query, 0..view.rows(), Some(live(view).rows()), 10);
         if found.exact {

@@ -7,7 +7,7 @@ use crate::links::Links;
 use crate::settings::{CollectionSettings, KindDefaults, Metric};
 use crate::synonyms::Synonyms;
 use lru::LruCache;
-use membox_index::{AllowedRows, RowDevice, Scanner, VectorIndex};
+use membox_index::{AllowedRows, Effort, RowDevice, Scanner, Search, VectorIndex};
 use membox_records::analysis::query_terms;
 use membox_records::text::{DiskText, Tail, TextOf};
 use membox_records::{FieldIndex, Filter, LiveRow, Reader, Record, Slots, StoredCollection};
@@ -89,6 +89,14 @@ pub(crate) struct Sight {
     /// Which state of the collection this is.
     pub state: StateOf,
     _seen: Seen,
+}
+
+impl Sight {
+    /// A search among the rows that may be found, of the collection that this is of.
+    pub fn search<'a>(&'a self, collection: &'a Collection, effort: Effort) -> Search<'a> {
+        let (view, index, allowed) = (&self.view, self.index.as_deref(), &*self.allowed);
+        Search { view, index, allowed, policy: collection.settings().index, effort, scanner: &collection.scanner }
+    }
 }
 
 /// Numbers of states, which no two of any collections share.

@@ -7,7 +7,7 @@ use crate::jobs::Job;
 use crate::types::RecordPatch;
 use crate::work::Along;
 use crate::{JobView, MemoryBox, MemoryError, Metric, now, time_text};
-use membox_index::{Effort, search};
+use membox_index::Effort;
 use membox_records::{Filter, RecordsError, StoredRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -159,9 +159,7 @@ impl MemoryBox {
         let row = sight.slots.row(own.slot).filter(|&row| row < sight.view.rows());
         let Some(row) = row.filter(|&row| sight.view.crc(row) == own.row_crc) else { return Ok(Vec::new()) };
         let vector = sight.view.vector(row);
-        let effort = (collection.settings().index, Effort::default());
-        let index = sight.index.as_deref();
-        let mut found = search(&sight.view, index, &[&vector], most, &sight.allowed, effort, &collection.scanner)?;
+        let mut found = sight.search(collection, Effort::default()).nearest(&[&vector], most)?;
         let mut nearest = Vec::new();
         for near in found.pop().map(|found| found.rows).unwrap_or_default() {
             if near.row != row

@@ -14,7 +14,7 @@ use crate::types::*;
 use crate::{MemoryBox, MemoryError, now, token_counter};
 use membox_compressor::TokenCounter;
 use membox_encoder::Lane;
-use membox_index::{Effort, search};
+use membox_index::Effort;
 use membox_records::filter::{Condition, Scalar};
 use membox_records::{Filter, Reader, RecordsError, StoredRecord, text};
 use std::collections::{HashMap, HashSet};
@@ -225,12 +225,11 @@ fn find(
     let leg = wanted.max(LEG);
     let mut exact = true;
     let SearchEffort { ef_search, nprobe, exact: scan } = request.effort.unwrap_or_default();
-    let effort = (collection.settings().index, Effort { ef_search, nprobe, exact: scan });
     let mut merged: HashMap<u32, Fused> = HashMap::new();
     let vectors: Vec<&[f32]> = questions.iter().filter_map(|q| q.vector.as_deref()).collect();
     let count = if request.mode == RecallMode::Hybrid { leg } else { wanted };
-    let scanner = &collection.scanner;
-    let near = &|| search(&sight.view, sight.index.as_deref(), &vectors, count, &sight.allowed, effort, scanner);
+    let effort = Effort { ef_search, nprobe, exact: scan };
+    let near = &|| sight.search(collection, effort).nearest(&vectors, count);
     let is_long = request.mode == RecallMode::Hybrid && sight.view.rows() >= ROWS_FOR_TWO_THREADS;
     // Words are scored under the lock, and vectors without it; by this thread, too, where the system gives no other.
     let (texts, found) = std::thread::scope(|scope| {
