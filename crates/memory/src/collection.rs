@@ -71,7 +71,7 @@ pub(crate) struct Live {
     pub dead_on_disk: Vec<u32>,
     pub links: Links,
     expiry: BTreeSet<(i64, u32)>,
-    /// Built by the first filter, kept in step from then on.
+    /// Built by the first filter, kept in step from then on, also over a compaction.
     fields: Option<FieldIndex>,
     /// What recent filters allow, until the next change.
     filtered: Mutex<LruCache<String, Arc<AllowedRows>>>,
@@ -273,7 +273,7 @@ impl Collection {
         }
     }
 
-    /// Makes sure that filters can be answered: the first one reads every record once, while others write and recall.
+    /// Makes sure that filters can be answered, from now on: the first one reads every record once, while others write and recall.
     pub(crate) fn prepare_fields(&self, reader: &Reader) -> Result<(), MemoryError> {
         if self.live().fields.is_some() {
             return Ok(());
@@ -345,11 +345,6 @@ impl Live {
     /// Searches by another index from now on.
     pub fn set_index(&mut self, index: Option<Arc<VectorIndex>>) {
         (self.index, self.generation) = (index, next_generation());
-    }
-
-    /// Whether a filter has been asked for since the file came into use.
-    pub fn has_fields(&self) -> bool {
-        self.fields.is_some()
     }
 
     /// Notes a current row, without its text.
@@ -521,6 +516,9 @@ impl Live {
         live.rows = Arc::new(self.rows.rows().iter().map(row).collect::<RoaringBitmap>().into());
         live.links = self.links.renumbered(row);
         live.expiry = self.expiry.iter().map(|(at, old)| (*at, row(*old))).collect();
+        // A filter that is about to be asked for relies on them, and reading every record again would take seconds.
+        let current = |old: u32| self.rows.contains(old).then(|| row(old));
+        live.fields = self.fields.as_ref().map(|fields| fields.renumbered(current));
         let is_in_tail = |old: u32| old >= *texts_until && self.rows.contains(old);
         live.tail = self.tail.renumbered(|old| is_in_tail(old).then(|| row(old)));
         let covered = live.disk.as_ref().map_or(0, DiskText::rows);

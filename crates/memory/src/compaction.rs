@@ -1,7 +1,7 @@
 //! Compaction: a new generation of a collection's files, without the rows of replaced and deleted records.
 //!
 //! ```text
-//! copy the current rows ─▶ build the index and the text index over the copies ─▶ copy what was written meanwhile, again until it is little
+//! copy the current rows ─▶ build the index and the text index over the copies ─▶ copy and index what was written meanwhile, again until it is little
 //!                                                                              ─▶ on the writer's thread: copy the rest, commit the slots, switch
 //! ```
 //!
@@ -11,7 +11,7 @@
 
 use crate::MemoryError;
 use crate::collection::{Collection, Folder, text_of};
-use crate::maintenance::built_index;
+use crate::maintenance::{built_index, commit_text};
 use crate::shared::Shared;
 use crate::work::Work;
 use crate::work::ask;
@@ -41,7 +41,7 @@ pub(crate) struct Generation {
     pub erased: RoaringBitmap,
     pub index: Option<VectorIndex>,
     pub text: Option<DiskText>,
-    /// The row of the other file from which on no text is in the text index.
+    /// The row of the other file from which on no text is in the text index: all of them are in the collection's tail.
     pub texts_until: u32,
 }
 
@@ -56,6 +56,38 @@ impl Generation {
         self.file.erase(dead.iter().map(|row| self.copied.rank(row) as u32 - 1))?;
         self.erased |= dead;
         Ok(())
+    }
+
+    /// Puts the texts of the copied rows that are in view, and not there yet, into the text index. `progress` is called with the rows that are; whether it
+    /// said that it goes on.
+    fn index_texts(
+        &mut self,
+        shared: &Shared,
+        collection: &Collection,
+        view: &VectorView,
+        progress: &mut dyn FnMut(u32) -> bool,
+    ) -> Result<bool, MemoryError> {
+        let (reader, rows) = (shared.reader()?, self.file.rows());
+        let of = text_of(&reader, &collection.tenant, self.file.header().uuid, rows)?;
+        let mut text = DiskWriter::open(&collection.folder().next().text(), of)?;
+        let (mut goes_on, mut result) = (true, Ok(()));
+        if let Some(first) = self.copied.select(text.rows()?) {
+            let slots = collection.live().slots.clone();
+            reader.each_record(&slots, first, |old, stored| {
+                if self.copied.contains(old) {
+                    let row = self.copied.rank(old) as u32 - 1;
+                    result = text.insert(row, &stored.record.text);
+                    goes_on = progress(row + 1);
+                }
+                result.is_ok() && goes_on
+            })?;
+        }
+        result?;
+        if goes_on {
+            self.text = Some(text.commit(rows)?);
+            self.texts_until = view.rows();
+        }
+        Ok(goes_on)
     }
 }
 
@@ -75,11 +107,8 @@ pub(crate) fn compact(
             return stopped.map(|_| ());
         }
     };
-    let had_fields = collection.live().has_fields();
     let generation = Box::new(generation);
-    ask(writer, |reply| Work::Switch { collection: collection.clone(), generation, reply })?;
-    // The next filter need not wait for all of it.
-    if had_fields { collection.prepare_fields(&*shared.reader()?) } else { Ok(()) }
+    ask(writer, |reply| Work::Switch { collection: collection.clone(), generation, reply })
 }
 
 /// Removes what a compaction that came to nothing has written: it may be a full disk that stopped it.
@@ -94,13 +123,26 @@ fn build(
     threads: usize,
     progress: &mut dyn FnMut(u32) -> bool,
 ) -> Result<Option<Generation>, MemoryError> {
-    let Some(mut generation) = build_derived(shared, collection, threads, progress)? else { return Ok(None) };
+    // Texts that are written meanwhile do not wait in memory for the end of it.
+    let mut texts = Ok(());
+    let mut progress = |rows| {
+        texts = commit_text(shared, collection, || false);
+        texts.is_ok() && progress(rows)
+    };
+    let built = build_derived(shared, collection, threads, &mut progress)?;
+    texts?;
+    let Some(mut generation) = built else { return Ok(None) };
     for _ in 0..CATCH_UP_ROUNDS {
         let (view, rows) = collection.live().current();
-        if (rows.rows() - &generation.copied).len() <= CATCH_UP_ROWS {
+        let since = (rows.rows() - &generation.copied).len();
+        if since == 0 {
             break;
         }
         generation.catch_up(&view, rows.rows())?;
+        generation.index_texts(shared, collection, &view, &mut |_| true)?;
+        if since <= CATCH_UP_ROWS {
+            break;
+        }
     }
     Ok(Some(generation))
 }
@@ -113,7 +155,6 @@ fn build_derived(
     progress: &mut dyn FnMut(u32) -> bool,
 ) -> Result<Option<Generation>, MemoryError> {
     let (view, rows) = collection.live().current();
-    let slots = collection.live().slots.clone();
     let copied = rows.rows().clone();
     let (folder, next) = (collection.folder(), collection.folder().next());
     discard(&folder);
@@ -132,30 +173,11 @@ fn build_derived(
         index = Some(built);
     }
     let done = index.as_ref().map_or(0, VectorIndex::rows);
-    let reader = shared.reader()?;
-    let of = text_of(&reader, &collection.tenant, new_view.header().uuid, new_view.rows())?;
-    let mut text = DiskWriter::open(&next.text(), of)?;
-    let (mut row, mut goes_on, mut result) = (0, true, Ok(()));
-    let mut numbers = copied.iter().peekable();
-    reader.each_record(&slots, 0, |old, stored| {
-        // Both come in rising order; a row that has no record any more is passed over.
-        while numbers.next_if(|&number| number < old).is_some() {
-            row += 1;
-        }
-        if numbers.next_if_eq(&old).is_some() {
-            result = text.insert(row, &stored.record.text);
-            row += 1;
-            goes_on = progress(done + row);
-        }
-        result.is_ok() && goes_on
-    })?;
-    result?;
-    if !goes_on {
-        return Ok(None);
-    }
-    let text = Some(text.commit(new_view.rows())?);
-    let (of, texts_until) = (view.header().uuid, view.rows());
-    Ok(Some(Generation { file, of, copied, erased: RoaringBitmap::new(), index, text, texts_until }))
+    let of = view.header().uuid;
+    let mut generation =
+        Generation { file, of, copied, erased: RoaringBitmap::new(), index, text: None, texts_until: 0 };
+    let goes_on = generation.index_texts(shared, collection, &view, &mut |row| progress(done + row))?;
+    Ok(goes_on.then_some(generation))
 }
 
 /// Where the index and the text index of a vector file are: in the place of a compaction that was broken off after its commit, or in theirs.
@@ -189,4 +211,77 @@ pub(crate) fn settle_next(folder: &Folder, vector_file: Uuid) {
         replace(next.text(), folder.text());
     }
     let _ = std::fs::remove_dir_all(&next.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::collection::JobGuard;
+    use crate::sample::Sample;
+    use crate::{RecallMode, RecallRequest, now};
+    use membox_index::IndexPolicy;
+    use membox_records::Filter;
+    use serde_json::json;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn texts_that_are_written_during_a_compaction_neither_wait_in_memory_for_its_end_nor_are_lost_by_it() {
+        let sample = Sample::new(IndexPolicy::Flat);
+        let (memory, collection) = (&sample.memory, &sample.collection);
+        let _job = JobGuard::take(collection).expect("no other job");
+        sample.write(0..9_900);
+        let (mut steps, mut most_in_tail) = (0, 0);
+        let compacted = memory.compact_now(collection, &mut |_| {
+            steps += 1;
+            match steps {
+                // With these there are enough to be handed on, most of them copied already.
+                1 => sample.write(9_900..10_400),
+                _ => most_in_tail = most_in_tail.max(collection.live().tail.len()),
+            }
+            true
+        });
+        compacted.expect("a compaction");
+        assert!(most_in_tail < 10_000, "{most_in_tail} texts waited");
+        let covered = collection.live().disk.as_ref().map(|disk| disk.rows());
+        assert_eq!((collection.live().tail.len(), covered), (0, Some(10_400)));
+        for number in [0, 9_899, 9_900, 10_399] {
+            let query = Some(format!("number{number}"));
+            let request = RecallRequest { query, mode: RecallMode::Text, k: 3, ..RecallRequest::default() };
+            let found = memory.recall("t", "c", &request).expect("an answer").hits;
+            let ids: Vec<&str> = found.iter().map(|hit| hit.id.as_str()).collect();
+            assert_eq!(ids, [number.to_string()]);
+        }
+    }
+
+    #[test]
+    fn a_filter_allows_the_same_records_at_every_moment_of_a_compaction() {
+        let sample = Sample::new(IndexPolicy::Flat);
+        let (memory, collection) = (&sample.memory, &sample.collection);
+        let _job = JobGuard::take(collection).expect("no other job");
+        sample.write(0..10_000);
+        // The rows of half of them are dead.
+        sample.write(0..5_000);
+        collection.prepare_fields(&memory.shared().reader().expect("a reader")).expect("fields");
+        let filter = Filter::parse(&json!({"field": "id", "in": ["17", "4999", "5000"]}), "/filter").expect("a filter");
+        let allowed = || {
+            let sight = collection.live().sight(now(), Some(&filter));
+            let mut vectors: Vec<_> = sight.allowed.rows().iter().map(|row| sight.view.vector(row)).collect();
+            vectors.sort_by(|a, b| a[0].total_cmp(&b[0]));
+            vectors
+        };
+        let before = allowed();
+        assert_eq!(before.len(), 3);
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    assert_eq!(allowed(), before);
+                }
+            });
+            let compacted = memory.compact_now(collection, &mut |_| true);
+            is_over.store(true, Ordering::Relaxed);
+            asking.join().expect("the same records");
+            compacted.expect("a compaction");
+        });
+        assert_eq!(collection.live().view.rows(), 10_000);
+    }
 }

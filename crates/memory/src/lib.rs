@@ -53,6 +53,8 @@ mod policy;
 mod profile;
 mod recall;
 mod redaction;
+#[cfg(test)]
+mod sample;
 mod seal;
 mod sessions;
 mod settings;

@@ -70,49 +70,9 @@ impl Maintenance {
         // A rebuild asks for this again when it ends.
         self.shared.erase_unseen(collection);
         let Ok(_tending) = collection.tending.try_lock() else { return Ok(()) };
-        self.commit_text(collection)?;
+        commit_text(&self.shared, collection, || self.stopping())?;
         self.compact(collection)?;
         self.build_index(collection)
-    }
-
-    /// Hands the tail of the text index to tantivy when it has grown.
-    fn commit_text(&self, collection: &Collection) -> Result<(), MemoryError> {
-        let ((view, rows), slots, dead, key) = {
-            let mut live = collection.live_mut();
-            if live.tail.len() < TAIL_TEXTS {
-                return Ok(());
-            }
-            let key = live.disk.as_ref().map(|disk| disk.key().cloned());
-            (live.current(), live.slots.clone(), std::mem::take(&mut live.dead_on_disk), key)
-        };
-        let reader = self.shared.reader()?;
-        let mut of = text_of(&reader, &collection.tenant, view.header().uuid, view.rows())?;
-        // What is there goes on with its key until it is built anew.
-        of.key = key.unwrap_or(of.key);
-        let mut writer = DiskWriter::open(&collection.folder().text(), of)?;
-        let from = writer.rows()?;
-        let mut result = Ok(());
-        reader.each_record(&slots, from, |row, stored| {
-            if rows.contains(row) && row < view.rows() {
-                result = writer.insert(row, &stored.record.text);
-            }
-            result.is_ok() && !self.stopping()
-        })?;
-        result?;
-        if self.stopping() {
-            return Ok(());
-        }
-        dead.into_iter().for_each(|row| writer.remove(row));
-        let disk = writer.commit(view.rows())?;
-        let mut live = collection.live_mut();
-        if live.view.header().uuid == view.header().uuid {
-            // What died while it was committed is in the new state and must leave with the next.
-            let late: Vec<u32> = (rows.rows() - live.rows.rows()).iter().filter(|&row| row >= from).collect();
-            live.dead_on_disk.extend(late);
-            live.tail.drop_below(disk.rows());
-            live.disk = Some(disk);
-        }
-        Ok(())
     }
 
     /// Compacts a collection that has many dead rows.
@@ -161,7 +121,7 @@ impl Maintenance {
         let mut progress = |rows| {
             collection.building.store(rows, Ordering::Relaxed);
             // What is written meanwhile, hundreds of thousands of texts, neither stays in memory nor is cut into terms at a start.
-            texts = self.commit_text(collection);
+            texts = commit_text(&self.shared, collection, || self.stopping());
             // What doubles while it is built would be built anew at once: the write that doubled it asks for that.
             texts.is_ok() && !self.stopping() && collection.live().view.rows() < view.rows().saturating_mul(2)
         };
@@ -235,6 +195,50 @@ impl Maintenance {
     }
 }
 
+/// Hands the tail of the text index to tantivy when it has grown, unless `is_stopping`. The caller holds the collection's `tending`.
+pub(crate) fn commit_text(
+    shared: &Shared,
+    collection: &Collection,
+    is_stopping: impl Fn() -> bool,
+) -> Result<(), MemoryError> {
+    if collection.live().tail.len() < TAIL_TEXTS {
+        return Ok(());
+    }
+    let ((view, rows), slots, dead, key) = {
+        let mut live = collection.live_mut();
+        let key = live.disk.as_ref().map(|disk| disk.key().cloned());
+        (live.current(), live.slots.clone(), std::mem::take(&mut live.dead_on_disk), key)
+    };
+    let reader = shared.reader()?;
+    let mut of = text_of(&reader, &collection.tenant, view.header().uuid, view.rows())?;
+    // What is there goes on with its key until it is built anew.
+    of.key = key.unwrap_or(of.key);
+    let mut writer = DiskWriter::open(&collection.folder().text(), of)?;
+    let from = writer.rows()?;
+    let mut result = Ok(());
+    reader.each_record(&slots, from, |row, stored| {
+        if rows.contains(row) && row < view.rows() {
+            result = writer.insert(row, &stored.record.text);
+        }
+        result.is_ok() && !is_stopping()
+    })?;
+    result?;
+    if is_stopping() {
+        return Ok(());
+    }
+    dead.into_iter().for_each(|row| writer.remove(row));
+    let disk = writer.commit(view.rows())?;
+    let mut live = collection.live_mut();
+    if live.view.header().uuid == view.header().uuid {
+        // What died while it was committed is in the new state and must leave with the next.
+        let late: Vec<u32> = (rows.rows() - live.rows.rows()).iter().filter(|&row| row >= from).collect();
+        live.dead_on_disk.extend(late);
+        live.tail.drop_below(disk.rows());
+        live.disk = Some(disk);
+    }
+    Ok(())
+}
+
 /// Builds an index over the rows in view, of which `rows` are current; `None` if `progress` stopped it.
 pub(crate) fn built_index(
     view: &VectorView,
@@ -275,32 +279,21 @@ fn same_kind(a: IndexSpec, b: IndexSpec) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CollectionSettings, MemoryBox, MemoryConfig, Models, NewRecord};
+    use crate::sample::Sample;
     use crossbeam_channel::bounded;
 
     #[test]
     fn texts_do_not_wait_in_memory_for_an_index() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let memory = MemoryBox::open(&MemoryConfig::new(folder.path()), Models::default()).expect("a box");
-        let index = IndexPolicy::Hnsw { m: 8, ef_construction: 16, ef_search: 16 };
-        let settings = CollectionSettings { dimension: Some(2), index, ..CollectionSettings::default() };
-        memory.create_collection("t", "c", &settings).expect("a collection");
-        let collection = memory.collection("t", "c").expect("a collection");
+        let sample = Sample::new(IndexPolicy::Hnsw { m: 8, ef_construction: 16, ef_search: 16 });
+        let (memory, collection) = (&sample.memory, &sample.collection);
         // The box's own thread leaves it alone.
         let _tending = collection.tending.lock().expect("a lock");
-        let record = |i: usize| NewRecord {
-            text: format!("memory number{i}"),
-            vector: Some(vec![i as f32, 1.0]),
-            ..NewRecord::default()
-        };
-        for first in (0..=TAIL_TEXTS).step_by(1000) {
-            memory.upsert("t", "c", (first..first + 1000).map(record).collect()).expect("a write");
-        }
+        sample.write(0..11_000);
         assert!(collection.live().tail.len() > TAIL_TEXTS);
         let (shared, writer) = (memory.shared().clone(), memory.writer().clone());
         let (_keep_on, stop) = bounded(0);
         let maintenance = Maintenance { shared, writer, stop, threads: 1 };
-        maintenance.build_index(&collection).expect("an index");
+        maintenance.build_index(collection).expect("an index");
         let live = collection.live();
         assert!(live.index.is_some());
         assert_eq!((live.tail.len(), live.disk.as_ref().map(|disk| disk.rows())), (0, Some(11_000)));

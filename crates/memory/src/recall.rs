@@ -88,9 +88,6 @@ impl MemoryBox {
             // A record that was found has another version now, which is committed but may not be published yet: the answer would lack what has been
             // there all the time.
             std::thread::sleep(Duration::from_millis(1));
-            if filter.is_some() {
-                collection.prepare_fields(&reader)?;
-            }
         };
         let compressed = Instant::now();
         let context = request.budget.as_ref().map(|budget| self.fit(&chosen, budget)).transpose()?;
@@ -475,33 +472,17 @@ pub(crate) type QueryVector = Arc<[f32]>;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::MOST_RECORDS;
-    use crate::{CollectionSettings, MemoryConfig, Models, NewRecord};
+    use crate::sample::Sample;
     use membox_index::IndexPolicy;
 
     #[test]
     fn a_large_collection_is_asked_by_meaning_and_by_words_at_the_same_time() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let memory = MemoryBox::open(&MemoryConfig::new(folder.path()), Models::default()).expect("a box");
-        let settings =
-            CollectionSettings { dimension: Some(2), index: IndexPolicy::Flat, ..CollectionSettings::default() };
-        memory.create_collection("t", "c", &settings).expect("a collection");
-        // Every hundredth vector is the same, so that words have to tell these apart.
-        let vector = |i: usize| vec![(i as f32 * 0.0628).cos(), (i as f32 * 0.0628).sin()];
-        let record = |i: usize| NewRecord {
-            id: Some(i.to_string()),
-            text: format!("memory number{i}"),
-            vector: Some(vector(i % 100)),
-            ..NewRecord::default()
-        };
-        let rows: Vec<usize> = (0..ROWS_FOR_TWO_THREADS as usize).collect();
-        for some in rows.chunks(MOST_RECORDS) {
-            memory.upsert("t", "c", some.iter().copied().map(record).collect()).expect("a write");
-        }
-        let collection = memory.collection("t", "c").expect("a collection");
-        let question = Question { vector: Some(vector(77)), terms: collection.terms_of("number150077") };
+        let sample = Sample::new(IndexPolicy::Flat);
+        sample.write(0..ROWS_FOR_TWO_THREADS as usize);
+        let collection = &sample.collection;
+        let question = Question { vector: Some(Sample::vector(77)), terms: collection.terms_of("number150077") };
         let request = RecallRequest { mode: RecallMode::Hybrid, k: 3, ..RecallRequest::default() };
-        let (_, found, _) = find(&collection, &[question], None, &request).expect("an answer");
+        let (_, found, _) = find(collection, &[question], None, &request).expect("an answer");
         assert_eq!(found[0].row, 150_077);
         assert!(found[0].text.is_some() && found[1..].iter().all(|other| other.text.is_none()), "{found:?}");
         assert!(found.iter().all(|found| found.vector.is_some_and(|score| score > 0.99)), "{found:?}");

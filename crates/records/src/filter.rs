@@ -221,6 +221,12 @@ impl FieldIndex {
         self.insert_object("metadata", row, &record.metadata);
     }
 
+    /// The same values of rows by other numbers, without those that get none.
+    pub fn renumbered(&self, row: impl Fn(u32) -> Option<u32>) -> Self {
+        let fields = self.fields.iter().map(|(field, values)| (field.clone(), values.renumbered(&row)));
+        Self { fields: fields.filter(|(_, values)| !values.any.is_empty()).collect() }
+    }
+
     fn insert_object(&mut self, prefix: &str, row: u32, object: &Map<String, Value>) {
         for (key, value) in object {
             let field = format!("{prefix}.{key}");
@@ -273,6 +279,19 @@ impl FieldIndex {
 }
 
 impl Values {
+    fn renumbered(&self, row: &impl Fn(u32) -> Option<u32>) -> Self {
+        let of = |rows: &RoaringBitmap| rows.iter().filter_map(row).collect();
+        // Ids alone are as many as records.
+        let mut texts = HashMap::with_capacity(self.texts.len());
+        for (text, rows) in &self.texts {
+            if let Some(rows) = rows.renumbered(row) {
+                texts.insert(text.clone(), rows);
+            }
+        }
+        let numbers = self.numbers.iter().filter_map(|(&number, rows)| Some((number, rows.renumbered(row)?)));
+        Self { any: of(&self.any), texts, numbers: numbers.collect(), bools: [of(&self.bools[0]), of(&self.bools[1])] }
+    }
+
     fn rows(&self, condition: &Condition, all: &RoaringBitmap) -> RoaringBitmap {
         let highest = self.any.max().unwrap_or(0);
         match condition {

@@ -19,6 +19,21 @@ impl RowSet {
         }
     }
 
+    /// The same rows by other numbers, without those that get none.
+    pub fn renumbered(&self, row: &impl Fn(u32) -> Option<u32>) -> Option<Self> {
+        match self {
+            Self::One(one) => row(*one).map(Self::One),
+            Self::Many(rows) => {
+                let rows: RoaringBitmap = rows.iter().filter_map(row).collect();
+                match (rows.len(), rows.min()) {
+                    (1, Some(one)) => Some(Self::One(one)),
+                    (0, _) => None,
+                    _ => Some(Self::Many(Box::new(rows))),
+                }
+            }
+        }
+    }
+
     fn each(&self, mut see: impl FnMut(u32)) {
         match self {
             Self::One(row) => see(*row),
