@@ -1,12 +1,14 @@
 //! Scores of nodes from 128 bits of each: counts of bits, of which wide processors make those of four nodes in one instruction.
+//!
+//! A weight under zero counts for each bit that is *not* set, as much as it is under zero: that differs from what it is by a sum that is the same for all.
 
 use membox_vectors::prefetch;
 use std::ops::Range;
 
 /// Bits of a node.
 pub(crate) const BITS: usize = 128;
-/// Bits of a weight.
-const WEIGHT_BITS: usize = 4;
+/// Bits of a weight without its sign.
+const WEIGHT_BITS: usize = 3;
 /// How far ahead bits are fetched, in nodes: a multiple of 64.
 const AHEAD: usize = 256;
 /// Allowed nodes of 64 from which on all of them are looked at together.
@@ -14,23 +16,39 @@ const MANY: u32 = 12;
 /// One of four nodes, whose bits are in one line of the cache.
 const LINES: u64 = 0x1111_1111_1111_1111;
 
-/// A query's weights, one for each bit of a node: of all of them the lowest bits, then the next ones. The highest count as −8.
-pub(crate) struct BitWeights([u128; WEIGHT_BITS]);
+/// A query's weights, one for each bit of a node.
+pub(crate) struct BitWeights {
+    /// Which are under zero.
+    negative: u128,
+    /// Without their signs: of all of them the lowest bits, then the next ones.
+    planes: [u128; WEIGHT_BITS],
+    /// The sum of those under zero.
+    least: i32,
+}
 
 impl BitWeights {
     /// The largest, and the least but for its sign.
-    pub const MOST: i32 = 7;
+    pub const MOST: i32 = (1 << WEIGHT_BITS) - 1;
 
     pub fn of(weights: [i32; BITS]) -> Self {
-        let bits = |j: usize| weights.iter().rev().fold(0, |bits, weight| bits << 1 | (weight >> j & 1) as u128);
-        Self(std::array::from_fn(bits))
+        let bits = |is_set: &dyn Fn(i32) -> bool| {
+            weights.iter().rev().fold(0, |bits, &weight| bits << 1 | u128::from(is_set(weight)))
+        };
+        Self {
+            negative: bits(&|weight| weight < 0),
+            planes: std::array::from_fn(|j| bits(&|weight| weight.abs() >> j & 1 == 1)),
+            least: weights.iter().filter(|weight| **weight < 0).sum(),
+        }
     }
 
     /// Adds the allowed ones of some nodes that score `least` or more, each with its score, to `best`. `bits` has those of one node after the other,
     /// `allowed` bit i of byte i / 8 for node i; the first node is a multiple of 64.
     pub fn best_of(&self, bits: &[u128], nodes: Range<usize>, allowed: &[u8], least: i32, best: &mut Vec<(u32, i32)>) {
         #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vpopcntdq") {
+        if is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512vpopcntdq")
+            && is_x86_feature_detected!("bmi2")
+        {
             // SAFETY: the processor was just asked for these.
             return unsafe { self.best_of_avx512(bits, nodes, allowed, least, best) };
         }
@@ -38,7 +56,7 @@ impl BitWeights {
     }
 
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512vpopcntdq")]
+    #[target_feature(enable = "avx512f,avx512vpopcntdq,bmi2")]
     fn best_of_avx512(
         &self,
         bits: &[u128],
@@ -48,37 +66,44 @@ impl BitWeights {
         best: &mut Vec<(u32, i32)>,
     ) {
         use std::arch::x86_64::{
-            _mm_loadu_si128, _mm512_add_epi64, _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_cmpge_epi64_mask,
-            _mm512_loadu_epi64, _mm512_popcnt_epi64, _mm512_set1_epi64, _mm512_shuffle_epi32, _mm512_slli_epi64,
-            _mm512_sub_epi64,
+            _mm_loadu_si128, _mm512_add_epi64, _mm512_broadcast_i32x4, _mm512_cmpge_epi64_mask, _mm512_loadu_epi64,
+            _mm512_popcnt_epi64, _mm512_set1_epi64, _mm512_slli_epi64, _mm512_ternarylogic_epi64,
+            _mm512_unpackhi_epi64, _mm512_unpacklo_epi64, _pext_u64,
         };
         // SAFETY: each has 128 bits.
-        let planes = self.0.map(|plane| unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128((&raw const plane).cast())) });
-        let least_each = _mm512_set1_epi64(i64::from(least));
+        let wide = |bits: u128| unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128((&raw const bits).cast())) };
+        let (negative, planes) = (wide(self.negative), self.planes.map(wide));
+        let least_each = _mm512_set1_epi64(i64::from(least) - i64::from(self.least));
+        // Of each node two sums, that of its lower bits and that of its upper ones.
+        let halves = |bits: &[u128]| {
+            // SAFETY: four nodes have 512 bits.
+            let bits = unsafe { _mm512_loadu_epi64(bits[..4].as_ptr().cast()) };
+            // (bits ^ negative) & plane
+            let [ones, twos, fours] =
+                planes.map(|plane| _mm512_popcnt_epi64(_mm512_ternarylogic_epi64::<0x28>(bits, negative, plane)));
+            let twos = _mm512_slli_epi64::<1>(twos);
+            _mm512_add_epi64(_mm512_add_epi64(ones, twos), _mm512_slli_epi64::<2>(fours))
+        };
         let at_least = |bits: &[u128; 64]| {
             let (mut found, mut place) = (0, 0);
-            for bits in bits.as_chunks::<4>().0 {
-                // SAFETY: four nodes have 512 bits.
-                let bits = unsafe { _mm512_loadu_epi64(bits.as_ptr().cast()) };
-                let count = |plane| _mm512_popcnt_epi64(_mm512_and_si512(bits, plane));
-                let [ones, twos, fours, eights] = planes.map(count);
-                let low = _mm512_add_epi64(ones, _mm512_slli_epi64::<1>(twos));
-                let high = _mm512_sub_epi64(_mm512_slli_epi64::<2>(fours), _mm512_slli_epi64::<3>(eights));
-                let halves = _mm512_add_epi64(low, high);
-                let scores = _mm512_add_epi64(halves, _mm512_shuffle_epi32::<0b01_00_11_10>(halves));
-                // Each node has two bits here, which are the same.
+            for bits in bits.as_chunks::<8>().0 {
+                let (first, second) = (halves(&bits[..4]), halves(&bits[4..]));
+                let scores =
+                    _mm512_add_epi64(_mm512_unpacklo_epi64(first, second), _mm512_unpackhi_epi64(first, second));
+                // The nodes of both by turns.
                 let mask = u64::from(_mm512_cmpge_epi64_mask(scores, least_each));
-                found |= (mask & 1 | mask >> 1 & 2 | mask >> 2 & 4 | mask >> 3 & 8) << place;
-                place += 4;
+                found |= (_pext_u64(mask, 0x55) | _pext_u64(mask, 0xaa) << 4) << place;
+                place += 8;
             }
             found
         };
         best_by(|bits| self.score(bits), at_least, bits, nodes, allowed, least, best);
     }
 
-    fn score(&self, bits: u128) -> i32 {
-        let [ones, twos, fours, eights] = self.0.map(|plane| (bits & plane).count_ones() as i32);
-        ones + 2 * twos + 4 * fours - 8 * eights
+    /// The sum of the weights of the bits that are set.
+    pub fn score(&self, bits: u128) -> i32 {
+        let [ones, twos, fours] = self.planes.map(|plane| ((bits ^ self.negative) & plane).count_ones() as i32);
+        self.least + ones + 2 * twos + 4 * fours
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) const MANY_ROWS: u64 = 20_000;
 const LEFT: u32 = 1024;
 const ADDED: u32 = 8192;
 /// Rows that are scored for their bits, at least: what no index covers seldom holds all that is nearest.
-const FEWEST: usize = 1024;
+const FEWEST: usize = 512;
 /// Axes are learnt anew where rows are so many times as many as those which they were learnt from.
 const OUTGROWN: u32 = 8;
 
@@ -90,7 +90,7 @@ impl Scanner {
             return scan(rows, allowed.rows());
         };
         let end = bits.end().min(view.rows());
-        let candidates = ((among / ONE_OF) as usize).max(FEWEST).max(4 * k);
+        let candidates = ((among / ONE_OF) as usize).max(FEWEST).max(2 * k);
         let allowed_bits = allowed.bits().get(bits.first as usize / 8..).unwrap_or_default();
         let nearest = bits.sketches.nearest(query, candidates, allowed_bits).into_iter().map(|node| bits.first + node);
         let nearest: RoaringBitmap = nearest.filter(|row| (covered..end).contains(row)).collect();

@@ -195,13 +195,11 @@ impl VectorIndex {
         among: u64,
     ) -> Option<Vec<u32>> {
         let count = scored_exactly(k);
-        let candidates = candidates(among).map(|candidates| candidates.max(4 * count));
+        let candidates = candidates(among).map(|candidates| candidates.max(2 * count));
         match self.faiss.graph() {
             Some(graph) => Some(match candidates {
                 None => scan_codes(graph, query, count, allowed.rows()),
                 Some(candidates) => {
-                    // A code is half as long as a vector of the file: more of them take no longer.
-                    let candidates = candidates * 3 / 2;
                     let sketches = self.sketches.get_or_init(|| Sketches::of(&graph));
                     rank_codes(graph, query, count, &sketches.nearest(query, candidates, allowed.bits()))
                 }
