@@ -10,8 +10,8 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, select, tick};
 use membox_index::{AllowedRows, IndexError, IndexPolicy, IndexSpec, Progress, VectorIndex};
 use membox_records::text::DiskWriter;
 use membox_vectors::VectorView;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// Texts that stay in memory before tantivy gets them. A tail of this size costs a query some 0.1 ms and a start some 0.2 s.
@@ -41,7 +41,7 @@ pub(crate) struct Maintenance {
 
 impl Maintenance {
     /// Runs until the box stops.
-    pub fn run(self, due: &Receiver<Arc<Collection>>) {
+    pub fn run(self, due: &Receiver<Weak<Collection>>) {
         // Builds must not take the processor from queries. Nice is a thread's own on Linux, and FAISS's threads inherit it.
         let _ = rustix::process::nice(10);
         let sweeps = tick(SWEEP);
@@ -50,6 +50,7 @@ impl Maintenance {
                 recv(self.stop) -> _ => return,
                 recv(due) -> collection => {
                     let Ok(collection) = collection else { return };
+                    let Some(collection) = collection.upgrade() else { continue };
                     collection.maintained.store(false, Ordering::Release);
                     if let Err(error) = self.tend(&collection)
                         && !self.stopping()
@@ -280,7 +281,28 @@ fn same_kind(a: IndexSpec, b: IndexSpec) -> bool {
 mod tests {
     use super::*;
     use crate::sample::Sample;
+    use crate::{CollectionSettings, MemoryBox, MemoryConfig, Models};
     use crossbeam_channel::bounded;
+
+    #[test]
+    fn collections_that_wait_for_background_work_are_closed_all_the_same() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = MemoryConfig { open_collections: 2, ..MemoryConfig::new(folder.path()) };
+        let memory = MemoryBox::open(&config, Models::default()).expect("a box");
+        let settings = CollectionSettings { dimension: Some(2), ..CollectionSettings::default() };
+        let names: Vec<String> = (0..10).map(|c| c.to_string()).collect();
+        for name in &names {
+            memory.create_collection("t", name, &settings).expect("a collection");
+        }
+        // Background work on the first waits for this, and the others wait behind it.
+        let first = memory.collection("t", "0").expect("a collection");
+        let live = first.live_mut();
+        memory.shared().maintain(&first);
+        names.iter().for_each(|name| drop(memory.collection("t", name).expect("a collection")));
+        let open = memory.open_collections().len();
+        drop(live);
+        assert!(open <= 3, "{open} collections are open");
+    }
 
     #[test]
     fn texts_do_not_wait_in_memory_for_an_index() {

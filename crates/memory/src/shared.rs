@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 
 type Key = (String, String);
 
@@ -37,7 +37,8 @@ pub(crate) struct Shared {
     pub row_device: Option<Arc<dyn RowDevice>>,
     readers: (Sender<Reader>, Receiver<Reader>),
     read_only: OnceLock<String>,
-    maintenance: Sender<Arc<Collection>>,
+    /// What waits there keeps no collection open: one that is opened again is asked for again.
+    maintenance: Sender<Weak<Collection>>,
     /// Locked exclusively while dead rows are overwritten, and shared by whoever makes a backup: what it has seen named stays as it is.
     backups: Mutex<File>,
     /// What was recalled and is not written down yet.
@@ -72,7 +73,7 @@ impl Shared {
         root: PathBuf,
         stored: Vec<StoredCollection>,
         readers: Vec<Reader>,
-        maintenance: Sender<Arc<Collection>>,
+        maintenance: Sender<Weak<Collection>>,
         most_open: usize,
         row_device: Option<Arc<dyn RowDevice>>,
         backups: File,
@@ -250,7 +251,7 @@ impl Shared {
     /// Asks for background work on a collection, unless that is asked for already.
     pub fn maintain(&self, collection: &Arc<Collection>) {
         if !collection.maintained.swap(true, Ordering::AcqRel) {
-            let _ = self.maintenance.send(collection.clone());
+            let _ = self.maintenance.send(Arc::downgrade(collection));
         }
     }
 }
