@@ -1,6 +1,6 @@
 //! Rows that no index covers yet: a few are scanned, many are told apart by some bits of each first.
 //!
-//! While an index is built, and while a compaction runs, what is written meanwhile may be hundreds of thousands of rows. A scan of them reads 768 bytes each, their bits 16
+//! While an index is built, and while a compaction runs, what is written meanwhile may be hundreds of thousands of rows. A scan of them reads 768 bytes each, their first bits 16
 //! (`sketch.rs`). Searches themselves add the bits of new rows, some thousands at a time, so that no write waits for them and no search does long.
 
 use crate::device::{OnDevice, RowDevice};

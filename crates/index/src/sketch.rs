@@ -121,19 +121,19 @@ pub(crate) struct Sketches {
     spreads: [f32; BITS],
 }
 
-/// In the scale of the codes.
+/// An axis, in the scale of the codes.
 struct Axis {
     weights: Weights,
-    mean: i32,
-    step: i32,
+    /// Where its four steps meet; the second is the mean.
+    bounds: [i32; 3],
 }
 
 impl Axis {
     /// The side and the step of a node.
     fn place(&self, codes: &[u8]) -> (bool, bool) {
         let score = self.weights.score(codes);
-        let is_above = score > self.mean;
-        (is_above, score > if is_above { self.mean + self.step } else { self.mean - self.step })
+        let is_above = score > self.bounds[1];
+        (is_above, score > self.bounds[if is_above { 2 } else { 0 }])
     }
 }
 
@@ -169,8 +169,7 @@ impl Sketches {
         let distances: Vec<f64> = axes.par_iter().zip(&means).map(distance_of).collect();
         let axis = |((weights, mean), distance): ((Weights, &f64), &f64)| Axis {
             weights,
-            mean: mean.floor() as i32,
-            step: (distance * STEP) as i32,
+            bounds: [-STEP, 0.0, STEP].map(|steps| (mean + steps * distance).floor() as i32),
         };
         let axes: Vec<Axis> = axes.into_iter().zip(&means).zip(&distances).map(axis).collect();
         Self {
