@@ -1,20 +1,24 @@
 //! Appending to a session, within the writer's transaction: no message is torn, doubled or out of order, whoever writes at the same time.
 
 use crate::MemoryError;
-use crate::messages::OnConflict;
+use crate::messages::{MessageType, OnConflict};
 use crate::now;
+use crate::redaction::{ORIGINAL_FIELD, REDACTION_FIELD};
 use crate::usage::day;
 use crate::work::Upsert;
 use membox_records::{
-    DayUsage, Group, LiveRow, Message, RecordsError, SessionState, Slots, StoredRecord, StoredSession,
+    DayUsage, Group, LiveRow, Message, Record, RecordsError, SessionState, Slots, StoredRecord, StoredSession,
 };
 use membox_vectors::RowReceipt;
+use std::collections::HashMap;
 
 /// Messages for the writer, each with its vector.
 pub(crate) struct Append {
     /// The session as it is made if it is not there.
     pub session: StoredSession,
     pub messages: Vec<Upsert>,
+    /// What those of them said, by their places, of which something was taken out.
+    pub originals: HashMap<usize, String>,
     /// The version that the session must be at; 0 where it must not be there.
     pub expected: Option<u64>,
     pub on_conflict: Option<OnConflict>,
@@ -33,14 +37,23 @@ pub(crate) struct Appended {
 /// What an append changed, to be published after the commit.
 pub(crate) struct AppendDone {
     pub answer: Appended,
+    /// Ids among records of the messages, by their places, that could not have those that they asked for.
+    pub ids: HashMap<usize, String>,
     pub removed: Vec<LiveRow>,
+}
+
+impl AppendDone {
+    /// Nothing was written.
+    fn nothing(answer: Appended) -> Self {
+        Self { answer, ids: HashMap::new(), removed: Vec::new() }
+    }
 }
 
 /// A message on its way to a place in the session.
 enum Placed {
     /// One of the request.
     New(usize),
-    /// One that is there, and where.
+    /// One that is there, by its id in the session, and where.
     Old(String, i64),
 }
 
@@ -75,7 +88,7 @@ pub(crate) fn apply(
             }
             Some(OnConflict::Latest | OnConflict::Manual) => {
                 let answer = Appended { version: session.version, since: Some(newer), ..Appended::default() };
-                return Ok(AppendDone { answer, removed: Vec::new() });
+                return Ok(AppendDone::nothing(answer));
             }
             Some(OnConflict::Merge) => {
                 since = Some(newer);
@@ -85,45 +98,49 @@ pub(crate) fn apply(
     }
     let mut answer = Appended { positions: vec![None; append.messages.len()], ..Appended::default() };
     let others = since.as_deref().unwrap_or_default();
-    let mut fresh = Vec::new();
+    let (mut fresh, mut removed) = (Vec::new(), Vec::new());
     for (i, upsert) in append.messages.iter().enumerate() {
-        if !group.has_record(slots, &upsert.record.id)? && !others.iter().any(|other| is_double(other, upsert)) {
+        if !is_there(group, slots, append, i, &mut removed)? && !others.iter().any(|other| is_double(other, upsert)) {
             fresh.push(i);
         }
     }
+    tail.retain(|stored| stored.record.is_alive(now()));
     if fresh.is_empty() {
         // Said before: nothing changes, the version neither.
         (answer.version, answer.since) = (session.version, since);
-        return Ok(AppendDone { answer, removed: Vec::new() });
+        return Ok(AppendDone { removed, ..AppendDone::nothing(answer) });
     }
     session.version += 1;
     let first = tail.first().map_or(session.state.next_position, position);
     let order = in_order(append, &tail, fresh);
+    let mut ids = HashMap::new();
     for (position, placed) in (first..).zip(&order) {
         match placed {
             Placed::Old(_, old) if *old == position => {}
-            Placed::Old(id, _) => group.reposition(slots, id, position)?,
+            Placed::Old(id, _) => group.reposition(slots, &session.id, id, position)?,
             Placed::New(i) => {
                 let mut record = append.messages[*i].record.clone();
                 if let Some(message) = &mut record.message {
                     (message.position, message.written_by) = (position, session.version);
                 }
-                group.upsert(slots, &record, receipts[*i].row, receipts[*i].crc, Some(0))?;
+                let written = group.upsert(slots, &record, receipts[*i].row, receipts[*i].crc, Some(0))?;
+                if written.id != record.id {
+                    ids.insert(*i, written.id);
+                }
                 answer.positions[*i] = Some(position);
             }
         }
     }
     session.state.next_position = first + order.len() as i64;
     session.state.updated_at = now();
-    let mut removed = Vec::new();
     if session.state.max_messages > 0 {
         answer.evicted = group.messages_over(slots, &session.id, session.state.max_messages)?;
     }
     for id in &answer.evicted {
         if session.state.deletes_evicted {
-            removed.extend(group.delete(slots, id, None)?);
+            removed.extend(group.delete_message(slots, &session.id, id, None)?.and_then(|deleted| deleted.live));
         } else {
-            group.archive(slots, id)?;
+            group.archive(slots, &session.id, id)?;
         }
     }
     group.put_session(&session)?;
@@ -135,7 +152,7 @@ pub(crate) fn apply(
         group.add_usage(&session.tenant, &more)?;
     }
     (answer.version, answer.since) = (session.version, since);
-    Ok(AppendDone { answer, removed })
+    Ok(AppendDone { answer, ids, removed })
 }
 
 fn message(stored: &StoredRecord) -> Option<&Message> {
@@ -144,6 +161,61 @@ fn message(stored: &StoredRecord) -> Option<&Message> {
 
 fn position(stored: &StoredRecord) -> i64 {
     message(stored).map_or(0, |m| m.position)
+}
+
+/// Whether a message of the request was appended before, which makes it no new one. One that says something else by the same id is refused: it would be
+/// acknowledged, and nowhere. One whose time has come is there no more.
+fn is_there(
+    group: &mut Group,
+    slots: &Slots,
+    append: &Append,
+    place: usize,
+    removed: &mut Vec<LiveRow>,
+) -> Result<bool, MemoryError> {
+    let record = &append.messages[place].record;
+    let Some(new) = &record.message else { return Ok(false) };
+    let stored = match group.message(slots, &append.session.id, &new.id) {
+        // What it says is not known any more.
+        Err(RecordsError::Damaged(_)) => return Ok(true),
+        found => found?,
+    };
+    match stored {
+        None => Ok(false),
+        Some(stored) if !stored.record.is_alive(now()) => {
+            let expired = group.delete_message(slots, &append.session.id, &new.id, None)?;
+            removed.extend(expired.and_then(|expired| expired.live));
+            Ok(false)
+        }
+        Some(stored) if is_repeat(&stored.record, record, append.originals.get(&place)) => Ok(true),
+        Some(_) => Err(MemoryError::Taken {
+            pointer: format!("/messages/{place}/id"),
+            reason: format!("message {:?} is there already, and says something else", new.id),
+        }),
+    }
+}
+
+/// Whether a message that is there is the one that is given again, as far as that can be told; metadata and time do not count.
+fn is_repeat(old: &Record, new: &Record, original: Option<&String>) -> bool {
+    let (Some(was), Some(is)) = (&old.message, &new.message) else { return false };
+    let sha256 = |message: &Message| message.media.as_ref().map(|media| media.sha256.clone());
+    if (&was.role, &was.kind, sha256(was)) != (&is.role, &is.kind, sha256(is)) {
+        return false;
+    }
+    let digest =
+        |record: &Record| Some(record.metadata.get(REDACTION_FIELD)?.get(ORIGINAL_FIELD)?.as_str()?.to_owned());
+    // The policy of redaction may have become another one since.
+    match (digest(old), digest(new)) {
+        // An image or a recording may have been given other words.
+        _ if was.updated_at.is_some() && was.kind != MessageType::Text.name() => true,
+        (None, None) => {
+            let calls = (&was.name, &was.tool_call_id, &was.tool_calls);
+            old.text == new.text && calls == (&is.name, &is.tool_call_id, &is.tool_calls)
+        }
+        (Some(of_old), Some(of_new)) => of_old == of_new,
+        (None, Some(_)) => original == Some(&old.text),
+        // What was taken out of it is not known.
+        (Some(_), None) => true,
+    }
 }
 
 /// The same message, written by both sides.
@@ -161,7 +233,8 @@ fn in_order(append: &Append, tail: &[StoredRecord], fresh: Vec<usize>) -> Vec<Pl
         while let Some(i) = fresh.next_if(|&i| time(i) < stored.record.created_at) {
             order.push(Placed::New(i));
         }
-        order.push(Placed::Old(stored.record.id.clone(), position(stored)));
+        let id = message(stored).map(|m| m.id.clone()).unwrap_or_default();
+        order.push(Placed::Old(id, position(stored)));
     }
     order.extend(fresh.map(Placed::New));
     order

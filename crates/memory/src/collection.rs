@@ -10,7 +10,7 @@ use lru::LruCache;
 use membox_index::{AllowedRows, Effort, RowDevice, Scanner, Search, VectorIndex};
 use membox_records::analysis::query_terms;
 use membox_records::text::{DiskText, Tail, TextOf};
-use membox_records::{FieldIndex, Filter, LiveRow, Reader, Record, Slots, StoredCollection};
+use membox_records::{FieldIndex, Filter, LiveRow, Reader, Record, Renamed, Slots, StoredCollection};
 use membox_vectors::{Retired, Seen, VectorFile, VectorView};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
@@ -297,7 +297,7 @@ impl Collection {
             })?;
             let mut live = self.live_mut();
             if !Arc::ptr_eq(&live.slots, &slots) {
-                // A compaction has given the rows other numbers.
+                // A compaction has given the rows other numbers, or a message has another id.
                 continue;
             }
             // Under the write lock nothing is published, and what is committed but not published is not in `rows`: its insertion follows.
@@ -384,6 +384,17 @@ impl Live {
         self.tail.insert(row, &record.text);
         if let Some(fields) = &mut self.fields {
             fields.insert(row, record);
+        }
+    }
+
+    /// Publishes that a message has another id among records than `from`.
+    pub fn rename(&mut self, renamed: &Renamed, from: &str) {
+        let Some(row) = self.slots.row(renamed.slot) else { return };
+        self.generation = next_generation();
+        match &mut self.fields {
+            Some(fields) => fields.rename(row, from, &renamed.id),
+            // Who is reading records for filters reads them again: see `prepare_fields`.
+            None => self.slots = Arc::new((*self.slots).clone()),
         }
     }
 

@@ -25,6 +25,14 @@ pub enum MemoryError {
         /// Why not.
         reason: String,
     },
+    /// A field names something that is there already and is something else.
+    #[error("{pointer}: {reason}")]
+    Taken {
+        /// JSON pointer to the field.
+        pointer: String,
+        /// What is there.
+        reason: String,
+    },
     /// There is no such collection.
     #[error("there is no collection {0:?}; create it with PUT /v1/collections/{0}")]
     NoCollection(String),

@@ -1,11 +1,12 @@
 //! From what a caller says to a record, with every limit and every mistake named by its place.
 
 use crate::collection::Collection;
+use crate::messages::MessageType;
 use crate::recall::vector_error;
 use crate::types::{NewRecord, RecordPatch};
 use crate::work::Upsert;
 use crate::{MemoryError, in_seconds, now, time_millis};
-use membox_records::Record;
+use membox_records::{Message, Record};
 use membox_redaction::without_placeholders;
 use serde_json::{Map, Value};
 
@@ -107,7 +108,26 @@ fn time(text: &Option<String>, pointer: &str) -> Result<Option<i64>, MemoryError
         .transpose()
 }
 
+/// Refuses what would make another message of a message: it is one of its session and its user, and of a text what was said stays.
+fn check_message_patch(record: &Record, message: &Message, patch: &RecordPatch) -> Result<(), MemoryError> {
+    for (name, change, own) in [("session", &patch.session, &record.session), ("user", &patch.user, &record.user)] {
+        if change.as_ref().is_some_and(|change| change != own) {
+            let reason =
+                format!("a message keeps the {name} of its session: append it to another one, and delete it here");
+            return Err(MemoryError::impossible(format!("/{name}"), reason));
+        }
+    }
+    if message.kind == MessageType::Text.name() && patch.text.as_ref().is_some_and(|text| *text != record.text) {
+        let reason = "what was said stays as it was said: captions and transcripts alone can be changed";
+        return Err(MemoryError::impossible("/text", reason));
+    }
+    Ok(())
+}
+
 pub(crate) fn apply_patch(record: &Record, patch: &RecordPatch) -> Result<Record, MemoryError> {
+    if let Some(message) = &record.message {
+        check_message_patch(record, message, patch)?;
+    }
     let mut new = record.clone();
     if let Some(message) = &mut new.message {
         message.updated_at = Some(now());

@@ -48,6 +48,7 @@ mod maintenance;
 mod media;
 mod memory;
 mod messages;
+mod names;
 mod pipeline;
 mod policy;
 mod profile;
@@ -90,6 +91,7 @@ pub use membox_records::{Order, Position, RecordsError};
 pub use membox_redaction::{Kind as PersonalDataKind, Mode as RedactionMode, Redaction};
 pub use memory::{ANSWER_CACHE, MOST_RECORDS, MemoryBox, MemoryConfig, Models, OPEN_COLLECTIONS, retry_after};
 pub use messages::*;
+pub use names::{named_or_users, user_collection};
 pub use pipeline::{
     AddMemories, AddedMemories, Cut, CutRule, CutTopic, Decision, MadeMemory, MemoriesPolicy, MemoryChange,
     MemoryMessage, TopicsAnswer, TopicsRequest, UpdateReport, UpdateRequest, UpdateTime, Waiting, made_conditions,
@@ -97,7 +99,7 @@ pub use pipeline::{
 pub use policy::{Policies, Policy};
 pub use profile::{ProfileView, Term};
 pub use redaction::REDACTION_FIELD;
-pub use sessions::{MAX_MESSAGES, MOST_MESSAGES, named_or_users, user_collection};
+pub use sessions::{MAX_MESSAGES, MOST_MESSAGES};
 pub use settings::{CollectionSettings, KindDefaults, Metric, VectorType};
 pub use threads::{CheckpointView, MOST_STATE_BYTES, NewCheckpoint, QueueItemView};
 pub use types::*;

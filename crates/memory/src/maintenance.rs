@@ -169,7 +169,7 @@ impl Maintenance {
             }
             let doomed = Doomed::Slots(expired);
             let name = collection.name.clone();
-            let ask = |reply| Work::Write(Write::Delete { collection, doomed, touch: None, audit: None, reply });
+            let ask = |reply| Work::Write(Write::Delete { collection, doomed, touches: false, audit: None, reply });
             if let Err(error) = crate::work::ask(&self.writer, ask) {
                 tracing::warn!(collection = name, %error, "expired records are not removed yet; no recall returns them");
             }

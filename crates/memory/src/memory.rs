@@ -513,13 +513,26 @@ impl MemoryBox {
         expected: Option<u64>,
         along: Along,
     ) -> Result<RecordView, MemoryError> {
+        Ok(self.patch_found(collection, || self.stored(collection, id), patch, expected, along)?.into())
+    }
+
+    /// As [`MemoryBox::patch_record`], of the record that `find` finds, and gives it as it is then. With a message its session has another version.
+    pub(crate) fn patch_found(
+        &self,
+        collection: &Arc<Collection>,
+        find: impl Fn() -> Result<StoredRecord, MemoryError>,
+        patch: &RecordPatch,
+        expected: Option<u64>,
+        mut along: Along,
+    ) -> Result<StoredRecord, MemoryError> {
         for _ in 0..PATCH_TRIES {
-            let stored = self.stored(collection, id)?;
+            let stored = find()?;
             if let Some(expected) = expected.filter(|e| *e != stored.version) {
-                let (id, current) = (id.to_owned(), stored.version);
+                let (id, current) = (stored.record.id, stored.version);
                 return Err(RecordsError::VersionConflict { id, current, expected }.into());
             }
             let mut record = apply_patch(&stored.record, patch)?;
+            along.touch = record.session.clone().filter(|_| record.message.is_some());
             if patch.text.is_some() && (is_made(&record) || collection.settings().keywords == Some(true)) {
                 renew_keywords(&mut record, patch);
             }
@@ -554,7 +567,7 @@ impl MemoryBox {
             let write =
                 |reply| Work::Write(Write::Upsert { collection: collection_too, records: upserts, along, reply });
             match ask(&self.writer, write) {
-                Ok(_) => return Ok(self.stored(collection, id)?.into()),
+                Ok(_) => return find(),
                 Err(MemoryError::Records(RecordsError::VersionConflict { .. })) if expected.is_none() => {}
                 Err(error) => return Err(error),
             }
@@ -597,7 +610,7 @@ impl MemoryBox {
         doomed: Doomed,
     ) -> Result<usize, MemoryError> {
         let audit = Some(event(tenant, actor, "delete records", &self.collection_subject(&collection.name)?));
-        ask(&self.writer, |reply| Work::Write(Write::Delete { collection, doomed, touch: None, audit, reply }))
+        ask(&self.writer, |reply| Work::Write(Write::Delete { collection, doomed, touches: true, audit, reply }))
     }
 
     /// A reader of the record store.

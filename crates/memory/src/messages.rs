@@ -101,7 +101,7 @@ pub struct MessagePatch {
 #[serde(deny_unknown_fields)]
 pub struct NewMessage {
     /// The caller's id, unique in the session; a UUIDv7 when left out. A message whose id is there already is not appended again, so that
-    /// a request can be repeated.
+    /// a request can be repeated; one that says something else by that id is refused.
     pub id: Option<String>,
     /// Who says it.
     pub role: Role,

@@ -110,6 +110,10 @@ impl Counts {
     }
 }
 
+fn is_profile(stored: &StoredRecord) -> bool {
+    stored.record.kind.as_deref() == Some("profile")
+}
+
 fn most(counts: HashMap<String, u64>) -> Vec<Term> {
     let mut terms: Vec<Term> = counts.into_iter().map(|(term, records)| Term { term, records }).collect();
     terms.sort_by(|a, b| b.records.cmp(&a.records).then(a.term.cmp(&b.term)));
@@ -135,6 +139,11 @@ impl MemoryBox {
     ) -> Result<ProfileView, MemoryError> {
         let name = user_collection(user);
         self.ensure_collection(tenant, &name)?;
+        if self.profile_record(tenant, user)?.is_some_and(|record| !is_profile(&record)) {
+            let reason =
+                format!("record {PROFILE:?} of collection {name:?} is another one: give that another id first");
+            return Err(MemoryError::Taken { pointer: "/user".to_owned(), reason });
+        }
         let summary = if summarize { self.summary_of(tenant, user)? } else { None };
         for _ in 0..TRIES {
             let stored = self.stored_profile(tenant, user)?;
@@ -177,9 +186,13 @@ impl MemoryBox {
     }
 
     fn stored_profile(&self, tenant: &str, user: &str) -> Result<Option<StoredRecord>, MemoryError> {
+        Ok(self.profile_record(tenant, user)?.filter(is_profile))
+    }
+
+    /// What has the id of a profile.
+    fn profile_record(&self, tenant: &str, user: &str) -> Result<Option<StoredRecord>, MemoryError> {
         let Some(collection) = self.shared().existing(tenant, &user_collection(user))? else { return Ok(None) };
-        let stored = self.reader()?.record(collection.id, PROFILE)?;
-        Ok(stored.filter(|stored| stored.record.kind.as_deref() == Some("profile")))
+        Ok(self.reader()?.record(collection.id, PROFILE)?)
     }
 
     /// A profile, and the user's newest memories.

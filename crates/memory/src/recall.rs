@@ -453,6 +453,7 @@ fn hit(candidate: Candidate, around: Neighbours, sight: &Sight, request: &Recall
         created_at: with_metadata.then(|| crate::time_text(record.created_at)),
         user: record.user.filter(|_| with_metadata),
         session: record.session.filter(|_| with_metadata),
+        message: record.message.as_ref().filter(|_| with_metadata).map(|message| message.id.clone()),
         kind: record.kind.filter(|_| with_metadata),
         modality: record.message.map(|message| message.kind).filter(|kind| kind != MessageType::Text.name()),
         version: candidate.stored.version,

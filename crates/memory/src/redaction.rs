@@ -14,6 +14,8 @@ use std::sync::OnceLock;
 
 /// Where a record's metadata says what was found in it.
 pub const REDACTION_FIELD: &str = "redaction";
+/// Where what was found says which text it was found in, by a keyed digest.
+pub(crate) const ORIGINAL_FIELD: &str = "original_hmac_sha256";
 /// SHA-256's block: HMAC takes a key of that size as it is.
 const KEY_BYTES: usize = 64;
 
@@ -50,7 +52,7 @@ impl Redactor {
             metrics::counter!("membox_redacted_total", "kind" => kind.label()).increment(*count as u64);
         }
         tracing::debug!(found = ?counts, "personal data in a record");
-        let found = json!({ "mode": redaction.mode, "found": counts, "original_hmac_sha256": digest });
+        let found = json!({ "mode": redaction.mode, "found": counts, ORIGINAL_FIELD: digest });
         record.metadata.insert(REDACTION_FIELD.to_owned(), found);
         Ok(())
     }

@@ -5,53 +5,25 @@ use crate::collection::Collection;
 use crate::input::{add_keywords, merge, to_upsert};
 use crate::media;
 use crate::messages::*;
+use crate::names::{MOST_ID_BYTES, check_session_id, named_or_users};
+use crate::redaction::REDACTION_FIELD;
 use crate::types::{NewRecord, RecordPatch};
 use crate::users::event;
-use crate::work::{Along, Doomed, Touch, Upsert, Work, Write, ask};
+use crate::work::{Along, Doomed, Upsert, Work, Write, ask};
 use crate::{CollectionSettings, MemoryBox, MemoryError, in_seconds, now, time_text};
 use membox_compressor::{DEFAULT_ENCODING, TokenCounter};
 use membox_records::analysis::{query_terms, terms};
 use membox_records::{Message, Range, RecordsError, SessionState, StoredRecord, StoredSession, record_id};
-use sha2::{Digest, Sha256};
-use std::collections::HashSet;
+use membox_redaction::Mode;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Messages that are kept in a session's list unless it says otherwise.
 pub const MAX_MESSAGES: u64 = 100;
 /// Messages of one append.
 pub const MOST_MESSAGES: usize = 1000;
-/// Bytes of a session's id, and of a message's: together they are the id of a record.
-const MOST_ID_BYTES: usize = 255;
 /// The collection of sessions that belong to no user.
 const COMMON_COLLECTION: &str = "sessions";
-
-fn check_session_id(id: &str) -> Result<(), MemoryError> {
-    if id.is_empty() || id.len() > MOST_ID_BYTES || id.contains('/') || id.chars().any(char::is_control) {
-        let reason = format!("a session's id has 1 to {MOST_ID_BYTES} bytes, no / and no control characters");
-        return Err(MemoryError::invalid("/session", reason));
-    }
-    Ok(())
-}
-
-/// The collection of a user's own sessions. Names that no collection can have are replaced by their hash.
-pub fn user_collection(user: &str) -> String {
-    let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-');
-    if user.len() <= 48 && user.bytes().all(is_plain) {
-        return format!("user-{user}");
-    }
-    let hash = Sha256::digest(user);
-    format!("user.{}", hash[..16].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
-}
-
-/// The collection that is named, or else the user's own; `None` where neither is said.
-pub fn named_or_users(collection: Option<&str>, user: Option<&str>) -> Option<String> {
-    collection.map(str::to_owned).or_else(|| user.map(user_collection))
-}
-
-/// Whose own collection a name is, by the user's name or its hash.
-pub(crate) fn user_of(name: &str) -> Option<&str> {
-    name.strip_prefix("user-").or_else(|| name.strip_prefix("user."))
-}
 
 impl MemoryBox {
     /// The session of an id.
@@ -221,7 +193,7 @@ impl MemoryBox {
         let doomed = Doomed::Session(tenant.to_owned(), id.to_owned());
         // Not by its id: it may name whom an erasure is to leave no trace of.
         let audit = Some(event(tenant, actor, "delete session", ""));
-        ask(self.writer(), |reply| Work::Write(Write::Delete { collection, doomed, touch: None, audit, reply }))
+        ask(self.writer(), |reply| Work::Write(Write::Delete { collection, doomed, touches: false, audit, reply }))
     }
 
     /// Appends messages to a session, which is made if it is not there. When it returns they are durable and can be recalled; on an error
@@ -248,8 +220,8 @@ impl MemoryBox {
             None => self.new_session(tenant, id, &settings)?,
         };
         let collection = self.collection_of(&session)?;
-        let (ids, upserts) = self.message_upserts(&collection, &session, messages)?;
-        let append = Append { session, messages: upserts, expected, on_conflict };
+        let (ids, upserts, originals) = self.message_upserts(&collection, &session, messages)?;
+        let append = Append { session, messages: upserts, originals, expected, on_conflict };
         let write = |reply| Work::Write(Write::Append { collection, append: Box::new(append), reply });
         let done: Appended = ask(self.writer(), write)?;
         metrics::counter!("membox_messages_total").increment(done.positions.iter().flatten().count() as u64);
@@ -259,24 +231,23 @@ impl MemoryBox {
             local: if on_conflict == Some(OnConflict::Manual) { ids.clone() } else { Vec::new() },
         });
         let messages = ids.into_iter().zip(done.positions).map(|(id, seq)| AppendedMessage { id, seq }).collect();
-        let of_message = |id: String| id.split_once('/').map_or(id.clone(), |(_, message)| message.to_owned());
-        let evicted = done.evicted.into_iter().map(of_message).collect();
-        Ok(AppendAnswer { version: done.version, messages, evicted, conflict })
+        Ok(AppendAnswer { version: done.version, messages, evicted: done.evicted, conflict })
     }
 
-    /// The records of messages, redacted and with their vectors, and their ids within the session.
+    /// The ids of messages within the session, their records, redacted and with their vectors, and what those said, by their places, of which something was
+    /// taken out.
     fn message_upserts(
         &self,
         collection: &Collection,
         session: &StoredSession,
         messages: Vec<NewMessage>,
-    ) -> Result<(Vec<String>, Vec<Upsert>), MemoryError> {
+    ) -> Result<(Vec<String>, Vec<Upsert>, HashMap<usize, String>), MemoryError> {
         let settings = collection.settings();
         let redaction = settings.redaction.unwrap_or_default();
         let counter = TokenCounter::by_name(DEFAULT_ENCODING)?;
         let expires_at = session.state.ttl_s.map(|ttl| time_text(in_seconds(ttl)));
         let (mut ids, mut upserts, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
-        let mut files = Vec::new();
+        let (mut files, mut originals) = (Vec::new(), HashMap::new());
         for (i, new) in messages.into_iter().enumerate() {
             let at = format!("/messages/{i}");
             let id = new.id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
@@ -301,7 +272,11 @@ impl MemoryBox {
                 ..NewRecord::default()
             };
             let mut upsert = to_upsert(collection, record, &at)?;
+            let said = (redaction.mode != Mode::Off).then(|| upsert.record.text.clone());
             self.redactor().apply(&redaction, &mut upsert.record)?;
+            if let Some(said) = said.filter(|_| upsert.record.metadata.contains_key(REDACTION_FIELD)) {
+                originals.insert(i, said);
+            }
             if settings.keywords == Some(true) {
                 add_keywords(&mut upsert.record);
             }
@@ -324,7 +299,7 @@ impl MemoryBox {
                 message.media = Some(self.keep_media(collection, file)?);
             }
         }
-        Ok((ids, upserts))
+        Ok((ids, upserts, originals))
     }
 
     /// A page of a session's messages, and `seq` of the last one where more follow.
@@ -363,9 +338,12 @@ impl MemoryBox {
     /// A message of a session.
     pub fn message(&self, tenant: &str, session: &str, id: &str) -> Result<MessageView, MemoryError> {
         let session = self.stored_session(tenant, session)?;
-        let stored = self.reader()?.record(session.collection, &record_id(&session.id, id))?;
-        let is_there = |s: &StoredRecord| s.record.is_alive(now()) && s.record.message.is_some();
-        stored.filter(is_there).map(MessageView::from).ok_or_else(|| MemoryError::NoRecord(id.to_owned()))
+        Ok(self.stored_message(&session, id)?.into())
+    }
+
+    pub(crate) fn stored_message(&self, session: &StoredSession, id: &str) -> Result<StoredRecord, MemoryError> {
+        let stored = self.reader()?.message(session.collection, &session.id, id)?;
+        stored.filter(|s| s.record.is_alive(now())).ok_or_else(|| MemoryError::NoRecord(id.to_owned()))
     }
 
     /// Merges changes into a message's metadata, and gives an image a caption or a recording a transcript. With `expected`, the message must be at that
@@ -379,17 +357,20 @@ impl MemoryBox {
         expected: Option<u64>,
     ) -> Result<MessageView, MemoryError> {
         let MessagePatch { metadata, content } = changes;
-        if self.message(tenant, session, id)?.kind == MessageType::Text.name() && content.is_some() {
-            let reason = "what was said stays as it was said: captions and transcripts alone can be changed";
-            return Err(MemoryError::impossible("/content", reason));
-        }
-        let stored = self.stored_session(tenant, session)?;
-        let collection = self.collection_of(&stored)?;
+        let its_session = self.stored_session(tenant, session)?;
+        let collection = self.collection_of(&its_session)?;
         let patch = RecordPatch { metadata: Some(metadata), text: content, ..RecordPatch::default() };
-        let touch = Some(Touch { tenant: tenant.to_owned(), session: session.to_owned() });
-        let along = Along { touch, ..Along::default() };
-        self.patch_record(&collection, &record_id(session, id), &patch, expected, along)?;
-        self.message(tenant, session, id)
+        let find = || self.stored_message(&its_session, id);
+        let patched = self.patch_found(&collection, find, &patch, expected, Along::default());
+        // A record's text is a message's content.
+        let patched = patched.map_err(|error| match error {
+            MemoryError::Impossible { pointer, reason } if pointer == "/text" => {
+                MemoryError::impossible("/content", reason)
+            }
+            MemoryError::Invalid { pointer, reason } if pointer == "/text" => MemoryError::invalid("/content", reason),
+            other => other,
+        });
+        Ok(patched?.into())
     }
 
     /// Deletes a message. With `expected`, it must be at that version.
@@ -402,9 +383,8 @@ impl MemoryBox {
     ) -> Result<(), MemoryError> {
         let stored = self.stored_session(tenant, session)?;
         let collection = self.collection_of(&stored)?;
-        let touch = Some(Touch { tenant: tenant.to_owned(), session: session.to_owned() });
-        let doomed = Doomed::Ids(vec![(record_id(session, id), expected)]);
-        let write = |reply| Work::Write(Write::Delete { collection, doomed, touch, audit: None, reply });
+        let doomed = Doomed::Message(session.to_owned(), id.to_owned(), expected);
+        let write = |reply| Work::Write(Write::Delete { collection, doomed, touches: true, audit: None, reply });
         match ask(self.writer(), write)? {
             0 => Err(MemoryError::NoRecord(id.to_owned())),
             _ => Ok(()),

@@ -202,7 +202,7 @@ impl MemoryBox {
 
     /// Appends inputs to a session's queue, all or none, and gives their ids.
     pub fn push(&self, tenant: &str, session: &str, payloads: Vec<Value>) -> Result<Vec<String>, MemoryError> {
-        check_names(&[("session", session)])?;
+        crate::names::check_session_id(session)?;
         for (i, payload) in payloads.iter().enumerate() {
             check_size(&format!("/items/{i}"), payload)?;
         }

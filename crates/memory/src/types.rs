@@ -133,7 +133,7 @@ fn vector<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Ve
 /// A record as it is given out.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RecordView {
-    /// Its id.
+    /// Its id. That of a message is `session/message`, or a UUID where a record has that.
     pub id: String,
     /// What is remembered.
     pub text: String,
@@ -154,6 +154,9 @@ pub struct RecordView {
     /// The conversation it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
+    /// The id of the message that it is, in its session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     /// Episodic, semantic, …
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
@@ -173,6 +176,7 @@ impl From<StoredRecord> for RecordView {
             importance: r.importance,
             user: r.user,
             session: r.session,
+            message: r.message.map(|message| message.id),
             kind: r.kind,
             version: stored.version,
         }
@@ -408,7 +412,7 @@ pub struct Neighbour {
 /// A record that was found.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Hit {
-    /// Its id.
+    /// Its id. That of a message is `session/message`, or a UUID where a record has that.
     pub id: String,
     /// How well it matches: higher is better.
     pub score: f32,
@@ -431,6 +435,9 @@ pub struct Hit {
     /// The conversation it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
+    /// The id of the message that it is, in its session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     /// Episodic, semantic, …
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,

@@ -3,7 +3,7 @@
 use crate::collection::JobGuard;
 use crate::jobs::Job;
 use crate::messages::MessageView;
-use crate::sessions::user_of;
+use crate::names::{Owner, owner_of};
 use crate::types::RecordView;
 use crate::work::ask;
 use crate::work::{Doomed, Work, Write};
@@ -107,9 +107,11 @@ impl MemoryBox {
 
     /// How the audit log names a collection: a user's own as the user, whom an erasure leaves no trace of.
     pub(crate) fn collection_subject(&self, name: &str) -> Result<String, MemoryError> {
-        match user_of(name) {
-            Some(user) => self.user_subject(user),
-            None => Ok(name.to_owned()),
+        match owner_of(name) {
+            Owner::User(user) => self.user_subject(user),
+            // The hash of one user's name may be the name of another one.
+            Owner::Hashed => Ok(format!("collection:{}", &self.redactor().digest(name)?[..32])),
+            Owner::None => Ok(name.to_owned()),
         }
     }
 
@@ -222,10 +224,10 @@ impl MemoryBox {
         let mut receipt =
             ErasureReceipt { user: user.to_owned(), begun_at: time_text(now()), ..ErasureReceipt::default() };
         for pass in 0.. {
-            let before = (receipt.records, receipt.sessions);
+            let before = receipt.sessions;
             self.erase_sessions(tenant, actor, user, &mut receipt)?;
-            self.erase_records(tenant, user, &mut receipt, job)?;
-            if job.is_cancelled() || before == (receipt.records, receipt.sessions) {
+            let found = self.erase_records(tenant, user, &mut receipt, job)?;
+            if job.is_cancelled() || found == 0 && before == receipt.sessions {
                 break;
             }
             if pass == MOST_PASSES {
@@ -277,27 +279,32 @@ impl MemoryBox {
         }
     }
 
+    /// Deletes a user's records and gives how many were found: of these, the versions that were read are gone. What has become somebody else's meanwhile is
+    /// not, by whatever id.
     fn erase_records(
         &self,
         tenant: &str,
         user: &str,
         receipt: &mut ErasureReceipt,
         job: &Job,
-    ) -> Result<(), MemoryError> {
+    ) -> Result<usize, MemoryError> {
+        let mut found = 0;
         for (_, name) in self.shared().names(Some(tenant)) {
             let Some(collection) = self.shared().existing(tenant, &name)? else { continue };
-            let mut ids = Vec::new();
+            let mut slots = Vec::new();
             self.reader()?.records_of_user(collection.id, user, |stored| {
-                ids.push((stored.record.id, None));
+                slots.push(stored.slot);
                 true
             })?;
-            for batch in ids.chunks(ERASED_RECORDS) {
-                let (collection, doomed) = (collection.clone(), Doomed::Ids(batch.to_vec()));
-                let write = |reply| Work::Write(Write::Delete { collection, doomed, touch: None, audit: None, reply });
+            found += slots.len();
+            for batch in slots.chunks(ERASED_RECORDS) {
+                let (collection, doomed) = (collection.clone(), Doomed::Slots(batch.to_vec()));
+                let write =
+                    |reply| Work::Write(Write::Delete { collection, doomed, touches: true, audit: None, reply });
                 receipt.records += ask(self.writer(), write)?;
                 job.add_done(batch.len() as u64);
             }
-            if !ids.is_empty() {
+            if !slots.is_empty() {
                 note(&mut receipt.rewritten, &name);
             }
             let is_own = name == user_collection(user) && self.reader()?.count(collection.id)? == 0;
@@ -307,7 +314,7 @@ impl MemoryBox {
                 note(&mut receipt.dropped, &name);
             }
         }
-        Ok(())
+        Ok(found)
     }
 
     /// Writes a collection's files anew, without what is no longer current.

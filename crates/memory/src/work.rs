@@ -27,8 +27,8 @@ pub(crate) fn ask<T: Send + 'static>(
 /// What changes along with records that are written, in the same request.
 #[derive(Clone, Default)]
 pub(crate) struct Along {
-    /// The session whose message it is.
-    pub touch: Option<Touch>,
+    /// The session whose message it is, which has another version with it.
+    pub touch: Option<String>,
     /// A record that is deleted, at this version.
     pub absorbed: Option<(String, u64)>,
     /// How far a session has come with these memories of it.
@@ -58,15 +58,10 @@ pub(crate) enum Doomed {
     Ids(Vec<(String, Option<u64>)>),
     /// By slot; those of versions that are no longer current are passed over.
     Slots(Vec<u64>),
+    /// A message by its session and its id there, with the version that it must have.
+    Message(String, String, Option<u64>),
     /// Tenant and id of a session: its messages, its queue and itself.
     Session(String, String),
-}
-
-/// A session whose version rises with a write.
-#[derive(Clone)]
-pub(crate) struct Touch {
-    pub tenant: String,
-    pub session: String,
 }
 
 /// A write of nothing but the record store.
@@ -157,7 +152,8 @@ pub(crate) enum Write {
     Delete {
         collection: Arc<Collection>,
         doomed: Doomed,
-        touch: Option<Touch>,
+        /// Whether sessions of which messages are deleted have another version with it.
+        touches: bool,
         audit: Option<AuditEvent>,
         reply: Reply<usize>,
     },

@@ -13,11 +13,12 @@ use crate::collection::{Collection, Folder, Live};
 use crate::compaction::{Generation, discard, settle_next};
 use crate::settings::CollectionSettings;
 use crate::shared::Shared;
-use crate::work::{Doomed, Touch, Transaction, Work, Write};
+use crate::work::{Doomed, Transaction, Work, Write};
 use crate::{MemoryError, now};
 use crossbeam_channel::Receiver;
-use membox_records::{AuditEvent, Group, LiveRow, Slots, Store, StoredCollection};
+use membox_records::{AuditEvent, Deleted, Group, LiveRow, Record, Slots, Store, StoredCollection, Written};
 use membox_vectors::{RowReceipt, VectorFile};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -34,10 +35,10 @@ type Outcomes = (Vec<Result<Done, MemoryError>>, Vec<Result<(), MemoryError>>);
 
 /// What a request changed, to be published and answered after the commit.
 enum Done {
-    Upserted(Vec<(u64, u32, Option<LiveRow>)>, Option<LiveRow>),
+    Upserted(Vec<Written>, Option<LiveRow>),
     Appended(AppendDone),
     Revectored(Vec<(u32, usize)>),
-    Deleted(Vec<LiveRow>),
+    Deleted(Vec<Deleted>),
 }
 
 pub(crate) struct Writer {
@@ -315,14 +316,14 @@ fn apply(group: &mut Group, write: &Write, receipts: &[RowReceipt]) -> Result<Do
         Write::Upsert { records, along, .. } => {
             let mut done = Vec::with_capacity(records.len());
             for (upsert, receipt) in records.iter().zip(receipts) {
-                let w = group.upsert(&slots, &upsert.record, receipt.row, receipt.crc, upsert.expected)?;
-                done.push((w.version, receipt.row, w.replaced));
+                done.push(group.upsert(&slots, &upsert.record, receipt.row, receipt.crc, upsert.expected)?);
             }
-            touch_session(group, along.touch.as_ref())?;
+            let tenant = &write.collection().tenant;
+            along.touch.iter().try_for_each(|session| touch_session(group, tenant, session))?;
             along.advance.as_ref().map_or(Ok(()), |advance| advance.apply(group))?;
             let absorbed = along.absorbed.as_ref();
             let absorbed = absorbed.map(|(id, version)| group.delete(&slots, id, Some(*version))).transpose()?;
-            Ok(Done::Upserted(done, absorbed.flatten()))
+            Ok(Done::Upserted(done, absorbed.flatten().and_then(|deleted| deleted.live)))
         }
         Write::Revector { vectors, .. } => {
             let mut done = Vec::new();
@@ -334,10 +335,12 @@ fn apply(group: &mut Group, write: &Write, receipts: &[RowReceipt]) -> Result<Do
             Ok(Done::Revectored(done))
         }
         Write::Append { append, .. } => Ok(Done::Appended(append::apply(group, &slots, append, receipts)?)),
-        Write::Delete { doomed, touch, audit, .. } => {
+        Write::Delete { collection, doomed, touches, audit, .. } => {
             let done = delete(group, &slots, doomed)?;
-            if !done.is_empty() {
-                touch_session(group, touch.as_ref())?;
+            if *touches {
+                let sessions: BTreeSet<&String> =
+                    done.iter().filter_map(|deleted| deleted.message_of.as_ref()).collect();
+                sessions.into_iter().try_for_each(|session| touch_session(group, &collection.tenant, session))?;
             }
             // With what it says, or not at all.
             if let Some(event) = audit {
@@ -348,7 +351,7 @@ fn apply(group: &mut Group, write: &Write, receipts: &[RowReceipt]) -> Result<Do
     }
 }
 
-fn delete(group: &mut Group, slots: &Slots, doomed: &Doomed) -> Result<Vec<LiveRow>, MemoryError> {
+fn delete(group: &mut Group, slots: &Slots, doomed: &Doomed) -> Result<Vec<Deleted>, MemoryError> {
     let mut done = Vec::new();
     match doomed {
         Doomed::Ids(ids) => {
@@ -361,9 +364,10 @@ fn delete(group: &mut Group, slots: &Slots, doomed: &Doomed) -> Result<Vec<LiveR
                 done.extend(group.delete_slot(slots, *slot)?);
             }
         }
+        Doomed::Message(session, id, expected) => done.extend(group.delete_message(slots, session, id, *expected)?),
         Doomed::Session(tenant, session) => {
-            for id in group.message_records(slots, session)? {
-                done.extend(group.delete(slots, &id, None)?);
+            for id in group.message_ids(slots, session)? {
+                done.extend(group.delete_message(slots, session, &id, None)?);
             }
             group.clear_queue(tenant, session)?;
             group.drop_session(tenant, session)?;
@@ -373,8 +377,7 @@ fn delete(group: &mut Group, slots: &Slots, doomed: &Doomed) -> Result<Vec<LiveR
 }
 
 /// Raises the version of a session one of whose messages has changed.
-fn touch_session(group: &mut Group, touch: Option<&Touch>) -> Result<(), MemoryError> {
-    let Some(Touch { tenant, session }) = touch else { return Ok(()) };
+fn touch_session(group: &mut Group, tenant: &str, session: &str) -> Result<(), MemoryError> {
     if let Some(mut session) = group.session(tenant, session)? {
         session.version += 1;
         session.state.updated_at = now();
@@ -416,20 +419,28 @@ fn publish_request(
 ) -> Box<dyn FnOnce()> {
     match (write, done) {
         (Write::Upsert { records, reply, .. }, Done::Upserted(written, absorbed)) => {
-            for ((upsert, receipt), (_, row, replaced)) in records.iter().zip(receipts).zip(&written) {
-                debug_assert_eq!(receipt.row, *row);
-                live.insert(*row, &upsert.record, replaced.as_ref());
+            for ((upsert, receipt), written) in records.into_iter().zip(receipts).zip(&written) {
+                if let Some(renamed) = &written.renamed {
+                    live.rename(renamed, &upsert.record.id);
+                }
+                let record = Record { id: written.id.clone(), ..upsert.record };
+                live.insert(receipt.row, &record, written.replaced.as_ref());
             }
             absorbed.iter().for_each(|old| live.remove(old));
-            let dead = written.iter().filter_map(|w| w.2.as_ref()).chain(&absorbed);
+            let dead = written.iter().filter_map(|w| w.replaced.as_ref()).chain(&absorbed);
             collection.retire(dead.map(|old| old.row).collect(), live);
-            Box::new(move || reply(Ok(written.iter().map(|w| w.0).collect())))
+            Box::new(move || reply(Ok(written.iter().map(|w| w.version).collect())))
         }
-        (Write::Append { append, reply, .. }, Done::Appended(AppendDone { answer, removed })) => {
+        (Write::Append { append, reply, .. }, Done::Appended(AppendDone { answer, mut ids, removed })) => {
             let mut dead = Vec::new();
-            for ((upsert, receipt), position) in append.messages.iter().zip(receipts).zip(&answer.positions) {
+            let messages = append.messages.into_iter().enumerate();
+            for (((i, upsert), receipt), position) in messages.zip(receipts).zip(&answer.positions) {
+                let mut record = upsert.record;
+                if let Some(id) = ids.remove(&i) {
+                    record.id = id;
+                }
                 match position {
-                    Some(_) => live.insert(receipt.row, &upsert.record, None),
+                    Some(_) => live.insert(receipt.row, &record, None),
                     None => dead.push(receipt.row),
                 }
             }
@@ -451,8 +462,9 @@ fn publish_request(
             Box::new(move || reply(Ok(moved.len())))
         }
         (Write::Delete { reply, .. }, Done::Deleted(removed)) => {
-            removed.iter().for_each(|old| live.remove(old));
-            collection.retire(removed.iter().map(|old| old.row).collect(), live);
+            let rows: Vec<&LiveRow> = removed.iter().filter_map(|deleted| deleted.live.as_ref()).collect();
+            rows.iter().for_each(|old| live.remove(old));
+            collection.retire(rows.iter().map(|old| old.row).collect(), live);
             Box::new(move || reply(Ok(removed.len())))
         }
         _ => unreachable!("an outcome is that of its write"),

@@ -221,6 +221,16 @@ impl FieldIndex {
         self.insert_object("metadata", row, &record.metadata);
     }
 
+    /// Notes that a row's record has another id.
+    pub fn rename(&mut self, row: u32, from: &str, to: &str) {
+        if let Some(ids) = self.fields.get_mut("id")
+            && ids.texts.get_mut(from).is_some_and(|rows| rows.remove(row))
+        {
+            ids.texts.remove(from);
+        }
+        self.note("id", row, Scalar::Text(to.to_owned()));
+    }
+
     /// The same values of rows by other numbers, without those that get none.
     pub fn renumbered(&self, row: impl Fn(u32) -> Option<u32>) -> Self {
         let fields = self.fields.iter().map(|(field, values)| (field.clone(), values.renumbered(&row)));

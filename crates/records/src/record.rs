@@ -154,3 +154,12 @@ pub struct LiveRow {
     /// Milliseconds since 1970.
     pub expires_at: Option<i64>,
 }
+
+/// A record that was deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deleted {
+    /// What recall knows of it.
+    pub live: Option<LiveRow>,
+    /// The session that it was a message of, if it was one.
+    pub message_of: Option<String>,
+}

@@ -19,6 +19,17 @@ impl RowSet {
         }
     }
 
+    /// Takes a row out; whether none is left.
+    pub fn remove(&mut self, row: u32) -> bool {
+        match self {
+            Self::One(one) => *one == row,
+            Self::Many(rows) => {
+                rows.remove(row);
+                rows.is_empty()
+            }
+        }
+    }
+
     /// The same rows by other numbers, without those that get none.
     pub fn renumbered(&self, row: &impl Fn(u32) -> Option<u32>) -> Option<Self> {
         match self {

@@ -1,10 +1,11 @@
 //! Records and collections as rows of their tables, each record with its checksum.
 
 use crate::RecordsError;
+use crate::messages::Name;
 use crate::record::{LiveRow, Message, Record, StoredCollection, StoredRecord};
 use crate::sealing::{Sealing, StoredText, record_place};
 use crate::slots::Slots;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row};
 use serde::de::DeserializeOwned;
 use serde_json::Map;
 use uuid::Uuid;
@@ -30,7 +31,7 @@ pub(crate) fn live_row(r: &Row, slots: &Slots) -> rusqlite::Result<Option<LiveRo
 }
 
 pub(crate) const COLUMNS: &str = "seq, slot, row_crc, version, created_at, expires_at, importance, given_vector, user, session, kind, id, \
-                       metadata, text, crc, position, message, seal_key, sealed, collection";
+                       metadata, text, crc, position, message, seal_key, sealed, collection, message_id";
 
 /// What a record says, as its columns hold it: all of it is in `text` where that is sealed.
 pub(crate) struct StoredBody {
@@ -54,7 +55,7 @@ impl StoredBody {
             let text = StoredText { clear: record.text.clone(), ..StoredText::default() };
             return Ok(Self { metadata, message, text });
         }
-        let place = record_place(collection, record, version);
+        let place = record_place(collection, record, record.message.as_ref().map(|m| m.id.as_str()), version);
         let all = serde_json::to_string(&(&metadata, &message, &record.text)).unwrap_or_default();
         let text = sealing.store(tenant, &place.each_ref().map(String::as_str), all)?;
         Ok(Self { metadata: String::new(), message: None, text })
@@ -66,11 +67,12 @@ impl StoredBody {
         sealing: &Sealing,
         collection: i64,
         stored: &StoredRecord,
+        message_id: Option<&str>,
     ) -> Result<(String, Option<String>, String), RecordsError> {
         if self.text.key.is_none() {
             return Ok((self.metadata, self.message, self.text.clear));
         }
-        let place = record_place(collection, &stored.record, stored.version);
+        let place = record_place(collection, &stored.record, message_id, stored.version);
         let place = place.each_ref().map(String::as_str);
         let all = sealing.read(&place, self.text)?;
         serde_json::from_str(&all).map_err(|e| RecordsError::Damaged(format!("{}: {e}", place.join(" "))))
@@ -121,16 +123,21 @@ impl Checksum {
 pub(crate) fn read_record(r: &Row, sealing: &Sealing) -> rusqlite::Result<StoredRecord> {
     let seq: i64 = r.get(0)?;
     let damaged = |reason: String| damaged(&format!("record number {seq}"), reason);
-    let (mut stored, body) = read_fields(r, seq).map_err(|e| damaged(e.to_string()))?;
+    let (mut stored, body) = read_fields(r).map_err(|e| damaged(e.to_string()))?;
+    let message_id: Option<String> = r.get(20).map_err(|e| damaged(e.to_string()))?;
     let crc = r.get::<_, Option<u32>>(14).map_err(|e| damaged(e.to_string()))?;
     if crc.is_some_and(|crc| crc != body.checksum(&stored.record, stored.version)) {
         return Err(damaged("it does not have its checksum".into()));
     }
-    let (metadata, message, text) = body.open(sealing, r.get(19)?, &stored).map_err(wrapped)?;
+    let (metadata, message, text) = body.open(sealing, r.get(19)?, &stored, message_id.as_deref()).map_err(wrapped)?;
     stored.record.metadata = serde_json::from_str(&metadata).map_err(|e| damaged(e.to_string()))?;
     stored.record.text = text;
     let message = message.map(|message| serde_json::from_str(&message)).transpose();
     let mut message: Option<Message> = message.map_err(|e| damaged(e.to_string()))?;
+    // What it is found by is what it says of itself; so none that is sealed opens in the place of a record that has its name, either.
+    if message.as_ref().map(|message| &message.id) != message_id.as_ref() {
+        return Err(damaged("it is not the message that it is found as".into()));
+    }
     if let Some(message) = &mut message {
         message.position = r.get(15)?;
     }
@@ -139,7 +146,7 @@ pub(crate) fn read_record(r: &Row, sealing: &Sealing) -> rusqlite::Result<Stored
 }
 
 /// A record without what it says, and that as it is stored.
-fn read_fields(r: &Row, seq: i64) -> rusqlite::Result<(StoredRecord, StoredBody)> {
+pub(crate) fn read_fields(r: &Row) -> rusqlite::Result<(StoredRecord, StoredBody)> {
     let body = StoredBody { metadata: r.get(12)?, message: r.get(16)?, text: StoredText::read(r, 13, 17)? };
     let record = Record {
         created_at: r.get(4)?,
@@ -155,7 +162,7 @@ fn read_fields(r: &Row, seq: i64) -> rusqlite::Result<(StoredRecord, StoredBody)
         message: None,
     };
     let (slot, version) = (r.get::<_, i64>(1)? as u64, r.get::<_, i64>(3)? as u64);
-    Ok((StoredRecord { seq, slot, row_crc: r.get(2)?, version, record }, body))
+    Ok((StoredRecord { seq: r.get(0)?, slot, row_crc: r.get(2)?, version, record }, body))
 }
 
 /// Reads the JSON text of a row, which belongs to a place, and holds it against its checksum; `crc` is that of what was read.
@@ -197,9 +204,5 @@ pub(crate) fn record_by_id(
     collection: i64,
     id: &str,
 ) -> Result<Option<StoredRecord>, RecordsError> {
-    connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE collection = ? AND id = ?"))?
-        .query_row(params![collection, id], |r| read_record(r, sealing))
-        .optional()
-        .map_err(RecordsError::from)
+    Name::Id(id).find(connection, COLUMNS, collection, |r| read_record(r, sealing))
 }

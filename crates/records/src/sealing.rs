@@ -4,6 +4,7 @@
 //! stays as it is: ids, users, sessions, kinds, times. Each text is bound to its row and version, so that none opens in the place of another.
 
 use crate::RecordsError;
+use crate::messages::record_id;
 use crate::record::Record;
 use crate::rows::{COLUMNS, StoredBody, read_record};
 use crate::sessions::{SESSION_COLUMNS, read_session};
@@ -204,7 +205,11 @@ impl<T> Found<T> {
     }
 }
 
-/// Where a record's text belongs.
-pub(crate) fn record_place(collection: i64, record: &Record, version: u64) -> [String; 4] {
-    ["record".to_owned(), collection.to_string(), record.id.clone(), version.to_string()]
+/// Where a record's text belongs: a message's by its own name, which stays.
+pub(crate) fn record_place(collection: i64, record: &Record, message_id: Option<&str>, version: u64) -> [String; 4] {
+    let id = match message_id {
+        Some(message) => record_id(record.session.as_deref().unwrap_or_default(), message),
+        None => record.id.clone(),
+    };
+    ["record".to_owned(), collection.to_string(), id, version.to_string()]
 }

@@ -127,11 +127,6 @@ pub enum Range {
     System,
 }
 
-/// The id of the record that is a session's message: a session's id has no `/`.
-pub fn record_id(session: &str, message: &str) -> String {
-    format!("{session}/{message}")
-}
-
 impl Group<'_> {
     /// A session, as this group sees it.
     pub fn session(&self, tenant: &str, id: &str) -> Result<Option<StoredSession>, RecordsError> {
@@ -170,10 +165,11 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Ids of the records of a session's oldest messages, so that `keep` are left in its list.
+    /// Ids of a session's oldest messages, so that `keep` are left in its list.
     pub fn messages_over(&self, slots: &Slots, session: &str, keep: u64) -> Result<Vec<String>, RecordsError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT id FROM records WHERE collection = ? AND session = ? AND position >= 0 ORDER BY position DESC LIMIT -1 OFFSET ?",
+            "SELECT message_id FROM records WHERE collection = ? AND session = ? AND position >= 0
+             ORDER BY position DESC LIMIT -1 OFFSET ?",
         )?;
         let mut ids: Vec<String> = statement
             .query_map(params![slots.collection, session, i64::try_from(keep).unwrap_or(i64::MAX)], |r| r.get(0))?
@@ -182,30 +178,31 @@ impl Group<'_> {
         Ok(ids)
     }
 
-    /// Ids of all records of a session's messages, archived ones too.
-    pub fn message_records(&self, slots: &Slots, session: &str) -> Result<Vec<String>, RecordsError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT id FROM records WHERE collection = ? AND session = ? AND position IS NOT NULL")?;
+    /// Ids of all of a session's messages, archived ones too.
+    pub fn message_ids(&self, slots: &Slots, session: &str) -> Result<Vec<String>, RecordsError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT message_id FROM records WHERE collection = ? AND session = ? AND message_id IS NOT NULL",
+        )?;
         let ids = statement.query_map(params![slots.collection, session], |r| r.get(0))?;
         Ok(ids.collect::<Result<_, _>>()?)
     }
 
     /// Takes a message out of its session's list.
-    pub fn archive(&mut self, slots: &Slots, id: &str) -> Result<(), RecordsError> {
+    pub fn archive(&mut self, slots: &Slots, session: &str, id: &str) -> Result<(), RecordsError> {
         self.connection
             .prepare_cached(
-                "UPDATE records SET position = -1 - position WHERE collection = ? AND id = ? AND position >= 0",
+                "UPDATE records SET position = -1 - position
+                 WHERE collection = ? AND session = ? AND message_id = ? AND position >= 0",
             )?
-            .execute(params![slots.collection, id])?;
+            .execute(params![slots.collection, session, id])?;
         Ok(())
     }
 
     /// Gives a message another position.
-    pub fn reposition(&mut self, slots: &Slots, id: &str, position: i64) -> Result<(), RecordsError> {
+    pub fn reposition(&mut self, slots: &Slots, session: &str, id: &str, position: i64) -> Result<(), RecordsError> {
         self.connection
-            .prepare_cached("UPDATE records SET position = ? WHERE collection = ? AND id = ?")?
-            .execute(params![position, slots.collection, id])?;
+            .prepare_cached("UPDATE records SET position = ? WHERE collection = ? AND session = ? AND message_id = ?")?
+            .execute(params![position, slots.collection, session, id])?;
         Ok(())
     }
 
@@ -217,14 +214,6 @@ impl Group<'_> {
             true
         })?;
         Ok(listed)
-    }
-
-    /// Whether a record is there.
-    pub fn has_record(&self, slots: &Slots, id: &str) -> Result<bool, RecordsError> {
-        Ok(self
-            .connection
-            .prepare_cached("SELECT 1 FROM records WHERE collection = ? AND id = ?")?
-            .exists(params![slots.collection, id])?)
     }
 }
 

@@ -4,90 +4,18 @@
 //! takes nothing of the others back. A [`Reader`] sees committed states only.
 
 use crate::RecordsError;
-use crate::record::{LiveRow, Record, StoredCollection, StoredRecord};
+use crate::messages::{Name, Renamed};
+use crate::record::{Deleted, LiveRow, Record, StoredCollection, StoredRecord};
 use crate::rows::{COLLECTION_COLUMNS, COLUMNS, StoredBody, live_row, read_collection, read_record, record_by_id};
-use crate::sealing::{self, Sealing};
+use crate::schema::{self, SCHEMA_VERSION};
+use crate::sealing::Sealing;
 use crate::slots::Slots;
-use crate::{audit, media, sessions, slots, threads, usage, uses};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
-
-/// Version of the schema, kept in `user_version`.
-/// 2 added the checksums of records; those written before have none until they are written again. 3 made of rows slots, and brought
-/// sessions, checkpoints and queues. 4 lets texts be sealed, counts uses, and keeps images and recordings.
-pub const SCHEMA_VERSION: u32 = 4;
-
-const SCHEMA: &str = "
-CREATE TABLE collections (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    tenant TEXT NOT NULL,
-    name TEXT NOT NULL,
-    settings TEXT NOT NULL,
-    vector_file BLOB NOT NULL,
-    rows INTEGER NOT NULL,
-    created_at INTEGER NOT NULL,
-    UNIQUE (tenant, name)
-) STRICT;
-CREATE TABLE records (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    collection INTEGER NOT NULL REFERENCES collections (id) ON DELETE CASCADE,
-    slot INTEGER NOT NULL,
-    row_crc INTEGER NOT NULL,
-    version INTEGER NOT NULL,
-    created_at INTEGER NOT NULL,
-    expires_at INTEGER,
-    importance REAL,
-    given_vector INTEGER NOT NULL,
-    user TEXT,
-    session TEXT,
-    kind TEXT,
-    id TEXT NOT NULL,
-    metadata TEXT NOT NULL,
-    text TEXT NOT NULL,
-    crc INTEGER,
-    position INTEGER,
-    role TEXT,
-    message TEXT
-) STRICT;
-CREATE UNIQUE INDEX records_by_id ON records (collection, id);
-CREATE UNIQUE INDEX records_by_slot ON records (collection, slot);
-CREATE INDEX records_by_time ON records (collection, created_at, seq);
-CREATE INDEX records_by_expiry ON records (expires_at) WHERE expires_at IS NOT NULL;
-";
-
-/// Each concept's own tables.
-const TABLES: [&str; 9] = [
-    SCHEMA,
-    slots::SCHEMA,
-    sessions::SCHEMA,
-    threads::SCHEMA,
-    audit::SCHEMA,
-    usage::SCHEMA,
-    sealing::SCHEMA,
-    uses::SCHEMA,
-    media::SCHEMA,
-];
-
-/// What leads from each older version of the schema to the one after it.
-const MIGRATIONS: [&[&str]; 3] = [
-    &["ALTER TABLE records ADD COLUMN crc INTEGER;"],
-    // Until now compactions numbered the records anew, so that each one's slot is its row.
-    &[
-        "ALTER TABLE records RENAME COLUMN row TO slot;
-         ALTER TABLE records ADD COLUMN position INTEGER;
-         ALTER TABLE records ADD COLUMN role TEXT;
-         ALTER TABLE records ADD COLUMN message TEXT;",
-        slots::SCHEMA,
-        sessions::SCHEMA,
-        threads::SCHEMA,
-        audit::SCHEMA,
-        usage::SCHEMA,
-    ],
-    &[sealing::SCHEMA, uses::SCHEMA, media::SCHEMA],
-];
 
 /// The writer.
 pub struct Store {
@@ -105,16 +33,7 @@ impl Store {
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;
              PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536;",
         )?;
-        let found: u32 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
-        let steps = match found {
-            0 => TABLES.concat(),
-            1..SCHEMA_VERSION => MIGRATIONS[found as usize - 1..].concat().concat(),
-            SCHEMA_VERSION => String::new(),
-            found => return Err(RecordsError::TooNew { path: path.to_owned(), found, known: SCHEMA_VERSION }),
-        };
-        if !steps.is_empty() {
-            connection.execute_batch(&format!("BEGIN; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))?;
-        }
+        schema::bring_up_to_date(&connection, path)?;
         connection.set_prepared_statement_cache_capacity(64);
         Ok(Self { path: path.to_owned(), connection, sealing })
     }
@@ -154,6 +73,20 @@ pub struct Written {
     pub version: u64,
     /// The version that was replaced.
     pub replaced: Option<LiveRow>,
+    /// Its id: a message may have another one than it asked for.
+    pub id: String,
+    /// A message that had this id until now.
+    pub renamed: Option<Renamed>,
+}
+
+/// What is known of a record before it is written or deleted.
+struct Current {
+    seq: i64,
+    version: u64,
+    id: String,
+    session: Option<String>,
+    is_message: bool,
+    live: Option<LiveRow>,
 }
 
 impl Group<'_> {
@@ -227,7 +160,7 @@ impl Group<'_> {
     }
 
     /// Writes a record, new or the next version of an older one, whose vector is in `row`. With `expected`, the current version must
-    /// be that one (0: there must be none).
+    /// be that one (0: there must be none). A message is known by its session and its id there, any other record by its id.
     pub fn upsert(
         &mut self,
         slots: &Slots,
@@ -236,9 +169,22 @@ impl Group<'_> {
         row_crc: u32,
         expected: Option<u64>,
     ) -> Result<Written, RecordsError> {
-        let current = self.current(slots, &record.id, expected)?;
-        let seq = current.as_ref().map(|c| c.0);
-        let version = current.as_ref().map_or(0, |c| c.1) + 1;
+        let mut current = self.find(slots, Name::of(record))?;
+        let mut renamed = None;
+        if record.message.is_none()
+            && let Some(message) = current.take_if(|current| current.is_message)
+        {
+            renamed = Some(self.give_way(message.seq)?);
+        }
+        check_version(&record.id, current.as_ref(), expected)?;
+        let id = match &current {
+            Some(current) => current.id.clone(),
+            None if record.message.is_some() => self.free_id(slots, &record.id)?,
+            None => record.id.clone(),
+        };
+        let record = &if id == record.id { Cow::Borrowed(record) } else { Cow::Owned(Record { id, ..record.clone() }) };
+        let seq = current.as_ref().map(|c| c.seq);
+        let version = current.as_ref().map_or(0, |c| c.version) + 1;
         let sealing = self.sealing;
         let body = StoredBody::of(sealing, self.tenant(slots.collection)?, slots.collection, record, version)?;
         let StoredBody { metadata, message, text } = &body;
@@ -247,8 +193,9 @@ impl Group<'_> {
                 // Replaces its own older version alone: a slot that another record has is an error. A message keeps its place: it may have been moved since
                 // it was read.
                 "INSERT INTO records (seq, collection, slot, row_crc, version, created_at, expires_at, importance,
-                 given_vector, user, session, kind, id, metadata, text, crc, position, role, message, seal_key, sealed)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                 given_vector, user, session, kind, id, metadata, text, crc, position, role, message, message_id,
+                 seal_key, sealed)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                  ON CONFLICT (seq) DO UPDATE SET slot = excluded.slot, row_crc = excluded.row_crc, version = excluded.version,
                  created_at = excluded.created_at, expires_at = excluded.expires_at, importance = excluded.importance,
                  given_vector = excluded.given_vector, user = excluded.user, session = excluded.session, kind = excluded.kind,
@@ -276,12 +223,13 @@ impl Group<'_> {
                 record.message.as_ref().map(|m| m.position),
                 record.message.as_ref().map(|m| &m.role),
                 message,
+                record.message.as_ref().map(|m| &m.id),
                 text.key,
                 text.sealed
             ])?;
         let seq = seq.unwrap_or_else(|| self.connection.last_insert_rowid());
         self.put_media(seq, slots.collection, record)?;
-        Ok(Written { seq, version, replaced: current.and_then(|c| c.2) })
+        Ok(Written { seq, version, replaced: current.and_then(|c| c.live), id: record.id.clone(), renamed })
     }
 
     /// Whose a collection is.
@@ -312,49 +260,63 @@ impl Group<'_> {
     }
 
     /// Deletes a record and gives what it was; `None` when there is none.
-    pub fn delete(&mut self, slots: &Slots, id: &str, expected: Option<u64>) -> Result<Option<LiveRow>, RecordsError> {
-        let current = self.current(slots, id, expected)?;
-        if let Some((seq, _, _)) = &current {
-            self.connection.prepare_cached("DELETE FROM records WHERE seq = ?")?.execute([seq])?;
-        }
-        Ok(current.and_then(|c| c.2))
+    pub fn delete(&mut self, slots: &Slots, id: &str, expected: Option<u64>) -> Result<Option<Deleted>, RecordsError> {
+        self.delete_named(slots, Name::Id(id), id, expected)
     }
 
-    /// The order, version and live row of a record, if its version is the expected one.
-    fn current(
-        &self,
+    /// Deletes a message of a session and gives what it was; `None` when there is none.
+    pub fn delete_message(
+        &mut self,
         slots: &Slots,
+        session: &str,
         id: &str,
         expected: Option<u64>,
-    ) -> Result<Option<(i64, u64, Option<LiveRow>)>, RecordsError> {
-        let current = self
-            .connection
-            .prepare_cached(
-                "SELECT slot, session, expires_at, seq, version FROM records WHERE collection = ? AND id = ?",
-            )?
-            .query_row(params![slots.collection, id], |r| {
-                Ok((r.get(3)?, r.get::<_, i64>(4)? as u64, live_row(r, slots)?))
+    ) -> Result<Option<Deleted>, RecordsError> {
+        self.delete_named(slots, Name::Message(Some(session), id), id, expected)
+    }
+
+    fn delete_named(
+        &mut self,
+        slots: &Slots,
+        name: Name,
+        id: &str,
+        expected: Option<u64>,
+    ) -> Result<Option<Deleted>, RecordsError> {
+        let current = self.find(slots, name)?;
+        check_version(id, current.as_ref(), expected)?;
+        let Some(current) = current else { return Ok(None) };
+        self.connection.prepare_cached("DELETE FROM records WHERE seq = ?")?.execute([current.seq])?;
+        Ok(Some(Deleted { live: current.live, message_of: current.session.filter(|_| current.is_message) }))
+    }
+
+    /// What is known of a record.
+    fn find(&self, slots: &Slots, name: Name) -> Result<Option<Current>, RecordsError> {
+        let columns = "slot, session, expires_at, seq, version, id, message_id IS NOT NULL";
+        name.find(self.connection, columns, slots.collection, |r| {
+            Ok(Current {
+                seq: r.get(3)?,
+                version: r.get::<_, i64>(4)? as u64,
+                id: r.get(5)?,
+                session: r.get(1)?,
+                is_message: r.get(6)?,
+                live: live_row(r, slots)?,
             })
-            .optional()?;
-        let version = current.as_ref().map_or(0, |c| c.1);
-        match expected {
-            Some(expected) if expected != version => {
-                Err(RecordsError::VersionConflict { id: id.to_owned(), current: version, expected })
-            }
-            _ => Ok(current),
-        }
+        })
     }
 
     /// Deletes the record of a slot and gives what it was; `None` when there is none.
-    pub fn delete_slot(&mut self, slots: &Slots, slot: u64) -> Result<Option<LiveRow>, RecordsError> {
+    pub fn delete_slot(&mut self, slots: &Slots, slot: u64) -> Result<Option<Deleted>, RecordsError> {
         Ok(self
             .connection
             .prepare_cached(
-                "DELETE FROM records WHERE collection = ? AND slot = ? RETURNING slot, session, expires_at",
+                "DELETE FROM records WHERE collection = ? AND slot = ?
+                 RETURNING slot, session, expires_at, message_id IS NOT NULL",
             )?
-            .query_row(params![slots.collection, slot as i64], |r| live_row(r, slots))
-            .optional()?
-            .flatten())
+            .query_row(params![slots.collection, slot as i64], |r| {
+                let (session, is_message): (Option<String>, bool) = (r.get(1)?, r.get(3)?);
+                Ok(Deleted { live: live_row(r, slots)?, message_of: session.filter(|_| is_message) })
+            })
+            .optional()?)
     }
 
     /// Makes the group durable.
@@ -362,6 +324,17 @@ impl Group<'_> {
         self.connection.execute_batch("COMMIT")?;
         self.open = false;
         Ok(())
+    }
+}
+
+/// Refuses what expects another version; 0 is that of a record that is not there.
+fn check_version(id: &str, current: Option<&Current>, expected: Option<u64>) -> Result<(), RecordsError> {
+    let version = current.map_or(0, |c| c.version);
+    match expected {
+        Some(expected) if expected != version => {
+            Err(RecordsError::VersionConflict { id: id.to_owned(), current: version, expected })
+        }
+        _ => Ok(()),
     }
 }
 

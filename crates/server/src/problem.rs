@@ -74,6 +74,7 @@ impl From<MemoryError> for Problem {
             MemoryError::Impossible { pointer, reason } => {
                 return Self::field(StatusCode::UNPROCESSABLE_ENTITY, pointer, reason);
             }
+            MemoryError::Taken { pointer, reason } => return Self::field(StatusCode::CONFLICT, pointer, reason),
             MemoryError::Records(RecordsError::Filter { pointer, reason }) => {
                 return Self::field(StatusCode::BAD_REQUEST, pointer, reason);
             }

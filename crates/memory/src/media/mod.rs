@@ -19,7 +19,7 @@ use crate::shared::Shared;
 use crate::{MemoryBox, MemoryError, now};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use membox_records::{Group, Media, Record, RecordsError, StoredRecord, record_id};
+use membox_records::{Group, Media, Record, RecordsError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -190,10 +190,8 @@ impl MemoryBox {
         let missing = || MemoryError::Missing { what: "file of message", id: id.to_owned() };
         let stored = self.stored_session(tenant, session)?;
         let collection = self.collection_of(&stored)?;
-        let record = self.reader()?.record(stored.collection, &record_id(session, id))?;
-        let is_there = |stored: &StoredRecord| stored.record.is_alive(now());
-        let message = record.filter(is_there).and_then(|stored| stored.record.message);
-        let media = message.ok_or_else(|| MemoryError::NoRecord(id.to_owned()))?.media.ok_or_else(missing)?;
+        let message = self.stored_message(&stored, id)?.record.message;
+        let media = message.and_then(|message| message.media).ok_or_else(missing)?;
         let path = folder(&collection.folder()).join(&media.file);
         if !thumbnail {
             let bytes = file::read(self.sealing(), tenant, &path)?;

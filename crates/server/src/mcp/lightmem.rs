@@ -106,9 +106,13 @@ fn add_memory(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Res
         messages.push(message("assistant", given.assistant_reply));
     }
     let messages: Vec<MemoryMessage> = read(Value::Array(messages))?;
-    let own = given.user.as_ref().map(|user| format!("{SESSION}-{}", user.replace('/', "_")));
+    let session = match (given.session, &given.user) {
+        (Some(session), _) => session,
+        (None, Some(user)) => memory.user_session(&caller.tenant, SESSION, user)?,
+        (None, None) => SESSION.to_owned(),
+    };
     let request = AddMemories {
-        session: given.session.or(own).unwrap_or_else(|| SESSION.to_owned()),
+        session,
         collection: given.user.is_none().then(|| Place::default().name()),
         user: given.user,
         messages,

@@ -126,7 +126,7 @@ pub async fn delete(
 #[utoipa::path(post, path = "/v1/sessions/{session}/messages", tag = "sessions", request_body(content = AppendRequest, example = json!({"user": "lena", "messages": [{"id": "m1", "role": "user", "content": "Where did I put the spare key?"}, {"role": "assistant", "content": "Under the blue pot."}]})),
     params(("session" = String, Path), ("if-match" = Option<u64>, Header, description = "the version that it must have; 0 where it must not be there")),
     responses((status = 200, description = "done", body = AppendAnswer), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 404, description = "the collection that is named is not there", body = Problem),
-        (status = 409, description = "the session has another user or collection", body = Problem), (status = 412, description = "the version is another one; `detail` says which", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem),
+        (status = 409, description = "the session has another user or collection, or a message of that id says something else", body = Problem), (status = 412, description = "the version is another one; `detail` says which", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem),
         (status = 429, description = "a queue is full; retry-after says when", body = Problem), (status = 507, description = "the disk is full; nothing of the request was kept", body = Problem)))]
 pub async fn append(
     State(state): State<AppState>,

@@ -1,0 +1,100 @@
+//! The tables of the database, and what brings those of an older version up to date.
+
+use crate::RecordsError;
+use crate::{audit, media, messages, sealing, sessions, slots, threads, usage, uses};
+use rusqlite::Connection;
+use std::path::Path;
+
+/// Version of the schema, kept in `user_version`.
+/// 2 added the checksums of records; those written before have none until they are written again. 3 made of rows slots, and brought
+/// sessions, checkpoints and queues. 4 lets texts be sealed, counts uses, and keeps images and recordings. 5 finds messages by ids of their own.
+pub const SCHEMA_VERSION: u32 = 5;
+
+const SCHEMA: &str = "
+CREATE TABLE collections (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant TEXT NOT NULL,
+    name TEXT NOT NULL,
+    settings TEXT NOT NULL,
+    vector_file BLOB NOT NULL,
+    rows INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    UNIQUE (tenant, name)
+) STRICT;
+CREATE TABLE records (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    collection INTEGER NOT NULL REFERENCES collections (id) ON DELETE CASCADE,
+    slot INTEGER NOT NULL,
+    row_crc INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    importance REAL,
+    given_vector INTEGER NOT NULL,
+    user TEXT,
+    session TEXT,
+    kind TEXT,
+    id TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    text TEXT NOT NULL,
+    crc INTEGER,
+    position INTEGER,
+    role TEXT,
+    message TEXT
+) STRICT;
+CREATE UNIQUE INDEX records_by_id ON records (collection, id);
+CREATE UNIQUE INDEX records_by_slot ON records (collection, slot);
+CREATE INDEX records_by_time ON records (collection, created_at, seq);
+CREATE INDEX records_by_expiry ON records (expires_at) WHERE expires_at IS NOT NULL;
+";
+
+/// Each concept's own tables.
+const TABLES: [&str; 11] = [
+    SCHEMA,
+    slots::SCHEMA,
+    sessions::SCHEMA,
+    threads::SCHEMA,
+    audit::SCHEMA,
+    usage::SCHEMA,
+    sealing::SCHEMA,
+    uses::SCHEMA,
+    media::SCHEMA,
+    messages::SCHEMA,
+    messages::INDEX,
+];
+
+/// What leads from each older version of the schema to the one after it.
+const MIGRATIONS: [&[&str]; 4] = [
+    &["ALTER TABLE records ADD COLUMN crc INTEGER;"],
+    // Until now compactions numbered the records anew, so that each one's slot is its row.
+    &[
+        "ALTER TABLE records RENAME COLUMN row TO slot;
+         ALTER TABLE records ADD COLUMN position INTEGER;
+         ALTER TABLE records ADD COLUMN role TEXT;
+         ALTER TABLE records ADD COLUMN message TEXT;",
+        slots::SCHEMA,
+        sessions::SCHEMA,
+        threads::SCHEMA,
+        audit::SCHEMA,
+        usage::SCHEMA,
+    ],
+    &[sealing::SCHEMA, uses::SCHEMA, media::SCHEMA],
+    &[messages::SCHEMA, messages::NAME_OLD],
+];
+
+/// Makes the tables, or brings those of an older version up to date, in one commit. No key is needed.
+pub(crate) fn bring_up_to_date(connection: &Connection, path: &Path) -> Result<(), RecordsError> {
+    let found: u32 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
+    match found {
+        SCHEMA_VERSION => return Ok(()),
+        0 => connection.execute_batch(&format!("BEGIN; {}", TABLES.concat()))?,
+        1..SCHEMA_VERSION => {
+            let steps = MIGRATIONS[found as usize - 1..].concat().concat();
+            connection.execute_batch(&format!("BEGIN; {steps}"))?;
+            messages::put_back(connection)?;
+            connection.execute_batch(messages::INDEX)?;
+        }
+        found => return Err(RecordsError::TooNew { path: path.to_owned(), found, known: SCHEMA_VERSION }),
+    }
+    Ok(connection.execute_batch(&format!("PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))?)
+}
