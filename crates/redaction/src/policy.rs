@@ -1,6 +1,6 @@
 //! What is done with what was found.
 
-use crate::find::{Found, Kind, find};
+use crate::find::{Found, Kind, find, plain};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ pub enum Mode {
     Off,
     /// The text stays, and what was found is counted.
     Mark,
-    /// The first and the last two characters stay: `al***om`; of six or fewer none.
+    /// The first and the last two characters stay, as they read: `al***om`; of six or fewer none.
     Partial,
     /// The kind stands in its place: `[EMAIL_REDACTED]`.
     Full,
@@ -57,7 +57,7 @@ impl Redaction {
         for Found { kind, range } in found {
             kept.push_str(&text[from..range.start]);
             match self.mode {
-                Mode::Partial => push_partial(&mut kept, &text[range.clone()]),
+                Mode::Partial => push_partial(&mut kept, &plain(&text[range.clone()])),
                 _ => kept.extend(["[", kind.label(), "_REDACTED]"]),
             }
             from = range.end;
