@@ -146,10 +146,11 @@ fn position(stored: &StoredRecord) -> i64 {
     message(stored).map_or(0, |m| m.position)
 }
 
-/// The same message, written by both sides.
+/// The same message, written by both sides: it says the same, and makes or answers the same calls.
 fn is_double(other: &StoredRecord, upsert: &Upsert) -> bool {
     let (a, b) = (&other.record, &upsert.record);
-    a.text == b.text && a.message.as_ref().map(|m| &m.role) == b.message.as_ref().map(|m| &m.role)
+    let said = |m: &Message| (m.role.clone(), m.name.clone(), m.tool_call_id.clone(), m.tool_calls.clone());
+    a.text == b.text && a.message.as_ref().map(said) == b.message.as_ref().map(said)
 }
 
 /// Both sides by their time. Messages of one side stay in their order, and at the same time the server's come first.

@@ -2,16 +2,19 @@
 
 use crate::append::{Append, Appended};
 use crate::collection::Collection;
-use crate::input::{add_keywords, merge, to_upsert};
+use crate::fields::{self, MAX_ID_BYTES, MAX_NAME_BYTES};
+use crate::input::merge;
 use crate::media;
 use crate::messages::*;
+use crate::redaction::{redact, redacted_changes};
 use crate::types::{NewRecord, RecordPatch};
 use crate::users::event;
 use crate::work::{Along, Doomed, Touch, Upsert, Work, Write, ask};
 use crate::{CollectionSettings, MemoryBox, MemoryError, in_seconds, now, time_text};
-use membox_compressor::{DEFAULT_ENCODING, TokenCounter};
 use membox_records::analysis::{query_terms, terms};
 use membox_records::{Message, Range, RecordsError, SessionState, StoredRecord, StoredSession, record_id};
+use membox_redaction::Counts;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,14 +23,12 @@ use std::sync::Arc;
 pub const MAX_MESSAGES: u64 = 100;
 /// Messages of one append.
 pub const MOST_MESSAGES: usize = 1000;
-/// Bytes of a session's id, and of a message's: together they are the id of a record.
-const MOST_ID_BYTES: usize = 255;
 /// The collection of sessions that belong to no user.
 const COMMON_COLLECTION: &str = "sessions";
 
 fn check_session_id(id: &str) -> Result<(), MemoryError> {
-    if id.is_empty() || id.len() > MOST_ID_BYTES || id.contains('/') || id.chars().any(char::is_control) {
-        let reason = format!("a session's id has 1 to {MOST_ID_BYTES} bytes, no / and no control characters");
+    if id.is_empty() || id.len() > MAX_ID_BYTES || id.contains('/') || id.chars().any(char::is_control) {
+        let reason = format!("a session's id has 1 to {MAX_ID_BYTES} bytes, no / and no control characters");
         return Err(MemoryError::invalid("/session", reason));
     }
     Ok(())
@@ -76,8 +77,8 @@ impl MemoryBox {
     fn new_session(&self, tenant: &str, id: &str, settings: &SessionSettings) -> Result<StoredSession, MemoryError> {
         check_session_id(id)?;
         let settings = &self.policy(tenant).session(settings);
-        if settings.user.as_ref().is_some_and(|user| user.is_empty() || user.len() > 512) {
-            return Err(MemoryError::invalid("/user", "1 to 512 bytes are wanted"));
+        if settings.user.as_ref().is_some_and(|user| user.is_empty() || user.len() > MAX_NAME_BYTES) {
+            return Err(MemoryError::invalid("/user", format!("1 to {MAX_NAME_BYTES} bytes are wanted")));
         }
         let name = named_or_users(settings.collection.as_deref(), settings.user.as_deref());
         let name = name.unwrap_or_else(|| COMMON_COLLECTION.to_owned());
@@ -143,6 +144,7 @@ impl MemoryBox {
             }
             None => self.new_session(tenant, id, &settings)?,
         };
+        let redaction = self.collection_of(&new)?.settings().redaction.unwrap_or_default();
         let created = self.transact(move |group| {
             let found = group.session(&new.tenant, &new.id)?;
             let created = found.is_none();
@@ -159,9 +161,13 @@ impl MemoryBox {
                 state.ttl_s = Some(ttl).filter(|&ttl| ttl > 0);
             }
             if let (Some(changes), false) = (&settings.metadata, created) {
-                merge(&mut state.metadata, changes);
+                merge(&mut state.metadata, &redacted_changes(&redaction, changes, &mut Counts::new()));
             }
             state.updated_at = now();
+            if settings.metadata.is_some() {
+                fields::check(&mut session, "")?;
+            }
+            redact(&redaction, &mut session);
             session.version += 1;
             group.put_session(&session)?;
             Ok(created)
@@ -272,20 +278,17 @@ impl MemoryBox {
         messages: Vec<NewMessage>,
     ) -> Result<(Vec<String>, Vec<Upsert>), MemoryError> {
         let settings = collection.settings();
-        let redaction = settings.redaction.unwrap_or_default();
-        let counter = TokenCounter::by_name(DEFAULT_ENCODING)?;
         let expires_at = session.state.ttl_s.map(|ttl| time_text(in_seconds(ttl)));
         let (mut ids, mut upserts, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
         let mut files = Vec::new();
         for (i, new) in messages.into_iter().enumerate() {
             let at = format!("/messages/{i}");
             let id = new.id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
-            if id.is_empty() || id.len() > MOST_ID_BYTES || !seen.insert(id.clone()) {
-                let reason = format!("an id has 1 to {MOST_ID_BYTES} bytes, and stands once in a request");
+            if id.is_empty() || id.len() > MAX_ID_BYTES || !seen.insert(id.clone()) {
+                let reason = format!("an id has 1 to {MAX_ID_BYTES} bytes, and stands once in a request");
                 return Err(MemoryError::invalid(format!("{at}/id"), reason));
             }
             let file = new.media.map(|media| media::given(new.kind, &media, &format!("{at}/media"))).transpose()?;
-            files.push(file);
             let text = new.content.unwrap_or_default();
             // What says nothing is like nothing.
             let vector = text.trim().is_empty().then(|| vec![0.0; settings.dimension.unwrap_or_default()]);
@@ -300,28 +303,25 @@ impl MemoryBox {
                 session: Some(session.id.clone()),
                 ..NewRecord::default()
             };
-            let mut upsert = to_upsert(collection, record, &at)?;
-            self.redactor().apply(&redaction, &mut upsert.record)?;
-            if settings.keywords == Some(true) {
-                add_keywords(&mut upsert.record);
-            }
-            upsert.record.message = Some(Message {
+            let message = Message {
                 id: id.clone(),
                 role: new.role.name().to_owned(),
                 kind: new.kind.name().to_owned(),
                 name: new.name,
                 tool_call_id: new.tool_call_id,
-                tool_calls: new.tool_calls,
-                tokens: counter.count(&upsert.record.text) as u64,
+                tool_calls: new.tool_calls.map(|calls| calls.into_iter().map(Value::Object).collect()),
+                media: file.as_ref().map(|file| file.media().clone()),
                 ..Message::default()
-            });
+            };
+            let upsert = self.to_upsert(collection, &settings, record, Some(message), &at)?;
             ids.push(id);
+            files.push(file);
             upserts.push(upsert);
         }
         self.embed_missing(collection, &mut upserts)?;
         for (upsert, file) in upserts.iter_mut().zip(files) {
-            if let (Some(message), Some(file)) = (&mut upsert.record.message, file) {
-                message.media = Some(self.keep_media(collection, file)?);
+            if let (Some(media), Some(file)) = (upsert.record.message.as_mut().and_then(|m| m.media.as_mut()), file) {
+                media.file = self.keep_media(collection, file)?;
             }
         }
         Ok((ids, upserts))
@@ -388,7 +388,13 @@ impl MemoryBox {
         let patch = RecordPatch { metadata: Some(metadata), text: content, ..RecordPatch::default() };
         let touch = Some(Touch { tenant: tenant.to_owned(), session: session.to_owned() });
         let along = Along { touch, ..Along::default() };
-        self.patch_record(&collection, &record_id(session, id), &patch, expected, along)?;
+        let of_message = |error| match error {
+            MemoryError::Impossible { pointer, reason } if pointer == "/text" => {
+                MemoryError::impossible("/content", reason)
+            }
+            other => other,
+        };
+        self.patch_record(&collection, &record_id(session, id), &patch, expected, along).map_err(of_message)?;
         self.message(tenant, session, id)
     }
 
