@@ -34,17 +34,22 @@ fn what_a_policy_takes_out_is_in_no_answer_and_no_file() {
     let (_, found) = server.call("POST", "/v1/collections/c/recall", &json!({"query": "手机号", "filter": filter}));
     assert_eq!(found["hits"][0]["id"], "a", "{found}");
 
-    // A patch is redacted as well, and the same text has the same digest.
+    // A patch is redacted as well.
     let patch = json!({"text": format!("write to {MAIL}")});
     let (status, patched) = server.call("PATCH", "/v1/collections/c/records/a", &patch);
     assert_eq!((status, &patched["text"]), (200, &json!("write to [EMAIL_REDACTED]")), "{patched}");
-    // What is known of a text stays as long as the text does.
+    // What is known of a text stays as long as the text does, and what a patch brings is added.
     let known = patched["metadata"]["redaction"].clone();
     let (_, patched) = server.call("PATCH", "/v1/collections/c/records/a", &json!({"metadata": {"seen": true}}));
     assert_eq!(patched["metadata"]["redaction"], known, "{patched}");
+    let (_, patched) = server.call("PATCH", "/v1/collections/c/records/a", &json!({"metadata": {"phone": PHONE}}));
+    assert_eq!(patched["metadata"]["redaction"]["found"], json!({"email": 1, "phone": 1}), "{patched}");
+    assert_eq!(patched["metadata"]["redaction"]["original_hmac_sha256"], known["original_hmac_sha256"], "{patched}");
+    // The same text written again has another digest: who can write can try nothing.
     server.call("POST", "/v1/collections/c/records", &json!({"records": [{"id": "b", "text": text}]}));
     let (_, again) = server.call("GET", "/v1/collections/c/records/b", &Value::Null);
-    assert_eq!(again["metadata"]["redaction"]["original_hmac_sha256"], digest);
+    let other = again["metadata"]["redaction"]["original_hmac_sha256"].as_str().expect("a digest");
+    assert_ne!(other, digest);
     server.stop();
     for marker in [PHONE, MAIL, CARD] {
         assert_eq!(files_with(&data, marker), Vec::<String>::new(), "{marker}");

@@ -261,10 +261,11 @@ fn conflicts_are_refused_or_resolved_as_the_caller_wants() {
     server.stop();
 }
 
-/// 4 a message and 2 for the conversation, each content by its own count.
+/// 4 a message and 2 for the conversation, and what each says, by its own count.
 fn cost(server: &Server, answer: &Value) -> u64 {
     let messages = answer["messages"].as_array().expect("messages").iter();
-    let messages: Vec<Value> = messages.map(|m| json!({"role": m["role"], "content": m["content"]})).collect();
+    let part = |m: &Value| json!({"role": m["role"], "content": m["content"], "name": m["name"], "tool_call_id": m["tool_call_id"], "tool_calls": m["tool_calls"]});
+    let messages: Vec<Value> = messages.map(part).collect();
     let body = json!({"encoding": answer["encoding"], "messages": messages});
     let (_, counted) = server.call("POST", "/v1/tokens", &body);
     counted["total"].as_u64().unwrap_or_else(|| panic!("{counted}"))
@@ -350,6 +351,64 @@ fn a_tools_answer_never_stands_without_its_call_and_one_long_message_is_cut() {
     let last = answer["messages"].as_array().expect("messages").last().cloned().expect("a message");
     assert_eq!((&last["truncated"], &last["role"]), (&json!(true), &json!("user")), "{answer}");
     assert!((80..=100).contains(&answer["tokens"].as_u64().expect("tokens")), "{answer}");
+    server.stop();
+}
+
+#[test]
+fn calls_count_in_every_budget_and_stay_with_their_answers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    let call = |i: usize, words: usize| {
+        let arguments = json!({"path": "roof.txt", "content": "the roof of the shed leaks ".repeat(words)}).to_string();
+        let function = json!({"name": "write_file", "arguments": arguments});
+        json!({"role": "assistant", "content": format!("I write down the roof {i}."), "tool_calls": [{"id": format!("c{i}"), "type": "function", "function": function}]})
+    };
+    let mut messages = vec![said("system", "You mend roofs.")];
+    for i in 0..12 {
+        messages.push(said("user", &format!("Please write file {i} about the roof of the shed.")));
+        messages.push(call(i, if i % 4 == 3 { 4000 } else { 3 }));
+        messages.push(json!({"role": "tool", "name": "write_file", "tool_call_id": format!("c{i}"), "content": format!("file {i} about the roof is written")}));
+        messages.push(said("assistant", &format!("The roof is written down, file {i}.")));
+    }
+    let counted = append(&server, "s", json!(messages));
+    let of =
+        |server: &Server, id: &Value| get(server, &format!("/v1/sessions/s/messages/{}", id.as_str().expect("an id")));
+    let large = of(&server, &counted["messages"][14]["id"]);
+    assert!(large["tokens"].as_u64().expect("tokens") > 20_000, "{}", large["tokens"]);
+    for strategy in ["recent", "smart", "window", "compress&threshold=400&summary_tokens=50", "recall&scope=session"] {
+        for budget in [0, 20, 60, 100, 200, 400, 1000, 4000] {
+            let path = format!("/v1/sessions/s/context?strategy={strategy}&max_tokens={budget}");
+            let answer = get(&server, &path);
+            let tokens = answer["tokens"].as_u64().expect("tokens");
+            assert!(tokens <= budget.max(2), "{path}: {tokens}");
+            assert_eq!(tokens, cost(&server, &answer), "{path}: what is said is what it costs");
+            let messages = answer["messages"].as_array().expect("messages");
+            for (i, message) in messages.iter().enumerate().filter(|(_, message)| message["role"] == "tool") {
+                let call = i.checked_sub(1).map(|i| &messages[i]["tool_calls"][0]["id"]);
+                assert_eq!(call, Some(&message["tool_call_id"]), "{path}");
+            }
+        }
+    }
+    // At the end of a session: what is said of a call that is too large, or what was said before it.
+    append(&server, "end", json!([said("user", "Please write the file."), call(0, 4000)]));
+    let answer = get(&server, "/v1/sessions/end/context?max_tokens=100");
+    let last = answer["messages"].as_array().expect("messages").last().expect("a message");
+    assert_eq!((&last["content"], &last["truncated"]), (&json!("I write down the roof 0."), &json!(true)), "{answer}");
+    assert!(last["tool_calls"].is_null(), "{answer}");
+    append(&server, "end", json!([{"role": "tool", "tool_call_id": "c0", "content": "written"}]));
+    let answer = get(&server, "/v1/sessions/end/context?max_tokens=100&strategy=recent");
+    assert_eq!(contents(&answer), ["Please write the file."]);
+    // Usage by day counts them too.
+    let body = json!({"user": "lena", "messages": [call(0, 4000)]});
+    assert_eq!(server.call("POST", "/v1/sessions/u/messages", &body).0, 200);
+    let used = get(&server, "/v1/usage?user=lena").to_string();
+    let stored: u64 = get(&server, "/v1/usage?user=lena")["usage"][0]["stored_tokens"].as_u64().unwrap_or_default();
+    assert!(stored > 20_000, "{used}");
+    // Two calls with the same words are two messages, whoever wrote them.
+    let merged = json!({"messages": [call(1, 3)], "on_conflict": "merge"});
+    append(&server, "merge", json!([call(1, 4)]));
+    let (status, answer) = at_version(&server, "merge", 0, &merged);
+    assert_eq!((status, get(&server, "/v1/sessions/merge")["messages"].as_u64()), (200, Some(2)), "{answer}");
     server.stop();
 }
 

@@ -3,7 +3,7 @@
 use crate::MemoryError;
 use crate::messages::{MessageType, OnConflict};
 use crate::now;
-use crate::redaction::{ORIGINAL_FIELD, REDACTION_FIELD};
+use crate::redaction::REDACTION_FIELD;
 use crate::usage::day;
 use crate::work::Upsert;
 use membox_records::{
@@ -194,34 +194,31 @@ fn is_there(
     }
 }
 
-/// Whether a message that is there is the one that is given again, as far as that can be told; metadata and time do not count.
+/// Whether a message that is there is the one that is given again, as far as that can be told; metadata and time do not count. `original` is what it said
+/// where redaction took something out of it.
 fn is_repeat(old: &Record, new: &Record, original: Option<&String>) -> bool {
     let (Some(was), Some(is)) = (&old.message, &new.message) else { return false };
     let sha256 = |message: &Message| message.media.as_ref().map(|media| media.sha256.clone());
     if (&was.role, &was.kind, sha256(was)) != (&is.role, &is.kind, sha256(is)) {
         return false;
     }
-    let digest =
-        |record: &Record| Some(record.metadata.get(REDACTION_FIELD)?.get(ORIGINAL_FIELD)?.as_str()?.to_owned());
-    // The policy of redaction may have become another one since.
-    match (digest(old), digest(new)) {
-        // An image or a recording may have been given other words.
-        _ if was.updated_at.is_some() && was.kind != MessageType::Text.name() => true,
-        (None, None) => {
-            let calls = (&was.name, &was.tool_call_id, &was.tool_calls);
-            old.text == new.text && calls == (&is.name, &is.tool_call_id, &is.tool_calls)
-        }
-        (Some(of_old), Some(of_new)) => of_old == of_new,
-        (None, Some(_)) => original == Some(&old.text),
-        // What was taken out of it is not known.
-        (Some(_), None) => true,
-    }
+    // An image or a recording may have been given other words.
+    let has_new_words = was.updated_at.is_some() && was.kind != MessageType::Text.name();
+    // The policy of redaction may have become another one since: then what was taken out is not known, or was not taken out yet.
+    let mode = |record: &Record| record.metadata.get(REDACTION_FIELD).and_then(|said| said.get("mode")).cloned();
+    let was_redacted_otherwise = mode(old).is_some() && mode(old) != mode(new);
+    has_new_words || says_the_same(old, new) || original == Some(&old.text) || was_redacted_otherwise
 }
 
 /// The same message, written by both sides.
 fn is_double(other: &StoredRecord, upsert: &Upsert) -> bool {
-    let (a, b) = (&other.record, &upsert.record);
-    a.text == b.text && a.message.as_ref().map(|m| &m.role) == b.message.as_ref().map(|m| &m.role)
+    says_the_same(&other.record, &upsert.record)
+}
+
+/// Whether two messages have the same text, and make or answer the same calls.
+fn says_the_same(a: &Record, b: &Record) -> bool {
+    let said = |m: &Message| (m.role.clone(), m.name.clone(), m.tool_call_id.clone(), m.tool_calls.clone());
+    a.text == b.text && a.message.as_ref().map(said) == b.message.as_ref().map(said)
 }
 
 /// Both sides by their time. Messages of one side stay in their order, and at the same time the server's come first.

@@ -2,6 +2,7 @@
 
 use crate::collection::{Collection, Folder, read_settings};
 use crate::settings::{CollectionSettings, MOST_DIMENSIONS, check_name};
+use crate::synonyms::check_redacted;
 use crate::types::{CollectionView, IndexView};
 use crate::users::event;
 use crate::work::{Work, ask};
@@ -23,11 +24,15 @@ impl MemoryBox {
         wanted: &CollectionSettings,
     ) -> Result<(CollectionView, bool), MemoryError> {
         check_name(name)?;
+        let synonyms = wanted.synonyms.as_deref().unwrap_or_default();
         if let Some(existing) = self.shared().existing(tenant, name)? {
+            let redaction = wanted.redaction.clone().or(existing.settings().redaction);
+            check_redacted(synonyms, redaction.as_ref())?;
             self.reconcile(&existing, wanted, &self.settle(wanted)?)?;
             return Ok((self.describe(&existing), false));
         }
         let settings = self.settle(&self.policy(tenant).collection(wanted))?;
+        check_redacted(synonyms, settings.redaction.as_ref())?;
         let stored = StoredCollection {
             id: 0,
             tenant: tenant.to_owned(),

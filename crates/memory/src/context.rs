@@ -1,19 +1,17 @@
 //! What of a session goes into the next prompt: the messages that a strategy chooses within a budget of tokens.
 
+use crate::fitting::{Fitting, cost, prefix};
 use crate::messages::SummaryView;
 use crate::pipeline::is_retold;
+use crate::redaction::{redact, redacted};
 use crate::types::RecallRequest;
-use crate::{MemoryBox, MemoryError, now, time_text, token_counter};
-use membox_compressor::{DEFAULT_ENCODING, TokenCounter, conversation_overhead};
+use crate::{MemoryBox, MemoryError, now};
 use membox_encoder::Lane;
-use membox_records::{Message, Range, StoredRecord, StoredSession, Summary};
+use membox_records::{Range, Reader, StoredRecord, StoredSession, Summary};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::HashSet;
 use utoipa::{IntoParams, ToSchema};
 
-/// Tokens of a context unless said otherwise.
-const MAX_TOKENS: usize = 4000;
 /// Last turns that `smart` and `recall` always keep.
 const TURNS: usize = 2;
 /// Last turns that `window` keeps.
@@ -27,10 +25,8 @@ const SUMMARY_TOKENS: usize = 500;
 /// Tokens that a recalled message is thought to take at least, and how many are looked for at least and at most.
 const RECALLED_TOKENS: usize = 16;
 const RECALLED: std::ops::RangeInclusive<usize> = 20..=200;
-/// Bytes that a token stands for at most, in texts worth cutting.
-const MOST_TOKEN_BYTES: usize = 16;
-/// How a summary is brought into a prompt.
-const SUMMARY_HEADING: &str = "Earlier in this conversation: ";
+/// Messages before and after a recalled one among which the call that it answers and the other answers are looked for.
+const MOST_ANSWERS: i64 = 64;
 
 /// How messages are chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -67,7 +63,7 @@ pub enum Scope {
 pub struct ContextRequest {
     /// How messages are chosen (smart).
     pub strategy: Strategy,
-    /// Tokens of the whole, 4 a message and 2 for the conversation among them (4000).
+    /// Tokens of the whole (4000): of each message's content, name and calls, 4 a message and 2 for the conversation.
     pub max_tokens: Option<usize>,
     /// Turns that are always kept: 2 with smart and recall, 5 with window. A turn is a user message and what follows it.
     pub turns: Option<usize>,
@@ -117,18 +113,18 @@ pub struct ContextMessage {
     /// RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_at: Option<String>,
-    /// Tokens of the content.
+    /// Tokens of its content, name and calls.
     pub tokens: usize,
-    /// Whether it was too long, and its end is left out.
+    /// Whether it was too long, and the end of its content is left out, or its calls are.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
     #[serde(skip)]
-    position: i64,
+    pub(crate) position: i64,
     #[serde(skip)]
-    time: i64,
+    pub(crate) time: i64,
     /// The record that it is.
     #[serde(skip)]
-    record: String,
+    pub(crate) record: String,
 }
 
 /// What goes into the prompt.
@@ -152,113 +148,6 @@ pub struct ContextAnswer {
     pub summary: Option<SummaryView>,
     /// The version of the session that this is of.
     pub version: u64,
-}
-
-/// Messages that fit a budget, as they come.
-struct Fitting<'a> {
-    session: &'a str,
-    counter: TokenCounter,
-    max_tokens: usize,
-    used: usize,
-    chosen: Vec<ContextMessage>,
-    taken: HashSet<String>,
-}
-
-impl<'a> Fitting<'a> {
-    fn new(session: &'a str, request: &ContextRequest) -> Result<Self, MemoryError> {
-        let counter = token_counter(request.encoding.as_deref(), "/encoding")?;
-        let max_tokens = request.max_tokens.unwrap_or(MAX_TOKENS);
-        let used = conversation_overhead(0);
-        Ok(Self { session, counter, max_tokens, used, chosen: Vec::new(), taken: HashSet::new() })
-    }
-
-    fn message(&self, stored: StoredRecord) -> ContextMessage {
-        let record = stored.record;
-        let counted =
-            record.message.as_ref().filter(|_| self.counter.encoding() == DEFAULT_ENCODING).map(|m| m.tokens as usize);
-        let tokens = counted.unwrap_or_else(|| self.counter.count(&record.text));
-        let is_other = record.session.as_deref() != Some(self.session);
-        let message = record.message.unwrap_or_else(|| Message {
-            // What is remembered and was never said.
-            role: "system".to_owned(),
-            name: Some("memory".to_owned()),
-            ..Message::default()
-        });
-        ContextMessage {
-            id: Some(message.id).filter(|id| !id.is_empty()),
-            role: message.role,
-            content: record.text,
-            name: message.name,
-            tool_call_id: message.tool_call_id,
-            tool_calls: message.tool_calls,
-            session: record.session.filter(|_| is_other),
-            created_at: Some(time_text(record.created_at)),
-            tokens,
-            truncated: false,
-            position: message.position,
-            time: record.created_at,
-            record: record.id,
-        }
-    }
-
-    /// Takes messages that belong together if all of them fit. Those that are taken already cost nothing.
-    fn take(&mut self, unit: &[ContextMessage]) -> bool {
-        let new: Vec<&ContextMessage> = unit.iter().filter(|m| !self.taken.contains(&m.record)).collect();
-        let cost: usize = new.iter().map(|m| cost(m.tokens)).sum();
-        let fits = self.used + cost <= self.max_tokens;
-        if fits {
-            self.used += cost;
-            self.taken.extend(new.iter().map(|m| m.record.clone()));
-            self.chosen.extend(new.into_iter().cloned());
-        }
-        fits
-    }
-
-    /// Takes the beginning of a message that does not fit as a whole.
-    fn take_part(&mut self, message: &ContextMessage) {
-        let room = self.max_tokens.saturating_sub(self.used + cost(0));
-        let content = self.head(&message.content, room);
-        if !content.trim().is_empty() {
-            let tokens = self.counter.count(&content);
-            self.take(&[ContextMessage { content, tokens, truncated: true, ..message.clone() }]);
-        }
-    }
-
-    /// The beginning of a text, of at most so many tokens.
-    fn head(&self, text: &str, tokens: usize) -> String {
-        let end = text.floor_char_boundary(tokens.saturating_mul(MOST_TOKEN_BYTES));
-        let ends: Vec<usize> = text[..end].char_indices().map(|(i, _)| i).chain([end]).collect();
-        let fits = |end: usize| self.counter.count(&text[..end]) <= tokens;
-        let count = ends.partition_point(|&end| fits(end));
-        // A longer text may have a token less, so that what was found is tried once more.
-        let end = ends[..count].iter().rev().copied().find(|&end| fits(end)).unwrap_or(0);
-        text[..end].to_owned()
-    }
-
-    fn take_summary(&mut self, summary: &Summary) {
-        let content = format!("{SUMMARY_HEADING}{}", summary.text);
-        let tokens = self.counter.count(&content);
-        self.take(&[ContextMessage {
-            id: None,
-            role: "system".to_owned(),
-            content,
-            name: None,
-            tool_call_id: None,
-            tool_calls: None,
-            session: None,
-            created_at: None,
-            tokens,
-            truncated: false,
-            position: summary.until - 1,
-            time: i64::MIN,
-            record: String::new(),
-        }]);
-    }
-}
-
-/// What a message of so many tokens costs.
-fn cost(tokens: usize) -> usize {
-    tokens + conversation_overhead(1) - conversation_overhead(0)
 }
 
 /// Which of the newest messages are taken.
@@ -340,19 +229,10 @@ impl MemoryBox {
         Ok(())
     }
 
-    /// Takes newest messages while they fit. A tool's answer is taken with the call before it, or not at all; of the very newest message the beginning
-    /// is taken where the whole does not fit, since an answer to nothing helps nobody.
+    /// Takes newest messages while they fit. A tool's answer is taken with the call before it, or not at all; of the newest message for which there is room the
+    /// beginning is taken where the whole does not fit, since an answer to nothing helps nobody.
     fn take_newest(&self, session: &StoredSession, fitting: &mut Fitting, newest: &Newest) -> Result<(), MemoryError> {
-        let (now, mut unit, mut turn, mut is_newest) = (now(), Vec::new(), 0, true);
-        let mut take = |fitting: &mut Fitting, unit: &mut Vec<ContextMessage>, turn: usize| {
-            unit.reverse();
-            let fits = fitting.take(unit);
-            if std::mem::take(&mut is_newest) && !fits {
-                unit.last().into_iter().for_each(|message| fitting.take_part(message));
-            }
-            unit.clear();
-            fits || turn < newest.turns
-        };
+        let (now, mut answers, mut turn, mut is_newest) = (now(), Vec::new(), 0, true);
         self.reader()?.messages(session.collection, &session.id, Range::Before(i64::MAX), |stored| {
             let is_alive = stored.record.is_alive(now);
             let message = fitting.message(stored);
@@ -362,16 +242,25 @@ impl MemoryBox {
             if message.role == "system" && !newest.with_system || !is_alive {
                 return true;
             }
+            if is_answer(&message.role) {
+                answers.push(message);
+                return true;
+            }
             let begins_turn = message.role == "user";
-            let is_answer = matches!(message.role.as_str(), "tool" | "function");
-            unit.push(message);
-            let goes_on = is_answer || take(fitting, &mut unit, turn);
+            let mut unit = vec![message];
+            // Answers to nobody's call are left out: no model takes them.
+            let answers = std::mem::take(&mut answers);
+            if unit[0].role == "assistant" {
+                unit.extend(answers.into_iter().rev());
+            }
+            let fits = fitting.take(&unit);
+            let is_begun = !fits && is_newest && fitting.take_part(&unit);
+            let is_passed_over = !fits && !is_begun && is_newest && fitting.has_room();
+            is_newest &= is_passed_over;
+            let goes_on = fits || is_passed_over || turn < newest.turns;
             turn += usize::from(begins_turn);
             goes_on
         })?;
-        if !unit.is_empty() {
-            take(fitting, &mut unit, turn);
-        }
         Ok(())
     }
 
@@ -391,7 +280,11 @@ impl MemoryBox {
         let known = session.state.summary.as_ref().map_or(0, |summary| fitting.counter.count(&summary.text));
         let tokens = known + since.iter().map(|m| cost(m.tokens)).sum::<usize>();
         let keep_last = request.keep_last.unwrap_or(KEEP_LAST);
-        let folded = since.len().saturating_sub(keep_last);
+        let mut folded = since.len().saturating_sub(keep_last);
+        // A call stays with the answers to it.
+        while folded > 0 && since.get(folded).is_some_and(|message: &ContextMessage| is_answer(&message.role)) {
+            folded -= 1;
+        }
         if tokens <= request.threshold.unwrap_or(THRESHOLD) || folded == 0 {
             return Ok(());
         }
@@ -400,16 +293,21 @@ impl MemoryBox {
         let said: Vec<&ContextMessage> = since[..folded].iter().filter(|m| m.role != "system").collect();
         let lines = said.iter().map(|m| format!("{}: {}", m.name.as_deref().unwrap_or(&m.role), m.content));
         let before = session.state.summary.take();
-        let texts: Vec<String> = before.iter().map(|summary| summary.text.clone()).chain(lines).collect();
+        // They may be older than the policy, which holds for what is made of them now.
+        let redaction = self.collection_of(session)?.settings().redaction.unwrap_or_default();
+        let texts = before.iter().map(|summary| summary.text.clone()).chain(lines);
+        let texts: Vec<String> = texts.map(|text| redacted(&redaction, text)).collect();
         let budget = request.summary_tokens.unwrap_or(SUMMARY_TOKENS);
         let answer = self.compressor(None)?.fit(&texts, "\n", budget, fitting.counter, Lane::Interactive)?;
-        let summary = Summary {
+        let mut summary = Summary {
             text: answer.compressed_prompt,
             until,
             version: before.as_ref().map_or(0, |summary| summary.version) + 1,
             messages: before.as_ref().map_or(0, |summary| summary.messages) + said.len() as u64,
             model: answer.model,
         };
+        // Digits that stood apart may stand together now.
+        redact(&redaction, &mut summary);
         let (tenant, id, version) = (session.tenant.clone(), session.id.clone(), before.map(|summary| summary.version));
         // Of two that extend it at a time, the first stands.
         session.state.summary = self.transact(move |group| {
@@ -453,23 +351,153 @@ impl MemoryBox {
             // What was made of messages that are recalled themselves would say them twice.
             let said = reader.record(session.collection, &hit.id)?.filter(|stored| !is_retold(&stored.record));
             if let Some(stored) = said {
+                let unit: Vec<ContextMessage> =
+                    exchange(&reader, session.collection, stored)?.into_iter().map(|s| fitting.message(s)).collect();
                 // One that is too long leaves room for a shorter one.
-                fitting.take(&[fitting.message(stored)]);
+                fitting.take(&unit);
             }
         }
         Ok(())
     }
 }
 
+/// Whether messages of a role answer a call.
+fn is_answer(role: &str) -> bool {
+    matches!(role, "tool" | "function")
+}
+
+/// A record; where it is a message that makes or answers a call, the call with all answers to it, or nothing where the call is no longer there.
+fn exchange(reader: &Reader, collection: i64, stored: StoredRecord) -> Result<Vec<StoredRecord>, MemoryError> {
+    let answers = |stored: &StoredRecord| stored.record.message.as_ref().is_some_and(|m| is_answer(&m.role));
+    let (Some(message), Some(session)) = (&stored.record.message, &stored.record.session) else {
+        return Ok(vec![stored]);
+    };
+    if message.tool_calls.is_none() && !answers(&stored) {
+        return Ok(vec![stored]);
+    }
+    let (first, end) = ((message.place() - MOST_ANSWERS).max(0), message.place() + MOST_ANSWERS);
+    let mut around = reader.messages_between(collection, session, first, end)?;
+    around.retain(|near| near.record.is_alive(now()));
+    let own = around.iter().position(|near| near.record.id == stored.record.id);
+    let call = own.and_then(|own| around[..=own].iter().rposition(|near| !answers(near)));
+    let is_call = |near: &StoredRecord| near.record.message.as_ref().is_some_and(|m| m.role == "assistant");
+    let Some(call) = call.filter(|&call| is_call(&around[call])) else { return Ok(Vec::new()) };
+    let others = around[call + 1..].iter().take_while(|near| answers(near)).count();
+    Ok(around.drain(call..=call + others).collect())
+}
+
 /// A line a message, with who says it.
 fn buffer_text(messages: &[ContextMessage], request: &ContextRequest) -> String {
-    let prefix = |role: &str| match role {
-        "user" => request.human_prefix.clone().unwrap_or_else(|| "Human".to_owned()),
-        "assistant" => request.ai_prefix.clone().unwrap_or_else(|| "AI".to_owned()),
-        "system" => "System".to_owned(),
-        "function" => "Function".to_owned(),
-        _ => "Tool".to_owned(),
-    };
-    let lines: Vec<String> = messages.iter().map(|m| format!("{}: {}", prefix(&m.role), m.content)).collect();
+    let lines: Vec<String> = messages.iter().map(|m| format!("{}: {}", prefix(&m.role, request), m.content)).collect();
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Strategy as Chosen, *};
+    use crate::append::{Append, Appended};
+    use crate::messages::SessionSettings;
+    use crate::sample::Sample;
+    use crate::types::NewRecord;
+    use crate::work::{Work, Write, ask};
+    use membox_compressor::{TokenCounter, conversation_overhead};
+    use membox_index::IndexPolicy;
+    use membox_records::Message;
+    use proptest::prelude::*;
+    use proptest::strategy::Strategy;
+    use proptest::test_runner::{Config, TestRunner};
+
+    /// Appends messages, each with its text, with vectors: this box has no model.
+    fn append(sample: &Sample, session: &str, messages: Vec<(Message, String)>) {
+        let (memory, collection) = (&sample.memory, sample.collection.clone());
+        let settings = SessionSettings { collection: Some("c".into()), max_messages: Some(0), ..Default::default() };
+        memory.put_session("t", session, settings, None).expect("a session");
+        let upsert = |(i, (message, text)): (usize, (Message, String))| {
+            let (id, vector, session) =
+                (Some(format!("{session}/{i}")), Some(vec![1.0, 0.0]), Some(session.to_owned()));
+            let record = NewRecord { id, text, vector, session, ..NewRecord::default() };
+            memory.to_upsert(&collection, &collection.settings(), record, Some(message), "").expect("a message")
+        };
+        let messages = messages.into_iter().enumerate().map(upsert).collect();
+        let session = memory.stored_session("t", session).expect("a session");
+        let append = Box::new(Append { session, messages, expected: None, on_conflict: None });
+        let write = |reply| Work::Write(Write::Append { collection: collection.clone(), append, reply });
+        let _: Appended = ask(memory.writer(), write).expect("an append");
+    }
+
+    fn any_message() -> impl Strategy<Value = (Message, String)> {
+        let words = proptest::collection::vec("[a-z]{1,8}|[0-9]{1,4}|花园|🌱", 0..40).prop_map(|words| words.join(" "));
+        let role = prop::sample::select(vec!["system", "user", "assistant", "assistant", "tool", "tool", "function"]);
+        let call = words
+            .clone()
+            .prop_map(|text| json!({"id": "c", "function": {"arguments": json!({"text": text}).to_string()}}));
+        let calls = prop::option::of(proptest::collection::vec(call, 0..4).prop_map(Value::Array));
+        let name = || prop::option::of("[a-z@. ]{0,60}");
+        (role, words, name(), name(), calls).prop_map(|(role, text, name, tool_call_id, tool_calls)| {
+            let tool_calls = tool_calls.filter(|_| role == "assistant");
+            let role = role.to_owned();
+            (Message { id: "m".into(), role, name, tool_call_id, tool_calls, ..Message::default() }, text)
+        })
+    }
+
+    fn any_request() -> impl Strategy<Value = ContextRequest> {
+        let strategies = vec![Chosen::Recent, Chosen::Smart, Chosen::Window, Chosen::Compress];
+        let strategy = prop::sample::select(strategies);
+        let encoding = prop::option::of(prop::sample::select(vec!["gpt-4".to_owned(), "r50k_base".to_owned()]));
+        let prefix = prop::option::of("[a-z ]{0,40}");
+        (strategy, 0usize..300, prop::option::of(0usize..4), encoding, any::<bool>(), prefix).prop_map(
+            |(strategy, max_tokens, turns, encoding, text, human_prefix)| ContextRequest {
+                strategy,
+                max_tokens: Some(max_tokens),
+                turns,
+                encoding,
+                text,
+                human_prefix,
+                // What compresses is tested over HTTP.
+                threshold: Some(usize::MAX),
+                ..ContextRequest::default()
+            },
+        )
+    }
+
+    /// What is handed out, counted by nothing of what chose it.
+    fn handed_out(answer: &ContextAnswer) -> usize {
+        let counter = TokenCounter::by_name(&answer.encoding).expect("an encoding");
+        let of = |m: &ContextMessage| {
+            let texts = [Some(&m.content), m.name.as_ref(), m.tool_call_id.as_ref()];
+            let calls = m.tool_calls.as_ref().map_or(0, |calls| counter.count_json(calls));
+            texts.into_iter().flatten().map(|text| counter.count(text)).sum::<usize>() + calls
+        };
+        answer.messages.iter().map(of).sum::<usize>() + conversation_overhead(answer.messages.len())
+    }
+
+    #[test]
+    fn no_context_hands_out_more_than_its_budget_or_an_answer_without_its_call() {
+        let sample = Sample::new(IndexPolicy::Flat);
+        let mut runner = TestRunner::new(Config::with_cases(200));
+        let cases = (proptest::collection::vec(any_message(), 0..24), any_request());
+        let ran = runner.run(&cases, |(messages, request)| {
+            let session = uuid::Uuid::new_v4().to_string();
+            append(&sample, &session, messages);
+            let answer = sample.memory.context("t", &session, &request).expect("a context");
+            let (handed_out, budget) = (handed_out(&answer), request.max_tokens.unwrap_or(0).max(2));
+            prop_assert!(
+                handed_out <= answer.tokens && answer.tokens <= budget,
+                "{handed_out} of {budget}: {answer:?}"
+            );
+            if let Some(text) = &answer.text {
+                let counter = TokenCounter::by_name(&answer.encoding).expect("an encoding");
+                prop_assert!(counter.count(text) <= budget, "{text}");
+            } else {
+                prop_assert_eq!(handed_out, answer.tokens);
+            }
+            for (i, message) in answer.messages.iter().enumerate().filter(|(_, m)| is_answer(&m.role)) {
+                let before = i.checked_sub(1).map(|i| &answer.messages[i]);
+                let is_next = before.is_some_and(|b| b.role == "assistant" || is_answer(&b.role));
+                prop_assert!(is_next, "{message:?} after {before:?}");
+            }
+            Ok(())
+        });
+        ran.expect("every context fits");
+    }
 }

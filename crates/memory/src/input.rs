@@ -1,56 +1,79 @@
 //! From what a caller says to a record, with every limit and every mistake named by its place.
 
 use crate::collection::Collection;
+use crate::fields;
 use crate::messages::MessageType;
 use crate::recall::vector_error;
+use crate::redaction::{Known, redact_record};
+use crate::settings::CollectionSettings;
 use crate::types::{NewRecord, RecordPatch};
 use crate::work::Upsert;
-use crate::{MemoryError, in_seconds, now, time_millis};
+use crate::{MemoryBox, MemoryError, in_seconds, now, time_millis, token_counter};
 use membox_records::{Message, Record};
 use membox_redaction::without_placeholders;
 use serde_json::{Map, Value};
 
-/// Bytes of a record's text.
-pub const MOST_TEXT_BYTES: usize = 1 << 20;
-/// Bytes of a record's metadata as JSON.
-pub const MOST_METADATA_BYTES: usize = 16 << 10;
-/// Bytes of an id, a user, a session or a kind.
-const MOST_NAME_BYTES: usize = 512;
-
-/// A record as it is to be written; its vector is empty where the text is still to be embedded. `at` is the JSON pointer to it.
-pub(crate) fn to_upsert(collection: &Collection, new: NewRecord, at: &str) -> Result<Upsert, MemoryError> {
-    let id = match new.id {
-        Some(id) if id.is_empty() || id.len() > MOST_NAME_BYTES => {
-            return Err(MemoryError::invalid(format!("{at}/id"), format!("an id has 1 to {MOST_NAME_BYTES} bytes")));
+impl MemoryBox {
+    /// A record as it is to be written, or a message with its record: checked, redacted, and its vector empty where the text is still to be embedded. `settings` are the
+    /// collection's; `at` is the JSON pointer to it.
+    pub(crate) fn to_upsert(
+        &self,
+        collection: &Collection,
+        settings: &CollectionSettings,
+        new: NewRecord,
+        message: Option<Message>,
+        at: &str,
+    ) -> Result<Upsert, MemoryError> {
+        let given_vector = new.vector.is_some();
+        let mut vector = new.vector.unwrap_or_default();
+        if given_vector {
+            let pointer = format!("{at}/vector");
+            collection.live().view.header().check(&vector).map_err(|e| vector_error(&pointer, e))?;
+            collection.normalize(&mut vector);
+        } else if new.text.trim().is_empty() {
+            return Err(MemoryError::invalid(format!("{at}/text"), "the text is empty, and no vector is given"));
         }
-        Some(id) => id,
-        None => uuid::Uuid::now_v7().to_string(),
-    };
-    let given_vector = new.vector.is_some();
-    let mut vector = new.vector.unwrap_or_default();
-    if given_vector {
-        let pointer = format!("{at}/vector");
-        collection.live().view.header().check(&vector).map_err(|e| vector_error(&pointer, e))?;
-        collection.normalize(&mut vector);
-    } else if new.text.trim().is_empty() {
-        return Err(MemoryError::invalid(format!("{at}/text"), "the text is empty, and no vector is given"));
+        let by_kind = new.kind.as_deref().map(|kind| collection.defaults_of(kind)).unwrap_or_default();
+        let mut record = Record {
+            message,
+            id: new.id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string()),
+            text: new.text,
+            metadata: new.metadata,
+            created_at: time(&new.created_at, &format!("{at}/created_at"))?.unwrap_or_else(now),
+            expires_at: time(&new.expires_at, &format!("{at}/expires_at"))?.or(by_kind.ttl_s.map(in_seconds)),
+            importance: new.importance.or(by_kind.importance),
+            user: new.user,
+            session: new.session,
+            kind: new.kind,
+            given_vector,
+        };
+        check(&mut record, at)?;
+        if let Some(redaction) = &settings.redaction {
+            redact_record(self.box_key(), redaction, &mut record, Known::default())?;
+        }
+        if settings.keywords == Some(true) {
+            add_keywords(&mut record);
+        }
+        count_tokens(&mut record)?;
+        Ok(Upsert { record, vector, expected: new.version })
     }
-    let by_kind = new.kind.as_deref().map(|kind| collection.defaults_of(kind)).unwrap_or_default();
-    let record = Record {
-        message: None,
-        id,
-        text: new.text,
-        metadata: new.metadata,
-        created_at: time(&new.created_at, &format!("{at}/created_at"))?.unwrap_or_else(now),
-        expires_at: time(&new.expires_at, &format!("{at}/expires_at"))?.or(by_kind.ttl_s.map(in_seconds)),
-        importance: new.importance.or(by_kind.importance),
-        user: new.user,
-        session: new.session,
-        kind: new.kind,
-        given_vector,
-    };
-    check_record(&record, at)?;
-    Ok(Upsert { record, vector, expected: new.version })
+}
+
+fn check(record: &mut Record, at: &str) -> Result<(), MemoryError> {
+    fields::check(record, at)?;
+    if record.importance.is_some_and(|i| !(0.0..=1.0).contains(&i)) {
+        return Err(MemoryError::impossible(format!("{at}/importance"), "importance is a number from 0 to 1"));
+    }
+    Ok(())
+}
+
+/// Counts the tokens of a message: of what is kept of it.
+pub(crate) fn count_tokens(record: &mut Record) -> Result<(), MemoryError> {
+    if record.message.is_some() {
+        let tokens = fields::tokens(record, token_counter(None, "")?) as u64;
+        record.message.iter_mut().for_each(|message| (message.tokens, message.counts_calls) = (tokens, true));
+    }
+    Ok(())
 }
 
 /// Says in a record's metadata what its text is about, where that does not say it itself.
@@ -63,39 +86,13 @@ pub(crate) fn add_keywords(record: &mut Record) {
     }
 }
 
-/// As [`add_keywords`], for a text that a patch has changed: what was known of the old one goes, unless the patch says it.
-pub(crate) fn renew_keywords(record: &mut Record, patch: &RecordPatch) {
+/// Takes away what was known of a text that a patch has changed, unless the patch says it.
+pub(crate) fn forget_keywords(record: &mut Record, patch: &RecordPatch) {
     for name in ["keywords", "entities"] {
         if !patch.metadata.as_ref().is_some_and(|changes| changes.contains_key(name)) {
             record.metadata.remove(name);
         }
     }
-    add_keywords(record);
-}
-
-fn check_record(record: &Record, at: &str) -> Result<(), MemoryError> {
-    if record.text.len() > MOST_TEXT_BYTES {
-        let reason =
-            format!("{} bytes; a text has at most {MOST_TEXT_BYTES}: cut it into several records", record.text.len());
-        return Err(MemoryError::impossible(format!("{at}/text"), reason));
-    }
-    let metadata = serde_json::to_string(&record.metadata).map_or(0, |json| json.len());
-    if metadata > MOST_METADATA_BYTES {
-        let reason = format!("{metadata} bytes as JSON; metadata has at most {MOST_METADATA_BYTES}");
-        return Err(MemoryError::impossible(format!("{at}/metadata"), reason));
-    }
-    for (name, value) in [("user", &record.user), ("session", &record.session), ("kind", &record.kind)] {
-        if value.as_ref().is_some_and(|v| v.is_empty() || v.len() > MOST_NAME_BYTES) {
-            return Err(MemoryError::invalid(
-                format!("{at}/{name}"),
-                format!("1 to {MOST_NAME_BYTES} bytes are wanted"),
-            ));
-        }
-    }
-    if record.importance.is_some_and(|i| !(0.0..=1.0).contains(&i)) {
-        return Err(MemoryError::impossible(format!("{at}/importance"), "importance is a number from 0 to 1"));
-    }
-    Ok(())
 }
 
 fn time(text: &Option<String>, pointer: &str) -> Result<Option<i64>, MemoryError> {
@@ -124,23 +121,25 @@ fn check_message_patch(record: &Record, message: &Message, patch: &RecordPatch) 
     Ok(())
 }
 
-pub(crate) fn apply_patch(record: &Record, patch: &RecordPatch) -> Result<Record, MemoryError> {
+/// A record with changes; those of its metadata as redaction has left them.
+pub(crate) fn apply_patch(
+    record: &Record,
+    patch: &RecordPatch,
+    metadata: Option<&Map<String, Value>>,
+) -> Result<Record, MemoryError> {
     if let Some(message) = &record.message {
         check_message_patch(record, message, patch)?;
     }
     let mut new = record.clone();
-    if let Some(message) = &mut new.message {
-        message.updated_at = Some(now());
-        // That of one without a caption was of nothing.
-        new.given_vector &= patch.text.is_none();
-    }
+    // That of a message without a caption was of nothing.
+    new.given_vector &= patch.text.is_none() || new.message.is_none();
     if let Some(text) = &patch.text {
         if text.trim().is_empty() && !record.given_vector {
             return Err(MemoryError::invalid("/text", "the text is empty"));
         }
         new.text.clone_from(text);
     }
-    if let Some(changes) = &patch.metadata {
+    if let Some(changes) = metadata {
         merge(&mut new.metadata, changes);
     }
     if let Some(expires_at) = &patch.expires_at {
@@ -156,7 +155,10 @@ pub(crate) fn apply_patch(record: &Record, patch: &RecordPatch) -> Result<Record
             field.clone_from(change);
         }
     }
-    check_record(&new, "")?;
+    // What of a message no patch changes may be of an older version, which had no limit for it.
+    let message = new.message.take();
+    check(&mut new, "")?;
+    new.message = message;
     Ok(new)
 }
 

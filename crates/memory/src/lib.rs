@@ -31,6 +31,7 @@
 mod answers;
 mod append;
 mod backup;
+mod box_key;
 mod catalogue;
 mod chunk;
 mod collection;
@@ -39,6 +40,8 @@ mod consolidate;
 mod context;
 mod encryption;
 mod error;
+mod fields;
+mod fitting;
 mod forget;
 mod fusion;
 mod input;
@@ -77,9 +80,12 @@ pub use consolidate::{ConsolidateReport, ConsolidateRequest, MergedPair};
 pub use context::{ContextAnswer, ContextMessage, ContextRequest, Scope, Strategy};
 pub use encryption::{EncryptionConfig, TenantReceipt, TenantView, keys_file};
 pub use error::MemoryError;
+pub use fields::{
+    FIELDS, Field, Holds, MAX_ID_BYTES, MAX_METADATA_BYTES, MAX_NAME_BYTES, MAX_STATE_BYTES, MAX_TEXT_BYTES,
+    MAX_TOOL_CALLS_BYTES,
+};
 pub use forget::{ForgetAnswer, ForgetRequest, ForgottenMemory};
 pub use fusion::Fusion;
-pub use input::{MOST_METADATA_BYTES, MOST_TEXT_BYTES};
 pub use jobs::{JobView, Jobs};
 pub use media::{MOST_MEDIA_BYTES, MediaFile, MediaView, NewMedia};
 pub use membox_compressor as compressor;
@@ -101,7 +107,7 @@ pub use profile::{ProfileView, Term};
 pub use redaction::REDACTION_FIELD;
 pub use sessions::{MAX_MESSAGES, MOST_MESSAGES};
 pub use settings::{CollectionSettings, KindDefaults, Metric, VectorType};
-pub use threads::{CheckpointView, MOST_STATE_BYTES, NewCheckpoint, QueueItemView};
+pub use threads::{CheckpointView, NewCheckpoint, QueueItemView};
 pub use types::*;
 pub use usage::{QuotaSettings, UsageReport, UsageView};
 pub use users::{AuditView, ErasureReceipt, verify_audit};

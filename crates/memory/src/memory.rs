@@ -1,15 +1,16 @@
 //! The box: one data folder, one encoder, and the threads that write and look after it.
 
 use crate::answers::Answers;
+use crate::box_key::BoxKey;
 use crate::collection::Collection;
 use crate::encryption::{Changing, EncryptionConfig, open_sealing};
-use crate::input::{add_keywords, apply_patch, renew_keywords, to_upsert};
+use crate::input::{add_keywords, apply_patch, count_tokens, forget_keywords};
 use crate::jobs::Jobs;
 use crate::maintenance::Maintenance;
 use crate::pipeline::{Pipeline, is_made};
 use crate::policy::{Policies, Policy};
 use crate::recall::QueryVector;
-use crate::redaction::{REDACTION_FIELD, Redactor};
+use crate::redaction::{Known, redact_record, redacted, redacted_changes};
 use crate::settings::check_name;
 use crate::shared::{PooledReader, Shared};
 use crate::types::*;
@@ -18,13 +19,14 @@ use crate::work::{Along, Doomed, Upsert, Work, Write, ask, transact};
 use crate::writer::Writer;
 use crate::{MemoryError, now};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use membox_compressor::{CompressOptions, CompressedText, Compressor, DEFAULT_ENCODING, TokenCounter};
+use membox_compressor::{CompressOptions, CompressedText, Compressor};
 use membox_encoder::{DEFAULT_MAX_TOKENS, Embeddings, Encoder, EncoderError, Inputs, Lane, Request, Wanted};
 use membox_index::RowDevice;
 use membox_llm::Llm;
 use membox_records::{
     Filter, Group, Order, Position, Record, RecordsError, Sealing, Store, StoredCollection, StoredRecord,
 };
+use membox_redaction::Counts;
 use serde_json::Value;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -105,7 +107,7 @@ pub struct MemoryBox {
     models: Models,
     jobs: Jobs,
     answers: Answers,
-    redactor: Redactor,
+    box_key: BoxKey,
     pipeline: Pipeline,
     policies: Policies,
     sealing: Sealing,
@@ -175,7 +177,7 @@ impl MemoryBox {
             models,
             jobs: Jobs::default(),
             answers: Answers::new(config.answer_cache),
-            redactor: Redactor::new(&root),
+            box_key: BoxKey::new(&root),
             pipeline: Pipeline::default(),
             policies: config.policies.clone(),
             sealing,
@@ -285,8 +287,8 @@ impl MemoryBox {
         &self.pipeline
     }
 
-    pub(crate) fn redactor(&self) -> &Redactor {
-        &self.redactor
+    pub(crate) fn box_key(&self) -> &BoxKey {
+        &self.box_key
     }
 
     pub(crate) fn writer(&self) -> &Sender<Work> {
@@ -324,23 +326,19 @@ impl MemoryBox {
         }
         let collection = self.collection(tenant, name)?;
         let settings = collection.settings();
-        let redaction = settings.redaction.unwrap_or_default();
         let mut upserts = Vec::with_capacity(records.len());
         for (i, record) in records.into_iter().enumerate() {
-            let mut upsert = to_upsert(&collection, record, &format!("/records/{i}"))?;
-            self.redactor.apply(&redaction, &mut upsert.record)?;
-            if settings.keywords == Some(true) {
-                add_keywords(&mut upsert.record);
-            }
-            upserts.push(upsert);
+            upserts.push(self.to_upsert(&collection, &settings, record, None, &format!("/records/{i}"))?);
         }
         let mut compressed = Vec::new();
         if let Some(options) = compress {
             compressed = self.compress_texts(&collection, &mut upserts, options)?;
         }
         self.embed_missing(&collection, &mut upserts)?;
+        let redaction = settings.redaction.unwrap_or_default();
         for (upsert, compressed) in upserts.iter_mut().zip(&compressed) {
-            upsert.record.text.clone_from(&compressed.compressed_prompt);
+            // Digits that stood apart may stand together now.
+            upsert.record.text = redacted(&redaction, compressed.compressed_prompt.clone());
         }
         let ids: Vec<String> = upserts.iter().map(|u| u.record.id.clone()).collect();
         let write = |reply| Work::Write(Write::Upsert { collection, records: upserts, along: Along::default(), reply });
@@ -531,22 +529,25 @@ impl MemoryBox {
                 let (id, current) = (stored.record.id, stored.version);
                 return Err(RecordsError::VersionConflict { id, current, expected }.into());
             }
-            let mut record = apply_patch(&stored.record, patch)?;
+            let settings = collection.settings();
+            let redaction = settings.redaction.clone().unwrap_or_default();
+            let mut known = if patch.text.is_none() { Known::of(&stored.record) } else { Known::default() };
+            let mut found = Counts::new();
+            let changes = patch.metadata.as_ref().map(|changes| redacted_changes(&redaction, changes, &mut found));
+            known.add(&found);
+            let mut record = apply_patch(&stored.record, patch, changes.as_ref())?;
             along.touch = record.session.clone().filter(|_| record.message.is_some());
-            if patch.text.is_some() && (is_made(&record) || collection.settings().keywords == Some(true)) {
-                renew_keywords(&mut record, patch);
+            if patch.text.is_some() && (is_made(&record) || settings.keywords == Some(true)) {
+                forget_keywords(&mut record, patch);
             }
-            if patch.text.is_some() || patch.metadata.is_some() {
-                let known = record.metadata.get(REDACTION_FIELD).filter(|_| patch.text.is_none()).cloned();
-                self.redactor.apply(&collection.settings().redaction.unwrap_or_default(), &mut record)?;
-                // What was taken out of a text that stays is not there to be found again.
-                if let Some(known) = known {
-                    record.metadata.entry(REDACTION_FIELD).or_insert(known);
-                }
+            redact_record(&self.box_key, &redaction, &mut record, known)?;
+            if patch.text.is_some() && (is_made(&record) || settings.keywords == Some(true)) {
+                add_keywords(&mut record);
             }
-            if let Some(message) = record.message.as_mut().filter(|_| patch.text.is_some()) {
-                message.tokens = TokenCounter::by_name(DEFAULT_ENCODING)?.count(&record.text) as u64;
+            if record.text != stored.record.text || record.message != stored.record.message {
+                count_tokens(&mut record)?;
             }
+            record.message.iter_mut().for_each(|message| message.updated_at = Some(now()));
             let keeps_vector = record.text == stored.record.text || record.given_vector;
             let mut upserts = vec![Upsert { record, vector: Vec::new(), expected: Some(stored.version) }];
             if keeps_vector {

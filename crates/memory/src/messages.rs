@@ -1,5 +1,6 @@
 //! What callers say and hear of sessions, as plain data with its JSON form.
 
+use crate::fields::message_tokens;
 use crate::media::{MediaView, NewMedia};
 use crate::time_text;
 use membox_records::StoredRecord;
@@ -112,13 +113,13 @@ pub struct NewMessage {
     pub content: Option<String>,
     /// The image or the recording itself, where it is to be kept too.
     pub media: Option<NewMedia>,
-    /// The name of who says it.
+    /// The name of who says it, up to 512 bytes.
     pub name: Option<String>,
-    /// The call that it answers.
+    /// The call that it answers, up to 512 bytes.
     pub tool_call_id: Option<String>,
-    /// The calls that it makes.
+    /// The calls that it makes: objects, up to 1 MiB as JSON in all.
     #[schema(value_type = Option<Vec<Object>>)]
-    pub tool_calls: Option<Value>,
+    pub tool_calls: Option<Vec<Map<String, Value>>>,
     /// Any JSON object up to 16 KiB.
     #[serde(default)]
     #[schema(value_type = Object)]
@@ -141,7 +142,7 @@ pub struct SessionSettings {
     pub evict: Option<Evict>,
     /// Seconds that a message lives; 0 for good, as when left out. It counts for messages to come.
     pub ttl_s: Option<u64>,
-    /// Merged into the session's metadata, as RFC 7396 says.
+    /// Merged into the session's metadata, as RFC 7396 says; up to 16 KiB in all.
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Map<String, Value>>,
 }
@@ -273,7 +274,7 @@ pub struct MessageView {
     /// Its metadata.
     #[schema(value_type = Object)]
     pub metadata: Map<String, Value>,
-    /// Tokens of its content (o200k_base).
+    /// Tokens of its content, name and calls (o200k_base).
     pub tokens: u64,
     /// RFC 3339.
     pub created_at: String,
@@ -287,6 +288,7 @@ pub struct MessageView {
 impl From<StoredRecord> for MessageView {
     fn from(stored: StoredRecord) -> Self {
         let message = stored.record.message.unwrap_or_default();
+        let tokens = message_tokens(&message);
         Self {
             id: message.id,
             seq: message.position,
@@ -298,7 +300,7 @@ impl From<StoredRecord> for MessageView {
             tool_call_id: message.tool_call_id,
             tool_calls: message.tool_calls,
             metadata: stored.record.metadata,
-            tokens: message.tokens,
+            tokens,
             created_at: time_text(stored.record.created_at),
             updated_at: message.updated_at.map(time_text),
             version: stored.version,

@@ -1,16 +1,15 @@
 //! Names that are made of callers' names: no two of them meet, whatever they are made of.
 
+use crate::fields::MAX_ID_BYTES;
 use crate::{MemoryBox, MemoryError};
 use sha2::{Digest, Sha256};
 
-/// Bytes of a session's id, and of a message's: together they are the id of a record.
-pub(crate) const MOST_ID_BYTES: usize = 255;
 /// Bytes of a user's name that is part of a collection's.
-const MOST_PLAIN_BYTES: usize = 48;
+const MAX_PLAIN_BYTES: usize = 48;
 
 pub(crate) fn check_session_id(id: &str) -> Result<(), MemoryError> {
-    if id.is_empty() || id.len() > MOST_ID_BYTES || id.contains('/') || id.chars().any(char::is_control) {
-        let reason = format!("a session's id has 1 to {MOST_ID_BYTES} bytes, no / and no control characters");
+    if id.is_empty() || id.len() > MAX_ID_BYTES || id.contains('/') || id.chars().any(char::is_control) {
+        let reason = format!("a session's id has 1 to {MAX_ID_BYTES} bytes, no / and no control characters");
         return Err(MemoryError::invalid("/session", reason));
     }
     Ok(())
@@ -24,7 +23,7 @@ fn hash(user: &str) -> String {
 /// The collection of a user's own sessions. Names that no collection can have are replaced by their hash.
 pub fn user_collection(user: &str) -> String {
     let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-');
-    if user.len() <= MOST_PLAIN_BYTES && user.bytes().all(is_plain) {
+    if user.len() <= MAX_PLAIN_BYTES && user.bytes().all(is_plain) {
         return format!("user-{user}");
     }
     format!("user.{}", hash(user))

@@ -2,6 +2,7 @@
 //!
 //! A profile is a record of the user's own collection like any other, of kind `profile`: it is recalled by meaning, exported and erased with the rest.
 
+use crate::redaction::{redacted, redacted_changes};
 use crate::types::NewRecord;
 use crate::{MemoryBox, MemoryError, time_text, user_collection};
 use membox_keywords::Keywords;
@@ -77,11 +78,13 @@ struct Counts {
     messages: u64,
     memories: HashMap<String, u64>,
     last_seen: Option<i64>,
-    newest: Vec<(i64, String)>,
+    /// Time and text of what a language model may read, and the number of the collection that it is in.
+    newest: Vec<(i64, String, i64)>,
 }
 
 impl Counts {
-    fn add(&mut self, record: Record, read: &mut usize) {
+    /// `of` is the collection's number, where a language model may read what is in it.
+    fn add(&mut self, record: Record, of: Option<i64>, read: &mut usize) {
         self.last_seen = self.last_seen.max(Some(record.created_at));
         match &record.message {
             Some(_) => self.messages += 1,
@@ -104,8 +107,8 @@ impl Counts {
                 *counts.entry(term).or_default() += 1;
             }
         }
-        if record.message.is_none() {
-            self.newest.push((record.created_at, record.text));
+        if let (None, Some(collection)) = (&record.message, of) {
+            self.newest.push((record.created_at, record.text, collection));
         }
     }
 }
@@ -138,12 +141,13 @@ impl MemoryBox {
         summarize: bool,
     ) -> Result<ProfileView, MemoryError> {
         let name = user_collection(user);
-        self.ensure_collection(tenant, &name)?;
+        let redaction = self.ensure_collection(tenant, &name)?.settings().redaction.unwrap_or_default();
         if self.profile_record(tenant, user)?.is_some_and(|record| !is_profile(&record)) {
             let reason =
                 format!("record {PROFILE:?} of collection {name:?} is another one: give that another id first");
             return Err(MemoryError::Taken { pointer: "/user".to_owned(), reason });
         }
+        let changes = &redacted_changes(&redaction, changes, &mut Default::default());
         let summary = if summarize { self.summary_of(tenant, user)? } else { None };
         for _ in 0..TRIES {
             let stored = self.stored_profile(tenant, user)?;
@@ -166,6 +170,10 @@ impl MemoryBox {
             };
             match self.upsert(tenant, &name, vec![record]) {
                 Err(MemoryError::Records(RecordsError::VersionConflict { .. })) => {}
+                // The request is the fields themselves.
+                Err(MemoryError::Impossible { pointer, reason }) if pointer == "/records/0/metadata" => {
+                    return Err(MemoryError::impossible("", reason));
+                }
                 done => return done.and_then(|_| self.profile(tenant, user)),
             }
         }
@@ -195,19 +203,22 @@ impl MemoryBox {
         Ok(self.reader()?.record(collection.id, PROFILE)?)
     }
 
-    /// A profile, and the user's newest memories.
+    /// A profile, and the user's newest memories, as far as a language model may read them and as the policies of their collections let it.
     fn view_profile(
         &self,
         tenant: &str,
         user: &str,
         stored: Option<StoredRecord>,
     ) -> Result<(ProfileView, Vec<String>), MemoryError> {
-        let (mut counts, mut read) = (Counts::default(), 0);
+        let (mut counts, mut read, mut redactions) = (Counts::default(), 0, HashMap::new());
         for (_, name) in self.shared().names(Some(tenant)) {
             let Some(collection) = self.shared().existing(tenant, &name)? else { continue };
+            let settings = collection.settings();
+            let of = settings.memories.unwrap_or_default().llm.then_some(collection.id);
+            redactions.insert(collection.id, settings.redaction.unwrap_or_default());
             self.reader()?.records_of_user(collection.id, user, |found| {
                 if found.record.is_alive(crate::now()) && found.record.kind.as_deref() != Some("profile") {
-                    counts.add(found.record, &mut read);
+                    counts.add(found.record, of, &mut read);
                 }
                 true
             })?;
@@ -216,7 +227,7 @@ impl MemoryBox {
         let object = |name: &str| Some(stored.as_ref()?.record.metadata.get(name)?.clone());
         let fields = object("fields").and_then(|fields| fields.as_object().cloned()).unwrap_or_default();
         let keywords = most(counts.keywords);
-        counts.newest.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
+        counts.newest.sort_by_key(|(time, ..)| std::cmp::Reverse(*time));
         counts.newest.truncate(MOST_SUMMARIZED);
         let view = ProfileView {
             user: user.to_owned(),
@@ -232,7 +243,8 @@ impl MemoryBox {
             version: stored.as_ref().map_or(0, |stored| stored.version),
             updated_at: stored.map(|stored| time_text(stored.record.created_at)),
         };
-        Ok((view, counts.newest.into_iter().map(|(_, text)| text).collect()))
+        let text = |(_, text, of)| redactions.get(&of).map(|redaction| redacted(redaction, text));
+        Ok((view, counts.newest.into_iter().filter_map(text).collect()))
     }
 }
 

@@ -1,14 +1,14 @@
 //! Numbers that are given out and say nothing: the place where a page ends counts what all tenants have written, which is nobody's business.
 
-use crate::redaction::Redactor;
+use crate::box_key::BoxKey;
 use crate::{MemoryBox, MemoryError};
 use aes_gcm_siv::aead::{Aead, KeyInit, Payload};
 use aes_gcm_siv::{Aes256GcmSiv, Nonce};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-fn cipher(redactor: &Redactor) -> Result<Aes256GcmSiv, MemoryError> {
-    Ok(Aes256GcmSiv::new(&redactor.mac("what is sealed")?.into()))
+fn cipher(key: &BoxKey) -> Result<Aes256GcmSiv, MemoryError> {
+    Ok(Aes256GcmSiv::new(&key.mac("what is sealed")?.into()))
 }
 
 impl MemoryBox {
@@ -16,8 +16,7 @@ impl MemoryBox {
     pub fn seal(&self, tenant: &str, purpose: &str, numbers: &[i64]) -> Result<String, MemoryError> {
         let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         let bound = format!("{purpose}/{tenant}");
-        let sealed =
-            cipher(self.redactor())?.encrypt(&Nonce::default(), Payload { msg: &bytes, aad: bound.as_bytes() });
+        let sealed = cipher(self.box_key())?.encrypt(&Nonce::default(), Payload { msg: &bytes, aad: bound.as_bytes() });
         Ok(URL_SAFE_NO_PAD.encode(sealed.map_err(|_| MemoryError::invalid("/cursor", "it cannot be sealed"))?))
     }
 
@@ -32,8 +31,7 @@ impl MemoryBox {
         let wrong = || MemoryError::invalid(pointer, format!("{sealed:?} was not given out for this"));
         let bytes = URL_SAFE_NO_PAD.decode(sealed).map_err(|_| wrong())?;
         let bound = format!("{purpose}/{tenant}");
-        let opened =
-            cipher(self.redactor())?.decrypt(&Nonce::default(), Payload { msg: &bytes, aad: bound.as_bytes() });
+        let opened = cipher(self.box_key())?.decrypt(&Nonce::default(), Payload { msg: &bytes, aad: bound.as_bytes() });
         let opened = opened.map_err(|_| wrong())?;
         let numbers: Vec<i64> = opened.as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect();
         numbers.try_into().map_err(|_| wrong())

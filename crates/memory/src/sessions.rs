@@ -2,19 +2,20 @@
 
 use crate::append::{Append, Appended};
 use crate::collection::Collection;
-use crate::input::{add_keywords, merge, to_upsert};
+use crate::fields::{self, MAX_ID_BYTES, MAX_NAME_BYTES};
+use crate::input::merge;
 use crate::media;
 use crate::messages::*;
-use crate::names::{MOST_ID_BYTES, check_session_id, named_or_users};
-use crate::redaction::REDACTION_FIELD;
+use crate::names::{check_session_id, named_or_users};
+use crate::redaction::{REDACTION_FIELD, redact, redacted_changes};
 use crate::types::{NewRecord, RecordPatch};
 use crate::users::event;
 use crate::work::{Along, Doomed, Upsert, Work, Write, ask};
 use crate::{CollectionSettings, MemoryBox, MemoryError, in_seconds, now, time_text};
-use membox_compressor::{DEFAULT_ENCODING, TokenCounter};
 use membox_records::analysis::{query_terms, terms};
 use membox_records::{Message, Range, RecordsError, SessionState, StoredRecord, StoredSession, record_id};
-use membox_redaction::Mode;
+use membox_redaction::{Counts, Mode};
+use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -48,8 +49,8 @@ impl MemoryBox {
     fn new_session(&self, tenant: &str, id: &str, settings: &SessionSettings) -> Result<StoredSession, MemoryError> {
         check_session_id(id)?;
         let settings = &self.policy(tenant).session(settings);
-        if settings.user.as_ref().is_some_and(|user| user.is_empty() || user.len() > 512) {
-            return Err(MemoryError::invalid("/user", "1 to 512 bytes are wanted"));
+        if settings.user.as_ref().is_some_and(|user| user.is_empty() || user.len() > MAX_NAME_BYTES) {
+            return Err(MemoryError::invalid("/user", format!("1 to {MAX_NAME_BYTES} bytes are wanted")));
         }
         let name = named_or_users(settings.collection.as_deref(), settings.user.as_deref());
         let name = name.unwrap_or_else(|| COMMON_COLLECTION.to_owned());
@@ -115,6 +116,7 @@ impl MemoryBox {
             }
             None => self.new_session(tenant, id, &settings)?,
         };
+        let redaction = self.collection_of(&new)?.settings().redaction.unwrap_or_default();
         let created = self.transact(move |group| {
             let found = group.session(&new.tenant, &new.id)?;
             let created = found.is_none();
@@ -131,9 +133,13 @@ impl MemoryBox {
                 state.ttl_s = Some(ttl).filter(|&ttl| ttl > 0);
             }
             if let (Some(changes), false) = (&settings.metadata, created) {
-                merge(&mut state.metadata, changes);
+                merge(&mut state.metadata, &redacted_changes(&redaction, changes, &mut Counts::new()));
             }
             state.updated_at = now();
+            if settings.metadata.is_some() {
+                fields::check(&mut session, "")?;
+            }
+            redact(&redaction, &mut session);
             session.version += 1;
             group.put_session(&session)?;
             Ok(created)
@@ -243,20 +249,17 @@ impl MemoryBox {
         messages: Vec<NewMessage>,
     ) -> Result<(Vec<String>, Vec<Upsert>, HashMap<usize, String>), MemoryError> {
         let settings = collection.settings();
-        let redaction = settings.redaction.unwrap_or_default();
-        let counter = TokenCounter::by_name(DEFAULT_ENCODING)?;
         let expires_at = session.state.ttl_s.map(|ttl| time_text(in_seconds(ttl)));
         let (mut ids, mut upserts, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
         let (mut files, mut originals) = (Vec::new(), HashMap::new());
         for (i, new) in messages.into_iter().enumerate() {
             let at = format!("/messages/{i}");
             let id = new.id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
-            if id.is_empty() || id.len() > MOST_ID_BYTES || !seen.insert(id.clone()) {
-                let reason = format!("an id has 1 to {MOST_ID_BYTES} bytes, and stands once in a request");
+            if id.is_empty() || id.len() > MAX_ID_BYTES || !seen.insert(id.clone()) {
+                let reason = format!("an id has 1 to {MAX_ID_BYTES} bytes, and stands once in a request");
                 return Err(MemoryError::invalid(format!("{at}/id"), reason));
             }
             let file = new.media.map(|media| media::given(new.kind, &media, &format!("{at}/media"))).transpose()?;
-            files.push(file);
             let text = new.content.unwrap_or_default();
             // What says nothing is like nothing.
             let vector = text.trim().is_empty().then(|| vec![0.0; settings.dimension.unwrap_or_default()]);
@@ -271,32 +274,30 @@ impl MemoryBox {
                 session: Some(session.id.clone()),
                 ..NewRecord::default()
             };
-            let mut upsert = to_upsert(collection, record, &at)?;
-            let said = (redaction.mode != Mode::Off).then(|| upsert.record.text.clone());
-            self.redactor().apply(&redaction, &mut upsert.record)?;
-            if let Some(said) = said.filter(|_| upsert.record.metadata.contains_key(REDACTION_FIELD)) {
-                originals.insert(i, said);
-            }
-            if settings.keywords == Some(true) {
-                add_keywords(&mut upsert.record);
-            }
-            upsert.record.message = Some(Message {
+            let is_redacted = settings.redaction.as_ref().is_some_and(|redaction| redaction.mode != Mode::Off);
+            let said = is_redacted.then(|| record.text.clone());
+            let message = Message {
                 id: id.clone(),
                 role: new.role.name().to_owned(),
                 kind: new.kind.name().to_owned(),
                 name: new.name,
                 tool_call_id: new.tool_call_id,
-                tool_calls: new.tool_calls,
-                tokens: counter.count(&upsert.record.text) as u64,
+                tool_calls: new.tool_calls.map(|calls| calls.into_iter().map(Value::Object).collect()),
+                media: file.as_ref().map(|file| file.media().clone()),
                 ..Message::default()
-            });
+            };
+            let upsert = self.to_upsert(collection, &settings, record, Some(message), &at)?;
+            if let Some(said) = said.filter(|_| upsert.record.metadata.contains_key(REDACTION_FIELD)) {
+                originals.insert(i, said);
+            }
             ids.push(id);
+            files.push(file);
             upserts.push(upsert);
         }
         self.embed_missing(collection, &mut upserts)?;
         for (upsert, file) in upserts.iter_mut().zip(files) {
-            if let (Some(message), Some(file)) = (&mut upsert.record.message, file) {
-                message.media = Some(self.keep_media(collection, file)?);
+            if let (Some(media), Some(file)) = (upsert.record.message.as_mut().and_then(|m| m.media.as_mut()), file) {
+                media.file = self.keep_media(collection, file)?;
             }
         }
         Ok((ids, upserts, originals))

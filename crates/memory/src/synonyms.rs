@@ -1,6 +1,7 @@
 //! Words of a collection that mean the same: who asks for one of them finds the others as well.
 
-use crate::MemoryError;
+use crate::redaction::redacted;
+use crate::{MemoryError, Redaction};
 use membox_records::analysis::query_terms;
 
 /// Groups of a collection, words of a group, and bytes of a word.
@@ -41,6 +42,18 @@ pub(crate) fn check(groups: &[Vec<String>]) -> Result<(), MemoryError> {
         }
         if let Some(word) = group.iter().find(|word| word.trim().is_empty() || word.len() > MOST_BYTES) {
             return wrong(format!("/synonyms/{i}"), format!("a word has 1 to {MOST_BYTES} bytes, not {}", word.len()));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses words that a collection's redaction takes out of every text: they would be kept here alone, and find nothing.
+pub(crate) fn check_redacted(groups: &[Vec<String>], redaction: Option<&Redaction>) -> Result<(), MemoryError> {
+    let Some(redaction) = redaction else { return Ok(()) };
+    for (i, group) in groups.iter().enumerate() {
+        if let Some(j) = group.iter().position(|word| redacted(redaction, word.clone()) != *word) {
+            let reason = "redaction takes this out of every text of the collection";
+            return Err(MemoryError::impossible(format!("/synonyms/{i}/{j}"), reason));
         }
     }
     Ok(())

@@ -1,16 +1,14 @@
 //! What an agent keeps beside its messages: checkpoints of a thread's state, and a session's inputs that wait to be taken.
 
-use crate::{MemoryBox, MemoryError, in_seconds, now, time_text};
+use crate::fields::{self, Input, MAX_ID_BYTES, TaskWrites};
+use crate::redaction::redact;
+use crate::{MemoryBox, MemoryError, Redaction, in_seconds, now, time_text};
 use membox_records::{Checkpoint, CheckpointBody, CheckpointPlace, QueueItem};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
-/// Bytes of a checkpoint's state, and of a queue's input, as JSON.
-pub const MOST_STATE_BYTES: usize = 1 << 20;
-/// Bytes of the names of threads, namespaces, checkpoints and tasks.
-const MOST_NAME_BYTES: usize = 255;
 /// Seconds that a taken input is its taker's.
 const LEASE_S: u64 = 60;
 
@@ -21,9 +19,9 @@ pub struct NewCheckpoint {
     /// Any JSON, at most 1 MiB.
     #[schema(value_type = Object)]
     pub state: Value,
-    /// The checkpoint that it follows.
+    /// The checkpoint that it follows, up to 255 bytes.
     pub parent: Option<String>,
-    /// Any JSON object.
+    /// Any JSON object, at most 1 MiB.
     #[serde(default)]
     #[schema(value_type = Object)]
     pub metadata: Map<String, Value>,
@@ -100,23 +98,24 @@ fn view(thread: &str, namespace: &str, checkpoint: Checkpoint) -> CheckpointView
 fn check_names(names: &[(&'static str, &str)]) -> Result<(), MemoryError> {
     for (what, name) in names {
         let may_be_empty = *what == "namespace";
-        if name.is_empty() && !may_be_empty || name.len() > MOST_NAME_BYTES {
-            return Err(MemoryError::invalid(format!("/{what}"), format!("1 to {MOST_NAME_BYTES} bytes are wanted")));
+        if name.is_empty() && !may_be_empty || name.len() > MAX_ID_BYTES {
+            return Err(MemoryError::invalid(format!("/{what}"), format!("1 to {MAX_ID_BYTES} bytes are wanted")));
         }
     }
     Ok(())
 }
 
-fn check_size(pointer: &str, value: &Value) -> Result<(), MemoryError> {
-    let bytes = serde_json::to_string(value).map_or(0, |json| json.len());
-    if bytes > MOST_STATE_BYTES {
-        let reason = format!("{bytes} bytes as JSON; at most {MOST_STATE_BYTES} are kept");
-        return Err(MemoryError::impossible(pointer, reason));
-    }
-    Ok(())
-}
-
 impl MemoryBox {
+    /// The redaction of what is kept beside messages: that of the collection of the session that a queue or a thread is of, or else the tenant's.
+    fn redaction_beside(&self, tenant: &str, session: &str) -> Result<Redaction, MemoryError> {
+        let found = self.reader()?.session(tenant, session)?;
+        let redaction = match found {
+            Some(found) => self.collection_of(&found)?.settings().redaction,
+            None => self.policy(tenant).redaction.clone(),
+        };
+        Ok(redaction.unwrap_or_default())
+    }
+
     /// Writes a checkpoint. One of the same id is replaced, and is the latest.
     pub fn put_checkpoint(
         &self,
@@ -127,11 +126,11 @@ impl MemoryBox {
         new: NewCheckpoint,
     ) -> Result<CheckpointView, MemoryError> {
         check_names(&[("thread", thread), ("namespace", namespace), ("id", id)])?;
-        check_size("/state", &new.state)?;
-        let now = now();
-        let expires_at = new.ttl_s.map(in_seconds);
-        let NewCheckpoint { state, parent, metadata, .. } = new;
-        let body = CheckpointBody { parent, state, metadata, writes: BTreeMap::new(), created_at: now };
+        let NewCheckpoint { state, parent, metadata, ttl_s } = new;
+        let expires_at = ttl_s.map(in_seconds);
+        let mut body = CheckpointBody { parent, state, metadata, writes: BTreeMap::new(), created_at: now() };
+        fields::check(&mut body, "")?;
+        redact(&self.redaction_beside(tenant, thread)?, &mut body);
         let key = [tenant, thread, namespace, id].map(str::to_owned);
         let body = self.transact(move |group| {
             let [tenant, thread, namespace, id] = &key;
@@ -151,7 +150,10 @@ impl MemoryBox {
         writes: Value,
     ) -> Result<(), MemoryError> {
         check_names(&[("task", task)])?;
-        check_size("/writes", &writes)?;
+        let mut writes = TaskWrites(writes);
+        fields::check(&mut writes, "")?;
+        redact(&self.redaction_beside(tenant, thread)?, &mut writes);
+        let TaskWrites(writes) = writes;
         let key = [tenant, thread, namespace, id, task].map(str::to_owned);
         let found = self.transact(move |group| {
             let [tenant, thread, namespace, id, task] = &key;
@@ -203,13 +205,16 @@ impl MemoryBox {
     /// Appends inputs to a session's queue, all or none, and gives their ids.
     pub fn push(&self, tenant: &str, session: &str, payloads: Vec<Value>) -> Result<Vec<String>, MemoryError> {
         crate::names::check_session_id(session)?;
-        for (i, payload) in payloads.iter().enumerate() {
-            check_size(&format!("/items/{i}"), payload)?;
+        let redaction = self.redaction_beside(tenant, session)?;
+        let mut inputs: Vec<Input> = payloads.into_iter().map(Input).collect();
+        for (i, input) in inputs.iter_mut().enumerate() {
+            fields::check_at(input, |_| format!("/items/{i}"))?;
+            redact(&redaction, input);
         }
         let (its_tenant, its_session, now) = (tenant.to_owned(), session.to_owned(), now());
         let numbers: Vec<i64> = self.transact(move |group| {
-            let push = |payload| Ok(group.push(&its_tenant, &its_session, payload, now)?);
-            payloads.into_iter().map(push).collect()
+            let push = |Input(payload)| Ok(group.push(&its_tenant, &its_session, payload, now)?);
+            inputs.into_iter().map(push).collect()
         })?;
         numbers.into_iter().map(|number| self.seal(tenant, &queue_purpose(session), &[number])).collect()
     }

@@ -1,5 +1,6 @@
 //! What each user has used of a language model and of the box, day by day, and the quotas that hold it in bounds.
 
+use crate::fields::MAX_NAME_BYTES;
 use crate::users::event;
 use crate::{MemoryBox, MemoryError, now};
 use membox_records::{AuditEvent, DayUsage, Quota};
@@ -95,8 +96,8 @@ impl MemoryBox {
     /// time for the last of it, one gets it.
     pub fn report_usage(&self, tenant: &str, report: UsageReport) -> Result<UsageView, MemoryError> {
         let UsageReport { user, tokens } = report;
-        if user.is_empty() || user.len() > 512 {
-            return Err(MemoryError::invalid("/user", "1 to 512 bytes are wanted"));
+        if user.is_empty() || user.len() > MAX_NAME_BYTES {
+            return Err(MemoryError::invalid("/user", format!("1 to {MAX_NAME_BYTES} bytes are wanted")));
         }
         if tokens.unsigned_abs() > 1 << 40 {
             return Err(MemoryError::impossible("/tokens", "no request has that many tokens"));
@@ -151,6 +152,9 @@ impl MemoryBox {
         user: &str,
         quota: Option<QuotaSettings>,
     ) -> Result<(), MemoryError> {
+        if user.len() > MAX_NAME_BYTES {
+            return Err(MemoryError::invalid("/user", format!("at most {MAX_NAME_BYTES} bytes are possible")));
+        }
         if quota.is_some_and(|q| !(0.0..=1e9).contains(&q.price_per_1000) || q.tokens_per_day > 1 << 50) {
             return Err(MemoryError::impossible(
                 "/price_per_1000",

@@ -110,14 +110,14 @@ impl MemoryBox {
         match owner_of(name) {
             Owner::User(user) => self.user_subject(user),
             // The hash of one user's name may be the name of another one.
-            Owner::Hashed => Ok(format!("collection:{}", &self.redactor().digest(name)?[..32])),
+            Owner::Hashed => Ok(format!("collection:{}", &self.box_key().digest(&format!("collection/{name}"))?[..32])),
             Owner::None => Ok(name.to_owned()),
         }
     }
 
     /// How the audit log names a user.
     fn user_subject(&self, user: &str) -> Result<String, MemoryError> {
-        Ok(format!("user:{}", &self.redactor().digest(user)?[..32]))
+        Ok(format!("user:{}", &self.box_key().digest(&format!("user/{user}"))?[..32]))
     }
 
     /// Gives out, a JSON object each, all that is remembered of a user: sessions with their messages, queues and checkpoints, and records. `each` says
@@ -175,7 +175,11 @@ impl MemoryBox {
                 // Messages in a session's list were given out with it; archived ones were not.
                 if stored.record.message.as_ref().is_none_or(|m| !m.is_listed()) {
                     let media = self.media_of(&collection, &stored.record);
-                    let line = json!({"type": "record", "collection": name, "record": RecordView::from(stored)});
+                    let message = stored.record.message.is_some().then(|| MessageView::from(stored.clone()));
+                    let mut line = json!({"type": "record", "collection": name, "record": RecordView::from(stored)});
+                    if let Some(message) = message {
+                        line["message"] = json!(message);
+                    }
                     goes_on = give_with(&mut give, line, media, &mut failed);
                 }
                 goes_on

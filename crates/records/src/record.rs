@@ -57,8 +57,11 @@ pub struct Message {
     /// Its image or recording, where that was given.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub media: Option<Media>,
-    /// Tokens of its content by the default encoding.
+    /// Tokens of what it says by the default encoding.
     pub tokens: u64,
+    /// Whether `tokens` counts name and calls too; those of older versions count the content alone.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub counts_calls: bool,
     /// The version of the session that wrote it.
     pub written_by: u64,
     /// When it was last changed, in milliseconds since 1970.

@@ -42,7 +42,7 @@ pub struct NewMedia {
     pub data: String,
     /// Of a recording: how long it is.
     pub seconds: Option<f64>,
-    /// Of a recording: its language, as `en` or `zh-CN`.
+    /// Of a recording: its language, as `en` or `zh-CN`, up to 35 bytes.
     pub language: Option<String>,
 }
 
@@ -97,6 +97,13 @@ pub(crate) struct Given {
     media: Media,
     bytes: Vec<u8>,
     small: Option<Vec<u8>>,
+}
+
+impl Given {
+    /// What is known of the file.
+    pub fn media(&self) -> &Media {
+        &self.media
+    }
 }
 
 /// Reads and checks what a message brings; `at` is where it stands in the request.
@@ -161,18 +168,18 @@ fn remove(path: &Path) -> std::io::Result<()> {
 }
 
 impl MemoryBox {
-    /// Keeps a file for a message that is about to be written. When it returns that is durable.
-    pub(crate) fn keep_media(&self, collection: &Collection, given: Given) -> Result<Media, MemoryError> {
-        let Given { mut media, bytes, small: small_bytes } = given;
+    /// Keeps a file for a message that is about to be written, and gives its name. When it returns that is durable.
+    pub(crate) fn keep_media(&self, collection: &Collection, given: Given) -> Result<String, MemoryError> {
+        let Given { media, bytes, small: small_bytes } = given;
         // The name says nothing about the content, and is the same for the same.
-        media.file = self.redactor().digest(&format!("media/{}/{}", collection.id, media.sha256))?[..40].to_owned();
+        let name = self.box_key().digest(&format!("media/{}/{}", collection.id, media.sha256))?[..40].to_owned();
         let folder = folder(&collection.folder());
-        let path = folder.join(&media.file);
-        let (id, file) = (collection.id, media.file.clone());
+        let path = folder.join(&name);
+        let (id, file) = (collection.id, name.clone());
         self.transact(move |group| Ok(group.expect_media(id, &file, now() + EXPECTED_MS)?))?;
         let _changing = self.shared().change_media();
         if path.exists() {
-            return Ok(media);
+            return Ok(name);
         }
         if !folder.exists() {
             fs::create_dir_all(&folder).map_err(MemoryError::io("create", &folder))?;
@@ -182,7 +189,7 @@ impl MemoryBox {
             file::write(self.sealing(), &collection.tenant, &small(&path), &bytes)?;
         }
         file::write(self.sealing(), &collection.tenant, &path, &bytes)?;
-        Ok(media)
+        Ok(name)
     }
 
     /// The file of a message, or of an image what fits 200 × 200 of it.

@@ -2,6 +2,7 @@
 
 use super::topics::{BEGINNINGS, Cues, Cut, CutRule, ENDINGS, by_attention, by_both, by_cosine, by_depth};
 use super::{Advance, Call, CutTopic, MOST_READ, MemoriesPolicy, TRIES};
+use crate::fields::message_tokens;
 use crate::messages::Role;
 use crate::{MemoryBox, MemoryError, now};
 use membox_encoder::{Encoder, Inputs, Lane, Request, Wanted};
@@ -286,7 +287,7 @@ fn turns(messages: &[StoredRecord], policy: &MemoriesPolicy) -> Vec<Turn> {
         let Some(turn) = turns.last_mut() else { continue };
         (turn.places.end, turn.times.1) = (message.place() + 1, record.created_at);
         if counts {
-            let left = (message.tokens as f64 * policy.rate).ceil() as u64;
+            let left = (message_tokens(message) as f64 * policy.rate).ceil() as u64;
             turn.tokens += left;
             let add = |text: &mut String| {
                 if !text.is_empty() {

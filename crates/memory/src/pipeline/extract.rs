@@ -4,10 +4,11 @@ use super::clock::weekday;
 use super::cutting::is_meant;
 use super::{MadeMemory, MemoriesPolicy, SOURCES_FIELD, STAMP_FIELD, TOPIC_FIELD, Trace};
 use crate::collection::Collection;
-use crate::input::{add_keywords, to_upsert};
+use crate::input::add_keywords;
+use crate::redaction::{redact, redacted};
 use crate::types::NewRecord;
 use crate::work::Upsert;
-use crate::{MemoryBox, MemoryError, time_text, token_counter};
+use crate::{CollectionSettings, MemoryBox, MemoryError, time_text, token_counter};
 use membox_compressor::CompressOptions;
 use membox_encoder::Lane;
 use membox_llm::{Llm, Usage};
@@ -70,6 +71,10 @@ impl MemoryBox {
             let of_topic = self.messages_of(session, span.from..span.until)?;
             messages.extend(of_topic.into_iter().map(|stored| (span.number, stored)));
         }
+        // They may be older than the policy, which holds for what is made of them now, and for what a language model reads.
+        let settings = collection.settings();
+        let redaction = settings.redaction.clone().unwrap_or_default();
+        messages.iter_mut().for_each(|(_, stored)| drop(redact(&redaction, &mut stored.record)));
         let is_said = |stored: &StoredRecord| {
             let is_meant = stored.record.message.as_ref().is_some_and(|message| is_meant(message, policy));
             is_meant && !stored.record.text.trim().is_empty()
@@ -83,7 +88,7 @@ impl MemoryBox {
             Some(llm) => facts(llm, &said, usage, trace)?,
             None => self.summaries(&said, policy, trace)?,
         };
-        self.memories(collection, session, drafts)
+        self.memories(collection, &settings, session, drafts)
     }
 
     /// What was said, cut to what an embedding holds; compressed if the policy says so.
@@ -152,10 +157,11 @@ impl MemoryBox {
     fn memories(
         &self,
         collection: &Collection,
+        settings: &CollectionSettings,
         session: &StoredSession,
         drafts: Vec<Draft>,
     ) -> Result<Vec<(Upsert, MadeMemory)>, MemoryError> {
-        let redaction = collection.settings().redaction.unwrap_or_default();
+        let redaction = settings.redaction.clone().unwrap_or_default();
         let (mut upserts, mut views) = (Vec::new(), Vec::new());
         for draft in &drafts {
             let Some(first) = draft.of.first() else { continue };
@@ -182,12 +188,15 @@ impl MemoryBox {
                 kind: Some(draft.kind.to_owned()),
                 ..NewRecord::default()
             };
-            let mut upsert = to_upsert(collection, record, "/memories")?;
-            self.redactor().apply(&redaction, &mut upsert.record)?;
+            let mut upsert = self.to_upsert(collection, settings, record, None, "/memories")?;
             add_keywords(&mut upsert.record);
             views.push(MadeMemory {
                 id: upsert.record.id.clone(),
-                text: draft.compressed.as_ref().unwrap_or(&upsert.record.text).clone(),
+                text: match &draft.compressed {
+                    // Digits that stood apart may stand together now.
+                    Some(compressed) => redacted(&redaction, compressed.clone()),
+                    None => upsert.record.text.clone(),
+                },
                 topic: first.topic,
                 sources,
                 created_at: time_text(created_at),

@@ -8,9 +8,10 @@ use super::{is_made, made_conditions};
 use crate::collection::{Collection, JobGuard};
 use crate::consolidate::{THRESHOLD, history, history_entry, history_patch, is_older, says_the_same, was_made};
 use crate::jobs::JobView;
+use crate::redaction::redacted;
 use crate::types::RecordPatch;
 use crate::work::Along;
-use crate::{MemoryBox, MemoryError, now, time_text};
+use crate::{MemoryBox, MemoryError, Redaction, now, time_text};
 use membox_llm::{Llm, Usage};
 use membox_records::{Filter, StoredRecord};
 use serde::{Deserialize, Serialize};
@@ -233,8 +234,12 @@ impl MemoryBox {
             return Ok(());
         }
         report.queued += 1;
+        let redaction = collection.settings().redaction.unwrap_or_default();
         let (decision, text) = match llm {
-            Some(llm) => decide(llm, &older, &newer, &mut report.llm)?,
+            Some(llm) => {
+                let (decision, text) = decide(llm, &redaction, &older, &newer, &mut report.llm)?;
+                (decision, text.map(|text| redacted(&redaction, text)))
+            }
             None if says_the_same(&older, &newer[0]) => (Decision::Merge, None),
             None => (Decision::Keep, None),
         };
@@ -271,11 +276,14 @@ impl MemoryBox {
 /// What a language model makes of an older memory beside newer ones.
 fn decide(
     llm: &Llm,
+    redaction: &Redaction,
     older: &StoredRecord,
     newer: &[StoredRecord],
     usage: &mut Usage,
 ) -> Result<(Decision, Option<String>), MemoryError> {
-    let line = |stored: &StoredRecord| format!("[{}] {}\n", time_text(stored.record.created_at), stored.record.text);
+    // They may be older than the policy.
+    let text = |stored: &StoredRecord| redacted(redaction, stored.record.text.clone());
+    let line = |stored: &StoredRecord| format!("[{}] {}\n", time_text(stored.record.created_at), text(stored));
     let candidates: String = newer.iter().map(line).collect();
     let question = format!("Older memory:\n{}\nNewer memories:\n{candidates}", line(older));
     Ok(llm.ask(DECIDE, &question, usage, &|value| {

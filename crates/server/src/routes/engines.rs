@@ -13,6 +13,7 @@ use membox_memory::compressor::{DEFAULT_ENCODING, TokenCounter, conversation_ove
 use membox_memory::encoder::{DEFAULT_MAX_TOKENS, Embeddings, Inputs, Lane, Request, Wanted};
 use membox_memory::{Chunk, ChunkRequest, MemoryError, Timing};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
@@ -345,7 +346,23 @@ pub struct CountedMessage {
     /// Not counted: it is within the four tokens of a message.
     #[allow(dead_code)]
     role: Option<String>,
-    content: String,
+    /// What is said; null where tools are called instead.
+    content: Option<String>,
+    /// The name of who says it.
+    name: Option<String>,
+    /// The call that it answers.
+    tool_call_id: Option<String>,
+    /// The calls that it makes, counted as JSON.
+    #[schema(value_type = Option<Vec<Object>>)]
+    tool_calls: Option<Value>,
+}
+
+impl CountedMessage {
+    fn tokens(&self, counter: TokenCounter) -> usize {
+        let texts = [&self.content, &self.name, &self.tool_call_id].into_iter().flatten();
+        texts.map(|text| counter.count(text)).sum::<usize>()
+            + self.tool_calls.as_ref().map_or(0, |calls| counter.count_json(calls))
+    }
 }
 
 /// A request for token counts: `input` or `messages`, by `encoding` or `model`.
@@ -364,7 +381,7 @@ pub struct TokensRequest {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TokensAnswer {
     encoding: &'static str,
-    /// Of each text, or of each message's content.
+    /// Of each text, or of each message's content, name and calls.
     counts: Vec<usize>,
     /// In all, overhead included.
     total: usize,
@@ -405,15 +422,16 @@ pub async fn tokens(
         (None, Some(name)) => ("/model", name.clone()),
         (None, None) => ("/encoding", DEFAULT_ENCODING.to_owned()),
     };
-    let (texts, is_conversation) = match (request.input, request.messages) {
-        (Some(texts), None) => (texts.into_vec(), false),
-        (None, Some(messages)) => (messages.into_iter().map(|m| m.content).collect(), true),
-        _ => return Err(bad("/input", "exactly one of input and messages is wanted")),
-    };
+    if request.input.is_some() == request.messages.is_some() {
+        return Err(bad("/input", "exactly one of input and messages is wanted"));
+    }
     let counted = state.reads.run(move || {
         let counter = TokenCounter::by_name(&name).map_err(|e| bad(pointer, &e.to_string()))?;
-        let counts: Vec<usize> = texts.iter().map(|t| counter.count(t)).collect();
-        let overhead = if is_conversation { conversation_overhead(counts.len()) } else { 0 };
+        let texts = request.input.map(Texts::into_vec).unwrap_or_default();
+        let messages = request.messages.as_deref().unwrap_or_default();
+        let counts: Vec<usize> =
+            texts.iter().map(|t| counter.count(t)).chain(messages.iter().map(|m| m.tokens(counter))).collect();
+        let overhead = if request.messages.is_some() { conversation_overhead(counts.len()) } else { 0 };
         let total = counts.iter().sum::<usize>() + overhead;
         Ok(TokensAnswer { encoding: counter.encoding(), counts, total, overhead })
     });
