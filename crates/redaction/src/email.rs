@@ -290,7 +290,7 @@ fn domain(text: &str, from: usize, sign: Sign) -> Option<usize> {
         return None;
     }
     // `package@1.2.3-beta.rc` is a version.
-    let is_number = |label: &str| label.bytes().all(|b| b.is_ascii_digit());
+    let is_number = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_digit());
     if let [first, second, _, ..] = labels.as_slice()
         && is_number(text_of(first).trim_start_matches(['v', 'V']))
         && is_number(text_of(second))
