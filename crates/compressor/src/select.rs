@@ -3,8 +3,10 @@
 use crate::options::CompressOptions;
 use crate::percentile::{Number, percentile, token_percentile};
 use crate::units::{Segment, Unit, is_letter};
+use crate::wholes::wholes;
 use crate::{CompressorError, TokenCounter};
 use std::cmp::Reverse;
+use unicode_segmentation::UnicodeSegmentation;
 
 /// A text under selection.
 pub(crate) struct Part {
@@ -25,6 +27,8 @@ pub(crate) struct Part {
 const SLACK: f64 = 0.05;
 /// Words tried one by one after the threshold is set, to use the budget up.
 const MOST_TRIES: usize = 64;
+/// Bytes of a whole that is never cut. What is longer is data, such as an image in base64.
+const MAX_WHOLE_BYTES: usize = 8192;
 
 impl Part {
     pub fn new(text: String, units: Vec<Unit>, segments: Vec<Segment>) -> Self {
@@ -62,7 +66,9 @@ impl Part {
             if i > 0 {
                 let gap = &self.text[end..start];
                 let space = &gap[gap.trim_end().len()..];
-                let joins = out.chars().next_back().is_some_and(is_letter)
+                // A letter may have marks after it.
+                let last = out.graphemes(true).next_back();
+                let joins = last.is_some_and(|last| last.starts_with(is_letter))
                     && self.text[start..].chars().next().is_some_and(is_letter);
                 match space {
                     "" if joins || gap.contains(char::is_whitespace) => out.push(' '),
@@ -206,13 +212,15 @@ pub(crate) fn by_budget(
         parts.iter_mut().for_each(Part::drop_consecutive);
     }
     let mut used = count(parts);
-    for (&(p, u), &weight) in ranking[low..].iter().zip(&weights[low..]).take(MOST_TRIES) {
-        if used as f64 >= (1.0 - SLACK) * budget as f64 && used > 0 {
+    let mut tries = 0;
+    for (&(p, u), &weight) in ranking[low..].iter().zip(&weights[low..]) {
+        if used as f64 >= (1.0 - SLACK) * budget as f64 && used > 0 || tries == MOST_TRIES {
             break;
         }
         if used + weight > budget + 1 {
             continue;
         }
+        tries += 1;
         parts[p].kept[u] = true;
         let longer = count(parts);
         if longer <= budget {
@@ -222,18 +230,24 @@ pub(crate) fn by_budget(
         }
     }
     if used == fixed && fixed == 0 {
-        cut_a_word(parts, &ranking, budget, count);
+        cut_a_unit(parts, &ranking, budget, count);
     }
     Ok(())
 }
 
-/// Not one word fits: as much of the likeliest as does.
-fn cut_a_word(parts: &mut [Part], ranking: &[(usize, usize)], budget: usize, count: &dyn Fn(&[Part]) -> usize) {
-    let Some(&(p, u)) = ranking.first() else { return };
+/// Not one unit fits: as much of the likeliest as does, of those that are no whole. These are the runs of scripts without blanks, and data.
+fn cut_a_unit(parts: &mut [Part], ranking: &[(usize, usize)], budget: usize, count: &dyn Fn(&[Part]) -> usize) {
+    let ends_of = |&(p, u): &(usize, usize)| {
+        let word = parts[p].units[u].place.clone();
+        let text = &parts[p].text[word.clone()];
+        let mut ends: Vec<usize> = wholes(text).into_iter().map(|whole| word.start + whole.end).collect();
+        if text.len() > MAX_WHOLE_BYTES && ends.len() == 1 {
+            ends = text.grapheme_indices(true).map(|(at, cluster)| word.start + at + cluster.len()).collect();
+        }
+        (ends.len() > 1).then_some((p, u, word, ends))
+    };
+    let Some((p, u, word, ends)) = ranking.iter().find_map(ends_of) else { return };
     (parts[p].kept[u], parts[p].is_cut) = (true, true);
-    let word = parts[p].units[u].place.clone();
-    let ends: Vec<usize> =
-        parts[p].text[word.clone()].char_indices().map(|(i, c)| word.start + i + c.len_utf8()).collect();
     // Counts rise with the length but for a token here and there, and a word is short; a text without a space is not.
     let (mut low, mut high) = (0, ends.len());
     while low < high {

@@ -4,7 +4,7 @@ use crate::messages::SummaryView;
 use crate::pipeline::is_retold;
 use crate::types::RecallRequest;
 use crate::{MemoryBox, MemoryError, now, time_text, token_counter};
-use membox_compressor::{DEFAULT_ENCODING, TokenCounter, conversation_overhead};
+use membox_compressor::{DEFAULT_ENCODING, TokenCounter, conversation_overhead, wholes};
 use membox_encoder::Lane;
 use membox_records::{Message, Range, StoredRecord, StoredSession, Summary};
 use serde::{Deserialize, Serialize};
@@ -224,10 +224,14 @@ impl<'a> Fitting<'a> {
         }
     }
 
-    /// The beginning of a text, of at most so many tokens.
+    /// The beginning of a text, of at most so many tokens, that ends between [wholes].
     fn head(&self, text: &str, tokens: usize) -> String {
-        let end = text.floor_char_boundary(tokens.saturating_mul(MOST_TOKEN_BYTES));
-        let ends: Vec<usize> = text[..end].char_indices().map(|(i, _)| i).chain([end]).collect();
+        let most = text.floor_char_boundary(tokens.saturating_mul(MOST_TOKEN_BYTES));
+        let mut ends: Vec<usize> = wholes(&text[..most]).into_iter().map(|whole| whole.end).collect();
+        if most < text.len() {
+            // The last may go on.
+            ends.pop();
+        }
         let fits = |end: usize| self.counter.count(&text[..end]) <= tokens;
         let count = ends.partition_point(|&end| fits(end));
         // A longer text may have a token less, so that what was found is tried once more.
