@@ -112,7 +112,8 @@ impl Part {
     }
 }
 
-/// Keeps in each pass of each segment the words over the percentile that leaves `rate` of its tokens: the package's rule.
+/// Keeps in each pass of each segment the words over the percentile that leaves `rate` of its tokens: the package's rule. The likeliest of
+/// what goes stays, too, if it is of several words and what is left is then nearer to the rate.
 pub(crate) fn by_rate(part: &mut Part, rate: f64, options: &CompressOptions, counter: TokenCounter) {
     let mut first = 0;
     while first < part.units.len() {
@@ -123,14 +124,22 @@ pub(crate) fn by_rate(part: &mut Part, rate: f64, options: &CompressOptions, cou
         let units = &part.units[first..last];
         let rate = part.segments.get(units[0].segment).and_then(|s| s.rate).unwrap_or(rate);
         if rate < 1.0 && !part.must_stay(&units[0]) {
+            let counts: Vec<usize> = units.iter().map(|u| counter.count(&part.text[u.place.clone()])).collect();
             let mut weighted = Vec::new();
-            for unit in units {
-                let count = counter.count(&part.text[unit.place.clone()]);
+            for (unit, &count) in units.iter().zip(&counts) {
                 weighted.extend(std::iter::repeat_n(Number::Double(unit.probability), count));
             }
             let threshold = percentile(&weighted, token_percentile(1.0 - rate).min(100)).unwrap_or(0.0);
             for (unit, kept) in units.iter().zip(&mut part.kept[first..last]) {
                 *kept = unit.probability > threshold || threshold == 1.0 && unit.probability == threshold;
+            }
+            // Of a whole of several words, such as a URL, all tokens go with the one at the threshold.
+            let gone = (0..units.len()).filter(|&i| !part.kept[first + i]);
+            let next = gone.max_by(|&a, &b| units[a].probability.total_cmp(&units[b].probability).then(b.cmp(&a)));
+            if let Some(next) = next.filter(|&i| has_sign(&part.text[units[i].place.clone()])) {
+                let left: usize = (0..units.len()).filter(|&i| part.kept[first + i]).map(|i| counts[i]).sum();
+                let wanted = rate * counts.iter().sum::<usize>() as f64;
+                part.kept[first + next] = (left + counts[next]) as f64 - wanted < wanted - left as f64;
             }
         }
         first = last;
@@ -280,7 +289,41 @@ fn within(weights: &[usize], budget: usize, scale: f64) -> usize {
         .unwrap_or(weights.len())
 }
 
+/// Whether words are joined within a unit.
+fn has_sign(unit: &str) -> bool {
+    unit.contains(|c: char| c.is_ascii() && !c.is_ascii_alphanumeric()) && unit.contains(char::is_alphanumeric)
+}
+
 /// A probability as a number that sorts.
 fn ordered(probability: f64) -> u64 {
     probability.max(0.0).to_bits()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_whole_at_the_threshold_stays_if_the_rate_is_then_nearer() {
+        let text = "See https://a.example/some/long/path?with=many&other=tokens for it.";
+        let counter = TokenCounter::by_name("cl100k_base").expect("an encoding");
+        let probabilities = [0.6, 0.5, 0.4, 0.3, 0.2];
+        let unit = |(place, probability): (std::ops::Range<usize>, f64)| Unit {
+            place,
+            probability,
+            unforced: probability,
+            is_force_token: false,
+            chunk: 0,
+            segment: 0,
+        };
+        let left = |rate: f64| {
+            let units = wholes(text).into_iter().zip(probabilities).map(unit).collect();
+            let segments = vec![Segment { place: 0..text.len(), rate: None, compress: true }];
+            let mut part = Part::new(text.to_owned(), units, segments);
+            by_rate(&mut part, rate, &CompressOptions::default(), counter);
+            part.compressed()
+        };
+        assert_eq!(left(0.7), "See https://a.example/some/long/path?with=many&other=tokens");
+        assert_eq!(left(0.2), "See");
+    }
 }

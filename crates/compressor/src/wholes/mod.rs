@@ -12,8 +12,8 @@ use crate::units::{is_cjk, is_letter};
 use std::ops::Range;
 use unicode_segmentation::UnicodeSegmentation;
 
-/// Signs side by side that can join two words, at most: `../` and `://`.
-const MAX_JOINING_SIGNS: usize = 3;
+/// Signs side by side that can join two words, at most: `/../`.
+const MAX_JOINING_SIGNS: usize = 4;
 
 /// Places of the wholes of a text in bytes, in order. White space is in none, but for a blank within a number or a date.
 ///
@@ -56,7 +56,7 @@ enum Kind {
     Sign,
     /// A character or word of a script of [`is_cjk`].
     Ideograph,
-    /// Letters and digits of other scripts.
+    /// Letters and digits of other scripts, and `_`.
     Word,
 }
 
@@ -68,7 +68,7 @@ struct Atom {
 }
 
 fn kind(text: &str) -> Kind {
-    if text.chars().any(is_letter) {
+    if text.chars().any(is_letter) || text.starts_with('_') {
         Kind::Word
     } else if text.chars().any(char::is_alphanumeric) {
         Kind::Ideograph
@@ -315,7 +315,7 @@ impl Walk<'_> {
             match brackets(last) {
                 (_, Some(kind)) if open[kind] < 0 => open[kind] += 1,
                 (Some(kind), _) => open[kind] -= 1,
-                _ if matches!(last, "." | "," | ";" | ":" | "!" | "?" | "'" | "’" | "*" | "~" | "…") => {}
+                _ if matches!(last, "." | "," | ";" | ":" | "!" | "?" | "'" | "’" | "*" | "…") => {}
                 _ => break,
             }
             end -= 1;

@@ -162,7 +162,7 @@ impl Walk<'_> {
             end = self.area(first)?;
             digits += count(self.atoms(first..end));
             first = end + usize::from(self.is_blank(end));
-        } else if !is_international && !(self.atom(at).len() > 1 && self.atom(at).starts_with('0')) {
+        } else if !is_international && (self.atom(at).len() < 2 || !self.atom(at).starts_with('0')) {
             return None;
         }
         while let Some(after) = self.bare(first) {
