@@ -28,7 +28,7 @@ impl Mode {
     }
 }
 
-/// How the probabilities of a word's tokens become the word's.
+/// How the probabilities of a word's tokens become the word's. In modes `default` and `strict` signs within a word (`don't`, `a@b.example`) do not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenToWord {
@@ -68,9 +68,9 @@ pub struct CompressOptions {
     pub force_context_ids: Vec<usize>,
     /// How the probabilities of a word's tokens become the word's.
     pub token_to_word: TokenToWord,
-    /// Words and strings that are always kept.
+    /// Words and strings that are always kept, with the number, address or name that they are a part of.
     pub force_tokens: Vec<String>,
-    /// Always keep what has a digit in it.
+    /// Always keep what has a digit in it: numbers with their signs and units, dates, names such as `v1.2.3`.
     pub force_reserve_digit: bool,
     /// Of a forced token that would stand twice in a row, keep one.
     pub drop_consecutive: bool,

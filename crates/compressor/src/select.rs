@@ -3,8 +3,10 @@
 use crate::options::CompressOptions;
 use crate::percentile::{Number, percentile, token_percentile};
 use crate::units::{Segment, Unit, is_letter};
+use crate::wholes::wholes;
 use crate::{CompressorError, TokenCounter};
 use std::cmp::Reverse;
+use unicode_segmentation::UnicodeSegmentation;
 
 /// A text under selection.
 pub(crate) struct Part {
@@ -25,6 +27,8 @@ pub(crate) struct Part {
 const SLACK: f64 = 0.05;
 /// Words tried one by one after the threshold is set, to use the budget up.
 const MOST_TRIES: usize = 64;
+/// Bytes of a whole that is never cut. What is longer is data, such as an image in base64.
+const MAX_WHOLE_BYTES: usize = 8192;
 
 impl Part {
     pub fn new(text: String, units: Vec<Unit>, segments: Vec<Segment>) -> Self {
@@ -62,7 +66,9 @@ impl Part {
             if i > 0 {
                 let gap = &self.text[end..start];
                 let space = &gap[gap.trim_end().len()..];
-                let joins = out.chars().next_back().is_some_and(is_letter)
+                // A letter may have marks after it.
+                let last = out.graphemes(true).next_back();
+                let joins = last.is_some_and(|last| last.starts_with(is_letter))
                     && self.text[start..].chars().next().is_some_and(is_letter);
                 match space {
                     "" if joins || gap.contains(char::is_whitespace) => out.push(' '),
@@ -106,7 +112,8 @@ impl Part {
     }
 }
 
-/// Keeps in each pass of each segment the words over the percentile that leaves `rate` of its tokens: the package's rule.
+/// Keeps in each pass of each segment the words over the percentile that leaves `rate` of its tokens: the package's rule. The likeliest of
+/// what goes stays, too, if it is of several words and what is left is then nearer to the rate.
 pub(crate) fn by_rate(part: &mut Part, rate: f64, options: &CompressOptions, counter: TokenCounter) {
     let mut first = 0;
     while first < part.units.len() {
@@ -117,14 +124,22 @@ pub(crate) fn by_rate(part: &mut Part, rate: f64, options: &CompressOptions, cou
         let units = &part.units[first..last];
         let rate = part.segments.get(units[0].segment).and_then(|s| s.rate).unwrap_or(rate);
         if rate < 1.0 && !part.must_stay(&units[0]) {
+            let counts: Vec<usize> = units.iter().map(|u| counter.count(&part.text[u.place.clone()])).collect();
             let mut weighted = Vec::new();
-            for unit in units {
-                let count = counter.count(&part.text[unit.place.clone()]);
+            for (unit, &count) in units.iter().zip(&counts) {
                 weighted.extend(std::iter::repeat_n(Number::Double(unit.probability), count));
             }
             let threshold = percentile(&weighted, token_percentile(1.0 - rate).min(100)).unwrap_or(0.0);
             for (unit, kept) in units.iter().zip(&mut part.kept[first..last]) {
                 *kept = unit.probability > threshold || threshold == 1.0 && unit.probability == threshold;
+            }
+            // Of a whole of several words, such as a URL, all tokens go with the one at the threshold.
+            let gone = (0..units.len()).filter(|&i| !part.kept[first + i]);
+            let next = gone.max_by(|&a, &b| units[a].probability.total_cmp(&units[b].probability).then(b.cmp(&a)));
+            if let Some(next) = next.filter(|&i| has_sign(&part.text[units[i].place.clone()])) {
+                let left: usize = (0..units.len()).filter(|&i| part.kept[first + i]).map(|i| counts[i]).sum();
+                let wanted = rate * counts.iter().sum::<usize>() as f64;
+                part.kept[first + next] = (left + counts[next]) as f64 - wanted < wanted - left as f64;
             }
         }
         first = last;
@@ -206,13 +221,15 @@ pub(crate) fn by_budget(
         parts.iter_mut().for_each(Part::drop_consecutive);
     }
     let mut used = count(parts);
-    for (&(p, u), &weight) in ranking[low..].iter().zip(&weights[low..]).take(MOST_TRIES) {
-        if used as f64 >= (1.0 - SLACK) * budget as f64 && used > 0 {
+    let mut tries = 0;
+    for (&(p, u), &weight) in ranking[low..].iter().zip(&weights[low..]) {
+        if used as f64 >= (1.0 - SLACK) * budget as f64 && used > 0 || tries == MOST_TRIES {
             break;
         }
         if used + weight > budget + 1 {
             continue;
         }
+        tries += 1;
         parts[p].kept[u] = true;
         let longer = count(parts);
         if longer <= budget {
@@ -222,18 +239,24 @@ pub(crate) fn by_budget(
         }
     }
     if used == fixed && fixed == 0 {
-        cut_a_word(parts, &ranking, budget, count);
+        cut_a_unit(parts, &ranking, budget, count);
     }
     Ok(())
 }
 
-/// Not one word fits: as much of the likeliest as does.
-fn cut_a_word(parts: &mut [Part], ranking: &[(usize, usize)], budget: usize, count: &dyn Fn(&[Part]) -> usize) {
-    let Some(&(p, u)) = ranking.first() else { return };
+/// Not one unit fits: as much of the likeliest as does, of those that are no whole. These are the runs of scripts without blanks, and data.
+fn cut_a_unit(parts: &mut [Part], ranking: &[(usize, usize)], budget: usize, count: &dyn Fn(&[Part]) -> usize) {
+    let ends_of = |&(p, u): &(usize, usize)| {
+        let word = parts[p].units[u].place.clone();
+        let text = &parts[p].text[word.clone()];
+        let mut ends: Vec<usize> = wholes(text).into_iter().map(|whole| word.start + whole.end).collect();
+        if text.len() > MAX_WHOLE_BYTES && ends.len() == 1 {
+            ends = text.grapheme_indices(true).map(|(at, cluster)| word.start + at + cluster.len()).collect();
+        }
+        (ends.len() > 1).then_some((p, u, word, ends))
+    };
+    let Some((p, u, word, ends)) = ranking.iter().find_map(ends_of) else { return };
     (parts[p].kept[u], parts[p].is_cut) = (true, true);
-    let word = parts[p].units[u].place.clone();
-    let ends: Vec<usize> =
-        parts[p].text[word.clone()].char_indices().map(|(i, c)| word.start + i + c.len_utf8()).collect();
     // Counts rise with the length but for a token here and there, and a word is short; a text without a space is not.
     let (mut low, mut high) = (0, ends.len());
     while low < high {
@@ -266,7 +289,41 @@ fn within(weights: &[usize], budget: usize, scale: f64) -> usize {
         .unwrap_or(weights.len())
 }
 
+/// Whether words are joined within a unit.
+fn has_sign(unit: &str) -> bool {
+    unit.contains(|c: char| c.is_ascii() && !c.is_ascii_alphanumeric()) && unit.contains(char::is_alphanumeric)
+}
+
 /// A probability as a number that sorts.
 fn ordered(probability: f64) -> u64 {
     probability.max(0.0).to_bits()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_whole_at_the_threshold_stays_if_the_rate_is_then_nearer() {
+        let text = "See https://a.example/some/long/path?with=many&other=tokens for it.";
+        let counter = TokenCounter::by_name("cl100k_base").expect("an encoding");
+        let probabilities = [0.6, 0.5, 0.4, 0.3, 0.2];
+        let unit = |(place, probability): (std::ops::Range<usize>, f64)| Unit {
+            place,
+            probability,
+            unforced: probability,
+            is_force_token: false,
+            chunk: 0,
+            segment: 0,
+        };
+        let left = |rate: f64| {
+            let units = wholes(text).into_iter().zip(probabilities).map(unit).collect();
+            let segments = vec![Segment { place: 0..text.len(), rate: None, compress: true }];
+            let mut part = Part::new(text.to_owned(), units, segments);
+            by_rate(&mut part, rate, &CompressOptions::default(), counter);
+            part.compressed()
+        };
+        assert_eq!(left(0.7), "See https://a.example/some/long/path?with=many&other=tokens");
+        assert_eq!(left(0.2), "See");
+    }
 }

@@ -1,11 +1,13 @@
-//! A text as the units of which some are kept: its words, with their places in the source and their probabilities.
+//! A text as the units of which some are kept: its words and other wholes, with their places in the source and their probabilities.
 
 use crate::options::{CompressOptions, TokenToWord};
+use crate::wholes::wholes;
 use membox_encoder::{EncoderError, Family, Piece, Tokenizer};
 use std::collections::HashSet;
 use std::ops::Range;
+use unicode_segmentation::GraphemeCursor;
 
-/// A word of a text, or a forced string.
+/// A whole of a text (a word, a number with its unit, an address), several that one token stands for, or a forced string.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Unit {
     /// Its bytes in the source.
@@ -14,7 +16,7 @@ pub(crate) struct Unit {
     pub probability: f64,
     /// The same, forced or not.
     pub unforced: f64,
-    /// Whether it is a forced string (and not forced for its digits).
+    /// Whether it is a forced string, and nothing more.
     pub is_force_token: bool,
     /// The pass in which it was read.
     pub chunk: usize,
@@ -35,7 +37,9 @@ pub(crate) struct Segment {
 /// A text as it goes to the model.
 pub(crate) struct Reading {
     pieces: Vec<Piece>,
-    /// Whether a piece begins a word.
+    /// Where each piece stands, with the wholes that it is a part of.
+    wholes: Vec<Range<usize>>,
+    /// Whether a piece begins a unit.
     begins: Vec<bool>,
     /// Pieces of each pass.
     pub chunks: Vec<Range<usize>>,
@@ -73,15 +77,19 @@ impl Reader {
             piece.end = piece.start + written.trim_end().len();
             piece.start = piece.end - text[piece.start..piece.end].trim_start().len();
         }
+        let wholes = grown(text, &pieces);
         let mut begins = Vec::with_capacity(pieces.len());
+        let mut end = 0;
         for (i, piece) in pieces.iter().enumerate() {
-            begins.push(i == 0 || self.begins(text, &pieces[i - 1], piece));
+            begins.push(i == 0 || piece.start >= end && self.begins(text, &pieces[i - 1], piece));
+            end = end.max(wholes[i].end);
         }
         let ends: HashSet<&str> = chunk_end_tokens.iter().map(String::as_str).collect();
         let is_end = |i: usize| {
             let after = pieces.get(i + 1).map_or(text.len(), |next: &Piece| next.start);
             let gap = &text[pieces[i].end..after.max(pieces[i].end)];
-            ends.contains(&text[pieces[i].start..pieces[i].end]) || gap.contains('\n') && ends.contains("\n")
+            let is_end = ends.contains(&text[pieces[i].start..pieces[i].end]);
+            begins.get(i + 1) != Some(&false) && (is_end || gap.contains('\n') && ends.contains("\n"))
         };
         let (mut chunks, mut start) = (Vec::new(), 0);
         while start < pieces.len() {
@@ -91,14 +99,14 @@ impl Reader {
             } else if self.fill_first && start == 0 {
                 full
             } else {
-                // Where no end token stands, at least not within a word.
+                // Where no end token stands, at least not within a unit.
                 let wanted = (start + 1..full).rev().find(|&i| is_end(i)).map(|i| i + 1);
                 wanted.or_else(|| (start + 1..full).rev().find(|&i| begins[i])).unwrap_or(full)
             };
             chunks.push(start..end);
             start = end;
         }
-        Ok(Reading { pieces, begins, chunks })
+        Ok(Reading { pieces, wholes, begins, chunks })
     }
 
     fn begins(&self, text: &str, previous: &Piece, piece: &Piece) -> bool {
@@ -135,35 +143,34 @@ impl Reading {
 
     /// The units of the text, given the probabilities of each pass's sequence.
     pub fn units(&self, text: &str, keep: &[Vec<f32>], segments: &[Segment], options: &CompressOptions) -> Vec<Unit> {
-        let mut words: Vec<(Unit, usize)> = Vec::new();
+        let mut words: Vec<Word> = Vec::new();
         let segment_of = |start: usize| segments.iter().position(|s| start < s.place.end).unwrap_or_default();
         for (chunk, (range, keep)) in self.chunks.iter().zip(keep).enumerate() {
             // The sequence has a special token before the pieces.
             for (piece, &p) in range.clone().zip(&keep[1..]) {
                 let Piece { start, end, .. } = self.pieces[piece];
                 let segment = segment_of(start);
+                let within = segments.get(segment).map_or(0..text.len(), |s| s.place.clone());
+                let whole = &self.wholes[piece];
+                let place = whole.start.max(within.start).min(start)..whole.end.min(within.end).max(end);
+                let is_sign = !text[start..end].contains(char::is_alphanumeric);
                 match words.last_mut() {
-                    Some((word, count)) if !self.begins[piece] && word.segment == segment => {
-                        word.place.start = word.place.start.min(start);
-                        word.place.end = word.place.end.max(end);
-                        *count += 1;
-                        if options.token_to_word == TokenToWord::Mean {
-                            word.unforced += (f64::from(p) - word.unforced) / *count as f64;
-                        }
+                    Some(word) if !self.begins[piece] && word.unit.segment == segment => {
+                        word.unit.place.start = word.unit.place.start.min(place.start);
+                        word.unit.place.end = word.unit.place.end.max(place.end);
+                        word.add(p, is_sign, options.token_to_word);
                     }
                     // A mark of white space and nothing else.
                     _ if start == end => {}
                     _ => {
-                        let (place, unforced) = (start..end, f64::from(p));
-                        words.push((
-                            Unit { place, probability: 0.0, unforced, is_force_token: false, chunk, segment },
-                            1,
-                        ));
+                        let unforced = f64::from(p);
+                        let unit = Unit { place, probability: 0.0, unforced, is_force_token: false, chunk, segment };
+                        words.push(Word { unit, count: 1, is_sign });
                     }
                 }
             }
         }
-        let mut units: Vec<Unit> = words.into_iter().map(|(word, _)| word).collect();
+        let mut units: Vec<Unit> = words.into_iter().map(|word| word.unit).collect();
         for unit in &mut units {
             let has_digit = || text[unit.place.clone()].chars().any(|c| c.is_numeric());
             unit.probability = if options.force_reserve_digit && has_digit() { 1.0 } else { unit.unforced };
@@ -172,7 +179,43 @@ impl Reading {
     }
 }
 
-/// Makes one unit of each place where a force token stands as a whole word.
+/// The places of pieces, each with the wholes that it is a part of.
+fn grown(text: &str, pieces: &[Piece]) -> Vec<Range<usize>> {
+    let wholes = wholes(text);
+    let mut first = 0;
+    let grow = |piece: &Piece| {
+        first += wholes[first..].iter().take_while(|whole| whole.end <= piece.start).count();
+        let touched = wholes[first..].iter().take_while(|whole| whole.start < piece.end);
+        touched.fold(piece.start..piece.end, |place, whole| place.start.min(whole.start)..place.end.max(whole.end))
+    };
+    pieces.iter().map(grow).collect()
+}
+
+/// A unit whose tokens are being read.
+struct Word {
+    unit: Unit,
+    /// Tokens that its probability is of.
+    count: usize,
+    /// Whether these are signs only.
+    is_sign: bool,
+}
+
+impl Word {
+    /// Adds a token. Signs within a unit say nothing about it, if it has letters or digits.
+    fn add(&mut self, p: f32, is_sign: bool, rule: TokenToWord) {
+        if is_sign && !self.is_sign {
+            return;
+        }
+        let is_first = self.is_sign && !is_sign;
+        self.count = if is_first { 1 } else { self.count + 1 };
+        self.is_sign = is_sign;
+        if is_first || rule == TokenToWord::Mean {
+            self.unit.unforced += (f64::from(p) - self.unit.unforced) / self.count as f64;
+        }
+    }
+}
+
+/// Makes one unit of each place where a force token stands as a whole word, with the wholes that it is a part of.
 fn force(text: &str, units: Vec<Unit>, force_tokens: &[String], segment_of: impl Fn(usize) -> usize) -> Vec<Unit> {
     let mut forced: Vec<Range<usize>> = Vec::new();
     let mut tokens: Vec<&str> = force_tokens.iter().map(String::as_str).filter(|t| !t.is_empty()).collect();
@@ -197,12 +240,23 @@ fn force(text: &str, units: Vec<Unit>, force_tokens: &[String], segment_of: impl
             chunk = unit.chunk;
             all.push(unit);
         }
+        // The second in one whole.
+        let last = all.pop_if(|last: &mut Unit| place.start < last.place.end);
         let segment = segment_of(place.start);
-        let mut unit = Unit { place, probability: 1.0, unforced: 1.0, is_force_token: true, chunk, segment };
+        let mut unit = last.unwrap_or_else(|| Unit {
+            place: place.clone(),
+            probability: 1.0,
+            unforced: 1.0,
+            is_force_token: true,
+            chunk,
+            segment,
+        });
+        unit.place.end = unit.place.end.max(place.end);
         while let Some(inner) = units.next_if(|u| u.place.start < unit.place.end) {
             unit.place = unit.place.start.min(inner.place.start)..unit.place.end.max(inner.place.end);
             (unit.unforced, unit.chunk, chunk) = (inner.unforced, inner.chunk, inner.chunk);
         }
+        unit.is_force_token = unit.place == place;
         all.push(unit);
     }
     all.extend(units);
@@ -212,7 +266,10 @@ fn force(text: &str, units: Vec<Unit>, force_tokens: &[String], segment_of: impl
 fn is_whole_word(text: &str, place: &Range<usize>) -> bool {
     let joins = |a: Option<char>, b: Option<char>| a.zip(b).is_some_and(|(a, b)| is_letter(a) && is_letter(b));
     let inside = &text[place.clone()];
-    !joins(text[..place.start].chars().next_back(), inside.chars().next())
+    let is_border = |at| GraphemeCursor::new(at, text.len(), true).is_boundary(text, 0).unwrap_or(true);
+    is_border(place.start)
+        && is_border(place.end)
+        && !joins(text[..place.start].chars().next_back(), inside.chars().next())
         && !joins(inside.chars().next_back(), text[place.end..].chars().next())
 }
 

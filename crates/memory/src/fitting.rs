@@ -3,7 +3,7 @@
 use crate::context::{ContextMessage, ContextRequest};
 use crate::fields::{message_tokens, tokens_beside};
 use crate::{MemoryError, time_text, token_counter};
-use membox_compressor::{DEFAULT_ENCODING, TokenCounter, conversation_overhead};
+use membox_compressor::{DEFAULT_ENCODING, TokenCounter, conversation_overhead, wholes};
 use membox_records::{Message, StoredRecord, Summary};
 use std::collections::HashSet;
 
@@ -120,10 +120,14 @@ impl<'a> Fitting<'a> {
         tokens_beside(&Message { name, tool_call_id, tool_calls, ..Message::default() }, self.counter)
     }
 
-    /// The beginning of a text, of at most so many tokens.
+    /// The beginning of a text, of at most so many tokens, that ends between [wholes].
     fn head(&self, text: &str, tokens: usize) -> String {
-        let end = text.floor_char_boundary(tokens.saturating_mul(MOST_TOKEN_BYTES));
-        let ends: Vec<usize> = text[..end].char_indices().map(|(i, _)| i).chain([end]).collect();
+        let most = text.floor_char_boundary(tokens.saturating_mul(MOST_TOKEN_BYTES));
+        let mut ends: Vec<usize> = wholes(&text[..most]).into_iter().map(|whole| whole.end).collect();
+        if most < text.len() {
+            // The last may go on.
+            ends.pop();
+        }
         let fits = |end: usize| self.counter.count(&text[..end]) <= tokens;
         let count = ends.partition_point(|&end| fits(end));
         // A longer text may have a token less, so that what was found is tried once more.

@@ -9,7 +9,7 @@ use crate::redaction::{redact, redacted};
 use crate::types::NewRecord;
 use crate::work::Upsert;
 use crate::{CollectionSettings, MemoryBox, MemoryError, time_text, token_counter};
-use membox_compressor::CompressOptions;
+use membox_compressor::{CompressOptions, beginning};
 use membox_encoder::Lane;
 use membox_llm::{Llm, Usage};
 use membox_records::{StoredRecord, StoredSession, TopicSpan};
@@ -250,7 +250,8 @@ fn read_facts(value: &Value, messages: usize) -> Result<Vec<(Option<usize>, Stri
         let text = item["fact"].as_str()?.trim();
         let id = item["source_id"].as_u64().or_else(|| item["source_id"].as_str()?.trim().parse().ok());
         let place = id.and_then(|id| usize::try_from(id).ok()?.checked_sub(1)).filter(|&place| place < messages);
-        (!text.is_empty()).then(|| (place, text.chars().take(MOST_FACT).collect()))
+        let most = text.char_indices().nth(MOST_FACT).map_or(text.len(), |(at, _)| at);
+        (!text.is_empty()).then(|| (place, beginning(text, most).to_owned()))
     };
     Ok(data.iter().filter_map(fact).collect())
 }
