@@ -420,7 +420,8 @@ mod tests {
         };
         let messages = messages.into_iter().enumerate().map(upsert).collect();
         let session = memory.stored_session("t", session).expect("a session");
-        let append = Box::new(Append { session, messages, expected: None, on_conflict: None });
+        let append =
+            Box::new(Append { session, messages, originals: Default::default(), expected: None, on_conflict: None });
         let write = |reply| Work::Write(Write::Append { collection: collection.clone(), append, reply });
         let _: Appended = ask(memory.writer(), write).expect("an append");
     }

@@ -40,7 +40,7 @@ fn message(id: &str, n: u32) -> NewMessage {
         media: None,
         name: None,
         tool_call_id: None,
-        tool_calls: Some(json!([{ "n": n }])),
+        tool_calls: Some(vec![serde_json::Map::from_iter([("n".to_owned(), json!(n))])]),
         metadata: Map::new(),
         created_at: None,
     }
