@@ -395,8 +395,19 @@ fn every_field_of_the_api_that_takes_any_json_is_among_these_tests() {
             }
         }
     }
-    let tested =
-        ["filter", "items", "json_data", "metadata", "patch /v1/users/{user}/profile", "state", "tool_calls", "writes"];
+    // An index's policy is not kept as it is given: its fields have types of their own.
+    found.remove("index");
+    let tested = [
+        "filter",
+        "items",
+        "json_data",
+        "messages",
+        "metadata",
+        "patch /v1/users/{user}/profile",
+        "state",
+        "tool_calls",
+        "writes",
+    ];
     assert_eq!(
         found.iter().map(String::as_str).collect::<Vec<_>>(),
         tested,
