@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::progress;
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use membox_memory::{MOST_RECORDS, NewRecord};
+use membox_memory::{Kept, MOST_RECORDS, NewRecord, check_numbers};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -73,6 +73,7 @@ pub fn lines<'a>(
 
 fn parse(bytes: &[u8], number: u64, default_collection: Option<&str>) -> std::result::Result<Line, String> {
     let text = std::str::from_utf8(bytes).map_err(|e| format!("not UTF-8 from byte {}", e.valid_up_to()))?;
+    check_numbers(text, Kept::Fields, "").map_err(|e| e.to_string())?;
     let mut object: Map<String, Value> = serde_json::from_str(text).map_err(|e| e.to_string())?;
     let named = object.remove("collection");
     let collection = match named.as_ref().map(|v| v.as_str()) {
@@ -201,6 +202,15 @@ impl StateFile {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_line_with_a_number_that_cannot_be_kept_is_named() {
+        let file = "{\"text\": \"a\", \"metadata\": {\"n\": 18446744073709551615}}\n{\"text\": \"b\", \"metadata\": {\"n\": 18446744073709551616}}";
+        let read: Vec<_> = lines(file.as_bytes(), Some("c")).collect();
+        assert_eq!(read[0].as_ref().map(|line| line.record.metadata["n"].clone()), Ok(json!(u64::MAX)));
+        let error = read[1].as_ref().err().expect("an error");
+        assert!(error.starts_with("line 2: /metadata/n: 18446744073709551616 "), "{error}");
+    }
 
     proptest! {
         #[test]

@@ -4,6 +4,7 @@ use crate::client::{Client, ClientArgs};
 use crate::config::Config;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
+use membox_memory::{Kept, check_numbers};
 use serde_json::{Value, json};
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -45,6 +46,7 @@ pub fn run(_: &Config, args: &RecallArgs) -> Result<()> {
     };
     let mut request = json!({"query": args.question, "k": args.k, "mode": mode});
     if let Some(filter) = &args.filter {
+        check_numbers(filter, Kept::Everything, "--filter")?;
         request["filter"] = serde_json::from_str(filter).context("--filter is not JSON")?;
     }
     let path = format!("/v1/collections/{}/recall", args.collection);

@@ -138,6 +138,8 @@ fn quotas_hold_and_usage_is_counted_by_day() {
     fill(&server);
     let report = |user: &str, tokens: i64| server.call("POST", "/v1/usage", &json!({"user": user, "tokens": tokens}));
     assert_eq!(report("lena", 1_000_000).0, 200, "without a quota any number is noted");
+    let (status, refused) = server.call("PUT", "/v1/quotas/*", &json!({"price_per_1000": 0.1234567}));
+    assert_eq!((status, &refused["errors"][0]["pointer"]), (422, &json!("/price_per_1000")), "it would be rounded");
     assert_eq!(server.call("PUT", "/v1/quotas/*", &json!({"price_per_1000": 0.15})).1["tokens_per_day"], 10_000);
     assert_eq!(server.call("PUT", "/v1/quotas/otto", &json!({"tokens_per_day": 1000, "price_per_1000": 0.15})).0, 200);
     let (status, used) = report("otto", 900);

@@ -52,6 +52,7 @@ mod media;
 mod memory;
 mod messages;
 mod names;
+mod numbers;
 mod pipeline;
 mod policy;
 mod profile;
@@ -98,6 +99,7 @@ pub use membox_redaction::{Kind as PersonalDataKind, Mode as RedactionMode, Reda
 pub use memory::{ANSWER_CACHE, MOST_RECORDS, MemoryBox, MemoryConfig, Models, OPEN_COLLECTIONS, retry_after};
 pub use messages::*;
 pub use names::{named_or_users, user_collection};
+pub use numbers::{Kept, check_numbers};
 pub use pipeline::{
     AddMemories, AddedMemories, Cut, CutRule, CutTopic, Decision, MadeMemory, MemoriesPolicy, MemoryChange,
     MemoryMessage, TopicsAnswer, TopicsRequest, UpdateReport, UpdateRequest, UpdateTime, Waiting, made_conditions,

@@ -155,16 +155,19 @@ impl MemoryBox {
         if user.len() > MAX_NAME_BYTES {
             return Err(MemoryError::invalid("/user", format!("at most {MAX_NAME_BYTES} bytes are possible")));
         }
-        if quota.is_some_and(|q| !(0.0..=1e9).contains(&q.price_per_1000) || q.tokens_per_day > 1 << 50) {
-            return Err(MemoryError::impossible(
-                "/price_per_1000",
-                "a quota and a price are not less than 0, and finite",
-            ));
-        }
         let stored = quota.map(|q| Quota {
             tokens_per_day: q.tokens_per_day as i64,
             micros_per_1000: (q.price_per_1000 * 1e6).round() as i64,
         });
+        if let (Some(given), Some(stored)) = (quota, stored) {
+            if given.tokens_per_day > 1 << 50 {
+                return Err(MemoryError::impossible("/tokens_per_day", "no day has that many tokens"));
+            }
+            if !(0.0..=1e9).contains(&given.price_per_1000) || QuotaSettings::from(stored) != given {
+                let reason = "a price is 0 to 1000000000, and has six decimals at most";
+                return Err(MemoryError::impossible("/price_per_1000", reason));
+            }
+        }
         let noted = event(tenant, actor, "set quota", "");
         let (tenant, user) = (tenant.to_owned(), user.to_owned());
         self.transact(move |group| {

@@ -4,10 +4,13 @@
 //! {"and": [{"field": "metadata.topic", "eq": "travel"}, {"not": {"field": "created_at", "lt": "2024-01-01T00:00:00Z"}}]}
 //! ```
 //!
+//! What each condition means for each kind of value stands in `docs/filters.md`.
+//!
 //! A [`FieldIndex`] keeps, for each value of each field, the set of rows that have it. It is derived from the records and kept in memory in step with
 //! each commit, so a filter is as fresh and as exact as the records. A row's values never change: a new version has a new row.
 
 use crate::RecordsError;
+use crate::number::Number;
 use crate::record::Record;
 use crate::row_set::{RowSet, union};
 use roaring::RoaringBitmap;
@@ -19,11 +22,30 @@ use std::ops::Bound;
 const MOST_DEPTH: usize = 32;
 /// Conditions of a filter in all.
 const MOST_CONDITIONS: usize = 1000;
-/// Fields that every record has beside its metadata.
-const FIELDS: [&str; 8] = ["id", "user", "session", "kind", "role", "modality", "created_at", "importance"];
+/// Fields that every record has beside its metadata, and what they hold.
+const FIELDS: [(&str, Holds); 8] = [
+    ("id", Holds::Text),
+    ("user", Holds::Text),
+    ("session", Holds::Text),
+    ("kind", Holds::Text),
+    ("role", Holds::Text),
+    ("modality", Holds::Text),
+    ("created_at", Holds::Time),
+    ("importance", Holds::Number),
+];
 
 /// The modality of what is neither an image nor a recording.
 const TEXT: &str = "text";
+
+/// What a field can hold.
+#[derive(Clone, Copy, PartialEq)]
+enum Holds {
+    Text,
+    Number,
+    Time,
+    /// Metadata: anything.
+    Any,
+}
 
 /// A parsed filter.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,14 +60,14 @@ pub enum Filter {
     Field(String, Condition),
 }
 
-/// A condition on the values of a field. An array of strings has each of them as a value.
+/// A condition on the values of a field. A list has each of its strings, numbers and booleans as a value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Condition {
     /// One of its values is one of these.
     In(Vec<Scalar>),
     /// One of its numbers (or times) lies between.
-    Range(Bound<f64>, Bound<f64>),
-    /// It has a value, or has none.
+    Range(Bound<Number>, Bound<Number>),
+    /// It is there and not null, or it is not.
     Exists(bool),
 }
 
@@ -55,7 +77,7 @@ pub enum Scalar {
     /// A string.
     Text(String),
     /// A number; times are milliseconds since 1970.
-    Number(f64),
+    Number(Number),
     /// True or false.
     Bool(bool),
 }
@@ -105,52 +127,37 @@ fn parse_condition(object: &Map<String, Value>, pointer: &str) -> Result<Filter,
     let Some(field) = object["field"].as_str() else {
         return wrong(&format!("{pointer}/field"), "a field's name is a string");
     };
-    if !FIELDS.contains(&field) && field.strip_prefix("metadata.").is_none_or(str::is_empty) {
-        let known = FIELDS.join(", ");
-        return wrong(&format!("{pointer}/field"), format!("{field:?} is not a field: {known}, or metadata.NAME"));
-    }
-    let is_time = field == "created_at";
-    let scalar = |value: &Value, at: &str| match value {
-        Value::String(text) if is_time => match text.parse::<jiff::Timestamp>() {
-            Ok(time) => Ok(Scalar::Number(time.as_millisecond() as f64)),
-            Err(_) => wrong(at, format!("{text:?} is not a time such as 2024-05-20T00:44:00Z")),
-        },
-        Value::String(text) => Ok(Scalar::Text(text.clone())),
-        Value::Bool(b) => Ok(Scalar::Bool(*b)),
-        Value::Number(n) => Ok(Scalar::Number(n.as_f64().unwrap_or(f64::NAN))),
-        _ => wrong(at, "a string, a number or a boolean is wanted"),
-    };
-    let number = |key: &str| match scalar(&object[key], &format!("{pointer}/{key}"))? {
-        Scalar::Number(n) => Ok(n),
-        _ => wrong(&format!("{pointer}/{key}"), "a number is wanted"),
+    let holds = match FIELDS.iter().find(|(name, _)| *name == field) {
+        Some((_, holds)) => *holds,
+        None if field.strip_prefix("metadata.").is_some_and(|name| !name.is_empty()) => Holds::Any,
+        None => {
+            let known = FIELDS.map(|(name, _)| name).join(", ");
+            return wrong(&format!("{pointer}/field"), format!("{field:?} is not a field: {known}, or metadata.NAME"));
+        }
     };
     let (mut low, mut high, mut condition) = (Bound::Unbounded, Bound::Unbounded, None);
     for key in object.keys().filter(|key| *key != "field") {
         let at = format!("{pointer}/{key}");
         let next = match key.as_str() {
-            "eq" => Condition::In(vec![scalar(&object[key], &at)?]),
+            "eq" => Condition::In(vec![scalar(&object[key], holds, &at)?]),
             "in" => match object[key].as_array() {
-                Some(values) => Condition::In(values.iter().map(|v| scalar(v, &at)).collect::<Result<_, _>>()?),
+                Some(values) => {
+                    let each = values.iter().enumerate().map(|(i, value)| scalar(value, holds, &format!("{at}/{i}")));
+                    Condition::In(each.collect::<Result<_, _>>()?)
+                }
                 None => return wrong(&at, "a list is wanted"),
             },
             "exists" => match object[key].as_bool() {
                 Some(wanted) => Condition::Exists(wanted),
                 None => return wrong(&at, "true or false is wanted"),
             },
-            "gt" => {
-                low = Bound::Excluded(number(key)?);
-                continue;
-            }
-            "gte" => {
-                low = Bound::Included(number(key)?);
-                continue;
-            }
-            "lt" => {
-                high = Bound::Excluded(number(key)?);
-                continue;
-            }
-            "lte" => {
-                high = Bound::Included(number(key)?);
+            "gt" | "gte" | "lt" | "lte" => {
+                let n = number(&object[key], holds, &at)?;
+                let bound = if key.ends_with('e') { Bound::Included(n) } else { Bound::Excluded(n) };
+                let side = if key.starts_with('g') { &mut low } else { &mut high };
+                if std::mem::replace(side, bound) != Bound::Unbounded {
+                    return wrong(&at, "a side has one bound: gt or gte, lt or lte");
+                }
                 continue;
             }
             _ => return wrong(&at, "a condition is eq, in, gt, gte, lt, lte or exists"),
@@ -168,19 +175,35 @@ fn parse_condition(object: &Map<String, Value>, pointer: &str) -> Result<Filter,
     }
 }
 
-/// A number ordered as `f64::total_cmp` orders it.
-#[derive(Clone, Copy, PartialEq)]
-struct Number(f64);
-
-impl Eq for Number {}
-impl Ord for Number {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.total_cmp(&other.0)
+/// Reads what a field's values are held against.
+fn scalar(value: &Value, holds: Holds, at: &str) -> Result<Scalar, RecordsError> {
+    match (value, holds) {
+        (Value::String(text), Holds::Time) => match text.parse::<jiff::Timestamp>() {
+            Ok(time) => Ok(Scalar::Number(time.as_millisecond().into())),
+            Err(_) => wrong(at, format!("{text:?} is not a time such as 2024-05-20T00:44:00Z")),
+        },
+        (Value::String(text), Holds::Text | Holds::Any) => Ok(Scalar::Text(text.clone())),
+        (Value::Number(n), Holds::Number | Holds::Time | Holds::Any) => Ok(Scalar::Number(n.into())),
+        (Value::Bool(b), Holds::Any) => Ok(Scalar::Bool(*b)),
+        (Value::Null, _) => wrong(at, "null equals nothing: {\"exists\": false} finds what has no value"),
+        (Value::Array(_), _) => {
+            wrong(at, "a list is met by each of its elements: ask for one of them, or by \"in\" for any of several")
+        }
+        (Value::Object(_), _) => wrong(at, "an object is asked for by its fields: metadata.NAME.FIELD"),
+        (_, Holds::Text) => wrong(at, "the field holds text: a string is wanted"),
+        (_, Holds::Number) => wrong(at, "the field holds numbers: a number is wanted"),
+        (_, Holds::Time) => wrong(at, "the field holds times: one such as 2024-05-20T00:44:00Z is wanted"),
     }
 }
-impl PartialOrd for Number {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
+
+/// Reads what a field's numbers are held against.
+fn number(value: &Value, holds: Holds, at: &str) -> Result<Number, RecordsError> {
+    if holds == Holds::Text {
+        return wrong(at, "the field holds text, which has no order: numbers and times have one");
+    }
+    match scalar(value, holds, at)? {
+        Scalar::Number(n) => Ok(n),
+        _ => wrong(at, "a number is wanted"),
     }
 }
 
@@ -211,14 +234,16 @@ impl FieldIndex {
         ];
         for (field, text) in texts {
             if let Some(text) = text {
-                self.note(field, row, Scalar::Text(text.to_owned()));
+                self.note(field, row, Some(Scalar::Text(text.to_owned())));
             }
         }
-        self.note("created_at", row, Scalar::Number(record.created_at as f64));
+        self.note("created_at", row, Some(Scalar::Number(record.created_at.into())));
         if let Some(importance) = record.importance {
-            self.note("importance", row, Scalar::Number(importance));
+            self.note("importance", row, Some(Scalar::Number(importance.into())));
         }
-        self.insert_object("metadata", row, &record.metadata);
+        for (key, value) in &record.metadata {
+            self.insert_value(&format!("metadata.{key}"), row, value);
+        }
     }
 
     /// Notes that a row's record has another id.
@@ -237,35 +262,40 @@ impl FieldIndex {
         Self { fields: fields.filter(|(_, values)| !values.any.is_empty()).collect() }
     }
 
-    fn insert_object(&mut self, prefix: &str, row: u32, object: &Map<String, Value>) {
-        for (key, value) in object {
-            let field = format!("{prefix}.{key}");
-            match value {
-                Value::String(text) => self.note(&field, row, Scalar::Text(text.clone())),
-                Value::Number(n) => self.note(&field, row, Scalar::Number(n.as_f64().unwrap_or(f64::NAN))),
-                Value::Bool(b) => self.note(&field, row, Scalar::Bool(*b)),
-                Value::Array(parts) => {
-                    for text in parts.iter().filter_map(Value::as_str) {
-                        self.note(&field, row, Scalar::Text(text.to_owned()));
-                    }
+    fn insert_value(&mut self, field: &str, row: u32, value: &Value) {
+        match value {
+            Value::Null => {}
+            Value::String(text) => self.note(field, row, Some(Scalar::Text(text.clone()))),
+            Value::Number(n) => self.note(field, row, Some(Scalar::Number(n.into()))),
+            Value::Bool(b) => self.note(field, row, Some(Scalar::Bool(*b))),
+            Value::Array(elements) => {
+                self.note(field, row, None);
+                // What is in a list within a list is no value: nobody could say which element was meant.
+                for element in elements.iter().filter(|element| !element.is_array()) {
+                    self.insert_value(field, row, element);
                 }
-                Value::Object(inner) => self.insert_object(&field, row, inner),
-                Value::Null => {}
+            }
+            Value::Object(object) => {
+                self.note(field, row, None);
+                for (key, value) in object {
+                    self.insert_value(&format!("{field}.{key}"), row, value);
+                }
             }
         }
     }
 
-    fn note(&mut self, field: &str, row: u32, value: Scalar) {
+    /// Notes that a row has a field, and a value of it.
+    fn note(&mut self, field: &str, row: u32, value: Option<Scalar>) {
         if !self.fields.contains_key(field) {
             self.fields.insert(field.to_owned(), Values::default());
         }
         let Some(values) = self.fields.get_mut(field) else { return };
         values.any.insert(row);
         match value {
-            Scalar::Text(text) => values.texts.entry(text).or_insert(RowSet::One(row)).insert(row),
-            // Adding zero makes −0 and 0 one value.
-            Scalar::Number(n) => values.numbers.entry(Number(n + 0.0)).or_insert(RowSet::One(row)).insert(row),
-            Scalar::Bool(b) => {
+            None => {}
+            Some(Scalar::Text(text)) => values.texts.entry(text).or_insert(RowSet::One(row)).insert(row),
+            Some(Scalar::Number(n)) => values.numbers.entry(n).or_insert(RowSet::One(row)).insert(row),
+            Some(Scalar::Bool(b)) => {
                 values.bools[usize::from(b)].insert(row);
             }
         }
@@ -310,7 +340,7 @@ impl Values {
             Condition::In(wanted) => {
                 let sets = wanted.iter().filter_map(|value| match value {
                     Scalar::Text(text) => self.texts.get(text),
-                    Scalar::Number(n) => self.numbers.get(&Number(*n + 0.0)),
+                    Scalar::Number(n) => self.numbers.get(n),
                     Scalar::Bool(_) => None,
                 });
                 let mut rows = match sets.collect::<Vec<_>>().as_slice() {
@@ -326,11 +356,10 @@ impl Values {
                 rows & all
             }
             Condition::Range(low, high) => {
-                let (low, high) = (low.map(Number), high.map(Number));
-                if !is_ordered(low, high) {
+                if !is_ordered(*low, *high) {
                     return RoaringBitmap::new();
                 }
-                union(self.numbers.range((low, high)).map(|(_, rows)| rows), highest) & all
+                union(self.numbers.range((*low, *high)).map(|(_, rows)| rows), highest) & all
             }
         }
     }

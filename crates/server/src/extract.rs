@@ -7,9 +7,10 @@ use axum::extract::{FromRef, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
+use membox_memory::{Kept, check_numbers};
 use serde::de::DeserializeOwned;
 
-/// A JSON body.
+/// A JSON body. Numbers of the fields that are kept are kept exactly, or refused.
 pub struct Json<T>(pub T);
 
 impl<S, T> FromRequest<S> for Json<T>
@@ -21,20 +22,41 @@ where
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let content_type =
-            request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let essence = content_type.split(';').next().unwrap_or_default().trim();
-        if !essence.eq_ignore_ascii_case("application/json") {
-            let detail = format!("the body must be application/json, and content-type says {content_type:?}");
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
-        }
-        let limit = AppState::from_ref(state).limits.max_body_bytes;
-        parse(&read_body(request.into_body(), limit).await?).map(Self)
+        parse(&json_body(request, state).await?, Kept::Fields).map(Self)
     }
 }
 
+/// A JSON body that is kept as a whole.
+pub struct KeptJson<T>(pub T);
+
+impl<S, T> FromRequest<S> for KeptJson<T>
+where
+    AppState: FromRef<S>,
+    S: Send + Sync,
+    T: DeserializeOwned + Send,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        parse(&json_body(request, state).await?, Kept::Everything).map(Self)
+    }
+}
+
+async fn json_body<S>(request: Request, state: &S) -> Result<Vec<u8>, Problem>
+where
+    AppState: FromRef<S>,
+{
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        let detail = format!("the body must be application/json, and content-type says {content_type:?}");
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+    }
+    read_body(request.into_body(), AppState::from_ref(state).limits.max_body_bytes).await
+}
+
 /// Reads a body. One over the limit is read on for a while and thrown away: a client that is still sending would not see the answer.
-async fn read_body(mut body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
+pub async fn read_body(mut body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
     let (mut bytes, mut length) = (Vec::new(), 0usize);
     while let Some(frame) = body.frame().await {
         let frame =
@@ -59,12 +81,13 @@ async fn read_body(mut body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
 }
 
 /// Reads JSON; an error names the field by a pointer, or the place in the text.
-pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    if let Err(error) = std::str::from_utf8(body) {
+pub fn parse<T: DeserializeOwned>(body: &[u8], kept: Kept) -> Result<T, Problem> {
+    let text = std::str::from_utf8(body).map_err(|error| {
         let detail = format!("the body is not UTF-8: byte {} is wrong", error.valid_up_to());
-        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
-    }
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    })?;
+    check_numbers(text, kept, "")?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = with_pointer(&mut deserializer)?;
     deserializer.end().map_err(|e| Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {e}")))?;
     Ok(value)

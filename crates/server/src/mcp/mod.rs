@@ -7,13 +7,16 @@ mod lightmem;
 mod tools;
 
 use crate::auth::Caller;
+use crate::extract::read_body;
 use crate::problem::Problem;
 use crate::state::AppState;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::middleware::{self, Next};
 use axum::response::Response;
+use membox_memory::{Kept, check_numbers};
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, Implementation, ListToolsResult, PaginatedRequestParams,
     ServerCapabilities, ServerConfig, Tool,
@@ -62,22 +65,24 @@ impl ServerHandler for Mcp {
         let Some(tool) = tools::ALL.iter().find(|tool| tool.described.name == request.name) else {
             return Err(ErrorData::invalid_params(format!("there is no tool {:?}", request.name), None));
         };
-        let caller = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<Caller>()).cloned();
+        let parts = context.extensions.get::<Parts>();
+        if let Some(Inexact(problem)) = parts.and_then(|parts| parts.extensions.get::<Inexact>()) {
+            return Ok(failure(problem).into());
+        }
+        let caller = parts.and_then(|parts| parts.extensions.get::<Caller>()).cloned();
         let caller = caller.ok_or_else(|| ErrorData::internal_error("the request has no caller", None))?;
         let arguments = Value::Object(request.arguments.unwrap_or_default());
         let memory = self.state.memory.clone();
         let pool = (tool.pool)(&self.state);
         metrics::counter!("membox_mcp_calls_total", "tool" => tool.described.name.to_string()).increment(1);
         let done: Result<Value, Problem> = pool.run(move || (tool.run)(&memory, &caller, arguments)).await;
-        // What the model did wrong it can put right: it is told, as a result and not as an error of the protocol.
-        let result = match done {
-            Ok(value) => CallToolResult::structured(value),
-            Err(problem) => {
-                CallToolResult::structured_error(json!({"error": problem.detail, "fields": problem.errors}))
-            }
-        };
-        Ok(result.into())
+        Ok(done.map_or_else(|problem| failure(&problem), CallToolResult::structured).into())
     }
+}
+
+/// What the model did wrong it can put right: it is told, as a result and not as an error of the protocol.
+fn failure(problem: &Problem) -> CallToolResult {
+    CallToolResult::structured_error(json!({"error": problem.detail, "fields": problem.errors}))
 }
 
 /// Lets in who has a key, and says to the tools whose it is.
@@ -86,6 +91,25 @@ async fn authenticate(State(state): State<AppState>, request: Request, next: Nex
     let caller = <Caller as axum::extract::FromRequestParts<AppState>>::from_request_parts(&mut parts, &state).await?;
     parts.extensions.insert(caller);
     Ok(next.run(Request::from_parts(parts, body)).await)
+}
+
+/// A number among a tool's arguments that would not be kept as it is written.
+#[derive(Clone)]
+struct Inexact(Problem);
+
+/// Looks for such a number in the text of a message: once it is parsed, nobody can tell.
+async fn check(State(state): State<AppState>, request: Request, next: Next) -> Result<Response, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let body = read_body(body, state.limits.max_body_bytes).await?;
+    let checked = std::str::from_utf8(&body).map_or(Ok(()), |text| check_numbers(text, Kept::Fields, ""));
+    if let Err(error) = checked {
+        let mut problem = Problem::from(error);
+        for field in &mut problem.errors {
+            field.pointer = field.pointer.replacen("/params/arguments", "", 1);
+        }
+        parts.extensions.insert(Inexact(problem));
+    }
+    Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
 }
 
 /// The route of the protocol.
@@ -104,5 +128,6 @@ pub fn router(state: &AppState) -> Router<AppState> {
         StreamableHttpService::new(move || Ok(handler.clone()), Arc::new(NeverSessionManager::default()), config);
     Router::new()
         .route_service("/mcp", service)
+        .route_layer(middleware::from_fn_with_state(state.clone(), check))
         .route_layer(middleware::from_fn_with_state(state.clone(), authenticate))
 }

@@ -7,7 +7,10 @@ use crate::state::AppState;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use membox_memory::compressor::CompressOptions;
-use membox_memory::{ForgetAnswer, ForgetRequest, NewRecord, Order, Position, RecordPatch, RecordView, WrittenRecord};
+use membox_memory::{
+    ForgetAnswer, ForgetRequest, Kept, NewRecord, Order, Position, RecordPatch, RecordView, WrittenRecord,
+    check_numbers,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -120,13 +123,13 @@ pub async fn page(
     if limit == 0 || limit > MOST_PAGE {
         return Err(bad(format!("limit is {limit}; 1 to {MOST_PAGE} is possible")));
     }
-    let filter: Option<Value> = match query.filter.as_deref().map(serde_json::from_str) {
-        None => None,
-        Some(Ok(filter)) => Some(filter),
-        Some(Err(error)) => {
-            return Err(Problem::field(StatusCode::BAD_REQUEST, "/filter", format!("not JSON: {error}")));
-        }
+    let read = |text: &str| {
+        check_numbers(text, Kept::Everything, "/filter")?;
+        let not_json =
+            |error: serde_json::Error| Problem::field(StatusCode::BAD_REQUEST, "/filter", format!("not JSON: {error}"));
+        serde_json::from_str::<Value>(text).map_err(not_json)
     };
+    let filter = query.filter.as_deref().map(read).transpose()?;
     let memory = state.memory.clone();
     let work = move || {
         let purpose = format!("records by {order:?}");
