@@ -44,6 +44,7 @@ mod fusion;
 mod input;
 mod jobs;
 mod links;
+mod look;
 mod maintenance;
 mod media;
 mod memory;
@@ -51,6 +52,7 @@ mod messages;
 mod pipeline;
 mod policy;
 mod profile;
+mod rebuild;
 mod recall;
 mod redaction;
 #[cfg(test)]
@@ -80,6 +82,7 @@ pub use forget::{ForgetAnswer, ForgetRequest, ForgottenMemory};
 pub use fusion::Fusion;
 pub use input::{MOST_METADATA_BYTES, MOST_TEXT_BYTES};
 pub use jobs::{JobView, Jobs};
+pub use look::{Overview, overview};
 pub use media::{MOST_MEDIA_BYTES, MediaFile, MediaView, NewMedia};
 pub use membox_compressor as compressor;
 pub use membox_encoder as encoder;
@@ -88,6 +91,7 @@ pub use membox_llm as llm;
 pub use membox_records::keys;
 pub use membox_records::{Order, Position, RecordsError};
 pub use membox_redaction::{Kind as PersonalDataKind, Mode as RedactionMode, Redaction};
+pub use membox_vectors::sync_parent;
 pub use memory::{ANSWER_CACHE, MOST_RECORDS, MemoryBox, MemoryConfig, Models, OPEN_COLLECTIONS, retry_after};
 pub use messages::*;
 pub use pipeline::{
@@ -96,6 +100,7 @@ pub use pipeline::{
 };
 pub use policy::{Policies, Policy};
 pub use profile::{ProfileView, Term};
+pub use rebuild::rebuild;
 pub use redaction::REDACTION_FIELD;
 pub use sessions::{MAX_MESSAGES, MOST_MESSAGES, named_or_users, user_collection};
 pub use settings::{CollectionSettings, KindDefaults, Metric, VectorType};
@@ -103,7 +108,7 @@ pub use threads::{CheckpointView, MOST_STATE_BYTES, NewCheckpoint, QueueItemView
 pub use types::*;
 pub use usage::{QuotaSettings, UsageReport, UsageView};
 pub use users::{AuditView, ErasureReceipt, verify_audit};
-pub use verify::{Problem, Report, rebuild, verify};
+pub use verify::{Problem, Report, verify};
 
 /// What counts tokens by an encoding that a request names; `at` says where in it.
 pub(crate) fn token_counter(encoding: Option<&str>, at: &str) -> Result<compressor::TokenCounter, MemoryError> {
