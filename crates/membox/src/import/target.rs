@@ -191,7 +191,7 @@ impl<'a> Target<'a> {
         self.bytes -= waiting.iter().map(|w| w.json.len() + w.item.bytes.len()).sum::<usize>();
         let (path, field, before) = match place {
             Place::Collection(name) => {
-                let settings = waiting.first().map_or("{}", |waiting| &waiting.settings);
+                let settings = waiting.first().map_or("{}", |waiting| waiting.settings.as_str());
                 if let Err(reason) = self.collection(name, settings)? {
                     return waiting.iter().try_for_each(|waiting| self.refuse(&waiting.item, &reason));
                 }
