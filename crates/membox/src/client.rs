@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::Value;
+use std::fmt;
 use std::time::Duration;
 use ureq::Agent;
 
@@ -18,6 +19,36 @@ pub struct ClientArgs {
     /// The API key, if the box has keys.
     #[arg(long, env = "MEMBOX_KEY", hide_env_values = true, value_name = "KEY")]
     key: Option<String>,
+}
+
+/// What a box answers instead of doing what it was asked.
+#[derive(Debug)]
+pub struct Refusal {
+    pub status: u16,
+    /// JSON pointer to the field that is wrong, where the box names one.
+    pub pointer: String,
+    pub detail: String,
+    request: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}: {} {} {}", self.request, self.status, self.pointer, self.detail)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// A name as a part of a path.
+pub fn in_path(name: &str) -> String {
+    let mut part = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'-' | b'_' | b'.' | b'~' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => part.push(char::from(byte)),
+            other => part.push_str(&format!("%{other:02X}")),
+        }
+    }
+    part
 }
 
 /// A client of one box.
@@ -58,8 +89,18 @@ impl Client {
         }
     }
 
-    /// Sends JSON and gives the JSON of the answer; waits and tries again where the box says that it is busy.
+    /// Where the box is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Sends JSON and gives the JSON of the answer; waits and tries again where the box says that it is busy. An answer that is none is a [`Refusal`].
     pub fn call(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
+        self.call_with(method, path, &serde_json::to_vec(body)?)
+    }
+
+    /// As [`Client::call`], with a body that is JSON already.
+    pub fn call_with(&self, method: &str, path: &str, body: &[u8]) -> Result<Value> {
         let url = format!("{}{path}", self.url);
         for attempt in 0..TRIES {
             let mut request =
@@ -67,11 +108,12 @@ impl Client {
             if let Some(key) = &self.key {
                 request = request.header("authorization", format!("Bearer {key}"));
             }
-            let request = request.body(serde_json::to_vec(body)?)?;
-            let mut response = self
-                .agent
-                .run(request)
-                .with_context(|| format!("{url} does not answer; is the box running (`membox serve`)?"))?;
+            let sent = match method {
+                "GET" => self.agent.run(request.body(())?),
+                _ => self.agent.run(request.body(body.to_vec())?),
+            };
+            let mut response =
+                sent.with_context(|| format!("{url} does not answer; is the box running (`membox serve`)?"))?;
             let status = response.status().as_u16();
             let retry = response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
             let text = response.body_mut().with_config().limit(1 << 30).read_to_string()?;
@@ -85,9 +127,9 @@ impl Client {
                 }
                 _ => {
                     let problem: Value = serde_json::from_str(&text).unwrap_or_default();
-                    let detail = problem["detail"].as_str().unwrap_or(&text);
-                    let pointer = problem["errors"][0]["pointer"].as_str().unwrap_or_default();
-                    bail!("{method} {path}: {status} {pointer} {detail}");
+                    let detail = problem["detail"].as_str().unwrap_or(&text).to_owned();
+                    let pointer = problem["errors"][0]["pointer"].as_str().unwrap_or_default().to_owned();
+                    return Err(Refusal { status, pointer, detail, request: format!("{method} {path}") }.into());
                 }
             }
         }

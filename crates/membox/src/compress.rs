@@ -1,10 +1,12 @@
 //! `membox compress`: a text with fewer tokens, without a server.
 
 use crate::config::{Config, KEEP_HEAD};
+use crate::text::text_of;
 use anyhow::{Context, Result, bail};
 use clap::{ArgGroup, Args};
 use membox_memory::compressor::{CompressOptions, CompressedText, Compressor, DEFAULT_ENCODING, Mode};
 use membox_memory::encoder::Lane;
+use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,13 +58,12 @@ pub struct CompressArgs {
 
 /// Runs `membox compress`.
 pub fn run(config: &Config, args: &CompressArgs) -> Result<()> {
-    let text = match &args.file {
-        Some(path) => std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
-        None => {
-            let mut text = String::new();
-            std::io::stdin().lock().read_to_string(&mut text).context("stdin is not UTF-8 text")?;
-            text
-        }
+    let mut text = String::new();
+    match &args.file {
+        Some(path) => File::open(path)
+            .and_then(|file| text_of(file)?.read_to_string(&mut text))
+            .with_context(|| format!("cannot read {}", path.display()))?,
+        None => text_of(std::io::stdin().lock())?.read_to_string(&mut text).context("stdin is not UTF-8 text")?,
     };
     let options = CompressOptions {
         mode: if args.strict { Mode::Strict } else { Mode::Default },

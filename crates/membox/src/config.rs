@@ -102,6 +102,13 @@ pub struct Config {
     pub llm: LlmConfig,
     /// What holds for tenants where their requests say nothing, by name.
     pub policies: BTreeMap<String, Policy>,
+    /// Whether kernels that are compiled for a card are kept in the data folder.
+    #[serde(skip, default = "yes")]
+    pub keeps_kernels: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Default for Config {
@@ -134,6 +141,7 @@ impl Default for Config {
             keys: Vec::new(),
             llm: LlmConfig::default(),
             policies: BTreeMap::new(),
+            keeps_kernels: true,
         }
     }
 }
@@ -276,7 +284,8 @@ impl Config {
         // Both were checked when the settings were read.
         let device = self.device.parse().unwrap_or_default();
         let precision = self.precision.parse().unwrap_or(Precision::Int8);
-        EncoderConfig { device, precision, kernels: Some(self.data_dir.join("kernels")), ..EncoderConfig::default() }
+        let kernels = self.keeps_kernels.then(|| self.data_dir.join("kernels"));
+        EncoderConfig { device, precision, kernels, ..EncoderConfig::default() }
     }
 
     /// Loads the embedding model, with the keep head that goes with it.

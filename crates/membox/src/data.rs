@@ -1,12 +1,16 @@
 //! `membox verify`, `rebuild`, `backup` and `restore`.
 
 use crate::config::Config;
+use crate::exit::{BOX_RUNS, ExitError};
 use anyhow::{Result, bail};
 use clap::Args;
-use membox_memory::{Models, Report};
+use membox_memory::{MemoryConfig, MemoryError, Models, Report};
 use std::path::PathBuf;
 
-/// Check a data folder that no box has open.
+/// Check a data folder that no box has open, and say what `rebuild` would do. Nothing in the folder is changed.
+///
+/// Exit code 0: everything is as it should be. 1: something is wrong, or it could not be checked. 3: a box has the folder open, and nothing was checked; stop it
+/// first, or check a backup of it: `membox backup COPY && membox verify --data-dir COPY`.
 #[derive(Args)]
 pub struct VerifyArgs {
     /// Print what was found as JSON.
@@ -34,7 +38,7 @@ pub struct RestoreArgs {
 
 /// Runs `membox verify`: fails when something is wrong.
 pub fn verify(config: &Config, args: &VerifyArgs) -> Result<()> {
-    let report = membox_memory::verify(&config.memory_config()?)?;
+    let report = look_after(&config.memory_config()?, membox_memory::verify)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
@@ -46,18 +50,39 @@ pub fn verify(config: &Config, args: &VerifyArgs) -> Result<()> {
     }
 }
 
+/// Checks or mends a folder; that a box has it open is an error of its own.
+fn look_after(
+    config: &MemoryConfig,
+    work: impl FnOnce(&MemoryConfig) -> Result<Report, MemoryError>,
+) -> Result<Report> {
+    if config.data_dir.is_dir() && !config.data_dir.join("membox.db").exists() {
+        bail!("{} holds no membox.db, so there is nothing to check; is --data-dir right?", config.data_dir.display());
+    }
+    work(config).map_err(|error| match error {
+        MemoryError::Locked(_) => {
+            let advice = "Nothing was checked. To check it while the box runs, check a backup of it: \
+                          `membox backup COPY && membox verify --data-dir COPY`";
+            ExitError::new(BOX_RUNS, format!("{error}.\n{advice}")).into()
+        }
+        other => other.into(),
+    })
+}
+
 /// Runs `membox rebuild`.
 pub fn rebuild(config: &Config) -> Result<()> {
     // Only damaged vectors need the model; without one, derived state can still be mended.
     let loaded = config.start_scheduler().and_then(|scheduler| config.load_encoder(&scheduler));
     let encoder = loaded.map_err(|error| eprintln!("without a model: {error:#}")).ok();
     let models = Models { encoder, ..Models::default() };
-    let report = membox_memory::rebuild(&config.memory_config()?, models)?;
+    let config = config.memory_config()?;
+    let report = look_after(&config, |config| membox_memory::rebuild(config, models))?;
     print(&report);
-    let after = membox_memory::verify(&config.memory_config()?)?;
+    let after = look_after(&config, membox_memory::verify)?;
     match after.problems.len() {
-        0 => println!("mended"),
+        0 if report.problems.is_empty() => println!("there was nothing to mend"),
+        0 => println!("mended: a check finds nothing wrong any more"),
         n => {
+            println!("after that:");
             print(&after);
             bail!("{n} problems are left");
         }
@@ -70,6 +95,7 @@ fn print(report: &Report) {
         let mark = if problem.serious { "LOST" } else { "damaged" };
         println!("{mark}  {}: {}\n      rebuild would: {}", problem.place, problem.found, problem.remedy);
     }
+    report.notes.iter().for_each(|note| println!("note  {note}"));
     println!(
         "{} collections, {} records checked, {} problems",
         report.collections,

@@ -1,7 +1,9 @@
 //! `membox distil`: trains a keep head on the user's own text.
 
 use crate::config::Config;
+use crate::output::{partial_of, settle};
 use crate::progress;
+use crate::text::text_of;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::ProgressBar;
@@ -9,7 +11,7 @@ use membox_memory::compressor::Compressor;
 use membox_memory::compressor::distil::{DistilConfig, Stage, distil, texts_for_training};
 use serde::Deserialize;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 /// Train a keep head on your own text: which words of such text can be left out?
@@ -91,7 +93,9 @@ pub fn run(config: &Config, args: &DistilArgs) -> Result<()> {
             bar.set_position(done as u64);
         }
     };
-    let report = distil(&student, teacher.as_deref(), &texts, &settings, &work, &args.out, &mut on_progress)?;
+    let partial = partial_of(&args.out);
+    let report = distil(&student, teacher.as_deref(), &texts, &settings, &work, &partial, &mut on_progress)?;
+    settle(&partial, &args.out)?;
     drop(bar);
     println!(
         "{}: trained on {} texts ({} tokens); on {} others the cross entropy fell from {:.4} to {:.4}, and head and teachers agree \
@@ -110,7 +114,7 @@ pub fn run(config: &Config, args: &DistilArgs) -> Result<()> {
 
 fn read(files: &[PathBuf]) -> Result<Vec<String>> {
     if files.is_empty() {
-        return std::io::stdin().lock().lines().collect::<Result<_, _>>().context("stdin is not UTF-8 text");
+        return text_of(std::io::stdin().lock())?.lines().collect::<Result<_, _>>().context("stdin is not UTF-8 text");
     }
     let mut texts = Vec::new();
     for path in files {
@@ -124,7 +128,7 @@ fn read_file(path: &Path) -> Result<Vec<String>> {
     struct Line {
         text: String,
     }
-    let lines = BufReader::new(File::open(path)?).lines();
+    let lines = text_of(File::open(path)?)?.lines();
     if path.extension().is_some_and(|e| e == "jsonl") {
         return lines.map(|line| Ok(serde_json::from_str::<Line>(&line?)?.text)).collect();
     }

@@ -4,13 +4,14 @@ use crate::config::Config;
 use crate::models;
 use anyhow::{Result, bail};
 use clap::Args;
+use membox_memory::MemoryError;
 use membox_memory::encoder::Encoder;
 use membox_memory::encoder::cpu::isa::Isa;
 use membox_memory::encoder::cuda::{Card, Checked, Half, check_kernels};
 use std::fs;
 use std::path::Path;
 
-/// `membox doctor`.
+/// Say what was found here (processor, GPU, memory, disk, models) and what follows from it. Nothing in the data folder is changed.
 #[derive(Args)]
 pub struct DoctorArgs {
     /// Run every kernel on each card, and print its error against the CPU.
@@ -20,8 +21,9 @@ pub struct DoctorArgs {
 
 /// Runs `membox doctor`.
 pub fn run(config: &Config, args: &DoctorArgs) -> Result<()> {
+    let config = &Config { keeps_kernels: false, ..config.clone() };
     if args.gpu {
-        return check_cards(config);
+        return check_cards();
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let isa = Isa::detect();
@@ -46,14 +48,27 @@ pub fn run(config: &Config, args: &DoctorArgs) -> Result<()> {
         row("", &state(config, &model)?);
     }
     row("compression", &format!("by {} (compression_model)", config.compression_model));
-    match membox_memory::MemoryBox::open(
-        &membox_memory::MemoryConfig::new(&config.data_dir),
-        membox_memory::Models::default(),
-    ) {
-        Ok(memory) => row("data folder", &format!("{} opens; {}", config.data_dir.display(), collections(&memory))),
-        Err(error) => row("data folder", &error.to_string()),
-    }
+    row("data folder", &data_folder(config));
     Ok(())
+}
+
+/// What is in the data folder.
+fn data_folder(config: &Config) -> String {
+    let folder = config.data_dir.display();
+    if !config.data_dir.join("membox.db").exists() {
+        return format!("{folder} holds nothing yet; `membox serve` makes it");
+    }
+    let looked = config.memory_config().and_then(|config| Ok(membox_memory::overview(&config)?));
+    match looked {
+        Ok(found) => {
+            let notes: String = found.notes.iter().map(|note| format!("; {note}")).collect();
+            format!("{folder} can be read: {} collections, {} records{notes}", found.collections, found.records)
+        }
+        Err(error) if matches!(error.downcast_ref(), Some(MemoryError::Locked(_))) => {
+            format!("{folder} is in use by a running box, which knows what is in it: GET /info, or `membox recall`")
+        }
+        Err(error) => format!("{folder}: {error:#}"),
+    }
 }
 
 /// Whether a model is installed and can be loaded.
@@ -74,8 +89,7 @@ fn state(config: &Config, model: &models::Model) -> Result<String> {
 }
 
 /// Every kernel on every card.
-fn check_cards(config: &Config) -> Result<()> {
-    let kernels = config.data_dir.join("kernels");
+fn check_cards() -> Result<()> {
     let mut wrong = 0;
     for ordinal in 0..Card::count()?.max(1) {
         let card = Card::find(ordinal)?;
@@ -83,7 +97,7 @@ fn check_cards(config: &Config) -> Result<()> {
         println!("card {ordinal}: {}, compute capability {major}.{minor}, {} GiB", card.name(), card.memory() >> 30);
         // bf16 came with Ampere.
         for half in [Half::F16, Half::Bf16].into_iter().filter(|half| *half == Half::F16 || major >= 8) {
-            for checked in check_kernels(&card, half, Some(&kernels))? {
+            for checked in check_kernels(&card, half, None)? {
                 let verdict = if checked.is_right() { "right" } else { "WRONG" };
                 let Checked { kernel, shape, error, tolerance } = &checked;
                 println!("  {verdict}  {kernel:<24} {half:?} error {error:.1e} of {tolerance:.1e}  {shape}");
@@ -109,10 +123,6 @@ fn row(name: &str, found: &str) {
     println!("{name:<24} {found}");
 }
 
-fn collections(memory: &membox_memory::MemoryBox) -> String {
-    format!("{} collections of tenant default", memory.collection_names(membox_server::DEFAULT_TENANT).len())
-}
-
 fn processor() -> Option<String> {
     let text = fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = text.lines().find(|l| l.starts_with("model name"))?;
@@ -135,8 +145,9 @@ fn kilobytes(path: &str, key: &str) -> Option<f64> {
 }
 
 fn disk(data_dir: &Path) -> String {
-    let _ = fs::create_dir_all(data_dir);
-    match rustix::fs::statvfs(data_dir) {
+    // Where it is to be, as long as it is not there.
+    let there = data_dir.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
+    match rustix::fs::statvfs(there) {
         Ok(stat) => {
             let free = stat.f_bavail as f64 * stat.f_frsize as f64 / 1e9;
             format!("{free:.1} GB free in {}; a million records take about 2 GB", data_dir.display())

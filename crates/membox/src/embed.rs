@@ -1,12 +1,13 @@
 //! `membox embed`: lines of text to vectors, without a server.
 
 use crate::config::Config;
+use crate::output::NewFile;
 use crate::progress;
+use crate::text::text_of;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use membox_memory::encoder::{Embeddings, Encoder, EncoderError, Inputs, Lane, Request, Wanted};
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{BufRead, BufWriter, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};
@@ -19,6 +20,9 @@ const UNDER_WAY: usize = 8;
 const NPY_HEADER: usize = 128;
 
 /// Embed lines of text from stdin: `membox embed --out vectors.npy < texts.txt`.
+///
+/// The file has its name once it is whole; until then it is FILE.npy.partial. What ends the command before (a signal, a full disk) leaves a file that was there
+/// under that name as it was.
 #[derive(Args)]
 pub struct EmbedArgs {
     /// A .npy file of f32, one row a line of input; JSON lines go to stdout without it.
@@ -39,7 +43,7 @@ pub fn run(config: &Config, args: &EmbedArgs) -> Result<()> {
     let bar = progress::items(0, "texts").with_message("embedding");
     bar.unset_length();
     let mut under_way = VecDeque::new();
-    let mut lines = std::io::stdin().lock().lines();
+    let mut lines = text_of(std::io::stdin().lock())?.lines();
     let mut tokens = 0;
     loop {
         let texts: Vec<String> =
@@ -81,7 +85,7 @@ fn submit(encoder: &Encoder, texts: Vec<String>, max_tokens: usize) -> Result<Un
 }
 
 enum Sink {
-    Npy { file: BufWriter<File>, rows: u64, dimension: usize },
+    Npy { file: NewFile, rows: u64, dimension: usize },
     Lines { out: BufWriter<std::io::Stdout>, rows: u64 },
 }
 
@@ -90,18 +94,16 @@ impl Sink {
         let Some(path) = &args.out else {
             return Ok(Self::Lines { out: BufWriter::new(std::io::stdout()), rows: 0 });
         };
-        let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
-        let mut file = BufWriter::with_capacity(1 << 20, file);
-        file.write_all(&[0; NPY_HEADER])?;
+        let file = NewFile::create(path)?;
+        file.file().write_all(&[0; NPY_HEADER]).context("cannot write the vectors")?;
         Ok(Self::Npy { file, rows: 0, dimension })
     }
 
     fn write(&mut self, embeddings: &Embeddings) -> Result<()> {
         match self {
             Self::Npy { file, rows, .. } => {
-                for x in &embeddings.vectors {
-                    file.write_all(&x.to_le_bytes())?;
-                }
+                let bytes: Vec<u8> = embeddings.vectors.iter().flat_map(|x| x.to_le_bytes()).collect();
+                file.file().write_all(&bytes).context("cannot write the vectors")?;
                 *rows += embeddings.rows().len() as u64;
             }
             Self::Lines { out, rows } => {
@@ -119,10 +121,9 @@ impl Sink {
     fn finish(self) -> Result<u64> {
         match self {
             Self::Npy { file, rows, dimension } => {
-                let mut file = file.into_inner()?;
-                file.seek(SeekFrom::Start(0))?;
-                file.write_all(&npy_header(rows, dimension))?;
-                file.sync_all()?;
+                file.file().seek(SeekFrom::Start(0))?;
+                file.file().write_all(&npy_header(rows, dimension))?;
+                file.finish()?;
                 Ok(rows)
             }
             Self::Lines { mut out, rows } => {

@@ -39,7 +39,8 @@ pub fn run(config: &Config, args: &KeysArgs) -> Result<()> {
             let write = || -> std::io::Result<()> {
                 let mut created = File::options().create_new(true).write(true).mode(0o600).open(file)?;
                 writeln!(created, "{}", *key.to_base64())?;
-                created.sync_all()
+                created.sync_all()?;
+                membox_memory::sync_parent(file)
             };
             write().with_context(|| format!("cannot write {}", file.display()))?;
             println!("master key {} in {}", key.fingerprint(), file.display());

@@ -10,17 +10,21 @@ mod data;
 mod distil;
 mod doctor;
 mod embed;
+mod exit;
 mod import;
 mod keys;
 mod mcp;
 mod models;
+mod output;
 mod progress;
 mod recall;
 mod serve;
+mod text;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use config::GlobalArgs;
+use std::process::ExitCode;
 
 /// What was freed is given back to the system within seconds: glibc's arenas keep it, more of it the longer a box is under load.
 #[global_allocator]
@@ -42,13 +46,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the server.
     Serve(serve::ServeArgs),
-    /// Write a file of records, one JSON object a line, to a running box.
     Import(import::ImportArgs),
     /// Ask a running box what it remembers.
     Recall(recall::RecallArgs),
-    /// Embed lines of text from stdin, without a server: for bulk work.
     Embed(embed::EmbedArgs),
     Compress(compress::CompressArgs),
     Distil(distil::DistilArgs),
@@ -59,11 +60,12 @@ enum Command {
     Config(config::ConfigArgs),
     /// Measure this machine: throughput, and a query's latency idle and under a bulk load.
     Bench(bench::BenchArgs),
-    /// Say what was found here (processor, GPU, memory, disk, models) and what follows from it.
     Doctor(doctor::DoctorArgs),
-    /// Check a data folder that no box has open, and say what `rebuild` would do.
     Verify(data::VerifyArgs),
-    /// Mend a data folder: embed damaged vectors anew and build damaged indexes anew.
+    /// Mend a data folder that no box has open: embed damaged vectors anew and remove damaged indexes, which are built anew.
+    ///
+    /// A vector that was given and is damaged cannot be had again: the embedding of its text takes its place, and the record is named. Ends with a check of the
+    /// folder. Exit code 0: nothing is wrong any more. 1: something could not be mended. 3: a box has the folder open.
     Rebuild,
     Audit(audit::AuditArgs),
     Keys(keys::KeysArgs),
@@ -73,8 +75,15 @@ enum Command {
     Restore(data::RestoreArgs),
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let cli = Cli::parse();
+    if !matches!(cli.command, Command::Serve(_)) {
+        exit::end_with_the_reader();
+    }
+    exit::code_of(run(cli))
+}
+
+fn run(cli: Cli) -> Result<()> {
     let config = config::load(&cli.global)?;
     match cli.command {
         Command::Serve(args) => serve::run(config, args),

@@ -209,9 +209,12 @@ fn pull(config: &Config, name: &str, from: Option<&Path>, force: bool) -> Result
         fs::create_dir_all(&incoming).with_context(|| format!("cannot create {}", incoming.display()))?;
         let fetched = fetch(model, &incoming).and_then(|()| {
             check_and_note(model, &incoming)?;
+            // Whole on the disk before it has its name.
             for name in model.file.iter().map(|f| f.name.as_str()).chain([NOTED]) {
+                File::open(incoming.join(name))?.sync_all()?;
                 fs::rename(incoming.join(name), folder.join(name))?;
             }
+            File::open(&folder)?.sync_all()?;
             Ok(())
         });
         let _ = fs::remove_dir_all(&incoming);

@@ -11,7 +11,6 @@ use membox_memory::{CollectionSettings, MemoryBox, MemoryConfig, Models, NewReco
 use membox_server::{ApiKey, DEFAULT_TENANT, Limits, Server, ServerConfig, listen};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::BufReader;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +19,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// Run the server.
+///
+/// SIGTERM and SIGINT (Ctrl-C) stop it: requests under way are finished first, and what was accepted is written. SIGHUP is noted in the log and stops nothing.
 #[derive(Args)]
 pub struct ServeArgs {
     /// Where it listens [default: 127.0.0.1:8420].
@@ -28,7 +29,7 @@ pub struct ServeArgs {
     /// Listen beyond this machine without API keys: everybody who reaches it reads and writes everything.
     #[arg(long)]
     insecure: bool,
-    /// Load a file of records first, one JSON object a line, where its collections are not there yet.
+    /// Load a file of records first, as `membox import` reads them, where its collections are not there yet.
     #[arg(long, value_name = "FILE.jsonl")]
     load: Option<PathBuf>,
     /// Bytes of a request body.
@@ -127,14 +128,21 @@ fn or_missing<T>(loaded: Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// Resolves when the process is asked to stop. From the call on: a signal that comes before anybody waits is not lost.
+/// Resolves when the process is asked to stop, by SIGTERM or SIGINT; SIGHUP does not stop it. From the call on: a signal that comes before anybody waits is not lost.
 fn stop_signal() -> Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break,
+                // The end of a terminal, or of who rotates logs: it is no reason to stop.
+                _ = hangup.recv() => {
+                    tracing::info!("SIGHUP: the box goes on. Settings are read at the start; restart it to change them");
+                }
+            }
         }
         tracing::info!("stopping: requests under way are finished");
     })
@@ -159,11 +167,11 @@ fn allow_open_files() {
 
 /// Writes the records of a file into collections that are not there yet, and gives the first collection's name.
 fn load(memory: &MemoryBox, file: &Path) -> Result<Option<String>> {
-    let reader = BufReader::new(File::open(file).with_context(|| format!("cannot open {}", file.display()))?);
+    let opened = File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
     let mut collections: BTreeMap<String, Vec<NewRecord>> = BTreeMap::new();
-    for line in import::lines(reader, Some("example")) {
-        let line = line.map_err(|e| anyhow::anyhow!("{}: {e}", file.display()))?;
-        collections.entry(line.collection).or_default().push(line.record);
+    for record in import::records(opened, "example").with_context(|| file.display().to_string())? {
+        let (collection, record) = record.map_err(|e| anyhow::anyhow!("{}: {e}", file.display()))?;
+        collections.entry(collection).or_default().push(record);
     }
     let first = collections.keys().next().cloned();
     for (name, records) in collections {

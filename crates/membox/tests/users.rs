@@ -121,8 +121,9 @@ fn an_archive_has_everything_of_a_user_and_nothing_of_others() {
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
     lines.iter().for_each(|line| *kinds.entry(line["type"].as_str().expect("a type")).or_default() += 1);
     let wanted =
-        [("checkpoint", 1), ("end", 1), ("message", 51), ("queued", 1), ("record", 60), ("session", 2), ("usage", 1)];
-    assert_eq!(kinds, BTreeMap::from(wanted), "31 and 30 messages, of which 10 are archived records, and 50 records");
+        [("checkpoint", 1), ("end", 1), ("message", 61), ("queued", 1), ("record", 50), ("session", 2), ("usage", 1)];
+    assert_eq!(kinds, BTreeMap::from(wanted), "31 and 30 messages, of which 10 are archived, and 50 records");
+    assert_eq!(lines.iter().filter(|line| line["archived"] == true).count(), 10);
     assert_eq!(lines.last().expect("an end")["lines"], lines.len() - 1);
     assert!(!text.contains("qwvtopaz") && !text.contains("otto"), "nothing of others");
     let (_, _, nothing) = server.raw("GET", "/v1/users/nobody/export", &[], Vec::new());

@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a backup holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,7 +40,9 @@ pub fn backup(root: &Path, target: &Path, with_keys: bool) -> Result<BackupSumma
     // Held until the end.
     let lock = lock_file(root)?;
     flock(&lock, FlockOperation::LockShared).map_err(|e| MemoryError::io("lock", root)(e.into()))?;
-    let partial = target.with_extension("partial");
+    let mut partial = target.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
     let _ = fs::remove_dir_all(&partial);
     let result = copy(root, &partial, with_keys);
     match result {
@@ -115,21 +117,57 @@ fn copy_files(root: &Path, target: &Path) -> Result<BackupSummary, MemoryError> 
     let db = target.join("membox.db");
     summary.bytes += fs::metadata(&db).map_err(MemoryError::io("read", &db))?.len();
     File::open(&db).and_then(|f| f.sync_all()).map_err(MemoryError::io("fsync", &db))?;
+    sync_folders(target)?;
     Ok(summary)
+}
+
+/// Makes the entries of a folder durable, and of those in it.
+fn sync_folders(folder: &Path) -> Result<(), MemoryError> {
+    let io = MemoryError::io("fsync", folder);
+    let below = || -> io::Result<Vec<PathBuf>> {
+        File::open(folder)?.sync_all()?;
+        fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
+    };
+    below().map_err(io)?.iter().filter(|path| path.is_dir()).try_for_each(|path| sync_folders(path))
 }
 
 /// Copies a backup to a data folder that must not hold one already. The models of the folder stay.
 pub fn restore(backup: &Path, root: &Path) -> Result<BackupSummary, MemoryError> {
     let db = root.join("membox.db");
     refuse_existing(&db)?;
-    let collections = root.join("collections");
+    let (collections, partial) = (root.join("collections"), root.join("restoring"));
+    if partial.exists() {
+        // What an interrupted restore has left; what is in its place came from there.
+        for own in [&collections, &partial] {
+            fs::remove_dir_all(own).or_else(when_missing).map_err(MemoryError::io("remove", own))?;
+        }
+    }
     let occupied = fs::read_dir(&collections).is_ok_and(|mut entries| entries.next().is_some());
     if occupied {
         refuse_existing(&collections)?;
     }
     fs::create_dir_all(root).map_err(MemoryError::io("create", root))?;
     let _lock = crate::memory::lock(root)?;
-    copy(backup, root, true)
+    // The database comes last to its place: a folder without it holds nothing.
+    let copied = copy(backup, &partial, true).and_then(|summary| {
+        fs::remove_dir(&collections).or_else(when_missing).map_err(MemoryError::io("remove", &collections))?;
+        for name in ["collections", "keys.json", "membox.db"] {
+            let to = root.join(name);
+            fs::rename(partial.join(name), &to).or_else(when_missing).map_err(MemoryError::io("rename to", &to))?;
+            membox_vectors::sync_parent(&to).map_err(MemoryError::io("fsync the folder of", &to))?;
+        }
+        Ok(summary)
+    });
+    let _ = fs::remove_dir_all(&partial);
+    copied
+}
+
+/// What is not there is gone already.
+fn when_missing(error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    }
 }
 
 fn refuse_existing(path: &Path) -> Result<(), MemoryError> {

@@ -11,7 +11,7 @@ use crate::collection::JobGuard;
 use crate::jobs::{Job, JobView};
 use crate::work::{Work, ask};
 use crate::{MemoryBox, MemoryConfig, MemoryError, now, time_text};
-use membox_records::keys::{Keyring, MasterKey, keys};
+use membox_records::keys::{Keyring, MasterKey, SealingError, keys};
 use membox_records::{RecordsError, Resealed, Sealing};
 use serde::Serialize;
 use std::collections::HashSet;
@@ -38,6 +38,18 @@ pub fn keys_file(root: &Path) -> PathBuf {
 
 /// Opens the keys of a data folder. One that has keys is not opened without its master key.
 pub(crate) fn open_sealing(config: &MemoryConfig) -> Result<Sealing, MemoryError> {
+    sealing_by(config, Keyring::open)
+}
+
+/// As [`open_sealing`], and their file stays as it is.
+pub(crate) fn open_sealing_unchanged(config: &MemoryConfig) -> Result<Sealing, MemoryError> {
+    sealing_by(config, Keyring::open_unchanged)
+}
+
+fn sealing_by(
+    config: &MemoryConfig,
+    open: fn(&Path, MasterKey, &[MasterKey]) -> Result<Keyring, SealingError>,
+) -> Result<Sealing, MemoryError> {
     let (path, policies) = (keys_file(&config.data_dir), config.policies.clone());
     let Some(EncryptionConfig { master, older }) = &config.encryption else {
         let mut all = policies.tenants.values().chain([&policies.default]);
@@ -50,7 +62,7 @@ pub(crate) fn open_sealing(config: &MemoryConfig) -> Result<Sealing, MemoryError
             false => Err(RecordsError::Sealed.into()),
         };
     };
-    let keyring = Keyring::open(&path, master.clone(), older).map_err(RecordsError::from)?;
+    let keyring = open(&path, master.clone(), older).map_err(RecordsError::from)?;
     Ok(Sealing::new(keyring, move |tenant| policies.of(tenant).encryption != Some(false)))
 }
 

@@ -47,6 +47,7 @@ mod fusion;
 mod input;
 mod jobs;
 mod links;
+mod look;
 mod maintenance;
 mod media;
 mod memory;
@@ -56,6 +57,7 @@ mod numbers;
 mod pipeline;
 mod policy;
 mod profile;
+mod rebuild;
 mod recall;
 mod redaction;
 #[cfg(test)]
@@ -88,6 +90,7 @@ pub use fields::{
 pub use forget::{ForgetAnswer, ForgetRequest, ForgottenMemory};
 pub use fusion::Fusion;
 pub use jobs::{JobView, Jobs};
+pub use look::{Overview, overview};
 pub use media::{MOST_MEDIA_BYTES, MediaFile, MediaView, NewMedia};
 pub use membox_compressor as compressor;
 pub use membox_encoder as encoder;
@@ -96,6 +99,7 @@ pub use membox_llm as llm;
 pub use membox_records::keys;
 pub use membox_records::{Order, Position, RecordsError};
 pub use membox_redaction::{Kind as PersonalDataKind, Mode as RedactionMode, Redaction};
+pub use membox_vectors::sync_parent;
 pub use memory::{ANSWER_CACHE, MOST_RECORDS, MemoryBox, MemoryConfig, Models, OPEN_COLLECTIONS, retry_after};
 pub use messages::*;
 pub use names::{named_or_users, user_collection};
@@ -106,6 +110,7 @@ pub use pipeline::{
 };
 pub use policy::{Policies, Policy};
 pub use profile::{ProfileView, Term};
+pub use rebuild::rebuild;
 pub use redaction::REDACTION_FIELD;
 pub use sessions::{MAX_MESSAGES, MOST_MESSAGES};
 pub use settings::{CollectionSettings, KindDefaults, Metric, VectorType};
@@ -113,7 +118,7 @@ pub use threads::{CheckpointView, NewCheckpoint, QueueItemView};
 pub use types::*;
 pub use usage::{QuotaSettings, UsageReport, UsageView};
 pub use users::{AuditView, ErasureReceipt, verify_audit};
-pub use verify::{Problem, Report, rebuild, verify};
+pub use verify::{Problem, Report, verify};
 
 /// What counts tokens by an encoding that a request names; `at` says where in it.
 pub(crate) fn token_counter(encoding: Option<&str>, at: &str) -> Result<compressor::TokenCounter, MemoryError> {

@@ -127,10 +127,23 @@ pub(crate) fn lock(root: &Path) -> Result<File, MemoryError> {
     let path = root.join("membox.lock");
     let file =
         File::options().create(true).truncate(false).write(true).open(&path).map_err(MemoryError::io("open", &path))?;
+    take_lock(file, root)
+}
+
+/// As [`lock`], for who leaves the folder as it is: `None` where no box has ever had it open.
+pub(crate) fn lock_unchanged(root: &Path) -> Result<Option<File>, MemoryError> {
+    let path = root.join("membox.lock");
+    match File::open(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        opened => take_lock(opened.map_err(MemoryError::io("open", &path))?, root).map(Some),
+    }
+}
+
+fn take_lock(file: File, root: &Path) -> Result<File, MemoryError> {
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(MemoryError::Locked(root.to_owned())),
-        Err(error) => Err(MemoryError::io("lock", &path)(error.into())),
+        Err(error) => Err(MemoryError::io("lock", root)(error.into())),
     }
 }
 

@@ -2,15 +2,19 @@
 
 use crate::collection::JobGuard;
 use crate::jobs::Job;
+use crate::memory::lock_unchanged;
 use crate::messages::MessageView;
 use crate::names::{Owner, owner_of};
 use crate::types::RecordView;
 use crate::work::ask;
 use crate::work::{Doomed, Work, Write};
-use crate::{Collection, JobView, MemoryBox, MemoryError, now, time_text, user_collection};
-use membox_records::{AuditEntry, AuditEvent, CheckpointPlace, Reader, Sealing};
+use crate::{Collection, CollectionSettings, JobView, MemoryBox, MemoryError, now, time_text, user_collection};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use membox_records::{AuditEntry, AuditEvent, CheckpointPlace, Range, Reader, Sealing, StoredRecord};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,7 +138,7 @@ impl MemoryBox {
             count += 1;
             each(value)
         };
-        let mut before = None;
+        let (mut before, mut given_out) = (None, HashSet::new());
         loop {
             let (sessions, next) = self.sessions(tenant, Some(user), before, 100)?;
             for session in sessions {
@@ -145,14 +149,23 @@ impl MemoryBox {
                 }
                 let (mut goes_on, mut failed) = (true, None);
                 let collection = self.shared().by_id(stored.collection)?;
-                let range = membox_records::Range::After(-1);
-                self.reader()?.messages(stored.collection, &id, range, |message| {
-                    let media = collection.as_ref().map_or(Ok(None), |own| self.media_of(own, &message.record));
-                    let line = json!({"type": "message", "session": id, "message": MessageView::from(message)});
-                    goes_on = give_with(&mut give, line, media, &mut failed);
-                    goes_on
-                })?;
-                failed.map_or(Ok(()), Err)?;
+                // In the order in which they were said: who appends them again has the same list, and archives the same ones.
+                for range in [Range::Archived, Range::After(-1)] {
+                    self.reader()?.messages(stored.collection, &id, range, |message| {
+                        let media = collection.as_ref().map_or(Ok(None), |own| self.media_of(own, &message.record));
+                        let mut line = json!({"type": "message", "session": id, "message": MessageView::from(message)});
+                        if range == Range::Archived {
+                            line["archived"] = json!(true);
+                        }
+                        goes_on = give_with(&mut give, line, media, &mut failed);
+                        goes_on
+                    })?;
+                    failed.take().map_or(Ok(()), Err)?;
+                    if !goes_on {
+                        return Ok(());
+                    }
+                }
+                given_out.insert(id.clone());
                 for item in self.queue(tenant, &id, None, usize::MAX >> 1)? {
                     goes_on = goes_on && give(json!({"type": "queued", "session": id, "item": item}));
                 }
@@ -172,13 +185,22 @@ impl MemoryBox {
             let collection = self.collection(tenant, &name)?;
             let (mut goes_on, mut failed) = (true, None);
             self.reader()?.records_of_user(collection.id, user, |stored| {
-                // Messages in a session's list were given out with it; archived ones were not.
-                if stored.record.message.as_ref().is_none_or(|m| !m.is_listed()) {
+                // Messages were given out with their session.
+                let session = stored.record.session.as_ref().filter(|_| stored.record.message.is_some());
+                if session.is_none_or(|session| !given_out.contains(session)) {
                     let media = self.media_of(&collection, &stored.record);
                     let message = stored.record.message.is_some().then(|| MessageView::from(stored.clone()));
+                    let vector = given_vector(&collection, &stored);
                     let mut line = json!({"type": "record", "collection": name, "record": RecordView::from(stored)});
                     if let Some(message) = message {
                         line["message"] = json!(message);
+                    }
+                    if let Some(vector) = vector {
+                        // A collection of vectors that the model did not make has to be made for them.
+                        let CollectionSettings { vector_type, metric, .. } = collection.settings();
+                        let dimension = collection.live().view.header().dimension;
+                        let made = json!({"dimension": dimension, "vector_type": vector_type, "metric": metric});
+                        (line["vector"], line["settings"]) = (json!(vector), made);
                     }
                     goes_on = give_with(&mut give, line, media, &mut failed);
                 }
@@ -202,9 +224,14 @@ impl MemoryBox {
         let mut all = Vec::new();
         for namespace in self.reader()?.checkpoint_namespaces(tenant, thread)? {
             let place = CheckpointPlace { tenant, thread, namespace: &namespace };
-            for found in self.reader()?.checkpoints(place, i64::MAX, usize::MAX >> 1, now())? {
+            // The latest last: written again in this order, it is the latest again.
+            for found in self.reader()?.checkpoints(place, i64::MAX, usize::MAX >> 1, now())?.into_iter().rev() {
                 let (id, body) = (found.id, found.body);
-                all.push(json!({"thread": thread, "namespace": namespace, "id": id, "checkpoint": body}));
+                let mut line = json!({"thread": thread, "namespace": namespace, "id": id, "checkpoint": body});
+                if let Some(expires_at) = found.expires_at {
+                    line["expires_at"] = json!(time_text(expires_at));
+                }
+                all.push(line);
             }
         }
         Ok(all)
@@ -351,8 +378,26 @@ impl MemoryBox {
 /// Goes along the audit logs of a data folder, also of one that a running box has open. Gives for each tenant how many entries there are, and the last
 /// hash.
 pub fn verify_audit(root: &Path) -> Result<Vec<(String, u64, String)>, MemoryError> {
-    let chains = Reader::open(&root.join("membox.db"), Sealing::default())?.verify_audit()?;
+    let database = root.join("membox.db");
+    // Without a running box nothing in the folder changes.
+    let (reader, _lock) = match lock_unchanged(root) {
+        Err(MemoryError::Locked(_)) => (Reader::open(&database, Sealing::default())?, None),
+        lock => (Reader::open_unchanged(&database, Sealing::default())?, lock?),
+    };
+    let chains = reader.verify_audit()?;
     Ok(chains.into_iter().map(|(tenant, count, last)| (tenant, count, hex(&last))).collect())
+}
+
+/// The vector of a record that was given with it, as little-endian f32 in base64; of others it can be had from their text.
+fn given_vector(collection: &Collection, stored: &StoredRecord) -> Option<String> {
+    if !stored.record.given_vector || stored.record.message.is_some() {
+        return None;
+    }
+    let live = collection.live();
+    let row = live.slots.row(stored.slot).filter(|&row| row < live.view.rows())?;
+    // A damaged one is no vector of it.
+    let vector = (live.view.crc(row) == stored.row_crc).then(|| live.view.vector(row))?;
+    Some(STANDARD.encode(vector.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>()))
 }
 
 /// Gives out a line with the file that goes with it, and says whether to go on.

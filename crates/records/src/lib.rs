@@ -46,6 +46,7 @@ mod slots;
 mod store;
 pub mod text;
 mod threads;
+mod unchanged;
 mod usage;
 mod uses;
 
@@ -62,6 +63,7 @@ pub use sessions::{PipelineState, Range, SessionState, StoredSession, Summary, T
 pub use slots::Slots;
 pub use store::{Group, Order, Position, Reader, Snapshot, Store, Written};
 pub use threads::{Checkpoint, CheckpointBody, CheckpointPlace, QueueItem};
+pub use unchanged::log_of;
 pub use usage::{DayUsage, Quota};
 pub use uses::Use;
 

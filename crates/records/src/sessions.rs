@@ -125,6 +125,8 @@ pub enum Range {
     Before(i64),
     /// Those of the system, oldest first.
     System,
+    /// Those that are archived, oldest first.
+    Archived,
 }
 
 impl Group<'_> {
@@ -319,6 +321,8 @@ fn messages(
         Range::After(position) => ("position > ? AND position >= 0 ORDER BY position", position),
         Range::Before(position) => ("position < ? AND position >= 0 ORDER BY position DESC", position),
         Range::System => ("role = 'system' AND position > ? ORDER BY position", -1),
+        // An archived message's position is -1 less its place.
+        Range::Archived => ("position < ? ORDER BY position DESC", 0),
     };
     let sql = format!("SELECT {COLUMNS} FROM records WHERE collection = ? AND session = ? AND {condition}");
     let mut statement = connection.prepare_cached(&sql)?;

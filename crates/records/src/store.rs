@@ -372,6 +372,10 @@ impl Reader {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        Self::over(connection, path, sealing)
+    }
+
+    pub(crate) fn over(connection: Connection, path: &Path, sealing: Sealing) -> Result<Self, RecordsError> {
         connection.set_prepared_statement_cache_capacity(64);
         let found: u32 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
         if found < SCHEMA_VERSION {

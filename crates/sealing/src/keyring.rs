@@ -12,7 +12,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The keys in a file, which the box's master key wraps.
 pub struct Keyring {
-    path: PathBuf,
+    /// `None` where the file stays as it is.
+    path: Option<PathBuf>,
     master: MasterKey,
     held: RwLock<Held>,
 }
@@ -44,6 +45,22 @@ fn unwrap(number: u32, wrapped: &WrappedKey, master: &MasterKey) -> Result<Secre
 impl Keyring {
     /// Opens the keys in a file, or begins one. Keys that one of `older` wraps are wrapped by `master` from now on; a key that none of them opens is an error.
     pub fn open(path: &Path, master: MasterKey, older: &[MasterKey]) -> Result<Self> {
+        let (mut keyring, rewrapped) = Self::read(path, master, older)?;
+        if rewrapped {
+            let held = keyring.held.get_mut().unwrap_or_else(PoisonError::into_inner);
+            file::write(path, &held.state)?;
+        }
+        keyring.path = Some(path.to_owned());
+        Ok(keyring)
+    }
+
+    /// As [`Keyring::open`], and the file stays as it is: what would change in it changes in memory alone.
+    pub fn open_unchanged(path: &Path, master: MasterKey, older: &[MasterKey]) -> Result<Self> {
+        Ok(Self::read(path, master, older)?.0)
+    }
+
+    /// Reads the keys in a file, and says whether some of them are wrapped anew.
+    fn read(path: &Path, master: MasterKey, older: &[MasterKey]) -> Result<(Self, bool)> {
         let mut state = file::read(path)?;
         let (mut keys, mut current, mut rewrapped) = (HashMap::new(), HashMap::new(), false);
         let given = master.fingerprint();
@@ -61,10 +78,7 @@ impl Keyring {
             // They come by rising number.
             current.insert(wrapped.tenant.clone(), number);
         }
-        if rewrapped {
-            file::write(path, &state)?;
-        }
-        Ok(Self { path: path.to_owned(), master, held: RwLock::new(Held { state, keys, current }) })
+        Ok((Self { path: None, master, held: RwLock::new(Held { state, keys, current }) }, rewrapped))
     }
 
     /// Seals bytes for a place with a tenant's newest key, which is made and durable first if there is none; gives its number.
@@ -177,7 +191,9 @@ impl Keyring {
     fn change_held(&self, held: &mut RwLockWriteGuard<Held>, change: impl FnOnce(&mut State)) -> Result<()> {
         let mut state = held.state.clone();
         change(&mut state);
-        file::write(&self.path, &state)?;
+        if let Some(path) = &self.path {
+            file::write(path, &state)?;
+        }
         let Held { keys, current, .. } = &mut **held;
         keys.retain(|number, _| state.keys.contains_key(number));
         current.retain(|_, number| state.keys.contains_key(number));

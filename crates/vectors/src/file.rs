@@ -55,10 +55,11 @@ impl VectorFile {
         Ok(Self { path: path.to_owned(), file, header, rows: 0, map, poisoned: false })
     }
 
-    /// Creates a file of a known identity with `rows` rows of zeros, in the place of one that was lost.
-    pub fn create_blank(path: &Path, header: Header, rows: u32) -> Result<(), VectorsError> {
-        let io = |source| VectorsError::Io { action: "create", path: path.to_owned(), source };
-        let file = OpenOptions::new().write(true).create_new(true).open(path).map_err(io)?;
+    /// Gives a file that cannot be opened its header again, and `rows` rows: those that it holds stay, those that it lacks are zeros. Makes the file where
+    /// it is lost.
+    pub fn mend(path: &Path, header: Header, rows: u32) -> Result<(), VectorsError> {
+        let io = |source| VectorsError::Io { action: "mend", path: path.to_owned(), source };
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).map_err(io)?;
         let written = file
             .write_all_at(&header.encode(), 0)
             .and_then(|()| file.set_len(header.row_offset(u64::from(rows))))
@@ -71,13 +72,8 @@ impl VectorFile {
     pub fn open(path: &Path, rows: u32) -> Result<Self, VectorsError> {
         let io = |action| move |source| VectorsError::Io { action, path: path.to_owned(), source };
         let file = OpenOptions::new().read(true).write(true).open(path).map_err(io("open"))?;
-        let header = read_header(path, &file)?;
-        let (length, wanted) = (file.metadata().map_err(io("read"))?.len(), header.row_offset(u64::from(rows)));
-        if length < wanted {
-            let have = length.saturating_sub(HEADER_BYTES) / header.stride() as u64;
-            let reason = format!("it holds {have} rows; {rows} were committed");
-            return Err(VectorsError::Damaged { path: path.to_owned(), reason });
-        }
+        let (header, length) = read_layout(path, &file, rows)?;
+        let wanted = header.row_offset(u64::from(rows));
         if length > wanted {
             file.set_len(wanted).and_then(|()| file.sync_all()).map_err(io("truncate"))?;
         }
@@ -237,6 +233,15 @@ pub struct VectorView {
 }
 
 impl VectorView {
+    /// The first `rows` rows of a file that nobody writes meanwhile. The file stays as it is, with what lies past them.
+    pub fn open(path: &Path, rows: u32) -> Result<Self, VectorsError> {
+        let file =
+            File::open(path).map_err(|source| VectorsError::Io { action: "open", path: path.to_owned(), source })?;
+        let (header, _) = read_layout(path, &file, rows)?;
+        let map = map_file(path, &file, header.row_offset(u64::from(rows)))?;
+        Ok(Self { header, map, rows })
+    }
+
     /// What the file's header says.
     pub fn header(&self) -> &Header {
         &self.header
@@ -289,6 +294,19 @@ fn read_header(path: &Path, file: &File) -> Result<Header, VectorsError> {
         HeaderError::Damaged(reason) => VectorsError::Damaged { path: path.to_owned(), reason },
         HeaderError::TooNew(found) => VectorsError::TooNew { path: path.to_owned(), found, known: VERSION },
     })
+}
+
+/// The header of a file and its length, if it holds `rows` rows.
+fn read_layout(path: &Path, file: &File, rows: u32) -> Result<(Header, u64), VectorsError> {
+    let header = read_header(path, file)?;
+    let io = |source| VectorsError::Io { action: "read", path: path.to_owned(), source };
+    let length = file.metadata().map_err(io)?.len();
+    if length < header.row_offset(u64::from(rows)) {
+        let have = length.saturating_sub(HEADER_BYTES) / header.stride() as u64;
+        let reason = format!("it holds {have} rows; {rows} were committed");
+        return Err(VectorsError::Damaged { path: path.to_owned(), reason });
+    }
+    Ok((header, length))
 }
 
 /// Maps twice the bytes in use: pages past the end of the file become readable as it grows.

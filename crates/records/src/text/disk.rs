@@ -41,6 +41,14 @@ fn meta_checksum(folder: &Path) -> Option<u32> {
     fs::read(folder.join(META)).ok().map(|bytes| crc32c::crc32c(&bytes))
 }
 
+/// Whether an index was begun in a folder and nothing of it was ever committed: a stop or a crash came first. There is nothing in it.
+fn was_never_committed(folder: &Path) -> bool {
+    let meta = fs::read(folder.join(META)).ok();
+    let meta: Option<serde_json::Value> = meta.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let is_empty = |meta: serde_json::Value| meta["payload"].is_null() && meta["segments"] == serde_json::json!([]);
+    !folder.join(META_CHECKSUM).exists() && meta.is_some_and(is_empty)
+}
+
 fn note_meta_checksum(folder: &Path) -> std::io::Result<()> {
     let temporary = folder.join("meta.crc.tmp");
     let mut file = fs::File::create(&temporary)?;
@@ -58,6 +66,12 @@ struct Watermark {
     /// The key by which its terms have codes, where they are not to be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key: Option<u32>,
+}
+
+/// What the last commit in a folder says that it covers.
+fn watermark(folder: &Path) -> Option<Watermark> {
+    let meta: serde_json::Value = serde_json::from_slice(&fs::read(folder.join(META)).ok()?).ok()?;
+    serde_json::from_str(meta["payload"].as_str()?).ok()
 }
 
 /// Which index of texts is wanted.
@@ -175,21 +189,31 @@ impl DiskText {
         Ok(Some(Self { searcher, segments, fields, rows: mark.rows, totals, of: of.clone() }))
     }
 
+    /// As [`DiskText::open`], for who only wants to know whether it could be opened: an open index notes in its folder that it is read.
+    pub fn check(folder: &Path, of: &TextOf) -> crate::Result<()> {
+        let damaged = Self::damaged_files(folder)?;
+        if !damaged.is_empty() {
+            return Err(RecordsError::Damaged(format!("files of the text index: {}", damaged.join(", "))));
+        }
+        if !folder.join(META).exists() || was_never_committed(folder) {
+            return Ok(());
+        }
+        match watermark(folder).filter(|mark| of.is_covered_by(mark)) {
+            Some(_) => Ok(()),
+            None => Err(RecordsError::Damaged("the text index is of another state".into())),
+        }
+    }
+
     /// Rows that the index in a folder covers by what its last commit says, and nothing else is looked at; `None` if it is of another vector file or
     /// cannot be read.
     pub fn covered(folder: &Path, vector_file: Uuid) -> Option<u32> {
-        let meta: serde_json::Value = serde_json::from_slice(&fs::read(folder.join(META)).ok()?).ok()?;
-        let mark: Watermark = serde_json::from_str(meta["payload"].as_str()?).ok()?;
-        (mark.vector_file == vector_file).then_some(mark.rows)
+        watermark(folder).filter(|mark| mark.vector_file == vector_file).map(|mark| mark.rows)
     }
 
     /// Whether the terms of the index in a folder, if there is one, have their codes by another key than is wanted, or by none: what it would not be found by
     /// can still be read from it.
     pub fn is_under_another_key(folder: &Path, of: &TextOf) -> bool {
-        let meta = fs::read(folder.join(META)).ok();
-        let meta: Option<serde_json::Value> = meta.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let mark = meta.and_then(|meta| serde_json::from_str::<Watermark>(meta["payload"].as_str()?).ok());
-        mark.is_some_and(|mark| mark.key != of.key_number())
+        watermark(folder).is_some_and(|mark| mark.key != of.key_number())
     }
 
     /// What gives its terms their codes.
@@ -199,7 +223,7 @@ impl DiskText {
 
     /// Checks the checksums of every file of the index in a folder and gives the damaged ones.
     pub fn damaged_files(folder: &Path) -> crate::Result<Vec<String>> {
-        if !folder.join(META).exists() {
+        if !folder.join(META).exists() || was_never_committed(folder) {
             return Ok(Vec::new());
         }
         let noted = fs::read_to_string(folder.join(META_CHECKSUM)).unwrap_or_default();
@@ -314,5 +338,33 @@ impl DiskWriter {
         note_meta_checksum(&self.folder).map_err(tantivy::TantivyError::from)?;
         DiskText::of(&self.index, &of)?
             .ok_or_else(|| RecordsError::Damaged("the text index has no watermark after its commit".into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_of_which_nothing_was_committed_is_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("text");
+        let of = TextOf { vector_file: Uuid::new_v4(), rows: 10, key: None };
+        let mut writer = DiskWriter::open(&path, of.clone()).expect("a writer");
+        writer.insert(0, "some words").expect("a text");
+        // A stop comes before the commit.
+        drop(writer);
+        assert!(path.join(META).exists());
+        DiskText::check(&path, &of).expect("nothing is wrong with it");
+        assert!(DiskText::open(&path, &of).expect("nothing is wrong with it").is_none());
+        let mut writer = DiskWriter::open(&path, of.clone()).expect("a writer");
+        writer.insert(0, "some words").expect("a text");
+        drop(writer.commit(1).expect("a commit"));
+        DiskText::check(&path, &of).expect("it is whole");
+        assert_eq!(DiskText::open(&path, &of).expect("it is whole").map(|text| text.rows()), Some(1));
+        let other = TextOf { vector_file: Uuid::new_v4(), ..of.clone() };
+        assert!(DiskText::check(&path, &other).is_err());
+        fs::write(path.join(META_CHECKSUM), "00000000").expect("a write");
+        assert!(DiskText::check(&path, &of).is_err());
     }
 }
