@@ -115,6 +115,7 @@ impl Store {
         if !steps.is_empty() {
             connection.execute_batch(&format!("BEGIN; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))?;
         }
+        connection.execute_batch(sessions::INSTRUCTIONS)?;
         connection.set_prepared_statement_cache_capacity(64);
         Ok(Self { path: path.to_owned(), connection, sealing })
     }

@@ -1,5 +1,6 @@
 //! Request bodies and queries, with errors that name the field.
 
+use crate::json::{self, Numbers};
 use crate::problem::Problem;
 use crate::state::AppState;
 use axum::body::Body;
@@ -8,6 +9,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_json::error::Category;
+use std::error::Error;
 
 /// A JSON body.
 pub struct Json<T>(pub T);
@@ -34,7 +38,7 @@ where
 }
 
 /// Reads a body. One over the limit is read on for a while and thrown away: a client that is still sending would not see the answer.
-async fn read_body(mut body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
+pub async fn read_body(mut body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
     let (mut bytes, mut length) = (Vec::new(), 0usize);
     while let Some(frame) = body.frame().await {
         let frame =
@@ -60,39 +64,24 @@ async fn read_body(mut body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
 
 /// Reads JSON; an error names the field by a pointer, or the place in the text.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    if let Err(error) = std::str::from_utf8(body) {
+    let text = std::str::from_utf8(body).map_err(|error| {
         let detail = format!("the body is not UTF-8: byte {} is wrong", error.valid_up_to());
-        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
-    }
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = with_pointer(&mut deserializer)?;
-    deserializer.end().map_err(|e| Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {e}")))?;
-    Ok(value)
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    })?;
+    json::read(text, Numbers::Plain).map_err(|fault| match fault.error.classify() {
+        Category::Data => Problem::field(StatusCode::BAD_REQUEST, fault.pointer, fault.error.to_string()),
+        _ => Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {}", fault.error)),
+    })
 }
 
-/// Takes a value apart further; an error names the field by a pointer.
-pub fn from_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, Problem> {
-    with_pointer(value)
-}
-
-fn with_pointer<'de, T: DeserializeOwned>(
-    deserializer: impl serde::Deserializer<'de, Error = serde_json::Error>,
-) -> Result<T, Problem> {
-    serde_path_to_error::deserialize(deserializer).map_err(|error| {
-        let pointer: String = error
-            .path()
-            .iter()
-            .map(|segment| match segment {
-                serde_path_to_error::Segment::Seq { index } => format!("/{index}"),
-                serde_path_to_error::Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
-                _ => String::new(),
-            })
-            .collect();
-        let inner = error.into_inner();
-        match inner.classify() {
-            serde_json::error::Category::Data => Problem::field(StatusCode::BAD_REQUEST, pointer, inner.to_string()),
-            _ => Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {inner}")),
-        }
+/// Takes a value apart further, by the same rules; an error names the field by a pointer.
+pub fn from_value<T: DeserializeOwned>(value: &Value, numbers: Numbers) -> Result<T, Problem> {
+    json::read(&value.to_string(), numbers).map_err(|fault| {
+        // Its place in the text that was just made of it says nothing to anybody.
+        let place = format!(" at line {} column {}", fault.error.line(), fault.error.column());
+        let detail = fault.error.to_string();
+        let detail = detail.strip_suffix(&place).unwrap_or(&detail);
+        Problem::field(StatusCode::BAD_REQUEST, fault.pointer, detail)
     })
 }
 
@@ -108,9 +97,19 @@ where
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = axum::extract::Query::<T>::try_from_uri(&parts.uri);
-        query
-            .map(|q| Self(q.0))
-            .map_err(|e| Problem::new(StatusCode::BAD_REQUEST, format!("the query of the URL: {e}")))
+        query.map(|q| Self(q.0)).map_err(|rejection| {
+            let first: &(dyn Error + 'static) = &rejection;
+            let mut causes = std::iter::successors(Some(first), |&cause| cause.source());
+            let named =
+                causes.find_map(|cause| cause.downcast_ref::<serde_path_to_error::Error<serde::de::value::Error>>());
+            match named {
+                Some(error) => {
+                    let detail = format!("the query of the URL: {}", error.inner());
+                    Problem::field(StatusCode::BAD_REQUEST, format!("/{}", error.path()), detail)
+                }
+                None => Problem::new(StatusCode::BAD_REQUEST, format!("the query of the URL: {rejection}")),
+            }
+        })
     }
 }
 

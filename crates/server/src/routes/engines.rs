@@ -1,6 +1,7 @@
 //! Embeddings as OpenAI and as text-embeddings-inference have them, and token counts.
 
-use super::server_timing;
+use super::inputs::{self, EmbeddingInput, Texts};
+use super::{models, server_timing};
 use crate::auth::Tenant;
 use crate::extract::Json;
 use crate::problem::Problem;
@@ -19,20 +20,6 @@ use utoipa::ToSchema;
 /// Requests of at most this many inputs take the interactive lane.
 const INTERACTIVE_INPUTS: usize = 4;
 
-/// What is to be embedded: a text, texts, a token sequence, or token sequences.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
-pub enum EmbeddingInput {
-    /// One text.
-    Text(String),
-    /// Texts.
-    Texts(Vec<String>),
-    /// Ids of the model's own vocabulary, special tokens included.
-    Tokens(Vec<u32>),
-    /// Several sequences of them.
-    TokenLists(Vec<Vec<u32>>),
-}
-
 /// How vectors are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -44,15 +31,13 @@ pub enum EncodingFormat {
     Base64,
 }
 
-/// OpenAI's request.
+/// OpenAI's request. Further fields, which its clients and gateways send, are passed over.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct EmbeddingsRequest {
-    /// What is to be embedded.
+    /// What is to be embedded. Token ids are those of cl100k_base, as OpenAI's clients send them, or, between the model's own first and last token
+    /// (`[CLS]` and `[SEP]`), the model's.
     input: EmbeddingInput,
-    /// The model; any name is taken, and the answer says which model it was.
-    #[serde(default)]
-    #[allow(dead_code)]
+    /// One of `GET /v1/models`; the box's own when left out.
     model: Option<String>,
     #[serde(default)]
     encoding_format: EncodingFormat,
@@ -94,32 +79,17 @@ struct Usage {
     total_tokens: usize,
 }
 
-/// Texts as text-embeddings-inference takes them.
+/// text-embeddings-inference's request. Further fields are passed over, as there.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
-pub enum Texts {
-    /// One text.
-    One(String),
-    /// Texts.
-    Many(Vec<String>),
-}
-
-impl Texts {
-    pub(super) fn into_vec(self) -> Vec<String> {
-        match self {
-            Self::One(text) => vec![text],
-            Self::Many(texts) => texts,
-        }
-    }
-}
-
-/// text-embeddings-inference's request.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct EmbedRequest {
-    inputs: Texts,
-    /// Cut what is too long; without it a text that is too long is an error.
+    /// Texts, or ids of the model's own tokens.
+    inputs: EmbeddingInput,
+    /// Cut what is too long, as when left out; with false, a text that is too long is an error.
     truncate: Option<bool>,
+    /// Where it is cut: `right`, at the end. This box cuts nowhere else.
+    truncation_direction: Option<String>,
+    /// A prompt of the model's. The models of this box have none.
+    prompt_name: Option<String>,
     /// Unit length.
     #[serde(default = "yes")]
     normalize: bool,
@@ -141,12 +111,10 @@ pub async fn embeddings(
     _: Tenant,
     Json(request): Json<EmbeddingsRequest>,
 ) -> Result<Response, Problem> {
-    let inputs = match request.input {
-        EmbeddingInput::Text(text) => Inputs::Texts(vec![text]),
-        EmbeddingInput::Texts(texts) => Inputs::Texts(texts),
-        EmbeddingInput::Tokens(tokens) => Inputs::Tokens(vec![tokens]),
-        EmbeddingInput::TokenLists(lists) => Inputs::Tokens(lists),
-    };
+    if let Some(model) = &request.model {
+        models::check_name(&state, model)?;
+    }
+    let inputs = inputs::as_openai(&state, request.input).await?;
     let max_tokens = check_inputs(&state, &inputs, request.max_tokens, request.dimensions, "/input")?;
     let answer = encode(&state, inputs, max_tokens, true).await?;
     let headers = server_timing(&timing(&answer));
@@ -178,7 +146,8 @@ pub async fn embed(
     _: Tenant,
     Json(request): Json<EmbedRequest>,
 ) -> Result<Response, Problem> {
-    let inputs = Inputs::Texts(request.inputs.into_vec());
+    check_tei(&request)?;
+    let inputs = inputs::as_tei(&state, request.inputs)?;
     let max_tokens = check_inputs(&state, &inputs, request.max_tokens, request.dimensions, "/inputs")?;
     let answer = encode(&state, inputs, max_tokens, request.normalize).await?;
     if request.truncate == Some(false) && answer.truncated > 0 {
@@ -188,6 +157,19 @@ pub async fn embed(
     }
     let rows: Vec<Vec<f32>> = answer.rows().map(|row| cut(row, request.dimensions, request.normalize)).collect();
     Ok((server_timing(&timing(&answer)), axum::Json(rows)).into_response())
+}
+
+/// Refuses what would give other vectors than the caller counts on.
+fn check_tei(request: &EmbedRequest) -> Result<(), Problem> {
+    let impossible =
+        |pointer: &str, detail: &str| Err(Problem::field(StatusCode::UNPROCESSABLE_ENTITY, pointer, detail));
+    if request.truncation_direction.as_ref().is_some_and(|direction| !direction.eq_ignore_ascii_case("right")) {
+        return impossible("/truncation_direction", "texts are cut at the end: right is all that is possible");
+    }
+    if request.prompt_name.is_some() {
+        return impossible("/prompt_name", "the model has no prompts");
+    }
+    Ok(())
 }
 
 fn timing(answer: &Embeddings) -> Timing {
@@ -293,9 +275,8 @@ pub async fn info(State(state): State<AppState>) -> Result<axum::Json<Info>, Pro
     }))
 }
 
-/// A request for tokens.
+/// A request for tokens. Further fields are passed over, as text-embeddings-inference does.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct TokenizeRequest {
     inputs: Texts,
     #[serde(default = "yes")]
@@ -339,13 +320,51 @@ pub async fn tokenize(
     Ok(axum::Json(tokens.await?))
 }
 
-/// A message whose tokens are counted.
+/// A message whose tokens are counted, as OpenAI's API has it.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct CountedMessage {
     /// Not counted: it is within the four tokens of a message.
     #[allow(dead_code)]
     role: Option<String>,
-    content: String,
+    /// What is said; null where tools are called instead.
+    #[serde(default, deserialize_with = "membox_memory::message_content")]
+    #[schema(value_type = Option<String>)]
+    content: Option<String>,
+    /// Who says it.
+    name: Option<String>,
+    /// The call that it answers: not counted.
+    #[allow(dead_code)]
+    tool_call_id: Option<String>,
+    /// The calls that it makes, counted as they are written.
+    #[schema(value_type = Option<Vec<Object>>)]
+    tool_calls: Option<serde_json::Value>,
+    /// The call that it makes, as older clients have it, counted likewise.
+    #[schema(value_type = Option<Object>)]
+    function_call: Option<serde_json::Value>,
+    /// Why nothing is said.
+    refusal: Option<String>,
+    /// Not counted, as no prompt has it.
+    #[allow(dead_code)]
+    #[schema(value_type = Option<Vec<Object>>)]
+    annotations: Option<serde_json::Value>,
+    /// Not counted: it is no text.
+    #[allow(dead_code)]
+    #[schema(value_type = Option<Object>)]
+    audio: Option<serde_json::Value>,
+}
+
+impl CountedMessage {
+    /// Tokens of all that it says.
+    fn tokens(&self, counter: TokenCounter) -> usize {
+        let written = |value: &Option<serde_json::Value>| value.as_ref().map(serde_json::Value::to_string);
+        let (calls, call) = (written(&self.tool_calls), written(&self.function_call));
+        [&self.content, &self.refusal, &self.name, &calls, &call]
+            .into_iter()
+            .flatten()
+            .map(|text| counter.count(text))
+            .sum()
+    }
 }
 
 /// A request for token counts: `input` or `messages`, by `encoding` or `model`.
@@ -364,7 +383,7 @@ pub struct TokensRequest {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TokensAnswer {
     encoding: &'static str,
-    /// Of each text, or of each message's content.
+    /// Of each text, or of what each message says: its content, name and calls of tools.
     counts: Vec<usize>,
     /// In all, overhead included.
     total: usize,
@@ -405,15 +424,18 @@ pub async fn tokens(
         (None, Some(name)) => ("/model", name.clone()),
         (None, None) => ("/encoding", DEFAULT_ENCODING.to_owned()),
     };
-    let (texts, is_conversation) = match (request.input, request.messages) {
-        (Some(texts), None) => (texts.into_vec(), false),
-        (None, Some(messages)) => (messages.into_iter().map(|m| m.content).collect(), true),
-        _ => return Err(bad("/input", "exactly one of input and messages is wanted")),
-    };
+    if request.input.is_some() == request.messages.is_some() {
+        return Err(bad("/input", "exactly one of input and messages is wanted"));
+    }
     let counted = state.reads.run(move || {
         let counter = TokenCounter::by_name(&name).map_err(|e| bad(pointer, &e.to_string()))?;
-        let counts: Vec<usize> = texts.iter().map(|t| counter.count(t)).collect();
-        let overhead = if is_conversation { conversation_overhead(counts.len()) } else { 0 };
+        let (counts, overhead): (Vec<usize>, _) = match (request.input, request.messages) {
+            (Some(texts), _) => (texts.into_vec().iter().map(|text| counter.count(text)).collect(), 0),
+            (None, messages) => {
+                let messages = messages.unwrap_or_default();
+                (messages.iter().map(|m| m.tokens(counter)).collect(), conversation_overhead(messages.len()))
+            }
+        };
         let total = counts.iter().sum::<usize>() + overhead;
         Ok(TokensAnswer { encoding: counter.encoding(), counts, total, overhead })
     });
