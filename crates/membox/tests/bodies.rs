@@ -238,8 +238,11 @@ fn the_same_of_bodies_that_nobody_wrote() {
         let object = changed.pointer_mut(at).expect("an object");
         match rng.random_range(0..3) {
             0 => {
-                let absent = optional(schema).into_iter().filter(|field| object.get(field).is_none());
-                absent.filter(|_| rng.random_bool(0.5)).for_each(|field| object[field] = Value::Null);
+                for field in optional(schema) {
+                    if object.get(&field).is_none() && rng.random_bool(0.5) {
+                        object[field] = Value::Null;
+                    }
+                }
                 let ((status, _, shown), (wanted, ..)) = (call(&changed), call(&right));
                 assert!(as_far(status, wanted), "{shown}\nwithout the nulls: {wanted}");
                 fine += u32::from(wanted < 300);

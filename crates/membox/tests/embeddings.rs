@@ -112,12 +112,18 @@ fn gateways_may_send_nulls_and_fields_of_their_own() {
         &json!({"inputs": "hello", "truncate": null, "normalize": null, "truncation_direction": "Right", "prompt_name": null, "else": {"a": 1}}),
     );
     assert_eq!(status, 200, "{answer}");
-    // What would give other vectors than were asked for is no field to pass over.
-    for field in [json!({"truncation_direction": "left"}), json!({"prompt_name": "query"})] {
-        let mut body = field.clone();
-        body["inputs"] = json!("hello");
-        assert_eq!(server.call("POST", "/embed", &body).0, 422, "{field}");
+    let embed = |body: Value| server.call("POST", "/embed", &body);
+    let long = format!("{}the cat sat on the mat", "word ".repeat(600));
+    let end = format!("{}the cat sat on the mat", "word ".repeat(248));
+    for side in ["left", "Left"] {
+        let (status, left) = embed(json!({"inputs": long, "truncation_direction": side}));
+        assert_eq!((status, &left), (200, &embed(json!({"inputs": end})).1), "what is kept is the end");
     }
+    assert_ne!(embed(json!({"inputs": long})).1, embed(json!({"inputs": end})).1);
+    assert_eq!(embed(json!({"inputs": long, "truncation_direction": "left", "truncate": false})).0, 422);
+    // What would give other vectors than were asked for is no field to pass over.
+    assert_eq!(embed(json!({"inputs": "hello", "prompt_name": "query"})).0, 422);
+    assert_eq!(embed(json!({"inputs": "hello", "truncation_direction": "up"})).0, 400);
     assert_eq!(
         server
             .call("POST", "/tokenize", &json!({"inputs": "hello", "add_special_tokens": null, "prompt_name": null}))

@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use membox_memory::compressor::{DEFAULT_ENCODING, TokenCounter, conversation_overhead};
-use membox_memory::encoder::{DEFAULT_MAX_TOKENS, Embeddings, Inputs, Lane, Request, Wanted};
+use membox_memory::encoder::{DEFAULT_MAX_TOKENS, Embeddings, EncoderError, Inputs, Lane, Request, Wanted};
 use membox_memory::{Chunk, ChunkRequest, MemoryError, Timing};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -79,6 +79,18 @@ struct Usage {
     total_tokens: usize,
 }
 
+/// An end of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// Its beginning.
+    #[serde(alias = "Left")]
+    Left,
+    /// Its end.
+    #[serde(alias = "Right")]
+    Right,
+}
+
 /// text-embeddings-inference's request. Further fields are passed over, as there.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct EmbedRequest {
@@ -86,8 +98,8 @@ pub struct EmbedRequest {
     inputs: EmbeddingInput,
     /// Cut what is too long, as when left out; with false, a text that is too long is an error.
     truncate: Option<bool>,
-    /// Where it is cut: `right`, at the end. This box cuts nowhere else.
-    truncation_direction: Option<String>,
+    /// Where it is cut: `right`, at the end, as when left out, or `left`, at the beginning.
+    truncation_direction: Option<Side>,
     /// A prompt of the model's. The models of this box have none.
     prompt_name: Option<String>,
     /// Unit length.
@@ -116,7 +128,7 @@ pub async fn embeddings(
     }
     let inputs = inputs::as_openai(&state, request.input).await?;
     let max_tokens = check_inputs(&state, &inputs, request.max_tokens, request.dimensions, "/input")?;
-    let answer = encode(&state, inputs, max_tokens, true).await?;
+    let answer = encode(&state, inputs, max_tokens, true, "/input").await?;
     let headers = server_timing(&timing(&answer));
     let engine = base64::engine::general_purpose::STANDARD;
     let data = answer.rows().enumerate().map(|(index, row)| {
@@ -146,30 +158,23 @@ pub async fn embed(
     _: Tenant,
     Json(request): Json<EmbedRequest>,
 ) -> Result<Response, Problem> {
-    check_tei(&request)?;
-    let inputs = inputs::as_tei(&state, request.inputs)?;
+    if request.prompt_name.is_some() {
+        return Err(Problem::field(StatusCode::UNPROCESSABLE_ENTITY, "/prompt_name", "the model has no prompts"));
+    }
+    let inputs = inputs::as_tei(state.memory.encoder()?, request.inputs)?;
     let max_tokens = check_inputs(&state, &inputs, request.max_tokens, request.dimensions, "/inputs")?;
-    let answer = encode(&state, inputs, max_tokens, request.normalize).await?;
-    if request.truncate == Some(false) && answer.truncated > 0 {
-        let detail =
-            format!("{} of the texts have more than {max_tokens} tokens, and truncate is false", answer.truncated);
+    let (inputs, cut_already) = match request.truncation_direction {
+        Some(Side::Left) => inputs::cut_at_the_left(&state, inputs, max_tokens).await?,
+        _ => (inputs, 0),
+    };
+    let answer = encode(&state, inputs, max_tokens, request.normalize, "/inputs").await?;
+    let truncated = cut_already + answer.truncated;
+    if request.truncate == Some(false) && truncated > 0 {
+        let detail = format!("{truncated} of the texts have more than {max_tokens} tokens, and truncate is false");
         return Err(Problem::field(StatusCode::UNPROCESSABLE_ENTITY, "/inputs", detail));
     }
     let rows: Vec<Vec<f32>> = answer.rows().map(|row| cut(row, request.dimensions, request.normalize)).collect();
     Ok((server_timing(&timing(&answer)), axum::Json(rows)).into_response())
-}
-
-/// Refuses what would give other vectors than the caller counts on.
-fn check_tei(request: &EmbedRequest) -> Result<(), Problem> {
-    let impossible =
-        |pointer: &str, detail: &str| Err(Problem::field(StatusCode::UNPROCESSABLE_ENTITY, pointer, detail));
-    if request.truncation_direction.as_ref().is_some_and(|direction| !direction.eq_ignore_ascii_case("right")) {
-        return impossible("/truncation_direction", "texts are cut at the end: right is all that is possible");
-    }
-    if request.prompt_name.is_some() {
-        return impossible("/prompt_name", "the model has no prompts");
-    }
-    Ok(())
 }
 
 fn timing(answer: &Embeddings) -> Timing {
@@ -214,12 +219,23 @@ fn check_inputs(
 }
 
 /// Encodes on the engine's threads; a caller who goes away meanwhile takes the request with them.
-async fn encode(state: &AppState, inputs: Inputs, max_tokens: usize, normalize: bool) -> Result<Embeddings, Problem> {
+async fn encode(
+    state: &AppState,
+    inputs: Inputs,
+    max_tokens: usize,
+    normalize: bool,
+    at: &str,
+) -> Result<Embeddings, Problem> {
     let lane = if inputs.len() <= INTERACTIVE_INPUTS { Lane::Interactive } else { Lane::Bulk };
     let (sender, receiver) = oneshot::channel();
     let reply = Box::new(move |answer| drop(sender.send(answer)));
     let request = Request { inputs, max_tokens, wanted: Wanted::vectors(normalize), lane };
-    let _pending = state.memory.encoder()?.submit(request, reply).map_err(MemoryError::from)?;
+    let _pending = state.memory.encoder()?.submit(request, reply).map_err(|error| match error {
+        EncoderError::BadTokens { input, reason } => {
+            Problem::field(StatusCode::UNPROCESSABLE_ENTITY, format!("{at}/{input}"), reason)
+        }
+        error => MemoryError::from(error).into(),
+    })?;
     let answer = receiver.await.map_err(|_| MemoryError::Stopped)?;
     Ok(answer.map_err(MemoryError::from)?)
 }

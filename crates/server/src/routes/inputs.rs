@@ -12,6 +12,9 @@ use utoipa::ToSchema;
 /// The encoding of OpenAI's embedding models. Its clients take it for models that they do not know, too.
 const OPENAI_ENCODING: &str = "cl100k_base";
 
+/// Bytes that a token of a text stands for at most, on average.
+const MAX_TOKEN_BYTES: usize = 256;
+
 /// What is to be embedded: a text, texts, a token sequence, or token sequences.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged, expecting = "a text, a list of texts, a list of token ids, or a list of such lists is wanted")]
@@ -83,19 +86,45 @@ pub(super) async fn as_openai(state: &AppState, input: EmbeddingInput) -> Result
 }
 
 /// text-embeddings-inference's inputs: token ids are the model's own, with or without the brackets of a text.
-pub(super) fn as_tei(state: &AppState, input: EmbeddingInput) -> Result<Inputs, Problem> {
+pub(super) fn as_tei(encoder: &Encoder, input: EmbeddingInput) -> Result<Inputs, Problem> {
     let lists = match input {
         EmbeddingInput::Text(text) => return Ok(Inputs::Texts(vec![text])),
         EmbeddingInput::Texts(texts) => return Ok(Inputs::Texts(texts)),
         EmbeddingInput::Tokens(ids) => vec![ids],
         EmbeddingInput::TokenLists(lists) => lists,
     };
-    let brackets = brackets(state.memory.encoder()?)?;
+    let brackets = brackets(encoder)?;
     let within = |ids: Vec<u32>| match (ids.is_empty(), is_between(&ids, brackets)) {
         (false, false) => [&[brackets.0], &ids[..], &[brackets.1]].concat(),
         _ => ids,
     };
     Ok(Inputs::Tokens(lists.into_iter().map(within).collect()))
+}
+
+/// The ends of texts that are too long, instead of their beginnings, and how many there are.
+pub(super) async fn cut_at_the_left(state: &AppState, inputs: Inputs, most: usize) -> Result<(Inputs, usize), Problem> {
+    let memory = state.memory.clone();
+    let cut = move || {
+        let encoder = memory.encoder()?;
+        let lists = match inputs {
+            Inputs::Tokens(lists) => lists,
+            Inputs::Texts(texts) => {
+                let ids = |text: &String| {
+                    // A megabyte must not be tokenized to keep 256 tokens of it.
+                    let begin = text.ceil_char_boundary(text.len().saturating_sub(most * MAX_TOKEN_BYTES));
+                    Ok(encoder.tokenizer().encode(&text[begin..], usize::MAX).map_err(MemoryError::from)?.ids)
+                };
+                texts.iter().map(ids).collect::<Result<_, Problem>>()?
+            }
+        };
+        let too_long = lists.iter().filter(|ids| ids.len() > most).count();
+        let end = |ids: Vec<u32>| match ids.len().checked_sub(most) {
+            Some(left_out @ 1..) => [&ids[..1], &ids[left_out + 1..]].concat(),
+            _ => ids,
+        };
+        Ok((Inputs::Tokens(lists.into_iter().map(end).collect()), too_long))
+    };
+    state.reads.run(cut).await
 }
 
 /// The tokens that open and close a text for the model.
