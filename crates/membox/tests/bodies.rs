@@ -344,7 +344,8 @@ fn a_message_may_come_as_openais_api_has_it() {
     }
     let image = json!({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}]}]});
     let (status, problem) = server.call("POST", "/v1/sessions/o/messages", &image);
-    assert_eq!((status, &problem["errors"][0]["pointer"]), (400, &json!("/messages/0/content/0/type")), "{problem}");
+    let pointer = problem["errors"][0]["pointer"].as_str().unwrap_or_default();
+    assert!(status == 400 && pointer.starts_with("/messages/0/content/0/"), "{problem}");
     let (status, counted) = server.call(
         "POST",
         "/v1/tokens",

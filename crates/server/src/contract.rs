@@ -60,16 +60,16 @@ fn methods(item: &PathItem) -> impl Iterator<Item = (Method, &Operation)> {
 }
 
 fn takes(operation: &Operation) -> Takes {
-    let parameters = operation.parameters.iter().flatten().filter_map(|parameter| match parameter {
-        RefOr::T(parameter) => Some(parameter),
-        RefOr::Ref(_) => None,
-    });
     let mut takes = Takes { body: operation.request_body.is_some(), ..Takes::default() };
-    for parameter in parameters {
-        match parameter.parameter_in {
-            ParameterIn::Query => takes.query = true,
-            ParameterIn::Header => takes.if_match |= parameter.name.eq_ignore_ascii_case(header::IF_MATCH.as_str()),
-            _ => {}
+    for parameter in operation.parameters.iter().flatten() {
+        match parameter {
+            RefOr::T(parameter) => match parameter.parameter_in {
+                ParameterIn::Query => takes.query = true,
+                ParameterIn::Header => takes.if_match |= parameter.name.eq_ignore_ascii_case(header::IF_MATCH.as_str()),
+                _ => {}
+            },
+            // What is only named may be either.
+            RefOr::Ref(_) => (takes.query, takes.if_match) = (true, true),
         }
     }
     takes

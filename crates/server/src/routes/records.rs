@@ -2,7 +2,7 @@
 
 use crate::auth::{Caller, Tenant};
 use crate::extract::{Json, Query, from_value, if_match, version_header};
-use crate::json::Numbers;
+use crate::json::{self, Numbers};
 use crate::problem::Problem;
 use crate::state::AppState;
 use axum::extract::{Path, State};
@@ -141,11 +141,11 @@ pub async fn page(
     if limit == 0 || limit > MOST_PAGE {
         return Err(bad(format!("limit is {limit}; 1 to {MOST_PAGE} is possible")));
     }
-    let filter: Option<Value> = match query.filter.as_deref().map(serde_json::from_str) {
+    let filter: Option<Value> = match query.filter.as_deref().map(|filter| json::read(filter, Numbers::Plain)) {
         None => None,
         Some(Ok(filter)) => Some(filter),
-        Some(Err(error)) => {
-            return Err(Problem::field(StatusCode::BAD_REQUEST, "/filter", format!("not JSON: {error}")));
+        Some(Err(fault)) => {
+            return Err(Problem::field(StatusCode::BAD_REQUEST, "/filter", format!("not JSON: {}", fault.error)));
         }
     };
     let memory = state.memory.clone();
