@@ -12,7 +12,7 @@ use membox_encoder::Lane;
 pub const KEEP_LAST: usize = 2;
 
 impl Compressor {
-    /// Compresses the messages of a conversation but the last `keep_last` and those of role `system`. In mode `strict` the tokens of the whole,
+    /// Compresses the messages of a conversation but the last `keep_last` and those of role `system` or `developer`. In mode `strict` the tokens of the whole,
     /// with 4 a message and 2 for the conversation, hold to the budget, and a message of which nothing fits is left out.
     pub fn compress_conversation(
         &self,
@@ -24,7 +24,7 @@ impl Compressor {
         options.check()?;
         let counter = options.counter()?;
         let first_kept = messages.len().saturating_sub(keep_last);
-        let is_whole = |i: usize| i >= first_kept || messages[i].role == "system";
+        let is_whole = |i: usize| i >= first_kept || ["system", "developer"].contains(&&*messages[i].role);
         let sources = messages.iter().map(|m| Source::plain(m.content.clone().unwrap_or_default())).collect();
         let mut parts = self.parts(sources, options, lane)?;
         for (i, part) in parts.iter_mut().enumerate() {

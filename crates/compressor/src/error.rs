@@ -10,6 +10,14 @@ pub enum CompressorError {
         /// What was asked for.
         name: String,
     },
+    /// Token ids that no text has.
+    #[error("these are no token ids of {encoding}: {reason}")]
+    NoText {
+        /// The encoding that they were read by.
+        encoding: &'static str,
+        /// Why they are none.
+        reason: String,
+    },
     /// An option that cannot be met.
     #[error("{option}: {reason}")]
     Impossible {

@@ -76,6 +76,32 @@ impl TokenCounter {
         self.count(&String::from_utf8_lossy(&json))
     }
 
+    /// The text of token ids. Where a longer sequence was cut in pieces, one may begin and end within a character: what is there of it is left out.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, CompressorError> {
+        let bytes = self.bytes(ids)?;
+        let begin = bytes.iter().take(3).take_while(|&&byte| byte & 0xC0 == 0x80).count();
+        match str::from_utf8(&bytes[begin..]) {
+            Ok(text) => Ok(text.to_owned()),
+            Err(error) if error.error_len().is_none() => {
+                Ok(String::from_utf8_lossy(&bytes[begin..begin + error.valid_up_to()]).into_owned())
+            }
+            Err(_) => Err(self.no_text("they are no text")),
+        }
+    }
+
+    /// Whether token ids are those of a whole text, from its first character on.
+    pub fn is_text(&self, ids: &[u32]) -> bool {
+        self.bytes(ids).is_ok_and(|bytes| str::from_utf8(&bytes).is_ok())
+    }
+
+    fn bytes(&self, ids: &[u32]) -> Result<Vec<u8>, CompressorError> {
+        self.bpe.decode_bytes(ids).map_err(|error| self.no_text(&format!("it has no token {}", error.token)))
+    }
+
+    fn no_text(&self, reason: &str) -> CompressorError {
+        CompressorError::NoText { encoding: self.encoding, reason: reason.to_owned() }
+    }
+
     /// Tokens of a conversation of these contents, with the overhead of the messages and of the whole.
     pub fn count_conversation<'a>(&self, contents: impl IntoIterator<Item = &'a str>) -> usize {
         let counts: Vec<usize> = contents.into_iter().map(|c| self.count(c)).collect();
@@ -160,6 +186,26 @@ mod tests {
         assert_eq!(name("gpt-4"), Some("cl100k_base"));
         assert_eq!(name("gpt-4o-mini"), Some("o200k_base"));
         assert_eq!(name("no-such-model"), None);
+    }
+
+    #[test]
+    fn token_ids_are_text_again_and_garbage_is_refused() {
+        let counter = TokenCounter::by_name("cl100k_base").expect("an encoding");
+        // OpenAI's cookbook, "How to count tokens with tiktoken", section 4.
+        assert_eq!(counter.decode(&[83, 1609, 5963, 374, 2294, 0]).expect("a text"), "tiktoken is great!");
+        let smile = tiktoken_rs::cl100k_base_singleton().encode_ordinary("a 🫠 b");
+        assert_eq!(counter.decode(&smile).expect("a text"), "a 🫠 b");
+        let texts =
+            (1..smile.len()).map(|cut| smile.split_at(cut)).map(|(a, b)| [counter.decode(a), counter.decode(b)]);
+        for [left, right] in texts {
+            let (left, right) = (left.expect("a text"), right.expect("a text"));
+            assert!("a 🫠 b".starts_with(&left) && "a 🫠 b".ends_with(&right), "{left:?} {right:?}");
+        }
+        for ids in [&[200_000][..], &[64, 101, 64]] {
+            assert!(matches!(counter.decode(ids), Err(CompressorError::NoText { .. })), "{ids:?}");
+        }
+        // [CLS] of BERT is a byte that no text begins with.
+        assert!(!counter.is_text(&[101, 7592, 102]) && counter.is_text(&smile));
     }
 
     #[test]

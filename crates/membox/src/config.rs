@@ -51,6 +51,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The embedding model.
     pub model: String,
+    /// Further names that clients may call it by at /v1/embeddings, such as text-embedding-3-small for one that cannot be told another.
+    pub model_aliases: Vec<String>,
     /// The model that compresses text: keep-head (a small head over the embedding model), or an LLMLingua-2 model.
     pub compression_model: String,
     /// A head trained by `membox distil`, instead of the one that is built in.
@@ -118,6 +120,7 @@ impl Default for Config {
             data_dir: "data".into(),
             listen: SocketAddr::from(([127, 0, 0, 1], 8420)),
             model: "all-MiniLM-L6-v2".into(),
+            model_aliases: Vec::new(),
             compression_model: KEEP_HEAD.into(),
             keep_head: None,
             device: Device::Auto.to_string(),
@@ -286,6 +289,12 @@ impl Config {
         let precision = self.precision.parse().unwrap_or(Precision::Int8);
         let kernels = self.keeps_kernels.then(|| self.data_dir.join("kernels"));
         EncoderConfig { device, precision, kernels, ..EncoderConfig::default() }
+    }
+
+    /// Names of the embedding model beside its own: where the hub has it, and those that are set.
+    pub fn model_names(&self) -> Vec<String> {
+        let of_hub = models::find(&self.model).ok().map(|model| model.hub);
+        of_hub.into_iter().chain(self.model_aliases.iter().cloned()).collect()
     }
 
     /// Loads the embedding model, with the keep head that goes with it.

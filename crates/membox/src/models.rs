@@ -36,7 +36,8 @@ pub struct Model {
     description: String,
     licence: String,
     source: String,
-    hub: String,
+    /// Its id on the Hugging Face hub, `OWNER/NAME`.
+    pub hub: String,
     pip: Option<PipSource>,
     file: Vec<ModelFile>,
 }

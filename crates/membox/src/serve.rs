@@ -67,6 +67,7 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
             max_connections: config.max_connections,
             ..Limits::default()
         },
+        model_aliases: config.model_names(),
     };
     // The first budget must not wait for the encoding to be loaded.
     std::thread::spawn(|| {

@@ -31,6 +31,13 @@ fn call(server: &Server, tool: &str, arguments: Value) -> Value {
     said
 }
 
+/// Sends a body as it is; the status and JSON of the answer.
+fn send(server: &Server, headers: &[(&str, &str)], body: &str) -> (u16, Value) {
+    let headers = [&[("content-type", "application/json")], headers].concat();
+    let (status, _, text) = server.raw("POST", "/mcp", &headers, body.as_bytes().to_vec());
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
 const START: &str =
     r#"{"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}"#;
 
@@ -286,4 +293,134 @@ fn lightmems_own_tools_are_there_and_what_they_remember_stays() {
     assert_eq!(call(&server, "add_memory", mine)["memories"].as_array().map(Vec::len), Some(1));
     let found = call(&server, "retrieve_memory", json!({"query": "name", "user": "otto"}));
     assert_eq!(found["memories"].as_array().map(Vec::len), Some(1));
+}
+
+/// The objects of a schema whose fields are described.
+fn described(schema: &Value, found: &mut Vec<Value>) {
+    if schema["properties"].is_object() {
+        found.push(schema.clone());
+    }
+    match schema {
+        Value::Object(members) => members.values().for_each(|value| described(value, found)),
+        Value::Array(items) => items.iter().for_each(|value| described(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn what_a_tool_does_not_know_is_refused_by_its_name_and_null_is_absent() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    let tools = ask(&server, "tools/list", json!({}))["result"]["tools"].as_array().expect("tools").clone();
+    assert_eq!(tools.len(), 12);
+    call(&server, "session_append", json!({"session": "s", "messages": [{"role": "user", "content": "hi"}]}));
+    let right = |name: &str, id: &Value| match name {
+        "memory_search" | "retrieve_memory" => json!({"query": "figs"}),
+        "memory_add" => json!({"text": "Lena likes figs."}),
+        "memory_context" => json!({"session": "s"}),
+        "session_append" => json!({"session": "s", "messages": [{"role": "user", "content": "hi"}]}),
+        "memory_update" => json!({"id": id, "text": "Lena likes dates."}),
+        "memory_forget" => json!({"ids": ["none"]}),
+        "add_memory" => json!({"user_input": "I moved to Oslo."}),
+        _ => json!({}),
+    };
+    for tool in &tools {
+        let name = tool["name"].as_str().expect("a name");
+        let mut objects = Vec::new();
+        described(&tool["inputSchema"], &mut objects);
+        for object in objects.iter().chain([&tool["inputSchema"]]) {
+            assert_eq!(object["additionalProperties"], false, "{name}: {object}");
+        }
+        let id = call(&server, "memory_add", json!({"text": "Lena likes figs."}))["id"].clone();
+        let before = ask(&server, "tools/call", json!({"name": "memory_list", "arguments": {"limit": 100}}));
+        for key in ["user_id", "userId", "namespace", "colour"] {
+            let mut arguments = right(name, &id);
+            arguments[key] = json!("lena");
+            let result = ask(&server, "tools/call", json!({"name": name, "arguments": arguments}))["result"].clone();
+            let said = result["structuredContent"]["error"].as_str().unwrap_or_default();
+            assert!(result["isError"] == true && said.contains(&format!("`{key}`")), "{name}: {result}");
+            let known = tool["inputSchema"]["properties"].as_object().into_iter().flatten();
+            known.for_each(|(field, _)| assert!(said.contains(&format!("`{field}`")), "{name} has {field}: {said}"));
+        }
+        let after = ask(&server, "tools/call", json!({"name": "memory_list", "arguments": {"limit": 100}}));
+        assert_eq!(before, after, "{name}: nothing is done");
+        let required = tool["inputSchema"]["required"].as_array().cloned().unwrap_or_default();
+        let mut arguments = right(name, &id);
+        for field in tool["inputSchema"]["properties"].as_object().into_iter().flatten().map(|(field, _)| field) {
+            if !required.contains(&json!(field)) && arguments.get(field).is_none() {
+                arguments[field] = Value::Null;
+            }
+        }
+        call(&server, name, arguments);
+    }
+    let strange = json!({"session": "s", "messages": [{"role": "user", "content": "hi", "user_id": "x"}]});
+    let result = ask(&server, "tools/call", json!({"name": "session_append", "arguments": strange}))["result"].clone();
+    assert!(result["isError"] == true && result.to_string().contains("user_id"), "{result}");
+    server.stop();
+}
+
+#[test]
+fn models_may_write_numbers_as_texts_and_clients_arguments_as_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    call(&server, "memory_add", json!({"text": "Lena likes figs.", "importance": "0.5", "metadata": null}));
+    for limit in [json!("5"), json!(5.0), json!("5.0"), json!(5), Value::Null] {
+        let found = call(&server, "memory_search", json!({"query": "figs", "limit": limit}));
+        assert_eq!(found["memories"].as_array().map(Vec::len), Some(1), "{limit}");
+    }
+    let listed = call(&server, "memory_list", json!({}));
+    assert_eq!(listed["memories"][0]["importance"], 0.5);
+    for limit in [json!("five"), json!(5.5), json!([5])] {
+        let answer = ask(
+            &server,
+            "tools/call",
+            json!({"name": "memory_search", "arguments": {"query": "figs", "limit": limit}}),
+        );
+        assert_eq!(answer["result"]["isError"], true, "{answer}");
+    }
+    let within = ask(&server, "tools/call", json!({"name": "memory_search", "arguments": "{\"query\": \"figs\"}"}));
+    assert_eq!(within["result"]["isError"], false, "{within}");
+    for wrong in [json!(["figs"]), json!("figs"), json!(7)] {
+        let answer = ask(&server, "tools/call", json!({"name": "memory_search", "arguments": wrong}));
+        assert_eq!(answer["error"]["code"], -32602, "{answer}");
+    }
+    let answer = ask(&server, "tools/call", json!({"arguments": {}}));
+    assert_eq!(answer["error"]["code"], -32602, "{answer}");
+    server.stop();
+}
+
+#[test]
+fn clients_of_every_kind_are_answered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    let list = r#"{"jsonrpc": "2.0", "id": 2, "method": "tools/list"}"#;
+    for accept in [&[("accept", "application/json")][..], &[("accept", "*/*")], &[("accept", "application/*")], &[]] {
+        let (status, answer) = send(&server, accept, list);
+        assert!(status == 200 && answer["result"]["tools"].is_array(), "{accept:?}: {answer}");
+    }
+    let (status, answer) = send(&server, &[("accept", "text/event-stream")], list);
+    assert!(status == 406 && answer["error"]["message"].is_string(), "{answer}");
+    // A batch, which one version has: requests are answered, notifications are not.
+    let ping = r#"{"jsonrpc": "2.0", "id": 3, "method": "ping"}"#;
+    let told = r#"{"jsonrpc": "2.0", "method": "notifications/initialized"}"#;
+    for version in [&[("mcp-protocol-version", "2025-03-26")][..], &[]] {
+        let (status, answers) = send(&server, version, &format!("[{list}, {told}, {ping}, 7]"));
+        let ids: Vec<&Value> = answers.as_array().expect("answers").iter().map(|answer| &answer["id"]).collect();
+        assert_eq!((status, ids), (200, vec![&json!(2), &json!(3), &Value::Null]), "{answers}");
+        assert_eq!(answers[2]["error"]["code"], -32600);
+        assert_eq!(send(&server, version, &format!("[{told}, {told}]")).0, 202);
+    }
+    let later = [("mcp-protocol-version", "2025-06-18")];
+    for (headers, body, code) in [
+        (&later[..], format!("[{ping}]"), -32600),
+        (&[], "[]".to_owned(), -32600),
+        (&[], format!("[{}]", [ping; 101].join(",")), -32600),
+        (&[], "{".to_owned(), -32700),
+        (&[], "7".to_owned(), -32600),
+        (&[], r#"{"jsonrpc": "2.0", "id": 1, "id": 2, "method": "ping"}"#.to_owned(), -32600),
+    ] {
+        let (status, answer) = send(&server, headers, &body);
+        assert_eq!((status, &answer["error"]["code"]), (400, &json!(code)), "{body}: {answer}");
+    }
+    server.stop();
 }

@@ -1,7 +1,7 @@
 //! What of a session goes into the next prompt: the messages that a strategy chooses within a budget of tokens.
 
 use crate::fitting::{Fitting, cost, prefix};
-use crate::messages::SummaryView;
+use crate::messages::{SummaryView, is_instruction};
 use crate::pipeline::is_retold;
 use crate::redaction::{redact, redacted};
 use crate::types::RecallRequest;
@@ -200,7 +200,7 @@ impl MemoryBox {
         }
         let Fitting { counter, used, mut chosen, .. } = fitting;
         if request.strategy == Strategy::Recall {
-            let is_own_system = |m: &ContextMessage| m.role == "system" && m.id.is_some() && m.session.is_none();
+            let is_own_system = |m: &ContextMessage| is_instruction(&m.role) && m.id.is_some() && m.session.is_none();
             chosen.sort_by_key(|m| (!is_own_system(m), m.time, m.position));
         } else {
             chosen.sort_by_key(|m| m.position);
@@ -239,7 +239,7 @@ impl MemoryBox {
             if message.position <= newest.after || turn >= newest.turns && !newest.older {
                 return false;
             }
-            if message.role == "system" && !newest.with_system || !is_alive {
+            if is_instruction(&message.role) && !newest.with_system || !is_alive {
                 return true;
             }
             if is_answer(&message.role) {
@@ -290,7 +290,7 @@ impl MemoryBox {
         }
         let until = since[folded - 1].position + 1;
         // Those of the system are in every context as they are.
-        let said: Vec<&ContextMessage> = since[..folded].iter().filter(|m| m.role != "system").collect();
+        let said: Vec<&ContextMessage> = since[..folded].iter().filter(|m| !is_instruction(&m.role)).collect();
         let lines = said.iter().map(|m| format!("{}: {}", m.name.as_deref().unwrap_or(&m.role), m.content));
         let before = session.state.summary.take();
         // They may be older than the policy, which holds for what is made of them now.

@@ -167,6 +167,7 @@ pub(crate) fn prefix<'a>(role: &str, request: &'a ContextRequest) -> &'a str {
         "user" => request.human_prefix.as_deref().unwrap_or("Human"),
         "assistant" => request.ai_prefix.as_deref().unwrap_or("AI"),
         "system" => "System",
+        "developer" => "Developer",
         "function" => "Function",
         _ => "Tool",
     }

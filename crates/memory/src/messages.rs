@@ -4,8 +4,10 @@ use crate::fields::message_tokens;
 use crate::media::{MediaView, NewMedia};
 use crate::time_text;
 use membox_records::StoredRecord;
-use serde::{Deserialize, Serialize};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
+use std::fmt;
 use utoipa::ToSchema;
 
 /// Who says a message.
@@ -14,6 +16,8 @@ use utoipa::ToSchema;
 pub enum Role {
     /// What the conversation is to be like.
     System,
+    /// The same, as OpenAI's newer models call it.
+    Developer,
     /// The user.
     User,
     /// The model.
@@ -28,12 +32,80 @@ impl Role {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::System => "system",
+            Self::Developer => "developer",
             Self::User => "user",
             Self::Assistant => "assistant",
             Self::Tool => "tool",
             Self::Function => "function",
         }
     }
+}
+
+/// Whether a role says what the conversation is to be like, and is no turn of it.
+pub(crate) fn is_instruction(role: &str) -> bool {
+    [Role::System.name(), Role::Developer.name()].contains(&role)
+}
+
+/// Reads what is said: a text, or texts as OpenAI's API has them, `[{"type": "text", "text": "..."}]`, which are put together line by line.
+pub fn message_content<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    struct Content;
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Part {
+        #[serde(rename = "type")]
+        kind: PartType,
+        text: String,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum PartType {
+        Text,
+        InputText,
+        OutputText,
+    }
+
+    impl<'de> Visitor<'de> for Content {
+        type Value = Option<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str("a text, or a list of parts of type text")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_none<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(Some(text.to_owned()))
+        }
+
+        fn visit_string<E>(self, text: String) -> Result<Self::Value, E> {
+            Ok(Some(text))
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Self::Value, A::Error> {
+            let mut texts = Vec::new();
+            while let Some(Part { kind: PartType::Text | PartType::InputText | PartType::OutputText, text }) =
+                parts.next_element()?
+            {
+                texts.push(text);
+            }
+            Ok(Some(texts.join("\n")))
+        }
+    }
+
+    deserializer.deserialize_any(Content)
+}
+
+/// The same where something must be said.
+pub(crate) fn spoken<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    message_content(deserializer)?.ok_or_else(|| serde::de::Error::custom("nothing is said"))
 }
 
 /// What a message is made of.
@@ -109,7 +181,8 @@ pub struct NewMessage {
     /// `text` when left out.
     #[serde(default, rename = "type")]
     pub kind: MessageType,
-    /// What is said; null where tools are called instead.
+    /// What is said, as a text or as OpenAI's list of parts of type text; null where tools are called instead.
+    #[serde(default, deserialize_with = "message_content")]
     pub content: Option<String>,
     /// The image or the recording itself, where it is to be kept too.
     pub media: Option<NewMedia>,

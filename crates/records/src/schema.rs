@@ -7,7 +7,8 @@ use std::path::Path;
 
 /// Version of the schema, kept in `user_version`.
 /// 2 added the checksums of records; those written before have none until they are written again. 3 made of rows slots, and brought
-/// sessions, checkpoints and queues. 4 lets texts be sealed, counts uses, and keeps images and recordings. 5 finds messages by ids of their own.
+/// sessions, checkpoints and queues. 4 lets texts be sealed, counts uses, and keeps images and recordings. 5 finds messages by ids of their own,
+/// and those of the role `developer` among the instructions.
 pub const SCHEMA_VERSION: u32 = 5;
 
 const SCHEMA: &str = "
@@ -49,10 +50,11 @@ CREATE INDEX records_by_expiry ON records (expires_at) WHERE expires_at IS NOT N
 ";
 
 /// Each concept's own tables.
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 12] = [
     SCHEMA,
     slots::SCHEMA,
     sessions::SCHEMA,
+    sessions::INSTRUCTIONS,
     threads::SCHEMA,
     audit::SCHEMA,
     usage::SCHEMA,
@@ -79,7 +81,7 @@ const MIGRATIONS: [&[&str]; 4] = [
         usage::SCHEMA,
     ],
     &[sealing::SCHEMA, uses::SCHEMA, media::SCHEMA],
-    &[messages::SCHEMA, messages::NAME_OLD],
+    &[messages::SCHEMA, messages::NAME_OLD, sessions::INSTRUCTIONS],
 ];
 
 /// Makes the tables, or brings those of an older version up to date, in one commit. No key is needed.

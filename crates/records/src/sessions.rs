@@ -27,7 +27,12 @@ CREATE TABLE sessions (
 ) STRICT;
 CREATE INDEX sessions_by_user ON sessions (tenant, user, number);
 CREATE INDEX messages_by_position ON records (collection, session, position) WHERE position IS NOT NULL;
-CREATE INDEX system_messages ON records (collection, session, position) WHERE role = 'system';
+";
+
+/// Messages of the roles that say what a conversation is to be like. A version before knew `system` alone.
+pub(crate) const INSTRUCTIONS: &str = "
+DROP INDEX IF EXISTS system_messages;
+CREATE INDEX IF NOT EXISTS instruction_messages ON records (collection, session, position) WHERE role IN ('system', 'developer');
 ";
 
 /// A session as it is stored.
@@ -320,7 +325,7 @@ fn messages(
     let (condition, position) = match range {
         Range::After(position) => ("position > ? AND position >= 0 ORDER BY position", position),
         Range::Before(position) => ("position < ? AND position >= 0 ORDER BY position DESC", position),
-        Range::System => ("role = 'system' AND position > ? ORDER BY position", -1),
+        Range::System => ("role IN ('system', 'developer') AND position > ? ORDER BY position", -1),
         // An archived message's position is -1 less its place.
         Range::Archived => ("position < ? ORDER BY position DESC", 0),
     };

@@ -1,8 +1,11 @@
 //! The router, and the server around it: time limits on slow clients, and a stop that drains.
 
+use crate::contract::{self, Contract};
+use crate::dialect;
 use crate::problem::Problem;
 use crate::routes::{
-    collections, compress, engines, memories, operations, recall, records, sessions, tenants, threads, usage, users,
+    collections, compress, engines, memories, models, operations, recall, records, sessions, tenants, threads, usage,
+    users,
 };
 use crate::state::{AppState, Limits, ServerConfig};
 use crate::{ServerError, pool::Pool, recorder};
@@ -55,6 +58,9 @@ struct ApiDoc;
 fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(ApiDoc::openapi())
         .routes(routes!(engines::embeddings))
+        .routes(routes!(models::list))
+        .routes(routes!(models::get))
+        .routes(routes!(models::get_of))
         .routes(routes!(engines::embed))
         .routes(routes!(engines::info))
         .routes(routes!(engines::tokenize))
@@ -127,13 +133,17 @@ impl Server {
             writes: pool("write", (cores * 8).max(32), 1024)?,
             pipeline: pool("pipeline", cores.max(8), 256)?,
             metrics: recorder::handle(),
+            model_aliases: Arc::new(config.model_aliases),
+            started_at: std::time::SystemTime::now(),
             stopping: Arc::new(AtomicBool::new(false)),
         };
         recorder::show_counters();
         let (router, document) = routes().split_for_parts();
+        let contract = Contract::of(&document);
         let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", document);
         let request_id = HeaderName::from_static("x-request-id");
         let router = router
+            .route_layer(middleware::from_fn_with_state(contract, contract::hold))
             .merge(crate::mcp::router(&state))
             .route("/dashboard", axum::routing::get(operations::dashboard))
             .route_layer(middleware::from_fn(measure))
@@ -148,6 +158,7 @@ impl Server {
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed inside the box; its log says more")
                     .into_response()
             }))
+            .layer(middleware::from_fn(dialect::speak))
             .layer(PropagateRequestIdLayer::new(request_id.clone()))
             .layer(SetRequestIdLayer::new(request_id, MakeRequestUuid))
             .with_state(state.clone());

@@ -1,5 +1,6 @@
 //! Request bodies and queries, with errors that name the field.
 
+use crate::json::{self, Numbers};
 use crate::problem::Problem;
 use crate::state::AppState;
 use axum::body::Body;
@@ -9,6 +10,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 use membox_memory::{Kept, check_numbers};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_json::error::Category;
+use std::error::Error;
 
 /// A JSON body. Numbers of the fields that are kept are kept exactly, or refused.
 pub struct Json<T>(pub T);
@@ -22,7 +26,7 @@ where
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        parse(&json_body(request, state).await?, Kept::Fields).map(Self)
+        parse_kept(&json_body(request, state).await?, Kept::Fields).map(Self)
     }
 }
 
@@ -38,7 +42,7 @@ where
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        parse(&json_body(request, state).await?, Kept::Everything).map(Self)
+        parse_kept(&json_body(request, state).await?, Kept::Everything).map(Self)
     }
 }
 
@@ -80,42 +84,35 @@ pub async fn read_body(mut body: Body, limit: usize) -> Result<Vec<u8>, Problem>
     Ok(bytes)
 }
 
+/// As [`parse`], where numbers that are kept would be kept exactly.
+fn parse_kept<T: DeserializeOwned>(body: &[u8], kept: Kept) -> Result<T, Problem> {
+    check_numbers(as_text(body)?, kept, "")?;
+    parse(body)
+}
+
 /// Reads JSON; an error names the field by a pointer, or the place in the text.
-pub fn parse<T: DeserializeOwned>(body: &[u8], kept: Kept) -> Result<T, Problem> {
-    let text = std::str::from_utf8(body).map_err(|error| {
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    json::read(as_text(body)?, Numbers::Plain).map_err(|fault| match fault.error.classify() {
+        Category::Data => Problem::field(StatusCode::BAD_REQUEST, fault.pointer, fault.error.to_string()),
+        _ => Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {}", fault.error)),
+    })
+}
+
+fn as_text(body: &[u8]) -> Result<&str, Problem> {
+    std::str::from_utf8(body).map_err(|error| {
         let detail = format!("the body is not UTF-8: byte {} is wrong", error.valid_up_to());
         Problem::new(StatusCode::BAD_REQUEST, detail)
-    })?;
-    check_numbers(text, kept, "")?;
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = with_pointer(&mut deserializer)?;
-    deserializer.end().map_err(|e| Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {e}")))?;
-    Ok(value)
+    })
 }
 
-/// Takes a value apart further; an error names the field by a pointer.
-pub fn from_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, Problem> {
-    with_pointer(value)
-}
-
-fn with_pointer<'de, T: DeserializeOwned>(
-    deserializer: impl serde::Deserializer<'de, Error = serde_json::Error>,
-) -> Result<T, Problem> {
-    serde_path_to_error::deserialize(deserializer).map_err(|error| {
-        let pointer: String = error
-            .path()
-            .iter()
-            .map(|segment| match segment {
-                serde_path_to_error::Segment::Seq { index } => format!("/{index}"),
-                serde_path_to_error::Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
-                _ => String::new(),
-            })
-            .collect();
-        let inner = error.into_inner();
-        match inner.classify() {
-            serde_json::error::Category::Data => Problem::field(StatusCode::BAD_REQUEST, pointer, inner.to_string()),
-            _ => Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {inner}")),
-        }
+/// Takes a value apart further, by the same rules; an error names the field by a pointer.
+pub fn from_value<T: DeserializeOwned>(value: &Value, numbers: Numbers) -> Result<T, Problem> {
+    json::read(&value.to_string(), numbers).map_err(|fault| {
+        // Its place in the text that was just made of it says nothing to anybody.
+        let place = format!(" at line {} column {}", fault.error.line(), fault.error.column());
+        let detail = fault.error.to_string();
+        let detail = detail.strip_suffix(&place).unwrap_or(&detail);
+        Problem::field(StatusCode::BAD_REQUEST, fault.pointer, detail)
     })
 }
 
@@ -131,9 +128,19 @@ where
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = axum::extract::Query::<T>::try_from_uri(&parts.uri);
-        query
-            .map(|q| Self(q.0))
-            .map_err(|e| Problem::new(StatusCode::BAD_REQUEST, format!("the query of the URL: {e}")))
+        query.map(|q| Self(q.0)).map_err(|rejection| {
+            let first: &(dyn Error + 'static) = &rejection;
+            let mut causes = std::iter::successors(Some(first), |&cause| cause.source());
+            let named =
+                causes.find_map(|cause| cause.downcast_ref::<serde_path_to_error::Error<serde::de::value::Error>>());
+            match named {
+                Some(error) => {
+                    let detail = format!("the query of the URL: {}", error.inner());
+                    Problem::field(StatusCode::BAD_REQUEST, format!("/{}", error.path()), detail)
+                }
+                None => Problem::new(StatusCode::BAD_REQUEST, format!("the query of the URL: {rejection}")),
+            }
+        })
     }
 }
 

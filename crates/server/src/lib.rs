@@ -22,8 +22,11 @@
 
 mod app;
 mod auth;
+mod contract;
 mod cursor;
+mod dialect;
 mod extract;
+mod json;
 mod mcp;
 mod pool;
 mod problem;

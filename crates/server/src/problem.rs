@@ -131,6 +131,8 @@ impl IntoResponse for Problem {
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        // For those routes whose clients know it in other words.
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -6,7 +6,7 @@ use membox_memory::MemoryBox;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Limits of the server. Each has a flag of its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct ServerConfig {
     pub metrics_key: Option<ApiKey>,
     /// Its limits.
     pub limits: Limits,
+    /// Further names of the embedding model, for clients that name one.
+    pub model_aliases: Vec<String>,
 }
 
 /// Shared by all handlers.
@@ -56,6 +58,8 @@ pub struct AppState {
     pub(crate) keys: Arc<Vec<ApiKey>>,
     pub(crate) metrics_key: Arc<Option<ApiKey>>,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) model_aliases: Arc<Vec<String>>,
+    pub(crate) started_at: SystemTime,
     /// For what reads: recalls and look-ups.
     pub(crate) reads: Arc<Pool>,
     /// For what waits for the disk or for a bulk encoding.

@@ -115,7 +115,8 @@ pub struct MemoryMessage {
     pub id: Option<String>,
     /// Who says it; `user` when left out.
     pub role: Option<Role>,
-    /// What is said.
+    /// What is said, as a text or as OpenAI's list of parts of type text.
+    #[serde(deserialize_with = "crate::messages::spoken")]
     pub content: String,
     /// The name of who says it.
     pub name: Option<String>,

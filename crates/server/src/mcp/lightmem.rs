@@ -17,9 +17,11 @@ use std::sync::Arc;
 const SESSION: &str = "lightmem";
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct Nothing {}
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct AddMemory {
     /// What the user said.
     user_input: String,
@@ -41,6 +43,7 @@ struct AddMemory {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct OfflineUpdate {
     /// Older memories looked at for each (20).
     top_k: Option<usize>,
@@ -48,11 +51,14 @@ struct OfflineUpdate {
     keep_top_n: Option<usize>,
     /// How alike, 0 to 1 (0.8).
     score_threshold: Option<f32>,
-    #[serde(flatten)]
-    place: Place,
+    /// Whose memories: each user's are apart. Left out for those that belong to nobody.
+    user: Option<String>,
+    /// A collection by its name, instead of the user's own.
+    collection: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct RetrieveMemory {
     /// What is to be known.
     query: String,
@@ -60,8 +66,10 @@ struct RetrieveMemory {
     limit: Option<usize>,
     /// As in memory_search.
     filters: Option<Value>,
-    #[serde(flatten)]
-    place: Place,
+    /// Whose memories: each user's are apart. Left out for those that belong to nobody.
+    user: Option<String>,
+    /// A collection by its name, instead of the user's own.
+    collection: Option<String>,
 }
 
 /// Every one of them.
@@ -94,7 +102,8 @@ pub fn tools() -> Vec<MemoryTool> {
     ]
 }
 
-fn timestamp(_: &Arc<MemoryBox>, _: &Caller, _: Value) -> Result<Value, Problem> {
+fn timestamp(_: &Arc<MemoryBox>, _: &Caller, arguments: Value) -> Result<Value, Problem> {
+    let Nothing {} = read(arguments)?;
     Ok(json!({"status": "success", "timestamp": time_text(now())}))
 }
 
@@ -130,7 +139,8 @@ fn add_memory(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Res
 }
 
 fn offline_update(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
-    let OfflineUpdate { top_k, keep_top_n, score_threshold, place } = read(arguments)?;
+    let OfflineUpdate { top_k, keep_top_n, score_threshold, user, collection } = read(arguments)?;
+    let place = Place { user, collection };
     let collection = Some(place.name());
     let request = UpdateRequest { collection, top_k, keep_top_n, score_threshold, user: place.user, dry_run: false };
     match memory.update_memories(&caller.tenant, request) {
@@ -141,7 +151,8 @@ fn offline_update(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) ->
 }
 
 fn retrieve(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
-    let RetrieveMemory { query, limit, filters, place } = read(arguments)?;
+    let RetrieveMemory { query, limit, filters, user, collection } = read(arguments)?;
+    let place = Place { user, collection };
     let mut conditions = made_conditions();
     conditions.extend(filters.filter(|filters| filters.as_object().is_none_or(|object| !object.is_empty())));
     let request = RecallRequest {
@@ -164,7 +175,8 @@ fn retrieve(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Resul
     Ok(json!({"status": "success", "memories": found.hits.iter().map(line).collect::<Vec<_>>()}))
 }
 
-fn show(memory: &Arc<MemoryBox>, _: &Caller, _: Value) -> Result<Value, Problem> {
+fn show(memory: &Arc<MemoryBox>, _: &Caller, arguments: Value) -> Result<Value, Problem> {
+    let Nothing {} = read(arguments)?;
     let compressors: Vec<&str> = memory.compressors().iter().map(|compressor| compressor.name()).collect();
     Ok(json!({
         "status": "success",

@@ -4,6 +4,7 @@
 //! `membox mcp` is the same over stdin and stdout, for clients that start their servers themselves.
 
 mod lightmem;
+mod messages;
 mod tools;
 
 use crate::auth::Caller;
@@ -128,6 +129,7 @@ pub fn router(state: &AppState) -> Router<AppState> {
         StreamableHttpService::new(move || Ok(handler.clone()), Arc::new(NeverSessionManager::default()), config);
     Router::new()
         .route_service("/mcp", service)
+        .route_layer(middleware::from_fn_with_state(state.clone(), messages::hand_on))
         .route_layer(middleware::from_fn_with_state(state.clone(), check))
         .route_layer(middleware::from_fn_with_state(state.clone(), authenticate))
 }

@@ -1,10 +1,11 @@
 //! The tools. What they answer is bounded: a model pays for each token of it.
 
 use crate::auth::Caller;
+use crate::extract::from_value;
+use crate::json::Numbers;
 use crate::pool::Pool;
 use crate::problem::Problem;
 use crate::state::AppState;
-use axum::http::StatusCode;
 use membox_memory::compressor::{DEFAULT_ENCODING, TokenCounter};
 use membox_memory::{
     AppendRequest, ContextRequest, Include, MemoryBox, MemoryError, NewRecord, Order, RecallRequest, RecordPatch,
@@ -45,13 +46,10 @@ impl MemoryTool {
     }
 }
 
-/// Which memories are meant.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
+/// Which memories are meant: a user's, those of a collection that is named, or those that belong to nobody.
+#[derive(Debug, Default)]
 pub struct Place {
-    /// Whose memories: each user's are apart. Left out for those that belong to nobody.
     pub user: Option<String>,
-    /// A collection by its name, instead of the user's own.
     pub collection: Option<String>,
 }
 
@@ -63,11 +61,14 @@ impl Place {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct Add {
     /// What to remember, in a sentence or a few that can be understood alone.
     text: String,
-    #[serde(flatten)]
-    place: Place,
+    /// Whose memories: each user's are apart. Left out for those that belong to nobody.
+    user: Option<String>,
+    /// A collection by its name, instead of the user's own.
+    collection: Option<String>,
     /// working, episodic, semantic, procedural, profile or knowledge.
     kind: Option<String>,
     /// 0 to 1.
@@ -82,11 +83,14 @@ struct Add {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct Search {
     /// What is to be known, in words.
     query: String,
-    #[serde(flatten)]
-    place: Place,
+    /// Whose memories: each user's are apart. Left out for those that belong to nobody.
+    user: Option<String>,
+    /// A collection by its name, instead of the user's own.
+    collection: Option<String>,
     /// Memories at most (10).
     limit: Option<usize>,
     /// Tokens of their texts at most (1000).
@@ -96,6 +100,7 @@ struct Search {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct Context {
     /// The session's id.
     session: String,
@@ -108,19 +113,41 @@ struct Context {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct SessionAppend {
     /// The session's id; it is made if it is not there.
     session: String,
-    /// In order, such as {"role": "user", "content": "..."}; role is system, user, assistant, tool or function.
+    /// In order.
+    #[schemars(with = "Vec<Said>")]
     messages: Vec<Map<String, Value>>,
     /// Whom the session is with.
     user: Option<String>,
 }
 
+/// A message, for the tool's description; what reads it is the session's own.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, inline)]
+#[allow(dead_code)]
+struct Said {
+    /// system, developer, user, assistant, tool or function.
+    role: String,
+    content: Option<String>,
+    id: Option<String>,
+    name: Option<String>,
+    r#type: Option<String>,
+    tool_call_id: Option<String>,
+    tool_calls: Option<Vec<Map<String, Value>>>,
+    metadata: Option<Map<String, Value>>,
+    created_at: Option<String>,
+}
+
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct List {
-    #[serde(flatten)]
-    place: Place,
+    /// Whose memories: each user's are apart. Left out for those that belong to nobody.
+    user: Option<String>,
+    /// A collection by its name, instead of the user's own.
+    collection: Option<String>,
     /// Memories at most (20, 100 at most).
     limit: Option<usize>,
     /// Which ones, as in memory_search.
@@ -128,11 +155,14 @@ struct List {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct Update {
     /// The memory's id.
     id: String,
-    #[serde(flatten)]
-    place: Place,
+    /// Whose memories: each user's are apart. Left out for those that belong to nobody.
+    user: Option<String>,
+    /// A collection by its name, instead of the user's own.
+    collection: Option<String>,
     /// The new text.
     text: Option<String>,
     /// 0 to 1.
@@ -142,11 +172,14 @@ struct Update {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct Forget {
     /// Ids of memories.
     ids: Vec<String>,
-    #[serde(flatten)]
-    place: Place,
+    /// Whose memories: each user's are apart. Left out for those that belong to nobody.
+    user: Option<String>,
+    /// A collection by its name, instead of the user's own.
+    collection: Option<String>,
 }
 
 /// Every tool.
@@ -191,17 +224,14 @@ pub fn tool<T: JsonSchema + 'static>(
     MemoryTool { described: Tool::new(name, says, schema).with_annotations(annotations), pool, run }
 }
 
+/// Reads arguments, numbers as texts among them: models write them so.
 pub fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, Problem> {
-    serde_path_to_error::deserialize(arguments).map_err(|error| {
-        // A path of nothing is ".": the arguments as a whole.
-        let path = error.path().to_string().replace('.', "/");
-        let pointer = if path == "/" { String::new() } else { format!("/{path}") };
-        Problem::field(StatusCode::BAD_REQUEST, pointer, error.into_inner().to_string())
-    })
+    from_value(&arguments, Numbers::AlsoTexts)
 }
 
 fn search(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
-    let Search { query, place, limit, max_tokens, filter } = read(arguments)?;
+    let Search { query, user, collection, limit, max_tokens, filter } = read(arguments)?;
+    let place = Place { user, collection };
     let include = vec![Include::Text, Include::Metadata];
     let request =
         RecallRequest { query: Some(query), k: limit.unwrap_or(HITS), filter, include, ..RecallRequest::default() };
@@ -230,7 +260,8 @@ fn search(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<
 }
 
 fn add(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
-    let Add { text, place, kind, importance, session, expires_at, metadata } = read(arguments)?;
+    let Add { text, user, collection, kind, importance, session, expires_at, metadata } = read(arguments)?;
+    let place = Place { user, collection };
     let name = place.name();
     if place.collection.is_none() {
         memory.ensure_collection(&caller.tenant, &name)?;
@@ -258,7 +289,8 @@ fn append(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<
 }
 
 fn list(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
-    let List { place, limit, filter } = read(arguments)?;
+    let List { user, collection, limit, filter } = read(arguments)?;
+    let place = Place { user, collection };
     let limit = limit.unwrap_or(20).clamp(1, MOST_LISTED);
     let page = memory.page(&caller.tenant, &place.name(), Order::Newest, None, limit, filter.as_ref());
     let (records, next) = match page {
@@ -269,14 +301,16 @@ fn list(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Va
 }
 
 fn update(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
-    let Update { id, place, text, importance, metadata } = read(arguments)?;
+    let Update { id, user, collection, text, importance, metadata } = read(arguments)?;
+    let place = Place { user, collection };
     let patch = RecordPatch { text, metadata, importance: importance.map(Some), ..RecordPatch::default() };
     let view = memory.patch(&caller.tenant, &place.name(), &id, &patch, None)?;
     Ok(json!({"id": view.id, "version": view.version}))
 }
 
 fn forget(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
-    let Forget { ids, place } = read(arguments)?;
+    let Forget { ids, user, collection } = read(arguments)?;
+    let place = Place { user, collection };
     let name = place.name();
     let ids = ids.into_iter().map(|id| (id, None)).collect();
     let deleted = memory.delete(&caller.tenant, &caller.actor, &name, ids)?;

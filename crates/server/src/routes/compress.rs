@@ -1,9 +1,10 @@
 //! Compression.
 
-use super::engines::Texts;
+use super::inputs::Texts;
 use super::server_timing;
 use crate::auth::Tenant;
 use crate::extract::{Json, from_value};
+use crate::json::Numbers;
 use crate::problem::Problem;
 use crate::state::AppState;
 use axum::extract::State;
@@ -139,7 +140,7 @@ fn parts(body: Map<String, Value>) -> Result<(CompressSource, CompressOptions), 
     let defaults = serde_json::to_value(CompressOptions::default()).unwrap_or_default();
     let is_option = |name: &String| defaults.get(name).is_some();
     let (options, source): (Map<_, _>, Map<_, _>) = body.into_iter().partition(|(name, _)| is_option(name));
-    Ok((from_value(Value::Object(source))?, from_value(Value::Object(options))?))
+    Ok((from_value(&Value::Object(source), Numbers::Plain)?, from_value(&Value::Object(options), Numbers::Plain)?))
 }
 
 fn check(source: &CompressSource, most: usize) -> Result<(), Problem> {

@@ -1,6 +1,7 @@
 //! Embeddings as OpenAI and as text-embeddings-inference have them, and token counts.
 
-use super::server_timing;
+use super::inputs::{self, EmbeddingInput, Texts};
+use super::{models, server_timing};
 use crate::auth::Tenant;
 use crate::extract::Json;
 use crate::problem::Problem;
@@ -10,7 +11,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use membox_memory::compressor::{DEFAULT_ENCODING, TokenCounter, conversation_overhead};
-use membox_memory::encoder::{DEFAULT_MAX_TOKENS, Embeddings, Inputs, Lane, Request, Wanted};
+use membox_memory::encoder::{DEFAULT_MAX_TOKENS, Embeddings, EncoderError, Inputs, Lane, Request, Wanted};
 use membox_memory::{Chunk, ChunkRequest, MemoryError, Timing};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -19,20 +20,6 @@ use utoipa::ToSchema;
 
 /// Requests of at most this many inputs take the interactive lane.
 const INTERACTIVE_INPUTS: usize = 4;
-
-/// What is to be embedded: a text, texts, a token sequence, or token sequences.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
-pub enum EmbeddingInput {
-    /// One text.
-    Text(String),
-    /// Texts.
-    Texts(Vec<String>),
-    /// Ids of the model's own vocabulary, special tokens included.
-    Tokens(Vec<u32>),
-    /// Several sequences of them.
-    TokenLists(Vec<Vec<u32>>),
-}
 
 /// How vectors are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
@@ -45,15 +32,13 @@ pub enum EncodingFormat {
     Base64,
 }
 
-/// OpenAI's request.
+/// OpenAI's request. Further fields, which its clients and gateways send, are passed over.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct EmbeddingsRequest {
-    /// What is to be embedded.
+    /// What is to be embedded. Token ids are those of cl100k_base, as OpenAI's clients send them, or, between the model's own first and last token
+    /// (`[CLS]` and `[SEP]`), the model's.
     input: EmbeddingInput,
-    /// The model; any name is taken, and the answer says which model it was.
-    #[serde(default)]
-    #[allow(dead_code)]
+    /// One of `GET /v1/models`; the box's own when left out.
     model: Option<String>,
     #[serde(default)]
     encoding_format: EncodingFormat,
@@ -95,32 +80,29 @@ struct Usage {
     total_tokens: usize,
 }
 
-/// Texts as text-embeddings-inference takes them.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
-pub enum Texts {
-    /// One text.
-    One(String),
-    /// Texts.
-    Many(Vec<String>),
+/// An end of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// Its beginning.
+    #[serde(alias = "Left")]
+    Left,
+    /// Its end.
+    #[serde(alias = "Right")]
+    Right,
 }
 
-impl Texts {
-    pub(super) fn into_vec(self) -> Vec<String> {
-        match self {
-            Self::One(text) => vec![text],
-            Self::Many(texts) => texts,
-        }
-    }
-}
-
-/// text-embeddings-inference's request.
+/// text-embeddings-inference's request. Further fields are passed over, as there.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct EmbedRequest {
-    inputs: Texts,
-    /// Cut what is too long; without it a text that is too long is an error.
+    /// Texts, or ids of the model's own tokens.
+    inputs: EmbeddingInput,
+    /// Cut what is too long, as when left out; with false, a text that is too long is an error.
     truncate: Option<bool>,
+    /// Where it is cut: `right`, at the end, as when left out, or `left`, at the beginning.
+    truncation_direction: Option<Side>,
+    /// A prompt of the model's. The models of this box have none.
+    prompt_name: Option<String>,
     /// Unit length.
     #[serde(default = "yes")]
     normalize: bool,
@@ -142,14 +124,12 @@ pub async fn embeddings(
     _: Tenant,
     Json(request): Json<EmbeddingsRequest>,
 ) -> Result<Response, Problem> {
-    let inputs = match request.input {
-        EmbeddingInput::Text(text) => Inputs::Texts(vec![text]),
-        EmbeddingInput::Texts(texts) => Inputs::Texts(texts),
-        EmbeddingInput::Tokens(tokens) => Inputs::Tokens(vec![tokens]),
-        EmbeddingInput::TokenLists(lists) => Inputs::Tokens(lists),
-    };
+    if let Some(model) = &request.model {
+        models::check_name(&state, model)?;
+    }
+    let inputs = inputs::as_openai(&state, request.input).await?;
     let max_tokens = check_inputs(&state, &inputs, request.max_tokens, request.dimensions, "/input")?;
-    let answer = encode(&state, inputs, max_tokens, true).await?;
+    let answer = encode(&state, inputs, max_tokens, true, "/input").await?;
     let headers = server_timing(&timing(&answer));
     let engine = base64::engine::general_purpose::STANDARD;
     let data = answer.rows().enumerate().map(|(index, row)| {
@@ -179,12 +159,19 @@ pub async fn embed(
     _: Tenant,
     Json(request): Json<EmbedRequest>,
 ) -> Result<Response, Problem> {
-    let inputs = Inputs::Texts(request.inputs.into_vec());
+    if request.prompt_name.is_some() {
+        return Err(Problem::field(StatusCode::UNPROCESSABLE_ENTITY, "/prompt_name", "the model has no prompts"));
+    }
+    let inputs = inputs::as_tei(state.memory.encoder()?, request.inputs)?;
     let max_tokens = check_inputs(&state, &inputs, request.max_tokens, request.dimensions, "/inputs")?;
-    let answer = encode(&state, inputs, max_tokens, request.normalize).await?;
-    if request.truncate == Some(false) && answer.truncated > 0 {
-        let detail =
-            format!("{} of the texts have more than {max_tokens} tokens, and truncate is false", answer.truncated);
+    let (inputs, cut_already) = match request.truncation_direction {
+        Some(Side::Left) => inputs::cut_at_the_left(&state, inputs, max_tokens).await?,
+        _ => (inputs, 0),
+    };
+    let answer = encode(&state, inputs, max_tokens, request.normalize, "/inputs").await?;
+    let truncated = cut_already + answer.truncated;
+    if request.truncate == Some(false) && truncated > 0 {
+        let detail = format!("{truncated} of the texts have more than {max_tokens} tokens, and truncate is false");
         return Err(Problem::field(StatusCode::UNPROCESSABLE_ENTITY, "/inputs", detail));
     }
     let rows: Vec<Vec<f32>> = answer.rows().map(|row| cut(row, request.dimensions, request.normalize)).collect();
@@ -233,12 +220,23 @@ fn check_inputs(
 }
 
 /// Encodes on the engine's threads; a caller who goes away meanwhile takes the request with them.
-async fn encode(state: &AppState, inputs: Inputs, max_tokens: usize, normalize: bool) -> Result<Embeddings, Problem> {
+async fn encode(
+    state: &AppState,
+    inputs: Inputs,
+    max_tokens: usize,
+    normalize: bool,
+    at: &str,
+) -> Result<Embeddings, Problem> {
     let lane = if inputs.len() <= INTERACTIVE_INPUTS { Lane::Interactive } else { Lane::Bulk };
     let (sender, receiver) = oneshot::channel();
     let reply = Box::new(move |answer| drop(sender.send(answer)));
     let request = Request { inputs, max_tokens, wanted: Wanted::vectors(normalize), lane };
-    let _pending = state.memory.encoder()?.submit(request, reply).map_err(MemoryError::from)?;
+    let _pending = state.memory.encoder()?.submit(request, reply).map_err(|error| match error {
+        EncoderError::BadTokens { input, reason } => {
+            Problem::field(StatusCode::UNPROCESSABLE_ENTITY, format!("{at}/{input}"), reason)
+        }
+        error => MemoryError::from(error).into(),
+    })?;
     let answer = receiver.await.map_err(|_| MemoryError::Stopped)?;
     Ok(answer.map_err(MemoryError::from)?)
 }
@@ -294,9 +292,8 @@ pub async fn info(State(state): State<AppState>) -> Result<axum::Json<Info>, Pro
     }))
 }
 
-/// A request for tokens.
+/// A request for tokens. Further fields are passed over, as text-embeddings-inference does.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct TokenizeRequest {
     inputs: Texts,
     #[serde(default = "yes")]
@@ -340,28 +337,45 @@ pub async fn tokenize(
     Ok(axum::Json(tokens.await?))
 }
 
-/// A message whose tokens are counted.
+/// A message whose tokens are counted, as OpenAI's API has it.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct CountedMessage {
     /// Not counted: it is within the four tokens of a message.
     #[allow(dead_code)]
     role: Option<String>,
     /// What is said; null where tools are called instead.
+    #[serde(default, deserialize_with = "membox_memory::message_content")]
+    #[schema(value_type = Option<String>)]
     content: Option<String>,
-    /// The name of who says it.
+    /// Who says it.
     name: Option<String>,
     /// The call that it answers.
     tool_call_id: Option<String>,
     /// The calls that it makes, counted as JSON.
     #[schema(value_type = Option<Vec<Object>>)]
     tool_calls: Option<Value>,
+    /// The call that it makes, as older clients have it, counted likewise.
+    #[schema(value_type = Option<Object>)]
+    function_call: Option<Value>,
+    /// Why nothing is said.
+    refusal: Option<String>,
+    /// Not counted, as no prompt has it.
+    #[allow(dead_code)]
+    #[schema(value_type = Option<Vec<Object>>)]
+    annotations: Option<Value>,
+    /// Not counted: it is no text.
+    #[allow(dead_code)]
+    #[schema(value_type = Option<Object>)]
+    audio: Option<Value>,
 }
 
 impl CountedMessage {
+    /// Tokens of all that it says.
     fn tokens(&self, counter: TokenCounter) -> usize {
-        let texts = [&self.content, &self.name, &self.tool_call_id].into_iter().flatten();
-        texts.map(|text| counter.count(text)).sum::<usize>()
-            + self.tool_calls.as_ref().map_or(0, |calls| counter.count_json(calls))
+        let texts = [&self.content, &self.refusal, &self.name, &self.tool_call_id].into_iter().flatten();
+        let calls = [&self.tool_calls, &self.function_call].into_iter().flatten();
+        texts.map(|text| counter.count(text)).chain(calls.map(|calls| counter.count_json(calls))).sum()
     }
 }
 
@@ -381,7 +395,7 @@ pub struct TokensRequest {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TokensAnswer {
     encoding: &'static str,
-    /// Of each text, or of each message's content, name and calls.
+    /// Of each text, or of what each message says: its content, name and calls.
     counts: Vec<usize>,
     /// In all, overhead included.
     total: usize,
@@ -427,11 +441,13 @@ pub async fn tokens(
     }
     let counted = state.reads.run(move || {
         let counter = TokenCounter::by_name(&name).map_err(|e| bad(pointer, &e.to_string()))?;
-        let texts = request.input.map(Texts::into_vec).unwrap_or_default();
-        let messages = request.messages.as_deref().unwrap_or_default();
-        let counts: Vec<usize> =
-            texts.iter().map(|t| counter.count(t)).chain(messages.iter().map(|m| m.tokens(counter))).collect();
-        let overhead = if request.messages.is_some() { conversation_overhead(counts.len()) } else { 0 };
+        let (counts, overhead): (Vec<usize>, _) = match (request.input, request.messages) {
+            (Some(texts), _) => (texts.into_vec().iter().map(|text| counter.count(text)).collect(), 0),
+            (None, messages) => {
+                let messages = messages.unwrap_or_default();
+                (messages.iter().map(|m| m.tokens(counter)).collect(), conversation_overhead(messages.len()))
+            }
+        };
         let total = counts.iter().sum::<usize>() + overhead;
         Ok(TokensAnswer { encoding: counter.encoding(), counts, total, overhead })
     });

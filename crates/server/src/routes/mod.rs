@@ -3,7 +3,9 @@
 pub mod collections;
 pub mod compress;
 pub mod engines;
+mod inputs;
 pub mod memories;
+pub mod models;
 pub mod operations;
 pub mod recall;
 pub mod records;

@@ -1,7 +1,8 @@
 //! Records: write, read, page, change, delete.
 
 use crate::auth::{Caller, Tenant};
-use crate::extract::{Json, Query, if_match, version_header};
+use crate::extract::{Json, Query, from_value, if_match, version_header};
+use crate::json::{self, Fault, Numbers};
 use crate::problem::Problem;
 use crate::state::AppState;
 use axum::extract::{Path, State};
@@ -11,8 +12,9 @@ use membox_memory::{
     ForgetAnswer, ForgetRequest, Kept, NewRecord, Order, Position, RecordPatch, RecordView, WrittenRecord,
     check_numbers,
 };
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 /// Records a page unless said otherwise, and at most.
@@ -32,13 +34,32 @@ pub struct UpsertRequest {
 }
 
 /// Whether and how texts are compressed when they are written.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum CompressOnWrite {
     /// With the defaults, or not.
     Plainly(bool),
     /// So.
     With(Box<CompressOptions>),
+}
+
+impl<'de> Deserialize<'de> for CompressOnWrite {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// As it is written. What serde reads in one of several forms it has read before it knows which: the options are read on their own.
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "true, false or the options of a compression are wanted")]
+        enum Written {
+            Plainly(bool),
+            With(Map<String, Value>),
+        }
+
+        match Written::deserialize(deserializer)? {
+            Written::Plainly(yes) => Ok(Self::Plainly(yes)),
+            Written::With(options) => from_value(&Value::Object(options), Numbers::Plain)
+                .map(|options| Self::With(Box::new(options)))
+                .map_err(|problem| D::Error::custom(problem.detail)),
+        }
+    }
 }
 
 impl Default for CompressOnWrite {
@@ -126,8 +147,8 @@ pub async fn page(
     let read = |text: &str| {
         check_numbers(text, Kept::Everything, "/filter")?;
         let not_json =
-            |error: serde_json::Error| Problem::field(StatusCode::BAD_REQUEST, "/filter", format!("not JSON: {error}"));
-        serde_json::from_str::<Value>(text).map_err(not_json)
+            |fault: Fault| Problem::field(StatusCode::BAD_REQUEST, "/filter", format!("not JSON: {}", fault.error));
+        json::read::<Value>(text, Numbers::Plain).map_err(not_json)
     };
     let filter = query.filter.as_deref().map(read).transpose()?;
     let memory = state.memory.clone();

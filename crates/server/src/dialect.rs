@@ -1,0 +1,159 @@
+//! Errors in the words of those whose routes they are of: what OpenAI's and text-embeddings-inference's clients print stands beside the problem
+//! document's own fields.
+
+use crate::problem::Problem;
+use axum::extract::Request;
+use axum::http::header;
+use axum::middleware::Next;
+use axum::response::Response;
+use serde::Serialize;
+
+/// Routes that text-embeddings-inference has, those that this box lacks among them.
+const OF_TEI: [&str; 10] = [
+    "/",
+    "/embed",
+    "/embed_all",
+    "/embed_sparse",
+    "/rerank",
+    "/predict",
+    "/similarity",
+    "/tokenize",
+    "/decode",
+    "/info",
+];
+/// Routes that OpenAI has begin so.
+const OF_OPENAI: [&str; 3] = ["/v1/embeddings", "/v1/models", "/v1/chat/"];
+
+/// Who else has a route of this path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    OpenAi,
+    Tei,
+}
+
+impl Dialect {
+    fn of(path: &str) -> Option<Self> {
+        if OF_OPENAI.iter().any(|begin| path.starts_with(begin)) {
+            Some(Self::OpenAi)
+        } else {
+            OF_TEI.contains(&path).then_some(Self::Tei)
+        }
+    }
+}
+
+/// A problem, and the same as OpenAI says it.
+#[derive(Serialize)]
+struct OpenAiProblem<'a> {
+    #[serde(flatten)]
+    problem: &'a Problem,
+    error: OpenAiError<'a>,
+}
+
+#[derive(Serialize)]
+struct OpenAiError<'a> {
+    message: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    param: Option<String>,
+    code: Option<&'static str>,
+}
+
+/// A problem, and the same as text-embeddings-inference says it.
+#[derive(Serialize)]
+struct TeiProblem<'a> {
+    #[serde(flatten)]
+    problem: &'a Problem,
+    error: &'a str,
+    error_type: &'static str,
+}
+
+/// `/input/3` as `input[3]`.
+fn parameter(pointer: &str) -> Option<String> {
+    let mut written = String::new();
+    for part in pointer.split('/').skip(1) {
+        match part.parse::<usize>() {
+            Ok(index) if !written.is_empty() => written.push_str(&format!("[{index}]")),
+            _ if written.is_empty() => written.push_str(part),
+            _ => written.push_str(&format!(".{part}")),
+        }
+    }
+    (!written.is_empty()).then_some(written)
+}
+
+fn openai(problem: &Problem) -> OpenAiProblem<'_> {
+    let status = problem.status;
+    let param = problem.errors.first().and_then(|field| parameter(&field.pointer));
+    let kind = match status {
+        403 => "permission_error",
+        429 => "rate_limit_error",
+        400..500 => "invalid_request_error",
+        _ => "server_error",
+    };
+    let code = match (status, param.as_deref()) {
+        (401, _) => Some("invalid_api_key"),
+        (404, Some("model")) => Some("model_not_found"),
+        (429, _) => Some("rate_limit_exceeded"),
+        _ => None,
+    };
+    OpenAiProblem { problem, error: OpenAiError { message: &problem.detail, kind, param, code } }
+}
+
+fn tei(problem: &Problem) -> TeiProblem<'_> {
+    let error_type = match problem.status {
+        408 | 500 | 502 | 507 => "Backend",
+        429 => "Overloaded",
+        503 => "Unhealthy",
+        400 if problem.detail.contains("empty") => "Empty",
+        _ => "Validation",
+    };
+    TeiProblem { problem, error: &problem.detail, error_type }
+}
+
+/// Says a problem as the clients of its route know it.
+pub async fn speak(request: Request, next: Next) -> Response {
+    let dialect = Dialect::of(request.uri().path());
+    let mut response = next.run(request).await;
+    let (Some(dialect), Some(problem)) = (dialect, response.extensions().get::<Problem>()) else { return response };
+    let said = match dialect {
+        Dialect::OpenAi => serde_json::to_string(&openai(problem)),
+        Dialect::Tei => serde_json::to_string(&tei(problem)),
+    };
+    if let Ok(said) = said {
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        *response.body_mut() = said.into();
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::StatusCode;
+    use serde_json::Value;
+
+    #[test]
+    fn a_problem_is_said_as_the_clients_of_its_route_know_it() {
+        let problem = Problem::field(StatusCode::BAD_REQUEST, "/input/3", "the text is empty");
+        let said = serde_json::to_value(openai(&problem)).expect("JSON");
+        let error = serde_json::json!({"message": "the text is empty", "type": "invalid_request_error", "param": "input[3]", "code": null});
+        assert_eq!(said["error"], error);
+        assert_eq!(
+            (&said["detail"], &said["errors"][0]["pointer"]),
+            (&Value::from("the text is empty"), &Value::from("/input/3"))
+        );
+        let said = serde_json::to_value(tei(&problem)).expect("JSON");
+        assert_eq!((&said["error"], &said["error_type"]), (&Value::from("the text is empty"), &Value::from("Empty")));
+        let unknown = Problem::field(StatusCode::NOT_FOUND, "/model", "there is no model");
+        assert_eq!(openai(&unknown).error.code, Some("model_not_found"));
+        assert_eq!(tei(&Problem::new(StatusCode::TOO_MANY_REQUESTS, "full")).error_type, "Overloaded");
+    }
+
+    #[test]
+    fn our_own_routes_have_no_other_words() {
+        for path in ["/v1/collections", "/v1/tokens", "/mcp", "/health", "/v1/sessions/v1/embeddings"] {
+            assert_eq!(Dialect::of(path), None, "{path}");
+        }
+        assert_eq!(Dialect::of("/v1/models/a/b"), Some(Dialect::OpenAi));
+        assert_eq!(Dialect::of("/rerank"), Some(Dialect::Tei));
+    }
+}

@@ -1,0 +1,137 @@
+//! What is to be embedded, in the forms that OpenAI and text-embeddings-inference take, and whose the token ids are.
+
+use crate::problem::Problem;
+use crate::state::AppState;
+use axum::http::StatusCode;
+use membox_memory::MemoryError;
+use membox_memory::compressor::TokenCounter;
+use membox_memory::encoder::{DEFAULT_MAX_TOKENS, Encoder, Inputs};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+/// The encoding of OpenAI's embedding models. Its clients take it for models that they do not know, too.
+const OPENAI_ENCODING: &str = "cl100k_base";
+
+/// Bytes that a token of a text stands for at most, on average.
+const MAX_TOKEN_BYTES: usize = 256;
+
+/// What is to be embedded: a text, texts, a token sequence, or token sequences.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged, expecting = "a text, a list of texts, a list of token ids, or a list of such lists is wanted")]
+pub enum EmbeddingInput {
+    /// One text.
+    Text(String),
+    /// Texts.
+    Texts(Vec<String>),
+    /// Token ids.
+    Tokens(Vec<u32>),
+    /// Several sequences of them.
+    TokenLists(Vec<Vec<u32>>),
+}
+
+/// Texts as text-embeddings-inference takes them.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged, expecting = "a text or a list of texts is wanted")]
+pub enum Texts {
+    /// One text.
+    One(String),
+    /// Texts.
+    Many(Vec<String>),
+}
+
+impl Texts {
+    pub(super) fn into_vec(self) -> Vec<String> {
+        match self {
+            Self::One(text) => vec![text],
+            Self::Many(texts) => texts,
+        }
+    }
+}
+
+/// OpenAI's inputs: token ids are cl100k_base's, and are read as the text that they stand for. Those between the model's own brackets are the model's:
+/// no text's ids begin so.
+pub(super) async fn as_openai(state: &AppState, input: EmbeddingInput) -> Result<Inputs, Problem> {
+    let (sequences, is_one) = match input {
+        EmbeddingInput::Text(text) => return Ok(Inputs::Texts(vec![text])),
+        EmbeddingInput::Texts(texts) => return Ok(Inputs::Texts(texts)),
+        EmbeddingInput::Tokens(ids) => (vec![ids], true),
+        EmbeddingInput::TokenLists(lists) => (lists, false),
+    };
+    let memory = state.memory.clone();
+    let read = move || {
+        let encoder = memory.encoder()?;
+        let counter = TokenCounter::by_name(OPENAI_ENCODING).map_err(MemoryError::from)?;
+        let brackets = brackets(encoder)?;
+        let is_own = |ids: &[u32]| is_between(ids, brackets) && !counter.is_text(ids);
+        let text = |(index, ids): (usize, &Vec<u32>)| {
+            let pointer = if is_one { "/input".to_owned() } else { format!("/input/{index}") };
+            let text = counter.decode(ids).map_err(|error| error.to_string());
+            let text = text
+                .and_then(|text| if text.is_empty() { Err("no text is in these ids".to_owned()) } else { Ok(text) });
+            text.map_err(|detail| Problem::field(StatusCode::UNPROCESSABLE_ENTITY, pointer, detail))
+        };
+        if !sequences.iter().any(|ids| is_own(ids)) {
+            return Ok(Inputs::Texts(sequences.iter().enumerate().map(text).collect::<Result<_, _>>()?));
+        }
+        let ids = sequences.iter().enumerate().map(|(index, ids)| {
+            if is_own(ids) {
+                return Ok(ids.clone());
+            }
+            let encoded = encoder.tokenizer().encode(&text((index, ids))?, DEFAULT_MAX_TOKENS);
+            Ok(encoded.map_err(MemoryError::from)?.ids)
+        });
+        Ok(Inputs::Tokens(ids.collect::<Result<_, Problem>>()?))
+    };
+    state.reads.run(read).await
+}
+
+/// text-embeddings-inference's inputs: token ids are the model's own, with or without the brackets of a text.
+pub(super) fn as_tei(encoder: &Encoder, input: EmbeddingInput) -> Result<Inputs, Problem> {
+    let lists = match input {
+        EmbeddingInput::Text(text) => return Ok(Inputs::Texts(vec![text])),
+        EmbeddingInput::Texts(texts) => return Ok(Inputs::Texts(texts)),
+        EmbeddingInput::Tokens(ids) => vec![ids],
+        EmbeddingInput::TokenLists(lists) => lists,
+    };
+    let brackets = brackets(encoder)?;
+    let within = |ids: Vec<u32>| match (ids.is_empty(), is_between(&ids, brackets)) {
+        (false, false) => [&[brackets.0], &ids[..], &[brackets.1]].concat(),
+        _ => ids,
+    };
+    Ok(Inputs::Tokens(lists.into_iter().map(within).collect()))
+}
+
+/// The ends of texts that are too long, instead of their beginnings, and how many there are.
+pub(super) async fn cut_at_the_left(state: &AppState, inputs: Inputs, most: usize) -> Result<(Inputs, usize), Problem> {
+    let memory = state.memory.clone();
+    let cut = move || {
+        let encoder = memory.encoder()?;
+        let lists = match inputs {
+            Inputs::Tokens(lists) => lists,
+            Inputs::Texts(texts) => {
+                let ids = |text: &String| {
+                    // A megabyte must not be tokenized to keep 256 tokens of it.
+                    let begin = text.ceil_char_boundary(text.len().saturating_sub(most * MAX_TOKEN_BYTES));
+                    Ok(encoder.tokenizer().encode(&text[begin..], usize::MAX).map_err(MemoryError::from)?.ids)
+                };
+                texts.iter().map(ids).collect::<Result<_, Problem>>()?
+            }
+        };
+        let too_long = lists.iter().filter(|ids| ids.len() > most).count();
+        let end = |ids: Vec<u32>| match ids.len().checked_sub(most) {
+            Some(left_out @ 1..) => [&ids[..1], &ids[left_out + 1..]].concat(),
+            _ => ids,
+        };
+        Ok((Inputs::Tokens(lists.into_iter().map(end).collect()), too_long))
+    };
+    state.reads.run(cut).await
+}
+
+/// The tokens that open and close a text for the model.
+fn brackets(encoder: &Encoder) -> Result<(u32, u32), Problem> {
+    Ok(encoder.tokenizer().brackets().map_err(MemoryError::from)?)
+}
+
+fn is_between(ids: &[u32], (open, close): (u32, u32)) -> bool {
+    ids.len() > 1 && ids.first() == Some(&open) && ids.last() == Some(&close)
+}

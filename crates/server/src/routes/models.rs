@@ -1,0 +1,86 @@
+//! Which models there are, as OpenAI has it.
+
+use crate::auth::Tenant;
+use crate::problem::Problem;
+use crate::state::AppState;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::Serialize;
+use std::time::UNIX_EPOCH;
+use utoipa::ToSchema;
+
+/// A model.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ModelView {
+    /// A name that `model` takes.
+    id: String,
+    /// `model`.
+    object: &'static str,
+    /// Since when it is served, in seconds since 1970.
+    created: u64,
+    /// Who serves it.
+    owned_by: &'static str,
+}
+
+/// The models that embed texts.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ModelList {
+    /// `list`.
+    object: &'static str,
+    data: Vec<ModelView>,
+}
+
+/// The names of the model that embeds texts, its own first.
+fn names(state: &AppState) -> Result<impl Iterator<Item = &str>, Problem> {
+    let own = state.memory.encoder()?.name();
+    Ok(std::iter::once(own).chain(state.model_aliases.iter().map(String::as_str).filter(move |alias| *alias != own)))
+}
+
+fn view(state: &AppState, id: &str) -> ModelView {
+    let created = state.started_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    ModelView { id: id.to_owned(), object: "model", created, owned_by: "membox" }
+}
+
+/// Refuses a model that is not there, and says which ones are.
+pub(super) fn check_name(state: &AppState, wanted: &str) -> Result<(), Problem> {
+    let mut names = names(state)?;
+    if names.any(|name| name == wanted) {
+        return Ok(());
+    }
+    let known = self::names(state)?.map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+    let detail = format!(
+        "there is no model {wanted:?} here; there is {known} (model_aliases in membox.toml gives it further names)"
+    );
+    Err(Problem::field(StatusCode::NOT_FOUND, "/model", detail))
+}
+
+/// `GET /v1/models`: the names that `model` takes.
+#[utoipa::path(get, path = "/v1/models", tag = "engines",
+    responses((status = 200, description = "done", body = ModelList), (status = 503, description = "no model is installed", body = Problem)))]
+pub async fn list(State(state): State<AppState>, _: Tenant) -> Result<axum::Json<ModelList>, Problem> {
+    let data = names(&state)?.map(|name| view(&state, name)).collect();
+    Ok(axum::Json(ModelList { object: "list", data }))
+}
+
+/// `GET /v1/models/{model}`: a model by its name.
+#[utoipa::path(get, path = "/v1/models/{model}", tag = "engines", params(("model" = String, Path)),
+    responses((status = 200, description = "done", body = ModelView), (status = 404, description = "there is no such thing", body = Problem)))]
+pub async fn get(
+    State(state): State<AppState>,
+    _: Tenant,
+    Path(model): Path<String>,
+) -> Result<axum::Json<ModelView>, Problem> {
+    check_name(&state, &model)?;
+    Ok(axum::Json(view(&state, &model)))
+}
+
+/// `GET /v1/models/{organisation}/{model}`: the same, for a name with a slash that the client has not escaped.
+#[utoipa::path(get, path = "/v1/models/{organisation}/{model}", tag = "engines", params(("organisation" = String, Path), ("model" = String, Path)),
+    responses((status = 200, description = "done", body = ModelView), (status = 404, description = "there is no such thing", body = Problem)))]
+pub async fn get_of(
+    state: State<AppState>,
+    tenant: Tenant,
+    Path((organisation, model)): Path<(String, String)>,
+) -> Result<axum::Json<ModelView>, Problem> {
+    get(state, tenant, Path(format!("{organisation}/{model}"))).await
+}
