@@ -10,6 +10,7 @@ mod data;
 mod distil;
 mod doctor;
 mod embed;
+mod files;
 mod import;
 mod keys;
 mod mcp;

@@ -55,7 +55,7 @@ pub use sealing::{Resealed, Sealing};
 pub use sessions::{PipelineState, Range, SessionState, StoredSession, Summary, TopicSpan, record_id};
 pub use slots::Slots;
 pub use store::{Group, Order, Position, Reader, SCHEMA_VERSION, Snapshot, Store, Written};
-pub use threads::{Checkpoint, CheckpointBody, CheckpointPlace, QueueItem};
+pub use threads::{Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPlace, QueueItem};
 pub use usage::{DayUsage, Quota};
 pub use uses::Use;
 
