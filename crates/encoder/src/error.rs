@@ -50,6 +50,9 @@ pub enum EncoderError {
         /// When there should be room again, in seconds.
         retry_after_s: u64,
     },
+    /// A fault of membox itself, met by what was encoded together with it or on its way there.
+    #[error("the encoder broke off; the log of the box says more")]
+    Panicked(#[from] membox_threads::Panicked),
     /// The encoder is shutting down, or the caller went away.
     #[error("the encoder is stopping")]
     Stopped,

@@ -34,6 +34,8 @@ mod encoder;
 mod engine;
 mod error;
 mod lanes;
+#[cfg(test)]
+mod panics;
 pub mod scheduler;
 mod tokenizer;
 mod weights;

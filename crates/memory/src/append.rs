@@ -4,6 +4,7 @@ use crate::MemoryError;
 use crate::messages::{MessageType, OnConflict};
 use crate::now;
 use crate::redaction::REDACTION_FIELD;
+use crate::sessions::check_made;
 use crate::usage::day;
 use crate::work::Upsert;
 use membox_records::{
@@ -69,10 +70,7 @@ pub(crate) fn apply(
         let state = SessionState { next_position: 0, summary: None, ..new.state.clone() };
         StoredSession { version: 0, state, ..new.clone() }
     });
-    if session.collection != slots.collection {
-        let difference = "somebody else has made it with another collection".to_owned();
-        return Err(MemoryError::Exists { name: session.id, difference });
-    }
+    check_made(&session, Some(&new.user), Some(slots.collection))?;
     let (mut since, mut tail) = (None, Vec::new());
     if let Some(expected) = append.expected
         && expected != session.version

@@ -15,6 +15,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// Times that a collection is looked at while others create, change and drop it.
+const CREATE_TRIES: usize = 16;
+
 impl MemoryBox {
     /// Creates a collection, or finds it with the same settings. Says whether it was created.
     pub fn create_collection(
@@ -25,14 +28,35 @@ impl MemoryBox {
     ) -> Result<(CollectionView, bool), MemoryError> {
         check_name(name)?;
         let synonyms = wanted.synonyms.as_deref().unwrap_or_default();
-        if let Some(existing) = self.shared().existing(tenant, name)? {
+        for _ in 0..CREATE_TRIES {
+            let Some(existing) = self.shared().existing(tenant, name)? else {
+                match self.create(tenant, name, wanted)? {
+                    (created, true) => return Ok((self.describe(&created), true)),
+                    // Somebody else was faster, perhaps with other settings.
+                    (_, false) => continue,
+                }
+            };
             let redaction = wanted.redaction.clone().or(existing.settings().redaction);
             check_redacted(synonyms, redaction.as_ref())?;
-            self.reconcile(&existing, wanted, &self.settle(wanted)?)?;
-            return Ok((self.describe(&existing), false));
+            match self.reconcile(&existing, wanted, &self.settle(wanted)?) {
+                // Somebody else has set other settings, or dropped it.
+                Ok(false) | Err(MemoryError::Dropped(_)) => {}
+                Ok(true) if existing.is_dropped() => {}
+                reconciled => return reconciled.map(|_| (self.describe(&existing), false)),
+            }
         }
+        Err(MemoryError::Overloaded { retry_after_s: 1 })
+    }
+
+    /// Creates a collection, unless somebody else does at the same time; says whether it was created here.
+    fn create(
+        &self,
+        tenant: &str,
+        name: &str,
+        wanted: &CollectionSettings,
+    ) -> Result<(Arc<Collection>, bool), MemoryError> {
         let settings = self.settle(&self.policy(tenant).collection(wanted))?;
-        check_redacted(synonyms, settings.redaction.as_ref())?;
+        check_redacted(wanted.synonyms.as_deref().unwrap_or_default(), settings.redaction.as_ref())?;
         let stored = StoredCollection {
             id: 0,
             tenant: tenant.to_owned(),
@@ -42,9 +66,7 @@ impl MemoryBox {
             rows: 0,
             created_at: now(),
         };
-        let created = ask(self.writer(), |reply| Work::Create { stored, settings: settings.clone(), reply })?;
-        self.reconcile(&created, wanted, &settings)?;
-        Ok((self.describe(&created), true))
+        ask(self.writer(), |reply| Work::Create { stored, settings, reply })
     }
 
     fn settle(&self, wanted: &CollectionSettings) -> Result<CollectionSettings, MemoryError> {
@@ -77,12 +99,13 @@ impl MemoryBox {
     }
 
     /// Holds an existing collection against what a caller wants: only the policies of index, kinds, redaction, synonyms, keywords and memories can change.
+    /// `false` where somebody else has changed them meanwhile.
     fn reconcile(
         &self,
         existing: &Arc<Collection>,
         wanted: &CollectionSettings,
         settled: &CollectionSettings,
-    ) -> Result<(), MemoryError> {
+    ) -> Result<bool, MemoryError> {
         let have = existing.settings();
         let differs = |name: &str, have: String, wanted: String| {
             let difference = format!("{name} is {have}, not {wanted}");
@@ -123,10 +146,11 @@ impl MemoryBox {
         if wanted.memories.is_some() {
             settings.memories.clone_from(&settled.memories);
         }
-        if settings != have {
-            ask(self.writer(), |reply| Work::SetSettings { collection: existing.clone(), settings, reply })?;
+        if settings == have {
+            return Ok(true);
         }
-        Ok(())
+        let (collection, from, settings) = (existing.clone(), Box::new(have), Box::new(settings));
+        ask(self.writer(), |reply| Work::SetSettings { collection, from, settings, reply })
     }
 
     /// Describes a collection.
@@ -151,15 +175,28 @@ impl MemoryBox {
 
     /// Describes every collection of a tenant, by name; those that are not open from what is stored, without opening them.
     pub fn describe_all(&self, tenant: &str) -> Result<Vec<CollectionView>, MemoryError> {
-        let reader = self.shared().reader()?;
+        let stored = self.shared().reader()?.collections()?;
         let mut views = Vec::new();
-        for stored in reader.collections()?.into_iter().filter(|c| c.tenant == tenant) {
+        for stored in stored.into_iter().filter(|c| c.tenant == tenant) {
             match self.shared().if_open(tenant, &stored.name) {
                 Some(collection) => views.push(self.describe(&collection)),
-                None => views.push(describe_stored(&self.shared().root, &stored, &reader)?),
+                None => views.extend(self.describe_closed(&stored)?),
             }
         }
         Ok(views)
+    }
+
+    /// Describes a collection that was not open a moment ago; `None` for one that has been dropped since.
+    fn describe_closed(&self, stored: &StoredCollection) -> Result<Option<CollectionView>, MemoryError> {
+        let described = describe_stored(&self.shared().root, stored, &*self.shared().reader()?);
+        match described {
+            // Its files are gone with it, or others since it was compacted.
+            Err(error) if error.is_missing_file() => {
+                let found = self.shared().existing(&stored.tenant, &stored.name)?;
+                Ok(found.filter(|found| found.id == stored.id).map(|found| self.describe(&found)))
+            }
+            described => described.map(Some),
+        }
     }
 
     /// Names of a tenant's collections.
@@ -172,7 +209,8 @@ impl MemoryBox {
         let collection = self.collection(tenant, name)?;
         let _guard = crate::collection::JobGuard::take(&collection)?;
         let audit = Some(event(tenant, actor, "drop collection", &self.collection_subject(name)?));
-        ask(self.writer(), |reply| Work::Drop { collection: collection.clone(), audit, reply })
+        let (dropped, only_empty) = (collection.clone(), false);
+        ask(self.writer(), |reply| Work::Drop { collection: dropped, only_empty, audit, reply }).map(drop)
     }
 }
 

@@ -18,6 +18,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Filters whose rows are remembered between two changes of a collection.
@@ -43,6 +44,11 @@ pub struct Collection {
     pub(crate) maintained: AtomicBool,
     /// Set by the first job that excludes others.
     pub(crate) job: AtomicBool,
+    /// Set once it is dropped, by the writer's thread, which writes nothing to it from then on. Whoever held it holds what is left of it.
+    dropped: AtomicBool,
+    /// How often background work on it is to panic.
+    #[cfg(test)]
+    pub(crate) breaks: AtomicU32,
     /// Rows that the background index build under way has done.
     pub(crate) building: AtomicU32,
     /// Dead rows that are overwritten when nobody looks at them any more.
@@ -196,6 +202,9 @@ impl Collection {
             live: RwLock::new(live),
             maintained: AtomicBool::new(false),
             job: AtomicBool::new(false),
+            dropped: AtomicBool::new(false),
+            #[cfg(test)]
+            breaks: AtomicU32::new(0),
             building: AtomicU32::new(0),
             retired: Retired::default(),
             tending: Mutex::new(()),
@@ -207,6 +216,30 @@ impl Collection {
     /// What it was made with, all settled.
     pub fn settings(&self) -> CollectionSettings {
         self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn break_if_told(&self) {
+        let more = self.breaks.try_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1));
+        assert!(more.is_err(), "background work breaks off, as it should");
+    }
+
+    pub(crate) fn set_dropped(&self) {
+        self.dropped.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.dropped.load(Ordering::Acquire)
+    }
+
+    /// An error once it is dropped, for who is about to write to it.
+    pub(crate) fn check_writable(&self) -> Result<(), MemoryError> {
+        if self.is_dropped() { Err(MemoryError::Dropped(self.name.clone())) } else { Ok(()) }
+    }
+
+    /// An error once it is dropped, for who has read from it: what was found missing went with it.
+    pub(crate) fn check_there(&self) -> Result<(), MemoryError> {
+        if self.is_dropped() { Err(MemoryError::NoCollection(self.name.clone())) } else { Ok(()) }
     }
 
     /// What a record of a kind gets that says nothing of it itself.
@@ -550,14 +583,29 @@ fn remove_other_vector_files(folder: &Folder, keep: Uuid) {
     }
 }
 
+/// How long is waited before it is looked again whether a job has ended.
+const JOB_PAUSE: Duration = Duration::from_millis(20);
+
 /// Marks a job as running on a collection until dropped.
 pub(crate) struct JobGuard(Arc<Collection>);
 
 impl JobGuard {
     pub fn take(collection: &Arc<Collection>) -> Result<Self, MemoryError> {
-        match collection.job.swap(true, Ordering::AcqRel) {
-            true => Err(MemoryError::Busy(collection.name.clone())),
-            false => Ok(Self(collection.clone())),
+        if collection.job.swap(true, Ordering::AcqRel) {
+            return Err(MemoryError::Busy(collection.name.clone()));
+        }
+        let guard = Self(collection.clone());
+        // Whoever drops it holds this until it is dropped.
+        collection.check_there().map(|()| guard)
+    }
+
+    /// As [`JobGuard::take`]; waits for another job for as long as `waits` says so.
+    pub fn wait(collection: &Arc<Collection>, waits: impl Fn() -> bool) -> Result<Self, MemoryError> {
+        loop {
+            match Self::take(collection) {
+                Err(MemoryError::Busy(_)) if waits() => std::thread::sleep(JOB_PAUSE),
+                taken => return taken,
+            }
         }
     }
 }

@@ -309,9 +309,11 @@ impl MemoryBox {
         // Digits that stood apart may stand together now.
         redact(&redaction, &mut summary);
         let (tenant, id, version) = (session.tenant.clone(), session.id.clone(), before.map(|summary| summary.version));
-        // Of two that extend it at a time, the first stands.
+        let number = session.number;
+        // Of two that extend it at a time, the first stands. Another session may have its id by now, of which it says nothing.
         session.state.summary = self.transact(move |group| {
-            let Some(mut session) = group.session(&tenant, &id)? else { return Ok(None) };
+            let found = group.session(&tenant, &id)?.filter(|found| found.number == number);
+            let Some(mut session) = found else { return Ok(None) };
             if session.state.summary.as_ref().map(|summary| summary.version) == version {
                 session.state.summary = Some(summary);
                 group.put_session(&session)?;

@@ -248,8 +248,14 @@ impl MemoryBox {
                     }
                     taken => taken?,
                 };
-                receipt.records += self.reader()?.count(collection.id)?;
-                ask(self.writer(), |reply| Work::Drop { collection: collection.clone(), audit: None, reply })?;
+                let records = self.reader()?.count(collection.id)?;
+                let (dropped, only_empty) = (collection.clone(), false);
+                match ask(self.writer(), |reply| Work::Drop { collection: dropped, only_empty, audit: None, reply }) {
+                    // Somebody else was faster.
+                    Err(MemoryError::NoCollection(_)) => continue,
+                    dropped => dropped?,
+                };
+                receipt.records += records;
                 receipt.collections += 1;
                 job.add_done(1);
             }

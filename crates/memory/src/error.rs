@@ -3,8 +3,12 @@ use membox_encoder::EncoderError;
 use membox_index::IndexError;
 use membox_llm::LlmError;
 use membox_records::RecordsError;
+use membox_threads::Panicked;
 use membox_vectors::VectorsError;
+use rustix::io::Errno;
+use std::error::Error;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What can go wrong in the box. Each variant says what the caller can do about it.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +65,17 @@ pub enum MemoryError {
         /// Which setting differs, and how.
         difference: String,
     },
+    /// The collection was dropped between the beginning of a request and its turn.
+    #[error("collection {0:?} was dropped while the request was under way; nothing of the request was kept")]
+    Dropped(String),
+    /// The job has ended, so that it cannot be cancelled any more.
+    #[error("job {id:?} has ended already: it is {state}")]
+    JobEnded {
+        /// Its id.
+        id: String,
+        /// `done` or `failed`.
+        state: &'static str,
+    },
     /// The collection has a job running that excludes another.
     #[error("collection {0:?} has a job running; wait for it or cancel it")]
     Busy(String),
@@ -104,6 +119,15 @@ pub enum MemoryError {
     /// The disk is full; nothing of the request was kept.
     #[error("the disk is full; nothing of the request was kept")]
     DiskFull,
+    /// The process has as many files open as it may, also after idle collections were closed.
+    #[error("the box has as many files open as it may ({0}); try again, and raise its limit (ulimit -n)")]
+    NoFiles(String),
+    /// The request met a fault of membox itself.
+    #[error("the request failed inside the box; its log says more")]
+    Panicked(#[from] Panicked),
+    /// A thread that the box cannot do without has ended.
+    #[error("{0}; its log says more; restart membox")]
+    Broken(String),
     /// The box is shutting down.
     #[error("the box is stopping")]
     Stopped,
@@ -134,7 +158,7 @@ pub enum MemoryError {
     Vectors(VectorsError),
     /// From an index.
     #[error(transparent)]
-    Index(#[from] IndexError),
+    Index(IndexError),
     /// From the record store or the text index.
     #[error(transparent)]
     Records(RecordsError),
@@ -142,7 +166,7 @@ pub enum MemoryError {
 
 impl From<VectorsError> for MemoryError {
     fn from(error: VectorsError) -> Self {
-        if error.is_disk_full() { Self::DiskFull } else { Self::Vectors(error) }
+        if error.is_disk_full() { Self::DiskFull } else { Self::no_files(&error).unwrap_or(Self::Vectors(error)) }
     }
 }
 
@@ -157,8 +181,19 @@ impl From<CompressorError> for MemoryError {
 
 impl From<RecordsError> for MemoryError {
     fn from(error: RecordsError) -> Self {
-        if error.is_disk_full() { Self::DiskFull } else { Self::Records(error) }
+        if error.is_disk_full() { Self::DiskFull } else { Self::no_files(&error).unwrap_or(Self::Records(error)) }
     }
+}
+
+impl From<IndexError> for MemoryError {
+    fn from(error: IndexError) -> Self {
+        Self::no_files(&error).unwrap_or(Self::Index(error))
+    }
+}
+
+/// Whether the system refused because the process, or the machine, has as many files open as it may.
+fn is_out_of_files(error: &std::io::Error) -> bool {
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 impl MemoryError {
@@ -174,8 +209,29 @@ impl MemoryError {
         let path = path.to_owned();
         move |source| match source.kind() {
             std::io::ErrorKind::StorageFull => Self::DiskFull,
+            _ if is_out_of_files(&source) => Self::NoFiles(format!("cannot {action} {}", path.display())),
             _ => Self::Io { action, path, source },
         }
+    }
+
+    /// [`MemoryError::NoFiles`], if that is at the bottom of an error.
+    fn no_files(error: &(dyn Error + 'static)) -> Option<Self> {
+        let io = |cause: &(dyn Error + 'static)| match cause.downcast_ref::<std::io::Error>() {
+            Some(io) => is_out_of_files(io),
+            // As tantivy has it.
+            None => cause.downcast_ref::<Arc<std::io::Error>>().is_some_and(|io| is_out_of_files(io)),
+        };
+        let is_out = std::iter::successors(Some(error), |&cause| cause.source()).any(io);
+        is_out.then(|| Self::NoFiles(error.to_string()))
+    }
+
+    /// Whether the system cannot find a file.
+    pub(crate) fn is_missing_file(&self) -> bool {
+        let source = match self {
+            Self::Io { source, .. } | Self::Vectors(VectorsError::Io { source, .. }) => source,
+            _ => return false,
+        };
+        source.kind() == std::io::ErrorKind::NotFound
     }
 
     /// An error of the same kind, for each of several requests that one failure ended.

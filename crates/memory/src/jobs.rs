@@ -6,11 +6,12 @@ use crate::work::ask;
 use crate::work::{Revector, Work, Write};
 use crate::{MemoryBox, MemoryError, now, time_text};
 use membox_encoder::Lane;
+use membox_threads::{guard, spawn};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use utoipa::ToSchema;
 
@@ -54,6 +55,24 @@ pub struct JobView {
 /// A job's result, or why it failed.
 type Outcome = Result<Option<Value>, String>;
 
+/// How a job ended; it stays as it was then.
+struct End {
+    seconds: f64,
+    outcome: Outcome,
+    /// Whether it was cancelled before it ended.
+    cancelled: bool,
+}
+
+impl End {
+    fn state(&self) -> &'static str {
+        match self.outcome {
+            Err(_) => "failed",
+            Ok(_) if self.cancelled => "cancelled",
+            Ok(_) => "done",
+        }
+    }
+}
+
 /// Long work under way or ended.
 pub(crate) struct Job {
     id: String,
@@ -65,8 +84,8 @@ pub(crate) struct Job {
     done: AtomicU64,
     total: AtomicU64,
     cancelled: AtomicBool,
-    /// After how many seconds it ended, and with what.
-    end: Mutex<Option<(f64, Outcome)>>,
+    /// Locked while it is cancelled or ends: one of the two comes first.
+    end: Mutex<Option<End>>,
 }
 
 impl Job {
@@ -82,29 +101,43 @@ impl Job {
         self.done.fetch_add(records, Ordering::Relaxed);
     }
 
+    fn end(&self) -> MutexGuard<'_, Option<End>> {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks it to stop, unless it has ended: an error where it has done so by itself.
+    fn cancel(&self) -> Result<(), MemoryError> {
+        match self.end().as_ref().map(End::state) {
+            None => self.cancelled.store(true, Ordering::Relaxed),
+            Some("cancelled") => {}
+            Some(state) => return Err(MemoryError::JobEnded { id: self.id.clone(), state }),
+        }
+        Ok(())
+    }
+
+    /// Ends it.
+    fn finish(&self, outcome: Outcome) {
+        let mut end = self.end();
+        let (seconds, cancelled) = (self.begun.elapsed().as_secs_f64(), self.is_cancelled());
+        *end = Some(End { seconds, outcome, cancelled });
+    }
+
     fn view(&self) -> JobView {
-        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
-        let cancelled = self.cancelled.load(Ordering::Relaxed);
-        let state = match &*end {
-            None => "running",
-            Some((_, Ok(_))) if cancelled => "cancelled",
-            Some((_, Ok(_))) => "done",
-            Some((_, Err(_))) => "failed",
-        };
-        let seconds = end.as_ref().map_or_else(|| self.begun.elapsed().as_secs_f64(), |e| e.0);
+        let end = self.end();
+        let seconds = end.as_ref().map_or_else(|| self.begun.elapsed().as_secs_f64(), |e| e.seconds);
         let (done, total) = (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed));
         let per_second = done as f64 / seconds.max(1e-3);
         JobView {
             id: self.id.clone(),
             kind: self.kind.to_owned(),
             collection: self.collection.clone(),
-            state: state.to_owned(),
+            state: end.as_ref().map_or("running", End::state).to_owned(),
             done,
             total,
             per_second,
             seconds_left: (end.is_none() && done > 0).then(|| total.saturating_sub(done) as f64 / per_second.max(1e-9)),
-            error: end.as_ref().and_then(|e| e.1.clone().err()),
-            result: end.as_ref().and_then(|e| e.1.clone().ok().flatten()),
+            error: end.as_ref().and_then(|e| e.outcome.clone().err()),
+            result: end.as_ref().and_then(|e| e.outcome.clone().ok().flatten()),
             started_at: time_text(self.started_at),
         }
     }
@@ -127,10 +160,11 @@ impl Jobs {
         Ok(self.find(tenant, id)?.view())
     }
 
-    /// Asks a tenant's job to stop; it does after the records under way.
+    /// Asks a tenant's job to stop; it does after the records under way. One that is cancelled already is left as it is, and one that is done or has
+    /// failed is an error: it cannot be cancelled any more.
     pub fn cancel(&self, tenant: &str, id: &str) -> Result<JobView, MemoryError> {
         let job = self.find(tenant, id)?;
-        job.cancelled.store(true, Ordering::Relaxed);
+        job.cancel()?;
         Ok(job.view())
     }
 
@@ -154,7 +188,7 @@ impl Jobs {
         });
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         if jobs.len() >= MOST_ENDED {
-            jobs.retain(|_, job| job.end.lock().unwrap_or_else(PoisonError::into_inner).is_none());
+            jobs.retain(|_, job| job.end().is_none());
         }
         jobs.insert(job.id.clone(), job.clone());
         job
@@ -196,20 +230,26 @@ impl MemoryBox {
         run: impl FnOnce(&Self, &Job) -> Result<Option<Value>, MemoryError> + Send + 'static,
     ) -> Result<JobView, MemoryError> {
         let (running, memory) = (job.clone(), Arc::downgrade(self));
-        let thread = std::thread::Builder::new().name(format!("job-{}", job.kind));
-        let spawned = thread.spawn(move || {
-            let result = match memory.upgrade() {
+        let spawned = spawn(format!("job-{}", job.kind), move || {
+            // A job that breaks off gives back what it holds, and has failed.
+            let outcome = guard(|| match memory.upgrade() {
                 Some(memory) => run(&memory, &running).map_err(|e| e.to_string()),
                 None => Err(MemoryError::Stopped.to_string()),
-            };
-            if let Err(error) = &result {
-                tracing::warn!(job = running.id, kind = running.kind, error, "a job failed");
+            });
+            let outcome = outcome.unwrap_or_else(|panicked| Err(format!("{panicked}; the log of the box says more")));
+            if let Err(error) = &outcome {
+                tracing::error!(job = running.id, kind = running.kind, error, "a job failed");
             }
-            let mut end = running.end.lock().unwrap_or_else(PoisonError::into_inner);
-            *end = Some((running.begun.elapsed().as_secs_f64(), result));
+            running.finish(outcome);
         });
-        spawned.map_err(MemoryError::io("start a thread for", self.data_dir()))?;
-        Ok(job.view())
+        match spawned {
+            Ok(_) => Ok(job.view()),
+            Err(error) => {
+                let error = MemoryError::io("start a thread for", self.data_dir())(error);
+                job.finish(Err(error.to_string()));
+                Err(error)
+            }
+        }
     }
 
     fn run_reembed(&self, collection: &Arc<Collection>, job: &Job) -> Result<(), MemoryError> {

@@ -3,16 +3,18 @@
 use crate::collection::{Collection, text_of};
 use crate::compaction::compact;
 use crate::media;
+use crate::retries::Retries;
 use crate::shared::Shared;
 use crate::work::{Doomed, Work, Write, transact};
 use crate::{MemoryError, now};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, select, tick};
 use membox_index::{AllowedRows, IndexError, IndexPolicy, IndexSpec, Progress, VectorIndex};
 use membox_records::text::DiskWriter;
+use membox_threads::guard;
 use membox_vectors::VectorView;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Texts that stay in memory before tantivy gets them. A tail of this size costs a query some 0.1 ms and a start some 0.2 s.
 const TAIL_TEXTS: usize = 10_000;
@@ -40,38 +42,94 @@ pub(crate) struct Maintenance {
 }
 
 impl Maintenance {
-    /// Runs until the box stops.
+    /// Runs until the box stops; ends otherwise, it is said.
     pub fn run(self, due: &Receiver<Weak<Collection>>) {
+        let ended = guard(|| self.run_until_stopped(due));
+        if ended.is_err() || !self.stopping() {
+            self.shared.set_broken("the background work has ended".to_owned());
+        }
+    }
+
+    fn run_until_stopped(&self, due: &Receiver<Weak<Collection>>) {
         // Builds must not take the processor from queries. Nice is a thread's own on Linux, and FAISS's threads inherit it.
         let _ = rustix::process::nice(10);
         let sweeps = tick(SWEEP);
+        let mut retries = Retries::default();
         loop {
             select! {
                 recv(self.stop) -> _ => return,
                 recv(due) -> collection => {
                     let Ok(collection) = collection else { return };
-                    let Some(collection) = collection.upgrade() else { continue };
-                    collection.maintained.store(false, Ordering::Release);
-                    if let Err(error) = self.tend(&collection)
-                        && !self.stopping()
-                    {
-                        tracing::warn!(collection = collection.name, %error, "background work failed; it is tried again later");
+                    self.try_to_tend(collection, &mut retries);
+                }
+                recv(sweeps) -> _ => {
+                    self.attempt("the sweep of what has expired", &Weak::new(), &mut retries, || self.sweep());
+                    for collection in retries.due(Instant::now()) {
+                        self.try_to_tend(collection, &mut retries);
                     }
                 }
-                recv(sweeps) -> _ => self.sweep(),
             }
         }
+    }
+
+    fn try_to_tend(&self, weak: Weak<Collection>, retries: &mut Retries) {
+        let Some(collection) = weak.upgrade() else { return };
+        collection.maintained.store(false, Ordering::Release);
+        let what = format!("background work on {}/{}", collection.tenant, collection.name);
+        if retries.is_paused(&what, Instant::now()) {
+            return;
+        }
+        self.attempt(&what, &weak, retries, || self.shared.with_files(|| self.tend(&collection)));
+        if collection.is_dropped() {
+            // What it has written since then belongs to nothing.
+            let _ = std::fs::remove_dir_all(collection.folder().0);
+        }
+    }
+
+    /// Does some work. What fails, or panics, is tried again after a pause.
+    fn attempt(
+        &self,
+        what: &str,
+        collection: &Weak<Collection>,
+        retries: &mut Retries,
+        work: impl FnOnce() -> Result<(), MemoryError>,
+    ) {
+        let reason = match guard(work) {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(panicked) => Some(panicked.to_string()),
+        };
+        let is_dropped = || collection.upgrade().is_some_and(|collection| collection.is_dropped());
+        match reason {
+            Some(reason) if !self.stopping() && !is_dropped() => {
+                metrics::counter!("membox_background_failures_total").increment(1);
+                tracing::error!(reason, "{what} failed; it is tried again later");
+                retries.failed(what, collection.clone(), reason, Instant::now());
+            }
+            _ => retries.done(what),
+        }
+        self.shared.set_troubles(retries.troubles());
     }
 
     fn stopping(&self) -> bool {
         self.stop.try_recv() == Err(TryRecvError::Disconnected)
     }
 
+    /// Whether nobody needs what is done for a collection any more.
+    fn is_over(&self, collection: &Collection) -> bool {
+        self.stopping() || collection.is_dropped()
+    }
+
     fn tend(&self, collection: &Arc<Collection>) -> Result<(), MemoryError> {
+        #[cfg(test)]
+        collection.break_if_told();
+        if collection.is_dropped() {
+            return Ok(());
+        }
         // A rebuild asks for this again when it ends.
         self.shared.erase_unseen(collection);
         let Ok(_tending) = collection.tending.try_lock() else { return Ok(()) };
-        commit_text(&self.shared, collection, || self.stopping())?;
+        commit_text(&self.shared, collection, || self.is_over(collection))?;
         self.compact(collection)?;
         self.build_index(collection)
     }
@@ -88,7 +146,7 @@ impl Maintenance {
         let Ok(_guard) = crate::collection::JobGuard::take(collection) else { return Ok(()) };
         let mut progress = |rows| {
             collection.building.store(rows, Ordering::Relaxed);
-            !self.stopping()
+            !self.is_over(collection)
         };
         let compacted = compact(&self.shared, &self.writer, collection, self.threads, &mut progress);
         collection.building.store(0, Ordering::Relaxed);
@@ -122,9 +180,9 @@ impl Maintenance {
         let mut progress = |rows| {
             collection.building.store(rows, Ordering::Relaxed);
             // What is written meanwhile, hundreds of thousands of texts, neither stays in memory nor is cut into terms at a start.
-            texts = commit_text(&self.shared, collection, || self.stopping());
+            texts = commit_text(&self.shared, collection, || self.is_over(collection));
             // What doubles while it is built would be built anew at once: the write that doubled it asks for that.
-            texts.is_ok() && !self.stopping() && collection.live().view.rows() < view.rows().saturating_mul(2)
+            texts.is_ok() && !self.is_over(collection) && collection.live().view.rows() < view.rows().saturating_mul(2)
         };
         let (policy, rows) = (collection.settings().index, collection.live().rows.clone());
         let built = match saved {
@@ -149,20 +207,23 @@ impl Maintenance {
     }
 
     /// Overwrites what somebody still looked at when it died, and deletes records whose time has come.
-    fn sweep(&self) {
+    fn sweep(&self) -> Result<(), MemoryError> {
         self.shared.opened().iter().for_each(|collection| self.shared.erase_unseen(collection));
-        if let Err(error) = self.sweep_tables() {
+        let mut swept = self.sweep_tables();
+        if let Err(error) = &swept {
             tracing::warn!(%error, "what was recalled is not counted, and expired checkpoints and old usage are not removed yet; none of them is given out");
         }
-        let collections = || -> Result<Vec<Arc<Collection>>, MemoryError> {
-            let ids = self.shared.reader()?.collections_with_expired(now())?;
-            ids.into_iter().filter_map(|id| self.shared.by_id(id).transpose()).collect()
-        };
-        let collections = collections().unwrap_or_else(|error| {
-            tracing::warn!(%error, "expired records cannot be looked for");
-            Vec::new()
-        });
-        for collection in collections {
+        let ids = self.shared.reader()?.collections_with_expired(now())?;
+        for id in ids {
+            let collection = match self.shared.by_id(id) {
+                Ok(Some(collection)) => collection,
+                Ok(None) => continue,
+                Err(error) => {
+                    tracing::warn!(collection = id, %error, "expired records are not removed yet; no recall returns them");
+                    swept = Err(error);
+                    continue;
+                }
+            };
             let expired = collection.live().expired(now(), SWEEP_ROWS);
             if expired.is_empty() {
                 continue;
@@ -170,10 +231,15 @@ impl Maintenance {
             let doomed = Doomed::Slots(expired);
             let name = collection.name.clone();
             let ask = |reply| Work::Write(Write::Delete { collection, doomed, touches: false, audit: None, reply });
-            if let Err(error) = crate::work::ask(&self.writer, ask) {
-                tracing::warn!(collection = name, %error, "expired records are not removed yet; no recall returns them");
+            match crate::work::ask(&self.writer, ask) {
+                Ok(_) | Err(MemoryError::Dropped(_)) => {}
+                Err(error) => {
+                    tracing::warn!(collection = name, %error, "expired records are not removed yet; no recall returns them");
+                    swept = Err(error);
+                }
             }
         }
+        swept
     }
 }
 

@@ -27,6 +27,7 @@ use membox_records::{
     Filter, Group, Order, Position, Record, RecordsError, Sealing, Store, StoredCollection, StoredRecord,
 };
 use membox_redaction::Counts;
+use membox_threads::spawn;
 use serde_json::Value;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -172,19 +173,17 @@ impl MemoryBox {
         ));
         let (writer, work): (Sender<Work>, Receiver<Work>) = bounded(WRITER_QUEUE);
         let (stop, stopped) = bounded(0);
-        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let running = Writer { store, shared: shared.clone() };
         let writer_thread =
-            thread("writer").spawn(move || running.run(&work)).map_err(MemoryError::io("start a thread for", &root))?;
+            spawn("writer", move || running.run(&work)).map_err(MemoryError::io("start a thread for", &root))?;
         let tending = Maintenance {
             shared: shared.clone(),
             writer: writer.clone(),
             stop: stopped,
             threads: config.build_threads,
         };
-        let maintenance_thread = thread("maintenance")
-            .spawn(move || tending.run(&due))
-            .map_err(MemoryError::io("start a thread for", &root))?;
+        let maintenance_thread =
+            spawn("maintenance", move || tending.run(&due)).map_err(MemoryError::io("start a thread for", &root))?;
         let memory = Self {
             shared,
             models,
@@ -242,6 +241,23 @@ impl MemoryBox {
     /// Why the box takes no writes any more, if so.
     pub fn read_only(&self) -> Option<String> {
         self.shared.read_only()
+    }
+
+    /// Why the box cannot do its work for now, if so.
+    pub fn check_ready(&self) -> Result<(), MemoryError> {
+        if let Some(reason) = self.read_only() {
+            return Err(MemoryError::ReadOnly(reason));
+        }
+        if let Some(reason) = self.shared.broken() {
+            return Err(MemoryError::Broken(reason));
+        }
+        self.shared.check_files()?;
+        self.encoder().map(drop)
+    }
+
+    /// What fails again and again in the background, and is tried further; requests are answered all the same.
+    pub fn troubles(&self) -> Vec<String> {
+        self.shared.troubles()
     }
 
     /// Long work, by id.
@@ -463,7 +479,8 @@ impl MemoryBox {
 
     fn stored(&self, collection: &Collection, id: &str) -> Result<StoredRecord, MemoryError> {
         let stored = self.shared.reader()?.record(collection.id, id)?;
-        stored.filter(|s| s.record.is_alive(now())).ok_or_else(|| MemoryError::NoRecord(id.to_owned()))
+        let stored = stored.filter(|s| s.record.is_alive(now()));
+        stored.map_or_else(|| collection.check_there().and(Err(MemoryError::NoRecord(id.to_owned()))), Ok)
     }
 
     /// A page of records, and where the next one begins; `None` after the last.
@@ -496,6 +513,7 @@ impl MemoryBox {
                 reader.page(collection.id, order, after, limit + 1, known, wanted)?
             }
         };
+        collection.check_there()?;
         let more = page.len() > limit;
         page.truncate(limit);
         let next = page.last().filter(|_| more).map(|last| (last.record.created_at, last.seq));
@@ -675,6 +693,7 @@ pub fn retry_after(error: &MemoryError) -> Option<u64> {
             Some(*retry_after_s)
         }
         MemoryError::Encoder(EncoderError::Overloaded { retry_after_s }) => Some(*retry_after_s),
+        MemoryError::NoFiles(_) => Some(1),
         _ => None,
     }
 }

@@ -82,6 +82,7 @@ impl MemoryBox {
             let chosen = rerank(candidates, &sight, request);
             let (neighbours, moved) = neighbours(&collection, &sight, filter.as_ref(), &chosen, request, &reader)?;
             timing.rerank = fetched.elapsed();
+            collection.check_there()?;
             if !(changed || moved) || Instant::now() > patience {
                 break (sight, chosen, neighbours, exact);
             }
@@ -230,7 +231,9 @@ fn find(
     let is_long = request.mode == RecallMode::Hybrid && sight.view.rows() >= ROWS_FOR_TWO_THREADS;
     // Words are scored under the lock, and vectors without it; by this thread, too, where the system gives no other.
     let (texts, found) = std::thread::scope(|scope| {
-        let other = is_long.then(|| std::thread::Builder::new().spawn_scoped(scope, near).ok()).flatten();
+        let other = is_long
+            .then(|| std::thread::Builder::new().name("search".to_owned()).spawn_scoped(scope, near).ok())
+            .flatten();
         let texts = text_scores(&live, &sight, questions);
         drop(live);
         let joined = other.map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));

@@ -120,6 +120,14 @@ impl MemoryBox {
         let created = self.transact(move |group| {
             let found = group.session(&new.tenant, &new.id)?;
             let created = found.is_none();
+            // It may have been made since it was looked for.
+            if let Some(found) = found.as_ref().filter(|found| found.number != new.number) {
+                check_made(
+                    found,
+                    settings.user.as_ref().map(|_| &new.user),
+                    settings.collection.as_ref().map(|_| new.collection),
+                )?;
+            }
             let mut session = found.unwrap_or(new);
             check_version(&session, expected)?;
             let state = &mut session.state;
@@ -188,8 +196,11 @@ impl MemoryBox {
         let more = found.len() > limit;
         found.truncate(limit);
         let next = found.last().filter(|_| more).map(|last| last.number);
-        let views: Result<Vec<SessionView>, MemoryError> = found.into_iter().map(|s| self.session_view(s)).collect();
-        Ok((views?, next))
+        let views = found.into_iter().map(|session| self.session_view(session));
+        // One whose collection is dropped meanwhile is gone with it.
+        let is_there = |view: &Result<SessionView, MemoryError>| !matches!(view, Err(MemoryError::NoSession(_)));
+        let views: Vec<SessionView> = views.filter(is_there).collect::<Result<_, _>>()?;
+        Ok((views, next))
     }
 
     /// Deletes a session with its messages, archived ones too, and its queue. Gives how many messages there were.
@@ -391,6 +402,21 @@ impl MemoryBox {
             _ => Ok(()),
         }
     }
+}
+
+/// Refuses a session that somebody else has made with another user or collection.
+pub(crate) fn check_made(
+    made: &StoredSession,
+    user: Option<&Option<String>>,
+    collection: Option<i64>,
+) -> Result<(), MemoryError> {
+    let what = match (user, collection) {
+        (Some(user), _) if *user != made.user => "user",
+        (_, Some(collection)) if collection != made.collection => "collection",
+        _ => return Ok(()),
+    };
+    let difference = format!("somebody else has made it with another {what}");
+    Err(MemoryError::Exists { name: made.id.clone(), difference })
 }
 
 fn check_version(session: &StoredSession, expected: Option<u64>) -> Result<(), RecordsError> {

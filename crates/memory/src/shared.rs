@@ -37,6 +37,10 @@ pub(crate) struct Shared {
     pub row_device: Option<Arc<dyn RowDevice>>,
     readers: (Sender<Reader>, Receiver<Reader>),
     read_only: OnceLock<String>,
+    /// Which thread that the box cannot do without has ended.
+    broken: OnceLock<String>,
+    /// Background work that fails again and again.
+    troubles: Mutex<Vec<String>>,
     /// What waits there keeps no collection open: one that is opened again is asked for again.
     maintenance: Sender<Weak<Collection>>,
     /// Locked exclusively while dead rows are overwritten, and shared by whoever makes a backup: what it has seen named stays as it is.
@@ -102,6 +106,8 @@ impl Shared {
             row_device,
             readers,
             read_only,
+            broken: OnceLock::new(),
+            troubles: Mutex::default(),
             maintenance,
             backups,
             uses: Uses::default(),
@@ -138,8 +144,8 @@ impl Shared {
             }
             let reader = self.reader()?;
             let Some(stored) = reader.collection(entry.id)? else { return Ok(None) };
-            let collection =
-                Arc::new(Collection::open(&self.root, &stored, &reader)?.searched_on(self.row_device.clone()));
+            let collection = self.with_files(|| Collection::open(&self.root, &stored, &reader))?;
+            let collection = Arc::new(collection.searched_on(self.row_device.clone()));
             *opened = Some(collection.clone());
             collection
         };
@@ -151,7 +157,9 @@ impl Shared {
 
     /// A collection by its number, opened if it is not yet.
     pub fn by_id(&self, id: i64) -> Result<Option<Arc<Collection>>, MemoryError> {
-        self.key(id).map_or(Ok(None), |(tenant, name)| self.existing(&tenant, &name))
+        let Some((tenant, name)) = self.key(id) else { return Ok(None) };
+        // It may have been dropped meanwhile, and another one have its name.
+        Ok(self.existing(&tenant, &name)?.filter(|found| found.id == id))
     }
 
     /// Tenant and name of a collection by its number, which need not be open.
@@ -161,15 +169,38 @@ impl Shared {
 
     /// With too many collections open, closes those that have not been asked for longest and that nobody uses.
     fn close_idle(&self) {
-        if self.open.load(Ordering::Relaxed) <= self.most_open {
-            return;
+        if self.open.load(Ordering::Relaxed) > self.most_open {
+            // Some more than need be, so that not every opening sorts all.
+            self.close_down_to(self.most_open - self.most_open / 8);
         }
+    }
+
+    /// Does what opens files. Where the process may open no more, idle collections are closed and it is done once more.
+    pub fn with_files<T>(&self, mut work: impl FnMut() -> Result<T, MemoryError>) -> Result<T, MemoryError> {
+        match work() {
+            Err(error @ MemoryError::NoFiles(_)) => {
+                let before = self.open.load(Ordering::Relaxed);
+                self.close_down_to(0);
+                let left = self.open.load(Ordering::Relaxed);
+                tracing::warn!(%error, closed = before.saturating_sub(left), left, "idle collections were closed");
+                work()
+            }
+            done => done,
+        }
+    }
+
+    /// Whether a file can be opened.
+    pub fn check_files(&self) -> Result<(), MemoryError> {
+        let open = || File::open(&self.root).map_err(MemoryError::io("open", &self.root));
+        self.with_files(open).map(drop)
+    }
+
+    /// Closes collections that nobody uses until so many are open, those first that have not been asked for longest.
+    fn close_down_to(&self, wanted: usize) {
         let mut entries: Vec<Arc<Entry>> =
             self.entries.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         // Cached: the keys change meanwhile, and a sort that sees that panics.
         entries.sort_by_cached_key(|entry| entry.used.load(Ordering::Relaxed));
-        // Some more than need be, so that not every opening sorts all.
-        let wanted = self.most_open - self.most_open / 8;
         for entry in entries {
             if self.open.load(Ordering::Relaxed) <= wanted {
                 return;
@@ -220,7 +251,10 @@ impl Shared {
     pub fn forget(&self, collection: &Collection) {
         let key = (collection.tenant.clone(), collection.name.clone());
         self.keys.write().unwrap_or_else(PoisonError::into_inner).remove(&collection.id);
-        let entry = self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let is_own = entries.get(&key).is_some_and(|entry| entry.id == collection.id);
+        let entry = if is_own { entries.remove(&key) } else { None };
+        drop(entries);
         if entry.is_some_and(|entry| entry.opened.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()) {
             self.open.fetch_sub(1, Ordering::Relaxed);
         }
@@ -244,8 +278,27 @@ impl Shared {
     }
 
     pub fn set_read_only(&self, reason: String) {
-        tracing::error!(reason, "a write to disk failed: the box is read-only from here on");
+        tracing::error!(reason, "the box is read-only from here on");
         let _ = self.read_only.set(reason);
+    }
+
+    /// What the box cannot do without and has ended, if so.
+    pub fn broken(&self) -> Option<String> {
+        self.broken.get().cloned()
+    }
+
+    pub fn set_broken(&self, reason: String) {
+        tracing::error!(reason, "the box is broken from here on");
+        let _ = self.broken.set(reason);
+    }
+
+    /// Background work that fails again and again.
+    pub fn troubles(&self) -> Vec<String> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set_troubles(&self, troubles: Vec<String>) {
+        *self.troubles.lock().unwrap_or_else(PoisonError::into_inner) = troubles;
     }
 
     /// Asks for background work on a collection, unless that is asked for already.

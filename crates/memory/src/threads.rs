@@ -3,7 +3,7 @@
 use crate::fields::{self, Input, MAX_ID_BYTES, TaskWrites};
 use crate::redaction::redact;
 use crate::{MemoryBox, MemoryError, Redaction, in_seconds, now, time_text};
-use membox_records::{Checkpoint, CheckpointBody, CheckpointPlace, QueueItem};
+use membox_records::{Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPlace, QueueItem};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -75,6 +75,9 @@ pub struct QueueItemView {
     pub leased_until: Option<String>,
 }
 
+/// For what cursors of checkpoints are sealed.
+const CHECKPOINTS_PURPOSE: &str = "checkpoints";
+
 /// For what the ids of inputs are sealed.
 fn queue_purpose(session: &str) -> String {
     format!("queue of {session}")
@@ -116,7 +119,7 @@ impl MemoryBox {
         Ok(redaction.unwrap_or_default())
     }
 
-    /// Writes a checkpoint. One of the same id is replaced, and is the latest.
+    /// Writes a checkpoint. One of the same id is replaced; its writes and its place among the others stay.
     pub fn put_checkpoint(
         &self,
         tenant: &str,
@@ -134,13 +137,13 @@ impl MemoryBox {
         let key = [tenant, thread, namespace, id].map(str::to_owned);
         let body = self.transact(move |group| {
             let [tenant, thread, namespace, id] = &key;
-            group.put_checkpoint(CheckpointPlace { tenant, thread, namespace }, id, expires_at, &body)?;
-            Ok(body)
+            Ok(group.put_checkpoint(CheckpointPlace { tenant, thread, namespace }, id, expires_at, body)?)
         })?;
         Ok(view(thread, namespace, Checkpoint { number: 0, id: id.to_owned(), expires_at, body }))
     }
 
-    /// Adds what a task has written towards the next checkpoint; written again by the same task, it is replaced.
+    /// Adds what a task has written towards the next checkpoint; written again by the same task, it is replaced. It is kept also where the checkpoint
+    /// that it belongs to has not come yet.
     pub fn put_checkpoint_writes(
         &self,
         tenant: &str,
@@ -149,17 +152,16 @@ impl MemoryBox {
         (id, task): (&str, &str),
         writes: Value,
     ) -> Result<(), MemoryError> {
-        check_names(&[("task", task)])?;
+        check_names(&[("thread", thread), ("namespace", namespace), ("id", id), ("task", task)])?;
         let mut writes = TaskWrites(writes);
         fields::check(&mut writes, "")?;
         redact(&self.redaction_beside(tenant, thread)?, &mut writes);
         let TaskWrites(writes) = writes;
         let key = [tenant, thread, namespace, id, task].map(str::to_owned);
-        let found = self.transact(move |group| {
+        self.transact(move |group| {
             let [tenant, thread, namespace, id, task] = &key;
-            Ok(group.put_checkpoint_writes(CheckpointPlace { tenant, thread, namespace }, id, task, writes)?)
-        })?;
-        if found { Ok(()) } else { Err(MemoryError::Missing { what: "checkpoint", id: id.to_owned() }) }
+            Ok(group.put_checkpoint_writes(CheckpointPlace { tenant, thread, namespace }, id, task, writes, now())?)
+        })
     }
 
     /// A checkpoint by its id; the latest for `None`.
@@ -173,27 +175,48 @@ impl MemoryBox {
         let place = CheckpointPlace { tenant, thread, namespace };
         let found = match id {
             Some(id) => self.reader()?.checkpoint(place, id, now())?,
-            None => self.reader()?.checkpoints(place, i64::MAX, 1, now())?.pop(),
+            None => self.reader()?.checkpoints(place, None, 1, now())?.pop(),
         };
         let missing = || MemoryError::Missing { what: "checkpoint", id: id.unwrap_or(thread).to_owned() };
         found.map(|checkpoint| view(thread, namespace, checkpoint)).ok_or_else(missing)
     }
 
-    /// A thread's checkpoints, the latest first, and where the next page begins.
+    /// A thread's checkpoints, the latest first as [`CheckpointOrder`] says, and where the next page begins.
     pub fn checkpoints(
         &self,
         tenant: &str,
         thread: &str,
         namespace: &str,
-        before: Option<i64>,
+        after: Option<CheckpointOrder>,
         limit: usize,
-    ) -> Result<(Vec<CheckpointView>, Option<i64>), MemoryError> {
+    ) -> Result<(Vec<CheckpointView>, Option<CheckpointOrder>), MemoryError> {
         let place = CheckpointPlace { tenant, thread, namespace };
-        let mut found = self.reader()?.checkpoints(place, before.unwrap_or(i64::MAX), limit + 1, now())?;
+        let mut found = self.reader()?.checkpoints(place, after, limit + 1, now())?;
         let more = found.len() > limit;
         found.truncate(limit);
-        let next = found.last().filter(|_| more).map(|last| last.number);
+        let next = found.last().filter(|_| more).map(Checkpoint::order);
         Ok((found.into_iter().map(|checkpoint| view(thread, namespace, checkpoint)).collect(), next))
+    }
+
+    /// The cursor of a place among checkpoints.
+    pub fn seal_checkpoint(&self, tenant: &str, place: CheckpointOrder) -> Result<String, MemoryError> {
+        let numbers = match place {
+            CheckpointOrder::Id(id) => {
+                let (high, low) = id.as_u64_pair();
+                [high as i64, low as i64]
+            }
+            // The second half of a UUID begins with a bit that makes it negative here.
+            CheckpointOrder::Number(number) => [number, 0],
+        };
+        self.seal(tenant, CHECKPOINTS_PURPOSE, &numbers)
+    }
+
+    /// The place of a cursor that was given out.
+    pub fn unseal_checkpoint(&self, tenant: &str, cursor: &str) -> Result<CheckpointOrder, MemoryError> {
+        Ok(match self.unseal(tenant, CHECKPOINTS_PURPOSE, cursor, "/cursor")? {
+            [number, 0] => CheckpointOrder::Number(number),
+            [high, low] => CheckpointOrder::Id(uuid::Uuid::from_u64_pair(high as u64, low as u64)),
+        })
     }
 
     /// Deletes a thread's checkpoints, of all namespaces, and gives how many there were.

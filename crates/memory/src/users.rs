@@ -143,16 +143,21 @@ impl MemoryBox {
             let (sessions, next) = self.sessions(tenant, Some(user), before, 100)?;
             for session in sessions {
                 let id = session.id.clone();
-                let stored = self.stored_session(tenant, &id)?;
+                let stored = match self.stored_session(tenant, &id) {
+                    // It has been deleted since.
+                    Err(MemoryError::NoSession(_)) => continue,
+                    stored => stored?,
+                };
                 if !give(json!({"type": "session", "session": session})) {
                     return Ok(());
                 }
-                let (mut goes_on, mut failed) = (true, None);
+                let (mut goes_on, mut failed) = (true, Vec::new());
                 let collection = self.shared().by_id(stored.collection)?;
                 // In the order in which they were said: who appends them again has the same list, and archives the same ones.
                 for range in [Range::Archived, Range::After(-1)] {
                     self.reader()?.messages(stored.collection, &id, range, |message| {
                         let media = collection.as_ref().map_or(Ok(None), |own| self.media_of(own, &message.record));
+                        let media = media.map_err(|error| (message.record.id.clone(), error));
                         let mut line = json!({"type": "message", "session": id, "message": MessageView::from(message)});
                         if range == Range::Archived {
                             line["archived"] = json!(true);
@@ -160,7 +165,7 @@ impl MemoryBox {
                         goes_on = give_with(&mut give, line, media, &mut failed);
                         goes_on
                     })?;
-                    failed.take().map_or(Ok(()), Err)?;
+                    self.check_failed(stored.collection, std::mem::take(&mut failed))?;
                     if !goes_on {
                         return Ok(());
                     }
@@ -182,13 +187,14 @@ impl MemoryBox {
             }
         }
         for (_, name) in self.shared().names(Some(tenant)) {
-            let collection = self.collection(tenant, &name)?;
-            let (mut goes_on, mut failed) = (true, None);
+            let Some(collection) = self.shared().existing(tenant, &name)? else { continue };
+            let (mut goes_on, mut failed) = (true, Vec::new());
             self.reader()?.records_of_user(collection.id, user, |stored| {
                 // Messages were given out with their session.
                 let session = stored.record.session.as_ref().filter(|_| stored.record.message.is_some());
                 if session.is_none_or(|session| !given_out.contains(session)) {
                     let media = self.media_of(&collection, &stored.record);
+                    let media = media.map_err(|error| (stored.record.id.clone(), error));
                     let message = stored.record.message.is_some().then(|| MessageView::from(stored.clone()));
                     let vector = given_vector(&collection, &stored);
                     let mut line = json!({"type": "record", "collection": name, "record": RecordView::from(stored)});
@@ -206,7 +212,7 @@ impl MemoryBox {
                 }
                 goes_on
             })?;
-            failed.map_or(Ok(()), Err)?;
+            self.check_failed(collection.id, failed)?;
             if !goes_on {
                 return Ok(());
             }
@@ -220,16 +226,31 @@ impl MemoryBox {
         Ok(())
     }
 
+    /// Why files could not be given out, unless their records have been deleted since.
+    fn check_failed(&self, collection: i64, failed: Vec<(String, MemoryError)>) -> Result<(), MemoryError> {
+        for (id, error) in failed {
+            if !error.is_missing_file() || self.reader()?.record(collection, &id)?.is_some() {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
     fn all_checkpoints(&self, tenant: &str, thread: &str) -> Result<Vec<Value>, MemoryError> {
         let mut all = Vec::new();
         for namespace in self.reader()?.checkpoint_namespaces(tenant, thread)? {
             let place = CheckpointPlace { tenant, thread, namespace: &namespace };
-            // The latest last: written again in this order, it is the latest again.
-            for found in self.reader()?.checkpoints(place, i64::MAX, usize::MAX >> 1, now())?.into_iter().rev() {
+            // The latest last: written again in this order, it is the latest again. Then writes whose checkpoints have not come yet.
+            let there = self.reader()?.checkpoints(place, None, usize::MAX >> 1, now())?;
+            let awaited = self.reader()?.awaited_checkpoints(place)?;
+            let there = there.into_iter().rev().map(|checkpoint| (checkpoint, false));
+            for (found, is_awaited) in there.chain(awaited.into_iter().map(|checkpoint| (checkpoint, true))) {
                 let (id, body) = (found.id, found.body);
                 let mut line = json!({"thread": thread, "namespace": namespace, "id": id, "checkpoint": body});
-                if let Some(expires_at) = found.expires_at {
-                    line["expires_at"] = json!(time_text(expires_at));
+                match found.expires_at {
+                    _ if is_awaited => line["awaited"] = json!(true),
+                    Some(expires_at) => line["expires_at"] = json!(time_text(expires_at)),
+                    None => {}
                 }
                 all.push(line);
             }
@@ -303,9 +324,16 @@ impl MemoryBox {
             for session in sessions {
                 receipt.queued += self.queue(tenant, &session.id, None, usize::MAX >> 1)?.len();
                 receipt.checkpoints += self.delete_checkpoints(tenant, &session.id)?;
-                receipt.records += self.delete_session(tenant, actor, &session.id)?;
-                receipt.sessions += 1;
                 note(&mut receipt.rewritten, &session.collection);
+                match self.delete_session(tenant, actor, &session.id) {
+                    Ok(messages) => {
+                        receipt.records += messages;
+                        receipt.sessions += 1;
+                    }
+                    // Somebody else was faster.
+                    Err(MemoryError::NoSession(_) | MemoryError::Dropped(_)) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
     }
@@ -332,7 +360,10 @@ impl MemoryBox {
                 let (collection, doomed) = (collection.clone(), Doomed::Slots(batch.to_vec()));
                 let write =
                     |reply| Work::Write(Write::Delete { collection, doomed, touches: true, audit: None, reply });
-                receipt.records += ask(self.writer(), write)?;
+                receipt.records += match ask(self.writer(), write) {
+                    Err(MemoryError::Dropped(_)) => 0,
+                    deleted => deleted?,
+                };
                 job.add_done(batch.len() as u64);
             }
             if !slots.is_empty() {
@@ -340,7 +371,17 @@ impl MemoryBox {
             }
             let is_own = name == user_collection(user) && self.reader()?.count(collection.id)? == 0;
             if is_own {
-                ask(self.writer(), |reply| Work::Drop { collection, audit: None, reply })?;
+                // A job on it would write into the folder that goes.
+                let begun = std::time::Instant::now();
+                let _guard = JobGuard::wait(&collection, || begun.elapsed() < PATIENCE && !job.is_cancelled())?;
+                let (dropped, only_empty) = (collection.clone(), true);
+                match ask(self.writer(), |reply| Work::Drop { collection: dropped, only_empty, audit: None, reply }) {
+                    // Somebody has written to it since, which the next pass looks at.
+                    Ok(false) => continue,
+                    // Or somebody else was faster.
+                    Ok(true) | Err(MemoryError::NoCollection(_)) => {}
+                    Err(error) => return Err(error),
+                }
                 receipt.rewritten.retain(|other| *other != name);
                 note(&mut receipt.dropped, &name);
             }
@@ -351,14 +392,7 @@ impl MemoryBox {
     /// Writes a collection's files anew, without what is no longer current.
     pub(crate) fn rewrite(&self, collection: &Arc<Collection>, job: &Job) -> Result<(), MemoryError> {
         let begun = std::time::Instant::now();
-        let _guard = loop {
-            match JobGuard::take(collection) {
-                Err(MemoryError::Busy(_)) if begun.elapsed() < PATIENCE && !job.is_cancelled() => {
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-                taken => break taken?,
-            }
-        };
+        let _guard = JobGuard::wait(collection, || begun.elapsed() < PATIENCE && !job.is_cancelled())?;
         self.compact_now(collection, &mut |_| !job.is_cancelled())
     }
 
@@ -400,12 +434,12 @@ fn given_vector(collection: &Collection, stored: &StoredRecord) -> Option<String
     Some(STANDARD.encode(vector.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>()))
 }
 
-/// Gives out a line with the file that goes with it, and says whether to go on.
+/// Gives out a line with the file that goes with it, and says whether to go on. One whose file is missing is left out.
 fn give_with(
     give: &mut dyn FnMut(Value) -> bool,
     mut line: Value,
-    media: Result<Option<String>, MemoryError>,
-    failed: &mut Option<MemoryError>,
+    media: Result<Option<String>, (String, MemoryError)>,
+    failed: &mut Vec<(String, MemoryError)>,
 ) -> bool {
     match media {
         Ok(None) => give(line),
@@ -413,9 +447,10 @@ fn give_with(
             line["media"] = json!(media);
             give(line)
         }
-        Err(error) => {
-            *failed = Some(error);
-            false
+        Err((id, error)) => {
+            let goes_on = error.is_missing_file();
+            failed.push((id, error));
+            goes_on
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::pipeline::Advance;
 use crate::settings::CollectionSettings;
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use membox_records::{AuditEvent, Group, Record, StoredCollection, StoredRecord};
+use membox_threads::Panicked;
 use std::sync::Arc;
 
 /// Sends work to the writer and waits for its answer.
@@ -16,11 +17,33 @@ pub(crate) fn ask<T: Send + 'static>(
     work: impl FnOnce(Reply<T>) -> Work,
 ) -> Result<T, MemoryError> {
     let (sender, receiver) = bounded(1);
-    let work = work(Box::new(move |answer| drop(sender.send(answer))));
+    let answer = Answer(Some(sender));
+    let work = work(Box::new(move |outcome| answer.give(outcome)));
     match writer.try_send(work) {
         Ok(()) => receiver.recv().unwrap_or(Err(MemoryError::Stopped)),
         Err(TrySendError::Full(_)) => Err(MemoryError::Overloaded { retry_after_s: 1 }),
         Err(TrySendError::Disconnected(_)) => Err(MemoryError::Stopped),
+    }
+}
+
+/// What is owed to whoever asks. Work that a panic takes with it is answered with that.
+struct Answer<T>(Option<Sender<Result<T, MemoryError>>>);
+
+impl<T> Answer<T> {
+    fn give(mut self, outcome: Result<T, MemoryError>) {
+        if let Some(sender) = self.0.take() {
+            // Who asked may have gone away.
+            let _ = sender.send(outcome);
+        }
+    }
+}
+
+impl<T> Drop for Answer<T> {
+    fn drop(&mut self) {
+        if let Some(sender) = self.0.take().filter(|_| std::thread::panicking()) {
+            let message = "the writer broke off".to_owned();
+            let _ = sender.send(Err(MemoryError::Panicked(Panicked { message })));
+        }
     }
 }
 
@@ -102,20 +125,25 @@ pub(crate) fn transact<T: Send + 'static>(
 
 /// What the writer is asked to do.
 pub(crate) enum Work {
+    /// Answers with the collection, and whether it is a new one.
     Create {
         stored: StoredCollection,
         settings: CollectionSettings,
-        reply: Reply<Arc<Collection>>,
+        reply: Reply<(Arc<Collection>, bool)>,
     },
+    /// Answers whether it was dropped: one that is not empty may be to stay.
     Drop {
         collection: Arc<Collection>,
+        only_empty: bool,
         audit: Option<AuditEvent>,
-        reply: Reply<()>,
+        reply: Reply<bool>,
     },
+    /// Answers whether the settings were set: they are not if they are no longer what they were `from`.
     SetSettings {
         collection: Arc<Collection>,
-        settings: CollectionSettings,
-        reply: Reply<()>,
+        from: Box<CollectionSettings>,
+        settings: Box<CollectionSettings>,
+        reply: Reply<bool>,
     },
     Switch {
         collection: Arc<Collection>,

@@ -9,15 +9,14 @@
 //! then on the box is read-only.
 
 use crate::append::{self, AppendDone};
-use crate::collection::{Collection, Folder, Live};
-use crate::compaction::{Generation, discard, settle_next};
-use crate::settings::CollectionSettings;
+use crate::collection::{Collection, Live};
 use crate::shared::Shared;
 use crate::work::{Doomed, Transaction, Work, Write};
 use crate::{MemoryError, now};
 use crossbeam_channel::Receiver;
-use membox_records::{AuditEvent, Deleted, Group, LiveRow, Record, Slots, Store, StoredCollection, Written};
-use membox_vectors::{RowReceipt, VectorFile};
+use membox_records::{AuditEvent, Deleted, Group, LiveRow, Record, Slots, Store, Written};
+use membox_threads::guard;
+use membox_vectors::RowReceipt;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
@@ -49,24 +48,39 @@ pub(crate) struct Writer {
 impl Writer {
     /// Runs until it is told to stop; what was sent before that is done first.
     pub fn run(mut self, work: &Receiver<Work>) {
-        let mut next = work.recv().ok();
-        while let Some(item) = next.take() {
+        let mut next = None;
+        loop {
+            let Some(item) = next.take().or_else(|| work.recv().ok()) else {
+                // Nobody can ask it any more, and nobody has told it to stop.
+                self.shared.set_read_only("the writer has ended".to_owned());
+                break;
+            };
             match item {
                 Work::Stop => break,
                 Work::Write(_) | Work::Transact(_) => next = self.run_group(item, work),
-                Work::Checkpoint { reply } => reply(self.store.checkpoint().map_err(MemoryError::from)),
-                Work::Create { stored, settings, reply } => reply(self.create(stored, settings)),
-                Work::Drop { collection, audit, reply } => reply(self.drop_collection(&collection, audit.as_ref())),
-                Work::SetSettings { collection, settings, reply } => reply(self.set_settings(&collection, settings)),
-                Work::Switch { collection, generation, reply } => reply(self.switch(&collection, *generation)),
-            }
-            if next.is_none() {
-                next = work.recv().ok();
+                Work::Checkpoint { reply } => self.guarded(|w| reply(w.store.checkpoint().map_err(MemoryError::from))),
+                Work::Create { stored, settings, reply } => self.guarded(|w| reply(w.create(stored, settings))),
+                Work::Drop { collection, only_empty, audit, reply } => {
+                    self.guarded(|w| reply(w.drop_collection(&collection, only_empty, audit.as_ref())));
+                }
+                Work::SetSettings { collection, from, settings, reply } => {
+                    self.guarded(|w| reply(w.set_settings(&collection, &from, *settings)));
+                }
+                Work::Switch { collection, generation, reply } => {
+                    self.guarded(|w| reply(w.switch(&collection, *generation)));
+                }
             }
         }
         self.shared.opened().iter().for_each(|collection| self.shared.erase_unseen(collection));
         if let Err(error) = self.store.checkpoint() {
             tracing::warn!(%error, "the write-ahead log could not be emptied at the end");
+        }
+    }
+
+    /// Does some work. A request's own writes are guarded by their savepoint; whatever else breaks off may be half done, on the disk or in memory.
+    fn guarded(&mut self, work: impl FnOnce(&mut Self)) {
+        if let Err(panicked) = guard(|| work(self)) {
+            self.shared.set_read_only(format!("the writer broke off: {panicked}"));
         }
     }
 
@@ -91,7 +105,7 @@ impl Writer {
             }
             next = work.try_recv().ok();
         }
-        self.write_group(group, transactions);
+        self.guarded(|writer| writer.write_group(group, transactions));
         next
     }
 
@@ -108,6 +122,11 @@ impl Writer {
         let mut touched: Vec<(Arc<Collection>, u32)> = Vec::new();
         for write in group {
             let collection = write.collection().clone();
+            // Its rows would go into a file that is gone, and its records would belong to nothing.
+            if let Err(error) = collection.check_writable() {
+                write.refuse(error);
+                continue;
+            }
             let mut file = collection.file();
             let before = file.rows();
             match file.append(write.vectors()) {
@@ -168,7 +187,7 @@ impl Writer {
         let mut group = self.store.begin()?;
         let mut outcomes = Vec::with_capacity(accepted.len());
         for (write, receipts) in accepted {
-            let outcome = group.request(|group| apply(group, write, receipts));
+            let outcome = group.request(|group| guarded(|| apply(group, write, receipts)));
             if let Err(MemoryError::DiskFull) = outcome {
                 return Err(MemoryError::DiskFull);
             }
@@ -176,7 +195,7 @@ impl Writer {
         }
         let mut ends = Vec::with_capacity(transactions.len());
         for transaction in transactions {
-            let end = group.request(|group| transaction.apply(group));
+            let end = group.request(|group| guarded(|| transaction.apply(group)));
             if let Err(MemoryError::DiskFull) = end {
                 return Err(MemoryError::DiskFull);
             }
@@ -190,122 +209,14 @@ impl Writer {
         Ok((outcomes, ends))
     }
 
-    fn create(
-        &mut self,
-        mut stored: StoredCollection,
-        settings: CollectionSettings,
-    ) -> Result<Arc<Collection>, MemoryError> {
-        self.check_writable()?;
-        if let Some(existing) = self.shared.existing(&stored.tenant, &stored.name)? {
-            return Ok(existing);
-        }
-        let dimension = settings.dimension.ok_or(MemoryError::NoModel)?;
-        stored.settings = serde_json::to_string(&settings).unwrap_or_default();
-        let mut group = self.store.begin()?;
-        stored.id = group.create_collection(&stored)?;
-        let folder = Folder::of(&self.shared.root, stored.id);
-        // A creation that failed before its commit may have left something under this number.
-        let _ = std::fs::remove_dir_all(&folder.0);
-        std::fs::create_dir_all(folder.index()).map_err(MemoryError::io("create", &folder.0))?;
-        let file = VectorFile::create(&folder.0.join("new.mbv"), dimension, settings.vector_type.into())?;
-        stored.vector_file = file.header().uuid;
-        drop(file);
-        let path = folder.vectors(stored.vector_file);
-        std::fs::rename(folder.0.join("new.mbv"), &path).map_err(MemoryError::io("rename", &path))?;
-        for entry in [&path, &folder.0, &self.shared.root.join("collections")] {
-            membox_vectors::sync_parent(entry).map_err(MemoryError::io("fsync the folder of", entry))?;
-        }
-        group.set_rows(stored.id, stored.vector_file, 0)?;
-        commit(&self.shared, group)?;
-        let file = VectorFile::open(&path, 0)?;
-        let collection = Collection::empty(&self.shared.root, &stored, settings, file);
-        let collection = Arc::new(collection.searched_on(self.shared.row_device.clone()));
-        self.shared.add(stored, collection.clone());
-        Ok(collection)
-    }
-
-    fn drop_collection(&mut self, collection: &Arc<Collection>, audit: Option<&AuditEvent>) -> Result<(), MemoryError> {
-        self.check_writable()?;
-        let mut group = self.store.begin()?;
-        group.drop_collection(collection.id)?;
-        if let Some(event) = audit {
-            group.audit(event)?;
-        }
-        commit(&self.shared, group)?;
-        self.shared.forget(collection);
-        if let Err(error) = std::fs::remove_dir_all(collection.folder().0) {
-            tracing::warn!(collection = collection.name, %error, "the folder of a dropped collection is left behind");
-        }
-        Ok(())
-    }
-
-    fn set_settings(&mut self, collection: &Arc<Collection>, settings: CollectionSettings) -> Result<(), MemoryError> {
-        self.check_writable()?;
-        let mut group = self.store.begin()?;
-        group.set_settings(collection.id, &serde_json::to_string(&settings).unwrap_or_default())?;
-        commit(&self.shared, group)?;
-        collection.set_settings(settings);
-        self.shared.maintain(collection);
-        Ok(())
-    }
-
-    /// Adds what was written since to a new generation of a collection's files, and switches to it in one commit, which writes no record.
-    fn switch(&mut self, collection: &Arc<Collection>, mut generation: Generation) -> Result<(), MemoryError> {
-        self.check_writable()?;
-        let begun = Instant::now();
-        let (view, rows) = collection.live().current();
-        if generation.of != view.header().uuid {
-            return Err(MemoryError::Busy(collection.name.clone()));
-        }
-        let (folder, uuid) = (collection.folder(), generation.file.header().uuid);
-        let caught_up =
-            generation.catch_up(&view, rows.rows()).and_then(|()| Ok(generation.file.rename(&folder.vectors(uuid))?));
-        let switched = caught_up.and_then(|()| {
-            let live = collection.live().compacted(&mut generation);
-            let mut group = self.store.begin()?;
-            group.compact(&live.slots, live.view.rows())?;
-            commit(&self.shared, group).map(|()| live)
-        });
-        let (file, live) = match switched {
-            Ok(live) => (generation.file, live),
-            Err(error) => {
-                // Once the box is read-only, it is unknown which file the records name.
-                if self.shared.read_only().is_none() {
-                    let _ = generation.file.remove();
-                    discard(&folder);
-                }
-                return Err(error);
-            }
-        };
-        let count = live.view.rows();
-        let old = collection.switch(file, live);
-        settle_next(&folder, uuid);
-        if let Err(error) = old.remove() {
-            tracing::warn!(collection = collection.name, %error, "the vector file from before a compaction is left behind");
-        }
-        tracing::info!(
-            collection = collection.name,
-            rows = count,
-            writes_stopped_ms = begun.elapsed().as_millis() as u64,
-            "compacted"
-        );
-        Ok(())
-    }
-
-    fn check_writable(&self) -> Result<(), MemoryError> {
+    pub(crate) fn check_writable(&self) -> Result<(), MemoryError> {
         self.shared.read_only().map_or(Ok(()), |reason| Err(MemoryError::ReadOnly(reason)))
     }
 }
 
-/// Commits. When that fails for another reason than a full disk, what is on it is unknown, and nothing more is written.
-fn commit(shared: &Shared, group: Group) -> Result<(), MemoryError> {
-    let committed = group.commit().map_err(MemoryError::from);
-    if let Err(error) = &committed
-        && !matches!(error, MemoryError::DiskFull)
-    {
-        shared.set_read_only(error.to_string());
-    }
-    committed
+/// A request's own writes: a panic in them is its error, and its savepoint takes back what they have done.
+fn guarded<T>(writes: impl FnOnce() -> Result<T, MemoryError>) -> Result<T, MemoryError> {
+    guard(writes)?
 }
 
 /// The writes of one request within the group's transaction.
@@ -366,6 +277,10 @@ fn delete(group: &mut Group, slots: &Slots, doomed: &Doomed) -> Result<Vec<Delet
         }
         Doomed::Message(session, id, expected) => done.extend(group.delete_message(slots, session, id, *expected)?),
         Doomed::Session(tenant, session) => {
+            // It may be gone since it was looked at, and another one made whose messages are in another collection.
+            if group.session(tenant, session)?.is_none_or(|found| found.collection != slots.collection) {
+                return Err(MemoryError::NoSession(session.clone()));
+            }
             for id in group.message_ids(slots, session)? {
                 done.extend(group.delete_message(slots, session, &id, None)?);
             }

@@ -35,6 +35,9 @@ pub enum RecordsError {
         /// The version that the caller expected.
         expected: u64,
     },
+    /// What a write belongs to, a collection or a record, was deleted before its turn came.
+    #[error("{0} was deleted while the request was under way; nothing of the request was kept")]
+    Gone(&'static str),
     /// A stored value cannot be read back.
     #[error("the record store holds a damaged value: {0}")]
     Damaged(String),
@@ -65,6 +68,12 @@ impl From<rusqlite::Error> for RecordsError {
                     Ok(own) => *own,
                     Err(other) => Self::Damaged(other.to_string()),
                 }
+            }
+            // The one foreign key of each table is that of what its rows go with.
+            rusqlite::Error::SqliteFailure(failure, _)
+                if failure.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY =>
+            {
+                Self::Gone("what it belongs to")
             }
             other => Self::Sqlite(other),
         }

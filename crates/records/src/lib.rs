@@ -62,7 +62,7 @@ pub use sealing::{Resealed, Sealing};
 pub use sessions::{PipelineState, Range, SessionState, StoredSession, Summary, TopicSpan};
 pub use slots::Slots;
 pub use store::{Group, Order, Position, Reader, Snapshot, Store, Written};
-pub use threads::{Checkpoint, CheckpointBody, CheckpointPlace, QueueItem};
+pub use threads::{Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPlace, QueueItem};
 pub use unchanged::log_of;
 pub use usage::{DayUsage, Quota};
 pub use uses::Use;

@@ -239,7 +239,9 @@ impl Group<'_> {
             Entry::Vacant(unknown) => unknown.insert(
                 self.connection
                     .prepare_cached("SELECT tenant FROM collections WHERE id = ?")?
-                    .query_row([collection], |r| r.get(0))?,
+                    .query_row([collection], |r| r.get(0))
+                    .optional()?
+                    .ok_or(RecordsError::Gone("the collection"))?,
             ),
         })
     }

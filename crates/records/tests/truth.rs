@@ -298,7 +298,7 @@ fn what_was_written_before_a_key_or_under_an_older_one_is_sealed_with_the_newest
     }
     let body = json!({"parent": null, "state": {"n": 1}, "metadata": {}, "writes": {}, "created_at": 5});
     let place = CheckpointPlace { tenant: "t", thread: "th", namespace: "" };
-    group.put_checkpoint(place, "one", None, &serde_json::from_value(body).expect("a body")).expect("a write");
+    group.put_checkpoint(place, "one", None, serde_json::from_value(body).expect("a body")).expect("a write");
     group.push("t", "s", json!({"input": 1}), 9).expect("a write");
     group.commit().expect("a commit");
     let state = |reader: &Reader| {

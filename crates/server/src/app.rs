@@ -154,7 +154,6 @@ impl Server {
             })
             .layer(middleware::from_fn_with_state(state.clone(), limit_time))
             .layer(CatchPanicLayer::custom(|_| {
-                tracing::error!("a handler panicked");
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed inside the box; its log says more")
                     .into_response()
             }))

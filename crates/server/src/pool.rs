@@ -3,7 +3,7 @@
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use crossbeam_channel::{Sender, TrySendError, bounded};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use membox_threads::{guard, spawn};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
@@ -22,12 +22,10 @@ impl Pool {
         let (tasks, receiver) = bounded::<Task>(queue);
         let start = |i| {
             let receiver = receiver.clone();
-            std::thread::Builder::new().name(format!("{name}-{i}")).spawn(move || {
+            spawn(format!("{name}-{i}"), move || {
                 for task in receiver {
                     // A panic ends its request, whose caller sees the closed channel, and not the thread.
-                    if catch_unwind(AssertUnwindSafe(task)).is_err() {
-                        tracing::error!("a request panicked");
-                    }
+                    let _ = guard(task);
                 }
             })
         };
@@ -73,6 +71,22 @@ impl Drop for Pool {
         self.tasks = None;
         for thread in self.threads.drain(..) {
             let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_that_panics_is_a_500_and_its_thread_goes_on() {
+        let pool = Pool::new("read", 1, 8).expect("threads");
+        for _ in 0..3 {
+            let broken = pool.run(|| -> Result<(), Problem> { panic!("as it should") }).await;
+            assert_eq!(broken.map_err(|problem| problem.status), Err(500));
+            let name = pool.run(|| Ok(std::thread::current().name().map(str::to_owned))).await;
+            assert_eq!(name.expect("an answer").as_deref(), Some("read-0"));
         }
     }
 }

@@ -98,7 +98,11 @@ impl From<MemoryError> for Problem {
             MemoryError::Exists { .. }
             | MemoryError::Busy(_)
             | MemoryError::TenantBusy(_)
-            | MemoryError::Records(RecordsError::Sealing(SealingError::Erasing)) => StatusCode::CONFLICT,
+            | MemoryError::Dropped(_)
+            | MemoryError::JobEnded { .. }
+            | MemoryError::Records(RecordsError::Gone(_) | RecordsError::Sealing(SealingError::Erasing)) => {
+                StatusCode::CONFLICT
+            }
             MemoryError::Records(RecordsError::VersionConflict { .. }) => StatusCode::PRECONDITION_FAILED,
             MemoryError::Encoder(EncoderError::Tokenize(_)) => StatusCode::UNPROCESSABLE_ENTITY,
             MemoryError::Encoder(EncoderError::Overloaded { .. })
@@ -108,6 +112,8 @@ impl From<MemoryError> for Problem {
             MemoryError::NoModel
             | MemoryError::NoCompressor { .. }
             | MemoryError::ReadOnly(_)
+            | MemoryError::NoFiles(_)
+            | MemoryError::Broken(_)
             | MemoryError::Stopped
             | MemoryError::Encoder(EncoderError::Stopped) => StatusCode::SERVICE_UNAVAILABLE,
             MemoryError::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
@@ -134,5 +140,29 @@ impl IntoResponse for Problem {
         // For those routes whose clients know it in other words.
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_over_or_gone_is_no_fault_of_the_box() {
+        let panicked = || membox_threads::guard(|| panic!("secret")).expect_err("a panic");
+        let cases = [
+            (MemoryError::Dropped("c".into()), 409, None),
+            (MemoryError::JobEnded { id: "j".into(), state: "done" }, 409, None),
+            (RecordsError::Gone("the collection").into(), 409, None),
+            (MemoryError::NoFiles("cannot open x".into()), 503, Some(1)),
+            (MemoryError::Broken("the background work has ended".into()), 503, None),
+            (panicked().into(), 500, None),
+            (EncoderError::Panicked(panicked()).into(), 500, None),
+        ];
+        for (error, status, wait) in cases {
+            let problem = Problem::from(error);
+            assert_eq!((problem.status, problem.retry_after_s), (status, wait), "{}", problem.detail);
+            assert!(!problem.detail.contains("secret"), "{}", problem.detail);
+        }
     }
 }

@@ -14,9 +14,10 @@ const GAUGE_IDLE: Duration = Duration::from_secs(600);
 const SECONDS: [f64; 16] =
     [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-const COUNTERS: [(&str, &str); 18] = [
+const COUNTERS: [(&str, &str); 20] = [
     ("membox_answer_cache_hits_total", "Questions whose answer was remembered."),
     ("membox_answer_cache_misses_total", "Questions whose answer had to be found."),
+    ("membox_background_failures_total", "Background work that failed and is tried again."),
     ("membox_batches_total", "Batches that the models have encoded."),
     ("membox_cancelled_inputs_total", "Texts that were not encoded, since nobody waited for them any more."),
     ("membox_damaged_records_total", "Records met that do not have their checksum; none of them was an answer."),
@@ -32,6 +33,7 @@ const COUNTERS: [(&str, &str); 18] = [
     ("membox_mcp_calls_total", "Calls of MCP tools."),
     ("membox_memories_made_total", "Memories made of what was said."),
     ("membox_messages_total", "Messages appended to sessions."),
+    ("membox_panics_total", "Panics, which are faults of membox, by kind of thread."),
     ("membox_redacted_total", "Pieces of texts that were redacted, by kind."),
     ("membox_refused_total", "Requests refused with 429, by what was full."),
     ("membox_sequences_total", "Sequences that the models have encoded; a long text is several."),
@@ -91,8 +93,12 @@ pub(crate) fn show_counters() {
         "membox_damaged_records_total",
         "membox_messages_total",
         "membox_extractions_failed_total",
+        "membox_background_failures_total",
     ] {
         metrics::counter!(name).increment(0);
+    }
+    for thread in ["encode", "maintenance", "pipeline", "query", "read", "tokenize", "write", "writer"] {
+        metrics::counter!(membox_threads::PANICS, "thread" => thread).increment(0);
     }
     for direction in ["in", "out"] {
         metrics::counter!("membox_llm_tokens_total", "direction" => direction).increment(0);

@@ -44,8 +44,8 @@ pub struct CheckpointLine {
     pub namespace: String,
     pub id: String,
     pub created_at: i64,
-    /// What is written of it, as JSON.
-    pub body: String,
+    /// What is written of it, as JSON; `None` where only writes have come yet.
+    pub body: Option<String>,
     /// What tasks have written towards the next one, as JSON.
     pub writes: Vec<(String, String)>,
 }
@@ -134,12 +134,13 @@ fn checkpoint(members: &Members, now: i64) -> Result<CheckpointLine, String> {
         body += &format!(",\"ttl_s\":{}", (at - now).max(0) / 1000);
     }
     body.push('}');
+    let is_awaited = line.get("awaited") == Some("true");
     Ok(CheckpointLine {
         thread: line.needed("thread")?,
         namespace: line.text("namespace")?.unwrap_or_default(),
         id: line.needed("id")?,
         created_at,
-        body,
+        body: (!is_awaited).then_some(body),
         writes,
     })
 }

@@ -351,7 +351,9 @@ impl<'a> Target<'a> {
     pub fn put_checkpoint(&mut self, item: &Item, checkpoint: &CheckpointLine) -> Result<()> {
         let (thread, id) = (in_path(&checkpoint.thread), in_path(&checkpoint.id));
         let (path, namespace) = (format!("/v1/threads/{thread}/checkpoints/{id}"), in_path(&checkpoint.namespace));
-        if self.alone(item, "PUT", &format!("{path}?namespace={namespace}"), &checkpoint.body)?.is_none() {
+        if let Some(body) = &checkpoint.body
+            && self.alone(item, "PUT", &format!("{path}?namespace={namespace}"), body)?.is_none()
+        {
             return Ok(());
         }
         for (task, writes) in &checkpoint.writes {

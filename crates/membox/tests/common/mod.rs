@@ -97,6 +97,11 @@ impl Server {
         let mut command = membox(data);
         command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"]).args(flags);
         command.envs(environment.iter().copied());
+        Self::run(command)
+    }
+
+    /// By a command that ends in that of [`membox`], with a JSON log; `None` when it ended before it listened.
+    pub fn run(mut command: Command) -> Option<Self> {
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("the binary");
         let mut lines = BufReader::new(child.stderr.take().expect("its log")).lines();
         let address = loop {

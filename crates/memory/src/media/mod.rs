@@ -178,6 +178,8 @@ impl MemoryBox {
         let (id, file) = (collection.id, name.clone());
         self.transact(move |group| Ok(group.expect_media(id, &file, now() + EXPECTED_MS)?))?;
         let _changing = self.shared().change_media();
+        // Its folder goes under the same lock: nothing is written into it after that.
+        collection.check_writable()?;
         if path.exists() {
             return Ok(name);
         }
@@ -186,14 +188,23 @@ impl MemoryBox {
             membox_vectors::sync_parent(&folder).map_err(MemoryError::io("fsync the folder of", &folder))?;
         }
         if let Some(bytes) = small_bytes {
-            file::write(self.sealing(), &collection.tenant, &small(&path), &bytes)?;
+            self.shared().with_files(|| file::write(self.sealing(), &collection.tenant, &small(&path), &bytes))?;
         }
-        file::write(self.sealing(), &collection.tenant, &path, &bytes)?;
+        self.shared().with_files(|| file::write(self.sealing(), &collection.tenant, &path, &bytes))?;
         Ok(name)
     }
 
     /// The file of a message, or of an image what fits 200 × 200 of it.
     pub fn media(&self, tenant: &str, session: &str, id: &str, thumbnail: bool) -> Result<MediaFile, MemoryError> {
+        let found = self.shared().with_files(|| self.read_media(tenant, session, id, thumbnail));
+        if found.as_ref().is_err_and(MemoryError::is_missing_file) {
+            // It goes with its message, which may have been deleted since it was looked at.
+            self.message(tenant, session, id)?;
+        }
+        found
+    }
+
+    fn read_media(&self, tenant: &str, session: &str, id: &str, thumbnail: bool) -> Result<MediaFile, MemoryError> {
         let missing = || MemoryError::Missing { what: "file of message", id: id.to_owned() };
         let stored = self.stored_session(tenant, session)?;
         let collection = self.collection_of(&stored)?;

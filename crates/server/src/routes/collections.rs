@@ -122,9 +122,10 @@ pub async fn job(
     Ok(axum::Json(state.memory.jobs().view(&tenant, &id)?))
 }
 
-/// `DELETE /v1/jobs/{id}`: stops a job after the records under way.
+/// `DELETE /v1/jobs/{id}`: stops a job after the records under way. One that is cancelled already stays so; one that is done or has failed cannot be
+/// cancelled any more.
 #[utoipa::path(delete, path = "/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path)),
-    responses((status = 200, description = "done", body = JobView), (status = 404, description = "there is no such thing", body = Problem)))]
+    responses((status = 200, description = "done", body = JobView), (status = 404, description = "there is no such thing", body = Problem), (status = 409, description = "it has ended already", body = Problem)))]
 pub async fn cancel_job(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,

@@ -16,25 +16,28 @@ use utoipa::ToSchema;
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Health {
     status: &'static str,
+    /// Background work that has failed several times in a row, and is tried further.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    troubles: Vec<String>,
 }
 
 /// `GET /health`: the process is alive.
 #[utoipa::path(get, path = "/health", tag = "operations", responses((status = 200, description = "done", body = Health)))]
 pub async fn health() -> axum::Json<Health> {
-    axum::Json(Health { status: "alive" })
+    axum::Json(Health { status: "alive", troubles: Vec::new() })
 }
 
 /// `GET /ready`: the model is loaded, the store is open and takes writes.
-#[utoipa::path(get, path = "/ready", tag = "operations", responses((status = 200, description = "done", body = Health), (status = 503, description = "starting, stopping, read-only, or no model is installed", body = Problem)))]
+#[utoipa::path(get, path = "/ready", tag = "operations", responses((status = 200, description = "done", body = Health), (status = 503, description = "starting, stopping, read-only, out of file descriptors, broken, or no model is installed", body = Problem)))]
 pub async fn ready(State(state): State<AppState>) -> Result<axum::Json<Health>, Problem> {
     if state.stopping.load(Ordering::Acquire) {
         return Err(membox_memory::MemoryError::Stopped.into());
     }
-    if let Some(reason) = state.memory.read_only() {
-        return Err(membox_memory::MemoryError::ReadOnly(reason).into());
-    }
-    state.memory.encoder()?;
-    Ok(axum::Json(Health { status: "ready" }))
+    let memory = state.memory.clone();
+    // Not on a pool's thread: a box whose pools are full is busy, and ready.
+    let checked = tokio::task::spawn_blocking(move || memory.check_ready().map(|()| memory.troubles())).await;
+    let troubles = checked.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the check panicked"))??;
+    Ok(axum::Json(Health { status: "ready", troubles }))
 }
 
 /// `GET /metrics`: for Prometheus. On a box with keys, what names collections is shown only with the key for metrics (`metrics_key`).

@@ -1,7 +1,6 @@
 //! Checkpoints: the states of a thread, as an agent framework's checkpointer keeps them.
 
 use crate::auth::Tenant;
-use crate::cursor;
 use crate::extract::{Json, Query};
 use crate::problem::Problem;
 use crate::routes::sessions::page_limit;
@@ -42,7 +41,8 @@ pub struct CheckpointList {
     next: Option<String>,
 }
 
-/// `PUT /v1/threads/{t}/checkpoints/{id}`: writes it; one of the same id is replaced.
+/// `PUT /v1/threads/{t}/checkpoints/{id}`: writes it. One of the same id is replaced; what tasks have written to it, when it was made and its place among
+/// the others stay.
 #[utoipa::path(put, path = "/v1/threads/{thread}/checkpoints/{id}", tag = "threads", request_body(content = NewCheckpoint, example = json!({"state": {"step": 3}, "parent": "2", "ttl_s": 86400})),
     params(("thread" = String, Path), ("id" = String, Path), NamespaceQuery),
     responses((status = 200, description = "done", body = CheckpointView), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 422, description = "the state is too large", body = Problem)))]
@@ -67,10 +67,12 @@ pub struct TaskWrites {
     writes: Value,
 }
 
-/// `PUT /v1/threads/{t}/checkpoints/{id}/writes/{task}`: kept with the checkpoint; written again by the same task, replaced.
+/// `PUT /v1/threads/{t}/checkpoints/{id}/writes/{task}`: kept with the checkpoint, or for it where it has not come yet; written again by the same task,
+/// replaced. In a list of `[channel, value]`, the channels `__error__`, `__scheduled__`, `__interrupt__` and `__resume__` replace each its own alone, and the
+/// others all of the others.
 #[utoipa::path(put, path = "/v1/threads/{thread}/checkpoints/{id}/writes/{task}", tag = "threads", request_body(content = TaskWrites, example = json!({"writes": [["messages", "said"]]})),
     params(("thread" = String, Path), ("id" = String, Path), ("task" = String, Path), NamespaceQuery),
-    responses((status = 204, description = "done"), (status = 404, description = "there is no such thing", body = Problem)))]
+    responses((status = 204, description = "done"), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 422, description = "the writes are too large", body = Problem)))]
 pub async fn put_writes(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -85,7 +87,7 @@ pub async fn put_writes(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `GET /v1/threads/{t}/checkpoints/{id}`; `latest` for the one that was written last.
+/// `GET /v1/threads/{t}/checkpoints/{id}`; `latest` for the first of the list.
 #[utoipa::path(get, path = "/v1/threads/{thread}/checkpoints/{id}", tag = "threads",
     params(("thread" = String, Path), ("id" = String, Path, description = "or `latest`"), NamespaceQuery),
     responses((status = 200, description = "done", body = CheckpointView), (status = 404, description = "there is no such thing", body = Problem)))]
@@ -103,7 +105,8 @@ pub async fn get(
     Ok(axum::Json(state.reads.run(work).await?))
 }
 
-/// `GET /v1/threads/{t}/checkpoints`: the latest first.
+/// `GET /v1/threads/{t}/checkpoints`: the latest first. Those whose ids are UUIDs of version 6 or 7, as LangGraph's are, are in the order of their ids; the
+/// others come after them, in the order in which they were first written.
 #[utoipa::path(get, path = "/v1/threads/{thread}/checkpoints", tag = "threads", params(("thread" = String, Path), CheckpointsQuery),
     responses((status = 200, description = "done", body = CheckpointList), (status = 400, description = "a parameter is wrong", body = Problem)))]
 pub async fn list(
@@ -115,9 +118,10 @@ pub async fn list(
     let limit = page_limit(query.limit)?;
     let memory = state.memory.clone();
     let work = move || {
-        let before = cursor::read(&memory, &tenant, "checkpoints", query.cursor.as_deref())?;
-        let (checkpoints, next) = memory.checkpoints(&tenant, &thread, &query.namespace, before, limit)?;
-        Ok(CheckpointList { checkpoints, next: cursor::write(&memory, &tenant, "checkpoints", next)? })
+        let after = query.cursor.as_deref().map(|cursor| memory.unseal_checkpoint(&tenant, cursor)).transpose()?;
+        let (checkpoints, next) = memory.checkpoints(&tenant, &thread, &query.namespace, after, limit)?;
+        let next = next.map(|next| memory.seal_checkpoint(&tenant, next)).transpose()?;
+        Ok(CheckpointList { checkpoints, next })
     };
     Ok(axum::Json(state.reads.run(work).await?))
 }
