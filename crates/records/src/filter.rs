@@ -253,7 +253,7 @@ impl FieldIndex {
         {
             ids.texts.remove(from);
         }
-        self.note("id", row, Scalar::Text(to.to_owned()));
+        self.note("id", row, Some(Scalar::Text(to.to_owned())));
     }
 
     /// The same values of rows by other numbers, without those that get none.
