@@ -10,6 +10,7 @@
 use crate::RecordsError;
 use crate::record::Record;
 use crate::row_set::{RowSet, union};
+use crate::time::time_millis;
 use roaring::RoaringBitmap;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
@@ -111,9 +112,11 @@ fn parse_condition(object: &Map<String, Value>, pointer: &str) -> Result<Filter,
     }
     let is_time = field == "created_at";
     let scalar = |value: &Value, at: &str| match value {
-        Value::String(text) if is_time => match text.parse::<jiff::Timestamp>() {
-            Ok(time) => Ok(Scalar::Number(time.as_millisecond() as f64)),
-            Err(_) => wrong(at, format!("{text:?} is not a time such as 2024-05-20T00:44:00Z")),
+        Value::String(text) if is_time => match time_millis(text) {
+            Some(time) => Ok(Scalar::Number(time as f64)),
+            None => {
+                wrong(at, format!("{text:?} is not a time such as 2024-05-20T00:44:00Z, of the years 0000 to 9999"))
+            }
         },
         Value::String(text) => Ok(Scalar::Text(text.clone())),
         Value::Bool(b) => Ok(Scalar::Bool(*b)),

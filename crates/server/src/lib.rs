@@ -23,8 +23,10 @@
 mod app;
 mod auth;
 mod cursor;
+mod etag;
 mod extract;
 mod mcp;
+mod openapi;
 mod pool;
 mod problem;
 mod rate;
@@ -43,4 +45,7 @@ pub enum ServerError {
     /// The operating system gives no more threads.
     #[error("cannot start the server's threads: {0}")]
     Threads(std::io::Error),
+    /// The API's document cannot be written as JSON.
+    #[error("cannot describe the API: {0}")]
+    Document(serde_json::Error),
 }
