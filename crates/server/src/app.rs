@@ -5,7 +5,7 @@ use crate::routes::{
     collections, compress, engines, memories, operations, recall, records, sessions, tenants, threads, usage, users,
 };
 use crate::state::{AppState, Limits, ServerConfig};
-use crate::{ServerError, openapi, pool::Pool, recorder};
+use crate::{ServerError, pool::Pool, recorder};
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -103,7 +103,7 @@ fn routes() -> OpenApiRouter<AppState> {
 
 /// The OpenAPI document of every route, as `/openapi.json` gives it.
 pub fn openapi() -> Result<serde_json::Value, ServerError> {
-    openapi::finish(&routes().split_for_parts().1).map_err(ServerError::Document)
+    crate::openapi::finish(&routes().split_for_parts().1).map_err(ServerError::Document)
 }
 
 /// The server of one box.
@@ -131,9 +131,8 @@ impl Server {
         };
         recorder::show_counters();
         let (router, document) = routes().split_for_parts();
-        let docs = utoipa_swagger_ui::SwaggerUi::new("/docs");
-        let docs =
-            docs.external_url_unchecked("/openapi.json", openapi::finish(&document).map_err(ServerError::Document)?);
+        let document = crate::openapi::finish(&document).map_err(ServerError::Document)?;
+        let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", document);
         let request_id = HeaderName::from_static("x-request-id");
         let router = router
             .merge(crate::mcp::router(&state))

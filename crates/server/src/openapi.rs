@@ -69,7 +69,7 @@ fn finish_operation(path: &str, operation: &mut Value) {
         drop_null(&mut parameter["schema"]);
         let named = format!("{{{}}}", parameter["name"].as_str().unwrap_or_default());
         let known = PARAMETERS.iter().find(|(place, _)| place.ends_with(&named) && path.contains(place));
-        if let (Some((_, description)), None) = (known, parameter.get("description")) {
+        if let Some((_, description)) = known.filter(|_| parameter["description"].is_null()) {
             parameter["description"] = (*description).into();
         }
     }
@@ -122,10 +122,8 @@ fn drop_nulls(schema: &mut Value) {
             drop_null(property);
         }
     }
-    for part in ["allOf", "oneOf"].iter().filter_map(|key| schema.get(*key).cloned().map(|parts| (*key, parts))) {
-        let (key, mut parts) = part;
-        parts.as_array_mut().into_iter().flatten().for_each(drop_nulls);
-        schema[key] = parts;
+    for key in ["allOf", "oneOf"] {
+        schema.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten().for_each(drop_nulls);
     }
 }
 
@@ -134,7 +132,8 @@ fn drop_null(schema: &mut Value) {
     if let Some(Value::Array(types)) = schema.get_mut("type") {
         types.retain(|name| name != "null");
         if let [only] = types.as_slice() {
-            schema["type"] = only.clone();
+            let only = only.clone();
+            schema["type"] = only;
         }
     }
     if let Some(Value::Array(alternatives)) = schema.get_mut("oneOf") {
