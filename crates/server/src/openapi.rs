@@ -64,7 +64,7 @@ fn finish_operation(path: &str, operation: &mut Value) {
     if WITHOUT_KEY.contains(&path) {
         operation["security"] = json!([]);
     }
-    for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+    for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
         // A query or a header has no null.
         drop_null(&mut parameter["schema"]);
         let named = format!("{{{}}}", parameter["name"].as_str().unwrap_or_default());
