@@ -1,4 +1,7 @@
-"""Uses the client that scripts/openapi-client.sh has generated, against a running box. Fails where an answer is not what the document says."""
+"""Uses the client that scripts/openapi-client.sh has generated against a running box.
+
+Fails where an answer is not what the document says.
+"""
 
 import sys
 
@@ -59,10 +62,11 @@ said = [
     models.NewMessage(role=models.Role.ASSISTANT, content="Under the blue pot."),
 ]
 appended = sessions_append.sync(name, client=client, body=models.AppendRequest(messages=said, user="lena"))
-assert [message.seq for message in appended.messages] == [0, 1] or len(appended.messages) == 2, appended
+assert len(appended.messages) == 2, appended
 assert sessions_get.sync(name, client=client).messages == 2
 assert [message.role for message in sessions_messages.sync(name, client=client).messages] == ["user", "assistant"]
-context = sessions_context.sync(name, client=client, max_tokens=100, strategy=models.Strategy.RECALL, scope=models.Scope.SESSION)
+recall = models.Strategy.RECALL
+context = sessions_context.sync(name, client=client, max_tokens=100, strategy=recall, scope=models.Scope.SESSION)
 assert len(context.messages) == 2 and context.tokens <= 100, context
 for payload in ["text", 7, None, [1, "two"], {"input": "And the garage?"}]:
     sessions_push.sync(name, client=client, body=models.PushRequest(items=[payload]))
@@ -79,7 +83,8 @@ tokens = engines_tokenize.sync(client=client, body=models.TokenizeRequest(inputs
 assert tokens[0][0].special and tokens[0][0].id == 101, tokens
 compression = models.CompressRequest(context="Well, you know, I was saying that Lena moved to Bergen in May.", rate=0.5)
 compressed = engines_compress.sync(client=client, body=compression)
-assert not isinstance(compressed, models.Problem) and compressed.compressed_tokens < compressed.origin_tokens, compressed
+assert not isinstance(compressed, models.Problem), compressed
+assert compressed.compressed_tokens < compressed.origin_tokens, compressed
 message = models.MemoryMessage(content="I moved to Bergen last week.")
 memories = models.AddMemories(session="memories", user="lena", messages=[message], force=True)
 added = memories_add.sync(client=client, body=memories, explain=True)

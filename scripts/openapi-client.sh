@@ -17,8 +17,8 @@ if [ "$(cat "$tools/installed" 2>/dev/null)" != "$installed" ]; then
   rm -rf "$tools"
   python3 -m venv "$tools"
   "$tools/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r "$packages" || {
-    echo "The validator of the API's document was not installed. It comes from PyPI: see that 'pip download attrs' works here" \
-      "(a proxy or mirror is set by PIP_INDEX_URL, or in pip.conf), and run this again." >&2
+    echo "The validator of the API's document was not installed. It comes from PyPI: see that 'pip download attrs'" \
+      "works here (a mirror is set by PIP_INDEX_URL, or in pip.conf), and run this again." >&2
     exit 1
   }
   echo "$installed" >"$tools/installed"
@@ -35,6 +35,6 @@ post_hooks: []
 content_type_overrides:
   application/x-ndjson: text/plain
 END
-"$tools/bin/openapi-python-client" generate --path "$work/openapi.json" --output-path "$work/membox_client" --meta none \
-  --config "$work/config.yaml" --fail-on-warning
+"$tools/bin/openapi-python-client" generate --path "$work/openapi.json" --output-path "$work/membox_client" \
+  --meta none --config "$work/config.yaml" --fail-on-warning
 PYTHONPATH=$work "$tools/bin/python" scripts/openapi-client.py "$url"
