@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 /// How faithfully the package is followed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = CompressMode)]
 pub enum Mode {
     /// The package's selection with its faults mended.
     #[default]

@@ -54,6 +54,7 @@ const STORING: &[(&str, &[(&str, Fate)])] = &[
             ("records/*/user", Kept),
             ("records/*/session", Kept),
             ("records/*/kind", Kept),
+            ("records/*/vector", Kept),
             ("compress", Kept),
         ],
     ),
@@ -205,7 +206,8 @@ fn places(document: &Value, schema: &Value, at: &str, found: &mut BTreeSet<Strin
         places(document, &schema["items"], &below("*"), found);
     }
     let values = &schema["additionalProperties"];
-    let is_map = values.is_object() && values["type"] != "null";
+    // Where nothing is said of the values, the object is free.
+    let is_map = values.as_object().is_some_and(|schema| !schema.is_empty()) && values["type"] != "null";
     if is_map {
         places(document, values, &below("*"), found);
     }

@@ -253,6 +253,53 @@ fn keys_separate_tenants() {
     assert!(shown.contains("tenant = \"a\"") && !shown.contains("alpha"));
 }
 
+/// What proxies and generic clients make of an etag, and how they write "never".
+#[test]
+fn versions_are_asked_for_in_every_form_of_rfc_9110_and_never_is_a_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    server.call("PUT", "/v1/collections/c", &json!({}));
+    let never = json!({"records": [{"id": "a", "text": "x", "expires_at": "9999-12-31T23:59:59.9999999Z"}]});
+    assert_eq!(server.call("POST", "/v1/collections/c/records", &never).0, 200);
+    let (_, record) = server.call("GET", "/v1/collections/c/records/a", &Value::Null);
+    assert_eq!(record["expires_at"], "9999-12-31T23:59:59.999Z");
+    let before = json!({"records": [{"id": "b", "text": "x", "created_at": "-000001-01-01T00:00:00Z"}]});
+    let (status, answer) = server.call("POST", "/v1/collections/c/records", &before);
+    assert_eq!((status, &answer["errors"][0]["pointer"]), (400, &json!("/records/0/created_at")));
+    let later = json!({"field": "created_at", "lte": "9999-12-31T00:00:00+00:00"});
+    let (_, found) = server.call("POST", "/v1/collections/c/recall", &json!({"query": "x", "filter": later}));
+    assert_eq!(found["hits"].as_array().map(Vec::len), Some(1), "{found}");
+
+    let send = |method: &str, path: &str, tag: &str, body: &Value| {
+        let (status, headers, _) = server.raw(method, path, &[JSON, ("if-match", tag)], body.to_string().into_bytes());
+        let etag = headers.iter().find(|header| header.0 == "etag").map(|header| header.1.clone());
+        (status, etag.unwrap_or_default())
+    };
+    let patch = |tag: &str| send("PATCH", "/v1/collections/c/records/a", tag, &json!({"importance": 0.5}));
+    assert_eq!(patch("W/\"1\""), (200, "\"2\"".to_owned()));
+    assert_eq!(patch("*"), (200, "\"3\"".to_owned()));
+    assert_eq!(patch("\"1\", \"3\""), (200, "\"4\"".to_owned()));
+    assert_eq!(patch("\"1\", \"2\"").0, 412);
+    assert_eq!(patch("\"of somebody else\"").0, 400);
+    assert_eq!(patch("\"of-somebody-else\"").0, 412);
+    assert_eq!(patch("three").0, 400);
+    assert_eq!(send("DELETE", "/v1/collections/c/records/none", "*", &Value::Null).0, 404);
+    assert_eq!(send("DELETE", "/v1/collections/c/records/a", "W/\"4\"", &Value::Null).0, 204);
+
+    let said = json!({"messages": [{"id": "m", "role": "user", "content": "Hello."}]});
+    assert_eq!(send("PUT", "/v1/sessions/s", "*", &json!({})).0, 412, "there is none yet");
+    assert_eq!(send("POST", "/v1/sessions/s/messages", "*", &said).0, 412, "there is none yet");
+    assert_eq!(server.call("GET", "/v1/sessions/s", &Value::Null).0, 404);
+    assert_eq!(send("POST", "/v1/sessions/s/messages", "0, \"7\"", &said), (200, "\"1\"".to_owned()));
+    assert_eq!(send("PUT", "/v1/sessions/s", "*", &json!({"max_messages": 9})), (200, "\"2\"".to_owned()));
+    let merged = json!({"on_conflict": "merge", "messages": [{"id": "n", "role": "user", "content": "Again."}]});
+    assert_eq!(send("POST", "/v1/sessions/s/messages", "*", &merged), (200, "\"3\"".to_owned()));
+    let message = "/v1/sessions/s/messages/m";
+    assert_eq!(send("PATCH", message, "W/\"1\"", &json!({"metadata": {"a": 1}})), (200, "\"2\"".to_owned()));
+    assert_eq!(send("DELETE", message, "\"1\", \"2\"", &Value::Null).0, 204);
+    server.stop();
+}
+
 /// What a reader of the documentation tries first.
 #[test]
 fn every_body_in_the_documentation_has_an_example_that_is_accepted() {

@@ -99,7 +99,10 @@ fn time(text: &Option<String>, pointer: &str) -> Result<Option<i64>, MemoryError
     text.as_deref()
         .map(|t| {
             time_millis(t).ok_or_else(|| {
-                MemoryError::invalid(pointer, format!("{t:?} is not a time such as 2024-05-20T00:44:00Z"))
+                MemoryError::invalid(
+                    pointer,
+                    format!("{t:?} is not a time such as 2024-05-20T00:44:00Z, of the years 0000 to 9999"),
+                )
             })
         })
         .transpose()

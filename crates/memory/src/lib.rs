@@ -100,8 +100,9 @@ pub use membox_compressor as compressor;
 pub use membox_encoder as encoder;
 pub use membox_index::{DeviceRows, IndexError, IndexPolicy, RowDevice};
 pub use membox_llm as llm;
+use membox_records::LAST_TIME;
 pub use membox_records::keys;
-pub use membox_records::{CheckpointOrder, Order, Position, RecordsError};
+pub use membox_records::{CheckpointOrder, Order, Position, RecordsError, time_millis, time_text};
 pub use membox_redaction::{Kind as PersonalDataKind, Mode as RedactionMode, Redaction};
 pub use membox_vectors::sync_parent;
 pub use memory::{ANSWER_CACHE, MOST_RECORDS, MemoryBox, MemoryConfig, Models, OPEN_COLLECTIONS, retry_after};
@@ -135,21 +136,8 @@ pub fn now() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
-/// Almost the last time that can be written as RFC 3339, in milliseconds since 1970.
-const LAST_TIME: i64 = 253_402_200_000_000;
-
 /// Milliseconds since 1970, so many seconds from now.
 pub(crate) fn in_seconds(seconds: u64) -> i64 {
     let milliseconds = i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX);
     now().saturating_add(milliseconds).min(LAST_TIME)
-}
-
-/// A time in milliseconds since 1970 as RFC 3339.
-pub fn time_text(milliseconds: i64) -> String {
-    jiff::Timestamp::from_millisecond(milliseconds).map(|t| t.to_string()).unwrap_or_default()
-}
-
-/// RFC 3339 as milliseconds since 1970.
-pub fn time_millis(text: &str) -> Option<i64> {
-    text.parse::<jiff::Timestamp>().ok().map(|t| t.as_millisecond())
 }

@@ -247,6 +247,7 @@ pub enum OnConflict {
 #[serde(deny_unknown_fields)]
 pub struct AppendRequest {
     /// 1 to 1 000 of them: all are kept, in this order and with nothing between them, or none.
+    #[schema(min_items = 1, max_items = 1000)]
     pub messages: Vec<NewMessage>,
     /// For a session that is not there yet; one that is must have the same.
     pub user: Option<String>,

@@ -83,6 +83,7 @@ pub struct KindDefaults {
     pub ttl_s: Option<u64>,
     /// 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1)]
     pub importance: Option<f64>,
 }
 

@@ -17,7 +17,6 @@ const LEASE_S: u64 = 60;
 #[serde(deny_unknown_fields)]
 pub struct NewCheckpoint {
     /// Any JSON, at most 1 MiB.
-    #[schema(value_type = Object)]
     pub state: Value,
     /// The checkpoint that it follows, up to 255 bytes.
     pub parent: Option<String>,
@@ -42,14 +41,12 @@ pub struct CheckpointView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
     /// The state.
-    #[schema(value_type = Object)]
     pub state: Value,
     /// Its metadata.
     #[schema(value_type = Object)]
     pub metadata: Map<String, Value>,
     /// What tasks have written towards the next one, by task.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schema(value_type = Object)]
     pub writes: BTreeMap<String, Value>,
     /// RFC 3339.
     pub created_at: String,
@@ -64,7 +61,6 @@ pub struct QueueItemView {
     /// Its id.
     pub id: String,
     /// What it says.
-    #[schema(value_type = Object)]
     pub payload: Value,
     /// How often it was taken.
     pub attempts: u64,

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
 use std::time::Duration;
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// A record to be remembered.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
@@ -20,12 +21,15 @@ use utoipa::ToSchema;
 pub struct NewRecord {
     /// The caller's id, 1 to 512 bytes; a UUIDv7 when left out. An id that exists is given a new version.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 512)]
     pub id: Option<String>,
     /// What is to be remembered, at most 1 MiB. May be left out when a vector is given.
     #[serde(default)]
+    #[schema(max_length = 1048576)]
     pub text: String,
     /// The vector, of the collection's dimension, as numbers or as little-endian f32 in base64; the text's embedding when left out.
     #[serde(default, deserialize_with = "vector", skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = vector_schema)]
     pub vector: Option<Vec<f32>>,
     /// Any JSON object up to 16 KiB.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
@@ -39,6 +43,7 @@ pub struct NewRecord {
     pub expires_at: Option<String>,
     /// 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1)]
     pub importance: Option<f64>,
     /// Whom it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,7 +74,7 @@ pub struct RecordPatch {
     pub expires_at: Option<Option<String>>,
     /// 0 to 1, or null.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<f64>)]
+    #[schema(value_type = Option<f64>, minimum = 0, maximum = 1)]
     pub importance: Option<Option<f64>>,
     /// Or null.
     #[serde(default, deserialize_with = "present")]
@@ -128,6 +133,19 @@ fn vector<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Ve
     }
 
     deserializer.deserialize_any(Vector)
+}
+
+/// What [`vector`] reads.
+fn vector_schema() -> Schema {
+    let numbers = f32::schema();
+    let form = |kind: Type, text: &str| ObjectBuilder::new().schema_type(kind).description(Some(text));
+    let forms = OneOfBuilder::new()
+        .item(ArrayBuilder::new().items(numbers).description(Some("its numbers")))
+        .item(form(Type::String, "little-endian f32 in base64"))
+        .item(form(Type::Null, "as if it were left out"))
+        .description(Some("A vector: numbers, or little-endian f32 in base64."))
+        .build();
+    forms.into()
 }
 
 /// A record as it is given out.
@@ -296,8 +314,10 @@ pub struct Rerank {
 #[serde(deny_unknown_fields, default)]
 pub struct ContextWindow {
     /// Records before the hit, at most 20.
+    #[schema(maximum = 20)]
     pub before: usize,
     /// Records after the hit, at most 20.
+    #[schema(maximum = 20)]
     pub after: usize,
 }
 
@@ -306,6 +326,7 @@ pub struct ContextWindow {
 #[serde(deny_unknown_fields, default)]
 pub struct SearchEffort {
     /// Beam of HNSW, 1 to 4 096.
+    #[schema(minimum = 1, maximum = 4096)]
     pub ef_search: Option<u32>,
     /// Lists of IVF that are looked into.
     pub nprobe: Option<u32>,
@@ -334,10 +355,12 @@ pub struct RecallRequest {
     pub query: Option<String>,
     /// The question as a vector, for mode `vector`: numbers, or little-endian f32 in base64.
     #[serde(deserialize_with = "vector")]
+    #[schema(schema_with = vector_schema)]
     pub vector: Option<Vec<f32>>,
     /// Several questions; a record's score is its best.
     pub queries: Option<Vec<String>>,
     /// Hits wanted, 1 to 10 000.
+    #[schema(minimum = 1, maximum = 10000)]
     pub k: usize,
     /// By what records are found.
     pub mode: RecallMode,

@@ -12,6 +12,8 @@ pub(crate) const KEPT_DAYS: i64 = 90;
 /// Tokens a day of a quota that says nothing else.
 const TOKENS_PER_DAY: u64 = 10_000;
 const DAY_MS: i64 = 24 * 3600 * 1000;
+/// Bytes of a day such as 2026-05-20.
+const DAY_BYTES: usize = 10;
 
 /// Tokens that a user is about to use, or has used.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -87,7 +89,7 @@ impl UsageView {
 /// The day of a time, in UTC.
 pub(crate) fn day(milliseconds: i64) -> String {
     let mut text = crate::time_text(milliseconds);
-    text.truncate(10);
+    text.truncate(DAY_BYTES);
     text
 }
 
@@ -131,7 +133,7 @@ impl MemoryBox {
         let today = day(now());
         let (from, to) = (from.unwrap_or(&today), to.unwrap_or(&today));
         for (pointer, day) in [("/from", from), ("/to", to)] {
-            if crate::time_millis(&format!("{day}T00:00:00Z")).is_none() {
+            if day.len() != DAY_BYTES || crate::time_millis(&format!("{day}T00:00:00Z")).is_none() {
                 return Err(MemoryError::invalid(pointer, format!("{day:?} is not a day such as 2026-05-20")));
             }
         }

@@ -13,6 +13,7 @@ use crate::RecordsError;
 use crate::number::Number;
 use crate::record::Record;
 use crate::row_set::{RowSet, union};
+use crate::time::time_millis;
 use roaring::RoaringBitmap;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
@@ -178,9 +179,11 @@ fn parse_condition(object: &Map<String, Value>, pointer: &str) -> Result<Filter,
 /// Reads what a field's values are held against.
 fn scalar(value: &Value, holds: Holds, at: &str) -> Result<Scalar, RecordsError> {
     match (value, holds) {
-        (Value::String(text), Holds::Time) => match text.parse::<jiff::Timestamp>() {
-            Ok(time) => Ok(Scalar::Number(time.as_millisecond().into())),
-            Err(_) => wrong(at, format!("{text:?} is not a time such as 2024-05-20T00:44:00Z")),
+        (Value::String(text), Holds::Time) => match time_millis(text) {
+            Some(time) => Ok(Scalar::Number(time.into())),
+            None => {
+                wrong(at, format!("{text:?} is not a time such as 2024-05-20T00:44:00Z, of the years 0000 to 9999"))
+            }
         },
         (Value::String(text), Holds::Text | Holds::Any) => Ok(Scalar::Text(text.clone())),
         (Value::Number(n), Holds::Number | Holds::Time | Holds::Any) => Ok(Scalar::Number(n.into())),

@@ -46,6 +46,7 @@ mod slots;
 mod store;
 pub mod text;
 mod threads;
+mod time;
 mod unchanged;
 mod usage;
 mod uses;
@@ -63,6 +64,7 @@ pub use sessions::{PipelineState, Range, SessionState, StoredSession, Summary, T
 pub use slots::Slots;
 pub use store::{Group, Order, Position, Reader, Snapshot, Store, Written};
 pub use threads::{Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPlace, QueueItem};
+pub use time::{FIRST_TIME, LAST_TIME, civil, civil_millis, time_millis, time_text};
 pub use unchanged::log_of;
 pub use usage::{DayUsage, Quota};
 pub use uses::Use;

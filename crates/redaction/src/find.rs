@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 /// A kind of personal data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = PersonalDataKind)]
 pub enum Kind {
     /// An e-mail address.
     Email,

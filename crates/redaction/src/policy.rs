@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 /// What is done with personal data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = RedactionMode)]
 pub enum Mode {
     /// Nothing is looked for.
     #[default]

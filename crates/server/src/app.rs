@@ -38,7 +38,7 @@ const WAITING_CONNECTIONS: u32 = 4096;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "membox", description = "A memory box for LLM clusters: embed, compress, index and recall conversation histories.", license(name = "Apache-2.0", identifier = "Apache-2.0")),
-    components(schemas(Problem, membox_memory::ErasureReceipt, membox_memory::ConsolidateReport, membox_memory::UpdateReport)),
+    components(schemas(Problem, membox_memory::Scope, membox_memory::ErasureReceipt, membox_memory::ConsolidateReport, membox_memory::UpdateReport)),
     tags(
         (name = "engines", description = "Vectors, compression and tokens"),
         (name = "collections", description = "Named sets of records"),
@@ -107,9 +107,9 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(operations::metrics))
 }
 
-/// The OpenAPI document of every route.
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    routes().split_for_parts().1
+/// The OpenAPI document of every route, as `/openapi.json` gives it.
+pub fn openapi() -> Result<serde_json::Value, ServerError> {
+    crate::openapi::finish(&routes().split_for_parts().1).map_err(ServerError::Document)
 }
 
 /// The server of one box.
@@ -140,7 +140,8 @@ impl Server {
         recorder::show_counters();
         let (router, document) = routes().split_for_parts();
         let contract = Contract::of(&document);
-        let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", document);
+        let document = crate::openapi::finish(&document).map_err(ServerError::Document)?;
+        let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", document);
         let request_id = HeaderName::from_static("x-request-id");
         let router = router
             .route_layer(middleware::from_fn_with_state(contract, contract::hold))

@@ -6,7 +6,7 @@ use crate::state::AppState;
 use axum::body::Body;
 use axum::extract::{FromRef, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use http_body_util::BodyExt;
 use membox_memory::{Kept, check_numbers};
 use serde::de::DeserializeOwned;
@@ -142,20 +142,4 @@ where
             }
         })
     }
-}
-
-/// The version of what is given out, as an etag.
-pub fn version_header(version: u64) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    if let Ok(value) = format!("\"{version}\"").parse() {
-        headers.insert(header::ETAG, value);
-    }
-    headers
-}
-
-/// The version that something must have for a request to be done.
-pub fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
-    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
-    let version = value.to_str().ok().and_then(|v| v.trim().trim_matches('"').parse().ok());
-    version.map(Some).ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "if-match is a version, such as 3"))
 }

@@ -25,9 +25,11 @@ mod auth;
 mod contract;
 mod cursor;
 mod dialect;
+mod etag;
 mod extract;
 mod json;
 mod mcp;
+mod openapi;
 mod pool;
 mod problem;
 mod rate;
@@ -46,4 +48,7 @@ pub enum ServerError {
     /// The operating system gives no more threads.
     #[error("cannot start the server's threads: {0}")]
     Threads(std::io::Error),
+    /// The API's document cannot be written as JSON.
+    #[error("cannot describe the API: {0}")]
+    Document(serde_json::Error),
 }

@@ -4,7 +4,7 @@
 
 use crate::{MemoryError, now, time_millis};
 use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
+use membox_records::{LAST_TIME, civil, civil_millis};
 
 /// Milliseconds between two messages that share a stamp.
 pub(crate) const STEP_MS: i64 = 500;
@@ -19,8 +19,7 @@ pub(crate) fn stamp(text: &str, at: &str) -> Result<i64, MemoryError> {
         text.split_whitespace().filter(|part| !(part.starts_with('(') && part.ends_with(')'))).collect();
     let iso = plain.join("T").replace('/', "-");
     let time = iso.parse::<DateTime>().or_else(|_| format!("{iso}T00:00").parse());
-    let zoned = time.ok().and_then(|time| time.to_zoned(TimeZone::UTC).ok());
-    zoned.map(|zoned| zoned.timestamp().as_millisecond()).ok_or_else(|| {
+    time.ok().and_then(civil_millis).ok_or_else(|| {
         MemoryError::invalid(
             at,
             format!("{text:?} is no time: 2023/05/20 (Sat) 00:44, 2023-05-20T00:44:00Z, or left out"),
@@ -30,8 +29,7 @@ pub(crate) fn stamp(text: &str, at: &str) -> Result<i64, MemoryError> {
 
 /// Sat, Sun and so on, in UTC.
 pub(crate) fn weekday(milliseconds: i64) -> String {
-    let time = jiff::Timestamp::from_millisecond(milliseconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    time.strftime("%a").to_string()
+    civil(milliseconds).strftime("%a").to_string()
 }
 
 /// Gives messages their times, in the order in which they are said.
@@ -50,7 +48,7 @@ impl Clock {
     pub fn next(&mut self, stamp_text: Option<&str>, at: &str) -> Result<i64, MemoryError> {
         let Some(text) = stamp_text else { return Ok(now()) };
         let time = match &self.last {
-            Some((stamp, time)) if stamp == text => time + STEP_MS,
+            Some((stamp, time)) if stamp == text => (time + STEP_MS).min(LAST_TIME),
             _ => stamp(text, at)?,
         };
         self.last = Some((text.to_owned(), time));
@@ -79,6 +77,9 @@ mod tests {
         for text in ["", "yesterday", "2023/13/20 00:44", "00:44", "2023/05/20 (Sat"] {
             assert!(matches!(stamp(text, "/time_stamp"), Err(MemoryError::Invalid { .. })), "{text:?}");
         }
+        assert_eq!(time_text(stamp("9999/12/31 (Fri) 23:59", "").expect("a time")), "9999-12-31T23:59:00Z");
+        assert!(stamp("-000001/01/01 00:00", "/time_stamp").is_err(), "RFC 3339 cannot write it");
+        assert_eq!(weekday(i64::MAX), "Fri");
         assert_eq!(weekday(stamp("2023/05/20 (Sat) 00:44", "").expect("a time")), "Sat");
     }
 

@@ -306,7 +306,9 @@ pub struct TokenView {
     id: u32,
     text: String,
     special: bool,
+    #[schema(required)]
     start: Option<usize>,
+    #[schema(required)]
     stop: Option<usize>,
 }
 

@@ -1,7 +1,8 @@
 //! Records: write, read, page, change, delete.
 
 use crate::auth::{Caller, Tenant};
-use crate::extract::{Json, Query, from_value, if_match, version_header};
+use crate::etag::{if_match, version_header};
+use crate::extract::{Json, Query, from_value};
 use crate::json::{self, Fault, Numbers};
 use crate::problem::Problem;
 use crate::state::AppState;
@@ -26,6 +27,7 @@ const MOST_PAGE: usize = 1000;
 #[serde(deny_unknown_fields)]
 pub struct UpsertRequest {
     /// 1 to 2 048 of them: all are kept, or none.
+    #[schema(min_items = 1, max_items = 2048)]
     records: Vec<NewRecord>,
     /// Keep only what compression leaves of the texts: true, or the options of `/v1/compress`. The vectors are still those of the whole
     /// texts. What was left out is gone; to keep it and to compress at recall instead, say nothing here and `compress` in the budget there.
@@ -106,6 +108,7 @@ pub async fn upsert(
 #[serde(deny_unknown_fields)]
 pub struct PageQuery {
     /// Records a page, 20 unless said otherwise.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// `next` of the page before.
     cursor: Option<String>,
@@ -178,7 +181,7 @@ pub async fn get(
 
 /// `PATCH /v1/collections/{c}/records/{id}`: what is left out stays; metadata is merged.
 #[utoipa::path(patch, path = "/v1/collections/{collection}/records/{id}", tag = "records",
-    params(("collection" = String, Path), ("id" = String, Path), ("if-match" = Option<u64>, Header, description = "the version that it must have")),
+    params(("collection" = String, Path), ("id" = String, Path), ("if-match" = Option<String>, Header, description = "the version that it must have")),
     request_body(content = RecordPatch, example = json!({"metadata": {"topic": "garden"}, "importance": 0.8})),
     responses((status = 200, description = "done", body = RecordView), (status = 404, description = "there is no such thing", body = Problem), (status = 412, description = "the version is another one", body = Problem)))]
 pub async fn patch(
@@ -190,14 +193,17 @@ pub async fn patch(
 ) -> Result<(HeaderMap, axum::Json<RecordView>), Problem> {
     let expected = if_match(&headers)?;
     let memory = state.memory.clone();
-    let work = move || Ok(memory.patch(&tenant, &collection, &id, &patch, expected)?);
+    let work = move || {
+        let current = || Ok(memory.record(&tenant, &collection, &id)?.version);
+        expected.run(&patch, current, |patch, version| memory.patch(&tenant, &collection, &id, patch, version))
+    };
     let view = state.writes.run(work).await?;
     Ok((version_header(view.version), axum::Json(view)))
 }
 
 /// `DELETE /v1/collections/{c}/records/{id}`.
 #[utoipa::path(delete, path = "/v1/collections/{collection}/records/{id}", tag = "records",
-    params(("collection" = String, Path), ("id" = String, Path), ("if-match" = Option<u64>, Header, description = "the version that it must have")),
+    params(("collection" = String, Path), ("id" = String, Path), ("if-match" = Option<String>, Header, description = "the version that it must have")),
     responses((status = 204, description = "deleted"), (status = 404, description = "there is no such thing", body = Problem), (status = 412, description = "the version is another one", body = Problem)))]
 pub async fn delete(
     State(state): State<AppState>,
@@ -208,7 +214,12 @@ pub async fn delete(
     let expected = if_match(&headers)?;
     let memory = state.memory.clone();
     let named = id.clone();
-    let work = move || Ok(memory.delete(&caller.tenant, &caller.actor, &collection, vec![(named, expected)])?);
+    let work = move || {
+        let Caller { tenant, actor } = &caller;
+        let current = || Ok(memory.record(tenant, &collection, &named)?.version);
+        expected
+            .run(&named, current, |id, version| memory.delete(tenant, actor, &collection, vec![(id.clone(), version)]))
+    };
     let deleted = state.writes.run(work).await?;
     match deleted {
         0 => Err(membox_memory::MemoryError::NoRecord(id).into()),

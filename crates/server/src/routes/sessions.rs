@@ -2,14 +2,15 @@
 
 use crate::auth::{Caller, Tenant};
 use crate::cursor;
-use crate::extract::{Json, Query, if_match, version_header};
+use crate::etag::{IfMatch, if_match, version_header};
+use crate::extract::{Json, Query};
 use crate::problem::Problem;
 use crate::state::AppState;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use membox_memory::{
-    AppendAnswer, AppendRequest, ContextAnswer, ContextRequest, MessagePatch, MessageQuery, MessageView, Modality,
-    QueueItemView, SessionSettings, SessionView,
+    AppendAnswer, AppendRequest, ContextAnswer, ContextRequest, MemoryBox, MemoryError, MessagePatch, MessageQuery,
+    MessageView, Modality, QueueItemView, SessionSettings, SessionView,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -30,6 +31,15 @@ pub(super) fn page_limit(limit: Option<usize>) -> Result<usize, Problem> {
     }
 }
 
+/// The version that a session is at; 0 where it is not there.
+fn session_version(memory: &MemoryBox, tenant: &str, session: &str) -> Result<u64, MemoryError> {
+    match memory.session(tenant, session) {
+        Ok(view) => Ok(view.version),
+        Err(MemoryError::NoSession(_)) => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
 /// Which sessions.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +47,7 @@ pub struct SessionsQuery {
     /// Those of this user.
     user: Option<String>,
     /// Sessions a page, 20 unless said otherwise.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// `next` of the page before.
     cursor: Option<String>,
@@ -71,7 +82,7 @@ pub async fn list(
 
 /// `PUT /v1/sessions/{s}`: makes it, or changes what is said of it. An append makes it too.
 #[utoipa::path(put, path = "/v1/sessions/{session}", tag = "sessions", request_body(content = SessionSettings, example = json!({"user": "lena", "max_messages": 200, "metadata": {"channel": "phone"}})),
-    params(("session" = String, Path), ("if-match" = Option<u64>, Header, description = "the version that it must have")),
+    params(("session" = String, Path), ("if-match" = Option<String>, Header, description = "the version that it must have")),
     responses((status = 200, description = "it was there", body = SessionView), (status = 201, description = "created", body = SessionView), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
         (status = 409, description = "it has another user or collection", body = Problem), (status = 412, description = "the version is another one", body = Problem)))]
 pub async fn put(
@@ -83,7 +94,11 @@ pub async fn put(
 ) -> Result<(StatusCode, HeaderMap, axum::Json<SessionView>), Problem> {
     let expected = if_match(&headers)?;
     let memory = state.memory.clone();
-    let work = move || Ok(memory.put_session(&tenant, &session, settings, expected)?);
+    let work = move || {
+        let current = || session_version(&memory, &tenant, &session);
+        let put = |settings, version| memory.put_session(&tenant, &session, settings, version);
+        expected.run(settings, current, put)
+    };
     let (view, created) = state.writes.run(work).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, version_header(view.version), axum::Json(view)))
@@ -124,7 +139,7 @@ pub async fn delete(
 /// `POST /v1/sessions/{s}/messages`: when it answers, the messages are durable, in their places, and can be recalled. With `if-match` the session
 /// must be at that version, or `on_conflict` says what is done.
 #[utoipa::path(post, path = "/v1/sessions/{session}/messages", tag = "sessions", request_body(content = AppendRequest, example = json!({"user": "lena", "messages": [{"id": "m1", "role": "user", "content": "Where did I put the spare key?"}, {"role": "assistant", "content": "Under the blue pot."}]})),
-    params(("session" = String, Path), ("if-match" = Option<u64>, Header, description = "the version that it must have; 0 where it must not be there")),
+    params(("session" = String, Path), ("if-match" = Option<String>, Header, description = "the version that it must have; 0 where it must not be there")),
     responses((status = 200, description = "done", body = AppendAnswer), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 404, description = "the collection that is named is not there", body = Problem),
         (status = 409, description = "the session has another user or collection, or a message of that id says something else", body = Problem), (status = 412, description = "the version is another one; `detail` says which", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem),
         (status = 429, description = "a queue is full; retry-after says when", body = Problem), (status = 507, description = "the disk is full; nothing of the request was kept", body = Problem)))]
@@ -133,11 +148,19 @@ pub async fn append(
     Tenant(tenant): Tenant,
     Path(session): Path<String>,
     headers: HeaderMap,
-    Json(request): Json<AppendRequest>,
+    Json(mut request): Json<AppendRequest>,
 ) -> Result<(HeaderMap, axum::Json<AppendAnswer>), Problem> {
     let expected = if_match(&headers)?;
     let memory = state.memory.clone();
-    let answer = state.writes.run(move || Ok(memory.append(&tenant, &session, request, expected)?)).await?;
+    if expected == IfMatch::Any {
+        // Any version is the expected one: there is no conflict.
+        request.on_conflict = None;
+    }
+    let work = move || {
+        let current = || session_version(&memory, &tenant, &session);
+        expected.run(request, current, |request, version| memory.append(&tenant, &session, request, version))
+    };
+    let answer = state.writes.run(work).await?;
     Ok((version_header(answer.version), axum::Json(answer)))
 }
 
@@ -146,6 +169,7 @@ pub async fn append(
 #[serde(deny_unknown_fields)]
 pub struct MessagesQuery {
     /// Messages a page, 20 unless said otherwise.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// `next` of the page before.
     cursor: Option<i64>,
@@ -241,7 +265,7 @@ pub async fn media(
 
 /// `PATCH /v1/sessions/{s}/messages/{m}`: merges into its metadata, or gives an image a caption and a recording a transcript, and sets `updated_at`.
 #[utoipa::path(patch, path = "/v1/sessions/{session}/messages/{message}", tag = "sessions", request_body(content = MessagePatch, example = json!({"metadata": {"rating": 5, "draft": null}})),
-    params(("session" = String, Path), ("message" = String, Path), ("if-match" = Option<u64>, Header, description = "the version that the message must have")),
+    params(("session" = String, Path), ("message" = String, Path), ("if-match" = Option<String>, Header, description = "the version that the message must have")),
     responses((status = 200, description = "done", body = MessageView), (status = 404, description = "there is no such thing", body = Problem), (status = 412, description = "the version is another one", body = Problem)))]
 pub async fn patch_message(
     State(state): State<AppState>,
@@ -252,14 +276,18 @@ pub async fn patch_message(
 ) -> Result<(HeaderMap, axum::Json<MessageView>), Problem> {
     let expected = if_match(&headers)?;
     let memory = state.memory.clone();
-    let work = move || Ok(memory.patch_message(&tenant, &session, &message, patch, expected)?);
+    let work = move || {
+        let current = || Ok(memory.message(&tenant, &session, &message)?.version);
+        let change = |patch, version| memory.patch_message(&tenant, &session, &message, patch, version);
+        expected.run(patch, current, change)
+    };
     let view = state.writes.run(work).await?;
     Ok((version_header(view.version), axum::Json(view)))
 }
 
 /// `DELETE /v1/sessions/{s}/messages/{m}`.
 #[utoipa::path(delete, path = "/v1/sessions/{session}/messages/{message}", tag = "sessions",
-    params(("session" = String, Path), ("message" = String, Path), ("if-match" = Option<u64>, Header, description = "the version that the message must have")),
+    params(("session" = String, Path), ("message" = String, Path), ("if-match" = Option<String>, Header, description = "the version that the message must have")),
     responses((status = 204, description = "deleted"), (status = 404, description = "there is no such thing", body = Problem), (status = 412, description = "the version is another one", body = Problem)))]
 pub async fn delete_message(
     State(state): State<AppState>,
@@ -269,7 +297,11 @@ pub async fn delete_message(
 ) -> Result<StatusCode, Problem> {
     let expected = if_match(&headers)?;
     let memory = state.memory.clone();
-    state.writes.run(move || Ok(memory.delete_message(&tenant, &session, &message, expected)?)).await?;
+    let work = move || {
+        let current = || Ok(memory.message(&tenant, &session, &message)?.version);
+        expected.run((), current, |(), version| memory.delete_message(&tenant, &session, &message, version))
+    };
+    state.writes.run(work).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -292,7 +324,6 @@ pub async fn context(
 #[serde(deny_unknown_fields)]
 pub struct PushRequest {
     /// Any JSON each, at most 1 MiB; all are kept, or none.
-    #[schema(value_type = Vec<Object>)]
     items: Vec<Value>,
 }
 
@@ -322,6 +353,7 @@ pub async fn push(
 #[serde(deny_unknown_fields)]
 pub struct QueueQuery {
     /// Inputs a page, 20 unless said otherwise.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// Those after this id.
     cursor: Option<String>,
@@ -353,6 +385,7 @@ pub async fn queue(
 #[serde(deny_unknown_fields, default)]
 pub struct TakeRequest {
     /// At most so many (1).
+    #[schema(minimum = 1, maximum = 1000)]
     count: Option<usize>,
     /// Seconds that they are the taker's (60): those that are not deleted by then can be taken again.
     lease_s: Option<u64>,

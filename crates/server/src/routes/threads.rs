@@ -27,6 +27,7 @@ pub struct CheckpointsQuery {
     /// The thread's own when left out.
     namespace: String,
     /// Checkpoints a page, 20 unless said otherwise; 1 for the latest alone.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// `next` of the page before.
     cursor: Option<String>,
@@ -63,7 +64,6 @@ pub async fn put(
 #[serde(deny_unknown_fields)]
 pub struct TaskWrites {
     /// Any JSON.
-    #[schema(value_type = Object)]
     writes: Value,
 }
 

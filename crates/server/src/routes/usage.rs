@@ -35,6 +35,7 @@ pub struct UsageQuery {
     /// A day in UTC; today when left out.
     to: Option<String>,
     /// Lines at most (20).
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
 }
 

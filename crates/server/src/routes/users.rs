@@ -118,6 +118,7 @@ pub async fn build_profile(
 #[serde(deny_unknown_fields)]
 pub struct AuditQuery {
     /// Entries a page, 20 unless said otherwise.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// Those after this number.
     cursor: Option<i64>,
