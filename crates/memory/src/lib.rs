@@ -57,6 +57,7 @@ mod policy;
 mod profile;
 mod recall;
 mod redaction;
+mod same;
 #[cfg(test)]
 mod sample;
 mod seal;

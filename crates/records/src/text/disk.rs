@@ -20,7 +20,7 @@ use tantivy::{DocSet, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, T
 use uuid::Uuid;
 
 /// Version of the schema and of the analysis; an index of another one is built anew.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Memory that tantivy gathers documents in before it writes a segment: its least is 15 MB.
 const WRITER_BYTES: usize = 32 << 20;
 /// Segments over which a commit merges them all into one.
@@ -176,11 +176,11 @@ impl DiskText {
     }
 
     /// Rows that the index in a folder covers by what its last commit says, and nothing else is looked at; `None` if it is of another vector file or
-    /// cannot be read.
+    /// version, or cannot be read.
     pub fn covered(folder: &Path, vector_file: Uuid) -> Option<u32> {
         let meta: serde_json::Value = serde_json::from_slice(&fs::read(folder.join(META)).ok()?).ok()?;
         let mark: Watermark = serde_json::from_str(meta["payload"].as_str()?).ok()?;
-        (mark.vector_file == vector_file).then_some(mark.rows)
+        (mark.version == VERSION && mark.vector_file == vector_file).then_some(mark.rows)
     }
 
     /// Whether the terms of the index in a folder, if there is one, have their codes by another key than is wanted, or by none: what it would not be found by
