@@ -13,8 +13,10 @@ pub enum Kind {
     Letter,
     /// A letter or digit of a script that does not.
     Unspaced,
-    /// An emoji, a currency or another picture: a word of its own.
+    /// An emoji or another picture: a word of its own.
     Symbol,
+    /// A currency, a degree, a per cent: a word of its own, and part of an amount.
+    Unit,
     /// One of [`SIGNS`], which may belong to a word or join two.
     Sign,
     /// All else.
@@ -88,7 +90,8 @@ impl Folded {
             if !is_mark {
                 base = c;
             }
-            !ignorable.contains(c) && !(is_mark && is_dropped(base, c))
+            // Tatweel only makes an Arabic word longer.
+            c != '\u{640}' && !ignorable.contains(c) && !(is_mark && is_dropped(base, c))
         });
         for c in plain.nfc().flat_map(char::to_lowercase) {
             // A character that stands for several is cut into them; letters that make up one character are not.
@@ -112,8 +115,7 @@ impl Folded {
             _ if c.is_alphanumeric() && is_unspaced(c) => Kind::Unspaced,
             _ if c.is_alphanumeric() => Kind::Letter,
             _ if c.is_ascii() && SIGNS.contains(&(c as u8)) => Kind::Sign,
-            _ if is_symbol(c) => Kind::Symbol,
-            _ => Kind::Blank,
+            _ => symbol(c),
         };
         self.text.push(c);
         self.places.push((kind, self.text.len()));
@@ -163,14 +165,14 @@ fn is_cyrillic(c: char) -> bool {
     ('\u{400}'..='\u{52f}').contains(&c)
 }
 
-/// Han, kana, bopomofo and hangul; Thai, Lao, Khmer, Burmese and their neighbours.
+/// Han, kana, bopomofo and hangul; Thai, Lao, Khmer, Burmese, Javanese and their neighbours.
 fn is_unspaced(c: char) -> bool {
     matches!(c as u32,
         0x2E80..=0x2FDF | 0x3005..=0x3007 | 0x3040..=0x30FF | 0x3100..=0x312F | 0x31A0..=0x31BF | 0x31F0..=0x31FF
         | 0x3400..=0x4DBF | 0x4E00..=0x9FFF | 0xAC00..=0xD7AF | 0xF900..=0xFAFF | 0x20000..=0x3FFFF
         | 0x1100..=0x11FF
         | 0x0E00..=0x0EFF | 0x1000..=0x109F | 0x1780..=0x17FF | 0x1950..=0x19FF | 0x1A20..=0x1AAF
-        | 0xA9E0..=0xA9FF | 0xAA60..=0xAADF)
+        | 0x1B00..=0x1B7F | 0xA980..=0xA9FF | 0xAA60..=0xAADF)
 }
 
 /// Whether a character, as it is seen, is an emoji.
@@ -184,14 +186,14 @@ fn is_flag(c: char) -> bool {
     ('\u{1f1e6}'..='\u{1f1ff}').contains(&c)
 }
 
-/// Currencies and pictures. Lines of boxes are no words.
-fn is_symbol(c: char) -> bool {
-    let category = CodePointMapData::<GeneralCategory>::new().get(c);
-    match category {
-        GeneralCategory::CurrencySymbol => true,
-        GeneralCategory::OtherSymbol => !matches!(c, '\u{2500}'..='\u{259f}' | '\u{2800}'..='\u{28ff}'),
+/// What a character is that is no letter and no sign. Lines of boxes are no words.
+fn symbol(c: char) -> Kind {
+    match CodePointMapData::<GeneralCategory>::new().get(c) {
+        _ if matches!(c, '%' | '‰' | '°') => Kind::Unit,
+        GeneralCategory::CurrencySymbol => Kind::Unit,
+        GeneralCategory::OtherSymbol if !matches!(c, '\u{2500}'..='\u{259f}' | '\u{2800}'..='\u{28ff}') => Kind::Symbol,
         // An emoji's colour of skin.
-        GeneralCategory::ModifierSymbol => ('\u{1f3fb}'..='\u{1f3ff}').contains(&c),
-        _ => false,
+        GeneralCategory::ModifierSymbol if ('\u{1f3fb}'..='\u{1f3ff}').contains(&c) => Kind::Symbol,
+        _ => Kind::Blank,
     }
 }

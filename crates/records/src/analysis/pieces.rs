@@ -44,7 +44,7 @@ pub struct Piece {
     pub text: String,
     /// With them, where there are any: `#tag`, `.net`. A single letter with a sign after it is no longer that letter: there `text` has the sign, as `c++`.
     pub signed: Option<String>,
-    /// Letter, Unspaced or Symbol.
+    /// No sign and no blank.
     pub kind: Kind,
     pub link: Link,
     pub is_stop_word: bool,
@@ -59,7 +59,7 @@ pub fn pieces(text: &str) -> Vec<Piece> {
         at = match folded.kind(at) {
             Kind::Letter => cutter.word(at),
             Kind::Unspaced => cutter.character(at),
-            Kind::Symbol => cutter.symbol(at),
+            Kind::Symbol | Kind::Unit => cutter.symbol(at),
             Kind::Sign | Kind::Blank => at + 1,
         };
     }
@@ -161,7 +161,7 @@ impl Cutter<'_> {
         after
     }
 
-    /// The sign that belongs to the word after it: `#tag`, `@name`, `.NET`.
+    /// The sign that belongs to the word after it: `#tag`, `@name`, `.NET`, `-5`.
     fn prefix(&self, at: usize, word: &str) -> Option<&'static str> {
         let before = at.checked_sub(1).filter(|&before| before >= self.end || self.pieces.is_empty())?;
         let sign = self.folded.sign(before)?;
@@ -175,6 +175,7 @@ impl Cutter<'_> {
             '#' => Some("#"),
             '@' => Some("@"),
             '.' if word.starts_with(char::is_alphabetic) => Some("."),
+            '-' if word.starts_with(char::is_numeric) => Some("-"),
             _ => None,
         }
     }
