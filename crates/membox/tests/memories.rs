@@ -80,6 +80,10 @@ fn near_doubles_become_one_memory_with_a_history() {
             {"id": "kind", "user": "lena", "kind": "profile", "text": "Lena likes green tea in the morning.", "created_at": on(5)},
             {"id": "three", "user": "lena", "text": "The dentist expects Lena at 3 o'clock.", "created_at": on(1)},
             {"id": "four", "user": "lena", "text": "The dentist expects Lena at 4 o'clock.", "created_at": on(2)},
+            {"id": "owes", "user": "lena", "text": "Alice owes Bob the deposit for the greenhouse.", "created_at": on(1)},
+            {"id": "owed", "user": "lena", "text": "Bob owes Alice the deposit for the greenhouse.", "created_at": on(2)},
+            {"id": "tuesday", "user": "lena", "text": "The dentist appointment is on Tuesday at the clinic", "created_at": on(1)},
+            {"id": "thursday", "user": "lena", "text": "The dentist appointment is on Thursday at the clinic", "created_at": on(2)},
             {"id": "else", "user": "lena", "text": "The greenhouse roof leaks when it rains.", "created_at": on(2)},
         ]),
     );
@@ -87,7 +91,7 @@ fn near_doubles_become_one_memory_with_a_history() {
     assert_eq!(server.call("POST", "/v1/sessions/s/messages", &said).0, 200);
 
     let planned = consolidated(&server, &json!({"dry_run": true}));
-    assert_eq!((&planned["merged"], &planned["records"]), (&json!(2), &json!(8)), "{planned}");
+    assert_eq!((&planned["merged"], &planned["records"]), (&json!(2), &json!(12)), "{planned}");
     assert!(record(&server, "a1").is_some(), "nothing is done yet");
     assert_eq!(consolidated(&server, &json!({"user": "otto"}))["merged"], 0);
     let done = consolidated(&server, &json!({}));
@@ -113,7 +117,7 @@ fn near_doubles_become_one_memory_with_a_history() {
     history.sort_unstable();
     assert_eq!(history, ["a1", "a2"], "all that it has taken the place of: {kept}");
     assert!(record(&server, "a1").is_none() && record(&server, "a2").is_none());
-    for id in ["otto", "kind", "three", "four", "else"] {
+    for id in ["otto", "kind", "three", "four", "owes", "owed", "tuesday", "thursday", "else"] {
         assert!(record(&server, id).is_some(), "{id}");
     }
     let question = json!({"query": "What does Lena drink?", "filter": {"and": [{"field": "user", "eq": "lena"}, {"field": "role", "exists": false}, {"field": "kind", "exists": false}]}, "k": 5});

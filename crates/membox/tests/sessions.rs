@@ -109,6 +109,43 @@ fn messages_are_kept_in_order_paged_found_by_a_word_and_recalled_like_records() 
 }
 
 #[test]
+fn every_word_of_a_question_counts_and_a_blank_one_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    let texts = [
+        "We fly to Lisbon in May",
+        "We fly to Lisbon in June",
+        "I write C++ code",
+        "I write C# code",
+        "Le café est fermé 🎉",
+        "ฉันรักกรุงเทพมหานคร",
+    ];
+    append(&server, "s", texts.iter().map(|text| said("user", text)).collect());
+    let q = |words: &str| {
+        let coded: String = words.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        server.call("GET", &format!("/v1/sessions/s/messages?q={coded}"), &Value::Null)
+    };
+    for (words, found) in [
+        ("May Lisbon", 0..1),
+        ("lisbon", 0..2),
+        ("C++", 2..3),
+        ("c#", 3..4),
+        ("cafe", 4..5),
+        ("🎉", 4..5),
+        ("กรุงเทพ", 5..6),
+        ("Porto", 0..0),
+        ("???", 0..0),
+    ] {
+        assert_eq!(contents(&q(words).1), texts[found], "{words}");
+    }
+    for words in [" ", ""] {
+        let (status, problem) = q(words);
+        assert_eq!((status, &problem["errors"][0]["pointer"]), (400, &json!("/q")), "{words:?}: {problem}");
+    }
+    server.stop();
+}
+
+#[test]
 fn what_is_wrong_is_named_and_keeps_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(&data_with_model(folder.path()), &[]);

@@ -8,7 +8,6 @@ use crate::settings::{CollectionSettings, KindDefaults, Metric};
 use crate::synonyms::Synonyms;
 use lru::LruCache;
 use membox_index::{AllowedRows, Effort, RowDevice, Scanner, Search, VectorIndex};
-use membox_records::analysis::query_terms;
 use membox_records::text::{DiskText, Tail, TextOf};
 use membox_records::{FieldIndex, Filter, LiveRow, Reader, Record, Renamed, Slots, StoredCollection};
 use membox_vectors::{Retired, Seen, VectorFile, VectorView};
@@ -251,7 +250,7 @@ impl Collection {
     /// The terms of a question, and those that mean the same.
     pub(crate) fn terms_of(&self, question: &str) -> Vec<String> {
         let synonyms = self.synonyms.read().unwrap_or_else(PoisonError::into_inner).clone();
-        synonyms.expand(query_terms(question))
+        synonyms.expand(question)
     }
 
     pub(crate) fn set_settings(&self, settings: CollectionSettings) {

@@ -1,9 +1,10 @@
 //! Near-doubles become one memory: the newer text stands, the older is kept as its history.
 //!
-//! Texts that differ in a number are no doubles, however alike they are: "at 3" and "at 4" say two things.
+//! Alike is not enough: the two must [say the same](crate::same). "At 3" and "at 4", "on Tuesday" and "on Thursday" are very much alike.
 
 use crate::collection::{Collection, JobGuard};
 use crate::jobs::Job;
+use crate::same::say_the_same;
 use crate::types::RecordPatch;
 use crate::work::Along;
 use crate::{JobView, MemoryBox, MemoryError, Metric, now, time_text};
@@ -27,7 +28,7 @@ const HISTORY_FIELD: &str = "history";
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConsolidateRequest {
-    /// The cosine from which on two texts say the same (0.95).
+    /// The cosine from which on two texts are held against each other (0.95). They become one if they say the same in the same words.
     pub threshold: Option<f32>,
     /// Only say what would be merged.
     pub dry_run: bool,
@@ -137,7 +138,7 @@ impl MemoryBox {
         let found = self.reader()?.record(collection.id, id)?;
         let Some(own) = found.filter(|own| own.record.is_alive(now())) else { return Ok(None) };
         let mut near = self.nearest(collection, &own, None, NEIGHBOURS, threshold)?.into_iter();
-        let newer = near.find(|(other, _)| says_the_same(&own, other) && is_older(&own, other));
+        let newer = near.find(|(other, _)| may_be_one(&own, other) && is_older(&own, other));
         Ok(newer.map(|(other, score)| (own, other, score)))
     }
 
@@ -224,24 +225,8 @@ pub(crate) fn is_older(a: &StoredRecord, b: &StoredRecord) -> bool {
     (a.record.created_at, a.seq) < (b.record.created_at, b.seq)
 }
 
-/// Whether two records that are alike may be one: of the same user and kind, no messages, and with the same numbers.
-pub(crate) fn says_the_same(a: &StoredRecord, b: &StoredRecord) -> bool {
+/// Whether two records that are alike may be one: of the same user and kind, no messages, and of texts that say the same.
+pub(crate) fn may_be_one(a: &StoredRecord, b: &StoredRecord) -> bool {
     let (a, b) = (&a.record, &b.record);
-    (&a.user, &a.kind) == (&b.user, &b.kind) && b.message.is_none() && numbers(&a.text) == numbers(&b.text)
-}
-
-/// The numbers in a text, in order.
-fn numbers(text: &str) -> Vec<&str> {
-    text.split(|c: char| !c.is_numeric()).filter(|number| !number.is_empty()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_found_whatever_stands_around_them() {
-        assert_eq!(numbers("at 3:45, 12 people; 第7次"), ["3", "45", "12", "7"]);
-        assert!(numbers("no number").is_empty());
-    }
+    (&a.user, &a.kind) == (&b.user, &b.kind) && b.message.is_none() && say_the_same(&a.text, &b.text)
 }

@@ -64,6 +64,7 @@ mod rebuild;
 mod recall;
 mod redaction;
 mod retries;
+mod same;
 #[cfg(test)]
 mod sample;
 mod seal;

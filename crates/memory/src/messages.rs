@@ -427,7 +427,7 @@ pub struct MessageQuery {
     pub after: Option<i64>,
     /// Newest first.
     pub newest_first: bool,
-    /// Only messages that have all of these words.
+    /// Only messages that have all of these words; refused if it is blank.
     pub words: Option<String>,
     /// Only these.
     pub modality: Modality,

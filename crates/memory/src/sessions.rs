@@ -12,7 +12,7 @@ use crate::types::{NewRecord, RecordPatch};
 use crate::users::event;
 use crate::work::{Along, Doomed, Upsert, Work, Write, ask};
 use crate::{CollectionSettings, MemoryBox, MemoryError, in_seconds, now, time_text};
-use membox_records::analysis::{query_terms, terms};
+use membox_records::analysis::Words;
 use membox_records::{Message, Range, RecordsError, SessionState, StoredRecord, StoredSession, record_id};
 use membox_redaction::{Counts, Mode};
 use serde_json::Value;
@@ -326,12 +326,9 @@ impl MemoryBox {
             (false, after) => Range::After(after.unwrap_or(-1)),
             (true, before) => Range::Before(before.unwrap_or(i64::MAX)),
         };
-        let words = query.words.as_deref().map(query_terms).unwrap_or_default();
-        let has_words = |text: &str| {
-            let own: HashSet<String> =
-                if words.is_empty() { HashSet::new() } else { terms(text).into_iter().map(|t| t.text).collect() };
-            words.iter().all(|word| own.contains(word))
-        };
+        let no_words = || MemoryError::invalid("/q", "a word is wanted: it is blank");
+        let words = query.words.as_deref().map(|asked| Words::of(asked).ok_or_else(no_words)).transpose()?;
+        let has_words = |text: &str| words.as_ref().is_none_or(|words| words.are_in(text));
         let (now, mut page) = (now(), Vec::new());
         self.reader()?.messages(session.collection, id, range, |stored| {
             let kind = stored.record.message.as_ref().map(|message| message.kind.as_str());

@@ -134,6 +134,33 @@ fn a_text_index_is_used_only_for_its_vector_file_and_committed_rows() {
 }
 
 #[test]
+fn an_index_of_an_older_analysis_is_built_anew() {
+    let (folder, file) = (tempfile::tempdir().expect("a folder"), Uuid::new_v4());
+    let mut writer = DiskWriter::open(folder.path(), text_of(file, 0)).expect("a writer");
+    writer.insert(0, "hello").expect("room");
+    writer.commit(1).expect("a commit");
+    let open = || DiskText::open(folder.path(), &text_of(file, 1)).expect("a look").map(|disk| disk.rows());
+    assert_eq!((open(), DiskText::covered(folder.path(), file)), (Some(1), Some(1)));
+
+    // As the version before has left it.
+    let meta = folder.path().join("meta.json");
+    let mut said: Value = serde_json::from_slice(&std::fs::read(&meta).expect("a list")).expect("JSON");
+    let mut mark: Value = serde_json::from_str(said["payload"].as_str().expect("a watermark")).expect("JSON");
+    mark["version"] = json!(1);
+    said["payload"] = json!(mark.to_string());
+    std::fs::write(&meta, said.to_string()).expect("a list");
+    let checksum = crc32c::crc32c(said.to_string().as_bytes());
+    std::fs::write(folder.path().join("meta.crc"), format!("{checksum:08x}")).expect("a checksum");
+    assert_eq!((open(), DiskText::covered(folder.path(), file)), (None, None));
+
+    let mut writer = DiskWriter::open(folder.path(), text_of(file, 1)).expect("a writer");
+    assert_eq!(writer.rows().expect("rows"), 0);
+    writer.insert(0, "hello").expect("room");
+    writer.commit(1).expect("a commit");
+    assert_eq!(open(), Some(1));
+}
+
+#[test]
 fn many_commits_merge_and_keep_their_watermark() {
     let (folder, file) = (tempfile::tempdir().expect("a folder"), Uuid::new_v4());
     let mut disk = None;

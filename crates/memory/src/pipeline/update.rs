@@ -6,7 +6,7 @@
 
 use super::{is_made, made_conditions};
 use crate::collection::{Collection, JobGuard};
-use crate::consolidate::{THRESHOLD, history, history_entry, history_patch, is_older, says_the_same, was_made};
+use crate::consolidate::{THRESHOLD, history, history_entry, history_patch, is_older, may_be_one, was_made};
 use crate::jobs::JobView;
 use crate::redaction::redacted;
 use crate::types::RecordPatch;
@@ -234,19 +234,20 @@ impl MemoryBox {
             return Ok(());
         }
         report.queued += 1;
+        let double = newer.iter().find(|newer| may_be_one(&older, newer));
         let redaction = collection.settings().redaction.unwrap_or_default();
         let (decision, text) = match llm {
             Some(llm) => {
                 let (decision, text) = decide(llm, &redaction, &older, &newer, &mut report.llm)?;
                 (decision, text.map(|text| redacted(&redaction, text)))
             }
-            None if says_the_same(&older, &newer[0]) => (Decision::Merge, None),
+            None if double.is_some() => (Decision::Merge, None),
             None => (Decision::Keep, None),
         };
         let done = dry_run
             || match (decision, &text) {
                 (Decision::Keep, _) => true,
-                (Decision::Merge, _) => self.absorb(collection, &older, &newer[0])?,
+                (Decision::Merge, _) => self.absorb(collection, &older, double.unwrap_or(&newer[0]))?,
                 (Decision::Delete, _) => {
                     let doomed = vec![(older.record.id.clone(), Some(older.version))];
                     was_made(self.delete(&collection.tenant, "pipeline", &collection.name, doomed))?

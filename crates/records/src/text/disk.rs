@@ -20,7 +20,7 @@ use tantivy::{DocSet, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, T
 use uuid::Uuid;
 
 /// Version of the schema and of the analysis; an index of another one is built anew.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Memory that tantivy gathers documents in before it writes a segment: its least is 15 MB.
 const WRITER_BYTES: usize = 32 << 20;
 /// Segments over which a commit merges them all into one.
@@ -198,16 +198,18 @@ impl DiskText {
         if !folder.join(META).exists() || was_never_committed(folder) {
             return Ok(());
         }
-        match watermark(folder).filter(|mark| of.is_covered_by(mark)) {
+        match watermark(folder).filter(|mark| mark.version < VERSION || of.is_covered_by(mark)) {
+            // One of an older version is built anew when it is opened, and nothing is wrong with it.
             Some(_) => Ok(()),
             None => Err(RecordsError::Damaged("the text index is of another state".into())),
         }
     }
 
     /// Rows that the index in a folder covers by what its last commit says, and nothing else is looked at; `None` if it is of another vector file or
-    /// cannot be read.
+    /// version, or cannot be read.
     pub fn covered(folder: &Path, vector_file: Uuid) -> Option<u32> {
-        watermark(folder).filter(|mark| mark.vector_file == vector_file).map(|mark| mark.rows)
+        let of_now = |mark: &Watermark| mark.version == VERSION && mark.vector_file == vector_file;
+        watermark(folder).filter(of_now).map(|mark| mark.rows)
     }
 
     /// Whether the terms of the index in a folder, if there is one, have their codes by another key than is wanted, or by none: what it would not be found by

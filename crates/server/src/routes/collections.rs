@@ -97,7 +97,7 @@ pub async fn rebuild(
 }
 
 /// `POST /v1/collections/{c}/consolidate`: near-doubles become one memory, as a job whose `result` is a ConsolidateReport: of two the newer text stands, and
-/// the older is kept in its `metadata.history`. Texts that differ in a number are no doubles.
+/// the older is kept in its `metadata.history`. Texts are doubles only if they say the same in the same words, in the same order.
 #[utoipa::path(post, path = "/v1/collections/{collection}/consolidate", tag = "jobs", params(("collection" = String, Path)), request_body(content = ConsolidateRequest, example = json!({"threshold": 0.95, "user": "lena", "dry_run": true})),
     responses((status = 202, description = "the job has begun", body = JobView), (status = 404, description = "there is no such thing", body = Problem), (status = 409, description = "a job is running", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem)))]
 pub async fn consolidate(

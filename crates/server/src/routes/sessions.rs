@@ -175,7 +175,8 @@ pub struct MessagesQuery {
     cursor: Option<i64>,
     /// `oldest` (first, as when left out) or `newest`.
     order: Option<String>,
-    /// Only messages that have all of these words, in any of their forms.
+    /// Only messages that have all of these words, in any of their forms: every word counts, also letters, emoji, and names with signs such as C++. Refused
+    /// if it is blank.
     q: Option<String>,
     /// Only texts, images or recordings.
     #[serde(default)]
