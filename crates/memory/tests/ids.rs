@@ -242,7 +242,7 @@ fn step() -> impl proptest::strategy::Strategy<Value = Step> {
     let sessions = || prop::sample::select(vec!["s", "t"]);
     let messages = || prop::sample::select(vec!["1", "2", "1/2"]);
     prop_oneof![
-        4 => (ids, any::<u32>()).prop_map(|(id, n)| Step::Put(id, n)),
+        4 => (ids, 0..1000u32).prop_map(|(id, n)| Step::Put(id, n)),
         5 => (sessions(), messages(), 0..3u32).prop_map(|(s, m, n)| Step::Append(s, m, n)),
         1 => (sessions(), messages()).prop_map(|(s, m)| Step::DeleteMessage(s, m)),
         1 => (sessions(), messages(), any::<u32>()).prop_map(|(s, m, n)| Step::PatchMessage(s, m, n)),

@@ -177,14 +177,17 @@ fn an_older_database_finds_its_messages_and_puts_back_those_that_a_patch_had_mov
         // As a patch of `session` had left them: the first out of a session that is there, the others out of one that is not.
         Record { session: Some("other".into()), ..message("s", "2", 2, "moved") },
         Record { session: None, ..message("gone", "1", 0, "moved from nowhere") },
-        message("other", "2", 0, "was there"),
     ];
     for (row, record) in (0..).zip(&records) {
         group.upsert(&slots, record, row, row, None).expect("a write");
     }
+    group.upsert(&slots, &message("x", "2", 0, "was there"), 9, 9, None).expect("a write");
     group.commit().expect("a commit");
     drop(store);
     make_older(&path);
+    // The session that the first was moved into has a message of that id.
+    let there = "UPDATE records SET id = 'other/2', session = 'other', crc = NULL WHERE id = 'x/2'";
+    Connection::open(&path).and_then(|db| db.execute(there, [])).expect("a write");
     assert!(matches!(Reader::open(&path, Sealing::default()), Err(RecordsError::TooOld { found: 4, .. })));
     let reader = Store::open(&path, Sealing::default()).expect("a store").reader().expect("a reader");
     is_whole(&reader, c);
