@@ -308,7 +308,8 @@ mod tests {
         for policy in
             [IndexPolicy::Auto, IndexPolicy::Flat, IndexPolicy::hnsw(), IndexPolicy::Ivf { nlist: 7, nprobe: 3 }]
         {
-            assert_eq!(read(&serde_json::to_string(&policy).expect("JSON")), Some(policy));
+            let json = serde_json::to_string(&policy).expect("JSON");
+            assert_eq!(read(&json), Some(policy));
         }
     }
 }
