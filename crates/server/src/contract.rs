@@ -18,7 +18,7 @@ use utoipa::openapi::{OpenApi, RefOr};
 const OWN: &str = "/v1/";
 const OF_OTHERS: [&str; 2] = ["/v1/embeddings", "/v1/models"];
 /// Headers of which only one would be read.
-const ONCE: [&str; 2] = ["if-match", "x-membox-tenant"];
+const ONCE: [&str; 1] = ["x-membox-tenant"];
 /// Bytes that a body of nothing may have.
 const MAX_EMPTY_BYTES: usize = 1 << 10;
 

@@ -10,7 +10,7 @@ const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
 const PROBLEM: &str = "#/components/schemas/Problem";
 
 /// What parameters of paths are, by how a path names them.
-const PARAMETERS: [(&str, &str); 12] = [
+const PARAMETERS: [(&str, &str); 14] = [
     ("collections/{collection}", "The collection's name: `[a-z0-9][a-z0-9_.-]{0,63}`."),
     ("records/{id}", "The record's id."),
     ("jobs/{id}", "The job's id."),
@@ -23,6 +23,8 @@ const PARAMETERS: [(&str, &str); 12] = [
     ("users/{user}", "The user."),
     ("quotas/{user}", "The user; `*` for all who have no quota of their own."),
     ("models/{model}", "The model's name."),
+    ("models/{organisation}", "Whose model it is, where its name says so."),
+    ("{organisation}/{model}", "The model's name, after whose it is."),
 ];
 
 /// The document as it is given out.
