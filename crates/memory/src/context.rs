@@ -246,6 +246,11 @@ impl MemoryBox {
                 answers.push(message);
                 return true;
             }
+            if message.role == "system" && !answers.is_empty() {
+                // It stands between a call and its answer, and does not part them.
+                fitting.take(&[message]);
+                return true;
+            }
             let begins_turn = message.role == "user";
             let mut unit = vec![message];
             // Answers to nobody's call are left out: no model takes them.
@@ -379,7 +384,8 @@ fn exchange(reader: &Reader, collection: i64, stored: StoredRecord) -> Result<Ve
     }
     let (first, end) = ((message.place() - MOST_ANSWERS).max(0), message.place() + MOST_ANSWERS);
     let mut around = reader.messages_between(collection, session, first, end)?;
-    around.retain(|near| near.record.is_alive(now()));
+    let is_system = |near: &StoredRecord| near.record.message.as_ref().is_some_and(|m| m.role == "system");
+    around.retain(|near| near.record.is_alive(now()) && !is_system(near));
     let own = around.iter().position(|near| near.record.id == stored.record.id);
     let call = own.and_then(|own| around[..=own].iter().rposition(|near| !answers(near)));
     let is_call = |near: &StoredRecord| near.record.message.as_ref().is_some_and(|m| m.role == "assistant");
@@ -477,7 +483,7 @@ mod tests {
     #[test]
     fn no_context_hands_out_more_than_its_budget_or_an_answer_without_its_call() {
         let sample = Sample::new(IndexPolicy::Flat);
-        let mut runner = TestRunner::new(Config::with_cases(200));
+        let mut runner = TestRunner::new(Config { cases: 200, failure_persistence: None, ..Config::default() });
         let cases = (proptest::collection::vec(any_message(), 0..24), any_request());
         let ran = runner.run(&cases, |(messages, request)| {
             let session = uuid::Uuid::new_v4().to_string();
@@ -494,8 +500,9 @@ mod tests {
             } else {
                 prop_assert_eq!(handed_out, answer.tokens);
             }
-            for (i, message) in answer.messages.iter().enumerate().filter(|(_, m)| is_answer(&m.role)) {
-                let before = i.checked_sub(1).map(|i| &answer.messages[i]);
+            let said: Vec<&ContextMessage> = answer.messages.iter().filter(|m| m.role != "system").collect();
+            for (i, message) in said.iter().enumerate().filter(|(_, m)| is_answer(&m.role)) {
+                let before = i.checked_sub(1).map(|i| said[i]);
                 let is_next = before.is_some_and(|b| b.role == "assistant" || is_answer(&b.role));
                 prop_assert!(is_next, "{message:?} after {before:?}");
             }
