@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn policies_read_as_the_api_writes_them() {
-        let read = |text| serde_json::from_str::<IndexPolicy>(text).ok();
+        let read = |text: &str| serde_json::from_str::<IndexPolicy>(text).ok();
         assert_eq!(read(r#"{"kind":"auto"}"#), Some(IndexPolicy::Auto));
         assert_eq!(read(r#"{"kind":"hnsw"}"#), Some(IndexPolicy::hnsw()));
         assert_eq!(read(r#"{"kind":"ivf","nprobe":4}"#), Some(IndexPolicy::Ivf { nlist: 0, nprobe: 4 }));

@@ -106,7 +106,9 @@ fn every_command_of_the_documents_runs() {
                 continue;
             }
             if NEEDS_NO_BOX.iter().any(|beginning| command.starts_with(beginning)) {
-                server.take().map(Server::stop);
+                if let Some(server) = server.take() {
+                    Server::stop(server);
+                }
             } else if server.is_none() {
                 let load = load.display().to_string();
                 server = Some(Server::start(&data, &["--load", &load]));
@@ -167,7 +169,7 @@ fn numbers(text: &str) -> BTreeSet<String> {
     for (i, &c) in characters.iter().enumerate() {
         let digit = |at: Option<usize>| at.and_then(|at| characters.get(at)).is_some_and(char::is_ascii_digit);
         let is_separator = c == ' ' && digit(i.checked_sub(1)) && (1..=3).all(|n| digit(Some(i + n)));
-        if !(is_separator && !digit(Some(i + 4))) {
+        if !is_separator || digit(Some(i + 4)) {
             joined.push(c);
         }
     }

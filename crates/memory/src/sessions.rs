@@ -26,6 +26,15 @@ pub const MOST_MESSAGES: usize = 1000;
 /// The collection of sessions that belong to no user.
 const COMMON_COLLECTION: &str = "sessions";
 
+/// Messages of an append, ready to be written.
+struct Prepared {
+    /// Their ids within the session.
+    ids: Vec<String>,
+    upserts: Vec<Upsert>,
+    /// What those said, by their places, of which redaction took something out.
+    originals: HashMap<usize, String>,
+}
+
 impl MemoryBox {
     /// The session of an id.
     pub(crate) fn stored_session(&self, tenant: &str, id: &str) -> Result<StoredSession, MemoryError> {
@@ -237,7 +246,7 @@ impl MemoryBox {
             None => self.new_session(tenant, id, &settings)?,
         };
         let collection = self.collection_of(&session)?;
-        let (ids, upserts, originals) = self.message_upserts(&collection, &session, messages)?;
+        let Prepared { ids, upserts, originals } = self.prepare(&collection, &session, messages)?;
         let append = Append { session, messages: upserts, originals, expected, on_conflict };
         let write = |reply| Work::Write(Write::Append { collection, append: Box::new(append), reply });
         let done: Appended = ask(self.writer(), write)?;
@@ -251,14 +260,13 @@ impl MemoryBox {
         Ok(AppendAnswer { version: done.version, messages, evicted: done.evicted, conflict })
     }
 
-    /// The ids of messages within the session, their records, redacted and with their vectors, and what those said, by their places, of which something was
-    /// taken out.
-    fn message_upserts(
+    /// Messages as they are to be written, redacted and with their vectors.
+    fn prepare(
         &self,
         collection: &Collection,
         session: &StoredSession,
         messages: Vec<NewMessage>,
-    ) -> Result<(Vec<String>, Vec<Upsert>, HashMap<usize, String>), MemoryError> {
+    ) -> Result<Prepared, MemoryError> {
         let settings = collection.settings();
         let expires_at = session.state.ttl_s.map(|ttl| time_text(in_seconds(ttl)));
         let (mut ids, mut upserts, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
@@ -311,7 +319,7 @@ impl MemoryBox {
                 media.file = self.keep_media(collection, file)?;
             }
         }
-        Ok((ids, upserts, originals))
+        Ok(Prepared { ids, upserts, originals })
     }
 
     /// A page of a session's messages, and `seq` of the last one where more follow.

@@ -75,7 +75,7 @@ impl<'de> Document<'de> {
 
     /// Whether the value of a key is null. The key is a part of the text, so what follows it can be looked at before it is read. One that is written
     /// with escapes is not, and none of our fields needs any.
-    fn null_follows(&self, key: &Cow<'de, str>) -> bool {
+    fn null_follows(&self, Key(key): &Key<'de>) -> bool {
         let Cow::Borrowed(key) = key else { return false };
         let start = (key.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);
         let rest = self.text.as_bytes().get(start.wrapping_add(key.len())..).unwrap_or_default();
@@ -378,20 +378,20 @@ struct Members<'a, 'de, A> {
 
 impl<'de, A: MapAccess<'de>> Members<'_, 'de, A> {
     /// Whether a key is there for the first time.
-    fn is_new(&mut self, key: &Cow<'de, str>) -> bool {
+    fn is_new(&mut self, key: Cow<'de, str>) -> bool {
+        let is_new = !self.few.contains(&key);
         if self.few.len() < FEW_KEYS {
-            let is_new = !self.few.contains(key);
-            self.few.push(key.clone());
+            self.few.push(key);
             return is_new;
         }
-        !self.few.contains(key) && self.many.insert(key.clone())
+        is_new && self.many.insert(key)
     }
 
     /// Whether a member is as if it were not there. A key that the type does not know is for the type to refuse.
-    fn is_absent(&self, key: &Cow<'de, str>) -> bool {
+    fn is_absent(&self, key: &Key<'de>) -> bool {
         match self.wanted {
             Wanted::Object { of, fields } => {
-                self.document.null_follows(key) && fields.contains(&&**key) && !null_is_a_value(of, key)
+                self.document.null_follows(key) && fields.contains(&&*key.0) && !null_is_a_value(of, &key.0)
             }
             _ => false,
         }
@@ -402,12 +402,14 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, 'de, A> {
     type Error = A::Error;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
-        while let Some(Key(key)) = self.inner.next_key()? {
-            if !self.is_new(&key) {
+        while let Some(found) = self.inner.next_key::<Key>()? {
+            let is_absent = self.is_absent(&found);
+            let Key(key) = found;
+            if !self.is_new(key.clone()) {
                 let error = de::Error::custom(format_args!("the key `{key}` stands twice"));
                 return Err(self.document.within(&key)(error));
             }
-            if self.is_absent(&key) {
+            if is_absent {
                 self.inner.next_value::<IgnoredAny>()?;
                 continue;
             }

@@ -91,7 +91,7 @@ impl<'a> Items<'a> {
     /// Passes over white space, and commas where they part values.
     fn skip_blank(&mut self, commas: bool) -> io::Result<Option<u8>> {
         while let Some(byte) = self.peek()? {
-            if !byte.is_ascii_whitespace() && !(commas && byte == b',') {
+            if !(byte.is_ascii_whitespace() || commas && byte == b',') {
                 return Ok(Some(byte));
             }
             self.line += u64::from(byte == b'\n');
