@@ -66,7 +66,7 @@ pub struct Message {
     pub role: String,
     /// What was said; null where a tool is called instead.
     pub content: Option<String>,
-    /// Whatever else the message has, such as `name` or `tool_calls`: it is handed on as it is, and not counted.
+    /// Whatever else the message has, such as `name` or `tool_calls`: it is handed on as it is. Names and calls are counted.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }

@@ -4,7 +4,7 @@ use crate::answer::{CompressedConversation, Message};
 use crate::compressor::{Source, select};
 use crate::options::CompressOptions;
 use crate::select::Part;
-use crate::tokens::conversation_overhead;
+use crate::tokens::{TokenCounter, conversation_overhead};
 use crate::{Compressor, CompressorError};
 use membox_encoder::Lane;
 
@@ -31,16 +31,17 @@ impl Compressor {
             part.is_whole = is_whole(i);
         }
         let fits = |i: usize, part: &Part| is_whole(i) || part.text.is_empty() || !part.compressed().is_empty();
+        let beside: Vec<usize> = messages.iter().map(|message| tokens_beside(message, counter)).collect();
         let count = |parts: &[Part]| {
             let left = parts.iter().enumerate().filter(|(i, part)| fits(*i, part));
             let (mut tokens, mut messages) = (0, 0);
-            for (_, part) in left {
-                (tokens, messages) = (tokens + counter.count(&part.compressed()), messages + 1);
+            for (i, part) in left {
+                (tokens, messages) = (tokens + counter.count(&part.compressed()) + beside[i], messages + 1);
             }
             tokens + conversation_overhead(messages)
         };
-        let origin_tokens =
-            parts.iter().map(|p| counter.count(&p.text)).sum::<usize>() + conversation_overhead(messages.len());
+        let said: usize = parts.iter().map(|part| counter.count(&part.text)).sum();
+        let origin_tokens = said + beside.iter().sum::<usize>() + conversation_overhead(messages.len());
         select(&mut parts, origin_tokens, options, counter, &count)?;
         let compressed_tokens = count(&parts);
         let mut answer = CompressedConversation {
@@ -60,4 +61,12 @@ impl Compressor {
         }
         Ok(answer)
     }
+}
+
+/// Tokens of a message beside its content: of names and calls, as OpenAI's API has them.
+fn tokens_beside(message: &Message, counter: TokenCounter) -> usize {
+    let texts = ["name", "tool_call_id", "refusal"].into_iter().filter_map(|name| message.other.get(name)?.as_str());
+    let calls = ["tool_calls", "function_call"].into_iter().filter_map(|name| message.other.get(name));
+    let calls = calls.filter(|calls| !calls.is_null()).map(|calls| counter.count_json(calls));
+    texts.map(|text| counter.count(text)).chain(calls).sum()
 }

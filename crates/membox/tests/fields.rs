@@ -130,6 +130,7 @@ const ASKING: &[&str] = &[
     "POST /v1/collections/{collection}/consolidate",
     "POST /v1/memories:update",
     "POST /v1/sessions/{session}/queue:take",
+    "POST /v1/tenant:erase",
 ];
 
 /// Arguments of tools that store, each with the mark that is said in it.
@@ -156,7 +157,22 @@ const TOOLS: &[(&str, &[(&str, Fate)])] = &[
             ("collection", Kept),
         ],
     ),
-    ("session_append", &[("session", Kept), ("messages/*", Said("mcpses.name")), ("user", Kept)]),
+    (
+        "session_append",
+        &[
+            ("session", Kept),
+            ("messages/*/id", Kept),
+            ("messages/*/role", Kept),
+            ("messages/*/type", Kept),
+            ("messages/*/created_at", Kept),
+            ("messages/*/content", Said("mcpses.content")),
+            ("messages/*/name", Said("mcpses.name")),
+            ("messages/*/tool_call_id", Said("mcpses.tool_call_id")),
+            ("messages/*/tool_calls/*", Said("mcpses.tool_calls")),
+            ("messages/*/metadata", Said("mcpses.metadata")),
+            ("user", Kept),
+        ],
+    ),
     (
         "add_memory",
         &[
@@ -347,7 +363,10 @@ fn say(server: &Server) -> String {
     let added = tool(server, "memory_add", add);
     let id = tool(server, "memory_add", json!({"user": "lena", "text": "To be changed."}))["id"].clone();
     let update = json!({"id": id, "user": "lena", "text": text("mcpup.text"), "metadata": object("mcpup.metadata")});
-    let append = json!({"session": "t", "user": "lena", "messages": [{"role": "user", "content": "Hello.", "name": mark("mcpses.name")}]});
+    let call = json!([{"id": "c", "function": {"name": "send", "arguments": object("mcpses.tool_calls").to_string()}}]);
+    let message = json!({"role": "user", "content": text("mcpses.content"), "name": mark("mcpses.name"), "metadata": object("mcpses.metadata"),
+        "tool_call_id": mark("mcpses.tool_call_id"), "tool_calls": call});
+    let append = json!({"session": "t", "user": "lena", "messages": [message]});
     let remember = json!({"user": "lena", "session": "l", "user_input": text("mcplm.user_input"), "assistant_reply": text("mcplm.assistant_reply"),
         "force_segment": true, "force_extract": true});
     answers.push(added.to_string());
@@ -365,6 +384,8 @@ fn hear(server: &Server) -> String {
         ("{collection}", "user-lena"),
         ("{session}", "s"),
         ("{message}", "2"),
+        ("{organisation}/{model}", "sentence-transformers/all-MiniLM-L6-v2"),
+        ("{model}", "all-MiniLM-L6-v2"),
         ("checkpoints/{id}", "checkpoints/one"),
         ("{thread}", "s"),
         ("{user}", "lena"),
@@ -422,8 +443,11 @@ fn assert_in_no_file(data: &Path, when: &str) {
 fn personal_data_in_any_field_is_in_no_answer_and_no_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = data_with_model(folder.path());
-    std::fs::write(folder.path().join("membox.toml"), "[policies.default]\nredaction = { mode = \"full\" }\n")
-        .expect("a file");
+    std::fs::write(
+        folder.path().join("membox.toml"),
+        "policy = \"default\"\n[policies.default]\nredaction = { mode = \"full\" }\n",
+    )
+    .expect("a file");
     let server = Server::start(&data, &[]);
     let answers = say(&server);
     assert_eq!(marks_in(&answers), Vec::<&str>::new(), "in what writes are answered");

@@ -41,6 +41,12 @@ pub async fn hand_on(State(state): State<AppState>, request: Request, next: Next
         Ok(Value::Array(batch)) => answer_batch(&parts, batch, &next, state.limits.max_body_bytes).await,
         Ok(message) => answer(&parts, message, Some(body), next).await,
         Err(problem) => {
+            // A number that no parser takes: its field is known.
+            if let Some(super::Inexact(inexact)) = parts.extensions.get() {
+                let pointer = inexact.errors.first().map(|field| field.pointer.as_str()).unwrap_or_default();
+                let message = format!("{pointer}: {}", inexact.detail);
+                return failure(StatusCode::BAD_REQUEST, &Value::Null, INVALID_PARAMS, &message);
+            }
             let code = if problem.errors.is_empty() { PARSE_ERROR } else { INVALID_REQUEST };
             failure(StatusCode::BAD_REQUEST, &Value::Null, code, &problem.detail)
         }
