@@ -420,7 +420,8 @@ mod tests {
         let (memory, collection) = (&sample.memory, sample.collection.clone());
         let settings = SessionSettings { collection: Some("c".into()), max_messages: Some(0), ..Default::default() };
         memory.put_session("t", session, settings, None).expect("a session");
-        let upsert = |(i, (message, text)): (usize, (Message, String))| {
+        let upsert = |(i, (mut message, text)): (usize, (Message, String))| {
+            message.id = i.to_string();
             let (id, vector, session) =
                 (Some(format!("{session}/{i}")), Some(vec![1.0, 0.0]), Some(session.to_owned()));
             let record = NewRecord { id, text, vector, session, ..NewRecord::default() };
