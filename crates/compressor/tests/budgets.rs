@@ -158,7 +158,11 @@ fn conversations_keep_roles_the_system_and_the_latest() {
     }
     assert!(answer.messages[1].content.as_ref().map(String::len) < Some(long.len()));
     let counter = TokenCounter::by_name("cl100k_base").expect("an encoding");
-    let counted = counter.count_conversation(answer.messages.iter().map(|m| m.content.as_deref().unwrap_or_default()));
+    let contents = answer.messages.iter().map(|m| m.content.as_deref().unwrap_or_default());
+    let calls: usize =
+        answer.messages.iter().filter_map(|m| m.other.get("tool_calls")).map(|calls| counter.count_json(calls)).sum();
+    assert!(calls > 0);
+    let counted = counter.count_conversation(contents) + calls;
     assert_eq!(answer.compressed_tokens, counted);
     assert!(counted as f64 <= 0.6 * answer.origin_tokens as f64, "{counted} of {}", answer.origin_tokens);
     let tight = CompressOptions { target_token: 45.0, ..options };

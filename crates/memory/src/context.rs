@@ -246,7 +246,7 @@ impl MemoryBox {
                 answers.push(message);
                 return true;
             }
-            if message.role == "system" && !answers.is_empty() {
+            if is_instruction(&message.role) && !answers.is_empty() {
                 // It stands between a call and its answer, and does not part them.
                 fitting.take(&[message]);
                 return true;
@@ -384,7 +384,7 @@ fn exchange(reader: &Reader, collection: i64, stored: StoredRecord) -> Result<Ve
     }
     let (first, end) = ((message.place() - MOST_ANSWERS).max(0), message.place() + MOST_ANSWERS);
     let mut around = reader.messages_between(collection, session, first, end)?;
-    let is_system = |near: &StoredRecord| near.record.message.as_ref().is_some_and(|m| m.role == "system");
+    let is_system = |near: &StoredRecord| near.record.message.as_ref().is_some_and(|m| is_instruction(&m.role));
     around.retain(|near| near.record.is_alive(now()) && !is_system(near));
     let own = around.iter().position(|near| near.record.id == stored.record.id);
     let call = own.and_then(|own| around[..=own].iter().rposition(|near| !answers(near)));
