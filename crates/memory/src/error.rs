@@ -3,6 +3,7 @@ use membox_encoder::EncoderError;
 use membox_index::IndexError;
 use membox_llm::LlmError;
 use membox_records::RecordsError;
+use membox_text::TextError;
 use membox_threads::Panicked;
 use membox_vectors::VectorsError;
 use rustix::io::Errno;
@@ -159,7 +160,10 @@ pub enum MemoryError {
     /// From an index.
     #[error(transparent)]
     Index(IndexError),
-    /// From the record store or the text index.
+    /// From a text index.
+    #[error(transparent)]
+    Text(TextError),
+    /// From the record store.
     #[error(transparent)]
     Records(RecordsError),
 }
@@ -182,6 +186,12 @@ impl From<CompressorError> for MemoryError {
 impl From<RecordsError> for MemoryError {
     fn from(error: RecordsError) -> Self {
         if error.is_disk_full() { Self::DiskFull } else { Self::no_files(&error).unwrap_or(Self::Records(error)) }
+    }
+}
+
+impl From<TextError> for MemoryError {
+    fn from(error: TextError) -> Self {
+        Self::no_files(&error).unwrap_or(Self::Text(error))
     }
 }
 

@@ -7,7 +7,7 @@
 
 use crate::links::Links;
 use membox_index::AllowedRows;
-use membox_records::text::TextScores;
+use membox_text::TextScores;
 use membox_vectors::ScoredRow;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

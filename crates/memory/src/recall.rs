@@ -16,7 +16,7 @@ use membox_compressor::TokenCounter;
 use membox_encoder::Lane;
 use membox_index::Effort;
 use membox_records::filter::{Condition, Scalar};
-use membox_records::{Filter, Reader, RecordsError, StoredRecord, text};
+use membox_records::{Filter, Reader, RecordsError, StoredRecord};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -196,14 +196,14 @@ fn check(request: &RecallRequest) -> Result<(), MemoryError> {
 }
 
 /// Scores of rows by the words of a question: with what they get from their neighbours, and their own.
-type TextScores = (text::TextScores, text::TextScores);
+type TextScores = (membox_text::TextScores, membox_text::TextScores);
 
 fn text_scores(live: &Live, sight: &Sight, questions: &[Question]) -> Result<Vec<TextScores>, MemoryError> {
     let scores_of = |question: &Question| {
         if question.terms.is_empty() {
             return Ok(Default::default());
         }
-        let own = text::score(&question.terms, live.disk.as_ref(), &live.tail)?;
+        let own = membox_text::score(&question.terms, live.disk.as_ref(), &live.tail)?;
         Ok((spread(&own, &live.links, &sight.allowed, sight.view.rows()), own))
     };
     questions.iter().map(scores_of).collect()

@@ -2,7 +2,7 @@
 
 use crate::redaction::redacted;
 use crate::{MemoryError, Redaction};
-use membox_records::analysis::{query_terms, terms};
+use membox_text::analysis::{query_terms, terms};
 use std::collections::HashSet;
 
 /// Groups of a collection, words of a group, and bytes of a word.

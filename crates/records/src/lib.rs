@@ -1,10 +1,11 @@
-//! Records in SQLite, the one source of truth, and the text index derived from it.
+//! Records in SQLite, the one source of truth.
 //!
-//! [`Store`] writes collections, records, sessions, checkpoints and queues in groups that share a commit; [`Reader`]s see committed states. From the records come, in
-//! memory or on disk, the [`FieldIndex`] that filters are answered from and the text index in [`text`]: both can be
-//! thrown away and built anew.
+//! [`Store`] writes collections, records, sessions, checkpoints and queues in groups that share a commit; [`Reader`]s see
+//! committed states. From the records comes, in memory, the [`FieldIndex`] that filters are answered from: it can be thrown
+//! away and built anew.
 //!
-//! This crate does not know the bytes of vectors (a record names a [slot](Slots) and its row's checksum), and nothing of HTTP.
+//! This crate does not know the bytes of vectors (a record names a [slot](Slots) and its row's checksum), no index of texts,
+//! and nothing of HTTP.
 //!
 //! # Example
 //!
@@ -29,7 +30,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-pub mod analysis;
 mod audit;
 mod error;
 pub mod filter;
@@ -44,7 +44,6 @@ mod sealing;
 mod sessions;
 mod slots;
 mod store;
-pub mod text;
 mod threads;
 mod time;
 mod unchanged;

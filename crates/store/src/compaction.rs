@@ -17,7 +17,7 @@ use crate::work::Work;
 use crate::work::ask;
 use crossbeam_channel::Sender;
 use membox_index::{AllowedRows, VectorIndex};
-use membox_records::text::{DiskText, DiskWriter};
+use membox_text::{DiskText, DiskWriter};
 use membox_vectors::{VectorFile, VectorView};
 use roaring::RoaringBitmap;
 use std::path::PathBuf;

@@ -9,7 +9,7 @@ use crate::work::{Doomed, Work, Write, transact};
 use crate::{MemoryError, now};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, select, tick};
 use membox_index::{AllowedRows, IndexError, IndexPolicy, IndexSpec, Progress, VectorIndex};
-use membox_records::text::DiskWriter;
+use membox_text::DiskWriter;
 use membox_threads::guard;
 use membox_vectors::VectorView;
 use std::sync::atomic::Ordering;

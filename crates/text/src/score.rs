@@ -1,17 +1,8 @@
-//! The text index of a collection: BM25 over what tantivy has committed and over the fresh tail in memory, as one.
-//!
-//! tantivy's commits are heavy, so they follow in the background; a record is in the [`Tail`] from the moment it is acknowledged until a
-//! commit covers it. Both parts give term statistics, and a score is made of their sums, so it does not matter where a
-//! record is. Like the vectors' index it is derived: its watermark says which rows of which vector file it covers, and when that does not
-//! fit it is built anew.
+//! BM25 over both parts of the index: a term's statistics are the sums of theirs, so it does not matter where a record is.
 
-mod disk;
-mod scores;
-mod tail;
-
-pub use disk::{DiskText, DiskWriter, TextOf};
-pub use scores::TextScores;
-pub use tail::Tail;
+use crate::disk::DiskText;
+use crate::scores::TextScores;
+use crate::tail::Tail;
 
 /// BM25's saturation and length normalisation: Anserini's defaults, which suit short messages better than Lucene's 1.2 and 0.75
 /// (evidence recall@10 on LoCoMo 0.628 against 0.613).

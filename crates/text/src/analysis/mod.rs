@@ -5,7 +5,7 @@
 //! neighbours (bigrams, as Lucene's CJK analyser has them), so a query finds words of any length without a dictionary. Emoji are terms, and signs that
 //! make names belong to their words: C++, C#, .NET, @name, #tag.
 //!
-//! Whoever changes the terms of a text raises the version in `text/disk.rs`: indexes of the terms from before are then built anew.
+//! Whoever changes the terms of a text raises the version in `disk.rs`: indexes of the terms from before are then built anew.
 
 mod fold;
 mod pieces;

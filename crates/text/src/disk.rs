@@ -1,8 +1,8 @@
 //! The part of the text index that is on disk: a tantivy index of terms, rows and text lengths.
 
-use super::Totals;
-use crate::RecordsError;
+use crate::TextError;
 use crate::analysis::terms;
+use crate::score::Totals;
 use membox_sealing::TermKey;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -34,7 +34,7 @@ const META_CHECKSUM: &str = "meta.crc";
 /// Turns tantivy's panics over damaged files into errors.
 fn guarded<T>(work: impl FnOnce() -> crate::Result<T>) -> crate::Result<T> {
     catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(RecordsError::Damaged("the text index cannot be read at all".into())))
+        .unwrap_or_else(|_| Err(TextError::Damaged("the text index cannot be read at all".into())))
 }
 
 fn meta_checksum(folder: &Path) -> Option<u32> {
@@ -151,7 +151,7 @@ impl DiskText {
     pub fn open(folder: &Path, of: &TextOf) -> crate::Result<Option<Self>> {
         match Self::damaged_files(folder)?.as_slice() {
             [] => Self::read(folder, of),
-            damaged => Err(RecordsError::Damaged(format!("files of the text index: {}", damaged.join(", ")))),
+            damaged => Err(TextError::Damaged(format!("files of the text index: {}", damaged.join(", ")))),
         }
     }
 
@@ -193,7 +193,7 @@ impl DiskText {
     pub fn check(folder: &Path, of: &TextOf) -> crate::Result<()> {
         let damaged = Self::damaged_files(folder)?;
         if !damaged.is_empty() {
-            return Err(RecordsError::Damaged(format!("files of the text index: {}", damaged.join(", "))));
+            return Err(TextError::Damaged(format!("files of the text index: {}", damaged.join(", "))));
         }
         if !folder.join(META).exists() || was_never_committed(folder) {
             return Ok(());
@@ -201,7 +201,7 @@ impl DiskText {
         match watermark(folder).filter(|mark| mark.version < VERSION || of.is_covered_by(mark)) {
             // One of an older version is built anew when it is opened, and nothing is wrong with it.
             Some(_) => Ok(()),
-            None => Err(RecordsError::Damaged("the text index is of another state".into())),
+            None => Err(TextError::Damaged("the text index is of another state".into())),
         }
     }
 
@@ -339,7 +339,7 @@ impl DiskWriter {
         self.writer.wait_merging_threads()?;
         note_meta_checksum(&self.folder).map_err(tantivy::TantivyError::from)?;
         DiskText::of(&self.index, &of)?
-            .ok_or_else(|| RecordsError::Damaged("the text index has no watermark after its commit".into()))
+            .ok_or_else(|| TextError::Damaged("the text index has no watermark after its commit".into()))
     }
 }
 
