@@ -50,47 +50,6 @@ pub fn rebuild(config: &MemoryConfig, models: Models) -> Result<Report, MemoryEr
     Ok(report)
 }
 
-/// Removes derived state that is damaged or stale.
-fn remove_damaged(root: &Path, reader: &Reader) -> Result<(), MemoryError> {
-    for stored in reader.collections()? {
-        let folder = Folder::of(root, stored.id);
-        if VectorIndex::check(&folder.index(), stored.vector_file, stored.rows).is_err() {
-            VectorIndex::remove(&folder.index());
-        }
-        let of = text_of(reader, &stored.tenant, stored.vector_file, stored.rows)?;
-        if DiskText::check(&folder.text(), &of).is_err() {
-            let _ = std::fs::remove_dir_all(folder.text());
-        }
-        for (thumbnail, _) in media::damaged_thumbnails(&folder, &reader.media_files(stored.id)?) {
-            let _ = std::fs::remove_file(thumbnail);
-        }
-    }
-    Ok(())
-}
-
-/// Gives vector files that cannot be opened their header and their length again. What their rows lack is then mended like other damage.
-fn mend_files(root: &Path, reader: &Reader, notes: &mut Vec<String>) -> Result<(), MemoryError> {
-    for stored in reader.collections()? {
-        let path = Folder::of(root, stored.id).vectors(stored.vector_file);
-        let fits = VectorFile::header_of(&path).is_ok_and(|h| h.uuid == stored.vector_file);
-        if fits && VectorFile::open(&path, stored.rows).is_ok() {
-            continue;
-        }
-        let settings = read_settings(&stored)?;
-        let Some(dimension) = settings.dimension else {
-            return Err(RecordsError::Damaged(format!("settings of {}: no dimension", stored.name)).into());
-        };
-        let aside = path.with_extension("damaged");
-        if path.exists() {
-            std::fs::copy(&path, &aside).map_err(MemoryError::io("copy to", &aside))?;
-            notes.push(format!("the vector file as it was found is kept as {}", aside.display()));
-        }
-        let header = Header { uuid: stored.vector_file, dimension, row_type: settings.vector_type.into() };
-        VectorFile::mend(&path, header, stored.rows)?;
-    }
-    Ok(())
-}
-
 /// What becomes of a record whose vector is damaged.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Remedy {

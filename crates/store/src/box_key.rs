@@ -1,6 +1,6 @@
 //! The box's own key: what it says of a text, nobody without the key can say.
 
-use crate::MemoryError;
+use crate::StoreError;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::fs::{self, File};
@@ -13,22 +13,22 @@ use std::sync::OnceLock;
 const KEY_BYTES: usize = 64;
 
 /// Made when it is first wanted, and kept in the data folder.
-pub(crate) struct BoxKey {
+pub struct BoxKey {
     path: PathBuf,
     key: OnceLock<[u8; KEY_BYTES]>,
 }
 
 impl BoxKey {
-    pub fn new(root: &Path) -> Self {
+    pub(crate) fn new(root: &Path) -> Self {
         Self { path: root.join("redaction.key"), key: OnceLock::new() }
     }
 
     /// HMAC-SHA-256 of a text. The text begins with what it is for (`user/`, `original/`), so that what is given out for one purpose says nothing of another.
-    pub fn mac(&self, text: &str) -> Result<[u8; 32], MemoryError> {
+    pub fn mac(&self, text: &str) -> Result<[u8; 32], StoreError> {
         let key = match self.key.get() {
             Some(key) => *key,
             None => {
-                let key = read_or_make(&self.path).map_err(MemoryError::io("read or make", &self.path))?;
+                let key = read_or_make(&self.path).map_err(StoreError::io("read or make", &self.path))?;
                 *self.key.get_or_init(|| key)
             }
         };
@@ -38,7 +38,7 @@ impl BoxKey {
     }
 
     /// [`BoxKey::mac`] in hexadecimal digits.
-    pub fn digest(&self, text: &str) -> Result<String, MemoryError> {
+    pub fn digest(&self, text: &str) -> Result<String, StoreError> {
         Ok(self.mac(text)?.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }

@@ -13,6 +13,9 @@ use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// Where a record's metadata says how it was redacted.
+pub const REDACTION_FIELD: &str = "redaction";
+
 /// One write.
 #[derive(Debug)]
 pub enum Command {

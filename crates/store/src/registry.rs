@@ -1,8 +1,8 @@
-//! What the threads of a box share: the open collections, readers of the record store, and whether writing has stopped.
+//! What the threads of a store share: the open collections, readers of the records, and whether writing has stopped.
 
-use crate::MemoryError;
+use crate::StoreError;
 use crate::collection::Collection;
-use crate::uses::Uses;
+use crate::recall_counts::RecallCounts;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use membox_index::RowDevice;
 use membox_records::{Reader, StoredCollection};
@@ -19,11 +19,12 @@ type Key = (String, String);
 struct Entry {
     id: i64,
     opened: Mutex<Option<Arc<Collection>>>,
-    /// When it was last asked for, by [`Shared::clock`].
+    /// When it was last asked for, by [`Registry::clock`].
     used: AtomicU64,
 }
 
-pub(crate) struct Shared {
+/// Every collection of a data folder, open or not, and what its threads have in common.
+pub(crate) struct Registry {
     pub root: PathBuf,
     entries: RwLock<HashMap<Key, Arc<Entry>>>,
     /// The keys by the collections' numbers.
@@ -46,7 +47,7 @@ pub(crate) struct Shared {
     /// Locked exclusively while dead rows are overwritten, and shared by whoever makes a backup: what it has seen named stays as it is.
     backups: Mutex<File>,
     /// What was recalled and is not written down yet.
-    pub uses: Uses,
+    pub recall_counts: RecallCounts,
     media: Mutex<()>,
 }
 
@@ -72,7 +73,7 @@ impl Drop for PooledReader<'_> {
     }
 }
 
-impl Shared {
+impl Registry {
     pub fn new(
         root: PathBuf,
         stored: Vec<StoredCollection>,
@@ -110,7 +111,7 @@ impl Shared {
             troubles: Mutex::default(),
             maintenance,
             backups,
-            uses: Uses::default(),
+            recall_counts: RecallCounts::default(),
             media: Mutex::default(),
         }
     }
@@ -121,18 +122,18 @@ impl Shared {
     }
 
     /// A reader of the record store; waits while all are in use.
-    pub fn reader(&self) -> Result<PooledReader<'_>, MemoryError> {
-        let reader = self.readers.1.recv().map_err(|_| MemoryError::Stopped)?;
+    pub fn reader(&self) -> Result<PooledReader<'_>, StoreError> {
+        let reader = self.readers.1.recv().map_err(|_| StoreError::Stopped)?;
         Ok(PooledReader { reader: Some(reader), pool: &self.readers.0 })
     }
 
     /// A collection by name, opened if it is not yet.
-    pub fn collection(&self, tenant: &str, name: &str) -> Result<Arc<Collection>, MemoryError> {
-        self.existing(tenant, name)?.ok_or_else(|| MemoryError::NoCollection(name.to_owned()))
+    pub fn collection(&self, tenant: &str, name: &str) -> Result<Arc<Collection>, StoreError> {
+        self.existing(tenant, name)?.ok_or_else(|| StoreError::NoCollection(name.to_owned()))
     }
 
-    /// As [`Shared::collection`]; `None` where there is none.
-    pub fn existing(&self, tenant: &str, name: &str) -> Result<Option<Arc<Collection>>, MemoryError> {
+    /// As [`Registry::collection`]; `None` where there is none.
+    pub fn existing(&self, tenant: &str, name: &str) -> Result<Option<Arc<Collection>>, StoreError> {
         let key = (tenant.to_owned(), name.to_owned());
         let entry = self.entries.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         let Some(entry) = entry else { return Ok(None) };
@@ -156,7 +157,7 @@ impl Shared {
     }
 
     /// A collection by its number, opened if it is not yet.
-    pub fn by_id(&self, id: i64) -> Result<Option<Arc<Collection>>, MemoryError> {
+    pub fn by_id(&self, id: i64) -> Result<Option<Arc<Collection>>, StoreError> {
         let Some((tenant, name)) = self.key(id) else { return Ok(None) };
         // It may have been dropped meanwhile, and another one have its name.
         Ok(self.existing(&tenant, &name)?.filter(|found| found.id == id))
@@ -176,9 +177,9 @@ impl Shared {
     }
 
     /// Does what opens files. Where the process may open no more, idle collections are closed and it is done once more.
-    pub fn with_files<T>(&self, mut work: impl FnMut() -> Result<T, MemoryError>) -> Result<T, MemoryError> {
+    pub fn with_files<T>(&self, mut work: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
         match work() {
-            Err(error @ MemoryError::NoFiles(_)) => {
+            Err(error @ StoreError::NoFiles(_)) => {
                 let before = self.open.load(Ordering::Relaxed);
                 self.close_down_to(0);
                 let left = self.open.load(Ordering::Relaxed);
@@ -190,8 +191,8 @@ impl Shared {
     }
 
     /// Whether a file can be opened.
-    pub fn check_files(&self) -> Result<(), MemoryError> {
-        let open = || File::open(&self.root).map_err(MemoryError::io("open", &self.root));
+    pub fn check_files(&self) -> Result<(), StoreError> {
+        let open = || File::open(&self.root).map_err(StoreError::io("open", &self.root));
         self.with_files(open).map(drop)
     }
 
@@ -303,7 +304,7 @@ impl Shared {
 
     /// Asks for background work on a collection, unless that is asked for already.
     pub fn maintain(&self, collection: &Arc<Collection>) {
-        if !collection.maintained.swap(true, Ordering::AcqRel) {
+        if !collection.is_maintained.swap(true, Ordering::AcqRel) {
             let _ = self.maintenance.send(Arc::downgrade(collection));
         }
     }

@@ -42,12 +42,14 @@ mod disk;
 mod error;
 mod score;
 mod scores;
+mod synonyms;
 mod tail;
 
 pub use disk::{DiskText, DiskWriter, TextOf};
 pub use error::TextError;
 pub use score::{Totals, score};
 pub use scores::TextScores;
+pub use synonyms::Synonyms;
 pub use tail::Tail;
 
 /// Results of this crate.

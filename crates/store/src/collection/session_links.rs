@@ -6,13 +6,13 @@ const NONE: u32 = u32::MAX;
 
 /// For every row the rows before and after it in its session.
 #[derive(Default)]
-pub struct Links {
+pub(crate) struct SessionLinks {
     before: Vec<u32>,
     after: Vec<u32>,
     last: HashMap<String, u32>,
 }
 
-impl Links {
+impl SessionLinks {
     /// Appends a row to a session.
     pub fn push(&mut self, row: u32, session: &str) {
         self.reserve(row);
@@ -106,7 +106,7 @@ mod tests {
     proptest! {
         #[test]
         fn links_are_those_of_plain_lists(steps in prop::collection::vec((0u8..3, 0usize..3, 0usize..8), 1..60)) {
-            let (mut links, mut lists, mut next) = (Links::default(), [vec![], vec![], vec![]], 0u32);
+            let (mut links, mut lists, mut next) = (SessionLinks::default(), [vec![], vec![], vec![]], 0u32);
             for (kind, session, at) in steps {
                 let (name, list): (String, &mut Vec<u32>) = (session.to_string(), &mut lists[session]);
                 match kind {

@@ -1,20 +1,19 @@
 //! Checking a data folder: nothing in it is changed.
 
-use crate::collection::{Folder, text_of};
+use super::inspect::Inspection;
+use crate::collection::{CollectionFolder, text_of};
 use crate::compaction::derived_folders;
-use crate::look::Look;
 use crate::media;
-use crate::{MemoryConfig, MemoryError};
+use crate::{StoreConfig, StoreError};
 use membox_index::VectorIndex;
 use membox_records::{Reader, Slots, StoredCollection, StoredRecord};
 use membox_text::DiskText;
 use membox_vectors::{VectorFile, VectorView};
 use serde::Serialize;
 use std::path::Path;
-use utoipa::ToSchema;
 
 /// Something that is not as it should be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// Where: a collection or a file.
     pub place: String,
@@ -27,7 +26,7 @@ pub struct Problem {
 }
 
 /// What a check found.
-#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
     /// Collections checked.
     pub collections: usize,
@@ -41,10 +40,10 @@ pub struct Report {
 
 /// Checks a data folder that no box has open: the database's structure, every header, every record against the checksum of its row, and
 /// what is derived against its watermark and checksums.
-pub fn verify(config: &MemoryConfig) -> Result<Report, MemoryError> {
+pub fn verify(config: &StoreConfig) -> Result<Report, StoreError> {
     let root = &config.data_dir;
-    let look = Look::at(config)?;
-    let (reader, mut report) = (&look.reader, Report { notes: look.notes.clone(), ..Report::default() });
+    let inspection = Inspection::at(config)?;
+    let (reader, mut report) = (&inspection.reader, Report { notes: inspection.notes.clone(), ..Report::default() });
     for line in reader.integrity_problems()? {
         report.problems.push(Problem {
             place: "membox.db".into(),
@@ -73,8 +72,8 @@ fn check_collection(
     stored: &StoredCollection,
     reader: &Reader,
     report: &mut Report,
-) -> Result<(), MemoryError> {
-    let folder = Folder::of(root, stored.id);
+) -> Result<(), StoreError> {
+    let folder = CollectionFolder::of(root, stored.id);
     let place = format!("{}/{}", stored.tenant, stored.name);
     let path = folder.vectors(stored.vector_file);
     let problem =

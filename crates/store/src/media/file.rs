@@ -8,7 +8,7 @@
 //! All numbers are little-endian. A file is written whole, durable before its message is, and never changed in place. Its name is an HMAC of its content, so
 //! that what is given twice is kept once and the name tells nobody what it is.
 
-use crate::MemoryError;
+use crate::StoreError;
 use membox_records::{RecordsError, Sealing};
 use std::fs::{self, File};
 use std::io::Write;
@@ -33,7 +33,7 @@ pub(super) fn temporary(path: &Path) -> PathBuf {
 }
 
 /// Writes a file, sealed where the tenant is.
-pub(super) fn write(sealing: &Sealing, tenant: &str, path: &Path, bytes: &[u8]) -> Result<(), MemoryError> {
+pub(super) fn write(sealing: &Sealing, tenant: &str, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let keyring = sealing.keyring_of(tenant);
     let sealed = keyring.map(|keyring| keyring.seal(tenant, &place(tenant, path), bytes)).transpose();
     let (key, body) = sealed.map_err(RecordsError::from)?.unwrap_or_else(|| (0, bytes.to_vec()));
@@ -48,12 +48,12 @@ pub(super) fn write(sealing: &Sealing, tenant: &str, path: &Path, bytes: &[u8]) 
         fs::rename(&temporary, path)?;
         membox_vectors::sync_parent(path)
     };
-    write().map_err(MemoryError::io("write", path))
+    write().map_err(StoreError::io("write", path))
 }
 
 /// The key that a whole file is sealed with (0 for none), and its body.
-fn whole(path: &Path) -> Result<(u32, Vec<u8>), MemoryError> {
-    let mut bytes = fs::read(path).map_err(MemoryError::io("read", path))?;
+fn whole(path: &Path) -> Result<(u32, Vec<u8>), StoreError> {
+    let mut bytes = fs::read(path).map_err(StoreError::io("read", path))?;
     let damaged = || RecordsError::Damaged(format!("the file {}", path.display()));
     if bytes.len() < HEADER_BYTES || bytes[..4] != *MAGIC {
         return Err(damaged().into());
@@ -68,12 +68,12 @@ fn whole(path: &Path) -> Result<(u32, Vec<u8>), MemoryError> {
 }
 
 /// The key that a file is sealed with, 0 for none; an error where it does not have its checksum.
-pub(crate) fn check(path: &Path) -> Result<u32, MemoryError> {
+pub(super) fn check(path: &Path) -> Result<u32, StoreError> {
     Ok(whole(path)?.0)
 }
 
 /// What was given to [`write`].
-pub(super) fn read(sealing: &Sealing, tenant: &str, path: &Path) -> Result<Vec<u8>, MemoryError> {
+pub(super) fn read(sealing: &Sealing, tenant: &str, path: &Path) -> Result<Vec<u8>, StoreError> {
     let (key, body) = whole(path)?;
     if key == 0 {
         return Ok(body);

@@ -1,56 +1,61 @@
 //! Appending to a session, within the writer's transaction: no message is torn, doubled or out of order, whoever writes at the same time.
+//!
+//! ```text
+//! read ─▶ State ─▶ plan (a pure function) ─▶ Plan ─▶ execute
+//! ```
 
-use crate::MemoryError;
-use crate::messages::{MessageType, OnConflict};
-use crate::now;
-use crate::redaction::REDACTION_FIELD;
-use crate::sessions::check_made;
-use crate::usage::day;
-use crate::work::Upsert;
+use super::apply::{Effects, Published, check_made};
+use crate::command::{AppendMessages, Appended, NewVersion, REDACTION_FIELD};
+use crate::{StoreError, day, now};
+use membox_api::{MessageType, OnConflict};
 use membox_records::{
-    DayUsage, Group, LiveRow, Message, Record, RecordsError, SessionState, Slots, StoredRecord, StoredSession,
+    DayUsage, Group as WriteTransaction, LiveRow, Message, Record, RecordsError, SessionState, Slots, StoredRecord,
+    StoredSession,
 };
 use membox_vectors::RowReceipt;
-use std::collections::HashMap;
-
-/// Messages for the writer, each with its vector.
-pub(crate) struct Append {
-    /// The session as it is made if it is not there.
-    pub session: StoredSession,
-    pub messages: Vec<Upsert>,
-    /// What those of them said, by their places, of which something was taken out.
-    pub originals: HashMap<usize, String>,
-    /// The version that the session must be at; 0 where it must not be there.
-    pub expected: Option<u64>,
-    pub on_conflict: Option<OnConflict>,
-}
-
-/// What the writer has done with an [`Append`].
-#[derive(Default)]
-pub(crate) struct Appended {
-    pub version: u64,
-    /// The position of each message; `None` where it was there already.
-    pub positions: Vec<Option<i64>>,
-    pub evicted: Vec<String>,
-    pub since: Option<Vec<StoredRecord>>,
-}
 
 /// What an append changed, to be published after the commit.
-pub(crate) struct AppendDone {
+pub(super) struct Done {
     pub answer: Appended,
-    /// Ids among records of the messages, by their places, that could not have those that they asked for.
-    pub ids: HashMap<usize, String>,
-    pub removed: Vec<LiveRow>,
+    pub effects: Effects,
 }
 
-impl AppendDone {
-    /// Nothing was written.
-    fn nothing(answer: Appended) -> Self {
-        Self { answer, ids: HashMap::new(), removed: Vec::new() }
-    }
+/// What the transaction shows of the session.
+struct State {
+    session: StoredSession,
+    /// For each message of the request, what is there by its id.
+    found: Vec<Found>,
+    /// The session's list, where others may have written to it since it was read.
+    listed: Vec<StoredRecord>,
+}
+
+/// What is there by the id of a message.
+enum Found {
+    Nothing,
+    /// It is there, and what it says cannot be read any more.
+    Damaged,
+    Message(Box<StoredRecord>),
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq)]
+enum Plan {
+    /// Nothing is written: others have written, and their messages stand.
+    TheirsStand(Vec<StoredRecord>),
+    /// Messages are written.
+    Write {
+        /// Ids in the session of messages whose time has come, and which make room for those of the request.
+        expired: Vec<String>,
+        /// From this position on, in this order.
+        first: i64,
+        order: Vec<Placed>,
+        /// What others have written since, where that was merged.
+        since: Option<Vec<StoredRecord>>,
+    },
 }
 
 /// A message on its way to a place in the session.
+#[derive(Debug, PartialEq)]
 enum Placed {
     /// One of the request.
     New(usize),
@@ -58,99 +63,159 @@ enum Placed {
     Old(String, i64),
 }
 
-pub(crate) fn apply(
-    group: &mut Group,
+/// Appends messages whose vectors are in their rows.
+pub(super) fn execute(
+    tx: &mut WriteTransaction,
     slots: &Slots,
-    append: &Append,
+    append: AppendMessages,
     receipts: &[RowReceipt],
-) -> Result<AppendDone, MemoryError> {
+) -> Result<Done, StoreError> {
+    let state = read(tx, slots, &append)?;
+    let all_rows = || receipts.iter().map(|receipt| receipt.row);
+    let planned = plan(&append, &state, now())?;
+    let mut session = state.session;
+    let (expired, first, order, since) = match planned {
+        Plan::TheirsStand(since) => {
+            let positions = Vec::new();
+            let answer = Appended { version: session.version, positions, evicted: Vec::new(), since: Some(since) };
+            return Ok(Done { answer, effects: Effects { unused: all_rows().collect(), ..Effects::default() } });
+        }
+        Plan::Write { expired, first, order, since } => (expired, first, order, since),
+    };
+    let mut effects = Effects::default();
+    for id in &expired {
+        effects.removed.extend(deleted(tx, slots, &session.id, id)?);
+    }
+    let mut answer = Appended { positions: vec![None; append.messages.len()], since, ..Appended::default() };
+    if order.is_empty() {
+        // Said before: nothing changes, the version neither.
+        answer.version = session.version;
+        effects.unused = all_rows().collect();
+        return Ok(Done { answer, effects });
+    }
+    session.version += 1;
+    session.state.next_position = first + order.len() as i64;
+    session.state.updated_at = now();
+    let mut messages: Vec<Option<NewVersion>> = append.messages.into_iter().map(Some).collect();
+    let mut tokens = 0;
+    for (position, placed) in (first..).zip(&order) {
+        match placed {
+            Placed::Old(_, old) if *old == position => {}
+            Placed::Old(id, _) => tx.reposition(slots, &session.id, id, position)?,
+            Placed::New(i) => {
+                let Some(NewVersion { mut record, .. }) = messages[*i].take() else { continue };
+                if let Some(message) = &mut record.message {
+                    (message.position, message.written_by) = (position, session.version);
+                    tokens += message.tokens as i64;
+                }
+                let RowReceipt { row, crc, .. } = receipts[*i];
+                let written = tx.upsert(slots, &record, row, crc, Some(0))?;
+                record.id = written.id;
+                effects.written.push(Published { row, record, replaced: None, renamed: None });
+                answer.positions[*i] = Some(position);
+            }
+        }
+    }
+    let left = messages.iter().zip(receipts).filter(|(message, _)| message.is_some());
+    effects.unused = left.map(|(_, receipt)| receipt.row).collect();
+    if session.state.max_messages > 0 {
+        answer.evicted = tx.messages_over(slots, &session.id, session.state.max_messages)?;
+    }
+    for id in &answer.evicted {
+        if session.state.deletes_evicted {
+            effects.removed.extend(deleted(tx, slots, &session.id, id)?);
+        } else {
+            tx.archive(slots, &session.id, id)?;
+        }
+    }
+    tx.put_session(&session)?;
+    if let Some(user) = session.user {
+        let messages = effects.written.len() as i64;
+        let more =
+            DayUsage { user, day: day(now()), stored_tokens: tokens, messages, ..DayUsage::default() };
+        tx.add_usage(&session.tenant, &more)?;
+    }
+    answer.version = session.version;
+    Ok(Done { answer, effects })
+}
+
+fn deleted(tx: &mut WriteTransaction, slots: &Slots, session: &str, id: &str) -> Result<Option<LiveRow>, StoreError> {
+    Ok(tx.delete_message(slots, session, id, None)?.and_then(|deleted| deleted.live))
+}
+
+/// What a plan needs of what is there.
+fn read(tx: &mut WriteTransaction, slots: &Slots, append: &AppendMessages) -> Result<State, StoreError> {
     let new = &append.session;
-    let mut session = group.session(&new.tenant, &new.id)?.unwrap_or_else(|| {
+    let session = tx.session(&new.tenant, &new.id)?.unwrap_or_else(|| {
         // Also where it was deleted since it was looked at.
         let state = SessionState { next_position: 0, summary: None, ..new.state.clone() };
         StoredSession { version: 0, state, ..new.clone() }
     });
     check_made(&session, Some(&new.user), Some(slots.collection))?;
-    let (mut since, mut tail) = (None, Vec::new());
-    if let Some(expected) = append.expected
-        && expected != session.version
-    {
+    let is_behind = append.expected.is_some_and(|expected| expected != session.version);
+    let listed =
+        if is_behind && append.on_conflict.is_some() { tx.listed(slots, &session.id)? } else { Vec::new() };
+    let mut found = Vec::with_capacity(append.messages.len());
+    for message in append.messages.iter().filter_map(|new| new.record.message.as_ref()) {
+        found.push(match tx.message(slots, &session.id, &message.id) {
+            Ok(Some(stored)) => Found::Message(Box::new(stored)),
+            Ok(None) => Found::Nothing,
+            Err(RecordsError::Damaged(_)) => Found::Damaged,
+            Err(error) => return Err(error.into()),
+        });
+    }
+    Ok(State { session, found, listed })
+}
+
+/// What is to be done with messages, by what is there.
+fn plan(append: &AppendMessages, state: &State, now: i64) -> Result<Plan, StoreError> {
+    let session = &state.session;
+    let (mut since, mut moved) = (None, &[][..]);
+    if let Some(expected) = append.expected.filter(|&expected| expected != session.version) {
         // What was said before may stand between what others have said since: a merge has put it there.
-        let mut listed = group.listed(slots, &session.id)?;
         let is_newer = |stored: &StoredRecord| message(stored).is_some_and(|m| m.written_by > expected);
-        let newer: Vec<StoredRecord> = listed.iter().filter(|stored| is_newer(stored)).cloned().collect();
+        let newer: Vec<StoredRecord> = state.listed.iter().filter(|stored| is_newer(stored)).cloned().collect();
         match append.on_conflict {
             None => {
-                let (id, current) = (session.id, session.version);
+                let (id, current) = (session.id.clone(), session.version);
                 return Err(RecordsError::VersionConflict { id, current, expected }.into());
             }
-            Some(OnConflict::Latest | OnConflict::Manual) => {
-                let answer = Appended { version: session.version, since: Some(newer), ..Appended::default() };
-                return Ok(AppendDone::nothing(answer));
-            }
+            Some(OnConflict::Latest | OnConflict::Manual) => return Ok(Plan::TheirsStand(newer)),
             Some(OnConflict::Merge) => {
                 since = Some(newer);
-                tail = listed.split_off(listed.iter().position(is_newer).unwrap_or(listed.len()));
+                moved = &state.listed[state.listed.iter().position(is_newer).unwrap_or(state.listed.len())..];
             }
         }
     }
-    let mut answer = Appended { positions: vec![None; append.messages.len()], ..Appended::default() };
     let others = since.as_deref().unwrap_or_default();
-    let (mut fresh, mut removed) = (Vec::new(), Vec::new());
-    for (i, upsert) in append.messages.iter().enumerate() {
-        if !is_there(group, slots, append, i, &mut removed)? && !others.iter().any(|other| is_double(other, upsert)) {
-            fresh.push(i);
-        }
-    }
-    tail.retain(|stored| stored.record.is_alive(now()));
-    if fresh.is_empty() {
-        // Said before: nothing changes, the version neither.
-        (answer.version, answer.since) = (session.version, since);
-        return Ok(AppendDone { removed, ..AppendDone::nothing(answer) });
-    }
-    session.version += 1;
-    let first = tail.first().map_or(session.state.next_position, position);
-    let order = in_order(append, &tail, fresh);
-    let mut ids = HashMap::new();
-    for (position, placed) in (first..).zip(&order) {
-        match placed {
-            Placed::Old(_, old) if *old == position => {}
-            Placed::Old(id, _) => group.reposition(slots, &session.id, id, position)?,
-            Placed::New(i) => {
-                let mut record = append.messages[*i].record.clone();
-                if let Some(message) = &mut record.message {
-                    (message.position, message.written_by) = (position, session.version);
-                }
-                let written = group.upsert(slots, &record, receipts[*i].row, receipts[*i].crc, Some(0))?;
-                if written.id != record.id {
-                    ids.insert(*i, written.id);
-                }
-                answer.positions[*i] = Some(position);
+    let (mut fresh, mut expired) = (Vec::new(), Vec::new());
+    for (place, (new, found)) in append.messages.iter().zip(&state.found).enumerate() {
+        let is_there = match found {
+            Found::Nothing => false,
+            // What it says is not known any more.
+            Found::Damaged => true,
+            Found::Message(stored) if !stored.record.is_alive(now) => {
+                expired.extend(message(stored).map(|m| m.id.clone()));
+                false
             }
+            Found::Message(stored) if is_repeat(&stored.record, &new.record, append.originals.get(&place)) => true,
+            // It would be acknowledged, and nowhere.
+            Found::Message(stored) => {
+                let id = message(stored).map(|m| m.id.clone()).unwrap_or_default();
+                return Err(StoreError::MessageExists { place, id });
+            }
+        };
+        if !is_there && !others.iter().any(|other| says_the_same(&other.record, &new.record)) {
+            fresh.push(place);
         }
     }
-    session.state.next_position = first + order.len() as i64;
-    session.state.updated_at = now();
-    if session.state.max_messages > 0 {
-        answer.evicted = group.messages_over(slots, &session.id, session.state.max_messages)?;
+    if fresh.is_empty() {
+        return Ok(Plan::Write { expired, first: session.state.next_position, order: Vec::new(), since });
     }
-    for id in &answer.evicted {
-        if session.state.deletes_evicted {
-            removed.extend(group.delete_message(slots, &session.id, id, None)?.and_then(|deleted| deleted.live));
-        } else {
-            group.archive(slots, &session.id, id)?;
-        }
-    }
-    group.put_session(&session)?;
-    if let Some(user) = &session.user {
-        let written = append.messages.iter().zip(&answer.positions).filter(|(_, position)| position.is_some());
-        let tokens = written.clone().filter_map(|(upsert, _)| Some(upsert.record.message.as_ref()?.tokens as i64));
-        let (stored_tokens, messages) = (tokens.sum(), written.count() as i64);
-        let more = DayUsage { user: user.clone(), day: day(now()), stored_tokens, messages, ..DayUsage::default() };
-        group.add_usage(&session.tenant, &more)?;
-    }
-    (answer.version, answer.since) = (session.version, since);
-    Ok(AppendDone { answer, ids, removed })
+    let moved: Vec<&StoredRecord> = moved.iter().filter(|stored| stored.record.is_alive(now)).collect();
+    let first = moved.first().map_or(session.state.next_position, |stored| position(stored));
+    let order = in_order(append, &moved, fresh);
+    Ok(Plan::Write { expired, first, order, since })
 }
 
 fn message(stored: &StoredRecord) -> Option<&Message> {
@@ -159,37 +224,6 @@ fn message(stored: &StoredRecord) -> Option<&Message> {
 
 fn position(stored: &StoredRecord) -> i64 {
     message(stored).map_or(0, |m| m.position)
-}
-
-/// Whether a message of the request was appended before, which makes it no new one. One that says something else by the same id is refused: it would be
-/// acknowledged, and nowhere. One whose time has come is there no more.
-fn is_there(
-    group: &mut Group,
-    slots: &Slots,
-    append: &Append,
-    place: usize,
-    removed: &mut Vec<LiveRow>,
-) -> Result<bool, MemoryError> {
-    let record = &append.messages[place].record;
-    let Some(new) = &record.message else { return Ok(false) };
-    let stored = match group.message(slots, &append.session.id, &new.id) {
-        // What it says is not known any more.
-        Err(RecordsError::Damaged(_)) => return Ok(true),
-        found => found?,
-    };
-    match stored {
-        None => Ok(false),
-        Some(stored) if !stored.record.is_alive(now()) => {
-            let expired = group.delete_message(slots, &append.session.id, &new.id, None)?;
-            removed.extend(expired.and_then(|expired| expired.live));
-            Ok(false)
-        }
-        Some(stored) if is_repeat(&stored.record, record, append.originals.get(&place)) => Ok(true),
-        Some(_) => Err(MemoryError::Taken {
-            pointer: format!("/messages/{place}/id"),
-            reason: format!("message {:?} is there already, and says something else", new.id),
-        }),
-    }
 }
 
 /// Whether a message that is there is the one that is given again, as far as that can be told; metadata and time do not count. `original` is what it said
@@ -208,11 +242,6 @@ fn is_repeat(old: &Record, new: &Record, original: Option<&String>) -> bool {
     has_new_words || says_the_same(old, new) || original == Some(&old.text) || was_redacted_otherwise
 }
 
-/// The same message, written by both sides.
-fn is_double(other: &StoredRecord, upsert: &Upsert) -> bool {
-    says_the_same(&other.record, &upsert.record)
-}
-
 /// Whether two messages have the same text, and make or answer the same calls.
 fn says_the_same(a: &Record, b: &Record) -> bool {
     let said = |m: &Message| (m.role.clone(), m.name.clone(), m.tool_call_id.clone(), m.tool_calls.clone());
@@ -220,11 +249,11 @@ fn says_the_same(a: &Record, b: &Record) -> bool {
 }
 
 /// Both sides by their time. Messages of one side stay in their order, and at the same time the server's come first.
-fn in_order(append: &Append, tail: &[StoredRecord], fresh: Vec<usize>) -> Vec<Placed> {
+fn in_order(append: &AppendMessages, moved: &[&StoredRecord], fresh: Vec<usize>) -> Vec<Placed> {
     let time = |i: usize| append.messages[i].record.created_at;
-    let mut order = Vec::with_capacity(tail.len() + fresh.len());
+    let mut order = Vec::with_capacity(moved.len() + fresh.len());
     let mut fresh = fresh.into_iter().peekable();
-    for stored in tail {
+    for stored in moved {
         while let Some(i) = fresh.next_if(|&i| time(i) < stored.record.created_at) {
             order.push(Placed::New(i));
         }
