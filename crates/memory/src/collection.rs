@@ -9,7 +9,7 @@ use crate::synonyms::Synonyms;
 use lru::LruCache;
 use membox_index::{AllowedRows, Effort, RowDevice, Scanner, Search, VectorIndex};
 use membox_records::{FieldIndex, Filter, LiveRow, Reader, Record, Renamed, Slots, StoredCollection};
-use membox_text::{DiskText, Tail, TextOf};
+use membox_text::{Tail, TextIndex, TextSource};
 use membox_vectors::{Retired, Seen, VectorFile, VectorView};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
@@ -71,7 +71,7 @@ pub(crate) struct Live {
     /// Held by whoever looks at these rows; another one once some of them are dead.
     seen: Seen,
     pub tail: Tail,
-    pub disk: Option<DiskText>,
+    pub disk: Option<TextIndex>,
     /// Rows that tantivy covers and that are no longer current: to be removed by its next commit.
     pub dead_on_disk: Vec<u32>,
     pub links: Links,
@@ -346,7 +346,7 @@ impl Collection {
 }
 
 impl Live {
-    fn new(view: VectorView, slots: Slots, index: Option<Arc<VectorIndex>>, disk: Option<DiskText>) -> Self {
+    fn new(view: VectorView, slots: Slots, index: Option<Arc<VectorIndex>>, disk: Option<TextIndex>) -> Self {
         Self {
             view,
             slots: Arc::new(slots),
@@ -493,7 +493,7 @@ pub(crate) fn read_settings(stored: &StoredCollection) -> Result<CollectionSetti
 /// What is derived from the rows of a vector file.
 pub(crate) struct Derived {
     pub index: Option<Arc<VectorIndex>>,
-    pub text: Option<DiskText>,
+    pub text: Option<TextIndex>,
 }
 
 impl Derived {
@@ -514,11 +514,11 @@ impl Derived {
             }
         };
         let of = text_of(reader, &stored.tenant, stored.vector_file, stored.rows)?;
-        if DiskText::is_under_another_key(&folder.text(), &of) {
+        if TextIndex::is_under_another_key(&folder.text(), &of) {
             tracing::info!(collection = stored.name, "the text index is of another key, or of none, and is built anew");
             std::fs::remove_dir_all(folder.text()).map_err(MemoryError::io("remove", &folder.text()))?;
         }
-        let text = DiskText::open(&folder.text(), &of).unwrap_or_else(|error| {
+        let text = TextIndex::open(&folder.text(), &of).unwrap_or_else(|error| {
             tracing::warn!(collection = stored.name, %error, "the text index is built anew");
             None
         });
@@ -527,8 +527,8 @@ impl Derived {
 }
 
 /// The text index that is wanted over the rows of a tenant's vector file.
-pub(crate) fn text_of(reader: &Reader, tenant: &str, vector_file: Uuid, rows: u32) -> Result<TextOf, MemoryError> {
-    Ok(TextOf { vector_file, rows, key: reader.sealing().term_key(tenant)? })
+pub(crate) fn text_of(reader: &Reader, tenant: &str, vector_file: Uuid, rows: u32) -> Result<TextSource, MemoryError> {
+    Ok(TextSource { vector_file, rows, key: reader.sealing().term_key(tenant)? })
 }
 
 impl Live {
@@ -538,7 +538,7 @@ impl Live {
         for row in reader.live_rows(&live.slots)? {
             live.note(&row);
         }
-        let texts_from = live.disk.as_ref().map_or(0, DiskText::rows);
+        let texts_from = live.disk.as_ref().map_or(0, TextIndex::rows);
         reader.each_record(&live.slots, texts_from, |row, stored| {
             live.tail.insert(row, &stored.record.text);
             true
@@ -564,7 +564,7 @@ impl Live {
         live.fields = self.fields.as_ref().map(|fields| fields.renumbered(current));
         let is_in_tail = |old: u32| old >= *texts_until && self.rows.contains(old);
         live.tail = self.tail.renumbered(|old| is_in_tail(old).then(|| row(old)));
-        let covered = live.disk.as_ref().map_or(0, DiskText::rows);
+        let covered = live.disk.as_ref().map_or(0, TextIndex::rows);
         let dead = &*copied - self.rows.rows();
         live.dead_on_disk = dead.iter().map(row).filter(|&dead| dead < covered).collect();
         live

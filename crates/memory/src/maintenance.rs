@@ -9,7 +9,7 @@ use crate::work::{Doomed, Work, Write, transact};
 use crate::{MemoryError, now};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, select, tick};
 use membox_index::{AllowedRows, IndexError, IndexPolicy, IndexSpec, Progress, VectorIndex};
-use membox_text::DiskWriter;
+use membox_text::TextIndexWriter;
 use membox_threads::guard;
 use membox_vectors::VectorView;
 use std::sync::atomic::Ordering;
@@ -280,7 +280,7 @@ pub(crate) fn commit_text(
     let mut of = text_of(&reader, &collection.tenant, view.header().uuid, view.rows())?;
     // What is there goes on with its key until it is built anew.
     of.key = key.unwrap_or(of.key);
-    let mut writer = DiskWriter::open(&collection.folder().text(), of)?;
+    let mut writer = TextIndexWriter::open(&collection.folder().text(), of)?;
     let from = writer.rows()?;
     let mut result = Ok(());
     reader.each_record(&slots, from, |row, stored| {

@@ -13,7 +13,7 @@ use crate::{MemoryBox, MemoryConfig, MemoryError, Models};
 use membox_encoder::Lane;
 use membox_index::VectorIndex;
 use membox_records::{Reader, RecordsError, Store, StoredRecord};
-use membox_text::DiskText;
+use membox_text::TextIndex;
 use membox_vectors::{Header, VectorFile};
 use std::path::Path;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ fn remove_damaged(root: &Path, reader: &Reader) -> Result<(), MemoryError> {
             VectorIndex::remove(&folder.index());
         }
         let of = text_of(reader, &stored.tenant, stored.vector_file, stored.rows)?;
-        if DiskText::check(&folder.text(), &of).is_err() {
+        if TextIndex::check(&folder.text(), &of).is_err() {
             let _ = std::fs::remove_dir_all(folder.text());
         }
         for (thumbnail, _) in media::damaged_thumbnails(&folder, &reader.media_files(stored.id)?) {
