@@ -8,7 +8,8 @@ use crate::sessions::check_made;
 use crate::usage::day;
 use crate::work::Upsert;
 use membox_records::{
-    DayUsage, Group, LiveRow, Message, Record, RecordsError, SessionState, Slots, StoredRecord, StoredSession,
+    DayUsage, LiveRow, Message, Record, RecordsError, SessionState, Slots, StoredRecord, StoredSession,
+    WriteTransaction,
 };
 use membox_vectors::RowReceipt;
 use std::collections::HashMap;
@@ -59,7 +60,7 @@ enum Placed {
 }
 
 pub(crate) fn apply(
-    group: &mut Group,
+    group: &mut WriteTransaction,
     slots: &Slots,
     append: &Append,
     receipts: &[RowReceipt],
@@ -164,7 +165,7 @@ fn position(stored: &StoredRecord) -> i64 {
 /// Whether a message of the request was appended before, which makes it no new one. One that says something else by the same id is refused: it would be
 /// acknowledged, and nowhere. One whose time has come is there no more.
 fn is_there(
-    group: &mut Group,
+    group: &mut WriteTransaction,
     slots: &Slots,
     append: &Append,
     place: usize,

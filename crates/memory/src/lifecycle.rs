@@ -6,7 +6,7 @@ use crate::compaction::{Generation, discard, settle_next};
 use crate::settings::CollectionSettings;
 use crate::shared::Shared;
 use crate::writer::Writer;
-use membox_records::{AuditEvent, Group, StoredCollection};
+use membox_records::{AuditEvent, StoredCollection, WriteTransaction};
 use membox_vectors::{RowType, VectorFile};
 use std::sync::Arc;
 use std::time::Instant;
@@ -151,7 +151,7 @@ impl Writer {
 }
 
 /// Commits. When that fails for another reason than a full disk, what is on it is unknown, and nothing more is written.
-fn commit(shared: &Shared, group: Group) -> Result<(), MemoryError> {
+fn commit(shared: &Shared, group: WriteTransaction) -> Result<(), MemoryError> {
     let committed = group.commit().map_err(MemoryError::from);
     if let Err(error) = &committed
         && !matches!(error, MemoryError::DiskFull)

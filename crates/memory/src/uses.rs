@@ -39,7 +39,9 @@ impl Uses {
         for some in gathered.chunks(WRITTEN_TOGETHER) {
             let some = some.to_vec();
             transact(writer, move |group| {
-                Ok(some.iter().try_for_each(|((collection, id), count)| group.add_uses(*collection, id, *count, at))?)
+                Ok(some
+                    .iter()
+                    .try_for_each(|((collection, id), count)| group.add_recalls(*collection, id, *count, at))?)
             })?;
         }
         Ok(())

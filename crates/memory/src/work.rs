@@ -7,7 +7,7 @@ use crate::compaction::Generation;
 use crate::pipeline::Advance;
 use crate::settings::CollectionSettings;
 use crossbeam_channel::{Sender, TrySendError, bounded};
-use membox_records::{AuditEvent, Group, Record, StoredCollection, StoredRecord};
+use membox_records::{AuditEvent, Record, StoredCollection, StoredRecord, WriteTransaction};
 use membox_threads::Panicked;
 use std::sync::Arc;
 
@@ -90,7 +90,7 @@ pub(crate) enum Doomed {
 /// A write of nothing but the record store.
 pub(crate) trait Transaction: Send {
     /// Does it, as one request of a group.
-    fn apply(&mut self, group: &mut Group) -> Result<(), MemoryError>;
+    fn apply(&mut self, group: &mut WriteTransaction) -> Result<(), MemoryError>;
     /// Answers, once what was done is durable or an error has undone it.
     fn reply(self: Box<Self>, outcome: Result<(), MemoryError>);
 }
@@ -102,8 +102,8 @@ struct Transact<T, F> {
     reply: Reply<T>,
 }
 
-impl<T: Send, F: FnOnce(&mut Group) -> Result<T, MemoryError> + Send> Transaction for Transact<T, F> {
-    fn apply(&mut self, group: &mut Group) -> Result<(), MemoryError> {
+impl<T: Send, F: FnOnce(&mut WriteTransaction) -> Result<T, MemoryError> + Send> Transaction for Transact<T, F> {
+    fn apply(&mut self, group: &mut WriteTransaction) -> Result<(), MemoryError> {
         let write = self.write.take().ok_or(MemoryError::Stopped)?;
         self.output = Some(write(group)?);
         Ok(())
@@ -118,7 +118,7 @@ impl<T: Send, F: FnOnce(&mut Group) -> Result<T, MemoryError> + Send> Transactio
 /// Has the writer do what concerns the record store alone. When it returns that is durable.
 pub(crate) fn transact<T: Send + 'static>(
     writer: &Sender<Work>,
-    write: impl FnOnce(&mut Group) -> Result<T, MemoryError> + Send + 'static,
+    write: impl FnOnce(&mut WriteTransaction) -> Result<T, MemoryError> + Send + 'static,
 ) -> Result<T, MemoryError> {
     ask(writer, |reply| Work::Transact(Box::new(Transact { write: Some(write), output: None, reply })))
 }

@@ -14,7 +14,7 @@ use crate::shared::Shared;
 use crate::work::{Doomed, Transaction, Work, Write};
 use crate::{MemoryError, now};
 use crossbeam_channel::Receiver;
-use membox_records::{AuditEvent, Deleted, Group, LiveRow, Record, Slots, Store, Written};
+use membox_records::{AuditEvent, Deleted, LiveRow, Record, Slots, Store, WriteTransaction, Written};
 use membox_threads::guard;
 use membox_vectors::RowReceipt;
 use std::collections::BTreeSet;
@@ -220,7 +220,7 @@ fn guarded<T>(writes: impl FnOnce() -> Result<T, MemoryError>) -> Result<T, Memo
 }
 
 /// The writes of one request within the group's transaction.
-fn apply(group: &mut Group, write: &Write, receipts: &[RowReceipt]) -> Result<Done, MemoryError> {
+fn apply(group: &mut WriteTransaction, write: &Write, receipts: &[RowReceipt]) -> Result<Done, MemoryError> {
     // Only this thread changes them.
     let slots = write.collection().live().slots.clone();
     match write {
@@ -262,7 +262,7 @@ fn apply(group: &mut Group, write: &Write, receipts: &[RowReceipt]) -> Result<Do
     }
 }
 
-fn delete(group: &mut Group, slots: &Slots, doomed: &Doomed) -> Result<Vec<Deleted>, MemoryError> {
+fn delete(group: &mut WriteTransaction, slots: &Slots, doomed: &Doomed) -> Result<Vec<Deleted>, MemoryError> {
     let mut done = Vec::new();
     match doomed {
         Doomed::Ids(ids) => {
@@ -292,7 +292,7 @@ fn delete(group: &mut Group, slots: &Slots, doomed: &Doomed) -> Result<Vec<Delet
 }
 
 /// Raises the version of a session one of whose messages has changed.
-fn touch_session(group: &mut Group, tenant: &str, session: &str) -> Result<(), MemoryError> {
+fn touch_session(group: &mut WriteTransaction, tenant: &str, session: &str) -> Result<(), MemoryError> {
     if let Some(mut session) = group.session(tenant, session)? {
         session.version += 1;
         session.state.updated_at = now();
