@@ -9,7 +9,7 @@ use crate::work::{Work, ask};
 use crate::{MemoryBox, MemoryError, now, time_text};
 use membox_index::{Effort, IndexPolicy, IndexSpec, VectorIndex};
 use membox_records::{Reader, StoredCollection};
-use membox_text::DiskText;
+use membox_text::TextIndex;
 use membox_vectors::VectorFile;
 use std::path::Path;
 use std::sync::Arc;
@@ -230,7 +230,7 @@ fn describe_stored(root: &Path, stored: &StoredCollection, reader: &Reader) -> R
         vector_bytes: header.row_offset(u64::from(stored.rows)),
         index: IndexView {
             covered_rows: index.as_ref().map_or(0, |index| index.rows),
-            text_covered_rows: DiskText::covered(&folder.text(), stored.vector_file).unwrap_or(0),
+            text_covered_rows: TextIndex::covered(&folder.text(), stored.vector_file).unwrap_or(0),
             ..index_view(index.map(|index| index.spec), policy)
         },
     })

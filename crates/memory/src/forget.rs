@@ -6,7 +6,7 @@
 
 use crate::types::RecordView;
 use crate::{MemoryBox, MemoryError, now};
-use membox_records::{Filter, Message, RecordsError, StoredRecord, Use};
+use membox_records::{Filter, Message, RecallCount, RecordsError, StoredRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -104,7 +104,7 @@ impl MemoryBox {
         let sight = collection.live().sight(now, filter);
         // What was recalled until now counts.
         self.shared().uses.write(self.writer())?;
-        let uses = self.reader()?.uses(collection.id)?;
+        let uses = self.reader()?.recall_counts(collection.id)?;
         self.reader()?.each_record(&sight.slots, 0, |row, stored| {
             let r = &stored.record;
             let is_listed = r.message.as_ref().is_some_and(Message::is_listed);
@@ -139,8 +139,8 @@ impl MemoryBox {
     }
 }
 
-fn value(stored: &StoredRecord, used: Option<Use>, now: i64, half_life: f64) -> f64 {
-    let since = used.map_or(stored.record.created_at, |used| used.used_at.max(stored.record.created_at));
+fn value(stored: &StoredRecord, used: Option<RecallCount>, now: i64, half_life: f64) -> f64 {
+    let since = used.map_or(stored.record.created_at, |used| used.recalled_at.max(stored.record.created_at));
     let (age, heat) = ((now - since).max(0) as f64 / 1000.0, used.map_or(0.0, |used| used.heat_at(now)));
     stored.record.importance.unwrap_or(IMPORTANCE) * (1.0 + heat.ln_1p()) * 0.5f64.powf(age / half_life)
 }

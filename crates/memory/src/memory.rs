@@ -24,7 +24,7 @@ use membox_encoder::{DEFAULT_MAX_TOKENS, Embeddings, Encoder, EncoderError, Inpu
 use membox_index::RowDevice;
 use membox_llm::Llm;
 use membox_records::{
-    Filter, Group, Order, Position, Record, RecordsError, Sealing, Store, StoredCollection, StoredRecord,
+    Filter, Order, Position, Record, RecordsError, Sealing, Store, StoredCollection, StoredRecord, WriteTransaction,
 };
 use membox_redaction::Counts;
 use membox_threads::spawn;
@@ -276,7 +276,7 @@ impl MemoryBox {
     /// Has the writer do what concerns the record store alone. When it returns that is durable.
     pub(crate) fn transact<T: Send + 'static>(
         &self,
-        write: impl FnOnce(&mut Group) -> Result<T, MemoryError> + Send + 'static,
+        write: impl FnOnce(&mut WriteTransaction) -> Result<T, MemoryError> + Send + 'static,
     ) -> Result<T, MemoryError> {
         transact(&self.writer, write)
     }

@@ -13,7 +13,7 @@ use crate::{MemoryBox, MemoryConfig, MemoryError, Models};
 use membox_encoder::Lane;
 use membox_index::VectorIndex;
 use membox_records::{Reader, RecordsError, Store, StoredRecord};
-use membox_text::DiskText;
+use membox_text::TextIndex;
 use membox_vectors::{Header, VectorFile};
 use std::path::Path;
 use std::sync::Arc;

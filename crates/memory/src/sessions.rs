@@ -7,6 +7,7 @@ use crate::input::merge;
 use crate::media;
 use crate::messages::*;
 use crate::names::{check_session_id, named_or_users};
+use crate::pipeline::PipelineState;
 use crate::redaction::{REDACTION_FIELD, redact, redacted_changes};
 use crate::types::{NewRecord, RecordPatch};
 use crate::users::event;
@@ -75,6 +76,7 @@ impl MemoryBox {
             deletes_evicted: settings.evict == Some(Evict::Delete),
             ttl_s: settings.ttl_s.filter(|&ttl| ttl > 0),
             metadata: settings.metadata.clone().unwrap_or_default(),
+            pipeline: Some(PipelineState::default().stored()?),
             created_at: now,
             updated_at: now,
             ..SessionState::default()

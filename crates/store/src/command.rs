@@ -6,7 +6,7 @@
 use crate::{Collection, StoreError};
 use membox_api::OnConflict;
 use membox_records::{
-    AuditEntry, AuditEvent, CheckpointBody, DayUsage, PipelineState, Quota, QueueItem, Record, Resealed, StoredRecord,
+    AuditEntry, AuditEvent, CheckpointBody, DayUsage, OpaqueJson, Quota, QueueItem, Record, Resealed, StoredRecord,
     StoredSession, Summary,
 };
 use serde_json::{Map, Value};
@@ -305,10 +305,10 @@ pub struct Advance {
     pub tenant: String,
     /// Its id.
     pub session: String,
-    /// Where the pipeline must be.
-    pub from: PipelineState,
+    /// Where the pipeline must be, as it was read.
+    pub from: Option<OpaqueJson>,
     /// Where it is then.
-    pub to: PipelineState,
+    pub to: OpaqueJson,
 }
 
 /// A checkpoint's name.

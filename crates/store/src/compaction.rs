@@ -15,7 +15,7 @@ use crate::maintenance::{build_index, commit_texts};
 use crate::registry::Registry;
 use crate::writer::{Work, WriterQueue};
 use membox_index::{AllowedRows, VectorIndex};
-use membox_text::{DiskText, DiskWriter};
+use membox_text::{TextIndex, TextIndexWriter};
 use membox_vectors::{VectorFile, VectorView};
 use roaring::RoaringBitmap;
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ pub(crate) struct CompactedFiles {
     /// Those of them that died since, and whose copies are overwritten.
     pub erased: RoaringBitmap,
     pub index: Option<VectorIndex>,
-    pub text: Option<DiskText>,
+    pub text: Option<TextIndex>,
     /// The row of the other file from which on no text is in the text index: all of them are in the collection's tail.
     pub texts_until: u32,
 }
@@ -67,7 +67,7 @@ impl CompactedFiles {
     ) -> Result<bool, StoreError> {
         let (reader, rows) = (registry.reader()?, self.file.rows());
         let of = text_of(&reader, &collection.tenant, self.file.header().uuid, rows)?;
-        let mut text = DiskWriter::open(&collection.folder().next().text(), of)?;
+        let mut text = TextIndexWriter::open(&collection.folder().next().text(), of)?;
         let (mut goes_on, mut result) = (true, Ok(()));
         if let Some(first) = self.copied.select(text.rows()?) {
             let slots = collection.state().slots.clone();
@@ -182,7 +182,7 @@ fn build_derived(
 pub(crate) fn derived_folders(folder: &CollectionFolder, vector_file: Uuid) -> (PathBuf, PathBuf) {
     let next = folder.next();
     let has_index = VectorIndex::manifest(&next.index()).is_ok_and(|manifest| manifest.vector_file == vector_file);
-    let has_text = DiskText::covered(&next.text(), vector_file).is_some();
+    let has_text = TextIndex::covered(&next.text(), vector_file).is_some();
     let of = |is_next: bool| if is_next { &next } else { folder };
     (of(has_index || has_text).index(), of(has_text).text())
 }
@@ -202,7 +202,7 @@ pub(crate) fn settle_next(folder: &CollectionFolder, vector_file: Uuid) {
     if VectorIndex::manifest(&next.index()).is_ok_and(|manifest| manifest.vector_file == vector_file) {
         replace(next.index(), folder.index());
     }
-    if DiskText::covered(&next.text(), vector_file).is_some() {
+    if TextIndex::covered(&next.text(), vector_file).is_some() {
         if VectorIndex::manifest(&folder.index()).is_ok_and(|manifest| manifest.vector_file != vector_file) {
             VectorIndex::remove(&folder.index());
         }

@@ -6,7 +6,7 @@ use crate::snapshot::{RecordRef, Snapshot};
 use crate::{Collection, StoreError, now};
 use membox_records::{
     AuditEntry, Checkpoint, CheckpointOrder, CheckpointPlace, DayUsage, Filter, Order, Position, QueueItem, Quota,
-    Range, Record, StoredRecord, StoredSession, Use,
+    Range, Record, StoredRecord, StoredSession, RecallCount,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub trait RecordReads {
         each: &mut dyn FnMut(StoredRecord) -> bool,
     ) -> Result<(), StoreError>;
     /// How often records were recalled, by their `seq`.
-    fn recall_counts(&self, collection: i64) -> Result<HashMap<i64, Use>, StoreError>;
+    fn recall_counts(&self, collection: i64) -> Result<HashMap<i64, RecallCount>, StoreError>;
     /// A session by its id.
     fn session(&self, tenant: &str, id: &str) -> Result<Option<StoredSession>, StoreError>;
     /// Sessions of a tenant, of one user or of all, that were made before one, newest first.
@@ -197,8 +197,8 @@ impl RecordReads for Reads<'_> {
         Ok(self.reader.records_of_user(collection, user, each)?)
     }
 
-    fn recall_counts(&self, collection: i64) -> Result<HashMap<i64, Use>, StoreError> {
-        Ok(self.reader.uses(collection)?)
+    fn recall_counts(&self, collection: i64) -> Result<HashMap<i64, RecallCount>, StoreError> {
+        Ok(self.reader.recall_counts(collection)?)
     }
 
     fn session(&self, tenant: &str, id: &str) -> Result<Option<StoredSession>, StoreError> {

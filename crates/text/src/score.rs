@@ -1,11 +1,12 @@
-//! BM25 over both parts of the index: a term's statistics are the sums of theirs, so it does not matter where a record is.
+//! BM25 over both parts of the index: a term's statistics are the sums of theirs, so it does not matter where a
+//! record is.
 
-use crate::disk::DiskText;
+use crate::index::TextIndex;
 use crate::scores::TextScores;
 use crate::tail::Tail;
 
-/// BM25's saturation and length normalisation: Anserini's defaults, which suit short messages better than Lucene's 1.2 and 0.75
-/// (evidence recall@10 on LoCoMo 0.628 against 0.613).
+/// BM25's saturation and length normalisation: Anserini's defaults, which suit short messages better than Lucene's
+/// 1.2 and 0.75 (evidence recall@10 on LoCoMo 0.628 against 0.613).
 const K1: f32 = 0.9;
 const B: f32 = 0.4;
 
@@ -20,11 +21,11 @@ pub struct Totals {
 
 /// The scores of the rows that hold at least one of the terms.
 ///
-/// `disk` may hold rows that are deleted since; the caller drops them. The statistics count them until tantivy merges them away,
-/// as every index of segments does.
-pub fn score(terms: &[String], disk: Option<&DiskText>, tail: &Tail) -> crate::Result<TextScores> {
-    let mut scores = TextScores::new(disk.map_or(0, DiskText::rows).max(tail.end()));
-    let disk_totals = disk.map(DiskText::totals).unwrap_or_default();
+/// `disk` may hold rows that are deleted since; the caller drops them. The statistics count them until tantivy
+/// merges them away, as every index of segments does.
+pub fn score(terms: &[String], disk: Option<&TextIndex>, tail: &Tail) -> crate::Result<TextScores> {
+    let mut scores = TextScores::new(disk.map_or(0, TextIndex::rows).max(tail.end()));
+    let disk_totals = disk.map(TextIndex::totals).unwrap_or_default();
     let texts = (disk_totals.texts + tail.totals().texts) as f32;
     let mean_length = (disk_totals.terms + tail.totals().terms) as f32 / texts.max(1.0);
     let norm = |length: u32| K1 * (1.0 - B + B * length as f32 / mean_length.max(1e-6));

@@ -1,6 +1,7 @@
 //! Scores of rows: an array, and a bit for each row that has one.
 
-/// A score for some rows. It is gone through by rising row, so that sums over it are the same to the last bit in every run.
+/// A score for some rows. It is gone through by rising row, so that sums over it are the same to the last bit in
+/// every run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TextScores {
     scores: Vec<f32>,

@@ -2,7 +2,7 @@
 
 use membox_sealing::{Keyring, MasterKey};
 use membox_text::analysis::query_terms;
-use membox_text::{DiskText, DiskWriter, Tail, TextOf, score};
+use membox_text::{Tail, TextIndex, TextIndexWriter, TextSource, score};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::path::Path;
@@ -32,11 +32,11 @@ fn words_on_disk(folder: &Path) -> HashSet<String> {
     words
 }
 
-fn text_of(vector_file: Uuid, rows: u32) -> TextOf {
-    TextOf { vector_file, rows, key: None }
+fn text_of(vector_file: Uuid, rows: u32) -> TextSource {
+    TextSource { vector_file, rows, key: None }
 }
 
-fn found(query: &str, disk: Option<&DiskText>, tail: &Tail) -> Vec<u32> {
+fn found(query: &str, disk: Option<&TextIndex>, tail: &Tail) -> Vec<u32> {
     let scores = score(&query_terms(query), disk, tail).expect("a search");
     let mut rows: Vec<(u32, f32)> = scores.iter().collect();
     rows.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
@@ -61,7 +61,7 @@ fn scores_do_not_depend_on_what_is_on_disk_and_what_in_memory() {
     TEXTS.iter().enumerate().for_each(|(row, text)| whole.insert(row as u32, text));
     for split in 1..=TEXTS.len() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut writer = DiskWriter::open(folder.path(), text_of(file, 0)).expect("a writer");
+        let mut writer = TextIndexWriter::open(folder.path(), text_of(file, 0)).expect("a writer");
         let mut tail = Tail::default();
         for (row, text) in TEXTS.iter().enumerate() {
             if row < split { writer.insert(row as u32, text).expect("room") } else { tail.insert(row as u32, text) }
@@ -82,9 +82,9 @@ fn an_index_under_a_key_finds_the_same_and_holds_no_word() {
     let (folder, file) = (tempfile::tempdir().expect("a folder"), Uuid::new_v4());
     let master = MasterKey::generate().expect("a key");
     let keyring = Keyring::open(&folder.path().join("keys.json"), master, &[]).expect("keys");
-    let under = |tenant: &str| TextOf { key: Some(keyring.term_key(tenant).expect("a key")), ..text_of(file, 6) };
+    let under = |tenant: &str| TextSource { key: Some(keyring.term_key(tenant).expect("a key")), ..text_of(file, 6) };
     let text = folder.path().join("text");
-    let mut writer = DiskWriter::open(&text, under("t")).expect("a writer");
+    let mut writer = TextIndexWriter::open(&text, under("t")).expect("a writer");
     let mut tail = Tail::default();
     TEXTS.iter().enumerate().for_each(|(row, text)| {
         writer.insert(row as u32, text).expect("room");
@@ -95,37 +95,37 @@ fn an_index_under_a_key_finds_the_same_and_holds_no_word() {
         assert_eq!(found(query, Some(&disk), &Tail::default()), found(query, None, &tail), "{query}");
     }
     let clear = folder.path().join("clear");
-    let mut writer = DiskWriter::open(&clear, text_of(file, 6)).expect("a writer");
+    let mut writer = TextIndexWriter::open(&clear, text_of(file, 6)).expect("a writer");
     TEXTS.iter().enumerate().for_each(|(row, text)| writer.insert(row as u32, text).expect("room"));
     writer.commit(6).expect("a commit");
     let (words, codes) = (words_on_disk(&clear), words_on_disk(&text));
     assert!(["melani", "dog", "北京", "gpt"].iter().all(|word| words.contains(*word)), "{words:?}");
     assert_eq!((words.len(), words.intersection(&codes).count()), (codes.len(), 0));
     assert!(codes.iter().all(|code| code.len() == 16), "{codes:?}");
-    assert!(DiskText::open(&text, &under("other")).expect("a look").is_none(), "another key's is not used");
-    assert!(DiskText::open(&text, &text_of(file, 6)).expect("a look").is_none());
-    assert!(DiskText::is_under_another_key(&text, &under("other")));
-    assert!(!DiskText::is_under_another_key(&text, &under("t")));
+    assert!(TextIndex::open(&text, &under("other")).expect("a look").is_none(), "another key's is not used");
+    assert!(TextIndex::open(&text, &text_of(file, 6)).expect("a look").is_none());
+    assert!(TextIndex::is_under_another_key(&text, &under("other")));
+    assert!(!TextIndex::is_under_another_key(&text, &under("t")));
 }
 
 #[test]
 fn a_text_index_is_used_only_for_its_vector_file_and_committed_rows() {
     let (folder, file) = (tempfile::tempdir().expect("a folder"), Uuid::new_v4());
-    assert!(DiskText::open(folder.path(), &text_of(file, 9)).expect("a look").is_none());
-    let mut writer = DiskWriter::open(folder.path(), text_of(file, 0)).expect("a writer");
+    assert!(TextIndex::open(folder.path(), &text_of(file, 9)).expect("a look").is_none());
+    let mut writer = TextIndexWriter::open(folder.path(), text_of(file, 0)).expect("a writer");
     writer.insert(0, "hello").expect("room");
     writer.commit(5).expect("a commit");
-    assert_eq!(DiskText::open(folder.path(), &text_of(file, 5)).expect("a look").map(|d| d.rows()), Some(5));
+    assert_eq!(TextIndex::open(folder.path(), &text_of(file, 5)).expect("a look").map(|d| d.rows()), Some(5));
     assert!(
-        DiskText::open(folder.path(), &text_of(file, 4)).expect("a look").is_none(),
+        TextIndex::open(folder.path(), &text_of(file, 4)).expect("a look").is_none(),
         "it covers rows that are not committed"
     );
     assert!(
-        DiskText::open(folder.path(), &text_of(Uuid::new_v4(), 5)).expect("a look").is_none(),
+        TextIndex::open(folder.path(), &text_of(Uuid::new_v4(), 5)).expect("a look").is_none(),
         "it is of another file"
     );
     assert_eq!(
-        DiskWriter::open(folder.path(), text_of(Uuid::new_v4(), 5)).expect("a writer").rows().expect("rows"),
+        TextIndexWriter::open(folder.path(), text_of(Uuid::new_v4(), 5)).expect("a writer").rows().expect("rows"),
         0,
         "and is begun anew"
     );
@@ -134,11 +134,11 @@ fn a_text_index_is_used_only_for_its_vector_file_and_committed_rows() {
 #[test]
 fn an_index_of_an_older_analysis_is_built_anew() {
     let (folder, file) = (tempfile::tempdir().expect("a folder"), Uuid::new_v4());
-    let mut writer = DiskWriter::open(folder.path(), text_of(file, 0)).expect("a writer");
+    let mut writer = TextIndexWriter::open(folder.path(), text_of(file, 0)).expect("a writer");
     writer.insert(0, "hello").expect("room");
     writer.commit(1).expect("a commit");
-    let open = || DiskText::open(folder.path(), &text_of(file, 1)).expect("a look").map(|disk| disk.rows());
-    assert_eq!((open(), DiskText::covered(folder.path(), file)), (Some(1), Some(1)));
+    let open = || TextIndex::open(folder.path(), &text_of(file, 1)).expect("a look").map(|disk| disk.rows());
+    assert_eq!((open(), TextIndex::covered(folder.path(), file)), (Some(1), Some(1)));
 
     // As the version before has left it.
     let meta = folder.path().join("meta.json");
@@ -149,9 +149,9 @@ fn an_index_of_an_older_analysis_is_built_anew() {
     std::fs::write(&meta, said.to_string()).expect("a list");
     let checksum = crc32c::crc32c(said.to_string().as_bytes());
     std::fs::write(folder.path().join("meta.crc"), format!("{checksum:08x}")).expect("a checksum");
-    assert_eq!((open(), DiskText::covered(folder.path(), file)), (None, None));
+    assert_eq!((open(), TextIndex::covered(folder.path(), file)), (None, None));
 
-    let mut writer = DiskWriter::open(folder.path(), text_of(file, 1)).expect("a writer");
+    let mut writer = TextIndexWriter::open(folder.path(), text_of(file, 1)).expect("a writer");
     assert_eq!(writer.rows().expect("rows"), 0);
     writer.insert(0, "hello").expect("room");
     writer.commit(1).expect("a commit");
@@ -163,7 +163,7 @@ fn many_commits_merge_and_keep_their_watermark() {
     let (folder, file) = (tempfile::tempdir().expect("a folder"), Uuid::new_v4());
     let mut disk = None;
     for row in 0..30u32 {
-        let mut writer = DiskWriter::open(folder.path(), text_of(file, row)).expect("a writer");
+        let mut writer = TextIndexWriter::open(folder.path(), text_of(file, row)).expect("a writer");
         assert_eq!(writer.rows().expect("rows"), row);
         writer.insert(row, &format!("common word{row}")).expect("room");
         if row == 20 {
@@ -174,5 +174,5 @@ fn many_commits_merge_and_keep_their_watermark() {
     let disk = disk.expect("a state");
     assert_eq!(found("common", Some(&disk), &Tail::default()).len(), 29);
     assert!(found("word3", Some(&disk), &Tail::default()).is_empty());
-    assert_eq!(DiskText::damaged_files(folder.path()).expect("a check"), Vec::<String>::new());
+    assert_eq!(TextIndex::damaged_files(folder.path()).expect("a check"), Vec::<String>::new());
 }

@@ -19,7 +19,7 @@ use crate::shared::Shared;
 use crate::{MemoryBox, MemoryError, now};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use membox_records::{Group, Media, Record, RecordsError};
+use membox_records::{Media, Record, RecordsError, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -271,7 +271,7 @@ impl MemoryBox {
 }
 
 /// Removes files that no message has, on the writer's thread: none can come to have one meanwhile.
-pub(crate) fn remove_unused(group: &mut Group, shared: &Shared) -> Result<usize, MemoryError> {
+pub(crate) fn remove_unused(group: &mut WriteTransaction, shared: &Shared) -> Result<usize, MemoryError> {
     let _changing = shared.change_media();
     let remove = |collection, file: &str| remove(&folder(&Folder::of(&shared.root, collection)).join(file));
     Ok(group.remove_unused_media(now(), remove)?)

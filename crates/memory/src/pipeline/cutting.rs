@@ -1,12 +1,13 @@
 //! Cutting a session into topics, buffer by buffer.
 
+use super::state::{PipelineState, TopicSpan};
 use super::topics::{BEGINNINGS, Cues, Cut, CutRule, ENDINGS, by_attention, by_both, by_cosine, by_depth};
 use super::{Advance, Call, CutTopic, MOST_READ, MemoriesPolicy, TRIES};
 use crate::fields::message_tokens;
 use crate::messages::Role;
 use crate::{MemoryBox, MemoryError, now};
 use membox_encoder::{Encoder, Inputs, Lane, Request, Wanted};
-use membox_records::{Message, RecordsError, StoredRecord, StoredSession, TopicSpan};
+use membox_records::{Message, RecordsError, StoredRecord, StoredSession};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::ops::Range;
@@ -144,7 +145,7 @@ impl MemoryBox {
     pub(super) fn cut_topics(&self, policy: &MemoriesPolicy, call: &mut Call) -> Result<(), MemoryError> {
         for _ in 0..TRIES {
             let session = self.stored_session(call.tenant, call.session)?;
-            let from = session.state.pipeline.clone();
+            let from = PipelineState::of(&session)?;
             let end = session.state.next_position.min(from.buffered_from + MOST_READ);
             let is_last = end == session.state.next_position;
             let (pieces, turns) = self.pieces(&session, from.buffered_from..end, policy, call.force || !is_last)?;

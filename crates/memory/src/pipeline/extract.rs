@@ -2,6 +2,7 @@
 
 use super::clock::weekday;
 use super::cutting::is_meant;
+use super::state::TopicSpan;
 use super::{MadeMemory, MemoriesPolicy, SOURCES_FIELD, STAMP_FIELD, TOPIC_FIELD, Trace};
 use crate::collection::Collection;
 use crate::input::add_keywords;
@@ -12,7 +13,7 @@ use crate::{CollectionSettings, MemoryBox, MemoryError, time_text, token_counter
 use membox_compressor::{CompressOptions, beginning};
 use membox_encoder::Lane;
 use membox_llm::{Llm, Usage};
-use membox_records::{StoredRecord, StoredSession, TopicSpan};
+use membox_records::{StoredRecord, StoredSession};
 use serde_json::{Map, Value, json};
 
 /// Messages of one question to a language model.

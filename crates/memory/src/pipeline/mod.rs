@@ -11,11 +11,13 @@
 mod clock;
 mod cutting;
 mod extract;
+mod state;
 mod topics;
 mod turns;
 mod update;
 
 pub use cutting::{TopicsAnswer, TopicsRequest};
+pub(crate) use state::PipelineState;
 pub use topics::{Cut, CutRule};
 pub use update::{Decision, MemoryChange, UpdateReport, UpdateRequest};
 
@@ -24,9 +26,10 @@ use crate::work::{Along, Work, Write, ask};
 use crate::{MemoryBox, MemoryError, now, time_text};
 use clock::Clock;
 use membox_llm::Usage;
-use membox_records::{DayUsage, Group, PipelineState, Range, Record, RecordsError, StoredSession, TopicSpan};
+use membox_records::{DayUsage, Range, Record, RecordsError, StoredSession, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use state::TopicSpan;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use topics::Cues;
@@ -282,14 +285,14 @@ pub(crate) struct Advance {
 
 impl Advance {
     /// Moves the session on, if it is where it was thought to be.
-    pub fn apply(&self, group: &mut Group) -> Result<(), MemoryError> {
+    pub fn apply(&self, group: &mut WriteTransaction) -> Result<(), MemoryError> {
         let found = group.session(&self.tenant, &self.session)?;
         let mut session = found.ok_or_else(|| MemoryError::NoSession(self.session.clone()))?;
-        if session.state.pipeline != self.from {
+        if PipelineState::of(&session)? != self.from {
             let (id, current) = (session.id, session.version);
             return Err(RecordsError::VersionConflict { id, current, expected: current }.into());
         }
-        session.state.pipeline = self.to.clone();
+        session.state.pipeline = Some(self.to.stored()?);
         Ok(group.put_session(&session)?)
     }
 }
@@ -346,7 +349,7 @@ impl MemoryBox {
         }
         self.count_llm(tenant, session.user.as_deref(), answer.llm)?;
         let session = self.stored_session(tenant, id)?;
-        let state = &session.state.pipeline;
+        let state = PipelineState::of(&session)?;
         answer.version = session.version;
         answer.waiting = Waiting {
             buffered_messages: (session.state.next_position - state.buffered_from).max(0) as u64,
@@ -412,7 +415,7 @@ impl MemoryBox {
     fn make_memories(&self, policy: &MemoriesPolicy, call: &mut Call) -> Result<(), MemoryError> {
         for _ in 0..TRIES {
             let session = self.stored_session(call.tenant, call.session)?;
-            let from = session.state.pipeline.clone();
+            let from = PipelineState::of(&session)?;
             let job = next_job(&from.waiting, policy.topic_tokens, call.force);
             if job.is_empty() {
                 return Ok(());

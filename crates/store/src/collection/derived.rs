@@ -5,7 +5,7 @@ use crate::StoreError;
 use membox_api::CollectionSettings;
 use membox_index::VectorIndex;
 use membox_records::{Reader, RecordsError, StoredCollection};
-use membox_text::{DiskText, TextOf};
+use membox_text::{TextIndex, TextSource};
 use membox_vectors::VectorView;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -18,7 +18,7 @@ pub(crate) fn read_settings(stored: &StoredCollection) -> Result<CollectionSetti
 /// The indexes over a vector file.
 pub(crate) struct Derived {
     pub index: Option<Arc<VectorIndex>>,
-    pub text: Option<DiskText>,
+    pub text: Option<TextIndex>,
 }
 
 impl Derived {
@@ -39,11 +39,11 @@ impl Derived {
             }
         };
         let of = text_of(reader, &stored.tenant, stored.vector_file, stored.rows)?;
-        if DiskText::is_under_another_key(&folder.text(), &of) {
+        if TextIndex::is_under_another_key(&folder.text(), &of) {
             tracing::info!(collection = stored.name, "the text index is of another key, or of none, and is built anew");
             std::fs::remove_dir_all(folder.text()).map_err(StoreError::io("remove", &folder.text()))?;
         }
-        let text = DiskText::open(&folder.text(), &of).unwrap_or_else(|error| {
+        let text = TextIndex::open(&folder.text(), &of).unwrap_or_else(|error| {
             tracing::warn!(collection = stored.name, %error, "the text index is built anew");
             None
         });
@@ -52,6 +52,6 @@ impl Derived {
 }
 
 /// The text index that is wanted over the rows of a tenant's vector file.
-pub(crate) fn text_of(reader: &Reader, tenant: &str, vector_file: Uuid, rows: u32) -> Result<TextOf, StoreError> {
-    Ok(TextOf { vector_file, rows, key: reader.sealing().term_key(tenant)? })
+pub(crate) fn text_of(reader: &Reader, tenant: &str, vector_file: Uuid, rows: u32) -> Result<TextSource, StoreError> {
+    Ok(TextSource { vector_file, rows, key: reader.sealing().term_key(tenant)? })
 }

@@ -7,7 +7,7 @@ use crate::compaction::CompactedFiles;
 use lru::LruCache;
 use membox_index::{AllowedRows, VectorIndex};
 use membox_records::{FieldIndex, Filter, LiveRow, Reader, Record, Renamed, Slots};
-use membox_text::{DiskText, Tail};
+use membox_text::{TextIndex, Tail};
 use membox_vectors::{RowPin, VectorView};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
@@ -29,7 +29,7 @@ pub(crate) struct CollectionState {
     /// Held by whoever looks at these rows; another one once some of them are dead.
     pin: RowPin,
     pub tail: Tail,
-    pub disk: Option<DiskText>,
+    pub disk: Option<TextIndex>,
     /// Rows that tantivy covers and that are no longer current: to be removed by its next commit.
     pub dead_on_disk: Vec<u32>,
     pub links: SessionLinks,
@@ -50,7 +50,7 @@ fn next_version() -> u64 {
 }
 
 impl CollectionState {
-    pub fn new(view: VectorView, slots: Slots, index: Option<Arc<VectorIndex>>, disk: Option<DiskText>) -> Self {
+    pub fn new(view: VectorView, slots: Slots, index: Option<Arc<VectorIndex>>, disk: Option<TextIndex>) -> Self {
         Self {
             view,
             slots: Arc::new(slots),
@@ -210,7 +210,7 @@ impl CollectionState {
         for row in reader.live_rows(&state.slots)? {
             state.add(&row);
         }
-        let texts_from = state.disk.as_ref().map_or(0, DiskText::rows);
+        let texts_from = state.disk.as_ref().map_or(0, TextIndex::rows);
         reader.each_record(&state.slots, texts_from, |row, stored| {
             state.tail.insert(row, &stored.record.text);
             true
@@ -236,7 +236,7 @@ impl CollectionState {
         state.fields = self.fields.as_ref().map(|fields| fields.renumbered(current));
         let is_in_tail = |old: u32| old >= *texts_until && self.rows.contains(old);
         state.tail = self.tail.renumbered(|old| is_in_tail(old).then(|| row(old)));
-        let covered = state.disk.as_ref().map_or(0, DiskText::rows);
+        let covered = state.disk.as_ref().map_or(0, TextIndex::rows);
         let dead = &*copied - self.rows.rows();
         state.dead_on_disk = dead.iter().map(row).filter(|&dead| dead < covered).collect();
         state

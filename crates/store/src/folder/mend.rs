@@ -7,7 +7,7 @@ use crate::media;
 use crate::{StoreConfig, StoreError};
 use membox_index::VectorIndex;
 use membox_records::{Reader, RecordsError, Store as Records};
-use membox_text::DiskText;
+use membox_text::TextIndex;
 use membox_vectors::{Header, VectorFile};
 use std::path::Path;
 
@@ -33,7 +33,7 @@ fn remove_damaged(root: &Path, reader: &Reader) -> Result<(), StoreError> {
             VectorIndex::remove(&folder.index());
         }
         let of = text_of(reader, &stored.tenant, stored.vector_file, stored.rows)?;
-        if DiskText::check(&folder.text(), &of).is_err() {
+        if TextIndex::check(&folder.text(), &of).is_err() {
             let _ = std::fs::remove_dir_all(folder.text());
         }
         for (thumbnail, _) in media::damaged_thumbnails(&folder, &reader.media_files(stored.id)?) {

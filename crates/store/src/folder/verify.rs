@@ -7,7 +7,7 @@ use crate::media;
 use crate::{StoreConfig, StoreError};
 use membox_index::VectorIndex;
 use membox_records::{Reader, Slots, StoredCollection, StoredRecord};
-use membox_text::DiskText;
+use membox_text::TextIndex;
 use membox_vectors::{VectorFile, VectorView};
 use serde::Serialize;
 use std::path::Path;
@@ -150,7 +150,7 @@ fn check_collection(
         report.problems.push(problem(error.to_string(), "remove it; it is built anew", false));
     }
     let of = text_of(reader, &stored.tenant, stored.vector_file, stored.rows)?;
-    if let Err(error) = DiskText::check(&text, &of) {
+    if let Err(error) = TextIndex::check(&text, &of) {
         report.problems.push(problem(error.to_string(), "remove it; it is built anew", false));
     }
     Ok(())

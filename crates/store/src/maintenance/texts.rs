@@ -3,7 +3,7 @@
 use crate::StoreError;
 use crate::collection::{Collection, text_of};
 use crate::registry::Registry;
-use membox_text::DiskWriter;
+use membox_text::TextIndexWriter;
 
 /// Texts that stay in memory before tantivy gets them. A tail of this size costs a query some 0.1 ms and a start some 0.2 s.
 pub(super) const TAIL_TEXTS: usize = 10_000;
@@ -26,7 +26,7 @@ pub(crate) fn commit_texts(
     let mut of = text_of(&reader, &collection.tenant, view.header().uuid, view.rows())?;
     // What is there goes on with its key until it is built anew.
     of.key = key.unwrap_or(of.key);
-    let mut writer = DiskWriter::open(&collection.folder().text(), of)?;
+    let mut writer = TextIndexWriter::open(&collection.folder().text(), of)?;
     let from = writer.rows()?;
     let mut result = Ok(());
     reader.each_record(&slots, from, |row, stored| {

@@ -14,7 +14,7 @@ use crate::collection::{Collection, CollectionFolder};
 use crate::command::Command;
 use crate::registry::Registry;
 use crate::{Reads, Store, StoreError, now};
-use membox_records::Group as WriteTransaction;
+use membox_records::WriteTransaction;
 use std::fs;
 use std::path::{Path, PathBuf};
 

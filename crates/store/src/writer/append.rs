@@ -9,7 +9,7 @@ use crate::command::{AppendMessages, Appended, NewVersion, REDACTION_FIELD};
 use crate::{StoreError, day, now};
 use membox_api::{MessageType, OnConflict};
 use membox_records::{
-    DayUsage, Group as WriteTransaction, LiveRow, Message, Record, RecordsError, SessionState, Slots, StoredRecord,
+    DayUsage, WriteTransaction, LiveRow, Message, Record, RecordsError, SessionState, Slots, StoredRecord,
     StoredSession,
 };
 use membox_vectors::RowReceipt;

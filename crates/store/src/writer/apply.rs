@@ -8,7 +8,7 @@ use crate::command::{
 use crate::registry::Registry;
 use crate::{StoreError, media, now};
 use membox_records::{
-    AuditEvent, CheckpointPlace, DayUsage, Deleted, Group as WriteTransaction, LiveRow, Record, RecordsError, Renamed,
+    AuditEvent, CheckpointPlace, DayUsage, Deleted, WriteTransaction, LiveRow, Record, RecordsError, Renamed,
     Slots, StoredSession,
 };
 use membox_vectors::RowReceipt;
@@ -146,7 +146,7 @@ pub(super) fn apply(
         Command::RemoveUnusedMedia => Outcome::Count(media::remove_unused(tx, registry)?),
         Command::CountRecalls(counts) => {
             let at = now();
-            counts.iter().try_for_each(|(collection, id, count)| tx.add_uses(*collection, id, *count, at))?;
+            counts.iter().try_for_each(|(collection, id, count)| tx.add_recalls(*collection, id, *count, at))?;
             Outcome::Done
         }
         Command::DropExpiredCheckpoints { now } => Outcome::Count(tx.drop_expired_checkpoints(now)?),
@@ -304,7 +304,7 @@ fn advance(tx: &mut WriteTransaction, step: &Advance) -> Result<(), StoreError> 
         let (id, current) = (session.id, session.version);
         return Err(RecordsError::VersionConflict { id, current, expected: current }.into());
     }
-    session.state.pipeline = step.to.clone();
+    session.state.pipeline = Some(step.to.clone());
     Ok(tx.put_session(&session)?)
 }
 

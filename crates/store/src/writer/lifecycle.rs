@@ -7,7 +7,7 @@ use crate::compaction::{CompactedFiles, discard, settle_next};
 use crate::convert::row_type;
 use crate::registry::Registry;
 use membox_api::CollectionSettings;
-use membox_records::{AuditEvent, Group as WriteTransaction, StoredCollection};
+use membox_records::{AuditEvent, WriteTransaction, StoredCollection};
 use membox_vectors::{RowType, VectorFile};
 use std::sync::Arc;
 use std::time::Instant;

@@ -141,8 +141,8 @@ fn spelled(c: char) -> Option<&'static str> {
     })
 }
 
-/// Whether a mark does not make another letter: accents of Latin and Greek, stress in Cyrillic, vowel points of Hebrew and Arabic. The signs of Indic and
-/// other scripts are letters' own vowels, and stay.
+/// Whether a mark does not make another letter: accents of Latin and Greek, stress in Cyrillic, vowel points of
+/// Hebrew and Arabic. The signs of Indic and other scripts are letters' own vowels, and stay.
 fn is_dropped(base: char, mark: char) -> bool {
     match mark {
         // й, ї, ў, ѓ and ќ are letters; ё is written е as well.

@@ -1,11 +1,13 @@
 //! From text to index terms and to the words that are looked for, in every script.
 //!
-//! Characters are [folded](fold): NFKD, lower case, no accents. Runs of letters and digits become one term, stemmed by Snowball's English stemmer when they
-//! are ASCII. Scripts that put no blanks between words (Han, kana, hangul, Thai, Lao, Khmer, Burmese) are cut into characters and pairs of
-//! neighbours (bigrams, as Lucene's CJK analyser has them), so a query finds words of any length without a dictionary. Emoji are terms, and signs that
-//! make names belong to their words: C++, C#, .NET, @name, #tag.
+//! Characters are [folded](fold): NFKD, lower case, no accents. Runs of letters and digits become one term, stemmed
+//! by Snowball's English stemmer when they are ASCII. Scripts that put no blanks between words (Han, kana, hangul,
+//! Thai, Lao, Khmer, Burmese) are cut into characters and pairs of neighbours (bigrams, as Lucene's CJK analyser
+//! has them), so a query finds words of any length without a dictionary. Emoji are terms, and signs that make names
+//! belong to their words: C++, C#, .NET, @name, #tag.
 //!
-//! Whoever changes the terms of a text raises the version in `disk.rs`: indexes of the terms from before are then built anew.
+//! Whoever changes the terms of a text raises the version in `index.rs`: indexes of the terms from before are then
+//! built anew.
 
 mod fold;
 mod pieces;
@@ -43,7 +45,8 @@ pub fn terms(text: &str) -> Vec<Term> {
     terms
 }
 
-/// The terms of a query: without stop words unless there is nothing else, without the single characters of longer runs, each once.
+/// The terms of a query: without stop words unless there is nothing else, without the single characters of longer
+/// runs, each once.
 pub fn query_terms(text: &str) -> Vec<String> {
     let all = terms(text);
     let wanted = |t: &&Term| !t.is_covered && !t.is_stop_word;

@@ -23,7 +23,8 @@ const STOP_WORDS: &[&str] = &[
 /// What an apostrophe joins to a word that is a word without it: I'd, we'll.
 const CLITICS: &[&str] = &["d", "ll", "m", "re", "ve"];
 
-/// A term longer than this is cut, and a hash of the whole stands at its end: the dictionary must not hold a megabyte of base64.
+/// A term longer than this is cut, and a hash of the whole stands at its end: the dictionary must not hold a
+/// megabyte of base64.
 const MAX_TERM_BYTES: usize = 64;
 
 /// How a piece stands to the one before it.
@@ -42,7 +43,8 @@ pub enum Link {
 pub struct Piece {
     /// Folded and stemmed, without signs before and after it.
     pub text: String,
-    /// With them, where there are any: `#tag`, `.net`. A single letter with a sign after it is no longer that letter: there `text` has the sign, as `c++`.
+    /// With them, where there are any: `#tag`, `.net`. A single letter with a sign after it is no longer that
+    /// letter: there `text` has the sign, as `c++`.
     pub signed: Option<String>,
     /// No sign and no blank.
     pub kind: Kind,

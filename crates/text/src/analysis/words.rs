@@ -6,8 +6,8 @@ use std::collections::HashSet;
 
 /// Words as somebody has written them, parted by blanks. Every one counts, stop words, letters and emoji too.
 ///
-/// A word of several pieces (`node.js`, `5-HT`, a word of Chinese or Thai) is found where these stand one after another. Signs beside words do not count;
-/// signs alone (`???`) are looked for as they stand.
+/// A word of several pieces (`node.js`, `5-HT`, a word of Chinese or Thai) is found where these stand one after
+/// another. Signs beside words do not count; signs alone (`???`) are looked for as they stand.
 #[derive(Clone, Debug)]
 pub struct Words {
     words: Vec<Vec<Piece>>,

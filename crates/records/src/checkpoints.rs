@@ -1,12 +1,13 @@
-//! What an agent keeps beside its messages: checkpoints of a thread's state, and inputs that wait to be taken.
+//! Checkpoints of a thread's state, which an agent keeps beside its messages.
 //!
-//! What a task has written may come before its checkpoint, as LangGraph sends it. Until that comes, a row without a state keeps the writes, and is no
-//! checkpoint to anybody.
+//! What a task has written may come before its checkpoint, as LangGraph sends it. Until that comes, a row without a
+//! state keeps the writes, and is no checkpoint to anybody.
 
 use crate::RecordsError;
+use crate::reader::Reader;
 use crate::rows::{checksum, read_body};
 use crate::sealing::{Found, Resealing, Sealing, StoredText};
-use crate::store::{Group, Reader};
+use crate::transaction::WriteTransaction;
 use rusqlite::{OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -28,16 +29,7 @@ CREATE TABLE checkpoints (
 ) STRICT;
 CREATE INDEX checkpoints_by_expiry ON checkpoints (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX checkpoints_by_order ON checkpoints (tenant, thread, namespace, number);
-CREATE TABLE queue (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    tenant TEXT NOT NULL,
-    session TEXT NOT NULL,
-    leased_until INTEGER NOT NULL,
-    attempts INTEGER NOT NULL,
-    body TEXT NOT NULL,
-    crc INTEGER NOT NULL
-) STRICT;
-CREATE INDEX queue_by_session ON queue (tenant, session, number);
+
 ";
 
 /// Where a checkpoint is.
@@ -61,8 +53,8 @@ const OUTCOME_CHANNELS: [&str; 4] = ["__error__", "__scheduled__", "__interrupt_
 static TIME_ID: LazyLock<String> =
     LazyLock::new(|| "hhhhhhhh-hhhh-[67]hhh-[89ab]hhh-hhhhhhhhhhhh".replace('h', "[0-9a-f]"));
 
-/// Where a checkpoint is in its thread. The latest come first: those whose ids carry their time, UUIDs of version 6 or 7, by their ids, as LangGraph
-/// has them; then the others, by the order in which they were first written.
+/// Where a checkpoint is in its thread. The latest come first: those whose ids carry their time, UUIDs of version 6
+/// or 7, by their ids, as LangGraph has them; then the others, by the order in which they were first written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckpointOrder {
     /// By an id that carries its time.
@@ -114,29 +106,9 @@ pub struct CheckpointBody {
     pub created_at: i64,
 }
 
-/// An input that waits.
-#[derive(Clone, Debug, PartialEq)]
-pub struct QueueItem {
-    /// Its place in the queue, which is its id.
-    pub number: i64,
-    /// Until when somebody works on it, in milliseconds since 1970; 0 for nobody.
-    pub leased_until: i64,
-    /// How often it was taken.
-    pub attempts: u64,
-    /// When it came, in milliseconds since 1970.
-    pub created_at: i64,
-    /// What it says.
-    pub payload: Value,
-}
-
-#[derive(Serialize, Deserialize)]
-struct QueueBody {
-    created_at: i64,
-    payload: Value,
-}
-
-impl Group<'_> {
-    /// Writes a checkpoint, and gives what it says now. One of the same id is replaced: its place in the thread, its writes and when it was made stay.
+impl WriteTransaction<'_> {
+    /// Writes a checkpoint, and gives what it says now. One of the same id is replaced: its place in the thread,
+    /// its writes and when it was made stay.
     pub fn put_checkpoint(
         &mut self,
         place: CheckpointPlace,
@@ -197,8 +169,9 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Adds what a task has written to a checkpoint, or keeps it for one that is still to come. It takes the place of what the task had written before;
-    /// of what LangGraph says of a task's fate, each that of its own channel alone.
+    /// Adds what a task has written to a checkpoint, or keeps it for one that is still to come. It takes the place
+    /// of what the task had written before; of what LangGraph says of a task's fate, each that of its own channel
+    /// alone.
     pub fn put_checkpoint_writes(
         &mut self,
         place: CheckpointPlace,
@@ -231,7 +204,8 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Removes a thread's checkpoints, of all namespaces, and gives how many there were. Writes that wait for theirs go too.
+    /// Removes a thread's checkpoints, of all namespaces, and gives how many there were. Writes that wait for
+    /// theirs go too.
     pub fn drop_checkpoints(&mut self, tenant: &str, thread: &str) -> Result<usize, RecordsError> {
         self.connection
             .prepare_cached("DELETE FROM checkpoints WHERE tenant = ? AND thread = ? AND expires_at = ?")?
@@ -246,60 +220,11 @@ impl Group<'_> {
         let sql = format!("DELETE FROM checkpoints WHERE {EXPIRED}");
         Ok(self.connection.prepare_cached(&sql)?.execute([now])?)
     }
-
-    /// Appends an input to a session's queue and gives its number.
-    pub fn push(&mut self, tenant: &str, session: &str, payload: Value, now: i64) -> Result<i64, RecordsError> {
-        let body = serde_json::to_string(&QueueBody { created_at: now, payload }).unwrap_or_default();
-        let body = self.sealing.store(tenant, &["input", tenant, session], body)?;
-        let crc = checksum(&[tenant, session], &body);
-        self.connection
-            .prepare_cached(
-                "INSERT INTO queue (tenant, session, leased_until, attempts, body, crc, seal_key, sealed) VALUES (?, ?, 0, 0, ?, ?, ?, ?)",
-            )?
-            .execute(params![tenant, session, body.clear, crc, body.key, body.sealed])?;
-        Ok(self.connection.last_insert_rowid())
-    }
-
-    /// Takes the oldest inputs that nobody works on, at most `most`, for whoever asks until `until`: those that are not removed by then can be taken
-    /// again.
-    pub fn take(
-        &mut self,
-        tenant: &str,
-        session: &str,
-        most: usize,
-        now: i64,
-        until: i64,
-    ) -> Result<Vec<QueueItem>, RecordsError> {
-        let mut statement =
-            self.connection.prepare_cached(&format!("{QUEUE} AND leased_until <= ?3 ORDER BY number LIMIT ?4"))?;
-        let found = statement
-            .query_map(params![tenant, session, now, most as i64], |r| read_item(r, tenant, session, self.sealing))?;
-        let mut items: Vec<QueueItem> = found.collect::<Result<_, _>>()?;
-        for item in &mut items {
-            (item.leased_until, item.attempts) = (until, item.attempts + 1);
-            self.connection
-                .prepare_cached("UPDATE queue SET leased_until = ?, attempts = ? WHERE number = ?")?
-                .execute(params![until, item.attempts as i64, item.number])?;
-        }
-        Ok(items)
-    }
-
-    /// Removes an input; `false` where there is none of that number.
-    pub fn remove_from_queue(&mut self, tenant: &str, session: &str, number: i64) -> Result<bool, RecordsError> {
-        let mut statement =
-            self.connection.prepare_cached("DELETE FROM queue WHERE tenant = ? AND session = ? AND number = ?")?;
-        Ok(statement.execute(params![tenant, session, number])? == 1)
-    }
-
-    /// Removes all of a session's inputs and gives how many there were.
-    pub fn clear_queue(&mut self, tenant: &str, session: &str) -> Result<usize, RecordsError> {
-        let mut statement = self.connection.prepare_cached("DELETE FROM queue WHERE tenant = ? AND session = ?")?;
-        Ok(statement.execute([tenant, session])?)
-    }
 }
 
 impl Reader {
-    /// A thread's checkpoints that had not expired by `now`, the latest first, those after a place in this [order](CheckpointOrder); at most `limit`.
+    /// A thread's checkpoints that had not expired by `now`, the latest first, those after a place in this
+    /// [order](CheckpointOrder); at most `limit`.
     pub fn checkpoints(
         &self,
         place: CheckpointPlace,
@@ -369,36 +294,18 @@ impl Reader {
         let sql = format!("SELECT 1 FROM checkpoints WHERE {EXPIRED} LIMIT 1");
         Ok(self.connection.prepare_cached(&sql)?.exists([now])?)
     }
-
-    /// A session's queue, oldest first, those after a number.
-    pub fn queue(&self, tenant: &str, session: &str, after: i64, limit: usize) -> Result<Vec<QueueItem>, RecordsError> {
-        let mut statement =
-            self.connection.prepare_cached(&format!("{QUEUE} AND number > ?3 ORDER BY number LIMIT ?4"))?;
-        let items = statement.query_map(params![tenant, session, after, limit as i64], |r| {
-            read_item(r, tenant, session, &self.sealing)
-        })?;
-        Ok(items.collect::<Result<_, _>>()?)
-    }
 }
 
 impl Reader {
-    /// Which checkpoints and inputs do not have their checksum.
-    pub(crate) fn damaged_threads(&self) -> Result<Vec<String>, RecordsError> {
-        let mut damaged = Vec::new();
+    /// Which checkpoints do not have their checksum.
+    pub(crate) fn damaged_checkpoints(&self) -> Result<Vec<String>, RecordsError> {
         let mut statement = self.connection.prepare_cached(&format!("{ALL_CHECKPOINTS} FROM checkpoints"))?;
         let checkpoints = statement.query_map([], |r| {
             let (tenant, thread, namespace): (String, String, String) = (r.get(7)?, r.get(8)?, r.get(9)?);
             let place = CheckpointPlace { tenant: &tenant, thread: &thread, namespace: &namespace };
             read_checkpoint(r, place, &self.sealing)
         })?;
-        damaged.extend(checkpoints.filter_map(|read| Some(RecordsError::from(read.err()?).to_string())));
-        let mut statement = self.connection.prepare_cached(
-            "SELECT number, leased_until, attempts, body, crc, seal_key, sealed, tenant, session FROM queue",
-        )?;
-        let items = statement
-            .query_map([], |r| read_item(r, &r.get::<_, String>(7)?, &r.get::<_, String>(8)?, &self.sealing))?;
-        damaged.extend(items.filter_map(|read| Some(RecordsError::from(read.err()?).to_string())));
-        Ok(damaged)
+        Ok(checkpoints.filter_map(|read| Some(RecordsError::from(read.err()?).to_string())).collect())
     }
 }
 
@@ -408,8 +315,6 @@ const CHECKPOINTS: &str = "SELECT number, id, expires_at, body, crc, seal_key, s
 const ALIVE: &str = "(expires_at IS NULL OR expires_at > ?6)";
 /// That one had.
 const EXPIRED: &str = "expires_at >= 0 AND expires_at <= ?";
-const QUEUE: &str =
-    "SELECT number, leased_until, attempts, body, crc, seal_key, sealed FROM queue WHERE tenant = ?1 AND session = ?2";
 
 impl<'a> CheckpointPlace<'a> {
     /// Where what a checkpoint says belongs.
@@ -418,7 +323,8 @@ impl<'a> CheckpointPlace<'a> {
     }
 }
 
-/// What a task has written, after it has written once more. Lists of channels with their values are taken apart; what is none is replaced as a whole.
+/// What a task has written, after it has written once more. Lists of channels with their values are taken apart;
+/// what is none is replaced as a whole.
 fn merged_writes(before: Option<Value>, writes: Value) -> Value {
     let (before, writes) = match (before, writes) {
         (Some(Value::Array(before)), Value::Array(writes)) => (before, writes),
@@ -450,49 +356,25 @@ fn read_checkpoint(r: &Row, place: CheckpointPlace, sealing: &Sealing) -> rusqli
     Ok(Checkpoint { number: r.get(0)?, id, expires_at: r.get(2)?, body })
 }
 
-fn read_item(r: &Row, tenant: &str, session: &str, sealing: &Sealing) -> rusqlite::Result<QueueItem> {
-    let body = StoredText::read(r, 3, 5)?;
-    let crc = checksum(&[tenant, session], &body);
-    let place = ["input", tenant, session];
-    let QueueBody { created_at, payload } = read_body(sealing, &place, body, r.get(4)?, crc)?;
-    let (number, leased_until, attempts) = (r.get(0)?, r.get(1)?, r.get::<_, i64>(2)? as u64);
-    Ok(QueueItem { number, leased_until, attempts, created_at, payload })
-}
-
 /// Seals checkpoints of a tenant anew that are not under a key.
-pub(crate) fn reseal_checkpoints(group: &mut Group, tenant: &str, key: u32, after: i64, limit: usize) -> Resealing {
+pub(crate) fn reseal_checkpoints(
+    transaction: &mut WriteTransaction,
+    tenant: &str,
+    key: u32,
+    after: i64,
+    limit: usize,
+) -> Resealing {
     let sql = format!(
         "{ALL_CHECKPOINTS} FROM checkpoints WHERE number > ? AND seal_key IS NOT ? AND tenant = ? ORDER BY number LIMIT ?"
     );
-    let found = Found::read(group, &sql, params![after, key, tenant, limit as i64], |row| {
+    let found = Found::read(transaction, &sql, params![after, key, tenant, limit as i64], |row| {
         let (thread, namespace): (String, String) = (row.get(8)?, row.get(9)?);
         let place = CheckpointPlace { tenant, thread: &thread, namespace: &namespace };
-        let checkpoint = read_checkpoint(row, place, group.sealing)?;
+        let checkpoint = read_checkpoint(row, place, transaction.sealing)?;
         Ok((thread, namespace, checkpoint))
     })?;
     for (thread, namespace, checkpoint) in &found.whole {
-        group.change_checkpoint(CheckpointPlace { tenant, thread, namespace }, checkpoint)?;
-    }
-    found.end(limit)
-}
-
-/// Seals inputs of a tenant anew that are not under a key.
-pub(crate) fn reseal_queue(group: &mut Group, tenant: &str, key: u32, after: i64, limit: usize) -> Resealing {
-    let sql = "SELECT number, leased_until, attempts, body, crc, seal_key, sealed, session FROM queue
-               WHERE number > ? AND seal_key IS NOT ? AND tenant = ? ORDER BY number LIMIT ?";
-    let found = Found::read(group, sql, params![after, key, tenant, limit as i64], |row| {
-        let session: String = row.get(7)?;
-        let item = read_item(row, tenant, &session, group.sealing)?;
-        Ok((session, item))
-    })?;
-    for (session, QueueItem { number, created_at, payload, .. }) in found.whole.iter().cloned() {
-        let body = serde_json::to_string(&QueueBody { created_at, payload }).unwrap_or_default();
-        let body = group.sealing.store(tenant, &["input", tenant, &session], body)?;
-        let crc = checksum(&[tenant, &session], &body);
-        group
-            .connection
-            .prepare_cached("UPDATE queue SET body = ?, crc = ?, seal_key = ?, sealed = ? WHERE number = ?")?
-            .execute(params![body.clear, crc, body.key, body.sealed, number])?;
+        transaction.change_checkpoint(CheckpointPlace { tenant, thread, namespace }, checkpoint)?;
     }
     found.end(limit)
 }

@@ -41,7 +41,8 @@ fn meta_checksum(folder: &Path) -> Option<u32> {
     fs::read(folder.join(META)).ok().map(|bytes| crc32c::crc32c(&bytes))
 }
 
-/// Whether an index was begun in a folder and nothing of it was ever committed: a stop or a crash came first. There is nothing in it.
+/// Whether an index was begun in a folder and nothing of it was ever committed: a stop or a crash came first. There
+/// is nothing in it.
 fn was_never_committed(folder: &Path) -> bool {
     let meta = fs::read(folder.join(META)).ok();
     let meta: Option<serde_json::Value> = meta.and_then(|bytes| serde_json::from_slice(&bytes).ok());
@@ -74,9 +75,9 @@ fn watermark(folder: &Path) -> Option<Watermark> {
     serde_json::from_str(meta["payload"].as_str()?).ok()
 }
 
-/// Which index of texts is wanted.
+/// What an index is derived from, and by it which one is wanted.
 #[derive(Clone, Debug)]
-pub struct TextOf {
+pub struct TextSource {
     /// The vector file whose rows it names.
     pub vector_file: Uuid,
     /// Committed rows of it.
@@ -85,7 +86,7 @@ pub struct TextOf {
     pub key: Option<TermKey>,
 }
 
-impl TextOf {
+impl TextSource {
     fn key_number(&self) -> Option<u32> {
         self.key.as_ref().map(TermKey::number)
     }
@@ -120,13 +121,13 @@ fn schema() -> (Schema, Fields) {
 
 /// A committed state, to read from.
 #[derive(Clone)]
-pub struct DiskText {
+pub struct TextIndex {
     searcher: Searcher,
     segments: Vec<Segment>,
     fields: Fields,
     rows: u32,
     totals: Totals,
-    of: TextOf,
+    of: TextSource,
 }
 
 /// Of each document of a segment, from its columns: unpacked, reading one costs a nanosecond instead of ten.
@@ -137,18 +138,18 @@ struct Segment {
 }
 
 /// The writer of a text index; opened for a commit and closed after it, so that idle collections cost nothing.
-pub struct DiskWriter {
+pub struct TextIndexWriter {
     folder: PathBuf,
     index: Index,
     writer: IndexWriter,
     fields: Fields,
-    of: TextOf,
+    of: TextSource,
 }
 
-impl DiskText {
-    /// Opens the last commit in a folder if it is the one that is wanted, of this version, covers none but committed rows, and every file of it
-    /// has its checksum: reads all of them once.
-    pub fn open(folder: &Path, of: &TextOf) -> crate::Result<Option<Self>> {
+impl TextIndex {
+    /// Opens the last commit in a folder if it is the one that is wanted, of this version, covers none but
+    /// committed rows, and every file of it has its checksum: reads all of them once.
+    pub fn open(folder: &Path, of: &TextSource) -> crate::Result<Option<Self>> {
         match Self::damaged_files(folder)?.as_slice() {
             [] => Self::read(folder, of),
             damaged => Err(TextError::Damaged(format!("files of the text index: {}", damaged.join(", ")))),
@@ -156,7 +157,7 @@ impl DiskText {
     }
 
     /// Opens the last commit without looking at the checksums.
-    fn read(folder: &Path, of: &TextOf) -> crate::Result<Option<Self>> {
+    fn read(folder: &Path, of: &TextSource) -> crate::Result<Option<Self>> {
         guarded(|| {
             if !folder.join(META).exists() {
                 return Ok(None);
@@ -166,7 +167,7 @@ impl DiskText {
         })
     }
 
-    fn of(index: &Index, of: &TextOf) -> crate::Result<Option<Self>> {
+    fn of(index: &Index, of: &TextSource) -> crate::Result<Option<Self>> {
         let payload = index.load_metas()?.payload.unwrap_or_default();
         let watermark: Option<Watermark> = serde_json::from_str(&payload).ok();
         let Some(mark) = watermark.filter(|mark| of.is_covered_by(mark)) else { return Ok(None) };
@@ -189,8 +190,9 @@ impl DiskText {
         Ok(Some(Self { searcher, segments, fields, rows: mark.rows, totals, of: of.clone() }))
     }
 
-    /// As [`DiskText::open`], for who only wants to know whether it could be opened: an open index notes in its folder that it is read.
-    pub fn check(folder: &Path, of: &TextOf) -> crate::Result<()> {
+    /// As [`TextIndex::open`], for who only wants to know whether it could be opened: an open index notes in its
+    /// folder that it is read.
+    pub fn check(folder: &Path, of: &TextSource) -> crate::Result<()> {
         let damaged = Self::damaged_files(folder)?;
         if !damaged.is_empty() {
             return Err(TextError::Damaged(format!("files of the text index: {}", damaged.join(", "))));
@@ -205,16 +207,16 @@ impl DiskText {
         }
     }
 
-    /// Rows that the index in a folder covers by what its last commit says, and nothing else is looked at; `None` if it is of another vector file or
-    /// version, or cannot be read.
+    /// Rows that the index in a folder covers by what its last commit says, and nothing else is looked at; `None`
+    /// if it is of another vector file or version, or cannot be read.
     pub fn covered(folder: &Path, vector_file: Uuid) -> Option<u32> {
         let of_now = |mark: &Watermark| mark.version == VERSION && mark.vector_file == vector_file;
         watermark(folder).filter(of_now).map(|mark| mark.rows)
     }
 
-    /// Whether the terms of the index in a folder, if there is one, have their codes by another key than is wanted, or by none: what it would not be found by
-    /// can still be read from it.
-    pub fn is_under_another_key(folder: &Path, of: &TextOf) -> bool {
+    /// Whether the terms of the index in a folder, if there is one, have their codes by another key than is wanted,
+    /// or by none: what it would not be found by can still be read from it.
+    pub fn is_under_another_key(folder: &Path, of: &TextSource) -> bool {
         watermark(folder).is_some_and(|mark| mark.key != of.key_number())
     }
 
@@ -277,11 +279,11 @@ impl DiskText {
     }
 }
 
-impl DiskWriter {
-    /// Opens the index in a folder for writing. One of another vector file, key or version is thrown away first; so is one that
-    /// cannot be opened.
-    pub fn open(folder: &Path, of: TextOf) -> crate::Result<Self> {
-        let usable = DiskText::read(folder, &of).ok().flatten().is_some();
+impl TextIndexWriter {
+    /// Opens the index in a folder for writing. One of another vector file, key or version is thrown away first; so
+    /// is one that cannot be opened.
+    pub fn open(folder: &Path, of: TextSource) -> crate::Result<Self> {
+        let usable = TextIndex::read(folder, &of).ok().flatten().is_some();
         if !usable {
             let _ = fs::remove_dir_all(folder);
         }
@@ -297,8 +299,8 @@ impl DiskWriter {
 
     /// The watermark of the last commit; 0 for a new index.
     pub fn rows(&self) -> crate::Result<u32> {
-        let all = TextOf { rows: u32::MAX, ..self.of.clone() };
-        Ok(DiskText::of(&self.index, &all)?.map_or(0, |disk| disk.rows))
+        let all = TextSource { rows: u32::MAX, ..self.of.clone() };
+        Ok(TextIndex::of(&self.index, &all)?.map_or(0, |disk| disk.rows))
     }
 
     /// Adds the text of a row.
@@ -323,8 +325,8 @@ impl DiskWriter {
     }
 
     /// Commits with a watermark, merges when there are many segments, and gives the new state.
-    pub fn commit(mut self, rows: u32) -> crate::Result<DiskText> {
-        let of = TextOf { rows, ..self.of };
+    pub fn commit(mut self, rows: u32) -> crate::Result<TextIndex> {
+        let of = TextSource { rows, ..self.of };
         let mark = Watermark { version: VERSION, vector_file: of.vector_file, rows, key: of.key_number() };
         let payload = serde_json::to_string(&mark).unwrap_or_default();
         let mut commit = self.writer.prepare_commit()?;
@@ -338,7 +340,7 @@ impl DiskWriter {
         self.writer.garbage_collect_files().wait()?;
         self.writer.wait_merging_threads()?;
         note_meta_checksum(&self.folder).map_err(tantivy::TantivyError::from)?;
-        DiskText::of(&self.index, &of)?
+        TextIndex::of(&self.index, &of)?
             .ok_or_else(|| TextError::Damaged("the text index has no watermark after its commit".into()))
     }
 }
@@ -351,22 +353,22 @@ mod tests {
     fn an_index_of_which_nothing_was_committed_is_none() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("text");
-        let of = TextOf { vector_file: Uuid::new_v4(), rows: 10, key: None };
-        let mut writer = DiskWriter::open(&path, of.clone()).expect("a writer");
+        let of = TextSource { vector_file: Uuid::new_v4(), rows: 10, key: None };
+        let mut writer = TextIndexWriter::open(&path, of.clone()).expect("a writer");
         writer.insert(0, "some words").expect("a text");
         // A stop comes before the commit.
         drop(writer);
         assert!(path.join(META).exists());
-        DiskText::check(&path, &of).expect("nothing is wrong with it");
-        assert!(DiskText::open(&path, &of).expect("nothing is wrong with it").is_none());
-        let mut writer = DiskWriter::open(&path, of.clone()).expect("a writer");
+        TextIndex::check(&path, &of).expect("nothing is wrong with it");
+        assert!(TextIndex::open(&path, &of).expect("nothing is wrong with it").is_none());
+        let mut writer = TextIndexWriter::open(&path, of.clone()).expect("a writer");
         writer.insert(0, "some words").expect("a text");
         drop(writer.commit(1).expect("a commit"));
-        DiskText::check(&path, &of).expect("it is whole");
-        assert_eq!(DiskText::open(&path, &of).expect("it is whole").map(|text| text.rows()), Some(1));
-        let other = TextOf { vector_file: Uuid::new_v4(), ..of.clone() };
-        assert!(DiskText::check(&path, &other).is_err());
+        TextIndex::check(&path, &of).expect("it is whole");
+        assert_eq!(TextIndex::open(&path, &of).expect("it is whole").map(|text| text.rows()), Some(1));
+        let other = TextSource { vector_file: Uuid::new_v4(), ..of.clone() };
+        assert!(TextIndex::check(&path, &other).is_err());
         fs::write(path.join(META_CHECKSUM), "00000000").expect("a write");
-        assert!(DiskText::check(&path, &of).is_err());
+        assert!(TextIndex::check(&path, &of).is_err());
     }
 }
