@@ -4,6 +4,7 @@
 //! index or a text index that is damaged or stale is removed, and built anew when the box starts.
 
 use crate::collection::{Collection, Folder, read_settings, text_of};
+use crate::convert::row_type;
 use crate::encryption::open_sealing;
 use crate::media;
 use crate::memory::lock;

@@ -1,7 +1,10 @@
 //! What words of a collection may be said to mean the same.
 
+use crate::MemoryError;
 use crate::redaction::redacted;
-use crate::{MemoryError, Redaction};
+use membox_api::Redaction;
+use membox_records::analysis::{query_terms, terms};
+use std::collections::HashSet;
 
 /// Groups of a collection, words of a group, and bytes of a word.
 const MOST_GROUPS: usize = 200;
