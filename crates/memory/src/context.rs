@@ -2,13 +2,13 @@
 
 use crate::fitting::{Candidate, Fitting, cost, prefix};
 use crate::messages::is_instruction;
-use crate::pipeline::is_retold;
+use crate::pipeline::repeats_messages;
 use crate::redaction::{redact, redacted};
 use crate::views::summary_view;
 use crate::{MemoryBox, MemoryError, now};
 use membox_api::{ContextAnswer, ContextMessage, ContextRequest, RecallRequest, Scope, Strategy};
 use membox_encoder::Lane;
-use membox_records::{Range, Reader, StoredRecord, StoredSession, Summary};
+use membox_store::{Range, Reads, RecordReads, StoredRecord, StoredSession, Summary};
 use serde_json::json;
 
 /// Last turns that `smart` and `recall` always keep.
@@ -25,7 +25,7 @@ const SUMMARY_TOKENS: usize = 500;
 const RECALLED_TOKENS: usize = 16;
 const RECALLED: std::ops::RangeInclusive<usize> = 20..=200;
 /// Messages before and after a recalled one among which the call that it answers and the other answers are looked for.
-const MOST_ANSWERS: i64 = 64;
+const MAX_ANSWERS: i64 = 64;
 
 /// Which of the newest messages are taken.
 struct Newest {
@@ -82,7 +82,7 @@ impl MemoryBox {
         } else {
             chosen.sort_by_key(|m| m.position);
         }
-        let listed = self.reader()?.count_messages(session.collection, id, 0)?;
+        let listed = self.read()?.count_messages(session.collection, id, 0)?;
         let own = chosen.iter().filter(|m| m.id.is_some() && m.session.is_none() && m.position >= 0).count() as u64;
         let summary = session.state.summary.filter(|_| request.strategy == Strategy::Compress);
         let messages: Vec<ContextMessage> = chosen.into_iter().map(|candidate| candidate.message).collect();
@@ -101,7 +101,7 @@ impl MemoryBox {
     /// Takes the system's messages, oldest first, while they fit.
     fn take_system(&self, session: &StoredSession, fitting: &mut Fitting) -> Result<(), MemoryError> {
         let now = now();
-        self.reader()?.messages(session.collection, &session.id, Range::System, |stored| {
+        self.read()?.messages(session.collection, &session.id, Range::System, &mut |stored| {
             !stored.record.is_alive(now) || fitting.take(&[fitting.message(stored)])
         })?;
         Ok(())
@@ -111,7 +111,7 @@ impl MemoryBox {
     /// beginning is taken where the whole does not fit, since an answer to nothing helps nobody.
     fn take_newest(&self, session: &StoredSession, fitting: &mut Fitting, newest: &Newest) -> Result<(), MemoryError> {
         let (now, mut answers, mut turn, mut is_newest) = (now(), Vec::new(), 0, true);
-        self.reader()?.messages(session.collection, &session.id, Range::Before(i64::MAX), |stored| {
+        self.read()?.messages(session.collection, &session.id, Range::Before(i64::MAX), &mut |stored| {
             let is_alive = stored.record.is_alive(now);
             let message = fitting.message(stored);
             if message.position <= newest.after || turn >= newest.turns && !newest.older {
@@ -156,7 +156,7 @@ impl MemoryBox {
     ) -> Result<(), MemoryError> {
         let until = session.state.summary.as_ref().map_or(0, |summary| summary.until);
         let mut since = Vec::new();
-        self.reader()?.messages(session.collection, &session.id, Range::After(until - 1), |stored| {
+        self.read()?.messages(session.collection, &session.id, Range::After(until - 1), &mut |stored| {
             since.push(fitting.message(stored));
             true
         })?;
@@ -175,7 +175,7 @@ impl MemoryBox {
         // Those of the system are in every context as they are.
         let said: Vec<&Candidate> = since[..folded].iter().filter(|m| !is_instruction(&m.role)).collect();
         let lines = said.iter().map(|m| format!("{}: {}", m.name.as_deref().unwrap_or(&m.role), m.content));
-        let before = session.state.summary.take();
+        let before = session.state.summary.clone();
         // They may be older than the policy, which holds for what is made of them now.
         let redaction = self.collection_of(session)?.settings().redaction.unwrap_or_default();
         let texts = before.iter().map(|summary| summary.text.clone()).chain(lines);
@@ -191,18 +191,8 @@ impl MemoryBox {
         };
         // Digits that stood apart may stand together now.
         redact(&redaction, &mut summary);
-        let (tenant, id, version) = (session.tenant.clone(), session.id.clone(), before.map(|summary| summary.version));
-        let number = session.number;
-        // Of two that extend it at a time, the first stands. Another session may have its id by now, of which it says nothing.
-        session.state.summary = self.transact(move |group| {
-            let found = group.session(&tenant, &id)?.filter(|found| found.number == number);
-            let Some(mut session) = found else { return Ok(None) };
-            if session.state.summary.as_ref().map(|summary| summary.version) == version {
-                session.state.summary = Some(summary);
-                group.put_session(&session)?;
-            }
-            Ok(session.state.summary)
-        })?;
+        // Of two that extend it at a time, the first stands.
+        session.state.summary = self.store().put_summary(session, summary)?;
         Ok(())
     }
 
@@ -231,13 +221,13 @@ impl MemoryBox {
         let k = (room / RECALLED_TOKENS).clamp(*RECALLED.start(), *RECALLED.end());
         let request = RecallRequest { query: Some(query), k, filter, include: Vec::new(), ..RecallRequest::default() };
         let found = self.recall(tenant, &collection.name, &request)?;
-        let reader = self.reader()?;
+        let reads = self.read()?;
         for hit in found.hits {
             // What was made of messages that are recalled themselves would say them twice.
-            let said = reader.record(session.collection, &hit.id)?.filter(|stored| !is_retold(&stored.record));
+            let said = reads.record(session.collection, &hit.id)?.filter(|stored| !repeats_messages(&stored.record));
             if let Some(stored) = said {
                 let unit: Vec<Candidate> =
-                    exchange(&reader, session.collection, stored)?.into_iter().map(|s| fitting.message(s)).collect();
+                    exchange(&reads, session.collection, stored)?.into_iter().map(|s| fitting.message(s)).collect();
                 // One that is too long leaves room for a shorter one.
                 fitting.take(&unit);
             }
@@ -252,7 +242,7 @@ fn is_answer(role: &str) -> bool {
 }
 
 /// A record; where it is a message that makes or answers a call, the call with all answers to it, or nothing where the call is no longer there.
-fn exchange(reader: &Reader, collection: i64, stored: StoredRecord) -> Result<Vec<StoredRecord>, MemoryError> {
+fn exchange(reads: &Reads, collection: i64, stored: StoredRecord) -> Result<Vec<StoredRecord>, MemoryError> {
     let answers = |stored: &StoredRecord| stored.record.message.as_ref().is_some_and(|m| is_answer(&m.role));
     let (Some(message), Some(session)) = (&stored.record.message, &stored.record.session) else {
         return Ok(vec![stored]);
@@ -260,8 +250,8 @@ fn exchange(reader: &Reader, collection: i64, stored: StoredRecord) -> Result<Ve
     if message.tool_calls.is_none() && !answers(&stored) {
         return Ok(vec![stored]);
     }
-    let (first, end) = ((message.place() - MOST_ANSWERS).max(0), message.place() + MOST_ANSWERS);
-    let mut around = reader.messages_between(collection, session, first, end)?;
+    let (first, end) = ((message.place() - MAX_ANSWERS).max(0), message.place() + MAX_ANSWERS);
+    let mut around = reads.messages_between(collection, session, first, end)?;
     let is_system = |near: &StoredRecord| near.record.message.as_ref().is_some_and(|m| is_instruction(&m.role));
     around.retain(|near| near.record.is_alive(now()) && !is_system(near));
     let own = around.iter().position(|near| near.record.id == stored.record.id);
@@ -281,12 +271,10 @@ fn buffer_text(messages: &[ContextMessage], request: &ContextRequest) -> String 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::append::{Append, Appended};
     use crate::sample::Sample;
-    use crate::work::{Work, Write, ask};
     use membox_api::{IndexPolicy, NewRecord, SessionSettings, Strategy as Chosen};
     use membox_compressor::{TokenCounter, conversation_overhead};
-    use membox_records::Message;
+    use membox_store::{AppendMessages, Message};
     use proptest::prelude::*;
     use proptest::strategy::Strategy;
     use proptest::test_runner::{Config, TestRunner};
@@ -302,14 +290,13 @@ mod tests {
             let (id, vector, session) =
                 (Some(format!("{session}/{i}")), Some(vec![1.0, 0.0]), Some(session.to_owned()));
             let record = NewRecord { id, text, vector, session, ..NewRecord::default() };
-            memory.to_upsert(&collection, &collection.settings(), record, Some(message), "").expect("a message")
+            memory.admit(&collection, &collection.settings(), record, Some(message), "").expect("a message")
         };
         let messages = messages.into_iter().enumerate().map(upsert).collect();
         let session = memory.stored_session("t", session).expect("a session");
-        let append =
-            Box::new(Append { session, messages, originals: Default::default(), expected: None, on_conflict: None });
-        let write = |reply| Work::Write(Write::Append { collection: collection.clone(), append, reply });
-        let _: Appended = ask(memory.writer(), write).expect("an append");
+        let (originals, expected, on_conflict) = Default::default();
+        let append = AppendMessages { collection, session, messages, originals, expected, on_conflict };
+        memory.store().append_messages(append).expect("an append");
     }
 
     fn any_message() -> impl Strategy<Value = (Message, String)> {

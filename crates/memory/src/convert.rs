@@ -5,25 +5,6 @@ use membox_api as api;
 use membox_compressor as compressor;
 use std::collections::BTreeMap;
 
-/// Which index a collection keeps.
-pub(crate) fn index_policy(policy: api::IndexPolicy) -> membox_index::IndexPolicy {
-    use membox_index::IndexPolicy;
-    match policy {
-        api::IndexPolicy::Auto => IndexPolicy::Auto,
-        api::IndexPolicy::Flat => IndexPolicy::Flat,
-        api::IndexPolicy::Hnsw { m, ef_construction, ef_search } => IndexPolicy::Hnsw { m, ef_construction, ef_search },
-        api::IndexPolicy::Ivf { nlist, nprobe } => IndexPolicy::Ivf { nlist, nprobe },
-    }
-}
-
-/// How a collection keeps its vectors.
-pub(crate) fn row_type(of: api::VectorType) -> membox_vectors::RowType {
-    match of {
-        api::VectorType::F16 => membox_vectors::RowType::F16,
-        api::VectorType::F32 => membox_vectors::RowType::F32,
-    }
-}
-
 /// What is done with personal data.
 pub(crate) fn redaction(policy: &api::Redaction) -> membox_redaction::Redaction {
     use membox_redaction::Mode;
@@ -171,16 +152,6 @@ mod tests {
                 assert_eq!(serde_json::to_value($convert(read)).expect("JSON"), written, "{value}");
             }
         };
-    }
-
-    #[test]
-    fn policies_of_indexes_say_the_same_on_both_sides() {
-        use membox_index::IndexPolicy;
-        assert_eq!(index_policy(api::IndexPolicy::default()), IndexPolicy::default());
-        assert_eq!(index_policy(api::IndexPolicy::Flat), IndexPolicy::Flat);
-        assert_eq!(index_policy(api::IndexPolicy::hnsw()), IndexPolicy::hnsw(), "the defaults are the same");
-        let ivf = api::IndexPolicy::Ivf { nlist: 7, nprobe: 3 };
-        assert_eq!(index_policy(ivf), IndexPolicy::Ivf { nlist: 7, nprobe: 3 });
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use crate::MemoryError;
 use membox_compressor::{DEFAULT_ENCODING, TokenCounter};
-use membox_records::{CheckpointBody, Media, Message, Record, SessionState, StoredSession, Summary};
+use membox_store::{CheckpointBody, Media, Message, Record, SessionState, StoredSession, Summary};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::io;

@@ -4,7 +4,7 @@ use crate::fields::{message_tokens, tokens_beside};
 use crate::{MemoryError, time_text, token_counter};
 use membox_api::{ContextMessage, ContextRequest};
 use membox_compressor::{DEFAULT_ENCODING, TokenCounter, conversation_overhead, wholes};
-use membox_records::{Message, StoredRecord, Summary};
+use membox_store::{Message, StoredRecord, Summary};
 use std::collections::HashSet;
 use std::ops::Deref;
 

@@ -1,9 +1,9 @@
 //! A policy: what holds for a tenant where its requests say nothing. It is data, one table of the settings file.
 
 use crate::settings::check_memories;
-use crate::{MAX_MESSAGES, MemoryError};
+use crate::{DEFAULT_MAX_MESSAGES, MemoryError};
 use membox_api::{CollectionSettings, Evict, KindDefaults, MemoriesPolicy, Redaction, RedactionMode, SessionSettings};
-use membox_records::Quota;
+use membox_store::Quota;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 
@@ -105,7 +105,7 @@ impl Policy {
             Some(ttl) => format!("{ttl} s"),
             None => "for good".to_owned(),
         };
-        let window = match self.max_messages.unwrap_or(MAX_MESSAGES) {
+        let window = match self.max_messages.unwrap_or(DEFAULT_MAX_MESSAGES) {
             0 => "a session lists all of its messages".to_owned(),
             most if self.evict == Some(Evict::Delete) => {
                 format!("a session lists {most} messages; what is over is deleted")

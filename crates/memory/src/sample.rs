@@ -1,9 +1,9 @@
 //! A box with one collection of numbered records, for unit tests that look inside.
 
-use crate::collection::Collection;
-use crate::memory::MOST_RECORDS;
-use crate::{MemoryBox, MemoryConfig, Models};
-use membox_api::{CollectionSettings, IndexPolicy, NewRecord};
+use crate::records::MAX_RECORDS;
+use crate::{CollectionSettings, MemoryBox, MemoryConfig, Models, NewRecord};
+use membox_api::IndexPolicy;
+use membox_store::Collection;
 use std::ops::Range;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -39,7 +39,7 @@ impl Sample {
             ..NewRecord::default()
         };
         let numbers: Vec<usize> = numbers.collect();
-        for some in numbers.chunks(MOST_RECORDS) {
+        for some in numbers.chunks(MAX_RECORDS) {
             self.memory.upsert("t", "c", some.iter().copied().map(record).collect()).expect("a write");
         }
     }

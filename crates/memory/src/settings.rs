@@ -4,7 +4,7 @@ use crate::MemoryError;
 use membox_api::MemoriesPolicy;
 
 /// Numbers that a vector may have at most.
-pub const MOST_DIMENSIONS: usize = 8192;
+pub const MAX_DIMENSIONS: usize = 8192;
 
 /// A collection's name: `[a-z0-9][a-z0-9_.-]{0,63}`.
 pub fn check_name(name: &str) -> Result<(), MemoryError> {

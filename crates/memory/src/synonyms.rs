@@ -3,8 +3,6 @@
 use crate::MemoryError;
 use crate::redaction::redacted;
 use membox_api::Redaction;
-use membox_records::analysis::{query_terms, terms};
-use std::collections::HashSet;
 
 /// Groups of a collection, words of a group, and bytes of a word.
 const MOST_GROUPS: usize = 200;

@@ -4,10 +4,8 @@ use crate::fields::MAX_NAME_BYTES;
 use crate::users::event;
 use crate::{MemoryBox, MemoryError, now};
 use membox_api::{QuotaSettings, UsageReport, UsageView};
-use membox_records::{AuditEvent, DayUsage, Quota};
+use membox_store::{AuditEvent, DayUsage, Quota, RecordReads, Spend, day};
 
-/// Days for which usage is kept.
-pub(crate) const KEPT_DAYS: i64 = 90;
 const DAY_MS: i64 = 24 * 3600 * 1000;
 /// Bytes of a day such as 2026-05-20.
 const DAY_BYTES: usize = 10;
@@ -32,13 +30,6 @@ fn usage_view(used: DayUsage, quota: Option<Quota>) -> UsageView {
     }
 }
 
-/// The day of a time, in UTC.
-pub(crate) fn day(milliseconds: i64) -> String {
-    let mut text = crate::time_text(milliseconds);
-    text.truncate(DAY_BYTES);
-    text
-}
-
 impl MemoryBox {
     /// Notes tokens that a user is about to use, or has used. More than the quota's rest is refused, and nothing is noted: of two who ask at the same
     /// time for the last of it, one gets it.
@@ -50,20 +41,15 @@ impl MemoryBox {
         if tokens.unsigned_abs() > 1 << 40 {
             return Err(MemoryError::impossible("/tokens", "no request has that many tokens"));
         }
-        let (tenant, now) = (tenant.to_owned(), now());
-        let (day, own) = (day(now), self.policy(&tenant).quota());
-        self.transact(move |group| {
-            let quota = group.quota(&tenant, &user)?.or(own);
-            let used = group.used(&tenant, &user, &day)?.tokens;
-            let bound = quota.map_or(0, |quota| quota.tokens_per_day);
-            if bound > 0 && tokens > 0 && used + tokens > bound {
-                let retry_after_s = ((DAY_MS - now.rem_euclid(DAY_MS)) as u64).div_ceil(1000);
-                return Err(MemoryError::QuotaExceeded { user, used, quota: bound, retry_after_s });
-            }
-            let more = DayUsage { user: user.clone(), day: day.clone(), tokens, requests: 1, ..DayUsage::default() };
-            group.add_usage(&tenant, &more)?;
-            Ok(usage_view(group.used(&tenant, &user, &day)?, quota))
-        })
+        let now = now();
+        let (tenant_of, day, default_quota) = (tenant.to_owned(), day(now), self.policy(tenant).quota());
+        let spent = self.store().spend(Spend { tenant: tenant_of, user: user.clone(), day, tokens, default_quota })?;
+        if spent.is_refused {
+            let (used, quota) = (spent.used.tokens, spent.quota.map_or(0, |quota| quota.tokens_per_day));
+            let retry_after_s = ((DAY_MS - now.rem_euclid(DAY_MS)) as u64).div_ceil(1000);
+            return Err(MemoryError::QuotaExceeded { user, used, quota, retry_after_s });
+        }
+        Ok(usage_view(spent.used, spent.quota))
     }
 
     /// What a tenant's users have used, of one or of all, from a day to a day (both as 2026-05-20; today when left out): by day, and those who have used
@@ -83,10 +69,10 @@ impl MemoryBox {
                 return Err(MemoryError::invalid(pointer, format!("{day:?} is not a day such as 2026-05-20")));
             }
         }
-        let reader = self.reader()?;
-        let days = reader.usage(tenant, user, (from, to), limit)?;
+        let reads = self.read()?;
+        let days = reads.usage(tenant, user, (from, to), limit)?;
         let view = |used: DayUsage| {
-            let quota = reader.quota(tenant, &used.user)?.or(self.policy(tenant).quota());
+            let quota = reads.quota(tenant, &used.user)?.or(self.policy(tenant).quota());
             Ok(usage_view(used, quota))
         };
         days.into_iter().map(view).collect()
@@ -116,19 +102,14 @@ impl MemoryBox {
                 return Err(MemoryError::impossible("/price_per_1000", reason));
             }
         }
-        let noted = event(tenant, actor, "set quota", "");
-        let (tenant, user) = (tenant.to_owned(), user.to_owned());
-        self.transact(move |group| {
-            group.set_quota(&tenant, &user, stored)?;
-            let count = stored.map_or(0, |quota| quota.tokens_per_day as u64);
-            group.audit(&AuditEvent { count, ..noted })?;
-            Ok(())
-        })
+        let count = stored.map_or(0, |quota| quota.tokens_per_day as u64);
+        let audit = AuditEvent { count, ..event(tenant, actor, "set quota", "") };
+        Ok(self.store().set_quota(tenant, user, stored, audit)?)
     }
 
     /// The quota that holds for a user.
     pub fn quota(&self, tenant: &str, user: &str) -> Result<QuotaSettings, MemoryError> {
-        let found = self.reader()?.quota(tenant, user)?.or(self.policy(tenant).quota());
+        let found = self.read()?.quota(tenant, user)?.or(self.policy(tenant).quota());
         found.map(quota_settings).ok_or_else(|| MemoryError::Missing { what: "quota of", id: user.to_owned() })
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::fields::message_tokens;
 use crate::time_text;
-use membox_api::{MediaView, MessageView, RecordView, SummaryView};
-use membox_records::{Media, StoredRecord, Summary};
+use membox_api::{CollectionView, IndexView, MediaView, MessageView, RecordView, SummaryView};
+use membox_store::{Description, Media, StoredRecord, Summary};
 
 /// A record.
 pub(crate) fn record_view(stored: StoredRecord) -> RecordView {
@@ -60,4 +60,24 @@ fn media_view(media: Media) -> MediaView {
 /// A summary of a session's first messages.
 pub(crate) fn summary_view(s: Summary) -> SummaryView {
     SummaryView { text: s.text, messages: s.messages, version: s.version, model: s.model }
+}
+
+/// A collection.
+pub(crate) fn collection_view(d: Description) -> CollectionView {
+    CollectionView {
+        name: d.name,
+        created_at: time_text(d.created_at),
+        settings: d.settings,
+        records: d.records,
+        rows: d.rows,
+        vector_bytes: d.vector_bytes,
+        index: IndexView {
+            kind: d.index.kind.to_owned(),
+            ef_search: d.index.ef_search,
+            nprobe: d.index.nprobe,
+            covered_rows: d.index.covered_rows,
+            building_rows: d.index.building_rows,
+            text_covered_rows: d.index.text_covered_rows,
+        },
+    }
 }

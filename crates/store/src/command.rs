@@ -6,7 +6,7 @@
 use crate::{Collection, StoreError};
 use membox_api::OnConflict;
 use membox_records::{
-    AuditEntry, AuditEvent, CheckpointBody, DayUsage, OpaqueJson, Quota, QueueItem, Record, Resealed, StoredRecord,
+    AuditEntry, AuditEvent, CheckpointBody, DayUsage, OpaqueJson, QueueItem, Quota, Record, Resealed, StoredRecord,
     StoredSession, Summary,
 };
 use serde_json::{Map, Value};
@@ -296,6 +296,8 @@ pub struct SessionChange {
     pub ttl_s: Option<Option<u64>>,
     /// All of its metadata.
     pub metadata: Option<Map<String, Value>>,
+    /// What its summary says, if it still is the one of this version.
+    pub summary: Option<Summary>,
 }
 
 /// How far a session's pipeline comes.

@@ -210,4 +210,3 @@ pub(crate) fn settle_next(folder: &CollectionFolder, vector_file: Uuid) {
     }
     let _ = std::fs::remove_dir_all(&next.0);
 }
-

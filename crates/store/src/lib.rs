@@ -76,10 +76,11 @@ pub use membox_records::filter::{Condition, Scalar};
 pub use membox_records::keys::{self, Keyring, SealingError};
 pub use membox_records::{
     AuditEntry, AuditEvent, Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPlace, DayUsage, Filter, LAST_TIME,
-    Media, Message, Number, Order, OpaqueJson, Position, QueueItem, Quota, Range, Record, RecordsError, Resealed,
-    Sealing, SessionState, StoredRecord, StoredSession, RecallCount, Summary, civil, civil_millis, record_id,
-    time_millis, time_text,
+    Media, Message, Number, OpaqueJson, Order, Position, QueueItem, Quota, Range, RecallCount, Record, RecordsError,
+    Resealed, Sealing, SessionState, StoredRecord, StoredSession, Summary, civil, civil_millis, record_id, time_millis,
+    time_text,
 };
+pub use membox_text::TextError;
 pub use membox_vectors::{VectorsError, sync_parent};
 pub use reads::{OneMoment, Reads, RecordReads};
 pub use search::{Matches, Neighbours, Question, Wanted, WordScores};

@@ -6,7 +6,7 @@ use crate::snapshot::{RecordRef, Snapshot};
 use crate::{Collection, StoreError, now};
 use membox_records::{
     AuditEntry, Checkpoint, CheckpointOrder, CheckpointPlace, DayUsage, Filter, Order, Position, QueueItem, Quota,
-    Range, Record, StoredRecord, StoredSession, RecallCount,
+    Range, RecallCount, Record, StoredRecord, StoredSession,
 };
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Which records are recalled, gathered until they are written down together: a recall waits for no disk.
 
+use crate::StoreError;
 use crate::command::Command;
 use crate::writer::WriterQueue;
-use crate::StoreError;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 

@@ -174,17 +174,17 @@ impl Snapshot {
 
     /// Reads the records that may be found, in the order of writing, until `each` says that it has enough.
     pub fn each_record(&self, reads: &Reads, mut each: impl FnMut(StoredRecord) -> bool) -> Result<(), StoreError> {
-        self.each_record_from(reads, RecordRef(0), |_, stored| each(stored))
+        self.each_record_from(reads, None, |_, stored| each(stored))
     }
 
     /// As [`Snapshot::each_record`], from a record on.
     pub fn each_record_from(
         &self,
         reads: &Reads,
-        from: RecordRef,
+        from: Option<RecordRef>,
         mut each: impl FnMut(RecordRef, StoredRecord) -> bool,
     ) -> Result<(), StoreError> {
-        Ok(reads.reader().each_record(&self.slots, from.0, |row, stored| {
+        Ok(reads.reader().each_record(&self.slots, from.map_or(0, |record| record.0), |row, stored| {
             // Rows past the view are newer than the snapshot.
             row < self.view.rows() && (!self.allowed.contains(row) || each(RecordRef(row), stored))
         })?)

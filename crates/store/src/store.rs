@@ -6,12 +6,13 @@ use crate::compaction::compact;
 use crate::folder::{backup_lock, lock};
 use crate::maintenance::Maintenance;
 use crate::registry::Registry;
+use crate::snapshot::Snapshot;
 use crate::writer::{Work, Writer, WriterQueue};
 use crate::{Reads, SealingConfig, StoreError};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use membox_api::CollectionSettings;
 use membox_index::RowDevice;
-use membox_records::{AuditEvent, Sealing, Store as Records, StoredCollection};
+use membox_records::{AuditEvent, Sealing, Store as Records, StoredCollection, StoredRecord};
 use membox_threads::spawn;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -247,6 +248,22 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let collection = collection.clone();
         self.writer.ask(|reply| Work::Drop { collection, only_empty, audit, reply })
+    }
+
+    /// Whether the text index on disk is under another key of the tenant than the one of this number, or under none.
+    pub fn is_text_sealed_otherwise(&self, collection: &Collection, key: u32) -> bool {
+        let state = collection.state();
+        state.disk.as_ref().is_some_and(|disk| disk.key().map(|key| key.number()) != Some(key))
+    }
+
+    /// Records of a collection whose vector is not in its file as it was written.
+    pub fn damaged_vectors(&self, collection: &Arc<Collection>) -> Result<Vec<StoredRecord>, StoreError> {
+        let snapshot = Snapshot::take(collection, crate::now(), None);
+        let mut damaged = Vec::new();
+        self.registry.reader()?.check_records(collection.id, |record| {
+            damaged.extend(record.ok().filter(|record| snapshot.locate(record).is_none()));
+        })?;
+        Ok(damaged)
     }
 
     /// Asks for background work on a collection.

@@ -140,12 +140,7 @@ impl Store {
     }
 
     /// Seals rows of a tenant with its newest key. Gives how many, and where to go on.
-    pub fn reseal(
-        &self,
-        tenant: &str,
-        from: Resealed,
-        limit: usize,
-    ) -> Result<(usize, Option<Resealed>), StoreError> {
+    pub fn reseal(&self, tenant: &str, from: Resealed, limit: usize) -> Result<(usize, Option<Resealed>), StoreError> {
         self.commit(Command::Reseal { tenant: tenant.to_owned(), from, limit })?.resealed()
     }
 

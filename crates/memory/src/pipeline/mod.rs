@@ -17,7 +17,6 @@ mod turns;
 mod update;
 
 use crate::convert::add_usage;
-use crate::work::{Along, Work, Write, ask};
 use crate::{MemoryBox, MemoryError, now, time_text};
 use clock::Clock;
 use membox_api::{
@@ -25,8 +24,10 @@ use membox_api::{
     UpdateRequest, UpdateTime, Waiting,
 };
 use membox_llm::Usage;
-use membox_records::{DayUsage, Group, PipelineState, Range, Record, RecordsError, StoredSession, TopicSpan};
+use membox_store::{Advance, DayUsage, Range, Record, RecordReads, StoredSession, WriteRecords, day};
 use serde_json::{Value, json};
+pub(crate) use state::PipelineState;
+use state::TopicSpan;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use topics::Cues;
@@ -38,7 +39,7 @@ const STAMP_FIELD: &str = "time_stamp";
 const TOPIC_FIELD: &str = "topic";
 const SOURCES_FIELD: &str = "sources";
 /// Messages that are looked at together.
-const MOST_READ: i64 = 4096;
+const MAX_READ: i64 = 4096;
 /// Under what the box counts its own usage: no key has this tenant.
 const NO_TENANT: &str = "";
 const LANGUAGE_MODELS: &str = "language models";
@@ -96,26 +97,10 @@ impl Pipeline {
     }
 }
 
-/// How far a session comes with a commit.
-pub(crate) struct Advance {
-    pub tenant: String,
-    pub session: String,
-    pub from: PipelineState,
-    pub to: PipelineState,
-}
-
-impl Advance {
-    /// Moves the session on, if it is where it was thought to be.
-    pub fn apply(&self, group: &mut WriteTransaction) -> Result<(), MemoryError> {
-        let found = group.session(&self.tenant, &self.session)?;
-        let mut session = found.ok_or_else(|| MemoryError::NoSession(self.session.clone()))?;
-        if PipelineState::of(&session)? != self.from {
-            let (id, current) = (session.id, session.version);
-            return Err(RecordsError::VersionConflict { id, current, expected: current }.into());
-        }
-        session.state.pipeline = Some(self.to.stored()?);
-        Ok(group.put_session(&session)?)
-    }
+/// A session's step from what was read to another state.
+fn advance(session: &StoredSession, to: &PipelineState) -> Result<Advance, MemoryError> {
+    let (tenant, id, from) = (session.tenant.clone(), session.id.clone(), session.state.pipeline.clone());
+    Ok(Advance { tenant, session: id, from, to: to.stored()? })
 }
 
 impl MemoryBox {
@@ -221,10 +206,10 @@ impl MemoryBox {
 
     /// The stamp and the time of a session's last message, if it has one.
     fn last_stamp(&self, tenant: &str, id: &str) -> Result<Option<(String, i64)>, MemoryError> {
-        let reader = self.reader()?;
-        let Some(session) = reader.session(tenant, id)? else { return Ok(None) };
+        let reads = self.read()?;
+        let Some(session) = reads.session(tenant, id)? else { return Ok(None) };
         let mut last = None;
-        reader.messages(session.collection, id, Range::Before(i64::MAX), |stored| {
+        reads.messages(session.collection, id, Range::Before(i64::MAX), &mut |stored| {
             let stamp = stored.record.metadata.get(STAMP_FIELD).and_then(Value::as_str);
             last = stamp.map(|stamp| (stamp.to_owned(), stored.record.created_at));
             false
@@ -242,7 +227,7 @@ impl MemoryBox {
                 return Ok(());
             }
             match self.make_from(&session, &from, job, policy, call) {
-                Err(MemoryError::Records(RecordsError::VersionConflict { .. })) => {}
+                Err(error) if error.is_conflict() => {}
                 done => done?,
             }
         }
@@ -264,14 +249,13 @@ impl MemoryBox {
         add_usage(&mut answer.llm, usage);
         let made = made?;
         let to = PipelineState { waiting: from.waiting[job.len()..].to_vec(), ..from.clone() };
-        let advance = Advance { tenant: session.tenant.clone(), session: session.id.clone(), from: from.clone(), to };
+        let advance = advance(session, &to)?;
         let (records, views): (Vec<_>, Vec<_>) = made.into_iter().unzip();
         if records.is_empty() {
-            self.transact(move |group| advance.apply(group))?;
+            self.store().advance_pipeline(advance)?;
         } else {
-            let along = Along { advance: Some(Arc::new(advance)), ..Along::default() };
-            let collection = collection.clone();
-            ask(self.writer(), |reply| Work::Write(Write::Upsert { collection, records, along, reply }))?;
+            let write = WriteRecords { advance: Some(advance), ..WriteRecords::new(collection.clone(), records) };
+            self.store().write_records(write)?;
         }
         metrics::counter!("membox_memories_made_total").increment(views.len() as u64);
         if policy.update == UpdateTime::Online && !views.is_empty() {
@@ -295,23 +279,21 @@ impl MemoryBox {
         }
         let more = |user: &str| DayUsage {
             user: user.to_owned(),
-            day: crate::usage::day(now()),
+            day: day(now()),
             tokens: tokens as i64,
             requests: used.calls as i64,
             ..DayUsage::default()
         };
-        let (tenant, of_user, of_box) = (tenant.to_owned(), user.map(more), more(LANGUAGE_MODELS));
-        self.transact(move |group| {
-            of_user.map_or(Ok(()), |more| group.add_usage(&tenant, &more))?;
-            Ok(group.add_usage(NO_TENANT, &of_box)?)
-        })
+        let of_user = user.map(|user| (tenant.to_owned(), more(user)));
+        let of_box = (NO_TENANT.to_owned(), more(LANGUAGE_MODELS));
+        Ok(self.store().add_usage(of_user.into_iter().chain([of_box]).collect())?)
     }
 
     /// Goes on with the day's budget of language models where the process before has left it.
     pub(crate) fn resume_budget(&self) -> Result<(), MemoryError> {
         let Some(llm) = self.llm() else { return Ok(()) };
-        let today = crate::usage::day(now());
-        let used = self.reader()?.usage(NO_TENANT, Some(LANGUAGE_MODELS), (&today, &today), 1)?;
+        let today = day(now());
+        let used = self.read()?.usage(NO_TENANT, Some(LANGUAGE_MODELS), (&today, &today), 1)?;
         llm.count_as_used(used.first().map_or(0, |day| day.tokens.max(0) as u64));
         Ok(())
     }
@@ -329,8 +311,8 @@ pub fn made_conditions() -> Vec<Value> {
 }
 
 /// Whether a record says again what messages say, and no fact of its own.
-pub(crate) fn is_retold(record: &Record) -> bool {
-    is_made(record) && record.kind.as_deref() == Some(extract::RETOLD)
+pub(crate) fn repeats_messages(record: &Record) -> bool {
+    is_made(record) && record.kind.as_deref() == Some(extract::EPISODIC)
 }
 
 /// The oldest topics of which memories are made together: as many as fit, once there are enough.

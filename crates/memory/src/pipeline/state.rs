@@ -1,7 +1,7 @@
 //! How far a session has come: what the pipeline keeps with it. The records store it, and do not look into it.
 
 use crate::MemoryError;
-use membox_records::{OpaqueJson, StoredSession};
+use membox_store::{OpaqueJson, StoredSession};
 use serde::{Deserialize, Serialize};
 
 /// How far the messages of a session are on their way to memories. The messages themselves are where they always were,

@@ -5,15 +5,13 @@
 //! Each change is a commit of its own, and holds only if the memory is still what it was when it was looked at.
 
 use super::{is_made, made_conditions};
-use crate::collection::{Collection, JobGuard};
 use crate::consolidate::{THRESHOLD, history, history_entry, history_patch, is_older, may_be_one, was_made};
 use crate::convert::add_usage;
 use crate::redaction::redacted;
-use crate::work::Along;
 use crate::{MemoryBox, MemoryError, now, time_text};
 use membox_api::{Decision, JobView, MemoryChange, RecordPatch, Redaction, UpdateReport, UpdateRequest};
 use membox_llm::{Llm, Usage};
-use membox_records::{Filter, StoredRecord};
+use membox_store::{Collection, Filter, JobGuard, RecordReads, StoredRecord};
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -57,9 +55,9 @@ impl MemoryBox {
     }
 
     /// Ids of what the pipeline has made, of a user or of all.
-    fn made_memories(&self, collection: &Collection, user: Option<&str>) -> Result<Vec<String>, MemoryError> {
-        let (slots, mut ids) = (collection.live().slots.clone(), Vec::new());
-        self.reader()?.each_record(&slots, 0, |_, stored| {
+    fn made_memories(&self, collection: &Arc<Collection>, user: Option<&str>) -> Result<Vec<String>, MemoryError> {
+        let (reads, mut ids) = (self.read()?, Vec::new());
+        reads.snapshot(collection, None)?.each_record(&reads, |stored| {
             let record = stored.record;
             if is_made(&record) && (user.is_none() || record.user.as_deref() == user) {
                 ids.push(record.id);
@@ -94,7 +92,7 @@ impl MemoryBox {
         }
         let mut older = Vec::with_capacity(queues.len());
         for id in queues.keys() {
-            if let Some(stored) = self.reader()?.record(collection.id, id)? {
+            if let Some(stored) = self.read()?.record(collection.id, id)? {
                 older.push((stored.record.created_at, id.clone()));
             }
         }
@@ -121,12 +119,12 @@ impl MemoryBox {
     /// The memories that one queues up at: the nearest that are not newer, of the same user, by a score of `threshold` and more.
     fn older_ones(
         &self,
-        collection: &Collection,
+        collection: &Arc<Collection>,
         id: &str,
         request: &UpdateRequest,
         threshold: f32,
     ) -> Result<Vec<(String, f32)>, MemoryError> {
-        let found = self.reader()?.record(collection.id, id)?;
+        let found = self.read()?.record(collection.id, id)?;
         let Some(own) = found.filter(|own| own.record.is_alive(now())) else { return Ok(Vec::new()) };
         let mut conditions = made_conditions();
         conditions.push(json!({"field": "created_at", "lte": time_text(own.record.created_at)}));
@@ -151,9 +149,9 @@ impl MemoryBox {
         report: &mut UpdateReport,
     ) -> Result<(), MemoryError> {
         let mut newer = Vec::new();
-        let Some(older) = self.reader()?.record(collection.id, id)? else { return Ok(()) };
+        let Some(older) = self.read()?.record(collection.id, id)? else { return Ok(()) };
         for (id, _) in &queue {
-            newer.extend(self.reader()?.record(collection.id, id)?);
+            newer.extend(self.read()?.record(collection.id, id)?);
         }
         if newer.is_empty() {
             return Ok(());
@@ -184,7 +182,7 @@ impl MemoryBox {
                     let entries = [history(&older), vec![history_entry(&older)]].concat();
                     let metadata = Some(history_patch(entries));
                     let patch = RecordPatch { text: text.clone(), metadata, ..RecordPatch::default() };
-                    was_made(self.patch_record(collection, id, &patch, Some(older.version), Along::default()))?
+                    was_made(self.patch_record(collection, id, &patch, Some(older.version), None))?
                 }
             };
         let counter = match decision {

@@ -4,17 +4,14 @@
 mod json;
 
 use crate::MemoryError;
-use crate::box_key::BoxKey;
 use crate::convert::redaction as policy_of;
 use crate::fields::{Held, Stored};
 use json::{redact_object, redact_text, redact_value};
 use membox_api::{Redaction, RedactionMode};
-use membox_records::Record;
 use membox_redaction::Counts;
+use membox_store::{BoxKey, REDACTION_FIELD, Record};
 use serde_json::{Map, Value, json};
 
-/// Where a record's metadata says what was found in it.
-pub const REDACTION_FIELD: &str = "redaction";
 const SALT: &str = "salt";
 const DIGEST: &str = "original_hmac_sha256";
 /// Redacts a thing, and says what was found.
@@ -129,7 +126,7 @@ pub(crate) fn redacted_changes(
 mod tests {
     use super::*;
     use crate::fields::{FIELDS, Field, Input, TaskWrites};
-    use membox_records::{CheckpointBody, Media, Message, SessionState, StoredSession, Summary};
+    use membox_store::{CheckpointBody, Media, Message, SessionState, StoredSession, Summary};
 
     const MAIL: &str = "lena.fischer@example.com";
 

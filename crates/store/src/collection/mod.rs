@@ -148,6 +148,11 @@ impl Collection {
         self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether it keeps an index of as many records as it has.
+    pub fn wants_index(&self) -> bool {
+        self.index_policy().wanted(self.records() as u32).is_some()
+    }
+
     /// Which index it keeps.
     pub(crate) fn index_policy(&self) -> IndexPolicy {
         index_policy(self.settings.read().unwrap_or_else(PoisonError::into_inner).index)

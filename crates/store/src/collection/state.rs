@@ -1,13 +1,13 @@
 //! What is committed of a collection, as recall sees it.
 
-use super::derived::Derived;
 use super::SessionLinks;
+use super::derived::Derived;
 use crate::StoreError;
 use crate::compaction::CompactedFiles;
 use lru::LruCache;
 use membox_index::{AllowedRows, VectorIndex};
 use membox_records::{FieldIndex, Filter, LiveRow, Reader, Record, Renamed, Slots};
-use membox_text::{TextIndex, Tail};
+use membox_text::{Tail, TextIndex};
 use membox_vectors::{RowPin, VectorView};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
@@ -242,4 +242,3 @@ impl CollectionState {
         state
     }
 }
-

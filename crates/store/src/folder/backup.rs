@@ -109,7 +109,8 @@ fn copy_files(root: &Path, target: &Path) -> Result<BackupSummary, StoreError> {
         let written = io::copy(&mut source.take(length), &mut copy).and_then(|n| copy.sync_all().map(|()| n));
         summary.bytes += written.map_err(StoreError::io("copy to", &to))?;
         for name in reader.media_files(stored.id)? {
-            summary.bytes += media::copy(&CollectionFolder::of(root, stored.id), &CollectionFolder::of(target, stored.id), &name)?;
+            summary.bytes +=
+                media::copy(&CollectionFolder::of(root, stored.id), &CollectionFolder::of(target, stored.id), &name)?;
         }
         summary.collections += 1;
         summary.records += reader.count(stored.id)?;

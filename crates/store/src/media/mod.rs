@@ -143,4 +143,3 @@ pub(crate) fn damaged_thumbnails(folder: &CollectionFolder, files: &[String]) ->
     let thumbnails = files.iter().map(|name| thumbnail(&folder.join(name))).filter(|path| path.exists());
     thumbnails.filter_map(|path| file::check(&path).err().map(|error| (path, error))).collect()
 }
-

@@ -9,8 +9,8 @@ use crate::command::{AppendMessages, Appended, NewVersion, REDACTION_FIELD};
 use crate::{StoreError, day, now};
 use membox_api::{MessageType, OnConflict};
 use membox_records::{
-    DayUsage, WriteTransaction, LiveRow, Message, Record, RecordsError, SessionState, Slots, StoredRecord,
-    StoredSession,
+    DayUsage, LiveRow, Message, Record, RecordsError, SessionState, Slots, StoredRecord, StoredSession,
+    WriteTransaction,
 };
 use membox_vectors::RowReceipt;
 
@@ -131,8 +131,7 @@ pub(super) fn execute(
     tx.put_session(&session)?;
     if let Some(user) = session.user {
         let messages = effects.written.len() as i64;
-        let more =
-            DayUsage { user, day: day(now()), stored_tokens: tokens, messages, ..DayUsage::default() };
+        let more = DayUsage { user, day: day(now()), stored_tokens: tokens, messages, ..DayUsage::default() };
         tx.add_usage(&session.tenant, &more)?;
     }
     answer.version = session.version;
@@ -153,8 +152,7 @@ fn read(tx: &mut WriteTransaction, slots: &Slots, append: &AppendMessages) -> Re
     });
     check_made(&session, Some(&new.user), Some(slots.collection))?;
     let is_behind = append.expected.is_some_and(|expected| expected != session.version);
-    let listed =
-        if is_behind && append.on_conflict.is_some() { tx.listed(slots, &session.id)? } else { Vec::new() };
+    let listed = if is_behind && append.on_conflict.is_some() { tx.listed(slots, &session.id)? } else { Vec::new() };
     let mut found = Vec::with_capacity(append.messages.len());
     for message in append.messages.iter().filter_map(|new| new.record.message.as_ref()) {
         found.push(match tx.message(slots, &session.id, &message.id) {

@@ -8,8 +8,8 @@ use crate::command::{
 use crate::registry::Registry;
 use crate::{StoreError, media, now};
 use membox_records::{
-    AuditEvent, CheckpointPlace, DayUsage, Deleted, WriteTransaction, LiveRow, Record, RecordsError, Renamed,
-    Slots, StoredSession,
+    AuditEvent, CheckpointPlace, DayUsage, Deleted, LiveRow, Record, RecordsError, Renamed, Slots, StoredSession,
+    WriteTransaction,
 };
 use membox_vectors::RowReceipt;
 use std::collections::BTreeSet;
@@ -275,6 +275,11 @@ fn change_session(tx: &mut WriteTransaction, change: ChangeSession) -> Result<bo
     state.ttl_s = set.ttl_s.unwrap_or(state.ttl_s);
     if let Some(metadata) = set.metadata {
         state.metadata = metadata;
+    }
+    if let (Some(summary), Some(own)) = (set.summary, &mut state.summary)
+        && summary.version == own.version
+    {
+        *own = summary;
     }
     state.updated_at = now();
     session.version += 1;

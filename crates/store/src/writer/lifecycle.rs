@@ -7,7 +7,7 @@ use crate::compaction::{CompactedFiles, discard, settle_next};
 use crate::convert::row_type;
 use crate::registry::Registry;
 use membox_api::CollectionSettings;
-use membox_records::{AuditEvent, WriteTransaction, StoredCollection};
+use membox_records::{AuditEvent, StoredCollection, WriteTransaction};
 use membox_vectors::{RowType, VectorFile};
 use std::sync::Arc;
 use std::time::Instant;
@@ -103,11 +103,7 @@ impl Writer {
     }
 
     /// Adds what was written since to the files of a compaction, and switches to it in one commit, which writes no record.
-    pub(crate) fn switch(
-        &mut self,
-        collection: &Arc<Collection>,
-        mut files: CompactedFiles,
-    ) -> Result<(), StoreError> {
+    pub(crate) fn switch(&mut self, collection: &Arc<Collection>, mut files: CompactedFiles) -> Result<(), StoreError> {
         self.check_writable()?;
         collection.check_writable()?;
         let begun = Instant::now();

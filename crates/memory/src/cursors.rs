@@ -1,11 +1,11 @@
 //! Numbers that are given out and say nothing: the place where a page ends counts what all tenants have written, which is nobody's business.
 
-use crate::box_key::BoxKey;
 use crate::{MemoryBox, MemoryError};
 use aes_gcm_siv::aead::{Aead, KeyInit, Payload};
 use aes_gcm_siv::{Aes256GcmSiv, Nonce};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use membox_store::BoxKey;
 
 fn cipher(key: &BoxKey) -> Result<Aes256GcmSiv, MemoryError> {
     Ok(Aes256GcmSiv::new(&key.mac("what is sealed")?.into()))

@@ -1,32 +1,33 @@
-//! From what a caller says to a record, with every limit and every mistake named by its place.
+//! Admission: from what a caller says to a record, with every limit and every mistake named by its place.
+//!
+//! Whatever enters goes this way: check ─▶ redact ─▶ keywords ─▶ count tokens; then it is compressed, if that is asked for, and embedded.
 
-use crate::collection::Collection;
 use crate::fields;
+use crate::pipeline::is_made;
 use crate::recall::vector_error;
-use crate::redaction::{Known, redact_record};
-use crate::work::Upsert;
+use crate::redaction::{Known, redact_record, redacted_changes};
 use crate::{MemoryBox, MemoryError, in_seconds, now, time_millis, token_counter};
 use membox_api::{CollectionSettings, MessageType, NewRecord, RecordPatch};
-use membox_records::{Message, Record};
-use membox_redaction::without_placeholders;
+use membox_redaction::{Counts, without_placeholders};
+use membox_store::{Collection, Message, NewVersion, Record};
 use serde_json::{Map, Value};
 
 impl MemoryBox {
     /// A record as it is to be written, or a message with its record: checked, redacted, and its vector empty where the text is still to be embedded. `settings` are the
     /// collection's; `at` is the JSON pointer to it.
-    pub(crate) fn to_upsert(
+    pub(crate) fn admit(
         &self,
         collection: &Collection,
         settings: &CollectionSettings,
         new: NewRecord,
         message: Option<Message>,
         at: &str,
-    ) -> Result<Upsert, MemoryError> {
+    ) -> Result<NewVersion, MemoryError> {
         let given_vector = new.vector.is_some();
         let mut vector = new.vector.unwrap_or_default();
         if given_vector {
             let pointer = format!("{at}/vector");
-            collection.live().view.header().check(&vector).map_err(|e| vector_error(&pointer, e))?;
+            collection.check_vector(&vector).map_err(|e| vector_error(&pointer, e))?;
             collection.normalize(&mut vector);
         } else if new.text.trim().is_empty() {
             return Err(MemoryError::invalid(format!("{at}/text"), "the text is empty, and no vector is given"));
@@ -53,7 +54,35 @@ impl MemoryBox {
             add_keywords(&mut record);
         }
         count_tokens(&mut record)?;
-        Ok(Upsert { record, vector, expected: new.version })
+        Ok(NewVersion { record, vector, expected: new.version })
+    }
+
+    /// A record with a caller's changes, as it is to be written: checked, redacted, its keywords and tokens those of its new text.
+    pub(crate) fn admit_patch(
+        &self,
+        settings: &CollectionSettings,
+        stored: &Record,
+        patch: &RecordPatch,
+    ) -> Result<Record, MemoryError> {
+        let redaction = settings.redaction.clone().unwrap_or_default();
+        let mut known = if patch.text.is_none() { Known::of(stored) } else { Known::default() };
+        let mut found = Counts::new();
+        let changes = patch.metadata.as_ref().map(|changes| redacted_changes(&redaction, changes, &mut found));
+        known.add(&found);
+        let mut record = apply_patch(stored, patch, changes.as_ref())?;
+        let has_keywords = patch.text.is_some() && (is_made(&record) || settings.keywords == Some(true));
+        if has_keywords {
+            forget_keywords(&mut record, patch);
+        }
+        redact_record(self.box_key(), &redaction, &mut record, known)?;
+        if has_keywords {
+            add_keywords(&mut record);
+        }
+        if record.text != stored.text || record.message != stored.message {
+            count_tokens(&mut record)?;
+        }
+        record.message.iter_mut().for_each(|message| message.updated_at = Some(now()));
+        Ok(record)
     }
 }
 

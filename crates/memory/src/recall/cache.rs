@@ -1,35 +1,27 @@
 //! Answers that are remembered: the same question to the same records has the same answer, and is not looked for again.
 //!
-//! An answer is of one state of its collection, which has a number that no other state has (`Live::generation`): any write that is published gives
+//! An answer is of one state of its collection, which has a number that no other state has (`StateVersion::number`): any write that is published gives
 //! another, and so does an index that is swapped in. So an answer is given out exactly as long as nothing was written that could change it, and no longer than
 //! the next record expires. What depends on the time of asking (recency) is not remembered. Each tenant has its own; what one asks pushes out no other's.
 
 use lru::LruCache;
 use membox_api::{RecallAnswer, RecallRequest, Timing};
+use membox_store::StateVersion;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Bytes of a tenant's answers; the least recently asked for go first.
-const MOST_BYTES: usize = 16 << 20;
+const MAX_BYTES: usize = 16 << 20;
 /// An answer larger than this is not remembered: it would push out too many others.
-const MOST_ANSWER_BYTES: usize = 64 << 10;
+const MAX_ANSWER_BYTES: usize = 64 << 10;
 
 /// A question to a collection, as it was asked.
 type Question = (i64, String);
 
-/// The state of a collection that an answer is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct StateOf {
-    /// Another one after each write.
-    pub generation: u64,
-    /// When the next record expires, in milliseconds since 1970.
-    pub until: i64,
-}
-
 struct Answer {
-    of: StateOf,
+    of: StateVersion,
     bytes: usize,
     answer: RecallAnswer,
 }
@@ -40,7 +32,7 @@ struct OfTenant {
 }
 
 /// The answers of all tenants.
-pub(crate) struct Answers {
+pub(crate) struct AnswerCache {
     most: Option<NonZeroUsize>,
     tenants: Mutex<HashMap<String, OfTenant>>,
     hits: AtomicU64,
@@ -54,21 +46,21 @@ pub(crate) fn question(collection: i64, request: &RecallRequest) -> Option<Quest
     (!depends_on_time && request.vector.is_none()).then(|| (collection, format!("{request:?}")))
 }
 
-impl Answers {
+impl AnswerCache {
     /// As many for each tenant; none for 0.
     pub fn new(most: usize) -> Self {
         let (hits, misses) = (AtomicU64::new(0), AtomicU64::new(0));
         Self { most: NonZeroUsize::new(most), tenants: Mutex::default(), hits, misses }
     }
 
-    /// The answer to a question at `now`, if it is that of the collection's generation.
-    pub fn get(&self, tenant: &str, question: &Question, generation: u64, now: i64) -> Option<RecallAnswer> {
+    /// The answer to a question at `now`, if it is that of the collection's state.
+    pub fn get(&self, tenant: &str, question: &Question, version: u64, now: i64) -> Option<RecallAnswer> {
         self.most?;
         let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
         let own = tenants.get_mut(tenant);
         let found = own.and_then(|own| {
             let known = own.answers.get(question)?;
-            if known.of.generation == generation && now < known.of.until {
+            if known.of.number == version && now < known.of.until {
                 return Some(known.answer.clone());
             }
             own.bytes -= own.answers.pop(question).map_or(0, |stale| stale.bytes);
@@ -80,9 +72,9 @@ impl Answers {
     }
 
     /// Remembers the answer to a question.
-    pub fn put(&self, tenant: &str, question: Question, of: StateOf, answer: &RecallAnswer) {
+    pub fn put(&self, tenant: &str, question: Question, of: StateVersion, answer: &RecallAnswer) {
         let bytes = size(&question, answer);
-        let Some(most) = self.most.filter(|_| bytes <= MOST_ANSWER_BYTES) else { return };
+        let Some(most) = self.most.filter(|_| bytes <= MAX_ANSWER_BYTES) else { return };
         let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
         let own =
             tenants.entry(tenant.to_owned()).or_insert_with(|| OfTenant { answers: LruCache::new(most), bytes: 0 });
@@ -90,7 +82,7 @@ impl Answers {
         own.bytes += bytes;
         // What it replaces, or what has to go for it.
         own.bytes -= own.answers.push(question, Answer { of, bytes, answer }).map_or(0, |(_, old)| old.bytes);
-        while own.bytes > MOST_BYTES {
+        while own.bytes > MAX_BYTES {
             let Some((_, oldest)) = own.answers.pop_lru() else { break };
             own.bytes -= oldest.bytes;
         }

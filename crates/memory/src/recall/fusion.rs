@@ -1,65 +1,30 @@
 //! From the scores of the two legs to one ranking.
 //!
-//! A turn of a conversation seldom says everything itself: the question before it names the subject, the turn after it the answer. So a text
-//! score spreads to the neighbours in the session, less with each step, when the question is asked: nothing has to be complete
-//! when it is indexed. The legs are joined by their scores, each divided by its best, because ranks forget how far apart two
-//! hits are. What each step gives on LoCoMo is in ARCHITECTURE.md.
+//! The legs are joined by their scores, each divided by its best, because ranks forget how far apart two hits are. What each step gives on
+//! LoCoMo is in docs/decisions.
 
-use crate::links::Links;
 use membox_api::Fusion;
-use membox_index::AllowedRows;
-use membox_text::TextScores;
-use membox_vectors::ScoredRow;
+use membox_store::RecordRef;
 
-/// What the neighbours of a row get of its text score, one and two steps away: 0.6 a step. From 0.5 and 0.25 to 0.7 and 0.35 evidence
-/// recall@10 on LoCoMo stays within 0.6 points.
-const SPREAD: [f32; 2] = [0.6, 0.36];
-
-/// Spreads text scores to the neighbours in the session. Only rows of `allowed` give and get.
-pub(crate) fn spread(scores: &TextScores, links: &Links, allowed: &AllowedRows, rows: u32) -> TextScores {
-    let mut spread = TextScores::new(rows);
-    for (row, score) in scores.iter().filter(|(row, _)| allowed.contains(*row)) {
-        spread.add(row, score);
-        for step in [Links::before, Links::after] {
-            let mut at = step(links, row);
-            for share in SPREAD {
-                let Some(neighbour) = at else { break };
-                if allowed.contains(neighbour) {
-                    spread.add(neighbour, share * score);
-                }
-                at = step(links, neighbour);
-            }
-        }
-    }
-    spread
-}
-
-/// The `count` best rows.
-pub(crate) fn best(scores: impl Iterator<Item = (u32, f32)>, count: usize) -> Vec<ScoredRow> {
-    let mut top = membox_vectors::TopK::new(count);
-    scores.for_each(|(row, score)| top.push(row, score));
-    top.into_sorted()
-}
-
-/// A row with the scores of both legs and their fusion.
+/// A record with the scores of both legs and their fusion.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Fused {
-    pub row: u32,
+pub(crate) struct Fused<R = RecordRef> {
+    pub record: R,
     pub score: f32,
     pub vector: Option<f32>,
     pub text: Option<f32>,
 }
 
 /// Joins candidates, each with its scores, best first.
-pub(crate) fn fuse(
+pub(crate) fn fuse<R: Copy + Ord>(
     fusion: Fusion,
-    candidates: impl IntoIterator<Item = (u32, Option<f32>, Option<f32>)>,
-) -> Vec<Fused> {
-    let mut fused: Vec<Fused> =
-        candidates.into_iter().map(|(row, vector, text)| Fused { row, score: 0.0, vector, text }).collect();
+    candidates: impl IntoIterator<Item = (R, Option<f32>, Option<f32>)>,
+) -> Vec<Fused<R>> {
+    let mut fused: Vec<Fused<R>> =
+        candidates.into_iter().map(|(record, vector, text)| Fused { record, score: 0.0, vector, text }).collect();
     match fusion {
         Fusion::Scores { vector_weight } => {
-            let best = |leg: fn(&Fused) -> Option<f32>| fused.iter().filter_map(leg).fold(0f32, f32::max);
+            let best = |leg: fn(&Fused<R>) -> Option<f32>| fused.iter().filter_map(leg).fold(0f32, f32::max);
             let (best_vector, best_text) = (best(|f| f.vector), best(|f| f.text));
             // A leg that found nothing leaves the other its whole weight.
             let weight = match (best_vector > 0.0, best_text > 0.0) {
@@ -73,13 +38,13 @@ pub(crate) fn fuse(
             }
         }
         Fusion::Rrf { constant } => {
-            for leg in [(|f: &Fused| f.vector) as fn(&Fused) -> Option<f32>, |f| f.text] {
+            for leg in [(|f: &Fused<R>| f.vector) as fn(&Fused<R>) -> Option<f32>, |f| f.text] {
                 let mut ranked: Vec<usize> = (0..fused.len()).filter(|&i| leg(&fused[i]).is_some()).collect();
                 ranked.sort_by(|&a, &b| {
                     leg(&fused[b])
                         .unwrap_or_default()
                         .total_cmp(&leg(&fused[a]).unwrap_or_default())
-                        .then(fused[a].row.cmp(&fused[b].row))
+                        .then(fused[a].record.cmp(&fused[b].record))
                 });
                 for (rank, i) in ranked.into_iter().enumerate() {
                     fused[i].score += 1.0 / (constant.max(0.0) + rank as f32 + 1.0);
@@ -87,7 +52,7 @@ pub(crate) fn fuse(
             }
         }
     }
-    fused.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));
+    fused.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.record.cmp(&b.record)));
     fused
 }
 
@@ -123,22 +88,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neighbours_in_the_session_share_a_score_and_others_do_not() {
-        let mut links = Links::default();
-        (0..5).for_each(|row| links.push(row, "a"));
-        links.push(5, "b");
-        let scores = TextScores::from_iter([(2, 8.0)]);
-        let allowed = |rows: &[u32]| AllowedRows::from(rows.iter().copied().collect::<roaring::RoaringBitmap>());
-        let got: Vec<_> = spread(&scores, &links, &allowed(&[0, 1, 2, 3, 4, 5]), 6).iter().collect();
-        let want = [(0, 8.0 * SPREAD[1]), (1, 8.0 * SPREAD[0]), (2, 8.0), (3, 8.0 * SPREAD[0]), (4, 8.0 * SPREAD[1])];
-        assert_eq!(got, want);
-        assert_eq!(spread(&scores, &links, &allowed(&[2, 3]), 6).iter().count(), 2, "a filtered row gets nothing");
-    }
-
-    #[test]
     fn a_leg_without_hits_leaves_the_other_its_order() {
         let rows = |fusion, c: &[(u32, Option<f32>, Option<f32>)]| {
-            fuse(fusion, c.to_vec()).iter().map(|f| f.row).collect::<Vec<_>>()
+            fuse(fusion, c.to_vec()).iter().map(|f| f.record).collect::<Vec<_>>()
         };
         for fusion in [Fusion::default(), Fusion::Rrf { constant: 60.0 }] {
             assert_eq!(rows(fusion, &[(1, Some(0.2), None), (2, Some(0.9), None)]), [2, 1]);

@@ -3,20 +3,10 @@
 //! The records are the truth. A row of vectors that does not have the checksum in its record is embedded anew from the record's text; an
 //! index or a text index that is damaged or stale is removed, and built anew when the box starts.
 
-use crate::collection::{Collection, Folder, read_settings, text_of};
-use crate::convert::row_type;
-use crate::encryption::open_sealing;
-use crate::media;
-use crate::memory::lock;
-use crate::verify::{Report, has_its_vector, verify};
-use crate::work::{Along, Revector, Upsert, Work, Write, ask};
+use crate::verify::verify;
 use crate::{MemoryBox, MemoryConfig, MemoryError, Models};
 use membox_encoder::Lane;
-use membox_index::VectorIndex;
-use membox_records::{Reader, RecordsError, Store, StoredRecord};
-use membox_text::TextIndex;
-use membox_vectors::{Header, VectorFile};
-use std::path::Path;
+use membox_store::{Collection, NewVersion, Record, Report, StoredRecord, WriteRecords, mend_files};
 use std::sync::Arc;
 
 /// Records mended at a time.
@@ -25,23 +15,14 @@ const MENDED_RECORDS: usize = 256;
 /// Does what [`verify`] says: embeds the texts of damaged rows anew and removes derived state that is damaged. Gives what was found before; its notes say
 /// what could not be mended as it was.
 pub fn rebuild(config: &MemoryConfig, models: Models) -> Result<Report, MemoryError> {
-    let root = &config.data_dir;
     let mut report = verify(config)?;
-    {
-        let _lock = lock(root)?;
-        let sealing = open_sealing(config)?;
-        let database = root.join("membox.db");
-        // Brings the schema up to date, and takes in what an unclean stop has left.
-        drop(Store::open(&database, sealing.clone())?);
-        let reader = Reader::open(&database, sealing)?;
-        remove_damaged(root, &reader)?;
-        if report.problems.is_empty() {
-            return Ok(report);
-        }
-        mend_files(root, &reader, &mut report.notes)?;
+    let is_sound = report.problems.is_empty();
+    mend_files(&config.store()?, !is_sound, &mut report.notes)?;
+    if is_sound {
+        return Ok(report);
     }
     let memory = MemoryBox::open(config, models)?;
-    for (tenant, name) in memory.shared().names(None) {
+    for (tenant, name) in memory.store().collection_names(None) {
         let mended =
             memory.collection(&tenant, &name).and_then(|collection| memory.mend(&collection, &mut report.notes));
         if let Err(error) = mended {
@@ -67,17 +48,8 @@ enum Remedy {
 impl MemoryBox {
     /// Gives records whose vector is damaged one again.
     fn mend(&self, collection: &Arc<Collection>, notes: &mut Vec<String>) -> Result<(), MemoryError> {
-        let mut damaged: Vec<StoredRecord> = Vec::new();
-        {
-            let (view, slots) = {
-                let live = collection.live();
-                (live.view.clone(), live.slots.clone())
-            };
-            self.reader()?.check_records(collection.id, |record| {
-                damaged.extend(record.ok().filter(|record| !has_its_vector(record, &slots, &view)));
-            })?;
-        }
-        let embeds = self.encoder_of(collection).is_ok();
+        let damaged = self.store().damaged_vectors(collection)?;
+        let embeds = self.models().encoder_of(collection).is_ok();
         let remedy_of = |stored: &StoredRecord| {
             let record = &stored.record;
             let is_empty = record.text.trim().is_empty();
@@ -119,12 +91,12 @@ impl MemoryBox {
     ) -> Result<(), MemoryError> {
         let vectors: Vec<Vec<f32>> = match remedy {
             Remedy::Zeros | Remedy::ZerosInstead => {
-                let dimension = collection.live().view.header().dimension;
+                let dimension = collection.dimension();
                 batch.iter().map(|_| vec![0.0; dimension]).collect()
             }
             Remedy::Embed | Remedy::EmbedInstead => {
                 let texts = batch.iter().map(|stored| stored.record.text.clone()).collect();
-                let embedded = self.encoder_of(collection)?.embed(texts, Lane::Bulk)?;
+                let embedded = self.models().encoder_of(collection)?.embed(texts, Lane::Bulk)?;
                 embedded.rows().map(<[f32]>::to_vec).collect()
             }
         };
@@ -132,15 +104,13 @@ impl MemoryBox {
         if remedy == Remedy::EmbedInstead {
             // It says from now on that its vector is that of its text.
             let records = pairs.map(|(stored, vector)| {
-                let record = membox_records::Record { given_vector: false, ..stored.record.clone() };
-                Upsert { record, vector, expected: Some(stored.version) }
+                let record = Record { given_vector: false, ..stored.record.clone() };
+                NewVersion { record, vector, expected: Some(stored.version) }
             });
-            let (collection, records, along) = (collection.clone(), records.collect(), Along::default());
-            return ask(self.writer(), |reply| Work::Write(Write::Upsert { collection, records, along, reply }))
-                .map(|_| ());
+            let write = WriteRecords::new(collection.clone(), records.collect());
+            return Ok(self.store().write_records(write).map(drop)?);
         }
-        let vectors = pairs.map(|(stored, vector)| Revector { stored: (*stored).clone(), vector }).collect();
-        let collection = collection.clone();
-        ask(self.writer(), |reply| Work::Write(Write::Revector { collection, vectors, reply })).map(|_| ())
+        let vectors = pairs.map(|(stored, vector)| ((*stored).clone(), vector)).collect();
+        Ok(self.store().replace_vectors(collection, vectors).map(drop)?)
     }
 }

@@ -1,22 +1,19 @@
-//! What an agent keeps beside its messages: checkpoints of a thread's state, and a session's inputs that wait to be taken.
+//! Checkpoints of a thread's state, as an agent keeps them beside its messages.
 
-use crate::fields::{self, Input, MAX_ID_BYTES, TaskWrites};
+use crate::fields::{self, MAX_ID_BYTES, TaskWrites};
 use crate::redaction::redact;
 use crate::{MemoryBox, MemoryError, in_seconds, now, time_text};
-use membox_api::{CheckpointView, NewCheckpoint, QueueItemView, Redaction};
-use membox_records::{Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPlace, QueueItem};
+use membox_api::{CheckpointView, NewCheckpoint, Redaction};
+use membox_store::{Checkpoint, CheckpointBody, CheckpointKey, CheckpointOrder, CheckpointPlace, RecordReads};
 use serde_json::Value;
 use std::collections::BTreeMap;
-
-/// Seconds that a taken input is its taker's.
-const LEASE_S: u64 = 60;
 
 /// For what cursors of checkpoints are sealed.
 const CHECKPOINTS_PURPOSE: &str = "checkpoints";
 
-/// For what the ids of inputs are sealed.
-fn queue_purpose(session: &str) -> String {
-    format!("queue of {session}")
+fn checkpoint_key(tenant: &str, thread: &str, namespace: &str, id: &str) -> CheckpointKey {
+    let [tenant, thread, namespace, id] = [tenant, thread, namespace, id].map(str::to_owned);
+    CheckpointKey { tenant, thread, namespace, id }
 }
 
 fn view(thread: &str, namespace: &str, checkpoint: Checkpoint) -> CheckpointView {
@@ -46,8 +43,8 @@ fn check_names(names: &[(&'static str, &str)]) -> Result<(), MemoryError> {
 
 impl MemoryBox {
     /// The redaction of what is kept beside messages: that of the collection of the session that a queue or a thread is of, or else the tenant's.
-    fn redaction_beside(&self, tenant: &str, session: &str) -> Result<Redaction, MemoryError> {
-        let found = self.reader()?.session(tenant, session)?;
+    pub(crate) fn redaction_beside(&self, tenant: &str, session: &str) -> Result<Redaction, MemoryError> {
+        let found = self.read()?.session(tenant, session)?;
         let redaction = match found {
             Some(found) => self.collection_of(&found)?.settings().redaction,
             None => self.policy(tenant).redaction.clone(),
@@ -70,11 +67,7 @@ impl MemoryBox {
         let mut body = CheckpointBody { parent, state, metadata, writes: BTreeMap::new(), created_at: now() };
         fields::check(&mut body, "")?;
         redact(&self.redaction_beside(tenant, thread)?, &mut body);
-        let key = [tenant, thread, namespace, id].map(str::to_owned);
-        let body = self.transact(move |group| {
-            let [tenant, thread, namespace, id] = &key;
-            Ok(group.put_checkpoint(CheckpointPlace { tenant, thread, namespace }, id, expires_at, body)?)
-        })?;
+        let body = self.store().put_checkpoint(checkpoint_key(tenant, thread, namespace, id), expires_at, body)?;
         Ok(view(thread, namespace, Checkpoint { number: 0, id: id.to_owned(), expires_at, body }))
     }
 
@@ -93,11 +86,8 @@ impl MemoryBox {
         fields::check(&mut writes, "")?;
         redact(&self.redaction_beside(tenant, thread)?, &mut writes);
         let TaskWrites(writes) = writes;
-        let key = [tenant, thread, namespace, id, task].map(str::to_owned);
-        self.transact(move |group| {
-            let [tenant, thread, namespace, id, task] = &key;
-            Ok(group.put_checkpoint_writes(CheckpointPlace { tenant, thread, namespace }, id, task, writes, now())?)
-        })
+        let key = checkpoint_key(tenant, thread, namespace, id);
+        Ok(self.store().put_checkpoint_writes(key, task, writes)?)
     }
 
     /// A checkpoint by its id; the latest for `None`.
@@ -110,8 +100,8 @@ impl MemoryBox {
     ) -> Result<CheckpointView, MemoryError> {
         let place = CheckpointPlace { tenant, thread, namespace };
         let found = match id {
-            Some(id) => self.reader()?.checkpoint(place, id, now())?,
-            None => self.reader()?.checkpoints(place, None, 1, now())?.pop(),
+            Some(id) => self.read()?.checkpoint(place, id, now())?,
+            None => self.read()?.checkpoints(place, None, 1, now())?.pop(),
         };
         let missing = || MemoryError::Missing { what: "checkpoint", id: id.unwrap_or(thread).to_owned() };
         found.map(|checkpoint| view(thread, namespace, checkpoint)).ok_or_else(missing)
@@ -127,7 +117,7 @@ impl MemoryBox {
         limit: usize,
     ) -> Result<(Vec<CheckpointView>, Option<CheckpointOrder>), MemoryError> {
         let place = CheckpointPlace { tenant, thread, namespace };
-        let mut found = self.reader()?.checkpoints(place, after, limit + 1, now())?;
+        let mut found = self.read()?.checkpoints(place, after, limit + 1, now())?;
         let more = found.len() > limit;
         found.truncate(limit);
         let next = found.last().filter(|_| more).map(Checkpoint::order);
@@ -157,73 +147,6 @@ impl MemoryBox {
 
     /// Deletes a thread's checkpoints, of all namespaces, and gives how many there were.
     pub fn delete_checkpoints(&self, tenant: &str, thread: &str) -> Result<usize, MemoryError> {
-        let (tenant, thread) = (tenant.to_owned(), thread.to_owned());
-        self.transact(move |group| Ok(group.drop_checkpoints(&tenant, &thread)?))
-    }
-
-    /// Appends inputs to a session's queue, all or none, and gives their ids.
-    pub fn push(&self, tenant: &str, session: &str, payloads: Vec<Value>) -> Result<Vec<String>, MemoryError> {
-        crate::names::check_session_id(session)?;
-        let redaction = self.redaction_beside(tenant, session)?;
-        let mut inputs: Vec<Input> = payloads.into_iter().map(Input).collect();
-        for (i, input) in inputs.iter_mut().enumerate() {
-            fields::check_at(input, |_| format!("/items/{i}"))?;
-            redact(&redaction, input);
-        }
-        let (its_tenant, its_session, now) = (tenant.to_owned(), session.to_owned(), now());
-        let numbers: Vec<i64> = self.transact(move |group| {
-            let push = |Input(payload)| Ok(group.push(&its_tenant, &its_session, payload, now)?);
-            inputs.into_iter().map(push).collect()
-        })?;
-        numbers.into_iter().map(|number| self.seal(tenant, &queue_purpose(session), &[number])).collect()
-    }
-
-    fn item_view(&self, tenant: &str, session: &str, item: QueueItem) -> Result<QueueItemView, MemoryError> {
-        Ok(QueueItemView {
-            id: self.seal(tenant, &queue_purpose(session), &[item.number])?,
-            payload: item.payload,
-            attempts: item.attempts,
-            created_at: time_text(item.created_at),
-            leased_until: (item.leased_until > 0).then(|| time_text(item.leased_until)),
-        })
-    }
-
-    /// Takes the oldest inputs of a session's queue that nobody works on. They are the taker's for `lease_s` seconds (60); those that are not
-    /// [removed](MemoryBox::acknowledge) by then can be taken again, so none is lost with whoever took it.
-    pub fn take(
-        &self,
-        tenant: &str,
-        session: &str,
-        most: usize,
-        lease_s: Option<u64>,
-    ) -> Result<Vec<QueueItemView>, MemoryError> {
-        let (its_tenant, its_session, now) = (tenant.to_owned(), session.to_owned(), now());
-        let until = in_seconds(lease_s.unwrap_or(LEASE_S));
-        let taken = self.transact(move |group| Ok(group.take(&its_tenant, &its_session, most, now, until)?))?;
-        taken.into_iter().map(|item| self.item_view(tenant, session, item)).collect()
-    }
-
-    /// Removes an input that has been dealt with.
-    pub fn acknowledge(&self, tenant: &str, session: &str, id: &str) -> Result<(), MemoryError> {
-        let [number] = self.unseal(tenant, &queue_purpose(session), id, "/id")?;
-        let (tenant, session) = (tenant.to_owned(), session.to_owned());
-        match self.transact(move |group| Ok(group.remove_from_queue(&tenant, &session, number)?))? {
-            true => Ok(()),
-            false => Err(MemoryError::Missing { what: "input", id: id.to_owned() }),
-        }
-    }
-
-    /// What waits in a session's queue, oldest first, those after an id.
-    pub fn queue(
-        &self,
-        tenant: &str,
-        session: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<QueueItemView>, MemoryError> {
-        let read = |id: &str| self.unseal(tenant, &queue_purpose(session), id, "/cursor").map(|[number]| number);
-        let after: i64 = after.map(read).transpose()?.unwrap_or(0);
-        let found = self.reader()?.queue(tenant, session, after, limit)?;
-        found.into_iter().map(|item| self.item_view(tenant, session, item)).collect()
+        Ok(self.store().drop_checkpoints(tenant, thread)?)
     }
 }
