@@ -15,10 +15,9 @@ const FINDING_LISTS: u64 = 8;
 /// Rows of the lists that are scored exactly, at least.
 const IVF_CANDIDATES: u64 = 64;
 
-/// Links of a node of HNSW, the beam of its construction, and lists of IVF that a search looks into, where nothing else is said.
+/// Links of a node of HNSW and the beam of its construction, where nothing else is said.
 const DEFAULT_M: u32 = 32;
 const DEFAULT_EF_CONSTRUCTION: u32 = 80;
-const DEFAULT_NPROBE: u32 = 32;
 
 /// Beam of a search where nothing else is said.
 pub(crate) const DEFAULT_EF_SEARCH: u32 = 64;
@@ -38,8 +37,7 @@ pub struct Effort {
 }
 
 /// The index policy of a collection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase", try_from = "PolicyFields")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IndexPolicy {
     /// No index below [`EXACT_ROWS`] rows, HNSW above, with a beam that is [measured](crate::VectorIndex::calibrate) on the data.
     #[default]
@@ -62,55 +60,6 @@ pub enum IndexPolicy {
         /// Lists that a search looks into (32).
         nprobe: u32,
     },
-}
-
-/// A policy as it is written. Not an enum: serde lets a variant without fields pass with any.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PolicyFields {
-    kind: Kind,
-    m: Option<u32>,
-    ef_construction: Option<u32>,
-    ef_search: Option<u32>,
-    nlist: Option<u32>,
-    nprobe: Option<u32>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Kind {
-    Auto,
-    Flat,
-    Hnsw,
-    Ivf,
-}
-
-impl TryFrom<PolicyFields> for IndexPolicy {
-    type Error = String;
-
-    fn try_from(given: PolicyFields) -> Result<Self, String> {
-        let PolicyFields { kind, m, ef_construction, ef_search, nlist, nprobe } = given;
-        let fields = [
-            ("m", m, Kind::Hnsw),
-            ("ef_construction", ef_construction, Kind::Hnsw),
-            ("ef_search", ef_search, Kind::Hnsw),
-            ("nlist", nlist, Kind::Ivf),
-            ("nprobe", nprobe, Kind::Ivf),
-        ];
-        if let Some((name, _, of)) = fields.into_iter().find(|(_, value, of)| value.is_some() && *of != kind) {
-            return Err(format!("{name} is for an index of kind {of:?}, not {kind:?}").to_lowercase());
-        }
-        Ok(match kind {
-            Kind::Auto => Self::Auto,
-            Kind::Flat => Self::Flat,
-            Kind::Hnsw => Self::Hnsw {
-                m: m.unwrap_or(DEFAULT_M),
-                ef_construction: ef_construction.unwrap_or(DEFAULT_EF_CONSTRUCTION),
-                ef_search: ef_search.unwrap_or(DEFAULT_EF_SEARCH),
-            },
-            Kind::Ivf => Self::Ivf { nlist: nlist.unwrap_or(0), nprobe: nprobe.unwrap_or(DEFAULT_NPROBE) },
-        })
-    }
 }
 
 impl IndexPolicy {
@@ -288,28 +237,5 @@ mod tests {
         assert_eq!(ef(policy, Effort::default()), 200);
         assert_eq!(ef(policy, Effort { ef_search: Some(300), ..Effort::default() }), 300);
         assert_eq!(ef(policy, Effort { ef_search: Some(1 << 30), ..Effort::default() }), MOST_EF_SEARCH);
-    }
-
-    #[test]
-    fn policies_read_as_the_api_writes_them() {
-        let read = |text: &str| serde_json::from_str::<IndexPolicy>(text).ok();
-        assert_eq!(read(r#"{"kind":"auto"}"#), Some(IndexPolicy::Auto));
-        assert_eq!(read(r#"{"kind":"hnsw"}"#), Some(IndexPolicy::hnsw()));
-        assert_eq!(read(r#"{"kind":"ivf","nprobe":4}"#), Some(IndexPolicy::Ivf { nlist: 0, nprobe: 4 }));
-        assert_eq!(read(r#"{"kind":"hnsw","m":null,"nprobe":null}"#), Some(IndexPolicy::hnsw()));
-        for wrong in [
-            r#"{"kind":"tree"}"#,
-            r#"{"kind":"auto","m":16}"#,
-            r#"{"kind":"flat","nprobe":1}"#,
-            r#"{"kind":"ivf","m":1}"#,
-        ] {
-            assert_eq!(read(wrong), None, "{wrong}");
-        }
-        for policy in
-            [IndexPolicy::Auto, IndexPolicy::Flat, IndexPolicy::hnsw(), IndexPolicy::Ivf { nlist: 7, nprobe: 3 }]
-        {
-            let json = serde_json::to_string(&policy).expect("JSON");
-            assert_eq!(read(&json), Some(policy));
-        }
     }
 }

@@ -4,8 +4,8 @@
 //! another, and so does an index that is swapped in. So an answer is given out exactly as long as nothing was written that could change it, and no longer than
 //! the next record expires. What depends on the time of asking (recency) is not remembered. Each tenant has its own; what one asks pushes out no other's.
 
-use crate::types::{RecallAnswer, RecallRequest, Timing};
 use lru::LruCache;
+use membox_api::{RecallAnswer, RecallRequest, Timing};
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -112,7 +112,7 @@ fn size(question: &Question, answer: &RecallAnswer) -> usize {
     let of_json = |value: &serde_json::Map<String, serde_json::Value>| {
         value.iter().map(|(key, value)| key.len() + value.to_string().len() + 32).sum::<usize>()
     };
-    let of_hit = |hit: &crate::types::Hit| {
+    let of_hit = |hit: &membox_api::Hit| {
         let around = hit.before.iter().chain(&hit.after).map(|near| near.id.len() + near.text.len() + 48);
         let texts = hit.text.as_ref().map_or(0, String::len) + hit.id.len() + around.sum::<usize>();
         let vector = hit.vector.as_ref().map_or(0, |vector| vector.len() * 4);

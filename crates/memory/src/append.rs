@@ -1,12 +1,12 @@
 //! Appending to a session, within the writer's transaction: no message is torn, doubled or out of order, whoever writes at the same time.
 
 use crate::MemoryError;
-use crate::messages::{MessageType, OnConflict};
 use crate::now;
 use crate::redaction::REDACTION_FIELD;
 use crate::sessions::check_made;
 use crate::usage::day;
 use crate::work::Upsert;
+use membox_api::{MessageType, OnConflict};
 use membox_records::{
     DayUsage, Group, LiveRow, Message, Record, RecordsError, SessionState, Slots, StoredRecord, StoredSession,
 };

@@ -1,13 +1,14 @@
 //! Collections as such: created, described, listed, dropped.
 
 use crate::collection::{Collection, Folder, read_settings};
-use crate::settings::{CollectionSettings, MOST_DIMENSIONS, check_name};
+use crate::convert::index_policy;
+use crate::settings::{MOST_DIMENSIONS, check_memories, check_name};
 use crate::synonyms::check_redacted;
-use crate::types::{CollectionView, IndexView};
 use crate::users::event;
 use crate::work::{Work, ask};
 use crate::{MemoryBox, MemoryError, now, time_text};
-use membox_index::{Effort, IndexPolicy, IndexSpec, VectorIndex};
+use membox_api::{CollectionSettings, CollectionView, IndexPolicy, IndexView};
+use membox_index::{Effort, IndexSpec, VectorIndex};
 use membox_records::text::DiskText;
 use membox_records::{Reader, StoredCollection};
 use membox_vectors::VectorFile;
@@ -77,7 +78,7 @@ impl MemoryBox {
             }
         }
         crate::synonyms::check(wanted.synonyms.as_deref().unwrap_or_default())?;
-        wanted.memories.as_ref().map_or(Ok(()), |memories| memories.check("/memories"))?;
+        wanted.memories.as_ref().map_or(Ok(()), |memories| check_memories(memories, "/memories"))?;
         let mut settings = wanted.clone();
         let loaded = self.encoder().ok();
         if let (Some(model), Some(encoder)) = (&settings.model, loaded)
@@ -238,7 +239,7 @@ fn describe_stored(root: &Path, stored: &StoredCollection, reader: &Reader) -> R
 
 /// What an index is, and how it is searched by a recall that does not say.
 fn index_view(spec: Option<IndexSpec>, policy: IndexPolicy) -> IndexView {
-    let searched = spec.map(|spec| spec.searched(policy, Effort::default()));
+    let searched = spec.map(|spec| spec.searched(index_policy(policy), Effort::default()));
     let (ef_search, nprobe) = match searched {
         Some(IndexSpec::Hnsw { ef_search, .. }) => (Some(ef_search), None),
         Some(IndexSpec::Ivf { nprobe, .. }) => (None, Some(nprobe)),

@@ -3,10 +3,11 @@
 use crate::MemoryError;
 use crate::answers::StateOf;
 use crate::compaction::{Generation, settle_next};
+use crate::convert::index_policy;
 use crate::links::Links;
-use crate::settings::{CollectionSettings, KindDefaults, Metric};
 use crate::synonyms::Synonyms;
 use lru::LruCache;
+use membox_api::{CollectionSettings, KindDefaults, Metric};
 use membox_index::{AllowedRows, Effort, RowDevice, Scanner, Search, VectorIndex};
 use membox_records::text::{DiskText, Tail, TextOf};
 use membox_records::{FieldIndex, Filter, LiveRow, Reader, Record, Renamed, Slots, StoredCollection};
@@ -100,7 +101,14 @@ impl Sight {
     /// A search among the rows that may be found, of the collection that this is of.
     pub fn search<'a>(&'a self, collection: &'a Collection, effort: Effort) -> Search<'a> {
         let (view, index, allowed) = (&self.view, self.index.as_deref(), &*self.allowed);
-        Search { view, index, allowed, policy: collection.settings().index, effort, scanner: &collection.scanner }
+        Search {
+            view,
+            index,
+            allowed,
+            policy: index_policy(collection.settings().index),
+            effort,
+            scanner: &collection.scanner,
+        }
     }
 }
 

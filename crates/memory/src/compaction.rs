@@ -11,6 +11,7 @@
 
 use crate::MemoryError;
 use crate::collection::{Collection, Folder, text_of};
+use crate::convert::index_policy;
 use crate::maintenance::{built_index, commit_text};
 use crate::shared::Shared;
 use crate::work::Work;
@@ -164,7 +165,7 @@ fn build_derived(
     file.sync()?;
 
     let new_view = file.view(file.rows());
-    let policy = collection.settings().index;
+    let policy = index_policy(collection.settings().index);
     let mut index = None;
     if let Some(spec) = policy.wanted(new_view.rows()) {
         let all = AllowedRows::from((0..new_view.rows()).collect::<RoaringBitmap>());
@@ -216,9 +217,9 @@ pub(crate) fn settle_next(folder: &Folder, vector_file: Uuid) {
 #[cfg(test)]
 mod tests {
     use crate::collection::JobGuard;
+    use crate::now;
     use crate::sample::Sample;
-    use crate::{RecallMode, RecallRequest, now};
-    use membox_index::IndexPolicy;
+    use membox_api::{IndexPolicy, RecallMode, RecallRequest};
     use membox_records::Filter;
     use serde_json::json;
     use std::sync::atomic::{AtomicBool, Ordering};

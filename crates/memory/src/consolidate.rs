@@ -5,15 +5,13 @@
 use crate::collection::{Collection, JobGuard};
 use crate::jobs::Job;
 use crate::same::say_the_same;
-use crate::types::RecordPatch;
 use crate::work::Along;
-use crate::{JobView, MemoryBox, MemoryError, Metric, now, time_text};
+use crate::{MemoryBox, MemoryError, now, time_text};
+use membox_api::{ConsolidateReport, ConsolidateRequest, JobView, MergedPair, Metric, RecordPatch};
 use membox_index::Effort;
 use membox_records::{Filter, RecordsError, StoredRecord};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use utoipa::ToSchema;
 
 /// How alike two texts must be.
 pub(crate) const THRESHOLD: f32 = 0.95;
@@ -23,42 +21,6 @@ const NEIGHBOURS: usize = 20;
 const NAMED_PAIRS: usize = 100;
 /// Where a record's metadata says what it has taken the place of.
 const HISTORY_FIELD: &str = "history";
-
-/// How near-doubles are merged.
-#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct ConsolidateRequest {
-    /// The cosine from which on two texts are held against each other (0.95). They become one if they say the same in the same words.
-    pub threshold: Option<f32>,
-    /// Only say what would be merged.
-    pub dry_run: bool,
-    /// Only records of this user.
-    pub user: Option<String>,
-}
-
-/// A pair that was merged, or would be.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct MergedPair {
-    /// The record that stands.
-    pub kept: String,
-    /// The one that is its history now.
-    pub absorbed: String,
-    /// Their cosine.
-    pub score: f32,
-}
-
-/// What was merged.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
-pub struct ConsolidateReport {
-    /// Records that were looked at.
-    pub records: u64,
-    /// Records that are another's history now, or would be.
-    pub merged: u64,
-    /// Pairs that were left because somebody wrote to one of them meanwhile, or a history is full.
-    pub skipped: u64,
-    /// The first hundred.
-    pub pairs: Vec<MergedPair>,
-}
 
 impl MemoryBox {
     /// Begins to merge the near-doubles of a collection, each within its user and kind, while it is read and written. Messages of sessions stay as they

@@ -1,16 +1,15 @@
 //! What of a session goes into the next prompt: the messages that a strategy chooses within a budget of tokens.
 
-use crate::fitting::{Fitting, cost, prefix};
-use crate::messages::{SummaryView, is_instruction};
+use crate::fitting::{Candidate, Fitting, cost, prefix};
+use crate::messages::is_instruction;
 use crate::pipeline::is_retold;
 use crate::redaction::{redact, redacted};
-use crate::types::RecallRequest;
+use crate::views::summary_view;
 use crate::{MemoryBox, MemoryError, now};
+use membox_api::{ContextAnswer, ContextMessage, ContextRequest, RecallRequest, Scope, Strategy};
 use membox_encoder::Lane;
 use membox_records::{Range, Reader, StoredRecord, StoredSession, Summary};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use utoipa::{IntoParams, ToSchema};
+use serde_json::json;
 
 /// Last turns that `smart` and `recall` always keep.
 const TURNS: usize = 2;
@@ -27,128 +26,6 @@ const RECALLED_TOKENS: usize = 16;
 const RECALLED: std::ops::RangeInclusive<usize> = 20..=200;
 /// Messages before and after a recalled one among which the call that it answers and the other answers are looked for.
 const MOST_ANSWERS: i64 = 64;
-
-/// How messages are chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Strategy {
-    /// The newest that fit.
-    Recent,
-    /// Those of the system, the last turns, then older ones from new to old while they fit.
-    #[default]
-    Smart,
-    /// The last turns.
-    Window,
-    /// A summary of all but the last messages once they are too many, and those.
-    Compress,
-    /// Those of the system, the last turns, and what recall finds for the newest user message, in the order of time.
-    Recall,
-}
-
-/// Where `recall` looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Scope {
-    /// In this session, its archived messages too.
-    Session,
-    /// In all that is remembered of this session's user in its collection.
-    User,
-    /// In the whole collection.
-    Collection,
-}
-
-/// What context is wanted.
-#[derive(Clone, Debug, Default, Deserialize, IntoParams, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct ContextRequest {
-    /// How messages are chosen (smart).
-    pub strategy: Strategy,
-    /// Tokens of the whole (4000): of each message's content, name and calls, 4 a message and 2 for the conversation.
-    pub max_tokens: Option<usize>,
-    /// Turns that are always kept: 2 with smart and recall, 5 with window. A turn is a user message and what follows it.
-    pub turns: Option<usize>,
-    /// tiktoken's encoding, or a model's name (o200k_base).
-    pub encoding: Option<String>,
-    /// With compress: tokens over which a summary is made (3000).
-    pub threshold: Option<usize>,
-    /// With compress: messages that stay as they are (4).
-    pub keep_last: Option<usize>,
-    /// With compress: tokens of the summary (500).
-    pub summary_tokens: Option<usize>,
-    /// With recall: the question, instead of the newest user message.
-    pub query: Option<String>,
-    /// With recall: where to look; `user` where the session has one, and `session` otherwise.
-    pub scope: Option<Scope>,
-    /// `true` for a text beside the messages: a line each, with who says it.
-    pub text: bool,
-    /// Who a user is in that text (Human).
-    pub human_prefix: Option<String>,
-    /// Who the model is in that text (AI).
-    pub ai_prefix: Option<String>,
-}
-
-/// A message of a context.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct ContextMessage {
-    /// Its id; missing for a summary and for what is no message.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-    /// Who says it.
-    pub role: String,
-    /// What is said.
-    pub content: String,
-    /// The name of who says it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// The call that it answers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tool_call_id: Option<String>,
-    /// The calls that it makes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<Object>>)]
-    pub tool_calls: Option<Value>,
-    /// The session that it is of, where that is another one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub session: Option<String>,
-    /// RFC 3339.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub created_at: Option<String>,
-    /// Tokens of its content, name and calls.
-    pub tokens: usize,
-    /// Whether it was too long, and the end of its content is left out, or its calls are.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub truncated: bool,
-    #[serde(skip)]
-    pub(crate) position: i64,
-    #[serde(skip)]
-    pub(crate) time: i64,
-    /// The record that it is.
-    #[serde(skip)]
-    pub(crate) record: String,
-}
-
-/// What goes into the prompt.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct ContextAnswer {
-    /// In order.
-    pub messages: Vec<ContextMessage>,
-    /// The same as text, if that was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub text: Option<String>,
-    /// Tokens of the messages, with 4 a message and 2 for the whole; never over what was asked for.
-    pub tokens: usize,
-    /// By which encoding.
-    pub encoding: String,
-    /// How they were chosen.
-    pub strategy: Strategy,
-    /// Messages of the session's list that are not in it.
-    pub omitted: u64,
-    /// The summary, with `compress` once there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub summary: Option<SummaryView>,
-    /// The version of the session that this is of.
-    pub version: u64,
-}
 
 /// Which of the newest messages are taken.
 struct Newest {
@@ -200,7 +77,7 @@ impl MemoryBox {
         }
         let Fitting { counter, used, mut chosen, .. } = fitting;
         if request.strategy == Strategy::Recall {
-            let is_own_system = |m: &ContextMessage| is_instruction(&m.role) && m.id.is_some() && m.session.is_none();
+            let is_own_system = |m: &Candidate| is_instruction(&m.role) && m.id.is_some() && m.session.is_none();
             chosen.sort_by_key(|m| (!is_own_system(m), m.time, m.position));
         } else {
             chosen.sort_by_key(|m| m.position);
@@ -208,14 +85,15 @@ impl MemoryBox {
         let listed = self.reader()?.count_messages(session.collection, id, 0)?;
         let own = chosen.iter().filter(|m| m.id.is_some() && m.session.is_none() && m.position >= 0).count() as u64;
         let summary = session.state.summary.filter(|_| request.strategy == Strategy::Compress);
+        let messages: Vec<ContextMessage> = chosen.into_iter().map(|candidate| candidate.message).collect();
         Ok(ContextAnswer {
-            text: request.text.then(|| buffer_text(&chosen, request)),
-            messages: chosen,
+            text: request.text.then(|| buffer_text(&messages, request)),
+            messages,
             tokens: used,
             encoding: counter.encoding().to_owned(),
             strategy: request.strategy,
             omitted: listed.saturating_sub(own),
-            summary: summary.map(SummaryView::from),
+            summary: summary.map(summary_view),
             version: session.version,
         })
     }
@@ -287,7 +165,7 @@ impl MemoryBox {
         let keep_last = request.keep_last.unwrap_or(KEEP_LAST);
         let mut folded = since.len().saturating_sub(keep_last);
         // A call stays with the answers to it.
-        while folded > 0 && since.get(folded).is_some_and(|message: &ContextMessage| is_answer(&message.role)) {
+        while folded > 0 && since.get(folded).is_some_and(|message: &Candidate| is_answer(&message.role)) {
             folded -= 1;
         }
         if tokens <= request.threshold.unwrap_or(THRESHOLD) || folded == 0 {
@@ -295,7 +173,7 @@ impl MemoryBox {
         }
         let until = since[folded - 1].position + 1;
         // Those of the system are in every context as they are.
-        let said: Vec<&ContextMessage> = since[..folded].iter().filter(|m| !is_instruction(&m.role)).collect();
+        let said: Vec<&Candidate> = since[..folded].iter().filter(|m| !is_instruction(&m.role)).collect();
         let lines = said.iter().map(|m| format!("{}: {}", m.name.as_deref().unwrap_or(&m.role), m.content));
         let before = session.state.summary.take();
         // They may be older than the policy, which holds for what is made of them now.
@@ -358,7 +236,7 @@ impl MemoryBox {
             // What was made of messages that are recalled themselves would say them twice.
             let said = reader.record(session.collection, &hit.id)?.filter(|stored| !is_retold(&stored.record));
             if let Some(stored) = said {
-                let unit: Vec<ContextMessage> =
+                let unit: Vec<Candidate> =
                     exchange(&reader, session.collection, stored)?.into_iter().map(|s| fitting.message(s)).collect();
                 // One that is too long leaves room for a shorter one.
                 fitting.take(&unit);
@@ -402,18 +280,17 @@ fn buffer_text(messages: &[ContextMessage], request: &ContextRequest) -> String 
 
 #[cfg(test)]
 mod tests {
-    use super::{Strategy as Chosen, *};
+    use super::*;
     use crate::append::{Append, Appended};
-    use crate::messages::SessionSettings;
     use crate::sample::Sample;
-    use crate::types::NewRecord;
     use crate::work::{Work, Write, ask};
+    use membox_api::{IndexPolicy, NewRecord, SessionSettings, Strategy as Chosen};
     use membox_compressor::{TokenCounter, conversation_overhead};
-    use membox_index::IndexPolicy;
     use membox_records::Message;
     use proptest::prelude::*;
     use proptest::strategy::Strategy;
     use proptest::test_runner::{Config, TestRunner};
+    use serde_json::Value;
 
     /// Appends messages, each with its text, with vectors: this box has no model.
     fn append(sample: &Sample, session: &str, messages: Vec<(Message, String)>) {

@@ -8,16 +8,15 @@
 //! rows are found by (ids, users, sessions, kinds, times) stay readable.
 
 use crate::collection::JobGuard;
-use crate::jobs::{Job, JobView};
+use crate::jobs::Job;
 use crate::work::{Work, ask};
 use crate::{MemoryBox, MemoryConfig, MemoryError, now, time_text};
+use membox_api::{JobView, TenantReceipt, TenantView};
 use membox_records::keys::{Keyring, MasterKey, SealingError, keys};
 use membox_records::{RecordsError, Resealed, Sealing};
-use serde::Serialize;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use utoipa::ToSchema;
 
 /// Rows that are sealed anew in one commit: others write between them.
 const RESEALED_ROWS: usize = 256;
@@ -64,42 +63,6 @@ fn sealing_by(
     };
     let keyring = open(&path, master.clone(), older).map_err(RecordsError::from)?;
     Ok(Sealing::new(keyring, move |tenant| policies.of(tenant).encryption != Some(false)))
-}
-
-/// How a tenant is kept.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct TenantView {
-    /// Who.
-    pub tenant: String,
-    /// Its collections.
-    pub collections: usize,
-    /// Whether what it writes is sealed.
-    pub encrypted: bool,
-    /// The number of its newest key.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<u32>,
-    /// Whether all that it has written is sealed with that one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub settled: Option<bool>,
-}
-
-/// What the erasure of a tenant has done.
-#[derive(Clone, Debug, Default, Serialize, ToSchema)]
-pub struct TenantReceipt {
-    /// Who is gone.
-    pub tenant: String,
-    /// Collections that were dropped.
-    pub collections: usize,
-    /// Records that they held.
-    pub records: u64,
-    /// Keys that are gone: what they have sealed cannot be read any more, in older backups neither, unless these hold the keys.
-    pub keys: usize,
-    /// RFC 3339.
-    pub begun_at: String,
-    /// RFC 3339: from then on nothing of it is in any file.
-    pub ended_at: String,
-    /// The entry of the audit log that says so.
-    pub audit_number: i64,
 }
 
 /// Tenants whose keys or data are being changed: one at a time each.

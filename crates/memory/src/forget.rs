@@ -4,12 +4,11 @@
 //! half-life since it was made or last recalled. One that is pinned (`metadata.pinned`) stays, and so do messages in a session's list, which has a cap of
 //! its own.
 
-use crate::types::RecordView;
+use crate::views::record_view;
 use crate::{MemoryBox, MemoryError, now};
+use membox_api::{ForgetAnswer, ForgetRequest, ForgottenMemory};
 use membox_records::{Filter, Message, RecordsError, StoredRecord, Use};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
 
 /// What a memory is worth that does not say.
 const IMPORTANCE: f64 = 0.5;
@@ -19,49 +18,6 @@ const HALF_LIFE_S: f64 = 2_592_000.0;
 const TRIES: usize = 16;
 /// Memories that an answer shows.
 const SHOWN: usize = 100;
-
-/// What is to be forgotten.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ForgetRequest {
-    /// Memories that are left at most.
-    pub keep: usize,
-    /// Only those of this user count, and go.
-    pub user: Option<String>,
-    /// Only those that a filter allows count, and go.
-    #[schema(value_type = Option<Object>)]
-    pub filter: Option<Value>,
-    /// Seconds in which a memory's worth halves (2 592 000: thirty days).
-    pub half_life_s: Option<f64>,
-    /// Only say what would go.
-    #[serde(default)]
-    pub dry_run: bool,
-}
-
-/// What was forgotten.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct ForgetAnswer {
-    /// Memories that counted.
-    pub counted: usize,
-    /// Of these, those that are pinned and stay.
-    pub pinned: usize,
-    /// Memories that are gone, or would be.
-    pub forgotten: usize,
-    /// The first hundred of these, the least valuable first.
-    pub memories: Vec<ForgottenMemory>,
-}
-
-/// A memory that goes, and why this one.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct ForgottenMemory {
-    /// What it was.
-    #[serde(flatten)]
-    pub record: RecordView,
-    /// What it was worth.
-    pub worth: f64,
-    /// How often it was recalled, a recall of thirty days ago counting half.
-    pub heat: f64,
-}
 
 impl MemoryBox {
     /// Deletes the least valuable memories of a collection until `keep` are left, all in one commit.
@@ -126,7 +82,7 @@ impl MemoryBox {
         let mut memories = Vec::new();
         for &(worth, seq, ref id, _) in worth.iter().take(SHOWN) {
             let heat = uses.get(&seq).map_or(0.0, |used| used.heat_at(now));
-            let shown = |stored| ForgottenMemory { record: RecordView::from(stored), worth, heat };
+            let shown = |stored| ForgottenMemory { record: record_view(stored), worth, heat };
             memories.extend(reader.record(collection.id, id)?.map(shown));
         }
         drop(reader);

@@ -2,13 +2,11 @@
 
 use crate::collection::Collection;
 use crate::fields;
-use crate::messages::MessageType;
 use crate::recall::vector_error;
 use crate::redaction::{Known, redact_record};
-use crate::settings::CollectionSettings;
-use crate::types::{NewRecord, RecordPatch};
 use crate::work::Upsert;
 use crate::{MemoryBox, MemoryError, in_seconds, now, time_millis, token_counter};
+use membox_api::{CollectionSettings, MessageType, NewRecord, RecordPatch};
 use membox_records::{Message, Record};
 use membox_redaction::without_placeholders;
 use serde_json::{Map, Value};

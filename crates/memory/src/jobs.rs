@@ -2,55 +2,23 @@
 
 use crate::collection::{Collection, JobGuard};
 use crate::compaction::compact;
+use crate::convert::index_policy;
 use crate::work::ask;
 use crate::work::{Revector, Work, Write};
 use crate::{MemoryBox, MemoryError, now, time_text};
+use membox_api::JobView;
 use membox_encoder::Lane;
 use membox_threads::{guard, spawn};
-use serde::Serialize;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use utoipa::ToSchema;
 
 /// Records re-embedded at a time.
 const REEMBED_RECORDS: usize = 256;
 /// Ended jobs that are remembered.
 const MOST_ENDED: usize = 1000;
-
-/// How far a job is.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct JobView {
-    /// Its id.
-    pub id: String,
-    /// `reembed`, `rebuild`, `consolidate` or `erase`.
-    pub kind: String,
-    /// The collection that it works on, if it is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub collection: Option<String>,
-    /// `running`, `done`, `failed` or `cancelled`.
-    pub state: String,
-    /// Records done.
-    pub done: u64,
-    /// Records in all.
-    pub total: u64,
-    /// Records a second so far.
-    pub per_second: f64,
-    /// Seconds left at that rate.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seconds_left: Option<f64>,
-    /// Why it failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// What it has come to: an erasure's receipt, a consolidation's report.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
-    pub result: Option<Value>,
-    /// RFC 3339.
-    pub started_at: String,
-}
 
 /// A job's result, or why it failed.
 type Outcome = Result<Option<Value>, String>;
@@ -291,7 +259,7 @@ impl MemoryBox {
 
     fn run_rebuild(&self, collection: &Arc<Collection>, job: &Job) -> Result<(), MemoryError> {
         let rows = collection.live().rows.rows().len();
-        let is_indexed = collection.settings().index.wanted(rows as u32).is_some();
+        let is_indexed = index_policy(collection.settings().index).wanted(rows as u32).is_some();
         job.total.store(if is_indexed { rows * 2 } else { rows }, Ordering::Relaxed);
         let compacted = self.compact_now(collection, &mut |done| {
             job.done.store(u64::from(done), Ordering::Relaxed);

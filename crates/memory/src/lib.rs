@@ -36,8 +36,10 @@ mod catalogue;
 mod chunk;
 mod collection;
 mod compaction;
+mod compress;
 mod consolidate;
 mod context;
+mod convert;
 mod encryption;
 mod error;
 mod fields;
@@ -73,57 +75,46 @@ mod settings;
 mod shared;
 mod synonyms;
 mod threads;
-mod types;
 mod usage;
 mod users;
 mod uses;
 mod verify;
+mod views;
 mod work;
 mod writer;
 
 pub use backup::{BackupSummary, backup, restore};
-pub use chunk::{Chunk, ChunkRequest, ChunkUnit, chunk};
+pub use chunk::chunk;
 pub use collection::Collection;
-pub use consolidate::{ConsolidateReport, ConsolidateRequest, MergedPair};
-pub use context::{ContextAnswer, ContextMessage, ContextRequest, Scope, Strategy};
-pub use encryption::{EncryptionConfig, TenantReceipt, TenantView, keys_file};
+pub use convert::compressed_text;
+pub use encryption::{EncryptionConfig, keys_file};
 pub use error::MemoryError;
 pub use fields::{
     FIELDS, Field, Holds, MAX_ID_BYTES, MAX_METADATA_BYTES, MAX_NAME_BYTES, MAX_STATE_BYTES, MAX_TEXT_BYTES,
     MAX_TOOL_CALLS_BYTES,
 };
-pub use forget::{ForgetAnswer, ForgetRequest, ForgottenMemory};
-pub use fusion::Fusion;
-pub use jobs::{JobView, Jobs};
+pub use jobs::Jobs;
 pub use look::{Overview, overview};
-pub use media::{MOST_MEDIA_BYTES, MediaFile, MediaView, NewMedia};
+pub use media::{MOST_MEDIA_BYTES, MediaFile};
+pub use membox_api::*;
 pub use membox_compressor as compressor;
 pub use membox_encoder as encoder;
-pub use membox_index::{DeviceRows, IndexError, IndexPolicy, RowDevice};
+pub use membox_index::{DeviceRows, IndexError, RowDevice};
 pub use membox_llm as llm;
 use membox_records::LAST_TIME;
 pub use membox_records::keys;
 pub use membox_records::{CheckpointOrder, Order, Position, RecordsError, time_millis, time_text};
-pub use membox_redaction::{Kind as PersonalDataKind, Mode as RedactionMode, Redaction};
 pub use membox_vectors::sync_parent;
 pub use memory::{ANSWER_CACHE, MOST_RECORDS, MemoryBox, MemoryConfig, Models, OPEN_COLLECTIONS, retry_after};
-pub use messages::*;
+pub use messages::MessageQuery;
 pub use names::{named_or_users, user_collection};
 pub use numbers::{Kept, check_numbers};
-pub use pipeline::{
-    AddMemories, AddedMemories, Cut, CutRule, CutTopic, Decision, MadeMemory, MemoriesPolicy, MemoryChange,
-    MemoryMessage, TopicsAnswer, TopicsRequest, UpdateReport, UpdateRequest, UpdateTime, Waiting, made_conditions,
-};
+pub use pipeline::made_conditions;
 pub use policy::{Policies, Policy};
-pub use profile::{ProfileView, Term};
 pub use rebuild::rebuild;
 pub use redaction::REDACTION_FIELD;
 pub use sessions::{MAX_MESSAGES, MOST_MESSAGES};
-pub use settings::{CollectionSettings, KindDefaults, Metric, VectorType};
-pub use threads::{CheckpointView, NewCheckpoint, QueueItemView};
-pub use types::*;
-pub use usage::{QuotaSettings, UsageReport, UsageView};
-pub use users::{AuditView, ErasureReceipt, verify_audit};
+pub use users::verify_audit;
 pub use verify::{Problem, Report, verify};
 
 /// What counts tokens by an encoding that a request names; `at` says where in it.

@@ -3,9 +3,10 @@
 use crate::MemoryError;
 use crate::collection::{Collection, Folder};
 use crate::compaction::{Generation, discard, settle_next};
-use crate::settings::CollectionSettings;
+use crate::convert::row_type;
 use crate::shared::Shared;
 use crate::writer::Writer;
+use membox_api::CollectionSettings;
 use membox_records::{AuditEvent, Group, StoredCollection};
 use membox_vectors::{RowType, VectorFile};
 use std::sync::Arc;
@@ -24,7 +25,7 @@ impl Writer {
         let dimension = settings.dimension.ok_or(MemoryError::NoModel)?;
         stored.settings = serde_json::to_string(&settings).unwrap_or_default();
         let shared = self.shared.clone();
-        let file = shared.with_files(|| self.create_files(&mut stored, dimension, settings.vector_type.into()))?;
+        let file = shared.with_files(|| self.create_files(&mut stored, dimension, row_type(settings.vector_type)))?;
         let collection = Collection::empty(&shared.root, &stored, settings, file);
         let collection = Arc::new(collection.searched_on(shared.row_device.clone()));
         shared.add(stored, collection.clone());

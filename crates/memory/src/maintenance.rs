@@ -2,6 +2,7 @@
 
 use crate::collection::{Collection, text_of};
 use crate::compaction::compact;
+use crate::convert::index_policy;
 use crate::media;
 use crate::retries::Retries;
 use crate::shared::Shared;
@@ -160,7 +161,7 @@ impl Maintenance {
             (live.view.clone(), live.index.clone())
         };
         let folder = collection.folder().index();
-        let Some(wanted) = collection.settings().index.wanted(view.rows()) else {
+        let Some(wanted) = index_policy(collection.settings().index).wanted(view.rows()) else {
             if current.is_some() {
                 collection.live_mut().set_index(None);
                 VectorIndex::remove(&folder);
@@ -184,7 +185,7 @@ impl Maintenance {
             // What doubles while it is built would be built anew at once: the write that doubled it asks for that.
             texts.is_ok() && !self.is_over(collection) && collection.live().view.rows() < view.rows().saturating_mul(2)
         };
-        let (policy, rows) = (collection.settings().index, collection.live().rows.clone());
+        let (policy, rows) = (index_policy(collection.settings().index), collection.live().rows.clone());
         let built = match saved {
             Some(mut index) => match index.extend(&view, self.threads, &mut progress) {
                 Err(IndexError::Stopped) => Ok(None),
@@ -347,8 +348,9 @@ fn same_kind(a: IndexSpec, b: IndexSpec) -> bool {
 mod tests {
     use super::*;
     use crate::sample::Sample;
-    use crate::{CollectionSettings, MemoryBox, MemoryConfig, Models};
+    use crate::{MemoryBox, MemoryConfig, Models};
     use crossbeam_channel::bounded;
+    use membox_api::CollectionSettings;
 
     #[test]
     fn collections_that_wait_for_background_work_are_closed_all_the_same() {
@@ -372,7 +374,7 @@ mod tests {
 
     #[test]
     fn texts_do_not_wait_in_memory_for_an_index() {
-        let sample = Sample::new(IndexPolicy::Hnsw { m: 8, ef_construction: 16, ef_search: 16 });
+        let sample = Sample::new(membox_api::IndexPolicy::Hnsw { m: 8, ef_construction: 16, ef_search: 16 });
         let (memory, collection) = (&sample.memory, &sample.collection);
         // The box's own thread leaves it alone.
         let _tending = collection.tending.lock().expect("a lock");

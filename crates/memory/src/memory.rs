@@ -3,6 +3,7 @@
 use crate::answers::Answers;
 use crate::box_key::BoxKey;
 use crate::collection::Collection;
+use crate::convert::{compress_options, compression};
 use crate::encryption::{Changing, EncryptionConfig, open_sealing};
 use crate::input::{add_keywords, apply_patch, count_tokens, forget_keywords};
 use crate::jobs::Jobs;
@@ -13,13 +14,14 @@ use crate::recall::QueryVector;
 use crate::redaction::{Known, redact_record, redacted, redacted_changes};
 use crate::settings::check_name;
 use crate::shared::{PooledReader, Shared};
-use crate::types::*;
 use crate::users::event;
+use crate::views::record_view;
 use crate::work::{Along, Doomed, Upsert, Work, Write, ask, transact};
 use crate::writer::Writer;
 use crate::{MemoryError, now};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use membox_compressor::{CompressOptions, CompressedText, Compressor};
+use membox_api::{CompressOptions, NewRecord, RecordPatch, RecordView, Timing, WrittenRecord};
+use membox_compressor::{CompressedText, Compressor};
 use membox_encoder::{DEFAULT_MAX_TOKENS, Embeddings, Encoder, EncoderError, Inputs, Lane, Request, Wanted};
 use membox_index::RowDevice;
 use membox_llm::Llm;
@@ -372,7 +374,7 @@ impl MemoryBox {
         let ids: Vec<String> = upserts.iter().map(|u| u.record.id.clone()).collect();
         let write = |reply| Work::Write(Write::Upsert { collection, records: upserts, along: Along::default(), reply });
         let versions = ask(&self.writer, write)?;
-        let mut compressed = compressed.iter().map(Compression::from);
+        let mut compressed = compressed.iter().map(compression);
         let written = |(id, version)| WrittenRecord { id, version, compression: compressed.next() };
         Ok(ids.into_iter().zip(versions).map(written).collect())
     }
@@ -385,6 +387,7 @@ impl MemoryBox {
         options: &CompressOptions,
     ) -> Result<Vec<CompressedText>, MemoryError> {
         let compressor = self.compressor(None)?;
+        let options = &compress_options(options);
         let lane = lane(upserts.len());
         let texts: Vec<String> = upserts.iter().map(|u| u.record.text.clone()).collect();
         let is_own = compressor.embeds() && collection.settings().model.as_deref() == Some(compressor.encoder().name());
@@ -474,7 +477,7 @@ impl MemoryBox {
     /// A record by its id.
     pub fn record(&self, tenant: &str, name: &str, id: &str) -> Result<RecordView, MemoryError> {
         let collection = self.collection(tenant, name)?;
-        Ok(self.stored(&collection, id)?.into())
+        Ok(record_view(self.stored(&collection, id)?))
     }
 
     fn stored(&self, collection: &Collection, id: &str) -> Result<StoredRecord, MemoryError> {
@@ -517,7 +520,7 @@ impl MemoryBox {
         let more = page.len() > limit;
         page.truncate(limit);
         let next = page.last().filter(|_| more).map(|last| (last.record.created_at, last.seq));
-        Ok((page.into_iter().map(RecordView::from).collect(), next))
+        Ok((page.into_iter().map(record_view).collect(), next))
     }
 
     /// Changes a record. With `expected`, its version must be that one.
@@ -542,7 +545,7 @@ impl MemoryBox {
         expected: Option<u64>,
         along: Along,
     ) -> Result<RecordView, MemoryError> {
-        Ok(self.patch_found(collection, || self.stored(collection, id), patch, expected, along)?.into())
+        Ok(record_view(self.patch_found(collection, || self.stored(collection, id), patch, expected, along)?))
     }
 
     /// As [`MemoryBox::patch_record`], of the record that `find` finds, and gives it as it is then. With a message its session has another version.

@@ -1,9 +1,9 @@
 //! What a panic on a thread of the box takes with it, and who hears of it.
 
+use crate::MemoryError;
 use crate::sample::Sample;
 use crate::work::{Work, ask};
-use crate::{MemoryError, NewRecord, RecallMode, RecallRequest};
-use membox_index::IndexPolicy;
+use membox_api::{IndexPolicy, NewRecord, RecallMode, RecallRequest};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 

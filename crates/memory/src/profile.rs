@@ -2,16 +2,15 @@
 //!
 //! A profile is a record of the user's own collection like any other, of kind `profile`: it is recalled by meaning, exported and erased with the rest.
 
+use crate::convert::add_usage;
 use crate::redaction::{redacted, redacted_changes};
-use crate::types::NewRecord;
 use crate::{MemoryBox, MemoryError, time_text, user_collection};
+use membox_api::{LlmUsage, NewRecord, ProfileView, Term};
 use membox_keywords::Keywords;
 use membox_llm::{Llm, Usage};
 use membox_records::{Record, RecordsError, StoredRecord};
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
-use utoipa::ToSchema;
 
 /// The id of a profile's record.
 const PROFILE: &str = "profile";
@@ -27,48 +26,6 @@ const TRIES: usize = 16;
 
 const DESCRIBE: &str = "Here is what an assistant remembers of its user. Write three sentences at most that say who the user is: work, people, places, \
 likes, plans. Say only what is written here. Answer with a JSON object: {\"summary\": \"...\"}.";
-
-/// A word and how many of a user's records are about it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Term {
-    /// A keyword or a name.
-    pub term: String,
-    /// Records.
-    pub records: u64,
-}
-
-/// Who a user is.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct ProfileView {
-    /// Whose it is.
-    pub user: String,
-    /// What callers have set.
-    #[schema(value_type = Object)]
-    pub fields: Map<String, Value>,
-    /// What a language model makes of the user's memories, if one was asked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub summary: Option<String>,
-    /// What the user's records are about most: the keywords of the most records.
-    pub topics: Vec<String>,
-    /// Their keywords, most frequent first.
-    pub keywords: Vec<Term>,
-    /// Names in them, likewise.
-    pub entities: Vec<Term>,
-    /// Messages that were said.
-    pub messages: u64,
-    /// Memories, by kind.
-    pub memories: HashMap<String, u64>,
-    /// Sessions.
-    pub sessions: u64,
-    /// The newest record's time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_seen: Option<String>,
-    /// Version of the stored profile; 0 where none is stored.
-    pub version: u64,
-    /// When it was stored last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub updated_at: Option<String>,
-}
 
 /// What is counted of a user's records.
 #[derive(Default)]
@@ -189,7 +146,9 @@ impl MemoryBox {
         }
         let mut usage = Usage::default();
         let summary = describe(llm, &newest, &mut usage);
-        self.count_llm(tenant, Some(user), usage)?;
+        let mut used = LlmUsage::default();
+        add_usage(&mut used, usage);
+        self.count_llm(tenant, Some(user), used)?;
         summary.map(Some)
     }
 

@@ -4,6 +4,7 @@
 //! index or a text index that is damaged or stale is removed, and built anew when the box starts.
 
 use crate::collection::{Collection, Folder, read_settings, text_of};
+use crate::convert::row_type;
 use crate::encryption::open_sealing;
 use crate::media;
 use crate::memory::lock;
@@ -85,7 +86,7 @@ fn mend_files(root: &Path, reader: &Reader, notes: &mut Vec<String>) -> Result<(
             std::fs::copy(&path, &aside).map_err(MemoryError::io("copy to", &aside))?;
             notes.push(format!("the vector file as it was found is kept as {}", aside.display()));
         }
-        let header = Header { uuid: stored.vector_file, dimension, row_type: settings.vector_type.into() };
+        let header = Header { uuid: stored.vector_file, dimension, row_type: row_type(settings.vector_type) };
         VectorFile::mend(&path, header, stored.rows)?;
     }
     Ok(())

@@ -7,11 +7,14 @@
 
 use crate::answers::question;
 use crate::collection::{Collection, Live, Sight};
+use crate::convert::compression;
 use crate::fusion::{Fused, best, fuse, marginal_relevance, spread};
 use crate::links::Links;
-use crate::messages::MessageType;
-use crate::types::*;
 use crate::{MemoryBox, MemoryError, now, token_counter};
+use membox_api::{
+    Budget, ContextText, ContextWindow, Hit, Include, MessageType, Neighbour, RecallAnswer, RecallMode, RecallRequest,
+    Scores, SearchEffort, Timing,
+};
 use membox_compressor::TokenCounter;
 use membox_encoder::Lane;
 use membox_index::Effort;
@@ -117,7 +120,7 @@ impl MemoryBox {
         let is_dropped = |i: usize| i >= count || answer.kept[i].is_empty();
         let dropped =
             (0..chosen.len()).filter(|&i| is_dropped(i)).map(|i| chosen[i].stored.record.id.clone()).collect();
-        let compression = Some(Compression::from(&answer));
+        let compression = Some(compression(&answer));
         Ok(ContextText { tokens: answer.compressed_tokens, text: answer.compressed_prompt, dropped, compression })
     }
 
@@ -477,7 +480,7 @@ pub(crate) type QueryVector = Arc<[f32]>;
 mod tests {
     use super::*;
     use crate::sample::Sample;
-    use membox_index::IndexPolicy;
+    use membox_api::IndexPolicy;
 
     #[test]
     fn a_large_collection_is_asked_by_meaning_and_by_words_at_the_same_time() {

@@ -2,8 +2,8 @@
 
 use crate::collection::Collection;
 use crate::memory::MOST_RECORDS;
-use crate::{CollectionSettings, MemoryBox, MemoryConfig, Models, NewRecord};
-use membox_index::IndexPolicy;
+use crate::{MemoryBox, MemoryConfig, Models};
+use membox_api::{CollectionSettings, IndexPolicy, NewRecord};
 use std::ops::Range;
 use std::sync::Arc;
 use tempfile::TempDir;

@@ -5,16 +5,20 @@ use crate::collection::Collection;
 use crate::fields::{self, MAX_ID_BYTES, MAX_NAME_BYTES};
 use crate::input::merge;
 use crate::media;
-use crate::messages::*;
+use crate::messages::MessageQuery;
 use crate::names::{check_session_id, named_or_users};
 use crate::redaction::{REDACTION_FIELD, redact, redacted_changes};
-use crate::types::{NewRecord, RecordPatch};
 use crate::users::event;
+use crate::views::{message_view, summary_view};
 use crate::work::{Along, Doomed, Upsert, Work, Write, ask};
-use crate::{CollectionSettings, MemoryBox, MemoryError, in_seconds, now, time_text};
+use crate::{MemoryBox, MemoryError, in_seconds, now, time_text};
+use membox_api::{
+    AppendAnswer, AppendRequest, AppendedMessage, CollectionSettings, ConflictView, Evict, MessagePatch, MessageView,
+    NewMessage, NewRecord, OnConflict, RecordPatch, RedactionMode, SessionSettings, SessionView,
+};
 use membox_records::analysis::Words;
 use membox_records::{Message, Range, RecordsError, SessionState, StoredRecord, StoredSession, record_id};
-use membox_redaction::{Counts, Mode};
+use membox_redaction::Counts;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -187,7 +191,7 @@ impl MemoryBox {
             ttl_s: state.ttl_s,
             audio_seconds: recorded as f64 / 1000.0,
             metadata: state.metadata,
-            summary: state.summary.map(SummaryView::from),
+            summary: state.summary.map(summary_view),
             created_at: time_text(state.created_at),
             updated_at: time_text(state.updated_at),
         })
@@ -253,7 +257,7 @@ impl MemoryBox {
         metrics::counter!("membox_messages_total").increment(done.positions.iter().flatten().count() as u64);
         let conflict = done.since.map(|since| ConflictView {
             resolution: on_conflict.unwrap_or(OnConflict::Manual),
-            server: since.into_iter().map(MessageView::from).collect(),
+            server: since.into_iter().map(message_view).collect(),
             local: if on_conflict == Some(OnConflict::Manual) { ids.clone() } else { Vec::new() },
         });
         let messages = ids.into_iter().zip(done.positions).map(|(id, seq)| AppendedMessage { id, seq }).collect();
@@ -293,7 +297,7 @@ impl MemoryBox {
                 session: Some(session.id.clone()),
                 ..NewRecord::default()
             };
-            let is_redacted = settings.redaction.as_ref().is_some_and(|redaction| redaction.mode != Mode::Off);
+            let is_redacted = settings.redaction.as_ref().is_some_and(|redaction| redaction.mode != RedactionMode::Off);
             let said = is_redacted.then(|| record.text.clone());
             let message = Message {
                 id: id.clone(),
@@ -342,7 +346,7 @@ impl MemoryBox {
             let kind = stored.record.message.as_ref().map(|message| message.kind.as_str());
             let is_meant = query.modality.name().is_none_or(|wanted| kind == Some(wanted));
             if is_meant && stored.record.is_alive(now) && has_words(&stored.record.text) {
-                page.push(MessageView::from(stored));
+                page.push(message_view(stored));
             }
             page.len() <= query.limit
         })?;
@@ -355,7 +359,7 @@ impl MemoryBox {
     /// A message of a session.
     pub fn message(&self, tenant: &str, session: &str, id: &str) -> Result<MessageView, MemoryError> {
         let session = self.stored_session(tenant, session)?;
-        Ok(self.stored_message(&session, id)?.into())
+        Ok(message_view(self.stored_message(&session, id)?))
     }
 
     pub(crate) fn stored_message(&self, session: &StoredSession, id: &str) -> Result<StoredRecord, MemoryError> {
@@ -387,7 +391,7 @@ impl MemoryBox {
             MemoryError::Invalid { pointer, reason } if pointer == "/text" => MemoryError::invalid("/content", reason),
             other => other,
         });
-        Ok(patched?.into())
+        Ok(message_view(patched?))
     }
 
     /// Deletes a message. With `expected`, it must be at that version.

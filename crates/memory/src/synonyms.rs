@@ -1,7 +1,8 @@
 //! Words of a collection that mean the same: who asks for one of them finds the others as well.
 
+use crate::MemoryError;
 use crate::redaction::redacted;
-use crate::{MemoryError, Redaction};
+use membox_api::Redaction;
 use membox_records::analysis::{query_terms, terms};
 use std::collections::HashSet;
 

@@ -2,74 +2,14 @@
 
 use crate::fields::{self, Input, MAX_ID_BYTES, TaskWrites};
 use crate::redaction::redact;
-use crate::{MemoryBox, MemoryError, Redaction, in_seconds, now, time_text};
+use crate::{MemoryBox, MemoryError, in_seconds, now, time_text};
+use membox_api::{CheckpointView, NewCheckpoint, QueueItemView, Redaction};
 use membox_records::{Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPlace, QueueItem};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::BTreeMap;
-use utoipa::ToSchema;
 
 /// Seconds that a taken input is its taker's.
 const LEASE_S: u64 = 60;
-
-/// A checkpoint to be written.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewCheckpoint {
-    /// Any JSON, at most 1 MiB.
-    pub state: Value,
-    /// The checkpoint that it follows, up to 255 bytes.
-    pub parent: Option<String>,
-    /// Any JSON object, at most 1 MiB.
-    #[serde(default)]
-    #[schema(value_type = Object)]
-    pub metadata: Map<String, Value>,
-    /// Seconds that it lives; for good when left out.
-    pub ttl_s: Option<u64>,
-}
-
-/// A checkpoint as it is given out.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct CheckpointView {
-    /// The thread whose state it is.
-    pub thread: String,
-    /// Empty for the thread's own.
-    pub namespace: String,
-    /// Its id.
-    pub id: String,
-    /// The checkpoint that it follows.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub parent: Option<String>,
-    /// The state.
-    pub state: Value,
-    /// Its metadata.
-    #[schema(value_type = Object)]
-    pub metadata: Map<String, Value>,
-    /// What tasks have written towards the next one, by task.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub writes: BTreeMap<String, Value>,
-    /// RFC 3339.
-    pub created_at: String,
-    /// RFC 3339.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<String>,
-}
-
-/// An input that waits, as it is given out.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct QueueItemView {
-    /// Its id.
-    pub id: String,
-    /// What it says.
-    pub payload: Value,
-    /// How often it was taken.
-    pub attempts: u64,
-    /// RFC 3339.
-    pub created_at: String,
-    /// RFC 3339: until then it is its taker's; missing where nobody has taken it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub leased_until: Option<String>,
-}
 
 /// For what cursors of checkpoints are sealed.
 const CHECKPOINTS_PURPOSE: &str = "checkpoints";

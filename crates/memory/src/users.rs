@@ -3,22 +3,20 @@
 use crate::collection::JobGuard;
 use crate::jobs::Job;
 use crate::memory::lock_unchanged;
-use crate::messages::MessageView;
 use crate::names::{Owner, owner_of};
-use crate::types::RecordView;
+use crate::views::{message_view, record_view};
 use crate::work::ask;
 use crate::work::{Doomed, Work, Write};
-use crate::{Collection, CollectionSettings, JobView, MemoryBox, MemoryError, now, time_text, user_collection};
+use crate::{Collection, MemoryBox, MemoryError, now, time_text, user_collection};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use membox_api::{AuditView, CollectionSettings, ErasureReceipt, JobView};
 use membox_records::{AuditEntry, AuditEvent, CheckpointPlace, Range, Reader, Sealing, StoredRecord};
-use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use utoipa::ToSchema;
 
 /// Records deleted in one commit.
 const ERASED_RECORDS: usize = 1000;
@@ -27,57 +25,10 @@ const MOST_PASSES: usize = 10;
 /// How long an erasure waits for other work on a collection, and for readers of the log that is to be emptied.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// What an erasure has done.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub struct ErasureReceipt {
-    /// Whose data it was.
-    pub user: String,
-    /// Records that are gone, messages among them.
-    pub records: usize,
-    /// Sessions that are gone.
-    pub sessions: usize,
-    /// Inputs that waited in their queues.
-    pub queued: usize,
-    /// Checkpoints of threads that are called like them.
-    pub checkpoints: usize,
-    /// Collections that were the user's own, and are gone.
-    pub dropped: Vec<String>,
-    /// Collections whose files were written anew without the user's records.
-    pub rewritten: Vec<String>,
-    /// RFC 3339.
-    pub begun_at: String,
-    /// RFC 3339: from then on nothing of it is in any file.
-    pub ended_at: String,
-    /// The entry of the audit log that says so.
-    pub audit_number: i64,
-    /// Its hash.
-    pub audit_hash: String,
-}
-
 /// An entry of the audit log as it is given out.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct AuditView {
-    /// Its place in the tenant's log.
-    pub number: i64,
-    /// RFC 3339.
-    pub at: String,
-    /// Who did it: the beginning of the hash of a key, or `local` on a box without keys.
-    pub actor: String,
-    /// What was done.
-    pub action: String,
-    /// To what. Users are named by a keyed hash, so that an erased one is not named here.
-    pub subject: String,
-    /// To how many.
-    pub count: u64,
-    /// SHA-256 of it and of the hash before.
-    pub hash: String,
-}
-
-impl From<AuditEntry> for AuditView {
-    fn from(entry: AuditEntry) -> Self {
-        let AuditEvent { at, actor, action, subject, count, .. } = entry.event;
-        Self { number: entry.number, at: time_text(at), actor, action, subject, count, hash: hex(&entry.hash) }
-    }
+fn audit_view(entry: AuditEntry) -> AuditView {
+    let AuditEvent { at, actor, action, subject, count, .. } = entry.event;
+    AuditView { number: entry.number, at: time_text(at), actor, action, subject, count, hash: hex(&entry.hash) }
 }
 
 /// What somebody does now, to be noted with it.
@@ -106,7 +57,7 @@ impl MemoryBox {
 
     /// A tenant's entries of the audit log after a number, oldest first.
     pub fn audit_log(&self, tenant: &str, after: i64, limit: usize) -> Result<Vec<AuditView>, MemoryError> {
-        Ok(self.reader()?.audit(tenant, after, limit)?.into_iter().map(AuditView::from).collect())
+        Ok(self.reader()?.audit(tenant, after, limit)?.into_iter().map(audit_view).collect())
     }
 
     /// How the audit log names a collection: a user's own as the user, whom an erasure leaves no trace of.
@@ -158,7 +109,7 @@ impl MemoryBox {
                     self.reader()?.messages(stored.collection, &id, range, |message| {
                         let media = collection.as_ref().map_or(Ok(None), |own| self.media_of(own, &message.record));
                         let media = media.map_err(|error| (message.record.id.clone(), error));
-                        let mut line = json!({"type": "message", "session": id, "message": MessageView::from(message)});
+                        let mut line = json!({"type": "message", "session": id, "message": message_view(message)});
                         if range == Range::Archived {
                             line["archived"] = json!(true);
                         }
@@ -195,9 +146,9 @@ impl MemoryBox {
                 if session.is_none_or(|session| !given_out.contains(session)) {
                     let media = self.media_of(&collection, &stored.record);
                     let media = media.map_err(|error| (stored.record.id.clone(), error));
-                    let message = stored.record.message.is_some().then(|| MessageView::from(stored.clone()));
+                    let message = stored.record.message.is_some().then(|| message_view(stored.clone()));
                     let vector = given_vector(&collection, &stored);
-                    let mut line = json!({"type": "record", "collection": name, "record": RecordView::from(stored)});
+                    let mut line = json!({"type": "record", "collection": name, "record": record_view(stored)});
                     if let Some(message) = message {
                         line["message"] = json!(message);
                     }

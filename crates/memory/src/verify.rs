@@ -11,10 +11,9 @@ use membox_records::{Reader, Slots, StoredCollection, StoredRecord};
 use membox_vectors::{VectorFile, VectorView};
 use serde::Serialize;
 use std::path::Path;
-use utoipa::ToSchema;
 
 /// Something that is not as it should be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// Where: a collection or a file.
     pub place: String,
@@ -27,7 +26,7 @@ pub struct Problem {
 }
 
 /// What a check found.
-#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
     /// Collections checked.
     pub collections: usize,

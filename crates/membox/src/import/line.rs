@@ -1,6 +1,6 @@
 //! What a value of an import file says.
 
-use membox_memory::NewRecord;
+use membox_api::NewRecord;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};

@@ -14,18 +14,16 @@ mod picture;
 pub(crate) use file::check;
 
 use crate::collection::{Collection, Folder};
-use crate::messages::MessageType;
 use crate::shared::Shared;
 use crate::{MemoryBox, MemoryError, now};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use membox_api::{MessageType, NewMedia};
 use membox_records::{Group, Media, Record, RecordsError};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use utoipa::ToSchema;
 
 /// Bytes of one file.
 pub const MOST_MEDIA_BYTES: usize = 16 << 20;
@@ -33,55 +31,6 @@ pub const MOST_MEDIA_BYTES: usize = 16 << 20;
 const EXPECTED_MS: i64 = 600_000;
 /// Hours of the longest recording: a day.
 const MOST_SECONDS: f64 = 86_400.0;
-
-/// An image or a recording, as a message brings it.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewMedia {
-    /// The file in base64, or as a data URL; up to 16 MiB.
-    pub data: String,
-    /// Of a recording: how long it is.
-    pub seconds: Option<f64>,
-    /// Of a recording: its language, as `en` or `zh-CN`, up to 35 bytes.
-    pub language: Option<String>,
-}
-
-/// An image or a recording of a message.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct MediaView {
-    /// As `image/png`.
-    pub content_type: String,
-    /// Bytes of the file.
-    pub bytes: u64,
-    /// SHA-256 of them, in hexadecimal digits.
-    pub sha256: String,
-    /// Of an image, in pixels.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub width: Option<u32>,
-    /// Of an image, in pixels.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub height: Option<u32>,
-    /// Of a recording.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seconds: Option<f64>,
-    /// Of a recording.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub language: Option<String>,
-}
-
-impl From<Media> for MediaView {
-    fn from(media: Media) -> Self {
-        Self {
-            content_type: media.content_type,
-            bytes: media.bytes,
-            sha256: media.sha256,
-            width: media.width,
-            height: media.height,
-            seconds: media.milliseconds.map(|ms| ms as f64 / 1000.0),
-            language: media.language,
-        }
-    }
-}
 
 /// A file as it is given out.
 #[derive(Clone, Debug)]

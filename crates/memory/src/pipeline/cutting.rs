@@ -1,16 +1,14 @@
 //! Cutting a session into topics, buffer by buffer.
 
-use super::topics::{BEGINNINGS, Cues, Cut, CutRule, ENDINGS, by_attention, by_both, by_cosine, by_depth};
-use super::{Advance, Call, CutTopic, MOST_READ, MemoriesPolicy, TRIES};
+use super::topics::{BEGINNINGS, Cues, ENDINGS, by_attention, by_both, by_cosine, by_depth};
+use super::{Advance, Call, MOST_READ, TRIES};
 use crate::fields::message_tokens;
-use crate::messages::Role;
 use crate::{MemoryBox, MemoryError, now};
+use membox_api::{Cut, CutRule, CutTopic, MemoriesPolicy, Role, TopicsAnswer, TopicsRequest};
 use membox_encoder::{Encoder, Inputs, Lane, Request, Wanted};
 use membox_records::{Message, RecordsError, StoredRecord, StoredSession, TopicSpan};
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::ops::Range;
-use utoipa::ToSchema;
 
 /// Texts of a request.
 const MOST_TEXTS: usize = 4096;
@@ -28,24 +26,6 @@ struct Turn {
     /// Tokens that are left of the user's text, and of all.
     user_tokens: u64,
     tokens: u64,
-}
-
-/// Texts to be cut into topics.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TopicsRequest {
-    /// Turns of a conversation, or sentences of a text, in order.
-    pub texts: Vec<String>,
-    /// By what they are cut.
-    #[serde(default)]
-    pub cut: CutRule,
-}
-
-/// The topics of texts.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct TopicsAnswer {
-    /// Where a new topic begins.
-    pub cuts: Vec<Cut>,
 }
 
 /// A topic by its turns, why it ends and how clearly.

@@ -2,13 +2,13 @@
 
 use super::clock::weekday;
 use super::cutting::is_meant;
-use super::{MadeMemory, MemoriesPolicy, SOURCES_FIELD, STAMP_FIELD, TOPIC_FIELD, Trace};
+use super::{SOURCES_FIELD, STAMP_FIELD, TOPIC_FIELD, Trace};
 use crate::collection::Collection;
 use crate::input::add_keywords;
 use crate::redaction::{redact, redacted};
-use crate::types::NewRecord;
 use crate::work::Upsert;
-use crate::{CollectionSettings, MemoryBox, MemoryError, time_text, token_counter};
+use crate::{MemoryBox, MemoryError, time_text, token_counter};
+use membox_api::{CollectionSettings, MadeMemory, MemoriesPolicy, NewRecord};
 use membox_compressor::{CompressOptions, beginning};
 use membox_encoder::Lane;
 use membox_llm::{Llm, Usage};

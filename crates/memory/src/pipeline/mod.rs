@@ -15,23 +15,21 @@ mod topics;
 mod turns;
 mod update;
 
-pub use cutting::{TopicsAnswer, TopicsRequest};
-pub use topics::{Cut, CutRule};
-pub use update::{Decision, MemoryChange, UpdateReport, UpdateRequest};
-
-use crate::messages::{AppendRequest, AppendedMessage, MessageType, NewMessage, Role};
+use crate::convert::add_usage;
 use crate::work::{Along, Work, Write, ask};
 use crate::{MemoryBox, MemoryError, now, time_text};
 use clock::Clock;
+use membox_api::{
+    AddMemories, AddedMemories, AppendRequest, LlmUsage, MadeMemory, MemoriesPolicy, MessageType, NewMessage, Role,
+    UpdateRequest, UpdateTime, Waiting,
+};
 use membox_llm::Usage;
 use membox_records::{DayUsage, Group, PipelineState, Range, Record, RecordsError, StoredSession, TopicSpan};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use topics::Cues;
 use turns::TurnVectors;
-use utoipa::ToSchema;
 
 /// Where the stamp of a message's session is in its metadata.
 const STAMP_FIELD: &str = "time_stamp";
@@ -45,181 +43,6 @@ const NO_TENANT: &str = "";
 const LANGUAGE_MODELS: &str = "language models";
 /// Times that a step is tried again when the session has changed meanwhile.
 const TRIES: usize = 16;
-
-/// How messages become memories.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct MemoriesPolicy {
-    /// Share of a text's tokens that a memory keeps (LightMem: 0.4 to 0.8); 1 for all. The messages stay whole.
-    pub rate: f64,
-    /// By what topics are cut.
-    pub cut: CutRule,
-    /// Tokens of users' messages after which topics are cut.
-    pub buffer_tokens: u64,
-    /// Tokens of topics after which memories are made of them.
-    pub topic_tokens: u64,
-    /// Seconds without a message that end a topic; 0 for any number.
-    pub gap_s: u64,
-    /// Whose messages become memories.
-    pub roles: Vec<Role>,
-    /// Whether a language model extracts facts, where one is set up.
-    pub llm: bool,
-    /// When older memories are held against new ones.
-    pub update: UpdateTime,
-}
-
-impl Default for MemoriesPolicy {
-    fn default() -> Self {
-        Self {
-            rate: 0.8,
-            cut: CutRule::Depth,
-            buffer_tokens: 512,
-            topic_tokens: 2000,
-            gap_s: 3600,
-            roles: vec![Role::User, Role::Assistant],
-            llm: true,
-            update: UpdateTime::Offline,
-        }
-    }
-}
-
-impl MemoriesPolicy {
-    pub(crate) fn check(&self, at: &str) -> Result<(), MemoryError> {
-        if !(self.rate > 0.0 && self.rate <= 1.0) {
-            return Err(MemoryError::impossible(format!("{at}/rate"), "a rate is over 0 and up to 1"));
-        }
-        if self.buffer_tokens == 0 || self.topic_tokens < self.buffer_tokens {
-            let reason = "buffer_tokens is over 0, and topic_tokens is no less";
-            return Err(MemoryError::impossible(format!("{at}/topic_tokens"), reason));
-        }
-        Ok(())
-    }
-}
-
-/// When older memories are held against new ones.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum UpdateTime {
-    /// When it is asked for: `POST /v1/memories:update`.
-    #[default]
-    Offline,
-    /// As soon as there are new ones.
-    Online,
-}
-
-/// A message on its way to memories.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct MemoryMessage {
-    /// The caller's id, unique in the session, so that a request can be repeated; a UUIDv7 when left out.
-    pub id: Option<String>,
-    /// Who says it; `user` when left out.
-    pub role: Option<Role>,
-    /// What is said, as a text or as OpenAI's list of parts of type text.
-    #[serde(deserialize_with = "crate::messages::spoken")]
-    pub content: String,
-    /// The name of who says it.
-    pub name: Option<String>,
-    /// When the conversation began, as `2023/05/20 (Sat) 00:44` or ISO 8601, in UTC where it names no zone: messages of the same stamp follow each other
-    /// by half a second. The request's when left out, or now.
-    pub time_stamp: Option<String>,
-    /// Any JSON object up to 16 KiB.
-    #[serde(default)]
-    #[schema(value_type = Object)]
-    pub metadata: Map<String, Value>,
-}
-
-/// Messages to be remembered.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AddMemories {
-    /// The conversation that they belong to; it is made if it is not there.
-    pub session: String,
-    /// Whom it is with.
-    pub user: Option<String>,
-    /// The collection of messages and memories: the user's own when left out.
-    pub collection: Option<String>,
-    /// Up to 1 000; none, with `force`, to finish what is waiting.
-    #[serde(default)]
-    pub messages: Vec<MemoryMessage>,
-    /// The stamp of messages that have none.
-    pub time_stamp: Option<String>,
-    /// Cut topics and make memories of all that has been said, without waiting for more.
-    #[serde(default)]
-    pub force: bool,
-}
-
-/// A memory that was made.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct MadeMemory {
-    /// Its record's id.
-    pub id: String,
-    /// What it says.
-    pub text: String,
-    /// The topic that it is of, by its number within the session.
-    pub topic: u64,
-    /// Ids of the messages that it is made of.
-    pub sources: Vec<String>,
-    /// When that was said.
-    pub created_at: String,
-}
-
-/// A topic that was cut.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct CutTopic {
-    /// Its number within the session.
-    pub topic: u64,
-    /// `seq` of its first message.
-    pub from: i64,
-    /// `seq` after its last one.
-    pub until: i64,
-    /// Tokens of its messages.
-    pub tokens: u64,
-    /// Why it ends there: `topic`, `time`, `full` or `forced`.
-    pub reason: &'static str,
-    /// How clear the cut is, where it is one between topics.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub score: Option<f32>,
-}
-
-/// What of a session waits for more to be said.
-#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
-pub struct Waiting {
-    /// Messages that are in no topic yet.
-    pub buffered_messages: u64,
-    /// Topics of which no memory has been made yet.
-    pub topics: usize,
-    /// Tokens of these.
-    pub topic_tokens: u64,
-}
-
-/// What has come of messages.
-#[derive(Clone, Debug, Default, Serialize, ToSchema)]
-pub struct AddedMemories {
-    /// The session's version.
-    pub version: u64,
-    /// Each message with its place. All of them are durable, whatever follows.
-    pub messages: Vec<AppendedMessage>,
-    /// Topics that were cut.
-    pub topics: Vec<CutTopic>,
-    /// Memories that were made.
-    pub memories: Vec<MadeMemory>,
-    /// What was done to older ones, with `update` = `online`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub updates: Vec<MemoryChange>,
-    /// What waits for more to be said.
-    pub waiting: Waiting,
-    /// What language models have cost.
-    #[schema(value_type = Object)]
-    pub llm: Usage,
-    /// Why no memories were made of what is waiting, where that failed: the next call tries again.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
-    /// What each step did, if asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<Object>>)]
-    pub explain: Option<Vec<Value>>,
-}
 
 /// What each step did, for those who ask.
 pub(crate) struct Trace(Option<Vec<Value>>);
@@ -437,7 +260,7 @@ impl MemoryBox {
         let mut usage = Usage::default();
         let made = self.extract(&collection, session, job, policy, &mut usage, &mut call.trace);
         let answer = &mut call.answer;
-        answer.llm.add(usage);
+        add_usage(&mut answer.llm, usage);
         let made = made?;
         let to = PipelineState { waiting: from.waiting[job.len()..].to_vec(), ..from.clone() };
         let advance = Advance { tenant: session.tenant.clone(), session: session.id.clone(), from: from.clone(), to };
@@ -453,7 +276,8 @@ impl MemoryBox {
         if policy.update == UpdateTime::Online && !views.is_empty() {
             let ids: Vec<String> = views.iter().map(|view: &MadeMemory| view.id.clone()).collect();
             let report = self.update_with(&collection, &ids, &UpdateRequest::default(), policy.llm, &mut |_| true)?;
-            answer.llm.add(report.llm);
+            let LlmUsage { calls, failed, prompt_tokens, completion_tokens } = report.llm;
+            add_usage(&mut answer.llm, Usage { calls, failed, prompt_tokens, completion_tokens });
             answer.updates.extend(report.changes);
             // What it could not decide is left to the next update.
             answer.problem = answer.problem.take().or(report.problem);
@@ -463,14 +287,15 @@ impl MemoryBox {
     }
 
     /// Adds what language models have used to what the user and the box have used today.
-    pub(crate) fn count_llm(&self, tenant: &str, user: Option<&str>, used: Usage) -> Result<(), MemoryError> {
-        if used.tokens() == 0 {
+    pub(crate) fn count_llm(&self, tenant: &str, user: Option<&str>, used: LlmUsage) -> Result<(), MemoryError> {
+        let tokens = used.prompt_tokens + used.completion_tokens;
+        if tokens == 0 {
             return Ok(());
         }
         let more = |user: &str| DayUsage {
             user: user.to_owned(),
             day: crate::usage::day(now()),
-            tokens: used.tokens() as i64,
+            tokens: tokens as i64,
             requests: used.calls as i64,
             ..DayUsage::default()
         };
