@@ -1,19 +1,10 @@
-//! Which index a collection has, and how a query is answered: by the index or by an exact scan.
+//! Which index a collection has, and how hard it is searched.
 
 use serde::{Deserialize, Serialize};
 
-/// Rows under which `auto` builds no index. A scan takes 33 ns a row of 384 f16 on one core: 0.66 ms for so many, beside some
-/// 0.8 ms for embedding the question, and needs no building (benches/results).
+/// Rows under which `auto` builds no index. A scan takes 33 ns a row of 384 f16 on one core: 0.66 ms for so many,
+/// beside some 0.8 ms for embedding the question, and needs no building (benches/results).
 pub const EXACT_ROWS: u32 = 20_000;
-
-/// Rows that a scan scores in the time in which HNSW finds a beam of 64: 0.12 ms over 100 000 rows (benches/results).
-const SCAN_INSTEAD: u64 = 4_000;
-
-/// Lists of IVF that could be looked into while the nearest are found: 0.1 of the 0.2 ms that a search of two of 4 000 takes (benches/results).
-const FINDING_LISTS: u64 = 8;
-
-/// Rows of the lists that are scored exactly, at least.
-const IVF_CANDIDATES: u64 = 64;
 
 /// Links of a node of HNSW and the beam of its construction, where nothing else is said.
 const DEFAULT_M: u32 = 32;
@@ -39,7 +30,8 @@ pub struct Effort {
 /// The index policy of a collection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IndexPolicy {
-    /// No index below [`EXACT_ROWS`] rows, HNSW above, with a beam that is [measured](crate::VectorIndex::calibrate) on the data.
+    /// No index below [`EXACT_ROWS`] rows, HNSW above, with a beam that is
+    /// [measured](crate::VectorIndex::calibrate) on the data.
     #[default]
     Auto,
     /// Never an index: every answer is exact.
@@ -144,51 +136,6 @@ impl IndexSpec {
     }
 }
 
-/// How a query over the indexed rows is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plan {
-    /// Score every allowed row.
-    Scan,
-    /// Walk the graph of HNSW among the allowed rows, and score the beam exactly.
-    Graph {
-        /// The beam.
-        ef_search: usize,
-    },
-    /// Look into lists of IVF, and score what is nearest by its codes exactly.
-    Lists {
-        /// Lists.
-        nprobe: usize,
-        /// Rows to ask for.
-        candidates: usize,
-    },
-}
-
-/// Chooses by the number of rows that the filter allows: few are scanned.
-pub fn plan(spec: IndexSpec, rows: u64, allowed: u64, k: usize) -> Plan {
-    match spec {
-        IndexSpec::Hnsw { ef_search, .. } => {
-            let ef_search = u64::from(ef_search).max(k as u64 * 5 / 4);
-            // A wider beam costs about in proportion, and so does a scan.
-            match allowed <= SCAN_INSTEAD * ef_search.max(64) / 64 {
-                true => Plan::Scan,
-                false => Plan::Graph { ef_search: ef_search as usize },
-            }
-        }
-        IndexSpec::Ivf { nlist, nprobe } => {
-            let candidates = IVF_CANDIDATES.max(2 * k as u64);
-            // More lists cost in proportion, and so does a scan; to find out which they are costs as much as some of them.
-            let scan_instead = SCAN_INSTEAD * (u64::from(nprobe) + FINDING_LISTS) / 4;
-            // What is nearest of fewer rows lies further away, but seldom in proportion.
-            let widen = if allowed < rows { (rows as f64 / allowed.max(1) as f64).powf(0.6).ceil() as u64 } else { 1 };
-            let nprobe = u64::from(nprobe).saturating_mul(widen).min(u64::from(nlist));
-            match allowed <= scan_instead.max(candidates) {
-                true => Plan::Scan,
-                false => Plan::Lists { nprobe: nprobe as usize, candidates: candidates as usize },
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,26 +150,6 @@ mod tests {
             Some(IndexSpec::Ivf { nlist: 256, nprobe: 8 })
         );
         assert_eq!(IndexPolicy::Ivf { nlist: 64, nprobe: 8 }.wanted(10), None, "too few rows to train a list");
-    }
-
-    #[test]
-    fn selective_filters_scan_and_others_keep_the_beam() {
-        let spec = IndexPolicy::hnsw().wanted(1_000_000).expect("an index");
-        assert_eq!(plan(spec, 1_000_000, 1_000_000, 10), Plan::Graph { ef_search: 64 });
-        assert_eq!(plan(spec, 1_000_000, 500_000, 10), Plan::Graph { ef_search: 64 });
-        assert_eq!(plan(spec, 1_000_000, 1_000, 10), Plan::Scan);
-        assert_eq!(plan(spec, 1_000_000, 1_000_000, 100), Plan::Graph { ef_search: 125 });
-    }
-
-    #[test]
-    fn selective_filters_look_into_more_lists() {
-        let spec = IndexSpec::Ivf { nlist: 4000, nprobe: 8 };
-        assert_eq!(plan(spec, 1_000_000, 1_000_000, 10), Plan::Lists { nprobe: 8, candidates: 64 });
-        assert_eq!(plan(spec, 1_000_000, 100_000, 10), Plan::Lists { nprobe: 32, candidates: 64 });
-        assert_eq!(plan(spec, 1_000_000, 4_000, 10), Plan::Scan);
-        let wide = IndexSpec::Ivf { nlist: 4000, nprobe: 32 };
-        assert_eq!(plan(wide, 1_000_000, 50_000, 10), Plan::Lists { nprobe: 224, candidates: 64 });
-        assert_eq!(plan(wide, 1_000_000, 40_000, 10), Plan::Scan);
     }
 
     #[test]
