@@ -3,7 +3,7 @@
 //! A turn of a conversation seldom says everything itself: the question before it names the subject, the turn after it the answer. So a text
 //! score spreads to the neighbours in the session, less with each step, when the question is asked: nothing has to be complete
 //! when it is indexed. The legs are joined by their scores, each divided by its best, because ranks forget how far apart two
-//! hits are. What each step gives on LoCoMo is in ARCHITECTURE.md.
+//! hits are. What each step gives on LoCoMo is in docs/decisions/023-hybrid-recall-joins-scores.md.
 
 use crate::links::Links;
 use membox_index::AllowedRows;
