@@ -1,6 +1,7 @@
 //! Documents say what is true: their commands run as they stand there, and the README's figures are those of `benches/results`.
 
 use crate::common::{Server, data_with_model, membox};
+use crate::links::links;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,11 +20,11 @@ const NOT_RUN: [(&str, &str); 6] = [
 /// Commands that want the data folder for themselves.
 const NEEDS_NO_BOX: [&str; 4] = ["membox verify", "membox rebuild", "membox restore", "membox bench"];
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the project")
 }
 
-fn read(path: &Path) -> String {
+pub fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -145,22 +146,6 @@ fn the_commands_that_the_documents_name_are_there() {
     }
 }
 
-/// The links of a text to files of the project.
-fn links(text: &str) -> Vec<&str> {
-    let targets = text.match_indices("](").filter_map(|(i, _)| text[i + 2..].split([')', '#']).next());
-    targets.filter(|target| !target.is_empty() && !target.starts_with("http")).collect()
-}
-
-#[test]
-fn every_link_leads_to_a_file() {
-    for page in pages().into_iter().chain([root().join("ARCHITECTURE.md"), root().join("CHANGELOG.md")]) {
-        for target in links(&read(&page)) {
-            let file = page.parent().expect("a folder").join(target);
-            assert!(file.exists(), "{} links to {target}, which is not there", page.display());
-        }
-    }
-}
-
 /// Numbers as they are written: `1 000` and `1000` are one.
 fn numbers(text: &str) -> BTreeSet<String> {
     let characters: Vec<char> = text.chars().collect();
@@ -194,7 +179,7 @@ fn the_figures_of_the_readme_are_those_that_were_measured() {
     for row in table {
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
         let (source, figures) = cells.split_last().expect("cells");
-        let file = links(source).first().copied().unwrap_or_else(|| panic!("no source: {row}")).to_owned();
+        let file = links(source).first().map_or_else(|| panic!("no source: {row}"), |link| link.file.to_owned());
         let text = read(&root().join(&file));
         let rows = source.rsplit_once("): ").map(|(_, rows)| rows).expect("rows");
         let mut measured = BTreeSet::new();

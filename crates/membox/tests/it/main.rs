@@ -20,6 +20,7 @@ mod ids;
 mod import;
 mod isolation;
 mod kill;
+mod links;
 mod mcp;
 mod media;
 mod memories;
