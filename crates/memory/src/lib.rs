@@ -105,7 +105,7 @@ use membox_records::LAST_TIME;
 pub use membox_records::keys;
 pub use membox_records::{CheckpointOrder, Order, Position, RecordsError, time_millis, time_text};
 pub use membox_redaction::{Kind as PersonalDataKind, Mode as RedactionMode, Redaction};
-pub use membox_vectors::sync_parent;
+pub use membox_vectors::{rename_durably, sync_parent};
 pub use memory::{ANSWER_CACHE, MOST_RECORDS, MemoryBox, MemoryConfig, Models, OPEN_COLLECTIONS, retry_after};
 pub use messages::*;
 pub use names::{named_or_users, user_collection};

@@ -26,6 +26,7 @@ pub struct Store {
 
 impl Store {
     /// Opens or creates the database. What `sealing` has no keys for cannot be read.
+    #[expect(clippy::disallowed_methods, reason = "the one connection that writes, with synchronous=FULL")]
     pub fn open(path: &Path, sealing: Sealing) -> Result<Self, RecordsError> {
         let connection = Connection::open(path)?;
         // FULL: a commit is on disk when it returns. secure_delete: what is deleted is overwritten.
@@ -370,6 +371,7 @@ pub struct Reader {
 
 impl Reader {
     /// Opens a database for reading, beside a writer in this or another process. What `sealing` has no keys for cannot be read.
+    #[expect(clippy::disallowed_methods, reason = "it only reads")]
     pub fn open(path: &Path, sealing: Sealing) -> Result<Self, RecordsError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
