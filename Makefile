@@ -38,7 +38,7 @@ test: model ## Format, lints, unit, integration and documentation tests.
 
 ROUNDS ?= 500
 torture: build ## kill -9, power cuts and failing disks, ROUNDS times each (500).
-	MEMBOX_TORTURE_ROUNDS=$(ROUNDS) cargo test --release -p membox --test kill --test faults -- --nocapture
+	MEMBOX_TORTURE_ROUNDS=$(ROUNDS) cargo test --release -p membox --test it -- kill:: faults:: --nocapture
 
 bench: model ## Measure, with the peers beside us; writes benches/results.
 	benches/run.sh

@@ -8,4 +8,4 @@ cd "$(dirname "$0")/.."
 folders=$(find "$PWD"/.kernels/lib -name 'libnvrtc.so*' -printf '%h\n' | sort -u | paste -sd:)
 ptxas=$(find "$PWD"/.kernels/lib -name ptxas -type f | head -n 1)
 export LD_LIBRARY_PATH="$folders${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" MEMBOX_PTXAS="$ptxas"
-cargo test --release --package membox-cuda --test compile -- --nocapture
+cargo test --release --package membox-cuda --test it -- compile:: --nocapture

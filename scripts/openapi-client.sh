@@ -6,24 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 url=${1:?"the URL of a running box, such as http://127.0.0.1:8420"}
-packages=scripts/openapi-client.txt
 tools=$PWD/target/openapi-client
-
-mkdir -p target
-exec 9>target/openapi-client.lock
-flock 9
-installed=$(sha256sum "$packages")
-if [ "$(cat "$tools/installed" 2>/dev/null)" != "$installed" ]; then
-  rm -rf "$tools"
-  python3 -m venv "$tools"
-  "$tools/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r "$packages" || {
-    echo "The validator of the API's document was not installed. It comes from PyPI: see that 'pip download attrs'" \
-      "works here (a mirror is set by PIP_INDEX_URL, or in pip.conf), and run this again." >&2
-    exit 1
-  }
-  echo "$installed" >"$tools/installed"
-fi
-flock -u 9
+scripts/pypi-tools.sh scripts/openapi-client.txt "$tools"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -83,6 +83,7 @@ pub(crate) fn load(
 }
 
 /// Whole or not at all.
+#[expect(clippy::disallowed_methods, reason = "a kernel that is lost is compiled again")]
 fn keep(path: &Path, ptx: &str) -> std::io::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;

@@ -203,8 +203,7 @@ impl VectorIndex {
             let mut file = File::create(&temporary)?;
             writeln!(file, "{text}\n{:08x}", crc32c::crc32c(text.as_bytes()))?;
             file.sync_all()?;
-            fs::rename(&temporary, &target)?;
-            membox_vectors::sync_parent(&target)
+            membox_vectors::rename_durably(&temporary, &target)
         };
         write().map_err(io("write", &target))?;
         remove_others(folder, &manifest.file);

@@ -38,6 +38,10 @@ pub fn code_of(result: anyhow::Result<()>) -> ExitCode {
 
 /// Ends the process quietly when whoever reads its output has gone, as in `membox config show | head -1`: Rust would report a panic. 141 is what a shell shows
 /// of a command that SIGPIPE has ended.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "panics of commands go on to what was there before; a box hears them by a hook of its own"
+)]
 pub fn end_with_the_reader() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

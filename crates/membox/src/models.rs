@@ -213,6 +213,7 @@ fn pull(config: &Config, name: &str, from: Option<&Path>, force: bool) -> Result
             // Whole on the disk before it has its name.
             for name in model.file.iter().map(|f| f.name.as_str()).chain([NOTED]) {
                 File::open(incoming.join(name))?.sync_all()?;
+                #[expect(clippy::disallowed_methods, reason = "the folder is fsynced once, after all of them")]
                 fs::rename(incoming.join(name), folder.join(name))?;
             }
             File::open(&folder)?.sync_all()?;

@@ -47,8 +47,7 @@ pub fn partial_of(target: &Path) -> PathBuf {
 pub fn settle(partial: &Path, target: &Path) -> Result<()> {
     let settled = File::open(partial)
         .and_then(|file| file.sync_all())
-        .and_then(|()| fs::rename(partial, target))
-        .and_then(|()| membox_memory::sync_parent(target));
+        .and_then(|()| membox_memory::rename_durably(partial, target));
     settled.with_context(|| {
         let _ = fs::remove_file(partial);
         format!("cannot write {}", target.display())

@@ -20,6 +20,7 @@ pub struct Store {
 
 impl Store {
     /// Opens or creates the database. What `sealing` has no keys for cannot be read.
+    #[expect(clippy::disallowed_methods, reason = "the one connection that writes, with synchronous=FULL")]
     pub fn open(path: &Path, sealing: Sealing) -> Result<Self, RecordsError> {
         let connection = Connection::open(path)?;
         // FULL: a commit is on disk when it returns. secure_delete: what is deleted is overwritten.

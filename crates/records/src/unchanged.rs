@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 impl Reader {
     /// Opens a database that no process has open and none opens meanwhile. Nothing is written beside it: what an unclean stop has left in the write-ahead
     /// log is read from there, and stays there.
+    #[expect(clippy::disallowed_methods, reason = "it only reads")]
     pub fn open_unchanged(path: &Path, sealing: Sealing) -> Result<Self, RecordsError> {
         let has_log = std::fs::metadata(log_of(path)).is_ok_and(|log| log.len() > 0);
         // A reader of a log makes a file for what readers share, unless it is alone; SQLite then keeps that in memory. Files that are only read take no

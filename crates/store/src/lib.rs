@@ -81,7 +81,7 @@ pub use membox_records::{
     time_text,
 };
 pub use membox_text::TextError;
-pub use membox_vectors::{VectorsError, sync_parent};
+pub use membox_vectors::{VectorsError, rename_durably, sync_parent};
 pub use reads::{OneMoment, Reads, RecordReads};
 pub use search::{Matches, Neighbours, Question, Wanted, WordScores};
 pub use snapshot::{Fetched, Nearest, RecordRef, Snapshot, StateVersion};

@@ -50,6 +50,7 @@ fn was_never_committed(folder: &Path) -> bool {
     !folder.join(META_CHECKSUM).exists() && meta.is_some_and(is_empty)
 }
 
+#[expect(clippy::disallowed_methods, reason = "where the name is lost, the text index is built anew")]
 fn note_meta_checksum(folder: &Path) -> std::io::Result<()> {
     let temporary = folder.join("meta.crc.tmp");
     let mut file = fs::File::create(&temporary)?;

@@ -46,6 +46,7 @@ pub fn guard<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
 }
 
 /// Starts a thread of a name, which is in the log beside its panics.
+#[expect(clippy::disallowed_methods, reason = "this is the thread that hears panics")]
 pub fn spawn<T: Send + 'static>(
     name: impl Into<String>,
     work: impl FnOnce() -> T + Send + 'static,
@@ -61,6 +62,7 @@ pub fn spawn<T: Send + 'static>(
 }
 
 /// Has every panic of the process logged and counted from now on, instead of printed.
+#[expect(clippy::disallowed_methods, reason = "this is the hook that logs and counts")]
 pub fn hear_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let current = std::thread::current();
@@ -118,6 +120,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the hook of the tests is put back")]
     fn a_panic_is_in_the_log_with_its_thread_its_place_and_its_backtrace() {
         let log = Log::default();
         let writer = log.clone();

@@ -163,8 +163,11 @@ impl VectorFile {
 
     /// Renames the file, durably.
     pub fn rename(&mut self, to: &Path) -> Result<(), VectorsError> {
-        let renamed = std::fs::rename(&self.path, to).and_then(|()| sync_parent(to));
-        renamed.map_err(|source| VectorsError::Io { action: "rename", path: self.path.clone(), source })?;
+        rename_durably(&self.path, to).map_err(|source| VectorsError::Io {
+            action: "rename",
+            path: self.path.clone(),
+            source,
+        })?;
         self.path = to.to_owned();
         Ok(())
     }
@@ -317,6 +320,13 @@ fn map_file(path: &Path, file: &File, bytes: u64) -> Result<Arc<Mmap>, VectorsEr
     // overwritten only when it is erased, and then no view's answer names it.
     let map = unsafe { MmapOptions::new().len(length).map(file) };
     map.map(Arc::new).map_err(|source| VectorsError::Io { action: "map", path: path.to_owned(), source })
+}
+
+/// Gives a file or folder another name, durably. What it holds is the caller's to fsync before.
+#[expect(clippy::disallowed_methods, reason = "the one rename with an fsync of its folder, which others are to use")]
+pub fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to)?;
+    sync_parent(to)
 }
 
 /// Makes a folder's entry for `path` durable.

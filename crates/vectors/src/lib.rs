@@ -31,7 +31,7 @@ mod together;
 mod top_k;
 
 pub use error::VectorsError;
-pub use file::{RowReceipt, VectorFile, VectorView, sync_parent};
+pub use file::{RowReceipt, VectorFile, VectorView, rename_durably, sync_parent};
 pub use format::{Header, RowType};
 pub use retired::{Retired, RowPin};
 pub use scan::ScanQueue;

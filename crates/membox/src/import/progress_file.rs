@@ -70,6 +70,7 @@ impl ProgressFile {
     }
 
     /// Writes it, whole or not at all.
+    #[expect(clippy::disallowed_methods, reason = "an older progress only has records written again")]
     pub fn write(&self, progress: &Progress) -> Result<()> {
         let partial = self.0.with_extension("imported.partial");
         fs::write(&partial, serde_json::to_vec(progress)?)?;

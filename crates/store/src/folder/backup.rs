@@ -47,8 +47,7 @@ pub fn backup(root: &Path, target: &Path, with_keys: bool) -> Result<BackupSumma
     let result = copy(root, &partial, with_keys);
     match result {
         Ok(summary) => {
-            fs::rename(&partial, target).map_err(StoreError::io("rename", target))?;
-            membox_vectors::sync_parent(target).map_err(StoreError::io("fsync the folder of", target))?;
+            membox_vectors::rename_durably(&partial, target).map_err(StoreError::io("rename to", target))?;
             Ok(summary)
         }
         Err(error) => {
@@ -154,8 +153,8 @@ pub fn restore(backup: &Path, root: &Path) -> Result<BackupSummary, StoreError> 
         fs::remove_dir(&collections).or_else(when_missing).map_err(StoreError::io("remove", &collections))?;
         for name in ["collections", "keys.json", "membox.db"] {
             let to = root.join(name);
-            fs::rename(partial.join(name), &to).or_else(when_missing).map_err(StoreError::io("rename to", &to))?;
-            membox_vectors::sync_parent(&to).map_err(StoreError::io("fsync the folder of", &to))?;
+            let renamed = membox_vectors::rename_durably(&partial.join(name), &to).or_else(when_missing);
+            renamed.map_err(StoreError::io("rename to", &to))?;
         }
         Ok(summary)
     });

@@ -45,8 +45,7 @@ pub(super) fn write(sealing: &Sealing, tenant: &str, path: &Path, bytes: &[u8]) 
         file.write_all(&head)?;
         file.write_all(&body)?;
         file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        membox_vectors::sync_parent(path)
+        membox_vectors::rename_durably(&temporary, path)
     };
     write().map_err(StoreError::io("write", path))
 }

@@ -1,0 +1,27 @@
+//! The small models of the fixtures.
+
+use membox_compressor::Compressor;
+use membox_encoder::{Encoder, EncoderConfig, Precision, Scheduler, SchedulerConfig};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+pub fn compressor(model: &str, precision: Precision) -> Compressor {
+    let scheduler = Arc::new(Scheduler::start(SchedulerConfig::default()).expect("threads"));
+    let config = EncoderConfig { precision, ..EncoderConfig::default() };
+    Compressor::load(model, &fixtures().join(model), config, &scheduler).expect("a model")
+}
+
+/// The built-in keep head over the real MiniLM, which `make model` installs. It is part of the tests: without it they fail.
+pub fn keep_head() -> Compressor {
+    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/models/all-MiniLM-L6-v2");
+    let folder = std::env::var_os("MEMBOX_TEST_MODEL").map_or(default, PathBuf::from);
+    let scheduler = Arc::new(Scheduler::start(SchedulerConfig::default()).expect("threads"));
+    let head = Some(membox_compressor::keep_head::built_in().expect("a head"));
+    let config = EncoderConfig { keep_head: head, ..EncoderConfig::default() };
+    let encoder = Encoder::load("all-MiniLM-L6-v2", &folder, config, &scheduler).expect("run `make model` first");
+    Compressor::over(Arc::new(encoder)).expect("a compressor")
+}

@@ -1,0 +1,333 @@
+//! The arithmetic of the kernels, without a card: their own sources compiled as C++, held against f64 references.
+
+use crate::host::{Half, Kernels};
+use membox_cuda::reference::{self, attention, error, gelu, keep, mean, norm, numbers, offsets};
+use proptest::prelude::*;
+use std::ffi::c_void;
+
+fn wide(half: Half, x: &[u16]) -> Vec<f64> {
+    half.widen(x).into_iter().map(f64::from).collect()
+}
+
+#[test]
+fn sixteen_bit_numbers_are_those_of_the_half_crate() {
+    for half in [Half::F16, Half::Bf16] {
+        let kernels = Kernels::compile("gelu", half, &[]);
+        type ToFloat = unsafe extern "C" fn(*const u16, *mut f32, u32);
+        type ToHalf = unsafe extern "C" fn(*const f32, *mut u16, u32);
+        let all: Vec<u16> = (0..=u16::MAX).collect();
+        let mut floats = vec![0f32; all.len()];
+        // SAFETY: the signature is that of host.cpp, and there is room for as many.
+        unsafe { kernels.get::<ToFloat>("host_to_float")(all.as_ptr(), floats.as_mut_ptr(), all.len() as u32) };
+        for (got, wanted) in floats.iter().zip(half.widen(&all)) {
+            assert!(got.to_bits() == wanted.to_bits() || got.is_nan() && wanted.is_nan(), "{half:?}: {got} {wanted}");
+        }
+        // Each number, what lies halfway to the next, and what lies just beside.
+        let between = |pair: &[f32]| [pair[0], (pair[0] + pair[1]) / 2.0, pair[0] * 0.25 + pair[1] * 0.75];
+        let tried: Vec<f32> = floats.windows(2).flat_map(between).filter(|x| x.is_finite()).collect();
+        let mut narrow = vec![0u16; tried.len()];
+        // SAFETY: as above.
+        unsafe { kernels.get::<ToHalf>("host_to_half")(tried.as_ptr(), narrow.as_mut_ptr(), tried.len() as u32) };
+        for ((x, got), wanted) in tried.iter().zip(&narrow).zip(half.narrow(&tried)) {
+            assert_eq!(*got, wanted, "{half:?} {x}");
+        }
+    }
+}
+
+#[test]
+fn token_states_are_normalised() {
+    for (half, hidden, tokens) in [(Half::F16, 384, 5), (Half::Bf16, 768, 3), (Half::F16, 1024, 1), (Half::F16, 64, 9)]
+    {
+        let kernels = Kernels::compile("norm", half, &[("HIDDEN", hidden)]);
+        let (gamma, beta) = (numbers(1, hidden, 1.0), numbers(2, hidden, 0.3));
+        let (words, places) = (half.narrow(&numbers(3, 20 * hidden, 0.1)), half.narrow(&numbers(4, 8 * hidden, 0.1)));
+        let ids: Vec<u32> = (0..tokens as u32).map(|t| t * 7 % 20).collect();
+        let positions: Vec<u32> = (0..tokens as u32).map(|t| t % 8).collect();
+        let mut states = vec![0u16; tokens * hidden];
+        type Embed = unsafe extern "C" fn(
+            *const u32,
+            *const u32,
+            *const c_void,
+            *const c_void,
+            *const f32,
+            *const f32,
+            f32,
+            *mut c_void,
+            u32,
+        );
+        // SAFETY: the signature is that of host.cpp, and every array has the shape that the kernel's file says.
+        unsafe {
+            let (words, places) = (words.as_ptr().cast(), places.as_ptr().cast());
+            kernels.get::<Embed>("host_embed_norm")(
+                ids.as_ptr(),
+                positions.as_ptr(),
+                words,
+                places,
+                gamma.as_ptr(),
+                beta.as_ptr(),
+                1e-12,
+                states.as_mut_ptr().cast(),
+                tokens as u32,
+            );
+        }
+        let (words, places) = (wide(half, &words), wide(half, &places));
+        let row = |table: &[f64], i: u32| table[i as usize * hidden..(i as usize + 1) * hidden].to_vec();
+        let mut wanted = Vec::new();
+        for (id, place) in ids.iter().zip(&positions) {
+            let sum: Vec<f64> = row(&words, *id).iter().zip(row(&places, *place)).map(|(a, b)| a + b).collect();
+            wanted.extend(norm(&sum, &gamma, &beta, 1e-12));
+        }
+        assert!(error(&half.widen(&states), &wanted) < half.step(), "{half:?} {hidden}");
+
+        let (update, bias) = (half.narrow(&numbers(5, tokens * hidden, 0.5)), numbers(6, hidden, 0.2));
+        let before = wide(half, &states);
+        type Residual = unsafe extern "C" fn(*mut c_void, *const c_void, *const f32, *const f32, *const f32, f32, u32);
+        // SAFETY: as above.
+        unsafe {
+            kernels.get::<Residual>("host_residual_norm")(
+                states.as_mut_ptr().cast(),
+                update.as_ptr().cast(),
+                bias.as_ptr(),
+                gamma.as_ptr(),
+                beta.as_ptr(),
+                1e-12,
+                tokens as u32,
+            );
+        }
+        let update = wide(half, &update);
+        let mut wanted = Vec::new();
+        for (x, u) in before.chunks(hidden).zip(update.chunks(hidden)) {
+            let sum: Vec<f64> = x.iter().zip(u).zip(&bias).map(|((x, u), b)| x + u + f64::from(*b)).collect();
+            wanted.extend(norm(&sum, &gamma, &beta, 1e-12));
+        }
+        assert!(error(&half.widen(&states), &wanted) < half.step(), "{half:?} {hidden} residual");
+    }
+}
+
+#[test]
+fn gelu_is_the_exact_one() {
+    for (half, rows, width, blocks) in [(Half::F16, 3, 1536, 2), (Half::Bf16, 1, 2, 1), (Half::F16, 7, 66, 5)] {
+        let kernels = Kernels::compile("gelu", half, &[]);
+        let (mut x, bias) = (half.narrow(&numbers(1, rows * width, 3.0)), numbers(2, width, 1.0));
+        let before = wide(half, &x);
+        type Gelu = unsafe extern "C" fn(*mut c_void, *const f32, u32, u64, u32);
+        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
+        unsafe {
+            kernels.get::<Gelu>("host_bias_gelu")(
+                x.as_mut_ptr().cast(),
+                bias.as_ptr(),
+                width as u32,
+                (rows * width / 2) as u64,
+                blocks,
+            );
+        }
+        let wanted: Vec<f64> = before.iter().enumerate().map(|(i, x)| gelu(x + f64::from(bias[i % width]))).collect();
+        assert!(error(&half.widen(&x), &wanted) < half.step(), "{half:?}");
+    }
+}
+
+#[test]
+fn vectors_and_keep_probabilities_are_read_off_the_states() {
+    for (half, width, lengths) in
+        [(Half::F16, 384, vec![1, 7, 33]), (Half::Bf16, 768, vec![2]), (Half::F16, 32, vec![5, 1])]
+    {
+        let kernels = Kernels::compile("heads", half, &[]);
+        let offsets = offsets(&lengths);
+        let tokens = offsets[lengths.len()] as usize;
+        let states = half.narrow(&numbers(1, tokens * width, 1.0));
+        let known = wide(half, &states);
+        for normalize in [0, 1] {
+            let mut vectors = vec![0f32; lengths.len() * width];
+            type Pool = unsafe extern "C" fn(*const c_void, *const u32, *mut f32, u32, u32, u32);
+            // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
+            unsafe {
+                let sequences = lengths.len() as u32;
+                kernels.get::<Pool>("host_mean_pool")(
+                    states.as_ptr().cast(),
+                    offsets.as_ptr(),
+                    vectors.as_mut_ptr(),
+                    width as u32,
+                    normalize,
+                    sequences,
+                );
+            }
+            for (s, vector) in vectors.chunks(width).enumerate() {
+                let rows = &known[offsets[s] as usize * width..offsets[s + 1] as usize * width];
+                let wanted = mean(rows, width, normalize == 1);
+                assert!(error(vector, &wanted) < 1e-5, "{half:?} {width} {s}");
+            }
+        }
+        let weight = numbers(2, width, 0.2);
+        let mut kept = vec![0f32; tokens];
+        type Keep = unsafe extern "C" fn(*const c_void, *const f32, f32, *mut f32, u32, u32);
+        // SAFETY: as above.
+        unsafe {
+            kernels.get::<Keep>("host_keep")(
+                states.as_ptr().cast(),
+                weight.as_ptr(),
+                0.25,
+                kept.as_mut_ptr(),
+                width as u32,
+                tokens as u32,
+            );
+        }
+        let wanted = keep(&known, &weight, 0.25);
+        assert!(error(&kept, &wanted) < 1e-5, "{half:?} {width}");
+    }
+}
+
+#[test]
+fn attention_is_that_of_each_sequence_and_head() {
+    let many_short: Vec<usize> = (1..=20).collect();
+    for (half, head, hidden, lengths, size) in [
+        (Half::F16, 32, 64, vec![512], 1.0),
+        (Half::F16, 64, 128, vec![1, 65, 63], 1.0),
+        (Half::Bf16, 32, 96, many_short, 1.0),
+        // Scores far apart: the softmax must not overflow.
+        (Half::F16, 32, 32, vec![130], 5.0),
+    ] {
+        let kernels = Kernels::compile("attention", half, &[("HIDDEN", hidden), ("HEAD", head)]);
+        let offsets = offsets(&lengths);
+        let tokens = offsets[lengths.len()] as usize;
+        let (qkv, bias) = (half.narrow(&numbers(1, tokens * 3 * hidden, size)), numbers(2, 3 * hidden, 0.5));
+        let tiles: Vec<u32> = lengths
+            .iter()
+            .enumerate()
+            .flat_map(|(s, length)| (0..*length).step_by(64).flat_map(move |q| [s as u32, q as u32]))
+            .collect();
+        let mut mixed = vec![0u16; tokens * hidden];
+        type Attention = unsafe extern "C" fn(*const c_void, *const f32, *const u32, *const u32, *mut c_void, u32);
+        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
+        unsafe {
+            kernels.get::<Attention>("host_attention")(
+                qkv.as_ptr().cast(),
+                bias.as_ptr(),
+                offsets.as_ptr(),
+                tiles.as_ptr(),
+                mixed.as_mut_ptr().cast(),
+                (tiles.len() / 2) as u32,
+            );
+        }
+        // The kernel rounds queries, keys and values to 16 bits after the bias, which the reference does not.
+        let known: Vec<f64> =
+            wide(half, &qkv).iter().enumerate().map(|(i, x)| x + f64::from(bias[i % (3 * hidden)])).collect();
+        let wanted = attention(&known, &offsets, hidden, head);
+        let tolerance = half.step() * f64::from(size.max(1.0)) * 4.0;
+        let error = error(&half.widen(&mixed), &wanted);
+        assert!(error < tolerance, "{half:?} head {head}: {error}");
+    }
+}
+
+#[test]
+fn scores_are_inner_products_of_the_allowed_rows() {
+    for (half, dimension, count, blocks) in [(Half::F16, 384, 37, 2), (Half::Bf16, 8, 70, 1), (Half::F16, 100, 5, 3)] {
+        let kernels = Kernels::compile("recall", half, &[("DIMENSION", dimension)]);
+        let (rows, query) = (half.narrow(&numbers(1, count * dimension, 1.0)), numbers(2, dimension, 1.0));
+        let known = wide(half, &rows);
+        let wanted = reference::scores(&known, &query);
+        let allowed: Vec<u32> = (0..count.div_ceil(32) as u32).map(|i| 0xb5a7_3c11u32.rotate_left(i)).collect();
+        let is_allowed = |i: usize| allowed[i / 32] >> (i % 32) & 1 == 1;
+        let mut scores = vec![0f32; count];
+        type Score = unsafe extern "C" fn(*const c_void, *const f32, *const u32, *mut f32, u32, u32);
+        let score = kernels.get::<Score>("host_score_rows");
+        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
+        unsafe {
+            score(rows.as_ptr().cast(), query.as_ptr(), std::ptr::null(), scores.as_mut_ptr(), count as u32, blocks);
+        }
+        assert!(error(&scores, &wanted) < 1e-5, "{half:?} {dimension}");
+        // SAFETY: as above.
+        unsafe {
+            score(rows.as_ptr().cast(), query.as_ptr(), allowed.as_ptr(), scores.as_mut_ptr(), count as u32, blocks);
+        }
+        for (i, (score, wanted)) in scores.iter().zip(&wanted).enumerate() {
+            assert_eq!(*score > -1e38, is_allowed(i));
+            assert!(!is_allowed(i) || (f64::from(*score) - wanted).abs() < 1e-3);
+        }
+
+        // Several questions at once read the rows once.
+        let three = Kernels::compile("recall", half, &[("DIMENSION", dimension), ("AT_ONCE", 3)]);
+        let queries: Vec<f32> =
+            query.iter().copied().chain(numbers(7, dimension, 1.0)).chain(query.iter().map(|q| -q)).collect();
+        let mut scores_of_three = vec![0f32; 3 * count];
+        // SAFETY: as above, with three queries and room for three times the scores.
+        unsafe {
+            let score = three.get::<Score>("host_score_rows");
+            score(
+                rows.as_ptr().cast(),
+                queries.as_ptr(),
+                std::ptr::null(),
+                scores_of_three.as_mut_ptr(),
+                count as u32,
+                blocks,
+            );
+        }
+        let negative: Vec<f64> = wanted.iter().map(|w| -w).collect();
+        assert!(
+            error(&scores_of_three[..count], &wanted) < 1e-5 && error(&scores_of_three[2 * count..], &negative) < 1e-5
+        );
+
+        let (mut codes, mut scales) = (vec![0u8; count * dimension], vec![0f32; count]);
+        type Encode = unsafe extern "C" fn(*const c_void, *mut c_void, *mut f32, u32, u32);
+        // SAFETY: as above.
+        unsafe {
+            kernels.get::<Encode>("host_encode_rows")(
+                rows.as_ptr().cast(),
+                codes.as_mut_ptr().cast(),
+                scales.as_mut_ptr(),
+                count as u32,
+                blocks,
+            );
+        }
+        let most = query.iter().fold(0f32, |m, q| m.max(q.abs()));
+        let query_codes: Vec<i8> = query.iter().map(|q| (q / most * 127.0).round() as i8).collect();
+        type ScoreCodes =
+            unsafe extern "C" fn(*const c_void, *const f32, *const c_void, f32, *const u32, *mut f32, u32, u32);
+        // SAFETY: as above.
+        unsafe {
+            kernels.get::<ScoreCodes>("host_score_codes")(
+                codes.as_ptr().cast(),
+                scales.as_ptr(),
+                query_codes.as_ptr().cast(),
+                most / 127.0,
+                std::ptr::null(),
+                scores.as_mut_ptr(),
+                count as u32,
+                blocks,
+            );
+        }
+        let length = (dimension as f64).sqrt() * 0.6;
+        for (score, wanted) in scores.iter().zip(&wanted) {
+            assert!((f64::from(*score) - wanted).abs() < 0.02 * length, "{score} for {wanted}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn the_best_are_chosen_and_of_equal_ones_the_lower_row(
+        scores in prop::collection::vec(prop_oneof![Just(-3.0e38f32), Just(0.5), -1.0f32..1.0, Just(-0.0)], 1..900),
+        k in 1usize..300,
+        blocks in 1u32..4,
+    ) {
+        let kernels = Kernels::compile("recall", Half::F16, &[("DIMENSION", 4)]);
+        let (mut rows, mut found_scores) = (vec![0u32; k], vec![0f32; k]);
+        type Select = unsafe extern "C" fn(*const f32, u32, u32, *mut u32, *mut f32, u32) -> u32;
+        let wanted_count = k.min(scores.len());
+        // SAFETY: the signature is that of host.cpp; there is room for k.
+        let found = unsafe {
+            kernels.get::<Select>("host_select")(
+                scores.as_ptr(), scores.len() as u32, wanted_count as u32, rows.as_mut_ptr(), found_scores.as_mut_ptr(), blocks,
+            )
+        } as usize;
+        prop_assert_eq!(found, wanted_count);
+        let mut got: Vec<u32> = rows[..found].to_vec();
+        got.sort_unstable();
+        let mut wanted: Vec<u32> = (0..scores.len() as u32).collect();
+        wanted.sort_by(|a, b| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b)));
+        wanted.truncate(wanted_count);
+        wanted.sort_unstable();
+        prop_assert_eq!(got, wanted);
+    }
+}

@@ -1,0 +1,35 @@
+//! The integration tests, in one binary: each binary is linked anew with all that it needs. So no test may change what
+//! belongs to the process: its environment, its folder, its limits.
+
+#![expect(clippy::disallowed_methods, reason = "tests have threads, and look into databases, on their own")]
+
+mod answers;
+mod bodies;
+mod common;
+mod compress;
+mod deploy;
+mod devices;
+mod documents;
+mod embeddings;
+mod encryption;
+mod faults;
+mod fields;
+mod files;
+mod fuzz;
+mod ids;
+mod import;
+mod isolation;
+mod kill;
+mod links;
+mod mcp;
+mod media;
+mod memories;
+mod mending;
+mod numbers;
+mod openapi;
+mod pipeline;
+mod policies;
+mod redaction;
+mod server;
+mod sessions;
+mod users;

@@ -1,0 +1,205 @@
+//! The API's document: what it says holds, validators take it, and clients that are generated of it work.
+
+use crate::common::{Server, data_with_model};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
+
+fn document() -> Value {
+    membox_server::openapi().expect("the document")
+}
+
+/// Every operation, with `METHOD path`.
+fn operations(document: &Value) -> impl Iterator<Item = (String, &str, &Value)> {
+    let paths = document["paths"].as_object().expect("paths");
+    paths.iter().flat_map(|(path, item)| {
+        let of =
+            move |method: &&str| Some((format!("{} {path}", method.to_uppercase()), path.as_str(), item.get(*method)?));
+        METHODS.iter().filter_map(of)
+    })
+}
+
+/// Calls `look` with every object of the document and the pointer to it; examples are none of it.
+fn every_object(value: &Value, at: &str, look: &mut impl FnMut(&str, &Map<String, Value>)) {
+    match value {
+        Value::Object(object) => {
+            look(at, object);
+            for (name, value) in object.iter().filter(|(name, _)| *name != "example") {
+                every_object(value, &format!("{at}/{name}"), look);
+            }
+        }
+        Value::Array(values) => {
+            values.iter().enumerate().for_each(|(i, value)| every_object(value, &format!("{at}/{i}"), look));
+        }
+        _ => {}
+    }
+}
+
+fn resolve<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
+    match schema["$ref"].as_str() {
+        Some(reference) => document.pointer(&reference[1..]).unwrap_or_else(|| panic!("{reference} leads nowhere")),
+        None => schema,
+    }
+}
+
+#[test]
+fn every_reference_leads_somewhere_and_every_schema_is_one_that_tools_take() {
+    let document = document();
+    let (mut wrong, mut references) = (Vec::new(), BTreeSet::new());
+    every_object(&document, "", &mut |at, object| {
+        if let Some(Value::String(reference)) = object.get("$ref") {
+            references.insert(reference.clone());
+        }
+        if object.get("default").is_some_and(Value::is_null) {
+            wrong.push(format!("{at}: a default of null says nothing"));
+        }
+        let names = |name: &str| match object.get("type") {
+            Some(Value::String(own)) => own == name,
+            Some(Value::Array(own)) => own.iter().any(|own| own == name),
+            _ => false,
+        };
+        if names("array") && !object.get("items").is_some_and(Value::is_object) {
+            wrong.push(format!("{at}: a list says what its items are"));
+        }
+        let says_fields =
+            ["properties", "additionalProperties", "allOf", "oneOf"].iter().any(|key| object.contains_key(*key));
+        if names("object") && !says_fields {
+            wrong.push(format!("{at}: an object says what its values are"));
+        }
+        if at.contains("/parameters/") && names("null") {
+            wrong.push(format!("{at}: a parameter cannot be null"));
+        }
+    });
+    wrong.extend(
+        references.iter().filter(|r| document.pointer(&r[1..]).is_none()).map(|r| format!("{r} leads nowhere")),
+    );
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(references.len() > 80 && references.contains("#/components/schemas/Scope"), "{references:?}");
+}
+
+#[test]
+fn every_operation_has_an_id_of_its_own_described_parameters_and_its_errors() {
+    let document = document();
+    let (mut ids, mut wrong) = (BTreeSet::new(), Vec::new());
+    for (route, path, operation) in operations(&document) {
+        let id = operation["operationId"].as_str().unwrap_or_default();
+        let is_name = id.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        if id.is_empty() || !is_name || !ids.insert(id.to_owned()) {
+            wrong.push(format!("{route}: its id is {id:?}"));
+        }
+        let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+        let described = |parameter: &Value| parameter["description"].as_str().is_some_and(|text| !text.is_empty());
+        let undescribed = parameters.iter().filter(|parameter| !described(parameter));
+        wrong.extend(undescribed.map(|parameter| format!("{route}: what is {}?", parameter["name"])));
+        let in_path = path.split('{').skip(1).filter_map(|part| part.split('}').next());
+        for name in in_path {
+            let is_it = |p: &Value| p["name"] == name && p["in"] == "path" && p["required"] == true;
+            if !parameters.iter().any(is_it) {
+                wrong.push(format!("{route}: {name} is no parameter"));
+            }
+        }
+        for (status, response) in operation["responses"].as_object().expect("responses") {
+            let content = response["content"].as_object().cloned().unwrap_or_default();
+            let kinds: Vec<&str> = content.keys().map(String::as_str).collect();
+            let is_error = status == "default" || status.starts_with(['4', '5']);
+            if is_error && kinds != ["application/problem+json"]
+                || !is_error && kinds.contains(&"application/problem+json")
+            {
+                wrong.push(format!("{route}: {status} answers {kinds:?}"));
+            }
+        }
+        if operation["responses"]["default"].is_null() {
+            wrong.push(format!("{route}: no errors"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(ids.len() > 60 && ids.contains("sessions_list") && ids.contains("collections_list"), "{ids:?}");
+    let scheme = &document["components"]["securitySchemes"]["key"];
+    assert_eq!((&scheme["type"], &scheme["scheme"]), (&json!("http"), &json!("bearer")));
+    assert_eq!(document["security"], json!([{"key": []}, {}]), "with a key, and on a box without keys without one");
+}
+
+#[test]
+fn what_takes_any_json_says_so_and_a_vector_has_both_its_forms() {
+    let document = document();
+    let schemas = &document["components"]["schemas"];
+    let field = |schema: &str, field: &str| {
+        let mut found = schemas[schema]["properties"][field].clone();
+        found.as_object_mut().unwrap_or_else(|| panic!("{schema}/{field}")).remove("description");
+        found
+    };
+    for (schema, name) in [
+        ("NewCheckpoint", "state"),
+        ("CheckpointView", "state"),
+        ("QueueItemView", "payload"),
+        ("TaskWrites", "writes"),
+    ] {
+        assert_eq!(field(schema, name), json!({}), "{schema}/{name}");
+    }
+    assert_eq!(field("PushRequest", "items")["items"], json!({}));
+    assert_eq!(field("CheckpointView", "writes")["additionalProperties"], json!({}));
+    assert_eq!(field("NewRecord", "metadata")["additionalProperties"], json!({}));
+    for schema in ["NewRecord", "RecallRequest"] {
+        let forms = field(schema, "vector")["oneOf"].clone();
+        let kinds: Vec<&str> =
+            forms.as_array().expect("forms").iter().filter_map(|form| form["type"].as_str()).collect();
+        assert_eq!(kinds, ["array", "string", "null"], "{schema}");
+    }
+    assert_eq!(field("RecallRequest", "k"), json!({"type": "integer", "default": 10, "minimum": 1, "maximum": 10000}));
+    // Two crates have a mode.
+    assert_eq!(field("Redaction", "mode")["$ref"], "#/components/schemas/RedactionMode");
+    assert_eq!(field("CompressOptions", "mode")["$ref"], "#/components/schemas/CompressMode");
+}
+
+/// Takes fields away from the examples: what is required is missed, and what is not is not.
+#[test]
+fn required_fields_are_those_without_which_a_request_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    let document = document();
+    let mut tried = 0;
+    for (route, path, operation) in operations(&document) {
+        let Some(body) = operation["requestBody"]["content"].get("application/json") else { continue };
+        let schema = resolve(&document, &body["schema"]);
+        let required = schema["required"].as_array().cloned().unwrap_or_default();
+        let (method, mut path) = (route.split(' ').next().expect("a method"), path.to_owned());
+        while let (Some(from), Some(until)) = (path.find('{'), path.find('}')) {
+            path.replace_range(from..=until, "nothing");
+        }
+        for name in required.iter().filter_map(Value::as_str) {
+            let mut example = body["example"].clone();
+            let removed = example.as_object_mut().expect("an object").remove(name);
+            assert!(removed.is_some(), "{route}: the example lacks {name}, which is required");
+            let (status, answer) = server.call(method, &path, &example);
+            assert!(matches!(status, 400 | 422), "{route} without {name}: {status} {answer}");
+            assert!(answer.to_string().contains(name), "{route} without {name}: {answer}");
+            tried += 1;
+        }
+        // What the example does not have can be left out, which another test sends as it is.
+        for name in body["example"].as_object().expect("an object").keys() {
+            let is_open = schema["properties"].is_null();
+            assert!(is_open || !schema["properties"][name].is_null(), "{route}: the document does not know {name}");
+        }
+    }
+    assert!(tried > 8, "{tried}");
+    server.stop();
+}
+
+#[test]
+fn validators_take_the_document_and_a_generated_client_works() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let done = Command::new(root.join("scripts/openapi-client.sh")).arg(&server.url).output().expect("the script");
+    let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success() && said.contains("the generated client works"), "{said}");
+    assert_eq!(
+        server.call("GET", "/openapi.json", &Value::Null).1,
+        document(),
+        "what is tested here is what is given out"
+    );
+    server.stop();
+}
