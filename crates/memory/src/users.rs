@@ -11,6 +11,7 @@ use crate::work::{Doomed, Work, Write};
 use crate::{Collection, CollectionSettings, JobView, MemoryBox, MemoryError, now, time_text, user_collection};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use membox_records::keys::hex;
 use membox_records::{AuditEntry, AuditEvent, CheckpointPlace, Range, Reader, Sealing, StoredRecord};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -86,9 +87,8 @@ pub(crate) fn event(tenant: &str, actor: &str, action: &str, subject: &str) -> A
     AuditEvent { at: now(), tenant, actor, action, subject, count: 0 }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
+/// How a session's lines are written in an export: since 2, its archived messages are among them.
+const EXPORT_FORMAT: u32 = 2;
 
 impl MemoryBox {
     /// Notes in the audit log what was done.

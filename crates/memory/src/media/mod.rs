@@ -19,6 +19,7 @@ use crate::shared::Shared;
 use crate::{MemoryBox, MemoryError, now};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use membox_records::keys::hex;
 use membox_records::{Group, Media, Record, RecordsError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -120,7 +121,7 @@ pub(crate) fn given(kind: MessageType, new: &NewMedia, at: &str) -> Result<Given
         return Err(MemoryError::impossible(format!("{at}/seconds"), "0 to 86400 seconds are possible"));
     }
     let mut media = Media {
-        sha256: Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
+        sha256: hex(&Sha256::digest(&bytes)),
         bytes: bytes.len() as u64,
         milliseconds: new.seconds.map(|seconds| (seconds * 1000.0).round() as u64),
         language: new.language.clone(),
