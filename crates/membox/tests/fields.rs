@@ -265,7 +265,7 @@ fn this_test_knows_every_field_of_every_route_and_tool() {
             unknown.extend(lost.map(|(name, _)| format!("{route}: {name} is there no more")));
         }
     }
-    for tool in mcp(&server, "tools/list", json!({}))["tools"].as_array().expect("tools") {
+    for tool in server.mcp("tools/list", json!({}))["result"]["tools"].as_array().expect("tools") {
         let name = tool["name"].as_str().expect("a name");
         if ASKING_TOOLS.contains(&name) {
             continue;
@@ -284,18 +284,6 @@ fn this_test_knows_every_field_of_every_route_and_tool() {
     server.stop();
 }
 
-fn mcp(server: &Server, method: &str, params: Value) -> Value {
-    let message = json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params});
-    let headers = [
-        ("content-type", "application/json"),
-        ("accept", "application/json, text/event-stream"),
-        ("mcp-protocol-version", "2025-06-18"),
-    ];
-    let (status, _, text) = server.raw("POST", "/mcp", &headers, message.to_string().into_bytes());
-    assert_eq!(status, 200, "{text}");
-    serde_json::from_str::<Value>(&text).expect("JSON")["result"].clone()
-}
-
 fn done(server: &Server, method: &str, path: &str, body: &Value) -> Value {
     let (status, answer) = server.call(method, path, body);
     assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
@@ -303,7 +291,7 @@ fn done(server: &Server, method: &str, path: &str, body: &Value) -> Value {
 }
 
 fn tool(server: &Server, name: &str, arguments: Value) -> Value {
-    let result = mcp(server, "tools/call", json!({"name": name, "arguments": arguments}));
+    let result = server.mcp("tools/call", json!({"name": name, "arguments": arguments}))["result"].clone();
     assert_eq!(result["isError"], false, "{result}");
     result["structuredContent"].clone()
 }
