@@ -600,3 +600,29 @@ fn a_field_that_is_too_large_or_of_another_type_is_refused_by_its_place() {
     assert_eq!(wrong("PUT", "/v1/collections/c", synonyms), refused(422, "/synonyms/0/1"));
     server.stop();
 }
+
+#[test]
+fn a_message_costs_the_same_wherever_it_is_counted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    let calls =
+        json!([{"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{\"path\": \"a.py\"}"}}]);
+    let whole = json!({"role": "assistant", "content": "I look.", "name": "lena", "tool_calls": calls, "tool_call_id": "call_0"});
+    let counted = |message: &Value| {
+        let counted = post(&server, "/v1/tokens", &json!({"messages": [message]}));
+        counted["counts"][0].as_u64().expect("a count")
+    };
+    for left_out in ["", "name", "tool_calls", "tool_call_id"] {
+        let mut message = whole.clone();
+        message.as_object_mut().expect("an object").remove(left_out);
+        let tokens = counted(&message);
+        let talk = post(&server, "/v1/compress", &json!({"messages": [message], "encoding": "o200k_base"}));
+        assert_eq!(talk["origin_tokens"].as_u64(), Some(tokens + 4 + 2), "without {left_out:?}: {talk}");
+        let appended = json!({"messages": [message]});
+        let path = format!("/v1/sessions/s-{left_out}/messages");
+        post(&server, &path, &appended);
+        let listed = done(&server, "GET", &path, &Value::Null);
+        assert_eq!(listed["messages"][0]["tokens"].as_u64(), Some(tokens), "without {left_out:?}: {listed}");
+    }
+    server.stop();
+}

@@ -146,14 +146,6 @@ impl Held<'_> {
             Self::Object(object) => json_bytes(object),
         }
     }
-
-    fn tokens(&self, counter: TokenCounter) -> usize {
-        match self {
-            Self::Text(text) => counter.count(text),
-            Self::Json(value) => counter.count_json(value),
-            Self::Object(object) => counter.count_json(&Value::Object(Map::clone(object))),
-        }
-    }
 }
 
 /// A thing that shows its fields.
@@ -332,20 +324,15 @@ fn json_bytes(value: &impl Serialize) -> usize {
     bytes.0
 }
 
-/// Tokens of what goes into a prompt of a thing.
-pub(crate) fn tokens(thing: &mut impl Stored, counter: TokenCounter) -> usize {
-    let mut tokens = 0;
-    thing.each(&mut |field, held| {
-        if field.is_counted {
-            tokens += held.tokens(counter);
-        }
-    });
-    tokens
+/// Tokens of what goes into a prompt of a record.
+pub(crate) fn tokens(record: &Record, counter: TokenCounter) -> usize {
+    counter.count(&record.text) + record.message.as_ref().map_or(0, |message| tokens_beside(message, counter))
 }
 
 /// Tokens of a message beside its content: its name and its calls.
 pub(crate) fn tokens_beside(message: &Message, counter: TokenCounter) -> usize {
-    tokens(&mut message.clone(), counter)
+    let texts = [&message.name, &message.tool_call_id].map(Option::as_deref);
+    counter.count_beside(texts, [message.tool_calls.as_ref()])
 }
 
 /// Tokens of a stored message by the default encoding: its content, name and calls, whichever version wrote it.
@@ -429,7 +416,15 @@ mod tests {
         let count = |text: &str| counter.count(text);
         let calls = r#"[{"function": {"arguments": "{\"path\": \"a.py\"}"}, "id": "c1"}]"#;
         let beside = count("lena") + count("c1") + count(calls);
-        assert_eq!(tokens(&mut record, counter), count("What was said.") + beside);
+        assert_eq!(tokens(&record, counter), count("What was said.") + beside);
+        let mut listed = 0;
+        record.each(&mut |field, held| match held {
+            _ if !field.is_counted => {}
+            Held::Text(text) => listed += counter.count(text),
+            Held::Json(value) => listed += counter.count_json(value),
+            Held::Object(_) => panic!("no object is counted"),
+        });
+        assert_eq!(tokens(&record, counter), listed, "what the list says is counted");
         let mut message = record.message.expect("a message");
         message.tokens = 4;
         assert_eq!(message_tokens(&message), 4 + beside as u64, "one of an older version");

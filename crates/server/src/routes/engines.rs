@@ -375,9 +375,9 @@ pub struct CountedMessage {
 impl CountedMessage {
     /// Tokens of all that it says.
     fn tokens(&self, counter: TokenCounter) -> usize {
-        let texts = [&self.content, &self.refusal, &self.name, &self.tool_call_id].into_iter().flatten();
-        let calls = [&self.tool_calls, &self.function_call].into_iter().flatten();
-        texts.map(|text| counter.count(text)).chain(calls.map(|calls| counter.count_json(calls))).sum()
+        let texts = [&self.name, &self.tool_call_id, &self.refusal].map(Option::as_deref);
+        let calls = [&self.tool_calls, &self.function_call].map(Option::as_ref);
+        self.content.as_ref().map_or(0, |content| counter.count(content)) + counter.count_beside(texts, calls)
     }
 }
 
