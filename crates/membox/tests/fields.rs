@@ -594,6 +594,18 @@ fn a_field_that_is_too_large_or_of_another_type_is_refused_by_its_place() {
     assert_eq!(checkpoint(json!({"state": 1})).0, 200);
     let writes = json!({ "writes": large });
     assert_eq!(wrong("PUT", "/v1/threads/t/checkpoints/c/writes/w", writes), refused(422, "/writes"));
+    // Each task may write so much, and not all of them.
+    let write = |task: usize, writes: &str| {
+        wrong("PUT", &format!("/v1/threads/t/checkpoints/c/writes/{task}"), json!({ "writes": writes }))
+    };
+    let most = &large[2..];
+    for task in 0..16 {
+        assert_eq!(write(task, most).0, 204, "{task}");
+    }
+    assert_eq!(write(16, "x"), refused(422, "/writes"));
+    let kept = done(&server, "GET", "/v1/threads/t/checkpoints/c", &Value::Null);
+    assert_eq!(kept["writes"].as_object().map(serde_json::Map::len), Some(16), "nothing of it is kept");
+    assert_eq!((write(3, "x").0, write(16, "x").0), (204, 204), "there is room again");
     assert_eq!(wrong("POST", "/v1/sessions/s/queue", json!({"items": [1, large]})), refused(422, "/items/1"));
     assert_eq!(wrong("PATCH", "/v1/users/u/profile", json!({"a": long.repeat(40)})), refused(422, ""));
     let synonyms = json!({"redaction": {"mode": "full"}, "synonyms": [["lena", mark("lena")]]});

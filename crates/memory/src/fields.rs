@@ -8,6 +8,7 @@ use membox_compressor::{DEFAULT_ENCODING, TokenCounter};
 use membox_records::{CheckpointBody, Media, Message, Record, SessionState, StoredSession, Summary};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::collections::HashMap;
 use std::io;
 use std::ops::RangeInclusive;
 
@@ -25,6 +26,8 @@ pub const MAX_NAME_BYTES: usize = 512;
 pub const MAX_ID_BYTES: usize = 255;
 /// Bytes of a language, as `zh-Hant-TW`.
 const MAX_LANGUAGE_BYTES: usize = 35;
+/// Bytes of what all tasks have written to a checkpoint, as JSON.
+pub const MAX_WRITES_BYTES: usize = 16 << 20;
 
 /// What a field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,8 @@ pub struct Field {
     pub holds: Holds,
     /// How many bytes it may have, JSON as JSON.
     pub bytes: RangeInclusive<usize>,
+    /// How many bytes all values of the field have at most together, where one thing has several.
+    pub most_together: Option<usize>,
     /// Whether personal data is taken out of it.
     pub is_redacted: bool,
     /// Whether its tokens count in budgets.
@@ -59,7 +64,16 @@ pub struct Field {
 impl Field {
     const fn new(of: &'static str, name: &'static str, holds: Holds, bytes: RangeInclusive<usize>) -> Self {
         let is_said = !matches!(holds, Holds::Identifier);
-        Self { of, name, holds, bytes, is_redacted: is_said, is_counted: false, is_sealed: is_said }
+        Self {
+            of,
+            name,
+            holds,
+            bytes,
+            most_together: None,
+            is_redacted: is_said,
+            is_counted: false,
+            is_sealed: is_said,
+        }
     }
 
     const fn text(of: &'static str, name: &'static str, most: usize) -> Self {
@@ -102,7 +116,8 @@ static CHECKPOINT_PARENT: Field =
     Field { is_sealed: true, ..Field::new("checkpoint", "parent", Holds::Identifier, 0..=MAX_ID_BYTES) };
 static CHECKPOINT_STATE: Field = Field::json("checkpoint", "state", MAX_STATE_BYTES);
 static CHECKPOINT_METADATA: Field = Field::json("checkpoint", "metadata", MAX_STATE_BYTES);
-static CHECKPOINT_WRITES: Field = Field::json("checkpoint", "writes", MAX_STATE_BYTES);
+static CHECKPOINT_WRITES: Field =
+    Field { most_together: Some(MAX_WRITES_BYTES), ..Field::json("checkpoint", "writes", MAX_STATE_BYTES) };
 static QUEUE_ITEM: Field = Field::json("queue", "items", MAX_STATE_BYTES);
 
 /// Every field that can hold what was said. A memory and a profile are records.
@@ -296,6 +311,22 @@ pub(crate) fn check_at(thing: &mut impl Stored, pointer: impl Fn(&Field) -> Stri
     wrong.map_or(Ok(()), Err)
 }
 
+/// Refuses a thing of which the values of a field are too large together.
+pub(crate) fn check_together(thing: &mut impl Stored, at: &str) -> Result<(), MemoryError> {
+    let (mut together, mut wrong) = (HashMap::new(), None);
+    thing.each(&mut |field, held| {
+        if let Some(most) = field.most_together {
+            let bytes: &mut usize = together.entry(field.name).or_default();
+            *bytes += held.bytes();
+            if *bytes > most {
+                let reason = format!("{bytes} bytes as JSON with those of others; all have at most {most} together");
+                wrong = Some(MemoryError::impossible(format!("{at}/{}", field.name), reason));
+            }
+        }
+    });
+    wrong.map_or(Ok(()), Err)
+}
+
 fn refused(field: &Field, bytes: usize, pointer: String) -> MemoryError {
     let (least, most) = (field.bytes.start(), field.bytes.end());
     match field.holds {
@@ -352,12 +383,14 @@ mod tests {
         let docs = docs.expect("the documentation");
         let yes = |is_so| if is_so { "yes" } else { "no" };
         let rows = FIELDS.map(|field| {
-            let most = match *field.bytes.end() {
+            let size = |most: usize| match most {
                 usize::MAX => "none".to_owned(),
                 most if most >= 1 << 20 => format!("{} MiB", most >> 20),
                 most if most >= 1 << 10 => format!("{} KiB", most >> 10),
                 most => most.to_string(),
             };
+            let together = field.most_together.map(|most| format!(", {} together", size(most))).unwrap_or_default();
+            let most = size(*field.bytes.end()) + &together;
             let flags = [field.is_redacted, field.is_counted, field.is_sealed].map(yes).join(" | ");
             format!("| `{}` | `{}` | {most} | {flags} |", field.of, field.name)
         });

@@ -156,7 +156,9 @@ impl MemoryBox {
         let key = [tenant, thread, namespace, id, task].map(str::to_owned);
         self.transact(move |group| {
             let [tenant, thread, namespace, id, task] = &key;
-            Ok(group.put_checkpoint_writes(CheckpointPlace { tenant, thread, namespace }, id, task, writes, now())?)
+            let place = CheckpointPlace { tenant, thread, namespace };
+            // What is refused here the request's savepoint takes back.
+            fields::check_together(&mut group.put_checkpoint_writes(place, id, task, writes, now())?, "")
         })
     }
 
