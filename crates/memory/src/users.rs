@@ -148,7 +148,7 @@ impl MemoryBox {
                     Err(MemoryError::NoSession(_)) => continue,
                     stored => stored?,
                 };
-                if !give(json!({"type": "session", "session": session})) {
+                if !give(json!({"type": "session", "session": session, "format": EXPORT_FORMAT})) {
                     return Ok(());
                 }
                 let (mut goes_on, mut failed) = (true, Vec::new());
