@@ -1,9 +1,11 @@
 //! Messages and records have namespaces of their own, and a database of an older version comes to have them.
 
+mod common;
+
+use common::create;
 use membox_records::keys::{Keyring, MasterKey};
 use membox_records::{
-    Group, Message, Range, Reader, Record, RecordsError, Sealing, SessionState, Slots, Store, StoredCollection,
-    StoredSession,
+    Group, Message, Range, Reader, Record, RecordsError, Sealing, SessionState, Slots, Store, StoredSession,
 };
 use proptest::prelude::*;
 use rusqlite::{Connection, params};
@@ -37,19 +39,6 @@ fn message(session: &str, id: &str, position: i64, text: &str) -> Record {
     };
     let id = membox_records::record_id(session, id);
     Record { session: Some(session.into()), message: Some(message), ..record(&id, text) }
-}
-
-fn create(group: &mut Group, tenant: &str) -> Slots {
-    let collection = StoredCollection {
-        id: 0,
-        tenant: tenant.into(),
-        name: "c".into(),
-        settings: "{}".into(),
-        vector_file: uuid::Uuid::new_v4(),
-        rows: 0,
-        created_at: 1,
-    };
-    Slots::new(group.create_collection(&collection).expect("a collection"), collection.vector_file)
 }
 
 fn put_session(group: &mut Group, slots: &Slots, tenant: &str, id: &str) {

@@ -1,24 +1,14 @@
 //! The record store keeps what it acknowledged, all of a request or none of it.
 
+mod common;
+
+use common::create;
 use membox_records::keys::{Keyring, MasterKey};
 use membox_records::{
-    CheckpointPlace, Group, Message, Order, Reader, Record, RecordsError, Resealed, Sealing, Slots, Store,
-    StoredCollection, StoredRecord,
+    CheckpointPlace, Message, Order, Reader, Record, RecordsError, Resealed, Sealing, Store, StoredRecord,
 };
 use proptest::prelude::*;
 use serde_json::json;
-
-fn collection(name: &str) -> StoredCollection {
-    StoredCollection {
-        id: 0,
-        tenant: "t".into(),
-        name: name.into(),
-        settings: "{}".into(),
-        vector_file: uuid::Uuid::new_v4(),
-        rows: 0,
-        created_at: 1,
-    }
-}
 
 fn record(id: &str, created_at: i64) -> Record {
     Record {
@@ -36,11 +26,6 @@ fn record(id: &str, created_at: i64) -> Record {
     }
 }
 
-fn create(group: &mut Group) -> Slots {
-    let collection = collection("c");
-    Slots::new(group.create_collection(&collection).expect("a collection"), collection.vector_file)
-}
-
 fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::open(&folder.path().join("membox.db"), Sealing::default()).expect("a store");
@@ -51,7 +36,7 @@ fn store() -> (tempfile::TempDir, Store) {
 fn a_committed_record_comes_back_whole_and_versions_rise() {
     let (_folder, mut store) = store();
     let mut group = store.begin().expect("a group");
-    let slots = create(&mut group);
+    let slots = create(&mut group, "t");
     let c = slots.collection;
     let first = group.upsert(&slots, &record("a", 5), 0, 77, None).expect("a write");
     let second = group.upsert(&slots, &record("a", 6), 1, 78, Some(1)).expect("a write");
@@ -69,7 +54,7 @@ fn a_committed_record_comes_back_whole_and_versions_rise() {
 fn a_compaction_gives_records_other_rows_and_writes_none_of_them() {
     let (_folder, mut store) = store();
     let mut group = store.begin().expect("a group");
-    let mut slots = create(&mut group);
+    let mut slots = create(&mut group, "t");
     for row in 0..10 {
         group.upsert(&slots, &record(&format!("r{row}"), 0), row, 100 + row, None).expect("a write");
     }
@@ -113,7 +98,7 @@ fn a_compaction_gives_records_other_rows_and_writes_none_of_them() {
 fn damaged_slots_are_an_error_and_never_other_rows() {
     let (folder, mut store) = store();
     let mut group = store.begin().expect("a group");
-    let slots = create(&mut group).compacted(uuid::Uuid::new_v4(), &[1, 2, 5].into_iter().collect(), 9);
+    let slots = create(&mut group, "t").compacted(uuid::Uuid::new_v4(), &[1, 2, 5].into_iter().collect(), 9);
     group.compact(&slots, 3).expect("a switch");
     group.commit().expect("a commit");
     let reader = store.reader().expect("a reader");
@@ -130,7 +115,7 @@ fn damaged_slots_are_an_error_and_never_other_rows() {
 fn an_older_database_keeps_its_records_and_gets_slots() {
     let (folder, mut store) = store();
     let mut group = store.begin().expect("a group");
-    let slots = create(&mut group);
+    let slots = create(&mut group, "t");
     group.upsert(&slots, &record("a", 5), 4, 77, None).expect("a write");
     group.commit().expect("a commit");
     drop(store);
@@ -150,7 +135,7 @@ fn an_older_database_keeps_its_records_and_gets_slots() {
 fn a_refused_request_takes_nothing_of_the_others_back() {
     let (_folder, mut store) = store();
     let mut group = store.begin().expect("a group");
-    let slots = create(&mut group);
+    let slots = create(&mut group, "t");
     group.request(|g| g.upsert(&slots, &record("a", 1), 0, 0, None)).expect("a write");
     let refused = group.request(|g| {
         g.upsert(&slots, &record("b", 1), 1, 0, None)?;
@@ -166,7 +151,7 @@ fn a_refused_request_takes_nothing_of_the_others_back() {
 fn an_uncommitted_group_leaves_nothing() {
     let (_folder, mut store) = store();
     let mut group = store.begin().expect("a group");
-    group.create_collection(&collection("c")).expect("a collection");
+    create(&mut group, "t");
     drop(group);
     assert_eq!(store.reader().expect("a reader").collections().expect("a read"), []);
     store.begin().expect("the next group begins");
@@ -176,7 +161,7 @@ fn an_uncommitted_group_leaves_nothing() {
 fn pages_go_on_where_they_ended_whatever_is_written_between() {
     let (_folder, mut store) = store();
     let mut group = store.begin().expect("a group");
-    let slots = create(&mut group);
+    let slots = create(&mut group, "t");
     let c = slots.collection;
     for i in 0..10 {
         group.upsert(&slots, &record(&format!("r{i}"), i64::from(i % 3)), i, 0, None).expect("a write");
@@ -224,7 +209,7 @@ proptest! {
     ) {
         let (_folder, mut store) = store();
         let mut group = store.begin().expect("a group");
-        let slots = create(&mut group);
+        let slots = create(&mut group, "t");
         let message = is_message.then(|| Message { id: role.clone(), position, role, name, ..Message::default() });
         let metadata = json!({key: {"number": number, "word": word}}).as_object().cloned().unwrap_or_default();
         let written = Record { id, text, metadata, created_at, expires_at, importance, user, session, kind, given_vector, message };
@@ -248,7 +233,7 @@ fn what_is_sealed_comes_back_whole_in_its_own_row_alone() {
     let (folder, master) = (tempfile::tempdir().expect("a folder"), MasterKey::generate().expect("a key"));
     let (mut store, _) = sealed_store(folder.path(), &master);
     let mut group = store.begin().expect("a group");
-    let slots = create(&mut group);
+    let slots = create(&mut group, "t");
     let message = Message { id: "m".into(), role: "user".into(), kind: "text".into(), ..Message::default() };
     let said = Record { session: Some("s".into()), message: Some(message), ..record("b", 2) };
     for (row, record) in (0..).zip([&record("a", 1), &said]) {
@@ -291,7 +276,7 @@ fn what_was_written_before_a_key_or_under_an_older_one_is_sealed_with_the_newest
     let path = folder.path().join("membox.db");
     let mut store = Store::open(&path, Sealing::default()).expect("a store");
     let mut group = store.begin().expect("a group");
-    let slots = create(&mut group);
+    let slots = create(&mut group, "t");
     let ids: Vec<String> = (0..10).map(|i| format!("r{i}")).collect();
     for (row, id) in (0..).zip(&ids) {
         group.upsert(&slots, &record(id, i64::from(row)), row, row, None).expect("a write");
