@@ -1,10 +1,10 @@
 //! Checkpoints of a thread's state, as an agent keeps them beside its messages.
 
-use crate::fields::{self, MAX_ID_BYTES, TaskWrites};
+use crate::fields::{self, MAX_ID_BYTES, MAX_WRITES_BYTES, TaskWrites};
 use crate::redaction::redact;
 use crate::{MemoryBox, MemoryError, in_seconds, now, time_text};
 use membox_api::{CheckpointView, NewCheckpoint, Redaction};
-use membox_store::{Checkpoint, CheckpointBody, CheckpointKey, CheckpointOrder, CheckpointPlace, RecordReads};
+use membox_store::{Checkpoint, CheckpointBody, CheckpointKey, CheckpointOrder, CheckpointPlace, RecordReads, StoreError};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -87,7 +87,10 @@ impl MemoryBox {
         redact(&self.redaction_beside(tenant, thread)?, &mut writes);
         let TaskWrites(writes) = writes;
         let key = checkpoint_key(tenant, thread, namespace, id);
-        Ok(self.store().put_checkpoint_writes(key, task, writes)?)
+        self.store().put_checkpoint_writes(key, task, writes, MAX_WRITES_BYTES).map_err(|error| match error {
+            StoreError::TooLarge { .. } => MemoryError::impossible("/writes", error.to_string()),
+            other => other.into(),
+        })
     }
 
     /// A checkpoint by its id; the latest for `None`.

@@ -177,6 +177,7 @@ impl From<StoreError> for MemoryError {
                 pointer: format!("/messages/{place}/id"),
                 reason: format!("message {id:?} is there already, and says something else"),
             },
+            error @ StoreError::TooLarge { .. } => Self::impossible("", error.to_string()),
             StoreError::Overloaded { retry_after_s } => Self::Overloaded { retry_after_s },
             StoreError::ReadOnly(reason) => Self::ReadOnly(reason),
             StoreError::DiskFull => Self::DiskFull,

@@ -2,6 +2,7 @@
 
 use crate::fields::MAX_ID_BYTES;
 use crate::{MemoryBox, MemoryError};
+use membox_store::keys::hex;
 use membox_store::RecordReads;
 use sha2::{Digest, Sha256};
 
@@ -18,7 +19,7 @@ pub(crate) fn check_session_id(id: &str) -> Result<(), MemoryError> {
 
 /// What stands for a user's name where that cannot be part of another name.
 fn hash(user: &str) -> String {
-    Sha256::digest(user)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(user)[..16])
 }
 
 /// The collection of a user's own sessions. Names that no collection can have are replaced by their hash.

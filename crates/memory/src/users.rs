@@ -7,6 +7,7 @@ use crate::{MemoryBox, MemoryError, now, time_text, user_collection};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use membox_api::{AuditView, CollectionSettings, ErasureReceipt, JobView};
+use membox_store::keys::hex;
 use membox_store::{
     AuditEntry, AuditEvent, CheckpointPlace, Collection, DeleteRecords, JobGuard, Range, RecordReads, Selection,
     Snapshot, StoreError, StoredRecord, VersionId,
@@ -36,9 +37,8 @@ pub(crate) fn event(tenant: &str, actor: &str, action: &str, subject: &str) -> A
     AuditEvent { at: now(), tenant, actor, action, subject, count: 0 }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
+/// How a session's lines are written in an export: since 2, its archived messages are among them.
+const EXPORT_FORMAT: u32 = 2;
 
 impl MemoryBox {
     /// Notes in the audit log what was done.
@@ -98,7 +98,7 @@ impl MemoryBox {
                     Err(MemoryError::NoSession(_)) => continue,
                     stored => stored?,
                 };
-                if !give(json!({"type": "session", "session": session})) {
+                if !give(json!({"type": "session", "session": session, "format": EXPORT_FORMAT})) {
                     return Ok(());
                 }
                 let (mut goes_on, mut failed) = (true, Vec::new());

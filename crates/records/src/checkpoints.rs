@@ -171,7 +171,7 @@ impl WriteTransaction<'_> {
 
     /// Adds what a task has written to a checkpoint, or keeps it for one that is still to come. It takes the place
     /// of what the task had written before; of what LangGraph says of a task's fate, each that of its own channel
-    /// alone.
+    /// alone. Gives what the checkpoint says now.
     pub fn put_checkpoint_writes(
         &mut self,
         place: CheckpointPlace,
@@ -179,16 +179,18 @@ impl WriteTransaction<'_> {
         task: &str,
         writes: Value,
         now: i64,
-    ) -> Result<(), RecordsError> {
+    ) -> Result<CheckpointBody, RecordsError> {
         let Some(mut checkpoint) = self.checkpoint_or_writes(place, id, now)? else {
             let writes = BTreeMap::from([(task.to_owned(), writes)]);
             let (state, metadata) = (Value::Null, Map::new());
             let body = CheckpointBody { parent: None, state, metadata, writes, created_at: now };
-            return self.insert_checkpoint(place, id, Some(AWAITED), &body);
+            self.insert_checkpoint(place, id, Some(AWAITED), &body)?;
+            return Ok(body);
         };
         let before = checkpoint.body.writes.remove(task);
         checkpoint.body.writes.insert(task.to_owned(), merged_writes(before, writes));
-        self.change_checkpoint(place, &checkpoint)
+        self.change_checkpoint(place, &checkpoint)?;
+        Ok(checkpoint.body)
     }
 
     /// Writes what a checkpoint says, in its place.

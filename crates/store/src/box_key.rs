@@ -2,6 +2,7 @@
 
 use crate::StoreError;
 use hmac::{Hmac, KeyInit, Mac};
+use membox_records::keys::hex;
 use sha2::Sha256;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -39,7 +40,7 @@ impl BoxKey {
 
     /// [`BoxKey::mac`] in hexadecimal digits.
     pub fn digest(&self, text: &str) -> Result<String, StoreError> {
-        Ok(self.mac(text)?.iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(&self.mac(text)?))
     }
 }
 

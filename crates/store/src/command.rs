@@ -93,6 +93,8 @@ pub enum Command {
         task: String,
         /// What it wrote.
         writes: Value,
+        /// Bytes as JSON that all tasks' writes to it may have together.
+        max_bytes: usize,
         /// Milliseconds since 1970.
         now: i64,
     },

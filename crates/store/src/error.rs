@@ -39,6 +39,14 @@ pub enum StoreError {
         /// Its id in the session.
         id: String,
     },
+    /// What belongs together is larger than it may be; nothing of the request was kept.
+    #[error("{bytes} bytes as JSON with those of others; all have at most {max_bytes} together")]
+    TooLarge {
+        /// How large it would be.
+        bytes: usize,
+        /// How large it may be.
+        max_bytes: usize,
+    },
     /// The writer's queue is full.
     #[error("too many writes are waiting; try again in {retry_after_s} s")]
     Overloaded {

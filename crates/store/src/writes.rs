@@ -97,8 +97,18 @@ impl Store {
     }
 
     /// Adds what a task has written towards the next checkpoint.
-    pub fn put_checkpoint_writes(&self, key: CheckpointKey, task: &str, writes: Value) -> Result<(), StoreError> {
-        self.commit(Command::PutCheckpointWrites { key, task: task.to_owned(), writes, now: now() })?.done()
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`] where all tasks' writes to it have more than `max_bytes` as JSON.
+    pub fn put_checkpoint_writes(
+        &self,
+        key: CheckpointKey,
+        task: &str,
+        writes: Value,
+        max_bytes: usize,
+    ) -> Result<(), StoreError> {
+        let (task, now) = (task.to_owned(), now());
+        self.commit(Command::PutCheckpointWrites { key, task, writes, max_bytes, now })?.done()
     }
 
     /// Deletes a thread's checkpoints and gives how many there were.

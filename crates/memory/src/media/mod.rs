@@ -13,6 +13,7 @@ use crate::{MemoryBox, MemoryError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use membox_api::{MessageType, NewMedia};
+use membox_store::keys::hex;
 use membox_store::{Collection, Media, Record, RecordsError};
 use sha2::{Digest, Sha256};
 
@@ -58,7 +59,7 @@ pub(crate) fn given(kind: MessageType, new: &NewMedia, at: &str) -> Result<Given
         return Err(MemoryError::impossible(format!("{at}/seconds"), "0 to 86400 seconds are possible"));
     }
     let mut media = Media {
-        sha256: Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
+        sha256: hex(&Sha256::digest(&bytes)),
         bytes: bytes.len() as u64,
         milliseconds: new.seconds.map(|seconds| (seconds * 1000.0).round() as u64),
         language: new.language.clone(),

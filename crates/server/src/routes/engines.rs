@@ -207,9 +207,9 @@ pub async fn tokenize(
 
 /// Tokens of all that a message says.
 fn message_tokens(message: &CountedMessage, counter: TokenCounter) -> usize {
-    let texts = [&message.content, &message.refusal, &message.name, &message.tool_call_id].into_iter().flatten();
-    let calls = [&message.tool_calls, &message.function_call].into_iter().flatten();
-    texts.map(|text| counter.count(text)).chain(calls.map(|calls| counter.count_json(calls))).sum()
+    let texts = [&message.name, &message.tool_call_id, &message.refusal].map(Option::as_deref);
+    let calls = [&message.tool_calls, &message.function_call].map(Option::as_ref);
+    message.content.as_ref().map_or(0, |content| counter.count(content)) + counter.count_beside(texts, calls)
 }
 
 /// `POST /v1/chunks`: cuts a long text into pieces that can be embedded, at paragraphs, sentences or words, with an overlap.

@@ -1,7 +1,7 @@
 //! All that is remembered of a user, and the audit log.
 
 use crate::auth::{Caller, Tenant};
-use crate::extract::{KeptJson, Query};
+use crate::extract::{Json, KeptJson, Query};
 use crate::problem::Problem;
 use crate::routes::sessions::page_limit;
 use crate::state::AppState;
@@ -91,7 +91,7 @@ pub async fn patch_profile(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     Path(user): Path<String>,
-    KeptJson(changes): KeptJson<Map<String, Value>>,
+    Json(changes): KeptJson<Map<String, Value>>,
 ) -> Result<axum::Json<ProfileView>, Problem> {
     let memory = state.memory.clone();
     let work = move || Ok(memory.put_profile(&tenant, &user, &changes, false)?);

@@ -110,9 +110,14 @@ pub(super) fn apply(
             let place = CheckpointPlace { tenant: &key.tenant, thread: &key.thread, namespace: &key.namespace };
             Outcome::Checkpoint(tx.put_checkpoint(place, &key.id, expires_at, body)?)
         }
-        Command::PutCheckpointWrites { key, task, writes, now } => {
+        Command::PutCheckpointWrites { key, task, writes, max_bytes, now } => {
             let place = CheckpointPlace { tenant: &key.tenant, thread: &key.thread, namespace: &key.namespace };
-            tx.put_checkpoint_writes(place, &key.id, &task, writes, now)?;
+            let body = tx.put_checkpoint_writes(place, &key.id, &task, writes, now)?;
+            let bytes = body.writes.values().map(|writes| writes.to_string().len()).sum();
+            if bytes > max_bytes {
+                // The request's savepoint takes it back.
+                return Err(StoreError::TooLarge { bytes, max_bytes });
+            }
             Outcome::Done
         }
         Command::DropCheckpoints { tenant, thread } => Outcome::Count(tx.drop_checkpoints(&tenant, &thread)?),

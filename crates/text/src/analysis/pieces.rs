@@ -1,6 +1,7 @@
 //! The pieces that a text is made of: words, characters of scripts without blanks, symbols.
 
 use super::fold::{Folded, Kind};
+use membox_sealing::hex;
 use rust_stemmers::{Algorithm, Stemmer};
 use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
@@ -215,7 +216,7 @@ fn bounded(term: &str) -> String {
     if term.len() <= MAX_TERM_BYTES {
         return term.to_owned();
     }
-    let hash: String = Sha256::digest(term).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex(&Sha256::digest(term)[..8]);
     format!("{}{hash}", &term[..term.floor_char_boundary(MAX_TERM_BYTES - hash.len())])
 }
 
