@@ -4,7 +4,9 @@ use crate::fields::{self, MAX_ID_BYTES, MAX_WRITES_BYTES, TaskWrites};
 use crate::redaction::redact;
 use crate::{MemoryBox, MemoryError, in_seconds, now, time_text};
 use membox_api::{CheckpointView, NewCheckpoint, Redaction};
-use membox_store::{Checkpoint, CheckpointBody, CheckpointKey, CheckpointOrder, CheckpointPlace, RecordReads, StoreError};
+use membox_store::{
+    Checkpoint, CheckpointBody, CheckpointKey, CheckpointOrder, CheckpointPlace, RecordReads, StoreError,
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
 

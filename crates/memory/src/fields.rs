@@ -8,7 +8,6 @@ use membox_compressor::{DEFAULT_ENCODING, TokenCounter};
 use membox_store::{CheckpointBody, Media, Message, Record, SessionState, StoredSession, Summary};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::collections::HashMap;
 use std::io;
 use std::ops::RangeInclusive;
 

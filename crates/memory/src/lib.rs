@@ -84,8 +84,8 @@ pub use membox_encoder as encoder;
 pub use membox_llm as llm;
 pub use membox_store::{
     BackupSummary, CheckpointOrder, Collection, DeviceRows, EncryptionConfig, IndexError, Order, Overview, Position,
-    Problem, REDACTION_FIELD, RecordsError, Report, RowDevice, backup, keys, keys_file, now, rename_durably, restore, sync_parent,
-    time_millis, time_text,
+    Problem, REDACTION_FIELD, RecordsError, Report, RowDevice, backup, keys, keys_file, now, rename_durably, restore,
+    sync_parent, time_millis, time_text,
 };
 pub use memory_box::{DEFAULT_ANSWER_CACHE, MemoryBox, MemoryConfig, retry_after};
 pub use mend::rebuild;

@@ -2,8 +2,8 @@
 
 use crate::fields::MAX_ID_BYTES;
 use crate::{MemoryBox, MemoryError};
-use membox_store::keys::hex;
 use membox_store::RecordReads;
+use membox_store::keys::hex;
 use sha2::{Digest, Sha256};
 
 /// Bytes of a user's name that is part of a collection's.

@@ -168,7 +168,8 @@ fn the_commands_that_the_documents_name_are_there() {
 fn every_page_is_in_the_book() {
     let docs = root().join("docs");
     let summary = read(&docs.join("SUMMARY.md"));
-    let listed: BTreeSet<PathBuf> = links(&summary).into_iter().filter(|link| !link.file.is_empty()).map(|link| docs.join(link.file)).collect();
+    let listed: BTreeSet<PathBuf> =
+        links(&summary).into_iter().filter(|link| !link.file.is_empty()).map(|link| docs.join(link.file)).collect();
     for page in markdown(&docs).into_iter().filter(|page| !page.ends_with("SUMMARY.md")) {
         assert!(listed.contains(&page), "{} is not in docs/SUMMARY.md", page.display());
     }

@@ -45,7 +45,7 @@ pub async fn describe(
     Path(collection): Path<String>,
 ) -> Result<axum::Json<CollectionView>, Problem> {
     let memory = state.memory.clone();
-    let work = move || Ok(memory.describe(&*memory.collection(&tenant, &collection)?));
+    let work = move || Ok(memory.describe(&memory.collection(&tenant, &collection)?));
     Ok(axum::Json(state.reads.run(work).await?))
 }
 
