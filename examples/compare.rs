@@ -8,10 +8,10 @@
 //! The three parts of the encoder, in the order in which a program meets them:
 //!
 //! - A [`Scheduler`] owns the threads that compute. A program has one, and all its models share it.
-//! - An [`Encoder`] is a model folder that was loaded: its tokenizer, its weights and the engine that runs them. [`EncoderConfig`] chooses
-//!   the precision (int8 unless it says otherwise), the device and the longest text.
-//! - [`Encoder::embed`] hands texts in and waits for their vectors. What is in a hurry goes by [`Lane::Interactive`], and interrupts what
-//!   goes by [`Lane::Bulk`]. The vectors have unit length, so the product of two is their cosine.
+//! - An [`Encoder`] is a model folder that was loaded: its tokenizer, its weights and the engine that runs them.
+//!   [`EncoderConfig`] chooses the precision (int8 unless it says otherwise), the device and the longest text.
+//! - [`Encoder::embed`] hands texts in and waits for their vectors. What is in a hurry goes by [`Lane::Interactive`],
+//!   and interrupts what goes by [`Lane::Bulk`]. The vectors have unit length, so the product of two is their cosine.
 
 use membox_encoder::{Encoder, EncoderConfig, Lane, Scheduler, SchedulerConfig};
 use std::error::Error;

@@ -4,13 +4,14 @@
 //! $ cargo run --release --bin compress -- data/models/all-MiniLM-L6-v2 0.5 < transcript.txt
 //! ```
 //!
-//! The text comes from standard input, and what is left of it goes to standard output. What is kept is cut out of the text as it stands;
-//! no word is changed, and dates, amounts, addresses and names are kept whole or dropped whole.
+//! The text comes from standard input, and what is left of it goes to standard output. What is kept is cut out of the
+//! text as it stands; no word is changed, and dates, amounts, addresses and names are kept whole or dropped whole.
 //!
-//! - A compressor needs a model that says how likely each token is to be kept. Here it is the keep head, a small layer that comes with
-//!   membox and stands on the embedding model ([`keep_head::built_in`]). [`Compressor::load`] takes one of the LLMLingua-2 models instead.
-//! - [`CompressOptions`] say how much is left: a `rate`, or a budget of tokens. [`Mode::Strict`] keeps to it exactly, the default mode
-//!   roughly, text by text.
+//! - A compressor needs a model that says how likely each token is to be kept. Here it is the keep head, a small layer
+//!   that comes with membox and stands on the embedding model ([`keep_head::built_in`]). [`Compressor::load`] takes
+//!   one of the LLMLingua-2 models instead.
+//! - [`CompressOptions`] say how much is left: a `rate`, or a budget of tokens. In [`Mode::Strict`] no more than that is
+//!   ever left; the default mode ends near it.
 //! - The answer counts tokens as OpenAI's models count them, before and after.
 
 use membox_compressor::{CompressOptions, Compressor, Mode, keep_head};

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The short loop: format, clippy, and the unit tests of the crates that changed since main (on main: since the last commit), and of
-# those that depend on them. SINCE=REF compares with another commit, SINCE=all takes every crate.
+# The short loop: format, clippy, and the unit tests of the crates that changed since main (on main: since the last
+# commit), and of those that depend on them. SINCE=REF compares with another commit, SINCE=all takes every crate.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -38,9 +38,10 @@ if [ -z "$crates" ]; then
 fi
 echo "changed, or above what changed: $crates"
 
-# Always the whole workspace, of which cargo builds what is not fresh: for some crates alone it would choose other features of
-# what they share. The runner leaves out the tests of crates that did not change.
+# Always the whole workspace, of which cargo builds what is not fresh: for some crates alone it would choose other
+# features of what they share. The runner leaves out the tests of crates that did not change.
 fast=(--config .cargo/fast.toml)
 cargo "${fast[@]}" clippy --release --workspace --all-targets -- -D warnings
 export MEMBOX_CHECK=$crates
-cargo "${fast[@]}" --config "target.'cfg(all())'.runner='$PWD/scripts/check-runner.sh'" test --release --workspace --lib --bins --quiet
+runner="target.'cfg(all())'.runner='$PWD/scripts/check-runner.sh'"
+cargo "${fast[@]}" --config "$runner" test --release --workspace --lib --bins --quiet

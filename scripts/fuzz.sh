@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fuzzes each parser of fuzz/ for SECONDS_EACH seconds (60): scripts/fuzz.sh [TARGET…]. What it finds to be worth keeping lies in
-# fuzz/corpus, and what broke in fuzz/artifacts.
+# Fuzzes each parser of fuzz/ for SECONDS_EACH seconds (60): scripts/fuzz.sh [TARGET…]. What it finds to be worth keeping
+# lies in fuzz/corpus, and what broke in fuzz/artifacts.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
