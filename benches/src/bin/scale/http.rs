@@ -41,6 +41,7 @@ pub struct RunningServer {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
+#[expect(clippy::disallowed_methods, reason = "a panic of the server ends the measurement anyhow")]
 pub fn start_server(memory: &Arc<MemoryBox>) -> RunningServer {
     let (sender, receiver) = std::sync::mpsc::channel();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

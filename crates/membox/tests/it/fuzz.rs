@@ -355,7 +355,7 @@ fn no_body_breaks_the_box() {
         (status != 200 && status != 404).then(|| format!("{:?}: {status} {answer}", QUESTIONS[question]))
     });
     assert_eq!(wrong.collect::<Vec<_>>(), Vec::<String>::new(), "a question is to be right before it is changed");
-    while begun.elapsed() < Duration::from_secs(time) {
+    while begun.elapsed() < Duration::from_secs(time) || sent <= 300 {
         let (method, path, right) = &requests[sent as usize % requests.len()];
         let mut body = right.clone();
         for _ in 0..rng.random_range(0..4) {
@@ -376,7 +376,7 @@ fn no_body_breaks_the_box() {
         found += u64::from(status < 300);
     }
     println!("{sent} bodies and as many addresses, {fine} done and {found} found");
-    assert!(sent > 300 && fine > sent / 20 && fine < sent, "{fine} of {sent}");
+    assert!(fine > sent / 20 && fine < sent, "{fine} of {sent}");
     assert!(found > sent / 20 && found < sent, "{found} of {sent}");
     assert_eq!(server.call("POST", "/v1/collections/c/recall", &json!({"query": "the garden"})).0, 200);
     server.stop();

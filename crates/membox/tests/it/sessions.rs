@@ -497,7 +497,8 @@ fn inputs_wait_over_a_kill_and_are_lost_with_no_taker() {
         assert_eq!(status, 200, "{taken}");
         taken["items"].as_array().expect("items").clone()
     };
-    let first = take(&server, 1, 1);
+    // Longer than a start takes beside other tests.
+    let first = take(&server, 1, 4);
     assert_eq!(first[0]["payload"], json!({"n": 1}));
     server.child.kill().expect("a kill");
     server.child.wait().expect("an end");
@@ -520,7 +521,7 @@ fn inputs_wait_over_a_kill_and_are_lost_with_no_taker() {
             .0,
         404
     );
-    std::thread::sleep(std::time::Duration::from_millis(1100));
+    std::thread::sleep(std::time::Duration::from_millis(4100));
     let again = take(&server, 5, 600);
     assert_eq!(
         (again.len(), &again[0]["payload"], &again[0]["attempts"]),
