@@ -115,7 +115,7 @@ fn add_memory(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Res
     let messages: Vec<MemoryMessage> = read(Value::Array(messages))?;
     let session = match (given.session, &given.user) {
         (Some(session), _) => session,
-        (None, Some(user)) => memory.user_session(&caller.tenant, SESSION, user)?,
+        (None, Some(user)) => memory.sessions().user_session(&caller.tenant, SESSION, user)?,
         (None, None) => SESSION.to_owned(),
     };
     let request = AddMemories {
@@ -127,9 +127,9 @@ fn add_memory(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Res
         force: given.force_segment || given.force_extract,
     };
     if let Some(collection) = &request.collection {
-        memory.ensure_collection(&caller.tenant, collection)?;
+        memory.collections().ensure_collection(&caller.tenant, collection)?;
     }
-    let added = memory.add_memories(&caller.tenant, request, false)?;
+    let added = memory.memories().add_memories(&caller.tenant, request, false)?;
     Ok(without_nulls(json!({
         "status": if added.problem.is_some() { "error" } else { "success" }, "message": added.problem,
         "memories": added.memories.iter().map(|made| &made.text).collect::<Vec<_>>(), "waiting": added.waiting, "llm": added.llm
@@ -175,12 +175,12 @@ fn retrieve(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Resul
 
 fn show(memory: &Arc<MemoryBox>, _: &Caller, arguments: Value) -> Result<Value, Problem> {
     let Nothing {} = read(arguments)?;
-    let compressors: Vec<&str> = memory.compressors().iter().map(|compressor| compressor.name()).collect();
+    let compressors: Vec<&str> = memory.models().compressors.iter().map(|compressor| compressor.name()).collect();
     Ok(json!({
         "status": "success",
-        "embedding_model": memory.encoder().ok().map(|encoder| encoder.name()),
+        "embedding_model": memory.models().encoder().ok().map(|encoder| encoder.name()),
         "compression_models": compressors,
-        "language_model": memory.llm().map(|llm| llm.model()),
+        "language_model": memory.models().llm().map(|llm| llm.model()),
         "defaults": membox_api::MemoriesPolicy::default(),
     }))
 }

@@ -262,11 +262,11 @@ fn add(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Val
     let place = Place { user, collection };
     let name = place.name();
     if place.collection.is_none() {
-        memory.ensure_collection(&caller.tenant, &name)?;
+        memory.collections().ensure_collection(&caller.tenant, &name)?;
     }
     let record =
         NewRecord { text, user: place.user, kind, importance, session, expires_at, metadata, ..NewRecord::default() };
-    let written = memory.upsert(&caller.tenant, &name, vec![record])?;
+    let written = memory.records().upsert(&caller.tenant, &name, vec![record])?;
     Ok(json!({"id": written[0].id, "version": written[0].version, "collection": name}))
 }
 
@@ -275,14 +275,14 @@ fn context(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result
     let strategy: Strategy = strategy.map_or(Ok(Strategy::Recall), |name| read(Value::String(name)))?;
     let max_tokens = Some(max_tokens.unwrap_or(CONTEXT_TOKENS));
     let request = ContextRequest { strategy, query, max_tokens, ..ContextRequest::default() };
-    let answer = memory.context(&caller.tenant, &session, &request)?;
+    let answer = memory.sessions().context(&caller.tenant, &session, &request)?;
     Ok(json!({"messages": answer.messages, "tokens": answer.tokens, "omitted": answer.omitted}))
 }
 
 fn append(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
     let SessionAppend { session, messages, user } = read(arguments)?;
     let request: AppendRequest = read(without_nulls(json!({"messages": messages, "user": user})))?;
-    let answer = memory.append(&caller.tenant, &session, request, None)?;
+    let answer = memory.sessions().append(&caller.tenant, &session, request, None)?;
     Ok(json!({"version": answer.version, "ids": answer.messages.iter().map(|m| &m.id).collect::<Vec<_>>()}))
 }
 
@@ -290,7 +290,7 @@ fn list(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Va
     let List { user, collection, limit, filter } = read(arguments)?;
     let place = Place { user, collection };
     let limit = limit.unwrap_or(20).clamp(1, MOST_LISTED);
-    let page = memory.page(&caller.tenant, &place.name(), Order::Newest, None, limit, filter.as_ref());
+    let page = memory.records().page(&caller.tenant, &place.name(), Order::Newest, None, limit, filter.as_ref());
     let (records, next) = match page {
         Err(MemoryError::NoCollection(_)) if place.collection.is_none() => (Vec::new(), None),
         page => page?,
@@ -302,7 +302,7 @@ fn update(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<
     let Update { id, user, collection, text, importance, metadata } = read(arguments)?;
     let place = Place { user, collection };
     let patch = RecordPatch { text, metadata, importance: importance.map(Some), ..RecordPatch::default() };
-    let view = memory.patch(&caller.tenant, &place.name(), &id, &patch, None)?;
+    let view = memory.records().patch(&caller.tenant, &place.name(), &id, &patch, None)?;
     Ok(json!({"id": view.id, "version": view.version}))
 }
 
@@ -311,7 +311,7 @@ fn forget(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<
     let place = Place { user, collection };
     let name = place.name();
     let ids = ids.into_iter().map(|id| (id, None)).collect();
-    let deleted = memory.delete(&caller.tenant, &caller.actor, &name, ids)?;
+    let deleted = memory.records().delete(&caller.tenant, &caller.actor, &name, ids)?;
     Ok(json!({"deleted": deleted}))
 }
 
