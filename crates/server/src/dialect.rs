@@ -6,6 +6,7 @@ use axum::extract::Request;
 use axum::http::header;
 use axum::middleware::Next;
 use axum::response::Response;
+use membox_api::ProblemDocument;
 use serde::Serialize;
 
 /// Routes that text-embeddings-inference has, those that this box lacks among them.
@@ -45,7 +46,7 @@ impl Dialect {
 #[derive(Serialize)]
 struct OpenAiProblem<'a> {
     #[serde(flatten)]
-    problem: &'a Problem,
+    problem: &'a ProblemDocument,
     error: OpenAiError<'a>,
 }
 
@@ -62,7 +63,7 @@ struct OpenAiError<'a> {
 #[derive(Serialize)]
 struct TeiProblem<'a> {
     #[serde(flatten)]
-    problem: &'a Problem,
+    problem: &'a ProblemDocument,
     error: &'a str,
     error_type: &'static str,
 }
