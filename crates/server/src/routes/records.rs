@@ -59,7 +59,7 @@ impl<'de> Deserialize<'de> for CompressOnWrite {
             Written::Plainly(yes) => Ok(Self::Plainly(yes)),
             Written::With(options) => from_value(&Value::Object(options), Numbers::Plain)
                 .map(|options| Self::With(Box::new(options)))
-                .map_err(|problem| D::Error::custom(problem.detail)),
+                .map_err(|problem| D::Error::custom(&problem.detail)),
         }
     }
 }
