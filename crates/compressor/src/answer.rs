@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
 
 /// Tokens before and after.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,7 +11,7 @@ pub(crate) struct Counts {
 }
 
 /// The answer to one text, or to several contexts. The fields up to `saving` are the package's.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CompressedText {
     /// What is left, contexts joined by an empty line.
     pub compressed_prompt: String,
@@ -60,7 +59,7 @@ impl CompressedText {
 }
 
 /// A message of a conversation.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// `system`, `user`, `assistant`, …
     pub role: String,
@@ -72,7 +71,7 @@ pub struct Message {
 }
 
 /// The answer to a conversation.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CompressedConversation {
     /// The messages that are left, in order.
     pub messages: Vec<Message>,

@@ -7,6 +7,7 @@ use crate::select::Part;
 use crate::tokens::{TokenCounter, conversation_overhead};
 use crate::{Compressor, CompressorError};
 use membox_encoder::Lane;
+use serde_json::Value;
 
 /// Messages at the end that stay as they are, unless the caller says otherwise.
 pub const KEEP_LAST: usize = 2;
@@ -65,8 +66,7 @@ impl Compressor {
 
 /// Tokens of a message beside its content: of names and calls, as OpenAI's API has them.
 fn tokens_beside(message: &Message, counter: TokenCounter) -> usize {
-    let texts = ["name", "tool_call_id", "refusal"].into_iter().filter_map(|name| message.other.get(name)?.as_str());
-    let calls = ["tool_calls", "function_call"].into_iter().filter_map(|name| message.other.get(name));
-    let calls = calls.filter(|calls| !calls.is_null()).map(|calls| counter.count_json(calls));
-    texts.map(|text| counter.count(text)).chain(calls).sum()
+    let field = |name| message.other.get(name);
+    let texts = ["name", "tool_call_id", "refusal"].map(|name| field(name).and_then(Value::as_str));
+    counter.count_beside(texts, ["tool_calls", "function_call"].map(field))
 }

@@ -2,12 +2,10 @@
 
 use crate::{CompressorError, TokenCounter};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 /// How faithfully the package is followed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[schema(as = CompressMode)]
 pub enum Mode {
     /// The package's selection with its faults mended.
     #[default]
@@ -30,7 +28,7 @@ impl Mode {
 }
 
 /// How the probabilities of a word's tokens become the word's. In modes `default` and `strict` signs within a word (`don't`, `a@b.example`) do not count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenToWord {
     /// Their mean.
@@ -42,7 +40,7 @@ pub enum TokenToWord {
 
 /// What is kept of a text, and how. Names, meanings and defaults are those of `compress_prompt` of the Python package, but for
 /// `mode`, `encoding`, `threshold` and `structured`, which are ours.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CompressOptions {
     /// How faithfully the package is followed.

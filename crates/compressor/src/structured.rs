@@ -10,7 +10,6 @@ use membox_encoder::Lane;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use utoipa::ToSchema;
 
 const OPEN: &str = "<llmlingua";
 const CLOSE: &str = "</llmlingua>";
@@ -65,7 +64,7 @@ fn attributes(text: &str) -> Result<(Option<f64>, bool), CompressorError> {
 }
 
 /// The type that a value of a JSON object has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ValueType {
     /// Text, which is compressed.
@@ -87,7 +86,7 @@ pub enum ValueType {
 }
 
 /// How a key of a JSON object is treated; the package's `json_config`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct JsonRule {
     /// Share of its tokens to be kept; the request's rate when left out.

@@ -76,6 +76,17 @@ impl TokenCounter {
         self.count(&String::from_utf8_lossy(&json))
     }
 
+    /// Tokens of a message beside its content: of its texts, such as its name, and of its calls, as JSON.
+    pub fn count_beside<'a>(
+        &self,
+        texts: impl IntoIterator<Item = Option<&'a str>>,
+        calls: impl IntoIterator<Item = Option<&'a Value>>,
+    ) -> usize {
+        let texts: usize = texts.into_iter().flatten().map(|text| self.count(text)).sum();
+        let calls = calls.into_iter().flatten().filter(|calls| !calls.is_null());
+        texts + calls.map(|calls| self.count_json(calls)).sum::<usize>()
+    }
+
     /// The text of token ids. Where a longer sequence was cut in pieces, one may begin and end within a character: what is there of it is left out.
     pub fn decode(&self, ids: &[u32]) -> Result<String, CompressorError> {
         let bytes = self.bytes(ids)?;

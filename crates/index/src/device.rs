@@ -1,31 +1,23 @@
 //! Rows that are searched exactly on a device with fast memory, such as a card, where that is the faster way.
 //!
-//! This crate does not know the device: it is given one as a [`RowDevice`]. Searches themselves keep the rows there in step with the vector file, some at a time; as long as rows are
-//! missing there, while another search is there, and after whatever fails, searches go the way that they go without a device. What comes back is scored again from
-//! the vector file, so that answers are the same to the last bit.
+//! This crate does not know the device: it is given one as a [`RowDevice`]. Searches themselves keep the rows there
+//! in step with the vector file, some at a time; as long as rows are missing there, while another search is there,
+//! and after whatever fails, searches go the way that they go without a device. What comes back is scored again
+//! from the vector file, so that answers are the same to the last bit.
 
 use crate::IndexError;
-use crate::search::{AllowedRows, Found};
+use crate::plan::{self, DEVICE_REST, DEVICE_SPARE, DEVICE_TRIALS, MAX_ROWS_TO_DEVICE};
+use crate::rows::{AllowedRows, Found};
 use membox_vectors::{RowType, TopK, VectorView};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// Rows under which a device is not worth the way there.
-const FEWEST_ROWS: u32 = 20_000;
-/// Rows that one search takes to the device at most.
-const ADDED: u32 = 65_536;
-/// Rows beyond those that are wanted, since a device sums in an order of its own.
-const SPARE: usize = 16;
-/// Searches by which a device is compared with the way without it: each goes both ways.
-const COMPARED: u32 = 8;
-/// How long a device is left alone after it has failed or had no room.
-const REST: Duration = Duration::from_secs(60);
-
 /// A device with room for rows.
 pub trait RowDevice: Debug + Send + Sync {
-    /// Makes room for `capacity` rows of `dimension` 16-bit numbers, or says why there is none ([`IndexError::Device`]). What is dropped gives its room back.
+    /// Makes room for `capacity` rows of `dimension` 16-bit numbers, or says why there is none
+    /// ([`IndexError::Device`]). What is dropped gives its room back.
     fn room(&self, dimension: usize, capacity: usize) -> Result<Box<dyn DeviceRows>, IndexError>;
 }
 
@@ -34,7 +26,8 @@ pub trait DeviceRows: Send {
     /// Appends rows of f16, one after the other. There is room for them.
     fn append(&mut self, rows: &[u16]) -> Result<(), IndexError>;
 
-    /// The `k` rows nearest to each question of those whose bit is set in `allowed` (bit i % 32 of word i / 32; there is one for each row).
+    /// The `k` rows nearest to each question of those whose bit is set in `allowed` (bit i % 32 of word i / 32;
+    /// there is one for each row).
     fn search(&mut self, queries: &[f32], k: usize, allowed: &[u32]) -> Result<Vec<Vec<u32>>, IndexError>;
 }
 
@@ -73,7 +66,7 @@ struct Trial {
 impl Trial {
     /// Whether the device was the slower way.
     fn is_lost(&self, covered: u32) -> bool {
-        self.covered == covered && self.searches >= COMPARED && self.here < self.there
+        self.covered == covered && self.searches >= DEVICE_TRIALS && self.here < self.there
     }
 }
 
@@ -82,7 +75,8 @@ impl OnDevice {
         Self { device, state: Mutex::default() }
     }
 
-    /// What the device finds, or else what `here` does; the faster of both where `here` has an index, which covers `covered` rows.
+    /// What the device finds, or else what `here` does; the faster of both where `here` has an index, which covers
+    /// `covered` rows.
     pub fn search(
         &self,
         view: &VectorView,
@@ -93,7 +87,7 @@ impl OnDevice {
         here: impl Fn() -> Result<Vec<Found>, IndexError>,
     ) -> Result<Vec<Found>, IndexError> {
         let is_fit = view.header().row_type == RowType::F16 && view.header().dimension.is_multiple_of(4);
-        if !is_fit || view.rows() < FEWEST_ROWS || allowed.rows().len() < u64::from(FEWEST_ROWS) {
+        if !is_fit || !plan::is_worth_device(view.rows(), allowed.rows().len()) {
             return here();
         }
         // One search at a time is there; the others need not wait for it.
@@ -104,7 +98,9 @@ impl OnDevice {
                 drop(state);
                 here()
             }
-            (Ok(Some((found, took))), State::Kept(kept)) if covered.is_some() && kept.trial.searches < COMPARED => {
+            (Ok(Some((found, took))), State::Kept(kept))
+                if covered.is_some() && kept.trial.searches < DEVICE_TRIALS =>
+            {
                 let begun = Instant::now();
                 here()?;
                 kept.trial.searches += 1;
@@ -132,7 +128,7 @@ impl OnDevice {
         covered: Option<u32>,
     ) -> Result<Option<(Vec<Found>, Duration)>, IndexError> {
         if let State::Resting(since) = state {
-            if since.elapsed() < REST {
+            if since.elapsed() < DEVICE_REST {
                 return Ok(None);
             }
             *state = State::Nothing;
@@ -157,7 +153,7 @@ impl OnDevice {
             four[..bytes.len()].copy_from_slice(bytes);
             *word = u32::from_le_bytes(four);
         }
-        let found = kept.rows.search(&queries.concat(), k + SPARE, &words)?;
+        let found = kept.rows.search(&queries.concat(), k + DEVICE_SPARE, &words)?;
         let scored = queries.iter().zip(found).map(|(query, rows)| {
             let mut top = TopK::new(k);
             for row in rows.into_iter().filter(|&row| row < view.rows() && allowed.contains(row)) {
@@ -175,12 +171,12 @@ impl OnDevice {
         if !fits {
             // Its room is free before more is asked for.
             *state = State::Nothing;
-            let capacity = rows.saturating_add(rows / 4).max(ADDED);
+            let capacity = rows.saturating_add(rows / 4).max(MAX_ROWS_TO_DEVICE);
             let room = self.device.room(header.dimension, capacity as usize)?;
             *state = State::Kept(Kept { of: header.uuid, rows: room, count: 0, capacity, trial: Trial::default() });
         }
         let State::Kept(kept) = state else { return Err(IndexError::Device("it lost its rows".into())) };
-        let end = rows.min(kept.count.saturating_add(ADDED));
+        let end = rows.min(kept.count.saturating_add(MAX_ROWS_TO_DEVICE));
         if kept.count < end {
             let mut numbers = Vec::with_capacity((end - kept.count) as usize * header.dimension);
             for row in kept.count..end {

@@ -1,37 +1,29 @@
 //! The search of HNSW's graph: FAISS builds it, this walks it.
 //!
-//! Down the upper levels greedily, then over the lowest with a beam: the `ef_search` best nodes met so far, of which the best that has not been
-//! expanded yet is expanded next, until all have been (Malkov and Yashunin 2016, algorithm 2). Nodes are compared by their 8-bit codes: an inner
-//! product of bytes with 16-bit weights, in integers.
+//! Down the upper levels greedily, then over the lowest with a beam: the `ef_search` best nodes met so far, of
+//! which the best that has not been expanded yet is expanded next, until all have been (Malkov and Yashunin 2016,
+//! algorithm 2). Nodes are compared by their 8-bit codes: an inner product of bytes with 16-bit weights, in
+//! integers.
 //!
-//! With a filter the walk keeps to the nodes that it allows and steps over the others: where a node has few allowed neighbours, the neighbours of
-//! the others are its neighbours (ACORN-1, Patel and others 2024). The beam then holds allowed nodes alone, so its width means what it
-//! means without a filter, and an excluded neighbourhood of the query is no trap. Since the way from the query's neighbourhood to the
-//! nearest allowed node may be long, the walk begins at a sample of allowed nodes too.
+//! With a filter the walk keeps to the nodes that it allows and steps over the others: where a node has few allowed
+//! neighbours, the neighbours of the others are its neighbours (ACORN-1, Patel and others 2024). The beam then
+//! holds allowed nodes alone, so its width means what it means without a filter, and an excluded neighbourhood of
+//! the query is no trap. Since the way from the query's neighbourhood to the nearest allowed node may be long, the
+//! walk begins at a sample of allowed nodes too.
 
 use crate::faiss::Graph;
+use crate::plan::{BEST_WALK_SEEDS, ENOUGH_NEIGHBOURS, MAX_NEIGHBOURS, READ_ALL_FROM, WALK_SEEDS};
 use crate::products::Weights;
-use crate::search::AllowedRows;
+use crate::rows::AllowedRows;
 use membox_vectors::prefetch;
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
-
-/// Allowed neighbours of a node with which a walk is content: with fewer, it steps over the others.
-const ENOUGH_NEIGHBOURS: usize = 24;
-/// Neighbours gathered by stepping over, at most.
-const MOST_NEIGHBOURS: usize = 64;
-/// Allowed nodes, spread over all, of which the best begin a filtered walk.
-const SEEDS: u64 = 128;
-/// … so many of them.
-const BEST_SEEDS: usize = 8;
 
 /// Nodes that one thread scans in one go.
 const PIECE: u32 = 1 << 16;
 /// Nodes that one thread compares in one go, and how far ahead their codes are fetched.
 const RANKED: usize = 2048;
 const AHEAD: usize = 8;
-/// Share of the nodes of a piece from which on all of them are read.
-const DENSE: u64 = 4;
 
 impl<'a> Graph<'a> {
     fn nodes(&self) -> usize {
@@ -147,7 +139,8 @@ impl Beam {
     }
 }
 
-/// The `ef_search` allowed nodes nearest to the query by their codes, best first, as far as a beam of that width finds them.
+/// The `ef_search` allowed nodes nearest to the query by their codes, best first, as far as a beam of that width
+/// finds them.
 pub(crate) fn walk(
     graph: Graph,
     query: &[f32],
@@ -174,9 +167,9 @@ pub(crate) fn walk(
     }
     if let Some(allowed) = allowed.filter(|allowed| allowed.excludes_many(graph.nodes() as u32)) {
         let mut seeds: Vec<(i32, u32)> =
-            allowed.sample(graph.nodes() as u32, SEEDS).into_iter().map(|node| (score(node), node)).collect();
+            allowed.sample(graph.nodes() as u32, WALK_SEEDS).into_iter().map(|node| (score(node), node)).collect();
         seeds.sort_unstable_by(|a, b| b.cmp(a));
-        for (score, node) in seeds.into_iter().take(BEST_SEEDS) {
+        for (score, node) in seeds.into_iter().take(BEST_WALK_SEEDS) {
             if scratch.visit(node) {
                 beam.push(score, node);
             }
@@ -198,7 +191,8 @@ pub(crate) fn walk(
     beam.into_nodes()
 }
 
-/// The `count` allowed nodes that are nearest to the query by their codes, best first: all are looked at, by the processors that are idle.
+/// The `count` allowed nodes that are nearest to the query by their codes, best first: all are looked at, by the
+/// processors that are idle.
 pub(crate) fn scan_codes(graph: Graph, query: &[f32], count: usize, allowed: &RoaringBitmap) -> Vec<u32> {
     let weights = Weights::of(query, graph.widths);
     let of_piece = |piece: u32| {
@@ -206,7 +200,7 @@ pub(crate) fn scan_codes(graph: Graph, query: &[f32], count: usize, allowed: &Ro
         let nodes = piece * PIECE..(graph.nodes() as u32).min((piece + 1) * PIECE);
         let score = |node: u32| weights.score(graph.codes_of(node));
         // In one go a node takes a third of the time that it takes here and there.
-        if allowed.range_cardinality(nodes.clone()) * DENSE < u64::from(PIECE) {
+        if allowed.range_cardinality(nodes.clone()) * READ_ALL_FROM < u64::from(PIECE) {
             for node in allowed.range(nodes) {
                 best.push(score(node), node);
             }
@@ -261,7 +255,8 @@ fn descend(graph: Graph, score: impl Fn(u32) -> i32) -> u32 {
     node
 }
 
-/// Gathers the allowed neighbours of a node that have not been seen, and with few of them those of its other neighbours.
+/// Gathers the allowed neighbours of a node that have not been seen, and with few of them those of its other
+/// neighbours.
 fn gather(graph: Graph, node: u32, is_allowed: &impl Fn(u32) -> bool, scratch: &mut Scratch) {
     scratch.excluded.clear();
     let mut near = 0;
@@ -286,7 +281,7 @@ fn gather(graph: Graph, node: u32, is_allowed: &impl Fn(u32) -> bool, scratch: &
         for &neighbour in graph.neighbours_of(between, 0) {
             if is_allowed(neighbour as u32) && scratch.visit(neighbour as u32) {
                 scratch.fresh.push(neighbour as u32);
-                if scratch.fresh.len() >= MOST_NEIGHBOURS {
+                if scratch.fresh.len() >= MAX_NEIGHBOURS {
                     break 'gathering;
                 }
             }

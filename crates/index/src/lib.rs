@@ -1,11 +1,12 @@
 //! FAISS indexes over a vector file: build, search with filters, save, load.
 //!
-//! An index is derived: it covers the first rows of one vector file (its watermark), is immutable once published, and finds
-//! candidates by 8-bit codes that its caller scores again exactly from the mapped rows. One that is missing, damaged, or of another
-//! file is an [`IndexError::Unusable`] and is built anew. [`policy`] decides which index a collection has and when a scan is
-//! the better plan.
+//! An index is derived: it covers the first rows of one vector file (its watermark), is immutable once published,
+//! and finds candidates by 8-bit codes that its caller scores again exactly from the mapped rows. One that is
+//! missing, damaged, or of another file is an [`IndexError::Unusable`] and is built anew. [`policy`] decides which
+//! index a collection has; `plan` decides how each search is answered, and names every threshold.
 //!
-//! This crate does not know records, text or CUDA; it knows vectors by [`membox_vectors`], and a card as a [`RowDevice`].
+//! This crate does not know records, text or CUDA; it knows vectors by [`membox_vectors`], and a card as a
+//! [`RowDevice`].
 //!
 //! # Example
 //!
@@ -29,21 +30,27 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod calibrate;
 mod device;
 mod error;
 mod faiss;
 mod graph;
+mod plan;
 pub mod policy;
 mod popcount;
 mod products;
+mod proposal;
+mod rows;
 mod scanner;
 mod search;
 mod sketch;
 mod vector_index;
 
+pub use calibrate::WANTED_RECALL;
 pub use device::{DeviceRows, RowDevice};
 pub use error::IndexError;
-pub use policy::{Effort, IndexPolicy, IndexSpec, Plan};
+pub use policy::{Effort, IndexPolicy, IndexSpec};
+pub use rows::{AllowedRows, Found};
 pub use scanner::Scanner;
-pub use search::{AllowedRows, Found, Search};
-pub use vector_index::{Manifest, Progress, VectorIndex, WANTED_RECALL};
+pub use search::Search;
+pub use vector_index::{Manifest, Progress, VectorIndex};

@@ -1,24 +1,14 @@
-//! Which index a collection has, and how a query is answered: by the index or by an exact scan.
+//! Which index a collection has, and how hard it is searched.
 
 use serde::{Deserialize, Serialize};
 
-/// Rows under which `auto` builds no index. A scan takes 33 ns a row of 384 f16 on one core: 0.66 ms for so many, beside some
-/// 0.8 ms for embedding the question, and needs no building (benches/results).
+/// Rows under which `auto` builds no index. A scan takes 33 ns a row of 384 f16 on one core: 0.66 ms for so many,
+/// beside some 0.8 ms for embedding the question, and needs no building (benches/results).
 pub const EXACT_ROWS: u32 = 20_000;
 
-/// Rows that a scan scores in the time in which HNSW finds a beam of 64: 0.12 ms over 100 000 rows (benches/results).
-const SCAN_INSTEAD: u64 = 4_000;
-
-/// Lists of IVF that could be looked into while the nearest are found: 0.1 of the 0.2 ms that a search of two of 4 000 takes (benches/results).
-const FINDING_LISTS: u64 = 8;
-
-/// Rows of the lists that are scored exactly, at least.
-const IVF_CANDIDATES: u64 = 64;
-
-/// Links of a node of HNSW, the beam of its construction, and lists of IVF that a search looks into, where nothing else is said.
+/// Links of a node of HNSW and the beam of its construction, where nothing else is said.
 const DEFAULT_M: u32 = 32;
 const DEFAULT_EF_CONSTRUCTION: u32 = 80;
-const DEFAULT_NPROBE: u32 = 32;
 
 /// Beam of a search where nothing else is said.
 pub(crate) const DEFAULT_EF_SEARCH: u32 = 64;
@@ -38,10 +28,10 @@ pub struct Effort {
 }
 
 /// The index policy of a collection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase", try_from = "PolicyFields")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IndexPolicy {
-    /// No index below [`EXACT_ROWS`] rows, HNSW above, with a beam that is [measured](crate::VectorIndex::calibrate) on the data.
+    /// No index below [`EXACT_ROWS`] rows, HNSW above, with a beam that is
+    /// [measured](crate::VectorIndex::calibrate) on the data.
     #[default]
     Auto,
     /// Never an index: every answer is exact.
@@ -62,55 +52,6 @@ pub enum IndexPolicy {
         /// Lists that a search looks into (32).
         nprobe: u32,
     },
-}
-
-/// A policy as it is written. Not an enum: serde lets a variant without fields pass with any.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PolicyFields {
-    kind: Kind,
-    m: Option<u32>,
-    ef_construction: Option<u32>,
-    ef_search: Option<u32>,
-    nlist: Option<u32>,
-    nprobe: Option<u32>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Kind {
-    Auto,
-    Flat,
-    Hnsw,
-    Ivf,
-}
-
-impl TryFrom<PolicyFields> for IndexPolicy {
-    type Error = String;
-
-    fn try_from(given: PolicyFields) -> Result<Self, String> {
-        let PolicyFields { kind, m, ef_construction, ef_search, nlist, nprobe } = given;
-        let fields = [
-            ("m", m, Kind::Hnsw),
-            ("ef_construction", ef_construction, Kind::Hnsw),
-            ("ef_search", ef_search, Kind::Hnsw),
-            ("nlist", nlist, Kind::Ivf),
-            ("nprobe", nprobe, Kind::Ivf),
-        ];
-        if let Some((name, _, of)) = fields.into_iter().find(|(_, value, of)| value.is_some() && *of != kind) {
-            return Err(format!("{name} is for an index of kind {of:?}, not {kind:?}").to_lowercase());
-        }
-        Ok(match kind {
-            Kind::Auto => Self::Auto,
-            Kind::Flat => Self::Flat,
-            Kind::Hnsw => Self::Hnsw {
-                m: m.unwrap_or(DEFAULT_M),
-                ef_construction: ef_construction.unwrap_or(DEFAULT_EF_CONSTRUCTION),
-                ef_search: ef_search.unwrap_or(DEFAULT_EF_SEARCH),
-            },
-            Kind::Ivf => Self::Ivf { nlist: nlist.unwrap_or(0), nprobe: nprobe.unwrap_or(DEFAULT_NPROBE) },
-        })
-    }
 }
 
 impl IndexPolicy {
@@ -195,51 +136,6 @@ impl IndexSpec {
     }
 }
 
-/// How a query over the indexed rows is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plan {
-    /// Score every allowed row.
-    Scan,
-    /// Walk the graph of HNSW among the allowed rows, and score the beam exactly.
-    Graph {
-        /// The beam.
-        ef_search: usize,
-    },
-    /// Look into lists of IVF, and score what is nearest by its codes exactly.
-    Lists {
-        /// Lists.
-        nprobe: usize,
-        /// Rows to ask for.
-        candidates: usize,
-    },
-}
-
-/// Chooses by the number of rows that the filter allows: few are scanned.
-pub fn plan(spec: IndexSpec, rows: u64, allowed: u64, k: usize) -> Plan {
-    match spec {
-        IndexSpec::Hnsw { ef_search, .. } => {
-            let ef_search = u64::from(ef_search).max(k as u64 * 5 / 4);
-            // A wider beam costs about in proportion, and so does a scan.
-            match allowed <= SCAN_INSTEAD * ef_search.max(64) / 64 {
-                true => Plan::Scan,
-                false => Plan::Graph { ef_search: ef_search as usize },
-            }
-        }
-        IndexSpec::Ivf { nlist, nprobe } => {
-            let candidates = IVF_CANDIDATES.max(2 * k as u64);
-            // More lists cost in proportion, and so does a scan; to find out which they are costs as much as some of them.
-            let scan_instead = SCAN_INSTEAD * (u64::from(nprobe) + FINDING_LISTS) / 4;
-            // What is nearest of fewer rows lies further away, but seldom in proportion.
-            let widen = if allowed < rows { (rows as f64 / allowed.max(1) as f64).powf(0.6).ceil() as u64 } else { 1 };
-            let nprobe = u64::from(nprobe).saturating_mul(widen).min(u64::from(nlist));
-            match allowed <= scan_instead.max(candidates) {
-                true => Plan::Scan,
-                false => Plan::Lists { nprobe: nprobe as usize, candidates: candidates as usize },
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,26 +153,6 @@ mod tests {
     }
 
     #[test]
-    fn selective_filters_scan_and_others_keep_the_beam() {
-        let spec = IndexPolicy::hnsw().wanted(1_000_000).expect("an index");
-        assert_eq!(plan(spec, 1_000_000, 1_000_000, 10), Plan::Graph { ef_search: 64 });
-        assert_eq!(plan(spec, 1_000_000, 500_000, 10), Plan::Graph { ef_search: 64 });
-        assert_eq!(plan(spec, 1_000_000, 1_000, 10), Plan::Scan);
-        assert_eq!(plan(spec, 1_000_000, 1_000_000, 100), Plan::Graph { ef_search: 125 });
-    }
-
-    #[test]
-    fn selective_filters_look_into_more_lists() {
-        let spec = IndexSpec::Ivf { nlist: 4000, nprobe: 8 };
-        assert_eq!(plan(spec, 1_000_000, 1_000_000, 10), Plan::Lists { nprobe: 8, candidates: 64 });
-        assert_eq!(plan(spec, 1_000_000, 100_000, 10), Plan::Lists { nprobe: 32, candidates: 64 });
-        assert_eq!(plan(spec, 1_000_000, 4_000, 10), Plan::Scan);
-        let wide = IndexSpec::Ivf { nlist: 4000, nprobe: 32 };
-        assert_eq!(plan(wide, 1_000_000, 50_000, 10), Plan::Lists { nprobe: 224, candidates: 64 });
-        assert_eq!(plan(wide, 1_000_000, 40_000, 10), Plan::Scan);
-    }
-
-    #[test]
     fn a_request_decides_over_the_policy_and_the_policy_over_what_was_built() {
         let built = IndexPolicy::hnsw().wanted(50_000).expect("an index");
         let ef = |policy, effort| match built.searched(policy, effort) {
@@ -288,28 +164,5 @@ mod tests {
         assert_eq!(ef(policy, Effort::default()), 200);
         assert_eq!(ef(policy, Effort { ef_search: Some(300), ..Effort::default() }), 300);
         assert_eq!(ef(policy, Effort { ef_search: Some(1 << 30), ..Effort::default() }), MOST_EF_SEARCH);
-    }
-
-    #[test]
-    fn policies_read_as_the_api_writes_them() {
-        let read = |text: &str| serde_json::from_str::<IndexPolicy>(text).ok();
-        assert_eq!(read(r#"{"kind":"auto"}"#), Some(IndexPolicy::Auto));
-        assert_eq!(read(r#"{"kind":"hnsw"}"#), Some(IndexPolicy::hnsw()));
-        assert_eq!(read(r#"{"kind":"ivf","nprobe":4}"#), Some(IndexPolicy::Ivf { nlist: 0, nprobe: 4 }));
-        assert_eq!(read(r#"{"kind":"hnsw","m":null,"nprobe":null}"#), Some(IndexPolicy::hnsw()));
-        for wrong in [
-            r#"{"kind":"tree"}"#,
-            r#"{"kind":"auto","m":16}"#,
-            r#"{"kind":"flat","nprobe":1}"#,
-            r#"{"kind":"ivf","m":1}"#,
-        ] {
-            assert_eq!(read(wrong), None, "{wrong}");
-        }
-        for policy in
-            [IndexPolicy::Auto, IndexPolicy::Flat, IndexPolicy::hnsw(), IndexPolicy::Ivf { nlist: 7, nprobe: 3 }]
-        {
-            let json = serde_json::to_string(&policy).expect("JSON");
-            assert_eq!(read(&json), Some(policy));
-        }
     }
 }

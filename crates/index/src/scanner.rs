@@ -1,28 +1,21 @@
 //! Rows that no index covers yet: a few are scanned, many are told apart by some bits of each first.
 //!
-//! While an index is built, and while a compaction runs, what is written meanwhile may be hundreds of thousands of rows. A scan of them reads 768 bytes each, their first bits 16
-//! (`sketch.rs`). Searches themselves add the bits of new rows, some thousands at a time, so that no write waits for them and no search does long.
+//! While an index is built, and while a compaction runs, what is written meanwhile may be hundreds of thousands of
+//! rows. A scan of them reads 768 bytes each, their first bits 16 (`sketch.rs`). Searches themselves add the bits
+//! of new rows, some thousands at a time, so that no write waits for them and no search does long.
 
 use crate::device::{OnDevice, RowDevice};
-use crate::search::AllowedRows;
-use crate::sketch::{ONE_OF, Rows, Scale, Sketches};
+use crate::plan::{self, MAX_BITS_PER_SEARCH, MAX_ROWS_WITHOUT_BITS, OUTGROWN};
+use crate::rows::AllowedRows;
+use crate::sketch::{Rows, Scale, Sketches};
 use membox_vectors::{ScanQueue, ScoredRow, TopK, VectorView};
 use roaring::RoaringBitmap;
 use std::ops::Range;
 use std::sync::{Arc, RwLock};
 use uuid::Uuid;
 
-/// Allowed rows from which on bits are asked first: a scan of so many takes 0.3 ms and more.
-pub(crate) const MANY_ROWS: u64 = 20_000;
-/// Rows without bits that are left to be scanned, and rows that one search adds the bits of at most.
-const LEFT: u32 = 1024;
-const ADDED: u32 = 8192;
-/// Rows that are scored for their bits, at least: what no index covers seldom holds all that is nearest.
-const FEWEST: usize = 512;
-/// Axes are learnt anew where rows are so many times as many as those which they were learnt from.
-const OUTGROWN: u32 = 8;
-
-/// What the searches of one collection share beside its index: scans that go together, rows on a device, and the bits of rows that no index covers.
+/// What the searches of one collection share beside its index: scans that go together, rows on a device, and the
+/// bits of rows that no index covers.
 #[derive(Default)]
 pub struct Scanner {
     pub(crate) together: ScanQueue,
@@ -68,7 +61,8 @@ impl Scanner {
         Self { on_device: device.map(OnDevice::new), ..Self::default() }
     }
 
-    /// The `k` allowed rows from `covered` on that are nearest to the query, with exact scores: where they are many, as far as their bits tell.
+    /// The `k` allowed rows from `covered` on that are nearest to the query, with exact scores: where they are
+    /// many, as far as their bits tell.
     pub(crate) fn fresh(
         &self,
         view: &VectorView,
@@ -80,9 +74,7 @@ impl Scanner {
         let scan = |rows: Range<u32>, among: &RoaringBitmap| view.scan(query, rows, Some(among), k);
         let rows = covered..view.rows();
         let among = allowed.rows().range_cardinality(rows.clone());
-        if among < MANY_ROWS {
-            return scan(rows, allowed.rows());
-        }
+        let Some(candidates) = plan::fresh_candidates(among, k) else { return scan(rows, allowed.rows()) };
         self.keep_up(view, covered);
         let bits = self.bits.try_read();
         let Some(bits) = bits.as_ref().ok().and_then(|bits| bits.as_ref()).filter(|bits| bits.fits(view, covered))
@@ -90,7 +82,6 @@ impl Scanner {
             return scan(rows, allowed.rows());
         };
         let end = bits.end().min(view.rows());
-        let candidates = ((among / ONE_OF) as usize).max(FEWEST).max(2 * k);
         let allowed_bits = allowed.bits().get(bits.first as usize / 8..).unwrap_or_default();
         let nearest = bits.sketches.nearest(query, candidates, allowed_bits).into_iter().map(|node| bits.first + node);
         let nearest: RoaringBitmap = nearest.filter(|row| (covered..end).contains(row)).collect();
@@ -104,7 +95,8 @@ impl Scanner {
     /// Adds the bits of some of the rows that have none, unless another search does.
     fn keep_up(&self, view: &VectorView, covered: u32) {
         let is_behind = |bits: &Option<Bits>| {
-            bits.as_ref().is_none_or(|bits| !bits.fits(view, covered) || bits.end() + LEFT <= view.rows())
+            bits.as_ref()
+                .is_none_or(|bits| !bits.fits(view, covered) || bits.end() + MAX_ROWS_WITHOUT_BITS <= view.rows())
         };
         if !self.bits.try_read().is_ok_and(|bits| is_behind(&bits)) {
             return;
@@ -119,7 +111,7 @@ impl Scanner {
             (bits.of, bits.first) = (view.header().uuid, covered / 8 * 8);
             bits.sketches.clear();
         }
-        let rows = bits.first..view.rows().min(bits.end().saturating_add(ADDED));
+        let rows = bits.first..view.rows().min(bits.end().saturating_add(MAX_BITS_PER_SEARCH));
         bits.sketches.extend(&Rows { view, rows, scale: &bits.scale });
     }
 }

@@ -1,13 +1,16 @@
 //! Twice 128 bits of each vector: enough to tell what is far, a twelfth of the memory of 384 codes.
 //!
-//! Where a filter excludes the neighbourhood of a query, all that it allows has to be looked at, and the time is that of reading it. So bits are read
-//! first: on which side of the mean a vector lies along each of 128 axes (RaBitQ's binary codes, Gao and Long 2024). The axes span most of what vectors differ
-//! in, which is a part of their dimensions, and each has a like share of it: a sample's covariance times 128 of its vectors, made orthogonal (Halko,
-//! Martinsson and Tropp 2011), then mixed by Hadamard's matrix. The query is rounded to 4 bits an axis, so a score is four counts of bits
-//! (`popcount.rs`). Of what scores best, the second bits are read too: with the first they say on which of four steps along an axis a vector lies, which is a third of
-//! the error. What scores best by both is compared by its codes then.
+//! Where a filter excludes the neighbourhood of a query, all that it allows has to be looked at, and the time is
+//! that of reading it. So bits are read first: on which side of the mean a vector lies along each of 128 axes
+//! (RaBitQ's binary codes, Gao and Long 2024). The axes span most of what vectors differ in, which is a part of
+//! their dimensions, and each has a like share of it: a sample's covariance times 128 of its vectors, made
+//! orthogonal (Halko, Martinsson and Tropp 2011), then mixed by Hadamard's matrix. The query is rounded to 4 bits
+//! an axis, so a score is four counts of bits (`popcount.rs`). Of what scores best, the second bits are read too:
+//! with the first they say on which of four steps along an axis a vector lies, which is a third of the error. What
+//! scores best by both is compared by its codes then.
 
 use crate::faiss::{Graph, zeros};
+use crate::plan::READ_TWICE;
 use crate::popcount::{BITS, BitWeights};
 use crate::products::Weights;
 use membox_vectors::{VectorView, prefetch};
@@ -19,9 +22,8 @@ use std::ops::Range;
 const LEARNT_FROM: usize = 4096;
 /// Allowed nodes by whose scores the others are told apart, at least where there are as many.
 const SAMPLED: usize = 4096;
-/// Nodes of which both bits are read, for each that is wanted.
-const READ_TWICE: usize = 12;
-/// The height of a step, in average distances from the mean: of four equal steps over what is distributed normally, the one with the least error (Max 1960).
+/// The height of a step, in average distances from the mean: of four equal steps over what is distributed normally,
+/// the one with the least error (Max 1960).
 const STEP: f64 = 1.248;
 /// How far ahead second bits are fetched, in nodes.
 const AHEAD: usize = 16;
@@ -137,15 +139,6 @@ impl Axis {
     }
 }
 
-/// Of so many nodes one is a candidate by its bits.
-pub(crate) const ONE_OF: u64 = 320;
-
-/// Candidates by their bits that are compared by their codes, where so many nodes are allowed; `None` where looking at all codes takes no longer.
-pub(crate) fn candidates(among: u64) -> Option<usize> {
-    let wanted = (among / ONE_OF).max(1024);
-    (among > 16 * wanted).then_some(wanted as usize)
-}
-
 impl Sketches {
     /// Reads every code once.
     pub fn of(codes: &impl Codes) -> Self {
@@ -216,7 +209,8 @@ impl Sketches {
         });
     }
 
-    /// The allowed nodes that score best by their bits, about `count` of them, by rising number. `allowed` has bit i of byte i / 8 for node i.
+    /// The allowed nodes that score best by their bits, about `count` of them, by rising number. `allowed` has bit
+    /// i of byte i / 8 for node i.
     pub fn nearest(&self, query: &[f32], count: usize, allowed: &[u8]) -> Vec<u32> {
         let weights = self.weights(query);
         let nodes = self.nodes();

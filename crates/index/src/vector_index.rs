@@ -3,9 +3,10 @@
 use crate::IndexError;
 use crate::faiss::{FaissIndex, use_threads};
 use crate::graph::{Scratch, rank_codes, scan_codes, walk};
-use crate::policy::{DEFAULT_EF_SEARCH, IndexSpec, MOST_EF_SEARCH};
-use crate::search::{AllowedRows, propose, scored_exactly};
-use crate::sketch::{Rows, Scale, Sketches, candidates};
+use crate::plan;
+use crate::policy::IndexSpec;
+use crate::rows::AllowedRows;
+use crate::sketch::{Rows, Scale, Sketches};
 use membox_vectors::VectorView;
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
@@ -18,20 +19,13 @@ use uuid::Uuid;
 /// The version of the manifest.
 const VERSION: u32 = 1;
 const MANIFEST: &str = "index.json";
-/// Rows handed to FAISS at a time, at least: the steps of progress, and of stopping. Each step sets up a lock for every row.
+/// Rows handed to FAISS at a time, at least: the steps of progress, and of stopping. Each step sets up a lock for
+/// every row.
 const CHUNK: u32 = 4096;
 /// Steps of a build, at most.
 const CHUNKS: u32 = 64;
 /// Vectors that codes and lists are learnt from, at most.
 const TRAINING_ROWS: u32 = 100_000;
-
-/// Share of the ten nearest that an index of policy `auto` is made to find.
-pub const WANTED_RECALL: f64 = 0.98;
-/// Scores that are the same differ by rounding at most.
-const SAME_SCORE: f32 = 1e-6;
-/// How far a question is on its way to another row. Among 12 000 real sentences such questions are found as often as sentences held out: by
-/// beams of 32, 64 and 128 to 0.972, 0.985 and 0.996, against 0.977, 0.992 and 0.998 (half way to a near neighbour: 0.998 and over).
-const OFF: f32 = 0.3;
 
 /// What a saved index covers; kept beside it with a checksum of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,56 +109,6 @@ impl VectorIndex {
         Ok(())
     }
 
-    /// Sets the beam of HNSW: the narrowest by which searches among the `live` rows find [`WANTED_RECALL`] of the ten nearest of what is like the questions to come, or
-    /// after which wider ones find hardly more. A question is about some record and lies off it, so it is a live row with some of the next one in it; `count` of them
-    /// are asked. How wide a beam that takes depends on the data as much as on its size.
-    pub fn calibrate(&mut self, view: &VectorView, live: &AllowedRows, count: usize) -> Result<(), IndexError> {
-        let IndexSpec::Hnsw { m, ef_construction, .. } = self.spec else { return Ok(()) };
-        let question = |pair: &[u32]| -> Vec<f32> {
-            let (own, other) = (view.vector(pair[0]), view.vector(pair[1]));
-            own.into_iter().zip(other).map(|(a, b)| (1.0 - OFF) * a + OFF * b).collect()
-        };
-        let questions: Vec<Vec<f32>> = live.sample(self.rows, count as u64).windows(2).map(question).collect();
-        let questions: Vec<&[f32]> = questions.iter().map(Vec::as_slice).collect();
-        let nearest = view.scan_many(&questions, 0..self.rows, Some(live.rows()), 10);
-        let among = live.rows().range_cardinality(..self.rows);
-        let wanted: usize = nearest.iter().map(Vec::len).sum();
-        let found_by = |ef_search: u32| -> Result<usize, IndexError> {
-            let (mut found, spec) = (0, IndexSpec::Hnsw { m, ef_construction, ef_search });
-            for (question, nearest) in questions.iter().zip(&nearest) {
-                let Some(proposed) = propose(view, self, question, 10, live, among, spec)? else {
-                    // A scan, which finds all.
-                    found += nearest.len();
-                    continue;
-                };
-                // Of rows that are the same, as those of earlier versions are, one is as good as the other.
-                let least = nearest.last().map_or(f32::MAX, |tenth| tenth.score) - SAME_SCORE;
-                let scores = proposed.iter().map(|&row| view.score(question, row));
-                found += scores.filter(|&score| score >= least).take(nearest.len()).count();
-            }
-            Ok(found)
-        };
-        let mut tried: Vec<(u32, usize)> = Vec::new();
-        let mut ef_search = DEFAULT_EF_SEARCH;
-        loop {
-            let found = found_by(ef_search)?;
-            if found as f64 >= WANTED_RECALL * wanted as f64 || ef_search >= MOST_EF_SEARCH {
-                break;
-            }
-            // What the graph does not lead to no beam finds.
-            if let Some(&(narrower, found_before)) = tried.iter().nth_back(1)
-                && found < found_before + wanted / 200
-            {
-                ef_search = narrower;
-                break;
-            }
-            tried.push((ef_search, found));
-            ef_search = (ef_search * 3 / 2).min(MOST_EF_SEARCH);
-        }
-        self.spec = IndexSpec::Hnsw { m, ef_construction, ef_search };
-        Ok(())
-    }
-
     /// The watermark: the index covers rows below it.
     pub fn rows(&self) -> u32 {
         self.rows
@@ -175,7 +119,13 @@ impl VectorIndex {
         self.spec
     }
 
-    /// The `ef_search` allowed rows whose codes are nearest to the query, best first, to be scored again exactly by the caller: HNSW's.
+    /// Sets how hard it is searched where nobody says.
+    pub(crate) fn set_spec(&mut self, spec: IndexSpec) {
+        self.spec = spec;
+    }
+
+    /// The `ef_search` allowed rows whose codes are nearest to the query, best first, to be scored again exactly by
+    /// the caller: HNSW's.
     pub fn walk(&self, query: &[f32], ef_search: usize, allowed: Option<&AllowedRows>) -> Vec<u32> {
         let Some(graph) = self.faiss.graph() else { return Vec::new() };
         let mut scratch = self.scratches().pop().unwrap_or_default();
@@ -184,8 +134,9 @@ impl VectorIndex {
         found
     }
 
-    /// The allowed rows among which are the `k` that are nearest to the query, best first, to be scored exactly by the caller: all of them are looked at, and where they
-    /// are many all but the best by some bits of each are passed over. `among` of the rows that it covers are allowed. `None` where an exact scan takes no longer.
+    /// The allowed rows among which are the `k` that are nearest to the query, best first, to be scored exactly by
+    /// the caller: all of them are looked at, and where they are many all but the best by some bits of each are
+    /// passed over. `among` of the rows that it covers are allowed. `None` where an exact scan takes no longer.
     pub fn scan_allowed(
         &self,
         view: &VectorView,
@@ -194,8 +145,7 @@ impl VectorIndex {
         allowed: &AllowedRows,
         among: u64,
     ) -> Option<Vec<u32>> {
-        let count = scored_exactly(k);
-        let candidates = candidates(among).map(|candidates| candidates.max(2 * count));
+        let (count, candidates) = (plan::rescored(k), plan::by_bits(among, k));
         match self.faiss.graph() {
             Some(graph) => Some(match candidates {
                 None => scan_codes(graph, query, count, allowed.rows()),
@@ -219,8 +169,9 @@ impl VectorIndex {
         }
     }
 
-    /// The `candidates` rows of the `nprobe` nearest lists whose codes are nearest to the query, best first, of those whose bit is set in
-    /// `allowed` (bit i of byte i / 8), to be scored again exactly by the caller: IVF's. Uses one thread.
+    /// The `candidates` rows of the `nprobe` nearest lists whose codes are nearest to the query, best first, of
+    /// those whose bit is set in `allowed` (bit i of byte i / 8), to be scored again exactly by the caller: IVF's.
+    /// Uses one thread.
     pub fn in_lists(
         &self,
         query: &[f32],

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use hf_hub::progress::{DownloadEvent, Progress, ProgressEvent, ProgressHandler};
 use indicatif::ProgressBar;
+use membox_memory::keys::hex;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -314,5 +315,5 @@ fn sha256(path: &Path) -> Result<String> {
             n => hash.update(&buffer[..n]),
         }
     }
-    Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
+    Ok(hex(&hash.finalize()))
 }

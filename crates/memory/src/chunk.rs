@@ -1,56 +1,17 @@
 //! Cutting a long text into pieces that can be embedded: at paragraphs where that fits, else at sentences, else at words, with some of each piece again
-//! at the beginning of the next.
+//! at the beginning of the next. What is one thing to its reader, such as a number with its unit, is not cut where it fits.
 
 use crate::{MemoryError, token_counter};
-use membox_compressor::TokenCounter;
-use serde::{Deserialize, Serialize};
+use membox_api::{Chunk, ChunkRequest, ChunkUnit};
+use membox_compressor::{TokenCounter, wholes};
 use text_splitter::{ChunkConfig, ChunkSizer, TextSplitter};
-use utoipa::ToSchema;
+use unicode_segmentation::UnicodeSegmentation;
 
 /// Length of a piece, and how much of it is in the next one too.
 const SIZE: usize = 1000;
 const OVERLAP: usize = 200;
 /// Bytes of a text.
 const MOST_CHUNKED_BYTES: usize = 16 << 20;
-
-/// In what lengths are counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ChunkUnit {
-    /// Characters.
-    #[default]
-    Characters,
-    /// tiktoken's tokens.
-    Tokens,
-}
-
-/// A text to be cut.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ChunkRequest {
-    /// The text, at most 16 MiB.
-    pub text: String,
-    /// Length of a piece at most (1000).
-    pub size: Option<usize>,
-    /// How much of a piece is in the next one too, at most (200, or a fifth of a smaller size).
-    pub overlap: Option<usize>,
-    /// In what both are counted (characters).
-    #[serde(default)]
-    pub unit: ChunkUnit,
-    /// tiktoken's encoding, or a model's name, for tokens (o200k_base).
-    pub encoding: Option<String>,
-}
-
-/// A piece of a text.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Chunk {
-    /// The piece, without white space around it.
-    pub text: String,
-    /// Where it begins in the text, in bytes.
-    pub start: usize,
-    /// Where it ends.
-    pub end: usize,
-}
 
 /// Counts what chunks are measured in.
 enum Sizer {
@@ -65,6 +26,42 @@ impl ChunkSizer for Sizer {
             Self::Tokens(counter) => counter.count(chunk),
         }
     }
+}
+
+/// A text as the splitter sees it: a thing that is to stay whole is one word there, with letters of as many bytes in place of its characters.
+struct Masked<'a> {
+    text: &'a str,
+    mask: &'a str,
+    sizer: &'a Sizer,
+}
+
+impl ChunkSizer for Masked<'_> {
+    /// That of the text's own piece: the splitter measures parts of the mask.
+    fn size(&self, chunk: &str) -> usize {
+        let start = (chunk.as_ptr() as usize).wrapping_sub(self.mask.as_ptr() as usize);
+        let own = start.checked_add(chunk.len()).and_then(|end| self.text.get(start..end));
+        self.sizer.size(own.unwrap_or(chunk))
+    }
+}
+
+/// The text with a word in place of each thing of several words that fits into a piece.
+fn mask(text: &str, sizer: &Sizer, size: usize) -> String {
+    let mut mask = String::with_capacity(text.len());
+    for whole in wholes(text) {
+        let said = &text[whole.clone()];
+        // A full stop may end a sentence too.
+        let word = said.trim_end_matches('.');
+        if word.split_word_bounds().nth(1).is_none() || sizer.size(said) > size {
+            continue;
+        }
+        mask.push_str(&text[mask.len()..whole.start]);
+        // Whether a sentence begins with it depends on its case.
+        let is_small = word.chars().find(|c| c.is_alphabetic()).is_some_and(char::is_lowercase);
+        let letters = if is_small { ['a', 'é', 'ḁ', '𐐨'] } else { ['A', 'É', 'Ḁ', '𐐀'] };
+        mask.extend(word.chars().map(|c| letters[c.len_utf8() - 1]));
+    }
+    mask.push_str(&text[mask.len()..]);
+    mask
 }
 
 /// Cuts a text.
@@ -82,11 +79,19 @@ pub fn chunk(request: &ChunkRequest) -> Result<Vec<Chunk>, MemoryError> {
         ChunkUnit::Characters => Sizer::Characters,
         ChunkUnit::Tokens => Sizer::Tokens(token_counter(request.encoding.as_deref(), "/encoding")?),
     };
-    let config = ChunkConfig::new(size).with_sizer(sizer).with_overlap(overlap);
+    let text = request.text.as_str();
+    let mask = mask(text, &sizer, size);
+    let masked = Masked { text, mask: &mask, sizer: &sizer };
+    let config = ChunkConfig::new(size).with_sizer(masked).with_overlap(overlap);
     let config = config.map_err(|e| MemoryError::impossible("/overlap", e.to_string()))?;
     let splitter = TextSplitter::new(config);
-    let piece = |(start, text): (usize, &str)| Chunk { text: text.to_owned(), start, end: start + text.len() };
-    Ok(splitter.chunk_indices(&request.text).map(piece).collect())
+    let piece = |(start, piece): (usize, &str)| {
+        let piece = &text[start..start + piece.len()];
+        let start = start + piece.len() - piece.trim_start().len();
+        let piece = piece.trim();
+        Chunk { text: piece.to_owned(), start, end: start + piece.len() }
+    };
+    Ok(splitter.chunk_indices(&mask).map(piece).filter(|chunk| !chunk.text.is_empty()).collect())
 }
 
 #[cfg(test)]
@@ -109,6 +114,30 @@ mod tests {
         assert_eq!(texts(18), ["First sentence.", "Second sentence.", "A new paragraph."]);
         let chinese = chunk(&request("我喜欢绿茶。他喜欢咖啡。她喝水。", 7, 0, ChunkUnit::Characters)).expect("chunks");
         assert_eq!(chinese[0].text, "我喜欢绿茶。");
+    }
+
+    #[test]
+    fn numbers_stay_with_their_units_and_addresses_are_not_cut() {
+        let text = "She took 0.25 mg on 28. November 2026 at −40 °C, wrote to lena@mail.example, paid 1 234,50 € to the U.S. Then she went to 2026年11月28日.";
+        let things = ["0.25 mg", "28. November 2026", "−40 °C", "lena@mail.example", "1 234,50 €", "2026年11月28日"];
+        for (unit, sizes) in [(ChunkUnit::Characters, 18..60), (ChunkUnit::Tokens, 8..30)] {
+            for size in sizes {
+                for overlap in [0, size / 3] {
+                    let chunks = chunk(&request(text, size, overlap, unit)).expect("chunks");
+                    for thing in things {
+                        let at = text.find(thing).expect("it");
+                        let end = at + thing.len();
+                        let is_cut = |c: &Chunk| {
+                            let (from, to) = (c.start.max(at), c.end.min(end));
+                            from < to && (from, to) != (at, end)
+                        };
+                        assert!(!chunks.iter().any(is_cut), "{thing} at {size} {unit:?}: {chunks:?}");
+                    }
+                }
+            }
+        }
+        let long = chunk(&request("12.5 km", 4, 0, ChunkUnit::Characters)).expect("chunks");
+        assert_eq!(long.len(), 2, "what does not fit is cut: {long:?}");
     }
 
     proptest! {

@@ -2,18 +2,13 @@
 //!
 //! Alike is not enough: the two must [say the same](crate::same). "At 3" and "at 4", "on Tuesday" and "on Thursday" are very much alike.
 
-use crate::collection::{Collection, JobGuard};
 use crate::jobs::Job;
 use crate::same::say_the_same;
-use crate::types::RecordPatch;
-use crate::work::Along;
-use crate::{JobView, MemoryBox, MemoryError, Metric, now, time_text};
-use membox_index::Effort;
-use membox_records::{Filter, RecordsError, StoredRecord};
-use serde::{Deserialize, Serialize};
+use crate::{MemoryBox, MemoryError, now, time_text};
+use membox_api::{ConsolidateReport, ConsolidateRequest, JobView, MergedPair, Metric, RecordPatch};
+use membox_store::{Collection, Effort, Fetched, Filter, JobGuard, RecordReads, RecordsError, StoredRecord};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use utoipa::ToSchema;
 
 /// How alike two texts must be.
 pub(crate) const THRESHOLD: f32 = 0.95;
@@ -23,42 +18,6 @@ const NEIGHBOURS: usize = 20;
 const NAMED_PAIRS: usize = 100;
 /// Where a record's metadata says what it has taken the place of.
 const HISTORY_FIELD: &str = "history";
-
-/// How near-doubles are merged.
-#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct ConsolidateRequest {
-    /// The cosine from which on two texts are held against each other (0.95). They become one if they say the same in the same words.
-    pub threshold: Option<f32>,
-    /// Only say what would be merged.
-    pub dry_run: bool,
-    /// Only records of this user.
-    pub user: Option<String>,
-}
-
-/// A pair that was merged, or would be.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct MergedPair {
-    /// The record that stands.
-    pub kept: String,
-    /// The one that is its history now.
-    pub absorbed: String,
-    /// Their cosine.
-    pub score: f32,
-}
-
-/// What was merged.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
-pub struct ConsolidateReport {
-    /// Records that were looked at.
-    pub records: u64,
-    /// Records that are another's history now, or would be.
-    pub merged: u64,
-    /// Pairs that were left because somebody wrote to one of them meanwhile, or a history is full.
-    pub skipped: u64,
-    /// The first hundred.
-    pub pairs: Vec<MergedPair>,
-}
 
 impl MemoryBox {
     /// Begins to merge the near-doubles of a collection, each within its user and kind, while it is read and written. Messages of sessions stay as they
@@ -96,15 +55,16 @@ impl MemoryBox {
         request: &ConsolidateRequest,
         job: &Job,
     ) -> Result<ConsolidateReport, MemoryError> {
-        let slots = collection.live().slots.clone();
+        let reads = self.read()?;
         let mut ids: Vec<(i64, i64, String)> = Vec::new();
-        self.reader()?.each_record(&slots, 0, |_, stored| {
+        reads.snapshot(collection, None)?.each_record(&reads, |stored| {
             let r = stored.record;
             if r.message.is_none() && (request.user.is_none() || r.user == request.user) {
                 ids.push((r.created_at, stored.seq, r.id));
             }
             true
         })?;
+        drop(reads);
         // Oldest first: what one has absorbed goes along when it is absorbed itself.
         ids.sort_unstable();
         job.set_total(ids.len() as u64);
@@ -131,11 +91,11 @@ impl MemoryBox {
     /// A record, and the newer one that is most like it and says the same.
     fn newer_double(
         &self,
-        collection: &Collection,
+        collection: &Arc<Collection>,
         id: &str,
         threshold: f32,
     ) -> Result<Option<(StoredRecord, StoredRecord, f32)>, MemoryError> {
-        let found = self.reader()?.record(collection.id, id)?;
+        let found = self.read()?.record(collection.id, id)?;
         let Some(own) = found.filter(|own| own.record.is_alive(now())) else { return Ok(None) };
         let mut near = self.nearest(collection, &own, None, NEIGHBOURS, threshold)?.into_iter();
         let newer = near.find(|(other, _)| may_be_one(&own, other) && is_older(&own, other));
@@ -146,28 +106,24 @@ impl MemoryBox {
     /// found, the nearest first. None where the record has changed since it was read.
     pub(crate) fn nearest(
         &self,
-        collection: &Collection,
+        collection: &Arc<Collection>,
         own: &StoredRecord,
         filter: Option<&Filter>,
         most: usize,
         least: f32,
     ) -> Result<Vec<(StoredRecord, f32)>, MemoryError> {
-        let reader = self.reader()?;
-        if filter.is_some() {
-            collection.prepare_fields(&reader)?;
-        }
-        let sight = collection.live().sight(now(), filter);
-        let row = sight.slots.row(own.slot).filter(|&row| row < sight.view.rows());
-        let Some(row) = row.filter(|&row| sight.view.crc(row) == own.row_crc) else { return Ok(Vec::new()) };
-        let vector = sight.view.vector(row);
-        let mut found = sight.search(collection, Effort::default()).nearest(&[&vector], most)?;
+        let reads = self.read()?;
+        let snapshot = reads.snapshot(collection, filter)?;
+        let Some(place) = snapshot.locate(own) else { return Ok(Vec::new()) };
+        let vector = snapshot.vector(place);
+        let found = snapshot.nearest(&[&vector], most, Effort::default())?.pop().unwrap_or_default();
         let mut nearest = Vec::new();
-        for near in found.pop().map(|found| found.rows).unwrap_or_default() {
-            if near.row != row
-                && near.score >= least
-                && let Some(other) = reader.record_of_row(&sight.slots, near.row)?
+        for (record, score) in found.records {
+            if record != place
+                && score >= least
+                && let Fetched::Found(other) = snapshot.fetch(&reads, record)?
             {
-                nearest.push((other, near.score));
+                nearest.push((*other, score));
             }
         }
         Ok(nearest)
@@ -183,8 +139,7 @@ impl MemoryBox {
         let entries = [history(newer), history(older), vec![history_entry(older)]].concat();
         let patch = RecordPatch { metadata: Some(history_patch(entries)), ..RecordPatch::default() };
         let absorbed = Some((older.record.id.clone(), older.version));
-        let along = Along { absorbed, ..Along::default() };
-        was_made(self.patch_record(collection, &newer.record.id, &patch, Some(newer.version), along))
+        was_made(self.patch_record(collection, &newer.record.id, &patch, Some(newer.version), absorbed))
     }
 }
 

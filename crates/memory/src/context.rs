@@ -1,16 +1,15 @@
 //! What of a session goes into the next prompt: the messages that a strategy chooses within a budget of tokens.
 
-use crate::fitting::{Fitting, cost, prefix};
-use crate::messages::{SummaryView, is_instruction};
-use crate::pipeline::is_retold;
+use crate::fitting::{Candidate, Fitting, cost, prefix};
+use crate::messages::is_instruction;
+use crate::pipeline::repeats_messages;
 use crate::redaction::{redact, redacted};
-use crate::types::RecallRequest;
+use crate::views::summary_view;
 use crate::{MemoryBox, MemoryError, now};
+use membox_api::{ContextAnswer, ContextMessage, ContextRequest, RecallRequest, Scope, Strategy};
 use membox_encoder::Lane;
-use membox_records::{Range, Reader, StoredRecord, StoredSession, Summary};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use utoipa::{IntoParams, ToSchema};
+use membox_store::{Range, Reads, RecordReads, StoredRecord, StoredSession, Summary};
+use serde_json::json;
 
 /// Last turns that `smart` and `recall` always keep.
 const TURNS: usize = 2;
@@ -26,129 +25,7 @@ const SUMMARY_TOKENS: usize = 500;
 const RECALLED_TOKENS: usize = 16;
 const RECALLED: std::ops::RangeInclusive<usize> = 20..=200;
 /// Messages before and after a recalled one among which the call that it answers and the other answers are looked for.
-const MOST_ANSWERS: i64 = 64;
-
-/// How messages are chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Strategy {
-    /// The newest that fit.
-    Recent,
-    /// Those of the system, the last turns, then older ones from new to old while they fit.
-    #[default]
-    Smart,
-    /// The last turns.
-    Window,
-    /// A summary of all but the last messages once they are too many, and those.
-    Compress,
-    /// Those of the system, the last turns, and what recall finds for the newest user message, in the order of time.
-    Recall,
-}
-
-/// Where `recall` looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Scope {
-    /// In this session, its archived messages too.
-    Session,
-    /// In all that is remembered of this session's user in its collection.
-    User,
-    /// In the whole collection.
-    Collection,
-}
-
-/// What context is wanted.
-#[derive(Clone, Debug, Default, Deserialize, IntoParams, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct ContextRequest {
-    /// How messages are chosen (smart).
-    pub strategy: Strategy,
-    /// Tokens of the whole (4000): of each message's content, name and calls, 4 a message and 2 for the conversation.
-    pub max_tokens: Option<usize>,
-    /// Turns that are always kept: 2 with smart and recall, 5 with window. A turn is a user message and what follows it.
-    pub turns: Option<usize>,
-    /// tiktoken's encoding, or a model's name (o200k_base).
-    pub encoding: Option<String>,
-    /// With compress: tokens over which a summary is made (3000).
-    pub threshold: Option<usize>,
-    /// With compress: messages that stay as they are (4).
-    pub keep_last: Option<usize>,
-    /// With compress: tokens of the summary (500).
-    pub summary_tokens: Option<usize>,
-    /// With recall: the question, instead of the newest user message.
-    pub query: Option<String>,
-    /// With recall: where to look; `user` where the session has one, and `session` otherwise.
-    pub scope: Option<Scope>,
-    /// `true` for a text beside the messages: a line each, with who says it.
-    pub text: bool,
-    /// Who a user is in that text (Human).
-    pub human_prefix: Option<String>,
-    /// Who the model is in that text (AI).
-    pub ai_prefix: Option<String>,
-}
-
-/// A message of a context.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct ContextMessage {
-    /// Its id; missing for a summary and for what is no message.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-    /// Who says it.
-    pub role: String,
-    /// What is said.
-    pub content: String,
-    /// The name of who says it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// The call that it answers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tool_call_id: Option<String>,
-    /// The calls that it makes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<Object>>)]
-    pub tool_calls: Option<Value>,
-    /// The session that it is of, where that is another one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub session: Option<String>,
-    /// RFC 3339.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub created_at: Option<String>,
-    /// Tokens of its content, name and calls.
-    pub tokens: usize,
-    /// Whether it was too long, and the end of its content is left out, or its calls are.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub truncated: bool,
-    #[serde(skip)]
-    pub(crate) position: i64,
-    #[serde(skip)]
-    pub(crate) time: i64,
-    /// The record that it is.
-    #[serde(skip)]
-    pub(crate) record: String,
-}
-
-/// What goes into the prompt.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct ContextAnswer {
-    /// In order.
-    pub messages: Vec<ContextMessage>,
-    /// The same as text, if that was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub text: Option<String>,
-    /// Tokens of the messages, with 4 a message and 2 for the whole; never over what was asked for.
-    pub tokens: usize,
-    /// By which encoding.
-    pub encoding: String,
-    /// How they were chosen.
-    pub strategy: Strategy,
-    /// Messages of the session's list that are not in it.
-    pub omitted: u64,
-    /// The summary, with `compress` once there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub summary: Option<SummaryView>,
-    /// The version of the session that this is of.
-    pub version: u64,
-}
+const MAX_ANSWERS: i64 = 64;
 
 /// Which of the newest messages are taken.
 struct Newest {
@@ -200,22 +77,23 @@ impl MemoryBox {
         }
         let Fitting { counter, used, mut chosen, .. } = fitting;
         if request.strategy == Strategy::Recall {
-            let is_own_system = |m: &ContextMessage| is_instruction(&m.role) && m.id.is_some() && m.session.is_none();
+            let is_own_system = |m: &Candidate| is_instruction(&m.role) && m.id.is_some() && m.session.is_none();
             chosen.sort_by_key(|m| (!is_own_system(m), m.time, m.position));
         } else {
             chosen.sort_by_key(|m| m.position);
         }
-        let listed = self.reader()?.count_messages(session.collection, id, 0)?;
+        let listed = self.read()?.count_messages(session.collection, id, 0)?;
         let own = chosen.iter().filter(|m| m.id.is_some() && m.session.is_none() && m.position >= 0).count() as u64;
         let summary = session.state.summary.filter(|_| request.strategy == Strategy::Compress);
+        let messages: Vec<ContextMessage> = chosen.into_iter().map(|candidate| candidate.message).collect();
         Ok(ContextAnswer {
-            text: request.text.then(|| buffer_text(&chosen, request)),
-            messages: chosen,
+            text: request.text.then(|| buffer_text(&messages, request)),
+            messages,
             tokens: used,
             encoding: counter.encoding().to_owned(),
             strategy: request.strategy,
             omitted: listed.saturating_sub(own),
-            summary: summary.map(SummaryView::from),
+            summary: summary.map(summary_view),
             version: session.version,
         })
     }
@@ -223,7 +101,7 @@ impl MemoryBox {
     /// Takes the system's messages, oldest first, while they fit.
     fn take_system(&self, session: &StoredSession, fitting: &mut Fitting) -> Result<(), MemoryError> {
         let now = now();
-        self.reader()?.messages(session.collection, &session.id, Range::System, |stored| {
+        self.read()?.messages(session.collection, &session.id, Range::System, &mut |stored| {
             !stored.record.is_alive(now) || fitting.take(&[fitting.message(stored)])
         })?;
         Ok(())
@@ -233,7 +111,7 @@ impl MemoryBox {
     /// beginning is taken where the whole does not fit, since an answer to nothing helps nobody.
     fn take_newest(&self, session: &StoredSession, fitting: &mut Fitting, newest: &Newest) -> Result<(), MemoryError> {
         let (now, mut answers, mut turn, mut is_newest) = (now(), Vec::new(), 0, true);
-        self.reader()?.messages(session.collection, &session.id, Range::Before(i64::MAX), |stored| {
+        self.read()?.messages(session.collection, &session.id, Range::Before(i64::MAX), &mut |stored| {
             let is_alive = stored.record.is_alive(now);
             let message = fitting.message(stored);
             if message.position <= newest.after || turn >= newest.turns && !newest.older {
@@ -278,7 +156,7 @@ impl MemoryBox {
     ) -> Result<(), MemoryError> {
         let until = session.state.summary.as_ref().map_or(0, |summary| summary.until);
         let mut since = Vec::new();
-        self.reader()?.messages(session.collection, &session.id, Range::After(until - 1), |stored| {
+        self.read()?.messages(session.collection, &session.id, Range::After(until - 1), &mut |stored| {
             since.push(fitting.message(stored));
             true
         })?;
@@ -287,7 +165,7 @@ impl MemoryBox {
         let keep_last = request.keep_last.unwrap_or(KEEP_LAST);
         let mut folded = since.len().saturating_sub(keep_last);
         // A call stays with the answers to it.
-        while folded > 0 && since.get(folded).is_some_and(|message: &ContextMessage| is_answer(&message.role)) {
+        while folded > 0 && since.get(folded).is_some_and(|message: &Candidate| is_answer(&message.role)) {
             folded -= 1;
         }
         if tokens <= request.threshold.unwrap_or(THRESHOLD) || folded == 0 {
@@ -295,9 +173,9 @@ impl MemoryBox {
         }
         let until = since[folded - 1].position + 1;
         // Those of the system are in every context as they are.
-        let said: Vec<&ContextMessage> = since[..folded].iter().filter(|m| !is_instruction(&m.role)).collect();
+        let said: Vec<&Candidate> = since[..folded].iter().filter(|m| !is_instruction(&m.role)).collect();
         let lines = said.iter().map(|m| format!("{}: {}", m.name.as_deref().unwrap_or(&m.role), m.content));
-        let before = session.state.summary.take();
+        let before = session.state.summary.clone();
         // They may be older than the policy, which holds for what is made of them now.
         let redaction = self.collection_of(session)?.settings().redaction.unwrap_or_default();
         let texts = before.iter().map(|summary| summary.text.clone()).chain(lines);
@@ -313,18 +191,8 @@ impl MemoryBox {
         };
         // Digits that stood apart may stand together now.
         redact(&redaction, &mut summary);
-        let (tenant, id, version) = (session.tenant.clone(), session.id.clone(), before.map(|summary| summary.version));
-        let number = session.number;
-        // Of two that extend it at a time, the first stands. Another session may have its id by now, of which it says nothing.
-        session.state.summary = self.transact(move |group| {
-            let found = group.session(&tenant, &id)?.filter(|found| found.number == number);
-            let Some(mut session) = found else { return Ok(None) };
-            if session.state.summary.as_ref().map(|summary| summary.version) == version {
-                session.state.summary = Some(summary);
-                group.put_session(&session)?;
-            }
-            Ok(session.state.summary)
-        })?;
+        // Of two that extend it at a time, the first stands.
+        session.state.summary = self.store().put_summary(session, summary)?;
         Ok(())
     }
 
@@ -353,13 +221,13 @@ impl MemoryBox {
         let k = (room / RECALLED_TOKENS).clamp(*RECALLED.start(), *RECALLED.end());
         let request = RecallRequest { query: Some(query), k, filter, include: Vec::new(), ..RecallRequest::default() };
         let found = self.recall(tenant, &collection.name, &request)?;
-        let reader = self.reader()?;
+        let reads = self.read()?;
         for hit in found.hits {
             // What was made of messages that are recalled themselves would say them twice.
-            let said = reader.record(session.collection, &hit.id)?.filter(|stored| !is_retold(&stored.record));
+            let said = reads.record(session.collection, &hit.id)?.filter(|stored| !repeats_messages(&stored.record));
             if let Some(stored) = said {
-                let unit: Vec<ContextMessage> =
-                    exchange(&reader, session.collection, stored)?.into_iter().map(|s| fitting.message(s)).collect();
+                let unit: Vec<Candidate> =
+                    exchange(&reads, session.collection, stored)?.into_iter().map(|s| fitting.message(s)).collect();
                 // One that is too long leaves room for a shorter one.
                 fitting.take(&unit);
             }
@@ -374,7 +242,7 @@ fn is_answer(role: &str) -> bool {
 }
 
 /// A record; where it is a message that makes or answers a call, the call with all answers to it, or nothing where the call is no longer there.
-fn exchange(reader: &Reader, collection: i64, stored: StoredRecord) -> Result<Vec<StoredRecord>, MemoryError> {
+fn exchange(reads: &Reads, collection: i64, stored: StoredRecord) -> Result<Vec<StoredRecord>, MemoryError> {
     let answers = |stored: &StoredRecord| stored.record.message.as_ref().is_some_and(|m| is_answer(&m.role));
     let (Some(message), Some(session)) = (&stored.record.message, &stored.record.session) else {
         return Ok(vec![stored]);
@@ -382,8 +250,8 @@ fn exchange(reader: &Reader, collection: i64, stored: StoredRecord) -> Result<Ve
     if message.tool_calls.is_none() && !answers(&stored) {
         return Ok(vec![stored]);
     }
-    let (first, end) = ((message.place() - MOST_ANSWERS).max(0), message.place() + MOST_ANSWERS);
-    let mut around = reader.messages_between(collection, session, first, end)?;
+    let (first, end) = ((message.place() - MAX_ANSWERS).max(0), message.place() + MAX_ANSWERS);
+    let mut around = reads.messages_between(collection, session, first, end)?;
     let is_system = |near: &StoredRecord| near.record.message.as_ref().is_some_and(|m| is_instruction(&m.role));
     around.retain(|near| near.record.is_alive(now()) && !is_system(near));
     let own = around.iter().position(|near| near.record.id == stored.record.id);
@@ -402,18 +270,15 @@ fn buffer_text(messages: &[ContextMessage], request: &ContextRequest) -> String 
 
 #[cfg(test)]
 mod tests {
-    use super::{Strategy as Chosen, *};
-    use crate::append::{Append, Appended};
-    use crate::messages::SessionSettings;
+    use super::*;
     use crate::sample::Sample;
-    use crate::types::NewRecord;
-    use crate::work::{Work, Write, ask};
+    use membox_api::{IndexPolicy, NewRecord, SessionSettings, Strategy as Chosen};
     use membox_compressor::{TokenCounter, conversation_overhead};
-    use membox_index::IndexPolicy;
-    use membox_records::Message;
+    use membox_store::{AppendMessages, Message};
     use proptest::prelude::*;
     use proptest::strategy::Strategy;
     use proptest::test_runner::{Config, TestRunner};
+    use serde_json::Value;
 
     /// Appends messages, each with its text, with vectors: this box has no model.
     fn append(sample: &Sample, session: &str, messages: Vec<(Message, String)>) {
@@ -425,14 +290,13 @@ mod tests {
             let (id, vector, session) =
                 (Some(format!("{session}/{i}")), Some(vec![1.0, 0.0]), Some(session.to_owned()));
             let record = NewRecord { id, text, vector, session, ..NewRecord::default() };
-            memory.to_upsert(&collection, &collection.settings(), record, Some(message), "").expect("a message")
+            memory.admit(&collection, &collection.settings(), record, Some(message), "").expect("a message")
         };
         let messages = messages.into_iter().enumerate().map(upsert).collect();
         let session = memory.stored_session("t", session).expect("a session");
-        let append =
-            Box::new(Append { session, messages, originals: Default::default(), expected: None, on_conflict: None });
-        let write = |reply| Work::Write(Write::Append { collection: collection.clone(), append, reply });
-        let _: Appended = ask(memory.writer(), write).expect("an append");
+        let (originals, expected, on_conflict) = Default::default();
+        let append = AppendMessages { collection, session, messages, originals, expected, on_conflict };
+        memory.store().append_messages(append).expect("an append");
     }
 
     fn any_message() -> impl Strategy<Value = (Message, String)> {

@@ -7,99 +7,28 @@
 //! What is written before a tenant has a key, or under an older one, is sealed anew in the background; then the older key is gone for good. Vectors and what
 //! rows are found by (ids, users, sessions, kinds, times) stay readable.
 
-use crate::collection::JobGuard;
-use crate::jobs::{Job, JobView};
-use crate::work::{Work, ask};
+use crate::jobs::Job;
 use crate::{MemoryBox, MemoryConfig, MemoryError, now, time_text};
-use membox_records::keys::{Keyring, MasterKey, SealingError, keys};
-use membox_records::{RecordsError, Resealed, Sealing};
-use serde::Serialize;
+use membox_api::{JobView, TenantReceipt, TenantView};
+use membox_store::{JobGuard, RecordReads, RecordsError, Resealed, SealingConfig, StoreError};
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use utoipa::ToSchema;
 
 /// Rows that are sealed anew in one commit: others write between them.
 const RESEALED_ROWS: usize = 256;
 
-/// With what tenants' keys are wrapped.
-#[derive(Clone, Debug)]
-pub struct EncryptionConfig {
-    /// The master key.
-    pub master: MasterKey,
-    /// Those before it, for as long as anything may be wrapped by them.
-    pub older: Vec<MasterKey>,
-}
-
-/// Where the wrapped keys of a data folder are.
-pub fn keys_file(root: &Path) -> PathBuf {
-    root.join("keys.json")
-}
-
-/// Opens the keys of a data folder. One that has keys is not opened without its master key.
-pub(crate) fn open_sealing(config: &MemoryConfig) -> Result<Sealing, MemoryError> {
-    sealing_by(config, Keyring::open)
-}
-
-/// As [`open_sealing`], and their file stays as it is.
-pub(crate) fn open_sealing_unchanged(config: &MemoryConfig) -> Result<Sealing, MemoryError> {
-    sealing_by(config, Keyring::open_unchanged)
-}
-
-fn sealing_by(
-    config: &MemoryConfig,
-    open: fn(&Path, MasterKey, &[MasterKey]) -> Result<Keyring, SealingError>,
-) -> Result<Sealing, MemoryError> {
-    let (path, policies) = (keys_file(&config.data_dir), config.policies.clone());
-    let Some(EncryptionConfig { master, older }) = &config.encryption else {
+/// With what a box's data folder is opened, and whose texts are sealed.
+pub(crate) fn sealing_config(config: &MemoryConfig) -> Result<SealingConfig, MemoryError> {
+    let policies = config.policies.clone();
+    if config.encryption.is_none() {
         let mut all = policies.tenants.values().chain([&policies.default]);
         if all.any(|policy| policy.encryption == Some(true)) {
             let reason = "a policy wants encryption: set master_key_file (`membox keys new` writes one)";
             return Err(MemoryError::impossible("/policies", reason));
         }
-        return match keys(&path).map_err(RecordsError::from)?.is_empty() {
-            true => Ok(Sealing::default()),
-            false => Err(RecordsError::Sealed.into()),
-        };
-    };
-    let keyring = open(&path, master.clone(), older).map_err(RecordsError::from)?;
-    Ok(Sealing::new(keyring, move |tenant| policies.of(tenant).encryption != Some(false)))
-}
-
-/// How a tenant is kept.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct TenantView {
-    /// Who.
-    pub tenant: String,
-    /// Its collections.
-    pub collections: usize,
-    /// Whether what it writes is sealed.
-    pub encrypted: bool,
-    /// The number of its newest key.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<u32>,
-    /// Whether all that it has written is sealed with that one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub settled: Option<bool>,
-}
-
-/// What the erasure of a tenant has done.
-#[derive(Clone, Debug, Default, Serialize, ToSchema)]
-pub struct TenantReceipt {
-    /// Who is gone.
-    pub tenant: String,
-    /// Collections that were dropped.
-    pub collections: usize,
-    /// Records that they held.
-    pub records: u64,
-    /// Keys that are gone: what they have sealed cannot be read any more, in older backups neither, unless these hold the keys.
-    pub keys: usize,
-    /// RFC 3339.
-    pub begun_at: String,
-    /// RFC 3339: from then on nothing of it is in any file.
-    pub ended_at: String,
-    /// The entry of the audit log that says so.
-    pub audit_number: i64,
+    }
+    let is_sealed = Arc::new(move |tenant: &str| policies.of(tenant).encryption != Some(false));
+    Ok(SealingConfig { encryption: config.encryption.clone(), is_sealed })
 }
 
 /// Tenants whose keys or data are being changed: one at a time each.
@@ -132,7 +61,7 @@ impl MemoryBox {
         let keyring = self.sealing().keyring_of(tenant);
         Ok(TenantView {
             tenant: tenant.to_owned(),
-            collections: self.shared().names(Some(tenant)).len(),
+            collections: self.store().collection_names(Some(tenant)).len(),
             encrypted: keyring.is_some(),
             key: keyring.map(|keyring| keyring.number(tenant)).transpose().map_err(RecordsError::from)?,
             settled: keyring.map(|keyring| keyring.is_settled(tenant)),
@@ -146,7 +75,7 @@ impl MemoryBox {
         for tenant in &erasing {
             self.begin_erasing(tenant, "box")?;
         }
-        for tenant in self.reader()?.tenants()? {
+        for tenant in self.read()?.tenants()? {
             let unsettled = self.sealing().keyring_of(&tenant).is_some_and(|keyring| !keyring.is_settled(&tenant));
             if unsettled && !erasing.contains(&tenant) {
                 self.begin_sealing(ChangeGuard::take(self.changing(), &tenant)?)?;
@@ -181,22 +110,18 @@ impl MemoryBox {
             if job.is_cancelled() {
                 return Ok(());
             }
-            let its = tenant.to_owned();
-            let (done, next) = self.transact(move |group| Ok(group.reseal(&its, place, RESEALED_ROWS)?))?;
+            let (done, next) = self.store().reseal(tenant, place, RESEALED_ROWS)?;
             job.add_done(done as u64);
             (sealed, from) = (sealed + done, next);
         }
-        for (_, name) in self.shared().names(Some(tenant)) {
+        for (_, name) in self.store().collection_names(Some(tenant)) {
             // One that is opened now has its words by the newest key, or builds them anew.
-            let Some(collection) = self.shared().existing(tenant, &name)? else { continue };
-            let is_older = {
-                let live = collection.live();
-                live.disk.as_ref().is_some_and(|disk| disk.key().map(|key| key.number()) != Some(number))
-            };
+            let Some(collection) = self.store().existing(tenant, &name)? else { continue };
+            let is_older = self.store().is_text_sealed_otherwise(&collection, number);
             if is_older {
                 self.rewrite(&collection, job)?;
             }
-            sealed += self.reseal_media(&collection, number)?;
+            sealed += self.store().reseal_media(&collection, number)?;
         }
         if job.is_cancelled() {
             return Ok(());
@@ -230,7 +155,7 @@ impl MemoryBox {
         let mut receipt =
             TenantReceipt { tenant: tenant.to_owned(), begun_at: time_text(now()), ..TenantReceipt::default() };
         loop {
-            let names = self.shared().names(Some(tenant));
+            let names = self.store().collection_names(Some(tenant));
             if names.is_empty() {
                 break;
             }
@@ -239,20 +164,19 @@ impl MemoryBox {
                 return Ok(receipt);
             }
             for (_, name) in names {
-                let Some(collection) = self.shared().existing(tenant, &name)? else { continue };
+                let Some(collection) = self.store().existing(tenant, &name)? else { continue };
                 // A job on it would write into the folder that goes.
                 let _guard = match JobGuard::take(&collection) {
-                    Err(MemoryError::Busy(_)) => {
+                    Err(StoreError::Busy(_)) => {
                         std::thread::sleep(std::time::Duration::from_millis(20));
                         continue;
                     }
                     taken => taken?,
                 };
-                let records = self.reader()?.count(collection.id)?;
-                let (dropped, only_empty) = (collection.clone(), false);
-                match ask(self.writer(), |reply| Work::Drop { collection: dropped, only_empty, audit: None, reply }) {
+                let records = self.read()?.count(collection.id)?;
+                match self.store().drop_collection(&collection, false, None) {
                     // Somebody else was faster.
-                    Err(MemoryError::NoCollection(_)) => continue,
+                    Err(StoreError::NoCollection(_)) => continue,
                     dropped => dropped?,
                 };
                 receipt.records += records;
@@ -261,8 +185,7 @@ impl MemoryBox {
             }
         }
         self.forget_questions(tenant);
-        let its = tenant.to_owned();
-        self.transact(move |group| Ok(group.drop_tenant(&its)?))?;
+        self.store().drop_tenant(tenant)?;
         let entry = self.audit(tenant, actor, "tenant erased", tenant, receipt.records)?;
         self.empty_log()?;
         if let Some(keyring) = self.sealing().keyring() {

@@ -1,14 +1,9 @@
 use membox_compressor::CompressorError;
 use membox_encoder::EncoderError;
-use membox_index::IndexError;
 use membox_llm::LlmError;
-use membox_records::RecordsError;
+use membox_store::{IndexError, RecordsError, StoreError, TextError, VectorsError};
 use membox_threads::Panicked;
-use membox_vectors::VectorsError;
-use rustix::io::Errno;
-use std::error::Error;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// What can go wrong in the box. Each variant says what the caller can do about it.
 #[derive(Debug, thiserror::Error)]
@@ -159,14 +154,51 @@ pub enum MemoryError {
     /// From an index.
     #[error(transparent)]
     Index(IndexError),
-    /// From the record store or the text index.
+    /// From a text index.
+    #[error(transparent)]
+    Text(TextError),
+    /// From the record store.
     #[error(transparent)]
     Records(RecordsError),
 }
 
-impl From<VectorsError> for MemoryError {
-    fn from(error: VectorsError) -> Self {
-        if error.is_disk_full() { Self::DiskFull } else { Self::no_files(&error).unwrap_or(Self::Vectors(error)) }
+impl From<StoreError> for MemoryError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NoCollection(name) => Self::NoCollection(name),
+            StoreError::NoSession(id) => Self::NoSession(id),
+            StoreError::Dropped(name) => Self::Dropped(name),
+            StoreError::Busy(name) => Self::Busy(name),
+            StoreError::SessionExists { id, what } => {
+                let difference = format!("somebody else has made it with another {what}");
+                Self::Exists { name: id, difference }
+            }
+            StoreError::MessageExists { place, id } => Self::Taken {
+                pointer: format!("/messages/{place}/id"),
+                reason: format!("message {id:?} is there already, and says something else"),
+            },
+            error @ StoreError::TooLarge { .. } => Self::impossible("", error.to_string()),
+            StoreError::Overloaded { retry_after_s } => Self::Overloaded { retry_after_s },
+            StoreError::ReadOnly(reason) => Self::ReadOnly(reason),
+            StoreError::DiskFull => Self::DiskFull,
+            StoreError::NoFiles(reason) => Self::NoFiles(reason),
+            StoreError::Panicked(panicked) => Self::Panicked(panicked),
+            StoreError::Broken(reason) => Self::Broken(reason),
+            StoreError::Stopped => Self::Stopped,
+            StoreError::Locked(path) => Self::Locked(path),
+            StoreError::Io { action, path, source } => Self::Io { action, path, source },
+            StoreError::Vectors(error) => Self::Vectors(error),
+            StoreError::Index(error) => Self::Index(error),
+            StoreError::Text(error) => Self::Text(error),
+            StoreError::Records(error) => Self::Records(error),
+        }
+    }
+}
+
+/// What is asked of the records' own types: filters, keys.
+impl From<RecordsError> for MemoryError {
+    fn from(error: RecordsError) -> Self {
+        StoreError::from(error).into()
     }
 }
 
@@ -179,23 +211,6 @@ impl From<CompressorError> for MemoryError {
     }
 }
 
-impl From<RecordsError> for MemoryError {
-    fn from(error: RecordsError) -> Self {
-        if error.is_disk_full() { Self::DiskFull } else { Self::no_files(&error).unwrap_or(Self::Records(error)) }
-    }
-}
-
-impl From<IndexError> for MemoryError {
-    fn from(error: IndexError) -> Self {
-        Self::no_files(&error).unwrap_or(Self::Index(error))
-    }
-}
-
-/// Whether the system refused because the process, or the machine, has as many files open as it may.
-fn is_out_of_files(error: &std::io::Error) -> bool {
-    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
-}
-
 impl MemoryError {
     pub(crate) fn invalid(pointer: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Invalid { pointer: pointer.into(), reason: reason.into() }
@@ -206,23 +221,13 @@ impl MemoryError {
     }
 
     pub(crate) fn io(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| match source.kind() {
-            std::io::ErrorKind::StorageFull => Self::DiskFull,
-            _ if is_out_of_files(&source) => Self::NoFiles(format!("cannot {action} {}", path.display())),
-            _ => Self::Io { action, path, source },
-        }
+        let as_store = StoreError::io(action, path);
+        move |source| as_store(source).into()
     }
 
-    /// [`MemoryError::NoFiles`], if that is at the bottom of an error.
-    fn no_files(error: &(dyn Error + 'static)) -> Option<Self> {
-        let io = |cause: &(dyn Error + 'static)| match cause.downcast_ref::<std::io::Error>() {
-            Some(io) => is_out_of_files(io),
-            // As tantivy has it.
-            None => cause.downcast_ref::<Arc<std::io::Error>>().is_some_and(|io| is_out_of_files(io)),
-        };
-        let is_out = std::iter::successors(Some(error), |&cause| cause.source()).any(io);
-        is_out.then(|| Self::NoFiles(error.to_string()))
+    /// Whether somebody else has written to what the request read: read it again, and try again.
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Records(RecordsError::VersionConflict { .. }))
     }
 
     /// Whether the system cannot find a file.
@@ -232,13 +237,5 @@ impl MemoryError {
             _ => return false,
         };
         source.kind() == std::io::ErrorKind::NotFound
-    }
-
-    /// An error of the same kind, for each of several requests that one failure ended.
-    pub(crate) fn shared(&self) -> Self {
-        match self {
-            Self::DiskFull => Self::DiskFull,
-            other => Self::ReadOnly(other.to_string()),
-        }
     }
 }

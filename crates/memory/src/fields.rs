@@ -5,7 +5,7 @@
 
 use crate::MemoryError;
 use membox_compressor::{DEFAULT_ENCODING, TokenCounter};
-use membox_records::{CheckpointBody, Media, Message, Record, SessionState, StoredSession, Summary};
+use membox_store::{CheckpointBody, Media, Message, Record, SessionState, StoredSession, Summary};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::io;
@@ -25,6 +25,8 @@ pub const MAX_NAME_BYTES: usize = 512;
 pub const MAX_ID_BYTES: usize = 255;
 /// Bytes of a language, as `zh-Hant-TW`.
 const MAX_LANGUAGE_BYTES: usize = 35;
+/// Bytes of what all tasks have written to a checkpoint, as JSON.
+pub const MAX_WRITES_BYTES: usize = 16 << 20;
 
 /// What a field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub struct Field {
     pub holds: Holds,
     /// How many bytes it may have, JSON as JSON.
     pub bytes: RangeInclusive<usize>,
+    /// How many bytes all values of the field have at most together, where one thing has several.
+    pub most_together: Option<usize>,
     /// Whether personal data is taken out of it.
     pub is_redacted: bool,
     /// Whether its tokens count in budgets.
@@ -59,7 +63,16 @@ pub struct Field {
 impl Field {
     const fn new(of: &'static str, name: &'static str, holds: Holds, bytes: RangeInclusive<usize>) -> Self {
         let is_said = !matches!(holds, Holds::Identifier);
-        Self { of, name, holds, bytes, is_redacted: is_said, is_counted: false, is_sealed: is_said }
+        Self {
+            of,
+            name,
+            holds,
+            bytes,
+            most_together: None,
+            is_redacted: is_said,
+            is_counted: false,
+            is_sealed: is_said,
+        }
     }
 
     const fn text(of: &'static str, name: &'static str, most: usize) -> Self {
@@ -102,7 +115,8 @@ static CHECKPOINT_PARENT: Field =
     Field { is_sealed: true, ..Field::new("checkpoint", "parent", Holds::Identifier, 0..=MAX_ID_BYTES) };
 static CHECKPOINT_STATE: Field = Field::json("checkpoint", "state", MAX_STATE_BYTES);
 static CHECKPOINT_METADATA: Field = Field::json("checkpoint", "metadata", MAX_STATE_BYTES);
-static CHECKPOINT_WRITES: Field = Field::json("checkpoint", "writes", MAX_STATE_BYTES);
+static CHECKPOINT_WRITES: Field =
+    Field { most_together: Some(MAX_WRITES_BYTES), ..Field::json("checkpoint", "writes", MAX_STATE_BYTES) };
 static QUEUE_ITEM: Field = Field::json("queue", "items", MAX_STATE_BYTES);
 
 /// Every field that can hold what was said. A memory and a profile are records.
@@ -144,14 +158,6 @@ impl Held<'_> {
             Self::Text(text) => text.len(),
             Self::Json(value) => json_bytes(value),
             Self::Object(object) => json_bytes(object),
-        }
-    }
-
-    fn tokens(&self, counter: TokenCounter) -> usize {
-        match self {
-            Self::Text(text) => counter.count(text),
-            Self::Json(value) => counter.count_json(value),
-            Self::Object(object) => counter.count_json(&Value::Object(Map::clone(object))),
         }
     }
 }
@@ -332,20 +338,15 @@ fn json_bytes(value: &impl Serialize) -> usize {
     bytes.0
 }
 
-/// Tokens of what goes into a prompt of a thing.
-pub(crate) fn tokens(thing: &mut impl Stored, counter: TokenCounter) -> usize {
-    let mut tokens = 0;
-    thing.each(&mut |field, held| {
-        if field.is_counted {
-            tokens += held.tokens(counter);
-        }
-    });
-    tokens
+/// Tokens of what goes into a prompt of a record.
+pub(crate) fn tokens(record: &Record, counter: TokenCounter) -> usize {
+    counter.count(&record.text) + record.message.as_ref().map_or(0, |message| tokens_beside(message, counter))
 }
 
 /// Tokens of a message beside its content: its name and its calls.
 pub(crate) fn tokens_beside(message: &Message, counter: TokenCounter) -> usize {
-    tokens(&mut message.clone(), counter)
+    let texts = [&message.name, &message.tool_call_id].map(Option::as_deref);
+    counter.count_beside(texts, [message.tool_calls.as_ref()])
 }
 
 /// Tokens of a stored message by the default encoding: its content, name and calls, whichever version wrote it.
@@ -365,12 +366,14 @@ mod tests {
         let docs = docs.expect("the documentation");
         let yes = |is_so| if is_so { "yes" } else { "no" };
         let rows = FIELDS.map(|field| {
-            let most = match *field.bytes.end() {
+            let size = |most: usize| match most {
                 usize::MAX => "none".to_owned(),
                 most if most >= 1 << 20 => format!("{} MiB", most >> 20),
                 most if most >= 1 << 10 => format!("{} KiB", most >> 10),
                 most => most.to_string(),
             };
+            let together = field.most_together.map(|most| format!(", {} together", size(most))).unwrap_or_default();
+            let most = size(*field.bytes.end()) + &together;
             let flags = [field.is_redacted, field.is_counted, field.is_sealed].map(yes).join(" | ");
             format!("| `{}` | `{}` | {most} | {flags} |", field.of, field.name)
         });
@@ -429,7 +432,15 @@ mod tests {
         let count = |text: &str| counter.count(text);
         let calls = r#"[{"function": {"arguments": "{\"path\": \"a.py\"}"}, "id": "c1"}]"#;
         let beside = count("lena") + count("c1") + count(calls);
-        assert_eq!(tokens(&mut record, counter), count("What was said.") + beside);
+        assert_eq!(tokens(&record, counter), count("What was said.") + beside);
+        let mut listed = 0;
+        record.each(&mut |field, held| match held {
+            _ if !field.is_counted => {}
+            Held::Text(text) => listed += counter.count(text),
+            Held::Json(value) => listed += counter.count_json(value),
+            Held::Object(_) => panic!("no object is counted"),
+        });
+        assert_eq!(tokens(&record, counter), listed, "what the list says is counted");
         let mut message = record.message.expect("a message");
         message.tokens = 4;
         assert_eq!(message_tokens(&message), 4 + beside as u64, "one of an older version");

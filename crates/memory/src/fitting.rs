@@ -1,11 +1,12 @@
 //! Messages within a budget of tokens: what each costs, and what of it is taken.
 
-use crate::context::{ContextMessage, ContextRequest};
 use crate::fields::{message_tokens, tokens_beside};
 use crate::{MemoryError, time_text, token_counter};
+use membox_api::{ContextMessage, ContextRequest};
 use membox_compressor::{DEFAULT_ENCODING, TokenCounter, conversation_overhead, wholes};
-use membox_records::{Message, StoredRecord, Summary};
+use membox_store::{Message, StoredRecord, Summary};
 use std::collections::HashSet;
+use std::ops::Deref;
 
 /// Tokens of a context unless said otherwise.
 const MAX_TOKENS: usize = 4000;
@@ -14,6 +15,24 @@ const MOST_TOKEN_BYTES: usize = 16;
 /// How a summary is brought into a prompt.
 const SUMMARY_HEADING: &str = "Earlier in this conversation: ";
 
+/// A message that may go into the context, and where it stands.
+#[derive(Clone)]
+pub(crate) struct Candidate {
+    pub message: ContextMessage,
+    pub position: i64,
+    pub time: i64,
+    /// The record that it is.
+    pub record: String,
+}
+
+impl Deref for Candidate {
+    type Target = ContextMessage;
+
+    fn deref(&self) -> &ContextMessage {
+        &self.message
+    }
+}
+
 /// Messages that fit a budget, as they come.
 pub(crate) struct Fitting<'a> {
     session: &'a str,
@@ -21,7 +40,7 @@ pub(crate) struct Fitting<'a> {
     pub counter: TokenCounter,
     pub max_tokens: usize,
     pub used: usize,
-    pub chosen: Vec<ContextMessage>,
+    pub chosen: Vec<Candidate>,
     taken: HashSet<String>,
 }
 
@@ -33,7 +52,7 @@ impl<'a> Fitting<'a> {
         Ok(Self { session, request, counter, max_tokens, used, chosen: Vec::new(), taken: HashSet::new() })
     }
 
-    pub fn message(&self, stored: StoredRecord) -> ContextMessage {
+    pub fn message(&self, stored: StoredRecord) -> Candidate {
         let record = stored.record;
         let is_other = record.session.as_deref() != Some(self.session);
         let counts_alike = record.message.is_some() && self.counter.encoding() == DEFAULT_ENCODING;
@@ -47,7 +66,8 @@ impl<'a> Fitting<'a> {
             true => message_tokens(&message) as usize,
             false => self.counter.count(&record.text) + tokens_beside(&message, self.counter),
         };
-        ContextMessage {
+        let (position, time) = (message.position, record.created_at);
+        let message = ContextMessage {
             id: Some(message.id).filter(|id| !id.is_empty()),
             role: message.role,
             content: record.text,
@@ -58,10 +78,8 @@ impl<'a> Fitting<'a> {
             created_at: Some(time_text(record.created_at)),
             tokens,
             truncated: false,
-            position: message.position,
-            time: record.created_at,
-            record: record.id,
-        }
+        };
+        Candidate { message, position, time, record: record.id }
     }
 
     /// What a message costs; in the text beside the messages, who says it too.
@@ -79,8 +97,8 @@ impl<'a> Fitting<'a> {
     }
 
     /// Takes messages that belong together if all of them fit. Those that are taken already cost nothing.
-    pub fn take(&mut self, unit: &[ContextMessage]) -> bool {
-        let new: Vec<&ContextMessage> = unit.iter().filter(|m| !self.taken.contains(&m.record)).collect();
+    pub fn take(&mut self, unit: &[Candidate]) -> bool {
+        let new: Vec<&Candidate> = unit.iter().filter(|m| !self.taken.contains(&m.record)).collect();
         let cost: usize = new.iter().map(|m| self.cost(m)).sum();
         let fits = self.used + cost <= self.max_tokens;
         if fits {
@@ -88,28 +106,30 @@ impl<'a> Fitting<'a> {
             self.taken.extend(new.iter().map(|m| m.record.clone()));
             // They stay together, whatever was said elsewhere meanwhile.
             let time = unit.first().map_or(0, |first| first.time);
-            self.chosen.extend(new.into_iter().map(|m| ContextMessage { time, ..m.clone() }));
+            self.chosen.extend(new.into_iter().map(|m| Candidate { time, ..m.clone() }));
         }
         fits
     }
 
     /// Takes messages that belong together and do not fit as a whole with the beginning of what the last one says: without its calls, where these alone
     /// are too much.
-    pub fn take_part(&mut self, unit: &[ContextMessage]) -> bool {
+    pub fn take_part(&mut self, unit: &[Candidate]) -> bool {
         let Some((last, before)) = unit.split_last() else { return false };
-        let without_calls = last.tool_calls.is_some().then(|| ContextMessage { tool_calls: None, ..last.clone() });
-        [last].into_iter().chain(&without_calls).any(|last| {
-            let empty = ContextMessage { content: String::new(), ..last.clone() };
+        let whole = &last.message;
+        let without_calls = whole.tool_calls.is_some().then(|| ContextMessage { tool_calls: None, ..whole.clone() });
+        [whole].into_iter().chain(&without_calls).any(|said| {
+            let empty = ContextMessage { content: String::new(), ..said.clone() };
             let beside = self.beside(&empty);
             let empty = ContextMessage { tokens: beside, ..empty };
             let others: usize = before.iter().map(|m| self.cost(m)).sum();
             let room = self.max_tokens.saturating_sub(self.used + others + self.cost(&empty));
-            let content = self.head(&last.content, room);
+            let content = self.head(&said.content, room);
             if content.trim().is_empty() {
                 return false;
             }
             let tokens = self.counter.count(&content) + beside;
-            let part = ContextMessage { content, tokens, truncated: true, ..empty };
+            let message = ContextMessage { content, tokens, truncated: true, ..empty };
+            let part = Candidate { message, ..last.clone() };
             self.take(&[before, &[part]].concat())
         })
     }
@@ -138,7 +158,7 @@ impl<'a> Fitting<'a> {
     pub fn take_summary(&mut self, summary: &Summary) {
         let content = format!("{SUMMARY_HEADING}{}", summary.text);
         let tokens = self.counter.count(&content);
-        self.take(&[ContextMessage {
+        let message = ContextMessage {
             id: None,
             role: "system".to_owned(),
             content,
@@ -149,10 +169,9 @@ impl<'a> Fitting<'a> {
             created_at: None,
             tokens,
             truncated: false,
-            position: summary.until - 1,
-            time: i64::MIN,
-            record: String::new(),
-        }]);
+        };
+        let position = summary.until - 1;
+        self.take(&[Candidate { message, position, time: i64::MIN, record: String::new() }]);
     }
 }
 

@@ -4,64 +4,19 @@
 //! half-life since it was made or last recalled. One that is pinned (`metadata.pinned`) stays, and so do messages in a session's list, which has a cap of
 //! its own.
 
-use crate::types::RecordView;
+use crate::retry::retry;
+use crate::views::record_view;
 use crate::{MemoryBox, MemoryError, now};
-use membox_records::{Filter, Message, RecordsError, StoredRecord, Use};
-use serde::{Deserialize, Serialize};
+use membox_api::{ForgetAnswer, ForgetRequest, ForgottenMemory};
+use membox_store::{Filter, Message, RecallCount, RecordReads, StoredRecord};
 use serde_json::Value;
-use utoipa::ToSchema;
 
 /// What a memory is worth that does not say.
 const IMPORTANCE: f64 = 0.5;
 /// Thirty days.
 const HALF_LIFE_S: f64 = 2_592_000.0;
-/// Times that it is tried while others write.
-const TRIES: usize = 16;
 /// Memories that an answer shows.
 const SHOWN: usize = 100;
-
-/// What is to be forgotten.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ForgetRequest {
-    /// Memories that are left at most.
-    pub keep: usize,
-    /// Only those of this user count, and go.
-    pub user: Option<String>,
-    /// Only those that a filter allows count, and go.
-    #[schema(value_type = Option<Object>)]
-    pub filter: Option<Value>,
-    /// Seconds in which a memory's worth halves (2 592 000: thirty days).
-    pub half_life_s: Option<f64>,
-    /// Only say what would go.
-    #[serde(default)]
-    pub dry_run: bool,
-}
-
-/// What was forgotten.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct ForgetAnswer {
-    /// Memories that counted.
-    pub counted: usize,
-    /// Of these, those that are pinned and stay.
-    pub pinned: usize,
-    /// Memories that are gone, or would be.
-    pub forgotten: usize,
-    /// The first hundred of these, the least valuable first.
-    pub memories: Vec<ForgottenMemory>,
-}
-
-/// A memory that goes, and why this one.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct ForgottenMemory {
-    /// What it was.
-    #[serde(flatten)]
-    pub record: RecordView,
-    /// What it was worth.
-    pub worth: f64,
-    /// How often it was recalled, a recall of thirty days ago counting half.
-    pub heat: f64,
-}
 
 impl MemoryBox {
     /// Deletes the least valuable memories of a collection until `keep` are left, all in one commit.
@@ -77,14 +32,8 @@ impl MemoryBox {
             return Err(MemoryError::impossible("/half_life_s", "a half-life is more than 0 seconds"));
         }
         let filter = request.filter.as_ref().map(|f| Filter::parse(f, "/filter")).transpose()?;
-        for _ in 0..TRIES {
-            match self.forget_once(tenant, actor, name, request, filter.as_ref(), half_life) {
-                // Somebody has written to one of them meanwhile, so that it is worth another look; nothing was deleted.
-                Err(MemoryError::Records(RecordsError::VersionConflict { .. })) => {}
-                done => return done,
-            }
-        }
-        Err(MemoryError::Overloaded { retry_after_s: 1 })
+        // Where somebody has written to one of them meanwhile, it is worth another look; nothing was deleted.
+        retry(|| self.forget_once(tenant, actor, name, request, filter.as_ref(), half_life).map(Some))
     }
 
     fn forget_once(
@@ -97,50 +46,47 @@ impl MemoryBox {
         half_life: f64,
     ) -> Result<ForgetAnswer, MemoryError> {
         let collection = self.collection(tenant, name)?;
-        if filter.is_some() {
-            collection.prepare_fields(&*self.reader()?)?;
-        }
-        let (now, mut counted, mut pinned, mut worth) = (now(), 0usize, 0, Vec::new());
-        let sight = collection.live().sight(now, filter);
         // What was recalled until now counts.
-        self.shared().uses.write(self.writer())?;
-        let uses = self.reader()?.uses(collection.id)?;
-        self.reader()?.each_record(&sight.slots, 0, |row, stored| {
+        self.store().write_recall_counts()?;
+        let reads = self.read()?;
+        let snapshot = reads.snapshot(&collection, filter)?;
+        let recalls = reads.recall_counts(collection.id)?;
+        let (now, mut counted, mut pinned, mut worth) = (now(), 0usize, 0, Vec::new());
+        snapshot.each_record(&reads, |stored| {
             let r = &stored.record;
             let is_listed = r.message.as_ref().is_some_and(Message::is_listed);
-            let is_meant = request.user.is_none() || r.user == request.user;
-            if is_meant && !is_listed && sight.allowed.rows().contains(row) {
+            let is_of_user = request.user.is_none() || r.user == request.user;
+            if is_of_user && !is_listed {
                 counted += 1;
                 if r.metadata.get("pinned") == Some(&Value::Bool(true)) {
                     pinned += 1;
                 } else {
-                    let used = uses.get(&stored.seq).copied();
-                    worth.push((value(&stored, used, now, half_life), stored.seq, r.id.clone(), stored.version));
+                    let recalled = recalls.get(&stored.seq).copied();
+                    worth.push((value(&stored, recalled, now, half_life), stored.seq, r.id.clone(), stored.version));
                 }
             }
             true
         })?;
         worth.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         worth.truncate(counted.saturating_sub(request.keep));
-        let reader = self.reader()?;
         let mut memories = Vec::new();
         for &(worth, seq, ref id, _) in worth.iter().take(SHOWN) {
-            let heat = uses.get(&seq).map_or(0.0, |used| used.heat_at(now));
-            let shown = |stored| ForgottenMemory { record: RecordView::from(stored), worth, heat };
-            memories.extend(reader.record(collection.id, id)?.map(shown));
+            let heat = recalls.get(&seq).map_or(0.0, |recalled| recalled.heat_at(now));
+            let shown = |stored| ForgottenMemory { record: record_view(stored), worth, heat };
+            memories.extend(reads.record(collection.id, id)?.map(shown));
         }
-        drop(reader);
+        drop(reads);
         let mut forgotten = worth.len();
         if !request.dry_run {
-            let doomed = worth.into_iter().map(|(.., id, version)| (id, Some(version))).collect();
-            forgotten = self.delete(tenant, actor, name, doomed)?;
+            let ids = worth.into_iter().map(|(.., id, version)| (id, Some(version))).collect();
+            forgotten = self.delete(tenant, actor, name, ids)?;
         }
         Ok(ForgetAnswer { counted, pinned, forgotten, memories })
     }
 }
 
-fn value(stored: &StoredRecord, used: Option<Use>, now: i64, half_life: f64) -> f64 {
-    let since = used.map_or(stored.record.created_at, |used| used.used_at.max(stored.record.created_at));
+fn value(stored: &StoredRecord, used: Option<RecallCount>, now: i64, half_life: f64) -> f64 {
+    let since = used.map_or(stored.record.created_at, |used| used.recalled_at.max(stored.record.created_at));
     let (age, heat) = ((now - since).max(0) as f64 / 1000.0, used.map_or(0.0, |used| used.heat_at(now)));
     stored.record.importance.unwrap_or(IMPORTANCE) * (1.0 + heat.ln_1p()) * 0.5f64.powf(age / half_life)
 }

@@ -1,56 +1,20 @@
 //! Long work with progress: rebuild and re-embedding.
 
-use crate::collection::{Collection, JobGuard};
-use crate::compaction::compact;
-use crate::work::ask;
-use crate::work::{Revector, Work, Write};
 use crate::{MemoryBox, MemoryError, now, time_text};
+use membox_api::JobView;
 use membox_encoder::Lane;
+use membox_store::{Collection, JobGuard};
 use membox_threads::{guard, spawn};
-use serde::Serialize;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use utoipa::ToSchema;
 
 /// Records re-embedded at a time.
 const REEMBED_RECORDS: usize = 256;
 /// Ended jobs that are remembered.
-const MOST_ENDED: usize = 1000;
-
-/// How far a job is.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct JobView {
-    /// Its id.
-    pub id: String,
-    /// `reembed`, `rebuild`, `consolidate` or `erase`.
-    pub kind: String,
-    /// The collection that it works on, if it is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub collection: Option<String>,
-    /// `running`, `done`, `failed` or `cancelled`.
-    pub state: String,
-    /// Records done.
-    pub done: u64,
-    /// Records in all.
-    pub total: u64,
-    /// Records a second so far.
-    pub per_second: f64,
-    /// Seconds left at that rate.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seconds_left: Option<f64>,
-    /// Why it failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// What it has come to: an erasure's receipt, a consolidation's report.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
-    pub result: Option<Value>,
-    /// RFC 3339.
-    pub started_at: String,
-}
+const MAX_ENDED: usize = 1000;
 
 /// A job's result, or why it failed.
 type Outcome = Result<Option<Value>, String>;
@@ -187,7 +151,7 @@ impl Jobs {
             end: Mutex::new(None),
         });
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        if jobs.len() >= MOST_ENDED {
+        if jobs.len() >= MAX_ENDED {
             jobs.retain(|_, job| job.end().is_none());
         }
         jobs.insert(job.id.clone(), job.clone());
@@ -199,7 +163,7 @@ impl MemoryBox {
     /// Embeds every text of a collection anew with the model that is loaded, while it is read and written.
     pub fn reembed(self: &Arc<Self>, tenant: &str, name: &str) -> Result<JobView, MemoryError> {
         let collection = self.collection(tenant, name)?;
-        self.encoder_of(&collection)?;
+        self.models().encoder_of(&collection)?;
         self.start_job("reembed", collection, Self::run_reembed)
     }
 
@@ -213,14 +177,11 @@ impl MemoryBox {
         self: &Arc<Self>,
         kind: &'static str,
         collection: Arc<Collection>,
-        run: fn(&Self, &Arc<Collection>, &Job) -> Result<(), MemoryError>,
+        run: fn(&Self, &Arc<Collection>, &JobGuard, &Job) -> Result<(), MemoryError>,
     ) -> Result<JobView, MemoryError> {
         let guard = JobGuard::take(&collection)?;
         let job = self.jobs().begin(kind, &collection.tenant, Some(&collection.name));
-        self.run_job(job, move |memory, job| {
-            let _guard = guard;
-            run(memory, &collection, job).map(|()| None)
-        })
+        self.run_job(job, move |memory, job| run(memory, &collection, &guard, job).map(|()| None))
     }
 
     /// Has a thread of its own do a job, which gives its result.
@@ -252,23 +213,20 @@ impl MemoryBox {
         }
     }
 
-    fn run_reembed(&self, collection: &Arc<Collection>, job: &Job) -> Result<(), MemoryError> {
-        let (slots, end, rows) = {
-            let live = collection.live();
-            (live.slots.clone(), live.view.rows(), live.rows.clone())
-        };
-        job.total.store(rows.rows().len(), Ordering::Relaxed);
-        let mut from = 0;
-        while !job.cancelled.load(Ordering::Relaxed) {
-            let mut batch = Vec::new();
-            self.reader()?.each_record(&slots, from, |row, stored| {
-                from = row + 1;
-                // Rows from `end` on are newer than the job, or its own.
-                if row >= end {
+    fn run_reembed(&self, collection: &Arc<Collection>, _guard: &JobGuard, job: &Job) -> Result<(), MemoryError> {
+        // Records that are written from now on have the new model's vectors.
+        let snapshot = self.read()?.snapshot(collection, None)?;
+        job.set_total(snapshot.len());
+        let mut from = None;
+        while !job.is_cancelled() {
+            let (mut batch, mut next) = (Vec::new(), None);
+            snapshot.each_record_from(&self.read()?, from, |record, stored| {
+                if batch.len() == REEMBED_RECORDS {
+                    next = Some(record);
                     return false;
                 }
                 batch.push(stored);
-                batch.len() < REEMBED_RECORDS
+                true
             })?;
             if batch.is_empty() {
                 break;
@@ -276,38 +234,26 @@ impl MemoryBox {
             let count = batch.len() as u64;
             batch.retain(|stored| !stored.record.given_vector);
             let texts = batch.iter().map(|s| s.record.text.clone()).collect();
-            let embedded = self.encoder_of(collection)?.embed(texts, Lane::Bulk)?;
-            let vectors = batch
-                .into_iter()
-                .zip(embedded.rows())
-                .map(|(stored, v)| Revector { stored, vector: v.to_vec() })
-                .collect();
-            let write = |reply| Work::Write(Write::Revector { collection: collection.clone(), vectors, reply });
-            ask(self.writer(), write)?;
-            job.done.fetch_add(count, Ordering::Relaxed);
+            let embedded = self.models().encoder_of(collection)?.embed(texts, Lane::Bulk)?;
+            let vectors = batch.into_iter().zip(embedded.rows().map(<[f32]>::to_vec)).collect();
+            self.store().replace_vectors(collection, vectors)?;
+            job.add_done(count);
+            if next.is_none() {
+                break;
+            }
+            from = next;
         }
         Ok(())
     }
 
-    fn run_rebuild(&self, collection: &Arc<Collection>, job: &Job) -> Result<(), MemoryError> {
-        let rows = collection.live().rows.rows().len();
-        let is_indexed = collection.settings().index.wanted(rows as u32).is_some();
-        job.total.store(if is_indexed { rows * 2 } else { rows }, Ordering::Relaxed);
-        let compacted = self.compact_now(collection, &mut |done| {
+    fn run_rebuild(&self, collection: &Arc<Collection>, guard: &JobGuard, job: &Job) -> Result<(), MemoryError> {
+        let records = collection.records();
+        job.set_total(if collection.wants_index() { records * 2 } else { records });
+        let compacted = self.store().compact(guard, collection, &mut |done| {
             job.done.store(u64::from(done), Ordering::Relaxed);
             !job.is_cancelled()
         });
-        self.shared().maintain(collection);
-        compacted
-    }
-
-    /// Compacts a collection while no background work tends it. `goes_on` hears of each step, and says whether to go on.
-    pub(crate) fn compact_now(
-        &self,
-        collection: &Arc<Collection>,
-        goes_on: &mut dyn FnMut(u32) -> bool,
-    ) -> Result<(), MemoryError> {
-        let _tending = collection.tending.lock().unwrap_or_else(PoisonError::into_inner);
-        compact(self.shared(), self.writer(), collection, self.build_threads(), goes_on)
+        self.store().maintain(collection);
+        Ok(compacted?)
     }
 }

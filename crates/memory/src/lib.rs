@@ -1,11 +1,10 @@
 //! The box: remember, recall, forget.
 //!
-//! [`MemoryBox`] opens a data folder and ties the crates below it together: records are embedded by [`membox_encoder`] (and compressed by
-//! [`membox_compressor`] if that is asked for), their vectors
-//! appended to a [`membox_vectors`] file, the records committed by [`membox_records`], and recalled through [`membox_index`] and the text
-//! index. When a write returns it is durable and can be recalled, by vector and by text.
+//! [`MemoryBox`] ties the engines to the store: what enters is admitted (checked, redacted, compressed if that is asked for, embedded by
+//! [`membox_encoder`]) and handed to [`membox_store`], which makes it durable and visible; a recall asks the store for what is near and what
+//! has the words, and ranks it. On that stand sessions, memories that are made of what was said, users, usage and tenants.
 //!
-//! This crate does not know HTTP or the command line.
+//! This crate does not know HTTP or the command line, and no row, file or connection of the store.
 //!
 //! # Example
 //!
@@ -25,34 +24,28 @@
 //!
 //! # Threads
 //!
-//! `writer` is the only thread that writes; requests that wait together share its commits. `maintenance` commits texts to tantivy, builds
-//! indexes, sweeps what expired and compacts; `job-*` threads run what was asked for over the API. Calls run on the caller's thread.
+//! Calls run on the caller's thread; `job-*` threads run what was asked for as a job. What writes and what maintains is the store's.
 
-mod answers;
-mod append;
-mod backup;
-mod box_key;
-mod catalogue;
+mod admission;
+mod checkpoints;
 mod chunk;
-mod collection;
-mod compaction;
+mod collections;
+mod compress;
 mod consolidate;
 mod context;
+mod convert;
+mod cursors;
 mod encryption;
 mod error;
 mod fields;
 mod fitting;
 mod forget;
-mod fusion;
-mod input;
 mod jobs;
-mod lifecycle;
-mod links;
-mod look;
-mod maintenance;
 mod media;
-mod memory;
+mod memory_box;
+mod mend;
 mod messages;
+mod models;
 mod names;
 mod numbers;
 #[cfg(test)]
@@ -60,71 +53,52 @@ mod panics;
 mod pipeline;
 mod policy;
 mod profile;
-mod rebuild;
+mod queue;
 mod recall;
+mod records;
 mod redaction;
-mod retries;
+mod retry;
 mod same;
 #[cfg(test)]
 mod sample;
-mod seal;
 mod sessions;
 mod settings;
-mod shared;
 mod synonyms;
-mod threads;
-mod types;
 mod usage;
 mod users;
-mod uses;
 mod verify;
-mod work;
-mod writer;
+mod views;
 
-pub use backup::{BackupSummary, backup, restore};
-pub use chunk::{Chunk, ChunkRequest, ChunkUnit, chunk};
-pub use collection::Collection;
-pub use consolidate::{ConsolidateReport, ConsolidateRequest, MergedPair};
-pub use context::{ContextAnswer, ContextMessage, ContextRequest, Scope, Strategy};
-pub use encryption::{EncryptionConfig, TenantReceipt, TenantView, keys_file};
+pub use chunk::chunk;
+pub use convert::compressed_text;
 pub use error::MemoryError;
 pub use fields::{
     FIELDS, Field, Holds, MAX_ID_BYTES, MAX_METADATA_BYTES, MAX_NAME_BYTES, MAX_STATE_BYTES, MAX_TEXT_BYTES,
     MAX_TOOL_CALLS_BYTES,
 };
-pub use forget::{ForgetAnswer, ForgetRequest, ForgottenMemory};
-pub use fusion::Fusion;
-pub use jobs::{JobView, Jobs};
-pub use look::{Overview, overview};
-pub use media::{MOST_MEDIA_BYTES, MediaFile, MediaView, NewMedia};
+pub use jobs::Jobs;
+pub use media::{MAX_MEDIA_BYTES, MediaFile};
+pub use membox_api::*;
 pub use membox_compressor as compressor;
 pub use membox_encoder as encoder;
-pub use membox_index::{DeviceRows, IndexError, IndexPolicy, RowDevice};
 pub use membox_llm as llm;
-use membox_records::LAST_TIME;
-pub use membox_records::keys;
-pub use membox_records::{CheckpointOrder, Order, Position, RecordsError, time_millis, time_text};
-pub use membox_redaction::{Kind as PersonalDataKind, Mode as RedactionMode, Redaction};
-pub use membox_vectors::{rename_durably, sync_parent};
-pub use memory::{ANSWER_CACHE, MOST_RECORDS, MemoryBox, MemoryConfig, Models, OPEN_COLLECTIONS, retry_after};
-pub use messages::*;
+pub use membox_store::{
+    BackupSummary, CheckpointOrder, Collection, DeviceRows, EncryptionConfig, IndexError, Order, Overview, Position,
+    Problem, REDACTION_FIELD, RecordsError, Report, RowDevice, backup, keys, keys_file, now, rename_durably, restore,
+    sync_parent, time_millis, time_text,
+};
+pub use memory_box::{DEFAULT_ANSWER_CACHE, MemoryBox, MemoryConfig, retry_after};
+pub use mend::rebuild;
+pub use messages::MessageQuery;
+pub use models::Models;
 pub use names::{named_or_users, user_collection};
 pub use numbers::{Kept, check_numbers};
-pub use pipeline::{
-    AddMemories, AddedMemories, Cut, CutRule, CutTopic, Decision, MadeMemory, MemoriesPolicy, MemoryChange,
-    MemoryMessage, TopicsAnswer, TopicsRequest, UpdateReport, UpdateRequest, UpdateTime, Waiting, made_conditions,
-};
+pub use pipeline::made_conditions;
 pub use policy::{Policies, Policy};
-pub use profile::{ProfileView, Term};
-pub use rebuild::rebuild;
-pub use redaction::REDACTION_FIELD;
-pub use sessions::{MAX_MESSAGES, MOST_MESSAGES};
-pub use settings::{CollectionSettings, KindDefaults, Metric, VectorType};
-pub use threads::{CheckpointView, NewCheckpoint, QueueItemView};
-pub use types::*;
-pub use usage::{QuotaSettings, UsageReport, UsageView};
-pub use users::{AuditView, ErasureReceipt, verify_audit};
-pub use verify::{Problem, Report, verify};
+pub use records::MAX_RECORDS;
+pub use sessions::{DEFAULT_MAX_MESSAGES, MAX_MESSAGES};
+pub use users::verify_audit;
+pub use verify::{overview, verify};
 
 /// What counts tokens by an encoding that a request names; `at` says where in it.
 pub(crate) fn token_counter(encoding: Option<&str>, at: &str) -> Result<compressor::TokenCounter, MemoryError> {
@@ -132,13 +106,8 @@ pub(crate) fn token_counter(encoding: Option<&str>, at: &str) -> Result<compress
     compressor::TokenCounter::by_name(name).map_err(|e| MemoryError::invalid(at, e.to_string()))
 }
 
-/// Milliseconds since 1970.
-pub fn now() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
-}
-
 /// Milliseconds since 1970, so many seconds from now.
 pub(crate) fn in_seconds(seconds: u64) -> i64 {
     let milliseconds = i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX);
-    now().saturating_add(milliseconds).min(LAST_TIME)
+    now().saturating_add(milliseconds).min(membox_store::LAST_TIME)
 }

@@ -2,6 +2,8 @@
 
 use crate::fields::MAX_ID_BYTES;
 use crate::{MemoryBox, MemoryError};
+use membox_store::RecordReads;
+use membox_store::keys::hex;
 use sha2::{Digest, Sha256};
 
 /// Bytes of a user's name that is part of a collection's.
@@ -17,7 +19,7 @@ pub(crate) fn check_session_id(id: &str) -> Result<(), MemoryError> {
 
 /// What stands for a user's name where that cannot be part of another name.
 fn hash(user: &str) -> String {
-    Sha256::digest(user)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(user)[..16])
 }
 
 /// The collection of a user's own sessions. Names that no collection can have are replaced by their hash.
@@ -58,11 +60,11 @@ impl MemoryBox {
     /// same one each time, and no two users have the same.
     pub fn user_session(&self, tenant: &str, prefix: &str, user: &str) -> Result<String, MemoryError> {
         let (plain, hashed) = (format!("{prefix}-{user}"), format!("{prefix}.{}", hash(user)));
-        let reader = self.reader()?;
-        if reader.session(tenant, &hashed)?.is_some() {
+        let reads = self.read()?;
+        if reads.session(tenant, &hashed)?.is_some() {
             return Ok(hashed);
         }
-        let owner = |id: &str| Ok::<_, MemoryError>(reader.session(tenant, id)?.map(|session| session.user));
+        let owner = |id: &str| Ok::<_, MemoryError>(reads.session(tenant, id)?.map(|session| session.user));
         let is_own = |of: Option<Option<String>>| of.flatten().as_deref() == Some(user);
         if check_session_id(&plain).is_ok() {
             let of = owner(&plain)?;
@@ -107,7 +109,7 @@ mod tests {
         #[test]
         fn two_messages_never_have_the_same_id_among_records(a in name(), b in name(), m in name(), n in name()) {
             prop_assume!(check_session_id(&a).is_ok() && check_session_id(&b).is_ok());
-            let meet = membox_records::record_id(&a, &m) == membox_records::record_id(&b, &n);
+            let meet = membox_store::record_id(&a, &m) == membox_store::record_id(&b, &n);
             prop_assert_eq!(meet, (a, m) == (b, n));
         }
     }

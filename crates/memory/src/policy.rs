@@ -1,11 +1,9 @@
 //! A policy: what holds for a tenant where its requests say nothing. It is data, one table of the settings file.
 
-use crate::messages::{Evict, SessionSettings};
-use crate::pipeline::MemoriesPolicy;
-use crate::settings::{CollectionSettings, KindDefaults};
-use crate::{MAX_MESSAGES, MemoryError};
-use membox_records::Quota;
-use membox_redaction::{Mode, Redaction};
+use crate::settings::check_memories;
+use crate::{DEFAULT_MAX_MESSAGES, MemoryError};
+use membox_api::{CollectionSettings, Evict, KindDefaults, MemoriesPolicy, Redaction, RedactionMode, SessionSettings};
+use membox_store::Quota;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 
@@ -70,7 +68,7 @@ impl Policy {
                 "a price is not less than 0, and finite",
             ));
         }
-        self.memories.as_ref().map_or(Ok(()), |memories| memories.check(&format!("{at}/memories")))
+        self.memories.as_ref().map_or(Ok(()), |memories| check_memories(memories, &format!("{at}/memories")))
     }
 
     /// What a new collection is made with.
@@ -107,7 +105,7 @@ impl Policy {
             Some(ttl) => format!("{ttl} s"),
             None => "for good".to_owned(),
         };
-        let window = match self.max_messages.unwrap_or(MAX_MESSAGES) {
+        let window = match self.max_messages.unwrap_or(DEFAULT_MAX_MESSAGES) {
             0 => "a session lists all of its messages".to_owned(),
             most if self.evict == Some(Evict::Delete) => {
                 format!("a session lists {most} messages; what is over is deleted")
@@ -118,7 +116,7 @@ impl Policy {
         let facts = if memories.llm { "; facts by a language model, where one is set up" } else { "" };
         let kinds = self.kinds.iter().flatten().map(|(kind, defaults)| format!(", {kind} {}", seconds(defaults.ttl_s)));
         let redaction = match self.redaction.as_ref().map(|redaction| redaction.mode) {
-            None | Some(Mode::Off) => "nothing is taken out".to_owned(),
+            None | Some(RedactionMode::Off) => "nothing is taken out".to_owned(),
             Some(mode) => format!("{mode:?}").to_lowercase(),
         };
         let encryption = match self.encryption {

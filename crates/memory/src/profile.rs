@@ -2,73 +2,29 @@
 //!
 //! A profile is a record of the user's own collection like any other, of kind `profile`: it is recalled by meaning, exported and erased with the rest.
 
+use crate::convert::add_usage;
 use crate::redaction::{redacted, redacted_changes};
-use crate::types::NewRecord;
+use crate::retry::retry;
 use crate::{MemoryBox, MemoryError, time_text, user_collection};
+use membox_api::{LlmUsage, NewRecord, ProfileView, Term};
 use membox_keywords::Keywords;
 use membox_llm::{Llm, Usage};
-use membox_records::{Record, RecordsError, StoredRecord};
-use serde::Serialize;
+use membox_store::{Record, RecordReads, StoredRecord};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
-use utoipa::ToSchema;
 
 /// The id of a profile's record.
 const PROFILE: &str = "profile";
 /// Keywords and names that a profile shows, and topics of its text.
-const MOST_TERMS: usize = 20;
+const MAX_TERMS: usize = 20;
 const TOPICS: usize = 5;
 /// Newest records without keywords that are read for them.
-const MOST_READ: usize = 500;
+const MAX_READ: usize = 500;
 /// Newest memories that a language model reads.
-const MOST_SUMMARIZED: usize = 50;
-/// Times that a change is tried again when another one came between.
-const TRIES: usize = 16;
+const MAX_SUMMARIZED: usize = 50;
 
 const DESCRIBE: &str = "Here is what an assistant remembers of its user. Write three sentences at most that say who the user is: work, people, places, \
 likes, plans. Say only what is written here. Answer with a JSON object: {\"summary\": \"...\"}.";
-
-/// A word and how many of a user's records are about it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Term {
-    /// A keyword or a name.
-    pub term: String,
-    /// Records.
-    pub records: u64,
-}
-
-/// Who a user is.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct ProfileView {
-    /// Whose it is.
-    pub user: String,
-    /// What callers have set.
-    #[schema(value_type = Object)]
-    pub fields: Map<String, Value>,
-    /// What a language model makes of the user's memories, if one was asked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub summary: Option<String>,
-    /// What the user's records are about most: the keywords of the most records.
-    pub topics: Vec<String>,
-    /// Their keywords, most frequent first.
-    pub keywords: Vec<Term>,
-    /// Names in them, likewise.
-    pub entities: Vec<Term>,
-    /// Messages that were said.
-    pub messages: u64,
-    /// Memories, by kind.
-    pub memories: HashMap<String, u64>,
-    /// Sessions.
-    pub sessions: u64,
-    /// The newest record's time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_seen: Option<String>,
-    /// Version of the stored profile; 0 where none is stored.
-    pub version: u64,
-    /// When it was stored last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub updated_at: Option<String>,
-}
 
 /// What is counted of a user's records.
 #[derive(Default)]
@@ -96,7 +52,7 @@ impl Counts {
         };
         let found = match (listed("keywords"), listed("entities")) {
             (Some(keywords), entities) => Keywords { keywords, entities: entities.unwrap_or_default() },
-            _ if *read < MOST_READ => {
+            _ if *read < MAX_READ => {
                 *read += 1;
                 membox_keywords::extract(&record.text)
             }
@@ -120,7 +76,7 @@ fn is_profile(stored: &StoredRecord) -> bool {
 fn most(counts: HashMap<String, u64>) -> Vec<Term> {
     let mut terms: Vec<Term> = counts.into_iter().map(|(term, records)| Term { term, records }).collect();
     terms.sort_by(|a, b| b.records.cmp(&a.records).then(a.term.cmp(&b.term)));
-    terms.truncate(MOST_TERMS);
+    terms.truncate(MAX_TERMS);
     terms
 }
 
@@ -149,11 +105,11 @@ impl MemoryBox {
         }
         let changes = &redacted_changes(&redaction, changes, &mut Default::default());
         let summary = if summarize { self.summary_of(tenant, user)? } else { None };
-        for _ in 0..TRIES {
+        retry(|| {
             let stored = self.stored_profile(tenant, user)?;
             let version = stored.as_ref().map_or(0, |stored| stored.version);
             let (mut view, _) = self.view_profile(tenant, user, stored)?;
-            crate::input::merge(&mut view.fields, changes);
+            crate::admission::merge(&mut view.fields, changes);
             view.summary = summary.clone().or(view.summary);
             let record = NewRecord {
                 id: Some(PROFILE.to_owned()),
@@ -169,15 +125,14 @@ impl MemoryBox {
                 ..NewRecord::default()
             };
             match self.upsert(tenant, &name, vec![record]) {
-                Err(MemoryError::Records(RecordsError::VersionConflict { .. })) => {}
                 // The request is the fields themselves.
                 Err(MemoryError::Impossible { pointer, reason }) if pointer == "/records/0/metadata" => {
-                    return Err(MemoryError::impossible("", reason));
+                    Err(MemoryError::impossible("", reason))
                 }
-                done => return done.and_then(|_| self.profile(tenant, user)),
+                written => written.map(Some),
             }
-        }
-        Err(MemoryError::Overloaded { retry_after_s: 1 })
+        })?;
+        self.profile(tenant, user)
     }
 
     /// What a language model makes of a user's newest memories, where there are both.
@@ -189,7 +144,9 @@ impl MemoryBox {
         }
         let mut usage = Usage::default();
         let summary = describe(llm, &newest, &mut usage);
-        self.count_llm(tenant, Some(user), usage)?;
+        let mut used = LlmUsage::default();
+        add_usage(&mut used, usage);
+        self.count_llm(tenant, Some(user), used)?;
         summary.map(Some)
     }
 
@@ -199,8 +156,8 @@ impl MemoryBox {
 
     /// What has the id of a profile.
     fn profile_record(&self, tenant: &str, user: &str) -> Result<Option<StoredRecord>, MemoryError> {
-        let Some(collection) = self.shared().existing(tenant, &user_collection(user))? else { return Ok(None) };
-        Ok(self.reader()?.record(collection.id, PROFILE)?)
+        let Some(collection) = self.store().existing(tenant, &user_collection(user))? else { return Ok(None) };
+        Ok(self.read()?.record(collection.id, PROFILE)?)
     }
 
     /// A profile, and the user's newest memories, as far as a language model may read them and as the policies of their collections let it.
@@ -211,24 +168,24 @@ impl MemoryBox {
         stored: Option<StoredRecord>,
     ) -> Result<(ProfileView, Vec<String>), MemoryError> {
         let (mut counts, mut read, mut redactions) = (Counts::default(), 0, HashMap::new());
-        for (_, name) in self.shared().names(Some(tenant)) {
-            let Some(collection) = self.shared().existing(tenant, &name)? else { continue };
+        for (_, name) in self.store().collection_names(Some(tenant)) {
+            let Some(collection) = self.store().existing(tenant, &name)? else { continue };
             let settings = collection.settings();
             let of = settings.memories.unwrap_or_default().llm.then_some(collection.id);
             redactions.insert(collection.id, settings.redaction.unwrap_or_default());
-            self.reader()?.records_of_user(collection.id, user, |found| {
+            self.read()?.records_of_user(collection.id, user, &mut |found| {
                 if found.record.is_alive(crate::now()) && found.record.kind.as_deref() != Some("profile") {
                     counts.add(found.record, of, &mut read);
                 }
                 true
             })?;
         }
-        let sessions = self.reader()?.count_sessions(tenant, user)?;
+        let sessions = self.read()?.count_sessions(tenant, user)?;
         let object = |name: &str| Some(stored.as_ref()?.record.metadata.get(name)?.clone());
         let fields = object("fields").and_then(|fields| fields.as_object().cloned()).unwrap_or_default();
         let keywords = most(counts.keywords);
         counts.newest.sort_by_key(|(time, ..)| std::cmp::Reverse(*time));
-        counts.newest.truncate(MOST_SUMMARIZED);
+        counts.newest.truncate(MAX_SUMMARIZED);
         let view = ProfileView {
             user: user.to_owned(),
             fields,

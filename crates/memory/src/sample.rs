@@ -1,10 +1,8 @@
-//! A box with one collection of numbered records, for unit tests that look inside.
+//! A box with one empty collection, for unit tests that look inside.
 
-use crate::collection::Collection;
-use crate::memory::MOST_RECORDS;
-use crate::{CollectionSettings, MemoryBox, MemoryConfig, Models, NewRecord};
-use membox_index::IndexPolicy;
-use std::ops::Range;
+use crate::{CollectionSettings, MemoryBox, MemoryConfig, Models};
+use membox_api::IndexPolicy;
+use membox_store::Collection;
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -22,25 +20,5 @@ impl Sample {
         memory.create_collection("t", "c", &settings).expect("a collection");
         let collection = memory.collection("t", "c").expect("a collection");
         Self { memory, collection, _folder: folder }
-    }
-
-    /// Every hundredth is the same, so that words have to tell these records apart.
-    pub fn vector(number: usize) -> Vec<f32> {
-        let angle = (number % 100) as f32 * 0.0628;
-        vec![angle.cos(), angle.sin()]
-    }
-
-    /// Writes the records of these numbers, whose texts name them.
-    pub fn write(&self, numbers: Range<usize>) {
-        let record = |number: usize| NewRecord {
-            id: Some(number.to_string()),
-            text: format!("memory number{number}"),
-            vector: Some(Self::vector(number)),
-            ..NewRecord::default()
-        };
-        let numbers: Vec<usize> = numbers.collect();
-        for some in numbers.chunks(MOST_RECORDS) {
-            self.memory.upsert("t", "c", some.iter().copied().map(record).collect()).expect("a write");
-        }
     }
 }

@@ -1,28 +1,34 @@
 //! Sessions: the messages of a conversation, appended whole and in order, and recalled like every other record.
 
-use crate::append::{Append, Appended};
-use crate::collection::Collection;
+use crate::admission::merge;
 use crate::fields::{self, MAX_ID_BYTES, MAX_NAME_BYTES};
-use crate::input::merge;
 use crate::media;
-use crate::messages::*;
+use crate::messages::MessageQuery;
 use crate::names::{check_session_id, named_or_users};
-use crate::redaction::{REDACTION_FIELD, redact, redacted_changes};
-use crate::types::{NewRecord, RecordPatch};
+use crate::pipeline::PipelineState;
+use crate::redaction::{redact, redacted_changes};
+use crate::retry::retry;
 use crate::users::event;
-use crate::work::{Along, Doomed, Upsert, Work, Write, ask};
-use crate::{CollectionSettings, MemoryBox, MemoryError, in_seconds, now, time_text};
-use membox_records::analysis::Words;
-use membox_records::{Message, Range, RecordsError, SessionState, StoredRecord, StoredSession, record_id};
-use membox_redaction::{Counts, Mode};
+use crate::views::{message_view, summary_view};
+use crate::{MemoryBox, MemoryError, in_seconds, now, time_text};
+use membox_api::{
+    AppendAnswer, AppendRequest, AppendedMessage, ConflictView, Evict, MessagePatch, MessageView, NewMessage,
+    NewRecord, OnConflict, RecordPatch, RedactionMode, SessionSettings, SessionView,
+};
+use membox_redaction::Counts;
+use membox_store::{
+    AppendMessages, ChangeSession, Collection, DeleteRecords, Message, NewVersion, REDACTION_FIELD, Range, RecordReads,
+    RecordsError, Selection, SessionChange, SessionState, StoredRecord, StoredSession, record_id,
+};
+use membox_text::analysis::Words;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Messages that are kept in a session's list unless it says otherwise.
-pub const MAX_MESSAGES: u64 = 100;
+pub const DEFAULT_MAX_MESSAGES: u64 = 100;
 /// Messages of one append.
-pub const MOST_MESSAGES: usize = 1000;
+pub const MAX_MESSAGES: usize = 1000;
 /// The collection of sessions that belong to no user.
 const COMMON_COLLECTION: &str = "sessions";
 
@@ -30,7 +36,7 @@ const COMMON_COLLECTION: &str = "sessions";
 struct Prepared {
     /// Their ids within the session.
     ids: Vec<String>,
-    upserts: Vec<Upsert>,
+    records: Vec<NewVersion>,
     /// What those said, by their places, of which redaction took something out.
     originals: HashMap<usize, String>,
 }
@@ -39,19 +45,19 @@ impl MemoryBox {
     /// The session of an id.
     pub(crate) fn stored_session(&self, tenant: &str, id: &str) -> Result<StoredSession, MemoryError> {
         check_session_id(id)?;
-        self.reader()?.session(tenant, id)?.ok_or_else(|| MemoryError::NoSession(id.to_owned()))
+        self.read()?.session(tenant, id)?.ok_or_else(|| MemoryError::NoSession(id.to_owned()))
     }
 
     /// The collection that a session's messages are in.
     pub(crate) fn collection_of(&self, session: &StoredSession) -> Result<Arc<Collection>, MemoryError> {
-        let found = self.shared().by_id(session.collection)?;
+        let found = self.store().collection_by_id(session.collection)?;
         found.ok_or_else(|| MemoryError::NoSession(session.id.clone()))
     }
 
     /// As [`MemoryBox::collection_of`], by name alone: it need not be opened.
     fn collection_name(&self, session: &StoredSession) -> Result<String, MemoryError> {
-        let found = self.shared().key(session.collection);
-        found.map(|(_, name)| name).ok_or_else(|| MemoryError::NoSession(session.id.clone()))
+        let found = self.store().collection_name(session.collection);
+        found.ok_or_else(|| MemoryError::NoSession(session.id.clone()))
     }
 
     /// What a session would be made of; its collection is created if it is not there.
@@ -63,7 +69,7 @@ impl MemoryBox {
         }
         let name = named_or_users(settings.collection.as_deref(), settings.user.as_deref());
         let name = name.unwrap_or_else(|| COMMON_COLLECTION.to_owned());
-        let collection = match self.shared().existing(tenant, &name)? {
+        let collection = match self.store().existing(tenant, &name)? {
             Some(collection) => collection,
             // One that is named must be there: it may be a mistake.
             None if settings.collection.is_some() => return Err(MemoryError::NoCollection(name)),
@@ -71,10 +77,11 @@ impl MemoryBox {
         };
         let now = now();
         let state = SessionState {
-            max_messages: settings.max_messages.unwrap_or(MAX_MESSAGES),
+            max_messages: settings.max_messages.unwrap_or(DEFAULT_MAX_MESSAGES),
             deletes_evicted: settings.evict == Some(Evict::Delete),
             ttl_s: settings.ttl_s.filter(|&ttl| ttl > 0),
             metadata: settings.metadata.clone().unwrap_or_default(),
+            pipeline: Some(PipelineState::default().stored()?),
             created_at: now,
             updated_at: now,
             ..SessionState::default()
@@ -88,15 +95,6 @@ impl MemoryBox {
             version: 0,
             state,
         })
-    }
-
-    /// A collection, made with the defaults if it is not there.
-    pub fn ensure_collection(&self, tenant: &str, name: &str) -> Result<Arc<Collection>, MemoryError> {
-        if let Some(collection) = self.shared().existing(tenant, name)? {
-            return Ok(collection);
-        }
-        self.create_collection(tenant, name, &CollectionSettings::default())?;
-        self.collection(tenant, name)
     }
 
     /// Refuses settings that a session cannot take any more.
@@ -118,50 +116,50 @@ impl MemoryBox {
         settings: SessionSettings,
         expected: Option<u64>,
     ) -> Result<(SessionView, bool), MemoryError> {
-        let new = match self.reader()?.session(tenant, id)? {
-            Some(found) => {
-                self.check_fixed(&found, &settings)?;
-                found
+        let created = retry(|| {
+            let found = self.read()?.session(tenant, id)?;
+            match &found {
+                Some(found) => self.check_fixed(found, &settings)?,
+                None => {}
             }
-            None => self.new_session(tenant, id, &settings)?,
-        };
-        let redaction = self.collection_of(&new)?.settings().redaction.unwrap_or_default();
-        let created = self.transact(move |group| {
-            let found = group.session(&new.tenant, &new.id)?;
-            let created = found.is_none();
-            // It may have been made since it was looked for.
-            if let Some(found) = found.as_ref().filter(|found| found.number != new.number) {
-                check_made(
-                    found,
-                    settings.user.as_ref().map(|_| &new.user),
-                    settings.collection.as_ref().map(|_| new.collection),
-                )?;
+            let is_new = found.is_none();
+            let session = found.map_or_else(|| self.new_session(tenant, id, &settings), Ok)?;
+            // Whoever names a version hears of it; the others try again.
+            if let Err(error) = check_version(&session, expected) {
+                return Ok(Some(Err(error.into())));
             }
-            let mut session = found.unwrap_or(new);
-            check_version(&session, expected)?;
-            let state = &mut session.state;
-            if let Some(most) = settings.max_messages {
-                state.max_messages = most;
-            }
-            if let Some(evict) = settings.evict {
-                state.deletes_evicted = evict == Evict::Delete;
-            }
-            if let Some(ttl) = settings.ttl_s {
-                state.ttl_s = Some(ttl).filter(|&ttl| ttl > 0);
-            }
-            if let (Some(changes), false) = (&settings.metadata, created) {
-                merge(&mut state.metadata, &redacted_changes(&redaction, changes, &mut Counts::new()));
-            }
-            state.updated_at = now();
-            if settings.metadata.is_some() {
-                fields::check(&mut session, "")?;
-            }
-            redact(&redaction, &mut session);
-            session.version += 1;
-            group.put_session(&session)?;
-            Ok(created)
-        })?;
+            let change = self.session_change(session, &settings, is_new)?;
+            Ok(Some(Ok(self.store().change_session(change)?)))
+        })
+        .and_then(|changed: Result<bool, MemoryError>| changed)?;
         Ok((self.session(tenant, id)?, created))
+    }
+
+    /// What settings make of a session: checked, and redacted as its collection's policy is.
+    fn session_change(
+        &self,
+        session: StoredSession,
+        settings: &SessionSettings,
+        is_new: bool,
+    ) -> Result<ChangeSession, MemoryError> {
+        let redaction = self.collection_of(&session)?.settings().redaction.unwrap_or_default();
+        let mut changed = session.clone();
+        if let (Some(changes), false) = (&settings.metadata, is_new) {
+            merge(&mut changed.state.metadata, &redacted_changes(&redaction, changes, &mut Counts::new()));
+        }
+        if settings.metadata.is_some() {
+            fields::check(&mut changed, "")?;
+        }
+        redact(&redaction, &mut changed);
+        let set = SessionChange {
+            max_messages: settings.max_messages,
+            deletes_evicted: settings.evict.map(|evict| evict == Evict::Delete),
+            ttl_s: settings.ttl_s.map(|ttl| Some(ttl).filter(|&ttl| ttl > 0)),
+            metadata: Some(changed.state.metadata),
+            summary: changed.state.summary,
+        };
+        let must_match = (settings.user.is_some(), settings.collection.is_some());
+        Ok(ChangeSession { session, must_match, set })
     }
 
     /// A session.
@@ -172,7 +170,7 @@ impl MemoryBox {
 
     fn session_view(&self, session: StoredSession) -> Result<SessionView, MemoryError> {
         let collection = self.collection_name(&session)?;
-        let reader = self.reader()?;
+        let reader = self.read()?;
         let messages = reader.count_messages(session.collection, &session.id, 0)?;
         let recorded = reader.recorded_milliseconds(session.collection, &session.id)?;
         let state = session.state;
@@ -187,7 +185,7 @@ impl MemoryBox {
             ttl_s: state.ttl_s,
             audio_seconds: recorded as f64 / 1000.0,
             metadata: state.metadata,
-            summary: state.summary.map(SummaryView::from),
+            summary: state.summary.map(summary_view),
             created_at: time_text(state.created_at),
             updated_at: time_text(state.updated_at),
         })
@@ -201,7 +199,7 @@ impl MemoryBox {
         before: Option<i64>,
         limit: usize,
     ) -> Result<(Vec<SessionView>, Option<i64>), MemoryError> {
-        let mut found = self.reader()?.sessions(tenant, user, before.unwrap_or(i64::MAX), limit + 1)?;
+        let mut found = self.read()?.sessions(tenant, user, before.unwrap_or(i64::MAX), limit + 1)?;
         let more = found.len() > limit;
         found.truncate(limit);
         let next = found.last().filter(|_| more).map(|last| last.number);
@@ -216,10 +214,10 @@ impl MemoryBox {
     pub fn delete_session(&self, tenant: &str, actor: &str, id: &str) -> Result<usize, MemoryError> {
         let session = self.stored_session(tenant, id)?;
         let collection = self.collection_of(&session)?;
-        let doomed = Doomed::Session(tenant.to_owned(), id.to_owned());
+        let which = Selection::Session { tenant: tenant.to_owned(), id: id.to_owned() };
         // Not by its id: it may name whom an erasure is to leave no trace of.
         let audit = Some(event(tenant, actor, "delete session", ""));
-        ask(self.writer(), |reply| Work::Write(Write::Delete { collection, doomed, touches: false, audit, reply }))
+        Ok(self.store().delete_records(DeleteRecords { collection, which, bump_sessions: false, audit })?)
     }
 
     /// Appends messages to a session, which is made if it is not there. When it returns they are durable and can be recalled; on an error
@@ -232,12 +230,12 @@ impl MemoryBox {
         expected: Option<u64>,
     ) -> Result<AppendAnswer, MemoryError> {
         let AppendRequest { messages, user, collection, max_messages, on_conflict } = request;
-        if messages.is_empty() || messages.len() > MOST_MESSAGES {
-            let reason = format!("{} messages; 1 to {MOST_MESSAGES} can be appended at once", messages.len());
+        if messages.is_empty() || messages.len() > MAX_MESSAGES {
+            let reason = format!("{} messages; 1 to {MAX_MESSAGES} can be appended at once", messages.len());
             return Err(MemoryError::impossible("/messages", reason));
         }
         let settings = SessionSettings { user, collection, max_messages, ..SessionSettings::default() };
-        let found = self.reader()?.session(tenant, id)?;
+        let found = self.read()?.session(tenant, id)?;
         let session = match found {
             Some(found) => {
                 self.check_fixed(&found, &settings)?;
@@ -246,14 +244,13 @@ impl MemoryBox {
             None => self.new_session(tenant, id, &settings)?,
         };
         let collection = self.collection_of(&session)?;
-        let Prepared { ids, upserts, originals } = self.prepare(&collection, &session, messages)?;
-        let append = Append { session, messages: upserts, originals, expected, on_conflict };
-        let write = |reply| Work::Write(Write::Append { collection, append: Box::new(append), reply });
-        let done: Appended = ask(self.writer(), write)?;
+        let Prepared { ids, records, originals } = self.prepare(&collection, &session, messages)?;
+        let append = AppendMessages { collection, session, messages: records, originals, expected, on_conflict };
+        let done = self.store().append_messages(append)?;
         metrics::counter!("membox_messages_total").increment(done.positions.iter().flatten().count() as u64);
         let conflict = done.since.map(|since| ConflictView {
             resolution: on_conflict.unwrap_or(OnConflict::Manual),
-            server: since.into_iter().map(MessageView::from).collect(),
+            server: since.into_iter().map(message_view).collect(),
             local: if on_conflict == Some(OnConflict::Manual) { ids.clone() } else { Vec::new() },
         });
         let messages = ids.into_iter().zip(done.positions).map(|(id, seq)| AppendedMessage { id, seq }).collect();
@@ -269,7 +266,7 @@ impl MemoryBox {
     ) -> Result<Prepared, MemoryError> {
         let settings = collection.settings();
         let expires_at = session.state.ttl_s.map(|ttl| time_text(in_seconds(ttl)));
-        let (mut ids, mut upserts, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+        let (mut ids, mut records, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
         let (mut files, mut originals) = (Vec::new(), HashMap::new());
         for (i, new) in messages.into_iter().enumerate() {
             let at = format!("/messages/{i}");
@@ -293,7 +290,7 @@ impl MemoryBox {
                 session: Some(session.id.clone()),
                 ..NewRecord::default()
             };
-            let is_redacted = settings.redaction.as_ref().is_some_and(|redaction| redaction.mode != Mode::Off);
+            let is_redacted = settings.redaction.as_ref().is_some_and(|redaction| redaction.mode != RedactionMode::Off);
             let said = is_redacted.then(|| record.text.clone());
             let message = Message {
                 id: id.clone(),
@@ -305,21 +302,23 @@ impl MemoryBox {
                 media: file.as_ref().map(|file| file.media().clone()),
                 ..Message::default()
             };
-            let upsert = self.to_upsert(collection, &settings, record, Some(message), &at)?;
-            if let Some(said) = said.filter(|_| upsert.record.metadata.contains_key(REDACTION_FIELD)) {
+            let new_version = self.admit(collection, &settings, record, Some(message), &at)?;
+            if let Some(said) = said.filter(|_| new_version.record.metadata.contains_key(REDACTION_FIELD)) {
                 originals.insert(i, said);
             }
             ids.push(id);
             files.push(file);
-            upserts.push(upsert);
+            records.push(new_version);
         }
-        self.embed_missing(collection, &mut upserts)?;
-        for (upsert, file) in upserts.iter_mut().zip(files) {
-            if let (Some(media), Some(file)) = (upsert.record.message.as_mut().and_then(|m| m.media.as_mut()), file) {
+        self.models().embed_missing(collection, &mut records)?;
+        for (new_version, file) in records.iter_mut().zip(files) {
+            if let (Some(media), Some(file)) =
+                (new_version.record.message.as_mut().and_then(|m| m.media.as_mut()), file)
+            {
                 media.file = self.keep_media(collection, file)?;
             }
         }
-        Ok(Prepared { ids, upserts, originals })
+        Ok(Prepared { ids, records, originals })
     }
 
     /// A page of a session's messages, and `seq` of the last one where more follow.
@@ -338,11 +337,11 @@ impl MemoryBox {
         let words = query.words.as_deref().map(|asked| Words::of(asked).ok_or_else(no_words)).transpose()?;
         let has_words = |text: &str| words.as_ref().is_none_or(|words| words.are_in(text));
         let (now, mut page) = (now(), Vec::new());
-        self.reader()?.messages(session.collection, id, range, |stored| {
+        self.read()?.messages(session.collection, id, range, &mut |stored| {
             let kind = stored.record.message.as_ref().map(|message| message.kind.as_str());
-            let is_meant = query.modality.name().is_none_or(|wanted| kind == Some(wanted));
-            if is_meant && stored.record.is_alive(now) && has_words(&stored.record.text) {
-                page.push(MessageView::from(stored));
+            let is_wanted = query.modality.name().is_none_or(|wanted| kind == Some(wanted));
+            if is_wanted && stored.record.is_alive(now) && has_words(&stored.record.text) {
+                page.push(message_view(stored));
             }
             page.len() <= query.limit
         })?;
@@ -355,11 +354,11 @@ impl MemoryBox {
     /// A message of a session.
     pub fn message(&self, tenant: &str, session: &str, id: &str) -> Result<MessageView, MemoryError> {
         let session = self.stored_session(tenant, session)?;
-        Ok(self.stored_message(&session, id)?.into())
+        Ok(message_view(self.stored_message(&session, id)?))
     }
 
     pub(crate) fn stored_message(&self, session: &StoredSession, id: &str) -> Result<StoredRecord, MemoryError> {
-        let stored = self.reader()?.message(session.collection, &session.id, id)?;
+        let stored = self.read()?.message(session.collection, &session.id, id)?;
         stored.filter(|s| s.record.is_alive(now())).ok_or_else(|| MemoryError::NoRecord(id.to_owned()))
     }
 
@@ -378,7 +377,7 @@ impl MemoryBox {
         let collection = self.collection_of(&its_session)?;
         let patch = RecordPatch { metadata: Some(metadata), text: content, ..RecordPatch::default() };
         let find = || self.stored_message(&its_session, id);
-        let patched = self.patch_found(&collection, find, &patch, expected, Along::default());
+        let patched = self.patch_found(&collection, find, &patch, expected, None);
         // A record's text is a message's content.
         let patched = patched.map_err(|error| match error {
             MemoryError::Impossible { pointer, reason } if pointer == "/text" => {
@@ -387,7 +386,7 @@ impl MemoryBox {
             MemoryError::Invalid { pointer, reason } if pointer == "/text" => MemoryError::invalid("/content", reason),
             other => other,
         });
-        Ok(patched?.into())
+        Ok(message_view(patched?))
     }
 
     /// Deletes a message. With `expected`, it must be at that version.
@@ -400,28 +399,13 @@ impl MemoryBox {
     ) -> Result<(), MemoryError> {
         let stored = self.stored_session(tenant, session)?;
         let collection = self.collection_of(&stored)?;
-        let doomed = Doomed::Message(session.to_owned(), id.to_owned(), expected);
-        let write = |reply| Work::Write(Write::Delete { collection, doomed, touches: true, audit: None, reply });
-        match ask(self.writer(), write)? {
+        let which = Selection::Message { session: session.to_owned(), id: id.to_owned(), expected };
+        let delete = DeleteRecords { collection, which, bump_sessions: true, audit: None };
+        match self.store().delete_records(delete)? {
             0 => Err(MemoryError::NoRecord(id.to_owned())),
             _ => Ok(()),
         }
     }
-}
-
-/// Refuses a session that somebody else has made with another user or collection.
-pub(crate) fn check_made(
-    made: &StoredSession,
-    user: Option<&Option<String>>,
-    collection: Option<i64>,
-) -> Result<(), MemoryError> {
-    let what = match (user, collection) {
-        (Some(user), _) if *user != made.user => "user",
-        (_, Some(collection)) if collection != made.collection => "collection",
-        _ => return Ok(()),
-    };
-    let difference = format!("somebody else has made it with another {what}");
-    Err(MemoryError::Exists { name: made.id.clone(), difference })
 }
 
 fn check_version(session: &StoredSession, expected: Option<u64>) -> Result<(), RecordsError> {

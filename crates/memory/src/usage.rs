@@ -3,94 +3,31 @@
 use crate::fields::MAX_NAME_BYTES;
 use crate::users::event;
 use crate::{MemoryBox, MemoryError, now};
-use membox_records::{AuditEvent, DayUsage, Quota};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use membox_api::{QuotaSettings, UsageReport, UsageView};
+use membox_store::{AuditEvent, DayUsage, Quota, RecordReads, Spend, day};
 
-/// Days for which usage is kept.
-pub(crate) const KEPT_DAYS: i64 = 90;
-/// Tokens a day of a quota that says nothing else.
-const TOKENS_PER_DAY: u64 = 10_000;
 const DAY_MS: i64 = 24 * 3600 * 1000;
 /// Bytes of a day such as 2026-05-20.
 const DAY_BYTES: usize = 10;
 
-/// Tokens that a user is about to use, or has used.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct UsageReport {
-    /// Who.
-    pub user: String,
-    /// How many, in and out together. Less than none gives back what was reported too much, as after an estimate.
-    pub tokens: i64,
+fn quota_settings(quota: Quota) -> QuotaSettings {
+    let price_per_1000 = quota.micros_per_1000 as f64 / 1e6;
+    QuotaSettings { tokens_per_day: quota.tokens_per_day as u64, price_per_1000 }
 }
 
-/// A quota.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct QuotaSettings {
-    /// Tokens a day in UTC (10 000); 0 for any number.
-    pub tokens_per_day: u64,
-    /// The price of 1 000 tokens, in your currency.
-    pub price_per_1000: f64,
-}
-
-impl Default for QuotaSettings {
-    fn default() -> Self {
-        Self { tokens_per_day: TOKENS_PER_DAY, price_per_1000: 0.0 }
+fn usage_view(used: DayUsage, quota: Option<Quota>) -> UsageView {
+    let bound = quota.filter(|quota| quota.tokens_per_day > 0);
+    let micros = quota.map_or(0, |quota| quota.micros_per_1000 as i128 * i128::from(used.tokens) / 1000);
+    UsageView {
+        cost: micros as f64 / 1e6,
+        left: bound.map(|quota| (quota.tokens_per_day - used.tokens).max(0)),
+        user: used.user,
+        day: used.day,
+        tokens: used.tokens,
+        requests: used.requests,
+        stored_tokens: used.stored_tokens,
+        messages: used.messages,
     }
-}
-
-impl From<Quota> for QuotaSettings {
-    fn from(quota: Quota) -> Self {
-        Self { tokens_per_day: quota.tokens_per_day as u64, price_per_1000: quota.micros_per_1000 as f64 / 1e6 }
-    }
-}
-
-/// What a user has used on a day.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct UsageView {
-    /// Who.
-    pub user: String,
-    /// The day in UTC.
-    pub day: String,
-    /// Tokens that were reported.
-    pub tokens: i64,
-    /// Reports.
-    pub requests: i64,
-    /// Tokens of messages that were appended to sessions.
-    pub stored_tokens: i64,
-    /// Messages that were appended to sessions.
-    pub messages: i64,
-    /// What the tokens cost, by the price of the user's quota.
-    pub cost: f64,
-    /// Tokens that are left of the quota; missing where there is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub left: Option<i64>,
-}
-
-impl UsageView {
-    fn new(used: DayUsage, quota: Option<Quota>) -> Self {
-        let bound = quota.filter(|quota| quota.tokens_per_day > 0);
-        let micros = quota.map_or(0, |quota| quota.micros_per_1000 as i128 * i128::from(used.tokens) / 1000);
-        Self {
-            cost: micros as f64 / 1e6,
-            left: bound.map(|quota| (quota.tokens_per_day - used.tokens).max(0)),
-            user: used.user,
-            day: used.day,
-            tokens: used.tokens,
-            requests: used.requests,
-            stored_tokens: used.stored_tokens,
-            messages: used.messages,
-        }
-    }
-}
-
-/// The day of a time, in UTC.
-pub(crate) fn day(milliseconds: i64) -> String {
-    let mut text = crate::time_text(milliseconds);
-    text.truncate(DAY_BYTES);
-    text
 }
 
 impl MemoryBox {
@@ -104,20 +41,15 @@ impl MemoryBox {
         if tokens.unsigned_abs() > 1 << 40 {
             return Err(MemoryError::impossible("/tokens", "no request has that many tokens"));
         }
-        let (tenant, now) = (tenant.to_owned(), now());
-        let (day, own) = (day(now), self.policy(&tenant).quota());
-        self.transact(move |group| {
-            let quota = group.quota(&tenant, &user)?.or(own);
-            let used = group.used(&tenant, &user, &day)?.tokens;
-            let bound = quota.map_or(0, |quota| quota.tokens_per_day);
-            if bound > 0 && tokens > 0 && used + tokens > bound {
-                let retry_after_s = ((DAY_MS - now.rem_euclid(DAY_MS)) as u64).div_ceil(1000);
-                return Err(MemoryError::QuotaExceeded { user, used, quota: bound, retry_after_s });
-            }
-            let more = DayUsage { user: user.clone(), day: day.clone(), tokens, requests: 1, ..DayUsage::default() };
-            group.add_usage(&tenant, &more)?;
-            Ok(UsageView::new(group.used(&tenant, &user, &day)?, quota))
-        })
+        let now = now();
+        let (tenant_of, day, default_quota) = (tenant.to_owned(), day(now), self.policy(tenant).quota());
+        let spent = self.store().spend(Spend { tenant: tenant_of, user: user.clone(), day, tokens, default_quota })?;
+        if spent.is_refused {
+            let (used, quota) = (spent.used.tokens, spent.quota.map_or(0, |quota| quota.tokens_per_day));
+            let retry_after_s = ((DAY_MS - now.rem_euclid(DAY_MS)) as u64).div_ceil(1000);
+            return Err(MemoryError::QuotaExceeded { user, used, quota, retry_after_s });
+        }
+        Ok(usage_view(spent.used, spent.quota))
     }
 
     /// What a tenant's users have used, of one or of all, from a day to a day (both as 2026-05-20; today when left out): by day, and those who have used
@@ -137,11 +69,11 @@ impl MemoryBox {
                 return Err(MemoryError::invalid(pointer, format!("{day:?} is not a day such as 2026-05-20")));
             }
         }
-        let reader = self.reader()?;
-        let days = reader.usage(tenant, user, (from, to), limit)?;
+        let reads = self.read()?;
+        let days = reads.usage(tenant, user, (from, to), limit)?;
         let view = |used: DayUsage| {
-            let quota = reader.quota(tenant, &used.user)?.or(self.policy(tenant).quota());
-            Ok(UsageView::new(used, quota))
+            let quota = reads.quota(tenant, &used.user)?.or(self.policy(tenant).quota());
+            Ok(usage_view(used, quota))
         };
         days.into_iter().map(view).collect()
     }
@@ -165,24 +97,19 @@ impl MemoryBox {
             if given.tokens_per_day > 1 << 50 {
                 return Err(MemoryError::impossible("/tokens_per_day", "no day has that many tokens"));
             }
-            if !(0.0..=1e9).contains(&given.price_per_1000) || QuotaSettings::from(stored) != given {
+            if !(0.0..=1e9).contains(&given.price_per_1000) || quota_settings(stored) != given {
                 let reason = "a price is 0 to 1000000000, and has six decimals at most";
                 return Err(MemoryError::impossible("/price_per_1000", reason));
             }
         }
-        let noted = event(tenant, actor, "set quota", "");
-        let (tenant, user) = (tenant.to_owned(), user.to_owned());
-        self.transact(move |group| {
-            group.set_quota(&tenant, &user, stored)?;
-            let count = stored.map_or(0, |quota| quota.tokens_per_day as u64);
-            group.audit(&AuditEvent { count, ..noted })?;
-            Ok(())
-        })
+        let count = stored.map_or(0, |quota| quota.tokens_per_day as u64);
+        let audit = AuditEvent { count, ..event(tenant, actor, "set quota", "") };
+        Ok(self.store().set_quota(tenant, user, stored, audit)?)
     }
 
     /// The quota that holds for a user.
     pub fn quota(&self, tenant: &str, user: &str) -> Result<QuotaSettings, MemoryError> {
-        let found = self.reader()?.quota(tenant, user)?.or(self.policy(tenant).quota());
-        found.map(QuotaSettings::from).ok_or_else(|| MemoryError::Missing { what: "quota of", id: user.to_owned() })
+        let found = self.read()?.quota(tenant, user)?.or(self.policy(tenant).quota());
+        found.map(quota_settings).ok_or_else(|| MemoryError::Missing { what: "quota of", id: user.to_owned() })
     }
 }

@@ -1,83 +1,34 @@
 //! All that is remembered of a user: given out whole, or gone whole, from the files too.
 
-use crate::collection::JobGuard;
 use crate::jobs::Job;
-use crate::memory::lock_unchanged;
-use crate::messages::MessageView;
 use crate::names::{Owner, owner_of};
-use crate::types::RecordView;
-use crate::work::ask;
-use crate::work::{Doomed, Work, Write};
-use crate::{Collection, CollectionSettings, JobView, MemoryBox, MemoryError, now, time_text, user_collection};
+use crate::views::{message_view, record_view};
+use crate::{MemoryBox, MemoryError, now, time_text, user_collection};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use membox_records::{AuditEntry, AuditEvent, CheckpointPlace, Range, Reader, Sealing, StoredRecord};
-use serde::Serialize;
+use membox_api::{AuditView, CollectionSettings, ErasureReceipt, JobView};
+use membox_store::keys::hex;
+use membox_store::{
+    AuditEntry, AuditEvent, CheckpointPlace, Collection, DeleteRecords, JobGuard, Range, RecordReads, Selection,
+    Snapshot, StoreError, StoredRecord, VersionId,
+};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use utoipa::ToSchema;
 
 /// Records deleted in one commit.
 const ERASED_RECORDS: usize = 1000;
 /// Passes over a user's records before an erasure gives up on somebody who keeps writing them.
-const MOST_PASSES: usize = 10;
+const MAX_PASSES: usize = 10;
 /// How long an erasure waits for other work on a collection, and for readers of the log that is to be emptied.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// What an erasure has done.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub struct ErasureReceipt {
-    /// Whose data it was.
-    pub user: String,
-    /// Records that are gone, messages among them.
-    pub records: usize,
-    /// Sessions that are gone.
-    pub sessions: usize,
-    /// Inputs that waited in their queues.
-    pub queued: usize,
-    /// Checkpoints of threads that are called like them.
-    pub checkpoints: usize,
-    /// Collections that were the user's own, and are gone.
-    pub dropped: Vec<String>,
-    /// Collections whose files were written anew without the user's records.
-    pub rewritten: Vec<String>,
-    /// RFC 3339.
-    pub begun_at: String,
-    /// RFC 3339: from then on nothing of it is in any file.
-    pub ended_at: String,
-    /// The entry of the audit log that says so.
-    pub audit_number: i64,
-    /// Its hash.
-    pub audit_hash: String,
-}
-
 /// An entry of the audit log as it is given out.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct AuditView {
-    /// Its place in the tenant's log.
-    pub number: i64,
-    /// RFC 3339.
-    pub at: String,
-    /// Who did it: the beginning of the hash of a key, or `local` on a box without keys.
-    pub actor: String,
-    /// What was done.
-    pub action: String,
-    /// To what. Users are named by a keyed hash, so that an erased one is not named here.
-    pub subject: String,
-    /// To how many.
-    pub count: u64,
-    /// SHA-256 of it and of the hash before.
-    pub hash: String,
-}
-
-impl From<AuditEntry> for AuditView {
-    fn from(entry: AuditEntry) -> Self {
-        let AuditEvent { at, actor, action, subject, count, .. } = entry.event;
-        Self { number: entry.number, at: time_text(at), actor, action, subject, count, hash: hex(&entry.hash) }
-    }
+fn audit_view(entry: AuditEntry) -> AuditView {
+    let AuditEvent { at, actor, action, subject, count, .. } = entry.event;
+    AuditView { number: entry.number, at: time_text(at), actor, action, subject, count, hash: hex(&entry.hash) }
 }
 
 /// What somebody does now, to be noted with it.
@@ -86,9 +37,8 @@ pub(crate) fn event(tenant: &str, actor: &str, action: &str, subject: &str) -> A
     AuditEvent { at: now(), tenant, actor, action, subject, count: 0 }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
+/// How a session's lines are written in an export: since 2, its archived messages are among them.
+const EXPORT_FORMAT: u32 = 2;
 
 impl MemoryBox {
     /// Notes in the audit log what was done.
@@ -101,12 +51,12 @@ impl MemoryBox {
         count: u64,
     ) -> Result<AuditEntry, MemoryError> {
         let event = AuditEvent { count, ..event(tenant, actor, action, subject) };
-        self.transact(move |group| Ok(group.audit(&event)?))
+        Ok(self.store().audit(event)?)
     }
 
     /// A tenant's entries of the audit log after a number, oldest first.
     pub fn audit_log(&self, tenant: &str, after: i64, limit: usize) -> Result<Vec<AuditView>, MemoryError> {
-        Ok(self.reader()?.audit(tenant, after, limit)?.into_iter().map(AuditView::from).collect())
+        Ok(self.read()?.audit(tenant, after, limit)?.into_iter().map(audit_view).collect())
     }
 
     /// How the audit log names a collection: a user's own as the user, whom an erasure leaves no trace of.
@@ -148,17 +98,17 @@ impl MemoryBox {
                     Err(MemoryError::NoSession(_)) => continue,
                     stored => stored?,
                 };
-                if !give(json!({"type": "session", "session": session})) {
+                if !give(json!({"type": "session", "session": session, "format": EXPORT_FORMAT})) {
                     return Ok(());
                 }
                 let (mut goes_on, mut failed) = (true, Vec::new());
-                let collection = self.shared().by_id(stored.collection)?;
+                let collection = self.store().collection_by_id(stored.collection)?;
                 // In the order in which they were said: who appends them again has the same list, and archives the same ones.
                 for range in [Range::Archived, Range::After(-1)] {
-                    self.reader()?.messages(stored.collection, &id, range, |message| {
+                    self.read()?.messages(stored.collection, &id, range, &mut |message| {
                         let media = collection.as_ref().map_or(Ok(None), |own| self.media_of(own, &message.record));
                         let media = media.map_err(|error| (message.record.id.clone(), error));
-                        let mut line = json!({"type": "message", "session": id, "message": MessageView::from(message)});
+                        let mut line = json!({"type": "message", "session": id, "message": message_view(message)});
                         if range == Range::Archived {
                             line["archived"] = json!(true);
                         }
@@ -186,25 +136,27 @@ impl MemoryBox {
                 break;
             }
         }
-        for (_, name) in self.shared().names(Some(tenant)) {
-            let Some(collection) = self.shared().existing(tenant, &name)? else { continue };
+        for (_, name) in self.store().collection_names(Some(tenant)) {
+            let Some(collection) = self.store().existing(tenant, &name)? else { continue };
             let (mut goes_on, mut failed) = (true, Vec::new());
-            self.reader()?.records_of_user(collection.id, user, |stored| {
+            let reads = self.read()?;
+            reads.records_of_user(collection.id, user, &mut |stored| {
                 // Messages were given out with their session.
                 let session = stored.record.session.as_ref().filter(|_| stored.record.message.is_some());
                 if session.is_none_or(|session| !given_out.contains(session)) {
                     let media = self.media_of(&collection, &stored.record);
                     let media = media.map_err(|error| (stored.record.id.clone(), error));
-                    let message = stored.record.message.is_some().then(|| MessageView::from(stored.clone()));
-                    let vector = given_vector(&collection, &stored);
-                    let mut line = json!({"type": "record", "collection": name, "record": RecordView::from(stored)});
+                    let message = stored.record.message.is_some().then(|| message_view(stored.clone()));
+                    let snapshot = reads.snapshot(&collection, None);
+                    let vector = snapshot.ok().and_then(|snapshot| given_vector(&snapshot, &stored));
+                    let mut line = json!({"type": "record", "collection": name, "record": record_view(stored)});
                     if let Some(message) = message {
                         line["message"] = json!(message);
                     }
                     if let Some(vector) = vector {
                         // A collection of vectors that the model did not make has to be made for them.
                         let CollectionSettings { vector_type, metric, .. } = collection.settings();
-                        let dimension = collection.live().view.header().dimension;
+                        let dimension = collection.dimension();
                         let made = json!({"dimension": dimension, "vector_type": vector_type, "metric": metric});
                         (line["vector"], line["settings"]) = (json!(vector), made);
                     }
@@ -212,6 +164,7 @@ impl MemoryBox {
                 }
                 goes_on
             })?;
+            drop(reads);
             self.check_failed(collection.id, failed)?;
             if !goes_on {
                 return Ok(());
@@ -229,7 +182,7 @@ impl MemoryBox {
     /// Why files could not be given out, unless their records have been deleted since.
     fn check_failed(&self, collection: i64, failed: Vec<(String, MemoryError)>) -> Result<(), MemoryError> {
         for (id, error) in failed {
-            if !error.is_missing_file() || self.reader()?.record(collection, &id)?.is_some() {
+            if !error.is_missing_file() || self.read()?.record(collection, &id)?.is_some() {
                 return Err(error);
             }
         }
@@ -238,11 +191,11 @@ impl MemoryBox {
 
     fn all_checkpoints(&self, tenant: &str, thread: &str) -> Result<Vec<Value>, MemoryError> {
         let mut all = Vec::new();
-        for namespace in self.reader()?.checkpoint_namespaces(tenant, thread)? {
+        for namespace in self.read()?.checkpoint_namespaces(tenant, thread)? {
             let place = CheckpointPlace { tenant, thread, namespace: &namespace };
             // The latest last: written again in this order, it is the latest again. Then writes whose checkpoints have not come yet.
-            let there = self.reader()?.checkpoints(place, None, usize::MAX >> 1, now())?;
-            let awaited = self.reader()?.awaited_checkpoints(place)?;
+            let there = self.read()?.checkpoints(place, None, usize::MAX >> 1, now())?;
+            let awaited = self.read()?.awaited_checkpoints(place)?;
             let there = there.into_iter().rev().map(|checkpoint| (checkpoint, false));
             for (found, is_awaited) in there.chain(awaited.into_iter().map(|checkpoint| (checkpoint, true))) {
                 let (id, body) = (found.id, found.body);
@@ -282,7 +235,7 @@ impl MemoryBox {
             if job.is_cancelled() || found == 0 && before == receipt.sessions {
                 break;
             }
-            if pass == MOST_PASSES {
+            if pass == MAX_PASSES {
                 return Err(MemoryError::impossible(
                     "/user",
                     "somebody keeps writing what is to be erased: stop that first",
@@ -290,7 +243,7 @@ impl MemoryBox {
             }
         }
         for name in receipt.rewritten.clone() {
-            if let Some(collection) = self.shared().existing(tenant, &name)? {
+            if let Some(collection) = self.store().existing(tenant, &name)? {
                 self.rewrite(&collection, job)?;
             }
         }
@@ -298,9 +251,8 @@ impl MemoryBox {
             return Ok(receipt);
         }
         self.forget_questions(tenant);
-        self.remove_unused_media()?;
-        let (its_tenant, its_user) = (tenant.to_owned(), user.to_owned());
-        self.transact(move |group| Ok(group.drop_usage(&its_tenant, &its_user)?))?;
+        self.store().remove_unused_media()?;
+        self.store().drop_usage(tenant, user)?;
         let subject = self.user_subject(user)?;
         let entry = self.audit(tenant, actor, "erased", &subject, receipt.records as u64)?;
         self.empty_log()?;
@@ -324,7 +276,7 @@ impl MemoryBox {
             for session in sessions {
                 receipt.queued += self.queue(tenant, &session.id, None, usize::MAX >> 1)?.len();
                 receipt.checkpoints += self.delete_checkpoints(tenant, &session.id)?;
-                note(&mut receipt.rewritten, &session.collection);
+                add_name(&mut receipt.rewritten, &session.collection);
                 match self.delete_session(tenant, actor, &session.id) {
                     Ok(messages) => {
                         receipt.records += messages;
@@ -348,42 +300,40 @@ impl MemoryBox {
         job: &Job,
     ) -> Result<usize, MemoryError> {
         let mut found = 0;
-        for (_, name) in self.shared().names(Some(tenant)) {
-            let Some(collection) = self.shared().existing(tenant, &name)? else { continue };
-            let mut slots = Vec::new();
-            self.reader()?.records_of_user(collection.id, user, |stored| {
-                slots.push(stored.slot);
+        for (_, name) in self.store().collection_names(Some(tenant)) {
+            let Some(collection) = self.store().existing(tenant, &name)? else { continue };
+            let mut versions = Vec::new();
+            self.read()?.records_of_user(collection.id, user, &mut |stored| {
+                versions.push(VersionId::from(&stored));
                 true
             })?;
-            found += slots.len();
-            for batch in slots.chunks(ERASED_RECORDS) {
-                let (collection, doomed) = (collection.clone(), Doomed::Slots(batch.to_vec()));
-                let write =
-                    |reply| Work::Write(Write::Delete { collection, doomed, touches: true, audit: None, reply });
-                receipt.records += match ask(self.writer(), write) {
-                    Err(MemoryError::Dropped(_)) => 0,
+            found += versions.len();
+            for batch in versions.chunks(ERASED_RECORDS) {
+                let (collection, which) = (collection.clone(), Selection::Versions(batch.to_vec()));
+                let delete = DeleteRecords { collection, which, bump_sessions: true, audit: None };
+                receipt.records += match self.store().delete_records(delete) {
+                    Err(StoreError::Dropped(_)) => 0,
                     deleted => deleted?,
                 };
                 job.add_done(batch.len() as u64);
             }
-            if !slots.is_empty() {
-                note(&mut receipt.rewritten, &name);
+            if !versions.is_empty() {
+                add_name(&mut receipt.rewritten, &name);
             }
-            let is_own = name == user_collection(user) && self.reader()?.count(collection.id)? == 0;
+            let is_own = name == user_collection(user) && self.read()?.count(collection.id)? == 0;
             if is_own {
                 // A job on it would write into the folder that goes.
                 let begun = std::time::Instant::now();
                 let _guard = JobGuard::wait(&collection, || begun.elapsed() < PATIENCE && !job.is_cancelled())?;
-                let (dropped, only_empty) = (collection.clone(), true);
-                match ask(self.writer(), |reply| Work::Drop { collection: dropped, only_empty, audit: None, reply }) {
+                match self.store().drop_collection(&collection, true, None) {
                     // Somebody has written to it since, which the next pass looks at.
                     Ok(false) => continue,
                     // Or somebody else was faster.
-                    Ok(true) | Err(MemoryError::NoCollection(_)) => {}
-                    Err(error) => return Err(error),
+                    Ok(true) | Err(StoreError::NoCollection(_)) => {}
+                    Err(error) => return Err(error.into()),
                 }
                 receipt.rewritten.retain(|other| *other != name);
-                note(&mut receipt.dropped, &name);
+                add_name(&mut receipt.dropped, &name);
             }
         }
         Ok(found)
@@ -392,14 +342,14 @@ impl MemoryBox {
     /// Writes a collection's files anew, without what is no longer current.
     pub(crate) fn rewrite(&self, collection: &Arc<Collection>, job: &Job) -> Result<(), MemoryError> {
         let begun = std::time::Instant::now();
-        let _guard = JobGuard::wait(collection, || begun.elapsed() < PATIENCE && !job.is_cancelled())?;
-        self.compact_now(collection, &mut |_| !job.is_cancelled())
+        let guard = JobGuard::wait(collection, || begun.elapsed() < PATIENCE && !job.is_cancelled())?;
+        Ok(self.store().compact(&guard, collection, &mut |_| !job.is_cancelled())?)
     }
 
     /// Empties the write-ahead log, which holds older states of the pages.
     pub(crate) fn empty_log(&self) -> Result<(), MemoryError> {
         let begun = std::time::Instant::now();
-        while !ask(self.writer(), |reply| Work::Checkpoint { reply })? {
+        while !self.store().empty_log()? {
             if begun.elapsed() > PATIENCE {
                 return Err(MemoryError::Overloaded { retry_after_s: 60 });
             }
@@ -412,25 +362,15 @@ impl MemoryBox {
 /// Goes along the audit logs of a data folder, also of one that a running box has open. Gives for each tenant how many entries there are, and the last
 /// hash.
 pub fn verify_audit(root: &Path) -> Result<Vec<(String, u64, String)>, MemoryError> {
-    let database = root.join("membox.db");
-    // Without a running box nothing in the folder changes.
-    let (reader, _lock) = match lock_unchanged(root) {
-        Err(MemoryError::Locked(_)) => (Reader::open(&database, Sealing::default())?, None),
-        lock => (Reader::open_unchanged(&database, Sealing::default())?, lock?),
-    };
-    let chains = reader.verify_audit()?;
+    let chains = membox_store::verify_audit(root)?;
     Ok(chains.into_iter().map(|(tenant, count, last)| (tenant, count, hex(&last))).collect())
 }
 
-/// The vector of a record that was given with it, as little-endian f32 in base64; of others it can be had from their text.
-fn given_vector(collection: &Collection, stored: &StoredRecord) -> Option<String> {
-    if !stored.record.given_vector || stored.record.message.is_some() {
-        return None;
-    }
-    let live = collection.live();
-    let row = live.slots.row(stored.slot).filter(|&row| row < live.view.rows())?;
-    // A damaged one is no vector of it.
-    let vector = (live.view.crc(row) == stored.row_crc).then(|| live.view.vector(row))?;
+/// The vector of a record that was given with it, as little-endian f32 in base64; of others it can be had from their text. A damaged one is no
+/// vector of it.
+fn given_vector(snapshot: &Snapshot, stored: &StoredRecord) -> Option<String> {
+    let is_given = stored.record.given_vector && stored.record.message.is_none();
+    let vector = snapshot.vector(snapshot.locate(stored).filter(|_| is_given)?);
     Some(STANDARD.encode(vector.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>()))
 }
 
@@ -455,7 +395,7 @@ fn give_with(
     }
 }
 
-fn note(names: &mut Vec<String>, name: &str) {
+fn add_name(names: &mut Vec<String>, name: &str) {
     if !names.iter().any(|known| known == name) {
         names.push(name.to_owned());
     }

@@ -2,7 +2,8 @@
 //! of the middle unnoticed; whoever notes the last hash elsewhere notices it at the end too.
 
 use crate::RecordsError;
-use crate::store::{Group, Reader};
+use crate::reader::Reader;
+use crate::transaction::WriteTransaction;
 use rusqlite::{OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
 
@@ -63,7 +64,7 @@ impl AuditEvent {
     }
 }
 
-impl Group<'_> {
+impl WriteTransaction<'_> {
     /// Appends to the audit log.
     pub fn audit(&mut self, event: &AuditEvent) -> Result<AuditEntry, RecordsError> {
         let last = self

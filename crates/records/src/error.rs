@@ -1,7 +1,7 @@
 use membox_sealing::SealingError;
 use std::path::PathBuf;
 
-/// What can go wrong in the record store or the text index.
+/// What can go wrong in the record store.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordsError {
     /// SQLite refused.
@@ -47,9 +47,6 @@ pub enum RecordsError {
     /// Keys, or what was sealed with them.
     #[error(transparent)]
     Sealing(#[from] SealingError),
-    /// The text index refused; it is derived and can be built anew.
-    #[error("the text index failed: {0}")]
-    Text(#[from] tantivy::TantivyError),
     /// A filter that does not say what it means.
     #[error("{pointer}: {reason}")]
     Filter {

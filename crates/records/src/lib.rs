@@ -1,10 +1,11 @@
-//! Records in SQLite, the one source of truth, and the text index derived from it.
+//! Records in SQLite, the one source of truth.
 //!
-//! [`Store`] writes collections, records, sessions, checkpoints and queues in groups that share a commit; [`Reader`]s see committed states. From the records come, in
-//! memory or on disk, the [`FieldIndex`] that filters are answered from and the text index in [`text`]: both can be
-//! thrown away and built anew.
+//! [`Store`] writes collections, records, sessions, checkpoints and queues in transactions that requests share;
+//! [`Reader`]s see committed states. From the records comes, in memory, the [`FieldIndex`] that filters are
+//! answered from: it can be thrown away and built anew.
 //!
-//! This crate does not know the bytes of vectors (a record names a [slot](Slots) and its row's checksum), and nothing of HTTP.
+//! This crate does not know the bytes of vectors (a record names a [slot](Slots) and its row's checksum), no index
+//! of texts, and nothing of HTTP.
 //!
 //! # Example
 //!
@@ -13,9 +14,9 @@
 //!
 //! let folder = tempfile::tempdir()?;
 //! let mut store = Store::open(&folder.path().join("membox.db"), Sealing::default())?;
-//! let mut group = store.begin()?;
+//! let mut transaction = store.begin()?;
 //! let vector_file = uuid::Uuid::new_v4();
-//! let notes = group.create_collection(&StoredCollection {
+//! let notes = transaction.create_collection(&StoredCollection {
 //!     id: 0, tenant: "default".into(), name: "notes".into(), settings: "{}".into(), vector_file, rows: 0, created_at: 0,
 //! })?;
 //! let record = Record {
@@ -23,20 +24,27 @@
 //!     expires_at: None, importance: None, user: None, session: None, kind: None, given_vector: false,
 //!     message: None,
 //! };
-//! group.upsert(&Slots::new(notes, vector_file), &record, 0, 0, None)?;
-//! group.commit()?;
+//! transaction.upsert(&Slots::new(notes, vector_file), &record, 0, 0, None)?;
+//! transaction.commit()?;
 //! assert_eq!(store.reader()?.record(notes, "a")?.map(|r| r.version), Some(1));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-pub mod analysis;
 mod audit;
+mod checkpoints;
+mod collections;
 mod error;
 pub mod filter;
 mod media;
 mod messages;
 mod number;
+mod opaque;
+mod queue;
+mod reader;
+mod recall_counts;
 mod record;
+mod record_reads;
+mod record_writes;
 mod row_set;
 mod rows;
 mod schema;
@@ -44,30 +52,34 @@ mod sealing;
 mod sessions;
 mod slots;
 mod store;
-pub mod text;
-mod threads;
 mod time;
+mod transaction;
 mod unchanged;
 mod usage;
-mod uses;
 
 pub use audit::{AuditEntry, AuditEvent};
+pub use checkpoints::{Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPlace};
 pub use error::RecordsError;
 pub use filter::{FieldIndex, Filter};
 pub use membox_sealing as keys;
 pub use messages::{Renamed, record_id};
 pub use number::Number;
+pub use opaque::OpaqueJson;
+pub use queue::QueueItem;
+pub use reader::{Reader, Snapshot};
+pub use recall_counts::RecallCount;
 pub use record::{Deleted, LiveRow, Media, Message, Record, StoredCollection, StoredRecord};
+pub use record_reads::{Order, Position};
+pub use record_writes::Written;
 pub use schema::SCHEMA_VERSION;
 pub use sealing::{Resealed, Sealing};
-pub use sessions::{PipelineState, Range, SessionState, StoredSession, Summary, TopicSpan};
+pub use sessions::{Range, SessionState, StoredSession, Summary};
 pub use slots::Slots;
-pub use store::{Group, Order, Position, Reader, Snapshot, Store, Written};
-pub use threads::{Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPlace, QueueItem};
+pub use store::Store;
 pub use time::{FIRST_TIME, LAST_TIME, civil, civil_millis, time_millis, time_text};
+pub use transaction::WriteTransaction;
 pub use unchanged::log_of;
 pub use usage::{DayUsage, Quota};
-pub use uses::Use;
 
 /// Results of this crate.
 pub type Result<T> = std::result::Result<T, RecordsError>;

@@ -4,8 +4,9 @@
 //! again and removed; and it is named again by a trigger when the last message that has it goes.
 
 use crate::RecordsError;
+use crate::reader::Reader;
 use crate::record::Record;
-use crate::store::{Group, Reader};
+use crate::transaction::WriteTransaction;
 use rusqlite::params;
 
 pub(crate) const SCHEMA: &str = "
@@ -29,7 +30,7 @@ CREATE TRIGGER media_gone AFTER DELETE ON media
     BEGIN INSERT OR REPLACE INTO unused_media (collection, file, since) VALUES (old.collection, old.file, 0); END;
 ";
 
-impl Group<'_> {
+impl WriteTransaction<'_> {
     /// Notes the file that a record has, if it has one.
     pub(crate) fn put_media(&mut self, seq: i64, collection: i64, record: &Record) -> Result<(), RecordsError> {
         let Some(media) = record.message.as_ref().and_then(|message| message.media.as_ref()) else { return Ok(()) };

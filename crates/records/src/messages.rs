@@ -5,10 +5,11 @@
 //! of another one.
 
 use crate::RecordsError;
+use crate::reader::Reader;
 use crate::record::{Record, StoredRecord};
 use crate::rows::{COLUMNS, read_fields, read_record};
 use crate::slots::Slots;
-use crate::store::{Group, Reader};
+use crate::transaction::WriteTransaction;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
@@ -76,7 +77,7 @@ pub struct Renamed {
     pub id: String,
 }
 
-impl Group<'_> {
+impl WriteTransaction<'_> {
     /// A message of a session.
     pub fn message(&self, slots: &Slots, session: &str, id: &str) -> Result<Option<StoredRecord>, RecordsError> {
         let name = Name::Message(Some(session), id);

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 /// A version of a record. Each version has a row of its own in the collection's vector file, so whatever is derived from a row
 /// never changes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Record {
     /// The caller's id, or a UUIDv7.
     pub id: String,

@@ -1,7 +1,7 @@
 //! The tables of the database, and what brings those of an older version up to date.
 
 use crate::RecordsError;
-use crate::{audit, media, messages, sealing, sessions, slots, threads, usage, uses};
+use crate::{audit, checkpoints, media, messages, queue, recall_counts, sealing, sessions, slots, usage};
 use rusqlite::Connection;
 use std::path::Path;
 
@@ -50,16 +50,17 @@ CREATE INDEX records_by_expiry ON records (expires_at) WHERE expires_at IS NOT N
 ";
 
 /// Each concept's own tables.
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 13] = [
     SCHEMA,
     slots::SCHEMA,
     sessions::SCHEMA,
     sessions::INSTRUCTIONS,
-    threads::SCHEMA,
+    checkpoints::SCHEMA,
+    queue::SCHEMA,
     audit::SCHEMA,
     usage::SCHEMA,
     sealing::SCHEMA,
-    uses::SCHEMA,
+    recall_counts::SCHEMA,
     media::SCHEMA,
     messages::SCHEMA,
     messages::INDEX,
@@ -76,11 +77,12 @@ const MIGRATIONS: [&[&str]; 4] = [
          ALTER TABLE records ADD COLUMN message TEXT;",
         slots::SCHEMA,
         sessions::SCHEMA,
-        threads::SCHEMA,
+        checkpoints::SCHEMA,
+        queue::SCHEMA,
         audit::SCHEMA,
         usage::SCHEMA,
     ],
-    &[sealing::SCHEMA, uses::SCHEMA, media::SCHEMA],
+    &[sealing::SCHEMA, recall_counts::SCHEMA, media::SCHEMA],
     &[messages::SCHEMA, messages::NAME_OLD, sessions::INSTRUCTIONS],
 ];
 

@@ -4,12 +4,13 @@
 //! stays as it is: ids, users, sessions, kinds, times. Each text is bound to its row and version, so that none opens in the place of another.
 
 use crate::RecordsError;
+use crate::checkpoints;
 use crate::messages::record_id;
+use crate::queue;
 use crate::record::Record;
 use crate::rows::{COLUMNS, StoredBody, read_record};
 use crate::sessions::{SESSION_COLUMNS, read_session};
-use crate::store::Group;
-use crate::threads;
+use crate::transaction::WriteTransaction;
 use membox_sealing::{Keyring, SealingError, TermKey};
 use rusqlite::{Params, Row, params};
 use std::sync::Arc;
@@ -94,7 +95,7 @@ impl Sealing {
     }
 }
 
-/// How far [`Group::reseal`] has come.
+/// How far [`WriteTransaction::reseal`] has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resealed {
     table: usize,
@@ -104,7 +105,7 @@ pub struct Resealed {
 /// Tables that hold texts.
 const TABLES: usize = 4;
 
-impl Group<'_> {
+impl WriteTransaction<'_> {
     /// Seals what of a tenant is not sealed with its newest key, `limit` rows from a place on; gives how many there were and the next place, if there is
     /// one. What is damaged stays as it is.
     pub fn reseal(
@@ -118,8 +119,8 @@ impl Group<'_> {
         let (sealed, last) = match from.table {
             0 => self.reseal_records(tenant, key, from.after, limit)?,
             1 => self.reseal_sessions(tenant, key, from.after, limit)?,
-            2 => threads::reseal_checkpoints(self, tenant, key, from.after, limit)?,
-            _ => threads::reseal_queue(self, tenant, key, from.after, limit)?,
+            2 => checkpoints::reseal_checkpoints(self, tenant, key, from.after, limit)?,
+            _ => queue::reseal_queue(self, tenant, key, from.after, limit)?,
         };
         let next = match last {
             Some(after) => Some(Resealed { after, ..from }),
@@ -182,13 +183,13 @@ pub(crate) struct Found<T> {
 impl<T> Found<T> {
     /// Reads rows, whose numbers are in their first column. What is damaged stays out.
     pub fn read(
-        group: &Group,
+        transaction: &WriteTransaction,
         sql: &str,
         parameters: impl Params,
         read: impl Fn(&Row) -> rusqlite::Result<T>,
     ) -> Result<Self, RecordsError> {
         let mut found = Self { whole: Vec::new(), rows: 0, last: 0 };
-        let mut statement = group.connection.prepare_cached(sql)?;
+        let mut statement = transaction.connection.prepare_cached(sql)?;
         let mut rows = statement.query(parameters)?;
         while let Some(row) = rows.next()? {
             (found.rows, found.last) = (found.rows + 1, row.get(0)?);

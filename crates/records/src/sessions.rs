@@ -1,14 +1,17 @@
 //! Sessions: ordered messages of one conversation, each a record like any other.
 //!
-//! A message is a record with a position in its session. Positions rise by one; a message that a session's cap has pushed out is archived: it has a
-//! negative position, so it is in the session's list no more, and is still recalled. What a session itself says is one JSON text with a checksum.
+//! A message is a record with a position in its session. Positions rise by one; a message that a session's cap has
+//! pushed out is archived: it has a negative position, so it is in the session's list no more, and is still
+//! recalled. What a session itself says is one JSON text with a checksum.
 
 use crate::RecordsError;
+use crate::opaque::OpaqueJson;
+use crate::reader::Reader;
 use crate::record::{Message, StoredRecord};
 use crate::rows::{COLUMNS, checksum as checksum_of, read_body, read_record};
 use crate::sealing::{Sealing, StoredText};
 use crate::slots::Slots;
-use crate::store::{Group, Reader};
+use crate::transaction::WriteTransaction;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -73,37 +76,13 @@ pub struct SessionState {
     /// What its older messages said, in short.
     #[serde(default)]
     pub summary: Option<Summary>,
-    /// How far its messages are on their way to memories.
-    #[serde(default)]
-    pub pipeline: PipelineState,
+    /// How far its messages are on their way to memories: the pipeline's own, which is not looked into here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<OpaqueJson>,
     /// Milliseconds since 1970.
     pub created_at: i64,
     /// Milliseconds since 1970.
     pub updated_at: i64,
-}
-
-/// How far the messages of a session are on their way to memories. The messages themselves are where they always were, so that nothing is lost with it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct PipelineState {
-    /// Place of the first message that is in no topic yet.
-    pub buffered_from: i64,
-    /// Topics of which no memory has been made yet, oldest first.
-    pub waiting: Vec<TopicSpan>,
-    /// Topics so far.
-    pub topics: u64,
-}
-
-/// The messages of one topic.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TopicSpan {
-    /// Its number within the session, from 1 on.
-    pub number: u64,
-    /// Place of its first message.
-    pub from: i64,
-    /// Place after its last one.
-    pub until: i64,
-    /// Tokens of its messages.
-    pub tokens: u64,
 }
 
 /// A summary of the first messages of a session; extended, never made anew.
@@ -134,8 +113,8 @@ pub enum Range {
     Archived,
 }
 
-impl Group<'_> {
-    /// A session, as this group sees it.
+impl WriteTransaction<'_> {
+    /// A session, as this transaction sees it.
     pub fn session(&self, tenant: &str, id: &str) -> Result<Option<StoredSession>, RecordsError> {
         session(self.connection, self.sealing, tenant, id)
     }
@@ -255,8 +234,8 @@ impl Reader {
         Ok(count as u64)
     }
 
-    /// Calls `each` with a session's messages in the order of the range, until it says `false`. A damaged one is passed over:
-    /// [`Reader::check_records`] names it.
+    /// Calls `each` with a session's messages in the order of the range, until it says `false`. A damaged one is
+    /// passed over: [`Reader::check_records`] names it.
     pub fn messages(
         &self,
         collection: i64,
@@ -267,7 +246,8 @@ impl Reader {
         messages(&self.connection, &self.sealing, collection, session, range, each)
     }
 
-    /// A session's messages from a place on up to another one, archived ones too, in their order. A damaged one is passed over.
+    /// A session's messages from a place on up to another one, archived ones too, in their order. A damaged one is
+    /// passed over.
     pub fn messages_between(
         &self,
         collection: i64,

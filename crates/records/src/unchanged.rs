@@ -76,7 +76,7 @@ mod tests {
         let path = folder.path().join("membox.db");
         let mut store = Store::open(&path, Sealing::default()).expect("a store");
         let add = |store: &mut Store, name: &str| {
-            let mut group = store.begin().expect("a group");
+            let mut transaction = store.begin().expect("a transaction");
             let collection = StoredCollection {
                 id: 0,
                 tenant: "t".into(),
@@ -86,8 +86,8 @@ mod tests {
                 rows: 0,
                 created_at: 0,
             };
-            group.create_collection(&collection).expect("a collection");
-            group.commit().expect("a commit");
+            transaction.create_collection(&collection).expect("a collection");
+            transaction.commit().expect("a commit");
         };
         add(&mut store, "kept");
         assert!(store.checkpoint().expect("a checkpoint"));

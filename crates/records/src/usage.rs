@@ -1,7 +1,8 @@
 //! What each user has used, day by day, and what they may use.
 
 use crate::RecordsError;
-use crate::store::{Group, Reader};
+use crate::reader::Reader;
+use crate::transaction::WriteTransaction;
 use rusqlite::{OptionalExtension, Row, params};
 
 pub(crate) const SCHEMA: &str = "
@@ -51,7 +52,7 @@ pub struct Quota {
     pub micros_per_1000: i64,
 }
 
-impl Group<'_> {
+impl WriteTransaction<'_> {
     /// Adds to what a user has used on a day.
     pub fn add_usage(&mut self, tenant: &str, more: &DayUsage) -> Result<(), RecordsError> {
         self.connection

@@ -1,15 +1,11 @@
 //! What is done with what was found.
 
 use crate::find::{Found, Kind, find, plain};
-use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use utoipa::ToSchema;
 
 /// What is done with personal data.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = RedactionMode)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// Nothing is looked for.
     #[default]
@@ -23,13 +19,11 @@ pub enum Mode {
 }
 
 /// What is looked for, and what is done with it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Redaction {
     /// What is done.
     pub mode: Mode,
     /// Which kinds; all when left out.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub kinds: Option<Vec<Kind>>,
 }
 

@@ -99,7 +99,7 @@ impl MasterKey {
 
     /// What names it and does not give it away.
     pub fn fingerprint(&self) -> String {
-        hmac(&self.0, b"membox master key")[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&hmac(&self.0, b"membox master key")[..6])
     }
 
     pub(crate) fn cipher(&self) -> Cipher {
@@ -144,7 +144,12 @@ impl std::fmt::Debug for TermKey {
 
 /// A checksum against mistakes, for what nobody seals.
 pub(crate) fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes)[..8])
+}
+
+/// Bytes in hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

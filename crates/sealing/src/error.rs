@@ -35,6 +35,9 @@ pub enum SealingError {
     /// The key is not in the file.
     #[error("key number {0} is not there: what was sealed with it cannot be read")]
     NoKey(u32),
+    /// The key has gone since the box was opened: its tenant was erased, or all of it is sealed with a newer key.
+    #[error("what was sealed with key number {0} was erased, or sealed anew, while it was read: ask again")]
+    Gone(u32),
     /// What was sealed has been changed, or is of another place.
     #[error("what is sealed was changed, or belongs elsewhere")]
     NotGenuine,

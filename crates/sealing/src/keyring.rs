@@ -5,7 +5,7 @@ use crate::file::{self, State, WrappedKey};
 use crate::{Result, SealingError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -23,6 +23,8 @@ struct Held {
     keys: HashMap<u32, Arc<Key>>,
     /// The newest key of each tenant.
     current: HashMap<String, u32>,
+    /// Keys that have gone since: whoever reads now what they have sealed began before.
+    gone: HashSet<u32>,
 }
 
 struct Key {
@@ -78,7 +80,10 @@ impl Keyring {
             // They come by rising number.
             current.insert(wrapped.tenant.clone(), number);
         }
-        Ok((Self { path: None, master, held: RwLock::new(Held { state, keys, current }) }, rewrapped))
+        Ok((
+            Self { path: None, master, held: RwLock::new(Held { state, keys, current, gone: HashSet::new() }) },
+            rewrapped,
+        ))
     }
 
     /// Seals bytes for a place with a tenant's newest key, which is made and durable first if there is none; gives its number.
@@ -93,8 +98,13 @@ impl Keyring {
 
     /// Opens bytes that key `number` has sealed for a place.
     pub fn open_sealed(&self, number: u32, place: &[&str], sealed: &[u8]) -> Result<Vec<u8>> {
-        let key = self.held.read().unwrap_or_else(PoisonError::into_inner).keys.get(&number).cloned();
-        key.ok_or(SealingError::NoKey(number))?.cipher.open(place, sealed)
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+        let key = held.keys.get(&number).cloned().ok_or_else(|| match held.gone.contains(&number) {
+            true => SealingError::Gone(number),
+            false => SealingError::NoKey(number),
+        });
+        drop(held);
+        key?.cipher.open(place, sealed)
     }
 
     /// What gives a tenant's words their codes, by its newest key.
@@ -194,7 +204,8 @@ impl Keyring {
         if let Some(path) = &self.path {
             file::write(path, &state)?;
         }
-        let Held { keys, current, .. } = &mut **held;
+        let Held { keys, current, gone, .. } = &mut **held;
+        gone.extend(keys.keys().filter(|number| !state.keys.contains_key(number)));
         keys.retain(|number, _| state.keys.contains_key(number));
         current.retain(|_, number| state.keys.contains_key(number));
         held.state = state;
@@ -253,7 +264,7 @@ mod tests {
         assert_ne!(keyring.term_key("acme").expect("a key").code("word"), word);
         keyring.settle("acme", new).expect("settled");
         assert!(keyring.is_settled("acme"));
-        assert!(matches!(keyring.open_sealed(old, &["a"], &sealed), Err(SealingError::NoKey(_))));
+        assert!(matches!(keyring.open_sealed(old, &["a"], &sealed), Err(SealingError::Gone(_))));
         assert!(keyring.open_sealed(others, &["a"], &of_others).is_ok(), "another tenant's stay");
         let listed: Vec<(u32, String, bool)> =
             keys(&path).expect("keys").into_iter().map(|key| (key.number, key.tenant, key.settled)).collect();
@@ -269,12 +280,16 @@ mod tests {
         let wrapped = file::read(&path).expect("keys").keys[&number].wrapped.clone();
         keyring.begin_erasing("acme").expect("noted");
         drop(keyring);
-        let keyring = Keyring::open(&path, master, &[]).expect("keys");
+        let keyring = Keyring::open(&path, master.clone(), &[]).expect("keys");
         assert_eq!(keyring.erasing(), ["acme"], "a crash does not end it");
         assert!(matches!(keyring.seal("acme", &["a"], b"more"), Err(SealingError::Erasing)));
         assert_eq!(keyring.erase("acme").expect("erased"), 1);
         assert!(!fs::read_to_string(&path).expect("a file").contains(&wrapped));
-        assert!(matches!(keyring.open_sealed(number, &["a"], &sealed), Err(SealingError::NoKey(_))));
+        assert!(matches!(keyring.open_sealed(number, &["a"], &sealed), Err(SealingError::Gone(_))));
         assert!(keyring.seal("acme", &["a"], b"more").expect("sealed").0 > number, "no number is given twice");
+        // Who finds it after another start has data without its key.
+        drop(keyring);
+        let keyring = Keyring::open(&path, master, &[]).expect("keys");
+        assert!(matches!(keyring.open_sealed(number, &["a"], &sealed), Err(SealingError::NoKey(_))));
     }
 }

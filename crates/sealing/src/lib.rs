@@ -31,7 +31,7 @@ mod error;
 mod file;
 mod keyring;
 
-pub use cipher::{MasterKey, TermKey};
+pub use cipher::{MasterKey, TermKey, hex};
 pub use error::SealingError;
 pub use file::{KeyView, keys};
 pub use keyring::Keyring;

@@ -6,6 +6,7 @@ use crate::state::AppState;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
+use membox_memory::keys::hex;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Instant;
@@ -79,8 +80,7 @@ impl FromRequestParts<AppState> for Caller {
                 let detail = "this key may not ask so often (requests_per_second)";
                 return Err(Problem::busy(StatusCode::TOO_MANY_REQUESTS, detail, wait));
             }
-            let digits = known.sha256[..6].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-            Self { tenant: known.tenant.clone(), actor: format!("key:{digits}") }
+            Self { tenant: known.tenant.clone(), actor: format!("key:{}", hex(&known.sha256[..6])) }
         };
         match header(header::HeaderName::from_static("x-membox-tenant")) {
             Some(wanted) if wanted != caller.tenant => Err(Problem::new(

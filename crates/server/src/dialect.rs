@@ -7,6 +7,7 @@ use axum::http::header;
 use axum::middleware::Next;
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Routes that text-embeddings-inference has, those that this box lacks among them.
 const OF_TEI: [&str; 10] = [
@@ -26,13 +27,16 @@ const OF_OPENAI: [&str; 3] = ["/v1/embeddings", "/v1/models", "/v1/chat/"];
 
 /// Who else has a route of this path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dialect {
+pub enum Dialect {
+    /// OpenAI.
     OpenAi,
+    /// text-embeddings-inference.
     Tei,
 }
 
 impl Dialect {
-    fn of(path: &str) -> Option<Self> {
+    /// That of a path, if any.
+    pub fn of(path: &str) -> Option<Self> {
         if OF_OPENAI.iter().any(|begin| path.starts_with(begin)) {
             Some(Self::OpenAi)
         } else {
@@ -42,28 +46,38 @@ impl Dialect {
 }
 
 /// A problem, and the same as OpenAI says it.
-#[derive(Serialize)]
-struct OpenAiProblem<'a> {
+#[derive(Serialize, ToSchema)]
+pub struct OpenAiProblem<'a> {
     #[serde(flatten)]
     problem: &'a Problem,
+    /// The same as OpenAI says it.
     error: OpenAiError<'a>,
 }
 
-#[derive(Serialize)]
-struct OpenAiError<'a> {
+/// An error as OpenAI says it.
+#[derive(Serialize, ToSchema)]
+pub struct OpenAiError<'a> {
+    /// What happened.
     message: &'a str,
+    /// Of what kind it is, such as `invalid_request_error`.
     #[serde(rename = "type")]
     kind: &'static str,
+    /// Which field is wrong, such as `input[3]`.
+    #[schema(required)]
     param: Option<String>,
+    /// What it is, such as `model_not_found`.
+    #[schema(required)]
     code: Option<&'static str>,
 }
 
 /// A problem, and the same as text-embeddings-inference says it.
-#[derive(Serialize)]
-struct TeiProblem<'a> {
+#[derive(Serialize, ToSchema)]
+pub struct TeiProblem<'a> {
     #[serde(flatten)]
     problem: &'a Problem,
+    /// What happened.
     error: &'a str,
+    /// `Validation`, `Empty`, `Overloaded`, `Unhealthy` or `Backend`.
     error_type: &'static str,
 }
 

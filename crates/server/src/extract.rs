@@ -14,10 +14,10 @@ use serde_json::Value;
 use serde_json::error::Category;
 use std::error::Error;
 
-/// A JSON body. Numbers of the fields that are kept are kept exactly, or refused.
-pub struct Json<T>(pub T);
+/// A JSON body, of which numbers that are kept are kept exactly, or refused: those of the fields that are kept, or all of a body that is kept as a whole.
+pub struct Json<T, const IS_KEPT: bool = false>(pub T);
 
-impl<S, T> FromRequest<S> for Json<T>
+impl<S, T, const IS_KEPT: bool> FromRequest<S> for Json<T, IS_KEPT>
 where
     AppState: FromRef<S>,
     S: Send + Sync,
@@ -26,25 +26,15 @@ where
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        parse_kept(&json_body(request, state).await?, Kept::Fields).map(Self)
+        let body = json_body(request, state).await?;
+        let kept = if IS_KEPT { Kept::Everything } else { Kept::Fields };
+        check_numbers(as_text(&body)?, kept, "")?;
+        parse(&body).map(Self)
     }
 }
 
 /// A JSON body that is kept as a whole.
-pub struct KeptJson<T>(pub T);
-
-impl<S, T> FromRequest<S> for KeptJson<T>
-where
-    AppState: FromRef<S>,
-    S: Send + Sync,
-    T: DeserializeOwned + Send,
-{
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        parse_kept(&json_body(request, state).await?, Kept::Everything).map(Self)
-    }
-}
+pub type KeptJson<T> = Json<T, true>;
 
 async fn json_body<S>(request: Request, state: &S) -> Result<Vec<u8>, Problem>
 where
@@ -84,12 +74,6 @@ pub async fn read_body(mut body: Body, limit: usize) -> Result<Vec<u8>, Problem>
     Ok(bytes)
 }
 
-/// As [`parse`], where numbers that are kept would be kept exactly.
-fn parse_kept<T: DeserializeOwned>(body: &[u8], kept: Kept) -> Result<T, Problem> {
-    check_numbers(as_text(body)?, kept, "")?;
-    parse(body)
-}
-
 /// Reads JSON; an error names the field by a pointer, or the place in the text.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     json::read(as_text(body)?, Numbers::Plain).map_err(|fault| match fault.error.classify() {
@@ -98,7 +82,8 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     })
 }
 
-fn as_text(body: &[u8]) -> Result<&str, Problem> {
+/// A body as text.
+pub fn as_text(body: &[u8]) -> Result<&str, Problem> {
     std::str::from_utf8(body).map_err(|error| {
         let detail = format!("the body is not UTF-8: byte {} is wrong", error.valid_up_to());
         Problem::new(StatusCode::BAD_REQUEST, detail)

@@ -1,6 +1,7 @@
 //! What the API's document says of all routes alike, so that no route has to: ids, errors, keys, parameters, and the
 //! forms that other tools want.
 
+use crate::dialect::Dialect;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
@@ -75,7 +76,12 @@ fn finish_operation(path: &str, operation: &mut Value) {
             parameter["description"] = (*description).into();
         }
     }
-    let problem = json!({"application/problem+json": {"schema": {"$ref": PROBLEM}}});
+    let schema = match Dialect::of(path) {
+        Some(Dialect::OpenAi) => "#/components/schemas/OpenAiProblem",
+        Some(Dialect::Tei) => "#/components/schemas/TeiProblem",
+        None => PROBLEM,
+    };
+    let problem = json!({"application/problem+json": {"schema": {"$ref": schema}}});
     for response in operation["responses"].as_object_mut().into_iter().flatten().map(|(_, response)| response) {
         if response["content"]["application/json"]["schema"]["$ref"] == PROBLEM {
             response["content"] = problem.clone();

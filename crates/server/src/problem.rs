@@ -100,9 +100,9 @@ impl From<MemoryError> for Problem {
             | MemoryError::TenantBusy(_)
             | MemoryError::Dropped(_)
             | MemoryError::JobEnded { .. }
-            | MemoryError::Records(RecordsError::Gone(_) | RecordsError::Sealing(SealingError::Erasing)) => {
-                StatusCode::CONFLICT
-            }
+            | MemoryError::Records(
+                RecordsError::Gone(_) | RecordsError::Sealing(SealingError::Erasing | SealingError::Gone(_)),
+            ) => StatusCode::CONFLICT,
             MemoryError::Records(RecordsError::VersionConflict { .. }) => StatusCode::PRECONDITION_FAILED,
             MemoryError::Encoder(EncoderError::Tokenize(_)) => StatusCode::UNPROCESSABLE_ENTITY,
             MemoryError::Encoder(EncoderError::Overloaded { .. })
@@ -154,6 +154,8 @@ mod tests {
             (MemoryError::Dropped("c".into()), 409, None),
             (MemoryError::JobEnded { id: "j".into(), state: "done" }, 409, None),
             (RecordsError::Gone("the collection").into(), 409, None),
+            (RecordsError::from(SealingError::Gone(7)).into(), 409, None),
+            (RecordsError::from(SealingError::NoKey(7)).into(), 500, None),
             (MemoryError::NoFiles("cannot open x".into()), 503, Some(1)),
             (MemoryError::Broken("the background work has ended".into()), 503, None),
             (panicked().into(), 500, None),

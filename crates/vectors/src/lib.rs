@@ -33,7 +33,7 @@ mod top_k;
 pub use error::VectorsError;
 pub use file::{RowReceipt, VectorFile, VectorView, rename_durably, sync_parent};
 pub use format::{Header, RowType};
-pub use retired::{Retired, Seen};
+pub use retired::{Retired, RowPin};
 pub use scan::ScanQueue;
 pub use simd::prefetch;
 pub use top_k::{ScoredRow, TopK};

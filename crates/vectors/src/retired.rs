@@ -7,20 +7,20 @@ use crate::sync::{Arc, Mutex};
 use std::sync::PoisonError;
 
 /// Held by a snapshot for as long as it looks at rows.
-pub type Seen = Arc<()>;
+pub type RowPin = Arc<()>;
 
 /// Rows that wait to be overwritten.
 #[derive(Default)]
 pub struct Retired {
-    rows: Mutex<Vec<(Seen, Vec<u32>)>>,
+    rows: Mutex<Vec<(RowPin, Vec<u32>)>>,
 }
 
 impl Retired {
-    /// Takes rows that are dead for every snapshot to come. `seen` is the token that snapshots got until now; it is replaced by a new one, under the same
+    /// Takes rows that are dead for every snapshot to come. `pin` is the token that snapshots got until now; it is replaced by a new one, under the same
     /// lock under which snapshots take it.
-    pub fn retire(&self, rows: Vec<u32>, seen: &mut Seen) {
+    pub fn retire(&self, rows: Vec<u32>, pin: &mut RowPin) {
         if !rows.is_empty() {
-            let seen = std::mem::replace(seen, Arc::new(()));
+            let seen = std::mem::replace(pin, Arc::new(()));
             self.rows.lock().unwrap_or_else(PoisonError::into_inner).push((seen, rows));
         }
     }
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn no_row_is_overwritten_under_a_snapshot_that_shows_it() {
         model(|| {
-            let live = Arc::new(RwLock::new((vec![0u32, 1], Seen::default())));
+            let live = Arc::new(RwLock::new((vec![0u32, 1], RowPin::default())));
             let retired = Arc::new(Retired::default());
             let overwritten = Arc::new([crate::sync::AtomicBool::new(false), crate::sync::AtomicBool::new(false)]);
             let reader = {

@@ -60,7 +60,7 @@ pub fn ingest(memory: &MemoryBox, data: &Data, index: IndexPolicy, corpus: Optio
         // A few rows are always left to be scanned; of a small collection that has the choice, all of them.
         let fresh = rows - view.index.covered_rows as usize;
         let is_covered = fresh < (rows / 25).max(10_000) && view.index.building_rows == 0;
-        if is_covered || view.settings.index.wanted(view.rows).is_none() {
+        if is_covered || !collection.wants_index() {
             print(
                 json!({"measure": "covered", "kind": view.index.kind, "covered": view.index.covered_rows, "seconds_since_begin": begun.elapsed().as_secs_f64()}),
             );

@@ -127,59 +127,24 @@ fn words_keep_their_marks() {
     }
 }
 
+/// Which things are whole is tested beside [`membox_compressor::wholes`]: here is one of each kind.
 #[test]
-fn numbers_keep_their_signs_separators_and_units() {
+fn numbers_dates_addresses_and_names_are_not_cut() {
     stay_whole(&[
         "0.25 mg",
         "€1,234,567.89",
         "-40 °C",
-        "5 kg",
-        "3.5e-4",
-        "10:30",
-        "16:9",
-        "50%",
-        "1.234,56 €",
-        "½",
-        "2³",
-        "v1.2.3",
-        "120 km/h",
         "1 234 567,89 €",
-        "US$5",
-        "$5 million",
-        "±0.5",
         "10:30 am",
-    ]);
-}
-
-#[test]
-fn dates_addresses_and_names_are_not_cut() {
-    stay_whole(&[
-        "2026-11-28",
-        "28.11.2026",
-        "11/28/2026",
         "28 Nov 2026",
-        "May 7th, 2023",
         "2026-11-28T10:30:00+01:00",
-        "+49 30 1234-567",
         "(555) 010-9999",
         "a.b+c@mail.example",
         "https://a.example/b/c_(d)?e=f&g=h#i",
-        "http://[::1]:8080/x",
-        "../src/main.rs",
         "C:\\Users\\lena",
-        "192.168.0.1:8080",
         "2001:db8::1",
-        "3f2504e0-4f89-11d3-9a0c-0305e82c3301",
-        "d41d8cd98f00b204e9800998ecf8427e",
-        "foo_bar",
-        "foo-bar-3",
         "CVE-2024-1234",
-        "ABC-123",
-        "#hashtag",
-        "@name",
         "C++",
-        "C#",
-        ".NET",
         "[EMAIL_REDACTED]",
         "al***om",
     ]);

@@ -10,6 +10,11 @@ pub enum ArchiveLine {
     Session(SessionLine),
     Message(MessageLine),
     Record(RecordLine),
+    /// A record that is an archived message if its session is of an older export: those gave them out without their roles.
+    PerhapsMessage {
+        session: String,
+        record: RecordLine,
+    },
     /// An input that waits in a session's queue, as JSON.
     Queued {
         session: String,
@@ -29,6 +34,8 @@ pub struct SessionLine {
     pub collection: String,
     /// Its settings as JSON.
     pub settings: String,
+    /// Whether its archived messages are given out as messages.
+    pub has_archived: bool,
 }
 
 /// A message that is to be appended.
@@ -57,7 +64,7 @@ pub fn read(members: &Members, now: i64) -> Option<Result<ArchiveLine, String>> 
     let read = match kind.as_str() {
         "session" => session(members).map(ArchiveLine::Session),
         "message" => message(members).map(ArchiveLine::Message),
-        "record" => record(members).map(ArchiveLine::Record),
+        "record" => record(members),
         "queued" => queued(members),
         "checkpoint" => checkpoint(members, now).map(ArchiveLine::Checkpoint),
         "usage" => Ok(ArchiveLine::Usage),
@@ -71,7 +78,8 @@ fn session(members: &Members) -> Result<SessionLine, String> {
     let session = members.object("session")?;
     let (id, user, collection) = (session.needed("id")?, session.text("user")?, session.needed("collection")?);
     let made = ["id", "version", "messages", "audio_seconds", "summary", "created_at", "updated_at"];
-    Ok(SessionLine { id, user, collection, settings: session.without(&made).json() })
+    let has_archived = members.get("format").and_then(|n| n.parse().ok()).unwrap_or(1) >= 2;
+    Ok(SessionLine { id, user, collection, settings: session.without(&made).json(), has_archived })
 }
 
 fn message(members: &Members) -> Result<MessageLine, String> {
@@ -95,8 +103,20 @@ fn message(members: &Members) -> Result<MessageLine, String> {
     Ok(MessageLine { session: members.needed("session")?, json: message.json() })
 }
 
-fn record(members: &Members) -> Result<RecordLine, String> {
+/// Why a message is refused that was given out as a record.
+pub fn without_role(session: &str) -> String {
+    format!(
+        "it is a message of session {session:?}, and this export of an older box does not say its role: bring that box up to date, and export the user again"
+    )
+}
+
+fn record(members: &Members) -> Result<ArchiveLine, String> {
     let mut record = members.object("record")?.without(&["version"]);
+    let session = record.text("session")?.unwrap_or_default();
+    if record.get("message").is_some() {
+        return Err(without_role(&session));
+    }
+    let is_named_so = record.text("id")?.is_some_and(|id| id.starts_with(&format!("{session}/")));
     if let Some(vector) = members.text("vector")? {
         record = record.with("vector", &vector.into());
     }
@@ -104,7 +124,8 @@ fn record(members: &Members) -> Result<RecordLine, String> {
     if let Some(settings) = members.get("settings") {
         settings.clone_into(&mut line.settings);
     }
-    Ok(line)
+    let is_in_session = is_named_so && !session.is_empty();
+    Ok(if is_in_session { ArchiveLine::PerhapsMessage { session, record: line } } else { ArchiveLine::Record(line) })
 }
 
 fn queued(members: &Members) -> Result<ArchiveLine, String> {

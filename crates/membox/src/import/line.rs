@@ -1,6 +1,7 @@
 //! What a value of an import file says.
 
-use membox_memory::NewRecord;
+use membox_api::NewRecord;
+use membox_memory::keys::hex;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -128,7 +129,7 @@ impl LineIds {
         let before = self.seen.entry(key).or_default();
         let id = content.chain_update([0]).chain_update(before.to_le_bytes()).finalize();
         *before += 1;
-        format!("line-{}", id[..16].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        format!("line-{}", hex(&id[..16]))
     }
 }
 

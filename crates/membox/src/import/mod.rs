@@ -23,9 +23,11 @@ use clap::Args;
 use indicatif::ProgressBar;
 use items::{Item, Items};
 use line::{LineIds, Members, RecordLine};
-use membox_memory::{MOST_RECORDS, NewRecord};
+use membox_api::NewRecord;
+use membox_memory::MOST_RECORDS;
 use progress_file::{Progress, ProgressFile, ReadSoFar};
 use refused::Refused;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -166,6 +168,8 @@ struct Reading<'a> {
     read: ReadSoFar,
     /// Lines of an export since it began; `None` outside of one.
     archive: Option<u64>,
+    /// Its sessions whose archived messages are given out as records, as older boxes did.
+    older: HashSet<String>,
     /// Checkpoints of one thread, which are written together.
     checkpoints: Vec<(Item, ReadSoFar, CheckpointLine)>,
 }
@@ -209,7 +213,7 @@ impl Import<'_> {
             progress = found;
         }
         let read = ReadSoFar::default();
-        let mut reading = Reading { target, read, archive: None, checkpoints: Vec::new() };
+        let mut reading = Reading { target, read, archive: None, older: HashSet::new(), checkpoints: Vec::new() };
         let done = |reading: &Reading, progress: &mut Progress| {
             // Of what was never read there is nothing to go on with.
             if let Some(file) = resumable.as_ref().filter(|_| reading.read.items > 0) {
@@ -360,6 +364,11 @@ impl Reading<'_> {
             return Ok(false);
         }
         *self.archive.get_or_insert(0) += 1;
+        if let ArchiveLine::Session(session) = &line
+            && !session.has_archived
+        {
+            self.older.insert(session.id.clone());
+        }
         if is_done {
             if let ArchiveLine::Session(session) = &line {
                 self.target.know_session(session);
@@ -385,7 +394,13 @@ impl Reading<'_> {
                 let waiting = Waiting { item, before, json: message.json, settings: String::new() };
                 self.target.add(Place::Session(message.session), waiting)
             }
-            ArchiveLine::Record(line) => self.record(item, before, line),
+            ArchiveLine::PerhapsMessage { session, .. } if self.older.contains(&session) => {
+                self.target.refuse(&item, &archive::without_role(&session))?;
+                Ok(false)
+            }
+            ArchiveLine::Record(line) | ArchiveLine::PerhapsMessage { record: line, .. } => {
+                self.record(item, before, line)
+            }
             ArchiveLine::Queued { session, payload } => {
                 self.target.push(&item, &session, &payload)?;
                 Ok(true)

@@ -1,6 +1,7 @@
 //! How far an import of a file has come, beside the file: it goes on from there when it was interrupted.
 
 use anyhow::Result;
+use membox_memory::keys::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -22,8 +23,8 @@ impl ReadSoFar {
         Self { items: self.items + 1, hash: hash.into() }
     }
 
-    fn hex(&self) -> String {
-        self.hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    fn digits(&self) -> String {
+        hex(&self.hash)
     }
 }
 
@@ -45,12 +46,12 @@ pub struct Progress {
 impl Progress {
     /// Notes that the values up to a place are done.
     pub fn set(&mut self, done: &ReadSoFar) {
-        (self.items, self.hash) = (done.items, done.hex());
+        (self.items, self.hash) = (done.items, done.digits());
     }
 
     /// Whether what was read now is what was done then.
     pub fn is_of(&self, read: &ReadSoFar) -> bool {
-        (self.items, &self.hash) == (read.items, &read.hex())
+        (self.items, &self.hash) == (read.items, &read.digits())
     }
 }
 

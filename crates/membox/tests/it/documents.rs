@@ -1,4 +1,5 @@
-//! Documents say what is true: their commands run as they stand there, and the README's figures are those of `benches/results`.
+//! Documents say what is true: their commands run as they stand there, and the README's figures are those of
+//! `benches/results`.
 
 use crate::common::{Server, data_with_model, membox};
 use crate::links::links;
@@ -28,13 +29,25 @@ pub fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// The pages of a folder and of those in it.
+fn markdown(folder: &Path) -> Vec<PathBuf> {
+    let mut pages = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            pages.extend(markdown(&path));
+        } else if path.extension().is_some_and(|ending| ending == "md") {
+            pages.push(path);
+        }
+    }
+    pages.sort();
+    pages
+}
+
 /// The README and every page of `docs`.
 fn pages() -> Vec<PathBuf> {
-    let mut pages: Vec<PathBuf> =
-        fs::read_dir(root().join("docs")).expect("docs").map(|entry| entry.expect("a page").path()).collect();
-    pages.retain(|page| page.extension().is_some_and(|ending| ending == "md"));
-    pages.push(root().join("README.md"));
-    pages.sort();
+    let mut pages = vec![root().join("README.md")];
+    pages.extend(markdown(&root().join("docs")));
     pages
 }
 
@@ -94,13 +107,18 @@ fn run(command: &str, folder: &Path, url: &str) -> Output {
 fn every_command_of_the_documents_runs() {
     let mut ran = 0;
     for page in pages() {
+        let text = read(&page);
+        let commands = commands(&text);
+        if commands.is_empty() {
+            continue;
+        }
         let folder = tempfile::tempdir().expect("a folder");
         let data = data_with_model(folder.path());
         prepare(folder.path());
         fs::create_dir_all(folder.path().join("backups")).expect("a folder");
         let load = folder.path().join("history.jsonl");
         let mut server = None;
-        for command in commands(&read(&page)) {
+        for command in commands {
             if NOT_RUN.iter().any(|(beginning, _)| command.starts_with(beginning)) {
                 continue;
             }
@@ -146,6 +164,17 @@ fn the_commands_that_the_documents_name_are_there() {
     }
 }
 
+#[test]
+fn every_page_is_in_the_book() {
+    let docs = root().join("docs");
+    let summary = read(&docs.join("SUMMARY.md"));
+    let listed: BTreeSet<PathBuf> =
+        links(&summary).into_iter().filter(|link| !link.file.is_empty()).map(|link| docs.join(link.file)).collect();
+    for page in markdown(&docs).into_iter().filter(|page| !page.ends_with("SUMMARY.md")) {
+        assert!(listed.contains(&page), "{} is not in docs/SUMMARY.md", page.display());
+    }
+}
+
 /// Numbers as they are written: `1 000` and `1000` are one.
 fn numbers(text: &str) -> BTreeSet<String> {
     let characters: Vec<char> = text.chars().collect();
@@ -165,33 +194,76 @@ fn numbers(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Rows of the README's table of figures: what, figures, and where they come from as `[file](path): rows that begin so; …`.
+/// The one row of a results page that begins so, blanks and bars aside.
+fn result_row<'a>(page: &'a str, beginning: &str) -> &'a str {
+    let cells_of = |line: &str| line.split(['|', ' ']).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    let rows = page.lines().filter(|line| line.starts_with('|'));
+    let found: Vec<&str> = rows.filter(|line| cells_of(line).starts_with(beginning)).collect();
+    assert_eq!(found.len(), 1, "rows that begin with {beginning:?}: {found:?}");
+    found[0]
+}
+
+fn is_of_the_table(line: &str) -> bool {
+    line.starts_with('|') && line.contains("](benches/results/")
+}
+
+/// A row of the README's table of figures: what, membox's figures, those of others parted by `;`, and where they come
+/// from: a link to the page, and
+/// the beginning of the row of each, in their order and parted by `;`, too.
 #[test]
 fn the_figures_of_the_readme_are_those_that_were_measured() {
     let readme = read(&root().join("README.md"));
-    let table: Vec<&str> = readme
-        .lines()
-        .skip_while(|line| !line.starts_with("| measured |"))
-        .skip(2)
-        .take_while(|line| line.starts_with('|'))
-        .collect();
+    let table: Vec<&str> = readme.lines().filter(|line| is_of_the_table(line)).collect();
     assert!(table.len() >= 5, "the table of figures is gone");
     for row in table {
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
-        let (source, figures) = cells.split_last().expect("cells");
-        let file = links(source).first().map_or_else(|| panic!("no source: {row}"), |link| link.file.to_owned());
-        let text = read(&root().join(&file));
-        let rows = source.rsplit_once("): ").map(|(_, rows)| rows).expect("rows");
-        let mut measured = BTreeSet::new();
-        for beginning in rows.split(';').map(str::trim) {
-            let cells_of =
-                |line: &str| line.split(['|', ' ']).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
-            let found: Vec<&str> = text.lines().filter(|line| cells_of(line).starts_with(beginning)).collect();
-            assert!(!found.is_empty(), "{file} has no row {beginning:?}");
-            found.iter().for_each(|line| measured.extend(numbers(line)));
-        }
-        for number in numbers(&figures[1..].join(" ")) {
-            assert!(measured.contains(&number), "{number} of {row:?} is not in {file}: {measured:?}");
+        let &[_, own, others, source] = cells.as_slice() else { panic!("four cells are wanted: {row}") };
+        let file = links(source).first().map(|link| link.file).unwrap_or_else(|| panic!("no source: {row}"));
+        let page = read(&root().join(file));
+        let beginnings: Vec<&str> =
+            source.rsplit_once("): ").map(|(_, rows)| rows.split(';').map(str::trim).collect()).expect("rows");
+        let figures: Vec<&str> =
+            [own].into_iter().chain(others.split(';').map(str::trim)).filter(|text| !text.is_empty()).collect();
+        assert_eq!(figures.len(), beginnings.len(), "each figure has its row in {file}: {row}");
+        for (figure, beginning) in figures.into_iter().zip(beginnings) {
+            let measured = numbers(result_row(&page, beginning));
+            assert!(!numbers(figure).is_empty(), "{figure:?} of {row:?} has no number");
+            for number in numbers(figure) {
+                assert!(measured.contains(&number), "{number} of {figure:?} is not in {file}: {measured:?}");
+            }
         }
     }
+}
+
+/// Measured figures of a text, by their units. Blocks of commands and settings are passed over.
+fn measured(text: &str) -> Vec<String> {
+    const UNITS: [&str; 8] = ["ms", "µs", "s", "MB", "GB", "%", "×", "texts/s"];
+    let mut is_code = false;
+    let mut found = Vec::new();
+    for line in text.lines() {
+        if line.starts_with("```") {
+            is_code = !is_code;
+        } else if !is_code && !is_of_the_table(line) {
+            let is_border = |c: char| c.is_ascii_punctuation() && c != '%';
+            let words: Vec<&str> = line.split_whitespace().map(|word| word.trim_matches(is_border)).collect();
+            for (i, word) in words.iter().enumerate() {
+                let unit = word.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+                let after_number = i > 0 && words[i - 1].ends_with(|c: char| c.is_ascii_digit());
+                if UNITS.contains(&unit) && (after_number || unit.len() < word.len()) {
+                    found.push(line.to_owned());
+                }
+            }
+        }
+    }
+    found
+}
+
+/// So that none of them differs from `benches/results` unseen.
+#[test]
+fn the_readme_has_measured_figures_in_its_table_alone() {
+    assert_eq!(
+        measured("It takes 0.5 ms.\n```\n7 GB\n```\nand 98% of 4 texts"),
+        ["It takes 0.5 ms.", "and 98% of 4 texts"]
+    );
+    assert_eq!(measured(&read(&root().join("README.md"))), [""; 0]);
 }

@@ -263,7 +263,7 @@ fn this_test_knows_every_field_of_every_route_and_tool() {
             unknown.extend(lost.map(|(name, _)| format!("{route}: {name} is there no more")));
         }
     }
-    for tool in mcp(&server, "tools/list", json!({}))["tools"].as_array().expect("tools") {
+    for tool in server.mcp("tools/list", json!({}))["result"]["tools"].as_array().expect("tools") {
         let name = tool["name"].as_str().expect("a name");
         if ASKING_TOOLS.contains(&name) {
             continue;
@@ -282,18 +282,6 @@ fn this_test_knows_every_field_of_every_route_and_tool() {
     server.stop();
 }
 
-fn mcp(server: &Server, method: &str, params: Value) -> Value {
-    let message = json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params});
-    let headers = [
-        ("content-type", "application/json"),
-        ("accept", "application/json, text/event-stream"),
-        ("mcp-protocol-version", "2025-06-18"),
-    ];
-    let (status, _, text) = server.raw("POST", "/mcp", &headers, message.to_string().into_bytes());
-    assert_eq!(status, 200, "{text}");
-    serde_json::from_str::<Value>(&text).expect("JSON")["result"].clone()
-}
-
 fn done(server: &Server, method: &str, path: &str, body: &Value) -> Value {
     let (status, answer) = server.call(method, path, body);
     assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
@@ -301,7 +289,7 @@ fn done(server: &Server, method: &str, path: &str, body: &Value) -> Value {
 }
 
 fn tool(server: &Server, name: &str, arguments: Value) -> Value {
-    let result = mcp(server, "tools/call", json!({"name": name, "arguments": arguments}));
+    let result = server.mcp("tools/call", json!({"name": name, "arguments": arguments}))["result"].clone();
     assert_eq!(result["isError"], false, "{result}");
     result["structuredContent"].clone()
 }
@@ -604,9 +592,47 @@ fn a_field_that_is_too_large_or_of_another_type_is_refused_by_its_place() {
     assert_eq!(checkpoint(json!({"state": 1})).0, 200);
     let writes = json!({ "writes": large });
     assert_eq!(wrong("PUT", "/v1/threads/t/checkpoints/c/writes/w", writes), refused(422, "/writes"));
+    // Each task may write so much, and not all of them.
+    let write = |task: usize, writes: &str| {
+        wrong("PUT", &format!("/v1/threads/t/checkpoints/c/writes/{task}"), json!({ "writes": writes }))
+    };
+    let most = &large[2..];
+    for task in 0..16 {
+        assert_eq!(write(task, most).0, 204, "{task}");
+    }
+    assert_eq!(write(16, "x"), refused(422, "/writes"));
+    let kept = done(&server, "GET", "/v1/threads/t/checkpoints/c", &Value::Null);
+    assert_eq!(kept["writes"].as_object().map(serde_json::Map::len), Some(16), "nothing of it is kept");
+    assert_eq!((write(3, "x").0, write(16, "x").0), (204, 204), "there is room again");
     assert_eq!(wrong("POST", "/v1/sessions/s/queue", json!({"items": [1, large]})), refused(422, "/items/1"));
     assert_eq!(wrong("PATCH", "/v1/users/u/profile", json!({"a": long.repeat(40)})), refused(422, ""));
     let synonyms = json!({"redaction": {"mode": "full"}, "synonyms": [["lena", mark("lena")]]});
     assert_eq!(wrong("PUT", "/v1/collections/c", synonyms), refused(422, "/synonyms/0/1"));
+    server.stop();
+}
+
+#[test]
+fn a_message_costs_the_same_wherever_it_is_counted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    let calls =
+        json!([{"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{\"path\": \"a.py\"}"}}]);
+    let whole = json!({"role": "assistant", "content": "I look.", "name": "lena", "tool_calls": calls, "tool_call_id": "call_0"});
+    let counted = |message: &Value| {
+        let counted = post(&server, "/v1/tokens", &json!({"messages": [message]}));
+        counted["counts"][0].as_u64().expect("a count")
+    };
+    for left_out in ["", "name", "tool_calls", "tool_call_id"] {
+        let mut message = whole.clone();
+        message.as_object_mut().expect("an object").remove(left_out);
+        let tokens = counted(&message);
+        let talk = post(&server, "/v1/compress", &json!({"messages": [message], "encoding": "o200k_base"}));
+        assert_eq!(talk["origin_tokens"].as_u64(), Some(tokens + 4 + 2), "without {left_out:?}: {talk}");
+        let appended = json!({"messages": [message]});
+        let path = format!("/v1/sessions/s-{left_out}/messages");
+        post(&server, &path, &appended);
+        let listed = done(&server, "GET", &path, &Value::Null);
+        assert_eq!(listed["messages"][0]["tokens"].as_u64(), Some(tokens), "without {left_out:?}: {listed}");
+    }
     server.stop();
 }

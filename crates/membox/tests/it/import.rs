@@ -380,6 +380,45 @@ fn an_export_is_imported_whole_into_a_fresh_box_and_again_without_doubling_anyth
 }
 
 #[test]
+fn archived_messages_of_an_older_export_are_refused_for_they_have_no_roles() {
+    let to = Place::new();
+    let session = |id: &str| json!({"type": "session", "session": {"id": id, "user": "lena", "collection": "c"}});
+    let newer = |id: &str| {
+        let mut line = session(id);
+        line["format"] = json!(2);
+        line
+    };
+    let message =
+        |id: &str| json!({"type": "message", "session": id, "message": {"id": "m2", "role": "user", "content": "two"}});
+    let record = |id: &str, session: &str| json!({"type": "record", "collection": "c", "record": {"id": id, "text": "one", "user": "lena", "session": session}});
+    let mut named = record("x", "old");
+    named["record"]["message"] = json!("m0");
+    let mut lines = vec![
+        session("old"),
+        message("old"),
+        newer("new"),
+        message("new"),
+        record("old/m1", "old"),
+        named,
+        record("a", "old"),
+        record("new/a", "new"),
+    ];
+    lines.push(json!({"type": "end", "lines": lines.len()}));
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let (code, said) = to.import("old.ndjson", text.as_bytes(), "unused", &[]);
+    assert_eq!(code, 1, "{said}");
+    let refused = rejected(&to.path("old.ndjson.rejected.jsonl"));
+    assert_eq!(refused.iter().map(|line| line.0).collect::<Vec<_>>(), [5, 6], "{refused:?}");
+    assert!(
+        refused.iter().all(|(_, reason, _)| reason.contains("session \"old\"") && reason.contains("role")),
+        "{refused:?}"
+    );
+    let export = to.export("lena");
+    let kinds = |kind: &str| export.matches(&format!("\"type\":\"{kind}\"")).count();
+    assert_eq!((kinds("message"), kinds("record")), (2, 2), "{export}");
+}
+
+#[test]
 fn vectors_that_are_embedded_have_their_name_once_they_are_whole() {
     let folder = KeptOnFailure::new();
     let data = data_with_model(folder.path());

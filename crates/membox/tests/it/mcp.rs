@@ -5,23 +5,8 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
-/// One request over HTTP by a client of 2025, and its answer.
-fn ask(server: &Server, method: &str, params: Value) -> Value {
-    let message = json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params});
-    let headers = [
-        ("content-type", "application/json"),
-        ("accept", "application/json, text/event-stream"),
-        ("mcp-protocol-version", "2025-06-18"),
-    ];
-    let (status, _, text) = server.raw("POST", "/mcp", &headers, message.to_string().into_bytes());
-    assert_eq!(status, 200, "{text}");
-    let answer: Value = serde_json::from_str(&text).expect("JSON");
-    assert_eq!(answer["id"], 7);
-    answer
-}
-
 fn call(server: &Server, tool: &str, arguments: Value) -> Value {
-    let answer = ask(server, "tools/call", json!({"name": tool, "arguments": arguments}));
+    let answer = server.mcp("tools/call", json!({"name": tool, "arguments": arguments}));
     let result = &answer["result"];
     assert_eq!(result["isError"], false, "{answer}");
     let said: Value = serde_json::from_str(result["content"][0]["text"].as_str().expect("a text")).expect("JSON");
@@ -43,12 +28,12 @@ const START: &str =
 fn a_model_adds_searches_lists_changes_and_forgets() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(&data_with_model(folder.path()), &[]);
-    let started = ask(&server, "initialize", serde_json::from_str(START).expect("JSON"));
+    let started = server.mcp("initialize", serde_json::from_str(START).expect("JSON"));
     assert_eq!(
         (&started["result"]["serverInfo"]["name"], &started["result"]["protocolVersion"]),
         (&json!("membox"), &json!("2025-06-18"))
     );
-    let tools = ask(&server, "tools/list", json!({}));
+    let tools = server.mcp("tools/list", json!({}));
     let tools = tools["result"]["tools"].as_array().expect("tools").clone();
     let names: Vec<&str> = tools.iter().filter_map(|t| t["name"].as_str()).collect();
     assert_eq!(
@@ -136,10 +121,10 @@ fn a_model_adds_searches_lists_changes_and_forgets() {
     );
 
     // What a model gets wrong it is told, in a result.
-    let wrong = ask(&server, "tools/call", json!({"name": "memory_search", "arguments": {"user": "lena"}}));
+    let wrong = server.mcp("tools/call", json!({"name": "memory_search", "arguments": {"user": "lena"}}));
     assert_eq!(wrong["result"]["isError"], true, "{wrong}");
     assert!(wrong["result"]["content"][0]["text"].as_str().expect("a text").contains("query"), "{wrong}");
-    let wrong = ask(&server, "tools/call", json!({"name": "memory_eat", "arguments": {}}));
+    let wrong = server.mcp("tools/call", json!({"name": "memory_eat", "arguments": {}}));
     assert!(wrong["error"]["message"].as_str().expect("a reason").contains("memory_eat"), "{wrong}");
     server.stop();
 }
@@ -309,7 +294,7 @@ fn described(schema: &Value, found: &mut Vec<Value>) {
 fn what_a_tool_does_not_know_is_refused_by_its_name_and_null_is_absent() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(&data_with_model(folder.path()), &[]);
-    let tools = ask(&server, "tools/list", json!({}))["result"]["tools"].as_array().expect("tools").clone();
+    let tools = server.mcp("tools/list", json!({}))["result"]["tools"].as_array().expect("tools").clone();
     assert_eq!(tools.len(), 12);
     call(&server, "session_append", json!({"session": "s", "messages": [{"role": "user", "content": "hi"}]}));
     let right = |name: &str, id: &Value| match name {
@@ -330,17 +315,17 @@ fn what_a_tool_does_not_know_is_refused_by_its_name_and_null_is_absent() {
             assert_eq!(object["additionalProperties"], false, "{name}: {object}");
         }
         let id = call(&server, "memory_add", json!({"text": "Lena likes figs."}))["id"].clone();
-        let before = ask(&server, "tools/call", json!({"name": "memory_list", "arguments": {"limit": 100}}));
+        let before = server.mcp("tools/call", json!({"name": "memory_list", "arguments": {"limit": 100}}));
         for key in ["user_id", "userId", "namespace", "colour"] {
             let mut arguments = right(name, &id);
             arguments[key] = json!("lena");
-            let result = ask(&server, "tools/call", json!({"name": name, "arguments": arguments}))["result"].clone();
+            let result = server.mcp("tools/call", json!({"name": name, "arguments": arguments}))["result"].clone();
             let said = result["structuredContent"]["error"].as_str().unwrap_or_default();
             assert!(result["isError"] == true && said.contains(&format!("`{key}`")), "{name}: {result}");
             let known = tool["inputSchema"]["properties"].as_object().into_iter().flatten();
             known.for_each(|(field, _)| assert!(said.contains(&format!("`{field}`")), "{name} has {field}: {said}"));
         }
-        let after = ask(&server, "tools/call", json!({"name": "memory_list", "arguments": {"limit": 100}}));
+        let after = server.mcp("tools/call", json!({"name": "memory_list", "arguments": {"limit": 100}}));
         assert_eq!(before, after, "{name}: nothing is done");
         let required = tool["inputSchema"]["required"].as_array().cloned().unwrap_or_default();
         let mut arguments = right(name, &id);
@@ -352,7 +337,7 @@ fn what_a_tool_does_not_know_is_refused_by_its_name_and_null_is_absent() {
         call(&server, name, arguments);
     }
     let strange = json!({"session": "s", "messages": [{"role": "user", "content": "hi", "user_id": "x"}]});
-    let result = ask(&server, "tools/call", json!({"name": "session_append", "arguments": strange}))["result"].clone();
+    let result = server.mcp("tools/call", json!({"name": "session_append", "arguments": strange}))["result"].clone();
     assert!(result["isError"] == true && result.to_string().contains("user_id"), "{result}");
     server.stop();
 }
@@ -369,21 +354,43 @@ fn models_may_write_numbers_as_texts_and_clients_arguments_as_one() {
     let listed = call(&server, "memory_list", json!({}));
     assert_eq!(listed["memories"][0]["importance"], 0.5);
     for limit in [json!("five"), json!(5.5), json!([5])] {
-        let answer = ask(
-            &server,
-            "tools/call",
-            json!({"name": "memory_search", "arguments": {"query": "figs", "limit": limit}}),
-        );
+        let answer =
+            server.mcp("tools/call", json!({"name": "memory_search", "arguments": {"query": "figs", "limit": limit}}));
         assert_eq!(answer["result"]["isError"], true, "{answer}");
     }
-    let within = ask(&server, "tools/call", json!({"name": "memory_search", "arguments": "{\"query\": \"figs\"}"}));
+    let within = server.mcp("tools/call", json!({"name": "memory_search", "arguments": "{\"query\": \"figs\"}"}));
     assert_eq!(within["result"]["isError"], false, "{within}");
     for wrong in [json!(["figs"]), json!("figs"), json!(7)] {
-        let answer = ask(&server, "tools/call", json!({"name": "memory_search", "arguments": wrong}));
+        let answer = server.mcp("tools/call", json!({"name": "memory_search", "arguments": wrong}));
         assert_eq!(answer["error"]["code"], -32602, "{answer}");
     }
-    let answer = ask(&server, "tools/call", json!({"arguments": {}}));
+    let answer = server.mcp("tools/call", json!({"arguments": {}}));
     assert_eq!(answer["error"]["code"], -32602, "{answer}");
+    server.stop();
+}
+
+#[test]
+fn what_is_wrong_with_a_call_of_a_batch_is_its_own_fault() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    let add = |id: u64, number: &str| {
+        format!(
+            r#"{{"jsonrpc": "2.0", "id": {id}, "method": "tools/call", "params": {{"name": "memory_add", "arguments": {{"text": "fact {id}", "metadata": {{"n": {number}}}}}}}}}"#
+        )
+    };
+    let twice = r#"{"jsonrpc": "2.0", "id": 5, "method": "ping", "method": "ping"}"#;
+    let calls = [add(1, "1"), add(2, "[0, 123456789012345678901]"), add(3, "3"), add(4, "1e400"), twice.to_owned()];
+    let (status, answers) = send(&server, &[], &format!(" [{}]", calls.join(",\n")));
+    let ids: Vec<&Value> = answers.as_array().expect("answers").iter().map(|answer| &answer["id"]).collect();
+    assert_eq!((status, ids), (200, [1, 2, 3, 4, 5].map(|id| json!(id)).iter().collect()), "{answers}");
+    let is_error = |i: usize| answers[i]["result"]["isError"].clone();
+    assert_eq!([is_error(0), is_error(1), is_error(2)], [json!(false), json!(true), json!(false)], "{answers}");
+    assert_eq!(answers[1]["result"]["structuredContent"]["fields"][0]["pointer"], "/metadata/n/1", "{answers}");
+    assert_eq!((&answers[3]["error"]["code"], &answers[4]["error"]["code"]), (&json!(-32602), &json!(-32600)));
+    let said = answers[3]["error"]["message"].as_str().expect("a reason");
+    assert!(said.starts_with("/metadata/n: "), "{said}");
+    let listed = call(&server, "memory_list", json!({}));
+    assert_eq!(listed["memories"].as_array().map(Vec::len), Some(2), "{listed}");
     server.stop();
 }
 

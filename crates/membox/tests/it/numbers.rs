@@ -316,14 +316,7 @@ fn models_are_told_of_numbers_that_cannot_be_kept() {
         let body = format!(
             r#"{{"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {{"name": "{tool}", "arguments": {arguments}}}}}"#
         );
-        let headers = [
-            ("content-type", "application/json"),
-            ("accept", "application/json, text/event-stream"),
-            ("mcp-protocol-version", "2025-06-18"),
-        ];
-        let (status, _, text) = server.raw("POST", "/mcp", &headers, body.into_bytes());
-        assert_eq!(status, 200, "{text}");
-        serde_json::from_str::<Value>(&text).expect("JSON")["result"].clone()
+        server.mcp_text(&body)["result"].clone()
     };
     let added =
         call("memory_add", r#"{"text": "An owl.", "metadata": {"n": [18446744073709551615, 9007199254740993]}}"#);

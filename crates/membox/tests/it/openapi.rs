@@ -154,6 +154,28 @@ fn what_takes_any_json_says_so_and_a_vector_has_both_its_forms() {
     assert_eq!(field("CompressOptions", "mode")["$ref"], "#/components/schemas/CompressMode");
 }
 
+#[test]
+fn errors_are_described_as_the_clients_of_their_route_know_them() {
+    let document = document();
+    let problem_of = |path: &str, method: &str| {
+        let content = &document["paths"][path][method]["responses"]["default"]["content"];
+        let schema = resolve(&document, &content["application/problem+json"]["schema"]);
+        let mut found = BTreeSet::new();
+        let parts = schema["allOf"].as_array().cloned().unwrap_or_else(|| vec![schema.clone()]);
+        for part in &parts {
+            let properties = resolve(&document, part)["properties"].as_object().cloned().unwrap_or_default();
+            found.extend(properties.keys().cloned());
+        }
+        found.into_iter().collect::<Vec<_>>().join(" ")
+    };
+    let own = "detail errors status title type";
+    assert_eq!(problem_of("/v1/collections/{collection}/recall", "post"), own);
+    assert_eq!(problem_of("/v1/embeddings", "post"), own.replace("errors", "error errors"));
+    assert_eq!(problem_of("/embed", "post"), own.replace("errors", "error error_type errors"));
+    let error = document["components"]["schemas"]["OpenAiError"]["properties"].as_object().expect("fields").clone();
+    assert_eq!(error.keys().map(String::as_str).collect::<BTreeSet<_>>(), ["code", "message", "param", "type"].into());
+}
+
 /// Takes fields away from the examples: what is required is missed, and what is not is not.
 #[test]
 fn required_fields_are_those_without_which_a_request_is_refused() {

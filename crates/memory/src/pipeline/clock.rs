@@ -4,7 +4,7 @@
 
 use crate::{MemoryError, now, time_millis};
 use jiff::civil::DateTime;
-use membox_records::{LAST_TIME, civil, civil_millis};
+use membox_store::{LAST_TIME, civil, civil_millis};
 
 /// Milliseconds between two messages that share a stamp.
 pub(crate) const STEP_MS: i64 = 500;

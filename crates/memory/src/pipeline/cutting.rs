@@ -1,16 +1,15 @@
 //! Cutting a session into topics, buffer by buffer.
 
-use super::topics::{BEGINNINGS, Cues, Cut, CutRule, ENDINGS, by_attention, by_both, by_cosine, by_depth};
-use super::{Advance, Call, CutTopic, MOST_READ, MemoriesPolicy, TRIES};
+use super::state::{PipelineState, TopicSpan};
+use super::topics::{BEGINNINGS, Cues, ENDINGS, by_attention, by_both, by_cosine, by_depth};
+use super::{Call, MAX_READ, TRIES, advance};
 use crate::fields::message_tokens;
-use crate::messages::Role;
 use crate::{MemoryBox, MemoryError, now};
+use membox_api::{Cut, CutRule, CutTopic, MemoriesPolicy, Role, TopicsAnswer, TopicsRequest};
 use membox_encoder::{Encoder, Inputs, Lane, Request, Wanted};
-use membox_records::{Message, RecordsError, StoredRecord, StoredSession, TopicSpan};
-use serde::{Deserialize, Serialize};
+use membox_store::{Message, RecordReads, StoredRecord, StoredSession};
 use serde_json::json;
 use std::ops::Range;
-use utoipa::ToSchema;
 
 /// Texts of a request.
 const MOST_TEXTS: usize = 4096;
@@ -28,24 +27,6 @@ struct Turn {
     /// Tokens that are left of the user's text, and of all.
     user_tokens: u64,
     tokens: u64,
-}
-
-/// Texts to be cut into topics.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TopicsRequest {
-    /// Turns of a conversation, or sentences of a text, in order.
-    pub texts: Vec<String>,
-    /// By what they are cut.
-    #[serde(default)]
-    pub cut: CutRule,
-}
-
-/// The topics of texts.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct TopicsAnswer {
-    /// Where a new topic begins.
-    pub cuts: Vec<Cut>,
 }
 
 /// A topic by its turns, why it ends and how clearly.
@@ -144,8 +125,8 @@ impl MemoryBox {
     pub(super) fn cut_topics(&self, policy: &MemoriesPolicy, call: &mut Call) -> Result<(), MemoryError> {
         for _ in 0..TRIES {
             let session = self.stored_session(call.tenant, call.session)?;
-            let from = session.state.pipeline.clone();
-            let end = session.state.next_position.min(from.buffered_from + MOST_READ);
+            let from = PipelineState::of(&session)?;
+            let end = session.state.next_position.min(from.buffered_from + MAX_READ);
             let is_last = end == session.state.next_position;
             let (pieces, turns) = self.pieces(&session, from.buffered_from..end, policy, call.force || !is_last)?;
             if pieces.is_empty() {
@@ -162,9 +143,8 @@ impl MemoryBox {
                 to.buffered_from = until;
                 to.waiting.push(span);
             }
-            let advance = Advance { tenant: session.tenant, session: session.id, from, to };
-            match self.transact(move |group| advance.apply(group)) {
-                Err(MemoryError::Records(RecordsError::VersionConflict { .. })) => continue,
+            match self.store().advance_pipeline(advance(&session, &to)?) {
+                Err(error) if error.is_conflict() => continue,
                 done => done?,
             }
             for topic in cut {
@@ -207,8 +187,7 @@ impl MemoryBox {
         session: &StoredSession,
         places: Range<i64>,
     ) -> Result<Vec<StoredRecord>, MemoryError> {
-        let mut messages =
-            self.reader()?.messages_between(session.collection, &session.id, places.start, places.end)?;
+        let mut messages = self.read()?.messages_between(session.collection, &session.id, places.start, places.end)?;
         messages.retain(|stored| stored.record.is_alive(now()));
         Ok(messages)
     }
@@ -273,7 +252,7 @@ fn turns(messages: &[StoredRecord], policy: &MemoriesPolicy) -> Vec<Turn> {
     for (stored, message) in messages.iter().filter_map(|s| Some((s, s.record.message.as_ref()?))) {
         let record = &stored.record;
         let is_user = message.role == Role::User.name();
-        let counts = is_meant(message, policy) && !record.text.trim().is_empty();
+        let counts = is_remembered(message, policy) && !record.text.trim().is_empty();
         if turns.is_empty() || (is_user && turns.last().is_some_and(|turn| !turn.said.is_empty())) {
             turns.push(Turn {
                 places: message.place()..message.place(),
@@ -306,6 +285,6 @@ fn turns(messages: &[StoredRecord], policy: &MemoriesPolicy) -> Vec<Turn> {
 }
 
 /// Whether a message becomes part of memories.
-pub(super) fn is_meant(message: &Message, policy: &MemoriesPolicy) -> bool {
+pub(super) fn is_remembered(message: &Message, policy: &MemoriesPolicy) -> bool {
     policy.roles.iter().any(|role| role.name() == message.role)
 }

@@ -1,29 +1,28 @@
 //! Memories of topics: facts that a language model has found, or what was said, compressed.
 
 use super::clock::weekday;
-use super::cutting::is_meant;
-use super::{MadeMemory, MemoriesPolicy, SOURCES_FIELD, STAMP_FIELD, TOPIC_FIELD, Trace};
-use crate::collection::Collection;
-use crate::input::add_keywords;
+use super::cutting::is_remembered;
+use super::state::TopicSpan;
+use super::{SOURCES_FIELD, STAMP_FIELD, TOPIC_FIELD, Trace};
+use crate::admission::add_keywords;
 use crate::redaction::{redact, redacted};
-use crate::types::NewRecord;
-use crate::work::Upsert;
-use crate::{CollectionSettings, MemoryBox, MemoryError, time_text, token_counter};
+use crate::{MemoryBox, MemoryError, time_text, token_counter};
+use membox_api::{CollectionSettings, MadeMemory, MemoriesPolicy, NewRecord};
 use membox_compressor::{CompressOptions, beginning};
 use membox_encoder::Lane;
 use membox_llm::{Llm, Usage};
-use membox_records::{StoredRecord, StoredSession, TopicSpan};
+use membox_store::{Collection, NewVersion, StoredRecord, StoredSession};
 use serde_json::{Map, Value, json};
 
 /// Messages of one question to a language model.
 const BATCH: usize = 20;
 /// Tokens of one memory: more would not be seen by the embedding model.
-const MOST_TOKENS: usize = 200;
+const MAX_TOKENS: usize = 200;
 /// Kinds of memories: what was said, and facts of it.
-pub(super) const RETOLD: &str = "episodic";
+pub(super) const EPISODIC: &str = "episodic";
 const FACT: &str = "semantic";
 /// Characters of a fact.
-const MOST_FACT: usize = 2000;
+const MAX_FACT_CHARS: usize = 2000;
 
 const FACTS: &str = "You keep the memory of an assistant. Read the numbered messages and write down every fact about the speakers that may \
 matter later: who they are, what they like, own, plan, did, were told. One fact is one short sentence that can be understood alone: name the \
@@ -65,7 +64,7 @@ impl MemoryBox {
         policy: &MemoriesPolicy,
         usage: &mut Usage,
         trace: &mut Trace,
-    ) -> Result<Vec<(Upsert, MadeMemory)>, MemoryError> {
+    ) -> Result<Vec<(NewVersion, MadeMemory)>, MemoryError> {
         let mut messages = Vec::new();
         for span in job {
             let of_topic = self.messages_of(session, span.from..span.until)?;
@@ -76,8 +75,8 @@ impl MemoryBox {
         let redaction = settings.redaction.clone().unwrap_or_default();
         messages.iter_mut().for_each(|(_, stored)| drop(redact(&redaction, &mut stored.record)));
         let is_said = |stored: &StoredRecord| {
-            let is_meant = stored.record.message.as_ref().is_some_and(|message| is_meant(message, policy));
-            is_meant && !stored.record.text.trim().is_empty()
+            let is_remembered = stored.record.message.as_ref().is_some_and(|message| is_remembered(message, policy));
+            is_remembered && !stored.record.text.trim().is_empty()
         };
         let said: Vec<Said> = messages
             .iter()
@@ -107,11 +106,11 @@ impl MemoryBox {
             let whole = line(message, &message.stored.record.text);
             let size = counter.count(&whole);
             let is_next = drafts.last().is_none_or(|draft| {
-                draft.of.last().is_none_or(|last| last.topic != message.topic) || tokens + size > MOST_TOKENS
+                draft.of.last().is_none_or(|last| last.topic != message.topic) || tokens + size > MAX_TOKENS
             });
             if is_next {
                 let (text, compressed) = (String::new(), compressed.is_some().then(String::new));
-                drafts.push(Draft { text, compressed, kind: RETOLD, of: Vec::new() });
+                drafts.push(Draft { text, compressed, kind: EPISODIC, of: Vec::new() });
                 tokens = 0;
             }
             let Some(draft) = drafts.last_mut() else { continue };
@@ -160,9 +159,9 @@ impl MemoryBox {
         settings: &CollectionSettings,
         session: &StoredSession,
         drafts: Vec<Draft>,
-    ) -> Result<Vec<(Upsert, MadeMemory)>, MemoryError> {
+    ) -> Result<Vec<(NewVersion, MadeMemory)>, MemoryError> {
         let redaction = settings.redaction.clone().unwrap_or_default();
-        let (mut upserts, mut views) = (Vec::new(), Vec::new());
+        let (mut all, mut views) = (Vec::new(), Vec::new());
         for draft in &drafts {
             let Some(first) = draft.of.first() else { continue };
             let created_at = first.stored.record.created_at;
@@ -188,26 +187,26 @@ impl MemoryBox {
                 kind: Some(draft.kind.to_owned()),
                 ..NewRecord::default()
             };
-            let mut upsert = self.to_upsert(collection, settings, record, None, "/memories")?;
-            add_keywords(&mut upsert.record);
+            let mut new = self.admit(collection, settings, record, None, "/memories")?;
+            add_keywords(&mut new.record);
             views.push(MadeMemory {
-                id: upsert.record.id.clone(),
+                id: new.record.id.clone(),
                 text: match &draft.compressed {
                     // Digits that stood apart may stand together now.
                     Some(compressed) => redacted(&redaction, compressed.clone()),
-                    None => upsert.record.text.clone(),
+                    None => new.record.text.clone(),
                 },
                 topic: first.topic,
                 sources,
                 created_at: time_text(created_at),
             });
-            upserts.push(upsert);
+            all.push(new);
         }
-        self.embed_missing(collection, &mut upserts)?;
-        for (upsert, view) in upserts.iter_mut().zip(&views) {
-            upsert.record.text.clone_from(&view.text);
+        self.models().embed_missing(collection, &mut all)?;
+        for (new, view) in all.iter_mut().zip(&views) {
+            new.record.text.clone_from(&view.text);
         }
-        Ok(upserts.into_iter().zip(views).collect())
+        Ok(all.into_iter().zip(views).collect())
     }
 }
 
@@ -250,7 +249,7 @@ fn read_facts(value: &Value, messages: usize) -> Result<Vec<(Option<usize>, Stri
         let text = item["fact"].as_str()?.trim();
         let id = item["source_id"].as_u64().or_else(|| item["source_id"].as_str()?.trim().parse().ok());
         let place = id.and_then(|id| usize::try_from(id).ok()?.checked_sub(1)).filter(|&place| place < messages);
-        let most = text.char_indices().nth(MOST_FACT).map_or(text.len(), |(at, _)| at);
+        let most = text.char_indices().nth(MAX_FACT_CHARS).map_or(text.len(), |(at, _)| at);
         (!text.is_empty()).then(|| (place, beginning(text, most).to_owned()))
     };
     Ok(data.iter().filter_map(fact).collect())

@@ -11,27 +11,27 @@
 mod clock;
 mod cutting;
 mod extract;
+mod state;
 mod topics;
 mod turns;
 mod update;
 
-pub use cutting::{TopicsAnswer, TopicsRequest};
-pub use topics::{Cut, CutRule};
-pub use update::{Decision, MemoryChange, UpdateReport, UpdateRequest};
-
-use crate::messages::{AppendRequest, AppendedMessage, MessageType, NewMessage, Role};
-use crate::work::{Along, Work, Write, ask};
+use crate::convert::add_usage;
 use crate::{MemoryBox, MemoryError, now, time_text};
 use clock::Clock;
+use membox_api::{
+    AddMemories, AddedMemories, AppendRequest, LlmUsage, MadeMemory, MemoriesPolicy, MessageType, NewMessage, Role,
+    UpdateRequest, UpdateTime, Waiting,
+};
 use membox_llm::Usage;
-use membox_records::{DayUsage, Group, PipelineState, Range, Record, RecordsError, StoredSession, TopicSpan};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use membox_store::{Advance, DayUsage, Range, Record, RecordReads, StoredSession, WriteRecords, day};
+use serde_json::{Value, json};
+pub(crate) use state::PipelineState;
+use state::TopicSpan;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use topics::Cues;
 use turns::TurnVectors;
-use utoipa::ToSchema;
 
 /// Where the stamp of a message's session is in its metadata.
 const STAMP_FIELD: &str = "time_stamp";
@@ -39,187 +39,12 @@ const STAMP_FIELD: &str = "time_stamp";
 const TOPIC_FIELD: &str = "topic";
 const SOURCES_FIELD: &str = "sources";
 /// Messages that are looked at together.
-const MOST_READ: i64 = 4096;
+const MAX_READ: i64 = 4096;
 /// Under what the box counts its own usage: no key has this tenant.
 const NO_TENANT: &str = "";
 const LANGUAGE_MODELS: &str = "language models";
 /// Times that a step is tried again when the session has changed meanwhile.
 const TRIES: usize = 16;
-
-/// How messages become memories.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct MemoriesPolicy {
-    /// Share of a text's tokens that a memory keeps (LightMem: 0.4 to 0.8); 1 for all. The messages stay whole.
-    pub rate: f64,
-    /// By what topics are cut.
-    pub cut: CutRule,
-    /// Tokens of users' messages after which topics are cut.
-    pub buffer_tokens: u64,
-    /// Tokens of topics after which memories are made of them.
-    pub topic_tokens: u64,
-    /// Seconds without a message that end a topic; 0 for any number.
-    pub gap_s: u64,
-    /// Whose messages become memories.
-    pub roles: Vec<Role>,
-    /// Whether a language model extracts facts, where one is set up.
-    pub llm: bool,
-    /// When older memories are held against new ones.
-    pub update: UpdateTime,
-}
-
-impl Default for MemoriesPolicy {
-    fn default() -> Self {
-        Self {
-            rate: 0.8,
-            cut: CutRule::Depth,
-            buffer_tokens: 512,
-            topic_tokens: 2000,
-            gap_s: 3600,
-            roles: vec![Role::User, Role::Assistant],
-            llm: true,
-            update: UpdateTime::Offline,
-        }
-    }
-}
-
-impl MemoriesPolicy {
-    pub(crate) fn check(&self, at: &str) -> Result<(), MemoryError> {
-        if !(self.rate > 0.0 && self.rate <= 1.0) {
-            return Err(MemoryError::impossible(format!("{at}/rate"), "a rate is over 0 and up to 1"));
-        }
-        if self.buffer_tokens == 0 || self.topic_tokens < self.buffer_tokens {
-            let reason = "buffer_tokens is over 0, and topic_tokens is no less";
-            return Err(MemoryError::impossible(format!("{at}/topic_tokens"), reason));
-        }
-        Ok(())
-    }
-}
-
-/// When older memories are held against new ones.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum UpdateTime {
-    /// When it is asked for: `POST /v1/memories:update`.
-    #[default]
-    Offline,
-    /// As soon as there are new ones.
-    Online,
-}
-
-/// A message on its way to memories.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct MemoryMessage {
-    /// The caller's id, unique in the session, so that a request can be repeated; a UUIDv7 when left out.
-    pub id: Option<String>,
-    /// Who says it; `user` when left out.
-    pub role: Option<Role>,
-    /// What is said, as a text or as OpenAI's list of parts of type text.
-    #[serde(deserialize_with = "crate::messages::spoken")]
-    pub content: String,
-    /// The name of who says it.
-    pub name: Option<String>,
-    /// When the conversation began, as `2023/05/20 (Sat) 00:44` or ISO 8601, in UTC where it names no zone: messages of the same stamp follow each other
-    /// by half a second. The request's when left out, or now.
-    pub time_stamp: Option<String>,
-    /// Any JSON object up to 16 KiB.
-    #[serde(default)]
-    #[schema(value_type = Object)]
-    pub metadata: Map<String, Value>,
-}
-
-/// Messages to be remembered.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AddMemories {
-    /// The conversation that they belong to; it is made if it is not there.
-    pub session: String,
-    /// Whom it is with.
-    pub user: Option<String>,
-    /// The collection of messages and memories: the user's own when left out.
-    pub collection: Option<String>,
-    /// Up to 1 000; none, with `force`, to finish what is waiting.
-    #[serde(default)]
-    pub messages: Vec<MemoryMessage>,
-    /// The stamp of messages that have none.
-    pub time_stamp: Option<String>,
-    /// Cut topics and make memories of all that has been said, without waiting for more.
-    #[serde(default)]
-    pub force: bool,
-}
-
-/// A memory that was made.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct MadeMemory {
-    /// Its record's id.
-    pub id: String,
-    /// What it says.
-    pub text: String,
-    /// The topic that it is of, by its number within the session.
-    pub topic: u64,
-    /// Ids of the messages that it is made of.
-    pub sources: Vec<String>,
-    /// When that was said.
-    pub created_at: String,
-}
-
-/// A topic that was cut.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct CutTopic {
-    /// Its number within the session.
-    pub topic: u64,
-    /// `seq` of its first message.
-    pub from: i64,
-    /// `seq` after its last one.
-    pub until: i64,
-    /// Tokens of its messages.
-    pub tokens: u64,
-    /// Why it ends there: `topic`, `time`, `full` or `forced`.
-    pub reason: &'static str,
-    /// How clear the cut is, where it is one between topics.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub score: Option<f32>,
-}
-
-/// What of a session waits for more to be said.
-#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
-pub struct Waiting {
-    /// Messages that are in no topic yet.
-    pub buffered_messages: u64,
-    /// Topics of which no memory has been made yet.
-    pub topics: usize,
-    /// Tokens of these.
-    pub topic_tokens: u64,
-}
-
-/// What has come of messages.
-#[derive(Clone, Debug, Default, Serialize, ToSchema)]
-pub struct AddedMemories {
-    /// The session's version.
-    pub version: u64,
-    /// Each message with its place. All of them are durable, whatever follows.
-    pub messages: Vec<AppendedMessage>,
-    /// Topics that were cut.
-    pub topics: Vec<CutTopic>,
-    /// Memories that were made.
-    pub memories: Vec<MadeMemory>,
-    /// What was done to older ones, with `update` = `online`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub updates: Vec<MemoryChange>,
-    /// What waits for more to be said.
-    pub waiting: Waiting,
-    /// What language models have cost.
-    #[schema(value_type = Object)]
-    pub llm: Usage,
-    /// Why no memories were made of what is waiting, where that failed: the next call tries again.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
-    /// What each step did, if asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<Object>>)]
-    pub explain: Option<Vec<Value>>,
-}
 
 /// What each step did, for those who ask.
 pub(crate) struct Trace(Option<Vec<Value>>);
@@ -272,26 +97,10 @@ impl Pipeline {
     }
 }
 
-/// How far a session comes with a commit.
-pub(crate) struct Advance {
-    pub tenant: String,
-    pub session: String,
-    pub from: PipelineState,
-    pub to: PipelineState,
-}
-
-impl Advance {
-    /// Moves the session on, if it is where it was thought to be.
-    pub fn apply(&self, group: &mut Group) -> Result<(), MemoryError> {
-        let found = group.session(&self.tenant, &self.session)?;
-        let mut session = found.ok_or_else(|| MemoryError::NoSession(self.session.clone()))?;
-        if session.state.pipeline != self.from {
-            let (id, current) = (session.id, session.version);
-            return Err(RecordsError::VersionConflict { id, current, expected: current }.into());
-        }
-        session.state.pipeline = self.to.clone();
-        Ok(group.put_session(&session)?)
-    }
+/// A session's step from what was read to another state.
+fn advance(session: &StoredSession, to: &PipelineState) -> Result<Advance, MemoryError> {
+    let (tenant, id, from) = (session.tenant.clone(), session.id.clone(), session.state.pipeline.clone());
+    Ok(Advance { tenant, session: id, from, to: to.stored()? })
 }
 
 impl MemoryBox {
@@ -346,7 +155,7 @@ impl MemoryBox {
         }
         self.count_llm(tenant, session.user.as_deref(), answer.llm)?;
         let session = self.stored_session(tenant, id)?;
-        let state = &session.state.pipeline;
+        let state = PipelineState::of(&session)?;
         answer.version = session.version;
         answer.waiting = Waiting {
             buffered_messages: (session.state.next_position - state.buffered_from).max(0) as u64,
@@ -397,10 +206,10 @@ impl MemoryBox {
 
     /// The stamp and the time of a session's last message, if it has one.
     fn last_stamp(&self, tenant: &str, id: &str) -> Result<Option<(String, i64)>, MemoryError> {
-        let reader = self.reader()?;
-        let Some(session) = reader.session(tenant, id)? else { return Ok(None) };
+        let reads = self.read()?;
+        let Some(session) = reads.session(tenant, id)? else { return Ok(None) };
         let mut last = None;
-        reader.messages(session.collection, id, Range::Before(i64::MAX), |stored| {
+        reads.messages(session.collection, id, Range::Before(i64::MAX), &mut |stored| {
             let stamp = stored.record.metadata.get(STAMP_FIELD).and_then(Value::as_str);
             last = stamp.map(|stamp| (stamp.to_owned(), stored.record.created_at));
             false
@@ -412,13 +221,13 @@ impl MemoryBox {
     fn make_memories(&self, policy: &MemoriesPolicy, call: &mut Call) -> Result<(), MemoryError> {
         for _ in 0..TRIES {
             let session = self.stored_session(call.tenant, call.session)?;
-            let from = session.state.pipeline.clone();
+            let from = PipelineState::of(&session)?;
             let job = next_job(&from.waiting, policy.topic_tokens, call.force);
             if job.is_empty() {
                 return Ok(());
             }
             match self.make_from(&session, &from, job, policy, call) {
-                Err(MemoryError::Records(RecordsError::VersionConflict { .. })) => {}
+                Err(error) if error.is_conflict() => {}
                 done => done?,
             }
         }
@@ -437,23 +246,23 @@ impl MemoryBox {
         let mut usage = Usage::default();
         let made = self.extract(&collection, session, job, policy, &mut usage, &mut call.trace);
         let answer = &mut call.answer;
-        answer.llm.add(usage);
+        add_usage(&mut answer.llm, usage);
         let made = made?;
         let to = PipelineState { waiting: from.waiting[job.len()..].to_vec(), ..from.clone() };
-        let advance = Advance { tenant: session.tenant.clone(), session: session.id.clone(), from: from.clone(), to };
+        let advance = advance(session, &to)?;
         let (records, views): (Vec<_>, Vec<_>) = made.into_iter().unzip();
         if records.is_empty() {
-            self.transact(move |group| advance.apply(group))?;
+            self.store().advance_pipeline(advance)?;
         } else {
-            let along = Along { advance: Some(Arc::new(advance)), ..Along::default() };
-            let collection = collection.clone();
-            ask(self.writer(), |reply| Work::Write(Write::Upsert { collection, records, along, reply }))?;
+            let write = WriteRecords { advance: Some(advance), ..WriteRecords::new(collection.clone(), records) };
+            self.store().write_records(write)?;
         }
         metrics::counter!("membox_memories_made_total").increment(views.len() as u64);
         if policy.update == UpdateTime::Online && !views.is_empty() {
             let ids: Vec<String> = views.iter().map(|view: &MadeMemory| view.id.clone()).collect();
             let report = self.update_with(&collection, &ids, &UpdateRequest::default(), policy.llm, &mut |_| true)?;
-            answer.llm.add(report.llm);
+            let LlmUsage { calls, failed, prompt_tokens, completion_tokens } = report.llm;
+            add_usage(&mut answer.llm, Usage { calls, failed, prompt_tokens, completion_tokens });
             answer.updates.extend(report.changes);
             // What it could not decide is left to the next update.
             answer.problem = answer.problem.take().or(report.problem);
@@ -463,29 +272,28 @@ impl MemoryBox {
     }
 
     /// Adds what language models have used to what the user and the box have used today.
-    pub(crate) fn count_llm(&self, tenant: &str, user: Option<&str>, used: Usage) -> Result<(), MemoryError> {
-        if used.tokens() == 0 {
+    pub(crate) fn count_llm(&self, tenant: &str, user: Option<&str>, used: LlmUsage) -> Result<(), MemoryError> {
+        let tokens = used.prompt_tokens + used.completion_tokens;
+        if tokens == 0 {
             return Ok(());
         }
         let more = |user: &str| DayUsage {
             user: user.to_owned(),
-            day: crate::usage::day(now()),
-            tokens: used.tokens() as i64,
+            day: day(now()),
+            tokens: tokens as i64,
             requests: used.calls as i64,
             ..DayUsage::default()
         };
-        let (tenant, of_user, of_box) = (tenant.to_owned(), user.map(more), more(LANGUAGE_MODELS));
-        self.transact(move |group| {
-            of_user.map_or(Ok(()), |more| group.add_usage(&tenant, &more))?;
-            Ok(group.add_usage(NO_TENANT, &of_box)?)
-        })
+        let of_user = user.map(|user| (tenant.to_owned(), more(user)));
+        let of_box = (NO_TENANT.to_owned(), more(LANGUAGE_MODELS));
+        Ok(self.store().add_usage(of_user.into_iter().chain([of_box]).collect())?)
     }
 
     /// Goes on with the day's budget of language models where the process before has left it.
     pub(crate) fn resume_budget(&self) -> Result<(), MemoryError> {
         let Some(llm) = self.llm() else { return Ok(()) };
-        let today = crate::usage::day(now());
-        let used = self.reader()?.usage(NO_TENANT, Some(LANGUAGE_MODELS), (&today, &today), 1)?;
+        let today = day(now());
+        let used = self.read()?.usage(NO_TENANT, Some(LANGUAGE_MODELS), (&today, &today), 1)?;
         llm.count_as_used(used.first().map_or(0, |day| day.tokens.max(0) as u64));
         Ok(())
     }
@@ -503,8 +311,8 @@ pub fn made_conditions() -> Vec<Value> {
 }
 
 /// Whether a record says again what messages say, and no fact of its own.
-pub(crate) fn is_retold(record: &Record) -> bool {
-    is_made(record) && record.kind.as_deref() == Some(extract::RETOLD)
+pub(crate) fn repeats_messages(record: &Record) -> bool {
+    is_made(record) && record.kind.as_deref() == Some(extract::EPISODIC)
 }
 
 /// The oldest topics of which memories are made together: as many as fit, once there are enough.

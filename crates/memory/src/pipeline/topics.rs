@@ -4,33 +4,8 @@
 //! to those after it, how deep the valley is there, and besides how much the turns beside it sound like an ending and a beginning. `lightmem` is the rule
 //! of LightMem (arXiv 2510.18866): coarse cuts from the attention that a model pays, fine ones from the cosine of neighbouring turns.
 
-use serde::{Deserialize, Serialize};
+use membox_api::Cut;
 use std::ops::Range;
-use utoipa::ToSchema;
-
-/// By what a conversation is cut into topics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum CutRule {
-    /// Where what comes is least like what was, and sounds like a beginning.
-    #[default]
-    Depth,
-    /// LightMem's: attention between sentences and the cosine of neighbouring turns.
-    Lightmem,
-    /// The second half of LightMem's.
-    Cosine,
-    /// Only where time has passed, and where a buffer is full.
-    Time,
-}
-
-/// A place where a topic ends: before turn `at`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
-pub struct Cut {
-    /// The first turn of the next topic.
-    pub at: usize,
-    /// How clearly, by the rule's own measure: the depth of the valley, or 1 less the cosine.
-    pub score: f32,
-}
 
 /// Turns on either side that are compared.
 const WINDOW: usize = 8;

@@ -5,20 +5,16 @@
 //! Each change is a commit of its own, and holds only if the memory is still what it was when it was looked at.
 
 use super::{is_made, made_conditions};
-use crate::collection::{Collection, JobGuard};
 use crate::consolidate::{THRESHOLD, history, history_entry, history_patch, is_older, may_be_one, was_made};
-use crate::jobs::JobView;
+use crate::convert::add_usage;
 use crate::redaction::redacted;
-use crate::types::RecordPatch;
-use crate::work::Along;
-use crate::{MemoryBox, MemoryError, Redaction, now, time_text};
+use crate::{MemoryBox, MemoryError, now, time_text};
+use membox_api::{Decision, JobView, MemoryChange, RecordPatch, Redaction, UpdateReport, UpdateRequest};
 use membox_llm::{Llm, Usage};
-use membox_records::{Filter, StoredRecord};
-use serde::{Deserialize, Serialize};
+use membox_store::{Collection, Filter, JobGuard, RecordReads, StoredRecord};
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Arc;
-use utoipa::ToSchema;
 
 /// Older memories that are found for each, those that are kept of them, and how alike they must be for a language model.
 const TOP_K: usize = 20;
@@ -29,79 +25,6 @@ const DECIDE: &str = "You keep the memory of an assistant. Here are an older mem
 older one: \"update\" where the newer ones add to it or change it, and write the one sentence or few that are true now; \"delete\" where they make it \
 untrue or say all of it; \"keep\" where they are about something else. Answer with a JSON object: {\"action\": \"update\" | \"delete\" | \"keep\", \
 \"new_memory\": \"...\"}.";
-
-/// Which memories are to be held against newer ones.
-#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct UpdateRequest {
-    /// Whose memories.
-    pub user: Option<String>,
-    /// The collection that they are in: the user's own when left out.
-    pub collection: Option<String>,
-    /// Older memories that are found for each (20).
-    pub top_k: Option<usize>,
-    /// Those of them that it queues up at (10).
-    pub keep_top_n: Option<usize>,
-    /// How alike they must be: 0.8, or 0.95 without a language model.
-    pub score_threshold: Option<f32>,
-    /// Only say what would be done.
-    pub dry_run: bool,
-}
-
-/// What becomes of an older memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Decision {
-    /// It stays as it is.
-    Keep,
-    /// It says something else now.
-    Update,
-    /// It is gone.
-    Delete,
-    /// It is the history of a newer one now.
-    Merge,
-}
-
-/// What was done to a memory.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct MemoryChange {
-    /// Its id.
-    pub id: String,
-    /// What was done.
-    pub decision: Decision,
-    /// The newer memories that it was held against, and how alike they are, most first.
-    pub newer: Vec<(String, f32)>,
-    /// What it says now.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub text: Option<String>,
-}
-
-/// What an update did.
-#[derive(Clone, Debug, Default, Serialize, ToSchema)]
-pub struct UpdateReport {
-    /// Memories that were looked at.
-    pub memories: u64,
-    /// Those that had newer ones like them.
-    pub queued: u64,
-    /// Those that stayed as they are.
-    pub kept: u64,
-    /// Those that say something else now.
-    pub updated: u64,
-    /// Those that are gone.
-    pub deleted: u64,
-    /// Those that are the history of newer ones.
-    pub merged: u64,
-    /// Those that somebody changed meanwhile, and which stay for the next time.
-    pub skipped: u64,
-    /// Why some could not be decided, if so: they stay as they are.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
-    /// What language models have cost.
-    #[schema(value_type = Object)]
-    pub llm: Usage,
-    /// The first thousand changes.
-    pub changes: Vec<MemoryChange>,
-}
 
 /// Changes that a report names.
 const NAMED_CHANGES: usize = 1000;
@@ -132,9 +55,9 @@ impl MemoryBox {
     }
 
     /// Ids of what the pipeline has made, of a user or of all.
-    fn made_memories(&self, collection: &Collection, user: Option<&str>) -> Result<Vec<String>, MemoryError> {
-        let (slots, mut ids) = (collection.live().slots.clone(), Vec::new());
-        self.reader()?.each_record(&slots, 0, |_, stored| {
+    fn made_memories(&self, collection: &Arc<Collection>, user: Option<&str>) -> Result<Vec<String>, MemoryError> {
+        let (reads, mut ids) = (self.read()?, Vec::new());
+        reads.snapshot(collection, None)?.each_record(&reads, |stored| {
             let record = stored.record;
             if is_made(&record) && (user.is_none() || record.user.as_deref() == user) {
                 ids.push(record.id);
@@ -169,7 +92,7 @@ impl MemoryBox {
         }
         let mut older = Vec::with_capacity(queues.len());
         for id in queues.keys() {
-            if let Some(stored) = self.reader()?.record(collection.id, id)? {
+            if let Some(stored) = self.read()?.record(collection.id, id)? {
                 older.push((stored.record.created_at, id.clone()));
             }
         }
@@ -196,12 +119,12 @@ impl MemoryBox {
     /// The memories that one queues up at: the nearest that are not newer, of the same user, by a score of `threshold` and more.
     fn older_ones(
         &self,
-        collection: &Collection,
+        collection: &Arc<Collection>,
         id: &str,
         request: &UpdateRequest,
         threshold: f32,
     ) -> Result<Vec<(String, f32)>, MemoryError> {
-        let found = self.reader()?.record(collection.id, id)?;
+        let found = self.read()?.record(collection.id, id)?;
         let Some(own) = found.filter(|own| own.record.is_alive(now())) else { return Ok(Vec::new()) };
         let mut conditions = made_conditions();
         conditions.push(json!({"field": "created_at", "lte": time_text(own.record.created_at)}));
@@ -226,9 +149,9 @@ impl MemoryBox {
         report: &mut UpdateReport,
     ) -> Result<(), MemoryError> {
         let mut newer = Vec::new();
-        let Some(older) = self.reader()?.record(collection.id, id)? else { return Ok(()) };
+        let Some(older) = self.read()?.record(collection.id, id)? else { return Ok(()) };
         for (id, _) in &queue {
-            newer.extend(self.reader()?.record(collection.id, id)?);
+            newer.extend(self.read()?.record(collection.id, id)?);
         }
         if newer.is_empty() {
             return Ok(());
@@ -238,7 +161,10 @@ impl MemoryBox {
         let redaction = collection.settings().redaction.unwrap_or_default();
         let (decision, text) = match llm {
             Some(llm) => {
-                let (decision, text) = decide(llm, &redaction, &older, &newer, &mut report.llm)?;
+                let mut usage = Usage::default();
+                let decided = decide(llm, &redaction, &older, &newer, &mut usage);
+                add_usage(&mut report.llm, usage);
+                let (decision, text) = decided?;
                 (decision, text.map(|text| redacted(&redaction, text)))
             }
             None if double.is_some() => (Decision::Merge, None),
@@ -256,7 +182,7 @@ impl MemoryBox {
                     let entries = [history(&older), vec![history_entry(&older)]].concat();
                     let metadata = Some(history_patch(entries));
                     let patch = RecordPatch { text: text.clone(), metadata, ..RecordPatch::default() };
-                    was_made(self.patch_record(collection, id, &patch, Some(older.version), Along::default()))?
+                    was_made(self.patch_record(collection, id, &patch, Some(older.version), None))?
                 }
             };
         let counter = match decision {

@@ -4,23 +4,23 @@
 mod json;
 
 use crate::MemoryError;
-use crate::box_key::BoxKey;
+use crate::convert::redaction as policy_of;
 use crate::fields::{Held, Stored};
 use json::{redact_object, redact_text, redact_value};
-use membox_records::Record;
-use membox_redaction::{Counts, Mode, Redaction};
+use membox_api::{Redaction, RedactionMode};
+use membox_redaction::Counts;
+use membox_store::{BoxKey, REDACTION_FIELD, Record};
 use serde_json::{Map, Value, json};
 
-/// Where a record's metadata says what was found in it.
-pub const REDACTION_FIELD: &str = "redaction";
 const SALT: &str = "salt";
 const DIGEST: &str = "original_hmac_sha256";
 /// Redacts a thing, and says what was found.
 pub(crate) fn redact(redaction: &Redaction, thing: &mut impl Stored) -> Counts {
     let mut found = Counts::new();
-    if redaction.mode == Mode::Off {
+    if redaction.mode == RedactionMode::Off {
         return found;
     }
+    let redaction = &policy_of(redaction);
     thing.each(&mut |field, held| {
         if field.is_redacted {
             match held {
@@ -73,14 +73,14 @@ pub(crate) fn redact_record(
     record: &mut Record,
     mut known: Known,
 ) -> Result<(), MemoryError> {
-    if redaction.mode == Mode::Off {
+    if redaction.mode == RedactionMode::Off {
         return Ok(());
     }
     // What an earlier version says of itself is not what this one says.
     record.metadata.remove(REDACTION_FIELD);
     let original = record.text.clone();
     let found = redact(redaction, record);
-    if redaction.mode == Mode::Mark {
+    if redaction.mode == RedactionMode::Mark {
         // It is all there to be found again.
         known.found.clear();
     }
@@ -103,8 +103,8 @@ pub(crate) fn redact_record(
 
 /// A text as a policy lets it go on.
 pub(crate) fn redacted(redaction: &Redaction, mut text: String) -> String {
-    if redaction.mode != Mode::Off {
-        redact_text(redaction, &mut text, &mut Counts::new());
+    if redaction.mode != RedactionMode::Off {
+        redact_text(&policy_of(redaction), &mut text, &mut Counts::new());
     }
     text
 }
@@ -116,8 +116,8 @@ pub(crate) fn redacted_changes(
     found: &mut Counts,
 ) -> Map<String, Value> {
     let mut changes = changes.clone();
-    if !matches!(redaction.mode, Mode::Off | Mode::Mark) {
-        redact_object(redaction, &mut changes, found);
+    if !matches!(redaction.mode, RedactionMode::Off | RedactionMode::Mark) {
+        redact_object(&policy_of(redaction), &mut changes, found);
     }
     changes
 }
@@ -126,12 +126,12 @@ pub(crate) fn redacted_changes(
 mod tests {
     use super::*;
     use crate::fields::{FIELDS, Field, Input, TaskWrites};
-    use membox_records::{CheckpointBody, Media, Message, SessionState, StoredSession, Summary};
+    use membox_store::{CheckpointBody, Media, Message, SessionState, StoredSession, Summary};
 
     const MAIL: &str = "lena.fischer@example.com";
 
     fn full() -> Redaction {
-        Redaction { mode: Mode::Full, kinds: None }
+        Redaction { mode: RedactionMode::Full, kinds: None }
     }
 
     /// One of each thing, with a mark in every field that can hold one, and their fields as they were shown.
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn every_field_of_the_list_is_shown_and_redacted_as_the_list_says() {
-        let off = Redaction { mode: Mode::Off, kinds: None };
+        let off = Redaction { mode: RedactionMode::Off, kinds: None };
         assert!(shown(&off).iter().all(|(_, said)| said.contains(MAIL)));
         let fields = shown(&full());
         for field in FIELDS {

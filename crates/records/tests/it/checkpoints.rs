@@ -29,16 +29,16 @@ fn store() -> (tempfile::TempDir, Store) {
 }
 
 fn put(store: &mut Store, id: &str, expires_at: Option<i64>, body: CheckpointBody) -> CheckpointBody {
-    let mut group = store.begin().expect("a group");
-    let put = group.put_checkpoint(PLACE, id, expires_at, body).expect("a write");
-    group.commit().expect("a commit");
+    let mut transaction = store.begin().expect("a transaction");
+    let put = transaction.put_checkpoint(PLACE, id, expires_at, body).expect("a write");
+    transaction.commit().expect("a commit");
     put
 }
 
 fn put_writes(store: &mut Store, id: &str, task: &str, writes: Value, now: i64) {
-    let mut group = store.begin().expect("a group");
-    group.put_checkpoint_writes(PLACE, id, task, writes, now).expect("a write");
-    group.commit().expect("a commit");
+    let mut transaction = store.begin().expect("a transaction");
+    transaction.put_checkpoint_writes(PLACE, id, task, writes, now).expect("a write");
+    transaction.commit().expect("a commit");
 }
 
 /// Every checkpoint by pages of one length.
@@ -92,9 +92,9 @@ proptest! {
                     writes.entry(id).or_default().insert(task, value);
                 }
                 Step::Delete => {
-                    let mut group = store.begin().expect("a group");
-                    assert_eq!(group.drop_checkpoints("t", "th").expect("dropped"), states.len());
-                    group.commit().expect("a commit");
+                    let mut transaction = store.begin().expect("a transaction");
+                    assert_eq!(transaction.drop_checkpoints("t", "th").expect("dropped"), states.len());
+                    transaction.commit().expect("a commit");
                     (states, writes) = Default::default();
                 }
             }
@@ -162,9 +162,9 @@ fn an_expired_checkpoint_leaves_nothing_to_one_of_its_id() {
     assert_eq!((now.writes, now.created_at), (BTreeMap::from([("other".to_owned(), json!(4))]), 12));
     // What waits for its checkpoint is not swept.
     put(&mut store, "f", Some(13), body(6, 12));
-    let mut group = store.begin().expect("a group");
-    assert_eq!(group.drop_expired_checkpoints(20).expect("a sweep"), 1);
-    group.commit().expect("a commit");
+    let mut transaction = store.begin().expect("a transaction");
+    assert_eq!(transaction.drop_expired_checkpoints(20).expect("a sweep"), 1);
+    transaction.commit().expect("a commit");
     assert_eq!(reader.awaited_checkpoints(PLACE).expect("a read").len(), 2);
     assert_eq!(put(&mut store, "d", None, body(7, 21)).writes, BTreeMap::from([("task".to_owned(), json!(2))]));
     let ids: Vec<String> = listed(&reader, 22, 9).into_iter().map(|found| found.0).collect();

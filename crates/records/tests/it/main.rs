@@ -5,7 +5,7 @@
 
 mod checkpoints;
 mod filter_values;
+mod filters;
 mod messages;
 mod number;
-mod text_and_filters;
 mod truth;

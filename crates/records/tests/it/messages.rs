@@ -2,8 +2,8 @@
 
 use membox_records::keys::{Keyring, MasterKey};
 use membox_records::{
-    Group, Message, Range, Reader, Record, RecordsError, Sealing, SessionState, Slots, Store, StoredCollection,
-    StoredSession,
+    Message, Range, Reader, Record, RecordsError, Sealing, SessionState, Slots, Store, StoredCollection, StoredSession,
+    WriteTransaction,
 };
 use proptest::prelude::*;
 use rusqlite::{Connection, params};
@@ -39,7 +39,7 @@ fn message(session: &str, id: &str, position: i64, text: &str) -> Record {
     Record { session: Some(session.into()), message: Some(message), ..record(&id, text) }
 }
 
-fn create(group: &mut Group, tenant: &str) -> Slots {
+fn create(transaction: &mut WriteTransaction, tenant: &str) -> Slots {
     let collection = StoredCollection {
         id: 0,
         tenant: tenant.into(),
@@ -49,10 +49,10 @@ fn create(group: &mut Group, tenant: &str) -> Slots {
         rows: 0,
         created_at: 1,
     };
-    Slots::new(group.create_collection(&collection).expect("a collection"), collection.vector_file)
+    Slots::new(transaction.create_collection(&collection).expect("a collection"), collection.vector_file)
 }
 
-fn put_session(group: &mut Group, slots: &Slots, tenant: &str, id: &str) {
+fn put_session(transaction: &mut WriteTransaction, slots: &Slots, tenant: &str, id: &str) {
     let session = StoredSession {
         number: 0,
         tenant: tenant.into(),
@@ -62,7 +62,7 @@ fn put_session(group: &mut Group, slots: &Slots, tenant: &str, id: &str) {
         version: 1,
         state: SessionState { next_position: 9, ..SessionState::default() },
     };
-    group.put_session(&session).expect("a session");
+    transaction.put_session(&session).expect("a session");
 }
 
 fn said(reader: &Reader, c: i64, session: &str, id: &str) -> Option<String> {
@@ -93,25 +93,25 @@ fn is_whole(reader: &Reader, c: i64) {
 fn a_record_and_a_message_of_one_name_are_two_things() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut store = Store::open(&folder.path().join("membox.db"), Sealing::default()).expect("a store");
-    let mut group = store.begin().expect("a group");
-    let slots = create(&mut group, "t");
+    let mut transaction = store.begin().expect("a transaction");
+    let slots = create(&mut transaction, "t");
     let c = slots.collection;
     let mut row = 0;
-    let mut put = |group: &mut Group, record: &Record, expected| {
+    let mut put = |transaction: &mut WriteTransaction, record: &Record, expected| {
         row += 1;
-        group.upsert(&slots, record, row, 7, expected).expect("a write")
+        transaction.upsert(&slots, record, row, 7, expected).expect("a write")
     };
     // The record first: the message is there all the same, under another id among records.
-    put(&mut group, &record("s/1", "a record"), None);
-    let first = put(&mut group, &message("s", "1", 0, "a message"), Some(0));
+    put(&mut transaction, &record("s/1", "a record"), None);
+    let first = put(&mut transaction, &message("s", "1", 0, "a message"), Some(0));
     assert_eq!((first.version, first.id.len(), &first.renamed), (1, 36, &None));
     // The message first: the record gets the id that it asks for, and the message another one.
-    let second = put(&mut group, &message("s", "2", 1, "another message"), Some(0));
+    let second = put(&mut transaction, &message("s", "2", 1, "another message"), Some(0));
     assert_eq!(second.id, "s/2");
-    let written = put(&mut group, &record("s/2", "another record"), Some(0));
+    let written = put(&mut transaction, &record("s/2", "another record"), Some(0));
     let renamed = written.renamed.expect("the message gives way");
     assert_eq!((written.id.as_str(), renamed.slot, renamed.id.len()), ("s/2", 3, 36));
-    group.commit().expect("a commit");
+    transaction.commit().expect("a commit");
     let reader = store.reader().expect("a reader");
     for (message_id, own, wanted) in [("1", &first.id, "a message"), ("2", &renamed.id, "another message")] {
         assert_eq!(said(&reader, c, "s", message_id).as_deref(), Some(wanted));
@@ -122,15 +122,15 @@ fn a_record_and_a_message_of_one_name_are_two_things() {
     assert_eq!(listed(&reader, c, "s"), ["a message", "another message"]);
     is_whole(&reader, c);
     // Each is written again and deleted alone, by its own name.
-    let mut group = store.begin().expect("a group");
-    assert_eq!(put(&mut group, &message("s", "2", 1, "with a caption"), Some(1)).version, 2);
-    assert_eq!(put(&mut group, &record("s/2", "changed"), Some(1)).version, 2);
-    let gone = group.delete(&slots, "s/1", None).expect("a delete").expect("a record");
+    let mut transaction = store.begin().expect("a transaction");
+    assert_eq!(put(&mut transaction, &message("s", "2", 1, "with a caption"), Some(1)).version, 2);
+    assert_eq!(put(&mut transaction, &record("s/2", "changed"), Some(1)).version, 2);
+    let gone = transaction.delete(&slots, "s/1", None).expect("a delete").expect("a record");
     assert_eq!(gone.message_of, None);
-    let gone = group.delete(&slots, &renamed.id, Some(2)).expect("a delete").expect("a message");
+    let gone = transaction.delete(&slots, &renamed.id, Some(2)).expect("a delete").expect("a message");
     assert_eq!(gone.message_of.as_deref(), Some("s"));
-    assert!(group.delete_message(&slots, "s", "2", None).expect("a delete").is_none());
-    group.commit().expect("a commit");
+    assert!(transaction.delete_message(&slots, "s", "2", None).expect("a delete").is_none());
+    transaction.commit().expect("a commit");
     let reader = store.reader().expect("a reader");
     assert_eq!(text_of(&reader, c, "s/2").as_deref(), Some("changed"));
     assert_eq!(text_of(&reader, c, "s/1"), None);
@@ -143,10 +143,10 @@ fn what_a_message_is_found_by_is_checked() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("membox.db");
     let mut store = Store::open(&path, Sealing::default()).expect("a store");
-    let mut group = store.begin().expect("a group");
-    let slots = create(&mut group, "t");
-    group.upsert(&slots, &message("s", "1", 0, "a message"), 0, 7, None).expect("a write");
-    group.commit().expect("a commit");
+    let mut transaction = store.begin().expect("a transaction");
+    let slots = create(&mut transaction, "t");
+    transaction.upsert(&slots, &message("s", "1", 0, "a message"), 0, 7, None).expect("a write");
+    transaction.commit().expect("a commit");
     Connection::open(&path).and_then(|c| c.execute("UPDATE records SET message_id = '2'", [])).expect("a write");
     let reader = store.reader().expect("a reader");
     let found = reader.message(slots.collection, "s", "2");
@@ -165,10 +165,10 @@ fn an_older_database_finds_its_messages_and_puts_back_those_that_a_patch_had_mov
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("membox.db");
     let mut store = Store::open(&path, Sealing::default()).expect("a store");
-    let mut group = store.begin().expect("a group");
-    let slots = create(&mut group, "t");
+    let mut transaction = store.begin().expect("a transaction");
+    let slots = create(&mut transaction, "t");
     let c = slots.collection;
-    put_session(&mut group, &slots, "t", "s");
+    put_session(&mut transaction, &slots, "t", "s");
     let records = [
         record("s/9", "a record of that form"),
         record("plain", "a record"),
@@ -179,10 +179,10 @@ fn an_older_database_finds_its_messages_and_puts_back_those_that_a_patch_had_mov
         Record { session: None, ..message("gone", "1", 0, "moved from nowhere") },
     ];
     for (row, record) in (0..).zip(&records) {
-        group.upsert(&slots, record, row, row, None).expect("a write");
+        transaction.upsert(&slots, record, row, row, None).expect("a write");
     }
-    group.upsert(&slots, &message("x", "2", 0, "was there"), 9, 9, None).expect("a write");
-    group.commit().expect("a commit");
+    transaction.upsert(&slots, &message("x", "2", 0, "was there"), 9, 9, None).expect("a write");
+    transaction.commit().expect("a commit");
     drop(store);
     make_older(&path);
     // The session that the first was moved into has a message of that id.
@@ -212,14 +212,14 @@ fn an_older_database_that_is_sealed_is_brought_up_to_date_without_its_keys() {
         Sealing::new(keyring, |_| true)
     };
     let mut store = Store::open(&path, sealed()).expect("a store");
-    let mut group = store.begin().expect("a group");
-    let slots = create(&mut group, "t");
+    let mut transaction = store.begin().expect("a transaction");
+    let slots = create(&mut transaction, "t");
     let c = slots.collection;
-    put_session(&mut group, &slots, "t", "s");
+    put_session(&mut transaction, &slots, "t", "s");
     for (row, record) in (0..).zip([&message("s", "1", 0, "first"), &record("r", "a record")]) {
-        group.upsert(&slots, record, row, row, None).expect("a write");
+        transaction.upsert(&slots, record, row, row, None).expect("a write");
     }
-    group.commit().expect("a commit");
+    transaction.commit().expect("a commit");
     drop(store);
     // What version 4 had sealed was bound to the record's id.
     let place = ["record", &c.to_string(), "s/1", "1"];
@@ -235,10 +235,10 @@ fn an_older_database_that_is_sealed_is_brought_up_to_date_without_its_keys() {
     // Nobody has the keys when the new version comes, nor when a record takes the message's id.
     let mut store = Store::open(&path, Sealing::default()).expect("a store");
     assert!(matches!(store.reader().expect("a reader").message(c, "s", "1"), Err(RecordsError::Sealed)));
-    let mut group = store.begin().expect("a group");
-    let written = group.upsert(&slots, &record("s/1", "a record of the same name"), 2, 2, None).expect("a write");
+    let mut transaction = store.begin().expect("a transaction");
+    let written = transaction.upsert(&slots, &record("s/1", "a record of the same name"), 2, 2, None).expect("a write");
     let renamed = written.renamed.expect("the message gives way");
-    group.commit().expect("a commit");
+    transaction.commit().expect("a commit");
     drop(store);
     let reader = Store::open(&path, sealed()).expect("a store").reader().expect("a reader");
     assert_eq!(said(&reader, c, "s", "1").as_deref(), Some("as version 4 has sealed it"));
@@ -248,10 +248,10 @@ fn an_older_database_that_is_sealed_is_brought_up_to_date_without_its_keys() {
     is_whole(&reader, c);
     // A record and a message of one name and version are sealed for one place, and yet neither opens in the place of the other.
     let mut store = Store::open(&path, sealed()).expect("a store");
-    let mut group = store.begin().expect("a group");
-    group.upsert(&slots, &record("s/1", "sealed too"), 3, 3, Some(1)).expect("a write");
-    group.upsert(&slots, &message("s", "1", 0, "sealed again"), 4, 4, Some(1)).expect("a write");
-    group.commit().expect("a commit");
+    let mut transaction = store.begin().expect("a transaction");
+    transaction.upsert(&slots, &record("s/1", "sealed too"), 3, 3, Some(1)).expect("a write");
+    transaction.upsert(&slots, &message("s", "1", 0, "sealed again"), 4, 4, Some(1)).expect("a write");
+    transaction.commit().expect("a commit");
     let db = Connection::open(&path).expect("a connection");
     db.execute(
         "UPDATE records SET sealed = (SELECT sealed FROM records WHERE message_id = '1'), crc = NULL WHERE id = 's/1'",
@@ -271,22 +271,22 @@ proptest! {
     ) {
         let folder = tempfile::tempdir().expect("a folder");
         let mut store = Store::open(&folder.path().join("membox.db"), Sealing::default()).expect("a store");
-        let mut group = store.begin().expect("a group");
-        let slots = create(&mut group, "t");
+        let mut transaction = store.begin().expect("a transaction");
+        let slots = create(&mut transaction, "t");
         let c = slots.collection;
         let (mut of_messages, mut of_records) = (std::collections::BTreeMap::new(), std::collections::BTreeMap::new());
         for (row, (is_message, session, id)) in (0u32..).zip(&writes) {
             let text = format!("text {row}");
             if *is_message {
-                group.upsert(&slots, &message(session, id, i64::from(row), &text), row, row, None).expect("a write");
+                transaction.upsert(&slots, &message(session, id, i64::from(row), &text), row, row, None).expect("a write");
                 of_messages.insert((session.clone(), id.clone()), text);
             } else {
                 let id = format!("{session}/{id}");
-                group.upsert(&slots, &record(&id, &text), row, row, None).expect("a write");
+                transaction.upsert(&slots, &record(&id, &text), row, row, None).expect("a write");
                 of_records.insert(id, text);
             }
         }
-        group.commit().expect("a commit");
+        transaction.commit().expect("a commit");
         let reader = store.reader().expect("a reader");
         prop_assert_eq!(reader.count(c).expect("a count") as usize, of_messages.len() + of_records.len());
         is_whole(&reader, c);

@@ -2,8 +2,8 @@
 
 use membox_records::keys::{Keyring, MasterKey};
 use membox_records::{
-    CheckpointPlace, Group, Message, Order, Reader, Record, RecordsError, Resealed, Sealing, Slots, Store,
-    StoredCollection, StoredRecord,
+    CheckpointPlace, Message, Order, Reader, Record, RecordsError, Resealed, Sealing, Slots, Store, StoredCollection,
+    StoredRecord, WriteTransaction,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -36,9 +36,9 @@ fn record(id: &str, created_at: i64) -> Record {
     }
 }
 
-fn create(group: &mut Group) -> Slots {
+fn create(transaction: &mut WriteTransaction) -> Slots {
     let collection = collection("c");
-    Slots::new(group.create_collection(&collection).expect("a collection"), collection.vector_file)
+    Slots::new(transaction.create_collection(&collection).expect("a collection"), collection.vector_file)
 }
 
 fn store() -> (tempfile::TempDir, Store) {
@@ -50,12 +50,12 @@ fn store() -> (tempfile::TempDir, Store) {
 #[test]
 fn a_committed_record_comes_back_whole_and_versions_rise() {
     let (_folder, mut store) = store();
-    let mut group = store.begin().expect("a group");
-    let slots = create(&mut group);
+    let mut transaction = store.begin().expect("a transaction");
+    let slots = create(&mut transaction);
     let c = slots.collection;
-    let first = group.upsert(&slots, &record("a", 5), 0, 77, None).expect("a write");
-    let second = group.upsert(&slots, &record("a", 6), 1, 78, Some(1)).expect("a write");
-    group.commit().expect("a commit");
+    let first = transaction.upsert(&slots, &record("a", 5), 0, 77, None).expect("a write");
+    let second = transaction.upsert(&slots, &record("a", 6), 1, 78, Some(1)).expect("a write");
+    transaction.commit().expect("a commit");
     assert_eq!((first.version, second.version, second.replaced.map(|r| r.row)), (1, 2, Some(0)));
     assert_eq!(first.seq, second.seq);
     let reader = store.reader().expect("a reader");
@@ -68,15 +68,15 @@ fn a_committed_record_comes_back_whole_and_versions_rise() {
 #[test]
 fn a_compaction_gives_records_other_rows_and_writes_none_of_them() {
     let (_folder, mut store) = store();
-    let mut group = store.begin().expect("a group");
-    let mut slots = create(&mut group);
+    let mut transaction = store.begin().expect("a transaction");
+    let mut slots = create(&mut transaction);
     for row in 0..10 {
-        group.upsert(&slots, &record(&format!("r{row}"), 0), row, 100 + row, None).expect("a write");
+        transaction.upsert(&slots, &record(&format!("r{row}"), 0), row, 100 + row, None).expect("a write");
     }
     for row in [0, 3, 4] {
-        group.delete(&slots, &format!("r{row}"), None).expect("a delete");
+        transaction.delete(&slots, &format!("r{row}"), None).expect("a delete");
     }
-    group.commit().expect("a commit");
+    transaction.commit().expect("a commit");
     let before = slots.clone();
     // Twice, the second time with a row that was written after the first.
     for (copied, rows, ids) in [
@@ -85,14 +85,14 @@ fn a_compaction_gives_records_other_rows_and_writes_none_of_them() {
     ] {
         let reader = store.reader().expect("a reader");
         let gone = reader.record_of_row(&slots, 3).expect("a read");
-        let mut group = store.begin().expect("a group");
+        let mut transaction = store.begin().expect("a transaction");
         if copied[0] == 0 {
-            group.delete(&slots, &gone.expect("r6").record.id, None).expect("a delete");
-            group.upsert(&slots, &record("new", 0), 7, 107, None).expect("a write");
+            transaction.delete(&slots, &gone.expect("r6").record.id, None).expect("a delete");
+            transaction.upsert(&slots, &record("new", 0), 7, 107, None).expect("a write");
         }
         slots = slots.compacted(uuid::Uuid::new_v4(), &copied.into_iter().collect(), rows);
-        group.compact(&slots, ids.len() as u32).expect("a switch");
-        group.commit().expect("a commit");
+        transaction.compact(&slots, ids.len() as u32).expect("a switch");
+        transaction.commit().expect("a commit");
         let stored = reader.collection(slots.collection).expect("a read").expect("the collection");
         assert_eq!(reader.slots(&stored).expect("slots"), slots, "they come back");
         let mut seen = Vec::new();
@@ -112,10 +112,10 @@ fn a_compaction_gives_records_other_rows_and_writes_none_of_them() {
 #[test]
 fn damaged_slots_are_an_error_and_never_other_rows() {
     let (folder, mut store) = store();
-    let mut group = store.begin().expect("a group");
-    let slots = create(&mut group).compacted(uuid::Uuid::new_v4(), &[1, 2, 5].into_iter().collect(), 9);
-    group.compact(&slots, 3).expect("a switch");
-    group.commit().expect("a commit");
+    let mut transaction = store.begin().expect("a transaction");
+    let slots = create(&mut transaction).compacted(uuid::Uuid::new_v4(), &[1, 2, 5].into_iter().collect(), 9);
+    transaction.compact(&slots, 3).expect("a switch");
+    transaction.commit().expect("a commit");
     let reader = store.reader().expect("a reader");
     let stored = reader.collection(slots.collection).expect("a read").expect("the collection");
     let other = rusqlite::Connection::open(folder.path().join("membox.db")).expect("a connection");
@@ -129,10 +129,10 @@ fn damaged_slots_are_an_error_and_never_other_rows() {
 #[test]
 fn an_older_database_keeps_its_records_and_gets_slots() {
     let (folder, mut store) = store();
-    let mut group = store.begin().expect("a group");
-    let slots = create(&mut group);
-    group.upsert(&slots, &record("a", 5), 4, 77, None).expect("a write");
-    group.commit().expect("a commit");
+    let mut transaction = store.begin().expect("a transaction");
+    let slots = create(&mut transaction);
+    transaction.upsert(&slots, &record("a", 5), 4, 77, None).expect("a write");
+    transaction.commit().expect("a commit");
     drop(store);
     let path = folder.path().join("membox.db");
     let older = "DROP INDEX messages_by_id; ALTER TABLE records DROP COLUMN message_id; DROP TABLE uses; DROP TABLE media; DROP TABLE unused_media; DROP INDEX messages_by_position; DROP INDEX instruction_messages; DROP TABLE sessions; DROP TABLE checkpoints; DROP TABLE audit; DROP TABLE usage; DROP TABLE quotas;
@@ -149,15 +149,15 @@ fn an_older_database_keeps_its_records_and_gets_slots() {
 #[test]
 fn a_refused_request_takes_nothing_of_the_others_back() {
     let (_folder, mut store) = store();
-    let mut group = store.begin().expect("a group");
-    let slots = create(&mut group);
-    group.request(|g| g.upsert(&slots, &record("a", 1), 0, 0, None)).expect("a write");
-    let refused = group.request(|g| {
+    let mut transaction = store.begin().expect("a transaction");
+    let slots = create(&mut transaction);
+    transaction.request(|g| g.upsert(&slots, &record("a", 1), 0, 0, None)).expect("a write");
+    let refused = transaction.request(|g| {
         g.upsert(&slots, &record("b", 1), 1, 0, None)?;
         g.upsert(&slots, &record("a", 1), 2, 0, Some(7))
     });
     assert!(matches!(refused, Err(RecordsError::VersionConflict { current: 1, expected: 7, .. })));
-    group.commit().expect("a commit");
+    transaction.commit().expect("a commit");
     let reader = store.reader().expect("a reader");
     assert_eq!(reader.count(slots.collection).expect("a count"), 1);
 }
@@ -165,23 +165,23 @@ fn a_refused_request_takes_nothing_of_the_others_back() {
 #[test]
 fn an_uncommitted_group_leaves_nothing() {
     let (_folder, mut store) = store();
-    let mut group = store.begin().expect("a group");
-    group.create_collection(&collection("c")).expect("a collection");
-    drop(group);
+    let mut transaction = store.begin().expect("a transaction");
+    transaction.create_collection(&collection("c")).expect("a collection");
+    drop(transaction);
     assert_eq!(store.reader().expect("a reader").collections().expect("a read"), []);
-    store.begin().expect("the next group begins");
+    store.begin().expect("the next transaction begins");
 }
 
 #[test]
 fn pages_go_on_where_they_ended_whatever_is_written_between() {
     let (_folder, mut store) = store();
-    let mut group = store.begin().expect("a group");
-    let slots = create(&mut group);
+    let mut transaction = store.begin().expect("a transaction");
+    let slots = create(&mut transaction);
     let c = slots.collection;
     for i in 0..10 {
-        group.upsert(&slots, &record(&format!("r{i}"), i64::from(i % 3)), i, 0, None).expect("a write");
+        transaction.upsert(&slots, &record(&format!("r{i}"), i64::from(i % 3)), i, 0, None).expect("a write");
     }
-    group.commit().expect("a commit");
+    transaction.commit().expect("a commit");
     for (order, key) in [(Order::Written, (0, 1)), (Order::Oldest, (1, 1)), (Order::Newest, (-1, -1))] {
         let reader = store.reader().expect("a reader");
         let (mut seen, mut after) = (Vec::new(), None);
@@ -223,13 +223,13 @@ proptest! {
         (is_message, position, role, name) in (any::<bool>(), 0i64..1 << 40, any::<String>(), any::<Option<String>>()),
     ) {
         let (_folder, mut store) = store();
-        let mut group = store.begin().expect("a group");
-        let slots = create(&mut group);
+        let mut transaction = store.begin().expect("a transaction");
+        let slots = create(&mut transaction);
         let message = is_message.then(|| Message { id: role.clone(), position, role, name, ..Message::default() });
         let metadata = json!({key: {"number": number, "word": word}}).as_object().cloned().unwrap_or_default();
         let written = Record { id, text, metadata, created_at, expires_at, importance, user, session, kind, given_vector, message };
-        group.upsert(&slots, &written, 0, 7, None).expect("a write");
-        group.commit().expect("a commit");
+        transaction.upsert(&slots, &written, 0, 7, None).expect("a write");
+        transaction.commit().expect("a commit");
         let reader = store.reader().expect("a reader");
         reader.check_records(slots.collection, |record| assert!(record.is_ok(), "{record:?}")).expect("a read");
         let stored = reader.record(slots.collection, &written.id).expect("a read").expect("the record");
@@ -247,14 +247,14 @@ fn sealed_store(folder: &std::path::Path, master: &MasterKey) -> (Store, Sealing
 fn what_is_sealed_comes_back_whole_in_its_own_row_alone() {
     let (folder, master) = (tempfile::tempdir().expect("a folder"), MasterKey::generate().expect("a key"));
     let (mut store, _) = sealed_store(folder.path(), &master);
-    let mut group = store.begin().expect("a group");
-    let slots = create(&mut group);
+    let mut transaction = store.begin().expect("a transaction");
+    let slots = create(&mut transaction);
     let message = Message { id: "m".into(), role: "user".into(), kind: "text".into(), ..Message::default() };
     let said = Record { session: Some("s".into()), message: Some(message), ..record("b", 2) };
     for (row, record) in (0..).zip([&record("a", 1), &said]) {
-        group.upsert(&slots, record, row, 70 + row, None).expect("a write");
+        transaction.upsert(&slots, record, row, 70 + row, None).expect("a write");
     }
-    group.commit().expect("a commit");
+    transaction.commit().expect("a commit");
     let c = slots.collection;
     let reader = store.reader().expect("a reader");
     let read = |reader: &Reader, id: &str| reader.record(c, id).map(|found| found.expect("the record").record);
@@ -290,17 +290,17 @@ fn what_was_written_before_a_key_or_under_an_older_one_is_sealed_with_the_newest
     let (folder, master) = (tempfile::tempdir().expect("a folder"), MasterKey::generate().expect("a key"));
     let path = folder.path().join("membox.db");
     let mut store = Store::open(&path, Sealing::default()).expect("a store");
-    let mut group = store.begin().expect("a group");
-    let slots = create(&mut group);
+    let mut transaction = store.begin().expect("a transaction");
+    let slots = create(&mut transaction);
     let ids: Vec<String> = (0..10).map(|i| format!("r{i}")).collect();
     for (row, id) in (0..).zip(&ids) {
-        group.upsert(&slots, &record(id, i64::from(row)), row, row, None).expect("a write");
+        transaction.upsert(&slots, &record(id, i64::from(row)), row, row, None).expect("a write");
     }
     let body = json!({"parent": null, "state": {"n": 1}, "metadata": {}, "writes": {}, "created_at": 5});
     let place = CheckpointPlace { tenant: "t", thread: "th", namespace: "" };
-    group.put_checkpoint(place, "one", None, serde_json::from_value(body).expect("a body")).expect("a write");
-    group.push("t", "s", json!({"input": 1}), 9).expect("a write");
-    group.commit().expect("a commit");
+    transaction.put_checkpoint(place, "one", None, serde_json::from_value(body).expect("a body")).expect("a write");
+    transaction.push("t", "s", json!({"input": 1}), 9).expect("a write");
+    transaction.commit().expect("a commit");
     let state = |reader: &Reader| {
         let records: Vec<StoredRecord> =
             ids.iter().map(|id| reader.record(slots.collection, id).expect("a read").expect("the record")).collect();
@@ -315,9 +315,9 @@ fn what_was_written_before_a_key_or_under_an_older_one_is_sealed_with_the_newest
     for round in 0..2 {
         let (mut from, mut sealed) = (Some(Resealed::default()), 0);
         while let Some(place) = from {
-            let mut group = store.begin().expect("a group");
-            let (done, next) = group.reseal("t", place, 3).expect("sealed");
-            group.commit().expect("a commit");
+            let mut transaction = store.begin().expect("a transaction");
+            let (done, next) = transaction.reseal("t", place, 3).expect("sealed");
+            transaction.commit().expect("a commit");
             (sealed, from) = (sealed + done, next);
         }
         assert_eq!(sealed, 12, "round {round}");

@@ -1,5 +1,5 @@
 use super::*;
-use membox_memory::{
+use membox_api::{
     AddMemories, AppendRequest, ChunkRequest, CollectionSettings, ConsolidateRequest, ForgetRequest, MessagePatch,
     NewCheckpoint, NewRecord, QuotaSettings, RecallRequest, RecordPatch, SessionSettings, UpdateRequest, UsageReport,
 };
@@ -54,7 +54,7 @@ fn null_is_absent_in_every_type_of_a_body() {
     takes_null::<RecallRequest>(json!({}));
     takes_null::<CollectionSettings>(json!({}));
     takes_null::<AppendRequest>(json!({"messages": []}));
-    takes_null::<membox_memory::NewMessage>(json!({"role": "user"}));
+    takes_null::<membox_api::NewMessage>(json!({"role": "user"}));
     takes_null::<SessionSettings>(json!({}));
     takes_null::<MessagePatch>(json!({}));
     takes_null::<NewCheckpoint>(json!({"state": 1}));
@@ -65,8 +65,8 @@ fn null_is_absent_in_every_type_of_a_body() {
     takes_null::<UpdateRequest>(json!({}));
     takes_null::<UsageReport>(json!({"user": "u", "tokens": 1}));
     takes_null::<QuotaSettings>(json!({}));
-    takes_null::<membox_memory::compressor::CompressOptions>(json!({}));
-    takes_null::<membox_memory::compressor::JsonRule>(json!({}));
+    takes_null::<membox_api::CompressOptions>(json!({}));
+    takes_null::<membox_api::JsonRule>(json!({}));
 }
 
 #[test]

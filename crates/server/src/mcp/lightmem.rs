@@ -3,10 +3,8 @@
 use super::tools::{MemoryTool, Place, read, tool, without_nulls};
 use crate::auth::Caller;
 use crate::problem::Problem;
-use membox_memory::{
-    AddMemories, Include, MemoryBox, MemoryError, MemoryMessage, RecallMode, RecallRequest, UpdateRequest,
-    made_conditions, now, time_text,
-};
+use membox_api::{AddMemories, Include, MemoryMessage, RecallMode, RecallRequest, UpdateRequest};
+use membox_memory::{MemoryBox, MemoryError, made_conditions, now, time_text};
 use rmcp::model::ToolAnnotations;
 use rmcp::schemars::{self, JsonSchema};
 use serde::Deserialize;
@@ -167,7 +165,7 @@ fn retrieve(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Resul
         Err(MemoryError::NoCollection(_)) => return Ok(json!({"status": "success", "memories": []})),
         found => found?,
     };
-    let line = |hit: &membox_memory::Hit| {
+    let line = |hit: &membox_api::Hit| {
         let time = hit.created_at.as_deref().unwrap_or_default();
         let weekday = hit.metadata.as_ref().and_then(|metadata| metadata.get("weekday")?.as_str()).unwrap_or_default();
         json!({"id": hit.id, "score": hit.score, "memory": format!("{time} {weekday} {}", hit.text.as_deref().unwrap_or_default())})
@@ -183,6 +181,6 @@ fn show(memory: &Arc<MemoryBox>, _: &Caller, arguments: Value) -> Result<Value, 
         "embedding_model": memory.encoder().ok().map(|encoder| encoder.name()),
         "compression_models": compressors,
         "language_model": memory.llm().map(|llm| llm.model()),
-        "defaults": membox_memory::MemoriesPolicy::default(),
+        "defaults": membox_api::MemoriesPolicy::default(),
     }))
 }

@@ -1,15 +1,18 @@
 //! What clients of all kinds send, made into what the protocol's SDK takes: one message at a time, from a client that takes JSON and event streams
 //! alike. The box only ever answers with JSON, so whoever admits JSON can be answered. What is wrong with a message is said as JSON-RPC says it.
 
-use crate::extract::{parse, read_body};
+use crate::extract::{as_text, parse, read_body};
+use crate::problem::Problem;
 use crate::state::AppState;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use membox_memory::{Kept, check_numbers};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 /// The one version of the protocol that has batches, and what a client speaks that does not say.
@@ -33,23 +36,33 @@ pub async fn hand_on(State(state): State<AppState>, request: Request, next: Next
         return failure(StatusCode::NOT_ACCEPTABLE, &Value::Null, INVALID_REQUEST, detail);
     }
     parts.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
-    let body = match read_body(body, state.limits.max_body_bytes).await {
-        Ok(body) => body,
+    let limit = state.limits.max_body_bytes;
+    let body = match read_body(body, limit).await {
+        Ok(body) => Bytes::from(body),
         Err(problem) => return problem.into_response(),
     };
-    match parse(&body) {
-        Ok(Value::Array(batch)) => answer_batch(&parts, batch, &next, state.limits.max_body_bytes).await,
-        Ok(message) => answer(&parts, message, Some(body), next).await,
-        Err(problem) => {
-            // A number that no parser takes: its field is known.
-            if let Some(super::Inexact(inexact)) = parts.extensions.get() {
-                let pointer = inexact.errors.first().map(|field| field.pointer.as_str()).unwrap_or_default();
-                let message = format!("{pointer}: {}", inexact.detail);
-                return failure(StatusCode::BAD_REQUEST, &Value::Null, INVALID_PARAMS, &message);
+    match as_text(&body) {
+        Ok(text) if text.trim_start().starts_with('[') => answer_batch(&parts, &body, text, &next, limit).await,
+        Ok(_) => answer(&parts, body, next).await,
+        Err(problem) => failure(StatusCode::BAD_REQUEST, &Value::Null, PARSE_ERROR, &problem.detail),
+    }
+}
+
+/// A number of a message that would not be kept as it is written.
+#[derive(Clone)]
+pub struct Inexact(pub Problem);
+
+impl Inexact {
+    /// Looks for one in the text of a message: once it is parsed, nobody can tell. Its pointer is below the tool's arguments, as of all that is wrong
+    /// with them.
+    fn find(text: &str) -> Option<Self> {
+        let mut problem = Problem::from(check_numbers(text, Kept::Fields, "").err()?);
+        for field in &mut problem.errors {
+            if let Some(below) = field.pointer.strip_prefix("/params/arguments") {
+                field.pointer = below.to_owned();
             }
-            let code = if problem.errors.is_empty() { PARSE_ERROR } else { INVALID_REQUEST };
-            failure(StatusCode::BAD_REQUEST, &Value::Null, code, &problem.detail)
         }
+        Some(Self(problem))
     }
 }
 
@@ -68,18 +81,27 @@ fn admits_json(headers: &HeaderMap) -> bool {
         })
 }
 
-/// Answers one message. `body` is the message as it came.
-async fn answer(parts: &Parts, mut message: Value, body: Option<Vec<u8>>, next: Next) -> Response {
+/// Answers one message, given as it came.
+async fn answer(parts: &Parts, body: Bytes, next: Next) -> Response {
+    let text = as_text(&body).unwrap_or_default();
+    let inexact = Inexact::find(text);
+    let mut message: Value = match parse(&body) {
+        Ok(message) => message,
+        Err(problem) => return unreadable(text, inexact, &problem),
+    };
     let id = message.get("id").cloned().unwrap_or_default();
     if !message.is_object() {
         return failure(StatusCode::BAD_REQUEST, &id, INVALID_REQUEST, "a message is a JSON object");
     }
     let body = match read_arguments(&mut message) {
-        Ok(false) => body.unwrap_or_else(|| message.to_string().into_bytes()),
-        Ok(true) => message.to_string().into_bytes(),
+        Ok(false) => body,
+        Ok(true) => message.to_string().into(),
         Err(detail) => return failure(StatusCode::OK, &id, INVALID_PARAMS, &detail),
     };
     let mut parts = parts.clone();
+    if let Some(inexact) = inexact {
+        parts.extensions.insert(inexact);
+    }
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.remove(header::TRANSFER_ENCODING);
     let response = next.run(Request::from_parts(parts, Body::from(body))).await;
@@ -95,8 +117,35 @@ async fn answer(parts: &Parts, mut message: Value, body: Option<Vec<u8>>, next: 
     failure(status, &id, INVALID_REQUEST, &String::from_utf8_lossy(&said))
 }
 
+/// Says why a message could not be read, to the call that it is where that can be told.
+fn unreadable(text: &str, inexact: Option<Inexact>, problem: &Problem) -> Response {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Identified {
+        id: Value,
+    }
+    let id = serde_json::from_str(text).map_or(Value::Null, |Identified { id }| id);
+    let (code, detail) = match inexact {
+        // A number that no parser takes: its field is known.
+        Some(Inexact(inexact)) => {
+            let pointer = inexact.errors.first().map(|field| field.pointer.as_str()).unwrap_or_default();
+            (INVALID_PARAMS, format!("{pointer}: {}", inexact.detail))
+        }
+        None => (if problem.errors.is_empty() { PARSE_ERROR } else { INVALID_REQUEST }, problem.detail.clone()),
+    };
+    failure(StatusCode::BAD_REQUEST, &id, code, &detail)
+}
+
 /// Answers a batch, one message after the other, as JSON-RPC 2.0 says: answers to requests in a list, and nothing to notifications alone.
-async fn answer_batch(parts: &Parts, batch: Vec<Value>, next: &Next, limit: usize) -> Response {
+async fn answer_batch(parts: &Parts, body: &Bytes, text: &str, next: &Next, limit: usize) -> Response {
+    // Each message stays as it is written: what is wrong with one is not wrong with the others.
+    let batch: Vec<&RawValue> = match serde_json::from_str(text) {
+        Ok(batch) => batch,
+        Err(error) => {
+            let detail = format!("the body is not JSON: {error}");
+            return failure(StatusCode::BAD_REQUEST, &Value::Null, PARSE_ERROR, &detail);
+        }
+    };
     let refuse = |detail: &str| failure(StatusCode::BAD_REQUEST, &Value::Null, INVALID_REQUEST, detail);
     let version = parts.headers.get(VERSION_HEADER).and_then(|value| value.to_str().ok()).unwrap_or(WITH_BATCHES);
     if version != WITH_BATCHES {
@@ -107,7 +156,7 @@ async fn answer_batch(parts: &Parts, batch: Vec<Value>, next: &Next, limit: usiz
     }
     let mut answers = Vec::new();
     for message in batch {
-        let response = answer(parts, message, None, next.clone()).await;
+        let response = answer(parts, body.slice_ref(message.get().as_bytes()), next.clone()).await;
         let said = to_bytes(response.into_body(), limit).await.unwrap_or_default();
         answers.extend(serde_json::from_slice::<Value>(&said).ok().filter(|answer| !answer.is_null()));
     }

@@ -8,16 +8,13 @@ mod messages;
 mod tools;
 
 use crate::auth::Caller;
-use crate::extract::read_body;
 use crate::problem::Problem;
 use crate::state::AppState;
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use membox_memory::{Kept, check_numbers};
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, Implementation, ListToolsResult, PaginatedRequestParams,
     ServerCapabilities, ServerConfig, Tool,
@@ -67,7 +64,7 @@ impl ServerHandler for Mcp {
             return Err(ErrorData::invalid_params(format!("there is no tool {:?}", request.name), None));
         };
         let parts = context.extensions.get::<Parts>();
-        if let Some(Inexact(problem)) = parts.and_then(|parts| parts.extensions.get::<Inexact>()) {
+        if let Some(messages::Inexact(problem)) = parts.and_then(|parts| parts.extensions.get()) {
             return Ok(failure(problem).into());
         }
         let caller = parts.and_then(|parts| parts.extensions.get::<Caller>()).cloned();
@@ -94,25 +91,6 @@ async fn authenticate(State(state): State<AppState>, request: Request, next: Nex
     Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
-/// A number among a tool's arguments that would not be kept as it is written.
-#[derive(Clone)]
-struct Inexact(Problem);
-
-/// Looks for such a number in the text of a message: once it is parsed, nobody can tell.
-async fn check(State(state): State<AppState>, request: Request, next: Next) -> Result<Response, Problem> {
-    let (mut parts, body) = request.into_parts();
-    let body = read_body(body, state.limits.max_body_bytes).await?;
-    let checked = std::str::from_utf8(&body).map_or(Ok(()), |text| check_numbers(text, Kept::Fields, ""));
-    if let Err(error) = checked {
-        let mut problem = Problem::from(error);
-        for field in &mut problem.errors {
-            field.pointer = field.pointer.replacen("/params/arguments", "", 1);
-        }
-        parts.extensions.insert(Inexact(problem));
-    }
-    Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
-}
-
 /// The route of the protocol.
 pub fn router(state: &AppState) -> Router<AppState> {
     let mut config = StreamableHttpServerConfig::default();
@@ -130,6 +108,5 @@ pub fn router(state: &AppState) -> Router<AppState> {
     Router::new()
         .route_service("/mcp", service)
         .route_layer(middleware::from_fn_with_state(state.clone(), messages::hand_on))
-        .route_layer(middleware::from_fn_with_state(state.clone(), check))
         .route_layer(middleware::from_fn_with_state(state.clone(), authenticate))
 }

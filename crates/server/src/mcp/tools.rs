@@ -6,11 +6,9 @@ use crate::json::Numbers;
 use crate::pool::Pool;
 use crate::problem::Problem;
 use crate::state::AppState;
+use membox_api::{AppendRequest, ContextRequest, Include, NewRecord, RecallRequest, RecordPatch, Strategy};
 use membox_memory::compressor::{DEFAULT_ENCODING, TokenCounter};
-use membox_memory::{
-    AppendRequest, ContextRequest, Include, MemoryBox, MemoryError, NewRecord, Order, RecallRequest, RecordPatch,
-    Strategy, named_or_users,
-};
+use membox_memory::{MemoryBox, MemoryError, Order, named_or_users};
 use rmcp::handler::server::common::schema_for_input;
 use rmcp::model::{Tool, ToolAnnotations};
 use rmcp::schemars::{self, JsonSchema};

@@ -6,15 +6,7 @@ use crate::problem::Problem;
 use crate::state::AppState;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use membox_memory::{CollectionSettings, CollectionView, ConsolidateRequest, JobView};
-use serde::Serialize;
-use utoipa::ToSchema;
-
-/// A list of collections.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct CollectionList {
-    collections: Vec<CollectionView>,
-}
+use membox_api::{CollectionList, CollectionSettings, CollectionView, ConsolidateRequest, JobView};
 
 /// `PUT /v1/collections/{c}`: creates it, or finds it with the same settings.
 #[utoipa::path(put, path = "/v1/collections/{collection}", tag = "collections", request_body(content = CollectionSettings, example = json!({"keywords": true, "redaction": {"mode": "full"}, "kinds": {"working": {"ttl_s": 3600}}})),
@@ -53,7 +45,7 @@ pub async fn describe(
     Path(collection): Path<String>,
 ) -> Result<axum::Json<CollectionView>, Problem> {
     let memory = state.memory.clone();
-    let work = move || Ok(memory.describe(&*memory.collection(&tenant, &collection)?));
+    let work = move || Ok(memory.describe(&memory.collection(&tenant, &collection)?));
     Ok(axum::Json(state.reads.run(work).await?))
 }
 

@@ -1,6 +1,6 @@
 //! Embeddings as OpenAI and as text-embeddings-inference have them, and token counts.
 
-use super::inputs::{self, EmbeddingInput, Texts};
+use super::inputs;
 use super::{models, server_timing};
 use crate::auth::Tenant;
 use crate::extract::Json;
@@ -10,111 +10,18 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
+use membox_api::{
+    ChunkAnswer, ChunkRequest, CountedMessage, EmbedRequest, EmbeddingData, EmbeddingObject, EmbeddingsAnswer,
+    EmbeddingsRequest, EmbeddingsUsage, EncodingFormat, Info, Side, Timing, TokenView, TokenizeRequest, TokensAnswer,
+    TokensRequest,
+};
+use membox_memory::MemoryError;
 use membox_memory::compressor::{DEFAULT_ENCODING, TokenCounter, conversation_overhead};
 use membox_memory::encoder::{DEFAULT_MAX_TOKENS, Embeddings, EncoderError, Inputs, Lane, Request, Wanted};
-use membox_memory::{Chunk, ChunkRequest, MemoryError, Timing};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tokio::sync::oneshot;
-use utoipa::ToSchema;
 
 /// Requests of at most this many inputs take the interactive lane.
 const INTERACTIVE_INPUTS: usize = 4;
-
-/// How vectors are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum EncodingFormat {
-    /// A list of numbers.
-    #[default]
-    Float,
-    /// Little-endian f32 in base64: smaller, and much faster to read.
-    Base64,
-}
-
-/// OpenAI's request. Further fields, which its clients and gateways send, are passed over.
-#[derive(Debug, Deserialize, ToSchema)]
-pub struct EmbeddingsRequest {
-    /// What is to be embedded. Token ids are those of cl100k_base, as OpenAI's clients send them, or, between the model's own first and last token
-    /// (`[CLS]` and `[SEP]`), the model's.
-    input: EmbeddingInput,
-    /// One of `GET /v1/models`; the box's own when left out.
-    model: Option<String>,
-    #[serde(default)]
-    encoding_format: EncodingFormat,
-    /// Keep only so many numbers, and normalise again.
-    dimensions: Option<usize>,
-    /// Not used.
-    #[allow(dead_code)]
-    user: Option<String>,
-    /// Tokens kept of each text: 256 unless said otherwise, 512 at most.
-    max_tokens: Option<usize>,
-}
-
-/// OpenAI's answer.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct EmbeddingsAnswer {
-    object: &'static str,
-    data: Vec<EmbeddingObject>,
-    model: String,
-    usage: Usage,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-struct EmbeddingObject {
-    object: &'static str,
-    index: usize,
-    embedding: EmbeddingData,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(untagged)]
-enum EmbeddingData {
-    Float(Vec<f32>),
-    Base64(String),
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-struct Usage {
-    prompt_tokens: usize,
-    total_tokens: usize,
-}
-
-/// An end of a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Side {
-    /// Its beginning.
-    #[serde(alias = "Left")]
-    Left,
-    /// Its end.
-    #[serde(alias = "Right")]
-    Right,
-}
-
-/// text-embeddings-inference's request. Further fields are passed over, as there.
-#[derive(Debug, Deserialize, ToSchema)]
-pub struct EmbedRequest {
-    /// Texts, or ids of the model's own tokens.
-    inputs: EmbeddingInput,
-    /// Cut what is too long, as when left out; with false, a text that is too long is an error.
-    truncate: Option<bool>,
-    /// Where it is cut: `right`, at the end, as when left out, or `left`, at the beginning.
-    truncation_direction: Option<Side>,
-    /// A prompt of the model's. The models of this box have none.
-    prompt_name: Option<String>,
-    /// Unit length.
-    #[serde(default = "yes")]
-    normalize: bool,
-    /// Keep only so many numbers.
-    dimensions: Option<usize>,
-    /// Tokens kept of each text: 256 unless said otherwise, 512 at most.
-    max_tokens: Option<usize>,
-}
-
-fn yes() -> bool {
-    true
-}
 
 /// `POST /v1/embeddings`: OpenAI's, for its clients unmodified.
 #[utoipa::path(post, path = "/v1/embeddings", tag = "engines", request_body(content = EmbeddingsRequest, example = json!({"model": "all-MiniLM-L6-v2", "input": ["The spare key is under the blue pot."], "encoding_format": "float"})),
@@ -146,7 +53,7 @@ pub async fn embeddings(
         object: "list",
         data: data.collect(),
         model: state.memory.encoder()?.name().to_owned(),
-        usage: Usage { prompt_tokens: answer.tokens, total_tokens: answer.tokens },
+        usage: EmbeddingsUsage { prompt_tokens: answer.tokens, total_tokens: answer.tokens },
     };
     Ok((headers, axum::Json(body)).into_response())
 }
@@ -251,27 +158,6 @@ fn cut(row: &[f32], dimensions: Option<usize>, normalize: bool) -> Vec<f32> {
     vector
 }
 
-/// What is running, with text-embeddings-inference's field names first.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Info {
-    model_id: String,
-    model_dtype: String,
-    #[schema(value_type = Object)]
-    model_type: serde_json::Value,
-    max_input_length: usize,
-    max_client_batch_size: usize,
-    auto_truncate: bool,
-    version: &'static str,
-    /// Which engine computes, on what.
-    engine: String,
-    /// Why no card computes, where one was looked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    why_not_cuda: Option<String>,
-    dimension: usize,
-    /// The models that compress; the first does it where none is named.
-    compression_models: Vec<String>,
-}
-
 /// `GET /info`: what is running.
 #[utoipa::path(get, path = "/info", tag = "engines", responses((status = 200, description = "done", body = Info), (status = 503, description = "starting, stopping, read-only, or no model is installed", body = Problem)))]
 pub async fn info(State(state): State<AppState>) -> Result<axum::Json<Info>, Problem> {
@@ -290,26 +176,6 @@ pub async fn info(State(state): State<AppState>) -> Result<axum::Json<Info>, Pro
         dimension: encoder.dimension(),
         compression_models: state.memory.compressors().iter().map(|c| c.name().to_owned()).collect(),
     }))
-}
-
-/// A request for tokens. Further fields are passed over, as text-embeddings-inference does.
-#[derive(Debug, Deserialize, ToSchema)]
-pub struct TokenizeRequest {
-    inputs: Texts,
-    #[serde(default = "yes")]
-    add_special_tokens: bool,
-}
-
-/// A token of the model.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct TokenView {
-    id: u32,
-    text: String,
-    special: bool,
-    #[schema(required)]
-    start: Option<usize>,
-    #[schema(required)]
-    stop: Option<usize>,
 }
 
 /// `POST /tokenize`: the model's tokens of texts.
@@ -339,76 +205,11 @@ pub async fn tokenize(
     Ok(axum::Json(tokens.await?))
 }
 
-/// A message whose tokens are counted, as OpenAI's API has it.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CountedMessage {
-    /// Not counted: it is within the four tokens of a message.
-    #[allow(dead_code)]
-    role: Option<String>,
-    /// What is said; null where tools are called instead.
-    #[serde(default, deserialize_with = "membox_memory::message_content")]
-    #[schema(value_type = Option<String>)]
-    content: Option<String>,
-    /// Who says it.
-    name: Option<String>,
-    /// The call that it answers.
-    tool_call_id: Option<String>,
-    /// The calls that it makes, counted as JSON.
-    #[schema(value_type = Option<Vec<Object>>)]
-    tool_calls: Option<Value>,
-    /// The call that it makes, as older clients have it, counted likewise.
-    #[schema(value_type = Option<Object>)]
-    function_call: Option<Value>,
-    /// Why nothing is said.
-    refusal: Option<String>,
-    /// Not counted, as no prompt has it.
-    #[allow(dead_code)]
-    #[schema(value_type = Option<Vec<Object>>)]
-    annotations: Option<Value>,
-    /// Not counted: it is no text.
-    #[allow(dead_code)]
-    #[schema(value_type = Option<Object>)]
-    audio: Option<Value>,
-}
-
-impl CountedMessage {
-    /// Tokens of all that it says.
-    fn tokens(&self, counter: TokenCounter) -> usize {
-        let texts = [&self.content, &self.refusal, &self.name, &self.tool_call_id].into_iter().flatten();
-        let calls = [&self.tool_calls, &self.function_call].into_iter().flatten();
-        texts.map(|text| counter.count(text)).chain(calls.map(|calls| counter.count_json(calls))).sum()
-    }
-}
-
-/// A request for token counts: `input` or `messages`, by `encoding` or `model`.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TokensRequest {
-    /// A model whose encoding is wanted.
-    model: Option<String>,
-    /// tiktoken's name of an encoding; o200k_base when neither is given.
-    encoding: Option<String>,
-    input: Option<Texts>,
-    messages: Option<Vec<CountedMessage>>,
-}
-
-/// Token counts.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct TokensAnswer {
-    encoding: &'static str,
-    /// Of each text, or of what each message says: its content, name and calls.
-    counts: Vec<usize>,
-    /// In all, overhead included.
-    total: usize,
-    /// What is in the total beside the texts: 4 a message and 2 a conversation; 0 for plain texts.
-    overhead: usize,
-}
-
-/// The pieces of a text.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ChunkAnswer {
-    chunks: Vec<Chunk>,
+/// Tokens of all that a message says.
+fn message_tokens(message: &CountedMessage, counter: TokenCounter) -> usize {
+    let texts = [&message.name, &message.tool_call_id, &message.refusal].map(Option::as_deref);
+    let calls = [&message.tool_calls, &message.function_call].map(Option::as_ref);
+    message.content.as_ref().map_or(0, |content| counter.count(content)) + counter.count_beside(texts, calls)
 }
 
 /// `POST /v1/chunks`: cuts a long text into pieces that can be embedded, at paragraphs, sentences or words, with an overlap.
@@ -447,7 +248,7 @@ pub async fn tokens(
             (Some(texts), _) => (texts.into_vec().iter().map(|text| counter.count(text)).collect(), 0),
             (None, messages) => {
                 let messages = messages.unwrap_or_default();
-                (messages.iter().map(|m| m.tokens(counter)).collect(), conversation_overhead(messages.len()))
+                (messages.iter().map(|m| message_tokens(m, counter)).collect(), conversation_overhead(messages.len()))
             }
         };
         let total = counts.iter().sum::<usize>() + overhead;

@@ -3,50 +3,16 @@
 use crate::problem::Problem;
 use crate::state::AppState;
 use axum::http::StatusCode;
+use membox_api::EmbeddingInput;
 use membox_memory::MemoryError;
 use membox_memory::compressor::TokenCounter;
 use membox_memory::encoder::{DEFAULT_MAX_TOKENS, Encoder, Inputs};
-use serde::Deserialize;
-use utoipa::ToSchema;
 
 /// The encoding of OpenAI's embedding models. Its clients take it for models that they do not know, too.
 const OPENAI_ENCODING: &str = "cl100k_base";
 
 /// Bytes that a token of a text stands for at most, on average.
 const MAX_TOKEN_BYTES: usize = 256;
-
-/// What is to be embedded: a text, texts, a token sequence, or token sequences.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "a text, a list of texts, a list of token ids, or a list of such lists is wanted")]
-pub enum EmbeddingInput {
-    /// One text.
-    Text(String),
-    /// Texts.
-    Texts(Vec<String>),
-    /// Token ids.
-    Tokens(Vec<u32>),
-    /// Several sequences of them.
-    TokenLists(Vec<Vec<u32>>),
-}
-
-/// Texts as text-embeddings-inference takes them.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "a text or a list of texts is wanted")]
-pub enum Texts {
-    /// One text.
-    One(String),
-    /// Texts.
-    Many(Vec<String>),
-}
-
-impl Texts {
-    pub(super) fn into_vec(self) -> Vec<String> {
-        match self {
-            Self::One(text) => vec![text],
-            Self::Many(texts) => texts,
-        }
-    }
-}
 
 /// OpenAI's inputs: token ids are cl100k_base's, and are read as the text that they stand for. Those between the model's own brackets are the model's:
 /// no text's ids begin so.

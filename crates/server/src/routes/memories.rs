@@ -6,18 +6,7 @@ use crate::problem::Problem;
 use crate::state::AppState;
 use axum::extract::State;
 use axum::http::StatusCode;
-use membox_memory::{AddMemories, AddedMemories, JobView, TopicsAnswer, TopicsRequest, UpdateRequest};
-use serde::Deserialize;
-use utoipa::IntoParams;
-
-/// How much is to be told.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-pub struct AddQuery {
-    /// Say what each step did: times, what was compressed from how many tokens to how many, cuts with their scores, facts.
-    #[serde(default)]
-    explain: bool,
-}
+use membox_api::{AddMemories, AddQuery, AddedMemories, JobView, TopicsAnswer, TopicsRequest, UpdateRequest};
 
 /// `POST /v1/memories`: appends messages to a session, and makes memories of what was said once there is enough of it (or at once, with `force`): topics
 /// are cut, and each is compressed, or read for facts by the language model that is set up. When it answers, the messages and what was made of them are

@@ -16,7 +16,7 @@ pub mod usage;
 pub mod users;
 
 use axum::http::{HeaderMap, HeaderValue};
-use membox_memory::Timing;
+use membox_api::Timing;
 use std::time::Duration;
 
 /// `server-timing` of the parts that took any time.

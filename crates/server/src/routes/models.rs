@@ -5,30 +5,8 @@ use crate::problem::Problem;
 use crate::state::AppState;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use serde::Serialize;
+use membox_api::{ModelList, ModelView};
 use std::time::UNIX_EPOCH;
-use utoipa::ToSchema;
-
-/// A model.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ModelView {
-    /// A name that `model` takes.
-    id: String,
-    /// `model`.
-    object: &'static str,
-    /// Since when it is served, in seconds since 1970.
-    created: u64,
-    /// Who serves it.
-    owned_by: &'static str,
-}
-
-/// The models that embed texts.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ModelList {
-    /// `list`.
-    object: &'static str,
-    data: Vec<ModelView>,
-}
 
 /// The names of the model that embeds texts, its own first.
 fn names(state: &AppState) -> Result<impl Iterator<Item = &str>, Problem> {

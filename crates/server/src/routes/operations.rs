@@ -6,20 +6,10 @@ use crate::state::AppState;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use membox_api::Health;
 use membox_memory::encoder::Lane;
 use metrics::{counter, gauge};
-use serde::Serialize;
 use std::sync::atomic::Ordering;
-use utoipa::ToSchema;
-
-/// The state of the box.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Health {
-    status: &'static str,
-    /// Background work that has failed several times in a row, and is tried further.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    troubles: Vec<String>,
-}
 
 /// `GET /health`: the process is alive.
 #[utoipa::path(get, path = "/health", tag = "operations", responses((status = 200, description = "done", body = Health)))]

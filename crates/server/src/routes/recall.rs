@@ -7,7 +7,7 @@ use crate::problem::Problem;
 use crate::state::AppState;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
-use membox_memory::{RecallAnswer, RecallRequest};
+use membox_api::{RecallAnswer, RecallRequest};
 
 /// `POST /v1/collections/{c}/recall`: what do we remember about this?
 #[utoipa::path(post, path = "/v1/collections/{collection}/recall", tag = "recall", params(("collection" = String, Path)),

@@ -8,15 +8,15 @@ use crate::problem::Problem;
 use crate::state::AppState;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use membox_memory::compressor::CompressOptions;
-use membox_memory::{
-    ForgetAnswer, ForgetRequest, Kept, NewRecord, Order, Position, RecordPatch, RecordView, WrittenRecord,
-    check_numbers,
+use membox_api::{
+    CompressOptions, DeleteAnswer, DeleteRequest, ForgetAnswer, ForgetRequest, NewRecord, Page, PageQuery, RecordPatch,
+    RecordView, UpsertAnswer,
 };
+use membox_memory::{Kept, Order, Position, check_numbers};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 /// Records a page unless said otherwise, and at most.
 const PAGE: usize = 20;
@@ -79,13 +79,6 @@ impl CompressOnWrite {
     }
 }
 
-/// What was written.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct UpsertAnswer {
-    /// In the order of the request.
-    records: Vec<WrittenRecord>,
-}
-
 /// `POST /v1/collections/{c}/records`: when it answers, the records are durable and can be recalled.
 #[utoipa::path(post, path = "/v1/collections/{collection}/records", tag = "records", params(("collection" = String, Path)),
     request_body(content = UpsertRequest, example = json!({"records": [{"id": "key", "text": "The spare key is under the blue pot.", "user": "lena", "metadata": {"topic": "house"}}]})),
@@ -101,30 +94,6 @@ pub async fn upsert(
     let compress = request.compress.options();
     let work = move || Ok(memory.remember(&tenant, &collection, request.records, compress.as_ref())?);
     Ok(axum::Json(UpsertAnswer { records: state.writes.run(work).await? }))
-}
-
-/// Which page of which records.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-pub struct PageQuery {
-    /// Records a page, 20 unless said otherwise.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<usize>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-    /// A filter as JSON.
-    filter: Option<String>,
-    /// `written` (in the order of their first writing), `oldest` or `newest` (by created_at).
-    order: Option<String>,
-}
-
-/// A page of records.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Page {
-    records: Vec<RecordView>,
-    /// The cursor of the next page; missing on the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
 }
 
 /// `GET /v1/collections/{c}/records`: pages that go on where they ended, whatever is written between.
@@ -227,15 +196,6 @@ pub async fn delete(
     }
 }
 
-/// Which records are to be deleted: `ids` or `filter`.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct DeleteRequest {
-    ids: Option<Vec<String>>,
-    #[schema(value_type = Option<Object>)]
-    filter: Option<Value>,
-}
-
 /// `POST /v1/collections/{c}/forget`: the least valuable memories go until `keep` are left, in one commit. Worth is importance, halved with each half-life of
 /// age; `metadata.pinned` keeps a memory.
 #[utoipa::path(post, path = "/v1/collections/{collection}/forget", tag = "records", params(("collection" = String, Path)), request_body(content = ForgetRequest, example = json!({"keep": 1000, "user": "lena", "dry_run": true})),
@@ -249,12 +209,6 @@ pub async fn forget(
     let memory = state.memory.clone();
     let work = move || Ok(memory.forget(&caller.tenant, &caller.actor, &collection, &request)?);
     Ok(axum::Json(state.writes.run(work).await?))
-}
-
-/// How many were deleted.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct DeleteAnswer {
-    deleted: usize,
 }
 
 /// `POST /v1/collections/{c}/records:delete`: by ids or by filter, in one commit.

@@ -8,13 +8,12 @@ use crate::problem::Problem;
 use crate::state::AppState;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use membox_memory::{
-    AppendAnswer, AppendRequest, ContextAnswer, ContextRequest, MemoryBox, MemoryError, MessagePatch, MessageQuery,
-    MessageView, Modality, QueueItemView, SessionSettings, SessionView,
+use membox_api::{
+    AppendAnswer, AppendRequest, ContextAnswer, ContextRequest, DeletedMessages, MediaQuery, MessageList, MessagePatch,
+    MessageView, MessagesQuery, PushAnswer, PushRequest, QueueItems, QueueQuery, SessionList, SessionSettings,
+    SessionView, SessionsQuery, TakeRequest,
 };
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
+use membox_memory::{MemoryBox, MemoryError, MessageQuery};
 
 /// Sessions or messages a page unless said otherwise, and at most.
 const PAGE: usize = 20;
@@ -38,28 +37,6 @@ fn session_version(memory: &MemoryBox, tenant: &str, session: &str) -> Result<u6
         Err(MemoryError::NoSession(_)) => Ok(0),
         Err(error) => Err(error),
     }
-}
-
-/// Which sessions.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-pub struct SessionsQuery {
-    /// Those of this user.
-    user: Option<String>,
-    /// Sessions a page, 20 unless said otherwise.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<usize>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-}
-
-/// A page of sessions.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct SessionList {
-    sessions: Vec<SessionView>,
-    /// The cursor of the next page; missing on the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
 }
 
 /// `GET /v1/sessions`: the tenant's sessions, newest first.
@@ -117,12 +94,6 @@ pub async fn get(
     Ok((version_header(view.version), axum::Json(view)))
 }
 
-/// How many messages were deleted.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct DeletedMessages {
-    deleted: usize,
-}
-
 /// `DELETE /v1/sessions/{s}`: with its messages, archived ones too, and its queue.
 #[utoipa::path(delete, path = "/v1/sessions/{session}", tag = "sessions", params(("session" = String, Path)),
     responses((status = 200, description = "done", body = DeletedMessages), (status = 404, description = "there is no such thing", body = Problem)))]
@@ -162,35 +133,6 @@ pub async fn append(
     };
     let answer = state.writes.run(work).await?;
     Ok((version_header(answer.version), axum::Json(answer)))
-}
-
-/// Which messages.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-pub struct MessagesQuery {
-    /// Messages a page, 20 unless said otherwise.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<usize>,
-    /// `next` of the page before.
-    cursor: Option<i64>,
-    /// `oldest` (first, as when left out) or `newest`.
-    order: Option<String>,
-    /// Only messages that have all of these words, in any of their forms: every word counts, also letters, emoji, and names with signs such as C++. Refused
-    /// if it is blank.
-    q: Option<String>,
-    /// Only texts, images or recordings.
-    #[serde(default)]
-    #[param(inline)]
-    modality: Modality,
-}
-
-/// A page of messages.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct MessageList {
-    messages: Vec<MessageView>,
-    /// The cursor of the next page; missing on the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<i64>,
 }
 
 /// `GET /v1/sessions/{s}/messages`: pages that go on where they ended, whatever is written between.
@@ -233,15 +175,6 @@ pub async fn message(
     let memory = state.memory.clone();
     let view = state.reads.run(move || Ok(memory.message(&tenant, &session, &message)?)).await?;
     Ok((version_header(view.version), axum::Json(view)))
-}
-
-/// Which form of a message's file.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-pub struct MediaQuery {
-    /// Of an image, what fits 200 × 200.
-    #[serde(default)]
-    thumbnail: bool,
 }
 
 /// `GET /v1/sessions/{s}/messages/{m}/media`: the image or the recording of a message, as it was given.
@@ -320,21 +253,6 @@ pub async fn context(
     Ok((version_header(answer.version), axum::Json(answer)))
 }
 
-/// Inputs for a session's queue.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PushRequest {
-    /// Any JSON each, at most 1 MiB; all are kept, or none.
-    items: Vec<Value>,
-}
-
-/// What was queued.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct PushAnswer {
-    /// In the order of the request.
-    ids: Vec<String>,
-}
-
 /// `POST /v1/sessions/{s}/queue`: inputs that wait until they are taken, over restarts too.
 #[utoipa::path(post, path = "/v1/sessions/{session}/queue", tag = "sessions", request_body(content = PushRequest, example = json!({"items": [{"input": "And the garage?"}]})), params(("session" = String, Path)),
     responses((status = 200, description = "done", body = PushAnswer), (status = 422, description = "an input is too large", body = Problem)))]
@@ -347,23 +265,6 @@ pub async fn push(
     let memory = state.memory.clone();
     let ids = state.writes.run(move || Ok(memory.push(&tenant, &session, request.items)?)).await?;
     Ok(axum::Json(PushAnswer { ids }))
-}
-
-/// Which inputs.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-pub struct QueueQuery {
-    /// Inputs a page, 20 unless said otherwise.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<usize>,
-    /// Those after this id.
-    cursor: Option<String>,
-}
-
-/// Inputs of a queue.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct QueueItems {
-    items: Vec<QueueItemView>,
 }
 
 /// `GET /v1/sessions/{s}/queue`: what waits, oldest first; nothing is taken.
@@ -379,17 +280,6 @@ pub async fn queue(
     let memory = state.memory.clone();
     let items = state.reads.run(move || Ok(memory.queue(&tenant, &session, query.cursor.as_deref(), limit)?)).await?;
     Ok(axum::Json(QueueItems { items }))
-}
-
-/// How many inputs, and for how long.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct TakeRequest {
-    /// At most so many (1).
-    #[schema(minimum = 1, maximum = 1000)]
-    count: Option<usize>,
-    /// Seconds that they are the taker's (60): those that are not deleted by then can be taken again.
-    lease_s: Option<u64>,
 }
 
 /// `POST /v1/sessions/{s}/queue:take`: the oldest inputs that nobody works on. Delete each when it has been dealt with.

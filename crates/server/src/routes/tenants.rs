@@ -6,9 +6,7 @@ use crate::problem::Problem;
 use crate::state::AppState;
 use axum::extract::State;
 use axum::http::StatusCode;
-use membox_memory::{JobView, TenantView};
-use serde::Deserialize;
-use utoipa::ToSchema;
+use membox_api::{EraseTenant, JobView, TenantView};
 
 /// `GET /v1/tenant`: how the tenant of this key is kept: its collections, and whether they are sealed.
 #[utoipa::path(get, path = "/v1/tenant", tag = "tenants",
@@ -28,14 +26,6 @@ pub async fn rotate(
     let memory = state.memory.clone();
     let work = move || Ok(memory.rotate_key(&caller.tenant, &caller.actor)?);
     Ok((StatusCode::ACCEPTED, axum::Json(state.writes.run(work).await?)))
-}
-
-/// Who is to be erased.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct EraseTenant {
-    /// The tenant of this key, by its name: so that nobody erases one by mistake.
-    tenant: String,
 }
 
 /// `POST /v1/tenant:erase`: erases everything of the tenant, from the files too, and its keys, as a job. Its result is the receipt. Until it is done nothing can

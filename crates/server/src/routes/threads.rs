@@ -7,40 +7,9 @@ use crate::routes::sessions::page_limit;
 use crate::state::AppState;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use membox_memory::{CheckpointView, NewCheckpoint};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
-
-/// Which namespace of a thread.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields, default)]
-pub struct NamespaceQuery {
-    /// The thread's own when left out.
-    namespace: String,
-}
-
-/// Which checkpoints.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields, default)]
-pub struct CheckpointsQuery {
-    /// The thread's own when left out.
-    namespace: String,
-    /// Checkpoints a page, 20 unless said otherwise; 1 for the latest alone.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<usize>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-}
-
-/// A page of checkpoints.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct CheckpointList {
-    checkpoints: Vec<CheckpointView>,
-    /// The cursor of the next page; missing on the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
-}
+use membox_api::{
+    CheckpointList, CheckpointView, CheckpointsQuery, DeletedCheckpoints, NamespaceQuery, NewCheckpoint, TaskWrites,
+};
 
 /// `PUT /v1/threads/{t}/checkpoints/{id}`: writes it. One of the same id is replaced; what tasks have written to it, when it was made and its place among
 /// the others stay.
@@ -57,14 +26,6 @@ pub async fn put(
     let memory = state.memory.clone();
     let work = move || Ok(memory.put_checkpoint(&tenant, &thread, &query.namespace, &id, new)?);
     Ok(axum::Json(state.writes.run(work).await?))
-}
-
-/// What a task has written towards the next checkpoint.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TaskWrites {
-    /// Any JSON.
-    writes: Value,
 }
 
 /// `PUT /v1/threads/{t}/checkpoints/{id}/writes/{task}`: kept with the checkpoint, or for it where it has not come yet; written again by the same task,
@@ -124,12 +85,6 @@ pub async fn list(
         Ok(CheckpointList { checkpoints, next })
     };
     Ok(axum::Json(state.reads.run(work).await?))
-}
-
-/// How many checkpoints were deleted.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct DeletedCheckpoints {
-    deleted: usize,
 }
 
 /// `DELETE /v1/threads/{t}/checkpoints`: all of them, of all namespaces.

@@ -7,9 +7,7 @@ use crate::routes::sessions::page_limit;
 use crate::state::AppState;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use membox_memory::{QuotaSettings, UsageReport, UsageView};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use membox_api::{QuotaSettings, UsageList, UsageQuery, UsageReport, UsageView};
 
 /// `POST /v1/usage`: notes tokens that a user is about to use, or has used. Over the quota it is 429, `retry-after` is the next day's beginning, and
 /// nothing is noted.
@@ -22,28 +20,6 @@ pub async fn report(
 ) -> Result<axum::Json<UsageView>, Problem> {
     let memory = state.memory.clone();
     Ok(axum::Json(state.writes.run(move || Ok(memory.report_usage(&tenant, report)?)).await?))
-}
-
-/// Whose usage, and when.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-pub struct UsageQuery {
-    /// One user; all when left out.
-    user: Option<String>,
-    /// A day in UTC, such as 2026-05-20; today when left out.
-    from: Option<String>,
-    /// A day in UTC; today when left out.
-    to: Option<String>,
-    /// Lines at most (20).
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<usize>,
-}
-
-/// What users have used.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct UsageList {
-    /// The latest day first, and on each those who have used most.
-    usage: Vec<UsageView>,
 }
 
 /// `GET /v1/usage`: by day, and on each day those who have used most first; kept for 90 days.

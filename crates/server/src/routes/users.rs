@@ -1,7 +1,7 @@
 //! All that is remembered of a user, and the audit log.
 
 use crate::auth::{Caller, Tenant};
-use crate::extract::{KeptJson, Query};
+use crate::extract::{Json, KeptJson, Query};
 use crate::problem::Problem;
 use crate::routes::sessions::page_limit;
 use crate::state::AppState;
@@ -10,11 +10,9 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::channel::Channel;
-use membox_memory::{AuditView, JobView, ProfileView};
-use serde::{Deserialize, Serialize};
+use membox_api::{AuditPage, AuditQuery, JobView, ProfileView};
 use serde_json::{Map, Value};
 use std::time::Duration;
-use utoipa::{IntoParams, ToSchema};
 
 /// Bytes of an archive that are sent at a time, and how many such parts may wait for the client.
 const PART_BYTES: usize = 64 << 10;
@@ -93,7 +91,7 @@ pub async fn patch_profile(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     Path(user): Path<String>,
-    KeptJson(changes): KeptJson<Map<String, Value>>,
+    Json(changes): KeptJson<Map<String, Value>>,
 ) -> Result<axum::Json<ProfileView>, Problem> {
     let memory = state.memory.clone();
     let work = move || Ok(memory.put_profile(&tenant, &user, &changes, false)?);
@@ -111,26 +109,6 @@ pub async fn build_profile(
     let memory = state.memory.clone();
     let work = move || Ok(memory.put_profile(&tenant, &user, &Map::new(), true)?);
     Ok(axum::Json(state.pipeline.run(work).await?))
-}
-
-/// Which entries of the audit log.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-pub struct AuditQuery {
-    /// Entries a page, 20 unless said otherwise.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<usize>,
-    /// Those after this number.
-    cursor: Option<i64>,
-}
-
-/// A page of the audit log.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct AuditPage {
-    entries: Vec<AuditView>,
-    /// The cursor of the next page; missing on the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<i64>,
 }
 
 /// `GET /v1/audit`: who has deleted, erased or exported what of this tenant, and when; `membox audit verify` checks the chain of hashes.

@@ -124,6 +124,26 @@ impl Server {
         (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 
+    /// What a request of a client of 2025 to `/mcp` is answered.
+    pub fn mcp(&self, method: &str, params: Value) -> Value {
+        let message = serde_json::json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params});
+        self.mcp_text(&message.to_string())
+    }
+
+    /// As [`Server::mcp`], of a message with the id 7 as it is written.
+    pub fn mcp_text(&self, message: &str) -> Value {
+        let headers = [
+            ("content-type", "application/json"),
+            ("accept", "application/json, text/event-stream"),
+            ("mcp-protocol-version", "2025-06-18"),
+        ];
+        let (status, _, text) = self.raw("POST", "/mcp", &headers, message.as_bytes().to_vec());
+        assert_eq!(status, 200, "{text}");
+        let answer: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(answer["id"], 7);
+        answer
+    }
+
     /// Status, headers and text of the answer; status 0 when there was none.
     pub fn raw(
         &self,

@@ -1,0 +1,119 @@
+//! Collections and what they are made with.
+
+use crate::{IndexPolicy, MemoriesPolicy, Redaction};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// How a collection keeps its vectors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum VectorType {
+    /// Half precision.
+    #[default]
+    F16,
+    /// Single precision.
+    F32,
+}
+
+/// How two vectors are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Vectors get unit length when they are written and asked for.
+    #[default]
+    Cosine,
+    /// Vectors stay as they are.
+    InnerProduct,
+}
+
+/// What a collection is made with. Everything but the policies of index, kinds, redaction, synonyms, keywords and memories stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CollectionSettings {
+    /// The model that embeds its texts; the box's own when left out.
+    pub model: Option<String>,
+    /// Numbers in a vector; the model's when left out. Another number makes a collection for given vectors only.
+    pub dimension: Option<usize>,
+    /// How rows keep their numbers.
+    pub vector_type: VectorType,
+    /// How vectors are compared.
+    pub metric: Metric,
+    /// Which index is kept: `{"kind": "auto" | "flat" | "hnsw" | "ivf", …}`.
+    #[schema(value_type = Object, example = json!({"kind": "auto"}))]
+    pub index: IndexPolicy,
+    /// What records of a kind get that say nothing of it themselves: `{"working": {"ttl_s": 3600}, "profile": {"importance": 0.9}}`. It holds for what is
+    /// written from now on; as it was when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kinds: Option<BTreeMap<String, KindDefaults>>,
+    /// What is done with personal data in what is written from now on: nothing when left out, or as it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redaction: Option<Redaction>,
+    /// Words that mean the same, `[["car", "automobile"], ["kids", "children"]]`: who asks for one finds the others by words as well. As they were when left
+    /// out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub synonyms: Option<Vec<Vec<String>>>,
+    /// Whether what is written from now on is given its keywords and names, in its metadata: no when left out, or as it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keywords: Option<bool>,
+    /// How what is said becomes memories (`POST /v1/memories`): the defaults when left out, or as it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memories: Option<MemoriesPolicy>,
+}
+
+/// What a kind of record gets by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KindDefaults {
+    /// Seconds that it lives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_s: Option<u64>,
+    /// 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1)]
+    pub importance: Option<f64>,
+}
+
+/// A collection as it is described.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct CollectionView {
+    /// Its name.
+    pub name: String,
+    /// RFC 3339.
+    pub created_at: String,
+    /// What it was made with.
+    pub settings: CollectionSettings,
+    /// Records that are current and not expired.
+    pub records: u64,
+    /// Rows of the vector file, those of older versions among them.
+    pub rows: u32,
+    /// Bytes of the vector file.
+    pub vector_bytes: u64,
+    /// The state of the derived indexes.
+    pub index: IndexView,
+}
+
+/// The state of a collection's derived indexes.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct IndexView {
+    /// `none`, `hnsw` or `ivf`.
+    pub kind: String,
+    /// HNSW's beam for a recall that names none: measured by an automatic index.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ef_search: Option<u32>,
+    /// IVF's lists for a recall that names none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nprobe: Option<u32>,
+    /// Rows that the vector index covers; those past it are scanned.
+    pub covered_rows: u32,
+    /// Rows that a build under way has done.
+    pub building_rows: u32,
+    /// Rows that the text index on disk covers; those past it are in memory.
+    pub text_covered_rows: u32,
+}
+
+/// A list of collections.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CollectionList {
+    pub collections: Vec<CollectionView>,
+}

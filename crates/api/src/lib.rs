@@ -1,0 +1,71 @@
+//! What callers say to the box and hear from it.
+//!
+//! Every request and every answer is here as plain data, with its JSON form (serde) and its schema (utoipa). The JSON of
+//! [`CollectionSettings`] is also what the database keeps of a collection.
+//!
+//! This crate has no behaviour: it does not know how anything is stored, embedded or compressed, nor HTTP. It depends on
+//! no other crate of membox. Where an engine has a type of the same form, `membox-memory` converts.
+//!
+//! # Example
+//!
+//! ```
+//! use membox_api::{RecallMode, RecallRequest};
+//!
+//! let request: RecallRequest = serde_json::from_str(r#"{"query": "where is the key?", "mode": "text"}"#)?;
+//! assert_eq!((request.mode, request.k), (RecallMode::Text, 10));
+//! assert!(serde_json::from_str::<RecallRequest>(r#"{"qurey": "a misspelt field is refused"}"#).is_err());
+//! # Ok::<(), serde_json::Error>(())
+//! ```
+
+// What is written here is given out with the schema; where a field has no words of its own, its name says all.
+#![allow(missing_docs)]
+
+mod checkpoints;
+mod chunks;
+mod collections;
+mod compression;
+mod context;
+mod embeddings;
+mod fusion;
+mod index;
+mod memories;
+mod messages;
+mod models;
+mod operations;
+mod recall;
+mod records;
+mod redaction;
+mod sessions;
+mod tenants;
+mod tokens;
+mod topics;
+mod usage;
+mod users;
+mod vectors;
+
+pub use checkpoints::*;
+pub use chunks::*;
+pub use collections::*;
+pub use compression::*;
+pub use context::*;
+pub use embeddings::*;
+pub use fusion::*;
+pub use index::*;
+pub use memories::*;
+pub use messages::*;
+pub use models::*;
+pub use operations::*;
+pub use recall::*;
+pub use records::*;
+pub use redaction::*;
+pub use sessions::*;
+pub use tenants::*;
+pub use tokens::*;
+pub use topics::*;
+pub use usage::*;
+pub use users::*;
+
+/// What a flag is that is left out.
+fn yes() -> bool {
+    true
+}

@@ -1,0 +1,25 @@
+//! Which models there are, as OpenAI has it.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A model.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ModelView {
+    /// A name that `model` takes.
+    pub id: String,
+    /// `model`.
+    pub object: &'static str,
+    /// Since when it is served, in seconds since 1970.
+    pub created: u64,
+    /// Who serves it.
+    pub owned_by: &'static str,
+}
+
+/// The models that embed texts.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ModelList {
+    /// `list`.
+    pub object: &'static str,
+    pub data: Vec<ModelView>,
+}

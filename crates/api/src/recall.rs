@@ -1,0 +1,268 @@
+//! Questions to a collection, and what is found.
+
+use crate::vectors::{vector, vector_schema};
+use crate::{Compression, Fusion, Modality};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::time::Duration;
+use utoipa::ToSchema;
+
+/// By what records are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RecallMode {
+    /// By meaning and by words.
+    #[default]
+    Hybrid,
+    /// By meaning.
+    Vector,
+    /// By words.
+    Text,
+}
+
+/// What hits carry beside their id and score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Include {
+    /// The text.
+    Text,
+    /// Metadata and all other fields.
+    Metadata,
+    /// The stored vector.
+    Vector,
+    /// The parts of the score.
+    Scores,
+}
+
+/// Reranking of what was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rerank {
+    /// Seconds in which the recency part of a score halves (604 800: a week).
+    pub recency_half_life_s: Option<f64>,
+    /// Added: weight · 0.5^(age / half-life).
+    pub recency_weight: Option<f32>,
+    /// Added: weight · importance.
+    pub importance_weight: Option<f32>,
+    /// 1 ranks by score alone; less passes over near-doubles of what ranks higher (maximal marginal relevance).
+    pub mmr_lambda: Option<f32>,
+}
+
+/// Neighbours in the session to be given with each hit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ContextWindow {
+    /// Records before the hit, at most 20.
+    #[schema(maximum = 20)]
+    pub before: usize,
+    /// Records after the hit, at most 20.
+    #[schema(maximum = 20)]
+    pub after: usize,
+}
+
+/// How hard an index is searched: more finds more of what is nearest, and takes longer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SearchEffort {
+    /// Beam of HNSW, 1 to 4 096.
+    #[schema(minimum = 1, maximum = 4096)]
+    pub ef_search: Option<u32>,
+    /// Lists of IVF that are looked into.
+    pub nprobe: Option<u32>,
+    /// Score every allowed record.
+    pub exact: bool,
+}
+
+/// A budget for the text that is to go into a prompt.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// Tokens that the context may have.
+    pub tokens: usize,
+    /// tiktoken's encoding, or a model's name (o200k_base).
+    pub encoding: Option<String>,
+    /// Compress the hits that do not fit as they are, instead of leaving them out.
+    #[serde(default)]
+    pub compress: bool,
+}
+
+/// A question to a collection.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RecallRequest {
+    /// The question, in words.
+    pub query: Option<String>,
+    /// The question as a vector, for mode `vector`: numbers, or little-endian f32 in base64.
+    #[serde(deserialize_with = "vector")]
+    #[schema(schema_with = vector_schema)]
+    pub vector: Option<Vec<f32>>,
+    /// Several questions; a record's score is its best.
+    pub queries: Option<Vec<String>>,
+    /// Hits wanted, 1 to 10 000.
+    #[schema(minimum = 1, maximum = 10000)]
+    pub k: usize,
+    /// By what records are found.
+    pub mode: RecallMode,
+    /// Which records may be found: see the documentation of filters.
+    #[schema(value_type = Option<Object>)]
+    pub filter: Option<Value>,
+    /// Only texts, images (by their captions) or recordings (by their transcripts).
+    pub modality: Modality,
+    /// Hits below this score are dropped: the cosine in mode `vector`, the final score otherwise.
+    pub min_score: Option<f32>,
+    /// How hard the index is searched, instead of what the collection's policy says.
+    pub effort: Option<SearchEffort>,
+    /// How the legs of mode `hybrid` are joined.
+    pub fusion: Option<Fusion>,
+    /// Reranking.
+    pub rerank: Option<Rerank>,
+    /// Neighbours given with each hit.
+    pub context: Option<ContextWindow>,
+    /// Budget of the context text.
+    pub budget: Option<Budget>,
+    /// What hits carry.
+    pub include: Vec<Include>,
+}
+
+impl Default for RecallRequest {
+    fn default() -> Self {
+        Self {
+            query: None,
+            vector: None,
+            queries: None,
+            k: 10,
+            mode: RecallMode::Hybrid,
+            filter: None,
+            modality: Modality::All,
+            min_score: None,
+            effort: None,
+            fusion: None,
+            rerank: None,
+            context: None,
+            budget: None,
+            include: vec![Include::Text, Include::Metadata, Include::Scores],
+        }
+    }
+}
+
+/// The parts of a hit's score.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct Scores {
+    /// Cosine (or inner product) with the question.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vector: Option<f32>,
+    /// BM25, with what the neighbours in the session share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<f32>,
+    /// What recency added.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recency: Option<f32>,
+    /// What importance added.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub importance: Option<f32>,
+}
+
+/// A neighbour of a hit.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Neighbour {
+    /// Its id.
+    pub id: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// A record that was found.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Hit {
+    /// Its id. That of a message is `session/message`, or a UUID where a record has that.
+    pub id: String,
+    /// How well it matches: higher is better.
+    pub score: f32,
+    /// The parts of the score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scores: Option<Scores>,
+    /// What is remembered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Its metadata.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<Map<String, Value>>,
+    /// RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<String>,
+    /// Whom it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The conversation it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// The id of the message that it is, in its session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Episodic, semantic, …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// `image` or `audio`, where it is a message of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub modality: Option<String>,
+    /// Its version.
+    pub version: u64,
+    /// The stored vector.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vector: Option<Vec<f32>>,
+    /// Records before it in its session, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<Neighbour>,
+    /// Records after it in its session.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Neighbour>,
+}
+
+/// The text of the hits that fit a budget.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ContextText {
+    /// The hits' texts in the order of their scores, each on lines of its own.
+    pub text: String,
+    /// Its tokens, never more than the budget.
+    pub tokens: usize,
+    /// Ids of the hits of which nothing is in it.
+    pub dropped: Vec<String>,
+    /// How much compression left of the other hits' texts; missing where they fit as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
+}
+
+/// The answer to a question.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RecallAnswer {
+    /// Best first.
+    pub hits: Vec<Hit>,
+    /// The text for a prompt, when a budget was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<ContextText>,
+    /// Whether every allowed record was scored, and not only what an index proposed.
+    pub exact: bool,
+    /// Time from question to answer within the box.
+    pub took_ms: f64,
+    /// Where the time went.
+    #[serde(skip)]
+    pub timing: Timing,
+}
+
+/// Where the time of a request went.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timing {
+    /// Until the text was tokenized.
+    pub tokenize: Duration,
+    /// Waiting for the engine.
+    pub queue: Duration,
+    /// In the engine.
+    pub encode: Duration,
+    /// Finding candidates.
+    pub search: Duration,
+    /// Fusing, reranking and fetching records.
+    pub rerank: Duration,
+    /// Compressing the context to its budget.
+    pub compress: Duration,
+}

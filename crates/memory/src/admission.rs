@@ -1,0 +1,216 @@
+//! Admission: from what a caller says to a record, with every limit and every mistake named by its place.
+//!
+//! Whatever enters goes this way: check ─▶ redact ─▶ keywords ─▶ count tokens; then it is compressed, if that is asked for, and embedded.
+
+use crate::fields;
+use crate::pipeline::is_made;
+use crate::recall::vector_error;
+use crate::redaction::{Known, redact_record, redacted_changes};
+use crate::{MemoryBox, MemoryError, in_seconds, now, time_millis, token_counter};
+use membox_api::{CollectionSettings, MessageType, NewRecord, RecordPatch};
+use membox_redaction::{Counts, without_placeholders};
+use membox_store::{Collection, Message, NewVersion, Record};
+use serde_json::{Map, Value};
+
+impl MemoryBox {
+    /// A record as it is to be written, or a message with its record: checked, redacted, and its vector empty where the text is still to be embedded. `settings` are the
+    /// collection's; `at` is the JSON pointer to it.
+    pub(crate) fn admit(
+        &self,
+        collection: &Collection,
+        settings: &CollectionSettings,
+        new: NewRecord,
+        message: Option<Message>,
+        at: &str,
+    ) -> Result<NewVersion, MemoryError> {
+        let given_vector = new.vector.is_some();
+        let mut vector = new.vector.unwrap_or_default();
+        if given_vector {
+            let pointer = format!("{at}/vector");
+            collection.check_vector(&vector).map_err(|e| vector_error(&pointer, e))?;
+            collection.normalize(&mut vector);
+        } else if new.text.trim().is_empty() {
+            return Err(MemoryError::invalid(format!("{at}/text"), "the text is empty, and no vector is given"));
+        }
+        let by_kind = new.kind.as_deref().map(|kind| collection.defaults_of(kind)).unwrap_or_default();
+        let mut record = Record {
+            message,
+            id: new.id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string()),
+            text: new.text,
+            metadata: new.metadata,
+            created_at: time(&new.created_at, &format!("{at}/created_at"))?.unwrap_or_else(now),
+            expires_at: time(&new.expires_at, &format!("{at}/expires_at"))?.or(by_kind.ttl_s.map(in_seconds)),
+            importance: new.importance.or(by_kind.importance),
+            user: new.user,
+            session: new.session,
+            kind: new.kind,
+            given_vector,
+        };
+        check(&mut record, at)?;
+        if let Some(redaction) = &settings.redaction {
+            redact_record(self.box_key(), redaction, &mut record, Known::default())?;
+        }
+        if settings.keywords == Some(true) {
+            add_keywords(&mut record);
+        }
+        count_tokens(&mut record)?;
+        Ok(NewVersion { record, vector, expected: new.version })
+    }
+
+    /// A record with a caller's changes, as it is to be written: checked, redacted, its keywords and tokens those of its new text.
+    pub(crate) fn admit_patch(
+        &self,
+        settings: &CollectionSettings,
+        stored: &Record,
+        patch: &RecordPatch,
+    ) -> Result<Record, MemoryError> {
+        let redaction = settings.redaction.clone().unwrap_or_default();
+        let mut known = if patch.text.is_none() { Known::of(stored) } else { Known::default() };
+        let mut found = Counts::new();
+        let changes = patch.metadata.as_ref().map(|changes| redacted_changes(&redaction, changes, &mut found));
+        known.add(&found);
+        let mut record = apply_patch(stored, patch, changes.as_ref())?;
+        let has_keywords = patch.text.is_some() && (is_made(&record) || settings.keywords == Some(true));
+        if has_keywords {
+            forget_keywords(&mut record, patch);
+        }
+        redact_record(self.box_key(), &redaction, &mut record, known)?;
+        if has_keywords {
+            add_keywords(&mut record);
+        }
+        if record.text != stored.text || record.message != stored.message {
+            count_tokens(&mut record)?;
+        }
+        record.message.iter_mut().for_each(|message| message.updated_at = Some(now()));
+        Ok(record)
+    }
+}
+
+fn check(record: &mut Record, at: &str) -> Result<(), MemoryError> {
+    fields::check(record, at)?;
+    if record.importance.is_some_and(|i| !(0.0..=1.0).contains(&i)) {
+        return Err(MemoryError::impossible(format!("{at}/importance"), "importance is a number from 0 to 1"));
+    }
+    Ok(())
+}
+
+/// Counts the tokens of a message: of what is kept of it.
+pub(crate) fn count_tokens(record: &mut Record) -> Result<(), MemoryError> {
+    if record.message.is_some() {
+        let tokens = fields::tokens(record, token_counter(None, "")?) as u64;
+        record.message.iter_mut().for_each(|message| (message.tokens, message.counts_calls) = (tokens, true));
+    }
+    Ok(())
+}
+
+/// Says in a record's metadata what its text is about, where that does not say it itself.
+pub(crate) fn add_keywords(record: &mut Record) {
+    let found = membox_keywords::extract(&without_placeholders(&record.text));
+    for (name, terms) in [("keywords", found.keywords), ("entities", found.entities)] {
+        if !record.metadata.contains_key(name) {
+            record.metadata.insert(name.to_owned(), Value::from(terms));
+        }
+    }
+}
+
+/// Takes away what was known of a text that a patch has changed, unless the patch says it.
+pub(crate) fn forget_keywords(record: &mut Record, patch: &RecordPatch) {
+    for name in ["keywords", "entities"] {
+        if !patch.metadata.as_ref().is_some_and(|changes| changes.contains_key(name)) {
+            record.metadata.remove(name);
+        }
+    }
+}
+
+fn time(text: &Option<String>, pointer: &str) -> Result<Option<i64>, MemoryError> {
+    text.as_deref()
+        .map(|t| {
+            time_millis(t).ok_or_else(|| {
+                MemoryError::invalid(
+                    pointer,
+                    format!("{t:?} is not a time such as 2024-05-20T00:44:00Z, of the years 0000 to 9999"),
+                )
+            })
+        })
+        .transpose()
+}
+
+/// Refuses what would make another message of a message: it is one of its session and its user, and of a text what was said stays.
+fn check_message_patch(record: &Record, message: &Message, patch: &RecordPatch) -> Result<(), MemoryError> {
+    for (name, change, own) in [("session", &patch.session, &record.session), ("user", &patch.user, &record.user)] {
+        if change.as_ref().is_some_and(|change| change != own) {
+            let reason =
+                format!("a message keeps the {name} of its session: append it to another one, and delete it here");
+            return Err(MemoryError::impossible(format!("/{name}"), reason));
+        }
+    }
+    if message.kind == MessageType::Text.name() && patch.text.as_ref().is_some_and(|text| *text != record.text) {
+        let reason = "what was said stays as it was said: captions and transcripts alone can be changed";
+        return Err(MemoryError::impossible("/text", reason));
+    }
+    Ok(())
+}
+
+/// A record with changes; those of its metadata as redaction has left them.
+pub(crate) fn apply_patch(
+    record: &Record,
+    patch: &RecordPatch,
+    metadata: Option<&Map<String, Value>>,
+) -> Result<Record, MemoryError> {
+    if let Some(message) = &record.message {
+        check_message_patch(record, message, patch)?;
+    }
+    let mut new = record.clone();
+    // That of a message without a caption was of nothing.
+    new.given_vector &= patch.text.is_none() || new.message.is_none();
+    if let Some(text) = &patch.text {
+        if text.trim().is_empty() && !record.given_vector {
+            return Err(MemoryError::invalid("/text", "the text is empty"));
+        }
+        new.text.clone_from(text);
+    }
+    if let Some(changes) = metadata {
+        merge(&mut new.metadata, changes);
+    }
+    if let Some(expires_at) = &patch.expires_at {
+        new.expires_at = time(expires_at, "/expires_at")?;
+    }
+    if let Some(importance) = patch.importance {
+        new.importance = importance;
+    }
+    for (field, change) in
+        [(&mut new.user, &patch.user), (&mut new.session, &patch.session), (&mut new.kind, &patch.kind)]
+    {
+        if let Some(change) = change {
+            field.clone_from(change);
+        }
+    }
+    // What of a message no patch changes may be of an older version, which had no limit for it.
+    let message = new.message.take();
+    check(&mut new, "")?;
+    new.message = message;
+    Ok(new)
+}
+
+/// RFC 7396.
+pub(crate) fn merge(target: &mut Map<String, Value>, changes: &Map<String, Value>) {
+    for (key, change) in changes {
+        match change {
+            Value::Null => {
+                target.remove(key);
+            }
+            Value::Object(inner) => {
+                let place = target.entry(key.clone()).or_insert_with(|| Value::Object(Map::new()));
+                if !place.is_object() {
+                    *place = Value::Object(Map::new());
+                }
+                if let Some(place) = place.as_object_mut() {
+                    merge(place, inner);
+                }
+            }
+            other => {
+                target.insert(key.clone(), other.clone());
+            }
+        }
+    }
+}

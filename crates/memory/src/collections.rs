@@ -1,0 +1,166 @@
+//! Collections as such: created, described, listed, dropped.
+
+use crate::retry::retry;
+use crate::settings::{MAX_DIMENSIONS, check_memories, check_name};
+use crate::synonyms::check_redacted;
+use crate::users::event;
+use crate::views::collection_view;
+use crate::{MemoryBox, MemoryError};
+use membox_api::{CollectionSettings, CollectionView};
+use membox_store::{Collection, JobGuard};
+use std::sync::Arc;
+
+impl MemoryBox {
+    /// Creates a collection, or finds it with the same settings. Says whether it was created.
+    pub fn create_collection(
+        &self,
+        tenant: &str,
+        name: &str,
+        wanted: &CollectionSettings,
+    ) -> Result<(CollectionView, bool), MemoryError> {
+        check_name(name)?;
+        let synonyms = wanted.synonyms.as_deref().unwrap_or_default();
+        retry(|| {
+            let Some(existing) = self.store().existing(tenant, name)? else {
+                // Of two that create it, one has others' settings.
+                let (created, is_new) = self.create(tenant, name, wanted)?;
+                return Ok(is_new.then(|| (self.describe(&created), true)));
+            };
+            let redaction = wanted.redaction.clone().or(existing.settings().redaction);
+            check_redacted(synonyms, redaction.as_ref())?;
+            match self.reconcile(&existing, wanted, &self.settle(wanted)?) {
+                // Somebody else has set other settings, or dropped it.
+                Ok(false) | Err(MemoryError::Dropped(_)) => Ok(None),
+                Ok(true) if existing.is_dropped() => Ok(None),
+                reconciled => reconciled.map(|_| Some((self.describe(&existing), false))),
+            }
+        })
+    }
+
+    /// Creates a collection, unless somebody else does at the same time; says whether it was created here.
+    fn create(
+        &self,
+        tenant: &str,
+        name: &str,
+        wanted: &CollectionSettings,
+    ) -> Result<(Arc<Collection>, bool), MemoryError> {
+        let settings = self.settle(&self.policy(tenant).collection(wanted))?;
+        check_redacted(wanted.synonyms.as_deref().unwrap_or_default(), settings.redaction.as_ref())?;
+        Ok(self.store().create_collection(tenant, name, settings)?)
+    }
+
+    fn settle(&self, wanted: &CollectionSettings) -> Result<CollectionSettings, MemoryError> {
+        for (kind, defaults) in wanted.kinds.iter().flatten() {
+            if defaults.importance.is_some_and(|importance| !(0.0..=1.0).contains(&importance)) {
+                let reason = "importance is a number from 0 to 1";
+                return Err(MemoryError::impossible(format!("/kinds/{kind}/importance"), reason));
+            }
+        }
+        crate::synonyms::check(wanted.synonyms.as_deref().unwrap_or_default())?;
+        wanted.memories.as_ref().map_or(Ok(()), |memories| check_memories(memories, "/memories"))?;
+        let mut settings = wanted.clone();
+        let loaded = self.encoder().ok();
+        if let (Some(model), Some(encoder)) = (&settings.model, loaded)
+            && model != encoder.name()
+        {
+            return Err(MemoryError::impossible("/model", format!("this box embeds with {:?}", encoder.name())));
+        }
+        let own = loaded.map(|e| e.dimension());
+        let dimension = settings.dimension.or(own).ok_or(MemoryError::NoModel)?;
+        if dimension == 0 || dimension > MAX_DIMENSIONS {
+            return Err(MemoryError::impossible(
+                "/dimension",
+                format!("1 to {MAX_DIMENSIONS} dimensions are possible"),
+            ));
+        }
+        settings.dimension = Some(dimension);
+        settings.model = settings.model.or(loaded.filter(|e| e.dimension() == dimension).map(|e| e.name().to_owned()));
+        Ok(settings)
+    }
+
+    /// Holds an existing collection against what a caller wants: only the policies of index, kinds, redaction, synonyms, keywords and memories can change.
+    /// `false` where somebody else has changed them meanwhile.
+    fn reconcile(
+        &self,
+        existing: &Arc<Collection>,
+        wanted: &CollectionSettings,
+        settled: &CollectionSettings,
+    ) -> Result<bool, MemoryError> {
+        let have = existing.settings();
+        let differs = |name: &str, have: String, wanted: String| {
+            let difference = format!("{name} is {have}, not {wanted}");
+            MemoryError::Exists { name: existing.name.clone(), difference }
+        };
+        if wanted.dimension.is_some_and(|d| have.dimension != Some(d)) {
+            return Err(differs("dimension", format!("{:?}", have.dimension), format!("{:?}", wanted.dimension)));
+        }
+        if wanted.model.is_some() && have.model != settled.model {
+            return Err(differs("model", format!("{:?}", have.model), format!("{:?}", settled.model)));
+        }
+        if have.vector_type != settled.vector_type {
+            return Err(differs(
+                "vector_type",
+                format!("{:?}", have.vector_type),
+                format!("{:?}", settled.vector_type),
+            ));
+        }
+        if have.metric != settled.metric {
+            return Err(differs("metric", format!("{:?}", have.metric), format!("{:?}", settled.metric)));
+        }
+        let mut settings = have.clone();
+        if wanted.index != Default::default() {
+            settings.index = settled.index;
+        }
+        if wanted.kinds.is_some() {
+            settings.kinds.clone_from(&settled.kinds);
+        }
+        if wanted.redaction.is_some() {
+            settings.redaction.clone_from(&settled.redaction);
+        }
+        if wanted.synonyms.is_some() {
+            settings.synonyms.clone_from(&settled.synonyms);
+        }
+        if wanted.keywords.is_some() {
+            settings.keywords = settled.keywords;
+        }
+        if wanted.memories.is_some() {
+            settings.memories.clone_from(&settled.memories);
+        }
+        if settings == have {
+            return Ok(true);
+        }
+        Ok(self.store().set_settings(existing, have, settings)?)
+    }
+
+    /// Describes a collection.
+    pub fn describe(&self, collection: &Arc<Collection>) -> CollectionView {
+        collection_view(self.store().describe(collection))
+    }
+
+    /// Describes every collection of a tenant, by name; those that are not open from what is stored, without opening them.
+    pub fn describe_all(&self, tenant: &str) -> Result<Vec<CollectionView>, MemoryError> {
+        Ok(self.store().describe_all(tenant)?.into_iter().map(collection_view).collect())
+    }
+
+    /// Names of a tenant's collections.
+    pub fn collection_names(&self, tenant: &str) -> Vec<String> {
+        self.store().collection_names(Some(tenant)).into_iter().map(|key| key.1).collect()
+    }
+
+    /// Drops a collection with everything in it.
+    pub fn drop_collection(&self, tenant: &str, actor: &str, name: &str) -> Result<(), MemoryError> {
+        let collection = self.collection(tenant, name)?;
+        let _job = JobGuard::take(&collection)?;
+        let audit = Some(event(tenant, actor, "drop collection", &self.collection_subject(name)?));
+        Ok(self.store().drop_collection(&collection, false, audit).map(drop)?)
+    }
+
+    /// A collection, made with the defaults if it is not there.
+    pub fn ensure_collection(&self, tenant: &str, name: &str) -> Result<Arc<Collection>, MemoryError> {
+        if let Some(collection) = self.store().existing(tenant, name)? {
+            return Ok(collection);
+        }
+        self.create_collection(tenant, name, &CollectionSettings::default())?;
+        self.collection(tenant, name)
+    }
+}

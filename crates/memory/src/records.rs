@@ -1,0 +1,240 @@
+//! Records: written, read, changed and deleted.
+
+use crate::convert::{compress_options, compression};
+use crate::models::lane;
+use crate::redaction::redacted;
+use crate::retry::retry;
+use crate::users::event;
+use crate::views::record_view;
+use crate::{MemoryBox, MemoryError, now};
+use membox_api::{CompressOptions, NewRecord, RecordPatch, RecordView, WrittenRecord};
+use membox_compressor::CompressedText;
+use membox_store::{
+    Collection, DeleteRecords, Filter, NewVersion, Order, Position, RecordReads, RecordsError, Selection, StoredRecord,
+    WriteRecords,
+};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Records of one upsert.
+pub const MAX_RECORDS: usize = 2048;
+
+impl MemoryBox {
+    /// Writes records. When it returns they are durable and can be recalled; on an error none of them was kept.
+    pub fn upsert(&self, tenant: &str, name: &str, records: Vec<NewRecord>) -> Result<Vec<WrittenRecord>, MemoryError> {
+        self.remember(tenant, name, records, None)
+    }
+
+    /// Writes records of which, if `compress` says so, the texts are compressed first: their vectors are still those of the whole texts,
+    /// and with the keep head one pass of the model gives both.
+    pub fn remember(
+        &self,
+        tenant: &str,
+        name: &str,
+        records: Vec<NewRecord>,
+        compress: Option<&CompressOptions>,
+    ) -> Result<Vec<WrittenRecord>, MemoryError> {
+        if records.is_empty() || records.len() > MAX_RECORDS {
+            let reason = format!("{} records; 1 to {MAX_RECORDS} can be written at once", records.len());
+            return Err(MemoryError::impossible("/records", reason));
+        }
+        let collection = self.collection(tenant, name)?;
+        let settings = collection.settings();
+        let mut versions = Vec::with_capacity(records.len());
+        for (i, record) in records.into_iter().enumerate() {
+            versions.push(self.admit(&collection, &settings, record, None, &format!("/records/{i}"))?);
+        }
+        let mut compressed = Vec::new();
+        if let Some(options) = compress {
+            compressed = self.compress_texts(&collection, &mut versions, options)?;
+        }
+        self.models().embed_missing(&collection, &mut versions)?;
+        let redaction = settings.redaction.unwrap_or_default();
+        for (new, compressed) in versions.iter_mut().zip(&compressed) {
+            // Digits that stood apart may stand together now.
+            new.record.text = redacted(&redaction, compressed.compressed_prompt.clone());
+        }
+        let ids: Vec<String> = versions.iter().map(|u| u.record.id.clone()).collect();
+        let versions = self.store().write_records(WriteRecords::new(collection, versions))?;
+        let mut compressed = compressed.iter().map(compression);
+        let written = |(id, version)| WrittenRecord { id, version, compression: compressed.next() };
+        Ok(ids.into_iter().zip(versions).map(written).collect())
+    }
+
+    /// Compresses the texts of records, and sets the vectors of those that have none where the same pass gives them.
+    fn compress_texts(
+        &self,
+        collection: &Collection,
+        versions: &mut [NewVersion],
+        options: &CompressOptions,
+    ) -> Result<Vec<CompressedText>, MemoryError> {
+        let compressor = self.compressor(None)?;
+        let options = &compress_options(options);
+        let lane = lane(versions.len());
+        let texts: Vec<String> = versions.iter().map(|u| u.record.text.clone()).collect();
+        let is_own = compressor.embeds() && collection.settings().model.as_deref() == Some(compressor.encoder().name());
+        if !is_own {
+            let documents: Vec<Vec<String>> = texts.into_iter().map(|text| vec![text]).collect();
+            return Ok(compressor.compress_many(&documents, options, lane)?);
+        }
+        let mut answers = Vec::with_capacity(texts.len());
+        for (new, remembered) in versions.iter_mut().zip(compressor.remember(&texts, options, lane)?) {
+            if new.vector.is_empty() {
+                new.vector = remembered.vector;
+            }
+            answers.push(remembered.compressed);
+        }
+        Ok(answers)
+    }
+
+    /// A record by its id.
+    pub fn record(&self, tenant: &str, name: &str, id: &str) -> Result<RecordView, MemoryError> {
+        let collection = self.collection(tenant, name)?;
+        Ok(record_view(self.stored(&collection, id)?))
+    }
+
+    fn stored(&self, collection: &Collection, id: &str) -> Result<StoredRecord, MemoryError> {
+        let stored = self.read()?.record(collection.id, id)?;
+        let stored = stored.filter(|s| s.record.is_alive(now()));
+        stored.map_or_else(
+            || collection.check_there().map_err(MemoryError::from).and(Err(MemoryError::NoRecord(id.to_owned()))),
+            Ok,
+        )
+    }
+
+    /// A page of records, and where the next one begins; `None` after the last.
+    pub fn page(
+        &self,
+        tenant: &str,
+        name: &str,
+        order: Order,
+        after: Option<Position>,
+        limit: usize,
+        filter: Option<&Value>,
+    ) -> Result<(Vec<RecordView>, Option<Position>), MemoryError> {
+        let collection = self.collection(tenant, name)?;
+        let filter = filter.map(|f| Filter::parse(f, "/filter")).transpose()?;
+        let mut page = self.read()?.page(&collection, order, after, limit + 1, filter.as_ref())?;
+        collection.check_there()?;
+        let more = page.len() > limit;
+        page.truncate(limit);
+        let next = page.last().filter(|_| more).map(|last| (last.record.created_at, last.seq));
+        Ok((page.into_iter().map(record_view).collect(), next))
+    }
+
+    /// Changes a record. With `expected`, its version must be that one.
+    pub fn patch(
+        &self,
+        tenant: &str,
+        name: &str,
+        id: &str,
+        patch: &RecordPatch,
+        expected: Option<u64>,
+    ) -> Result<RecordView, MemoryError> {
+        let collection = self.collection(tenant, name)?;
+        self.patch_record(&collection, id, patch, expected, None)
+    }
+
+    /// Changes a record, and deletes another one with it, at a version.
+    pub(crate) fn patch_record(
+        &self,
+        collection: &Arc<Collection>,
+        id: &str,
+        patch: &RecordPatch,
+        expected: Option<u64>,
+        delete: Option<(String, u64)>,
+    ) -> Result<RecordView, MemoryError> {
+        Ok(record_view(self.patch_found(collection, || self.stored(collection, id), patch, expected, delete)?))
+    }
+
+    /// As [`MemoryBox::patch_record`], of the record that `find` finds, and gives it as it is then. With a message its session has another version.
+    pub(crate) fn patch_found(
+        &self,
+        collection: &Arc<Collection>,
+        find: impl Fn() -> Result<StoredRecord, MemoryError>,
+        patch: &RecordPatch,
+        expected: Option<u64>,
+        delete: Option<(String, u64)>,
+    ) -> Result<StoredRecord, MemoryError> {
+        retry(|| {
+            let stored = find()?;
+            let conflict = |current| RecordsError::VersionConflict {
+                id: stored.record.id.clone(),
+                current,
+                expected: expected.unwrap_or_default(),
+            };
+            if expected.is_some_and(|expected| expected != stored.version) {
+                return Ok(Some(Err(conflict(stored.version).into())));
+            }
+            let record = self.admit_patch(&collection.settings(), &stored.record, patch)?;
+            let bump_session = record.session.clone().filter(|_| record.message.is_some());
+            let keeps_vector = record.text == stored.record.text || record.given_vector;
+            let mut records = vec![NewVersion { record, vector: Vec::new(), expected: Some(stored.version) }];
+            if keeps_vector {
+                let Some(vector) = self.vector_of(collection, &stored)? else {
+                    // It is committed and not yet published.
+                    std::thread::sleep(Duration::from_millis(1));
+                    return Ok(None);
+                };
+                records[0].vector = vector;
+            } else {
+                self.models().embed_missing(collection, &mut records)?;
+            }
+            let write =
+                WriteRecords { bump_session, delete: delete.clone(), ..WriteRecords::new(collection.clone(), records) };
+            match self.store().write_records(write).map_err(MemoryError::from) {
+                Ok(_) => find().map(|found| Some(Ok(found))),
+                // Whoever names a version hears of it; the others try again.
+                Err(error) if error.is_conflict() && expected.is_some() => Ok(Some(Err(error))),
+                Err(error) => Err(error),
+            }
+        })?
+    }
+
+    /// The vector of a record as it was read; `None` where it is not published yet, or is not that of the record.
+    pub(crate) fn vector_of(
+        &self,
+        collection: &Arc<Collection>,
+        stored: &StoredRecord,
+    ) -> Result<Option<Vec<f32>>, MemoryError> {
+        let snapshot = self.read()?.snapshot(collection, None)?;
+        Ok(snapshot.locate(stored).map(|record| snapshot.vector(record)))
+    }
+
+    /// Deletes records by id; one with a version must have it. Gives how many there were.
+    pub fn delete(
+        &self,
+        tenant: &str,
+        actor: &str,
+        name: &str,
+        ids: Vec<(String, Option<u64>)>,
+    ) -> Result<usize, MemoryError> {
+        self.delete_selected(tenant, actor, self.collection(tenant, name)?, Selection::Ids(ids))
+    }
+
+    /// Deletes the records that a filter allows. Gives how many there were.
+    pub fn delete_by_filter(
+        &self,
+        tenant: &str,
+        actor: &str,
+        name: &str,
+        filter: &Value,
+    ) -> Result<usize, MemoryError> {
+        let collection = self.collection(tenant, name)?;
+        let filter = Filter::parse(filter, "/filter")?;
+        let which = self.read()?.snapshot(&collection, Some(&filter))?.selection();
+        self.delete_selected(tenant, actor, collection, which)
+    }
+
+    fn delete_selected(
+        &self,
+        tenant: &str,
+        actor: &str,
+        collection: Arc<Collection>,
+        which: Selection,
+    ) -> Result<usize, MemoryError> {
+        let audit = Some(event(tenant, actor, "delete records", &self.collection_subject(&collection.name)?));
+        Ok(self.store().delete_records(DeleteRecords { collection, which, bump_sessions: true, audit })?)
+    }
+}

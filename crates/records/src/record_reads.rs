@@ -1,0 +1,164 @@
+//! Reading records: one, all, or page by page.
+
+use crate::RecordsError;
+use crate::reader::Reader;
+use crate::record::{LiveRow, Record, StoredRecord};
+use crate::rows::{COLUMNS, live_row, read_record, record_by_id};
+use crate::slots::Slots;
+use rusqlite::{OptionalExtension, params};
+
+/// By what records are paged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// In the order in which they were first written.
+    Written,
+    /// By `created_at`, oldest first.
+    Oldest,
+    /// By `created_at`, newest first.
+    Newest,
+}
+
+/// Where a page ends: `created_at` and the order of creation of its last record.
+pub type Position = (i64, i64);
+
+impl Reader {
+    /// A record by its id.
+    pub fn record(&self, collection: i64, id: &str) -> Result<Option<StoredRecord>, RecordsError> {
+        record_by_id(&self.connection, &self.sealing, collection, id)
+    }
+
+    /// The record whose vector is in a row; `None` for a row of an older version.
+    pub fn record_of_row(&self, slots: &Slots, row: u32) -> Result<Option<StoredRecord>, RecordsError> {
+        self.connection
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE collection = ? AND slot = ?"))?
+            .query_row(params![slots.collection, slots.slot(row) as i64], |r| read_record(r, &self.sealing))
+            .optional()
+            .map_err(RecordsError::from)
+    }
+
+    /// What recall keeps in memory, in the order of creation. What has no row, because its slot is damaged, is
+    /// passed over: [`Reader::check_records`] gives all.
+    pub fn live_rows(&self, slots: &Slots) -> Result<Vec<LiveRow>, RecordsError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT slot, session, expires_at FROM records WHERE collection = ? ORDER BY seq")?;
+        let rows = statement.query_map([slots.collection], |r| live_row(r, slots))?;
+        Ok(rows.filter_map(Result::transpose).collect::<Result<_, _>>()?)
+    }
+
+    /// Calls `each` with every record of a collection whose row is at least `from`, by row; stops when it says
+    /// `false`. Damaged records are passed over: [`Reader::check_records`] names them.
+    pub fn each_record(
+        &self,
+        slots: &Slots,
+        from: u32,
+        mut each: impl FnMut(u32, StoredRecord) -> bool,
+    ) -> Result<(), RecordsError> {
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM records WHERE collection = ? AND slot >= ? ORDER BY slot"
+        ))?;
+        let mut rows = statement.query(params![slots.collection, slots.slot(from) as i64])?;
+        while let Some(row) = rows.next()? {
+            match read_record(row, &self.sealing).map_err(RecordsError::from) {
+                Ok(record) => {
+                    if let Some(row) = slots.row(record.slot)
+                        && !each(row, record)
+                    {
+                        break;
+                    }
+                }
+                Err(RecordsError::Damaged(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `each` with every record of a collection, or with why it cannot be read.
+    pub fn check_records(
+        &self,
+        collection: i64,
+        mut each: impl FnMut(Result<StoredRecord, RecordsError>),
+    ) -> Result<(), RecordsError> {
+        let mut statement = self
+            .connection
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE collection = ? ORDER BY seq"))?;
+        let mut rows = statement.query([collection])?;
+        while let Some(row) = rows.next()? {
+            each(read_record(row, &self.sealing).map_err(RecordsError::from));
+        }
+        Ok(())
+    }
+
+    /// Calls `each` with every record of a collection that is about a user, until it says `false`.
+    pub fn records_of_user(
+        &self,
+        collection: i64,
+        user: &str,
+        mut each: impl FnMut(StoredRecord) -> bool,
+    ) -> Result<(), RecordsError> {
+        let sql = format!("SELECT {COLUMNS} FROM records WHERE collection = ? AND user = ? ORDER BY seq");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params![collection, user])?;
+        while let Some(row) = rows.next()? {
+            if !each(read_record(row, &self.sealing)?) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Records of a collection.
+    pub fn count(&self, collection: i64) -> Result<u64, RecordsError> {
+        let count: i64 = self
+            .connection
+            .prepare_cached("SELECT count(*) FROM records WHERE collection = ?")?
+            .query_row([collection], |r| r.get(0))?;
+        Ok(count as u64)
+    }
+
+    /// Records of a collection whose time had come by `now`.
+    pub fn count_expired(&self, collection: i64, now: i64) -> Result<u64, RecordsError> {
+        let count: i64 = self
+            .connection
+            .prepare_cached("SELECT count(*) FROM records WHERE expires_at <= ? AND +collection = ?")?
+            .query_row([now, collection], |r| r.get(0))?;
+        Ok(count as u64)
+    }
+
+    /// The next records after a position that are wanted, at most `limit`. `known` says by a slot alone whether its
+    /// record is, where that is known; the others are read and put to `wanted`.
+    pub fn page(
+        &self,
+        collection: i64,
+        order: Order,
+        after: Option<Position>,
+        limit: usize,
+        known: impl Fn(u64) -> Option<bool>,
+        wanted: impl Fn(&Record) -> bool,
+    ) -> Result<Vec<StoredRecord>, RecordsError> {
+        let (condition, by, start) = match order {
+            Order::Written => ("seq > ?3", "seq", (0, 0)),
+            Order::Oldest => ("(created_at, seq) > (?2, ?3)", "created_at, seq", (i64::MIN, 0)),
+            Order::Newest => ("(created_at, seq) < (?2, ?3)", "created_at DESC, seq DESC", (i64::MAX, i64::MAX)),
+        };
+        let (time, seq) = after.unwrap_or(start);
+        let sql =
+            format!("SELECT {COLUMNS} FROM records WHERE collection = ?1 AND ?2 = ?2 AND {condition} ORDER BY {by}");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params![collection, time, seq])?;
+        let mut page = Vec::new();
+        while page.len() < limit {
+            let Some(row) = rows.next()? else { break };
+            let known = known(row.get::<_, i64>(1)? as u64);
+            if known == Some(false) {
+                continue;
+            }
+            let stored = read_record(row, &self.sealing)?;
+            if known == Some(true) || wanted(&stored.record) {
+                page.push(stored);
+            }
+        }
+        Ok(page)
+    }
+}

@@ -1,0 +1,198 @@
+//! Writing and deleting records.
+
+use crate::RecordsError;
+use crate::messages::{Name, Renamed};
+use crate::record::{Deleted, LiveRow, Record, StoredRecord};
+use crate::rows::{StoredBody, live_row};
+use crate::slots::Slots;
+use crate::transaction::WriteTransaction;
+use rusqlite::{OptionalExtension, params};
+use std::borrow::Cow;
+
+/// What an upsert or a delete did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The record's order of creation.
+    pub seq: i64,
+    /// Its version now.
+    pub version: u64,
+    /// The version that was replaced.
+    pub replaced: Option<LiveRow>,
+    /// Its id: a message may have another one than it asked for.
+    pub id: String,
+    /// A message that had this id until now.
+    pub renamed: Option<Renamed>,
+}
+
+/// What is known of a record before it is written or deleted.
+struct Current {
+    seq: i64,
+    version: u64,
+    id: String,
+    session: Option<String>,
+    is_message: bool,
+    live: Option<LiveRow>,
+}
+
+impl WriteTransaction<'_> {
+    /// Writes a record, new or the next version of an older one, whose vector is in `row`. With `expected`, the
+    /// current version must be that one (0: there must be none). A message is known by its session and its id
+    /// there, any other record by its id.
+    pub fn upsert(
+        &mut self,
+        slots: &Slots,
+        record: &Record,
+        row: u32,
+        row_crc: u32,
+        expected: Option<u64>,
+    ) -> Result<Written, RecordsError> {
+        let mut current = self.find(slots, Name::of(record))?;
+        let mut renamed = None;
+        if record.message.is_none()
+            && let Some(message) = current.take_if(|current| current.is_message)
+        {
+            renamed = Some(self.give_way(message.seq)?);
+        }
+        check_version(&record.id, current.as_ref(), expected)?;
+        let id = match &current {
+            Some(current) => current.id.clone(),
+            None if record.message.is_some() => self.free_id(slots, &record.id)?,
+            None => record.id.clone(),
+        };
+        let record = &if id == record.id { Cow::Borrowed(record) } else { Cow::Owned(Record { id, ..record.clone() }) };
+        let seq = current.as_ref().map(|c| c.seq);
+        let version = current.as_ref().map_or(0, |c| c.version) + 1;
+        let sealing = self.sealing;
+        let body = StoredBody::of(sealing, self.tenant(slots.collection)?, slots.collection, record, version)?;
+        let StoredBody { metadata, message, text } = &body;
+        self.connection
+            .prepare_cached(
+                // Replaces its own older version alone: a slot that another record has is an error. A message keeps
+                // its place: it may have been moved since it was read.
+                "INSERT INTO records (seq, collection, slot, row_crc, version, created_at, expires_at, importance,
+                 given_vector, user, session, kind, id, metadata, text, crc, position, role, message, message_id,
+                 seal_key, sealed)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                 ON CONFLICT (seq) DO UPDATE SET slot = excluded.slot, row_crc = excluded.row_crc, version = excluded.version,
+                 created_at = excluded.created_at, expires_at = excluded.expires_at, importance = excluded.importance,
+                 given_vector = excluded.given_vector, user = excluded.user, session = excluded.session, kind = excluded.kind,
+                 metadata = excluded.metadata, text = excluded.text, crc = excluded.crc, role = excluded.role,
+                 message = excluded.message, seal_key = excluded.seal_key, sealed = excluded.sealed, position = CASE WHEN excluded.role IS NULL THEN NULL
+                 ELSE COALESCE(records.position, excluded.position) END",
+            )?
+            .execute(params![
+                seq,
+                slots.collection,
+                slots.slot(row) as i64,
+                row_crc,
+                version as i64,
+                record.created_at,
+                record.expires_at,
+                record.importance,
+                record.given_vector,
+                record.user,
+                record.session,
+                record.kind,
+                record.id,
+                metadata,
+                text.clear,
+                body.checksum(record, version),
+                record.message.as_ref().map(|m| m.position),
+                record.message.as_ref().map(|m| &m.role),
+                message,
+                record.message.as_ref().map(|m| &m.id),
+                text.key,
+                text.sealed
+            ])?;
+        let seq = seq.unwrap_or_else(|| self.connection.last_insert_rowid());
+        self.put_media(seq, slots.collection, record)?;
+        Ok(Written { seq, version, replaced: current.and_then(|c| c.live), id: record.id.clone(), renamed })
+    }
+
+    /// Gives a record's version the vector of another row, as re-embedding does; `false` when the version is no
+    /// longer current.
+    pub fn move_row(
+        &mut self,
+        slots: &Slots,
+        stored: &StoredRecord,
+        row: u32,
+        row_crc: u32,
+    ) -> Result<bool, RecordsError> {
+        let changed = self
+            .connection
+            .prepare_cached("UPDATE records SET slot = ?, row_crc = ? WHERE seq = ? AND version = ? AND slot = ?")?
+            .execute(params![slots.slot(row) as i64, row_crc, stored.seq, stored.version as i64, stored.slot as i64])?;
+        Ok(changed == 1)
+    }
+
+    /// Deletes a record and gives what it was; `None` when there is none.
+    pub fn delete(&mut self, slots: &Slots, id: &str, expected: Option<u64>) -> Result<Option<Deleted>, RecordsError> {
+        self.delete_named(slots, Name::Id(id), id, expected)
+    }
+
+    /// Deletes a message of a session and gives what it was; `None` when there is none.
+    pub fn delete_message(
+        &mut self,
+        slots: &Slots,
+        session: &str,
+        id: &str,
+        expected: Option<u64>,
+    ) -> Result<Option<Deleted>, RecordsError> {
+        self.delete_named(slots, Name::Message(Some(session), id), id, expected)
+    }
+
+    fn delete_named(
+        &mut self,
+        slots: &Slots,
+        name: Name,
+        id: &str,
+        expected: Option<u64>,
+    ) -> Result<Option<Deleted>, RecordsError> {
+        let current = self.find(slots, name)?;
+        check_version(id, current.as_ref(), expected)?;
+        let Some(current) = current else { return Ok(None) };
+        self.connection.prepare_cached("DELETE FROM records WHERE seq = ?")?.execute([current.seq])?;
+        Ok(Some(Deleted { live: current.live, message_of: current.session.filter(|_| current.is_message) }))
+    }
+
+    /// What is known of a record.
+    fn find(&self, slots: &Slots, name: Name) -> Result<Option<Current>, RecordsError> {
+        let columns = "slot, session, expires_at, seq, version, id, message_id IS NOT NULL";
+        name.find(self.connection, columns, slots.collection, |r| {
+            Ok(Current {
+                seq: r.get(3)?,
+                version: r.get::<_, i64>(4)? as u64,
+                id: r.get(5)?,
+                session: r.get(1)?,
+                is_message: r.get(6)?,
+                live: live_row(r, slots)?,
+            })
+        })
+    }
+
+    /// Deletes the record of a slot and gives what it was; `None` when there is none.
+    pub fn delete_slot(&mut self, slots: &Slots, slot: u64) -> Result<Option<Deleted>, RecordsError> {
+        Ok(self
+            .connection
+            .prepare_cached(
+                "DELETE FROM records WHERE collection = ? AND slot = ?
+                 RETURNING slot, session, expires_at, message_id IS NOT NULL",
+            )?
+            .query_row(params![slots.collection, slot as i64], |r| {
+                let (session, is_message): (Option<String>, bool) = (r.get(1)?, r.get(3)?);
+                Ok(Deleted { live: live_row(r, slots)?, message_of: session.filter(|_| is_message) })
+            })
+            .optional()?)
+    }
+}
+
+/// Refuses what expects another version; 0 is that of a record that is not there.
+fn check_version(id: &str, current: Option<&Current>, expected: Option<u64>) -> Result<(), RecordsError> {
+    let version = current.map_or(0, |c| c.version);
+    match expected {
+        Some(expected) if expected != version => {
+            Err(RecordsError::VersionConflict { id: id.to_owned(), current: version, expected })
+        }
+        _ => Ok(()),
+    }
+}

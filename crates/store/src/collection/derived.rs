@@ -1,0 +1,57 @@
+//! What is derived from the rows of a vector file, as it lies on disk.
+
+use super::CollectionFolder;
+use crate::StoreError;
+use membox_api::CollectionSettings;
+use membox_index::VectorIndex;
+use membox_records::{Reader, RecordsError, StoredCollection};
+use membox_text::{TextIndex, TextSource};
+use membox_vectors::VectorView;
+use std::sync::Arc;
+use uuid::Uuid;
+
+pub(crate) fn read_settings(stored: &StoredCollection) -> Result<CollectionSettings, StoreError> {
+    let damaged = |e| RecordsError::Damaged(format!("settings of {}: {e}", stored.name));
+    Ok(serde_json::from_str(&stored.settings).map_err(damaged)?)
+}
+
+/// The indexes over a vector file.
+pub(crate) struct Derived {
+    pub index: Option<Arc<VectorIndex>>,
+    pub text: Option<TextIndex>,
+}
+
+impl Derived {
+    /// What is intact on disk.
+    pub fn load(
+        folder: &CollectionFolder,
+        stored: &StoredCollection,
+        view: &VectorView,
+        reader: &Reader,
+    ) -> Result<Self, StoreError> {
+        let index = match VectorIndex::load(&folder.index(), view) {
+            Ok(index) => Some(Arc::new(index)),
+            Err(error) => {
+                if folder.index().join("index.json").exists() {
+                    tracing::warn!(collection = stored.name, %error, "the index is built anew");
+                }
+                None
+            }
+        };
+        let of = text_of(reader, &stored.tenant, stored.vector_file, stored.rows)?;
+        if TextIndex::is_under_another_key(&folder.text(), &of) {
+            tracing::info!(collection = stored.name, "the text index is of another key, or of none, and is built anew");
+            std::fs::remove_dir_all(folder.text()).map_err(StoreError::io("remove", &folder.text()))?;
+        }
+        let text = TextIndex::open(&folder.text(), &of).unwrap_or_else(|error| {
+            tracing::warn!(collection = stored.name, %error, "the text index is built anew");
+            None
+        });
+        Ok(Self { index, text })
+    }
+}
+
+/// The text index that is wanted over the rows of a tenant's vector file.
+pub(crate) fn text_of(reader: &Reader, tenant: &str, vector_file: Uuid, rows: u32) -> Result<TextSource, StoreError> {
+    Ok(TextSource { vector_file, rows, key: reader.sealing().term_key(tenant)? })
+}

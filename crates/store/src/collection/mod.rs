@@ -1,0 +1,272 @@
+//! An open collection: its vector file, and in memory what recall needs of its records.
+
+mod derived;
+mod filters;
+mod folder;
+mod job;
+mod session_links;
+mod state;
+
+pub(crate) use derived::{read_settings, text_of};
+pub(crate) use folder::CollectionFolder;
+pub use job::JobGuard;
+pub(crate) use session_links::SessionLinks;
+pub(crate) use state::CollectionState;
+
+use crate::StoreError;
+use crate::compaction::settle_next;
+use crate::convert::index_policy;
+use derived::Derived;
+use membox_api::{CollectionSettings, KindDefaults, Metric};
+use membox_index::{IndexPolicy, RowDevice, Scanner};
+use membox_records::{Reader, Slots, StoredCollection};
+use membox_text::Synonyms;
+use membox_vectors::{Retired, VectorFile};
+use std::fmt;
+use std::path::{Path, PathBuf};
+#[cfg(test)]
+use std::sync::atomic::AtomicU32 as Breaks;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// A collection that has been used since the start.
+pub struct Collection {
+    /// Its number in the record store.
+    pub id: i64,
+    /// Whose it is.
+    pub tenant: String,
+    /// Its name.
+    pub name: String,
+    /// Milliseconds since 1970.
+    pub created_at: i64,
+    /// What it was made with, all settled.
+    settings: RwLock<CollectionSettings>,
+    synonyms: RwLock<Arc<Synonyms>>,
+    folder: PathBuf,
+    file: Mutex<VectorFile>,
+    state: RwLock<CollectionState>,
+    /// Set while background work is queued or under way.
+    pub(crate) is_maintained: AtomicBool,
+    /// Set by the first job that excludes others.
+    job: AtomicBool,
+    /// Set once it is dropped, by the writer's thread, which writes nothing to it from then on. Whoever held it holds what is left of it.
+    dropped: AtomicBool,
+    /// How often background work on it is to panic.
+    #[cfg(test)]
+    pub(crate) breaks: Breaks,
+    /// Rows that the background index build under way has done.
+    pub(crate) building: AtomicU32,
+    /// Dead rows that are overwritten when nobody looks at them any more.
+    pub(crate) retired: Retired,
+    /// Held by whoever writes derived files: the background work or a rebuild.
+    pub(crate) derived_files: Mutex<()>,
+    /// Held while the first filter reads every record.
+    preparing_filters: Mutex<()>,
+    /// What its searches share.
+    pub(crate) scanner: Scanner,
+}
+
+impl fmt::Debug for Collection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Collection({}, {}/{})", self.id, self.tenant, self.name)
+    }
+}
+
+impl Collection {
+    /// Opens a stored collection: cuts off what was never acknowledged, loads the derived state that is intact, and leaves the rest
+    /// to be built in the background.
+    pub(crate) fn open(root: &Path, stored: &StoredCollection, reader: &Reader) -> Result<Self, StoreError> {
+        let settings = read_settings(stored)?;
+        let folder = CollectionFolder::of(root, stored.id);
+        settle_next(&folder, stored.vector_file);
+        let file = VectorFile::open(&folder.vectors(stored.vector_file), stored.rows)?;
+        folder.remove_other_vector_files(stored.vector_file);
+        let view = file.view(stored.rows);
+        let derived = Derived::load(&folder, stored, &view, reader)?;
+        let state = CollectionState::read(reader, reader.slots(stored)?, view, derived)?;
+        Ok(Self::new(stored, settings, folder.0, file, state))
+    }
+
+    /// Switches to another vector file and to what is known of its rows, and gives the file that was used until now.
+    pub(crate) fn switch(&self, file: VectorFile, state: CollectionState) -> VectorFile {
+        let mut current = self.state_mut();
+        *current = state;
+        let mut current_file = self.file();
+        self.retired.clear();
+        std::mem::replace(&mut *current_file, file)
+    }
+
+    /// A collection that was just created.
+    pub(crate) fn empty(
+        root: &Path,
+        stored: &StoredCollection,
+        settings: CollectionSettings,
+        file: VectorFile,
+    ) -> Self {
+        let slots = Slots::new(stored.id, stored.vector_file);
+        let state = CollectionState::new(file.view(0), slots, None, None);
+        Self::new(stored, settings, CollectionFolder::of(root, stored.id).0, file, state)
+    }
+
+    /// The same, whose vectors may be taken to a device.
+    pub(crate) fn searched_on(self, device: Option<Arc<dyn RowDevice>>) -> Self {
+        Self { scanner: Scanner::on(device), ..self }
+    }
+
+    fn new(
+        stored: &StoredCollection,
+        settings: CollectionSettings,
+        folder: PathBuf,
+        file: VectorFile,
+        state: CollectionState,
+    ) -> Self {
+        Self {
+            id: stored.id,
+            tenant: stored.tenant.clone(),
+            name: stored.name.clone(),
+            created_at: stored.created_at,
+            synonyms: RwLock::new(Arc::new(Synonyms::new(settings.synonyms.as_deref().unwrap_or_default()))),
+            settings: RwLock::new(settings),
+            folder,
+            file: Mutex::new(file),
+            state: RwLock::new(state),
+            is_maintained: AtomicBool::new(false),
+            job: AtomicBool::new(false),
+            dropped: AtomicBool::new(false),
+            #[cfg(test)]
+            breaks: Breaks::new(0),
+            building: AtomicU32::new(0),
+            retired: Retired::default(),
+            derived_files: Mutex::new(()),
+            preparing_filters: Mutex::new(()),
+            scanner: Scanner::default(),
+        }
+    }
+
+    /// What it was made with, all settled.
+    pub fn settings(&self) -> CollectionSettings {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether it keeps an index of as many records as it has.
+    pub fn wants_index(&self) -> bool {
+        self.index_policy().wanted(self.records() as u32).is_some()
+    }
+
+    /// Which index it keeps.
+    pub(crate) fn index_policy(&self) -> IndexPolicy {
+        index_policy(self.settings.read().unwrap_or_else(PoisonError::into_inner).index)
+    }
+
+    pub(crate) fn set_settings(&self, settings: CollectionSettings) {
+        let synonyms = Arc::new(Synonyms::new(settings.synonyms.as_deref().unwrap_or_default()));
+        *self.synonyms.write().unwrap_or_else(PoisonError::into_inner) = synonyms;
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+        self.state_mut().set_changed();
+    }
+
+    /// What a record of a kind gets that says nothing of it itself.
+    pub fn defaults_of(&self, kind: &str) -> KindDefaults {
+        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
+        settings.kinds.as_ref().and_then(|kinds| kinds.get(kind)).copied().unwrap_or_default()
+    }
+
+    /// The terms of a question, and those of the collection's synonyms.
+    pub fn query_terms(&self, question: &str) -> Vec<String> {
+        let synonyms = self.synonyms.read().unwrap_or_else(PoisonError::into_inner).clone();
+        synonyms.expand(question)
+    }
+
+    /// Which state it is in: another number after each change that may change an answer.
+    pub fn version(&self) -> u64 {
+        self.state().version()
+    }
+
+    /// Numbers in a vector.
+    pub fn dimension(&self) -> usize {
+        self.state().view.header().dimension
+    }
+
+    /// Refuses a vector of another dimension, or with numbers that are not finite.
+    pub fn check_vector(&self, vector: &[f32]) -> Result<(), StoreError> {
+        Ok(self.state().view.header().check(vector)?)
+    }
+
+    /// Brings a vector to the form in which the collection compares: unit length for cosine.
+    pub fn normalize(&self, vector: &mut [f32]) {
+        if self.settings().metric == Metric::Cosine {
+            let length = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+            if length > 0.0 && length.is_finite() {
+                vector.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
+            }
+        }
+    }
+
+    /// Current records, expired ones that are not swept yet among them.
+    pub fn records(&self) -> u64 {
+        self.state().rows.rows().len()
+    }
+
+    pub(crate) fn set_dropped(&self) {
+        self.dropped.store(true, Ordering::Release);
+    }
+
+    /// Whether it is dropped.
+    pub fn is_dropped(&self) -> bool {
+        self.dropped.load(Ordering::Acquire)
+    }
+
+    /// An error once it is dropped, for who is about to write to it.
+    pub fn check_writable(&self) -> Result<(), StoreError> {
+        if self.is_dropped() { Err(StoreError::Dropped(self.name.clone())) } else { Ok(()) }
+    }
+
+    /// An error once it is dropped, for who has read from it: what was found missing went with it.
+    pub fn check_there(&self) -> Result<(), StoreError> {
+        if self.is_dropped() { Err(StoreError::NoCollection(self.name.clone())) } else { Ok(()) }
+    }
+
+    /// Panics if a test wants background work to.
+    pub(crate) fn break_if_told(&self) {
+        #[cfg(test)]
+        {
+            let more = self.breaks.try_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1));
+            assert!(more.is_err(), "background work breaks off, as it should");
+        }
+    }
+
+    pub(crate) fn folder(&self) -> CollectionFolder {
+        CollectionFolder(self.folder.clone())
+    }
+
+    /// The vector file; only the writer's thread takes it.
+    pub(crate) fn file(&self) -> MutexGuard<'_, VectorFile> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn state(&self) -> RwLockReadGuard<'_, CollectionState> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn state_mut(&self) -> RwLockWriteGuard<'_, CollectionState> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Overwrites dead rows that nobody looks at any more: the bytes of what is gone do not stay in the file. They become durable zeros with the next
+    /// fsync. No backup may run meanwhile.
+    pub(crate) fn erase_unseen(&self) {
+        // The file first: a compaction that switches to another forgets what was retired under the same lock.
+        let mut file = self.file();
+        let rows = self.retired.take_unseen();
+        if !rows.is_empty()
+            && let Err(error) = file.erase_lazily(rows)
+        {
+            tracing::warn!(collection = self.name, %error, "rows of deleted records could not be overwritten");
+        }
+    }
+
+    /// Has dead rows overwritten when nobody looks at them any more; nothing names them from now on.
+    pub(crate) fn retire(&self, rows: Vec<u32>, state: &mut CollectionState) {
+        self.retired.retire(rows, state.pin_mut());
+    }
+}

@@ -1,0 +1,244 @@
+//! What is committed of a collection, as recall sees it.
+
+use super::SessionLinks;
+use super::derived::Derived;
+use crate::StoreError;
+use crate::compaction::CompactedFiles;
+use lru::LruCache;
+use membox_index::{AllowedRows, VectorIndex};
+use membox_records::{FieldIndex, Filter, LiveRow, Reader, Record, Renamed, Slots};
+use membox_text::{Tail, TextIndex};
+use membox_vectors::{RowPin, VectorView};
+use roaring::RoaringBitmap;
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Filters whose rows are remembered between two changes of a collection.
+const REMEMBERED_FILTERS: NonZeroUsize = NonZeroUsize::new(32).unwrap();
+
+/// What is committed, as recall sees it. Changed by the writer's thread after each commit, and when a new index is swapped in.
+pub(crate) struct CollectionState {
+    pub view: VectorView,
+    /// Which record each row is of, now and for whoever has looked at it.
+    pub slots: Arc<Slots>,
+    /// Rows of current versions.
+    pub rows: Arc<AllowedRows>,
+    pub index: Option<Arc<VectorIndex>>,
+    /// Held by whoever looks at these rows; another one once some of them are dead.
+    pin: RowPin,
+    pub tail: Tail,
+    pub disk: Option<TextIndex>,
+    /// Rows that tantivy covers and that are no longer current: to be removed by its next commit.
+    pub dead_on_disk: Vec<u32>,
+    pub links: SessionLinks,
+    expiry: BTreeSet<(i64, u32)>,
+    /// Built by the first filter, kept in step from then on, also over a compaction.
+    pub fields: Option<FieldIndex>,
+    /// What recent filters allow, until the next change.
+    filtered: Mutex<LruCache<String, Arc<AllowedRows>>>,
+    /// Another one after each change that may change an answer.
+    version: u64,
+}
+
+/// Versions of states, which no two of any collections share.
+static NEXT_VERSION: AtomicU64 = AtomicU64::new(1);
+
+fn next_version() -> u64 {
+    NEXT_VERSION.fetch_add(1, Ordering::Relaxed)
+}
+
+impl CollectionState {
+    pub fn new(view: VectorView, slots: Slots, index: Option<Arc<VectorIndex>>, disk: Option<TextIndex>) -> Self {
+        Self {
+            view,
+            slots: Arc::new(slots),
+            rows: Arc::default(),
+            pin: RowPin::default(),
+            index,
+            tail: Tail::default(),
+            disk,
+            dead_on_disk: Vec::new(),
+            links: SessionLinks::default(),
+            expiry: BTreeSet::new(),
+            fields: None,
+            filtered: Mutex::new(LruCache::new(REMEMBERED_FILTERS)),
+            version: next_version(),
+        }
+    }
+
+    /// The file and its current rows.
+    pub fn current(&self) -> (VectorView, Arc<AllowedRows>) {
+        (self.view.clone(), self.rows.clone())
+    }
+
+    /// Which state this is: another one after each change that may change an answer.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Answers of before are not given out any more.
+    pub fn set_changed(&mut self) {
+        self.version = next_version();
+    }
+
+    /// What readers of these rows hold.
+    pub fn pin_mut(&mut self) -> &mut RowPin {
+        &mut self.pin
+    }
+
+    /// Searches by another index from now on.
+    pub fn set_index(&mut self, index: Option<Arc<VectorIndex>>) {
+        (self.index, self.version) = (index, next_version());
+    }
+
+    /// Adds a current row, without its text.
+    fn add(&mut self, live: &LiveRow) {
+        self.set(live.row, true);
+        if let Some(session) = &live.session {
+            self.links.push(live.row, session);
+        }
+        if let Some(expires_at) = live.expires_at {
+            self.expiry.insert((expires_at, live.row));
+        }
+    }
+
+    fn set(&mut self, row: u32, current: bool) {
+        self.filtered.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        self.version = next_version();
+        Arc::make_mut(&mut self.rows).set(row, current);
+    }
+
+    /// Publishes a committed version of a record, and takes the one that it replaced away.
+    pub fn insert(&mut self, row: u32, record: &Record, replaced: Option<&LiveRow>) {
+        let new = LiveRow { row, session: record.session.clone(), expires_at: record.expires_at };
+        match replaced {
+            Some(old) if old.session == new.session => {
+                if let Some(session) = &new.session {
+                    self.links.replace(old.row, row, session);
+                }
+                self.forget(old);
+                self.add(&LiveRow { session: None, ..new });
+            }
+            Some(old) => {
+                self.remove(old);
+                self.add(&new);
+            }
+            None => self.add(&new),
+        }
+        self.tail.insert(row, &record.text);
+        if let Some(fields) = &mut self.fields {
+            fields.insert(row, record);
+        }
+    }
+
+    /// Publishes that a message has another id among records than `from`.
+    pub fn rename(&mut self, renamed: &Renamed, from: &str) {
+        let Some(row) = self.slots.row(renamed.slot) else { return };
+        self.version = next_version();
+        match &mut self.fields {
+            Some(fields) => fields.rename(row, from, &renamed.id),
+            // Who is reading records for filters reads them again: see `prepare_filters`.
+            None => self.slots = Arc::new((*self.slots).clone()),
+        }
+    }
+
+    /// Publishes that a row's record is deleted.
+    pub fn remove(&mut self, old: &LiveRow) {
+        if let Some(session) = &old.session {
+            self.links.remove(old.row, session);
+        }
+        self.forget(old);
+    }
+
+    fn forget(&mut self, old: &LiveRow) {
+        self.set(old.row, false);
+        if let Some(expires_at) = old.expires_at {
+            self.expiry.remove(&(expires_at, old.row));
+        }
+        if self.disk.as_ref().is_some_and(|disk| old.row < disk.rows()) {
+            self.dead_on_disk.push(old.row);
+        }
+    }
+
+    /// Slots of records whose time has come, at most `most` of them.
+    pub fn expired(&self, now: i64, most: usize) -> Vec<u64> {
+        self.expiry.range(..=(now, u32::MAX)).take(most).map(|e| self.slots.slot(e.1)).collect()
+    }
+
+    /// The rows of `all` that a filter allows; remembered where `all` is what it is until the next change.
+    fn filter(&self, filter: &Filter, all: &RoaringBitmap, remember: bool) -> Arc<AllowedRows> {
+        let remembered = || self.filtered.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = remember.then(|| format!("{filter:?}"));
+        if let Some(known) = key.as_ref().and_then(|key| remembered().get(key).cloned()) {
+            return known;
+        }
+        let allowed = self.fields.as_ref().map(|f| f.allowed(filter, all)).unwrap_or_default();
+        let allowed = Arc::new(AllowedRows::from(allowed));
+        if let Some(key) = key {
+            remembered().put(key, allowed.clone());
+        }
+        allowed
+    }
+
+    /// The rows that may be found at `now`, of those that a filter allows, and until when they are these. With a filter,
+    /// [`prepare_filters`](crate::Collection::prepare_filters) has been called.
+    pub fn allowed(&self, now: i64, filter: Option<&Filter>) -> (Arc<AllowedRows>, i64) {
+        let mut allowed = self.rows.clone();
+        let expired: RoaringBitmap = self.expiry.range(..=(now, u32::MAX)).map(|e| e.1).collect();
+        if !expired.is_empty() {
+            allowed = Arc::new((allowed.rows() - &expired).into());
+        }
+        if let Some(filter) = filter {
+            allowed = self.filter(filter, allowed.rows(), expired.is_empty());
+        }
+        let next = self.expiry.range((now, u32::MAX)..).next();
+        (allowed, next.map_or(i64::MAX, |expiry| expiry.0))
+    }
+
+    /// What a reader holds so that the rows in view stay as they are.
+    pub fn pin(&self) -> RowPin {
+        self.pin.clone()
+    }
+}
+
+impl CollectionState {
+    /// Reads what recall needs of a collection's records; of their texts those that the text index does not have.
+    pub fn read(reader: &Reader, slots: Slots, view: VectorView, derived: Derived) -> Result<Self, StoreError> {
+        let mut state = Self::new(view, slots, derived.index, derived.text);
+        for row in reader.live_rows(&state.slots)? {
+            state.add(&row);
+        }
+        let texts_from = state.disk.as_ref().map_or(0, TextIndex::rows);
+        reader.each_record(&state.slots, texts_from, |row, stored| {
+            state.tail.insert(row, &stored.record.text);
+            true
+        })?;
+        Ok(state)
+    }
+
+    /// What is known of the same records by their rows in the file of a compaction, which has caught up with all of them.
+    pub fn compacted(&self, files: &mut CompactedFiles) -> Self {
+        let CompactedFiles { file, copied, index, text, texts_until, .. } = files;
+        let slots = self.slots.compacted(file.header().uuid, copied, self.view.rows());
+        let mut state = Self::new(file.view(u32::MAX), slots, index.take().map(Arc::new), text.take());
+        let mut new_rows = vec![u32::MAX; self.view.rows() as usize];
+        for (new, old) in (0..).zip(copied.iter()) {
+            new_rows[old as usize] = new;
+        }
+        let row = |old: u32| new_rows[old as usize];
+        state.rows = Arc::new(self.rows.rows().iter().map(row).collect::<RoaringBitmap>().into());
+        state.links = self.links.renumbered(row);
+        state.expiry = self.expiry.iter().map(|(at, old)| (*at, row(*old))).collect();
+        // A filter that is about to be asked for relies on them, and reading every record again would take seconds.
+        let current = |old: u32| self.rows.contains(old).then(|| row(old));
+        state.fields = self.fields.as_ref().map(|fields| fields.renumbered(current));
+        let is_in_tail = |old: u32| old >= *texts_until && self.rows.contains(old);
+        state.tail = self.tail.renumbered(|old| is_in_tail(old).then(|| row(old)));
+        let covered = state.disk.as_ref().map_or(0, TextIndex::rows);
+        let dead = &*copied - self.rows.rows();
+        state.dead_on_disk = dead.iter().map(row).filter(|&dead| dead < covered).collect();
+        state
+    }
+}

@@ -1,0 +1,436 @@
+//! What a store is asked to write: plain data, executed whole or not at all.
+//!
+//! A new kind of write is one variant of [`Command`], one arm of `writer::apply`, and one method of [`Store`](crate::Store) that gives its outcome a
+//! type.
+
+use crate::{Collection, StoreError};
+use membox_api::OnConflict;
+use membox_records::{
+    AuditEntry, AuditEvent, CheckpointBody, DayUsage, OpaqueJson, QueueItem, Quota, Record, Resealed, StoredRecord,
+    StoredSession, Summary,
+};
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Where a record's metadata says how it was redacted.
+pub const REDACTION_FIELD: &str = "redaction";
+
+/// One write.
+#[derive(Debug)]
+pub enum Command {
+    /// Writes versions of records. Gives their versions.
+    WriteRecords(WriteRecords),
+    /// Gives records other vectors; those that have another version by then are passed over. Gives how many were replaced.
+    ReplaceVectors {
+        /// Whose records they are.
+        collection: Arc<Collection>,
+        /// Each with its new vector.
+        vectors: Vec<(StoredRecord, Vec<f32>)>,
+    },
+    /// Appends messages to a session.
+    AppendMessages(Box<AppendMessages>),
+    /// Deletes records. Gives how many there were.
+    DeleteRecords(DeleteRecords),
+    /// Makes a session or changes one. Gives whether it was made.
+    ChangeSession(Box<ChangeSession>),
+    /// Sets the summary of a session, if it still has the one that the new one extends. Gives the one that it has then.
+    PutSummary {
+        /// The session as it was read.
+        session: Box<StoredSession>,
+        /// What extends its summary.
+        summary: Summary,
+    },
+    /// Moves a session's pipeline on.
+    AdvancePipeline(Advance),
+    /// Appends inputs to a session's queue. Gives their numbers.
+    PushInputs {
+        /// Whose session.
+        tenant: String,
+        /// Its id.
+        session: String,
+        /// In this order.
+        payloads: Vec<Value>,
+        /// Milliseconds since 1970.
+        now: i64,
+    },
+    /// Leases the oldest inputs of a queue that nobody has.
+    TakeInputs {
+        /// Whose session.
+        tenant: String,
+        /// Its id.
+        session: String,
+        /// Inputs wanted at most.
+        limit: usize,
+        /// Milliseconds since 1970.
+        now: i64,
+        /// When the lease ends.
+        until: i64,
+    },
+    /// Removes an input. Gives whether it was there.
+    RemoveInput {
+        /// Whose session.
+        tenant: String,
+        /// Its id.
+        session: String,
+        /// The input's number.
+        number: i64,
+    },
+    /// Writes a checkpoint. Gives it as it is then.
+    PutCheckpoint {
+        /// Where.
+        key: CheckpointKey,
+        /// When it goes.
+        expires_at: Option<i64>,
+        /// What it holds.
+        body: CheckpointBody,
+    },
+    /// Adds what a task has written towards the checkpoint after this one.
+    PutCheckpointWrites {
+        /// Where.
+        key: CheckpointKey,
+        /// Which task.
+        task: String,
+        /// What it wrote.
+        writes: Value,
+        /// Bytes as JSON that all tasks' writes to it may have together.
+        max_bytes: usize,
+        /// Milliseconds since 1970.
+        now: i64,
+    },
+    /// Deletes the checkpoints of a thread. Gives how many there were.
+    DropCheckpoints {
+        /// Whose thread.
+        tenant: String,
+        /// Its id.
+        thread: String,
+    },
+    /// Adds to what users have used, each with its tenant.
+    AddUsage(Vec<(String, DayUsage)>),
+    /// Notes tokens of a user, unless they are over the quota.
+    Spend(Spend),
+    /// Sets a user's quota, or takes it away.
+    SetQuota {
+        /// Whose user.
+        tenant: String,
+        /// Empty for all who have none of their own.
+        user: String,
+        /// The quota.
+        quota: Option<Quota>,
+        /// What the audit log says of it.
+        audit: AuditEvent,
+    },
+    /// Deletes what is known of a user's usage.
+    DropUsage {
+        /// Whose user.
+        tenant: String,
+        /// Who.
+        user: String,
+    },
+    /// Writes an entry of the audit log.
+    Audit(AuditEvent),
+    /// Seals rows of a tenant with its newest key. Gives how many, and where to go on.
+    Reseal {
+        /// Whose rows.
+        tenant: String,
+        /// Where to begin.
+        from: Resealed,
+        /// Rows at most.
+        limit: usize,
+    },
+    /// Deletes all rows of a tenant.
+    DropTenant(String),
+    /// Names a media file that is about to be written.
+    ExpectMedia {
+        /// The collection's number.
+        collection: i64,
+        /// The file's name.
+        file: String,
+        /// Until when it is not removed without a message, in milliseconds since 1970.
+        until: i64,
+    },
+    /// Removes media files that no message has. Gives how many.
+    RemoveUnusedMedia,
+    /// Counts recalls of records: collection, id and how often.
+    CountRecalls(Vec<(i64, String, u64)>),
+    /// Removes checkpoints whose time has come.
+    DropExpiredCheckpoints {
+        /// Milliseconds since 1970.
+        now: i64,
+    },
+    /// Removes usage of days before one.
+    DropUsageBefore(String),
+    /// Panics within its transaction, after a write.
+    #[cfg(test)]
+    Panic(AuditEvent),
+}
+
+/// Versions of records to be written.
+#[derive(Debug)]
+pub struct WriteRecords {
+    /// Whose records they are.
+    pub collection: Arc<Collection>,
+    /// Each with its vector.
+    pub records: Vec<NewVersion>,
+    /// The session whose message it is: it has another version with it.
+    pub bump_session: Option<String>,
+    /// A record that is deleted with it, at this version.
+    pub delete: Option<(String, u64)>,
+    /// How far a session's pipeline has come with these records.
+    pub advance: Option<Advance>,
+}
+
+impl WriteRecords {
+    /// Records, and nothing beside them.
+    pub fn new(collection: Arc<Collection>, records: Vec<NewVersion>) -> Self {
+        Self { collection, records, bump_session: None, delete: None, advance: None }
+    }
+}
+
+/// A record to be written, with its vector.
+#[derive(Clone, Debug)]
+pub struct NewVersion {
+    /// What it says.
+    pub record: Record,
+    /// As many numbers as the collection's dimension.
+    pub vector: Vec<f32>,
+    /// The version that must be there now; 0 for none.
+    pub expected: Option<u64>,
+}
+
+/// Messages for a session, each with its vector.
+#[derive(Debug)]
+pub struct AppendMessages {
+    /// The collection of the session.
+    pub collection: Arc<Collection>,
+    /// The session as it is made if it is not there.
+    pub session: StoredSession,
+    /// The messages as records.
+    pub messages: Vec<NewVersion>,
+    /// What those of them said, by their places, of which redaction took something out.
+    pub originals: HashMap<usize, String>,
+    /// The version that the session must be at; 0 where it must not be there.
+    pub expected: Option<u64>,
+    /// What is done where it is at another one.
+    pub on_conflict: Option<OnConflict>,
+}
+
+/// What an append has done.
+#[derive(Debug, Default)]
+pub struct Appended {
+    /// The session's version.
+    pub version: u64,
+    /// The position of each message; `None` where it was there already.
+    pub positions: Vec<Option<i64>>,
+    /// Ids of messages that left the session's list.
+    pub evicted: Vec<String>,
+    /// What others have written since the version that was expected, where that was asked for.
+    pub since: Option<Vec<StoredRecord>>,
+}
+
+/// Records to be deleted.
+#[derive(Debug)]
+pub struct DeleteRecords {
+    /// Whose records they are.
+    pub collection: Arc<Collection>,
+    /// Which.
+    pub which: Selection,
+    /// Whether sessions of which messages are deleted have another version with it.
+    pub bump_sessions: bool,
+    /// What the audit log says of it; the count is filled in.
+    pub audit: Option<AuditEvent>,
+}
+
+/// Which records.
+#[derive(Clone, Debug)]
+pub enum Selection {
+    /// By id, each with the version that it must have.
+    Ids(Vec<(String, Option<u64>)>),
+    /// These versions; those that are no longer current are passed over.
+    Versions(Vec<VersionId>),
+    /// A message of a session.
+    Message {
+        /// The session's id.
+        session: String,
+        /// The message's id in it.
+        id: String,
+        /// The version that it must have.
+        expected: Option<u64>,
+    },
+    /// A session: its messages, its queue and itself.
+    Session {
+        /// Whose it is.
+        tenant: String,
+        /// Its id.
+        id: String,
+    },
+}
+
+/// One version of one record, for good: what a snapshot or a read has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VersionId(pub(crate) u64);
+
+impl From<&StoredRecord> for VersionId {
+    fn from(stored: &StoredRecord) -> Self {
+        Self(stored.slot)
+    }
+}
+
+/// A session as it is to be.
+#[derive(Debug)]
+pub struct ChangeSession {
+    /// The session as it was read, or as it is made if it is not there (version 0).
+    pub session: StoredSession,
+    /// Whether another one that was made meanwhile must have the same user, and the same collection.
+    pub must_match: (bool, bool),
+    /// What is set; the rest stays.
+    pub set: SessionChange,
+}
+
+/// Settings of a session that are set.
+#[derive(Clone, Debug, Default)]
+pub struct SessionChange {
+    /// Messages in its list.
+    pub max_messages: Option<u64>,
+    /// Whether messages over that are deleted.
+    pub deletes_evicted: Option<bool>,
+    /// Seconds that a message lives; `Some(None)` for good.
+    pub ttl_s: Option<Option<u64>>,
+    /// All of its metadata.
+    pub metadata: Option<Map<String, Value>>,
+    /// What its summary says, if it still is the one of this version.
+    pub summary: Option<Summary>,
+}
+
+/// How far a session's pipeline comes.
+#[derive(Clone, Debug)]
+pub struct Advance {
+    /// Whose session.
+    pub tenant: String,
+    /// Its id.
+    pub session: String,
+    /// Where the pipeline must be, as it was read.
+    pub from: Option<OpaqueJson>,
+    /// Where it is then.
+    pub to: OpaqueJson,
+}
+
+/// A checkpoint's name.
+#[derive(Clone, Debug)]
+pub struct CheckpointKey {
+    /// Whose thread.
+    pub tenant: String,
+    /// The thread's id.
+    pub thread: String,
+    /// Empty for the thread's own.
+    pub namespace: String,
+    /// The checkpoint's id.
+    pub id: String,
+}
+
+/// Tokens that a user is about to use.
+#[derive(Clone, Debug)]
+pub struct Spend {
+    /// Whose user.
+    pub tenant: String,
+    /// Who.
+    pub user: String,
+    /// Of which day.
+    pub day: String,
+    /// How many; negative to give some back.
+    pub tokens: i64,
+    /// The quota of users who have none of their own.
+    pub default_quota: Option<Quota>,
+}
+
+/// What has come of a [`Spend`].
+#[derive(Clone, Debug)]
+pub struct Spent {
+    /// What the user has used that day, with these tokens unless they were refused.
+    pub used: DayUsage,
+    /// The quota that holds.
+    pub quota: Option<Quota>,
+    /// Whether the tokens were over it, and were not noted.
+    pub is_refused: bool,
+}
+
+/// What a command has come to.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is done.
+    Done,
+    /// Yes or no, as the command says.
+    Flag(bool),
+    /// How many.
+    Count(usize),
+    /// Versions of records.
+    Versions(Vec<u64>),
+    /// Of an append.
+    Appended(Appended),
+    /// The summary that stands.
+    Summary(Option<Summary>),
+    /// Numbers of inputs.
+    Numbers(Vec<i64>),
+    /// Inputs that were taken.
+    Inputs(Vec<QueueItem>),
+    /// A checkpoint as it is.
+    Checkpoint(CheckpointBody),
+    /// Of tokens that were spent.
+    Spent(Spent),
+    /// An entry of the audit log.
+    Audited(AuditEntry),
+    /// Rows that were sealed, and where to go on.
+    Resealed(usize, Option<Resealed>),
+}
+
+impl Command {
+    /// The collection whose files it writes to, if it does.
+    pub(crate) fn collection(&self) -> Option<&Arc<Collection>> {
+        match self {
+            Self::WriteRecords(WriteRecords { collection, .. })
+            | Self::ReplaceVectors { collection, .. }
+            | Self::DeleteRecords(DeleteRecords { collection, .. }) => Some(collection),
+            Self::AppendMessages(append) => Some(&append.collection),
+            _ => None,
+        }
+    }
+
+    /// The vectors that it brings.
+    pub(crate) fn vectors(&self) -> Vec<&[f32]> {
+        match self {
+            Self::WriteRecords(write) => write.records.iter().map(|new| new.vector.as_slice()).collect(),
+            Self::AppendMessages(append) => append.messages.iter().map(|new| new.vector.as_slice()).collect(),
+            Self::ReplaceVectors { vectors, .. } => vectors.iter().map(|(_, vector)| vector.as_slice()).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Gives an outcome its type.
+macro_rules! typed {
+    ($($name:ident: $variant:pat => $value:expr, $type:ty;)*) => {
+        impl Outcome {
+            $(pub(crate) fn $name(self) -> Result<$type, StoreError> {
+                match self {
+                    $variant => Ok($value),
+                    other => Err(StoreError::Broken(format!("a write came to {other:?}"))),
+                }
+            })*
+        }
+    };
+}
+
+typed! {
+    done: Self::Done => (), ();
+    flag: Self::Flag(flag) => flag, bool;
+    count: Self::Count(count) => count, usize;
+    versions: Self::Versions(versions) => versions, Vec<u64>;
+    appended: Self::Appended(appended) => appended, Appended;
+    summary: Self::Summary(summary) => summary, Option<Summary>;
+    numbers: Self::Numbers(numbers) => numbers, Vec<i64>;
+    inputs: Self::Inputs(inputs) => inputs, Vec<QueueItem>;
+    checkpoint: Self::Checkpoint(body) => body, CheckpointBody;
+    spent: Self::Spent(spent) => spent, Spent;
+    audited: Self::Audited(entry) => entry, AuditEntry;
+    resealed: Self::Resealed(count, next) => (count, next), (usize, Option<Resealed>);
+}

@@ -1,0 +1,178 @@
+//! A consistent copy of a data folder, also of one that a running box has open.
+//!
+//! The database is copied first, as one consistent moment. It says how many rows of each vector file are committed. Committed rows
+//! are never changed but to be overwritten when their record is gone, and that waits while the lock file is held here, so they can be copied without
+//! stopping anything. What is derived is not copied: it is built anew.
+
+use super::sealing::keys_file;
+use crate::StoreError;
+use crate::collection::CollectionFolder;
+use crate::media;
+use membox_records::keys::keys;
+use membox_records::{Reader, RecordsError, Sealing};
+use membox_vectors::VectorFile;
+use rustix::fs::{FlockOperation, flock};
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// What a backup holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BackupSummary {
+    /// Collections.
+    pub collections: usize,
+    /// Records.
+    pub records: u64,
+    /// Bytes written.
+    pub bytes: u64,
+}
+
+/// The file whose lock keeps dead rows from being overwritten while a backup copies them.
+pub(crate) fn lock_file(root: &Path) -> Result<File, StoreError> {
+    let path = root.join("backup.lock");
+    File::options().create(true).truncate(false).write(true).open(&path).map_err(StoreError::io("open", &path))
+}
+
+/// Copies the data folder `root` to the new folder `target`, with the wrapped keys of its tenants or without.
+pub fn backup(root: &Path, target: &Path, with_keys: bool) -> Result<BackupSummary, StoreError> {
+    refuse_existing(target)?;
+    // Held until the end.
+    let lock = lock_file(root)?;
+    flock(&lock, FlockOperation::LockShared).map_err(|e| StoreError::io("lock", root)(e.into()))?;
+    let mut partial = target.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    let _ = fs::remove_dir_all(&partial);
+    let result = copy(root, &partial, with_keys);
+    match result {
+        Ok(summary) => {
+            membox_vectors::rename_durably(&partial, target).map_err(StoreError::io("rename to", target))?;
+            Ok(summary)
+        }
+        Err(error) => {
+            let _ = fs::remove_dir_all(&partial);
+            Err(error)
+        }
+    }
+}
+
+fn copy(root: &Path, target: &Path, with_keys: bool) -> Result<BackupSummary, StoreError> {
+    let db = target.join("membox.db");
+    fs::create_dir_all(target.join("collections")).map_err(StoreError::io("create", target))?;
+    // A compaction may take away a file between the two steps, and a rotation a key; then the newer state is copied instead.
+    for attempt in 0.. {
+        let _ = fs::remove_file(&db);
+        let keys = key_numbers(root)?;
+        Reader::open(&root.join("membox.db"), Sealing::default())?.copy_to(&db)?;
+        match copy_files(root, target) {
+            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && attempt < 3 => {}
+            result => {
+                // After what they have sealed: a key is in its file first.
+                if with_keys {
+                    copy_keys(root, target)?;
+                }
+                if attempt < 3 && !keys.is_subset(&key_numbers(root)?) {
+                    continue;
+                }
+                return result;
+            }
+        }
+    }
+    Err(StoreError::Stopped)
+}
+
+fn key_numbers(root: &Path) -> Result<BTreeSet<u32>, StoreError> {
+    let keys = keys(&keys_file(root)).map_err(RecordsError::from)?;
+    Ok(keys.into_iter().map(|key| key.number).collect())
+}
+
+fn copy_keys(root: &Path, target: &Path) -> Result<(), StoreError> {
+    let (from, to) = (keys_file(root), keys_file(target));
+    match fs::copy(&from, &to).and_then(|_| File::open(&to)?.sync_all()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        copied => copied.map_err(StoreError::io("copy to", &to)),
+    }
+}
+
+fn copy_files(root: &Path, target: &Path) -> Result<BackupSummary, StoreError> {
+    let reader = Reader::open(&target.join("membox.db"), Sealing::default())?;
+    let mut summary = BackupSummary::default();
+    for stored in reader.collections()? {
+        let (from, to) = (CollectionFolder::of(root, stored.id), CollectionFolder::of(target, stored.id));
+        fs::create_dir_all(&to.0).map_err(StoreError::io("create", &to.0))?;
+        let (from, to) = (from.vectors(stored.vector_file), to.vectors(stored.vector_file));
+        let source = File::open(&from).map_err(StoreError::io("open", &from))?;
+        let length = VectorFile::header_of(&from)?.row_offset(u64::from(stored.rows));
+        let mut copy = File::create(&to).map_err(StoreError::io("create", &to))?;
+        let written = io::copy(&mut source.take(length), &mut copy).and_then(|n| copy.sync_all().map(|()| n));
+        summary.bytes += written.map_err(StoreError::io("copy to", &to))?;
+        for name in reader.media_files(stored.id)? {
+            summary.bytes +=
+                media::copy(&CollectionFolder::of(root, stored.id), &CollectionFolder::of(target, stored.id), &name)?;
+        }
+        summary.collections += 1;
+        summary.records += reader.count(stored.id)?;
+    }
+    let db = target.join("membox.db");
+    summary.bytes += fs::metadata(&db).map_err(StoreError::io("read", &db))?.len();
+    File::open(&db).and_then(|f| f.sync_all()).map_err(StoreError::io("fsync", &db))?;
+    sync_folders(target)?;
+    Ok(summary)
+}
+
+/// Makes the entries of a folder durable, and of those in it.
+fn sync_folders(folder: &Path) -> Result<(), StoreError> {
+    let io = StoreError::io("fsync", folder);
+    let below = || -> io::Result<Vec<PathBuf>> {
+        File::open(folder)?.sync_all()?;
+        fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
+    };
+    below().map_err(io)?.iter().filter(|path| path.is_dir()).try_for_each(|path| sync_folders(path))
+}
+
+/// Copies a backup to a data folder that must not hold one already. The models of the folder stay.
+pub fn restore(backup: &Path, root: &Path) -> Result<BackupSummary, StoreError> {
+    let db = root.join("membox.db");
+    refuse_existing(&db)?;
+    let (collections, partial) = (root.join("collections"), root.join("restoring"));
+    if partial.exists() {
+        // What an interrupted restore has left; what is in its place came from there.
+        for own in [&collections, &partial] {
+            fs::remove_dir_all(own).or_else(when_missing).map_err(StoreError::io("remove", own))?;
+        }
+    }
+    let occupied = fs::read_dir(&collections).is_ok_and(|mut entries| entries.next().is_some());
+    if occupied {
+        refuse_existing(&collections)?;
+    }
+    fs::create_dir_all(root).map_err(StoreError::io("create", root))?;
+    let _lock = super::lock::lock(root)?;
+    // The database comes last to its place: a folder without it holds nothing.
+    let copied = copy(backup, &partial, true).and_then(|summary| {
+        fs::remove_dir(&collections).or_else(when_missing).map_err(StoreError::io("remove", &collections))?;
+        for name in ["collections", "keys.json", "membox.db"] {
+            let to = root.join(name);
+            let renamed = membox_vectors::rename_durably(&partial.join(name), &to).or_else(when_missing);
+            renamed.map_err(StoreError::io("rename to", &to))?;
+        }
+        Ok(summary)
+    });
+    let _ = fs::remove_dir_all(&partial);
+    copied
+}
+
+/// What is not there is gone already.
+fn when_missing(error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    }
+}
+
+fn refuse_existing(path: &Path) -> Result<(), StoreError> {
+    match path.exists() {
+        true => Err(StoreError::io("overwrite", path)(io::ErrorKind::AlreadyExists.into())),
+        false => Ok(()),
+    }
+}

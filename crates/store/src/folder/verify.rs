@@ -1,0 +1,162 @@
+//! Checking a data folder: nothing in it is changed.
+
+use super::inspect::Inspection;
+use crate::collection::{CollectionFolder, text_of};
+use crate::compaction::derived_folders;
+use crate::media;
+use crate::{StoreConfig, StoreError};
+use membox_index::VectorIndex;
+use membox_records::{Reader, Slots, StoredCollection, StoredRecord};
+use membox_text::TextIndex;
+use membox_vectors::{VectorFile, VectorView};
+use serde::Serialize;
+use std::path::Path;
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Where: a collection or a file.
+    pub place: String,
+    /// What was found.
+    pub found: String,
+    /// What `membox rebuild` does about it.
+    pub remedy: String,
+    /// Whether something acknowledged is lost or cannot be mended without help.
+    pub serious: bool,
+}
+
+/// What a check found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// Collections checked.
+    pub collections: usize,
+    /// Records checked, each with its row.
+    pub records: u64,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+    /// What is remarkable and not wrong, and what a rebuild has done.
+    pub notes: Vec<String>,
+}
+
+/// Checks a data folder that no box has open: the database's structure, every header, every record against the checksum of its row, and
+/// what is derived against its watermark and checksums.
+pub fn verify(config: &StoreConfig) -> Result<Report, StoreError> {
+    let root = &config.data_dir;
+    let inspection = Inspection::at(config)?;
+    let (reader, mut report) = (&inspection.reader, Report { notes: inspection.notes.clone(), ..Report::default() });
+    for line in reader.integrity_problems()? {
+        report.problems.push(Problem {
+            place: "membox.db".into(),
+            found: line,
+            remedy: "none: restore the newest backup, or recover with sqlite3's .recover".into(),
+            serious: true,
+        });
+    }
+    for line in reader.damaged_tables()? {
+        report.problems.push(Problem {
+            place: "membox.db".into(),
+            found: line,
+            remedy: "none: restore the newest backup, or write it again".into(),
+            serious: true,
+        });
+    }
+    for stored in reader.collections()? {
+        report.collections += 1;
+        check_collection(root, &stored, reader, &mut report)?;
+    }
+    Ok(report)
+}
+
+fn check_collection(
+    root: &Path,
+    stored: &StoredCollection,
+    reader: &Reader,
+    report: &mut Report,
+) -> Result<(), StoreError> {
+    let folder = CollectionFolder::of(root, stored.id);
+    let place = format!("{}/{}", stored.tenant, stored.name);
+    let path = folder.vectors(stored.vector_file);
+    let problem =
+        |found: String, remedy: &str, serious| Problem { place: place.clone(), found, remedy: remedy.into(), serious };
+    let header = VectorFile::header_of(&path);
+    let lost =
+        "mend the file, and embed anew the texts of rows that are not whole; given vectors of such rows are lost";
+    let usable = match header {
+        Ok(header) if header.uuid != stored.vector_file => {
+            report.problems.push(problem(format!("{} says that it is {}", path.display(), header.uuid), lost, true));
+            false
+        }
+        Ok(_) => true,
+        Err(error) => {
+            report.problems.push(problem(error.to_string(), lost, true));
+            false
+        }
+    };
+    if !usable {
+        return Ok(());
+    }
+    let view = match VectorView::open(&path, stored.rows) {
+        Ok(view) => view,
+        Err(error) => {
+            report.problems.push(problem(error.to_string(), lost, true));
+            return Ok(());
+        }
+    };
+    let slots = match reader.slots(stored) {
+        Ok(slots) => slots,
+        Err(error) => {
+            report.problems.push(problem(error.to_string(), "none: restore the newest backup", true));
+            return Ok(());
+        }
+    };
+    let (mut unreadable, mut damaged) = (Vec::new(), Vec::new());
+    reader.check_records(stored.id, |record| match record {
+        Ok(record) => {
+            report.records += 1;
+            if !has_its_vector(&record, &slots, &view) {
+                damaged.push(record);
+            }
+        }
+        Err(error) => unreadable.push(error.to_string()),
+    })?;
+    if !unreadable.is_empty() {
+        let found = format!("{} records are damaged: {:?} …", unreadable.len(), &unreadable[..unreadable.len().min(5)]);
+        report.problems.push(problem(found, "none: restore them from a backup, or write them again", true));
+    }
+    let files = reader.media_files(stored.id)?;
+    for found in media::damaged(&folder, &files) {
+        report.problems.push(problem(found, "none: restore it from a backup", true));
+    }
+    for (_, error) in media::damaged_thumbnails(&folder, &files) {
+        report.problems.push(problem(error.to_string(), "remove it; it is made anew when it is asked for", false));
+    }
+    let given = damaged.iter().filter(|d| d.record.given_vector).count();
+    if !damaged.is_empty() {
+        let ids: Vec<&str> = damaged.iter().take(5).map(|d| d.record.id.as_str()).collect();
+        let found = format!(
+            "{} vectors do not have the checksum of their record, {given} of them given: {ids:?} …",
+            damaged.len()
+        );
+        let remedy = match given {
+            0 => "embed their texts anew",
+            _ => "embed their texts anew; given vectors are lost, and the embeddings of their texts take their places",
+        };
+        report.problems.push(problem(found, remedy, given > 0));
+    }
+    let (index, text) = derived_folders(&folder, stored.vector_file);
+    if index.join("index.json").exists()
+        && let Err(error) = VectorIndex::check(&index, stored.vector_file, stored.rows)
+    {
+        report.problems.push(problem(error.to_string(), "remove it; it is built anew", false));
+    }
+    let of = text_of(reader, &stored.tenant, stored.vector_file, stored.rows)?;
+    if let Err(error) = TextIndex::check(&text, &of) {
+        report.problems.push(problem(error.to_string(), "remove it; it is built anew", false));
+    }
+    Ok(())
+}
+
+/// Whether the row of a record is there and has the checksum that the record says.
+pub(crate) fn has_its_vector(stored: &StoredRecord, slots: &Slots, view: &VectorView) -> bool {
+    slots.row(stored.slot).is_some_and(|row| row < view.rows() && view.crc(row) == stored.row_crc)
+}

@@ -1,0 +1,297 @@
+//! Reading what is committed.
+
+use crate::registry::{PooledReader, Registry};
+use crate::search::{Matches, Neighbours, Question, Wanted, neighbours, search};
+use crate::snapshot::{RecordRef, Snapshot};
+use crate::{Collection, StoreError, now};
+use membox_records::{
+    AuditEntry, Checkpoint, CheckpointOrder, CheckpointPlace, DayUsage, Filter, Order, Position, QueueItem, Quota,
+    Range, RecallCount, Record, StoredRecord, StoredSession,
+};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What a store reads of records, sessions and all else that is no vector. It may be given to another store than the local one, so its
+/// methods are object-safe, block, and name no row, file or connection.
+pub trait RecordReads {
+    /// Everybody of whom anything is stored.
+    fn tenants(&self) -> Result<Vec<String>, StoreError>;
+    /// A record by its id.
+    fn record(&self, collection: i64, id: &str) -> Result<Option<StoredRecord>, StoreError>;
+    /// Records of a collection.
+    fn count(&self, collection: i64) -> Result<u64, StoreError>;
+    /// Every record of a collection that is about a user, until `each` has enough.
+    fn records_of_user(
+        &self,
+        collection: i64,
+        user: &str,
+        each: &mut dyn FnMut(StoredRecord) -> bool,
+    ) -> Result<(), StoreError>;
+    /// How often records were recalled, by their `seq`.
+    fn recall_counts(&self, collection: i64) -> Result<HashMap<i64, RecallCount>, StoreError>;
+    /// A session by its id.
+    fn session(&self, tenant: &str, id: &str) -> Result<Option<StoredSession>, StoreError>;
+    /// Sessions of a tenant, of one user or of all, that were made before one, newest first.
+    fn sessions(
+        &self,
+        tenant: &str,
+        user: Option<&str>,
+        before: i64,
+        limit: usize,
+    ) -> Result<Vec<StoredSession>, StoreError>;
+    /// Sessions of a user.
+    fn count_sessions(&self, tenant: &str, user: &str) -> Result<u64, StoreError>;
+    /// A message by its id in a session.
+    fn message(&self, collection: i64, session: &str, id: &str) -> Result<Option<StoredRecord>, StoreError>;
+    /// Messages of a session, until `each` has enough.
+    fn messages(
+        &self,
+        collection: i64,
+        session: &str,
+        range: Range,
+        each: &mut dyn FnMut(StoredRecord) -> bool,
+    ) -> Result<(), StoreError>;
+    /// Messages of a session whose place is at least `first` and less than `end`, archived ones too.
+    fn messages_between(
+        &self,
+        collection: i64,
+        session: &str,
+        first: i64,
+        end: i64,
+    ) -> Result<Vec<StoredRecord>, StoreError>;
+    /// Messages in a session's list from a place on.
+    fn count_messages(&self, collection: i64, session: &str, from: i64) -> Result<u64, StoreError>;
+    /// Milliseconds of a session's recordings.
+    fn recorded_milliseconds(&self, collection: i64, session: &str) -> Result<u64, StoreError>;
+    /// Checkpoints of a thread, the latest first.
+    fn checkpoints(
+        &self,
+        place: CheckpointPlace,
+        after: Option<CheckpointOrder>,
+        limit: usize,
+        now: i64,
+    ) -> Result<Vec<Checkpoint>, StoreError>;
+    /// Checkpoints that have writes and have not come yet.
+    fn awaited_checkpoints(&self, place: CheckpointPlace) -> Result<Vec<Checkpoint>, StoreError>;
+    /// A checkpoint by its id.
+    fn checkpoint(&self, place: CheckpointPlace, id: &str, now: i64) -> Result<Option<Checkpoint>, StoreError>;
+    /// The namespaces in which a thread has checkpoints.
+    fn checkpoint_namespaces(&self, tenant: &str, thread: &str) -> Result<Vec<String>, StoreError>;
+    /// What waits in a session's queue after a number, oldest first.
+    fn queue(&self, tenant: &str, session: &str, after: i64, limit: usize) -> Result<Vec<QueueItem>, StoreError>;
+    /// What users have used, by day.
+    fn usage(
+        &self,
+        tenant: &str,
+        user: Option<&str>,
+        days: (&str, &str),
+        limit: usize,
+    ) -> Result<Vec<DayUsage>, StoreError>;
+    /// The quota of a user.
+    fn quota(&self, tenant: &str, user: &str) -> Result<Option<Quota>, StoreError>;
+    /// Entries of a tenant's audit log after a number, oldest first.
+    fn audit(&self, tenant: &str, after: i64, limit: usize) -> Result<Vec<AuditEntry>, StoreError>;
+}
+
+/// One caller's reads of the local store. Others wait while too many are held: drop it before you wait for anything.
+pub struct Reads<'a> {
+    reader: PooledReader<'a>,
+}
+
+impl<'a> Reads<'a> {
+    pub(crate) fn of(registry: &'a Registry) -> Result<Self, StoreError> {
+        Ok(Self { reader: registry.reader()? })
+    }
+
+    pub(crate) fn reader(&self) -> &membox_records::Reader {
+        &self.reader
+    }
+
+    /// The records of a collection as they are now, those that a filter allows.
+    pub fn snapshot(&self, collection: &Arc<Collection>, filter: Option<&Filter>) -> Result<Snapshot, StoreError> {
+        self.prepare(collection, filter)?;
+        Ok(Snapshot::take(collection, now(), filter))
+    }
+
+    /// Looks for vectors and words of questions, all in one snapshot.
+    pub fn search(
+        &self,
+        collection: &Arc<Collection>,
+        filter: Option<&Filter>,
+        questions: &[Question],
+        wanted: Wanted,
+    ) -> Result<(Snapshot, Vec<Matches>), StoreError> {
+        self.prepare(collection, filter)?;
+        search(collection, now(), filter, questions, wanted)
+    }
+
+    /// Up to `before` and `after` records around others in their sessions; `None` where one of these has changed since the snapshot.
+    pub fn neighbours(
+        &self,
+        of: &Snapshot,
+        records: &[RecordRef],
+        (before, after): (usize, usize),
+        filter: Option<&Filter>,
+    ) -> Result<Option<Neighbours>, StoreError> {
+        self.prepare(&of.collection, filter)?;
+        Ok(neighbours(of, records, (before, after), now(), filter))
+    }
+
+    fn prepare(&self, collection: &Collection, filter: Option<&Filter>) -> Result<(), StoreError> {
+        filter.map_or(Ok(()), |_| collection.prepare_filters(&self.reader))
+    }
+
+    /// The next records after a position that have not expired and that a filter allows, at most `limit`.
+    pub fn page(
+        &self,
+        collection: &Arc<Collection>,
+        order: Order,
+        after: Option<Position>,
+        limit: usize,
+        filter: Option<&Filter>,
+    ) -> Result<Vec<StoredRecord>, StoreError> {
+        let now = now();
+        let is_alive = |record: &Record| record.is_alive(now);
+        let Some(filter) = filter else {
+            return Ok(self.reader.page(collection.id, order, after, limit, |_| None, is_alive)?);
+        };
+        let snapshot = self.snapshot(collection, Some(filter))?;
+        let current = collection.state().rows.clone();
+        // What is committed and not yet published has a row that is not in the snapshot.
+        let in_view = |slot| snapshot.slots.row(slot).filter(|&row| current.contains(row));
+        let known = |slot| in_view(slot).map(|row| snapshot.allowed.contains(row));
+        let wanted = |record: &Record| is_alive(record) && filter.allows(record);
+        Ok(self.reader.page(collection.id, order, after, limit, known, wanted)?)
+    }
+
+    /// Reads of one moment until the guard is dropped; it also saves each read the locks of its own.
+    pub fn at_one_moment(&self) -> Result<OneMoment<'_>, StoreError> {
+        Ok(OneMoment { _snapshot: self.reader.snapshot()? })
+    }
+}
+
+/// Ends with the reads of one moment.
+pub struct OneMoment<'a> {
+    _snapshot: membox_records::Snapshot<'a>,
+}
+
+impl RecordReads for Reads<'_> {
+    fn tenants(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.reader.tenants()?)
+    }
+
+    fn record(&self, collection: i64, id: &str) -> Result<Option<StoredRecord>, StoreError> {
+        Ok(self.reader.record(collection, id)?)
+    }
+
+    fn count(&self, collection: i64) -> Result<u64, StoreError> {
+        Ok(self.reader.count(collection)?)
+    }
+
+    fn records_of_user(
+        &self,
+        collection: i64,
+        user: &str,
+        each: &mut dyn FnMut(StoredRecord) -> bool,
+    ) -> Result<(), StoreError> {
+        Ok(self.reader.records_of_user(collection, user, each)?)
+    }
+
+    fn recall_counts(&self, collection: i64) -> Result<HashMap<i64, RecallCount>, StoreError> {
+        Ok(self.reader.recall_counts(collection)?)
+    }
+
+    fn session(&self, tenant: &str, id: &str) -> Result<Option<StoredSession>, StoreError> {
+        Ok(self.reader.session(tenant, id)?)
+    }
+
+    fn sessions(
+        &self,
+        tenant: &str,
+        user: Option<&str>,
+        before: i64,
+        limit: usize,
+    ) -> Result<Vec<StoredSession>, StoreError> {
+        Ok(self.reader.sessions(tenant, user, before, limit)?)
+    }
+
+    fn count_sessions(&self, tenant: &str, user: &str) -> Result<u64, StoreError> {
+        Ok(self.reader.count_sessions(tenant, user)?)
+    }
+
+    fn message(&self, collection: i64, session: &str, id: &str) -> Result<Option<StoredRecord>, StoreError> {
+        Ok(self.reader.message(collection, session, id)?)
+    }
+
+    fn messages(
+        &self,
+        collection: i64,
+        session: &str,
+        range: Range,
+        each: &mut dyn FnMut(StoredRecord) -> bool,
+    ) -> Result<(), StoreError> {
+        Ok(self.reader.messages(collection, session, range, each)?)
+    }
+
+    fn messages_between(
+        &self,
+        collection: i64,
+        session: &str,
+        first: i64,
+        end: i64,
+    ) -> Result<Vec<StoredRecord>, StoreError> {
+        Ok(self.reader.messages_between(collection, session, first, end)?)
+    }
+
+    fn count_messages(&self, collection: i64, session: &str, from: i64) -> Result<u64, StoreError> {
+        Ok(self.reader.count_messages(collection, session, from)?)
+    }
+
+    fn recorded_milliseconds(&self, collection: i64, session: &str) -> Result<u64, StoreError> {
+        Ok(self.reader.recorded_milliseconds(collection, session)?)
+    }
+
+    fn checkpoints(
+        &self,
+        place: CheckpointPlace,
+        after: Option<CheckpointOrder>,
+        limit: usize,
+        now: i64,
+    ) -> Result<Vec<Checkpoint>, StoreError> {
+        Ok(self.reader.checkpoints(place, after, limit, now)?)
+    }
+
+    fn awaited_checkpoints(&self, place: CheckpointPlace) -> Result<Vec<Checkpoint>, StoreError> {
+        Ok(self.reader.awaited_checkpoints(place)?)
+    }
+
+    fn checkpoint(&self, place: CheckpointPlace, id: &str, now: i64) -> Result<Option<Checkpoint>, StoreError> {
+        Ok(self.reader.checkpoint(place, id, now)?)
+    }
+
+    fn checkpoint_namespaces(&self, tenant: &str, thread: &str) -> Result<Vec<String>, StoreError> {
+        Ok(self.reader.checkpoint_namespaces(tenant, thread)?)
+    }
+
+    fn queue(&self, tenant: &str, session: &str, after: i64, limit: usize) -> Result<Vec<QueueItem>, StoreError> {
+        Ok(self.reader.queue(tenant, session, after, limit)?)
+    }
+
+    fn usage(
+        &self,
+        tenant: &str,
+        user: Option<&str>,
+        days: (&str, &str),
+        limit: usize,
+    ) -> Result<Vec<DayUsage>, StoreError> {
+        Ok(self.reader.usage(tenant, user, days, limit)?)
+    }
+
+    fn quota(&self, tenant: &str, user: &str) -> Result<Option<Quota>, StoreError> {
+        Ok(self.reader.quota(tenant, user)?)
+    }
+
+    fn audit(&self, tenant: &str, after: i64, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
+        Ok(self.reader.audit(tenant, after, limit)?)
+    }
+}

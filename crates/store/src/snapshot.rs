@@ -1,0 +1,192 @@
+//! What one recall looks at: it stays as it is, whatever is written meanwhile.
+
+use crate::command::{Selection, VersionId};
+use crate::{Collection, Reads, StoreError};
+use membox_index::{AllowedRows, Effort, Search, VectorIndex};
+use membox_records::{Filter, RecordsError, Slots, StoredRecord};
+use membox_vectors::{RowPin, VectorView};
+use std::fmt;
+use std::sync::Arc;
+
+/// A record within one snapshot. Of two, the one that was written first is less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordRef(pub(crate) u32);
+
+/// Which state of a collection an answer is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateVersion {
+    /// Another one after each write, of all collections.
+    pub number: u64,
+    /// When the next record expires, in milliseconds since 1970.
+    pub until: i64,
+}
+
+/// The records of a collection at one moment, those that a filter allows.
+pub struct Snapshot {
+    pub(crate) collection: Arc<Collection>,
+    pub(crate) view: VectorView,
+    pub(crate) slots: Arc<Slots>,
+    index: Option<Arc<VectorIndex>>,
+    pub(crate) allowed: Arc<AllowedRows>,
+    version: StateVersion,
+    _pin: RowPin,
+}
+
+/// The records nearest to a vector, best first.
+#[derive(Clone, Debug, Default)]
+pub struct Nearest {
+    /// Each with its score.
+    pub records: Vec<(RecordRef, f32)>,
+    /// Whether all of them were compared.
+    pub exact: bool,
+}
+
+/// What a record of a snapshot is when it is read.
+#[derive(Debug)]
+pub enum Fetched {
+    /// As the snapshot has it.
+    Found(Box<StoredRecord>),
+    /// It was deleted or changed since the snapshot.
+    Changed,
+    /// It cannot be read back, or its vector does not have its checksum: no answer.
+    Damaged,
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Snapshot({:?}, {} records)", self.collection, self.len())
+    }
+}
+
+impl Snapshot {
+    /// The records at `now`. With a filter, the caller has prepared it: see [`Reads::snapshot`].
+    pub(crate) fn take(collection: &Arc<Collection>, now: i64, filter: Option<&Filter>) -> Self {
+        Self::of(collection, &collection.state(), now, filter)
+    }
+
+    pub(crate) fn of(
+        collection: &Arc<Collection>,
+        state: &crate::collection::CollectionState,
+        now: i64,
+        filter: Option<&Filter>,
+    ) -> Self {
+        let (allowed, until) = state.allowed(now, filter);
+        Self {
+            collection: collection.clone(),
+            view: state.view.clone(),
+            slots: state.slots.clone(),
+            index: state.index.clone(),
+            allowed,
+            version: StateVersion { number: state.version(), until },
+            _pin: state.pin(),
+        }
+    }
+
+    /// How many records there are.
+    pub fn len(&self) -> u64 {
+        self.allowed.rows().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Rows of the vector file, those of older versions among them.
+    pub fn rows(&self) -> u32 {
+        self.view.rows()
+    }
+
+    /// Which state of the collection it is of.
+    pub fn version(&self) -> StateVersion {
+        self.version
+    }
+
+    /// All of its records, for a deletion.
+    pub fn selection(&self) -> Selection {
+        Selection::Versions(self.allowed.rows().iter().map(|row| VersionId(self.slots.slot(row))).collect())
+    }
+
+    /// Where a record is, if this version of it is in the snapshot's file with the vector that belongs to it.
+    pub fn locate(&self, stored: &StoredRecord) -> Option<RecordRef> {
+        let row = self.slots.row(stored.slot).filter(|&row| row < self.view.rows())?;
+        (self.view.crc(row) == stored.row_crc).then_some(RecordRef(row))
+    }
+
+    /// Whether a record is one that may be found.
+    pub fn contains(&self, record: RecordRef) -> bool {
+        self.allowed.contains(record.0)
+    }
+
+    /// A record's vector.
+    pub fn vector(&self, record: RecordRef) -> Vec<f32> {
+        self.view.vector(record.0)
+    }
+
+    /// How near a record is to a vector.
+    pub fn score(&self, vector: &[f32], record: RecordRef) -> f32 {
+        self.view.score(vector, record.0)
+    }
+
+    /// The `count` records nearest to each vector.
+    pub fn nearest(&self, vectors: &[&[f32]], count: usize, effort: Effort) -> Result<Vec<Nearest>, StoreError> {
+        let search = Search {
+            view: &self.view,
+            index: self.index.as_deref(),
+            allowed: &self.allowed,
+            policy: self.collection.index_policy(),
+            effort,
+            scanner: &self.collection.scanner,
+        };
+        let found = search.nearest(vectors, count)?.into_iter();
+        let nearest = found.map(|found| Nearest {
+            records: found.rows.iter().map(|near| (RecordRef(near.row), near.score)).collect(),
+            exact: found.exact,
+        });
+        Ok(nearest.collect())
+    }
+
+    /// Reads a record.
+    pub fn fetch(&self, reads: &Reads, record: RecordRef) -> Result<Fetched, StoreError> {
+        let stored = match reads.reader().record_of_row(&self.slots, record.0) {
+            Ok(Some(stored)) => stored,
+            Ok(None) => return Ok(Fetched::Changed),
+            Err(error @ RecordsError::Damaged(_)) => {
+                metrics::counter!("membox_damaged_records_total").increment(1);
+                let collection = &self.collection.name;
+                tracing::error!(collection, %error, "a damaged record is no answer: run `membox verify`");
+                return Ok(Fetched::Damaged);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if stored.row_crc != self.view.crc(record.0) {
+            metrics::counter!("membox_damaged_rows_total").increment(1);
+            tracing::error!(
+                collection = self.collection.name,
+                row = record.0,
+                id = stored.record.id,
+                "a vector does not have its checksum and is no answer: run `membox rebuild`"
+            );
+            return Ok(Fetched::Damaged);
+        }
+        Ok(Fetched::Found(Box::new(stored)))
+    }
+
+    /// Reads the records that may be found, in the order of writing, until `each` says that it has enough.
+    pub fn each_record(&self, reads: &Reads, mut each: impl FnMut(StoredRecord) -> bool) -> Result<(), StoreError> {
+        self.each_record_from(reads, None, |_, stored| each(stored))
+    }
+
+    /// As [`Snapshot::each_record`], from a record on.
+    pub fn each_record_from(
+        &self,
+        reads: &Reads,
+        from: Option<RecordRef>,
+        mut each: impl FnMut(RecordRef, StoredRecord) -> bool,
+    ) -> Result<(), StoreError> {
+        Ok(reads.reader().each_record(&self.slots, from.map_or(0, |record| record.0), |row, stored| {
+            // Rows past the view are newer than the snapshot.
+            row < self.view.rows() && (!self.allowed.contains(row) || each(RecordRef(row), stored))
+        })?)
+    }
+}

@@ -1,0 +1,4 @@
+mod background;
+mod commands;
+mod panics;
+mod sample;

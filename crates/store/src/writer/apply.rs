@@ -1,0 +1,333 @@
+//! What each command does within the writer's transaction, and what of it is published after the commit.
+
+use super::append;
+use crate::collection::CollectionState;
+use crate::command::{
+    Advance, AppendMessages, ChangeSession, Command, DeleteRecords, Outcome, Selection, Spend, Spent, WriteRecords,
+};
+use crate::registry::Registry;
+use crate::{StoreError, media, now};
+use membox_records::{
+    AuditEvent, CheckpointPlace, DayUsage, Deleted, LiveRow, Record, RecordsError, Renamed, Slots, StoredSession,
+    WriteTransaction,
+};
+use membox_vectors::RowReceipt;
+use std::collections::BTreeSet;
+
+/// What a command changed in memory's picture of a collection. Published after the commit, all at once.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    /// Records that are in a row now, and what they replaced.
+    pub written: Vec<Published>,
+    /// Records that are gone.
+    pub removed: Vec<LiveRow>,
+    /// Rows that were appended and that no record names.
+    pub unused: Vec<u32>,
+}
+
+/// A record's new version.
+#[derive(Debug)]
+pub(super) struct Published {
+    pub row: u32,
+    pub record: Record,
+    pub replaced: Option<LiveRow>,
+    /// A message that has another id among records, and the one that it had.
+    pub renamed: Option<(Renamed, String)>,
+}
+
+impl Effects {
+    /// Makes them visible, and gives the rows that are dead from then on.
+    pub fn publish(self, state: &mut CollectionState) -> Vec<u32> {
+        let mut dead = self.unused;
+        for Published { row, record, replaced, renamed } in self.written {
+            if let Some((renamed, from)) = renamed {
+                state.rename(&renamed, &from);
+            }
+            state.insert(row, &record, replaced.as_ref());
+            dead.extend(replaced.map(|old| old.row));
+        }
+        for old in self.removed {
+            state.remove(&old);
+            dead.push(old.row);
+        }
+        dead
+    }
+}
+
+/// Does a command, as one request of the transaction.
+pub(super) fn apply(
+    tx: &mut WriteTransaction,
+    registry: &Registry,
+    command: Command,
+    receipts: &[RowReceipt],
+) -> Result<(Outcome, Effects), StoreError> {
+    let outcome = match command {
+        Command::WriteRecords(write) => return write_records(tx, write, receipts),
+        Command::AppendMessages(append) => return append_messages(tx, *append, receipts),
+        Command::DeleteRecords(delete) => return delete_records(tx, &delete),
+        Command::ReplaceVectors { collection, vectors } => {
+            let slots = collection.state().slots.clone();
+            let mut effects = Effects::default();
+            for ((stored, _), receipt) in vectors.into_iter().zip(receipts) {
+                if !tx.move_row(&slots, &stored, receipt.row, receipt.crc)? {
+                    effects.unused.push(receipt.row);
+                    continue;
+                }
+                let (session, expires_at) = (stored.record.session.clone(), stored.record.expires_at);
+                let replaced = slots.row(stored.slot).map(|row| LiveRow { row, session, expires_at });
+                let record = stored.record;
+                effects.written.push(Published { row: receipt.row, record, replaced, renamed: None });
+            }
+            return Ok((Outcome::Count(effects.written.len()), effects));
+        }
+        Command::ChangeSession(change) => Outcome::Flag(change_session(tx, *change)?),
+        Command::PutSummary { session: read, summary } => {
+            // Of two that extend it at a time, the first stands. Another session may have its id by now, of which it says nothing.
+            let found = tx.session(&read.tenant, &read.id)?.filter(|found| found.number == read.number);
+            let Some(mut session) = found else { return Ok((Outcome::Summary(None), Effects::default())) };
+            let version = |session: &StoredSession| session.state.summary.as_ref().map(|summary| summary.version);
+            if version(&session) == version(&read) {
+                session.state.summary = Some(summary);
+                tx.put_session(&session)?;
+            }
+            Outcome::Summary(session.state.summary)
+        }
+        Command::AdvancePipeline(step) => {
+            advance(tx, &step)?;
+            Outcome::Done
+        }
+        Command::PushInputs { tenant, session, payloads, now } => {
+            let push = |payload| Ok::<_, StoreError>(tx.push(&tenant, &session, payload, now)?);
+            Outcome::Numbers(payloads.into_iter().map(push).collect::<Result<_, _>>()?)
+        }
+        Command::TakeInputs { tenant, session, limit, now, until } => {
+            Outcome::Inputs(tx.take(&tenant, &session, limit, now, until)?)
+        }
+        Command::RemoveInput { tenant, session, number } => {
+            Outcome::Flag(tx.remove_from_queue(&tenant, &session, number)?)
+        }
+        Command::PutCheckpoint { key, expires_at, body } => {
+            let place = CheckpointPlace { tenant: &key.tenant, thread: &key.thread, namespace: &key.namespace };
+            Outcome::Checkpoint(tx.put_checkpoint(place, &key.id, expires_at, body)?)
+        }
+        Command::PutCheckpointWrites { key, task, writes, max_bytes, now } => {
+            let place = CheckpointPlace { tenant: &key.tenant, thread: &key.thread, namespace: &key.namespace };
+            let body = tx.put_checkpoint_writes(place, &key.id, &task, writes, now)?;
+            let bytes = body.writes.values().map(|writes| writes.to_string().len()).sum();
+            if bytes > max_bytes {
+                // The request's savepoint takes it back.
+                return Err(StoreError::TooLarge { bytes, max_bytes });
+            }
+            Outcome::Done
+        }
+        Command::DropCheckpoints { tenant, thread } => Outcome::Count(tx.drop_checkpoints(&tenant, &thread)?),
+        Command::AddUsage(all) => {
+            all.iter().try_for_each(|(tenant, more)| tx.add_usage(tenant, more))?;
+            Outcome::Done
+        }
+        Command::Spend(tokens) => Outcome::Spent(spend(tx, tokens)?),
+        Command::SetQuota { tenant, user, quota, audit } => {
+            tx.set_quota(&tenant, &user, quota)?;
+            tx.audit(&audit)?;
+            Outcome::Done
+        }
+        Command::DropUsage { tenant, user } => {
+            tx.drop_usage(&tenant, &user)?;
+            Outcome::Done
+        }
+        Command::Audit(event) => Outcome::Audited(tx.audit(&event)?),
+        Command::Reseal { tenant, from, limit } => {
+            let (count, next) = tx.reseal(&tenant, from, limit)?;
+            Outcome::Resealed(count, next)
+        }
+        Command::DropTenant(tenant) => {
+            tx.drop_tenant(&tenant)?;
+            Outcome::Done
+        }
+        Command::ExpectMedia { collection, file, until } => {
+            tx.expect_media(collection, &file, until)?;
+            Outcome::Done
+        }
+        Command::RemoveUnusedMedia => Outcome::Count(media::remove_unused(tx, registry)?),
+        Command::CountRecalls(counts) => {
+            let at = now();
+            counts.iter().try_for_each(|(collection, id, count)| tx.add_recalls(*collection, id, *count, at))?;
+            Outcome::Done
+        }
+        Command::DropExpiredCheckpoints { now } => Outcome::Count(tx.drop_expired_checkpoints(now)?),
+        Command::DropUsageBefore(day) => Outcome::Count(tx.drop_usage_before(&day)?),
+        #[cfg(test)]
+        Command::Panic(event) => {
+            tx.audit(&event)?;
+            panic!("as it should")
+        }
+    };
+    Ok((outcome, Effects::default()))
+}
+
+fn write_records(
+    tx: &mut WriteTransaction,
+    write: WriteRecords,
+    receipts: &[RowReceipt],
+) -> Result<(Outcome, Effects), StoreError> {
+    let WriteRecords { collection, records, bump_session: bumped, delete, advance: step } = write;
+    // Only this thread changes them.
+    let slots = collection.state().slots.clone();
+    let (mut effects, mut versions) = (Effects::default(), Vec::with_capacity(records.len()));
+    for (new, receipt) in records.into_iter().zip(receipts) {
+        let written = tx.upsert(&slots, &new.record, receipt.row, receipt.crc, new.expected)?;
+        let renamed = written.renamed.map(|renamed| (renamed, new.record.id.clone()));
+        let record = Record { id: written.id, ..new.record };
+        versions.push(written.version);
+        effects.written.push(Published { row: receipt.row, record, replaced: written.replaced, renamed });
+    }
+    bumped.iter().try_for_each(|session| bump_session(tx, &collection.tenant, session))?;
+    step.map_or(Ok(()), |step| advance(tx, &step))?;
+    if let Some((id, version)) = delete {
+        let deleted = tx.delete(&slots, &id, Some(version))?;
+        effects.removed.extend(deleted.and_then(|deleted| deleted.live));
+    }
+    Ok((Outcome::Versions(versions), effects))
+}
+
+fn append_messages(
+    tx: &mut WriteTransaction,
+    append: AppendMessages,
+    receipts: &[RowReceipt],
+) -> Result<(Outcome, Effects), StoreError> {
+    let slots = append.collection.state().slots.clone();
+    let done = append::execute(tx, &slots, append, receipts)?;
+    Ok((Outcome::Appended(done.answer), done.effects))
+}
+
+fn delete_records(tx: &mut WriteTransaction, delete: &DeleteRecords) -> Result<(Outcome, Effects), StoreError> {
+    let DeleteRecords { collection, which, bump_sessions, audit } = delete;
+    let slots = collection.state().slots.clone();
+    let done = delete_selected(tx, &slots, which)?;
+    if *bump_sessions {
+        let sessions: BTreeSet<&String> = done.iter().filter_map(|deleted| deleted.message_of.as_ref()).collect();
+        sessions.into_iter().try_for_each(|session| bump_session(tx, &collection.tenant, session))?;
+    }
+    // With what it says, or not at all.
+    if let Some(event) = audit {
+        tx.audit(&AuditEvent { count: done.len() as u64, ..event.clone() })?;
+    }
+    let count = done.len();
+    let removed = done.into_iter().filter_map(|deleted| deleted.live).collect();
+    Ok((Outcome::Count(count), Effects { removed, ..Effects::default() }))
+}
+
+fn delete_selected(tx: &mut WriteTransaction, slots: &Slots, which: &Selection) -> Result<Vec<Deleted>, StoreError> {
+    let mut done = Vec::new();
+    match which {
+        Selection::Ids(ids) => {
+            for (id, expected) in ids {
+                done.extend(tx.delete(slots, id, *expected)?);
+            }
+        }
+        Selection::Versions(versions) => {
+            for version in versions {
+                done.extend(tx.delete_slot(slots, version.0)?);
+            }
+        }
+        Selection::Message { session, id, expected } => {
+            done.extend(tx.delete_message(slots, session, id, *expected)?);
+        }
+        Selection::Session { tenant, id } => {
+            // It may be gone since it was looked at, and another one made whose messages are in another collection.
+            if tx.session(tenant, id)?.is_none_or(|found| found.collection != slots.collection) {
+                return Err(StoreError::NoSession(id.clone()));
+            }
+            for message in tx.message_ids(slots, id)? {
+                done.extend(tx.delete_message(slots, id, &message, None)?);
+            }
+            tx.clear_queue(tenant, id)?;
+            tx.drop_session(tenant, id)?;
+        }
+    }
+    Ok(done)
+}
+
+/// Raises the version of a session one of whose messages has changed.
+fn bump_session(tx: &mut WriteTransaction, tenant: &str, session: &str) -> Result<(), StoreError> {
+    if let Some(mut session) = tx.session(tenant, session)? {
+        session.version += 1;
+        session.state.updated_at = now();
+        tx.put_session(&session)?;
+    }
+    Ok(())
+}
+
+/// Makes a session or changes one, and says whether it was made.
+fn change_session(tx: &mut WriteTransaction, change: ChangeSession) -> Result<bool, StoreError> {
+    let ChangeSession { session: read, must_match, set } = change;
+    let found = tx.session(&read.tenant, &read.id)?;
+    // It may have been made since it was looked for.
+    if let Some(found) = found.as_ref().filter(|found| found.number != read.number) {
+        let (user, collection) = must_match;
+        check_made(found, user.then_some(&read.user), collection.then_some(read.collection))?;
+    }
+    let current = found.as_ref().map_or(0, |found| found.version);
+    if current != read.version {
+        let (id, expected) = (read.id, read.version);
+        return Err(RecordsError::VersionConflict { id, current, expected }.into());
+    }
+    let created = found.is_none();
+    let mut session = found.unwrap_or(read);
+    let state = &mut session.state;
+    state.max_messages = set.max_messages.unwrap_or(state.max_messages);
+    state.deletes_evicted = set.deletes_evicted.unwrap_or(state.deletes_evicted);
+    state.ttl_s = set.ttl_s.unwrap_or(state.ttl_s);
+    if let Some(metadata) = set.metadata {
+        state.metadata = metadata;
+    }
+    if let (Some(summary), Some(own)) = (set.summary, &mut state.summary)
+        && summary.version == own.version
+    {
+        *own = summary;
+    }
+    state.updated_at = now();
+    session.version += 1;
+    tx.put_session(&session)?;
+    Ok(created)
+}
+
+/// Refuses a session that somebody else has made with another user or collection.
+pub(super) fn check_made(
+    made: &StoredSession,
+    user: Option<&Option<String>>,
+    collection: Option<i64>,
+) -> Result<(), StoreError> {
+    let what = match (user, collection) {
+        (Some(user), _) if *user != made.user => "user",
+        (_, Some(collection)) if collection != made.collection => "collection",
+        _ => return Ok(()),
+    };
+    Err(StoreError::SessionExists { id: made.id.clone(), what })
+}
+
+/// Moves a session's pipeline on, if it is where it was thought to be.
+fn advance(tx: &mut WriteTransaction, step: &Advance) -> Result<(), StoreError> {
+    let found = tx.session(&step.tenant, &step.session)?;
+    let mut session = found.ok_or_else(|| StoreError::NoSession(step.session.clone()))?;
+    if session.state.pipeline != step.from {
+        let (id, current) = (session.id, session.version);
+        return Err(RecordsError::VersionConflict { id, current, expected: current }.into());
+    }
+    session.state.pipeline = Some(step.to.clone());
+    Ok(tx.put_session(&session)?)
+}
+
+/// Notes tokens, unless they are over the quota: of two who ask at the same time for the last of it, one gets it.
+fn spend(tx: &mut WriteTransaction, spend: Spend) -> Result<Spent, StoreError> {
+    let Spend { tenant, user, day, tokens, default_quota } = spend;
+    let quota = tx.quota(&tenant, &user)?.or(default_quota);
+    let used = tx.used(&tenant, &user, &day)?;
+    let most = quota.map_or(0, |quota| quota.tokens_per_day);
+    if most > 0 && tokens > 0 && used.tokens + tokens > most {
+        return Ok(Spent { used, quota, is_refused: true });
+    }
+    let more = DayUsage { user: user.clone(), day: day.clone(), tokens, requests: 1, ..DayUsage::default() };
+    tx.add_usage(&tenant, &more)?;
+    Ok(Spent { used: tx.used(&tenant, &user, &day)?, quota, is_refused: false })
+}

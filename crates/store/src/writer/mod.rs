@@ -1,0 +1,253 @@
+//! The one thread that writes. Requests that wait together share one fsync of each vector file and one commit of the record store.
+//!
+//! ```text
+//! requests ─▶ append their vectors ─▶ fsync the vector files ─▶ one transaction, a savepoint each ─▶ commit ─▶ publish ─▶ answer
+//! ```
+//!
+//! A row is on disk before the record that names it commits, and rows past the last committed one are cut off at the next start. An
+//! answer is given only after the commit and after what was written can be recalled. A failed fsync is never retried: from
+//! then on the box is read-only.
+
+mod append;
+mod apply;
+mod lifecycle;
+mod queue;
+
+pub(crate) use queue::{Reply, Request, Work, WriterQueue};
+
+use crate::StoreError;
+use crate::collection::Collection;
+use crate::command::{Command, Outcome};
+use crate::registry::Registry;
+use apply::{Effects, apply};
+use crossbeam_channel::Receiver;
+use membox_records::Store as Records;
+use membox_threads::guard;
+use membox_vectors::RowReceipt;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Requests that share a commit at most.
+const GROUP_REQUESTS: usize = 256;
+/// Rows of them at most, unless one request alone has more.
+const GROUP_ROWS: usize = 8192;
+
+/// A request whose vectors are in their file.
+struct Accepted {
+    command: Command,
+    receipts: Vec<RowReceipt>,
+}
+
+/// What a request has come to, to be published and answered after the commit.
+type Applied = Result<(Outcome, Effects), StoreError>;
+
+/// A request that waits for the commit.
+struct Pending {
+    collection: Option<Arc<Collection>>,
+    rows: Vec<u32>,
+    reply: Reply<Outcome>,
+}
+
+/// A collection that a group writes to, and its rows before.
+type Touched = (Arc<Collection>, u32);
+
+pub(crate) struct Writer {
+    pub records: Records,
+    pub registry: Arc<Registry>,
+}
+
+impl Writer {
+    /// Runs until it is told to stop; what was sent before that is done first.
+    pub fn run(mut self, work: &Receiver<Work>) {
+        let mut next = None;
+        loop {
+            let Some(item) = next.take().or_else(|| work.recv().ok()) else {
+                // Nobody can ask it any more, and nobody has told it to stop.
+                self.registry.set_read_only("the writer has ended".to_owned());
+                break;
+            };
+            match item {
+                Work::Stop => break,
+                Work::Commit(request) => next = self.run_group(request, work),
+                Work::EmptyLog { reply } => {
+                    self.guarded(|w| reply(w.records.checkpoint().map_err(StoreError::from)));
+                }
+                Work::Create { stored, settings, reply } => self.guarded(|w| reply(w.create(stored, settings))),
+                Work::Drop { collection, only_empty, audit, reply } => {
+                    self.guarded(|w| reply(w.drop_collection(&collection, only_empty, audit.as_ref())));
+                }
+                Work::SetSettings { collection, from, settings, reply } => {
+                    self.guarded(|w| reply(w.set_settings(&collection, &from, *settings)));
+                }
+                Work::Switch { collection, files, reply } => {
+                    self.guarded(|w| reply(w.switch(&collection, *files)));
+                }
+            }
+        }
+        self.registry.opened().iter().for_each(|collection| self.registry.erase_unseen(collection));
+        if let Err(error) = self.records.checkpoint() {
+            tracing::warn!(%error, "the write-ahead log could not be emptied at the end");
+        }
+    }
+
+    /// Does some work. A request's own writes are guarded by their savepoint; whatever else breaks off may be half done, on the disk or in memory.
+    fn guarded(&mut self, work: impl FnOnce(&mut Self)) {
+        if let Err(panicked) = guard(|| work(self)) {
+            self.registry.set_read_only(format!("the writer broke off: {panicked}"));
+        }
+    }
+
+    /// Gathers the requests that wait behind `first`, does them in one commit, and gives back the first thing that was none.
+    fn run_group(&mut self, first: Request, work: &Receiver<Work>) -> Option<Work> {
+        let mut rows = first.command.vectors().len();
+        let (mut group, mut next) = (vec![first], None);
+        while group.len() < GROUP_REQUESTS && rows < GROUP_ROWS {
+            match work.try_recv() {
+                Ok(Work::Commit(request)) => {
+                    rows += request.command.vectors().len();
+                    group.push(request);
+                }
+                Ok(other) => {
+                    next = Some(other);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        self.guarded(|writer| writer.write_group(group));
+        next
+    }
+
+    fn write_group(&mut self, group: Vec<Request>) {
+        let begun = Instant::now();
+        if let Some(reason) = self.registry.read_only() {
+            group.into_iter().for_each(|request| (request.reply)(Err(StoreError::ReadOnly(reason.clone()))));
+            return;
+        }
+        // 1. Vectors to their files.
+        let (accepted, pending, touched) = append_vectors(group);
+        // 2. and 3. Durable vectors, then the transaction.
+        match self.commit(accepted, &touched) {
+            Ok(applied) => {
+                metrics::histogram!("membox_commit_seconds").record(begun.elapsed().as_secs_f64());
+                self.publish(pending.into_iter().zip(applied).collect(), touched);
+            }
+            Err(error) => {
+                let requests = pending.len();
+                tracing::error!(%error, "a commit failed; none of its {requests} requests was kept");
+                for (collection, rows) in touched {
+                    collection.file().forget_rows_from(rows);
+                }
+                if !matches!(error, StoreError::DiskFull) {
+                    self.registry.set_read_only(error.to_string());
+                }
+                pending.into_iter().for_each(|pending| (pending.reply)(Err(error.shared())));
+            }
+        }
+    }
+
+    fn commit(&mut self, accepted: Vec<Accepted>, touched: &[Touched]) -> Result<Vec<Applied>, StoreError> {
+        for (collection, before) in touched {
+            let mut file = collection.file();
+            if file.rows() > *before {
+                // Not even a full disk makes a failed fsync harmless: what reached the disk is unknown.
+                file.sync().map_err(StoreError::Vectors)?;
+            }
+        }
+        let mut tx = self.records.begin()?;
+        let mut all = Vec::with_capacity(accepted.len());
+        for Accepted { command, receipts } in accepted {
+            let registry = &self.registry;
+            // A panic in a request's own writes is its error, and its savepoint takes back what they have done.
+            let applied = tx.request(|tx| guard(|| apply(tx, registry, command, &receipts))?);
+            if let Err(StoreError::DiskFull) = applied {
+                return Err(StoreError::DiskFull);
+            }
+            all.push(applied);
+        }
+        for (collection, _) in touched {
+            let file = collection.file();
+            tx.set_rows(collection.id, file.header().uuid, file.rows())?;
+        }
+        tx.commit()?;
+        Ok(all)
+    }
+
+    /// Makes what a group committed visible, each collection's all at once, and answers the requests.
+    fn publish(&self, requests: Vec<(Pending, Applied)>, touched: Vec<Touched>) {
+        let (mut left, mut answers): (Vec<_>, Vec<Box<dyn FnOnce()>>) = (requests, Vec::new());
+        for (collection, _) in touched {
+            let is_own = |(pending, _): &(Pending, Applied)| {
+                pending.collection.as_ref().is_some_and(|own| Arc::ptr_eq(own, &collection))
+            };
+            let (own, others) = left.into_iter().partition(is_own);
+            left = others;
+            let answers = publish(&collection, own);
+            self.registry.erase_unseen(&collection);
+            // Answered last: what is acknowledged is visible.
+            answers.into_iter().for_each(|answer| answer());
+            self.registry.maintain(&collection);
+        }
+        for (pending, applied) in left {
+            answers.push(Box::new(move || (pending.reply)(applied.map(|(outcome, _)| outcome))));
+        }
+        answers.into_iter().for_each(|answer| answer());
+    }
+
+    pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
+        self.registry.read_only().map_or(Ok(()), |reason| Err(StoreError::ReadOnly(reason)))
+    }
+}
+
+/// Appends the vectors of requests to their files. What does not fit a file refuses its own request only.
+fn append_vectors(group: Vec<Request>) -> (Vec<Accepted>, Vec<Pending>, Vec<Touched>) {
+    let (mut accepted, mut all) = (Vec::new(), Vec::new());
+    let mut touched: Vec<Touched> = Vec::new();
+    for Request { command, reply } in group {
+        let Some(collection) = command.collection().cloned() else {
+            accepted.push(Accepted { command, receipts: Vec::new() });
+            all.push(Pending { collection: None, rows: Vec::new(), reply });
+            continue;
+        };
+        // Its rows would go into a file that is gone, and its records would belong to nothing.
+        if let Err(error) = collection.check_writable() {
+            reply(Err(error));
+            continue;
+        }
+        let mut file = collection.file();
+        let before = file.rows();
+        let appended = file.append(command.vectors());
+        drop(file);
+        match appended {
+            Ok(receipts) => {
+                if !touched.iter().any(|(c, _)| Arc::ptr_eq(c, &collection)) {
+                    touched.push((collection.clone(), before));
+                }
+                let rows = receipts.iter().map(|receipt| receipt.row).collect();
+                accepted.push(Accepted { command, receipts });
+                all.push(Pending { collection: Some(collection), rows, reply });
+            }
+            Err(error) => reply(Err(error.into())),
+        }
+    }
+    (accepted, all, touched)
+}
+
+/// Makes what was committed to a collection visible, and gives what answers its requests.
+fn publish(collection: &Collection, requests: Vec<(Pending, Applied)>) -> Vec<Box<dyn FnOnce()>> {
+    let mut state = collection.state_mut();
+    // Together with its rows: who sees the view takes those of its rows that are not current for dead.
+    state.view = collection.file().view(u32::MAX);
+    let mut answers: Vec<Box<dyn FnOnce()>> = Vec::with_capacity(requests.len());
+    for (Pending { rows, reply, .. }, applied) in requests {
+        let (dead, answer) = match applied {
+            Ok((outcome, effects)) => (effects.publish(&mut state), Ok(outcome)),
+            // Its vectors are in the file, and no record names them.
+            Err(error) => (rows, Err(error)),
+        };
+        collection.retire(dead, &mut state);
+        answers.push(Box::new(move || reply(answer)));
+    }
+    answers
+}

@@ -1,0 +1,161 @@
+//! Each command with its outcome's type. When a write returns, it is durable and visible.
+
+use crate::command::{
+    Advance, AppendMessages, Appended, ChangeSession, CheckpointKey, Command, DeleteRecords, Outcome, Spend, Spent,
+    WriteRecords,
+};
+use crate::{Collection, Store, StoreError, now};
+use membox_records::{
+    AuditEntry, AuditEvent, CheckpointBody, DayUsage, QueueItem, Quota, Resealed, StoredRecord, StoredSession, Summary,
+};
+use serde_json::Value;
+use std::sync::Arc;
+
+impl Store {
+    /// Commits a command.
+    pub fn commit(&self, command: Command) -> Result<Outcome, StoreError> {
+        self.writer().commit(command)
+    }
+
+    /// Writes records and gives their versions; on an error none of them was kept.
+    pub fn write_records(&self, write: WriteRecords) -> Result<Vec<u64>, StoreError> {
+        self.commit(Command::WriteRecords(write))?.versions()
+    }
+
+    /// Replaces vectors of records that are still at the version that was read. Gives how many.
+    pub fn replace_vectors(
+        &self,
+        collection: &Arc<Collection>,
+        vectors: Vec<(StoredRecord, Vec<f32>)>,
+    ) -> Result<usize, StoreError> {
+        self.commit(Command::ReplaceVectors { collection: collection.clone(), vectors })?.count()
+    }
+
+    /// Appends messages to a session, all or none.
+    pub fn append_messages(&self, append: AppendMessages) -> Result<Appended, StoreError> {
+        self.commit(Command::AppendMessages(Box::new(append)))?.appended()
+    }
+
+    /// Deletes records and gives how many there were.
+    pub fn delete_records(&self, delete: DeleteRecords) -> Result<usize, StoreError> {
+        self.commit(Command::DeleteRecords(delete))?.count()
+    }
+
+    /// Makes a session or changes one; says whether it was made.
+    ///
+    /// # Errors
+    /// A [conflict](StoreError::is_conflict) where it is at another version than was read.
+    pub fn change_session(&self, change: ChangeSession) -> Result<bool, StoreError> {
+        self.commit(Command::ChangeSession(Box::new(change)))?.flag()
+    }
+
+    /// Sets a session's summary, unless somebody else has extended it; gives the one that stands.
+    pub fn put_summary(&self, session: &StoredSession, summary: Summary) -> Result<Option<Summary>, StoreError> {
+        self.commit(Command::PutSummary { session: Box::new(session.clone()), summary })?.summary()
+    }
+
+    /// Moves a session's pipeline on.
+    ///
+    /// # Errors
+    /// A [conflict](StoreError::is_conflict) where it is elsewhere than was read.
+    pub fn advance_pipeline(&self, step: Advance) -> Result<(), StoreError> {
+        self.commit(Command::AdvancePipeline(step))?.done()
+    }
+
+    /// Appends inputs to a session's queue, all or none, and gives their numbers.
+    pub fn push_inputs(&self, tenant: &str, session: &str, payloads: Vec<Value>) -> Result<Vec<i64>, StoreError> {
+        let (tenant, session, now) = (tenant.to_owned(), session.to_owned(), now());
+        self.commit(Command::PushInputs { tenant, session, payloads, now })?.numbers()
+    }
+
+    /// Leases the oldest inputs of a queue that nobody has, until a time.
+    pub fn take_inputs(
+        &self,
+        tenant: &str,
+        session: &str,
+        limit: usize,
+        until: i64,
+    ) -> Result<Vec<QueueItem>, StoreError> {
+        let (tenant, session, now) = (tenant.to_owned(), session.to_owned(), now());
+        self.commit(Command::TakeInputs { tenant, session, limit, now, until })?.inputs()
+    }
+
+    /// Removes an input; says whether it was there.
+    pub fn remove_input(&self, tenant: &str, session: &str, number: i64) -> Result<bool, StoreError> {
+        let (tenant, session) = (tenant.to_owned(), session.to_owned());
+        self.commit(Command::RemoveInput { tenant, session, number })?.flag()
+    }
+
+    /// Writes a checkpoint and gives it as it is then: its writes and its time stay.
+    pub fn put_checkpoint(
+        &self,
+        key: CheckpointKey,
+        expires_at: Option<i64>,
+        body: CheckpointBody,
+    ) -> Result<CheckpointBody, StoreError> {
+        self.commit(Command::PutCheckpoint { key, expires_at, body })?.checkpoint()
+    }
+
+    /// Adds what a task has written towards the next checkpoint.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`] where all tasks' writes to it have more than `max_bytes` as JSON.
+    pub fn put_checkpoint_writes(
+        &self,
+        key: CheckpointKey,
+        task: &str,
+        writes: Value,
+        max_bytes: usize,
+    ) -> Result<(), StoreError> {
+        let (task, now) = (task.to_owned(), now());
+        self.commit(Command::PutCheckpointWrites { key, task, writes, max_bytes, now })?.done()
+    }
+
+    /// Deletes a thread's checkpoints and gives how many there were.
+    pub fn drop_checkpoints(&self, tenant: &str, thread: &str) -> Result<usize, StoreError> {
+        let (tenant, thread) = (tenant.to_owned(), thread.to_owned());
+        self.commit(Command::DropCheckpoints { tenant, thread })?.count()
+    }
+
+    /// Adds to what users have used, each with its tenant.
+    pub fn add_usage(&self, usage: Vec<(String, DayUsage)>) -> Result<(), StoreError> {
+        self.commit(Command::AddUsage(usage))?.done()
+    }
+
+    /// Notes tokens of a user, unless they are over the quota.
+    pub fn spend(&self, tokens: Spend) -> Result<Spent, StoreError> {
+        self.commit(Command::Spend(tokens))?.spent()
+    }
+
+    /// Sets a user's quota, or takes it away.
+    pub fn set_quota(
+        &self,
+        tenant: &str,
+        user: &str,
+        quota: Option<Quota>,
+        audit: AuditEvent,
+    ) -> Result<(), StoreError> {
+        let (tenant, user) = (tenant.to_owned(), user.to_owned());
+        self.commit(Command::SetQuota { tenant, user, quota, audit })?.done()
+    }
+
+    /// Deletes what is known of a user's usage.
+    pub fn drop_usage(&self, tenant: &str, user: &str) -> Result<(), StoreError> {
+        self.commit(Command::DropUsage { tenant: tenant.to_owned(), user: user.to_owned() })?.done()
+    }
+
+    /// Writes an entry of the audit log.
+    pub fn audit(&self, event: AuditEvent) -> Result<AuditEntry, StoreError> {
+        self.commit(Command::Audit(event))?.audited()
+    }
+
+    /// Seals rows of a tenant with its newest key. Gives how many, and where to go on.
+    pub fn reseal(&self, tenant: &str, from: Resealed, limit: usize) -> Result<(usize, Option<Resealed>), StoreError> {
+        self.commit(Command::Reseal { tenant: tenant.to_owned(), from, limit })?.resealed()
+    }
+
+    /// Deletes all rows of a tenant.
+    pub fn drop_tenant(&self, tenant: &str) -> Result<(), StoreError> {
+        self.commit(Command::DropTenant(tenant.to_owned()))?.done()
+    }
+}

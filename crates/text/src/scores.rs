@@ -1,0 +1,76 @@
+//! Scores of rows: an array, and a bit for each row that has one.
+
+/// A score for some rows. It is gone through by rising row, so that sums over it are the same to the last bit in
+/// every run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TextScores {
+    scores: Vec<f32>,
+    /// Bit i of word i / 64: whether the row has a score.
+    has: Vec<u64>,
+}
+
+impl TextScores {
+    /// No scores, with room for rows below `rows`.
+    pub fn new(rows: u32) -> Self {
+        Self { scores: vec![0.0; rows as usize], has: vec![0; rows.div_ceil(64) as usize] }
+    }
+
+    /// Adds to a row's score.
+    pub fn add(&mut self, row: u32, score: f32) {
+        let at = row as usize;
+        if at >= self.scores.len() {
+            self.scores.resize(at + 1, 0.0);
+            self.has.resize(at / 64 + 1, 0);
+        }
+        self.scores[at] += score;
+        self.has[at / 64] |= 1 << (at % 64);
+    }
+
+    /// A row's score.
+    pub fn get(&self, row: u32) -> Option<f32> {
+        let has = self.has.get(row as usize / 64)? >> (row % 64) & 1 == 1;
+        has.then(|| self.scores[row as usize])
+    }
+
+    /// Rows and their scores.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, f32)> {
+        self.has.iter().enumerate().flat_map(move |(word, &bits)| {
+            // Each step clears the lowest bit.
+            let left = std::iter::successors(Some(bits), |left| Some(left & left.wrapping_sub(1)));
+            left.take_while(|&left| left != 0).map(move |left| {
+                let row = word * 64 + left.trailing_zeros() as usize;
+                (row as u32, self.scores[row])
+            })
+        })
+    }
+}
+
+impl FromIterator<(u32, f32)> for TextScores {
+    fn from_iter<T: IntoIterator<Item = (u32, f32)>>(scores: T) -> Self {
+        let mut all = Self::default();
+        scores.into_iter().for_each(|(row, score)| all.add(row, score));
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    proptest! {
+        #[test]
+        fn it_is_a_map_by_rising_row(added in prop::collection::vec((0u32..300, 1u8..9), 0..80), room in 0u32..400) {
+            let (mut scores, mut map) = (TextScores::new(room), BTreeMap::<u32, f32>::new());
+            for (row, score) in added {
+                scores.add(row, f32::from(score));
+                *map.entry(row).or_default() += f32::from(score);
+            }
+            prop_assert_eq!(scores.iter().collect::<Vec<_>>(), map.iter().map(|(r, s)| (*r, *s)).collect::<Vec<_>>());
+            for row in 0..310 {
+                prop_assert_eq!(scores.get(row), map.get(&row).copied());
+            }
+        }
+    }
+}
