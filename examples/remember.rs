@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! $ cargo run --release --bin remember -- data/models/all-MiniLM-L6-v2 notes "Where is the spare key?"
-//! 0.952 The spare key is under the blue pot by the shed.
+//! 1.000 The spare key is under the blue pot by the shed.
 //! ```
 //!
 //! - [`MemoryBox::open`] opens a data folder, or makes one. One process has it open at a time; others are refused.
