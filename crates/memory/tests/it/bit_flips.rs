@@ -41,11 +41,11 @@ fn filled(folder: &Path) {
         let append =
             json!({"messages": (0..10).map(message).collect::<Vec<_>>(), "collection": "c", "user": format!("u{s}")});
         let append: AppendRequest = serde_json::from_value(append).expect("an append");
-        memory.sessions().sessions().append("t", &format!("said{s}"), append, None).expect("a write");
+        memory.sessions().append("t", &format!("said{s}"), append, None).expect("a write");
         let state = json!({"state": {"step": s, "said": "words ".repeat(20)}});
         let checkpoint = serde_json::from_value(state).expect("a checkpoint");
-        memory.sessions().sessions().put_checkpoint("t", &format!("thread{s}"), "", "c", checkpoint).expect("a write");
-        memory.sessions().sessions().push("t", &format!("said{s}"), vec![json!({"wait": "words ".repeat(20)})]).expect("a write");
+        memory.sessions().put_checkpoint("t", &format!("thread{s}"), "", "c", checkpoint).expect("a write");
+        memory.sessions().push("t", &format!("said{s}"), vec![json!({"wait": "words ".repeat(20)})]).expect("a write");
         memory.audit().audit("t", "somebody", "test", &format!("subject number {s}"), s).expect("a write");
     }
     let collection = memory.collections().collection("t", "c").expect("a collection");
@@ -82,9 +82,9 @@ fn contents(folder: &Path) -> (Vec<RecordView>, Vec<String>) {
     };
     let said = |s: u64| {
         let page = MessageQuery { limit: 100, ..MessageQuery::default() };
-        let (messages, _) = memory.sessions().sessions().messages("t", &format!("said{s}"), &page).expect("a page");
-        let waiting = memory.sessions().sessions().queue("t", &format!("said{s}"), None, 10).expect("a queue");
-        let checkpoint = memory.sessions().sessions().checkpoint("t", &format!("thread{s}"), "", None).expect("a checkpoint");
+        let (messages, _) = memory.sessions().messages("t", &format!("said{s}"), &page).expect("a page");
+        let waiting = memory.sessions().queue("t", &format!("said{s}"), None, 10).expect("a queue");
+        let checkpoint = memory.sessions().checkpoint("t", &format!("thread{s}"), "", None).expect("a checkpoint");
         [format!("{messages:?}"), format!("{:?}", waiting[0].payload), format!("{checkpoint:?}")]
     };
     let kept = (0..200).flat_map(said).chain([format!("{:?}", memory.audit().audit_log("t", 0, 500).expect("a log"))]);

@@ -49,7 +49,7 @@ fn message(id: &str, n: u32) -> NewMessage {
 fn append(memory: &MemoryBox, session: &str, messages: Vec<NewMessage>) -> Result<AppendAnswer, MemoryError> {
     let collection = Some("c".to_owned());
     let request = AppendRequest { messages, user: None, collection, max_messages: Some(0), on_conflict: None };
-    memory.sessions().sessions().append("t", session, request, None)
+    memory.sessions().append("t", session, request, None)
 }
 
 fn shown(memory: &MemoryBox, filter: Option<Value>) -> Vec<RecordView> {
@@ -58,7 +58,7 @@ fn shown(memory: &MemoryBox, filter: Option<Value>) -> Vec<RecordView> {
 
 fn listed(memory: &MemoryBox, session: &str) -> Vec<(String, Value)> {
     let query = MessageQuery { limit: 1000, ..MessageQuery::default() };
-    let (page, _) = memory.sessions().sessions().messages("t", session, &query).expect("messages");
+    let (page, _) = memory.sessions().messages("t", session, &query).expect("messages");
     page.into_iter().map(|m| (m.id, m.tool_calls.unwrap_or_default()[0]["n"].clone())).collect()
 }
 
@@ -84,7 +84,7 @@ fn a_record_and_a_message_of_one_name_are_told_apart_everywhere() {
     assert_eq!(memory.records().delete("t", "local", "c", vec![("s/1".into(), None)]).expect("a delete"), 1);
     assert_eq!(listed(&memory, "s").len(), 2, "messages stay");
     memory.records().upsert("t", "c", vec![record("s/1", 5), record("s/2", 6)]).expect("a write");
-    memory.sessions().sessions().delete_session("t", "local", "s").expect("a delete");
+    memory.sessions().delete_session("t", "local", "s").expect("a delete");
     assert_eq!(shown(&memory, None).len(), 2, "records stay");
 }
 
@@ -93,7 +93,7 @@ fn a_message_stays_in_its_session_and_what_changes_it_is_a_change_of_the_session
     let folder = tempfile::tempdir().expect("a folder");
     let memory = with_collection(folder.path());
     append(&memory, "s", vec![message("1", 1), message("2", 2)]).expect("an append");
-    let version = || memory.sessions().sessions().session("t", "s").expect("a session").version;
+    let version = || memory.sessions().session("t", "s").expect("a session").version;
     let patch = |patch: RecordPatch| memory.records().patch("t", "c", "s/1", &patch, None);
     let refused = |change: RecordPatch, field: &str| match patch(change) {
         Err(MemoryError::Impossible { pointer, .. }) => assert_eq!(pointer, field),
@@ -135,14 +135,14 @@ fn no_way_leads_into_a_session_whose_id_has_a_slash() {
                 "{id:?} {done:?}"
             );
         };
-        refused(memory.sessions().sessions().put_session("t", id, settings(), None).map(drop));
+        refused(memory.sessions().put_session("t", id, settings(), None).map(drop));
         refused(append(&memory, id, vec![message("1", 1)]).map(drop));
-        refused(memory.sessions().sessions().push("t", id, vec![json!(1)]).map(drop));
+        refused(memory.sessions().push("t", id, vec![json!(1)]).map(drop));
         let said = json!({"session": id, "collection": "c", "messages": [{"content": "x"}]});
         refused(memory.memories().add_memories("t", serde_json::from_value(said).expect("a request"), false).map(drop));
-        refused(memory.sessions().sessions().message("t", id, "1").map(drop));
+        refused(memory.sessions().message("t", id, "1").map(drop));
     }
-    assert!(memory.sessions().sessions().sessions("t", None, None, 10).expect("sessions").0.is_empty());
+    assert!(memory.sessions().sessions("t", None, None, 10).expect("sessions").0.is_empty());
 }
 
 /// The folder of a box of version 4, made of one of today's.
@@ -180,9 +180,9 @@ fn users_of_older_boxes_keep_their_sessions_and_meet_nobody() {
     let make = |id: &str, user: &str| {
         let settings =
             SessionSettings { collection: Some("c".into()), user: Some(user.into()), ..SessionSettings::default() };
-        memory.sessions().sessions().put_session("t", id, settings, None).expect("a session");
+        memory.sessions().put_session("t", id, settings, None).expect("a session");
     };
-    let session_of = |user: &str| memory.sessions().sessions().user_session("t", "lightmem", user).expect("a session");
+    let session_of = |user: &str| memory.sessions().user_session("t", "lightmem", user).expect("a session");
     // An older box put `_` for `/`.
     make("lightmem-a_b", "a/b");
     make("lightmem-Lena B", "Lena B");
@@ -191,7 +191,7 @@ fn users_of_older_boxes_keep_their_sessions_and_meet_nobody() {
     let other = session_of("a_b");
     assert!(other.starts_with("lightmem."), "{other}");
     make(&other, "a_b");
-    memory.sessions().sessions().delete_session("t", "local", "lightmem-a_b").expect("a delete");
+    memory.sessions().delete_session("t", "local", "lightmem-a_b").expect("a delete");
     assert_eq!(session_of("a_b"), other, "it stays where it is");
     assert_eq!(session_of("new"), "lightmem-new");
 }
@@ -210,14 +210,14 @@ proptest! {
         let memory = with_collection(folder.path());
         let mut sessions = BTreeMap::new();
         for user in &users {
-            let id = memory.sessions().sessions().user_session("t", "lightmem", user).expect("a session");
+            let id = memory.sessions().user_session("t", "lightmem", user).expect("a session");
             let settings = SessionSettings { collection: Some("c".into()), user: Some(user.clone()), ..SessionSettings::default() };
-            let (_, is_new) = memory.sessions().sessions().put_session("t", &id, settings, None).expect("a session");
+            let (_, is_new) = memory.sessions().put_session("t", &id, settings, None).expect("a session");
             prop_assert!(is_new, "{id}");
             sessions.insert(user, id);
         }
         for (user, id) in sessions {
-            prop_assert_eq!(memory.sessions().sessions().user_session("t", "lightmem", user).expect("a session"), id);
+            prop_assert_eq!(memory.sessions().user_session("t", "lightmem", user).expect("a session"), id);
         }
     }
 }
@@ -292,7 +292,7 @@ impl Model {
             assert_eq!((view.message, view.metadata), (None, number(*n)));
         }
         for ((session, id), (n, metadata)) in &self.messages {
-            let view = memory.sessions().sessions().message("t", session, id).expect("the message");
+            let view = memory.sessions().message("t", session, id).expect("the message");
             assert_eq!((view.tool_calls, &view.metadata), (Some(json!([{ "n": n }])), metadata));
         }
         for session in &self.sessions {
@@ -338,12 +338,12 @@ proptest! {
                 }
                 Step::DeleteMessage(session, id) => {
                     let was_there = model.messages.remove(&(session.to_owned(), id.to_owned())).is_some();
-                    assert_eq!(memory.sessions().sessions().delete_message("t", session, id, None).is_ok(), was_there);
+                    assert_eq!(memory.sessions().delete_message("t", session, id, None).is_ok(), was_there);
                 }
                 Step::PatchMessage(session, id, n) => {
                     let patch = MessagePatch { metadata: number(n), content: None };
                     let known = model.messages.get_mut(&(session.to_owned(), id.to_owned()));
-                    assert_eq!(memory.sessions().sessions().patch_message("t", session, id, patch, None).is_ok(), known.is_some());
+                    assert_eq!(memory.sessions().patch_message("t", session, id, patch, None).is_ok(), known.is_some());
                     known.into_iter().for_each(|known| known.1 = number(n));
                 }
                 Step::DeleteShown(i) => {
@@ -372,7 +372,7 @@ proptest! {
                 }
                 Step::DeleteSession(session) => {
                     let count = model.messages.keys().filter(|name| name.0 == session).count();
-                    let deleted = memory.sessions().sessions().delete_session("t", "local", session);
+                    let deleted = memory.sessions().delete_session("t", "local", session);
                     assert_eq!(deleted.ok(), model.sessions.remove(session).then_some(count));
                     model.messages.retain(|name, _| name.0 != session);
                 }

@@ -253,7 +253,7 @@ fn of_many_that_create_the_same_one_has_created_it() {
             barrier.wait();
             let (user, collection) = (Some(format!("u{}", i % 2)), Some(name.clone()));
             let settings = SessionSettings { user, collection, ..SessionSettings::default() };
-            match memory.sessions().sessions().put_session("t", &format!("s{round}"), settings, None) {
+            match memory.sessions().put_session("t", &format!("s{round}"), settings, None) {
                 Ok((_, created)) => Some(created),
                 Err(MemoryError::Exists { .. }) => None,
                 Err(error) => panic!("{error}"),

@@ -118,7 +118,7 @@ fn add_memory(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Res
     let messages: Vec<MemoryMessage> = read(Value::Array(messages))?;
     let session = match (given.session, &given.user) {
         (Some(session), _) => session,
-        (None, Some(user)) => memory.sessions().sessions().user_session(&caller.tenant, SESSION, user)?,
+        (None, Some(user)) => memory.sessions().user_session(&caller.tenant, SESSION, user)?,
         (None, None) => SESSION.to_owned(),
     };
     let request = AddMemories {

@@ -292,7 +292,8 @@ fn context(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result
     let strategy: Strategy = strategy.map_or(Ok(Strategy::Recall), |name| read(Value::String(name)))?;
     let max_tokens = Some(max_tokens.unwrap_or(CONTEXT_TOKENS));
     let request = ContextRequest { strategy, query, max_tokens, ..ContextRequest::default() };
-    let ContextAnswer { messages, tokens, omitted, .. } = memory.sessions().context(&caller.tenant, &session, &request)?;
+    let ContextAnswer { messages, tokens, omitted, .. } =
+        memory.sessions().context(&caller.tenant, &session, &request)?;
     answer(&SessionContext { messages, tokens, omitted })
 }
 
