@@ -7,6 +7,7 @@ mod answers;
 mod bodies;
 mod common;
 mod compress;
+mod dependencies;
 mod deploy;
 mod devices;
 mod documents;
