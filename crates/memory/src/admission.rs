@@ -1,6 +1,7 @@
 //! Admission: from what a caller says to a record, with every limit and every mistake named by its place.
 //!
-//! Whatever enters goes this way: check ─▶ redact ─▶ keywords ─▶ count tokens; then it is compressed, if that is asked for, and embedded.
+//! Whatever enters goes this way: check ─▶ redact ─▶ keywords ─▶ count tokens; then it is compressed, if that is
+//! asked for, and embedded.
 
 use crate::fields;
 use crate::memories::is_made;
@@ -20,8 +21,8 @@ pub struct Admission<'a> {
 }
 
 impl Admission<'_> {
-    /// A record as it is to be written, or a message with its record: checked, redacted, and its vector empty where the text is still to be embedded. `settings` are the
-    /// collection's; `at` is the JSON pointer to it.
+    /// A record as it is to be written, or a message with its record: checked, redacted, and its vector empty where
+    /// the text is still to be embedded. `settings` are the collection's; `at` is the JSON pointer to it.
     pub(crate) fn admit(
         &self,
         collection: &Collection,
@@ -64,7 +65,8 @@ impl Admission<'_> {
         Ok(NewVersion { record, vector, expected: new.version })
     }
 
-    /// A record with a caller's changes, as it is to be written: checked, redacted, its keywords and tokens those of its new text.
+    /// A record with a caller's changes, as it is to be written: checked, redacted, its keywords and tokens those
+    /// of its new text.
     pub(crate) fn admit_patch(
         &self,
         settings: &CollectionSettings,
@@ -142,7 +144,8 @@ fn time(text: &Option<String>, pointer: &str) -> Result<Option<i64>, MemoryError
         .transpose()
 }
 
-/// Refuses what would make another message of a message: it is one of its session and its user, and of a text what was said stays.
+/// Refuses what would make another message of a message: it is one of its session and its user, and of a text what
+/// was said stays.
 fn check_message_patch(record: &Record, message: &Message, patch: &RecordPatch) -> Result<(), MemoryError> {
     for (name, change, own) in [("session", &patch.session, &record.session), ("user", &patch.user, &record.user)] {
         if change.as_ref().is_some_and(|change| change != own) {

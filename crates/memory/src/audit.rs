@@ -62,8 +62,8 @@ impl Audit<'_> {
     }
 }
 
-/// Goes along the audit logs of a data folder, also of one that a running box has open. Gives for each tenant how many entries there are, and the last
-/// hash.
+/// Goes along the audit logs of a data folder, also of one that a running box has open. Gives for each tenant how
+/// many entries there are, and the last hash.
 pub fn verify_audit(root: &Path) -> Result<Vec<(String, u64, String)>, MemoryError> {
     let chains = membox_store::verify_audit(root)?;
     Ok(chains.into_iter().map(|(tenant, count, last)| (tenant, count, hex(&last))).collect())

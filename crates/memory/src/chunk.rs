@@ -1,6 +1,6 @@
-//! Cutting a long text into pieces that can be embedded: at paragraphs where that fits, else at sentences, else at words, with some of each piece again
-//! at the beginning of the next. What is one thing to its reader, such as a number with its unit, is not cut where it
-//! fits.
+//! Cutting a long text into pieces that can be embedded: at paragraphs where that fits, else at sentences, else at
+//! words, with some of each piece again at the beginning of the next. What is one thing to its reader, such as a
+//! number with its unit, is not cut where it fits.
 
 use crate::{MemoryError, token_counter};
 use membox_api::{Chunk, ChunkRequest, ChunkUnit};
@@ -12,7 +12,7 @@ use unicode_segmentation::UnicodeSegmentation;
 const SIZE: usize = 1000;
 const OVERLAP: usize = 200;
 /// Bytes of a text.
-const MOST_CHUNKED_BYTES: usize = 16 << 20;
+const MAX_CHUNKED_BYTES: usize = 16 << 20;
 
 /// Counts what chunks are measured in.
 enum Sizer {
@@ -74,8 +74,8 @@ pub fn chunk(request: &ChunkRequest) -> Result<Vec<Chunk>, MemoryError> {
         let reason = format!("an overlap of {overlap} does not fit pieces of {size}");
         return Err(MemoryError::impossible("/overlap", reason));
     }
-    if request.text.len() > MOST_CHUNKED_BYTES {
-        return Err(MemoryError::impossible("/text", format!("a text has at most {MOST_CHUNKED_BYTES} bytes")));
+    if request.text.len() > MAX_CHUNKED_BYTES {
+        return Err(MemoryError::impossible("/text", format!("a text has at most {MAX_CHUNKED_BYTES} bytes")));
     }
     let sizer = match request.unit {
         ChunkUnit::Characters => Sizer::Characters,
@@ -152,7 +152,8 @@ mod tests {
             tokens: bool,
         ) {
             let unit = if tokens { ChunkUnit::Tokens } else { ChunkUnit::Characters };
-            let sizer = if tokens { Sizer::Tokens(token_counter(None, "").expect("an encoding")) } else { Sizer::Characters };
+            let sizer = if tokens { Sizer::Tokens(token_counter(None, "").expect("an \
+                encoding")) } else { Sizer::Characters };
             let chunks = chunk(&request(&text, size, size * share / 100, unit)).expect("chunks");
             let mut covered = vec![false; text.len()];
             for piece in &chunks {

@@ -1,4 +1,5 @@
-//! Numbers that are given out and say nothing: the place where a page ends counts what all tenants have written, which is nobody's business.
+//! Numbers that are given out and say nothing: the place where a page ends counts what all tenants have written,
+//! which is nobody's business.
 
 use crate::MemoryError;
 use aes_gcm_siv::aead::{Aead, KeyInit, Payload};
@@ -19,7 +20,8 @@ pub struct Cursors<'a> {
 }
 
 impl Cursors<'_> {
-    /// Seals numbers for a tenant and a purpose. The same numbers give the same text: that of AES-GCM-SIV, which stands a nonce that stays.
+    /// Seals numbers for a tenant and a purpose. The same numbers give the same text: that of AES-GCM-SIV, which
+    /// stands a nonce that stays.
     pub fn seal(&self, tenant: &str, purpose: &str, numbers: &[i64]) -> Result<String, MemoryError> {
         let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         let bound = format!("{purpose}/{tenant}");

@@ -82,7 +82,8 @@ pub enum MemoryError {
     NoModel,
     /// No such model that compresses is loaded.
     #[error(
-        "no {name} is loaded that compresses (loaded: {loaded:?}): run `membox models pull {name}`, set compression_model = \"{name}\" and restart"
+        "no {name} is loaded that compresses (loaded: {loaded:?}): run `membox models pull {name}`, set \
+            compression_model = \"{name}\" and restart"
     )]
     NoCompressor {
         /// What was asked for.
@@ -127,7 +128,8 @@ pub enum MemoryError {
     #[error("the box is stopping")]
     Stopped,
     /// Another process holds the data folder.
-    #[error("{path} is in use by another membox (lock file {path}/membox.lock); stop it first, or use another --data-dir", path = .0.display())]
+    #[error("{path} is in use by another membox (lock file {path}/membox.lock); stop it first, or use another \
+        --data-dir", path = .0.display())]
     Locked(PathBuf),
     /// The operating system refused.
     #[error("cannot {action} {path}: {source}", path = .path.display())]

@@ -1,7 +1,8 @@
 //! The fields of what is stored: the one list from which limits, redaction and the counts of tokens are taken.
 //!
-//! A stored thing shows its fields one by one ([`Stored::each`]), each with what holds for it ([`Field`]). It takes itself apart without `..`, so a new
-//! field does not compile until it is shown or passed over here, and the test below holds the list against the table of docs/privacy.md.
+//! A stored thing shows its fields one by one ([`Stored::each`]), each with what holds for it ([`Field`]). It takes
+//! itself apart without `..`, so a new field does not compile until it is shown or passed over here, and the test
+//! below holds the list against the table of docs/privacy.md.
 
 use crate::MemoryError;
 use membox_compressor::{DEFAULT_ENCODING, TokenCounter};
@@ -39,7 +40,8 @@ pub enum Holds {
     Identifier,
 }
 
-/// A stored field that can hold what was said, and what holds for it. Fields that are not listed hold numbers, times, or words of the box's own.
+/// A stored field that can hold what was said, and what holds for it. Fields that are not listed hold numbers,
+/// times, or words of the box's own.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Field {
     /// Of what it is a field.

@@ -119,8 +119,8 @@ impl Jobs {
         Ok(self.find(tenant, id)?.view())
     }
 
-    /// Asks a tenant's job to stop; it does after the records under way. One that is cancelled already is left as it is, and one that is done or has
-    /// failed is an error: it cannot be cancelled any more.
+    /// Asks a tenant's job to stop; it does after the records under way. One that is cancelled already is left as
+    /// it is, and one that is done or has failed is an error: it cannot be cancelled any more.
     pub fn cancel(&self, tenant: &str, id: &str) -> Result<JobView, MemoryError> {
         let job = self.find(tenant, id)?;
         job.cancel()?;

@@ -1,8 +1,9 @@
 //! The box: remember, recall, forget.
 //!
-//! [`MemoryBox`] ties the engines to the store: what enters is admitted (checked, redacted, compressed if that is asked for, embedded by
-//! [`membox_encoder`]) and handed to [`membox_store`], which makes it durable and visible; a recall asks the store for what is near and what
-//! has the words, and ranks it. On that stand sessions, memories that are made of what was said, users, usage and tenants.
+//! [`MemoryBox`] ties the engines to the store: what enters is admitted (checked, redacted, compressed if that is
+//! asked for, embedded by [`membox_encoder`]) and handed to [`membox_store`], which makes it durable and visible; a
+//! recall asks the store for what is near and what has the words, and ranks it. On that stand sessions, memories
+//! that are made of what was said, users, usage and tenants.
 //!
 //! This crate does not know HTTP or the command line, and no row, file or connection of the store.
 //!
@@ -24,7 +25,8 @@
 //!
 //! # Threads
 //!
-//! Calls run on the caller's thread; `job-*` threads run what was asked for as a job. What writes and what maintains is the store's.
+//! Calls run on the caller's thread; `job-*` threads run what was asked for as a job. What writes and what
+//! maintains is the store's.
 
 mod admission;
 mod audit;

@@ -113,7 +113,8 @@ impl MemoryBox {
         Ok(compacted?)
     }
 
-    /// Begins to erase all that is remembered of a user. When the job is done, nothing of it is in any file of the data folder, and its result is the receipt.
+    /// Begins to erase all that is remembered of a user. When the job is done, nothing of it is in any file of the
+    /// data folder, and its result is the receipt.
     pub fn erase_user(self: &Arc<Self>, tenant: &str, actor: &str, user: &str) -> Result<JobView, MemoryError> {
         if user.is_empty() {
             return Err(MemoryError::invalid("/user", "a user's id is wanted"));
@@ -127,7 +128,8 @@ impl MemoryBox {
         })
     }
 
-    /// Goes on with what a stop has ended, and begins what new settings want: erasing tenants, and sealing what is not under its tenant's newest key.
+    /// Goes on with what a stop has ended, and begins what new settings want: erasing tenants, and sealing what is
+    /// not under its tenant's newest key.
     pub fn resume_encryption(self: &Arc<Self>) -> Result<(), MemoryError> {
         let Some(keyring) = self.store().sealing().keyring() else { return Ok(()) };
         let erasing = keyring.erasing();
@@ -161,7 +163,8 @@ impl MemoryBox {
         self.run_job(job, move |memory, job| memory.tenants().seal_all(&guard.tenant, job).map(|()| None))
     }
 
-    /// Begins to erase a tenant: its data and its keys, as a job whose result is the receipt. The tenant can be written to again after that.
+    /// Begins to erase a tenant: its data and its keys, as a job whose result is the receipt. The tenant can be
+    /// written to again after that.
     pub fn erase_tenant(self: &Arc<Self>, tenant: &str, actor: &str) -> Result<JobView, MemoryError> {
         if let Some(keyring) = self.store().sealing().keyring() {
             keyring.begin_erasing(tenant).map_err(RecordsError::from)?;
@@ -180,8 +183,8 @@ impl MemoryBox {
         })
     }
 
-    /// Begins to merge the near-doubles of a collection, each within its user and kind, while it is read and written. Messages of sessions stay as they
-    /// were said. The job's result is the report.
+    /// Begins to merge the near-doubles of a collection, each within its user and kind, while it is read and
+    /// written. Messages of sessions stay as they were said. The job's result is the report.
     pub fn consolidate(
         self: &Arc<Self>,
         tenant: &str,

@@ -31,7 +31,8 @@ pub struct MemoryConfig {
     pub readers: usize,
     /// Threads of an index build.
     pub build_threads: usize,
-    /// Collections that are kept open while nobody uses them; an open one holds a file, a map, and what recall needs in memory.
+    /// Collections that are kept open while nobody uses them; an open one holds a file, a map, and what recall
+    /// needs in memory.
     pub open_collections: usize,
     /// Answers to questions that are remembered for each tenant; 0 for none.
     pub answer_cache: usize,

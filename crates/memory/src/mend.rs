@@ -1,7 +1,8 @@
 //! Mending a data folder that no box has open.
 //!
-//! The records are the truth. A row of vectors that does not have the checksum in its record is embedded anew from the record's text; an
-//! index or a text index that is damaged or stale is removed, and built anew when the box starts.
+//! The records are the truth. A row of vectors that does not have the checksum in its record is embedded anew from
+//! the record's text; an index or a text index that is damaged or stale is removed, and built anew when the box
+//! starts.
 
 use crate::verify::verify;
 use crate::{MemoryBox, MemoryConfig, MemoryError, Models};
@@ -12,8 +13,8 @@ use std::sync::Arc;
 /// Records mended at a time.
 const MENDED_RECORDS: usize = 256;
 
-/// Does what [`verify`] says: embeds the texts of damaged rows anew and removes derived state that is damaged. Gives what was found before; its notes say
-/// what could not be mended as it was.
+/// Does what [`verify`] says: embeds the texts of damaged rows anew and removes derived state that is damaged.
+/// Gives what was found before; its notes say what could not be mended as it was.
 pub fn rebuild(config: &MemoryConfig, models: Models) -> Result<Report, MemoryError> {
     let mut report = verify(config)?;
     let is_sound = report.problems.is_empty();

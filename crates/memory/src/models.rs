@@ -31,7 +31,8 @@ impl Models {
         self.encoder.as_ref().ok_or(MemoryError::NoModel)
     }
 
-    /// A model that compresses, by its name or how that begins (`keep-head`, `llmlingua-2`); the box's first where none is named.
+    /// A model that compresses, by its name or how that begins (`keep-head`, `llmlingua-2`); the box's first where
+    /// none is named.
     pub fn compressor(&self, name: Option<&str>) -> Result<&Arc<Compressor>, MemoryError> {
         let known = &self.compressors;
         let found = match name {

@@ -66,7 +66,8 @@ mod tests {
             4 => "[abAB/_.@ \\-]{1,4}",
             1 => "[a-z0-9_-]{47,50}",
             1 => "\\PC{1,6}",
-            1 => prop::sample::select(vec!["é", "e\u{301}", "É", "ﬁ", "fi", "K", "\u{212A}", "a\0", "a\n"]).prop_map(str::to_owned),
+            1 => prop::sample::select(vec!["é", "e\u{301}", "É", "ﬁ", "fi", "K", "\u{212A}", "a\0",
+                "a\n"]).prop_map(str::to_owned),
             1 => "[ab/_]{1,2}".prop_map(|user| hash(&user)),
             1 => "[ab/_]{1,2}".prop_map(|user| user_collection(&user)),
         ]

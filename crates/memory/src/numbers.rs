@@ -1,15 +1,16 @@
 //! Numbers in JSON that is kept: they come back as they were written, or they are refused.
 //!
-//! JSON has numbers of any size. Parsed ones are integers of 64 bits or `f64`, and what fits in neither is silently another number. So the text is read
-//! before it is parsed, and the first number that would come back changed is an error that names its field.
+//! JSON has numbers of any size. Parsed ones are integers of 64 bits or `f64`, and what fits in neither is silently
+//! another number. So the text is read before it is parsed, and the first number that would come back changed is an
+//! error that names its field.
 
 use crate::MemoryError;
 use memchr::{memchr, memchr2, memchr3};
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Fields of requests whose JSON is kept or handed on as it is, or held against what is kept. What is in none of them (vectors, limits, weights) is rounded
-/// as its type says.
+/// Fields of requests whose JSON is kept or handed on as it is, or held against what is kept. What is in none of
+/// them (vectors, limits, weights) is rounded as its type says.
 const KEPT_FIELDS: [&str; 10] =
     ["filter", "filters", "importance", "items", "json_data", "messages", "metadata", "state", "tool_calls", "writes"];
 /// What is nested deeper is refused when it is parsed.
@@ -26,10 +27,11 @@ pub enum Kept {
     Everything,
 }
 
-/// Refuses a JSON text in which a number is kept that would come back as another one; the error names it by a JSON pointer below `pointer`.
+/// Refuses a JSON text in which a number is kept that would come back as another one; the error names it by a JSON
+/// pointer below `pointer`.
 ///
-/// Integers of 64 bits are exact, and decimals that an `f64` holds: all of 15 digits, and some of 16 and 17. What is no JSON is not refused here but where
-/// it is parsed.
+/// Integers of 64 bits are exact, and decimals that an `f64` holds: all of 15 digits, and some of 16 and 17. What
+/// is no JSON is not refused here but where it is parsed.
 pub fn check_numbers(json: &str, kept: Kept, pointer: &str) -> Result<(), MemoryError> {
     let bytes = json.as_bytes();
     // The lists and objects that are open, and how many of them are around what is kept.
@@ -159,7 +161,8 @@ fn inexact(number: &str, pointer: &str, open: &[Place]) -> MemoryError {
     let (shown, rest) = number.split_at(number.len().min(SHOWN_DIGITS));
     let more = if rest.is_empty() { "" } else { "…" };
     let reason = format!(
-        "{shown}{more} would come back as another number: integers of 64 bits and decimals of 15 digits are exact; write it as a string"
+        "{shown}{more} would come back as another number: integers of 64 bits and decimals of 15 digits are exact; \
+            write it as a string"
     );
     MemoryError::invalid(pointer, reason)
 }

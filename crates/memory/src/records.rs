@@ -41,8 +41,8 @@ impl Records<'_> {
         self.remember(tenant, name, records, None)
     }
 
-    /// Writes records of which, if `compress` says so, the texts are compressed first: their vectors are still those of the whole texts,
-    /// and with the keep head one pass of the model gives both.
+    /// Writes records of which, if `compress` says so, the texts are compressed first: their vectors are still
+    /// those of the whole texts, and with the keep head one pass of the model gives both.
     pub fn remember(
         &self,
         tenant: &str,
@@ -163,7 +163,8 @@ impl Records<'_> {
         Ok(record_view(self.patch_found(collection, || self.stored(collection, id), patch, expected, delete)?))
     }
 
-    /// As [`Self::patch_record`], of the record that `find` finds, and gives it as it is then. With a message its session has another version.
+    /// As [`Self::patch_record`], of the record that `find` finds, and gives it as it is then. With a message its
+    /// session has another version.
     pub(crate) fn patch_found(
         &self,
         collection: &Arc<Collection>,

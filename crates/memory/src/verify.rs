@@ -3,8 +3,8 @@
 use crate::{MemoryConfig, MemoryError};
 use membox_store::{Overview, Report};
 
-/// Checks a data folder: the database's structure, every header, every record against the checksum of its row, and what is derived against
-/// its watermark and checksums.
+/// Checks a data folder: the database's structure, every header, every record against the checksum of its row, and
+/// what is derived against its watermark and checksums.
 pub fn verify(config: &MemoryConfig) -> Result<Report, MemoryError> {
     Ok(membox_store::verify(&config.store()?)?)
 }

@@ -37,30 +37,39 @@ const WAITING_CONNECTIONS: u32 = 4096;
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "membox", description = "A memory box for LLM clusters: embed, compress, index and recall conversation histories.", license(name = "Apache-2.0", identifier = "Apache-2.0")),
-    components(schemas(
-        Problem,
-        dialect::OpenAiProblem,
-        dialect::OpenAiError,
-        dialect::TeiProblem,
-        membox_api::Scope,
-        membox_api::ErasureReceipt,
-        membox_api::ConsolidateReport,
-        membox_api::UpdateReport
-    )),
+    info(
+        title = "membox",
+        description = "A memory box for LLM clusters: embed, compress, index and recall conversation histories.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    components(
+        schemas(
+            Problem,
+            dialect::OpenAiProblem,
+            dialect::OpenAiError,
+            dialect::TeiProblem,
+            membox_api::Scope,
+            membox_api::ErasureReceipt,
+            membox_api::ConsolidateReport,
+            membox_api::UpdateReport
+        )
+    ),
     tags(
         (name = "engines", description = "Vectors, compression and tokens"),
         (name = "collections", description = "Named sets of records"),
         (name = "records", description = "What is remembered"),
         (name = "recall", description = "What do we remember about this?"),
         (name = "sessions", description = "Conversations: messages in order, context within a budget, queues"),
-        (name = "memories", description = "From what is said to memories: topics, facts, and what newer ones make of older ones"),
+        (
+            name = "memories",
+            description = "From what is said to memories: topics, facts, and what newer ones make of older ones"
+        ),
         (name = "threads", description = "Checkpoints of an agent's state"),
         (name = "users", description = "All of a user: export, erasure, audit"),
         (name = "tenants", description = "A tenant as a whole: its key, and its end"),
         (name = "jobs", description = "Long work"),
         (name = "operations", description = "For whoever runs the box")
-    )
+    ),
 )]
 struct ApiDoc;
 
@@ -174,7 +183,8 @@ impl Server {
         Ok(Self { state, router })
     }
 
-    /// Serves `listener` until `stop` resolves, then finishes the requests under way (within the drain time) and returns.
+    /// Serves `listener` until `stop` resolves, then finishes the requests under way (within the drain time) and
+    /// returns.
     pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>) {
         let Limits { header_timeout, max_connections, drain_timeout, .. } = *self.state.limits;
         // HTTP/1 only: looking out for HTTP/2's preface would wait without a limit for a client that says nothing.
@@ -223,8 +233,9 @@ impl Server {
     }
 }
 
-/// A socket where thousands may arrive at once, as all clients do after a restart: those that the queue of waiting connections has no room for are lost, or reset once they have
-/// sent a request. Must be called within a tokio runtime.
+/// A socket where thousands may arrive at once, as all clients do after a restart: those that the queue of waiting
+/// connections has no room for are lost, or reset once they have sent a request. Must be called within a tokio
+/// runtime.
 pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;

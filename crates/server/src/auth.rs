@@ -34,7 +34,8 @@ impl ApiKey {
         Self { rate: Some(Arc::new(Bucket::new(per_second))), ..self }
     }
 
-    /// The one of `keys` that an authorization header gives. Hashes are compared, so the time taken tells nothing about a key.
+    /// The one of `keys` that an authorization header gives. Hashes are compared, so the time taken tells nothing
+    /// about a key.
     pub(crate) fn given<'a>(keys: impl IntoIterator<Item = &'a Self>, authorization: &str) -> Option<&'a Self> {
         let (scheme, key) = authorization.split_once(' ')?;
         let hash: [u8; 32] = Sha256::digest(key.trim()).into();

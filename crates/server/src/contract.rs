@@ -1,5 +1,6 @@
-//! What a route takes, by the API's own description. What else is sent would be left unread, and a caller who means something by it would never
-//! know: a DELETE with a filter that drops the whole collection, an `if-match` that holds for nothing. So it is refused.
+//! What a route takes, by the API's own description. What else is sent would be left unread, and a caller who means
+//! something by it would never know: a DELETE with a filter that drops the whole collection, an `if-match` that
+//! holds for nothing. So it is refused.
 
 use crate::extract::read_body;
 use crate::problem::Problem;
@@ -93,7 +94,8 @@ pub async fn hold(State(contract): State<Arc<Contract>>, request: Request, next:
     }
 }
 
-/// The first thing in the head of a request that its route would not read. The parameters of routes that have any are theirs to check.
+/// The first thing in the head of a request that its route would not read. The parameters of routes that have any
+/// are theirs to check.
 fn unread(parts: &Parts, takes: &Takes) -> Option<Problem> {
     let bad = |pointer: String, detail: String| Some(Problem::field(StatusCode::BAD_REQUEST, pointer, detail));
     if let Some(query) = parts.uri.query().filter(|query| !takes.query && !query.is_empty()) {

@@ -1,5 +1,5 @@
-//! Errors in the words of those whose routes they are of: what OpenAI's and text-embeddings-inference's clients print stands beside the problem
-//! document's own fields.
+//! Errors in the words of those whose routes they are of: what OpenAI's and text-embeddings-inference's clients
+//! print stands beside the problem document's own fields.
 
 use crate::problem::Problem;
 use axum::extract::Request;
@@ -150,7 +150,8 @@ mod tests {
     fn a_problem_is_said_as_the_clients_of_its_route_know_it() {
         let problem = Problem::field(StatusCode::BAD_REQUEST, "/input/3", "the text is empty");
         let said = serde_json::to_value(openai(&problem)).expect("JSON");
-        let error = serde_json::json!({"message": "the text is empty", "type": "invalid_request_error", "param": "input[3]", "code": null});
+        let error = serde_json::json!({"message": "the text is \
+            empty", "type": "invalid_request_error", "param": "input[3]", "code": null});
         assert_eq!(said["error"], error);
         assert_eq!(
             (&said["detail"], &said["errors"][0]["pointer"]),

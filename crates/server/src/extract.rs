@@ -50,7 +50,8 @@ where
     read_body(request.into_body(), AppState::from_ref(state).limits.max_body_bytes).await
 }
 
-/// Reads a body. One over the limit is read on for a while and thrown away: a client that is still sending would not see the answer.
+/// Reads a body. One over the limit is read on for a while and thrown away: a client that is still sending would
+/// not see the answer.
 pub async fn read_body(mut body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
     let (mut bytes, mut length) = (Vec::new(), 0usize);
     while let Some(frame) = body.frame().await {

@@ -1,6 +1,7 @@
 //! JSON as the routes take it: serde_json's deserializer, with rules that no type can break.
 //!
-//! - A field that is null is as if it were not there, but for those few whose null says something ([`null_is_a_value`]).
+//! - A field that is null is as if it were not there, but for those few whose null says something
+//!   ([`null_is_a_value`]).
 //! - An object is an object: serde would read it from a list of its values too.
 //! - A key stands once in an object.
 //! - A whole number may be written as 5.0; for who writes all values as texts ([`Numbers::AlsoTexts`]) as "5", too.
@@ -73,8 +74,8 @@ impl<'de> Document<'de> {
         }
     }
 
-    /// Whether the value of a key is null. The key is a part of the text, so what follows it can be looked at before it is read. One that is written
-    /// with escapes is not, and none of our fields needs any.
+    /// Whether the value of a key is null. The key is a part of the text, so what follows it can be looked at
+    /// before it is read. One that is written with escapes is not, and none of our fields needs any.
     fn null_follows(&self, Key(key): &Key<'de>) -> bool {
         let Cow::Borrowed(key) = key else { return false };
         let start = (key.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);
@@ -251,7 +252,8 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Watch<'_, 'de, V> {
     }
 
     handed_on! {
-        visit_bool: bool, visit_i64: i64, visit_i128: i128, visit_u64: u64, visit_u128: u128, visit_char: char, visit_bytes: &[u8],
+        visit_bool: bool, visit_i64: i64, visit_i128: i128, visit_u64: u64, visit_u128: u128, visit_char: char,
+            visit_bytes: &[u8],
         visit_borrowed_bytes: &'de [u8], visit_byte_buf: Vec<u8>
     }
 

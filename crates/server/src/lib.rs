@@ -1,8 +1,9 @@
 //! The HTTP surface of the box: routes, keys, limits, OpenAPI, metrics.
 //!
-//! A [`Server`] translates between HTTP and [`membox_memory`]; it does not know how anything is stored. Errors are RFC 9457 problem
-//! documents ([`Problem`]). Handlers never compute or block: what does runs on two pools of threads, one for reads and one for
-//! writes, so that imports do not keep recalls waiting, or on the encoder's own threads.
+//! A [`Server`] translates between HTTP and [`membox_memory`]; it does not know how anything is stored. Errors are
+//! RFC 9457 problem documents ([`Problem`]). Handlers never compute or block: what does runs on two pools of
+//! threads, one for reads and one for writes, so that imports do not keep recalls waiting, or on the encoder's own
+//! threads.
 //!
 //! # Example
 //!

@@ -33,7 +33,8 @@ impl Pool {
         Ok(Self { name, tasks: Some(tasks), threads })
     }
 
-    /// Runs `work` on one of the threads. A full queue answers 429; work whose caller has gone away by its turn is skipped.
+    /// Runs `work` on one of the threads. A full queue answers 429; work whose caller has gone away by its turn is
+    /// skipped.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Problem> + Send + 'static,

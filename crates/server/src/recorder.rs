@@ -6,7 +6,8 @@ use metrics_util::MetricKindMask;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// How often the samples of histograms are put into their buckets: until then each of them takes memory, and not every box is scraped.
+/// How often the samples of histograms are put into their buckets: until then each of them takes memory, and not
+/// every box is scraped.
 pub(crate) const UPKEEP: Duration = Duration::from_secs(5);
 /// After how long a gauge that is not set any more is no longer shown.
 const GAUGE_IDLE: Duration = Duration::from_secs(600);

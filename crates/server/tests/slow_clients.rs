@@ -1,4 +1,5 @@
-//! Clients that say nothing, or half of it, do not keep a connection for ever; more than the limit of them are turned away.
+//! Clients that say nothing, or half of it, do not keep a connection for ever; more than the limit of them are
+//! turned away.
 
 use membox_memory::{MemoryBox, MemoryConfig, Models};
 use membox_server::{Limits, Server, ServerConfig, listen};
@@ -106,7 +107,8 @@ fn connections_over_the_limit_are_closed_and_room_is_given_back() {
     assert!(ask().contains("200 OK"));
 }
 
-/// As many as the queue of a listener that asks for nothing has no room for, and fewer than half of what this one asks for.
+/// As many as the queue of a listener that asks for nothing has no room for, and fewer than half of what this one
+/// asks for.
 const AT_ONCE: usize = 1500;
 
 #[test]

@@ -24,7 +24,8 @@ impl BoxKey {
         Self { path: root.join("redaction.key"), key: OnceLock::new() }
     }
 
-    /// HMAC-SHA-256 of a text. The text begins with what it is for (`user/`, `original/`), so that what is given out for one purpose says nothing of another.
+    /// HMAC-SHA-256 of a text. The text begins with what it is for (`user/`, `original/`), so that what is given
+    /// out for one purpose says nothing of another.
     pub fn mac(&self, text: &str) -> Result<[u8; 32], StoreError> {
         let key = match self.key.get() {
             Some(key) => *key,

@@ -1,7 +1,7 @@
 //! What a store is asked to write: plain data, executed whole or not at all.
 //!
-//! A new kind of write is one variant of [`Command`], one arm of `writer::apply`, and one method of [`Store`](crate::Store) that gives its outcome a
-//! type.
+//! A new kind of write is one variant of [`Command`], one arm of `writer::apply`, and one method of
+//! [`Store`](crate::Store) that gives its outcome a type.
 
 use crate::{Collection, StoreError};
 use membox_api::OnConflict;
@@ -21,7 +21,8 @@ pub const REDACTION_FIELD: &str = "redaction";
 pub enum Command {
     /// Writes versions of records. Gives their versions.
     WriteRecords(WriteRecords),
-    /// Gives records other vectors; those that have another version by then are passed over. Gives how many were replaced.
+    /// Gives records other vectors; those that have another version by then are passed over. Gives how many were
+    /// replaced.
     ReplaceVectors {
         /// Whose records they are.
         collection: Arc<Collection>,

@@ -5,9 +5,9 @@
 //!                                                                              ─▶ on the writer's thread: copy the rest, commit the slots, switch
 //! ```
 //!
-//! All but the last step happens while the collection is read and written, and that one writes no record: their slots stay
-//! ([`membox_records::Slots`]). What a crash leaves of it is removed when the collection is
-//! opened next, or put to use if the commit had happened.
+//! All but the last step happens while the collection is read and written, and that one writes no record: their
+//! slots stay ([`membox_records::Slots`]). What a crash leaves of it is removed when the collection is opened next,
+//! or put to use if the commit had happened.
 
 use crate::StoreError;
 use crate::collection::{Collection, CollectionFolder, text_of};
@@ -44,8 +44,8 @@ pub(crate) struct CompactedFiles {
 }
 
 impl CompactedFiles {
-    /// Copies what has become current since, durably, and overwrites the copies of what no longer is. Rows are current once, from when they come into
-    /// view: what is copied now comes after all that was.
+    /// Copies what has become current since, durably, and overwrites the copies of what no longer is. Rows are
+    /// current once, from when they come into view: what is copied now comes after all that was.
     pub fn catch_up(&mut self, view: &VectorView, rows: &RoaringBitmap) -> Result<(), StoreError> {
         let since = rows - &self.copied;
         self.file.append_rows(view, since.iter())?;
@@ -56,8 +56,8 @@ impl CompactedFiles {
         Ok(())
     }
 
-    /// Puts the texts of the copied rows that are in view, and not there yet, into the text index. `progress` is called with the rows that are; whether it
-    /// said that it goes on.
+    /// Puts the texts of the copied rows that are in view, and not there yet, into the text index. `progress` is
+    /// called with the rows that are; whether it said that it goes on.
     fn index_texts(
         &mut self,
         registry: &Registry,
@@ -89,8 +89,8 @@ impl CompactedFiles {
     }
 }
 
-/// Compacts a collection whose job guard the caller holds. `progress` is called with the rows done, of which there are about twice as many as
-/// are copied; a `false` stops it.
+/// Compacts a collection whose job guard the caller holds. `progress` is called with the rows done, of which there
+/// are about twice as many as are copied; a `false` stops it.
 pub(crate) fn compact(
     registry: &Registry,
     writer: &WriterQueue,
@@ -178,7 +178,8 @@ fn build_derived(
     Ok(goes_on.then_some(files))
 }
 
-/// Where the index and the text index of a vector file are: in the place of a compaction that was broken off after its commit, or in theirs.
+/// Where the index and the text index of a vector file are: in the place of a compaction that was broken off after
+/// its commit, or in theirs.
 pub(crate) fn derived_folders(folder: &CollectionFolder, vector_file: Uuid) -> (PathBuf, PathBuf) {
     let next = folder.next();
     let has_index = VectorIndex::manifest(&next.index()).is_ok_and(|manifest| manifest.vector_file == vector_file);
@@ -187,7 +188,8 @@ pub(crate) fn derived_folders(folder: &CollectionFolder, vector_file: Uuid) -> (
     (of(has_index || has_text).index(), of(has_text).text())
 }
 
-/// Puts the derived files of a compaction in their place if it is that of the vector file that the records name, and removes what is left of it.
+/// Puts the derived files of a compaction in their place if it is that of the vector file that the records name,
+/// and removes what is left of it.
 pub(crate) fn settle_next(folder: &CollectionFolder, vector_file: Uuid) {
     let next = folder.next();
     if !next.0.exists() {
@@ -198,7 +200,8 @@ pub(crate) fn settle_next(folder: &CollectionFolder, vector_file: Uuid) {
         #[expect(clippy::disallowed_methods, reason = "an index whose name is lost is built anew")]
         #[expect(clippy::disallowed_methods, reason = "an index whose name is lost is built anew")]
         if let Err(error) = std::fs::rename(&from, &to) {
-            tracing::warn!(folder = %to.display(), %error, "an index of a compaction could not be kept; it is built anew");
+            tracing::warn!(folder = %to.display(), %error, "an index of a compaction could not be kept; it is built \
+                anew");
         }
     };
     if VectorIndex::manifest(&next.index()).is_ok_and(|manifest| manifest.vector_file == vector_file) {

@@ -70,7 +70,8 @@ impl Store {
         }
     }
 
-    /// Describes every collection of a tenant, by name; those that are not open from what is stored, without opening them.
+    /// Describes every collection of a tenant, by name; those that are not open from what is stored, without
+    /// opening them.
     pub fn describe_all(&self, tenant: &str) -> Result<Vec<Description>, StoreError> {
         let stored = self.registry().reader()?.collections()?;
         let mut all = Vec::new();

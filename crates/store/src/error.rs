@@ -72,7 +72,8 @@ pub enum StoreError {
     #[error("the box is stopping")]
     Stopped,
     /// Another process holds the data folder.
-    #[error("{path} is in use by another membox (lock file {path}/membox.lock); stop it first, or use another --data-dir", path = .0.display())]
+    #[error("{path} is in use by another membox (lock file {path}/membox.lock); stop it first, or use another \
+        --data-dir", path = .0.display())]
     Locked(PathBuf),
     /// The operating system refused.
     #[error("cannot {action} {path}: {source}", path = .path.display())]

@@ -1,9 +1,10 @@
 //! The store of a box: collections of records and their vectors, over one data folder.
 //!
-//! A [`Store`] opens a data folder and ties the crates below it together: vectors are appended to a `membox_vectors` file, the records
-//! that name them committed by `membox_records`, and both searched through `membox_index` and `membox_text`. Whoever writes hands a
-//! [`Command`] to the one writer; when that returns, what was written is durable and visible. Whoever reads takes [`Reads`], and from
-//! them a [`Snapshot`] of a collection, in which records are [`RecordRef`]s. Rows, files and connections stay in here.
+//! A [`Store`] opens a data folder and ties the crates below it together: vectors are appended to a
+//! `membox_vectors` file, the records that name them committed by `membox_records`, and both searched through
+//! `membox_index` and `membox_text`. Whoever writes hands a [`Command`] to the one writer; when that returns, what
+//! was written is durable and visible. Whoever reads takes [`Reads`], and from them a [`Snapshot`] of a collection,
+//! in which records are [`RecordRef`]s. Rows, files and connections stay in here.
 //!
 //! ```text
 //! Command ─▶ writer: append vectors ─▶ fsync ─▶ one transaction ─▶ commit ─▶ publish ─▶ answer

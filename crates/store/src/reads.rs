@@ -11,8 +11,8 @@ use membox_records::{
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// What a store reads of records, sessions and all else that is no vector. It may be given to another store than the local one, so its
-/// methods are object-safe, block, and name no row, file or connection.
+/// What a store reads of records, sessions and all else that is no vector. It may be given to another store than
+/// the local one, so its methods are object-safe, block, and name no row, file or connection.
 pub trait RecordReads {
     /// Everybody of whom anything is stored.
     fn tenants(&self) -> Result<Vec<String>, StoreError>;
@@ -125,7 +125,8 @@ impl<'a> Reads<'a> {
         search(collection, now(), filter, questions, wanted)
     }
 
-    /// Up to `before` and `after` records around others in their sessions; `None` where one of these has changed since the snapshot.
+    /// Up to `before` and `after` records around others in their sessions; `None` where one of these has changed
+    /// since the snapshot.
     pub fn neighbours(
         &self,
         of: &Snapshot,

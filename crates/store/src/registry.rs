@@ -44,7 +44,8 @@ pub(crate) struct Registry {
     troubles: Mutex<Vec<String>>,
     /// What waits there keeps no collection open: one that is opened again is asked for again.
     maintenance: Sender<Weak<Collection>>,
-    /// Locked exclusively while dead rows are overwritten, and shared by whoever makes a backup: what it has seen named stays as it is.
+    /// Locked exclusively while dead rows are overwritten, and shared by whoever makes a backup: what it has seen
+    /// named stays as it is.
     backups: Mutex<File>,
     /// What was recalled and is not written down yet.
     pub recall_counts: RecallCounts,
@@ -207,8 +208,8 @@ impl Registry {
                 return;
             }
             let Ok(mut opened) = entry.opened.try_lock() else { continue };
-            // Whoever uses it, the writer and the background work too, holds it; and it is given out under this lock alone. Dead rows that wait for the
-            // end of a backup are still to be overwritten.
+            // Whoever uses it, the writer and the background work too, holds it; and it is given out under this
+            // lock alone. Dead rows that wait for the end of a backup are still to be overwritten.
             if opened.as_ref().is_some_and(|open| Arc::strong_count(open) == 1 && open.retired.is_empty()) {
                 *opened = None;
                 self.open.fetch_sub(1, Ordering::Relaxed);

@@ -9,10 +9,11 @@ use membox_text::{TextScores, score};
 use membox_vectors::TopK;
 use std::sync::Arc;
 
-/// Rows from which on words and vectors are looked for on two threads: either takes a millisecond at a million, and a thread some 0.05 ms.
+/// Rows from which on words and vectors are looked for on two threads: either takes a millisecond at a million, and
+/// a thread some 0.05 ms.
 pub const ROWS_FOR_TWO_THREADS: u32 = 200_000;
-/// What the neighbours of a row get of its text score, one and two steps away: 0.6 a step. From 0.5 and 0.25 to 0.7 and 0.35 evidence
-/// recall@10 on LoCoMo stays within 0.6 points.
+/// What the neighbours of a row get of its text score, one and two steps away: 0.6 a step. From 0.5 and 0.25 to 0.7
+/// and 0.35 evidence recall@10 on LoCoMo stays within 0.6 points.
 const SPREAD: [f32; 2] = [0.6, 0.36];
 
 /// A question with its vector and its terms.
@@ -72,7 +73,8 @@ fn best(scores: impl Iterator<Item = (u32, f32)>, count: usize) -> Vec<(RecordRe
     top.into_sorted().iter().map(|scored| (RecordRef(scored.row), scored.score)).collect()
 }
 
-/// Looks for all questions in the same state. With a filter, the caller has prepared it: see [`Reads::search`](crate::Reads::search).
+/// Looks for all questions in the same state. With a filter, the caller has prepared it: see
+/// [`Reads::search`](crate::Reads::search).
 pub(crate) fn search(
     collection: &Arc<Collection>,
     now: i64,
@@ -115,7 +117,8 @@ pub(crate) fn search(
 
 /// Spreads text scores to the neighbours in the session. Only rows of `allowed` give and get.
 ///
-/// A turn of a conversation seldom says everything itself: the question before it names the subject, the turn after it the answer.
+/// A turn of a conversation seldom says everything itself: the question before it names the subject, the turn after
+/// it the answer.
 fn spread(scores: &TextScores, links: &SessionLinks, allowed: &AllowedRows, rows: u32) -> TextScores {
     let mut spread = TextScores::new(rows);
     for (row, score) in scores.iter().filter(|(row, _)| allowed.contains(*row)) {
@@ -143,8 +146,8 @@ pub struct Neighbours {
     pub around: Vec<(Vec<RecordRef>, Vec<RecordRef>)>,
 }
 
-/// Up to `before` and `after` records around each of `records` of a snapshot; `None` where one of these has changed since. Those around
-/// are looked for in the state of now: a neighbour may have been written again.
+/// Up to `before` and `after` records around each of `records` of a snapshot; `None` where one of these has changed
+/// since. Those around are looked for in the state of now: a neighbour may have been written again.
 pub(crate) fn neighbours(
     of: &Snapshot,
     records: &[RecordRef],

@@ -33,7 +33,8 @@ pub struct StoreConfig {
     pub readers: usize,
     /// Threads of an index build.
     pub build_threads: usize,
-    /// Collections that are kept open while nobody uses them; an open one holds a file, a map, and what recall needs in memory.
+    /// Collections that are kept open while nobody uses them; an open one holds a file, a map, and what recall
+    /// needs in memory.
     pub open_collections: usize,
     /// With what texts and metadata are sealed.
     pub sealing: SealingConfig,
@@ -56,7 +57,8 @@ impl StoreConfig {
     }
 }
 
-/// A data folder that is open. Shared by reference between threads; dropping it does what was accepted and stops its threads.
+/// A data folder that is open. Shared by reference between threads; dropping it does what was accepted and stops
+/// its threads.
 pub struct Store {
     registry: Arc<Registry>,
     sealing: Sealing,
@@ -238,8 +240,8 @@ impl Store {
         self.writer.ask(|reply| Work::SetSettings { collection, from, settings, reply })
     }
 
-    /// Drops a collection with everything in it, one with records only if `only_empty` is not set; says whether it was dropped. The caller
-    /// holds its [`JobGuard`].
+    /// Drops a collection with everything in it, one with records only if `only_empty` is not set; says whether it
+    /// was dropped. The caller holds its [`JobGuard`].
     pub fn drop_collection(
         &self,
         collection: &Arc<Collection>,
@@ -271,8 +273,9 @@ impl Store {
         self.registry.maintain(collection);
     }
 
-    /// Writes a collection's files anew, without what is no longer current, while it is read and written. `progress` hears of the rows
-    /// done, of which there are about twice as many as are copied, and says whether to go on.
+    /// Writes a collection's files anew, without what is no longer current, while it is read and written.
+    /// `progress` hears of the rows done, of which there are about twice as many as are copied, and says whether to
+    /// go on.
     pub fn compact(
         &self,
         _job: &JobGuard,

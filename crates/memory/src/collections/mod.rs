@@ -96,8 +96,8 @@ impl Collections<'_> {
         Ok(settings)
     }
 
-    /// Holds an existing collection against what a caller wants: only the policies of index, kinds, redaction, synonyms, keywords and memories can change.
-    /// `false` where somebody else has changed them meanwhile.
+    /// Holds an existing collection against what a caller wants: only the policies of index, kinds, redaction,
+    /// synonyms, keywords and memories can change. `false` where somebody else has changed them meanwhile.
     fn reconcile(
         &self,
         existing: &Arc<Collection>,
@@ -161,7 +161,8 @@ impl Collections<'_> {
         collection_view(self.store.describe(collection))
     }
 
-    /// Describes every collection of a tenant, by name; those that are not open from what is stored, without opening them.
+    /// Describes every collection of a tenant, by name; those that are not open from what is stored, without
+    /// opening them.
     pub fn describe_all(&self, tenant: &str) -> Result<Vec<CollectionView>, MemoryError> {
         Ok(self.store.describe_all(tenant)?.into_iter().map(collection_view).collect())
     }

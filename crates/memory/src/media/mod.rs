@@ -1,4 +1,5 @@
-//! Images and recordings: a message's own file, kept as it was given beside its caption or transcript, by which it is found.
+//! Images and recordings: a message's own file, kept as it was given beside its caption or transcript, by which it
+//! is found.
 //!
 //! ```text
 //! data folder/collections/N/media/NAME          the bytes, once however many messages have them

@@ -6,15 +6,16 @@ use std::io::Cursor;
 /// Width and height that a thumbnail fits.
 const SMALL: u32 = 200;
 /// Width and height of the largest image.
-const MOST_PIXELS_A_SIDE: u32 = 16_384;
+const MAX_PIXELS_A_SIDE: u32 = 16_384;
 /// Memory that decoding may take: 64 million pixels in four colours.
-const MOST_DECODED_BYTES: u64 = 256 << 20;
+const MAX_DECODED_BYTES: u64 = 256 << 20;
 
 pub(super) struct Picture {
     pub content_type: &'static str,
     pub width: u32,
     pub height: u32,
-    /// What fits [`SMALL`], upright, without what a camera wrote beside it: a PNG where it lets something through, else a JPEG.
+    /// What fits [`SMALL`], upright, without what a camera wrote beside it: a PNG where it lets something through,
+    /// else a JPEG.
     pub small: Vec<u8>,
 }
 
@@ -23,14 +24,14 @@ pub(super) fn look_at(bytes: &[u8]) -> Result<Picture, String> {
     let known = "it is no image that is known here: PNG, JPEG, GIF, WebP";
     let format = image::guess_format(bytes).map_err(|_| known.to_owned())?;
     let mut limits = Limits::default();
-    (limits.max_image_width, limits.max_image_height) = (Some(MOST_PIXELS_A_SIDE), Some(MOST_PIXELS_A_SIDE));
-    limits.max_alloc = Some(MOST_DECODED_BYTES);
+    (limits.max_image_width, limits.max_image_height) = (Some(MAX_PIXELS_A_SIDE), Some(MAX_PIXELS_A_SIDE));
+    limits.max_alloc = Some(MAX_DECODED_BYTES);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits);
     let cannot = |error: image::ImageError| format!("it cannot be read as an image: {error}");
     let mut decoder = reader.into_decoder().map_err(cannot)?;
     let orientation = decoder.orientation().map_err(cannot)?;
-    if decoder.total_bytes() > MOST_DECODED_BYTES {
+    if decoder.total_bytes() > MAX_DECODED_BYTES {
         return Err(format!("it is too large: {} MiB decoded", decoder.total_bytes() >> 20));
     }
     let mut whole = DynamicImage::from_decoder(decoder).map_err(cannot)?;
@@ -85,8 +86,10 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(500))]
         #[test]
         fn broken_bytes_are_refused_or_read_and_never_worse(
-            format in prop::sample::select(vec![ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Gif, ImageFormat::WebP]),
-            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), cut in any::<prop::sample::Index>(),
+            format in prop::sample::select(vec![ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Gif,
+                ImageFormat::WebP]),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+                cut in any::<prop::sample::Index>(),
         ) {
             let image = DynamicImage::from(RgbImage::from_fn(40, 30, |x, y| Rgb([x as u8, y as u8, 7])));
             let mut bytes = written(&image, format);

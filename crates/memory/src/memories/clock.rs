@@ -1,6 +1,7 @@
 //! LightMem's first step: when each message was said.
 //!
-//! A session has one time stamp, such as `2023/05/20 (Sat) 00:44` or ISO 8601; its messages follow each other by half a second.
+//! A session has one time stamp, such as `2023/05/20 (Sat) 00:44` or ISO 8601; its messages follow each other by
+//! half a second.
 
 use crate::{MemoryError, now, time_millis};
 use jiff::civil::DateTime;

@@ -1,6 +1,7 @@
 //! Near-doubles become one memory: the newer text stands, the older is kept as its history.
 //!
-//! Alike is not enough: the two must [say the same](crate::same). "At 3" and "at 4", "on Tuesday" and "on Thursday" are very much alike.
+//! Alike is not enough: the two must [say the same](crate::same). "At 3" and "at 4", "on Tuesday" and "on Thursday"
+//! are very much alike.
 
 use super::Memories;
 use crate::jobs::Job;
@@ -75,8 +76,9 @@ impl Memories<'_> {
         Ok(newer.map(|(other, score)| (own, other, score)))
     }
 
-    /// The records that are most like one, by a score of `least` and more, itself not among them, of those that a filter allows: of `most` rows that are
-    /// found, the nearest first. None where the record has changed since it was read.
+    /// The records that are most like one, by a score of `least` and more, itself not among them, of those that a
+    /// filter allows: of `most` rows that are found, the nearest first. None where the record has changed since it
+    /// was read.
     pub(crate) fn nearest(
         &self,
         collection: &Arc<Collection>,
@@ -102,7 +104,8 @@ impl Memories<'_> {
         Ok(nearest)
     }
 
-    /// Makes one record the history of another, in one commit; `false` where one of them has changed since, or the history is full.
+    /// Makes one record the history of another, in one commit; `false` where one of them has changed since, or the
+    /// history is full.
     pub(crate) fn absorb(
         &self,
         collection: &Arc<Collection>,
@@ -153,7 +156,8 @@ pub(crate) fn is_older(a: &StoredRecord, b: &StoredRecord) -> bool {
     (a.record.created_at, a.seq) < (b.record.created_at, b.seq)
 }
 
-/// Whether two records that are alike may be one: of the same user and kind, no messages, and of texts that say the same.
+/// Whether two records that are alike may be one: of the same user and kind, no messages, and of texts that say the
+/// same.
 pub(crate) fn may_be_one(a: &StoredRecord, b: &StoredRecord) -> bool {
     let (a, b) = (&a.record, &b.record);
     (&a.user, &a.kind) == (&b.user, &b.kind) && b.message.is_none() && say_the_same(&a.text, &b.text)

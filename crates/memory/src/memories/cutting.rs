@@ -13,7 +13,7 @@ use serde_json::json;
 use std::ops::Range;
 
 /// Texts of a request.
-const MOST_TEXTS: usize = 4096;
+const MAX_TEXTS: usize = 4096;
 
 /// What a user says, and what is said to it until the user speaks again.
 struct Turn {
@@ -36,8 +36,8 @@ type Piece = (Range<usize>, &'static str, Option<f32>);
 impl Memories<'_> {
     /// Cuts texts into topics.
     pub fn topics(&self, request: TopicsRequest) -> Result<TopicsAnswer, MemoryError> {
-        if request.texts.len() > MOST_TEXTS {
-            let reason = format!("{} texts; {MOST_TEXTS} can be cut at once", request.texts.len());
+        if request.texts.len() > MAX_TEXTS {
+            let reason = format!("{} texts; {MAX_TEXTS} can be cut at once", request.texts.len());
             return Err(MemoryError::impossible("/texts", reason));
         }
         if request.cut == CutRule::Time {
@@ -47,7 +47,8 @@ impl Memories<'_> {
         Ok(TopicsAnswer { cuts: self.cuts(None, &texts, &texts, request.cut)? })
     }
 
-    /// The cuts between turns, of which `said` is what the user said and `texts` all of it. What is embedded is remembered for a tenant, if one is given.
+    /// The cuts between turns, of which `said` is what the user said and `texts` all of it. What is embedded is
+    /// remembered for a tenant, if one is given.
     fn cuts(
         &self,
         tenant: Option<&str>,
@@ -96,8 +97,8 @@ impl Memories<'_> {
         Ok(cues.get_or_init(|| Cues { beginnings, endings }))
     }
 
-    /// LightMem's coarse cuts, by the attention that the compressor's model pays, or the embedding model's where there is none. What its longest sequence
-    /// does not hold is left out.
+    /// LightMem's coarse cuts, by the attention that the compressor's model pays, or the embedding model's where
+    /// there is none. What its longest sequence does not hold is left out.
     fn coarse_cuts(&self, said: &[&str]) -> Result<Vec<usize>, MemoryError> {
         let encoder = match self.models.compressor(None) {
             Ok(compressor) => compressor.encoder(),
@@ -159,7 +160,8 @@ impl Memories<'_> {
         Ok(())
     }
 
-    /// The topics that a session's buffer is cut into, and its turns. What comes after the last of them stays in the buffer.
+    /// The topics that a session's buffer is cut into, and its turns. What comes after the last of them stays in
+    /// the buffer.
     fn pieces(
         &self,
         session: &StoredSession,

@@ -25,10 +25,14 @@ const FACT: &str = "semantic";
 /// Characters of a fact.
 const MAX_FACT_CHARS: usize = 2000;
 
-const FACTS: &str = "You keep the memory of an assistant. Read the numbered messages and write down every fact about the speakers that may \
-matter later: who they are, what they like, own, plan, did, were told. One fact is one short sentence that can be understood alone: name the \
-person, keep names, places, numbers and titles as they are, and turn relative times (yesterday, next week) into dates by the time in brackets. Leave \
-out greetings and what nobody will ask for. Answer with a JSON object: {\"data\": [{\"source_id\": NUMBER OF THE MESSAGE, \"fact\": \"...\"}]}.";
+const FACTS: &str = "You keep the memory of an assistant. Read the numbered messages and write down every fact \
+    about the speakers that may \
+matter later: who they are, what they like, own, plan, did, were told. One fact is one short sentence that can be \
+understood alone: name the \
+person, keep names, places, numbers and titles as they are, and turn relative times (yesterday, next week) into \
+dates by the time in brackets. Leave \
+out greetings and what nobody will ask for. Answer with a JSON object: {\"data\": [{\"source_id\": NUMBER OF THE \
+MESSAGE, \"fact\": \"...\"}]}.";
 
 /// A message that is meant, with the topic that it is of.
 struct Said<'a> {
@@ -71,7 +75,8 @@ impl Memories<'_> {
             let of_topic = self.messages_of(session, span.from..span.until)?;
             messages.extend(of_topic.into_iter().map(|stored| (span.number, stored)));
         }
-        // They may be older than the policy, which holds for what is made of them now, and for what a language model reads.
+        // They may be older than the policy, which holds for what is made of them now, and for what a language
+        // model reads.
         let settings = collection.settings();
         let redaction = settings.redaction.clone().unwrap_or_default();
         messages.iter_mut().for_each(|(_, stored)| drop(redact(&redaction, &mut stored.record)));
@@ -144,7 +149,8 @@ impl Memories<'_> {
         let answers = compressor.compress_many(&documents, &options, Lane::Bulk)?;
         let left = |(said, answer): (&Said, membox_compressor::CompressedText)| {
             trace.note(|| {
-                json!({"step": "compress", "message": said.id(), "origin_tokens": answer.origin_tokens, "compressed_tokens": answer.compressed_tokens, "text": answer.compressed_prompt})
+                json!({"step": "compress", "message": said.id(), "origin_tokens": answer.origin_tokens,
+                    "compressed_tokens": answer.compressed_tokens, "text": answer.compressed_prompt})
             });
             // Nothing left is no memory of it.
             let is_blank = answer.compressed_prompt.trim().is_empty();
@@ -264,7 +270,8 @@ mod tests {
     fn facts_are_read_with_the_messages_that_they_are_from() {
         let value = json!({"data": [
             {"source_id": 1, "fact": " Ann has a dog. "}, {"source_id": "2", "fact": "Bo lives in Oslo."},
-            {"source_id": 9, "fact": "of nobody"}, {"source_id": 0, "fact": "of nobody either"}, {"fact": "nor this"}, {"source_id": 1, "fact": ""}, 7
+            {"source_id": 9, "fact": "of nobody"}, {"source_id": 0, "fact": "of nobody either"},
+            {"fact": "nor this"}, {"source_id": 1, "fact": ""}, 7
         ]});
         let facts = read_facts(&value, 2).expect("a list");
         let places: Vec<Option<usize>> = facts.iter().map(|fact| fact.0).collect();

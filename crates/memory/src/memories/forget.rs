@@ -1,8 +1,8 @@
 //! Forgetting: the least valuable memories go first, until so many are left.
 //!
-//! A memory is worth its importance (0.5 where it says nothing) times `1 + ln(1 + heat)`, its heat being how often it was recalled lately, halved with each
-//! half-life since it was made or last recalled. One that is pinned (`metadata.pinned`) stays, and so do messages in a session's list, which has a cap of
-//! its own.
+//! A memory is worth its importance (0.5 where it says nothing) times `1 + ln(1 + heat)`, its heat being how often
+//! it was recalled lately, halved with each half-life since it was made or last recalled. One that is pinned
+//! (`metadata.pinned`) stays, and so do messages in a session's list, which has a cap of its own.
 
 use super::Memories;
 use crate::retry::retry;

@@ -5,8 +5,9 @@
 //!             clock      append              topics.rs                     extract.rs         update.rs
 //! ```
 //!
-//! The buffers hold no text: they are places in the session, whose messages are where they always were. So nothing that was acknowledged is lost with
-//! them, however a call ends, and the next one goes on where the last one stopped. What a step makes and how far it has come are one commit.
+//! The buffers hold no text: they are places in the session, whose messages are where they always were. So nothing
+//! that was acknowledged is lost with them, however a call ends, and the next one goes on where the last one
+//! stopped. What a step makes and how far it has come are one commit.
 
 mod clock;
 mod consolidate;
@@ -127,8 +128,8 @@ pub struct Memories<'a> {
 }
 
 impl Memories<'_> {
-    /// Remembers messages: they are appended to their session, and what they make full is cut into topics and made memories of. When it returns the
-    /// messages are durable, and so is what was made of them.
+    /// Remembers messages: they are appended to their session, and what they make full is cut into topics and made
+    /// memories of. When it returns the messages are durable, and so is what was made of them.
     pub fn add_memories(
         &self,
         tenant: &str,
@@ -197,7 +198,8 @@ impl Memories<'_> {
             let stamp = message.time_stamp.as_deref().or(request.time_stamp.as_deref());
             let time = clock.next(stamp, &format!("/messages/{i}/time_stamp"))?;
             call.trace.note(|| {
-                json!({"step": "normalise", "message": i, "created_at": time_text(time), "weekday": clock::weekday(time), "time_stamp": stamp})
+                json!({"step": "normalise", "message": i, "created_at": time_text(time),
+                    "weekday": clock::weekday(time), "time_stamp": stamp})
             });
             let mut metadata = message.metadata;
             if let Some(stamp) = stamp {
@@ -322,7 +324,8 @@ impl Memories<'_> {
     }
 }
 
-/// Whether the pipeline has made a record: it is of a topic and names the messages that it is made of. A caller's own record may have a topic too.
+/// Whether the pipeline has made a record: it is of a topic and names the messages that it is made of. A caller's
+/// own record may have a topic too.
 pub(crate) fn is_made(record: &Record) -> bool {
     record.message.is_none() && [TOPIC_FIELD, SOURCES_FIELD].iter().all(|&field| record.metadata.contains_key(field))
 }

@@ -1,6 +1,7 @@
 //! Who a user is, by what is remembered: fields that callers set, and what the user's records are about.
 //!
-//! A profile is a record of the user's own collection like any other, of kind `profile`: it is recalled by meaning, exported and erased with the rest.
+//! A profile is a record of the user's own collection like any other, of kind `profile`: it is recalled by meaning,
+//! exported and erased with the rest.
 
 use super::Memories;
 use crate::convert::add_usage;
@@ -24,7 +25,8 @@ const MAX_READ: usize = 500;
 /// Newest memories that a language model reads.
 const MAX_SUMMARIZED: usize = 50;
 
-const DESCRIBE: &str = "Here is what an assistant remembers of its user. Write three sentences at most that say who the user is: work, people, places, \
+const DESCRIBE: &str = "Here is what an assistant remembers of its user. Write three sentences at most that say who \
+    the user is: work, people, places, \
 likes, plans. Say only what is written here. Answer with a JSON object: {\"summary\": \"...\"}.";
 
 /// What is counted of a user's records.
@@ -88,8 +90,8 @@ impl Memories<'_> {
         Ok(self.view_profile(tenant, user, stored)?.0)
     }
 
-    /// Stores a user's profile as it is now, with changes to its fields (RFC 7396: `null` takes one away), so that it is recalled. With a language
-    /// model it is given a summary, if that is wanted.
+    /// Stores a user's profile as it is now, with changes to its fields (RFC 7396: `null` takes one away), so that
+    /// it is recalled. With a language model it is given a summary, if that is wanted.
     pub fn put_profile(
         &self,
         tenant: &str,
@@ -161,7 +163,8 @@ impl Memories<'_> {
         Ok(self.store.read()?.record(collection.id, PROFILE)?)
     }
 
-    /// A profile, and the user's newest memories, as far as a language model may read them and as the policies of their collections let it.
+    /// A profile, and the user's newest memories, as far as a language model may read them and as the policies of
+    /// their collections let it.
     fn view_profile(
         &self,
         tenant: &str,

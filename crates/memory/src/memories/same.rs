@@ -1,8 +1,9 @@
 //! Whether two texts say the same, as far as that can be told without a language model.
 //!
-//! They do if nothing but the way of writing tells them apart: case, blanks, forms of the same characters, quotes and brackets, punctuation at the ends
-//! of words, contractions, the article, a "please". Every other word counts, and so does the order of words. A cosine cannot tell a weekday, a negation or
-//! who owes whom, so texts in other words are left apart: a merge that is missed costs a double, a contradiction that is joined costs a fact.
+//! They do if nothing but the way of writing tells them apart: case, blanks, forms of the same characters, quotes
+//! and brackets, punctuation at the ends of words, contractions, the article, a "please". Every other word counts,
+//! and so does the order of words. A cosine cannot tell a weekday, a negation or who owes whom, so texts in other
+//! words are left apart: a merge that is missed costs a double, a contradiction that is joined costs a fact.
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -92,8 +93,8 @@ fn without_courtesies(words: Vec<String>) -> Vec<String> {
     words.into_iter().zip(kept).filter_map(|(word, is_kept)| is_kept.then_some(word)).collect()
 }
 
-/// Whether a word is of small letters, of capitals, or of small ones after a capital. What is written otherwise, or has a digit in it, may be a name or a
-/// password, of which the case counts.
+/// Whether a word is of small letters, of capitals, or of small ones after a capital. What is written otherwise, or
+/// has a digit in it, may be a name or a password, of which the case counts.
 fn is_of_one_case(word: &str) -> bool {
     let rest = || word.chars().skip(1);
     let is_plain = |c: char| c.is_alphabetic() || c == '\'' || c == '-';
@@ -296,7 +297,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_change_of_a_word_or_of_their_order_is_one(said in sentence(), at in any::<prop::sample::Index>(), with in any::<prop::sample::Index>(), day in 0usize..7, number in 0u32..10_000) {
+        fn a_change_of_a_word_or_of_their_order_is_one(said in sentence(), at in any::<prop::sample::Index>(),
+            with in any::<prop::sample::Index>(), day in 0usize..7, number in 0u32..10_000) {
             let (i, j) = (at.index(said.len()), with.index(said.len()));
             let before = said.join(" ");
             let differs = |other: Vec<String>| other == said || !say_the_same(&before, &other.join(" "));
@@ -319,7 +321,8 @@ mod tests {
         }
 
         #[test]
-        fn the_way_of_writing_is_none(said in sentence(), end in "[.!…]{0,3}", blank in "[ \t\n]{1,3}", quoted in any::<bool>()) {
+        fn the_way_of_writing_is_none(said in sentence(), end in "[.!…]{0,3}", blank in "[ \
+            \t\n]{1,3}", quoted in any::<bool>()) {
             let before = said.join(" ");
             let mut other = said.join(&blank) + &end;
             if quoted {

@@ -1,8 +1,9 @@
 //! Where a conversation passes from one topic to the next.
 //!
-//! Turns are compared by their vectors. The default rule, `depth`, is TextTiling's (Hearst, 1997) over embeddings: how alike the turns before a place are
-//! to those after it, how deep the valley is there, and besides how much the turns beside it sound like an ending and a beginning. `lightmem` is the rule
-//! of LightMem (arXiv 2510.18866): coarse cuts from the attention that a model pays, fine ones from the cosine of neighbouring turns.
+//! Turns are compared by their vectors. The default rule, `depth`, is TextTiling's (Hearst, 1997) over embeddings:
+//! how alike the turns before a place are to those after it, how deep the valley is there, and besides how much the
+//! turns beside it sound like an ending and a beginning. `lightmem` is the rule of LightMem (arXiv 2510.18866):
+//! coarse cuts from the attention that a model pays, fine ones from the cosine of neighbouring turns.
 
 use membox_api::Cut;
 use std::ops::Range;
@@ -117,8 +118,8 @@ pub(crate) fn by_cosine(turns: &[(Vec<f32>, usize)]) -> Vec<Cut> {
     Vec::new()
 }
 
-/// LightMem's coarse cuts: the sentences that pay the one before them more attention than their neighbours pay to theirs. `attention` is `[tokens,
-/// tokens]` of all sentences in one sequence, and `sentences` their places in it.
+/// LightMem's coarse cuts: the sentences that pay the one before them more attention than their neighbours pay to
+/// theirs. `attention` is `[tokens, tokens]` of all sentences in one sequence, and `sentences` their places in it.
 pub(crate) fn by_attention(attention: &[f32], tokens: usize, sentences: &[Range<usize>]) -> Vec<usize> {
     // What the first and last tokens are paid says nothing of what stands there.
     let margin = if tokens >= 6 { 3 } else { tokens / 10 };
@@ -209,7 +210,8 @@ mod tests {
             let attention: Vec<f32> = (0..tokens * tokens).map(noise).collect();
             let cuts = by_attention(&attention, tokens, &sentences);
             prop_assert!(cuts.iter().all(|&k| k >= 1 && k + 2 < lengths.len()));
-            let turns: Vec<(Vec<f32>, usize)> = lengths.iter().enumerate().map(|(i, &n)| (vec![noise(i), noise(i + 99)], n * 40)).collect();
+            let turns: Vec<(Vec<f32>, usize)> = lengths.iter().enumerate().map(|(i, &n)| (vec![noise(i),
+                noise(i + 99)], n * 40)).collect();
             for cuts in [by_depth(&turns, None), by_cosine(&turns)] {
                 prop_assert!(cuts.iter().all(|cut| cut.at >= 1 && cut.at < turns.len()));
                 prop_assert!(cuts.is_sorted_by_key(|cut| cut.at));

@@ -1,4 +1,5 @@
-//! Vectors of turns that wait in buffers: a buffer is looked at with every call that adds to it, and only what is new in it is embedded.
+//! Vectors of turns that wait in buffers: a buffer is looked at with every call that adds to it, and only what is
+//! new in it is embedded.
 
 use crate::MemoryError;
 use lru::LruCache;
@@ -9,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Turns that are remembered of a tenant: those of some twenty full buffers, 3 MB.
-const MOST_TURNS: NonZeroUsize = NonZeroUsize::new(2000).expect("more than none");
+const MAX_TURNS: NonZeroUsize = NonZeroUsize::new(2000).expect("more than none");
 
 /// Vectors by the SHA-256 of their texts.
 type Vectors = LruCache<[u8; 32], Arc<[f32]>>;
@@ -50,6 +51,6 @@ impl TurnVectors {
 
     fn with<T>(&self, tenant: &str, work: impl FnOnce(&mut Vectors) -> T) -> T {
         let mut tenants = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        work(tenants.entry(tenant.to_owned()).or_insert_with(|| Vectors::new(MOST_TURNS)))
+        work(tenants.entry(tenant.to_owned()).or_insert_with(|| Vectors::new(MAX_TURNS)))
     }
 }

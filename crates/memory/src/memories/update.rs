@@ -1,8 +1,9 @@
 //! Holding older memories against newer ones: LightMem's update at sleep time.
 //!
-//! Each memory queues up at the older ones that it is most like; then each older one is looked at with those that stand in its queue. A language model
-//! says whether it is to be kept, to be changed or to go; without one, an older memory that a newer one says again becomes its history.
-//! Each change is a commit of its own, and holds only if the memory is still what it was when it was looked at.
+//! Each memory queues up at the older ones that it is most like; then each older one is looked at with those that
+//! stand in its queue. A language model says whether it is to be kept, to be changed or to go; without one, an
+//! older memory that a newer one says again becomes its history. Each change is a commit of its own, and holds only
+//! if the memory is still what it was when it was looked at.
 
 use super::Memories;
 use super::consolidate::{THRESHOLD, history, history_entry, history_patch, is_older, may_be_one, was_made};
@@ -17,14 +18,18 @@ use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Older memories that are found for each, those that are kept of them, and how alike they must be for a language model.
+/// Older memories that are found for each, those that are kept of them, and how alike they must be for a language
+/// model.
 const TOP_K: usize = 20;
 const KEEP_TOP_N: usize = 10;
 const SCORE: f32 = 0.8;
 
-const DECIDE: &str = "You keep the memory of an assistant. Here are an older memory and newer ones that may be about the same. Decide what becomes of the \
-older one: \"update\" where the newer ones add to it or change it, and write the one sentence or few that are true now; \"delete\" where they make it \
-untrue or say all of it; \"keep\" where they are about something else. Answer with a JSON object: {\"action\": \"update\" | \"delete\" | \"keep\", \
+const DECIDE: &str = "You keep the memory of an assistant. Here are an older memory and newer ones that may be \
+    about the same. Decide what becomes of the \
+older one: \"update\" where the newer ones add to it or change it, and write the one sentence or few that are true \
+now; \"delete\" where they make it \
+untrue or say all of it; \"keep\" where they are about something else. Answer with a JSON object: {\"action\": \
+\"update\" | \"delete\" | \"keep\", \
 \"new_memory\": \"...\"}.";
 
 /// Changes that a report names.
@@ -97,7 +102,8 @@ impl Memories<'_> {
         Ok(report)
     }
 
-    /// The memories that one queues up at: the nearest that are not newer, of the same user, by a score of `threshold` and more.
+    /// The memories that one queues up at: the nearest that are not newer, of the same user, by a score of
+    /// `threshold` and more.
     fn older_ones(
         &self,
         collection: &Arc<Collection>,

@@ -1,8 +1,10 @@
 //! Answers that are remembered: the same question to the same records has the same answer, and is not looked for again.
 //!
-//! An answer is of one state of its collection, which has a number that no other state has (`StateVersion::number`): any write that is published gives
-//! another, and so does an index that is swapped in. So an answer is given out exactly as long as nothing was written that could change it, and no longer than
-//! the next record expires. What depends on the time of asking (recency) is not remembered. Each tenant has its own; what one asks pushes out no other's.
+//! An answer is of one state of its collection, which has a number that no other state has
+//! (`StateVersion::number`): any write that is published gives another, and so does an index that is swapped in. So
+//! an answer is given out exactly as long as nothing was written that could change it, and no longer than the next
+//! record expires. What depends on the time of asking (recency) is not remembered. Each tenant has its own; what
+//! one asks pushes out no other's.
 
 use lru::LruCache;
 use membox_api::{RecallAnswer, RecallRequest, Timing};

@@ -1,7 +1,7 @@
 //! From the scores of the two legs to one ranking.
 //!
-//! The legs are joined by their scores, each divided by its best, because ranks forget how far apart two hits are. What each step gives on
-//! LoCoMo is in docs/decisions.
+//! The legs are joined by their scores, each divided by its best, because ranks forget how far apart two hits are.
+//! What each step gives on LoCoMo is in docs/decisions.
 
 use membox_api::Fusion;
 use membox_store::RecordRef;

@@ -41,8 +41,8 @@ const MAX_NEIGHBOURS: usize = 20;
 const LEG: usize = 200;
 /// Share of the texts below which compression leaves too little to be understood: rather fewer hits.
 const READABLE: f64 = 0.4;
-/// How long a recall looks again when what it found has changed before it was read. A commit is published in a fraction of a millisecond, if the
-/// writer's thread gets its turn.
+/// How long a recall looks again when what it found has changed before it was read. A commit is published in a
+/// fraction of a millisecond, if the writer's thread gets its turn.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A week.
 const HALF_LIFE_S: f64 = 604_800.0;
@@ -94,8 +94,8 @@ impl Recall<'_> {
             if !(changed || moved) || Instant::now() > patience {
                 break (snapshot, chosen, neighbours, exact);
             }
-            // A record that was found has another version now, which is committed but may not be published yet: the answer would lack what has been
-            // there all the time.
+            // A record that was found has another version now, which is committed but may not be published yet: the
+            // answer would lack what has been there all the time.
             std::thread::sleep(Duration::from_millis(1));
         };
         let compressed = Instant::now();
@@ -265,7 +265,8 @@ fn fuse_legs(
     }
 }
 
-/// Reads the records that were found, in order, and says whether one of them was deleted or changed since. One that is damaged is never an answer.
+/// Reads the records that were found, in order, and says whether one of them was deleted or changed since. One that
+/// is damaged is never an answer.
 fn fetch(
     snapshot: &Snapshot,
     fused: Vec<Fused>,

@@ -1,6 +1,7 @@
 //! Texts and JSON: what a policy takes out of them.
 //!
-//! A text that is JSON, such as the arguments of a call, is looked at value by value, so that what a backslash hides is found and JSON stays JSON.
+//! A text that is JSON, such as the arguments of a call, is looked at value by value, so that what a backslash
+//! hides is found and JSON stays JSON.
 
 use membox_redaction::{Counts, Redaction};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, Visitor};

@@ -1,5 +1,6 @@
-//! Personal data in what is stored, made unreadable before anything is derived from it: before a text is embedded, compressed, indexed or stored, and
-//! before a language model reads it. Which fields are looked at, [`crate::fields`] says.
+//! Personal data in what is stored, made unreadable before anything is derived from it: before a text is embedded,
+//! compressed, indexed or stored, and before a language model reads it. Which fields are looked at,
+//! [`crate::fields`] says.
 
 mod json;
 
@@ -65,8 +66,9 @@ impl Known {
 
 /// Redacts a record, and says in `metadata.redaction` what was found in it, with a digest of the original text.
 ///
-/// A digest of a short text with a phone number in it is as good as the number where all numbers can be tried. So it is keyed, and salted: the same text
-/// written again has another one, and who can only write to the box can try nothing.
+/// A digest of a short text with a phone number in it is as good as the number where all numbers can be tried. So
+/// it is keyed, and salted: the same text written again has another one, and who can only write to the box can try
+/// nothing.
 pub(crate) fn redact_record(
     key: &BoxKey,
     redaction: &Redaction,

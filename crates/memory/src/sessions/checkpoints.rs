@@ -45,7 +45,8 @@ fn check_names(names: &[(&'static str, &str)]) -> Result<(), MemoryError> {
 }
 
 impl Sessions<'_> {
-    /// The redaction of what is kept beside messages: that of the collection of the session that a queue or a thread is of, or else the tenant's.
+    /// The redaction of what is kept beside messages: that of the collection of the session that a queue or a
+    /// thread is of, or else the tenant's.
     pub(crate) fn redaction_beside(&self, tenant: &str, session: &str) -> Result<Redaction, MemoryError> {
         let found = self.store.read()?.session(tenant, session)?;
         let redaction = match found {
@@ -74,8 +75,8 @@ impl Sessions<'_> {
         Ok(view(thread, namespace, Checkpoint { number: 0, id: id.to_owned(), expires_at, body }))
     }
 
-    /// Adds what a task has written towards the next checkpoint; written again by the same task, it is replaced. It is kept also where the checkpoint
-    /// that it belongs to has not come yet.
+    /// Adds what a task has written towards the next checkpoint; written again by the same task, it is replaced. It
+    /// is kept also where the checkpoint that it belongs to has not come yet.
     pub fn put_checkpoint_writes(
         &self,
         tenant: &str,

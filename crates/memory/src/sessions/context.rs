@@ -108,8 +108,9 @@ impl Sessions<'_> {
         Ok(())
     }
 
-    /// Takes newest messages while they fit. A tool's answer is taken with the call before it, or not at all; of the newest message for which there is room the
-    /// beginning is taken where the whole does not fit, since an answer to nothing helps nobody.
+    /// Takes newest messages while they fit. A tool's answer is taken with the call before it, or not at all; of
+    /// the newest message for which there is room the beginning is taken where the whole does not fit, since an
+    /// answer to nothing helps nobody.
     fn take_newest(&self, session: &StoredSession, fitting: &mut Fitting, newest: &Newest) -> Result<(), MemoryError> {
         let (now, mut answers, mut turn, mut is_newest) = (now(), Vec::new(), 0, true);
         self.store.read()?.messages(session.collection, &session.id, Range::Before(i64::MAX), &mut |stored| {
@@ -242,7 +243,8 @@ fn is_answer(role: &str) -> bool {
     matches!(role, "tool" | "function")
 }
 
-/// A record; where it is a message that makes or answers a call, the call with all answers to it, or nothing where the call is no longer there.
+/// A record; where it is a message that makes or answers a call, the call with all answers to it, or nothing where
+/// the call is no longer there.
 fn exchange(reads: &Reads, collection: i64, stored: StoredRecord) -> Result<Vec<StoredRecord>, MemoryError> {
     let answers = |stored: &StoredRecord| stored.record.message.as_ref().is_some_and(|m| is_answer(&m.role));
     let (Some(message), Some(session)) = (&stored.record.message, &stored.record.session) else {

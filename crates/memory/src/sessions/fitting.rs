@@ -11,7 +11,7 @@ use std::ops::Deref;
 /// Tokens of a context unless said otherwise.
 const MAX_TOKENS: usize = 4000;
 /// Bytes that a token stands for at most, in texts worth cutting.
-const MOST_TOKEN_BYTES: usize = 16;
+const MAX_TOKEN_BYTES: usize = 16;
 /// How a summary is brought into a prompt.
 const SUMMARY_HEADING: &str = "Earlier in this conversation: ";
 
@@ -111,8 +111,8 @@ impl<'a> Fitting<'a> {
         fits
     }
 
-    /// Takes messages that belong together and do not fit as a whole with the beginning of what the last one says: without its calls, where these alone
-    /// are too much.
+    /// Takes messages that belong together and do not fit as a whole with the beginning of what the last one says:
+    /// without its calls, where these alone are too much.
     pub fn take_part(&mut self, unit: &[Candidate]) -> bool {
         let Some((last, before)) = unit.split_last() else { return false };
         let whole = &last.message;
@@ -142,7 +142,7 @@ impl<'a> Fitting<'a> {
 
     /// The beginning of a text, of at most so many tokens, that ends between [wholes].
     fn head(&self, text: &str, tokens: usize) -> String {
-        let most = text.floor_char_boundary(tokens.saturating_mul(MOST_TOKEN_BYTES));
+        let most = text.floor_char_boundary(tokens.saturating_mul(MAX_TOKEN_BYTES));
         let mut ends: Vec<usize> = wholes(&text[..most]).into_iter().map(|whole| whole.end).collect();
         if most < text.len() {
             // The last may go on.

@@ -252,8 +252,8 @@ impl Sessions<'_> {
         Ok(self.store.delete_records(DeleteRecords { collection, which, bump_sessions: false, audit })?)
     }
 
-    /// Appends messages to a session, which is made if it is not there. When it returns they are durable and can be recalled; on an error
-    /// none of them was kept.
+    /// Appends messages to a session, which is made if it is not there. When it returns they are durable and can be
+    /// recalled; on an error none of them was kept.
     pub fn append(
         &self,
         tenant: &str,
@@ -395,8 +395,8 @@ impl Sessions<'_> {
         stored.filter(|s| s.record.is_alive(now())).ok_or_else(|| MemoryError::NoRecord(id.to_owned()))
     }
 
-    /// Merges changes into a message's metadata, and gives an image a caption or a recording a transcript. With `expected`, the message must be at that
-    /// version.
+    /// Merges changes into a message's metadata, and gives an image a caption or a recording a transcript. With
+    /// `expected`, the message must be at that version.
     pub fn patch_message(
         &self,
         tenant: &str,
@@ -451,8 +451,8 @@ fn check_version(session: &StoredSession, expected: Option<u64>) -> Result<(), R
 }
 
 impl Sessions<'_> {
-    /// The session that a user has under a prefix: `PREFIX-USER`, or `PREFIX.HASH` where no session can be called so, or where another user's is. It is the
-    /// same one each time, and no two users have the same.
+    /// The session that a user has under a prefix: `PREFIX-USER`, or `PREFIX.HASH` where no session can be called
+    /// so, or where another user's is. It is the same one each time, and no two users have the same.
     pub fn user_session(&self, tenant: &str, prefix: &str, user: &str) -> Result<String, MemoryError> {
         let (plain, hashed) = (format!("{prefix}-{user}"), format!("{prefix}.{}", hash(user)));
         let reads = self.store.read()?;

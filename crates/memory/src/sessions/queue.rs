@@ -41,8 +41,9 @@ impl Sessions<'_> {
         })
     }
 
-    /// Takes the oldest inputs of a session's queue that nobody works on. They are the taker's for `lease_s` seconds (60); those that are not
-    /// [removed](Self::acknowledge) by then can be taken again, so none is lost with whoever took it.
+    /// Takes the oldest inputs of a session's queue that nobody works on. They are the taker's for `lease_s`
+    /// seconds (60); those that are not [removed](Self::acknowledge) by then can be taken again, so none is lost
+    /// with whoever took it.
     pub fn take(
         &self,
         tenant: &str,

@@ -4,8 +4,9 @@
 //! master key (kept elsewhere) ─wraps─▶ tenant keys (keys.json) ─seal─▶ texts, metadata, states (membox.db) and the words of text indexes
 //! ```
 //!
-//! What is written before a tenant has a key, or under an older one, is sealed anew in the background; then the older key is gone for good. Vectors and what
-//! rows are found by (ids, users, sessions, kinds, times) stay readable.
+//! What is written before a tenant has a key, or under an older one, is sealed anew in the background; then the
+//! older key is gone for good. Vectors and what rows are found by (ids, users, sessions, kinds, times) stay
+//! readable.
 
 use super::Tenants;
 use crate::jobs::Job;

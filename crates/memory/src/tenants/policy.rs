@@ -7,7 +7,8 @@ use membox_store::Quota;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 
-/// What collections, sessions and users of a tenant get that say nothing of it themselves. It holds for what is made from now on; quotas hold at once.
+/// What collections, sessions and users of a tenant get that say nothing of it themselves. It holds for what is
+/// made from now on; quotas hold at once.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
@@ -29,7 +30,8 @@ pub struct Policy {
     /// Whether records are given their keywords and names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keywords: Option<bool>,
-    /// Whether texts and metadata are sealed: they are, unless this is `false`, on a box that has a master key; `true` wants one.
+    /// Whether texts and metadata are sealed: they are, unless this is `false`, on a box that has a master key;
+    /// `true` wants one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encryption: Option<bool>,
     /// Redaction of personal data.

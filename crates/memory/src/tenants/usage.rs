@@ -40,8 +40,8 @@ pub struct Usage<'a> {
 }
 
 impl Usage<'_> {
-    /// Notes tokens that a user is about to use, or has used. More than the quota's rest is refused, and nothing is noted: of two who ask at the same
-    /// time for the last of it, one gets it.
+    /// Notes tokens that a user is about to use, or has used. More than the quota's rest is refused, and nothing is
+    /// noted: of two who ask at the same time for the last of it, one gets it.
     pub fn report_usage(&self, tenant: &str, report: UsageReport) -> Result<UsageView, MemoryError> {
         let UsageReport { user, tokens } = report;
         if user.is_empty() || user.len() > MAX_NAME_BYTES {
@@ -61,8 +61,8 @@ impl Usage<'_> {
         Ok(usage_view(spent.used, spent.quota))
     }
 
-    /// What a tenant's users have used, of one or of all, from a day to a day (both as 2026-05-20; today when left out): by day, and those who have used
-    /// most first.
+    /// What a tenant's users have used, of one or of all, from a day to a day (both as 2026-05-20; today when left
+    /// out): by day, and those who have used most first.
     pub fn usage(
         &self,
         tenant: &str,

@@ -24,8 +24,8 @@ const MAX_PASSES: usize = 10;
 const EXPORT_FORMAT: u32 = 2;
 
 impl Tenants<'_> {
-    /// Gives out, a JSON object each, all that is remembered of a user: sessions with their messages, queues and checkpoints, and records. `each` says
-    /// whether to go on.
+    /// Gives out, a JSON object each, all that is remembered of a user: sessions with their messages, queues and
+    /// checkpoints, and records. `each` says whether to go on.
     pub fn export_user(
         &self,
         tenant: &str,
@@ -53,7 +53,8 @@ impl Tenants<'_> {
                 }
                 let (mut goes_on, mut failed) = (true, Vec::new());
                 let collection = self.store.collection_by_id(stored.collection)?;
-                // In the order in which they were said: who appends them again has the same list, and archives the same ones.
+                // In the order in which they were said: who appends them again has the same list, and archives the
+                // same ones.
                 for range in [Range::Archived, Range::After(-1)] {
                     self.store.read()?.messages(stored.collection, &id, range, &mut |message| {
                         let media =
@@ -144,7 +145,8 @@ impl Tenants<'_> {
         let mut all = Vec::new();
         for namespace in self.store.read()?.checkpoint_namespaces(tenant, thread)? {
             let place = CheckpointPlace { tenant, thread, namespace: &namespace };
-            // The latest last: written again in this order, it is the latest again. Then writes whose checkpoints have not come yet.
+            // The latest last: written again in this order, it is the latest again. Then writes whose checkpoints
+            // have not come yet.
             let there = self.store.read()?.checkpoints(place, None, usize::MAX >> 1, now())?;
             let awaited = self.store.read()?.awaited_checkpoints(place)?;
             let there = there.into_iter().rev().map(|checkpoint| (checkpoint, false));
@@ -233,8 +235,8 @@ impl Tenants<'_> {
         }
     }
 
-    /// Deletes a user's records and gives how many were found: of these, the versions that were read are gone. What has become somebody else's meanwhile is
-    /// not, by whatever id.
+    /// Deletes a user's records and gives how many were found: of these, the versions that were read are gone. What
+    /// has become somebody else's meanwhile is not, by whatever id.
     fn erase_records(
         &self,
         tenant: &str,
@@ -283,8 +285,8 @@ impl Tenants<'_> {
     }
 }
 
-/// The vector of a record that was given with it, as little-endian f32 in base64; of others it can be had from their text. A damaged one is no
-/// vector of it.
+/// The vector of a record that was given with it, as little-endian f32 in base64; of others it can be had from
+/// their text. A damaged one is no vector of it.
 fn given_vector(snapshot: &Snapshot, stored: &StoredRecord) -> Option<String> {
     let is_given = stored.record.given_vector && stored.record.message.is_none();
     let vector = snapshot.vector(snapshot.locate(stored).filter(|_| is_given)?);

@@ -36,7 +36,10 @@ fn filled(folder: &Path) {
         };
         memory.records().upsert("t", "c", (first..first + 850).map(record).collect()).expect("a write");
     }
-    let message = |i: usize| json!({"id": format!("m{i}"), "role": "assistant", "content": null, "tool_calls": [{"id": i}], "created_at": "2024-05-20T00:44:00Z"});
+    let message = |i: usize| {
+        json!({"id": format!("m{i}"), "role": "assistant", "content": null,
+        "tool_calls": [{"id": i}], "created_at": "2024-05-20T00:44:00Z"})
+    };
     for s in 0..200 {
         let append =
             json!({"messages": (0..10).map(message).collect::<Vec<_>>(), "collection": "c", "user": format!("u{s}")});

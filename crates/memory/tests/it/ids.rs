@@ -1,5 +1,6 @@
-//! Ids never meet: a message and a record of one name, messages of two sessions, and whatever is made of users' names are different things, over every way
-//! in. Messages say nothing but what tools they call, so that no model is needed.
+//! Ids never meet: a message and a record of one name, messages of two sessions, and whatever is made of users'
+//! names are different things, over every way in. Messages say nothing but what tools they call, so that no model
+//! is needed.
 
 use membox_memory::{
     AppendAnswer, AppendRequest, CollectionSettings, MemoryBox, MemoryConfig, MemoryError, MessagePatch, MessageQuery,
@@ -113,7 +114,8 @@ fn a_message_stays_in_its_session_and_what_changes_it_is_a_change_of_the_session
     let filter = json!({"field": "session", "eq": "s"});
     assert_eq!(memory.records().delete_by_filter("t", "local", "c", &filter).expect("a delete"), 1);
     assert_eq!((version(), listed(&memory, "s")), (4, vec![]));
-    // An append of what was said before is no write; what says something else by the same id is refused, and with it all of the request.
+    // An append of what was said before is no write; what says something else by the same id is refused, and with
+    // it all of the request.
     append(&memory, "s", vec![message("3", 3)]).expect("an append");
     assert_eq!(append(&memory, "s", vec![message("3", 3)]).expect("a repetition").messages[0].seq, None);
     match append(&memory, "s", vec![message("4", 4), message("3", 5)]) {
@@ -211,7 +213,8 @@ proptest! {
         let mut sessions = BTreeMap::new();
         for user in &users {
             let id = memory.sessions().user_session("t", "lightmem", user).expect("a session");
-            let settings = SessionSettings { collection: Some("c".into()), user: Some(user.clone()), ..SessionSettings::default() };
+            let settings = SessionSettings { collection: Some("c".into()), user: Some(user.clone()),
+                ..SessionSettings::default() };
             let (_, is_new) = memory.sessions().put_session("t", &id, settings, None).expect("a session");
             prop_assert!(is_new, "{id}");
             sessions.insert(user, id);
@@ -348,7 +351,8 @@ proptest! {
                 }
                 Step::DeleteShown(i) => {
                     let Some(view) = at(i) else { continue };
-                    let deleted = memory.records().delete("t", "local", "c", vec![(view.id.clone(), Some(view.version))]);
+                    let deleted = memory.records().delete("t", "local", "c", vec![(view.id.clone(),
+                        Some(view.version))]);
                     assert_eq!(deleted.expect("a delete"), 1);
                     model.forget(view);
                 }

@@ -1,4 +1,5 @@
-//! A number that is kept comes back as it was written, or is refused by its field; and every text is looked through in the time of reading it.
+//! A number that is kept comes back as it was written, or is refused by its field; and every text is looked through
+//! in the time of reading it.
 
 use membox_memory::{Kept, MemoryError, check_numbers};
 use proptest::prelude::*;
@@ -205,7 +206,8 @@ proptest! {
 
     #[test]
     fn no_text_is_too_odd(text in prop_oneof![".{0,60}", "[\\[\\]{}\",:\\\\0-9.eE+ metadata-]{0,60}"]) {
-        // Names of members may be the same twice, so that a parsed value says nothing about the text: only that it ends is asked.
+        // Names of members may be the same twice, so that a parsed value says nothing about the text: only that it
+        // ends is asked.
         let _ = check_numbers(&text, Kept::Fields, "");
         let _ = check_numbers(&text, Kept::Everything, "");
     }

@@ -1,5 +1,5 @@
-//! What the box promises about records: durable, whole, versioned, found at once, gone when they are gone. Given vectors, so that
-//! these tests are about the store.
+//! What the box promises about records: durable, whole, versioned, found at once, gone when they are gone. Given
+//! vectors, so that these tests are about the store.
 
 use membox_memory::{
     CollectionSettings, ContextWindow, Include, IndexPolicy, MemoryBox, MemoryConfig, MemoryError, Models, Neighbour,
@@ -103,9 +103,8 @@ fn a_request_is_kept_whole_or_not_at_all() {
     assert!(matches!(error, Some(MemoryError::Records(RecordsError::VersionConflict { current: 1, expected: 9, .. }))));
     assert!(matches!(memory.records().record("t", "c", "r2"), Err(MemoryError::NoRecord(_))));
     let bad = NewRecord { vector: Some(vec![1.0]), ..record(3) };
-    assert!(
-        matches!(memory.records().upsert("t", "c", vec![record(2), bad]), Err(MemoryError::Invalid { pointer, .. }) if pointer == "/records/1/vector")
-    );
+    assert!(matches!(memory.records().upsert("t", "c", vec![record(2), bad]), Err(MemoryError::Invalid { pointer,
+            .. }) if pointer == "/records/1/vector"));
     assert_eq!(ids(&memory, &near(2, 10)), ["r1"]);
     let new = NewRecord { version: Some(0), ..record(4) };
     assert!(
@@ -658,7 +657,8 @@ fn the_first_filter_sees_what_is_written_while_it_reads() {
     assert_eq!(found.len(), 6000);
 }
 
-/// Sessions, times to expire, words and filters are carried from file to file in memory; a restart reads all of them anew.
+/// Sessions, times to expire, words and filters are carried from file to file in memory; a restart reads all of
+/// them anew.
 #[test]
 fn what_compactions_carry_over_is_what_a_restart_finds() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -778,7 +778,8 @@ fn a_compaction_runs_beside_writes_deletions_and_recalls_and_misses_none() {
     check(&open(folder.path()));
 }
 
-/// What the sweep asks of the writer was never answered when the writer had been told to stop in the same moment, and the end of the box waited for it.
+/// What the sweep asks of the writer was never answered when the writer had been told to stop in the same moment,
+/// and the end of the box waited for it.
 #[test]
 fn a_box_that_is_dropped_while_it_sweeps_ends() {
     const SWEEP: Duration = Duration::from_secs(10);

@@ -1,4 +1,5 @@
-//! Requests beside the end of what they are about: each is done, or says that it came too late, and none is lost without a word.
+//! Requests beside the end of what they are about: each is done, or says that it came too late, and none is lost
+//! without a word.
 
 use membox_memory::{
     AppendRequest, CollectionSettings, IndexPolicy, MemoryBox, MemoryConfig, MemoryError, Models, NewRecord, Order,
@@ -76,7 +77,8 @@ fn whatever_is_asked_of_a_collection_that_is_dropped_meanwhile_is_done_or_says_s
     let message = || json!({"messages": [{"role": "user", "content": "", "id": "m"}], "collection": "a"});
     let append = move || -> AppendRequest { serde_json::from_value(message()).expect("an append") };
     let image = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7";
-    let pictured = json!({"messages": [{"role": "user", "type": "image", "content": "", "media": {"data": image}}], "collection": "a"});
+    let pictured = json!({"messages": [{"role": "user", "type": "image", "content": "", "media": {"data": image}}],
+        "collection": "a"});
     let requests: Vec<(&str, Request<'_>)> = vec![
         ("drop", Box::new(|_| m.collections().drop_collection("t", "x", "a"))),
         ("drop again", Box::new(|_| m.collections().drop_collection("t", "x", "a"))),
@@ -195,7 +197,8 @@ fn whatever_is_asked_of_a_collection_that_is_dropped_meanwhile_is_done_or_says_s
     open(folder.path());
 }
 
-/// A write that is acknowledged is in the collection of its name until that is dropped: what a dropped one takes with it was there before the drop.
+/// A write that is acknowledged is in the collection of its name until that is dropped: what a dropped one takes
+/// with it was there before the drop.
 #[test]
 fn nothing_is_acknowledged_into_a_collection_that_is_gone() {
     let folder = tempfile::tempdir().expect("a folder");

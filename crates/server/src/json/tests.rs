@@ -72,7 +72,8 @@ fn null_is_absent_in_every_type_of_a_body() {
 #[test]
 fn null_is_absent_within_a_body_too_and_what_is_kept_is_kept_as_it_is() {
     let body = r#"{"query": "x", "k" : null , "rerank": {"mmr_lambda": null}, "effort": {"exact": null, "ef_search": 7},
-        "context": {"before": null}, "budget": {"tokens": 5, "compress": null}, "fusion": {"method": "rrf", "constant": null},
+        "context": {"before": null}, "budget": {"tokens": 5, "compress": null}, "fusion": {"method": "rrf",
+            "constant": null},
         "filter": {"field": "a", "eq": null}, "include": null}"#;
     let request: RecallRequest = plain(body).expect("a request");
     assert_eq!(
@@ -171,8 +172,10 @@ proptest! {
     }
 
     #[test]
-    fn nulls_anywhere_among_the_fields_change_nothing(mask in any::<u32>(), at in any::<prop::sample::Index>(), gap in "[ \n\t]{0,3}") {
-        let given = [("\"text\"", "\"a text\""), ("\"importance\"", "0.5"), ("\"metadata\"", "{\"a\": null}"), ("\"vector\"", "[1.5, -2]")];
+    fn nulls_anywhere_among_the_fields_change_nothing(mask in any::<u32>(), at in any::<prop::sample::Index>(),
+        gap in "[ \n\t]{0,3}") {
+        let given = [("\"text\"", "\"a text\""), ("\"importance\"", "0.5"),
+            ("\"metadata\"", "{\"a\": null}"), ("\"vector\"", "[1.5, -2]")];
         let without = format!("{{{}}}", given.map(|(key, value)| format!("{key}:{value}")).join(","));
         let mut members: Vec<String> = given.iter().map(|(key, value)| format!("{key}{gap}:{gap}{value}")).collect();
         for (bit, field) in fields::<NewRecord>().iter().enumerate() {

@@ -1,5 +1,6 @@
-//! What clients of all kinds send, made into what the protocol's SDK takes: one message at a time, from a client that takes JSON and event streams
-//! alike. The box only ever answers with JSON, so whoever admits JSON can be answered. What is wrong with a message is said as JSON-RPC says it.
+//! What clients of all kinds send, made into what the protocol's SDK takes: one message at a time, from a client
+//! that takes JSON and event streams alike. The box only ever answers with JSON, so whoever admits JSON can be
+//! answered. What is wrong with a message is said as JSON-RPC says it.
 
 use crate::extract::{as_text, parse, read_body};
 use crate::problem::Problem;
@@ -136,7 +137,8 @@ fn unreadable(text: &str, inexact: Option<Inexact>, problem: &Problem) -> Respon
     failure(StatusCode::BAD_REQUEST, &id, code, &detail)
 }
 
-/// Answers a batch, one message after the other, as JSON-RPC 2.0 says: answers to requests in a list, and nothing to notifications alone.
+/// Answers a batch, one message after the other, as JSON-RPC 2.0 says: answers to requests in a list, and nothing
+/// to notifications alone.
 async fn answer_batch(parts: &Parts, body: &Bytes, text: &str, next: &Next, limit: usize) -> Response {
     // Each message stays as it is written: what is wrong with one is not wrong with the others.
     let batch: Vec<&RawValue> = match serde_json::from_str(text) {

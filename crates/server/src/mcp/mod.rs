@@ -1,7 +1,8 @@
 //! The Model Context Protocol at `/mcp` (streamable HTTP): what a model may do with the memory, as tools.
 //!
-//! Stateless, so any number of clients share one box; both clients of today (`initialize`) and those since 2026-07-28 (`server/discover`) are served.
-//! `membox mcp` is the same over stdin and stdout, for clients that start their servers themselves.
+//! Stateless, so any number of clients share one box; both clients of today (`initialize`) and those since
+//! 2026-07-28 (`server/discover`) are served. `membox mcp` is the same over stdin and stdout, for clients that
+//! start their servers themselves.
 
 mod lightmem;
 mod messages;
@@ -28,8 +29,10 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// What a model is told about the box.
-const INSTRUCTIONS: &str = "A memory that lasts. Search it before you answer what may have been said before; add what is worth remembering in \
-                            one sentence each; append messages to a session to keep a conversation. Give `user` wherever it is known: each user's memories \
+const INSTRUCTIONS: &str = "A memory that lasts. Search it before you answer what may have been said before; add \
+    what is worth remembering in \
+                            one sentence each; append messages to a session to keep a conversation. Give `user` \
+                            wherever it is known: each user's memories \
                             are apart.";
 
 #[derive(Clone)]
@@ -99,7 +102,8 @@ pub fn router(state: &AppState) -> Router<AppState> {
     config.legacy_session_mode = false;
     config.json_response = true;
     config.max_request_body_bytes = state.limits.max_body_bytes;
-    // No page of a browser has business here; and where no key protects the box, none may reach it by a name that resolves to it either.
+    // No page of a browser has business here; and where no key protects the box, none may reach it by a name that
+    // resolves to it either.
     config = config.enforce_origin_validation();
     if !state.keys.is_empty() {
         config = config.disable_allowed_hosts();

@@ -30,7 +30,7 @@ const SEARCH_TOKENS: usize = 1000;
 /// Tokens of a context unless said otherwise.
 const CONTEXT_TOKENS: usize = 2000;
 /// Memories of a list at most.
-const MOST_LISTED: usize = 100;
+const MAX_LISTED: usize = 100;
 
 type Run = fn(&Arc<MemoryBox>, &Caller, Value) -> Result<Value, Problem>;
 
@@ -98,7 +98,8 @@ struct Search {
     limit: Option<usize>,
     /// Tokens of their texts at most (1000).
     max_tokens: Option<usize>,
-    /// Such as {"field": "kind", "eq": "semantic"}, {"field": "created_at", "gte": "2026-05-01T00:00:00Z"} or {"and": [...]}.
+    /// Such as {"field": "kind", "eq": "semantic"}, {"field": "created_at", "gte": "2026-05-01T00:00:00Z"} or
+    /// {"and": [...]}.
     filter: Option<Value>,
 }
 
@@ -200,7 +201,8 @@ pub static ALL: LazyLock<Vec<MemoryTool>> = LazyLock::new(|| {
         tool::<Add>("memory_add", "Remember something. It is durable, and found at once.", adds(), add),
         tool::<Context>(
             "memory_context",
-            "The messages of a session that matter now, within a budget of tokens: the last turns, and what is recalled of earlier ones.",
+            "The messages of a session that matter now, within a budget of tokens: the last turns, and what is \
+                recalled of earlier ones.",
             reads(),
             context,
         ),
@@ -307,7 +309,7 @@ fn append(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<
 fn list(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
     let List { user, collection, limit, filter } = read(arguments)?;
     let place = Place { user, collection };
-    let limit = limit.unwrap_or(20).clamp(1, MOST_LISTED);
+    let limit = limit.unwrap_or(20).clamp(1, MAX_LISTED);
     let page = memory.records().page(&caller.tenant, &place.name(), Order::Newest, None, limit, filter.as_ref());
     let (records, next) = match page {
         Err(MemoryError::NoCollection(_)) if place.collection.is_none() => (Vec::new(), None),

@@ -9,10 +9,23 @@ use axum::http::StatusCode;
 use membox_api::{CollectionList, CollectionSettings, CollectionView, ConsolidateRequest, JobView};
 
 /// `PUT /v1/collections/{c}`: creates it, or finds it with the same settings.
-#[utoipa::path(put, path = "/v1/collections/{collection}", tag = "collections", request_body(content = CollectionSettings, example = json!({"keywords": true, "redaction": {"mode": "full"}, "kinds": {"working": {"ttl_s": 3600}}})),
+#[utoipa::path(
+    put,
+    path = "/v1/collections/{collection}",
+    tag = "collections",
+    request_body(
+        content = CollectionSettings,
+        example = json!({"keywords": true, "redaction": {"mode": "full"}, "kinds": {"working": {"ttl_s": 3600}}})
+    ),
     params(("collection" = String, Path, description = "[a-z0-9][a-z0-9_.-]{0,63}")),
-    responses((status = 200, description = "it was there", body = CollectionView), (status = 201, description = "created", body = CollectionView),
-        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 409, description = "it exists with other settings", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem)))]
+    responses(
+        (status = 200, description = "it was there", body = CollectionView),
+        (status = 201, description = "created", body = CollectionView),
+        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
+        (status = 409, description = "it exists with other settings", body = Problem),
+        (status = 422, description = "well-formed but impossible", body = Problem)
+    ),
+)]
 pub async fn create(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -26,7 +39,12 @@ pub async fn create(
 }
 
 /// `GET /v1/collections`: the tenant's collections.
-#[utoipa::path(get, path = "/v1/collections", tag = "collections", responses((status = 200, description = "done", body = CollectionList)))]
+#[utoipa::path(
+    get,
+    path = "/v1/collections",
+    tag = "collections",
+    responses((status = 200, description = "done", body = CollectionList)),
+)]
 pub async fn list(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -37,8 +55,16 @@ pub async fn list(
 }
 
 /// `GET /v1/collections/{c}`: counts, bytes, and how far the indexes are.
-#[utoipa::path(get, path = "/v1/collections/{collection}", tag = "collections", params(("collection" = String, Path)),
-    responses((status = 200, description = "done", body = CollectionView), (status = 404, description = "there is no such thing", body = Problem)))]
+#[utoipa::path(
+    get,
+    path = "/v1/collections/{collection}",
+    tag = "collections",
+    params(("collection" = String, Path)),
+    responses(
+        (status = 200, description = "done", body = CollectionView),
+        (status = 404, description = "there is no such thing", body = Problem)
+    ),
+)]
 pub async fn describe(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -50,8 +76,17 @@ pub async fn describe(
 }
 
 /// `DELETE /v1/collections/{c}`: drops it with everything in it.
-#[utoipa::path(delete, path = "/v1/collections/{collection}", tag = "collections", params(("collection" = String, Path)),
-    responses((status = 204, description = "dropped"), (status = 404, description = "there is no such thing", body = Problem), (status = 409, description = "a job is running", body = Problem)))]
+#[utoipa::path(
+    delete,
+    path = "/v1/collections/{collection}",
+    tag = "collections",
+    params(("collection" = String, Path)),
+    responses(
+        (status = 204, description = "dropped"),
+        (status = 404, description = "there is no such thing", body = Problem),
+        (status = 409, description = "a job is running", body = Problem)
+    ),
+)]
 pub async fn remove(
     State(state): State<AppState>,
     caller: Caller,
@@ -66,8 +101,17 @@ pub async fn remove(
 }
 
 /// `POST /v1/collections/{c}/reembed`: embeds every text anew, as a job.
-#[utoipa::path(post, path = "/v1/collections/{collection}/reembed", tag = "jobs", params(("collection" = String, Path)),
-    responses((status = 202, description = "the job has begun", body = JobView), (status = 404, description = "there is no such thing", body = Problem), (status = 409, description = "it exists with other settings, or a job is running", body = Problem)))]
+#[utoipa::path(
+    post,
+    path = "/v1/collections/{collection}/reembed",
+    tag = "jobs",
+    params(("collection" = String, Path)),
+    responses(
+        (status = 202, description = "the job has begun", body = JobView),
+        (status = 404, description = "there is no such thing", body = Problem),
+        (status = 409, description = "it exists with other settings, or a job is running", body = Problem)
+    ),
+)]
 pub async fn reembed(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -79,8 +123,17 @@ pub async fn reembed(
 }
 
 /// `POST /v1/collections/{c}/rebuild`: compacts it and builds its indexes anew, as a job.
-#[utoipa::path(post, path = "/v1/collections/{collection}/rebuild", tag = "jobs", params(("collection" = String, Path)),
-    responses((status = 202, description = "the job has begun", body = JobView), (status = 404, description = "there is no such thing", body = Problem), (status = 409, description = "it exists with other settings, or a job is running", body = Problem)))]
+#[utoipa::path(
+    post,
+    path = "/v1/collections/{collection}/rebuild",
+    tag = "jobs",
+    params(("collection" = String, Path)),
+    responses(
+        (status = 202, description = "the job has begun", body = JobView),
+        (status = 404, description = "there is no such thing", body = Problem),
+        (status = 409, description = "it exists with other settings, or a job is running", body = Problem)
+    ),
+)]
 pub async fn rebuild(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -91,10 +144,22 @@ pub async fn rebuild(
     Ok((StatusCode::ACCEPTED, axum::Json(job)))
 }
 
-/// `POST /v1/collections/{c}/consolidate`: near-doubles become one memory, as a job whose `result` is a ConsolidateReport: of two the newer text stands, and
-/// the older is kept in its `metadata.history`. Texts are doubles only if they say the same in the same words, in the same order.
-#[utoipa::path(post, path = "/v1/collections/{collection}/consolidate", tag = "jobs", params(("collection" = String, Path)), request_body(content = ConsolidateRequest, example = json!({"threshold": 0.95, "user": "lena", "dry_run": true})),
-    responses((status = 202, description = "the job has begun", body = JobView), (status = 404, description = "there is no such thing", body = Problem), (status = 409, description = "a job is running", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem)))]
+/// `POST /v1/collections/{c}/consolidate`: near-doubles become one memory, as a job whose `result` is a
+/// ConsolidateReport: of two the newer text stands, and the older is kept in its `metadata.history`. Texts are
+/// doubles only if they say the same in the same words, in the same order.
+#[utoipa::path(
+    post,
+    path = "/v1/collections/{collection}/consolidate",
+    tag = "jobs",
+    params(("collection" = String, Path)),
+    request_body(content = ConsolidateRequest, example = json!({"threshold": 0.95, "user": "lena", "dry_run": true})),
+    responses(
+        (status = 202, description = "the job has begun", body = JobView),
+        (status = 404, description = "there is no such thing", body = Problem),
+        (status = 409, description = "a job is running", body = Problem),
+        (status = 422, description = "well-formed but impossible", body = Problem)
+    ),
+)]
 pub async fn consolidate(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -107,8 +172,16 @@ pub async fn consolidate(
 }
 
 /// `GET /v1/jobs/{id}`: how far a job is.
-#[utoipa::path(get, path = "/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path)),
-    responses((status = 200, description = "done", body = JobView), (status = 404, description = "there is no such thing", body = Problem)))]
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}",
+    tag = "jobs",
+    params(("id" = String, Path)),
+    responses(
+        (status = 200, description = "done", body = JobView),
+        (status = 404, description = "there is no such thing", body = Problem)
+    ),
+)]
 pub async fn job(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -117,10 +190,19 @@ pub async fn job(
     Ok(axum::Json(state.memory.jobs().view(&tenant, &id)?))
 }
 
-/// `DELETE /v1/jobs/{id}`: stops a job after the records under way. One that is cancelled already stays so; one that is done or has failed cannot be
-/// cancelled any more.
-#[utoipa::path(delete, path = "/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path)),
-    responses((status = 200, description = "done", body = JobView), (status = 404, description = "there is no such thing", body = Problem), (status = 409, description = "it has ended already", body = Problem)))]
+/// `DELETE /v1/jobs/{id}`: stops a job after the records under way. One that is cancelled already stays so; one
+/// that is done or has failed cannot be cancelled any more.
+#[utoipa::path(
+    delete,
+    path = "/v1/jobs/{id}",
+    tag = "jobs",
+    params(("id" = String, Path)),
+    responses(
+        (status = 200, description = "done", body = JobView),
+        (status = 404, description = "there is no such thing", body = Problem),
+        (status = 409, description = "it has ended already", body = Problem)
+    ),
+)]
 pub async fn cancel_job(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,

@@ -13,9 +13,29 @@ use serde_json::{Map, Value};
 use std::time::Instant;
 
 /// `POST /v1/compress`: leaves out the words that a reader can do without, as LLMLingua-2 does.
-#[utoipa::path(post, path = "/v1/compress", tag = "engines",
-    request_body(content = CompressRequest, example = json!({"context": "So, um, I've been thinking about the project, you know, and I believe we need to ship on Friday.", "rate": 0.5})),
-    responses((status = 200, description = "done", body = CompressAnswer), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 413, description = "over a limit of this box", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem), (status = 429, description = "a queue is full; retry-after says when", body = Problem), (status = 503, description = "starting, stopping, or no such model is installed", body = Problem)))]
+#[utoipa::path(
+    post,
+    path = "/v1/compress",
+    tag = "engines",
+    request_body(
+        content = CompressRequest,
+        example = json!(
+            {
+                "context": "So, um, I've been thinking about the project, you know, and I believe we need to ship \
+                    on Friday.",
+                "rate": 0.5
+            }
+        )
+    ),
+    responses(
+        (status = 200, description = "done", body = CompressAnswer),
+        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
+        (status = 413, description = "over a limit of this box", body = Problem),
+        (status = 422, description = "well-formed but impossible", body = Problem),
+        (status = 429, description = "a queue is full; retry-after says when", body = Problem),
+        (status = 503, description = "starting, stopping, or no such model is installed", body = Problem)
+    ),
+)]
 pub async fn compress(
     State(state): State<AppState>,
     _: Tenant,
@@ -36,7 +56,8 @@ pub async fn compress(
     Ok((server_timing(&timing), axum::Json(answer)))
 }
 
-/// Tells the options from what they are applied to: both have strict forms of their own, so that no misspelt option goes unnoticed.
+/// Tells the options from what they are applied to: both have strict forms of their own, so that no misspelt option
+/// goes unnoticed.
 fn parts(body: Map<String, Value>) -> Result<(CompressSource, CompressOptions), Problem> {
     let defaults = serde_json::to_value(CompressOptions::default()).unwrap_or_default();
     let is_option = |name: &String| defaults.get(name).is_some();

@@ -24,8 +24,27 @@ use tokio::sync::oneshot;
 const INTERACTIVE_INPUTS: usize = 4;
 
 /// `POST /v1/embeddings`: OpenAI's, for its clients unmodified.
-#[utoipa::path(post, path = "/v1/embeddings", tag = "engines", request_body(content = EmbeddingsRequest, example = json!({"model": "all-MiniLM-L6-v2", "input": ["The spare key is under the blue pot."], "encoding_format": "float"})),
-    responses((status = 200, description = "done", body = EmbeddingsAnswer), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem), (status = 429, description = "a queue is full; retry-after says when", body = Problem)))]
+#[utoipa::path(
+    post,
+    path = "/v1/embeddings",
+    tag = "engines",
+    request_body(
+        content = EmbeddingsRequest,
+        example = json!(
+            {
+                "model": "all-MiniLM-L6-v2",
+                "input": ["The spare key is under the blue pot."],
+                "encoding_format": "float"
+            }
+        )
+    ),
+    responses(
+        (status = 200, description = "done", body = EmbeddingsAnswer),
+        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
+        (status = 422, description = "well-formed but impossible", body = Problem),
+        (status = 429, description = "a queue is full; retry-after says when", body = Problem)
+    ),
+)]
 pub async fn embeddings(
     State(state): State<AppState>,
     _: Tenant,
@@ -59,8 +78,21 @@ pub async fn embeddings(
 }
 
 /// `POST /embed`: text-embeddings-inference's.
-#[utoipa::path(post, path = "/embed", tag = "engines", request_body(content = EmbedRequest, example = json!({"inputs": ["The spare key is under the blue pot."], "normalize": true})),
-    responses((status = 200, description = "done", body = Vec<Vec<f32>>), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem), (status = 429, description = "a queue is full; retry-after says when", body = Problem)))]
+#[utoipa::path(
+    post,
+    path = "/embed",
+    tag = "engines",
+    request_body(
+        content = EmbedRequest,
+        example = json!({"inputs": ["The spare key is under the blue pot."], "normalize": true})
+    ),
+    responses(
+        (status = 200, description = "done", body = Vec<Vec<f32>>),
+        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
+        (status = 422, description = "well-formed but impossible", body = Problem),
+        (status = 429, description = "a queue is full; retry-after says when", body = Problem)
+    ),
+)]
 pub async fn embed(
     State(state): State<AppState>,
     _: Tenant,
@@ -159,7 +191,15 @@ fn cut(row: &[f32], dimensions: Option<usize>, normalize: bool) -> Vec<f32> {
 }
 
 /// `GET /info`: what is running.
-#[utoipa::path(get, path = "/info", tag = "engines", responses((status = 200, description = "done", body = Info), (status = 503, description = "starting, stopping, read-only, or no model is installed", body = Problem)))]
+#[utoipa::path(
+    get,
+    path = "/info",
+    tag = "engines",
+    responses(
+        (status = 200, description = "done", body = Info),
+        (status = 503, description = "starting, stopping, read-only, or no model is installed", body = Problem)
+    ),
+)]
 pub async fn info(State(state): State<AppState>) -> Result<axum::Json<Info>, Problem> {
     let encoder = state.memory.models().encoder()?;
     let engine = encoder.engine().name();
@@ -179,8 +219,16 @@ pub async fn info(State(state): State<AppState>) -> Result<axum::Json<Info>, Pro
 }
 
 /// `POST /tokenize`: the model's tokens of texts.
-#[utoipa::path(post, path = "/tokenize", tag = "engines", request_body(content = TokenizeRequest, example = json!({"inputs": ["The spare key is under the blue pot."]})),
-    responses((status = 200, description = "done", body = Vec<Vec<TokenView>>), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem)))]
+#[utoipa::path(
+    post,
+    path = "/tokenize",
+    tag = "engines",
+    request_body(content = TokenizeRequest, example = json!({"inputs": ["The spare key is under the blue pot."]})),
+    responses(
+        (status = 200, description = "done", body = Vec<Vec<TokenView>>),
+        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem)
+    ),
+)]
 pub async fn tokenize(
     State(state): State<AppState>,
     _: Tenant,
@@ -212,9 +260,24 @@ fn message_tokens(message: &CountedMessage, counter: TokenCounter) -> usize {
     message.content.as_ref().map_or(0, |content| counter.count(content)) + counter.count_beside(texts, calls)
 }
 
-/// `POST /v1/chunks`: cuts a long text into pieces that can be embedded, at paragraphs, sentences or words, with an overlap.
-#[utoipa::path(post, path = "/v1/chunks", tag = "engines", request_body(content = ChunkRequest, example = json!({"text": "A first paragraph.\n\nA second one. It has two sentences.", "size": 40, "overlap": 10})),
-    responses((status = 200, description = "done", body = ChunkAnswer), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem)))]
+/// `POST /v1/chunks`: cuts a long text into pieces that can be embedded, at paragraphs, sentences or words, with an
+/// overlap.
+#[utoipa::path(
+    post,
+    path = "/v1/chunks",
+    tag = "engines",
+    request_body(
+        content = ChunkRequest,
+        example = json!(
+            {"text": "A first paragraph.\n\nA second one. It has two sentences.", "size": 40, "overlap": 10}
+        )
+    ),
+    responses(
+        (status = 200, description = "done", body = ChunkAnswer),
+        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
+        (status = 422, description = "well-formed but impossible", body = Problem)
+    ),
+)]
 pub async fn chunks(
     State(state): State<AppState>,
     Tenant(_tenant): Tenant,
@@ -225,8 +288,19 @@ pub async fn chunks(
 }
 
 /// `POST /v1/tokens`: tokens by tiktoken's encodings.
-#[utoipa::path(post, path = "/v1/tokens", tag = "engines", request_body(content = TokensRequest, example = json!({"input": ["The spare key is under the blue pot."], "encoding": "gpt-4o"})),
-    responses((status = 200, description = "done", body = TokensAnswer), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem)))]
+#[utoipa::path(
+    post,
+    path = "/v1/tokens",
+    tag = "engines",
+    request_body(
+        content = TokensRequest,
+        example = json!({"input": ["The spare key is under the blue pot."], "encoding": "gpt-4o"})
+    ),
+    responses(
+        (status = 200, description = "done", body = TokensAnswer),
+        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem)
+    ),
+)]
 pub async fn tokens(
     State(state): State<AppState>,
     _: Tenant,

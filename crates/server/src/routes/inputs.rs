@@ -14,8 +14,8 @@ const OPENAI_ENCODING: &str = "cl100k_base";
 /// Bytes that a token of a text stands for at most, on average.
 const MAX_TOKEN_BYTES: usize = 256;
 
-/// OpenAI's inputs: token ids are cl100k_base's, and are read as the text that they stand for. Those between the model's own brackets are the model's:
-/// no text's ids begin so.
+/// OpenAI's inputs: token ids are cl100k_base's, and are read as the text that they stand for. Those between the
+/// model's own brackets are the model's: no text's ids begin so.
 pub(super) async fn as_openai(state: &AppState, input: EmbeddingInput) -> Result<Inputs, Problem> {
     let (sequences, is_one) = match input {
         EmbeddingInput::Text(text) => return Ok(Inputs::Texts(vec![text])),

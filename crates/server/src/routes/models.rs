@@ -33,16 +33,31 @@ pub(super) fn check_name(state: &AppState, wanted: &str) -> Result<(), Problem> 
 }
 
 /// `GET /v1/models`: the names that `model` takes.
-#[utoipa::path(get, path = "/v1/models", tag = "engines",
-    responses((status = 200, description = "done", body = ModelList), (status = 503, description = "no model is installed", body = Problem)))]
+#[utoipa::path(
+    get,
+    path = "/v1/models",
+    tag = "engines",
+    responses(
+        (status = 200, description = "done", body = ModelList),
+        (status = 503, description = "no model is installed", body = Problem)
+    ),
+)]
 pub async fn list(State(state): State<AppState>, _: Tenant) -> Result<axum::Json<ModelList>, Problem> {
     let data = names(&state)?.map(|name| view(&state, name)).collect();
     Ok(axum::Json(ModelList { object: "list", data }))
 }
 
 /// `GET /v1/models/{model}`: a model by its name.
-#[utoipa::path(get, path = "/v1/models/{model}", tag = "engines", params(("model" = String, Path)),
-    responses((status = 200, description = "done", body = ModelView), (status = 404, description = "there is no such thing", body = Problem)))]
+#[utoipa::path(
+    get,
+    path = "/v1/models/{model}",
+    tag = "engines",
+    params(("model" = String, Path)),
+    responses(
+        (status = 200, description = "done", body = ModelView),
+        (status = 404, description = "there is no such thing", body = Problem)
+    ),
+)]
 pub async fn get(
     State(state): State<AppState>,
     _: Tenant,
@@ -53,8 +68,16 @@ pub async fn get(
 }
 
 /// `GET /v1/models/{organisation}/{model}`: the same, for a name with a slash that the client has not escaped.
-#[utoipa::path(get, path = "/v1/models/{organisation}/{model}", tag = "engines", params(("organisation" = String, Path), ("model" = String, Path)),
-    responses((status = 200, description = "done", body = ModelView), (status = 404, description = "there is no such thing", body = Problem)))]
+#[utoipa::path(
+    get,
+    path = "/v1/models/{organisation}/{model}",
+    tag = "engines",
+    params(("organisation" = String, Path), ("model" = String, Path)),
+    responses(
+        (status = 200, description = "done", body = ModelView),
+        (status = 404, description = "there is no such thing", body = Problem)
+    ),
+)]
 pub async fn get_of(
     state: State<AppState>,
     tenant: Tenant,

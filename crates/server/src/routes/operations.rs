@@ -12,13 +12,30 @@ use metrics::{counter, gauge};
 use std::sync::atomic::Ordering;
 
 /// `GET /health`: the process is alive.
-#[utoipa::path(get, path = "/health", tag = "operations", responses((status = 200, description = "done", body = Health)))]
+#[utoipa::path(
+    get,
+    path = "/health",
+    tag = "operations",
+    responses((status = 200, description = "done", body = Health)),
+)]
 pub async fn health() -> axum::Json<Health> {
     axum::Json(Health { status: "alive", troubles: Vec::new() })
 }
 
 /// `GET /ready`: the model is loaded, the store is open and takes writes.
-#[utoipa::path(get, path = "/ready", tag = "operations", responses((status = 200, description = "done", body = Health), (status = 503, description = "starting, stopping, read-only, out of file descriptors, broken, or no model is installed", body = Problem)))]
+#[utoipa::path(
+    get,
+    path = "/ready",
+    tag = "operations",
+    responses(
+        (status = 200, description = "done", body = Health),
+        (
+            status = 503,
+            description = "starting, stopping, read-only, out of file descriptors, broken, or no model is installed",
+            body = Problem
+        )
+    ),
+)]
 pub async fn ready(State(state): State<AppState>) -> Result<axum::Json<Health>, Problem> {
     if state.stopping.load(Ordering::Acquire) {
         return Err(membox_memory::MemoryError::Stopped.into());
@@ -30,8 +47,14 @@ pub async fn ready(State(state): State<AppState>) -> Result<axum::Json<Health>, 
     Ok(axum::Json(Health { status: "ready", troubles }))
 }
 
-/// `GET /metrics`: for Prometheus. On a box with keys, what names collections is shown only with the key for metrics (`metrics_key`).
-#[utoipa::path(get, path = "/metrics", tag = "operations", responses((status = 200, description = "Prometheus text format", body = String)))]
+/// `GET /metrics`: for Prometheus. On a box with keys, what names collections is shown only with the key for
+/// metrics (`metrics_key`).
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "operations",
+    responses((status = 200, description = "Prometheus text format", body = String)),
+)]
 pub async fn metrics(State(state): State<AppState>, headers: HeaderMap) -> Response {
     if let Ok(encoder) = state.memory.models().encoder() {
         let scheduler = encoder.scheduler();
@@ -84,9 +107,11 @@ fn resident_bytes() -> f64 {
     pages.unwrap_or_default() * rustix::param::page_size() as f64
 }
 
-/// `GET /dashboard`: a page that shows what the box does. It loads nothing from elsewhere, and asks `/metrics` and `/v1/usage` with the key that is typed in.
+/// `GET /dashboard`: a page that shows what the box does. It loads nothing from elsewhere, and asks `/metrics` and
+/// `/v1/usage` with the key that is typed in.
 pub async fn dashboard() -> Response {
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'";
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
+        frame-ancestors 'none'";
     let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, policy)];
     (headers, include_str!("dashboard.html")).into_response()
 }

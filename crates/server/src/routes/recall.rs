@@ -10,10 +10,21 @@ use axum::http::HeaderMap;
 use membox_api::{RecallAnswer, RecallRequest};
 
 /// `POST /v1/collections/{c}/recall`: what do we remember about this?
-#[utoipa::path(post, path = "/v1/collections/{collection}/recall", tag = "recall", params(("collection" = String, Path)),
+#[utoipa::path(
+    post,
+    path = "/v1/collections/{collection}/recall",
+    tag = "recall",
+    params(("collection" = String, Path)),
     request_body(content = RecallRequest, example = json!({"query": "where did we park?", "k": 3})),
-    responses((status = 200, description = "done", body = RecallAnswer), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 404, description = "there is no such thing", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem),
-        (status = 429, description = "a queue is full; retry-after says when", body = Problem), (status = 503, description = "starting, stopping, read-only, or no model is installed", body = Problem)))]
+    responses(
+        (status = 200, description = "done", body = RecallAnswer),
+        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
+        (status = 404, description = "there is no such thing", body = Problem),
+        (status = 422, description = "well-formed but impossible", body = Problem),
+        (status = 429, description = "a queue is full; retry-after says when", body = Problem),
+        (status = 503, description = "starting, stopping, read-only, or no model is installed", body = Problem)
+    ),
+)]
 pub async fn recall(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,

@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 
 /// Records a page unless said otherwise, and at most.
 const PAGE: usize = 20;
-const MOST_PAGE: usize = 1000;
+const MAX_PAGE: usize = 1000;
 
 /// Records to be written.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -29,8 +29,9 @@ pub struct UpsertRequest {
     /// 1 to 2 048 of them: all are kept, or none.
     #[schema(min_items = 1, max_items = 2048)]
     records: Vec<NewRecord>,
-    /// Keep only what compression leaves of the texts: true, or the options of `/v1/compress`. The vectors are still those of the whole
-    /// texts. What was left out is gone; to keep it and to compress at recall instead, say nothing here and `compress` in the budget there.
+    /// Keep only what compression leaves of the texts: true, or the options of `/v1/compress`. The vectors are
+    /// still those of the whole texts. What was left out is gone; to keep it and to compress at recall instead, say
+    /// nothing here and `compress` in the budget there.
     #[serde(default)]
     compress: CompressOnWrite,
 }
@@ -47,7 +48,8 @@ pub enum CompressOnWrite {
 
 impl<'de> Deserialize<'de> for CompressOnWrite {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// As it is written. What serde reads in one of several forms it has read before it knows which: the options are read on their own.
+        /// As it is written. What serde reads in one of several forms it has read before it knows which: the
+        /// options are read on their own.
         #[derive(Deserialize)]
         #[serde(untagged, expecting = "true, false or the options of a compression are wanted")]
         enum Written {
@@ -80,10 +82,37 @@ impl CompressOnWrite {
 }
 
 /// `POST /v1/collections/{c}/records`: when it answers, the records are durable and can be recalled.
-#[utoipa::path(post, path = "/v1/collections/{collection}/records", tag = "records", params(("collection" = String, Path)),
-    request_body(content = UpsertRequest, example = json!({"records": [{"id": "key", "text": "The spare key is under the blue pot.", "user": "lena", "metadata": {"topic": "house"}}]})),
-    responses((status = 200, description = "done", body = UpsertAnswer), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 404, description = "there is no such thing", body = Problem), (status = 412, description = "the version is another one", body = Problem),
-        (status = 413, description = "over a limit of this box", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem), (status = 429, description = "a queue is full; retry-after says when", body = Problem), (status = 507, description = "the disk is full; nothing of the request was kept", body = Problem)))]
+#[utoipa::path(
+    post,
+    path = "/v1/collections/{collection}/records",
+    tag = "records",
+    params(("collection" = String, Path)),
+    request_body(
+        content = UpsertRequest,
+        example = json!(
+            {
+                "records": [
+                    {
+                        "id": "key",
+                        "text": "The spare key is under the blue pot.",
+                        "user": "lena",
+                        "metadata": {"topic": "house"}
+                    }
+                ]
+            }
+        )
+    ),
+    responses(
+        (status = 200, description = "done", body = UpsertAnswer),
+        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
+        (status = 404, description = "there is no such thing", body = Problem),
+        (status = 412, description = "the version is another one", body = Problem),
+        (status = 413, description = "over a limit of this box", body = Problem),
+        (status = 422, description = "well-formed but impossible", body = Problem),
+        (status = 429, description = "a queue is full; retry-after says when", body = Problem),
+        (status = 507, description = "the disk is full; nothing of the request was kept", body = Problem)
+    ),
+)]
 pub async fn upsert(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -97,8 +126,17 @@ pub async fn upsert(
 }
 
 /// `GET /v1/collections/{c}/records`: pages that go on where they ended, whatever is written between.
-#[utoipa::path(get, path = "/v1/collections/{collection}/records", tag = "records", params(("collection" = String, Path), PageQuery),
-    responses((status = 200, description = "done", body = Page), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 404, description = "there is no such thing", body = Problem)))]
+#[utoipa::path(
+    get,
+    path = "/v1/collections/{collection}/records",
+    tag = "records",
+    params(("collection" = String, Path), PageQuery),
+    responses(
+        (status = 200, description = "done", body = Page),
+        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
+        (status = 404, description = "there is no such thing", body = Problem)
+    ),
+)]
 pub async fn page(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -113,8 +151,8 @@ pub async fn page(
         Some(other) => return Err(bad(format!("order is written, oldest or newest, not {other:?}"))),
     };
     let limit = query.limit.unwrap_or(PAGE);
-    if limit == 0 || limit > MOST_PAGE {
-        return Err(bad(format!("limit is {limit}; 1 to {MOST_PAGE} is possible")));
+    if limit == 0 || limit > MAX_PAGE {
+        return Err(bad(format!("limit is {limit}; 1 to {MAX_PAGE} is possible")));
     }
     let read = |text: &str| {
         check_numbers(text, Kept::Everything, "/filter")?;
@@ -137,8 +175,16 @@ pub async fn page(
 }
 
 /// `GET /v1/collections/{c}/records/{id}`.
-#[utoipa::path(get, path = "/v1/collections/{collection}/records/{id}", tag = "records", params(("collection" = String, Path), ("id" = String, Path)),
-    responses((status = 200, description = "done", body = RecordView), (status = 404, description = "there is no such thing", body = Problem)))]
+#[utoipa::path(
+    get,
+    path = "/v1/collections/{collection}/records/{id}",
+    tag = "records",
+    params(("collection" = String, Path), ("id" = String, Path)),
+    responses(
+        (status = 200, description = "done", body = RecordView),
+        (status = 404, description = "there is no such thing", body = Problem)
+    ),
+)]
 pub async fn get(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -150,10 +196,22 @@ pub async fn get(
 }
 
 /// `PATCH /v1/collections/{c}/records/{id}`: what is left out stays; metadata is merged.
-#[utoipa::path(patch, path = "/v1/collections/{collection}/records/{id}", tag = "records",
-    params(("collection" = String, Path), ("id" = String, Path), ("if-match" = Option<String>, Header, description = "the version that it must have")),
+#[utoipa::path(
+    patch,
+    path = "/v1/collections/{collection}/records/{id}",
+    tag = "records",
+    params(
+        ("collection" = String, Path),
+        ("id" = String, Path),
+        ("if-match" = Option<String>, Header, description = "the version that it must have")
+    ),
     request_body(content = RecordPatch, example = json!({"metadata": {"topic": "garden"}, "importance": 0.8})),
-    responses((status = 200, description = "done", body = RecordView), (status = 404, description = "there is no such thing", body = Problem), (status = 412, description = "the version is another one", body = Problem)))]
+    responses(
+        (status = 200, description = "done", body = RecordView),
+        (status = 404, description = "there is no such thing", body = Problem),
+        (status = 412, description = "the version is another one", body = Problem)
+    ),
+)]
 pub async fn patch(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -173,9 +231,21 @@ pub async fn patch(
 }
 
 /// `DELETE /v1/collections/{c}/records/{id}`.
-#[utoipa::path(delete, path = "/v1/collections/{collection}/records/{id}", tag = "records",
-    params(("collection" = String, Path), ("id" = String, Path), ("if-match" = Option<String>, Header, description = "the version that it must have")),
-    responses((status = 204, description = "deleted"), (status = 404, description = "there is no such thing", body = Problem), (status = 412, description = "the version is another one", body = Problem)))]
+#[utoipa::path(
+    delete,
+    path = "/v1/collections/{collection}/records/{id}",
+    tag = "records",
+    params(
+        ("collection" = String, Path),
+        ("id" = String, Path),
+        ("if-match" = Option<String>, Header, description = "the version that it must have")
+    ),
+    responses(
+        (status = 204, description = "deleted"),
+        (status = 404, description = "there is no such thing", body = Problem),
+        (status = 412, description = "the version is another one", body = Problem)
+    ),
+)]
 pub async fn delete(
     State(state): State<AppState>,
     caller: Caller,
@@ -199,10 +269,21 @@ pub async fn delete(
     }
 }
 
-/// `POST /v1/collections/{c}/forget`: the least valuable memories go until `keep` are left, in one commit. Worth is importance, halved with each half-life of
-/// age; `metadata.pinned` keeps a memory.
-#[utoipa::path(post, path = "/v1/collections/{collection}/forget", tag = "records", params(("collection" = String, Path)), request_body(content = ForgetRequest, example = json!({"keep": 1000, "user": "lena", "dry_run": true})),
-    responses((status = 200, description = "done", body = ForgetAnswer), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 404, description = "there is no such thing", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem)))]
+/// `POST /v1/collections/{c}/forget`: the least valuable memories go until `keep` are left, in one commit. Worth is
+/// importance, halved with each half-life of age; `metadata.pinned` keeps a memory.
+#[utoipa::path(
+    post,
+    path = "/v1/collections/{collection}/forget",
+    tag = "records",
+    params(("collection" = String, Path)),
+    request_body(content = ForgetRequest, example = json!({"keep": 1000, "user": "lena", "dry_run": true})),
+    responses(
+        (status = 200, description = "done", body = ForgetAnswer),
+        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
+        (status = 404, description = "there is no such thing", body = Problem),
+        (status = 422, description = "well-formed but impossible", body = Problem)
+    ),
+)]
 pub async fn forget(
     State(state): State<AppState>,
     caller: Caller,
@@ -215,8 +296,18 @@ pub async fn forget(
 }
 
 /// `POST /v1/collections/{c}/records:delete`: by ids or by filter, in one commit.
-#[utoipa::path(post, path = "/v1/collections/{collection}/records:delete", tag = "records", params(("collection" = String, Path)),
-    request_body(content = DeleteRequest, example = json!({"ids": ["key"]})), responses((status = 200, description = "done", body = DeleteAnswer), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 404, description = "there is no such thing", body = Problem)))]
+#[utoipa::path(
+    post,
+    path = "/v1/collections/{collection}/records:delete",
+    tag = "records",
+    params(("collection" = String, Path)),
+    request_body(content = DeleteRequest, example = json!({"ids": ["key"]})),
+    responses(
+        (status = 200, description = "done", body = DeleteAnswer),
+        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
+        (status = 404, description = "there is no such thing", body = Problem)
+    ),
+)]
 pub async fn delete_many(
     State(state): State<AppState>,
     caller: Caller,

@@ -17,15 +17,15 @@ use membox_memory::{MemoryBox, MemoryError, MessageQuery};
 
 /// Sessions or messages a page unless said otherwise, and at most.
 const PAGE: usize = 20;
-const MOST_PAGE: usize = 1000;
+const MAX_PAGE: usize = 1000;
 
 pub(super) fn page_limit(limit: Option<usize>) -> Result<usize, Problem> {
     match limit.unwrap_or(PAGE) {
-        limit @ 1..=MOST_PAGE => Ok(limit),
+        limit @ 1..=MAX_PAGE => Ok(limit),
         other => Err(Problem::field(
             StatusCode::BAD_REQUEST,
             "/limit",
-            format!("limit is {other}; 1 to {MOST_PAGE} is possible"),
+            format!("limit is {other}; 1 to {MAX_PAGE} is possible"),
         )),
     }
 }
@@ -40,8 +40,16 @@ fn session_version(memory: &MemoryBox, tenant: &str, session: &str) -> Result<u6
 }
 
 /// `GET /v1/sessions`: the tenant's sessions, newest first.
-#[utoipa::path(get, path = "/v1/sessions", tag = "sessions", params(SessionsQuery),
-    responses((status = 200, description = "done", body = SessionList), (status = 400, description = "a parameter is wrong", body = Problem)))]
+#[utoipa::path(
+    get,
+    path = "/v1/sessions",
+    tag = "sessions",
+    params(SessionsQuery),
+    responses(
+        (status = 200, description = "done", body = SessionList),
+        (status = 400, description = "a parameter is wrong", body = Problem)
+    ),
+)]
 pub async fn list(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -58,10 +66,26 @@ pub async fn list(
 }
 
 /// `PUT /v1/sessions/{s}`: makes it, or changes what is said of it. An append makes it too.
-#[utoipa::path(put, path = "/v1/sessions/{session}", tag = "sessions", request_body(content = SessionSettings, example = json!({"user": "lena", "max_messages": 200, "metadata": {"channel": "phone"}})),
-    params(("session" = String, Path), ("if-match" = Option<String>, Header, description = "the version that it must have")),
-    responses((status = 200, description = "it was there", body = SessionView), (status = 201, description = "created", body = SessionView), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
-        (status = 409, description = "it has another user or collection", body = Problem), (status = 412, description = "the version is another one", body = Problem)))]
+#[utoipa::path(
+    put,
+    path = "/v1/sessions/{session}",
+    tag = "sessions",
+    request_body(
+        content = SessionSettings,
+        example = json!({"user": "lena", "max_messages": 200, "metadata": {"channel": "phone"}})
+    ),
+    params(
+        ("session" = String, Path),
+        ("if-match" = Option<String>, Header, description = "the version that it must have")
+    ),
+    responses(
+        (status = 200, description = "it was there", body = SessionView),
+        (status = 201, description = "created", body = SessionView),
+        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
+        (status = 409, description = "it has another user or collection", body = Problem),
+        (status = 412, description = "the version is another one", body = Problem)
+    ),
+)]
 pub async fn put(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -82,8 +106,16 @@ pub async fn put(
 }
 
 /// `GET /v1/sessions/{s}`.
-#[utoipa::path(get, path = "/v1/sessions/{session}", tag = "sessions", params(("session" = String, Path)),
-    responses((status = 200, description = "done", body = SessionView), (status = 404, description = "there is no such thing", body = Problem)))]
+#[utoipa::path(
+    get,
+    path = "/v1/sessions/{session}",
+    tag = "sessions",
+    params(("session" = String, Path)),
+    responses(
+        (status = 200, description = "done", body = SessionView),
+        (status = 404, description = "there is no such thing", body = Problem)
+    ),
+)]
 pub async fn get(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -95,8 +127,16 @@ pub async fn get(
 }
 
 /// `DELETE /v1/sessions/{s}`: with its messages, archived ones too, and its queue.
-#[utoipa::path(delete, path = "/v1/sessions/{session}", tag = "sessions", params(("session" = String, Path)),
-    responses((status = 200, description = "done", body = DeletedMessages), (status = 404, description = "there is no such thing", body = Problem)))]
+#[utoipa::path(
+    delete,
+    path = "/v1/sessions/{session}",
+    tag = "sessions",
+    params(("session" = String, Path)),
+    responses(
+        (status = 200, description = "done", body = DeletedMessages),
+        (status = 404, description = "there is no such thing", body = Problem)
+    ),
+)]
 pub async fn delete(
     State(state): State<AppState>,
     caller: Caller,
@@ -110,13 +150,47 @@ pub async fn delete(
     Ok(axum::Json(DeletedMessages { deleted }))
 }
 
-/// `POST /v1/sessions/{s}/messages`: when it answers, the messages are durable, in their places, and can be recalled. With `if-match` the session
-/// must be at that version, or `on_conflict` says what is done.
-#[utoipa::path(post, path = "/v1/sessions/{session}/messages", tag = "sessions", request_body(content = AppendRequest, example = json!({"user": "lena", "messages": [{"id": "m1", "role": "user", "content": "Where did I put the spare key?"}, {"role": "assistant", "content": "Under the blue pot."}]})),
-    params(("session" = String, Path), ("if-match" = Option<String>, Header, description = "the version that it must have; 0 where it must not be there")),
-    responses((status = 200, description = "done", body = AppendAnswer), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 404, description = "the collection that is named is not there", body = Problem),
-        (status = 409, description = "the session has another user or collection, or a message of that id says something else", body = Problem), (status = 412, description = "the version is another one; `detail` says which", body = Problem), (status = 422, description = "well-formed but impossible", body = Problem),
-        (status = 429, description = "a queue is full; retry-after says when", body = Problem), (status = 507, description = "the disk is full; nothing of the request was kept", body = Problem)))]
+/// `POST /v1/sessions/{s}/messages`: when it answers, the messages are durable, in their places, and can be
+/// recalled. With `if-match` the session must be at that version, or `on_conflict` says what is done.
+#[utoipa::path(
+    post,
+    path = "/v1/sessions/{session}/messages",
+    tag = "sessions",
+    request_body(
+        content = AppendRequest,
+        example = json!(
+            {
+                "user": "lena",
+                "messages": [
+                    {"id": "m1", "role": "user", "content": "Where did I put the spare key?"},
+                    {"role": "assistant", "content": "Under the blue pot."}
+                ]
+            }
+        )
+    ),
+    params(
+        ("session" = String, Path),
+        (
+            "if-match" = Option<String>,
+            Header,
+            description = "the version that it must have; 0 where it must not be there"
+        )
+    ),
+    responses(
+        (status = 200, description = "done", body = AppendAnswer),
+        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
+        (status = 404, description = "the collection that is named is not there", body = Problem),
+        (
+            status = 409,
+            description = "the session has another user or collection, or a message of that id says something else",
+            body = Problem
+        ),
+        (status = 412, description = "the version is another one; `detail` says which", body = Problem),
+        (status = 422, description = "well-formed but impossible", body = Problem),
+        (status = 429, description = "a queue is full; retry-after says when", body = Problem),
+        (status = 507, description = "the disk is full; nothing of the request was kept", body = Problem)
+    ),
+)]
 pub async fn append(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -139,8 +213,17 @@ pub async fn append(
 }
 
 /// `GET /v1/sessions/{s}/messages`: pages that go on where they ended, whatever is written between.
-#[utoipa::path(get, path = "/v1/sessions/{session}/messages", tag = "sessions", params(("session" = String, Path), MessagesQuery),
-    responses((status = 200, description = "done", body = MessageList), (status = 400, description = "a parameter is wrong", body = Problem), (status = 404, description = "there is no such thing", body = Problem)))]
+#[utoipa::path(
+    get,
+    path = "/v1/sessions/{session}/messages",
+    tag = "sessions",
+    params(("session" = String, Path), MessagesQuery),
+    responses(
+        (status = 200, description = "done", body = MessageList),
+        (status = 400, description = "a parameter is wrong", body = Problem),
+        (status = 404, description = "there is no such thing", body = Problem)
+    ),
+)]
 pub async fn messages(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -168,8 +251,16 @@ pub async fn messages(
 }
 
 /// `GET /v1/sessions/{s}/messages/{m}`.
-#[utoipa::path(get, path = "/v1/sessions/{session}/messages/{message}", tag = "sessions", params(("session" = String, Path), ("message" = String, Path)),
-    responses((status = 200, description = "done", body = MessageView), (status = 404, description = "there is no such thing", body = Problem)))]
+#[utoipa::path(
+    get,
+    path = "/v1/sessions/{session}/messages/{message}",
+    tag = "sessions",
+    params(("session" = String, Path), ("message" = String, Path)),
+    responses(
+        (status = 200, description = "done", body = MessageView),
+        (status = 404, description = "there is no such thing", body = Problem)
+    ),
+)]
 pub async fn message(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -181,8 +272,16 @@ pub async fn message(
 }
 
 /// `GET /v1/sessions/{s}/messages/{m}/media`: the image or the recording of a message, as it was given.
-#[utoipa::path(get, path = "/v1/sessions/{session}/messages/{message}/media", tag = "sessions", params(("session" = String, Path), ("message" = String, Path), MediaQuery),
-    responses((status = 200, description = "the file", content_type = "application/octet-stream", body = Vec<u8>), (status = 404, description = "there is no such thing", body = Problem)))]
+#[utoipa::path(
+    get,
+    path = "/v1/sessions/{session}/messages/{message}/media",
+    tag = "sessions",
+    params(("session" = String, Path), ("message" = String, Path), MediaQuery),
+    responses(
+        (status = 200, description = "the file", content_type = "application/octet-stream", body = Vec<u8>),
+        (status = 404, description = "there is no such thing", body = Problem)
+    ),
+)]
 pub async fn media(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -201,10 +300,24 @@ pub async fn media(
     Ok((headers, file.bytes))
 }
 
-/// `PATCH /v1/sessions/{s}/messages/{m}`: merges into its metadata, or gives an image a caption and a recording a transcript, and sets `updated_at`.
-#[utoipa::path(patch, path = "/v1/sessions/{session}/messages/{message}", tag = "sessions", request_body(content = MessagePatch, example = json!({"metadata": {"rating": 5, "draft": null}})),
-    params(("session" = String, Path), ("message" = String, Path), ("if-match" = Option<String>, Header, description = "the version that the message must have")),
-    responses((status = 200, description = "done", body = MessageView), (status = 404, description = "there is no such thing", body = Problem), (status = 412, description = "the version is another one", body = Problem)))]
+/// `PATCH /v1/sessions/{s}/messages/{m}`: merges into its metadata, or gives an image a caption and a recording a
+/// transcript, and sets `updated_at`.
+#[utoipa::path(
+    patch,
+    path = "/v1/sessions/{session}/messages/{message}",
+    tag = "sessions",
+    request_body(content = MessagePatch, example = json!({"metadata": {"rating": 5, "draft": null}})),
+    params(
+        ("session" = String, Path),
+        ("message" = String, Path),
+        ("if-match" = Option<String>, Header, description = "the version that the message must have")
+    ),
+    responses(
+        (status = 200, description = "done", body = MessageView),
+        (status = 404, description = "there is no such thing", body = Problem),
+        (status = 412, description = "the version is another one", body = Problem)
+    ),
+)]
 pub async fn patch_message(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -224,9 +337,21 @@ pub async fn patch_message(
 }
 
 /// `DELETE /v1/sessions/{s}/messages/{m}`.
-#[utoipa::path(delete, path = "/v1/sessions/{session}/messages/{message}", tag = "sessions",
-    params(("session" = String, Path), ("message" = String, Path), ("if-match" = Option<String>, Header, description = "the version that the message must have")),
-    responses((status = 204, description = "deleted"), (status = 404, description = "there is no such thing", body = Problem), (status = 412, description = "the version is another one", body = Problem)))]
+#[utoipa::path(
+    delete,
+    path = "/v1/sessions/{session}/messages/{message}",
+    tag = "sessions",
+    params(
+        ("session" = String, Path),
+        ("message" = String, Path),
+        ("if-match" = Option<String>, Header, description = "the version that the message must have")
+    ),
+    responses(
+        (status = 204, description = "deleted"),
+        (status = 404, description = "there is no such thing", body = Problem),
+        (status = 412, description = "the version is another one", body = Problem)
+    ),
+)]
 pub async fn delete_message(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -244,8 +369,18 @@ pub async fn delete_message(
 }
 
 /// `GET /v1/sessions/{s}/context`: the messages that go into the next prompt, within a budget of tokens.
-#[utoipa::path(get, path = "/v1/sessions/{session}/context", tag = "sessions", params(("session" = String, Path), ContextRequest),
-    responses((status = 200, description = "done", body = ContextAnswer), (status = 400, description = "a parameter is wrong", body = Problem), (status = 404, description = "there is no such thing", body = Problem), (status = 503, description = "no model that compresses is loaded", body = Problem)))]
+#[utoipa::path(
+    get,
+    path = "/v1/sessions/{session}/context",
+    tag = "sessions",
+    params(("session" = String, Path), ContextRequest),
+    responses(
+        (status = 200, description = "done", body = ContextAnswer),
+        (status = 400, description = "a parameter is wrong", body = Problem),
+        (status = 404, description = "there is no such thing", body = Problem),
+        (status = 503, description = "no model that compresses is loaded", body = Problem)
+    ),
+)]
 pub async fn context(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -258,8 +393,17 @@ pub async fn context(
 }
 
 /// `POST /v1/sessions/{s}/queue`: inputs that wait until they are taken, over restarts too.
-#[utoipa::path(post, path = "/v1/sessions/{session}/queue", tag = "sessions", request_body(content = PushRequest, example = json!({"items": [{"input": "And the garage?"}]})), params(("session" = String, Path)),
-    responses((status = 200, description = "done", body = PushAnswer), (status = 422, description = "an input is too large", body = Problem)))]
+#[utoipa::path(
+    post,
+    path = "/v1/sessions/{session}/queue",
+    tag = "sessions",
+    request_body(content = PushRequest, example = json!({"items": [{"input": "And the garage?"}]})),
+    params(("session" = String, Path)),
+    responses(
+        (status = 200, description = "done", body = PushAnswer),
+        (status = 422, description = "an input is too large", body = Problem)
+    ),
+)]
 pub async fn push(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -272,8 +416,13 @@ pub async fn push(
 }
 
 /// `GET /v1/sessions/{s}/queue`: what waits, oldest first; nothing is taken.
-#[utoipa::path(get, path = "/v1/sessions/{session}/queue", tag = "sessions", params(("session" = String, Path), QueueQuery),
-    responses((status = 200, description = "done", body = QueueItems)))]
+#[utoipa::path(
+    get,
+    path = "/v1/sessions/{session}/queue",
+    tag = "sessions",
+    params(("session" = String, Path), QueueQuery),
+    responses((status = 200, description = "done", body = QueueItems)),
+)]
 pub async fn queue(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -290,8 +439,14 @@ pub async fn queue(
 }
 
 /// `POST /v1/sessions/{s}/queue:take`: the oldest inputs that nobody works on. Delete each when it has been dealt with.
-#[utoipa::path(post, path = "/v1/sessions/{session}/queue:take", tag = "sessions", request_body(content = TakeRequest, example = json!({"count": 1, "lease_s": 60})), params(("session" = String, Path)),
-    responses((status = 200, description = "done; empty when nothing waits", body = QueueItems)))]
+#[utoipa::path(
+    post,
+    path = "/v1/sessions/{session}/queue:take",
+    tag = "sessions",
+    request_body(content = TakeRequest, example = json!({"count": 1, "lease_s": 60})),
+    params(("session" = String, Path)),
+    responses((status = 200, description = "done; empty when nothing waits", body = QueueItems)),
+)]
 pub async fn take(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -306,8 +461,16 @@ pub async fn take(
 }
 
 /// `DELETE /v1/sessions/{s}/queue/{id}`: it has been dealt with.
-#[utoipa::path(delete, path = "/v1/sessions/{session}/queue/{id}", tag = "sessions", params(("session" = String, Path), ("id" = String, Path)),
-    responses((status = 204, description = "deleted"), (status = 404, description = "there is no such thing", body = Problem)))]
+#[utoipa::path(
+    delete,
+    path = "/v1/sessions/{session}/queue/{id}",
+    tag = "sessions",
+    params(("session" = String, Path), ("id" = String, Path)),
+    responses(
+        (status = 204, description = "deleted"),
+        (status = 404, description = "there is no such thing", body = Problem)
+    ),
+)]
 pub async fn acknowledge(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,

@@ -9,16 +9,36 @@ use axum::http::StatusCode;
 use membox_api::{EraseTenant, JobView, TenantView};
 
 /// `GET /v1/tenant`: how the tenant of this key is kept: its collections, and whether they are sealed.
-#[utoipa::path(get, path = "/v1/tenant", tag = "tenants",
-    responses((status = 200, description = "done", body = TenantView, example = json!({"tenant": "acme", "collections": 3, "encrypted": true, "key": 2, "settled": true}))))]
+#[utoipa::path(
+    get,
+    path = "/v1/tenant",
+    tag = "tenants",
+    responses(
+        (
+            status = 200,
+            description = "done",
+            body = TenantView,
+            example = json!({"tenant": "acme", "collections": 3, "encrypted": true, "key": 2, "settled": true})
+        )
+    ),
+)]
 pub async fn tenant(State(state): State<AppState>, Tenant(tenant): Tenant) -> Result<axum::Json<TenantView>, Problem> {
     let memory = state.memory.clone();
     Ok(axum::Json(state.reads.run(move || Ok(memory.tenants().tenant(&tenant)?)).await?))
 }
 
-/// `POST /v1/tenant:rotate`: gives the tenant a new key, and seals all of it with that, as a job; then the older key is gone. It is read and written meanwhile.
-#[utoipa::path(post, path = "/v1/tenant:rotate", tag = "tenants",
-    responses((status = 202, description = "the job has begun", body = JobView), (status = 409, description = "another such job runs", body = Problem), (status = 422, description = "the tenant is not encrypted", body = Problem)))]
+/// `POST /v1/tenant:rotate`: gives the tenant a new key, and seals all of it with that, as a job; then the older
+/// key is gone. It is read and written meanwhile.
+#[utoipa::path(
+    post,
+    path = "/v1/tenant:rotate",
+    tag = "tenants",
+    responses(
+        (status = 202, description = "the job has begun", body = JobView),
+        (status = 409, description = "another such job runs", body = Problem),
+        (status = 422, description = "the tenant is not encrypted", body = Problem)
+    ),
+)]
 pub async fn rotate(
     State(state): State<AppState>,
     caller: Caller,
@@ -28,10 +48,19 @@ pub async fn rotate(
     Ok((StatusCode::ACCEPTED, axum::Json(state.writes.run(work).await?)))
 }
 
-/// `POST /v1/tenant:erase`: erases everything of the tenant, from the files too, and its keys, as a job. Its result is the receipt. Until it is done nothing can
-/// be written.
-#[utoipa::path(post, path = "/v1/tenant:erase", tag = "tenants", request_body(content = EraseTenant, example = json!({"tenant": "acme"})),
-    responses((status = 202, description = "the job has begun; its `result` will be a TenantReceipt", body = JobView), (status = 409, description = "another such job runs", body = Problem), (status = 422, description = "the key is another tenant's", body = Problem)))]
+/// `POST /v1/tenant:erase`: erases everything of the tenant, from the files too, and its keys, as a job. Its result
+/// is the receipt. Until it is done nothing can be written.
+#[utoipa::path(
+    post,
+    path = "/v1/tenant:erase",
+    tag = "tenants",
+    request_body(content = EraseTenant, example = json!({"tenant": "acme"})),
+    responses(
+        (status = 202, description = "the job has begun; its `result` will be a TenantReceipt", body = JobView),
+        (status = 409, description = "another such job runs", body = Problem),
+        (status = 422, description = "the key is another tenant's", body = Problem)
+    ),
+)]
 pub async fn erase(
     State(state): State<AppState>,
     caller: Caller,

@@ -11,11 +11,20 @@ use membox_api::{
     CheckpointList, CheckpointView, CheckpointsQuery, DeletedCheckpoints, NamespaceQuery, NewCheckpoint, TaskWrites,
 };
 
-/// `PUT /v1/threads/{t}/checkpoints/{id}`: writes it. One of the same id is replaced; what tasks have written to it, when it was made and its place among
-/// the others stay.
-#[utoipa::path(put, path = "/v1/threads/{thread}/checkpoints/{id}", tag = "threads", request_body(content = NewCheckpoint, example = json!({"state": {"step": 3}, "parent": "2", "ttl_s": 86400})),
+/// `PUT /v1/threads/{t}/checkpoints/{id}`: writes it. One of the same id is replaced; what tasks have written to
+/// it, when it was made and its place among the others stay.
+#[utoipa::path(
+    put,
+    path = "/v1/threads/{thread}/checkpoints/{id}",
+    tag = "threads",
+    request_body(content = NewCheckpoint, example = json!({"state": {"step": 3}, "parent": "2", "ttl_s": 86400})),
     params(("thread" = String, Path), ("id" = String, Path), NamespaceQuery),
-    responses((status = 200, description = "done", body = CheckpointView), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 422, description = "the state is too large", body = Problem)))]
+    responses(
+        (status = 200, description = "done", body = CheckpointView),
+        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
+        (status = 422, description = "the state is too large", body = Problem)
+    ),
+)]
 pub async fn put(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -28,12 +37,21 @@ pub async fn put(
     Ok(axum::Json(state.writes.run(work).await?))
 }
 
-/// `PUT /v1/threads/{t}/checkpoints/{id}/writes/{task}`: kept with the checkpoint, or for it where it has not come yet; written again by the same task,
-/// replaced. In a list of `[channel, value]`, the channels `__error__`, `__scheduled__`, `__interrupt__` and `__resume__` replace each its own alone, and the
-/// others all of the others.
-#[utoipa::path(put, path = "/v1/threads/{thread}/checkpoints/{id}/writes/{task}", tag = "threads", request_body(content = TaskWrites, example = json!({"writes": [["messages", "said"]]})),
+/// `PUT /v1/threads/{t}/checkpoints/{id}/writes/{task}`: kept with the checkpoint, or for it where it has not come
+/// yet; written again by the same task, replaced. In a list of `[channel, value]`, the channels `__error__`,
+/// `__scheduled__`, `__interrupt__` and `__resume__` replace each its own alone, and the others all of the others.
+#[utoipa::path(
+    put,
+    path = "/v1/threads/{thread}/checkpoints/{id}/writes/{task}",
+    tag = "threads",
+    request_body(content = TaskWrites, example = json!({"writes": [["messages", "said"]]})),
     params(("thread" = String, Path), ("id" = String, Path), ("task" = String, Path), NamespaceQuery),
-    responses((status = 204, description = "done"), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 422, description = "the writes are too large", body = Problem)))]
+    responses(
+        (status = 204, description = "done"),
+        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
+        (status = 422, description = "the writes are too large", body = Problem)
+    ),
+)]
 pub async fn put_writes(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -50,9 +68,16 @@ pub async fn put_writes(
 }
 
 /// `GET /v1/threads/{t}/checkpoints/{id}`; `latest` for the first of the list.
-#[utoipa::path(get, path = "/v1/threads/{thread}/checkpoints/{id}", tag = "threads",
+#[utoipa::path(
+    get,
+    path = "/v1/threads/{thread}/checkpoints/{id}",
+    tag = "threads",
     params(("thread" = String, Path), ("id" = String, Path, description = "or `latest`"), NamespaceQuery),
-    responses((status = 200, description = "done", body = CheckpointView), (status = 404, description = "there is no such thing", body = Problem)))]
+    responses(
+        (status = 200, description = "done", body = CheckpointView),
+        (status = 404, description = "there is no such thing", body = Problem)
+    ),
+)]
 pub async fn get(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -67,10 +92,18 @@ pub async fn get(
     Ok(axum::Json(state.reads.run(work).await?))
 }
 
-/// `GET /v1/threads/{t}/checkpoints`: the latest first. Those whose ids are UUIDs of version 6 or 7, as LangGraph's are, are in the order of their ids; the
-/// others come after them, in the order in which they were first written.
-#[utoipa::path(get, path = "/v1/threads/{thread}/checkpoints", tag = "threads", params(("thread" = String, Path), CheckpointsQuery),
-    responses((status = 200, description = "done", body = CheckpointList), (status = 400, description = "a parameter is wrong", body = Problem)))]
+/// `GET /v1/threads/{t}/checkpoints`: the latest first. Those whose ids are UUIDs of version 6 or 7, as LangGraph's
+/// are, are in the order of their ids; the others come after them, in the order in which they were first written.
+#[utoipa::path(
+    get,
+    path = "/v1/threads/{thread}/checkpoints",
+    tag = "threads",
+    params(("thread" = String, Path), CheckpointsQuery),
+    responses(
+        (status = 200, description = "done", body = CheckpointList),
+        (status = 400, description = "a parameter is wrong", body = Problem)
+    ),
+)]
 pub async fn list(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,

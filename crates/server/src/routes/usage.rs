@@ -9,10 +9,19 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use membox_api::{QuotaSettings, UsageList, UsageQuery, UsageReport, UsageView};
 
-/// `POST /v1/usage`: notes tokens that a user is about to use, or has used. Over the quota it is 429, `retry-after` is the next day's beginning, and
-/// nothing is noted.
-#[utoipa::path(post, path = "/v1/usage", tag = "users", request_body(content = UsageReport, example = json!({"user": "lena", "tokens": 1200})),
-    responses((status = 200, description = "noted", body = UsageView), (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem), (status = 429, description = "that is over the quota; retry-after says when it begins anew", body = Problem)))]
+/// `POST /v1/usage`: notes tokens that a user is about to use, or has used. Over the quota it is 429, `retry-after`
+/// is the next day's beginning, and nothing is noted.
+#[utoipa::path(
+    post,
+    path = "/v1/usage",
+    tag = "users",
+    request_body(content = UsageReport, example = json!({"user": "lena", "tokens": 1200})),
+    responses(
+        (status = 200, description = "noted", body = UsageView),
+        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
+        (status = 429, description = "that is over the quota; retry-after says when it begins anew", body = Problem)
+    ),
+)]
 pub async fn report(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -23,8 +32,16 @@ pub async fn report(
 }
 
 /// `GET /v1/usage`: by day, and on each day those who have used most first; kept for 90 days.
-#[utoipa::path(get, path = "/v1/usage", tag = "users", params(UsageQuery),
-    responses((status = 200, description = "done", body = UsageList), (status = 400, description = "a parameter is wrong", body = Problem)))]
+#[utoipa::path(
+    get,
+    path = "/v1/usage",
+    tag = "users",
+    params(UsageQuery),
+    responses(
+        (status = 200, description = "done", body = UsageList),
+        (status = 400, description = "a parameter is wrong", body = Problem)
+    ),
+)]
 pub async fn usage(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -46,8 +63,17 @@ fn user_or_all(user: String) -> String {
 }
 
 /// `PUT /v1/quotas/{u}`: a user's quota; `*` for all who have none of their own.
-#[utoipa::path(put, path = "/v1/quotas/{user}", tag = "users", request_body(content = QuotaSettings, example = json!({"tokens_per_day": 10000, "price_per_1000": 0.002})), params(("user" = String, Path)),
-    responses((status = 200, description = "done", body = QuotaSettings), (status = 422, description = "well-formed but impossible", body = Problem)))]
+#[utoipa::path(
+    put,
+    path = "/v1/quotas/{user}",
+    tag = "users",
+    request_body(content = QuotaSettings, example = json!({"tokens_per_day": 10000, "price_per_1000": 0.002})),
+    params(("user" = String, Path)),
+    responses(
+        (status = 200, description = "done", body = QuotaSettings),
+        (status = 422, description = "well-formed but impossible", body = Problem)
+    ),
+)]
 pub async fn set_quota(
     State(state): State<AppState>,
     caller: Caller,
@@ -61,8 +87,16 @@ pub async fn set_quota(
 }
 
 /// `GET /v1/quotas/{u}`: what holds for a user.
-#[utoipa::path(get, path = "/v1/quotas/{user}", tag = "users", params(("user" = String, Path)),
-    responses((status = 200, description = "done", body = QuotaSettings), (status = 404, description = "there is none", body = Problem)))]
+#[utoipa::path(
+    get,
+    path = "/v1/quotas/{user}",
+    tag = "users",
+    params(("user" = String, Path)),
+    responses(
+        (status = 200, description = "done", body = QuotaSettings),
+        (status = 404, description = "there is none", body = Problem)
+    ),
+)]
 pub async fn quota(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -73,7 +107,13 @@ pub async fn quota(
 }
 
 /// `DELETE /v1/quotas/{u}`.
-#[utoipa::path(delete, path = "/v1/quotas/{user}", tag = "users", params(("user" = String, Path)), responses((status = 204, description = "taken away")))]
+#[utoipa::path(
+    delete,
+    path = "/v1/quotas/{user}",
+    tag = "users",
+    params(("user" = String, Path)),
+    responses((status = 204, description = "taken away")),
+)]
 pub async fn remove_quota(
     State(state): State<AppState>,
     caller: Caller,

@@ -20,9 +20,17 @@ const PARTS: usize = 4;
 /// How long a client may take to read a part.
 const PART_TIME: Duration = Duration::from_secs(60);
 
-/// `POST /v1/users/{u}/erase`: erases all that is remembered of a user, from the files too, as a job. Its result is the receipt.
-#[utoipa::path(post, path = "/v1/users/{user}/erase", tag = "users", params(("user" = String, Path)),
-    responses((status = 202, description = "the job has begun; its `result` will be an ErasureReceipt", body = JobView)))]
+/// `POST /v1/users/{u}/erase`: erases all that is remembered of a user, from the files too, as a job. Its result is
+/// the receipt.
+#[utoipa::path(
+    post,
+    path = "/v1/users/{user}/erase",
+    tag = "users",
+    params(("user" = String, Path)),
+    responses(
+        (status = 202, description = "the job has begun; its `result` will be an ErasureReceipt", body = JobView)
+    ),
+)]
 pub async fn erase(
     State(state): State<AppState>,
     caller: Caller,
@@ -33,10 +41,23 @@ pub async fn erase(
     Ok((StatusCode::ACCEPTED, axum::Json(state.writes.run(work).await?)))
 }
 
-/// `GET /v1/users/{u}/export`: all that is remembered of a user, one JSON object a line: sessions with their messages, queues and checkpoints, then
-/// records. The last line says how many there were; an archive without it is not whole.
-#[utoipa::path(get, path = "/v1/users/{user}/export", tag = "users", params(("user" = String, Path)),
-    responses((status = 200, description = "lines of JSON, each with its `type`: session, message, queued, checkpoint, record, and end", content_type = "application/x-ndjson", body = String)))]
+/// `GET /v1/users/{u}/export`: all that is remembered of a user, one JSON object a line: sessions with their
+/// messages, queues and checkpoints, then records. The last line says how many there were; an archive without it is
+/// not whole.
+#[utoipa::path(
+    get,
+    path = "/v1/users/{user}/export",
+    tag = "users",
+    params(("user" = String, Path)),
+    responses(
+        (
+            status = 200,
+            description = "lines of JSON, each with its `type`: session, message, queued, checkpoint, record, and end",
+            content_type = "application/x-ndjson",
+            body = String
+        )
+    ),
+)]
 pub async fn export(State(state): State<AppState>, caller: Caller, Path(user): Path<String>) -> Response {
     let (mut sender, body) = Channel::<Bytes>::new(PARTS);
     let (memory, runtime) = (state.memory.clone(), tokio::runtime::Handle::current());
@@ -72,7 +93,8 @@ pub async fn export(State(state): State<AppState>, caller: Caller, Path(user): P
         .into_response()
 }
 
-/// `GET /v1/users/{u}/profile`: who a user is, by what is remembered now: fields that were set, what the user's records are about, and counts.
+/// `GET /v1/users/{u}/profile`: who a user is, by what is remembered now: fields that were set, what the user's
+/// records are about, and counts.
 #[utoipa::path(get, path = "/v1/users/{user}/profile", tag = "users", params(("user" = String, Path)),
     responses((status = 200, description = "done", body = ProfileView)))]
 pub async fn profile(
@@ -84,9 +106,23 @@ pub async fn profile(
     Ok(axum::Json(state.reads.run(move || Ok(memory.memories().profile(&tenant, &user)?)).await?))
 }
 
-/// `PATCH /v1/users/{u}/profile`: changes fields of a user's profile, as RFC 7396 says, and stores it as it is now, to be recalled by meaning.
-#[utoipa::path(patch, path = "/v1/users/{user}/profile", tag = "users", params(("user" = String, Path)), request_body(content = Object, description = "fields; null takes one away", example = json!({"name": "Lena", "city": "Bergen", "likes": ["owls"]})),
-    responses((status = 200, description = "done", body = ProfileView), (status = 422, description = "the fields are more than 16 KiB", body = Problem)))]
+/// `PATCH /v1/users/{u}/profile`: changes fields of a user's profile, as RFC 7396 says, and stores it as it is now,
+/// to be recalled by meaning.
+#[utoipa::path(
+    patch,
+    path = "/v1/users/{user}/profile",
+    tag = "users",
+    params(("user" = String, Path)),
+    request_body(
+        content = Object,
+        description = "fields; null takes one away",
+        example = json!({"name": "Lena", "city": "Bergen", "likes": ["owls"]})
+    ),
+    responses(
+        (status = 200, description = "done", body = ProfileView),
+        (status = 422, description = "the fields are more than 16 KiB", body = Problem)
+    ),
+)]
 pub async fn patch_profile(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -98,9 +134,18 @@ pub async fn patch_profile(
     Ok(axum::Json(state.writes.run(work).await?))
 }
 
-/// `POST /v1/users/{u}/profile`: builds a user's profile anew and stores it; the language model that is set up writes a summary of the user's memories.
-#[utoipa::path(post, path = "/v1/users/{user}/profile", tag = "users", params(("user" = String, Path)),
-    responses((status = 200, description = "done", body = ProfileView), (status = 502, description = "the language model does not answer; nothing was changed", body = Problem)))]
+/// `POST /v1/users/{u}/profile`: builds a user's profile anew and stores it; the language model that is set up
+/// writes a summary of the user's memories.
+#[utoipa::path(
+    post,
+    path = "/v1/users/{user}/profile",
+    tag = "users",
+    params(("user" = String, Path)),
+    responses(
+        (status = 200, description = "done", body = ProfileView),
+        (status = 502, description = "the language model does not answer; nothing was changed", body = Problem)
+    ),
+)]
 pub async fn build_profile(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -111,8 +156,15 @@ pub async fn build_profile(
     Ok(axum::Json(state.pipeline.run(work).await?))
 }
 
-/// `GET /v1/audit`: who has deleted, erased or exported what of this tenant, and when; `membox audit verify` checks the chain of hashes.
-#[utoipa::path(get, path = "/v1/audit", tag = "users", params(AuditQuery), responses((status = 200, description = "done", body = AuditPage)))]
+/// `GET /v1/audit`: who has deleted, erased or exported what of this tenant, and when; `membox audit verify` checks
+/// the chain of hashes.
+#[utoipa::path(
+    get,
+    path = "/v1/audit",
+    tag = "users",
+    params(AuditQuery),
+    responses((status = 200, description = "done", body = AuditPage)),
+)]
 pub async fn audit(
     State(state): State<AppState>,
     caller: Caller,

@@ -5,7 +5,8 @@ use membox_records::{FieldIndex, Reader};
 use std::sync::{Arc, PoisonError};
 
 impl Collection {
-    /// Makes sure that filters can be answered, from now on: the first one reads every record once, while others write and recall.
+    /// Makes sure that filters can be answered, from now on: the first one reads every record once, while others
+    /// write and recall.
     pub(crate) fn prepare_filters(&self, reader: &Reader) -> Result<(), StoreError> {
         if self.state().fields.is_some() {
             return Ok(());
@@ -20,7 +21,8 @@ impl Collection {
                 (state.slots.clone(), state.view.rows())
             };
             let mut fields = FieldIndex::default();
-            // What is no longer current when it is read stays out of the answers: they are cut down to the current rows.
+            // What is no longer current when it is read stays out of the answers: they are cut down to the current
+            // rows.
             reader.each_record(&slots, 0, |row, stored| {
                 if row < end {
                     fields.insert(row, &stored.record);

@@ -49,7 +49,8 @@ pub struct Collection {
     pub(crate) is_maintained: AtomicBool,
     /// Set by the first job that excludes others.
     job: AtomicBool,
-    /// Set once it is dropped, by the writer's thread, which writes nothing to it from then on. Whoever held it holds what is left of it.
+    /// Set once it is dropped, by the writer's thread, which writes nothing to it from then on. Whoever held it
+    /// holds what is left of it.
     dropped: AtomicBool,
     /// How often background work on it is to panic.
     #[cfg(test)]
@@ -73,8 +74,8 @@ impl fmt::Debug for Collection {
 }
 
 impl Collection {
-    /// Opens a stored collection: cuts off what was never acknowledged, loads the derived state that is intact, and leaves the rest
-    /// to be built in the background.
+    /// Opens a stored collection: cuts off what was never acknowledged, loads the derived state that is intact, and
+    /// leaves the rest to be built in the background.
     pub(crate) fn open(root: &Path, stored: &StoredCollection, reader: &Reader) -> Result<Self, StoreError> {
         let settings = read_settings(stored)?;
         let folder = CollectionFolder::of(root, stored.id);
@@ -252,8 +253,8 @@ impl Collection {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Overwrites dead rows that nobody looks at any more: the bytes of what is gone do not stay in the file. They become durable zeros with the next
-    /// fsync. No backup may run meanwhile.
+    /// Overwrites dead rows that nobody looks at any more: the bytes of what is gone do not stay in the file. They
+    /// become durable zeros with the next fsync. No backup may run meanwhile.
     pub(crate) fn erase_unseen(&self) {
         // The file first: a compaction that switches to another forgets what was retired under the same lock.
         let mut file = self.file();

@@ -18,7 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Filters whose rows are remembered between two changes of a collection.
 const REMEMBERED_FILTERS: NonZeroUsize = NonZeroUsize::new(32).unwrap();
 
-/// What is committed, as recall sees it. Changed by the writer's thread after each commit, and when a new index is swapped in.
+/// What is committed, as recall sees it. Changed by the writer's thread after each commit, and when a new index is
+/// swapped in.
 pub(crate) struct CollectionState {
     pub view: VectorView,
     /// Which record each row is of, now and for whoever has looked at it.
@@ -182,8 +183,8 @@ impl CollectionState {
         allowed
     }
 
-    /// The rows that may be found at `now`, of those that a filter allows, and until when they are these. With a filter,
-    /// [`prepare_filters`](crate::Collection::prepare_filters) has been called.
+    /// The rows that may be found at `now`, of those that a filter allows, and until when they are these. With a
+    /// filter, [`prepare_filters`](crate::Collection::prepare_filters) has been called.
     pub fn allowed(&self, now: i64, filter: Option<&Filter>) -> (Arc<AllowedRows>, i64) {
         let mut allowed = self.rows.clone();
         let expired: RoaringBitmap = self.expiry.range(..=(now, u32::MAX)).map(|e| e.1).collect();
@@ -218,7 +219,8 @@ impl CollectionState {
         Ok(state)
     }
 
-    /// What is known of the same records by their rows in the file of a compaction, which has caught up with all of them.
+    /// What is known of the same records by their rows in the file of a compaction, which has caught up with all of
+    /// them.
     pub fn compacted(&self, files: &mut CompactedFiles) -> Self {
         let CompactedFiles { file, copied, index, text, texts_until, .. } = files;
         let slots = self.slots.compacted(file.header().uuid, copied, self.view.rows());

@@ -1,8 +1,9 @@
 //! A consistent copy of a data folder, also of one that a running box has open.
 //!
-//! The database is copied first, as one consistent moment. It says how many rows of each vector file are committed. Committed rows
-//! are never changed but to be overwritten when their record is gone, and that waits while the lock file is held here, so they can be copied without
-//! stopping anything. What is derived is not copied: it is built anew.
+//! The database is copied first, as one consistent moment. It says how many rows of each vector file are committed.
+//! Committed rows are never changed but to be overwritten when their record is gone, and that waits while the lock
+//! file is held here, so they can be copied without stopping anything. What is derived is not copied: it is built
+//! anew.
 
 use super::sealing::keys_file;
 use crate::StoreError;
@@ -60,7 +61,8 @@ pub fn backup(root: &Path, target: &Path, with_keys: bool) -> Result<BackupSumma
 fn copy(root: &Path, target: &Path, with_keys: bool) -> Result<BackupSummary, StoreError> {
     let db = target.join("membox.db");
     fs::create_dir_all(target.join("collections")).map_err(StoreError::io("create", target))?;
-    // A compaction may take away a file between the two steps, and a rotation a key; then the newer state is copied instead.
+    // A compaction may take away a file between the two steps, and a rotation a key; then the newer state is copied
+    // instead.
     for attempt in 0.. {
         let _ = fs::remove_file(&db);
         let keys = key_numbers(root)?;

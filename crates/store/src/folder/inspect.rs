@@ -31,7 +31,8 @@ impl Inspection {
             Err(RecordsError::TooOld { found, .. }) => {
                 let (reader, copy) = read_copy(&database, sealing)?;
                 let note = format!(
-                    "membox.db has schema version {found}, of an older membox; a copy was looked at. `membox serve` brings it to version {SCHEMA_VERSION}"
+                    "membox.db has schema version {found}, of an older membox; a copy was looked at. `membox serve` \
+                        brings it to version {SCHEMA_VERSION}"
                 );
                 Ok(inspection(reader, vec![note], Some(copy)))
             }
@@ -76,8 +77,8 @@ pub fn overview(config: &StoreConfig) -> Result<Overview, StoreError> {
     Ok(found)
 }
 
-/// Goes along the audit logs of a data folder, also of one that a running box has open. Gives for each tenant how many entries there are, and the last
-/// hash.
+/// Goes along the audit logs of a data folder, also of one that a running box has open. Gives for each tenant how
+/// many entries there are, and the last hash.
 pub fn verify_audit(root: &Path) -> Result<Vec<(String, u64, [u8; 32])>, StoreError> {
     let database = root.join("membox.db");
     // Without a running box nothing in the folder changes.

@@ -1,4 +1,5 @@
-//! Mending files of a data folder that no box has open. What their rows lack is mended by the box: their texts are embedded anew.
+//! Mending files of a data folder that no box has open. What their rows lack is mended by the box: their texts are
+//! embedded anew.
 
 use super::lock::lock;
 use crate::collection::{CollectionFolder, read_settings, text_of};
@@ -11,8 +12,9 @@ use membox_text::TextIndex;
 use membox_vectors::{Header, VectorFile};
 use std::path::Path;
 
-/// Removes derived state that is damaged or stale: it is built anew. With `vectors`, gives damaged vector files their header and their
-/// length again; what their rows lack is then damage of records. Notes say what was kept aside.
+/// Removes derived state that is damaged or stale: it is built anew. With `vectors`, gives damaged vector files
+/// their header and their length again; what their rows lack is then damage of records. Notes say what was kept
+/// aside.
 pub fn mend_files(config: &StoreConfig, vectors: bool, notes: &mut Vec<String>) -> Result<(), StoreError> {
     let root = &config.data_dir;
     let _lock = lock(root)?;
@@ -43,7 +45,8 @@ fn remove_damaged(root: &Path, reader: &Reader) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Gives vector files that cannot be opened their header and their length again. What their rows lack is then mended like other damage.
+/// Gives vector files that cannot be opened their header and their length again. What their rows lack is then
+/// mended like other damage.
 fn mend_vector_files(root: &Path, reader: &Reader, notes: &mut Vec<String>) -> Result<(), StoreError> {
     for stored in reader.collections()? {
         let path = CollectionFolder::of(root, stored.id).vectors(stored.vector_file);

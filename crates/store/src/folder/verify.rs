@@ -38,8 +38,8 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
-/// Checks a data folder that no box has open: the database's structure, every header, every record against the checksum of its row, and
-/// what is derived against its watermark and checksums.
+/// Checks a data folder that no box has open: the database's structure, every header, every record against the
+/// checksum of its row, and what is derived against its watermark and checksums.
 pub fn verify(config: &StoreConfig) -> Result<Report, StoreError> {
     let root = &config.data_dir;
     let inspection = Inspection::at(config)?;

@@ -8,8 +8,8 @@ use membox_vectors::VectorView;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Rows past the watermark that an index is extended by at least: below, scanning them costs less than 0.5 ms a query. In a large
-/// collection it is one in so many: each time the whole index is read and written.
+/// Rows past the watermark that an index is extended by at least: below, scanning them costs less than 0.5 ms a
+/// query. In a large collection it is one in so many: each time the whole index is read and written.
 const FRESH_ROWS: u32 = 10_000;
 const FRESH_SHARE: u32 = 25;
 /// Rows that the beam of an automatic index is measured with.
@@ -36,13 +36,14 @@ impl Maintenance {
         if fits && fresh < FRESH_ROWS.max(view.rows() / FRESH_SHARE) {
             return Ok(());
         }
-        // The published index is searched meanwhile, so its saved file is what is extended. One that has doubled is built anew:
-        // its codes were learnt from the first half.
+        // The published index is searched meanwhile, so its saved file is what is extended. One that has doubled is
+        // built anew: its codes were learnt from the first half.
         let saved = (fits && covered >= view.rows() / 2).then(|| VectorIndex::load(&folder, &view).ok()).flatten();
         let mut texts = Ok(());
         let mut progress = |rows| {
             collection.building.store(rows, Ordering::Relaxed);
-            // What is written meanwhile, hundreds of thousands of texts, neither stays in memory nor is cut into terms at a start.
+            // What is written meanwhile, hundreds of thousands of texts, neither stays in memory nor is cut into
+            // terms at a start.
             texts = commit_texts(&self.registry, collection, || self.is_over(collection));
             // What doubles while it is built would be built anew at once: the write that doubled it asks for that.
             texts.is_ok() && !self.is_over(collection) && collection.state().view.rows() < view.rows().saturating_mul(2)

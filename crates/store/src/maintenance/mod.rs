@@ -1,4 +1,5 @@
-//! Background work of one thread: text commits, index builds, expiry, compaction. Readers never wait for it: each result is swapped in.
+//! Background work of one thread: text commits, index builds, expiry, compaction. Readers never wait for it: each
+//! result is swapped in.
 
 mod index;
 mod retries;
@@ -20,8 +21,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-/// Rows of a vector file over which one of which a third is dead is compacted: a graph among whose nodes many are dead is searched more slowly and
-/// finds less.
+/// Rows of a vector file over which one of which a third is dead is compacted: a graph among whose nodes many are
+/// dead is searched more slowly and finds less.
 const COMPACT_ROWS: u32 = 10_000;
 /// How often expired records are swept.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -45,7 +46,8 @@ impl Maintenance {
     }
 
     fn run_until_stopped(&self, due: &Receiver<Weak<Collection>>) {
-        // Builds must not take the processor from queries. Nice is a thread's own on Linux, and FAISS's threads inherit it.
+        // Builds must not take the processor from queries. Nice is a thread's own on Linux, and FAISS's threads
+        // inherit it.
         let _ = rustix::process::nice(10);
         let sweeps = tick(SWEEP);
         let mut retries = Retries::default();

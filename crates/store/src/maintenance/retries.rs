@@ -40,7 +40,8 @@ impl Retries {
         self.0.get(what).is_some_and(|failure| failure.next > now)
     }
 
-    /// Collections on which work is to be tried again. Those that are not open any more, or dropped, are forgotten: who opens one asks for all of it anew.
+    /// Collections on which work is to be tried again. Those that are not open any more, or dropped, are forgotten:
+    /// who opens one asks for all of it anew.
     pub fn due(&mut self, now: Instant) -> Vec<Weak<Collection>> {
         let is_gone = |failure: &Failure| failure.collection.upgrade().is_none_or(|found| found.is_dropped());
         self.0.retain(|_, failure| failure.collection.ptr_eq(&Weak::new()) || !is_gone(failure));

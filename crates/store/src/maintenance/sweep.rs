@@ -15,7 +15,8 @@ impl Maintenance {
         self.registry.opened().iter().for_each(|collection| self.registry.erase_unseen(collection));
         let mut swept = self.sweep_tables();
         if let Err(error) = &swept {
-            tracing::warn!(%error, "recalls are not counted, and expired checkpoints and old usage are not removed yet");
+            tracing::warn!(%error, "recalls are not counted, and expired checkpoints and old usage are not removed \
+                yet");
         }
         let ids = self.registry.reader()?.collections_with_expired(now())?;
         for id in ids {

@@ -5,8 +5,9 @@
 //! 12  CRC32C of all other bytes, u32        16  the bytes, or nonce, AES-256-GCM's and its tag
 //! ```
 //!
-//! All numbers are little-endian. A file is written whole, durable before its message is, and never changed in place. Its name is an HMAC of its content, so
-//! that what is given twice is kept once and the name tells nobody what it is.
+//! All numbers are little-endian. A file is written whole, durable before its message is, and never changed in
+//! place. Its name is an HMAC of its content, so that what is given twice is kept once and the name tells nobody
+//! what it is.
 
 use crate::StoreError;
 use membox_records::{RecordsError, Sealing};

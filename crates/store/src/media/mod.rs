@@ -5,8 +5,8 @@
 //!                                 NAME.small    of an image, a thumbnail
 //! ```
 //!
-//! A file is named in the database before it is written, durable before its message is acknowledged, and removed once no message has it. A
-//! thumbnail can be made of its image again, and is where it is damaged.
+//! A file is named in the database before it is written, durable before its message is acknowledged, and removed
+//! once no message has it. A thumbnail can be made of its image again, and is where it is damaged.
 
 mod file;
 
@@ -37,7 +37,8 @@ fn remove(path: &Path) -> std::io::Result<()> {
 }
 
 impl Store {
-    /// Keeps a file for a message that is about to be written. When it returns that is durable. One that is there by that name is the same.
+    /// Keeps a file for a message that is about to be written. When it returns that is durable. One that is there
+    /// by that name is the same.
     pub fn keep_media(
         &self,
         collection: &Collection,

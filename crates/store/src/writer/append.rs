@@ -1,4 +1,5 @@
-//! Appending to a session, within the writer's transaction: no message is torn, doubled or out of order, whoever writes at the same time.
+//! Appending to a session, within the writer's transaction: no message is torn, doubled or out of order, whoever
+//! writes at the same time.
 //!
 //! ```text
 //! read ─▶ State ─▶ plan (a pure function) ─▶ Plan ─▶ execute
@@ -225,8 +226,8 @@ fn position(stored: &StoredRecord) -> i64 {
     message(stored).map_or(0, |m| m.position)
 }
 
-/// Whether a message that is there is the one that is given again, as far as that can be told; metadata and time do not count. `original` is what it said
-/// where redaction took something out of it.
+/// Whether a message that is there is the one that is given again, as far as that can be told; metadata and time do
+/// not count. `original` is what it said where redaction took something out of it.
 fn is_repeat(old: &Record, new: &Record, original: Option<&String>) -> bool {
     let (Some(was), Some(is)) = (&old.message, &new.message) else { return false };
     let sha256 = |message: &Message| message.media.as_ref().map(|media| media.sha256.clone());
@@ -235,7 +236,8 @@ fn is_repeat(old: &Record, new: &Record, original: Option<&String>) -> bool {
     }
     // An image or a recording may have been given other words.
     let has_new_words = was.updated_at.is_some() && was.kind != MessageType::Text.name();
-    // The policy of redaction may have become another one since: then what was taken out is not known, or was not taken out yet.
+    // The policy of redaction may have become another one since: then what was taken out is not known, or was not
+    // taken out yet.
     let mode = |record: &Record| record.metadata.get(REDACTION_FIELD).and_then(|said| said.get("mode")).cloned();
     let was_redacted_otherwise = mode(old).is_some() && mode(old) != mode(new);
     has_new_words || says_the_same(old, new) || original == Some(&old.text) || was_redacted_otherwise

@@ -82,7 +82,8 @@ pub(super) fn apply(
         }
         Command::ChangeSession(change) => Outcome::Flag(change_session(tx, *change)?),
         Command::PutSummary { session: read, summary } => {
-            // Of two that extend it at a time, the first stands. Another session may have its id by now, of which it says nothing.
+            // Of two that extend it at a time, the first stands. Another session may have its id by now, of which
+            // it says nothing.
             let found = tx.session(&read.tenant, &read.id)?.filter(|found| found.number == read.number);
             let Some(mut session) = found else { return Ok((Outcome::Summary(None), Effects::default())) };
             let version = |session: &StoredSession| session.state.summary.as_ref().map(|summary| summary.version);

@@ -1,4 +1,5 @@
-//! What the writer does to a collection as such: it is created, set, switched to the files of a compaction, and dropped, each in a commit of its own.
+//! What the writer does to a collection as such: it is created, set, switched to the files of a compaction, and
+//! dropped, each in a commit of its own.
 
 use super::Writer;
 use crate::StoreError;
@@ -32,7 +33,8 @@ impl Writer {
         Ok((collection, true))
     }
 
-    /// Creates a collection's files and commits it. Nothing can fail after the commit: what is committed is known to the box.
+    /// Creates a collection's files and commits it. Nothing can fail after the commit: what is committed is known
+    /// to the box.
     fn create_files(
         &mut self,
         stored: &mut StoredCollection,
@@ -102,7 +104,8 @@ impl Writer {
         Ok(true)
     }
 
-    /// Adds what was written since to the files of a compaction, and switches to it in one commit, which writes no record.
+    /// Adds what was written since to the files of a compaction, and switches to it in one commit, which writes no
+    /// record.
     pub(crate) fn switch(&mut self, collection: &Arc<Collection>, mut files: CompactedFiles) -> Result<(), StoreError> {
         self.check_writable()?;
         collection.check_writable()?;
@@ -135,7 +138,8 @@ impl Writer {
         let old = collection.switch(file, state);
         settle_next(&folder, uuid);
         if let Err(error) = old.remove() {
-            tracing::warn!(collection = collection.name, %error, "the vector file from before a compaction is left behind");
+            tracing::warn!(collection = collection.name, %error, "the vector file from before a compaction is left \
+                behind");
         }
         tracing::info!(
             collection = collection.name,

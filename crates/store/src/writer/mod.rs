@@ -1,12 +1,13 @@
-//! The one thread that writes. Requests that wait together share one fsync of each vector file and one commit of the record store.
+//! The one thread that writes. Requests that wait together share one fsync of each vector file and one commit of
+//! the record store.
 //!
 //! ```text
 //! requests ─▶ append their vectors ─▶ fsync the vector files ─▶ one transaction, a savepoint each ─▶ commit ─▶ publish ─▶ answer
 //! ```
 //!
-//! A row is on disk before the record that names it commits, and rows past the last committed one are cut off at the next start. An
-//! answer is given only after the commit and after what was written can be recalled. A failed fsync is never retried: from
-//! then on the box is read-only.
+//! A row is on disk before the record that names it commits, and rows past the last committed one are cut off at
+//! the next start. An answer is given only after the commit and after what was written can be recalled. A failed
+//! fsync is never retried: from then on the box is read-only.
 
 mod append;
 mod apply;
@@ -91,14 +92,16 @@ impl Writer {
         }
     }
 
-    /// Does some work. A request's own writes are guarded by their savepoint; whatever else breaks off may be half done, on the disk or in memory.
+    /// Does some work. A request's own writes are guarded by their savepoint; whatever else breaks off may be half
+    /// done, on the disk or in memory.
     fn guarded(&mut self, work: impl FnOnce(&mut Self)) {
         if let Err(panicked) = guard(|| work(self)) {
             self.registry.set_read_only(format!("the writer broke off: {panicked}"));
         }
     }
 
-    /// Gathers the requests that wait behind `first`, does them in one commit, and gives back the first thing that was none.
+    /// Gathers the requests that wait behind `first`, does them in one commit, and gives back the first thing that
+    /// was none.
     fn run_group(&mut self, first: Request, work: &Receiver<Work>) -> Option<Work> {
         let mut rows = first.command.vectors().len();
         let (mut group, mut next) = (vec![first], None);
