@@ -4,7 +4,7 @@
 //! asked for, and embedded.
 
 use crate::fields;
-use crate::memories::is_made;
+use crate::memories::made::is_made;
 use crate::recall::vector_error;
 use crate::redaction::{Known, redact_record, redacted_changes};
 use crate::{MemoryError, in_seconds, now, time_millis, token_counter};

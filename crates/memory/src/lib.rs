@@ -33,6 +33,7 @@ mod audit;
 mod chunk;
 mod collections;
 mod compress;
+mod config;
 mod convert;
 mod cursors;
 mod error;
@@ -62,6 +63,7 @@ mod views;
 pub use audit::{Audit, verify_audit};
 pub use chunk::chunk;
 pub use collections::Collections;
+pub use config::{DEFAULT_ANSWER_CACHE, MemoryConfig};
 pub use convert::compressed_text;
 pub use cursors::Cursors;
 pub use error::MemoryError;
@@ -81,14 +83,14 @@ pub use membox_store::{
     rename_durably, restore, sync_parent, time_millis, time_text,
 };
 pub use memories::{Memories, made_conditions};
-pub use memory_box::{DEFAULT_ANSWER_CACHE, MemoryBox, MemoryConfig, retry_after};
+pub use memory_box::{MemoryBox, retry_after};
 pub use mend::rebuild;
 pub use models::Models;
 pub use names::{named_or_users, user_collection};
 pub use numbers::{Kept, check_numbers};
 pub use records::{MAX_RECORDS, Records};
-pub use sessions::{DEFAULT_MAX_MESSAGES, MAX_MESSAGES, MediaFile, MessageQuery, Sessions};
-pub use tenants::{Policies, Policy, Tenants, Usage};
+pub use sessions::{MAX_MESSAGES, MediaFile, MessageQuery, Sessions};
+pub use tenants::{DEFAULT_MAX_MESSAGES, Policies, Policy, Tenants, Usage};
 pub use verify::{overview, verify};
 
 /// What counts tokens by an encoding that a request names; `at` says where in it.

@@ -76,7 +76,7 @@ impl MemoryBox {
         let mut from = None;
         while !job.is_cancelled() {
             let (mut batch, mut next) = (Vec::new(), None);
-            snapshot.each_record_from(&self.store().read()?, from, |record, stored| {
+            self.store().read()?.each_record_from(&snapshot, from, |record, stored| {
                 if batch.len() == REEMBED_RECORDS {
                     next = Some(record);
                     return false;

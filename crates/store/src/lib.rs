@@ -44,6 +44,7 @@ mod collection;
 mod command;
 mod compaction;
 mod convert;
+mod derived;
 mod description;
 mod error;
 mod folder;

@@ -2,11 +2,11 @@
 
 use crate::registry::{PooledReader, Registry};
 use crate::search::{Matches, Neighbours, Question, Wanted, neighbours, search};
-use crate::snapshot::{RecordRef, Snapshot};
+use crate::snapshot::{Fetched, RecordRef, Snapshot};
 use crate::{Collection, StoreError, now};
 use membox_records::{
     AuditEntry, Checkpoint, CheckpointOrder, CheckpointPlace, DayUsage, Filter, Order, Position, QueueItem, Quota,
-    Range, RecallCount, Record, StoredRecord, StoredSession,
+    Range, RecallCount, Record, RecordsError, StoredRecord, StoredSession,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -163,6 +163,54 @@ impl<'a> Reads<'a> {
         let known = |slot| in_view(slot).map(|row| snapshot.allowed.contains(row));
         let wanted = |record: &Record| is_alive(record) && filter.allows(record);
         Ok(self.reader.page(collection.id, order, after, limit, known, wanted)?)
+    }
+
+    /// Reads a record of a snapshot.
+    pub fn fetch(&self, snapshot: &Snapshot, record: RecordRef) -> Result<Fetched, StoreError> {
+        let stored = match self.reader.record_of_row(&snapshot.slots, record.0) {
+            Ok(Some(stored)) => stored,
+            Ok(None) => return Ok(Fetched::Changed),
+            Err(error @ RecordsError::Damaged(_)) => {
+                metrics::counter!("membox_damaged_records_total").increment(1);
+                let collection = &snapshot.collection.name;
+                tracing::error!(collection, %error, "a damaged record is no answer: run `membox verify`");
+                return Ok(Fetched::Damaged);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if stored.row_crc != snapshot.view.crc(record.0) {
+            metrics::counter!("membox_damaged_rows_total").increment(1);
+            tracing::error!(
+                collection = snapshot.collection.name,
+                row = record.0,
+                id = stored.record.id,
+                "a vector does not have its checksum and is no answer: run `membox rebuild`"
+            );
+            return Ok(Fetched::Damaged);
+        }
+        Ok(Fetched::Found(Box::new(stored)))
+    }
+
+    /// Reads the records that may be found, in the order of writing, until `each` says that it has enough.
+    pub fn each_record(
+        &self,
+        snapshot: &Snapshot,
+        mut each: impl FnMut(StoredRecord) -> bool,
+    ) -> Result<(), StoreError> {
+        self.each_record_from(snapshot, None, |_, stored| each(stored))
+    }
+
+    /// As [`Reads::each_record`], from a record on.
+    pub fn each_record_from(
+        &self,
+        snapshot: &Snapshot,
+        from: Option<RecordRef>,
+        mut each: impl FnMut(RecordRef, StoredRecord) -> bool,
+    ) -> Result<(), StoreError> {
+        Ok(self.reader.each_record(&snapshot.slots, from.map_or(0, |record| record.0), |row, stored| {
+            // Rows past the view are newer than the snapshot.
+            row < snapshot.view.rows() && (!snapshot.allowed.contains(row) || each(RecordRef(row), stored))
+        })?)
     }
 
     /// Reads of one moment until the guard is dropped; it also saves each read the locks of its own.

@@ -1,9 +1,9 @@
 //! What one recall looks at: it stays as it is, whatever is written meanwhile.
 
 use crate::command::{Selection, VersionId};
-use crate::{Collection, Reads, StoreError};
+use crate::{Collection, StoreError};
 use membox_index::{AllowedRows, Effort, Search, VectorIndex};
-use membox_records::{Filter, RecordsError, Slots, StoredRecord};
+use membox_records::{Filter, Slots, StoredRecord};
 use membox_vectors::{RowPin, VectorView};
 use std::fmt;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ impl fmt::Debug for Snapshot {
 }
 
 impl Snapshot {
-    /// The records at `now`. With a filter, the caller has prepared it: see [`Reads::snapshot`].
+    /// The records at `now`. With a filter, the caller has prepared it: see [`Reads::snapshot`](crate::Reads::snapshot).
     pub(crate) fn take(collection: &Arc<Collection>, now: i64, filter: Option<&Filter>) -> Self {
         Self::of(collection, &collection.state(), now, filter)
     }
@@ -144,49 +144,5 @@ impl Snapshot {
             exact: found.exact,
         });
         Ok(nearest.collect())
-    }
-
-    /// Reads a record.
-    pub fn fetch(&self, reads: &Reads, record: RecordRef) -> Result<Fetched, StoreError> {
-        let stored = match reads.reader().record_of_row(&self.slots, record.0) {
-            Ok(Some(stored)) => stored,
-            Ok(None) => return Ok(Fetched::Changed),
-            Err(error @ RecordsError::Damaged(_)) => {
-                metrics::counter!("membox_damaged_records_total").increment(1);
-                let collection = &self.collection.name;
-                tracing::error!(collection, %error, "a damaged record is no answer: run `membox verify`");
-                return Ok(Fetched::Damaged);
-            }
-            Err(error) => return Err(error.into()),
-        };
-        if stored.row_crc != self.view.crc(record.0) {
-            metrics::counter!("membox_damaged_rows_total").increment(1);
-            tracing::error!(
-                collection = self.collection.name,
-                row = record.0,
-                id = stored.record.id,
-                "a vector does not have its checksum and is no answer: run `membox rebuild`"
-            );
-            return Ok(Fetched::Damaged);
-        }
-        Ok(Fetched::Found(Box::new(stored)))
-    }
-
-    /// Reads the records that may be found, in the order of writing, until `each` says that it has enough.
-    pub fn each_record(&self, reads: &Reads, mut each: impl FnMut(StoredRecord) -> bool) -> Result<(), StoreError> {
-        self.each_record_from(reads, None, |_, stored| each(stored))
-    }
-
-    /// As [`Snapshot::each_record`], from a record on.
-    pub fn each_record_from(
-        &self,
-        reads: &Reads,
-        from: Option<RecordRef>,
-        mut each: impl FnMut(RecordRef, StoredRecord) -> bool,
-    ) -> Result<(), StoreError> {
-        Ok(reads.reader().each_record(&self.slots, from.map_or(0, |record| record.0), |row, stored| {
-            // Rows past the view are newer than the snapshot.
-            row < self.view.rows() && (!self.allowed.contains(row) || each(RecordRef(row), stored))
-        })?)
     }
 }

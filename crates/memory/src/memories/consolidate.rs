@@ -31,7 +31,7 @@ impl Memories<'_> {
     ) -> Result<ConsolidateReport, MemoryError> {
         let reads = self.store.read()?;
         let mut ids: Vec<(i64, i64, String)> = Vec::new();
-        reads.snapshot(collection, None)?.each_record(&reads, |stored| {
+        reads.each_record(&reads.snapshot(collection, None)?, |stored| {
             let r = stored.record;
             if r.message.is_none() && (request.user.is_none() || r.user == request.user) {
                 ids.push((r.created_at, stored.seq, r.id));
@@ -96,7 +96,7 @@ impl Memories<'_> {
         for (record, score) in found.records {
             if record != place
                 && score >= least
-                && let Fetched::Found(other) = snapshot.fetch(&reads, record)?
+                && let Fetched::Found(other) = reads.fetch(&snapshot, record)?
             {
                 nearest.push((*other, score));
             }

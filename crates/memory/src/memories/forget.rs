@@ -53,7 +53,7 @@ impl Memories<'_> {
         let snapshot = reads.snapshot(&collection, filter)?;
         let recalls = reads.recall_counts(collection.id)?;
         let (now, mut counted, mut pinned, mut worth) = (now(), 0usize, 0, Vec::new());
-        snapshot.each_record(&reads, |stored| {
+        reads.each_record(&snapshot, |stored| {
             let r = &stored.record;
             let is_listed = r.message.as_ref().is_some_and(Message::is_listed);
             let is_of_user = request.user.is_none() || r.user == request.user;

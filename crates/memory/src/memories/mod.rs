@@ -14,6 +14,7 @@ mod consolidate;
 mod cutting;
 mod extract;
 mod forget;
+pub(crate) mod made;
 mod profile;
 pub(crate) mod same;
 mod state;
@@ -30,6 +31,9 @@ use crate::sessions::Sessions;
 use crate::{MemoryError, now, time_text};
 use clock::Clock;
 pub(crate) use consolidate::THRESHOLD;
+pub(crate) use made::is_made;
+pub use made::made_conditions;
+use made::{SOURCES_FIELD, TOPIC_FIELD};
 use membox_api::{
     AddMemories, AddedMemories, AppendRequest, LlmUsage, MadeMemory, MemoriesPolicy, MessageType, NewMessage, Role,
     UpdateRequest, UpdateTime, Waiting,
@@ -47,9 +51,6 @@ use turns::TurnVectors;
 
 /// Where the stamp of a message's session is in its metadata.
 const STAMP_FIELD: &str = "time_stamp";
-/// Where a memory's topic is in its metadata, and the messages that it is made of.
-const TOPIC_FIELD: &str = "topic";
-const SOURCES_FIELD: &str = "sources";
 /// Messages that are looked at together.
 const MAX_READ: i64 = 4096;
 /// Under what the box counts its own usage: no key has this tenant.
@@ -322,18 +323,6 @@ impl Memories<'_> {
         llm.count_as_used(used.first().map_or(0, |day| day.tokens.max(0) as u64));
         Ok(())
     }
-}
-
-/// Whether the pipeline has made a record: it is of a topic and names the messages that it is made of. A caller's
-/// own record may have a topic too.
-pub(crate) fn is_made(record: &Record) -> bool {
-    record.message.is_none() && [TOPIC_FIELD, SOURCES_FIELD].iter().all(|&field| record.metadata.contains_key(field))
-}
-
-/// [`is_made`] as conditions, for a filter's `and`.
-pub fn made_conditions() -> Vec<Value> {
-    let has = |field: &str| json!({"field": format!("metadata.{field}"), "exists": true});
-    vec![has(TOPIC_FIELD), has(SOURCES_FIELD), json!({"field": "role", "exists": false})]
 }
 
 /// Whether a record says again what messages say, and no fact of its own.

@@ -43,7 +43,7 @@ impl Memories<'_> {
         user: Option<&str>,
     ) -> Result<Vec<String>, MemoryError> {
         let (reads, mut ids) = (self.store.read()?, Vec::new());
-        reads.snapshot(collection, None)?.each_record(&reads, |stored| {
+        reads.each_record(&reads.snapshot(collection, None)?, |stored| {
             let record = stored.record;
             if is_made(&record) && (user.is_none() || record.user.as_deref() == user) {
                 ids.push(record.id);

@@ -282,7 +282,7 @@ fn fetch(
         if candidates.len() >= wanted || is_too_low {
             break;
         }
-        let stored = match snapshot.fetch(reads, fused.record)? {
+        let stored = match reads.fetch(&snapshot, fused.record)? {
             Fetched::Found(stored) => *stored,
             Fetched::Changed => {
                 changed = true;
@@ -385,7 +385,7 @@ fn neighbours(
     let mut read = |records: Vec<RecordRef>| -> Result<Vec<Neighbour>, MemoryError> {
         let mut near = Vec::with_capacity(records.len());
         for record in records {
-            match found.snapshot.fetch(reads, record)? {
+            match reads.fetch(&found.snapshot, record)? {
                 Fetched::Found(stored) => near.push(Neighbour { id: stored.record.id, text: stored.record.text }),
                 Fetched::Changed => moved = true,
                 Fetched::Damaged => {}

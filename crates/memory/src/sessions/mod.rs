@@ -25,7 +25,7 @@ use crate::recall::Recall;
 use crate::records::Records;
 use crate::redaction::{redact, redacted_changes};
 use crate::retry::retry;
-use crate::tenants::Policies;
+use crate::tenants::{DEFAULT_MAX_MESSAGES, Policies};
 use crate::views::{message_view, summary_view};
 use crate::{MemoryError, in_seconds, now, time_text};
 use membox_api::{
@@ -43,8 +43,6 @@ use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// Messages that are kept in a session's list unless it says otherwise.
-pub const DEFAULT_MAX_MESSAGES: u64 = 100;
 /// Messages of one append.
 pub const MAX_MESSAGES: usize = 1000;
 /// The collection of sessions that belong to no user.

@@ -10,28 +10,14 @@
 
 use super::Tenants;
 use crate::jobs::Job;
-use crate::{MemoryConfig, MemoryError, now, time_text};
+use crate::{MemoryError, now, time_text};
 use membox_api::{TenantReceipt, TenantView};
-use membox_store::{JobGuard, RecordReads, RecordsError, Resealed, SealingConfig, StoreError};
+use membox_store::{JobGuard, RecordReads, RecordsError, Resealed, StoreError};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Rows that are sealed anew in one commit: others write between them.
 const RESEALED_ROWS: usize = 256;
-
-/// With what a box's data folder is opened, and whose texts are sealed.
-pub(crate) fn sealing_config(config: &MemoryConfig) -> Result<SealingConfig, MemoryError> {
-    let policies = config.policies.clone();
-    if config.encryption.is_none() {
-        let mut all = policies.tenants.values().chain([&policies.default]);
-        if all.any(|policy| policy.encryption == Some(true)) {
-            let reason = "a policy wants encryption: set master_key_file (`membox keys new` writes one)";
-            return Err(MemoryError::impossible("/policies", reason));
-        }
-    }
-    let is_sealed = Arc::new(move |tenant: &str| policies.of(tenant).encryption != Some(false));
-    Ok(SealingConfig { encryption: config.encryption.clone(), is_sealed })
-}
 
 /// Tenants whose keys or data are being changed: one at a time each.
 #[derive(Default)]

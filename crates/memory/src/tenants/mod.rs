@@ -5,8 +5,8 @@ mod policy;
 mod usage;
 mod users;
 
-pub(crate) use encryption::{ChangeGuard, Changing, sealing_config};
-pub use policy::{Policies, Policy};
+pub(crate) use encryption::{ChangeGuard, Changing};
+pub use policy::{DEFAULT_MAX_MESSAGES, Policies, Policy};
 pub use usage::Usage;
 
 use crate::MemoryError;

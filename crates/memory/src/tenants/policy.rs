@@ -1,11 +1,14 @@
 //! A policy: what holds for a tenant where its requests say nothing. It is data, one table of the settings file.
 
 use crate::collections::check_memories;
-use crate::{DEFAULT_MAX_MESSAGES, MemoryError};
+use crate::MemoryError;
 use membox_api::{CollectionSettings, Evict, KindDefaults, MemoriesPolicy, Redaction, RedactionMode, SessionSettings};
 use membox_store::Quota;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
+
+/// Messages that are kept in a session's list unless it says otherwise.
+pub const DEFAULT_MAX_MESSAGES: u64 = 100;
 
 /// What collections, sessions and users of a tenant get that say nothing of it themselves. It holds for what is
 /// made from now on; quotas hold at once.

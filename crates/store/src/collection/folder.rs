@@ -1,5 +1,7 @@
 //! Where the parts of a collection lie.
 
+use membox_index::VectorIndex;
+use membox_text::TextIndex;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
@@ -46,5 +48,49 @@ impl CollectionFolder {
                 let _ = std::fs::remove_file(path);
             }
         }
+    }
+
+    /// Removes what a compaction that came to nothing has written: it may be a full disk that stopped it.
+    pub fn discard_next(&self) {
+        let _ = std::fs::remove_file(self.compacting());
+        let _ = std::fs::remove_dir_all(self.next().0);
+    }
+
+    /// Where the index and the text index of a vector file are: in the place of a compaction that was broken off after
+    /// its commit, or in theirs.
+    pub fn derived(&self, vector_file: Uuid) -> (PathBuf, PathBuf) {
+        let next = self.next();
+        let has_index = VectorIndex::manifest(&next.index()).is_ok_and(|manifest| manifest.vector_file == vector_file);
+        let has_text = TextIndex::covered(&next.text(), vector_file).is_some();
+        let of = |is_next: bool| if is_next { &next } else { self };
+        (of(has_index || has_text).index(), of(has_text).text())
+    }
+
+    /// Puts the derived files of a compaction in their place if it is that of the vector file that the records name,
+    /// and removes what is left of it.
+    pub fn settle_next(&self, vector_file: Uuid) {
+        let next = self.next();
+        if !next.0.exists() {
+            return;
+        }
+        let replace = |from: PathBuf, to: PathBuf| {
+            let _ = std::fs::remove_dir_all(&to);
+            #[expect(clippy::disallowed_methods, reason = "an index whose name is lost is built anew")]
+            #[expect(clippy::disallowed_methods, reason = "an index whose name is lost is built anew")]
+            if let Err(error) = std::fs::rename(&from, &to) {
+                tracing::warn!(folder = %to.display(), %error, "an index of a compaction could not be kept; it is built \
+                    anew");
+            }
+        };
+        if VectorIndex::manifest(&next.index()).is_ok_and(|manifest| manifest.vector_file == vector_file) {
+            replace(next.index(), self.index());
+        }
+        if TextIndex::covered(&next.text(), vector_file).is_some() {
+            if VectorIndex::manifest(&self.index()).is_ok_and(|manifest| manifest.vector_file != vector_file) {
+                VectorIndex::remove(&self.index());
+            }
+            replace(next.text(), self.text());
+        }
+        let _ = std::fs::remove_dir_all(&next.0);
     }
 }

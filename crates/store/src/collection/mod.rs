@@ -1,5 +1,6 @@
 //! An open collection: its vector file, and in memory what recall needs of its records.
 
+mod compacted;
 mod derived;
 mod filters;
 mod folder;
@@ -7,6 +8,7 @@ mod job;
 mod session_links;
 mod state;
 
+pub(crate) use compacted::CompactedFiles;
 pub(crate) use derived::{read_settings, text_of};
 pub(crate) use folder::CollectionFolder;
 pub use job::JobGuard;
@@ -14,7 +16,6 @@ pub(crate) use session_links::SessionLinks;
 pub(crate) use state::CollectionState;
 
 use crate::StoreError;
-use crate::compaction::settle_next;
 use crate::convert::index_policy;
 use derived::Derived;
 use membox_api::{CollectionSettings, KindDefaults, Metric};
@@ -79,7 +80,7 @@ impl Collection {
     pub(crate) fn open(root: &Path, stored: &StoredCollection, reader: &Reader) -> Result<Self, StoreError> {
         let settings = read_settings(stored)?;
         let folder = CollectionFolder::of(root, stored.id);
-        settle_next(&folder, stored.vector_file);
+        folder.settle_next(stored.vector_file);
         let file = VectorFile::open(&folder.vectors(stored.vector_file), stored.rows)?;
         folder.remove_other_vector_files(stored.vector_file);
         let view = file.view(stored.rows);

@@ -1,9 +1,9 @@
 //! What is committed of a collection, as recall sees it.
 
 use super::SessionLinks;
+use super::compacted::CompactedFiles;
 use super::derived::Derived;
 use crate::StoreError;
-use crate::compaction::CompactedFiles;
 use lru::LruCache;
 use membox_index::{AllowedRows, VectorIndex};
 use membox_records::{FieldIndex, Filter, LiveRow, Reader, Record, Renamed, Slots};

@@ -2,7 +2,6 @@
 
 use super::inspect::Inspection;
 use crate::collection::{CollectionFolder, text_of};
-use crate::compaction::derived_folders;
 use crate::media;
 use crate::{StoreConfig, StoreError};
 use membox_index::VectorIndex;
@@ -143,7 +142,7 @@ fn check_collection(
         };
         report.problems.push(problem(found, remedy, given > 0));
     }
-    let (index, text) = derived_folders(&folder, stored.vector_file);
+    let (index, text) = folder.derived(stored.vector_file);
     if index.join("index.json").exists()
         && let Err(error) = VectorIndex::check(&index, stored.vector_file, stored.rows)
     {

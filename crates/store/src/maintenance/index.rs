@@ -1,10 +1,10 @@
 //! Building the vector index in the background.
 
-use super::{Maintenance, commit_texts};
+use super::Maintenance;
 use crate::StoreError;
 use crate::collection::Collection;
-use membox_index::{AllowedRows, IndexError, IndexPolicy, IndexSpec, Progress, VectorIndex};
-use membox_vectors::VectorView;
+use crate::derived::{build_index, calibrated, commit_texts};
+use membox_index::{IndexError, IndexSpec, VectorIndex};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,9 +12,6 @@ use std::sync::atomic::Ordering;
 /// query. In a large collection it is one in so many: each time the whole index is read and written.
 const FRESH_ROWS: u32 = 10_000;
 const FRESH_SHARE: u32 = 25;
-/// Rows that the beam of an automatic index is measured with.
-const CALIBRATED_ROWS: usize = 192;
-
 impl Maintenance {
     /// Builds or extends the index when enough rows are not covered, saves it and swaps it in.
     pub(crate) fn keep_index(&self, collection: &Collection) -> Result<(), StoreError> {
@@ -69,34 +66,6 @@ impl Maintenance {
         }
         Ok(())
     }
-}
-
-/// Builds an index over the rows in view, of which `rows` are current; `None` if `progress` stopped it.
-pub(crate) fn build_index(
-    view: &VectorView,
-    spec: IndexSpec,
-    policy: IndexPolicy,
-    rows: &AllowedRows,
-    threads: usize,
-    progress: Progress,
-) -> Result<Option<VectorIndex>, StoreError> {
-    match VectorIndex::build(view, spec, threads, progress) {
-        Err(IndexError::Stopped) => Ok(None),
-        built => Ok(Some(calibrated(built?, view, policy, rows)?)),
-    }
-}
-
-/// An automatic index measures its beam among the current rows.
-fn calibrated(
-    mut index: VectorIndex,
-    view: &VectorView,
-    policy: IndexPolicy,
-    rows: &AllowedRows,
-) -> Result<VectorIndex, IndexError> {
-    if policy == IndexPolicy::Auto {
-        index.calibrate(view, rows, CALIBRATED_ROWS)?;
-    }
-    Ok(index)
 }
 
 fn same_kind(a: IndexSpec, b: IndexSpec) -> bool {

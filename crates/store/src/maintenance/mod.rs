@@ -4,14 +4,11 @@
 mod index;
 mod retries;
 mod sweep;
-mod texts;
-
-pub(crate) use index::build_index;
-pub(crate) use texts::commit_texts;
 
 use crate::StoreError;
 use crate::collection::{Collection, JobGuard};
 use crate::compaction::compact;
+use crate::derived::commit_texts;
 use crate::registry::Registry;
 use crate::writer::WriterQueue;
 use crossbeam_channel::{Receiver, TryRecvError, select, tick};

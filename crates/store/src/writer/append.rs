@@ -5,7 +5,7 @@
 //! read ─▶ State ─▶ plan (a pure function) ─▶ Plan ─▶ execute
 //! ```
 
-use super::apply::{Effects, Published, check_made};
+use super::effects::{Effects, Published, check_made};
 use crate::command::{AppendMessages, Appended, NewVersion, REDACTION_FIELD};
 use crate::{StoreError, day, now};
 use membox_api::{MessageType, OnConflict};

@@ -1,58 +1,18 @@
 //! What each command does within the writer's transaction, and what of it is published after the commit.
 
 use super::append;
-use crate::collection::CollectionState;
+use super::effects::{Effects, Published, check_made};
 use crate::command::{
     Advance, AppendMessages, ChangeSession, Command, DeleteRecords, Outcome, Selection, Spend, Spent, WriteRecords,
 };
 use crate::registry::Registry;
 use crate::{StoreError, media, now};
 use membox_records::{
-    AuditEvent, CheckpointPlace, DayUsage, Deleted, LiveRow, Record, RecordsError, Renamed, Slots, StoredSession,
+    AuditEvent, CheckpointPlace, DayUsage, Deleted, LiveRow, Record, RecordsError, Slots, StoredSession,
     WriteTransaction,
 };
 use membox_vectors::RowReceipt;
 use std::collections::BTreeSet;
-
-/// What a command changed in memory's picture of a collection. Published after the commit, all at once.
-#[derive(Debug, Default)]
-pub(super) struct Effects {
-    /// Records that are in a row now, and what they replaced.
-    pub written: Vec<Published>,
-    /// Records that are gone.
-    pub removed: Vec<LiveRow>,
-    /// Rows that were appended and that no record names.
-    pub unused: Vec<u32>,
-}
-
-/// A record's new version.
-#[derive(Debug)]
-pub(super) struct Published {
-    pub row: u32,
-    pub record: Record,
-    pub replaced: Option<LiveRow>,
-    /// A message that has another id among records, and the one that it had.
-    pub renamed: Option<(Renamed, String)>,
-}
-
-impl Effects {
-    /// Makes them visible, and gives the rows that are dead from then on.
-    pub fn publish(self, state: &mut CollectionState) -> Vec<u32> {
-        let mut dead = self.unused;
-        for Published { row, record, replaced, renamed } in self.written {
-            if let Some((renamed, from)) = renamed {
-                state.rename(&renamed, &from);
-            }
-            state.insert(row, &record, replaced.as_ref());
-            dead.extend(replaced.map(|old| old.row));
-        }
-        for old in self.removed {
-            state.remove(&old);
-            dead.push(old.row);
-        }
-        dead
-    }
-}
 
 /// Does a command, as one request of the transaction.
 pub(super) fn apply(
@@ -291,20 +251,6 @@ fn change_session(tx: &mut WriteTransaction, change: ChangeSession) -> Result<bo
     session.version += 1;
     tx.put_session(&session)?;
     Ok(created)
-}
-
-/// Refuses a session that somebody else has made with another user or collection.
-pub(super) fn check_made(
-    made: &StoredSession,
-    user: Option<&Option<String>>,
-    collection: Option<i64>,
-) -> Result<(), StoreError> {
-    let what = match (user, collection) {
-        (Some(user), _) if *user != made.user => "user",
-        (_, Some(collection)) if collection != made.collection => "collection",
-        _ => return Ok(()),
-    };
-    Err(StoreError::SessionExists { id: made.id.clone(), what })
 }
 
 /// Moves a session's pipeline on, if it is where it was thought to be.

@@ -3,8 +3,7 @@
 
 use super::Writer;
 use crate::StoreError;
-use crate::collection::{Collection, CollectionFolder};
-use crate::compaction::{CompactedFiles, discard, settle_next};
+use crate::collection::{Collection, CollectionFolder, CompactedFiles};
 use crate::convert::row_type;
 use crate::registry::Registry;
 use membox_api::CollectionSettings;
@@ -129,14 +128,14 @@ impl Writer {
                 // Once the box is read-only, it is unknown which file the records name.
                 if self.registry.read_only().is_none() {
                     let _ = files.file.remove();
-                    discard(&folder);
+                    folder.discard_next();
                 }
                 return Err(error);
             }
         };
         let count = state.view.rows();
         let old = collection.switch(file, state);
-        settle_next(&folder, uuid);
+        folder.settle_next(uuid);
         if let Err(error) = old.remove() {
             tracing::warn!(collection = collection.name, %error, "the vector file from before a compaction is left \
                 behind");

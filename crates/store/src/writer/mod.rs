@@ -11,6 +11,7 @@
 
 mod append;
 mod apply;
+mod effects;
 mod lifecycle;
 mod queue;
 
@@ -20,8 +21,9 @@ use crate::StoreError;
 use crate::collection::Collection;
 use crate::command::{Command, Outcome};
 use crate::registry::Registry;
-use apply::{Effects, apply};
+use apply::apply;
 use crossbeam_channel::Receiver;
+use effects::Effects;
 use membox_records::Store as Records;
 use membox_threads::guard;
 use membox_vectors::RowReceipt;

@@ -7,7 +7,7 @@ use membox_text::TextIndexWriter;
 
 /// Texts that stay in memory before tantivy gets them. A tail of this size costs a query some 0.1 ms and a start
 /// some 0.2 s.
-pub(super) const TAIL_TEXTS: usize = 10_000;
+const TAIL_TEXTS: usize = 10_000;
 
 /// Hands the tail of the text index to tantivy when it has grown, unless `is_stopping`. The caller holds the
 /// collection's `derived_files`.

@@ -1,0 +1,59 @@
+//! What a command has changed, to be published after the commit.
+
+use crate::StoreError;
+use crate::collection::CollectionState;
+use membox_records::{LiveRow, Record, Renamed, StoredSession};
+
+/// What a command changed in memory's picture of a collection. Published after the commit, all at once.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    /// Records that are in a row now, and what they replaced.
+    pub written: Vec<Published>,
+    /// Records that are gone.
+    pub removed: Vec<LiveRow>,
+    /// Rows that were appended and that no record names.
+    pub unused: Vec<u32>,
+}
+
+/// A record's new version.
+#[derive(Debug)]
+pub(super) struct Published {
+    pub row: u32,
+    pub record: Record,
+    pub replaced: Option<LiveRow>,
+    /// A message that has another id among records, and the one that it had.
+    pub renamed: Option<(Renamed, String)>,
+}
+
+impl Effects {
+    /// Makes them visible, and gives the rows that are dead from then on.
+    pub fn publish(self, state: &mut CollectionState) -> Vec<u32> {
+        let mut dead = self.unused;
+        for Published { row, record, replaced, renamed } in self.written {
+            if let Some((renamed, from)) = renamed {
+                state.rename(&renamed, &from);
+            }
+            state.insert(row, &record, replaced.as_ref());
+            dead.extend(replaced.map(|old| old.row));
+        }
+        for old in self.removed {
+            state.remove(&old);
+            dead.push(old.row);
+        }
+        dead
+    }
+}
+
+/// Refuses a session that somebody else has made with another user or collection.
+pub(super) fn check_made(
+    made: &StoredSession,
+    user: Option<&Option<String>>,
+    collection: Option<i64>,
+) -> Result<(), StoreError> {
+    let what = match (user, collection) {
+        (Some(user), _) if *user != made.user => "user",
+        (_, Some(collection)) if collection != made.collection => "collection",
+        _ => return Ok(()),
+    };
+    Err(StoreError::SessionExists { id: made.id.clone(), what })
+}
