@@ -34,7 +34,7 @@ serve: model ## Run a box with the example history.
 check: setup ## Format, lints and unit tests of what changed since main (SINCE=REF, SINCE=all); see CONTRIBUTING.md.
 	@scripts/check.sh
 
-lint: setup ## Spelling, licences and sources of what the project depends on; fetches typos and cargo-deny.
+lint: setup ## Spelling, the book of docs, licences of dependencies; fetches typos, mdbook and cargo-deny.
 	@scripts/lint.sh
 
 test: model lint ## Format, lints, documentation, and every test: what CI passes.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! $ cargo run --release --bin remember -- data/models/all-MiniLM-L6-v2 notes "Where is the spare key?"
-//! 0.952 The spare key is under the blue pot by the shed.
+//! 1.000 The spare key is under the blue pot by the shed.
 //! ```
 //!
 //! - [`MemoryBox::open`] opens a data folder, or makes one. One process has it open at a time; others are refused.
@@ -37,15 +37,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let models = Models { encoder: Some(Arc::new(encoder)), ..Models::default() };
     let memory = MemoryBox::open(&MemoryConfig::new(Path::new(&data)), models)?;
 
-    memory.create_collection("default", "notes", &CollectionSettings::default())?;
+    memory.collections().create_collection("default", "notes", &CollectionSettings::default())?;
     let note = |(id, text): (&str, &str)| NewRecord { id: Some(id.into()), text: text.into(), ..NewRecord::default() };
-    memory.upsert("default", "notes", NOTES.map(note).into())?;
+    memory.records().upsert("default", "notes", NOTES.map(note).into())?;
 
     let request = RecallRequest { query: Some(question), k: 1, ..RecallRequest::default() };
     for hit in memory.recall("default", "notes", &request)?.hits {
         println!("{:.3} {}", hit.score, hit.text.unwrap_or_default());
     }
 
-    memory.delete("default", "example", "notes", vec![("cat".into(), None)])?;
+    memory.records().delete("default", "example", "notes", vec![("cat".into(), None)])?;
     Ok(())
 }

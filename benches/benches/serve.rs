@@ -13,7 +13,7 @@ fn commits(c: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = MemoryBox::open(&MemoryConfig::new(folder.path()), Models::default()).expect("a box");
     let settings = CollectionSettings { dimension: Some(384), ..CollectionSettings::default() };
-    memory.create_collection("t", "c", &settings).expect("a collection");
+    memory.collections().create_collection("t", "c", &settings).expect("a collection");
     let vectors = membox_benches::vectors(256, 384);
     let record = |i: usize| NewRecord {
         id: Some(format!("r{}", i % 10_000)),
@@ -29,7 +29,7 @@ fn commits(c: &mut Criterion) {
         group.bench_function(format!("{batch} records, durable"), |b| {
             b.iter(|| {
                 i += batch;
-                memory.upsert("t", "c", (i..i + batch).map(record).collect()).expect("a write")
+                memory.records().upsert("t", "c", (i..i + batch).map(record).collect()).expect("a write")
             })
         });
     }
@@ -43,14 +43,14 @@ fn recalls(c: &mut Criterion) {
     let encoder = Encoder::load("all-MiniLM-L6-v2", &membox_benches::model(), config, &scheduler).expect("the model");
     let models = Models { encoder: Some(Arc::new(encoder)), ..Models::default() };
     let memory = Arc::new(MemoryBox::open(&MemoryConfig::new(folder.path()), models).expect("a box"));
-    memory.create_collection("default", "c", &CollectionSettings::default()).expect("a collection");
+    memory.collections().create_collection("default", "c", &CollectionSettings::default()).expect("a collection");
     for start in (0..RECORDS).step_by(1000) {
         let record = |i: usize| NewRecord {
             text: format!("{} {i}", membox_benches::text(i, 12 + i % 30)),
             session: Some(format!("s{}", i / 20)),
             ..NewRecord::default()
         };
-        memory.upsert("default", "c", (start..start + 1000).map(record).collect()).expect("a write");
+        memory.records().upsert("default", "c", (start..start + 1000).map(record).collect()).expect("a write");
     }
     let question = |i: usize| format!("when will Lena bring the tomatoes {i}?");
     let mut group = c.benchmark_group("recall of 5 000 records");

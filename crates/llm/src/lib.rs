@@ -75,7 +75,7 @@ impl Default for LlmConfig {
 }
 
 /// What answers have cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Requests that were answered.
     pub calls: u64,

@@ -79,7 +79,7 @@ pub fn run(config: &Config, args: &CompressArgs) -> Result<()> {
     let answer = load(config)?.compress(std::slice::from_ref(&text), &options, Lane::Interactive)?;
     let mut out = std::io::stdout().lock();
     if args.json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&answer)?)?;
+        writeln!(out, "{}", serde_json::to_string_pretty(&membox_memory::compressed_text(answer.clone()))?)?;
     } else if args.show {
         let marks = if out.is_terminal() { ("\x1b[9;31m", "\x1b[0m") } else { ("~~", "~~") };
         write!(out, "{}", struck_out(&text, &answer, marks))?;

@@ -88,7 +88,7 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
         let stop = async move {
             signal.await;
             // What waits for a language model is to end with its answer, or without it.
-            models.llm().inspect(|llm| llm.stop());
+            models.models().llm().inspect(|llm| llm.stop());
         };
         tracing::info!(%address, data_dir = %config.data_dir.display(), "listening; the API is described at /docs");
         if let Some(collection) = &example {
@@ -175,12 +175,13 @@ fn load(memory: &MemoryBox, file: &Path) -> Result<Option<String>> {
     }
     let first = collections.keys().next().cloned();
     for (name, records) in collections {
-        let (_, created) = memory.create_collection(DEFAULT_TENANT, &name, &CollectionSettings::default())?;
+        let (_, created) =
+            memory.collections().create_collection(DEFAULT_TENANT, &name, &CollectionSettings::default())?;
         if !created {
             continue;
         }
-        for batch in records.chunks(membox_memory::MOST_RECORDS) {
-            memory.upsert(DEFAULT_TENANT, &name, batch.to_vec())?;
+        for batch in records.chunks(membox_memory::MAX_RECORDS) {
+            memory.records().upsert(DEFAULT_TENANT, &name, batch.to_vec())?;
         }
         tracing::info!(collection = name, records = records.len(), "loaded");
     }

@@ -3,16 +3,23 @@
 //! Whatever enters goes this way: check ─▶ redact ─▶ keywords ─▶ count tokens; then it is compressed, if that is asked for, and embedded.
 
 use crate::fields;
-use crate::pipeline::is_made;
+use crate::memories::is_made;
 use crate::recall::vector_error;
 use crate::redaction::{Known, redact_record, redacted_changes};
-use crate::{MemoryBox, MemoryError, in_seconds, now, time_millis, token_counter};
+use crate::{MemoryError, in_seconds, now, time_millis, token_counter};
 use membox_api::{CollectionSettings, MessageType, NewRecord, RecordPatch};
 use membox_redaction::{Counts, without_placeholders};
+use membox_store::Store;
 use membox_store::{Collection, Message, NewVersion, Record};
 use serde_json::{Map, Value};
 
-impl MemoryBox {
+/// What everything that enters goes through.
+#[derive(Clone, Copy)]
+pub struct Admission<'a> {
+    pub(crate) store: &'a Store,
+}
+
+impl Admission<'_> {
     /// A record as it is to be written, or a message with its record: checked, redacted, and its vector empty where the text is still to be embedded. `settings` are the
     /// collection's; `at` is the JSON pointer to it.
     pub(crate) fn admit(
@@ -48,7 +55,7 @@ impl MemoryBox {
         };
         check(&mut record, at)?;
         if let Some(redaction) = &settings.redaction {
-            redact_record(self.box_key(), redaction, &mut record, Known::default())?;
+            redact_record(self.store.box_key(), redaction, &mut record, Known::default())?;
         }
         if settings.keywords == Some(true) {
             add_keywords(&mut record);
@@ -74,7 +81,7 @@ impl MemoryBox {
         if has_keywords {
             forget_keywords(&mut record, patch);
         }
-        redact_record(self.box_key(), &redaction, &mut record, known)?;
+        redact_record(self.store.box_key(), &redaction, &mut record, known)?;
         if has_keywords {
             add_keywords(&mut record);
         }

@@ -1,5 +1,6 @@
 //! Cutting a long text into pieces that can be embedded: at paragraphs where that fits, else at sentences, else at words, with some of each piece again
-//! at the beginning of the next. What is one thing to its reader, such as a number with its unit, is not cut where it fits.
+//! at the beginning of the next. What is one thing to its reader, such as a number with its unit, is not cut where it
+//! fits.
 
 use crate::{MemoryError, token_counter};
 use membox_api::{Chunk, ChunkRequest, ChunkUnit};
@@ -28,7 +29,8 @@ impl ChunkSizer for Sizer {
     }
 }
 
-/// A text as the splitter sees it: a thing that is to stay whole is one word there, with letters of as many bytes in place of its characters.
+/// A text as the splitter sees it: a thing that is to stay whole is one word there, with letters of as many bytes in
+/// place of its characters.
 struct Masked<'a> {
     text: &'a str,
     mask: &'a str,
@@ -118,7 +120,8 @@ mod tests {
 
     #[test]
     fn numbers_stay_with_their_units_and_addresses_are_not_cut() {
-        let text = "She took 0.25 mg on 28. November 2026 at −40 °C, wrote to lena@mail.example, paid 1 234,50 € to the U.S. Then she went to 2026年11月28日.";
+        let text = "She took 0.25 mg on 28. November 2026 at −40 °C, wrote to lena@mail.example, \
+                    paid 1 234,50 € to the U.S. Then she went to 2026年11月28日.";
         let things = ["0.25 mg", "28. November 2026", "−40 °C", "lena@mail.example", "1 234,50 €", "2026年11月28日"];
         for (unit, sizes) in [(ChunkUnit::Characters, 18..60), (ChunkUnit::Tokens, 8..30)] {
             for size in sizes {

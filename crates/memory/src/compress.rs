@@ -1,7 +1,7 @@
 //! Compression of what a caller sends, without keeping anything of it.
 
 use crate::convert::{compress_options, compressed_conversation, compressed_text, json_rules, message};
-use crate::{MemoryBox, MemoryError};
+use crate::{MemoryError, Models};
 use membox_api::{CompressAnswer, CompressOptions, CompressSource, CompressedDocuments, CompressedJson, Texts};
 use membox_compressor::KEEP_LAST;
 use membox_encoder::Lane;
@@ -17,7 +17,7 @@ fn length(texts: &[String]) -> usize {
     texts.iter().map(String::len).sum()
 }
 
-impl MemoryBox {
+impl Models {
     /// Leaves out the words that a reader can do without. The answer has the form of what was sent.
     pub fn compress(&self, source: CompressSource, options: &CompressOptions) -> Result<CompressAnswer, MemoryError> {
         let compressor = self.compressor(source.model.as_deref())?;

@@ -1,22 +1,30 @@
 //! Numbers that are given out and say nothing: the place where a page ends counts what all tenants have written, which is nobody's business.
 
-use crate::{MemoryBox, MemoryError};
+use crate::MemoryError;
 use aes_gcm_siv::aead::{Aead, KeyInit, Payload};
 use aes_gcm_siv::{Aes256GcmSiv, Nonce};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use membox_store::BoxKey;
+use membox_store::Store;
 
 fn cipher(key: &BoxKey) -> Result<Aes256GcmSiv, MemoryError> {
     Ok(Aes256GcmSiv::new(&key.mac("what is sealed")?.into()))
 }
 
-impl MemoryBox {
+/// Cursors and ids that are given out sealed.
+#[derive(Clone, Copy)]
+pub struct Cursors<'a> {
+    pub(crate) store: &'a Store,
+}
+
+impl Cursors<'_> {
     /// Seals numbers for a tenant and a purpose. The same numbers give the same text: that of AES-GCM-SIV, which stands a nonce that stays.
     pub fn seal(&self, tenant: &str, purpose: &str, numbers: &[i64]) -> Result<String, MemoryError> {
         let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         let bound = format!("{purpose}/{tenant}");
-        let sealed = cipher(self.box_key())?.encrypt(&Nonce::default(), Payload { msg: &bytes, aad: bound.as_bytes() });
+        let sealed =
+            cipher(self.store.box_key())?.encrypt(&Nonce::default(), Payload { msg: &bytes, aad: bound.as_bytes() });
         Ok(URL_SAFE_NO_PAD.encode(sealed.map_err(|_| MemoryError::invalid("/cursor", "it cannot be sealed"))?))
     }
 
@@ -31,7 +39,8 @@ impl MemoryBox {
         let wrong = || MemoryError::invalid(pointer, format!("{sealed:?} was not given out for this"));
         let bytes = URL_SAFE_NO_PAD.decode(sealed).map_err(|_| wrong())?;
         let bound = format!("{purpose}/{tenant}");
-        let opened = cipher(self.box_key())?.decrypt(&Nonce::default(), Payload { msg: &bytes, aad: bound.as_bytes() });
+        let opened =
+            cipher(self.store.box_key())?.decrypt(&Nonce::default(), Payload { msg: &bytes, aad: bound.as_bytes() });
         let opened = opened.map_err(|_| wrong())?;
         let numbers: Vec<i64> = opened.as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect();
         numbers.try_into().map_err(|_| wrong())

@@ -33,13 +33,13 @@ pub enum MemoryError {
         reason: String,
     },
     /// There is no such collection.
-    #[error("there is no collection {0:?}; create it with PUT /v1/collections/{0}")]
+    #[error("there is no collection {0:?}")]
     NoCollection(String),
     /// There is no such record.
     #[error("there is no record {0:?}")]
     NoRecord(String),
     /// There is no such session.
-    #[error("there is no session {0:?}; append a message to it, or create it with PUT /v1/sessions/{0}")]
+    #[error("there is no session {0:?}")]
     NoSession(String),
     /// There is no such thing.
     #[error("there is no {what} {id:?}")]

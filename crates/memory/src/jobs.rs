@@ -1,23 +1,18 @@
-//! Long work with progress: rebuild and re-embedding.
+//! Long work: how far it is, how it ended, and how it is cancelled.
 
-use crate::{MemoryBox, MemoryError, now, time_text};
+use crate::{MemoryError, now, time_text};
 use membox_api::JobView;
-use membox_encoder::Lane;
-use membox_store::{Collection, JobGuard};
-use membox_threads::{guard, spawn};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// Records re-embedded at a time.
-const REEMBED_RECORDS: usize = 256;
 /// Ended jobs that are remembered.
 const MAX_ENDED: usize = 1000;
 
 /// A job's result, or why it failed.
-type Outcome = Result<Option<Value>, String>;
+pub(crate) type Outcome = Result<Option<Value>, String>;
 
 /// How a job ended; it stays as it was then.
 struct End {
@@ -39,13 +34,13 @@ impl End {
 
 /// Long work under way or ended.
 pub(crate) struct Job {
-    id: String,
-    kind: &'static str,
+    pub id: String,
+    pub kind: &'static str,
     tenant: String,
     collection: Option<String>,
     started_at: i64,
     begun: Instant,
-    done: AtomicU64,
+    pub done: AtomicU64,
     total: AtomicU64,
     cancelled: AtomicBool,
     /// Locked while it is cancelled or ends: one of the two comes first.
@@ -80,13 +75,13 @@ impl Job {
     }
 
     /// Ends it.
-    fn finish(&self, outcome: Outcome) {
+    pub fn finish(&self, outcome: Outcome) {
         let mut end = self.end();
         let (seconds, cancelled) = (self.begun.elapsed().as_secs_f64(), self.is_cancelled());
         *end = Some(End { seconds, outcome, cancelled });
     }
 
-    fn view(&self) -> JobView {
+    pub fn view(&self) -> JobView {
         let end = self.end();
         let seconds = end.as_ref().map_or_else(|| self.begun.elapsed().as_secs_f64(), |e| e.seconds);
         let (done, total) = (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed));
@@ -156,104 +151,5 @@ impl Jobs {
         }
         jobs.insert(job.id.clone(), job.clone());
         job
-    }
-}
-
-impl MemoryBox {
-    /// Embeds every text of a collection anew with the model that is loaded, while it is read and written.
-    pub fn reembed(self: &Arc<Self>, tenant: &str, name: &str) -> Result<JobView, MemoryError> {
-        let collection = self.collection(tenant, name)?;
-        self.models().encoder_of(&collection)?;
-        self.start_job("reembed", collection, Self::run_reembed)
-    }
-
-    /// Rewrites a collection's vector file without dead rows and builds its indexes anew, while it is read.
-    pub fn rebuild(self: &Arc<Self>, tenant: &str, name: &str) -> Result<JobView, MemoryError> {
-        let collection = self.collection(tenant, name)?;
-        self.start_job("rebuild", collection, Self::run_rebuild)
-    }
-
-    fn start_job(
-        self: &Arc<Self>,
-        kind: &'static str,
-        collection: Arc<Collection>,
-        run: fn(&Self, &Arc<Collection>, &JobGuard, &Job) -> Result<(), MemoryError>,
-    ) -> Result<JobView, MemoryError> {
-        let guard = JobGuard::take(&collection)?;
-        let job = self.jobs().begin(kind, &collection.tenant, Some(&collection.name));
-        self.run_job(job, move |memory, job| run(memory, &collection, &guard, job).map(|()| None))
-    }
-
-    /// Has a thread of its own do a job, which gives its result.
-    pub(crate) fn run_job(
-        self: &Arc<Self>,
-        job: Arc<Job>,
-        run: impl FnOnce(&Self, &Job) -> Result<Option<Value>, MemoryError> + Send + 'static,
-    ) -> Result<JobView, MemoryError> {
-        let (running, memory) = (job.clone(), Arc::downgrade(self));
-        let spawned = spawn(format!("job-{}", job.kind), move || {
-            // A job that breaks off gives back what it holds, and has failed.
-            let outcome = guard(|| match memory.upgrade() {
-                Some(memory) => run(&memory, &running).map_err(|e| e.to_string()),
-                None => Err(MemoryError::Stopped.to_string()),
-            });
-            let outcome = outcome.unwrap_or_else(|panicked| Err(format!("{panicked}; the log of the box says more")));
-            if let Err(error) = &outcome {
-                tracing::error!(job = running.id, kind = running.kind, error, "a job failed");
-            }
-            running.finish(outcome);
-        });
-        match spawned {
-            Ok(_) => Ok(job.view()),
-            Err(error) => {
-                let error = MemoryError::io("start a thread for", self.data_dir())(error);
-                job.finish(Err(error.to_string()));
-                Err(error)
-            }
-        }
-    }
-
-    fn run_reembed(&self, collection: &Arc<Collection>, _guard: &JobGuard, job: &Job) -> Result<(), MemoryError> {
-        // Records that are written from now on have the new model's vectors.
-        let snapshot = self.read()?.snapshot(collection, None)?;
-        job.set_total(snapshot.len());
-        let mut from = None;
-        while !job.is_cancelled() {
-            let (mut batch, mut next) = (Vec::new(), None);
-            snapshot.each_record_from(&self.read()?, from, |record, stored| {
-                if batch.len() == REEMBED_RECORDS {
-                    next = Some(record);
-                    return false;
-                }
-                batch.push(stored);
-                true
-            })?;
-            if batch.is_empty() {
-                break;
-            }
-            let count = batch.len() as u64;
-            batch.retain(|stored| !stored.record.given_vector);
-            let texts = batch.iter().map(|s| s.record.text.clone()).collect();
-            let embedded = self.models().encoder_of(collection)?.embed(texts, Lane::Bulk)?;
-            let vectors = batch.into_iter().zip(embedded.rows().map(<[f32]>::to_vec)).collect();
-            self.store().replace_vectors(collection, vectors)?;
-            job.add_done(count);
-            if next.is_none() {
-                break;
-            }
-            from = next;
-        }
-        Ok(())
-    }
-
-    fn run_rebuild(&self, collection: &Arc<Collection>, guard: &JobGuard, job: &Job) -> Result<(), MemoryError> {
-        let records = collection.records();
-        job.set_total(if collection.wants_index() { records * 2 } else { records });
-        let compacted = self.store().compact(guard, collection, &mut |done| {
-            job.done.store(u64::from(done), Ordering::Relaxed);
-            !job.is_cancelled()
-        });
-        self.store().maintain(collection);
-        Ok(compacted?)
     }
 }

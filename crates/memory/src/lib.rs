@@ -14,9 +14,9 @@
 //! let folder = tempfile::tempdir()?;
 //! let memory = MemoryBox::open(&MemoryConfig::new(folder.path()), Models::default())?;
 //! let settings = CollectionSettings { dimension: Some(2), ..Default::default() };
-//! memory.create_collection("default", "notes", &settings)?;
+//! memory.collections().create_collection("default", "notes", &settings)?;
 //! let note = NewRecord { text: "The spare key is under the pot.".into(), vector: Some(vec![1.0, 0.0]), ..Default::default() };
-//! memory.upsert("default", "notes", vec![note])?;
+//! memory.records().upsert("default", "notes", vec![note])?;
 //! let question = RecallRequest { query: Some("where is the key?".into()), mode: RecallMode::Text, ..Default::default() };
 //! assert_eq!(memory.recall("default", "notes", &question)?.hits.len(), 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -27,77 +27,66 @@
 //! Calls run on the caller's thread; `job-*` threads run what was asked for as a job. What writes and what maintains is the store's.
 
 mod admission;
-mod checkpoints;
+mod audit;
 mod chunk;
 mod collections;
 mod compress;
-mod consolidate;
-mod context;
 mod convert;
 mod cursors;
-mod encryption;
 mod error;
 mod fields;
-mod fitting;
-mod forget;
 mod jobs;
+mod long_work;
 mod media;
+mod memories;
 mod memory_box;
 mod mend;
-mod messages;
 mod models;
 mod names;
 mod numbers;
 #[cfg(test)]
 mod panics;
-mod pipeline;
-mod policy;
-mod profile;
-mod queue;
 mod recall;
 mod records;
 mod redaction;
 mod retry;
-mod same;
 #[cfg(test)]
 mod sample;
 mod sessions;
-mod settings;
-mod synonyms;
-mod usage;
-mod users;
+mod tenants;
 mod verify;
 mod views;
 
+pub use audit::{Audit, verify_audit};
 pub use chunk::chunk;
+pub use collections::Collections;
 pub use convert::compressed_text;
+pub use cursors::Cursors;
 pub use error::MemoryError;
 pub use fields::{
     FIELDS, Field, Holds, MAX_ID_BYTES, MAX_METADATA_BYTES, MAX_NAME_BYTES, MAX_STATE_BYTES, MAX_TEXT_BYTES,
     MAX_TOOL_CALLS_BYTES,
 };
 pub use jobs::Jobs;
-pub use media::{MAX_MEDIA_BYTES, MediaFile};
+pub use media::MAX_MEDIA_BYTES;
 pub use membox_api::*;
 pub use membox_compressor as compressor;
 pub use membox_encoder as encoder;
 pub use membox_llm as llm;
 pub use membox_store::{
-    BackupSummary, CheckpointOrder, Collection, DeviceRows, EncryptionConfig, IndexError, Order, Overview, Position,
-    Problem, REDACTION_FIELD, RecordsError, Report, RowDevice, backup, keys, keys_file, now, rename_durably, restore,
-    sync_parent, time_millis, time_text,
+    BackupSummary, CheckpointOrder, Collection, DEFAULT_OPEN_COLLECTIONS, DeviceRows, EncryptionConfig, IndexError,
+    Order, Overview, Position, Problem, REDACTION_FIELD, RecordsError, Report, RowDevice, backup, keys, keys_file, now,
+    rename_durably, restore, sync_parent, time_millis, time_text,
 };
+pub use memories::{Memories, made_conditions};
 pub use memory_box::{DEFAULT_ANSWER_CACHE, MemoryBox, MemoryConfig, retry_after};
 pub use mend::rebuild;
-pub use messages::MessageQuery;
 pub use models::Models;
 pub use names::{named_or_users, user_collection};
 pub use numbers::{Kept, check_numbers};
-pub use pipeline::made_conditions;
-pub use policy::{Policies, Policy};
-pub use records::MAX_RECORDS;
-pub use sessions::{DEFAULT_MAX_MESSAGES, MAX_MESSAGES};
-pub use users::verify_audit;
+pub use records::{MAX_RECORDS, Records};
+pub use sessions::{DEFAULT_MAX_MESSAGES, MAX_MESSAGES, MediaFile, MessageQuery, Sessions};
+pub use tenants::{Policies, Policy, Tenants, Usage};
 pub use verify::{overview, verify};
 
 /// What counts tokens by an encoding that a request names; `at` says where in it.

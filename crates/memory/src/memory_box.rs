@@ -1,17 +1,21 @@
 //! The box: one data folder, its models, and what holds for its tenants.
 
 use crate::MemoryError;
-use crate::encryption::{Changing, sealing_config};
+use crate::admission::Admission;
+use crate::audit::Audit;
+use crate::collections::Collections;
+use crate::cursors::Cursors;
 use crate::jobs::Jobs;
+use crate::media::MediaFiles;
+use crate::memories::{Memories, Pipeline};
 use crate::models::Models;
-use crate::pipeline::Pipeline;
-use crate::policy::{Policies, Policy};
-use crate::recall::AnswerCache;
-use crate::settings::check_name;
-use membox_compressor::Compressor;
-use membox_encoder::{Embeddings, Encoder, EncoderError, Inputs, Lane};
-use membox_llm::Llm;
-use membox_store::{BoxKey, Collection, EncryptionConfig, Reads, RowDevice, Sealing, Store, StoreConfig};
+use crate::recall::{AnswerCache, Recall};
+use crate::records::Records;
+use crate::sessions::Sessions;
+use crate::tenants::{Changing, Policies, Policy, Tenants, Usage, sealing_config};
+use membox_api::{RecallAnswer, RecallRequest};
+use membox_encoder::EncoderError;
+use membox_store::{Collection, EncryptionConfig, RowDevice, Store, StoreConfig};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -91,44 +95,112 @@ impl MemoryBox {
             policies: config.policies.clone(),
             changing: Arc::default(),
         };
-        memory.resume_budget()?;
+        memory.memories().resume_budget()?;
         Ok(memory)
     }
 
     /// The models.
-    pub(crate) fn models(&self) -> &Models {
+    pub fn models(&self) -> &Models {
         &self.models
     }
 
-    /// The encoder, if a model is installed.
-    pub fn encoder(&self) -> Result<&Arc<Encoder>, MemoryError> {
-        self.models.encoder()
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
     }
 
-    /// A model that compresses, by its name or how that begins (`keep-head`, `llmlingua-2`); the box's first where none is named.
-    pub fn compressor(&self, name: Option<&str>) -> Result<&Arc<Compressor>, MemoryError> {
-        self.models.compressor(name)
+    pub(crate) fn changing(&self) -> &Arc<Changing> {
+        &self.changing
     }
 
-    /// The models that compress.
-    pub fn compressors(&self) -> &[Arc<Compressor>] {
-        &self.models.compressors
+    /// What holds for a tenant where its requests say nothing.
+    pub fn policy(&self, tenant: &str) -> &Policy {
+        self.policies.of(tenant)
     }
 
-    /// The language models, if any are set up.
-    pub fn llm(&self) -> Option<&Llm> {
-        self.models.llm()
+    /// Long work, by id.
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
     }
 
-    /// Encodes texts or tokens for a caller who wants the vectors themselves.
-    pub fn embed(
-        &self,
-        inputs: Inputs,
-        max_tokens: Option<usize>,
-        normalize: bool,
-        lane: Lane,
-    ) -> Result<Embeddings, MemoryError> {
-        self.models.embed(inputs, max_tokens, normalize, lane)
+    /// The audit log.
+    pub fn audit(&self) -> Audit<'_> {
+        Audit { store: &self.store }
+    }
+
+    /// Cursors and ids that are given out sealed.
+    pub fn cursors(&self) -> Cursors<'_> {
+        Cursors { store: &self.store }
+    }
+
+    /// Collections.
+    pub fn collections(&self) -> Collections<'_> {
+        let Self { store, models, policies, .. } = self;
+        Collections { store, models, policies, audit: self.audit() }
+    }
+
+    /// Records of collections.
+    pub fn records(&self) -> Records<'_> {
+        let Self { store, models, .. } = self;
+        let (collections, admission, audit) = (self.collections(), Admission { store }, self.audit());
+        Records { store, models, collections, admission, audit }
+    }
+
+    fn recalls(&self) -> Recall<'_> {
+        let Self { store, models, answers, .. } = self;
+        Recall { store, models, collections: self.collections(), answers }
+    }
+
+    /// Answers a question to a collection.
+    pub fn recall(&self, tenant: &str, collection: &str, request: &RecallRequest) -> Result<RecallAnswer, MemoryError> {
+        self.recalls().recall(tenant, collection, request)
+    }
+
+    /// How often an answer was remembered, and how often it was not.
+    pub fn answer_counts(&self) -> (u64, u64) {
+        self.answers.counts()
+    }
+
+    /// Sessions: messages, contexts, queues and checkpoints.
+    pub fn sessions(&self) -> Sessions<'_> {
+        let Self { store, models, policies, .. } = self;
+        Sessions {
+            store,
+            models,
+            policies,
+            collections: self.collections(),
+            records: self.records(),
+            admission: Admission { store },
+            media: MediaFiles { store },
+            recall: self.recalls(),
+            cursors: self.cursors(),
+        }
+    }
+
+    /// Memories that are made of what was said.
+    pub fn memories(&self) -> Memories<'_> {
+        let Self { store, models, pipeline, .. } = self;
+        let (collections, records, sessions) = (self.collections(), self.records(), self.sessions());
+        Memories { store, models, collections, records, admission: Admission { store }, sessions, pipeline }
+    }
+
+    /// What users have used, and their quotas.
+    pub fn usage(&self) -> Usage<'_> {
+        Usage { store: &self.store, policies: &self.policies }
+    }
+
+    /// Tenants and their users.
+    pub fn tenants(&self) -> Tenants<'_> {
+        let Self { store, models, answers, pipeline, .. } = self;
+        Tenants {
+            store,
+            models,
+            sessions: self.sessions(),
+            media: MediaFiles { store },
+            usage: self.usage(),
+            audit: self.audit(),
+            answers,
+            pipeline,
+        }
     }
 
     /// The data folder.
@@ -144,71 +216,12 @@ impl MemoryBox {
     /// Why the box cannot do its work for now, if so.
     pub fn check_ready(&self) -> Result<(), MemoryError> {
         self.store.check_ready()?;
-        self.encoder().map(drop)
+        self.models.encoder().map(drop)
     }
 
     /// What fails again and again in the background, and is tried further; requests are answered all the same.
     pub fn troubles(&self) -> Vec<String> {
         self.store.troubles()
-    }
-
-    /// Long work, by id.
-    pub fn jobs(&self) -> &Jobs {
-        &self.jobs
-    }
-
-    pub(crate) fn store(&self) -> &Store {
-        &self.store
-    }
-
-    /// Reads what is committed.
-    pub(crate) fn read(&self) -> Result<Reads<'_>, MemoryError> {
-        Ok(self.store.read()?)
-    }
-
-    /// What holds for a tenant where its requests say nothing.
-    pub fn policy(&self, tenant: &str) -> &Policy {
-        self.policies.of(tenant)
-    }
-
-    pub(crate) fn answers(&self) -> &AnswerCache {
-        &self.answers
-    }
-
-    /// How often an answer was remembered, and how often it was not.
-    pub fn answer_counts(&self) -> (u64, u64) {
-        self.answers.counts()
-    }
-
-    /// Forgets what a tenant has asked, what it was answered, and what it has said of late.
-    pub(crate) fn forget_questions(&self, tenant: &str) {
-        self.answers.forget(tenant);
-        if let Ok(encoder) = self.encoder() {
-            encoder.forget_queries(tenant);
-        }
-        self.pipeline.forget(tenant);
-    }
-
-    pub(crate) fn sealing(&self) -> &Sealing {
-        self.store.sealing()
-    }
-
-    pub(crate) fn changing(&self) -> &Arc<Changing> {
-        &self.changing
-    }
-
-    pub(crate) fn pipeline(&self) -> &Pipeline {
-        &self.pipeline
-    }
-
-    pub(crate) fn box_key(&self) -> &BoxKey {
-        self.store.box_key()
-    }
-
-    /// An open collection.
-    pub fn collection(&self, tenant: &str, name: &str) -> Result<Arc<Collection>, MemoryError> {
-        check_name(name)?;
-        Ok(self.store.collection(tenant, name)?)
     }
 
     /// The collections that are open, for metrics.

@@ -23,8 +23,10 @@ pub fn rebuild(config: &MemoryConfig, models: Models) -> Result<Report, MemoryEr
     }
     let memory = MemoryBox::open(config, models)?;
     for (tenant, name) in memory.store().collection_names(None) {
-        let mended =
-            memory.collection(&tenant, &name).and_then(|collection| memory.mend(&collection, &mut report.notes));
+        let mended = memory
+            .collections()
+            .collection(&tenant, &name)
+            .and_then(|collection| memory.mend(&collection, &mut report.notes));
         if let Err(error) = mended {
             report.notes.push(format!("{tenant}/{name}: {error}"));
         }

@@ -1,8 +1,7 @@
 //! Names that are made of callers' names: no two of them meet, whatever they are made of.
 
+use crate::MemoryError;
 use crate::fields::MAX_ID_BYTES;
-use crate::{MemoryBox, MemoryError};
-use membox_store::RecordReads;
 use membox_store::keys::hex;
 use sha2::{Digest, Sha256};
 
@@ -18,7 +17,7 @@ pub(crate) fn check_session_id(id: &str) -> Result<(), MemoryError> {
 }
 
 /// What stands for a user's name where that cannot be part of another name.
-fn hash(user: &str) -> String {
+pub(crate) fn hash(user: &str) -> String {
     hex(&Sha256::digest(user)[..16])
 }
 
@@ -55,32 +54,10 @@ pub(crate) fn owner_of(collection: &str) -> Owner<'_> {
     }
 }
 
-impl MemoryBox {
-    /// The session that a user has under a prefix: `PREFIX-USER`, or `PREFIX.HASH` where no session can be called so, or where another user's is. It is the
-    /// same one each time, and no two users have the same.
-    pub fn user_session(&self, tenant: &str, prefix: &str, user: &str) -> Result<String, MemoryError> {
-        let (plain, hashed) = (format!("{prefix}-{user}"), format!("{prefix}.{}", hash(user)));
-        let reads = self.read()?;
-        if reads.session(tenant, &hashed)?.is_some() {
-            return Ok(hashed);
-        }
-        let owner = |id: &str| Ok::<_, MemoryError>(reads.session(tenant, id)?.map(|session| session.user));
-        let is_own = |of: Option<Option<String>>| of.flatten().as_deref() == Some(user);
-        if check_session_id(&plain).is_ok() {
-            let of = owner(&plain)?;
-            return Ok(if of.is_none() || is_own(of) { plain } else { hashed });
-        }
-        // Older versions put `_` in the place of `/`.
-        let older = plain.replace('/', "_");
-        let is_older = older != plain && is_own(owner(&older)?);
-        Ok(if is_older { older } else { hashed })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::check_name;
+    use crate::collections::check_name;
     use proptest::prelude::*;
 
     /// Names of what separates names and what is told apart by little.

@@ -17,8 +17,8 @@ fn a_job_that_panics_has_failed_and_holds_nothing() {
     let config = crate::MemoryConfig::new(folder.path());
     let memory = std::sync::Arc::new(crate::MemoryBox::open(&config, crate::Models::default()).expect("a box"));
     let settings = crate::CollectionSettings { dimension: Some(2), ..Default::default() };
-    memory.create_collection("t", "c", &settings).expect("a collection");
-    let collection = memory.collection("t", "c").expect("a collection");
+    memory.collections().create_collection("t", "c", &settings).expect("a collection");
+    let collection = memory.collections().collection("t", "c").expect("a collection");
     let guard = JobGuard::take(&collection).expect("no other job");
     let job = memory.jobs().begin("rebuild", "t", Some("c"));
     let job = memory.run_job(job, move |_, _| {

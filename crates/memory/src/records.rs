@@ -1,14 +1,19 @@
 //! Records: written, read, changed and deleted.
 
+use crate::admission::Admission;
+use crate::audit::Audit;
+use crate::audit::event;
+use crate::collections::Collections;
 use crate::convert::{compress_options, compression};
+use crate::models::Models;
 use crate::models::lane;
 use crate::redaction::redacted;
 use crate::retry::retry;
-use crate::users::event;
 use crate::views::record_view;
-use crate::{MemoryBox, MemoryError, now};
+use crate::{MemoryError, now};
 use membox_api::{CompressOptions, NewRecord, RecordPatch, RecordView, WrittenRecord};
 use membox_compressor::CompressedText;
+use membox_store::Store;
 use membox_store::{
     Collection, DeleteRecords, Filter, NewVersion, Order, Position, RecordReads, RecordsError, Selection, StoredRecord,
     WriteRecords,
@@ -20,7 +25,17 @@ use std::time::Duration;
 /// Records of one upsert.
 pub const MAX_RECORDS: usize = 2048;
 
-impl MemoryBox {
+/// Records of collections.
+#[derive(Clone, Copy)]
+pub struct Records<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) models: &'a Models,
+    pub(crate) collections: Collections<'a>,
+    pub(crate) admission: Admission<'a>,
+    pub(crate) audit: Audit<'a>,
+}
+
+impl Records<'_> {
     /// Writes records. When it returns they are durable and can be recalled; on an error none of them was kept.
     pub fn upsert(&self, tenant: &str, name: &str, records: Vec<NewRecord>) -> Result<Vec<WrittenRecord>, MemoryError> {
         self.remember(tenant, name, records, None)
@@ -39,24 +54,24 @@ impl MemoryBox {
             let reason = format!("{} records; 1 to {MAX_RECORDS} can be written at once", records.len());
             return Err(MemoryError::impossible("/records", reason));
         }
-        let collection = self.collection(tenant, name)?;
+        let collection = self.collections.collection(tenant, name)?;
         let settings = collection.settings();
         let mut versions = Vec::with_capacity(records.len());
         for (i, record) in records.into_iter().enumerate() {
-            versions.push(self.admit(&collection, &settings, record, None, &format!("/records/{i}"))?);
+            versions.push(self.admission.admit(&collection, &settings, record, None, &format!("/records/{i}"))?);
         }
         let mut compressed = Vec::new();
         if let Some(options) = compress {
             compressed = self.compress_texts(&collection, &mut versions, options)?;
         }
-        self.models().embed_missing(&collection, &mut versions)?;
+        self.models.embed_missing(&collection, &mut versions)?;
         let redaction = settings.redaction.unwrap_or_default();
         for (new, compressed) in versions.iter_mut().zip(&compressed) {
             // Digits that stood apart may stand together now.
             new.record.text = redacted(&redaction, compressed.compressed_prompt.clone());
         }
         let ids: Vec<String> = versions.iter().map(|u| u.record.id.clone()).collect();
-        let versions = self.store().write_records(WriteRecords::new(collection, versions))?;
+        let versions = self.store.write_records(WriteRecords::new(collection, versions))?;
         let mut compressed = compressed.iter().map(compression);
         let written = |(id, version)| WrittenRecord { id, version, compression: compressed.next() };
         Ok(ids.into_iter().zip(versions).map(written).collect())
@@ -69,7 +84,7 @@ impl MemoryBox {
         versions: &mut [NewVersion],
         options: &CompressOptions,
     ) -> Result<Vec<CompressedText>, MemoryError> {
-        let compressor = self.compressor(None)?;
+        let compressor = self.models.compressor(None)?;
         let options = &compress_options(options);
         let lane = lane(versions.len());
         let texts: Vec<String> = versions.iter().map(|u| u.record.text.clone()).collect();
@@ -90,12 +105,12 @@ impl MemoryBox {
 
     /// A record by its id.
     pub fn record(&self, tenant: &str, name: &str, id: &str) -> Result<RecordView, MemoryError> {
-        let collection = self.collection(tenant, name)?;
+        let collection = self.collections.collection(tenant, name)?;
         Ok(record_view(self.stored(&collection, id)?))
     }
 
     fn stored(&self, collection: &Collection, id: &str) -> Result<StoredRecord, MemoryError> {
-        let stored = self.read()?.record(collection.id, id)?;
+        let stored = self.store.read()?.record(collection.id, id)?;
         let stored = stored.filter(|s| s.record.is_alive(now()));
         stored.map_or_else(
             || collection.check_there().map_err(MemoryError::from).and(Err(MemoryError::NoRecord(id.to_owned()))),
@@ -113,9 +128,9 @@ impl MemoryBox {
         limit: usize,
         filter: Option<&Value>,
     ) -> Result<(Vec<RecordView>, Option<Position>), MemoryError> {
-        let collection = self.collection(tenant, name)?;
+        let collection = self.collections.collection(tenant, name)?;
         let filter = filter.map(|f| Filter::parse(f, "/filter")).transpose()?;
-        let mut page = self.read()?.page(&collection, order, after, limit + 1, filter.as_ref())?;
+        let mut page = self.store.read()?.page(&collection, order, after, limit + 1, filter.as_ref())?;
         collection.check_there()?;
         let more = page.len() > limit;
         page.truncate(limit);
@@ -132,7 +147,7 @@ impl MemoryBox {
         patch: &RecordPatch,
         expected: Option<u64>,
     ) -> Result<RecordView, MemoryError> {
-        let collection = self.collection(tenant, name)?;
+        let collection = self.collections.collection(tenant, name)?;
         self.patch_record(&collection, id, patch, expected, None)
     }
 
@@ -148,7 +163,7 @@ impl MemoryBox {
         Ok(record_view(self.patch_found(collection, || self.stored(collection, id), patch, expected, delete)?))
     }
 
-    /// As [`MemoryBox::patch_record`], of the record that `find` finds, and gives it as it is then. With a message its session has another version.
+    /// As [`Self::patch_record`], of the record that `find` finds, and gives it as it is then. With a message its session has another version.
     pub(crate) fn patch_found(
         &self,
         collection: &Arc<Collection>,
@@ -167,7 +182,7 @@ impl MemoryBox {
             if expected.is_some_and(|expected| expected != stored.version) {
                 return Ok(Some(Err(conflict(stored.version).into())));
             }
-            let record = self.admit_patch(&collection.settings(), &stored.record, patch)?;
+            let record = self.admission.admit_patch(&collection.settings(), &stored.record, patch)?;
             let bump_session = record.session.clone().filter(|_| record.message.is_some());
             let keeps_vector = record.text == stored.record.text || record.given_vector;
             let mut records = vec![NewVersion { record, vector: Vec::new(), expected: Some(stored.version) }];
@@ -179,11 +194,11 @@ impl MemoryBox {
                 };
                 records[0].vector = vector;
             } else {
-                self.models().embed_missing(collection, &mut records)?;
+                self.models.embed_missing(collection, &mut records)?;
             }
             let write =
                 WriteRecords { bump_session, delete: delete.clone(), ..WriteRecords::new(collection.clone(), records) };
-            match self.store().write_records(write).map_err(MemoryError::from) {
+            match self.store.write_records(write).map_err(MemoryError::from) {
                 Ok(_) => find().map(|found| Some(Ok(found))),
                 // Whoever names a version hears of it; the others try again.
                 Err(error) if error.is_conflict() && expected.is_some() => Ok(Some(Err(error))),
@@ -198,7 +213,7 @@ impl MemoryBox {
         collection: &Arc<Collection>,
         stored: &StoredRecord,
     ) -> Result<Option<Vec<f32>>, MemoryError> {
-        let snapshot = self.read()?.snapshot(collection, None)?;
+        let snapshot = self.store.read()?.snapshot(collection, None)?;
         Ok(snapshot.locate(stored).map(|record| snapshot.vector(record)))
     }
 
@@ -210,7 +225,7 @@ impl MemoryBox {
         name: &str,
         ids: Vec<(String, Option<u64>)>,
     ) -> Result<usize, MemoryError> {
-        self.delete_selected(tenant, actor, self.collection(tenant, name)?, Selection::Ids(ids))
+        self.delete_selected(tenant, actor, self.collections.collection(tenant, name)?, Selection::Ids(ids))
     }
 
     /// Deletes the records that a filter allows. Gives how many there were.
@@ -221,9 +236,9 @@ impl MemoryBox {
         name: &str,
         filter: &Value,
     ) -> Result<usize, MemoryError> {
-        let collection = self.collection(tenant, name)?;
+        let collection = self.collections.collection(tenant, name)?;
         let filter = Filter::parse(filter, "/filter")?;
-        let which = self.read()?.snapshot(&collection, Some(&filter))?.selection();
+        let which = self.store.read()?.snapshot(&collection, Some(&filter))?.selection();
         self.delete_selected(tenant, actor, collection, which)
     }
 
@@ -234,7 +249,7 @@ impl MemoryBox {
         collection: Arc<Collection>,
         which: Selection,
     ) -> Result<usize, MemoryError> {
-        let audit = Some(event(tenant, actor, "delete records", &self.collection_subject(&collection.name)?));
-        Ok(self.store().delete_records(DeleteRecords { collection, which, bump_sessions: true, audit })?)
+        let audit = Some(event(tenant, actor, "delete records", &self.audit.collection_subject(&collection.name)?));
+        Ok(self.store.delete_records(DeleteRecords { collection, which, bump_sessions: true, audit })?)
     }
 }

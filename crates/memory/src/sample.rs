@@ -17,8 +17,8 @@ impl Sample {
         let folder = tempfile::tempdir().expect("a folder");
         let memory = MemoryBox::open(&MemoryConfig::new(folder.path()), Models::default()).expect("a box");
         let settings = CollectionSettings { dimension: Some(2), index, ..CollectionSettings::default() };
-        memory.create_collection("t", "c", &settings).expect("a collection");
-        let collection = memory.collection("t", "c").expect("a collection");
+        memory.collections().create_collection("t", "c", &settings).expect("a collection");
+        let collection = memory.collections().collection("t", "c").expect("a collection");
         Self { memory, collection, _folder: folder }
     }
 }

@@ -38,7 +38,16 @@ const WAITING_CONNECTIONS: u32 = 4096;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "membox", description = "A memory box for LLM clusters: embed, compress, index and recall conversation histories.", license(name = "Apache-2.0", identifier = "Apache-2.0")),
-    components(schemas(Problem, dialect::OpenAiProblem, dialect::OpenAiError, dialect::TeiProblem, membox_api::Scope, membox_api::ErasureReceipt, membox_api::ConsolidateReport, membox_api::UpdateReport)),
+    components(schemas(
+        Problem,
+        dialect::OpenAiProblem,
+        dialect::OpenAiError,
+        dialect::TeiProblem,
+        membox_api::Scope,
+        membox_api::ErasureReceipt,
+        membox_api::ConsolidateReport,
+        membox_api::UpdateReport
+    )),
     tags(
         (name = "engines", description = "Vectors, compression and tokens"),
         (name = "collections", description = "Named sets of records"),

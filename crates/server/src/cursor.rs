@@ -4,7 +4,7 @@ use membox_memory::{MemoryBox, MemoryError};
 
 /// The number in a cursor that was given out for a purpose.
 pub fn read(memory: &MemoryBox, tenant: &str, purpose: &str, cursor: Option<&str>) -> Result<Option<i64>, MemoryError> {
-    cursor.map(|cursor| memory.unseal(tenant, purpose, cursor, "/cursor").map(|[number]| number)).transpose()
+    cursor.map(|cursor| memory.cursors().unseal(tenant, purpose, cursor, "/cursor").map(|[number]| number)).transpose()
 }
 
 /// The cursor of a number.
@@ -14,5 +14,5 @@ pub fn write(
     purpose: &str,
     next: Option<i64>,
 ) -> Result<Option<String>, MemoryError> {
-    next.map(|number| memory.seal(tenant, purpose, &[number])).transpose()
+    next.map(|number| memory.cursors().seal(tenant, purpose, &[number])).transpose()
 }

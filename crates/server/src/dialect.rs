@@ -6,6 +6,7 @@ use axum::extract::Request;
 use axum::http::header;
 use axum::middleware::Next;
 use axum::response::Response;
+use membox_api::ProblemDocument;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -49,7 +50,7 @@ impl Dialect {
 #[derive(Serialize, ToSchema)]
 pub struct OpenAiProblem<'a> {
     #[serde(flatten)]
-    problem: &'a Problem,
+    problem: &'a ProblemDocument,
     /// The same as OpenAI says it.
     error: OpenAiError<'a>,
 }
@@ -74,7 +75,7 @@ pub struct OpenAiError<'a> {
 #[derive(Serialize, ToSchema)]
 pub struct TeiProblem<'a> {
     #[serde(flatten)]
-    problem: &'a Problem,
+    problem: &'a ProblemDocument,
     /// What happened.
     error: &'a str,
     /// `Validation`, `Empty`, `Overloaded`, `Unhealthy` or `Backend`.

@@ -14,7 +14,8 @@ use serde_json::Value;
 use serde_json::error::Category;
 use std::error::Error;
 
-/// A JSON body, of which numbers that are kept are kept exactly, or refused: those of the fields that are kept, or all of a body that is kept as a whole.
+/// A JSON body. Numbers that are kept are kept exactly, or refused: those of the fields that are kept, or all of a body
+/// that is kept as a whole.
 pub struct Json<T, const IS_KEPT: bool = false>(pub T);
 
 impl<S, T, const IS_KEPT: bool> FromRequest<S> for Json<T, IS_KEPT>

@@ -39,7 +39,7 @@ mod state;
 
 pub use app::{Server, listen, openapi};
 pub use auth::{ApiKey, DEFAULT_TENANT};
-pub use problem::{FieldError, Problem};
+pub use problem::Problem;
 pub use state::{Limits, ServerConfig};
 
 /// What can go wrong before a server runs.

@@ -2,54 +2,67 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use membox_api::{FieldError, ProblemDocument};
 use membox_memory::compressor::CompressorError;
 use membox_memory::encoder::EncoderError;
 use membox_memory::keys::SealingError;
 use membox_memory::{MemoryError, RecordsError, retry_after};
-use serde::Serialize;
+use std::borrow::Cow;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
-use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
-/// A field of the request that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct FieldError {
-    /// JSON pointer to the field.
-    pub pointer: String,
-    /// What is wrong with it.
-    pub detail: String,
+/// An error on its way out: the document, and when it is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    document: ProblemDocument,
+    retry_after_s: Option<u64>,
 }
 
-/// The body of every error, `application/problem+json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Problem {
-    /// What kind of error it is, as a URI.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// The kind in a few words.
-    pub title: String,
-    /// The HTTP status.
-    pub status: u16,
-    /// What happened this time, and what to do about it.
-    pub detail: String,
-    /// The fields that are wrong.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub errors: Vec<FieldError>,
-    #[serde(skip)]
-    retry_after_s: Option<u64>,
+impl Deref for Problem {
+    type Target = ProblemDocument;
+
+    fn deref(&self) -> &ProblemDocument {
+        &self.document
+    }
+}
+
+impl DerefMut for Problem {
+    fn deref_mut(&mut self) -> &mut ProblemDocument {
+        &mut self.document
+    }
+}
+
+/// Its schema is the document's.
+impl PartialSchema for Problem {
+    fn schema() -> RefOr<Schema> {
+        ProblemDocument::schema()
+    }
+}
+
+impl ToSchema for Problem {
+    fn name() -> Cow<'static, str> {
+        ProblemDocument::name()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        ProblemDocument::schemas(schemas);
+    }
 }
 
 impl Problem {
     /// A problem of a status, whose kind is named after the status.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
-        Self {
+        let document = ProblemDocument {
             kind: format!("urn:membox:{}", title.to_lowercase().replace(' ', "-")),
             title: title.to_owned(),
             status: status.as_u16(),
             detail: detail.into(),
             errors: Vec::new(),
-            retry_after_s: None,
-        }
+        };
+        Self { document, retry_after_s: None }
     }
 
     /// A problem that is over after a while.
@@ -61,14 +74,26 @@ impl Problem {
     pub fn field(status: StatusCode, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         let (pointer, detail) = (pointer.into(), detail.into());
         let errors = vec![FieldError { pointer, detail: detail.clone() }];
-        Self { errors, ..Self::new(status, detail) }
+        let Self { document, retry_after_s } = Self::new(status, detail);
+        Self { document: ProblemDocument { errors, ..document }, retry_after_s }
+    }
+}
+
+/// What happened, and which route does something about it.
+fn detail(error: &MemoryError) -> String {
+    match error {
+        MemoryError::NoCollection(name) => format!("{error}; create it with PUT /v1/collections/{name}"),
+        MemoryError::NoSession(id) => {
+            format!("{error}; append a message to it, or create it with PUT /v1/sessions/{id}")
+        }
+        _ => error.to_string(),
     }
 }
 
 impl From<MemoryError> for Problem {
     fn from(error: MemoryError) -> Self {
         let retry_after_s = retry_after(&error);
-        let detail = error.to_string();
+        let detail = detail(&error);
         let status = match &error {
             MemoryError::Invalid { pointer, reason } => return Self::field(StatusCode::BAD_REQUEST, pointer, reason),
             MemoryError::Impossible { pointer, reason } => {
@@ -129,7 +154,7 @@ impl From<MemoryError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_string(&self).unwrap_or_default();
+        let body = serde_json::to_string(&self.document).unwrap_or_default();
         let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -146,6 +171,19 @@ impl IntoResponse for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_there_is_named_with_the_route_that_makes_it() {
+        let detail = |error: MemoryError| Problem::from(error).detail.clone();
+        assert_eq!(
+            detail(MemoryError::NoCollection("notes".into())),
+            "there is no collection \"notes\"; create it with PUT /v1/collections/notes"
+        );
+        assert_eq!(
+            detail(MemoryError::NoSession("s".into())),
+            "there is no session \"s\"; append a message to it, or create it with PUT /v1/sessions/s"
+        );
+    }
 
     #[test]
     fn what_is_over_or_gone_is_no_fault_of_the_box() {

@@ -33,12 +33,14 @@ pub fn measure(memory: &Arc<MemoryBox>, data: &Data, root: &Path, minutes: u64) 
                     }
                 };
                 let begun = Instant::now();
-                memory.upsert(TENANT, COLLECTION, (0..BATCH).map(record).collect()).expect("a write");
+                memory.records().upsert(TENANT, COLLECTION, (0..BATCH).map(record).collect()).expect("a write");
                 writes.lock().expect("a lock").push(begun.elapsed().as_secs_f64() * 1e3);
             }
             ended.store(true, Ordering::Relaxed);
         });
-        let view = || memory.describe(&memory.collection(TENANT, COLLECTION).expect("a collection"));
+        let view = || {
+            memory.collections().describe(&memory.collections().collection(TENANT, COLLECTION).expect("a collection"))
+        };
         let report = |name: String| {
             let (mut times, mut found, begun) = (Vec::new(), Vec::new(), Instant::now());
             while begun.elapsed() < Duration::from_secs(60) {

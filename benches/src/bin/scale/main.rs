@@ -163,7 +163,7 @@ fn main() {
     let needs_model = corpus.is_some() || phases.iter().any(|p| ["texts", "load", "server"].contains(&p.as_str()));
     let models = if needs_model { models() } else { Models::default() };
     let memory = open(&root, models.clone());
-    if memory.collection(TENANT, COLLECTION).is_err() {
+    if memory.collections().collection(TENANT, COLLECTION).is_err() {
         vectors::ingest(&memory, &data, index, corpus.as_ref());
     }
     drop(memory);

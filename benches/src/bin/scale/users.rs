@@ -20,19 +20,19 @@ pub fn measure(root: &Path, data: &Data) {
         base[row * crate::DIMENSION..(row + 1) * crate::DIMENSION].to_vec()
     };
     let memory = open(root, Models::default());
-    if memory.collection_names(TENANT).is_empty() {
+    if memory.collections().collection_names(TENANT).is_empty() {
         let begun = Instant::now();
         for user in 0..USERS {
             let name = format!("user-{user}");
             let settings = CollectionSettings { dimension: Some(crate::DIMENSION), ..CollectionSettings::default() };
-            memory.create_collection(TENANT, &name, &settings).expect("a collection");
+            memory.collections().create_collection(TENANT, &name, &settings).expect("a collection");
             let record = |i: usize| NewRecord {
                 id: Some(i.to_string()),
                 text: format!("user {user} said the {i}th thing about the garden"),
                 vector: Some(vector(user, i)),
                 ..NewRecord::default()
             };
-            memory.upsert(TENANT, &name, (0..RECORDS).map(record).collect()).expect("a write");
+            memory.records().upsert(TENANT, &name, (0..RECORDS).map(record).collect()).expect("a write");
         }
         print(
             json!({"measure": "users written", "collections": USERS, "records_each": RECORDS, "seconds": begun.elapsed().as_secs_f64()}),
@@ -64,6 +64,6 @@ pub fn measure(root: &Path, data: &Data) {
         );
     }
     let begun = Instant::now();
-    let listed = memory.describe_all(TENANT).expect("a list").len();
+    let listed = memory.collections().describe_all(TENANT).expect("a list").len();
     print(json!({"measure": "users listed", "collections": listed, "seconds": begun.elapsed().as_secs_f64()}));
 }

@@ -14,7 +14,7 @@ const BATCH: usize = 1000;
 /// Writes every row from two threads; each record's metadata holds a number that is random, and one that follows the vector.
 pub fn ingest(memory: &MemoryBox, data: &Data, index: IndexPolicy, corpus: Option<&Corpus>) {
     let settings = CollectionSettings { dimension: Some(DIMENSION), index, ..CollectionSettings::default() };
-    memory.create_collection(TENANT, COLLECTION, &settings).expect("a collection");
+    memory.collections().create_collection(TENANT, COLLECTION, &settings).expect("a collection");
     let (rows, next) = (data.rows(), AtomicUsize::new(0));
     let direction = &data.queries[0];
     let begun = Instant::now();
@@ -47,16 +47,16 @@ pub fn ingest(memory: &MemoryBox, data: &Data, index: IndexPolicy, corpus: Optio
                         }
                     };
                     let records = vectors.chunks(DIMENSION).enumerate().map(record).collect();
-                    memory.upsert(TENANT, COLLECTION, records).expect("a write");
+                    memory.records().upsert(TENANT, COLLECTION, records).expect("a write");
                 }
             });
         }
     });
     let seconds = begun.elapsed().as_secs_f64();
     print(json!({"measure": "ingest", "rows": rows, "seconds": seconds, "durable_rows_per_s": rows as f64 / seconds}));
-    let collection = memory.collection(TENANT, COLLECTION).expect("a collection");
+    let collection = memory.collections().collection(TENANT, COLLECTION).expect("a collection");
     loop {
-        let view = memory.describe(&collection);
+        let view = memory.collections().describe(&collection);
         // A few rows are always left to be scanned; of a small collection that has the choice, all of them.
         let fresh = rows - view.index.covered_rows as usize;
         let is_covered = fresh < (rows / 25).max(10_000) && view.index.building_rows == 0;

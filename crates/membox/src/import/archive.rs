@@ -10,7 +10,7 @@ pub enum ArchiveLine {
     Session(SessionLine),
     Message(MessageLine),
     Record(RecordLine),
-    /// A record that is an archived message if its session is of an older export: those gave them out without their roles.
+    /// A record that is an archived message if its session is of an older export: those gave them out without roles.
     PerhapsMessage {
         session: String,
         record: RecordLine,
@@ -106,7 +106,8 @@ fn message(members: &Members) -> Result<MessageLine, String> {
 /// Why a message is refused that was given out as a record.
 pub fn without_role(session: &str) -> String {
     format!(
-        "it is a message of session {session:?}, and this export of an older box does not say its role: bring that box up to date, and export the user again"
+        "it is a message of session {session:?}, and this export of an older box does not say its role: \
+         bring that box up to date, and export the user again"
     )
 }
 

@@ -24,7 +24,7 @@ use indicatif::ProgressBar;
 use items::{Item, Items};
 use line::{LineIds, Members, RecordLine};
 use membox_api::NewRecord;
-use membox_memory::MOST_RECORDS;
+use membox_memory::MAX_RECORDS;
 use progress_file::{Progress, ProgressFile, ReadSoFar};
 use refused::Refused;
 use std::collections::HashSet;
@@ -56,7 +56,7 @@ pub struct ImportArgs {
     #[arg(long)]
     collection: Option<String>,
     /// Records of a request.
-    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=MOST_RECORDS as i64))]
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=MAX_RECORDS as i64))]
     batch: u16,
     /// Stop at the first line that is refused, instead of passing over it. What comes before it is imported.
     #[arg(long)]

@@ -617,7 +617,8 @@ fn a_message_costs_the_same_wherever_it_is_counted() {
     let server = Server::start(&data_with_model(folder.path()), &[]);
     let calls =
         json!([{"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{\"path\": \"a.py\"}"}}]);
-    let whole = json!({"role": "assistant", "content": "I look.", "name": "lena", "tool_calls": calls, "tool_call_id": "call_0"});
+    let mut whole = json!({"role": "assistant", "content": "I look.", "name": "lena", "tool_call_id": "call_0"});
+    whole["tool_calls"] = calls;
     let counted = |message: &Value| {
         let counted = post(&server, "/v1/tokens", &json!({"messages": [message]}));
         counted["counts"][0].as_u64().expect("a count")

@@ -390,7 +390,10 @@ fn archived_messages_of_an_older_export_are_refused_for_they_have_no_roles() {
     };
     let message =
         |id: &str| json!({"type": "message", "session": id, "message": {"id": "m2", "role": "user", "content": "two"}});
-    let record = |id: &str, session: &str| json!({"type": "record", "collection": "c", "record": {"id": id, "text": "one", "user": "lena", "session": session}});
+    let record = |id: &str, session: &str| {
+        let record = json!({"id": id, "text": "one", "user": "lena", "session": session});
+        json!({"type": "record", "collection": "c", "record": record})
+    };
     let mut named = record("x", "old");
     named["record"]["message"] = json!("m0");
     let mut lines = vec![

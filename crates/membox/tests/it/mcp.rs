@@ -374,9 +374,9 @@ fn what_is_wrong_with_a_call_of_a_batch_is_its_own_fault() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(&data_with_model(folder.path()), &[]);
     let add = |id: u64, number: &str| {
-        format!(
-            r#"{{"jsonrpc": "2.0", "id": {id}, "method": "tools/call", "params": {{"name": "memory_add", "arguments": {{"text": "fact {id}", "metadata": {{"n": {number}}}}}}}}}"#
-        )
+        let arguments = format!(r#"{{"text": "fact {id}", "metadata": {{"n": {number}}}}}"#);
+        let params = format!(r#"{{"name": "memory_add", "arguments": {arguments}}}"#);
+        format!(r#"{{"jsonrpc": "2.0", "id": {id}, "method": "tools/call", "params": {params}}}"#)
     };
     let twice = r#"{"jsonrpc": "2.0", "id": 5, "method": "ping", "method": "ping"}"#;
     let calls = [add(1, "1"), add(2, "[0, 123456789012345678901]"), add(3, "3"), add(4, "1e400"), twice.to_owned()];

@@ -9,27 +9,20 @@
 
 mod picture;
 
-use crate::{MemoryBox, MemoryError};
+pub(crate) use picture::content_type;
+
+use crate::MemoryError;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use membox_api::{MessageType, NewMedia};
 use membox_store::keys::hex;
-use membox_store::{Collection, Media, Record, RecordsError};
+use membox_store::{Collection, Media, Record, RecordsError, Store};
 use sha2::{Digest, Sha256};
 
 /// Bytes of one file.
 pub const MAX_MEDIA_BYTES: usize = 16 << 20;
 /// Hours of the longest recording: a day.
 const MAX_SECONDS: f64 = 86_400.0;
-
-/// A file as it is given out.
-#[derive(Clone, Debug)]
-pub struct MediaFile {
-    /// As `image/png`.
-    pub content_type: String,
-    /// The file.
-    pub bytes: Vec<u8>,
-}
 
 /// A file that a message is to have, looked at and not kept yet.
 pub(crate) struct Given {
@@ -86,61 +79,34 @@ pub(crate) fn given(kind: MessageType, new: &NewMedia, at: &str) -> Result<Given
     Ok(Given { media, bytes, small })
 }
 
-impl MemoryBox {
+/// Files of messages, looked at and kept.
+#[derive(Clone, Copy)]
+pub(crate) struct MediaFiles<'a> {
+    pub store: &'a Store,
+}
+
+impl MediaFiles<'_> {
     /// Keeps a file for a message that is about to be written, and gives its name. When it returns that is durable.
     pub(crate) fn keep_media(&self, collection: &Collection, given: Given) -> Result<String, MemoryError> {
         let Given { media, bytes, small } = given;
         // The name says nothing about the content, and is the same for the same.
-        let name = self.box_key().digest(&format!("media/{}/{}", collection.id, media.sha256))?[..40].to_owned();
-        self.store().keep_media(collection, &name, &bytes, small.as_deref())?;
+        let name = self.store.box_key().digest(&format!("media/{}/{}", collection.id, media.sha256))?[..40].to_owned();
+        self.store.keep_media(collection, &name, &bytes, small.as_deref())?;
         Ok(name)
     }
 
-    /// The file of a message, or of an image what fits 200 × 200 of it.
-    pub fn media(&self, tenant: &str, session: &str, id: &str, thumbnail: bool) -> Result<MediaFile, MemoryError> {
-        let found = self.read_media(tenant, session, id, thumbnail);
-        if found.as_ref().is_err_and(MemoryError::is_missing_file) {
-            // It goes with its message, which may have been deleted since it was looked at.
-            self.message(tenant, session, id)?;
-        }
-        found
-    }
-
-    fn read_media(&self, tenant: &str, session: &str, id: &str, thumbnail: bool) -> Result<MediaFile, MemoryError> {
-        let missing = || MemoryError::Missing { what: "file of message", id: id.to_owned() };
-        let stored = self.stored_session(tenant, session)?;
-        let collection = self.collection_of(&stored)?;
-        let message = self.stored_message(&stored, id)?.record.message;
-        let media = message.and_then(|message| message.media).ok_or_else(missing)?;
-        if !thumbnail {
-            let bytes = self.store().read_media(&collection, &media.file, false)?;
-            return Ok(MediaFile { content_type: media.content_type, bytes });
-        }
-        if media.width.is_none() {
-            return Err(MemoryError::impossible("/thumbnail", "a recording has no thumbnail"));
-        }
-        let bytes = match self.store().read_media(&collection, &media.file, true) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                tracing::warn!(%error, "a thumbnail is made anew");
-                self.thumbnail_again(&collection, &media.file)?
-            }
-        };
-        Ok(MediaFile { content_type: picture::content_type(&bytes).to_owned(), bytes })
-    }
-
     /// Makes a thumbnail of an image again, whose own cannot be read.
-    fn thumbnail_again(&self, collection: &Collection, name: &str) -> Result<Vec<u8>, MemoryError> {
+    pub fn thumbnail_again(&self, collection: &Collection, name: &str) -> Result<Vec<u8>, MemoryError> {
         let damaged = |reason| RecordsError::Damaged(format!("the file {name}: {reason}"));
-        let image = self.store().read_media(collection, name, false)?;
+        let image = self.store.read_media(collection, name, false)?;
         let picture = picture::look_at(&image).map_err(damaged)?;
-        self.store().replace_thumbnail(collection, name, &picture.small)?;
+        self.store.replace_thumbnail(collection, name, &picture.small)?;
         Ok(picture.small)
     }
 
     /// The file of a record that is given out whole, in base64.
     pub(crate) fn media_of(&self, collection: &Collection, record: &Record) -> Result<Option<String>, MemoryError> {
         let Some(media) = record.message.as_ref().and_then(|message| message.media.as_ref()) else { return Ok(None) };
-        Ok(Some(STANDARD.encode(self.store().read_media(collection, &media.file, false)?)))
+        Ok(Some(STANDARD.encode(self.store.read_media(collection, &media.file, false)?)))
     }
 }

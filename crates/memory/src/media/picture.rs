@@ -46,7 +46,7 @@ pub(super) fn look_at(bytes: &[u8]) -> Result<Picture, String> {
 }
 
 /// What a thumbnail is.
-pub(super) fn content_type(small: &[u8]) -> &'static str {
+pub(crate) fn content_type(small: &[u8]) -> &'static str {
     image::guess_format(small).map_or("application/octet-stream", |format| format.to_mime_type())
 }
 

@@ -10,8 +10,10 @@ mod fusion;
 
 pub(crate) use cache::AnswerCache;
 
+use crate::collections::Collections;
 use crate::convert::compression;
-use crate::{MemoryBox, MemoryError, now, token_counter};
+use crate::models::Models;
+use crate::{MemoryError, now, token_counter};
 use cache::question;
 use fusion::{Fused, fuse, marginal_relevance};
 use membox_api::{
@@ -20,6 +22,7 @@ use membox_api::{
 };
 use membox_compressor::TokenCounter;
 use membox_encoder::Lane;
+use membox_store::Store;
 use membox_store::{
     Collection, Condition, Effort, Fetched, Filter, Matches, Question, Reads, RecordRef, Scalar, Snapshot, StoreError,
     StoredRecord, VectorsError, Wanted,
@@ -52,22 +55,31 @@ struct Candidate {
     score: f32,
 }
 
-impl MemoryBox {
+/// Questions to collections.
+#[derive(Clone, Copy)]
+pub struct Recall<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) models: &'a Models,
+    pub(crate) collections: Collections<'a>,
+    pub(crate) answers: &'a AnswerCache,
+}
+
+impl Recall<'_> {
     /// Answers a question to a collection.
     pub fn recall(&self, tenant: &str, collection: &str, request: &RecallRequest) -> Result<RecallAnswer, MemoryError> {
         let begun = Instant::now();
         check(request)?;
         let filter = filter_of(request)?;
-        let collection = self.collection(tenant, collection)?;
+        let collection = self.collections.collection(tenant, collection)?;
         let question = question(collection.id, request);
         let version = collection.version();
-        if let Some(known) = question.as_ref().and_then(|q| self.answers().get(tenant, q, version, now())) {
-            self.store().count_recalls(&collection, known.hits.iter().map(|hit| &hit.id));
+        if let Some(known) = question.as_ref().and_then(|q| self.answers.get(tenant, q, version, now())) {
+            self.store.count_recalls(&collection, known.hits.iter().map(|hit| &hit.id));
             return Ok(RecallAnswer { took_ms: milliseconds(begun.elapsed()), ..known });
         }
         let mut timing = Timing::default();
         let questions = self.questions(tenant, &collection, request, &mut timing)?;
-        let reads = self.read()?;
+        let reads = self.store.read()?;
         let patience = Instant::now() + PATIENCE;
         let (snapshot, chosen, neighbours, exact) = loop {
             let searched = Instant::now();
@@ -91,10 +103,10 @@ impl MemoryBox {
         timing.compress = compressed.elapsed();
         let hits = chosen.into_iter().zip(neighbours).map(|(c, around)| hit(c, around, &snapshot, request)).collect();
         let answer = RecallAnswer { hits, context, exact, took_ms: milliseconds(begun.elapsed()), timing };
-        self.store().count_recalls(&collection, answer.hits.iter().map(|hit| &hit.id));
+        self.store.count_recalls(&collection, answer.hits.iter().map(|hit| &hit.id));
         // One whose words were read before other synonyms came is of no state.
         if let Some(question) = question.filter(|_| snapshot.version().number == version) {
-            self.answers().put(tenant, question, snapshot.version(), &answer);
+            self.answers.put(tenant, question, snapshot.version(), &answer);
         }
         Ok(answer)
     }
@@ -109,7 +121,7 @@ impl MemoryBox {
         let counts: Vec<usize> = chosen.iter().map(|c| counter.count(&c.stored.record.text)).collect();
         let count = compressible(&counts, budget.tokens);
         let texts: Vec<String> = chosen[..count].iter().map(|c| c.stored.record.text.clone()).collect();
-        let answer = self.compressor(None)?.fit(&texts, "\n", budget.tokens, counter, Lane::Interactive)?;
+        let answer = self.models.compressor(None)?.fit(&texts, "\n", budget.tokens, counter, Lane::Interactive)?;
         let is_dropped = |i: usize| i >= count || answer.kept[i].is_empty();
         let dropped =
             (0..chosen.len()).filter(|&i| is_dropped(i)).map(|i| chosen[i].stored.record.id.clone()).collect();
@@ -133,7 +145,7 @@ impl MemoryBox {
         let texts: Vec<&String> = request.query.iter().chain(request.queries.iter().flatten()).collect();
         let mut vectors = vec![None; texts.len()];
         if request.mode != RecallMode::Text {
-            let found = self.models().embed_queries(tenant, collection, &texts, timing)?;
+            let found = self.models.embed_queries(tenant, collection, &texts, timing)?;
             vectors = found.into_iter().map(Some).collect();
         }
         let questions = texts.iter().zip(vectors).map(|(text, vector)| {

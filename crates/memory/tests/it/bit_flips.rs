@@ -24,7 +24,7 @@ fn filled(folder: &Path) {
     let memory = open(folder);
     let index = IndexPolicy::hnsw();
     let settings = CollectionSettings { dimension: Some(8), index, ..CollectionSettings::default() };
-    memory.create_collection("t", "c", &settings).expect("a collection");
+    memory.collections().create_collection("t", "c", &settings).expect("a collection");
     for first in (0..RECORDS).step_by(850) {
         let record = |i: usize| NewRecord {
             id: Some(format!("r{i}")),
@@ -34,24 +34,24 @@ fn filled(folder: &Path) {
             created_at: Some("2024-05-20T00:44:00Z".into()),
             ..NewRecord::default()
         };
-        memory.upsert("t", "c", (first..first + 850).map(record).collect()).expect("a write");
+        memory.records().upsert("t", "c", (first..first + 850).map(record).collect()).expect("a write");
     }
     let message = |i: usize| json!({"id": format!("m{i}"), "role": "assistant", "content": null, "tool_calls": [{"id": i}], "created_at": "2024-05-20T00:44:00Z"});
     for s in 0..200 {
         let append =
             json!({"messages": (0..10).map(message).collect::<Vec<_>>(), "collection": "c", "user": format!("u{s}")});
         let append: AppendRequest = serde_json::from_value(append).expect("an append");
-        memory.append("t", &format!("said{s}"), append, None).expect("a write");
+        memory.sessions().append("t", &format!("said{s}"), append, None).expect("a write");
         let state = json!({"state": {"step": s, "said": "words ".repeat(20)}});
         let checkpoint = serde_json::from_value(state).expect("a checkpoint");
-        memory.put_checkpoint("t", &format!("thread{s}"), "", "c", checkpoint).expect("a write");
-        memory.push("t", &format!("said{s}"), vec![json!({"wait": "words ".repeat(20)})]).expect("a write");
-        memory.audit("t", "somebody", "test", &format!("subject number {s}"), s).expect("a write");
+        memory.sessions().put_checkpoint("t", &format!("thread{s}"), "", "c", checkpoint).expect("a write");
+        memory.sessions().push("t", &format!("said{s}"), vec![json!({"wait": "words ".repeat(20)})]).expect("a write");
+        memory.audit().audit("t", "somebody", "test", &format!("subject number {s}"), s).expect("a write");
     }
-    let collection = memory.collection("t", "c").expect("a collection");
+    let collection = memory.collections().collection("t", "c").expect("a collection");
     let begun = Instant::now();
     loop {
-        let index = memory.describe(&collection).index;
+        let index = memory.collections().describe(&collection).index;
         if index.covered_rows > 0 && index.text_covered_rows > 0 {
             return;
         }
@@ -70,7 +70,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 /// Everything that the box says of its records.
 fn contents(folder: &Path) -> (Vec<RecordView>, Vec<String>) {
     let memory = open(folder);
-    let (records, _) = memory.page("t", "c", Order::Written, None, RECORDS + 2001, None).expect("a page");
+    let (records, _) = memory.records().page("t", "c", Order::Written, None, RECORDS + 2001, None).expect("a page");
     let recall = |i: usize, mode| {
         let (query, vector) = match mode {
             RecallMode::Text => (Some(format!("note {i}")), None),
@@ -82,12 +82,12 @@ fn contents(folder: &Path) -> (Vec<RecordView>, Vec<String>) {
     };
     let said = |s: u64| {
         let page = MessageQuery { limit: 100, ..MessageQuery::default() };
-        let (messages, _) = memory.messages("t", &format!("said{s}"), &page).expect("a page");
-        let waiting = memory.queue("t", &format!("said{s}"), None, 10).expect("a queue");
-        let checkpoint = memory.checkpoint("t", &format!("thread{s}"), "", None).expect("a checkpoint");
+        let (messages, _) = memory.sessions().messages("t", &format!("said{s}"), &page).expect("a page");
+        let waiting = memory.sessions().queue("t", &format!("said{s}"), None, 10).expect("a queue");
+        let checkpoint = memory.sessions().checkpoint("t", &format!("thread{s}"), "", None).expect("a checkpoint");
         [format!("{messages:?}"), format!("{:?}", waiting[0].payload), format!("{checkpoint:?}")]
     };
-    let kept = (0..200).flat_map(said).chain([format!("{:?}", memory.audit_log("t", 0, 500).expect("a log"))]);
+    let kept = (0..200).flat_map(said).chain([format!("{:?}", memory.audit().audit_log("t", 0, 500).expect("a log"))]);
     let answers =
         [3, 4000, 10_100].into_iter().flat_map(|i| [recall(i, RecallMode::Vector), recall(i, RecallMode::Text)]);
     (records, answers.flatten().chain(kept).collect())
@@ -151,6 +151,6 @@ fn a_damaged_record_is_no_answer_and_no_obstacle() {
         RecallRequest { vector: Some(vector(4321)), mode: RecallMode::Vector, k: 3, ..RecallRequest::default() };
     let hits = memory.recall("t", "c", &request).expect("an answer").hits;
     assert!(!hits.is_empty() && hits.iter().all(|h| h.id != "r4321"), "{hits:?}");
-    assert!(memory.record("t", "c", "r4321").is_err());
-    assert_eq!(memory.record("t", "c", "r4322").expect("a record").text, "note 4322 about topic 22");
+    assert!(memory.records().record("t", "c", "r4321").is_err());
+    assert_eq!(memory.records().record("t", "c", "r4322").expect("a record").text, "note 4322 about topic 22");
 }

@@ -18,7 +18,7 @@ fn open(folder: &Path) -> Arc<MemoryBox> {
 fn with_collection(folder: &Path) -> Arc<MemoryBox> {
     let memory = open(folder);
     let settings = CollectionSettings { dimension: Some(2), ..CollectionSettings::default() };
-    memory.create_collection("t", "c", &settings).expect("a collection");
+    memory.collections().create_collection("t", "c", &settings).expect("a collection");
     memory
 }
 
@@ -49,16 +49,16 @@ fn message(id: &str, n: u32) -> NewMessage {
 fn append(memory: &MemoryBox, session: &str, messages: Vec<NewMessage>) -> Result<AppendAnswer, MemoryError> {
     let collection = Some("c".to_owned());
     let request = AppendRequest { messages, user: None, collection, max_messages: Some(0), on_conflict: None };
-    memory.append("t", session, request, None)
+    memory.sessions().append("t", session, request, None)
 }
 
 fn shown(memory: &MemoryBox, filter: Option<Value>) -> Vec<RecordView> {
-    memory.page("t", "c", Order::Written, None, 1000, filter.as_ref()).expect("a page").0
+    memory.records().page("t", "c", Order::Written, None, 1000, filter.as_ref()).expect("a page").0
 }
 
 fn listed(memory: &MemoryBox, session: &str) -> Vec<(String, Value)> {
     let query = MessageQuery { limit: 1000, ..MessageQuery::default() };
-    let (page, _) = memory.messages("t", session, &query).expect("messages");
+    let (page, _) = memory.sessions().messages("t", session, &query).expect("messages");
     page.into_iter().map(|m| (m.id, m.tool_calls.unwrap_or_default()[0]["n"].clone())).collect()
 }
 
@@ -68,23 +68,23 @@ fn a_record_and_a_message_of_one_name_are_told_apart_everywhere() {
     let memory = with_collection(folder.path());
     // Filters are answered from memory from here on.
     assert!(shown(&memory, Some(json!({"field": "id", "eq": "s/1"}))).is_empty());
-    memory.upsert("t", "c", vec![record("s/1", 1)]).expect("a write");
+    memory.records().upsert("t", "c", vec![record("s/1", 1)]).expect("a write");
     append(&memory, "s", vec![message("1", 2), message("2", 3)]).expect("an append");
-    memory.upsert("t", "c", vec![record("s/2", 4)]).expect("a write");
+    memory.records().upsert("t", "c", vec![record("s/2", 4)]).expect("a write");
     assert_eq!(listed(&memory, "s"), [("1".to_owned(), json!(2)), ("2".to_owned(), json!(3))]);
     let all = shown(&memory, None);
     assert_eq!(all.iter().map(|r| &r.id).collect::<HashSet<_>>().len(), 4, "{all:?}");
     for view in &all {
         let same = shown(&memory, Some(json!({"field": "id", "eq": view.id})));
         assert_eq!(same.iter().map(|r| &r.message).collect::<Vec<_>>(), [&view.message], "{}", view.id);
-        assert_eq!(memory.record("t", "c", &view.id).expect("a record").message, view.message);
+        assert_eq!(memory.records().record("t", "c", &view.id).expect("a record").message, view.message);
     }
     let filter = json!({"field": "id", "eq": "s/2"});
-    assert_eq!(memory.delete_by_filter("t", "local", "c", &filter).expect("a delete"), 1);
-    assert_eq!(memory.delete("t", "local", "c", vec![("s/1".into(), None)]).expect("a delete"), 1);
+    assert_eq!(memory.records().delete_by_filter("t", "local", "c", &filter).expect("a delete"), 1);
+    assert_eq!(memory.records().delete("t", "local", "c", vec![("s/1".into(), None)]).expect("a delete"), 1);
     assert_eq!(listed(&memory, "s").len(), 2, "messages stay");
-    memory.upsert("t", "c", vec![record("s/1", 5), record("s/2", 6)]).expect("a write");
-    memory.delete_session("t", "local", "s").expect("a delete");
+    memory.records().upsert("t", "c", vec![record("s/1", 5), record("s/2", 6)]).expect("a write");
+    memory.sessions().delete_session("t", "local", "s").expect("a delete");
     assert_eq!(shown(&memory, None).len(), 2, "records stay");
 }
 
@@ -93,8 +93,8 @@ fn a_message_stays_in_its_session_and_what_changes_it_is_a_change_of_the_session
     let folder = tempfile::tempdir().expect("a folder");
     let memory = with_collection(folder.path());
     append(&memory, "s", vec![message("1", 1), message("2", 2)]).expect("an append");
-    let version = || memory.session("t", "s").expect("a session").version;
-    let patch = |patch: RecordPatch| memory.patch("t", "c", "s/1", &patch, None);
+    let version = || memory.sessions().session("t", "s").expect("a session").version;
+    let patch = |patch: RecordPatch| memory.records().patch("t", "c", "s/1", &patch, None);
     let refused = |change: RecordPatch, field: &str| match patch(change) {
         Err(MemoryError::Impossible { pointer, .. }) => assert_eq!(pointer, field),
         other => panic!("{field}: {other:?}"),
@@ -108,10 +108,10 @@ fn a_message_stays_in_its_session_and_what_changes_it_is_a_change_of_the_session
     let same = RecordPatch { session: Some(Some("s".into())), metadata: Some(number(7)), ..RecordPatch::default() };
     assert_eq!(patch(same).expect("a change").metadata, number(7));
     assert_eq!(version(), 2);
-    assert_eq!(memory.delete("t", "local", "c", vec![("s/1".into(), None)]).expect("a delete"), 1);
+    assert_eq!(memory.records().delete("t", "local", "c", vec![("s/1".into(), None)]).expect("a delete"), 1);
     assert_eq!((version(), listed(&memory, "s")), (3, vec![("2".to_owned(), json!(2))]));
     let filter = json!({"field": "session", "eq": "s"});
-    assert_eq!(memory.delete_by_filter("t", "local", "c", &filter).expect("a delete"), 1);
+    assert_eq!(memory.records().delete_by_filter("t", "local", "c", &filter).expect("a delete"), 1);
     assert_eq!((version(), listed(&memory, "s")), (4, vec![]));
     // An append of what was said before is no write; what says something else by the same id is refused, and with it all of the request.
     append(&memory, "s", vec![message("3", 3)]).expect("an append");
@@ -135,14 +135,14 @@ fn no_way_leads_into_a_session_whose_id_has_a_slash() {
                 "{id:?} {done:?}"
             );
         };
-        refused(memory.put_session("t", id, settings(), None).map(drop));
+        refused(memory.sessions().put_session("t", id, settings(), None).map(drop));
         refused(append(&memory, id, vec![message("1", 1)]).map(drop));
-        refused(memory.push("t", id, vec![json!(1)]).map(drop));
+        refused(memory.sessions().push("t", id, vec![json!(1)]).map(drop));
         let said = json!({"session": id, "collection": "c", "messages": [{"content": "x"}]});
-        refused(memory.add_memories("t", serde_json::from_value(said).expect("a request"), false).map(drop));
-        refused(memory.message("t", id, "1").map(drop));
+        refused(memory.memories().add_memories("t", serde_json::from_value(said).expect("a request"), false).map(drop));
+        refused(memory.sessions().message("t", id, "1").map(drop));
     }
-    assert!(memory.sessions("t", None, None, 10).expect("sessions").0.is_empty());
+    assert!(memory.sessions().sessions("t", None, None, 10).expect("sessions").0.is_empty());
 }
 
 /// The folder of a box of version 4, made of one of today's.
@@ -157,7 +157,7 @@ fn an_older_folder_answers_by_the_same_ids() {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = with_collection(folder.path());
     append(&memory, "s", vec![message("1", 1), message("a/b", 2)]).expect("an append");
-    memory.upsert("t", "c", vec![record("s/9", 9), record("plain", 10)]).expect("a write");
+    memory.records().upsert("t", "c", vec![record("s/9", 9), record("plain", 10)]).expect("a write");
     let before: Vec<String> = shown(&memory, None).into_iter().map(|view| view.id).collect();
     drop(memory);
     make_older(folder.path());
@@ -167,7 +167,7 @@ fn an_older_folder_answers_by_the_same_ids() {
     assert_eq!(listed(&memory, "s"), [("1".to_owned(), json!(1)), ("a/b".to_owned(), json!(2))]);
     assert_eq!(append(&memory, "s", vec![message("1", 1)]).expect("a repetition").messages[0].seq, None);
     append(&memory, "s", vec![message("9", 3)]).expect("an append");
-    assert_eq!(memory.record("t", "c", "s/9").expect("the record").text, "record 9");
+    assert_eq!(memory.records().record("t", "c", "s/9").expect("the record").text, "record 9");
     assert_eq!(listed(&memory, "s").len(), 3);
     drop(memory);
     assert_eq!(membox_memory::verify(&MemoryConfig::new(folder.path())).expect("a report").problems, []);
@@ -180,9 +180,9 @@ fn users_of_older_boxes_keep_their_sessions_and_meet_nobody() {
     let make = |id: &str, user: &str| {
         let settings =
             SessionSettings { collection: Some("c".into()), user: Some(user.into()), ..SessionSettings::default() };
-        memory.put_session("t", id, settings, None).expect("a session");
+        memory.sessions().put_session("t", id, settings, None).expect("a session");
     };
-    let session_of = |user: &str| memory.user_session("t", "lightmem", user).expect("a session");
+    let session_of = |user: &str| memory.sessions().user_session("t", "lightmem", user).expect("a session");
     // An older box put `_` for `/`.
     make("lightmem-a_b", "a/b");
     make("lightmem-Lena B", "Lena B");
@@ -191,7 +191,7 @@ fn users_of_older_boxes_keep_their_sessions_and_meet_nobody() {
     let other = session_of("a_b");
     assert!(other.starts_with("lightmem."), "{other}");
     make(&other, "a_b");
-    memory.delete_session("t", "local", "lightmem-a_b").expect("a delete");
+    memory.sessions().delete_session("t", "local", "lightmem-a_b").expect("a delete");
     assert_eq!(session_of("a_b"), other, "it stays where it is");
     assert_eq!(session_of("new"), "lightmem-new");
 }
@@ -210,14 +210,14 @@ proptest! {
         let memory = with_collection(folder.path());
         let mut sessions = BTreeMap::new();
         for user in &users {
-            let id = memory.user_session("t", "lightmem", user).expect("a session");
+            let id = memory.sessions().user_session("t", "lightmem", user).expect("a session");
             let settings = SessionSettings { collection: Some("c".into()), user: Some(user.clone()), ..SessionSettings::default() };
-            let (_, is_new) = memory.put_session("t", &id, settings, None).expect("a session");
+            let (_, is_new) = memory.sessions().put_session("t", &id, settings, None).expect("a session");
             prop_assert!(is_new, "{id}");
             sessions.insert(user, id);
         }
         for (user, id) in sessions {
-            prop_assert_eq!(memory.user_session("t", "lightmem", user).expect("a session"), id);
+            prop_assert_eq!(memory.sessions().user_session("t", "lightmem", user).expect("a session"), id);
         }
     }
 }
@@ -279,7 +279,7 @@ impl Model {
         assert_eq!(all.len(), self.records.len() + self.messages.len(), "{all:?}");
         assert_eq!(all.iter().map(|view| &view.id).collect::<HashSet<_>>().len(), all.len(), "one name for two things");
         for view in &all {
-            let named = memory.record("t", "c", &view.id).expect("what is shown is found");
+            let named = memory.records().record("t", "c", &view.id).expect("what is shown is found");
             assert_eq!((&named.message, &named.session), (&view.message, &view.session));
             let filtered = shown(memory, Some(json!({"field": "id", "eq": view.id})));
             assert_eq!(
@@ -288,11 +288,11 @@ impl Model {
             );
         }
         for (id, n) in &self.records {
-            let view = memory.record("t", "c", id).expect("the record");
+            let view = memory.records().record("t", "c", id).expect("the record");
             assert_eq!((view.message, view.metadata), (None, number(*n)));
         }
         for ((session, id), (n, metadata)) in &self.messages {
-            let view = memory.message("t", session, id).expect("the message");
+            let view = memory.sessions().message("t", session, id).expect("the message");
             assert_eq!((view.tool_calls, &view.metadata), (Some(json!([{ "n": n }])), metadata));
         }
         for session in &self.sessions {
@@ -316,7 +316,7 @@ proptest! {
             let at = |i: usize| all.get(i.checked_rem(all.len())?);
             match step {
                 Step::Put(id, n) => {
-                    memory.upsert("t", "c", vec![record(id, n)]).expect("a write");
+                    memory.records().upsert("t", "c", vec![record(id, n)]).expect("a write");
                     model.records.insert(id.to_owned(), n);
                 }
                 Step::Append(session, id, n) => {
@@ -338,30 +338,30 @@ proptest! {
                 }
                 Step::DeleteMessage(session, id) => {
                     let was_there = model.messages.remove(&(session.to_owned(), id.to_owned())).is_some();
-                    assert_eq!(memory.delete_message("t", session, id, None).is_ok(), was_there);
+                    assert_eq!(memory.sessions().delete_message("t", session, id, None).is_ok(), was_there);
                 }
                 Step::PatchMessage(session, id, n) => {
                     let patch = MessagePatch { metadata: number(n), content: None };
                     let known = model.messages.get_mut(&(session.to_owned(), id.to_owned()));
-                    assert_eq!(memory.patch_message("t", session, id, patch, None).is_ok(), known.is_some());
+                    assert_eq!(memory.sessions().patch_message("t", session, id, patch, None).is_ok(), known.is_some());
                     known.into_iter().for_each(|known| known.1 = number(n));
                 }
                 Step::DeleteShown(i) => {
                     let Some(view) = at(i) else { continue };
-                    let deleted = memory.delete("t", "local", "c", vec![(view.id.clone(), Some(view.version))]);
+                    let deleted = memory.records().delete("t", "local", "c", vec![(view.id.clone(), Some(view.version))]);
                     assert_eq!(deleted.expect("a delete"), 1);
                     model.forget(view);
                 }
                 Step::DeleteShownByFilter(i) => {
                     let Some(view) = at(i) else { continue };
                     let filter = json!({"field": "id", "eq": view.id});
-                    assert_eq!(memory.delete_by_filter("t", "local", "c", &filter).expect("a delete"), 1);
+                    assert_eq!(memory.records().delete_by_filter("t", "local", "c", &filter).expect("a delete"), 1);
                     model.forget(view);
                 }
                 Step::PatchShown(i, n) => {
                     let Some(view) = at(i) else { continue };
                     let patch = RecordPatch { metadata: Some(number(n)), ..RecordPatch::default() };
-                    memory.patch("t", "c", &view.id, &patch, Some(view.version)).expect("a change");
+                    memory.records().patch("t", "c", &view.id, &patch, Some(view.version)).expect("a change");
                     match (&view.session, &view.message) {
                         (Some(session), Some(message)) => {
                             let name = (session.clone(), message.clone());
@@ -372,7 +372,7 @@ proptest! {
                 }
                 Step::DeleteSession(session) => {
                     let count = model.messages.keys().filter(|name| name.0 == session).count();
-                    let deleted = memory.delete_session("t", "local", session);
+                    let deleted = memory.sessions().delete_session("t", "local", session);
                     assert_eq!(deleted.ok(), model.sessions.remove(session).then_some(count));
                     model.messages.retain(|name, _| name.0 != session);
                 }

@@ -22,7 +22,7 @@ fn settings(index: IndexPolicy) -> CollectionSettings {
 
 fn with_collection(folder: &Path) -> Arc<MemoryBox> {
     let memory = open(folder);
-    memory.create_collection("t", "c", &settings(IndexPolicy::Auto)).expect("a collection");
+    memory.collections().create_collection("t", "c", &settings(IndexPolicy::Auto)).expect("a collection");
     memory
 }
 
@@ -65,7 +65,7 @@ fn what_is_acknowledged_is_recalled_at_once_and_after_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = with_collection(folder.path());
     for i in 0..20 {
-        memory.upsert("t", "c", vec![record(i)]).expect("a write");
+        memory.records().upsert("t", "c", vec![record(i)]).expect("a write");
         assert_eq!(ids(&memory, &near(i, 1)), [format!("r{i}")], "by vector");
         assert_eq!(ids(&memory, &words(&format!("number{i}"))), [format!("r{i}")], "by text");
     }
@@ -83,9 +83,9 @@ fn what_is_acknowledged_is_recalled_at_once_and_after_a_restart() {
 fn a_new_version_replaces_the_old_everywhere() {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = with_collection(folder.path());
-    memory.upsert("t", "c", vec![record(1), record(2)]).expect("a write");
+    memory.records().upsert("t", "c", vec![record(1), record(2)]).expect("a write");
     let changed = NewRecord { id: Some("r1".into()), ..record(50) };
-    let written = memory.upsert("t", "c", vec![changed]).expect("a write");
+    let written = memory.records().upsert("t", "c", vec![changed]).expect("a write");
     assert_eq!(written[0].version, 2);
     assert_eq!(ids(&memory, &words("number1")), Vec::<String>::new(), "the old text finds nothing");
     assert_eq!(ids(&memory, &words("number50")), ["r1"]);
@@ -97,19 +97,20 @@ fn a_new_version_replaces_the_old_everywhere() {
 fn a_request_is_kept_whole_or_not_at_all() {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = with_collection(folder.path());
-    memory.upsert("t", "c", vec![record(1)]).expect("a write");
+    memory.records().upsert("t", "c", vec![record(1)]).expect("a write");
     let conflict = NewRecord { version: Some(9), ..record(1) };
-    let error = memory.upsert("t", "c", vec![record(2), conflict]).err();
+    let error = memory.records().upsert("t", "c", vec![record(2), conflict]).err();
     assert!(matches!(error, Some(MemoryError::Records(RecordsError::VersionConflict { current: 1, expected: 9, .. }))));
-    assert!(matches!(memory.record("t", "c", "r2"), Err(MemoryError::NoRecord(_))));
+    assert!(matches!(memory.records().record("t", "c", "r2"), Err(MemoryError::NoRecord(_))));
     let bad = NewRecord { vector: Some(vec![1.0]), ..record(3) };
     assert!(
-        matches!(memory.upsert("t", "c", vec![record(2), bad]), Err(MemoryError::Invalid { pointer, .. }) if pointer == "/records/1/vector")
+        matches!(memory.records().upsert("t", "c", vec![record(2), bad]), Err(MemoryError::Invalid { pointer, .. }) if pointer == "/records/1/vector")
     );
     assert_eq!(ids(&memory, &near(2, 10)), ["r1"]);
     let new = NewRecord { version: Some(0), ..record(4) };
     assert!(
-        memory.upsert("t", "c", vec![new.clone()]).is_ok() && memory.upsert("t", "c", vec![new]).is_err(),
+        memory.records().upsert("t", "c", vec![new.clone()]).is_ok()
+            && memory.records().upsert("t", "c", vec![new]).is_err(),
         "0 means: must be new"
     );
 }
@@ -123,65 +124,76 @@ fn concurrent_writers_lose_nothing_and_share_commits() {
             let memory = &memory;
             scope.spawn(move || {
                 for i in 0..25 {
-                    memory.upsert("t", "c", vec![record(t * 100 + i)]).expect("a write");
+                    memory.records().upsert("t", "c", vec![record(t * 100 + i)]).expect("a write");
                     let shared = NewRecord { id: Some("shared".into()), ..record(7) };
-                    memory.upsert("t", "c", vec![shared]).expect("a write");
+                    memory.records().upsert("t", "c", vec![shared]).expect("a write");
                 }
             });
         }
     });
-    let view = memory.describe(&memory.collection("t", "c").expect("the collection"));
+    let view = memory.collections().describe(&memory.collections().collection("t", "c").expect("the collection"));
     assert_eq!(view.records, 201);
-    assert_eq!(memory.record("t", "c", "shared").expect("the record").version, 200, "every write of it counted");
+    assert_eq!(
+        memory.records().record("t", "c", "shared").expect("the record").version,
+        200,
+        "every write of it counted"
+    );
 }
 
 #[test]
 fn a_patch_changes_what_it_names_and_honours_versions() {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = with_collection(folder.path());
-    memory.upsert("t", "c", vec![record(1)]).expect("a write");
+    memory.records().upsert("t", "c", vec![record(1)]).expect("a write");
     let patch: RecordPatch =
         serde_json::from_value(json!({"metadata": {"n": null, "new": {"a": 1}}, "user": "u", "importance": 0.5}))
             .expect("a patch");
-    let after = memory.patch("t", "c", "r1", &patch, Some(1)).expect("a patch");
+    let after = memory.records().patch("t", "c", "r1", &patch, Some(1)).expect("a patch");
     assert_eq!((after.version, after.user.as_deref(), after.importance), (2, Some("u"), Some(0.5)));
     assert_eq!(json!(after.metadata), json!({"even": false, "new": {"a": 1}}));
     assert_eq!(after.text, record(1).text);
     assert_eq!(ids(&memory, &near(1, 1)), ["r1"], "its vector is kept");
     assert!(matches!(
-        memory.patch("t", "c", "r1", &patch, Some(1)),
+        memory.records().patch("t", "c", "r1", &patch, Some(1)),
         Err(MemoryError::Records(RecordsError::VersionConflict { current: 2, .. }))
     ));
     let clear: RecordPatch = serde_json::from_value(json!({"user": null})).expect("a patch");
-    assert_eq!(memory.patch("t", "c", "r1", &clear, None).expect("a patch").user, None);
+    assert_eq!(memory.records().patch("t", "c", "r1", &clear, None).expect("a patch").user, None);
     std::thread::scope(|scope| {
         for t in 0..4 {
             let memory = &memory;
             let patch: RecordPatch =
                 serde_json::from_value(json!({"metadata": {format!("k{t}"): true}})).expect("a patch");
-            scope.spawn(move || memory.patch("t", "c", "r1", &patch, None).expect("a patch"));
+            scope.spawn(move || memory.records().patch("t", "c", "r1", &patch, None).expect("a patch"));
         }
     });
-    assert_eq!(memory.record("t", "c", "r1").expect("the record").metadata.len(), 6, "no concurrent patch is lost");
+    assert_eq!(
+        memory.records().record("t", "c", "r1").expect("the record").metadata.len(),
+        6,
+        "no concurrent patch is lost"
+    );
 }
 
 #[test]
 fn deleted_records_are_gone_from_recall_and_from_the_vector_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = with_collection(folder.path());
-    memory.upsert("t", "c", (0..10).map(record).collect()).expect("a write");
+    memory.records().upsert("t", "c", (0..10).map(record).collect()).expect("a write");
     assert_eq!(
-        memory.delete("t", "test", "c", vec![("r1".into(), None), ("nobody".into(), None)]).expect("a delete"),
+        memory
+            .records()
+            .delete("t", "test", "c", vec![("r1".into(), None), ("nobody".into(), None)])
+            .expect("a delete"),
         1
     );
     let even = json!({"field": "metadata.even", "eq": true});
-    assert_eq!(memory.delete_by_filter("t", "test", "c", &even).expect("a delete"), 5);
+    assert_eq!(memory.records().delete_by_filter("t", "test", "c", &even).expect("a delete"), 5);
     let mut left = ids(&memory, &near(0, 20));
     left.sort();
     assert_eq!(left, ["r3", "r5", "r7", "r9"]);
     assert!(ids(&memory, &words("number4")).is_empty());
-    let collection = memory.collection("t", "c").expect("the collection");
-    let bytes = memory.describe(&collection).vector_bytes;
+    let collection = memory.collections().collection("t", "c").expect("the collection");
+    let bytes = memory.collections().describe(&collection).vector_bytes;
     drop((collection, memory));
     let file =
         walk(folder.path()).into_iter().find(|p| p.extension().is_some_and(|e| e == "mbv")).expect("a vector file");
@@ -206,13 +218,13 @@ fn an_expired_record_is_never_returned_and_is_swept() {
     let memory = with_collection(folder.path());
     let soon = membox_memory::time_text(membox_memory::now() + 1500);
     let brief = NewRecord { expires_at: Some(soon), ..record(1) };
-    memory.upsert("t", "c", vec![brief, record(2)]).expect("a write");
+    memory.records().upsert("t", "c", vec![brief, record(2)]).expect("a write");
     assert_eq!(ids(&memory, &near(1, 1)), ["r1"]);
     std::thread::sleep(Duration::from_millis(1600));
     assert_eq!(ids(&memory, &near(1, 10)), ["r2"]);
     assert!(ids(&memory, &words("number1")).is_empty());
-    assert!(matches!(memory.record("t", "c", "r1"), Err(MemoryError::NoRecord(_))));
-    assert_eq!(memory.page("t", "c", Order::Written, None, 10, None).expect("a page").0.len(), 1);
+    assert!(matches!(memory.records().record("t", "c", "r1"), Err(MemoryError::NoRecord(_))));
+    assert_eq!(memory.records().page("t", "c", Order::Written, None, 10, None).expect("a page").0.len(), 1);
 }
 
 #[test]
@@ -220,7 +232,7 @@ fn filters_choose_and_context_shows_the_neighbours() {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = with_collection(folder.path());
     let in_session = |i: usize| NewRecord { session: Some(format!("s{}", i / 5)), ..record(i) };
-    memory.upsert("t", "c", (0..15).map(in_session).collect()).expect("a write");
+    memory.records().upsert("t", "c", (0..15).map(in_session).collect()).expect("a write");
     let filter = Some(json!({"and": [{"field": "metadata.n", "gte": 4}, {"field": "session", "eq": "s0"}]}));
     assert_eq!(ids(&memory, &RecallRequest { filter, ..near(0, 10) }), ["r4"]);
     let request = RecallRequest {
@@ -233,7 +245,7 @@ fn filters_choose_and_context_shows_the_neighbours() {
     assert_eq!((names(&hit.before), names(&hit.after)), (vec!["r5".into()], vec!["r7".to_owned(), "r8".into()]));
     assert_eq!((hit.text, hit.vector.map(|v| v.len())), (None, Some(D)));
     // A filter answered before goes on to see what is written after it.
-    memory.upsert("t", "c", vec![NewRecord { session: Some("s0".into()), ..record(99) }]).expect("a write");
+    memory.records().upsert("t", "c", vec![NewRecord { session: Some("s0".into()), ..record(99) }]).expect("a write");
     let filter = Some(json!({"and": [{"field": "metadata.n", "gte": 4}, {"field": "session", "eq": "s0"}]}));
     assert_eq!(ids(&memory, &RecallRequest { filter, ..near(99, 10) })[0], "r99");
 }
@@ -248,11 +260,11 @@ fn reranking_weighs_recency_and_importance_and_passes_over_doubles() {
         ..record(i)
     };
     let important = NewRecord { importance: Some(1.0), ..at(3, 300) };
-    memory.upsert("t", "c", vec![at(1, 300), at(2, 0), important]).expect("a write");
+    memory.records().upsert("t", "c", vec![at(1, 300), at(2, 0), important]).expect("a write");
     let with = |rerank| RecallRequest { rerank: Some(rerank), ..near(1, 3) };
     assert_eq!(ids(&memory, &with(Rerank { recency_weight: Some(0.5), ..Rerank::default() }))[0], "r2");
     assert_eq!(ids(&memory, &with(Rerank { importance_weight: Some(0.5), ..Rerank::default() }))[0], "r3");
-    memory.upsert("t", "c", vec![record(9)]).expect("a write");
+    memory.records().upsert("t", "c", vec![record(9)]).expect("a write");
     let diverse = RecallRequest { rerank: Some(Rerank { mmr_lambda: Some(0.3), ..Rerank::default() }), ..near(1, 2) };
     assert_eq!(ids(&memory, &diverse)[1], "r9", "the second is not a double of the first");
 }
@@ -261,16 +273,23 @@ fn reranking_weighs_recency_and_importance_and_passes_over_doubles() {
 fn an_index_is_built_in_the_background_and_agrees_with_the_scan() {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = open(folder.path());
-    memory.create_collection("t", "c", &settings(IndexPolicy::hnsw())).expect("a collection");
+    memory.collections().create_collection("t", "c", &settings(IndexPolicy::hnsw())).expect("a collection");
     for batch in 0..12 {
-        memory.upsert("t", "c", (batch * 1000..(batch + 1) * 1000).map(record).collect()).expect("a write");
+        memory.records().upsert("t", "c", (batch * 1000..(batch + 1) * 1000).map(record).collect()).expect("a write");
     }
-    let collection = memory.collection("t", "c").expect("the collection");
-    wait_for("the index", || memory.describe(&collection).index.covered_rows >= 1000);
+    let collection = memory.collections().collection("t", "c").expect("the collection");
+    wait_for("the index", || memory.collections().describe(&collection).index.covered_rows >= 1000);
     let IndexPolicy::Hnsw { ef_search, .. } = IndexPolicy::hnsw() else { panic!("HNSW") };
-    assert_eq!(memory.describe(&collection).index.ef_search, Some(ef_search), "the beam of the policy is shown");
-    wait_for("the text index", || memory.describe(&collection).index.text_covered_rows >= 10_000);
-    memory.upsert("t", "c", vec![NewRecord { vector: Some(vec![9.0; D]), ..record(77_777) }]).expect("a write");
+    assert_eq!(
+        memory.collections().describe(&collection).index.ef_search,
+        Some(ef_search),
+        "the beam of the policy is shown"
+    );
+    wait_for("the text index", || memory.collections().describe(&collection).index.text_covered_rows >= 10_000);
+    memory
+        .records()
+        .upsert("t", "c", vec![NewRecord { vector: Some(vec![9.0; D]), ..record(77_777) }])
+        .expect("a write");
     let mut all_ones = near(0, 1);
     all_ones.vector = Some(vec![1.0; D]);
     assert_eq!(ids(&memory, &all_ones), ["r77777"], "a fresh row is found beside the index");
@@ -279,8 +298,8 @@ fn an_index_is_built_in_the_background_and_agrees_with_the_scan() {
     }
     drop((collection, memory));
     let memory = open(folder.path());
-    let collection = memory.collection("t", "c").expect("the collection");
-    assert!(memory.describe(&collection).index.covered_rows >= 1000, "the saved index is loaded");
+    let collection = memory.collections().collection("t", "c").expect("the collection");
+    assert!(memory.collections().describe(&collection).index.covered_rows >= 1000, "the saved index is loaded");
     assert_eq!(ids(&memory, &words("number5000")), ["r5000"]);
     drop((collection, memory));
     assert_eq!(membox_memory::verify(&MemoryConfig::new(folder.path())).expect("a report").problems, []);
@@ -290,11 +309,11 @@ fn an_index_is_built_in_the_background_and_agrees_with_the_scan() {
 fn damage_is_found_never_answered_and_mended_where_it_can_be() {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = open(folder.path());
-    memory.create_collection("t", "c", &settings(IndexPolicy::hnsw())).expect("a collection");
-    memory.upsert("t", "c", (0..2000).map(record).collect()).expect("a write");
-    memory.upsert("t", "c", (2000..4000).map(record).collect()).expect("a write");
-    let collection = memory.collection("t", "c").expect("the collection");
-    wait_for("the index", || memory.describe(&collection).index.covered_rows > 0);
+    memory.collections().create_collection("t", "c", &settings(IndexPolicy::hnsw())).expect("a collection");
+    memory.records().upsert("t", "c", (0..2000).map(record).collect()).expect("a write");
+    memory.records().upsert("t", "c", (2000..4000).map(record).collect()).expect("a write");
+    let collection = memory.collections().collection("t", "c").expect("the collection");
+    wait_for("the index", || memory.collections().describe(&collection).index.covered_rows > 0);
     drop((collection, memory));
 
     let files = walk(folder.path());
@@ -317,14 +336,18 @@ fn damage_is_found_never_answered_and_mended_where_it_can_be() {
     assert!(report.problems[0].serious && report.problems[0].found.contains("r42"), "{:?}", report.problems);
     let memory = open(folder.path());
     assert!(!ids(&memory, &near(42, 5)).contains(&"r42".to_owned()), "a damaged vector is no answer");
-    assert_eq!(memory.record("t", "c", "r42").expect("the record").text, record(42).text, "the record itself is whole");
+    assert_eq!(
+        memory.records().record("t", "c", "r42").expect("the record").text,
+        record(42).text,
+        "the record itself is whole"
+    );
 }
 
 #[test]
 fn a_truncated_or_missing_vector_file_is_reported_and_not_served() {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = with_collection(folder.path());
-    memory.upsert("t", "c", (0..10).map(record).collect()).expect("a write");
+    memory.records().upsert("t", "c", (0..10).map(record).collect()).expect("a write");
     drop(memory);
     let path =
         walk(folder.path()).into_iter().find(|p| p.extension().is_some_and(|e| e == "mbv")).expect("a vector file");
@@ -337,7 +360,7 @@ fn a_truncated_or_missing_vector_file_is_reported_and_not_served() {
     );
     let memory = open(folder.path());
     assert!(memory.recall("t", "c", &near(1, 1)).is_err_and(|e| e.to_string().contains("damaged")));
-    memory.create_collection("t", "other", &settings(IndexPolicy::Auto)).expect("others go on");
+    memory.collections().create_collection("t", "other", &settings(IndexPolicy::Auto)).expect("others go on");
     drop(memory);
     std::fs::remove_file(&path).expect("a removal");
     assert!(membox_memory::verify(&MemoryConfig::new(folder.path())).expect("a report").problems[0].serious);
@@ -348,21 +371,21 @@ fn a_rebuild_compacts_and_keeps_every_record() {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = with_collection(folder.path());
     for _ in 0..4 {
-        memory.upsert("t", "c", (0..100).map(record).collect()).expect("a write");
+        memory.records().upsert("t", "c", (0..100).map(record).collect()).expect("a write");
     }
-    let collection = memory.collection("t", "c").expect("the collection");
-    assert_eq!(memory.describe(&collection).rows, 400);
+    let collection = memory.collections().collection("t", "c").expect("the collection");
+    assert_eq!(memory.collections().describe(&collection).rows, 400);
     let job = memory.rebuild("t", "c").expect("a job");
     wait_for("the job", || memory.jobs().view("t", &job.id).expect("the job").state != "running");
     assert_eq!(memory.jobs().view("t", &job.id).expect("the job").state, "done");
     assert!(memory.jobs().view("another tenant", &job.id).is_err());
-    let view = memory.describe(&collection);
+    let view = memory.collections().describe(&collection);
     assert_eq!((view.rows, view.records), (100, 100));
     for i in [10, 50, 90] {
         assert_eq!(ids(&memory, &near(i, 1)), [format!("r{i}")]);
         assert_eq!(ids(&memory, &words(&format!("number{i}"))), [format!("r{i}")]);
     }
-    memory.upsert("t", "c", vec![record(500)]).expect("writes go on");
+    memory.records().upsert("t", "c", vec![record(500)]).expect("writes go on");
     drop((collection, memory));
     assert_eq!(membox_memory::verify(&MemoryConfig::new(folder.path())).expect("a report").problems, []);
     assert_eq!(ids(&open(folder.path()), &words("number500")), ["r500"]);
@@ -374,9 +397,11 @@ fn a_backup_of_a_running_box_restores_and_nothing_is_overwritten() {
     let (data, target, restored) =
         (folder.path().join("data"), folder.path().join("backup"), folder.path().join("restored"));
     let memory = with_collection(&data);
-    memory.upsert("t", "c", (0..50).map(record).collect()).expect("a write");
+    memory.records().upsert("t", "c", (0..50).map(record).collect()).expect("a write");
     let summary = std::thread::scope(|scope| {
-        scope.spawn(|| (50..90).for_each(|i| drop(memory.upsert("t", "c", vec![record(i)]).expect("a write"))));
+        scope.spawn(|| {
+            (50..90).for_each(|i| drop(memory.records().upsert("t", "c", vec![record(i)]).expect("a write")))
+        });
         membox_memory::backup(&data, &target, true).expect("a backup")
     });
     assert!((50..=90).contains(&summary.records));
@@ -394,7 +419,7 @@ fn a_backup_is_of_one_moment_whatever_is_overwritten_and_compacted_meanwhile() {
     let data = folder.path().join("data");
     let memory = with_collection(&data);
     for first in (0..6000).step_by(1000) {
-        memory.upsert("t", "c", (first..first + 1000).map(unlike).collect()).expect("a write");
+        memory.records().upsert("t", "c", (first..first + 1000).map(unlike).collect()).expect("a write");
     }
     std::thread::scope(|scope| {
         let backups = scope.spawn(|| {
@@ -413,7 +438,7 @@ fn a_backup_is_of_one_moment_whatever_is_overwritten_and_compacted_meanwhile() {
         while !backups.is_finished() {
             // Both records of a request are of one version in every moment.
             let i = round * 2 % 6000;
-            memory.upsert("t", "c", vec![unlike(i), unlike(i + 1)]).expect("a write");
+            memory.records().upsert("t", "c", vec![unlike(i), unlike(i + 1)]).expect("a write");
             if round % 400 == 399 {
                 drop(memory.rebuild("t", "c"));
             }
@@ -422,7 +447,8 @@ fn a_backup_is_of_one_moment_whatever_is_overwritten_and_compacted_meanwhile() {
     });
     let restored = open(&folder.path().join("r5"));
     for i in (0..6000).step_by(500) {
-        let versions = [i, i + 1].map(|i| restored.record("t", "c", &format!("r{i}")).expect("a record").version);
+        let versions =
+            [i, i + 1].map(|i| restored.records().record("t", "c", &format!("r{i}")).expect("a record").version);
         assert_eq!(versions[0], versions[1]);
     }
 }
@@ -437,13 +463,13 @@ fn a_data_folder_has_one_box_at_a_time_and_collections_keep_their_settings() {
     ));
     assert!(matches!(membox_memory::verify(&MemoryConfig::new(folder.path())), Err(MemoryError::Locked(_))));
     let other = CollectionSettings { dimension: Some(D + 1), ..CollectionSettings::default() };
-    assert!(matches!(memory.create_collection("t", "c", &other), Err(MemoryError::Exists { .. })));
-    assert!(!memory.create_collection("t", "c", &settings(IndexPolicy::Auto)).expect("it is there").1);
-    assert!(memory.create_collection("u", "c", &other).expect("another tenant's").1);
+    assert!(matches!(memory.collections().create_collection("t", "c", &other), Err(MemoryError::Exists { .. })));
+    assert!(!memory.collections().create_collection("t", "c", &settings(IndexPolicy::Auto)).expect("it is there").1);
+    assert!(memory.collections().create_collection("u", "c", &other).expect("another tenant's").1);
     assert!(matches!(memory.recall("u", "x", &near(0, 1)), Err(MemoryError::NoCollection(_))));
-    memory.drop_collection("t", "test", "c").expect("a drop");
+    memory.collections().drop_collection("t", "test", "c").expect("a drop");
     assert!(matches!(memory.recall("t", "c", &near(0, 1)), Err(MemoryError::NoCollection(_))));
-    assert_eq!(memory.collection_names("u"), ["c"]);
+    assert_eq!(memory.collections().collection_names("u"), ["c"]);
 }
 
 #[test]
@@ -451,7 +477,7 @@ fn without_a_model_texts_say_how_to_get_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = with_collection(folder.path());
     let text = NewRecord { text: "no vector".into(), ..NewRecord::default() };
-    let error = memory.upsert("t", "c", vec![text]).err().map(|e| e.to_string()).unwrap_or_default();
+    let error = memory.records().upsert("t", "c", vec![text]).err().map(|e| e.to_string()).unwrap_or_default();
     assert!(error.contains("membox models pull"), "{error}");
 }
 
@@ -459,11 +485,11 @@ fn without_a_model_texts_say_how_to_get_one() {
 fn a_record_that_is_written_over_and_over_is_in_every_answer() {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = with_collection(folder.path());
-    memory.upsert("t", "c", (0..50).map(record).collect()).expect("a write");
+    memory.records().upsert("t", "c", (0..50).map(record).collect()).expect("a write");
     std::thread::scope(|scope| {
         let writes = scope.spawn(|| {
             for _ in 0..300 {
-                memory.upsert("t", "c", vec![record(7)]).expect("a write");
+                memory.records().upsert("t", "c", vec![record(7)]).expect("a write");
             }
         });
         while !writes.is_finished() {
@@ -479,9 +505,9 @@ fn pages_and_neighbours_are_whole_whatever_is_overwritten_and_compacted_meanwhil
     let folder = tempfile::tempdir().expect("a folder");
     let memory = with_collection(folder.path());
     let in_session = |i: usize| NewRecord { session: Some("s".into()), ..record(i) };
-    memory.upsert("t", "c", (0..50).map(in_session).collect()).expect("a write");
+    memory.records().upsert("t", "c", (0..50).map(in_session).collect()).expect("a write");
     let page = |filter: Option<serde_json::Value>| {
-        let (records, _) = memory.page("t", "c", Order::Written, None, 100, filter.as_ref()).expect("a page");
+        let (records, _) = memory.records().page("t", "c", Order::Written, None, 100, filter.as_ref()).expect("a page");
         records.into_iter().map(|r| r.id).collect::<Vec<_>>()
     };
     let all: Vec<String> = (0..50).map(|i| format!("r{i}")).collect();
@@ -491,7 +517,7 @@ fn pages_and_neighbours_are_whole_whatever_is_overwritten_and_compacted_meanwhil
     std::thread::scope(|scope| {
         let writes = scope.spawn(|| {
             for i in 0..600 {
-                memory.upsert("t", "c", vec![in_session(i % 50), in_session((i + 7) % 50)]).expect("a write");
+                memory.records().upsert("t", "c", vec![in_session(i % 50), in_session((i + 7) % 50)]).expect("a write");
             }
         });
         while !writes.is_finished() {
@@ -518,7 +544,7 @@ fn no_compaction_loses_records_that_are_being_published() {
             // Some are written over and over, so that there are dead rows to leave out; one stays as it is.
             let again = (0..10).map(|j| WRITERS * WRITES + writer * 10 + j);
             let records = again.chain([writer * WRITES + i]).map(record).collect();
-            memory.upsert("t", "c", records).expect("a write");
+            memory.records().upsert("t", "c", records).expect("a write");
         }
     };
     let mut jobs = Vec::new();
@@ -531,7 +557,7 @@ fn no_compaction_loses_records_that_are_being_published() {
     let state = |id: &str| memory.jobs().view("t", id).map(|job| job.state.to_owned());
     wait_for("the last compaction", || jobs.iter().all(|job| state(&job.id).is_ok_and(|state| state != "running")));
     let count = WRITERS * (WRITES + 10);
-    let (records, _) = memory.page("t", "c", Order::Written, None, count, None).expect("a page");
+    let (records, _) = memory.records().page("t", "c", Order::Written, None, count, None).expect("a page");
     assert_eq!(records.len(), count, "after {} compactions", jobs.len());
     for i in (0..count).step_by(7) {
         assert_eq!(ids(&memory, &words(&format!("number{i}"))), [format!("r{i}")], "after {} compactions", jobs.len());
@@ -556,8 +582,8 @@ fn idle_collections_hold_no_file_and_lose_nothing() {
     let memory = MemoryBox::open(&config, Models::default()).expect("a box");
     let name = |c: usize| format!("user-{c}");
     for c in 0..60 {
-        memory.create_collection("t", &name(c), &settings(IndexPolicy::Auto)).expect("a collection");
-        memory.upsert("t", &name(c), (c..c + 5).map(record).collect()).expect("a write");
+        memory.collections().create_collection("t", &name(c), &settings(IndexPolicy::Auto)).expect("a collection");
+        memory.records().upsert("t", &name(c), (c..c + 5).map(record).collect()).expect("a write");
     }
     assert!(open_vector_files(folder.path()) < 40, "{} vector files are open", open_vector_files(folder.path()));
     std::thread::scope(|scope| {
@@ -569,17 +595,18 @@ fn idle_collections_hold_no_file_and_lose_nothing() {
                     let hits = memory.recall("t", &name(c), &near(c + 2, 1)).expect("an answer").hits;
                     assert_eq!(hits[0].id, format!("r{}", c + 2));
                     if round % 10 == thread {
-                        memory.upsert("t", &name(c), vec![record(c + 2)]).expect("a write");
+                        memory.records().upsert("t", &name(c), vec![record(c + 2)]).expect("a write");
                     }
                 }
             });
         }
     });
-    let views = memory.describe_all("t").expect("a list");
+    let views = memory.collections().describe_all("t").expect("a list");
     assert_eq!(views.len(), 60);
     for view in views {
         assert_eq!((view.records, view.settings.dimension), (5, Some(D)));
-        let open = memory.describe(&memory.collection("t", &view.name).expect("a collection"));
+        let open =
+            memory.collections().describe(&memory.collections().collection("t", &view.name).expect("a collection"));
         assert_eq!(
             (open.rows, open.vector_bytes),
             (view.rows, view.vector_bytes),
@@ -594,10 +621,10 @@ fn expired_records_of_a_collection_that_is_not_open_are_removed_too() {
     let config = MemoryConfig { open_collections: 1, ..MemoryConfig::new(folder.path()) };
     let memory = MemoryBox::open(&config, Models::default()).expect("a box");
     for name in ["a", "b", "c"] {
-        memory.create_collection("t", name, &settings(IndexPolicy::Auto)).expect("a collection");
+        memory.collections().create_collection("t", name, &settings(IndexPolicy::Auto)).expect("a collection");
         let soon = membox_memory::time_text(membox_memory::now() + 50);
         let mortal = NewRecord { expires_at: Some(soon), ..record(1) };
-        memory.upsert("t", name, vec![mortal, record(2)]).expect("a write");
+        memory.records().upsert("t", name, vec![mortal, record(2)]).expect("a write");
     }
     let stored = || {
         let store = membox_records::Reader::open(&folder.path().join("membox.db"), membox_records::Sealing::default())
@@ -612,13 +639,13 @@ fn the_first_filter_sees_what_is_written_while_it_reads() {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = with_collection(folder.path());
     for first in (0..6000).step_by(1000) {
-        memory.upsert("t", "c", (first..first + 1000).map(record).collect()).expect("a write");
+        memory.records().upsert("t", "c", (first..first + 1000).map(record).collect()).expect("a write");
     }
     std::thread::scope(|scope| {
         let writes = scope.spawn(|| {
             for i in 6000..6200 {
-                memory.upsert("t", "c", vec![record(i)]).expect("a write");
-                memory.delete("t", "test", "c", vec![(format!("r{}", i - 6000), None)]).expect("a deletion");
+                memory.records().upsert("t", "c", vec![record(i)]).expect("a write");
+                memory.records().delete("t", "test", "c", vec![(format!("r{}", i - 6000), None)]).expect("a deletion");
             }
         });
         while !writes.is_finished() {
@@ -658,13 +685,16 @@ fn what_compactions_carry_over_is_what_a_restart_finds() {
         }
         all
     };
-    memory.upsert("t", "c", (0..700).map(|i| in_session(i, 0)).collect()).expect("a write");
+    memory.records().upsert("t", "c", (0..700).map(|i| in_session(i, 0)).collect()).expect("a write");
     for version in 1..=3 {
         let job = memory.rebuild("t", "c").expect("a job");
         let mut i = version;
         while memory.jobs().view("t", &job.id).expect("the job").state == "running" || i < 400 {
-            memory.upsert("t", "c", vec![in_session(i % 700, version), in_session(700 + i, version)]).expect("a write");
-            memory.delete("t", "test", "c", vec![(format!("r{}", 699 - i % 300), None)]).expect("a deletion");
+            memory
+                .records()
+                .upsert("t", "c", vec![in_session(i % 700, version), in_session(700 + i, version)])
+                .expect("a write");
+            memory.records().delete("t", "test", "c", vec![(format!("r{}", 699 - i % 300), None)]).expect("a deletion");
             i += 2;
         }
         wait_for("the job's end", || memory.jobs().view("t", &job.id).expect("the job").state == "done");
@@ -695,10 +725,10 @@ fn near_to(record: NewRecord) -> RecallRequest {
 fn a_compaction_runs_beside_writes_deletions_and_recalls_and_misses_none() {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = open(folder.path());
-    memory.create_collection("t", "c", &settings(IndexPolicy::hnsw())).expect("a collection");
+    memory.collections().create_collection("t", "c", &settings(IndexPolicy::hnsw())).expect("a collection");
     for _ in 0..2 {
         for first in (0..8000).step_by(1000) {
-            memory.upsert("t", "c", (first..first + 1000).map(unlike).collect()).expect("a write");
+            memory.records().upsert("t", "c", (first..first + 1000).map(unlike).collect()).expect("a write");
         }
     }
     // The box may be compacting of its own accord already.
@@ -714,8 +744,8 @@ fn a_compaction_runs_beside_writes_deletions_and_recalls_and_misses_none() {
         let writes = scope.spawn(|| {
             let mut i = 0;
             while running() || i < 200 {
-                memory.upsert("t", "c", vec![unlike(8000 + i), unlike(i)]).expect("a write");
-                memory.delete("t", "test", "c", vec![(format!("r{}", 4000 + i), None)]).expect("a deletion");
+                memory.records().upsert("t", "c", vec![unlike(8000 + i), unlike(i)]).expect("a write");
+                memory.records().delete("t", "test", "c", vec![(format!("r{}", 4000 + i), None)]).expect("a deletion");
                 i += 1;
             }
             i
@@ -730,7 +760,7 @@ fn a_compaction_runs_beside_writes_deletions_and_recalls_and_misses_none() {
     });
     assert!(asked > 0);
     assert_eq!(memory.jobs().view("t", &job.id).expect("the job").state, "done");
-    let view = memory.describe(&memory.collection("t", "c").expect("the collection"));
+    let view = memory.collections().describe(&memory.collections().collection("t", "c").expect("the collection"));
     assert_eq!(view.records as usize, 8000);
     assert!(view.rows < 16_000 && view.index.covered_rows >= 8000 && view.index.text_covered_rows >= 8000, "{view:?}");
     let check = |memory: &MemoryBox| {
@@ -759,9 +789,9 @@ fn a_box_that_is_dropped_while_it_sweeps_ends() {
             let folder = tempfile::tempdir().expect("a folder");
             let memory = open(folder.path());
             let opened = Instant::now();
-            memory.create_collection("t", "c", &settings(IndexPolicy::Auto)).expect("a collection");
+            memory.collections().create_collection("t", "c", &settings(IndexPolicy::Auto)).expect("a collection");
             let mortal = NewRecord { expires_at: Some("2020-01-01T00:00:00Z".into()), ..record(1) };
-            memory.upsert("t", "c", vec![mortal]).expect("a write");
+            memory.records().upsert("t", "c", vec![mortal]).expect("a write");
             // Some end before it sweeps, some while it does, and some after.
             std::thread::sleep((SWEEP + Duration::from_micros(i * 100)).saturating_sub(opened.elapsed()));
             drop(memory);

@@ -71,24 +71,25 @@ fn beside_each_other(requests: &[(&str, Request<'_>)]) {
 fn whatever_is_asked_of_a_collection_that_is_dropped_meanwhile_is_done_or_says_so() {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = open(folder.path());
-    memory.create_collection("t", "a", &settings()).expect("a collection");
+    memory.collections().create_collection("t", "a", &settings()).expect("a collection");
     let m = &memory;
     let message = || json!({"messages": [{"role": "user", "content": "", "id": "m"}], "collection": "a"});
     let append = move || -> AppendRequest { serde_json::from_value(message()).expect("an append") };
     let image = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7";
     let pictured = json!({"messages": [{"role": "user", "type": "image", "content": "", "media": {"data": image}}], "collection": "a"});
     let requests: Vec<(&str, Request<'_>)> = vec![
-        ("drop", Box::new(|_| m.drop_collection("t", "x", "a"))),
-        ("drop again", Box::new(|_| m.drop_collection("t", "x", "a"))),
-        ("create", Box::new(|_| m.create_collection("t", "a", &settings()).map(drop))),
-        ("write", Box::new(|i| m.upsert("t", "a", vec![note(&i.to_string()), note("one")]).map(drop))),
-        ("append", Box::new(|_| m.append("t", "s", append(), None).map(drop))),
+        ("drop", Box::new(|_| m.collections().drop_collection("t", "x", "a"))),
+        ("drop again", Box::new(|_| m.collections().drop_collection("t", "x", "a"))),
+        ("create", Box::new(|_| m.collections().create_collection("t", "a", &settings()).map(drop))),
+        ("write", Box::new(|i| m.records().upsert("t", "a", vec![note(&i.to_string()), note("one")]).map(drop))),
+        ("append", Box::new(|_| m.sessions().append("t", "s", append(), None).map(drop))),
         (
             "append an image",
             Box::new(move |i| {
                 let request = serde_json::from_value(pictured.clone()).expect("an append");
-                m.append("t", &format!("s{}", i % 3), request, None)?;
+                m.sessions().append("t", &format!("s{}", i % 3), request, None)?;
                 for message in m
+                    .sessions()
                     .messages(
                         "t",
                         &format!("s{}", i % 3),
@@ -96,7 +97,7 @@ fn whatever_is_asked_of_a_collection_that_is_dropped_meanwhile_is_done_or_says_s
                     )?
                     .0
                 {
-                    m.media("t", &format!("s{}", i % 3), &message.id, i % 2 == 0)?;
+                    m.sessions().media("t", &format!("s{}", i % 3), &message.id, i % 2 == 0)?;
                 }
                 Ok(())
             }),
@@ -104,26 +105,28 @@ fn whatever_is_asked_of_a_collection_that_is_dropped_meanwhile_is_done_or_says_s
         (
             "put a session",
             Box::new(|_| {
-                m.put_session("t", "s", SessionSettings { collection: Some("a".into()), ..Default::default() }, None)
+                m.sessions()
+                    .put_session("t", "s", SessionSettings { collection: Some("a".into()), ..Default::default() }, None)
                     .map(drop)
             }),
         ),
-        ("delete a session", Box::new(|_| m.delete_session("t", "x", "s").map(drop))),
-        ("list sessions", Box::new(|_| m.sessions("t", None, None, 100).map(drop))),
+        ("delete a session", Box::new(|_| m.sessions().delete_session("t", "x", "s").map(drop))),
+        ("list sessions", Box::new(|_| m.sessions().sessions("t", None, None, 100).map(drop))),
         (
             "patch a message",
             Box::new(|_| {
-                m.patch_message(
-                    "t",
-                    "s",
-                    "m",
-                    serde_json::from_value(json!({"metadata": {"a": 1}})).expect("a patch"),
-                    None,
-                )
-                .map(drop)
+                m.sessions()
+                    .patch_message(
+                        "t",
+                        "s",
+                        "m",
+                        serde_json::from_value(json!({"metadata": {"a": 1}})).expect("a patch"),
+                        None,
+                    )
+                    .map(drop)
             }),
         ),
-        ("delete a message", Box::new(|_| m.delete_message("t", "s", "m", None))),
+        ("delete a message", Box::new(|_| m.sessions().delete_message("t", "s", "m", None))),
         (
             "recall",
             Box::new(|_| {
@@ -140,19 +143,26 @@ fn whatever_is_asked_of_a_collection_that_is_dropped_meanwhile_is_done_or_says_s
                 .map(drop)
             }),
         ),
-        ("read", Box::new(|_| m.record("t", "a", "one").map(drop))),
-        ("page", Box::new(|_| m.page("t", "a", Order::Newest, None, 10, None).map(drop))),
+        ("read", Box::new(|_| m.records().record("t", "a", "one").map(drop))),
+        ("page", Box::new(|_| m.records().page("t", "a", Order::Newest, None, 10, None).map(drop))),
         (
             "patch",
             Box::new(|i| {
-                m.patch("t", "a", "one", &RecordPatch { text: Some(format!("note {i}")), ..Default::default() }, None)
+                m.records()
+                    .patch(
+                        "t",
+                        "a",
+                        "one",
+                        &RecordPatch { text: Some(format!("note {i}")), ..Default::default() },
+                        None,
+                    )
                     .map(drop)
             }),
         ),
-        ("delete", Box::new(|_| m.delete("t", "x", "a", vec![("one".into(), None)]).map(drop))),
+        ("delete", Box::new(|_| m.records().delete("t", "x", "a", vec![("one".into(), None)]).map(drop))),
         (
             "delete by filter",
-            Box::new(|_| m.delete_by_filter("t", "x", "a", &json!({"field": "id", "eq": "1"})).map(drop)),
+            Box::new(|_| m.records().delete_by_filter("t", "x", "a", &json!({"field": "id", "eq": "1"})).map(drop)),
         ),
         ("rebuild", Box::new(|_| m.rebuild("t", "a").map(drop))),
         (
@@ -162,18 +172,19 @@ fn whatever_is_asked_of_a_collection_that_is_dropped_meanwhile_is_done_or_says_s
         (
             "settings",
             Box::new(|i| {
-                m.create_collection("t", "a", &CollectionSettings { keywords: Some(i % 2 == 0), ..settings() })
+                m.collections()
+                    .create_collection("t", "a", &CollectionSettings { keywords: Some(i % 2 == 0), ..settings() })
                     .map(drop)
             }),
         ),
-        ("list", Box::new(|_| m.describe_all("t").map(drop))),
-        ("export", Box::new(|_| m.export_user("t", "x", "u", &mut |_| true))),
+        ("list", Box::new(|_| m.collections().describe_all("t").map(drop))),
+        ("export", Box::new(|_| m.tenants().export_user("t", "x", "u", &mut |_| true))),
     ];
     beside_each_other(&requests);
     drop(requests);
     // Nothing of dropped ones is left behind, and the box has come to no harm.
     assert_eq!(memory.read_only(), None);
-    let has_one = memory.create_collection("t", "a", &settings()).is_ok();
+    let has_one = memory.collections().create_collection("t", "a", &settings()).is_ok();
     // Jobs hold the box until they have ended.
     while Arc::strong_count(&memory) > 1 {
         std::thread::sleep(Duration::from_millis(1));
@@ -197,18 +208,18 @@ fn nothing_is_acknowledged_into_a_collection_that_is_gone() {
                 let mut i = 0;
                 while !is_over.load(Ordering::Relaxed) {
                     i += 1;
-                    let _ = memory.upsert("t", "a", vec![note(&format!("{writer}-{i}"))]);
+                    let _ = memory.records().upsert("t", "a", vec![note(&format!("{writer}-{i}"))]);
                 }
             });
         }
         for round in 0..200 {
-            memory.create_collection("t", "a", &settings()).expect("a collection");
+            memory.collections().create_collection("t", "a", &settings()).expect("a collection");
             std::thread::sleep(Duration::from_micros(round * 20));
-            let collection = memory.collection("t", "a").expect("a collection");
-            memory.drop_collection("t", "x", "a").expect("dropped");
-            let gone = memory.describe(&collection).rows;
+            let collection = memory.collections().collection("t", "a").expect("a collection");
+            memory.collections().drop_collection("t", "x", "a").expect("dropped");
+            let gone = memory.collections().describe(&collection).rows;
             std::thread::sleep(Duration::from_micros(500));
-            assert_eq!(memory.describe(&collection).rows, gone, "rows went into a file that is gone");
+            assert_eq!(memory.collections().describe(&collection).rows, gone, "rows went into a file that is gone");
         }
         is_over.store(true, Ordering::Relaxed);
     });
@@ -224,7 +235,7 @@ fn of_many_that_create_the_same_one_has_created_it() {
             barrier.wait();
             // Half of them want other settings.
             let dimension = Some(2 + i % 2);
-            match memory.create_collection("t", &name, &CollectionSettings { dimension, ..settings() }) {
+            match memory.collections().create_collection("t", &name, &CollectionSettings { dimension, ..settings() }) {
                 Ok((_, created)) => Some(created),
                 Err(MemoryError::Exists { .. }) => None,
                 Err(error) => panic!("{error}"),
@@ -242,7 +253,7 @@ fn of_many_that_create_the_same_one_has_created_it() {
             barrier.wait();
             let (user, collection) = (Some(format!("u{}", i % 2)), Some(name.clone()));
             let settings = SessionSettings { user, collection, ..SessionSettings::default() };
-            match memory.put_session("t", &format!("s{round}"), settings, None) {
+            match memory.sessions().put_session("t", &format!("s{round}"), settings, None) {
                 Ok((_, created)) => Some(created),
                 Err(MemoryError::Exists { .. }) => None,
                 Err(error) => panic!("{error}"),
@@ -264,7 +275,7 @@ fn settings_that_are_changed_at_the_same_time_are_all_kept() {
     let memory = open(folder.path());
     for round in 0..30 {
         let (barrier, name) = (Barrier::new(3), format!("c{round}"));
-        memory.create_collection("t", &name, &settings()).expect("a collection");
+        memory.collections().create_collection("t", &name, &settings()).expect("a collection");
         let changes = [
             CollectionSettings { keywords: Some(true), ..settings() },
             CollectionSettings { synonyms: Some(vec![vec!["car".into(), "auto".into()]]), ..settings() },
@@ -275,11 +286,11 @@ fn settings_that_are_changed_at_the_same_time_are_all_kept() {
                 let (barrier, memory, name) = (&barrier, &memory, &name);
                 scope.spawn(move || {
                     barrier.wait();
-                    memory.create_collection("t", name, change).expect("a change");
+                    memory.collections().create_collection("t", name, change).expect("a change");
                 });
             }
         });
-        let now = memory.collection("t", &name).expect("a collection").settings();
+        let now = memory.collections().collection("t", &name).expect("a collection").settings();
         assert_eq!((now.keywords, now.synonyms.is_some(), now.index), (Some(true), true, IndexPolicy::Flat));
     }
 }
@@ -288,8 +299,8 @@ fn settings_that_are_changed_at_the_same_time_are_all_kept() {
 fn a_job_is_cancelled_or_done_and_stays_so() {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = open(folder.path());
-    memory.create_collection("t", "c", &settings()).expect("a collection");
-    memory.upsert("t", "c", vec![note("1")]).expect("a write");
+    memory.collections().create_collection("t", "c", &settings()).expect("a collection");
+    memory.records().upsert("t", "c", vec![note("1")]).expect("a write");
     let ended = |id: &str| loop {
         let job = memory.jobs().view("t", id).expect("the job");
         if job.state != "running" {

@@ -1,9 +1,12 @@
 //! LightMem's own tools, with its names and arguments, so that what was written for it finds them here.
 
-use super::tools::{MemoryTool, Place, read, tool, without_nulls};
+use super::tools::{MemoryTool, Place, answer, read, tool};
 use crate::auth::Caller;
 use crate::problem::Problem;
-use membox_api::{AddMemories, Include, MemoryMessage, RecallMode, RecallRequest, UpdateRequest};
+use membox_api::{
+    AddMemories, AddMemoryAnswer, Hit, Include, InstanceAnswer, MemoriesPolicy, MemoryMessage, OfflineUpdateAnswer,
+    RecallMode, RecallRequest, RetrieveAnswer, RetrievedMemory, TimestampAnswer, ToolStatus, UpdateRequest,
+};
 use membox_memory::{MemoryBox, MemoryError, made_conditions, now, time_text};
 use rmcp::model::ToolAnnotations;
 use rmcp::schemars::{self, JsonSchema};
@@ -102,7 +105,7 @@ pub fn tools() -> Vec<MemoryTool> {
 
 fn timestamp(_: &Arc<MemoryBox>, _: &Caller, arguments: Value) -> Result<Value, Problem> {
     let Nothing {} = read(arguments)?;
-    Ok(json!({"status": "success", "timestamp": time_text(now())}))
+    answer(&TimestampAnswer { status: ToolStatus::Success, timestamp: time_text(now()) })
 }
 
 fn add_memory(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
@@ -115,7 +118,7 @@ fn add_memory(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Res
     let messages: Vec<MemoryMessage> = read(Value::Array(messages))?;
     let session = match (given.session, &given.user) {
         (Some(session), _) => session,
-        (None, Some(user)) => memory.user_session(&caller.tenant, SESSION, user)?,
+        (None, Some(user)) => memory.sessions().user_session(&caller.tenant, SESSION, user)?,
         (None, None) => SESSION.to_owned(),
     };
     let request = AddMemories {
@@ -127,13 +130,16 @@ fn add_memory(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Res
         force: given.force_segment || given.force_extract,
     };
     if let Some(collection) = &request.collection {
-        memory.ensure_collection(&caller.tenant, collection)?;
+        memory.collections().ensure_collection(&caller.tenant, collection)?;
     }
-    let added = memory.add_memories(&caller.tenant, request, false)?;
-    Ok(without_nulls(json!({
-        "status": if added.problem.is_some() { "error" } else { "success" }, "message": added.problem,
-        "memories": added.memories.iter().map(|made| &made.text).collect::<Vec<_>>(), "waiting": added.waiting, "llm": added.llm
-    })))
+    let added = memory.memories().add_memories(&caller.tenant, request, false)?;
+    answer(&AddMemoryAnswer {
+        status: if added.problem.is_some() { ToolStatus::Error } else { ToolStatus::Success },
+        message: added.problem,
+        memories: added.memories.into_iter().map(|made| made.text).collect(),
+        waiting: added.waiting,
+        llm: added.llm,
+    })
 }
 
 fn offline_update(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
@@ -141,11 +147,12 @@ fn offline_update(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) ->
     let place = Place { user, collection };
     let collection = Some(place.name());
     let request = UpdateRequest { collection, top_k, keep_top_n, score_threshold, user: place.user, dry_run: false };
-    match memory.update_memories(&caller.tenant, request) {
-        Ok(job) => Ok(json!({"status": "success", "message": "begun", "job": job.id})),
-        Err(MemoryError::NoCollection(_)) => Ok(json!({"status": "success", "message": "there is nothing yet"})),
-        Err(error) => Err(error.into()),
-    }
+    let (message, job) = match memory.update_memories(&caller.tenant, request) {
+        Ok(job) => ("begun", Some(job.id)),
+        Err(MemoryError::NoCollection(_)) => ("there is nothing yet", None),
+        Err(error) => return Err(error.into()),
+    };
+    answer(&OfflineUpdateAnswer { status: ToolStatus::Success, message, job })
 }
 
 fn retrieve(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
@@ -161,26 +168,26 @@ fn retrieve(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Resul
         include: vec![Include::Text, Include::Metadata],
         ..RecallRequest::default()
     };
-    let found = match memory.recall(&caller.tenant, &place.name(), &request) {
-        Err(MemoryError::NoCollection(_)) => return Ok(json!({"status": "success", "memories": []})),
-        found => found?,
+    let hits = match memory.recall(&caller.tenant, &place.name(), &request) {
+        Err(MemoryError::NoCollection(_)) => Vec::new(),
+        found => found?.hits,
     };
-    let line = |hit: &membox_api::Hit| {
+    let line = |hit: Hit| {
         let time = hit.created_at.as_deref().unwrap_or_default();
         let weekday = hit.metadata.as_ref().and_then(|metadata| metadata.get("weekday")?.as_str()).unwrap_or_default();
-        json!({"id": hit.id, "score": hit.score, "memory": format!("{time} {weekday} {}", hit.text.as_deref().unwrap_or_default())})
+        let memory = format!("{time} {weekday} {}", hit.text.as_deref().unwrap_or_default());
+        RetrievedMemory { id: hit.id, score: hit.score, memory }
     };
-    Ok(json!({"status": "success", "memories": found.hits.iter().map(line).collect::<Vec<_>>()}))
+    answer(&RetrieveAnswer { status: ToolStatus::Success, memories: hits.into_iter().map(line).collect() })
 }
 
 fn show(memory: &Arc<MemoryBox>, _: &Caller, arguments: Value) -> Result<Value, Problem> {
     let Nothing {} = read(arguments)?;
-    let compressors: Vec<&str> = memory.compressors().iter().map(|compressor| compressor.name()).collect();
-    Ok(json!({
-        "status": "success",
-        "embedding_model": memory.encoder().ok().map(|encoder| encoder.name()),
-        "compression_models": compressors,
-        "language_model": memory.llm().map(|llm| llm.model()),
-        "defaults": membox_api::MemoriesPolicy::default(),
-    }))
+    answer(&InstanceAnswer {
+        status: ToolStatus::Success,
+        embedding_model: memory.models().encoder().ok().map(|encoder| encoder.name().to_owned()),
+        compression_models: memory.models().compressors.iter().map(|compressor| compressor.name().to_owned()).collect(),
+        language_model: memory.models().llm().map(|llm| llm.model().to_owned()),
+        defaults: MemoriesPolicy::default(),
+    })
 }

@@ -53,8 +53,8 @@ pub async fn hand_on(State(state): State<AppState>, request: Request, next: Next
 pub struct Inexact(pub Problem);
 
 impl Inexact {
-    /// Looks for one in the text of a message: once it is parsed, nobody can tell. Its pointer is below the tool's arguments, as of all that is wrong
-    /// with them.
+    /// Looks for one in the text of a message: once it is parsed, nobody can tell. Its pointer is below the tool's
+    /// arguments, as of all that is wrong with them.
     fn find(text: &str) -> Option<Self> {
         let mut problem = Problem::from(check_numbers(text, Kept::Fields, "").err()?);
         for field in &mut problem.errors {

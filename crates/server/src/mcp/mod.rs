@@ -15,6 +15,7 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::middleware::{self, Next};
 use axum::response::Response;
+use membox_api::ToolFailure;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, Implementation, ListToolsResult, PaginatedRequestParams,
     ServerCapabilities, ServerConfig, Tool,
@@ -23,7 +24,7 @@ use rmcp::service::RequestContext;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// What a model is told about the box.
@@ -80,7 +81,8 @@ impl ServerHandler for Mcp {
 
 /// What the model did wrong it can put right: it is told, as a result and not as an error of the protocol.
 fn failure(problem: &Problem) -> CallToolResult {
-    CallToolResult::structured_error(json!({"error": problem.detail, "fields": problem.errors}))
+    let failure = ToolFailure { error: problem.detail.clone(), fields: problem.errors.clone() };
+    CallToolResult::structured_error(serde_json::to_value(failure).unwrap_or_default())
 }
 
 /// Lets in who has a key, and says to the tools whose it is.

@@ -6,14 +6,19 @@ use crate::json::Numbers;
 use crate::pool::Pool;
 use crate::problem::Problem;
 use crate::state::AppState;
-use membox_api::{AppendRequest, ContextRequest, Include, NewRecord, RecallRequest, RecordPatch, Strategy};
+use axum::http::StatusCode;
+use membox_api::{
+    AddedMemory, AppendAnswer, AppendRequest, AppendedIds, ContextAnswer, ContextRequest, DeleteAnswer, FoundMemories,
+    FoundMemory, Include, ListedMemories, NewRecord, RecallRequest, RecordPatch, SessionContext, Strategy,
+    UpdatedMemory, WrittenRecord,
+};
 use membox_memory::compressor::{DEFAULT_ENCODING, TokenCounter};
 use membox_memory::{MemoryBox, MemoryError, Order, named_or_users};
 use rmcp::handler::server::common::schema_for_input;
 use rmcp::model::{Tool, ToolAnnotations};
 use rmcp::schemars::{self, JsonSchema};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, LazyLock};
 
@@ -227,6 +232,12 @@ pub fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, Problem> {
     from_value(&arguments, Numbers::AlsoTexts)
 }
 
+/// An answer as JSON.
+pub fn answer(answer: &impl Serialize) -> Result<Value, Problem> {
+    let failed = |error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the answer is not JSON: {error}"));
+    serde_json::to_value(answer).map_err(failed)
+}
+
 fn search(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
     let Search { query, user, collection, limit, max_tokens, filter } = read(arguments)?;
     let place = Place { user, collection };
@@ -235,7 +246,7 @@ fn search(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<
         RecallRequest { query: Some(query), k: limit.unwrap_or(HITS), filter, include, ..RecallRequest::default() };
     let found = match memory.recall(&caller.tenant, &place.name(), &request) {
         Err(MemoryError::NoCollection(_)) if place.collection.is_none() => {
-            return Ok(json!({"memories": [], "tokens": 0, "left_out": 0}));
+            return answer(&FoundMemories::default());
         }
         found => found?,
     };
@@ -249,12 +260,17 @@ fn search(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<
             continue;
         }
         left -= tokens;
-        memories.push(without_nulls(json!({
-            "id": hit.id, "text": text, "score": hit.score, "created_at": hit.created_at, "session": hit.session,
-            "kind": hit.kind, "metadata": hit.metadata.filter(|m| !m.is_empty()),
-        })));
+        memories.push(FoundMemory {
+            id: hit.id,
+            text,
+            score: hit.score,
+            created_at: hit.created_at,
+            session: hit.session,
+            kind: hit.kind,
+            metadata: hit.metadata.filter(|m| !m.is_empty()),
+        });
     }
-    Ok(json!({"memories": memories, "tokens": max_tokens.unwrap_or(SEARCH_TOKENS) - left, "left_out": left_out}))
+    answer(&FoundMemories { memories, tokens: max_tokens.unwrap_or(SEARCH_TOKENS) - left, left_out })
 }
 
 fn add(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
@@ -262,12 +278,13 @@ fn add(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Val
     let place = Place { user, collection };
     let name = place.name();
     if place.collection.is_none() {
-        memory.ensure_collection(&caller.tenant, &name)?;
+        memory.collections().ensure_collection(&caller.tenant, &name)?;
     }
     let record =
         NewRecord { text, user: place.user, kind, importance, session, expires_at, metadata, ..NewRecord::default() };
-    let written = memory.upsert(&caller.tenant, &name, vec![record])?;
-    Ok(json!({"id": written[0].id, "version": written[0].version, "collection": name}))
+    let written = memory.records().upsert(&caller.tenant, &name, vec![record])?;
+    let WrittenRecord { id, version, .. } = written[0].clone();
+    answer(&AddedMemory { id, version, collection: name })
 }
 
 fn context(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
@@ -275,35 +292,36 @@ fn context(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result
     let strategy: Strategy = strategy.map_or(Ok(Strategy::Recall), |name| read(Value::String(name)))?;
     let max_tokens = Some(max_tokens.unwrap_or(CONTEXT_TOKENS));
     let request = ContextRequest { strategy, query, max_tokens, ..ContextRequest::default() };
-    let answer = memory.context(&caller.tenant, &session, &request)?;
-    Ok(json!({"messages": answer.messages, "tokens": answer.tokens, "omitted": answer.omitted}))
+    let ContextAnswer { messages, tokens, omitted, .. } =
+        memory.sessions().context(&caller.tenant, &session, &request)?;
+    answer(&SessionContext { messages, tokens, omitted })
 }
 
 fn append(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
     let SessionAppend { session, messages, user } = read(arguments)?;
     let request: AppendRequest = read(without_nulls(json!({"messages": messages, "user": user})))?;
-    let answer = memory.append(&caller.tenant, &session, request, None)?;
-    Ok(json!({"version": answer.version, "ids": answer.messages.iter().map(|m| &m.id).collect::<Vec<_>>()}))
+    let AppendAnswer { version, messages, .. } = memory.sessions().append(&caller.tenant, &session, request, None)?;
+    answer(&AppendedIds { version, ids: messages.into_iter().map(|message| message.id).collect() })
 }
 
 fn list(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
     let List { user, collection, limit, filter } = read(arguments)?;
     let place = Place { user, collection };
     let limit = limit.unwrap_or(20).clamp(1, MOST_LISTED);
-    let page = memory.page(&caller.tenant, &place.name(), Order::Newest, None, limit, filter.as_ref());
+    let page = memory.records().page(&caller.tenant, &place.name(), Order::Newest, None, limit, filter.as_ref());
     let (records, next) = match page {
         Err(MemoryError::NoCollection(_)) if place.collection.is_none() => (Vec::new(), None),
         page => page?,
     };
-    Ok(json!({"memories": records, "more": next.is_some()}))
+    answer(&ListedMemories { memories: records, more: next.is_some() })
 }
 
 fn update(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
     let Update { id, user, collection, text, importance, metadata } = read(arguments)?;
     let place = Place { user, collection };
     let patch = RecordPatch { text, metadata, importance: importance.map(Some), ..RecordPatch::default() };
-    let view = memory.patch(&caller.tenant, &place.name(), &id, &patch, None)?;
-    Ok(json!({"id": view.id, "version": view.version}))
+    let view = memory.records().patch(&caller.tenant, &place.name(), &id, &patch, None)?;
+    answer(&UpdatedMemory { id: view.id, version: view.version })
 }
 
 fn forget(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
@@ -311,8 +329,8 @@ fn forget(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<
     let place = Place { user, collection };
     let name = place.name();
     let ids = ids.into_iter().map(|id| (id, None)).collect();
-    let deleted = memory.delete(&caller.tenant, &caller.actor, &name, ids)?;
-    Ok(json!({"deleted": deleted}))
+    let deleted = memory.records().delete(&caller.tenant, &caller.actor, &name, ids)?;
+    answer(&DeleteAnswer { deleted })
 }
 
 pub fn without_nulls(value: Value) -> Value {

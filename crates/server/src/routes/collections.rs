@@ -20,7 +20,7 @@ pub async fn create(
     Json(settings): Json<CollectionSettings>,
 ) -> Result<(StatusCode, axum::Json<CollectionView>), Problem> {
     let memory = state.memory.clone();
-    let work = move || Ok(memory.create_collection(&tenant, &collection, &settings)?);
+    let work = move || Ok(memory.collections().create_collection(&tenant, &collection, &settings)?);
     let (view, created) = state.writes.run(work).await?;
     Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, axum::Json(view)))
 }
@@ -32,7 +32,7 @@ pub async fn list(
     Tenant(tenant): Tenant,
 ) -> Result<axum::Json<CollectionList>, Problem> {
     let memory = state.memory.clone();
-    let collections = state.reads.run(move || Ok(memory.describe_all(&tenant)?)).await?;
+    let collections = state.reads.run(move || Ok(memory.collections().describe_all(&tenant)?)).await?;
     Ok(axum::Json(CollectionList { collections }))
 }
 
@@ -45,7 +45,7 @@ pub async fn describe(
     Path(collection): Path<String>,
 ) -> Result<axum::Json<CollectionView>, Problem> {
     let memory = state.memory.clone();
-    let work = move || Ok(memory.describe(&memory.collection(&tenant, &collection)?));
+    let work = move || Ok(memory.collections().describe(&memory.collections().collection(&tenant, &collection)?));
     Ok(axum::Json(state.reads.run(work).await?))
 }
 
@@ -58,7 +58,10 @@ pub async fn remove(
     Path(collection): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let memory = state.memory.clone();
-    state.writes.run(move || Ok(memory.drop_collection(&caller.tenant, &caller.actor, &collection)?)).await?;
+    state
+        .writes
+        .run(move || Ok(memory.collections().drop_collection(&caller.tenant, &caller.actor, &collection)?))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

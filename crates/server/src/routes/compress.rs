@@ -26,7 +26,7 @@ pub async fn compress(
     let memory = state.memory.clone();
     let begun = Instant::now();
     let work = move || {
-        let answer = memory.compress(source, &options)?;
+        let answer = memory.models().compress(source, &options)?;
         count(&answer);
         Ok(answer)
     };

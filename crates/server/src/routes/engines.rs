@@ -52,7 +52,7 @@ pub async fn embeddings(
     let body = EmbeddingsAnswer {
         object: "list",
         data: data.collect(),
-        model: state.memory.encoder()?.name().to_owned(),
+        model: state.memory.models().encoder()?.name().to_owned(),
         usage: EmbeddingsUsage { prompt_tokens: answer.tokens, total_tokens: answer.tokens },
     };
     Ok((headers, axum::Json(body)).into_response())
@@ -69,7 +69,7 @@ pub async fn embed(
     if request.prompt_name.is_some() {
         return Err(Problem::field(StatusCode::UNPROCESSABLE_ENTITY, "/prompt_name", "the model has no prompts"));
     }
-    let inputs = inputs::as_tei(state.memory.encoder()?, request.inputs)?;
+    let inputs = inputs::as_tei(state.memory.models().encoder()?, request.inputs)?;
     let max_tokens = check_inputs(&state, &inputs, request.max_tokens, request.dimensions, "/inputs")?;
     let (inputs, cut_already) = match request.truncation_direction {
         Some(Side::Left) => inputs::cut_at_the_left(&state, inputs, max_tokens).await?,
@@ -96,7 +96,7 @@ fn check_inputs(
     dimensions: Option<usize>,
     pointer: &str,
 ) -> Result<usize, Problem> {
-    let encoder = state.memory.encoder()?;
+    let encoder = state.memory.models().encoder()?;
     if let Inputs::Texts(texts) = inputs
         && let Some(i) = texts.iter().position(String::is_empty)
     {
@@ -138,7 +138,7 @@ async fn encode(
     let (sender, receiver) = oneshot::channel();
     let reply = Box::new(move |answer| drop(sender.send(answer)));
     let request = Request { inputs, max_tokens, wanted: Wanted::vectors(normalize), lane };
-    let _pending = state.memory.encoder()?.submit(request, reply).map_err(|error| match error {
+    let _pending = state.memory.models().encoder()?.submit(request, reply).map_err(|error| match error {
         EncoderError::BadTokens { input, reason } => {
             Problem::field(StatusCode::UNPROCESSABLE_ENTITY, format!("{at}/{input}"), reason)
         }
@@ -161,7 +161,7 @@ fn cut(row: &[f32], dimensions: Option<usize>, normalize: bool) -> Vec<f32> {
 /// `GET /info`: what is running.
 #[utoipa::path(get, path = "/info", tag = "engines", responses((status = 200, description = "done", body = Info), (status = 503, description = "starting, stopping, read-only, or no model is installed", body = Problem)))]
 pub async fn info(State(state): State<AppState>) -> Result<axum::Json<Info>, Problem> {
-    let encoder = state.memory.encoder()?;
+    let encoder = state.memory.models().encoder()?;
     let engine = encoder.engine().name();
     Ok(axum::Json(Info {
         model_id: encoder.name().to_owned(),
@@ -174,7 +174,7 @@ pub async fn info(State(state): State<AppState>) -> Result<axum::Json<Info>, Pro
         engine,
         why_not_cuda: encoder.why_not_cuda().map(str::to_owned),
         dimension: encoder.dimension(),
-        compression_models: state.memory.compressors().iter().map(|c| c.name().to_owned()).collect(),
+        compression_models: state.memory.models().compressors.iter().map(|c| c.name().to_owned()).collect(),
     }))
 }
 
@@ -188,7 +188,7 @@ pub async fn tokenize(
 ) -> Result<axum::Json<Vec<Vec<TokenView>>>, Problem> {
     let memory = state.memory.clone();
     let tokens = state.reads.run(move || {
-        let encoder = memory.encoder()?;
+        let encoder = memory.models().encoder()?;
         let view = |t: membox_memory::encoder::Token| TokenView {
             id: t.id,
             text: t.text,

@@ -25,7 +25,7 @@ pub(super) async fn as_openai(state: &AppState, input: EmbeddingInput) -> Result
     };
     let memory = state.memory.clone();
     let read = move || {
-        let encoder = memory.encoder()?;
+        let encoder = memory.models().encoder()?;
         let counter = TokenCounter::by_name(OPENAI_ENCODING).map_err(MemoryError::from)?;
         let brackets = brackets(encoder)?;
         let is_own = |ids: &[u32]| is_between(ids, brackets) && !counter.is_text(ids);
@@ -71,7 +71,7 @@ pub(super) fn as_tei(encoder: &Encoder, input: EmbeddingInput) -> Result<Inputs,
 pub(super) async fn cut_at_the_left(state: &AppState, inputs: Inputs, most: usize) -> Result<(Inputs, usize), Problem> {
     let memory = state.memory.clone();
     let cut = move || {
-        let encoder = memory.encoder()?;
+        let encoder = memory.models().encoder()?;
         let lists = match inputs {
             Inputs::Tokens(lists) => lists,
             Inputs::Texts(texts) => {

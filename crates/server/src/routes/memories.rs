@@ -21,7 +21,7 @@ pub async fn add(
     Json(request): Json<AddMemories>,
 ) -> Result<axum::Json<AddedMemories>, Problem> {
     let memory = state.memory.clone();
-    let work = move || Ok(memory.add_memories(&tenant, request, query.explain)?);
+    let work = move || Ok(memory.memories().add_memories(&tenant, request, query.explain)?);
     Ok(axum::Json(state.pipeline.run(work).await?))
 }
 
@@ -48,5 +48,5 @@ pub async fn topics(
     Json(request): Json<TopicsRequest>,
 ) -> Result<axum::Json<TopicsAnswer>, Problem> {
     let memory = state.memory.clone();
-    Ok(axum::Json(state.pipeline.run(move || Ok(memory.topics(request)?)).await?))
+    Ok(axum::Json(state.pipeline.run(move || Ok(memory.memories().topics(request)?)).await?))
 }

@@ -10,7 +10,7 @@ use std::time::UNIX_EPOCH;
 
 /// The names of the model that embeds texts, its own first.
 fn names(state: &AppState) -> Result<impl Iterator<Item = &str>, Problem> {
-    let own = state.memory.encoder()?.name();
+    let own = state.memory.models().encoder()?.name();
     Ok(std::iter::once(own).chain(state.model_aliases.iter().map(String::as_str).filter(move |alias| *alias != own)))
 }
 

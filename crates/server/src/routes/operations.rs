@@ -33,7 +33,7 @@ pub async fn ready(State(state): State<AppState>) -> Result<axum::Json<Health>, 
 /// `GET /metrics`: for Prometheus. On a box with keys, what names collections is shown only with the key for metrics (`metrics_key`).
 #[utoipa::path(get, path = "/metrics", tag = "operations", responses((status = 200, description = "Prometheus text format", body = String)))]
 pub async fn metrics(State(state): State<AppState>, headers: HeaderMap) -> Response {
-    if let Ok(encoder) = state.memory.encoder() {
+    if let Ok(encoder) = state.memory.models().encoder() {
         let scheduler = encoder.scheduler();
         for lane in Lane::ALL {
             gauge!("membox_queue_depth", "lane" => lane.name()).set(scheduler.depth(lane) as f64);
@@ -62,7 +62,7 @@ pub async fn metrics(State(state): State<AppState>, headers: HeaderMap) -> Respo
     gauge!("membox_pool_depth", "pool" => "pipeline").set(state.pipeline.depth() as f64);
     gauge!("membox_resident_bytes").set(resident_bytes());
     for collection in state.memory.open_collections() {
-        let view = state.memory.describe(&collection);
+        let view = state.memory.collections().describe(&collection);
         let name = format!("{}/{}", collection.tenant, collection.name);
         gauge!("membox_records", "collection" => name.clone()).set(view.records as f64);
         gauge!("membox_vector_bytes", "collection" => name.clone()).set(view.vector_bytes as f64);

@@ -59,7 +59,7 @@ impl<'de> Deserialize<'de> for CompressOnWrite {
             Written::Plainly(yes) => Ok(Self::Plainly(yes)),
             Written::With(options) => from_value(&Value::Object(options), Numbers::Plain)
                 .map(|options| Self::With(Box::new(options)))
-                .map_err(|problem| D::Error::custom(problem.detail)),
+                .map_err(|problem| D::Error::custom(&problem.detail)),
         }
     }
 }
@@ -92,7 +92,7 @@ pub async fn upsert(
 ) -> Result<axum::Json<UpsertAnswer>, Problem> {
     let memory = state.memory.clone();
     let compress = request.compress.options();
-    let work = move || Ok(memory.remember(&tenant, &collection, request.records, compress.as_ref())?);
+    let work = move || Ok(memory.records().remember(&tenant, &collection, request.records, compress.as_ref())?);
     Ok(axum::Json(UpsertAnswer { records: state.writes.run(work).await? }))
 }
 
@@ -126,10 +126,11 @@ pub async fn page(
     let memory = state.memory.clone();
     let work = move || {
         let purpose = format!("records by {order:?}");
-        let read = |cursor: &str| memory.unseal(&tenant, &purpose, cursor, "/cursor").map(|[time, seq]| (time, seq));
+        let read =
+            |cursor: &str| memory.cursors().unseal(&tenant, &purpose, cursor, "/cursor").map(|[time, seq]| (time, seq));
         let after: Option<Position> = query.cursor.as_deref().map(read).transpose()?;
-        let (records, next) = memory.page(&tenant, &collection, order, after, limit, filter.as_ref())?;
-        let next = next.map(|(time, seq)| memory.seal(&tenant, &purpose, &[time, seq])).transpose()?;
+        let (records, next) = memory.records().page(&tenant, &collection, order, after, limit, filter.as_ref())?;
+        let next = next.map(|(time, seq)| memory.cursors().seal(&tenant, &purpose, &[time, seq])).transpose()?;
         Ok(Page { records, next })
     };
     Ok(axum::Json(state.reads.run(work).await?))
@@ -144,7 +145,7 @@ pub async fn get(
     Path((collection, id)): Path<(String, String)>,
 ) -> Result<(HeaderMap, axum::Json<RecordView>), Problem> {
     let memory = state.memory.clone();
-    let view = state.reads.run(move || Ok(memory.record(&tenant, &collection, &id)?)).await?;
+    let view = state.reads.run(move || Ok(memory.records().record(&tenant, &collection, &id)?)).await?;
     Ok((version_header(view.version), axum::Json(view)))
 }
 
@@ -163,8 +164,9 @@ pub async fn patch(
     let expected = if_match(&headers)?;
     let memory = state.memory.clone();
     let work = move || {
-        let current = || Ok(memory.record(&tenant, &collection, &id)?.version);
-        expected.run(&patch, current, |patch, version| memory.patch(&tenant, &collection, &id, patch, version))
+        let current = || Ok(memory.records().record(&tenant, &collection, &id)?.version);
+        expected
+            .run(&patch, current, |patch, version| memory.records().patch(&tenant, &collection, &id, patch, version))
     };
     let view = state.writes.run(work).await?;
     Ok((version_header(view.version), axum::Json(view)))
@@ -185,9 +187,10 @@ pub async fn delete(
     let named = id.clone();
     let work = move || {
         let Caller { tenant, actor } = &caller;
-        let current = || Ok(memory.record(tenant, &collection, &named)?.version);
-        expected
-            .run(&named, current, |id, version| memory.delete(tenant, actor, &collection, vec![(id.clone(), version)]))
+        let current = || Ok(memory.records().record(tenant, &collection, &named)?.version);
+        expected.run(&named, current, |id, version| {
+            memory.records().delete(tenant, actor, &collection, vec![(id.clone(), version)])
+        })
     };
     let deleted = state.writes.run(work).await?;
     match deleted {
@@ -207,7 +210,7 @@ pub async fn forget(
     Json(request): Json<ForgetRequest>,
 ) -> Result<axum::Json<ForgetAnswer>, Problem> {
     let memory = state.memory.clone();
-    let work = move || Ok(memory.forget(&caller.tenant, &caller.actor, &collection, &request)?);
+    let work = move || Ok(memory.memories().forget(&caller.tenant, &caller.actor, &collection, &request)?);
     Ok(axum::Json(state.writes.run(work).await?))
 }
 
@@ -226,9 +229,9 @@ pub async fn delete_many(
         match (request.ids, request.filter) {
             (Some(ids), None) => {
                 let ids = ids.into_iter().map(|id| (id, None)).collect();
-                Ok(memory.delete(tenant, actor, &collection, ids)?)
+                Ok(memory.records().delete(tenant, actor, &collection, ids)?)
             }
-            (None, Some(filter)) => Ok(memory.delete_by_filter(tenant, actor, &collection, &filter)?),
+            (None, Some(filter)) => Ok(memory.records().delete_by_filter(tenant, actor, &collection, &filter)?),
             _ => Err(Problem::field(StatusCode::BAD_REQUEST, "/ids", "exactly one of ids and filter is wanted")),
         }
     };

@@ -32,7 +32,7 @@ pub(super) fn page_limit(limit: Option<usize>) -> Result<usize, Problem> {
 
 /// The version that a session is at; 0 where it is not there.
 fn session_version(memory: &MemoryBox, tenant: &str, session: &str) -> Result<u64, MemoryError> {
-    match memory.session(tenant, session) {
+    match memory.sessions().session(tenant, session) {
         Ok(view) => Ok(view.version),
         Err(MemoryError::NoSession(_)) => Ok(0),
         Err(error) => Err(error),
@@ -51,7 +51,7 @@ pub async fn list(
     let memory = state.memory.clone();
     let work = move || {
         let before = cursor::read(&memory, &tenant, "sessions", query.cursor.as_deref())?;
-        let (sessions, next) = memory.sessions(&tenant, query.user.as_deref(), before, limit)?;
+        let (sessions, next) = memory.sessions().sessions(&tenant, query.user.as_deref(), before, limit)?;
         Ok(SessionList { sessions, next: cursor::write(&memory, &tenant, "sessions", next)? })
     };
     Ok(axum::Json(state.reads.run(work).await?))
@@ -73,7 +73,7 @@ pub async fn put(
     let memory = state.memory.clone();
     let work = move || {
         let current = || session_version(&memory, &tenant, &session);
-        let put = |settings, version| memory.put_session(&tenant, &session, settings, version);
+        let put = |settings, version| memory.sessions().put_session(&tenant, &session, settings, version);
         expected.run(settings, current, put)
     };
     let (view, created) = state.writes.run(work).await?;
@@ -90,7 +90,7 @@ pub async fn get(
     Path(session): Path<String>,
 ) -> Result<(HeaderMap, axum::Json<SessionView>), Problem> {
     let memory = state.memory.clone();
-    let view = state.reads.run(move || Ok(memory.session(&tenant, &session)?)).await?;
+    let view = state.reads.run(move || Ok(memory.sessions().session(&tenant, &session)?)).await?;
     Ok((version_header(view.version), axum::Json(view)))
 }
 
@@ -103,7 +103,10 @@ pub async fn delete(
     Path(session): Path<String>,
 ) -> Result<axum::Json<DeletedMessages>, Problem> {
     let memory = state.memory.clone();
-    let deleted = state.writes.run(move || Ok(memory.delete_session(&caller.tenant, &caller.actor, &session)?)).await?;
+    let deleted = state
+        .writes
+        .run(move || Ok(memory.sessions().delete_session(&caller.tenant, &caller.actor, &session)?))
+        .await?;
     Ok(axum::Json(DeletedMessages { deleted }))
 }
 
@@ -129,7 +132,7 @@ pub async fn append(
     }
     let work = move || {
         let current = || session_version(&memory, &tenant, &session);
-        expected.run(request, current, |request, version| memory.append(&tenant, &session, request, version))
+        expected.run(request, current, |request, version| memory.sessions().append(&tenant, &session, request, version))
     };
     let answer = state.writes.run(work).await?;
     Ok((version_header(answer.version), axum::Json(answer)))
@@ -160,7 +163,7 @@ pub async fn messages(
         modality: query.modality,
     };
     let memory = state.memory.clone();
-    let (messages, next) = state.reads.run(move || Ok(memory.messages(&tenant, &session, &wanted)?)).await?;
+    let (messages, next) = state.reads.run(move || Ok(memory.sessions().messages(&tenant, &session, &wanted)?)).await?;
     Ok(axum::Json(MessageList { messages, next }))
 }
 
@@ -173,7 +176,7 @@ pub async fn message(
     Path((session, message)): Path<(String, String)>,
 ) -> Result<(HeaderMap, axum::Json<MessageView>), Problem> {
     let memory = state.memory.clone();
-    let view = state.reads.run(move || Ok(memory.message(&tenant, &session, &message)?)).await?;
+    let view = state.reads.run(move || Ok(memory.sessions().message(&tenant, &session, &message)?)).await?;
     Ok((version_header(view.version), axum::Json(view)))
 }
 
@@ -187,7 +190,8 @@ pub async fn media(
     Query(query): Query<MediaQuery>,
 ) -> Result<(HeaderMap, Vec<u8>), Problem> {
     let memory = state.memory.clone();
-    let file = state.reads.run(move || Ok(memory.media(&tenant, &session, &message, query.thumbnail)?)).await?;
+    let file =
+        state.reads.run(move || Ok(memory.sessions().media(&tenant, &session, &message, query.thumbnail)?)).await?;
     let mut headers = HeaderMap::new();
     let kind = HeaderValue::from_str(&file.content_type);
     headers.insert(header::CONTENT_TYPE, kind.unwrap_or(HeaderValue::from_static("application/octet-stream")));
@@ -211,8 +215,8 @@ pub async fn patch_message(
     let expected = if_match(&headers)?;
     let memory = state.memory.clone();
     let work = move || {
-        let current = || Ok(memory.message(&tenant, &session, &message)?.version);
-        let change = |patch, version| memory.patch_message(&tenant, &session, &message, patch, version);
+        let current = || Ok(memory.sessions().message(&tenant, &session, &message)?.version);
+        let change = |patch, version| memory.sessions().patch_message(&tenant, &session, &message, patch, version);
         expected.run(patch, current, change)
     };
     let view = state.writes.run(work).await?;
@@ -232,8 +236,8 @@ pub async fn delete_message(
     let expected = if_match(&headers)?;
     let memory = state.memory.clone();
     let work = move || {
-        let current = || Ok(memory.message(&tenant, &session, &message)?.version);
-        expected.run((), current, |(), version| memory.delete_message(&tenant, &session, &message, version))
+        let current = || Ok(memory.sessions().message(&tenant, &session, &message)?.version);
+        expected.run((), current, |(), version| memory.sessions().delete_message(&tenant, &session, &message, version))
     };
     state.writes.run(work).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -249,7 +253,7 @@ pub async fn context(
     Query(request): Query<ContextRequest>,
 ) -> Result<(HeaderMap, axum::Json<ContextAnswer>), Problem> {
     let memory = state.memory.clone();
-    let answer = state.reads.run(move || Ok(memory.context(&tenant, &session, &request)?)).await?;
+    let answer = state.reads.run(move || Ok(memory.sessions().context(&tenant, &session, &request)?)).await?;
     Ok((version_header(answer.version), axum::Json(answer)))
 }
 
@@ -263,7 +267,7 @@ pub async fn push(
     Json(request): Json<PushRequest>,
 ) -> Result<axum::Json<PushAnswer>, Problem> {
     let memory = state.memory.clone();
-    let ids = state.writes.run(move || Ok(memory.push(&tenant, &session, request.items)?)).await?;
+    let ids = state.writes.run(move || Ok(memory.sessions().push(&tenant, &session, request.items)?)).await?;
     Ok(axum::Json(PushAnswer { ids }))
 }
 
@@ -278,7 +282,10 @@ pub async fn queue(
 ) -> Result<axum::Json<QueueItems>, Problem> {
     let limit = page_limit(query.limit)?;
     let memory = state.memory.clone();
-    let items = state.reads.run(move || Ok(memory.queue(&tenant, &session, query.cursor.as_deref(), limit)?)).await?;
+    let items = state
+        .reads
+        .run(move || Ok(memory.sessions().queue(&tenant, &session, query.cursor.as_deref(), limit)?))
+        .await?;
     Ok(axum::Json(QueueItems { items }))
 }
 
@@ -293,7 +300,8 @@ pub async fn take(
 ) -> Result<axum::Json<QueueItems>, Problem> {
     let count = page_limit(Some(request.count.unwrap_or(1)))?;
     let memory = state.memory.clone();
-    let items = state.writes.run(move || Ok(memory.take(&tenant, &session, count, request.lease_s)?)).await?;
+    let items =
+        state.writes.run(move || Ok(memory.sessions().take(&tenant, &session, count, request.lease_s)?)).await?;
     Ok(axum::Json(QueueItems { items }))
 }
 
@@ -306,6 +314,6 @@ pub async fn acknowledge(
     Path((session, id)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let memory = state.memory.clone();
-    state.writes.run(move || Ok(memory.acknowledge(&tenant, &session, &id)?)).await?;
+    state.writes.run(move || Ok(memory.sessions().acknowledge(&tenant, &session, &id)?)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -13,7 +13,7 @@ use membox_api::{EraseTenant, JobView, TenantView};
     responses((status = 200, description = "done", body = TenantView, example = json!({"tenant": "acme", "collections": 3, "encrypted": true, "key": 2, "settled": true}))))]
 pub async fn tenant(State(state): State<AppState>, Tenant(tenant): Tenant) -> Result<axum::Json<TenantView>, Problem> {
     let memory = state.memory.clone();
-    Ok(axum::Json(state.reads.run(move || Ok(memory.tenant(&tenant)?)).await?))
+    Ok(axum::Json(state.reads.run(move || Ok(memory.tenants().tenant(&tenant)?)).await?))
 }
 
 /// `POST /v1/tenant:rotate`: gives the tenant a new key, and seals all of it with that, as a job; then the older key is gone. It is read and written meanwhile.

@@ -24,7 +24,7 @@ pub async fn put(
     Json(new): Json<NewCheckpoint>,
 ) -> Result<axum::Json<CheckpointView>, Problem> {
     let memory = state.memory.clone();
-    let work = move || Ok(memory.put_checkpoint(&tenant, &thread, &query.namespace, &id, new)?);
+    let work = move || Ok(memory.sessions().put_checkpoint(&tenant, &thread, &query.namespace, &id, new)?);
     Ok(axum::Json(state.writes.run(work).await?))
 }
 
@@ -42,8 +42,9 @@ pub async fn put_writes(
     Json(request): Json<TaskWrites>,
 ) -> Result<StatusCode, Problem> {
     let memory = state.memory.clone();
-    let work =
-        move || Ok(memory.put_checkpoint_writes(&tenant, &thread, &query.namespace, (&id, &task), request.writes)?);
+    let work = move || {
+        Ok(memory.sessions().put_checkpoint_writes(&tenant, &thread, &query.namespace, (&id, &task), request.writes)?)
+    };
     state.writes.run(work).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -61,7 +62,7 @@ pub async fn get(
     let memory = state.memory.clone();
     let work = move || {
         let id = Some(id.as_str()).filter(|id| *id != "latest");
-        Ok(memory.checkpoint(&tenant, &thread, &query.namespace, id)?)
+        Ok(memory.sessions().checkpoint(&tenant, &thread, &query.namespace, id)?)
     };
     Ok(axum::Json(state.reads.run(work).await?))
 }
@@ -79,9 +80,10 @@ pub async fn list(
     let limit = page_limit(query.limit)?;
     let memory = state.memory.clone();
     let work = move || {
-        let after = query.cursor.as_deref().map(|cursor| memory.unseal_checkpoint(&tenant, cursor)).transpose()?;
-        let (checkpoints, next) = memory.checkpoints(&tenant, &thread, &query.namespace, after, limit)?;
-        let next = next.map(|next| memory.seal_checkpoint(&tenant, next)).transpose()?;
+        let after =
+            query.cursor.as_deref().map(|cursor| memory.sessions().unseal_checkpoint(&tenant, cursor)).transpose()?;
+        let (checkpoints, next) = memory.sessions().checkpoints(&tenant, &thread, &query.namespace, after, limit)?;
+        let next = next.map(|next| memory.sessions().seal_checkpoint(&tenant, next)).transpose()?;
         Ok(CheckpointList { checkpoints, next })
     };
     Ok(axum::Json(state.reads.run(work).await?))
@@ -96,6 +98,6 @@ pub async fn delete(
     Path(thread): Path<String>,
 ) -> Result<axum::Json<DeletedCheckpoints>, Problem> {
     let memory = state.memory.clone();
-    let deleted = state.writes.run(move || Ok(memory.delete_checkpoints(&tenant, &thread)?)).await?;
+    let deleted = state.writes.run(move || Ok(memory.sessions().delete_checkpoints(&tenant, &thread)?)).await?;
     Ok(axum::Json(DeletedCheckpoints { deleted }))
 }

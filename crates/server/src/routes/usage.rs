@@ -19,7 +19,7 @@ pub async fn report(
     Json(report): Json<UsageReport>,
 ) -> Result<axum::Json<UsageView>, Problem> {
     let memory = state.memory.clone();
-    Ok(axum::Json(state.writes.run(move || Ok(memory.report_usage(&tenant, report)?)).await?))
+    Ok(axum::Json(state.writes.run(move || Ok(memory.usage().report_usage(&tenant, report)?)).await?))
 }
 
 /// `GET /v1/usage`: by day, and on each day those who have used most first; kept for 90 days.
@@ -32,8 +32,9 @@ pub async fn usage(
 ) -> Result<axum::Json<UsageList>, Problem> {
     let limit = page_limit(query.limit)?;
     let memory = state.memory.clone();
-    let work =
-        move || Ok(memory.usage(&tenant, query.user.as_deref(), query.from.as_deref(), query.to.as_deref(), limit)?);
+    let work = move || {
+        Ok(memory.usage().usage(&tenant, query.user.as_deref(), query.from.as_deref(), query.to.as_deref(), limit)?)
+    };
     Ok(axum::Json(UsageList { usage: state.reads.run(work).await? }))
 }
 
@@ -55,7 +56,7 @@ pub async fn set_quota(
 ) -> Result<axum::Json<QuotaSettings>, Problem> {
     let memory = state.memory.clone();
     let user = user_or_all(user);
-    state.writes.run(move || Ok(memory.set_quota(&caller.tenant, &caller.actor, &user, Some(quota))?)).await?;
+    state.writes.run(move || Ok(memory.usage().set_quota(&caller.tenant, &caller.actor, &user, Some(quota))?)).await?;
     Ok(axum::Json(quota))
 }
 
@@ -68,7 +69,7 @@ pub async fn quota(
     Path(user): Path<String>,
 ) -> Result<axum::Json<QuotaSettings>, Problem> {
     let memory = state.memory.clone();
-    Ok(axum::Json(state.reads.run(move || Ok(memory.quota(&tenant, &user_or_all(user))?)).await?))
+    Ok(axum::Json(state.reads.run(move || Ok(memory.usage().quota(&tenant, &user_or_all(user))?)).await?))
 }
 
 /// `DELETE /v1/quotas/{u}`.
@@ -79,6 +80,9 @@ pub async fn remove_quota(
     Path(user): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let memory = state.memory.clone();
-    state.writes.run(move || Ok(memory.set_quota(&caller.tenant, &caller.actor, &user_or_all(user), None)?)).await?;
+    state
+        .writes
+        .run(move || Ok(memory.usage().set_quota(&caller.tenant, &caller.actor, &user_or_all(user), None)?))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -48,7 +48,7 @@ pub async fn export(State(state): State<AppState>, caller: Caller, Path(user): P
             matches!(sent, Ok(Ok(())))
         };
         let mut client_reads = true;
-        memory.export_user(&caller.tenant, &caller.actor, &user, &mut |line| {
+        memory.tenants().export_user(&caller.tenant, &caller.actor, &user, &mut |line| {
             lines += 1;
             part.extend_from_slice(line.to_string().as_bytes());
             part.push(b'\n');
@@ -81,7 +81,7 @@ pub async fn profile(
     Path(user): Path<String>,
 ) -> Result<axum::Json<ProfileView>, Problem> {
     let memory = state.memory.clone();
-    Ok(axum::Json(state.reads.run(move || Ok(memory.profile(&tenant, &user)?)).await?))
+    Ok(axum::Json(state.reads.run(move || Ok(memory.memories().profile(&tenant, &user)?)).await?))
 }
 
 /// `PATCH /v1/users/{u}/profile`: changes fields of a user's profile, as RFC 7396 says, and stores it as it is now, to be recalled by meaning.
@@ -94,7 +94,7 @@ pub async fn patch_profile(
     Json(changes): KeptJson<Map<String, Value>>,
 ) -> Result<axum::Json<ProfileView>, Problem> {
     let memory = state.memory.clone();
-    let work = move || Ok(memory.put_profile(&tenant, &user, &changes, false)?);
+    let work = move || Ok(memory.memories().put_profile(&tenant, &user, &changes, false)?);
     Ok(axum::Json(state.writes.run(work).await?))
 }
 
@@ -107,7 +107,7 @@ pub async fn build_profile(
     Path(user): Path<String>,
 ) -> Result<axum::Json<ProfileView>, Problem> {
     let memory = state.memory.clone();
-    let work = move || Ok(memory.put_profile(&tenant, &user, &Map::new(), true)?);
+    let work = move || Ok(memory.memories().put_profile(&tenant, &user, &Map::new(), true)?);
     Ok(axum::Json(state.pipeline.run(work).await?))
 }
 
@@ -120,7 +120,7 @@ pub async fn audit(
 ) -> Result<axum::Json<AuditPage>, Problem> {
     let limit = page_limit(query.limit)?;
     let memory = state.memory.clone();
-    let work = move || Ok(memory.audit_log(&caller.tenant, query.cursor.unwrap_or(0), limit + 1)?);
+    let work = move || Ok(memory.audit().audit_log(&caller.tenant, query.cursor.unwrap_or(0), limit + 1)?);
     let mut entries = state.reads.run(work).await?;
     let more = entries.len() > limit;
     entries.truncate(limit);

@@ -147,7 +147,8 @@ fn read(tx: &mut WriteTransaction, slots: &Slots, append: &AppendMessages) -> Re
     let new = &append.session;
     let session = tx.session(&new.tenant, &new.id)?.unwrap_or_else(|| {
         // Also where it was deleted since it was looked at.
-        let state = SessionState { next_position: 0, summary: None, ..new.state.clone() };
+        let pipeline = new.state.pipeline.clone().filter(|_| new.version == 0);
+        let state = SessionState { next_position: 0, summary: None, pipeline, ..new.state.clone() };
         StoredSession { version: 0, state, ..new.clone() }
     });
     check_made(&session, Some(&new.user), Some(slots.collection))?;

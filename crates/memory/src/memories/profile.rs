@@ -2,10 +2,11 @@
 //!
 //! A profile is a record of the user's own collection like any other, of kind `profile`: it is recalled by meaning, exported and erased with the rest.
 
+use super::Memories;
 use crate::convert::add_usage;
 use crate::redaction::{redacted, redacted_changes};
 use crate::retry::retry;
-use crate::{MemoryBox, MemoryError, time_text, user_collection};
+use crate::{MemoryError, time_text, user_collection};
 use membox_api::{LlmUsage, NewRecord, ProfileView, Term};
 use membox_keywords::Keywords;
 use membox_llm::{Llm, Usage};
@@ -80,7 +81,7 @@ fn most(counts: HashMap<String, u64>) -> Vec<Term> {
     terms
 }
 
-impl MemoryBox {
+impl Memories<'_> {
     /// Who a user is, by what is remembered now.
     pub fn profile(&self, tenant: &str, user: &str) -> Result<ProfileView, MemoryError> {
         let stored = self.stored_profile(tenant, user)?;
@@ -97,7 +98,7 @@ impl MemoryBox {
         summarize: bool,
     ) -> Result<ProfileView, MemoryError> {
         let name = user_collection(user);
-        let redaction = self.ensure_collection(tenant, &name)?.settings().redaction.unwrap_or_default();
+        let redaction = self.collections.ensure_collection(tenant, &name)?.settings().redaction.unwrap_or_default();
         if self.profile_record(tenant, user)?.is_some_and(|record| !is_profile(&record)) {
             let reason =
                 format!("record {PROFILE:?} of collection {name:?} is another one: give that another id first");
@@ -124,7 +125,7 @@ impl MemoryBox {
                 version: Some(version),
                 ..NewRecord::default()
             };
-            match self.upsert(tenant, &name, vec![record]) {
+            match self.records.upsert(tenant, &name, vec![record]) {
                 // The request is the fields themselves.
                 Err(MemoryError::Impossible { pointer, reason }) if pointer == "/records/0/metadata" => {
                     Err(MemoryError::impossible("", reason))
@@ -137,7 +138,7 @@ impl MemoryBox {
 
     /// What a language model makes of a user's newest memories, where there are both.
     fn summary_of(&self, tenant: &str, user: &str) -> Result<Option<String>, MemoryError> {
-        let Some(llm) = self.llm() else { return Ok(None) };
+        let Some(llm) = self.models.llm() else { return Ok(None) };
         let (_, newest) = self.view_profile(tenant, user, None)?;
         if newest.is_empty() {
             return Ok(None);
@@ -156,8 +157,8 @@ impl MemoryBox {
 
     /// What has the id of a profile.
     fn profile_record(&self, tenant: &str, user: &str) -> Result<Option<StoredRecord>, MemoryError> {
-        let Some(collection) = self.store().existing(tenant, &user_collection(user))? else { return Ok(None) };
-        Ok(self.read()?.record(collection.id, PROFILE)?)
+        let Some(collection) = self.store.existing(tenant, &user_collection(user))? else { return Ok(None) };
+        Ok(self.store.read()?.record(collection.id, PROFILE)?)
     }
 
     /// A profile, and the user's newest memories, as far as a language model may read them and as the policies of their collections let it.
@@ -168,19 +169,19 @@ impl MemoryBox {
         stored: Option<StoredRecord>,
     ) -> Result<(ProfileView, Vec<String>), MemoryError> {
         let (mut counts, mut read, mut redactions) = (Counts::default(), 0, HashMap::new());
-        for (_, name) in self.store().collection_names(Some(tenant)) {
-            let Some(collection) = self.store().existing(tenant, &name)? else { continue };
+        for (_, name) in self.store.collection_names(Some(tenant)) {
+            let Some(collection) = self.store.existing(tenant, &name)? else { continue };
             let settings = collection.settings();
             let of = settings.memories.unwrap_or_default().llm.then_some(collection.id);
             redactions.insert(collection.id, settings.redaction.unwrap_or_default());
-            self.read()?.records_of_user(collection.id, user, &mut |found| {
+            self.store.read()?.records_of_user(collection.id, user, &mut |found| {
                 if found.record.is_alive(crate::now()) && found.record.kind.as_deref() != Some("profile") {
                     counts.add(found.record, of, &mut read);
                 }
                 true
             })?;
         }
-        let sessions = self.read()?.count_sessions(tenant, user)?;
+        let sessions = self.store.read()?.count_sessions(tenant, user)?;
         let object = |name: &str| Some(stored.as_ref()?.record.metadata.get(name)?.clone());
         let fields = object("fields").and_then(|fields| fields.as_object().cloned()).unwrap_or_default();
         let keywords = most(counts.keywords);

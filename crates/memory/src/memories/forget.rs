@@ -4,9 +4,10 @@
 //! half-life since it was made or last recalled. One that is pinned (`metadata.pinned`) stays, and so do messages in a session's list, which has a cap of
 //! its own.
 
+use super::Memories;
 use crate::retry::retry;
 use crate::views::record_view;
-use crate::{MemoryBox, MemoryError, now};
+use crate::{MemoryError, now};
 use membox_api::{ForgetAnswer, ForgetRequest, ForgottenMemory};
 use membox_store::{Filter, Message, RecallCount, RecordReads, StoredRecord};
 use serde_json::Value;
@@ -18,7 +19,7 @@ const HALF_LIFE_S: f64 = 2_592_000.0;
 /// Memories that an answer shows.
 const SHOWN: usize = 100;
 
-impl MemoryBox {
+impl Memories<'_> {
     /// Deletes the least valuable memories of a collection until `keep` are left, all in one commit.
     pub fn forget(
         &self,
@@ -45,10 +46,10 @@ impl MemoryBox {
         filter: Option<&Filter>,
         half_life: f64,
     ) -> Result<ForgetAnswer, MemoryError> {
-        let collection = self.collection(tenant, name)?;
+        let collection = self.collections.collection(tenant, name)?;
         // What was recalled until now counts.
-        self.store().write_recall_counts()?;
-        let reads = self.read()?;
+        self.store.write_recall_counts()?;
+        let reads = self.store.read()?;
         let snapshot = reads.snapshot(&collection, filter)?;
         let recalls = reads.recall_counts(collection.id)?;
         let (now, mut counted, mut pinned, mut worth) = (now(), 0usize, 0, Vec::new());
@@ -79,7 +80,7 @@ impl MemoryBox {
         let mut forgotten = worth.len();
         if !request.dry_run {
             let ids = worth.into_iter().map(|(.., id, version)| (id, Some(version))).collect();
-            forgotten = self.delete(tenant, actor, name, ids)?;
+            forgotten = self.records.delete(tenant, actor, name, ids)?;
         }
         Ok(ForgetAnswer { counted, pinned, forgotten, memories })
     }

@@ -1,11 +1,12 @@
 //! What of a session goes into the next prompt: the messages that a strategy chooses within a budget of tokens.
 
-use crate::fitting::{Candidate, Fitting, cost, prefix};
-use crate::messages::is_instruction;
-use crate::pipeline::repeats_messages;
+use super::Sessions;
+use crate::memories::repeats_messages;
 use crate::redaction::{redact, redacted};
+use crate::sessions::fitting::{Candidate, Fitting, cost, prefix};
+use crate::sessions::is_instruction;
 use crate::views::summary_view;
-use crate::{MemoryBox, MemoryError, now};
+use crate::{MemoryError, now};
 use membox_api::{ContextAnswer, ContextMessage, ContextRequest, RecallRequest, Scope, Strategy};
 use membox_encoder::Lane;
 use membox_store::{Range, Reads, RecordReads, StoredRecord, StoredSession, Summary};
@@ -39,7 +40,7 @@ struct Newest {
     with_system: bool,
 }
 
-impl MemoryBox {
+impl Sessions<'_> {
     /// The messages of a session that go into the next prompt.
     pub fn context(&self, tenant: &str, id: &str, request: &ContextRequest) -> Result<ContextAnswer, MemoryError> {
         let mut session = self.stored_session(tenant, id)?;
@@ -82,7 +83,7 @@ impl MemoryBox {
         } else {
             chosen.sort_by_key(|m| m.position);
         }
-        let listed = self.read()?.count_messages(session.collection, id, 0)?;
+        let listed = self.store.read()?.count_messages(session.collection, id, 0)?;
         let own = chosen.iter().filter(|m| m.id.is_some() && m.session.is_none() && m.position >= 0).count() as u64;
         let summary = session.state.summary.filter(|_| request.strategy == Strategy::Compress);
         let messages: Vec<ContextMessage> = chosen.into_iter().map(|candidate| candidate.message).collect();
@@ -101,7 +102,7 @@ impl MemoryBox {
     /// Takes the system's messages, oldest first, while they fit.
     fn take_system(&self, session: &StoredSession, fitting: &mut Fitting) -> Result<(), MemoryError> {
         let now = now();
-        self.read()?.messages(session.collection, &session.id, Range::System, &mut |stored| {
+        self.store.read()?.messages(session.collection, &session.id, Range::System, &mut |stored| {
             !stored.record.is_alive(now) || fitting.take(&[fitting.message(stored)])
         })?;
         Ok(())
@@ -111,7 +112,7 @@ impl MemoryBox {
     /// beginning is taken where the whole does not fit, since an answer to nothing helps nobody.
     fn take_newest(&self, session: &StoredSession, fitting: &mut Fitting, newest: &Newest) -> Result<(), MemoryError> {
         let (now, mut answers, mut turn, mut is_newest) = (now(), Vec::new(), 0, true);
-        self.read()?.messages(session.collection, &session.id, Range::Before(i64::MAX), &mut |stored| {
+        self.store.read()?.messages(session.collection, &session.id, Range::Before(i64::MAX), &mut |stored| {
             let is_alive = stored.record.is_alive(now);
             let message = fitting.message(stored);
             if message.position <= newest.after || turn >= newest.turns && !newest.older {
@@ -156,7 +157,7 @@ impl MemoryBox {
     ) -> Result<(), MemoryError> {
         let until = session.state.summary.as_ref().map_or(0, |summary| summary.until);
         let mut since = Vec::new();
-        self.read()?.messages(session.collection, &session.id, Range::After(until - 1), &mut |stored| {
+        self.store.read()?.messages(session.collection, &session.id, Range::After(until - 1), &mut |stored| {
             since.push(fitting.message(stored));
             true
         })?;
@@ -181,7 +182,7 @@ impl MemoryBox {
         let texts = before.iter().map(|summary| summary.text.clone()).chain(lines);
         let texts: Vec<String> = texts.map(|text| redacted(&redaction, text)).collect();
         let budget = request.summary_tokens.unwrap_or(SUMMARY_TOKENS);
-        let answer = self.compressor(None)?.fit(&texts, "\n", budget, fitting.counter, Lane::Interactive)?;
+        let answer = self.models.compressor(None)?.fit(&texts, "\n", budget, fitting.counter, Lane::Interactive)?;
         let mut summary = Summary {
             text: answer.compressed_prompt,
             until,
@@ -192,7 +193,7 @@ impl MemoryBox {
         // Digits that stood apart may stand together now.
         redact(&redaction, &mut summary);
         // Of two that extend it at a time, the first stands.
-        session.state.summary = self.store().put_summary(session, summary)?;
+        session.state.summary = self.store.put_summary(session, summary)?;
         Ok(())
     }
 
@@ -220,8 +221,8 @@ impl MemoryBox {
         let room = fitting.max_tokens.saturating_sub(fitting.used);
         let k = (room / RECALLED_TOKENS).clamp(*RECALLED.start(), *RECALLED.end());
         let request = RecallRequest { query: Some(query), k, filter, include: Vec::new(), ..RecallRequest::default() };
-        let found = self.recall(tenant, &collection.name, &request)?;
-        let reads = self.read()?;
+        let found = self.recall.recall(tenant, &collection.name, &request)?;
+        let reads = self.store.read()?;
         for hit in found.hits {
             // What was made of messages that are recalled themselves would say them twice.
             let said = reads.record(session.collection, &hit.id)?.filter(|stored| !repeats_messages(&stored.record));
@@ -271,6 +272,7 @@ fn buffer_text(messages: &[ContextMessage], request: &ContextRequest) -> String 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::Admission;
     use crate::sample::Sample;
     use membox_api::{IndexPolicy, NewRecord, SessionSettings, Strategy as Chosen};
     use membox_compressor::{TokenCounter, conversation_overhead};
@@ -284,16 +286,18 @@ mod tests {
     fn append(sample: &Sample, session: &str, messages: Vec<(Message, String)>) {
         let (memory, collection) = (&sample.memory, sample.collection.clone());
         let settings = SessionSettings { collection: Some("c".into()), max_messages: Some(0), ..Default::default() };
-        memory.put_session("t", session, settings, None).expect("a session");
+        memory.sessions().put_session("t", session, settings, None).expect("a session");
         let upsert = |(i, (mut message, text)): (usize, (Message, String))| {
             message.id = i.to_string();
             let (id, vector, session) =
                 (Some(format!("{session}/{i}")), Some(vec![1.0, 0.0]), Some(session.to_owned()));
             let record = NewRecord { id, text, vector, session, ..NewRecord::default() };
-            memory.admit(&collection, &collection.settings(), record, Some(message), "").expect("a message")
+            Admission { store: memory.store() }
+                .admit(&collection, &collection.settings(), record, Some(message), "")
+                .expect("a message")
         };
         let messages = messages.into_iter().enumerate().map(upsert).collect();
-        let session = memory.stored_session("t", session).expect("a session");
+        let session = memory.sessions().stored_session("t", session).expect("a session");
         let (originals, expected, on_conflict) = Default::default();
         let append = AppendMessages { collection, session, messages, originals, expected, on_conflict };
         memory.store().append_messages(append).expect("an append");
@@ -353,7 +357,7 @@ mod tests {
         let ran = runner.run(&cases, |(messages, request)| {
             let session = uuid::Uuid::new_v4().to_string();
             append(&sample, &session, messages);
-            let answer = sample.memory.context("t", &session, &request).expect("a context");
+            let answer = sample.memory.sessions().context("t", &session, &request).expect("a context");
             let (handed_out, budget) = (handed_out(&answer), request.max_tokens.unwrap_or(0).max(2));
             prop_assert!(
                 handed_out <= answer.tokens && answer.tokens <= budget,

@@ -1,12 +1,13 @@
 //! Memories of topics: facts that a language model has found, or what was said, compressed.
 
+use super::Memories;
 use super::clock::weekday;
 use super::cutting::is_remembered;
 use super::state::TopicSpan;
 use super::{SOURCES_FIELD, STAMP_FIELD, TOPIC_FIELD, Trace};
 use crate::admission::add_keywords;
 use crate::redaction::{redact, redacted};
-use crate::{MemoryBox, MemoryError, time_text, token_counter};
+use crate::{MemoryError, time_text, token_counter};
 use membox_api::{CollectionSettings, MadeMemory, MemoriesPolicy, NewRecord};
 use membox_compressor::{CompressOptions, beginning};
 use membox_encoder::Lane;
@@ -54,7 +55,7 @@ impl Said<'_> {
     }
 }
 
-impl MemoryBox {
+impl Memories<'_> {
     /// The memories of topics, as records to be written.
     pub(super) fn extract(
         &self,
@@ -83,7 +84,7 @@ impl MemoryBox {
             .filter(|(_, stored)| is_said(stored))
             .map(|(topic, stored)| Said { topic: *topic, stored })
             .collect();
-        let drafts = match self.llm().filter(|_| policy.llm) {
+        let drafts = match self.models.llm().filter(|_| policy.llm) {
             Some(llm) => facts(llm, &said, usage, trace)?,
             None => self.summaries(&said, policy, trace)?,
         };
@@ -137,7 +138,7 @@ impl MemoryBox {
         policy: &MemoriesPolicy,
         trace: &mut Trace,
     ) -> Result<Option<Vec<String>>, MemoryError> {
-        let Some(compressor) = self.compressor(None).ok().filter(|_| policy.rate < 1.0) else { return Ok(None) };
+        let Some(compressor) = self.models.compressor(None).ok().filter(|_| policy.rate < 1.0) else { return Ok(None) };
         let documents: Vec<Vec<String>> = said.iter().map(|said| vec![said.stored.record.text.clone()]).collect();
         let options = CompressOptions { rate: policy.rate, ..CompressOptions::default() };
         let answers = compressor.compress_many(&documents, &options, Lane::Bulk)?;
@@ -187,7 +188,7 @@ impl MemoryBox {
                 kind: Some(draft.kind.to_owned()),
                 ..NewRecord::default()
             };
-            let mut new = self.admit(collection, settings, record, None, "/memories")?;
+            let mut new = self.admission.admit(collection, settings, record, None, "/memories")?;
             add_keywords(&mut new.record);
             views.push(MadeMemory {
                 id: new.record.id.clone(),
@@ -202,7 +203,7 @@ impl MemoryBox {
             });
             all.push(new);
         }
-        self.models().embed_missing(collection, &mut all)?;
+        self.models.embed_missing(collection, &mut all)?;
         for (new, view) in all.iter_mut().zip(&views) {
             new.record.text.clone_from(&view.text);
         }

@@ -1,21 +1,39 @@
 //! Sessions: the messages of a conversation, appended whole and in order, and recalled like every other record.
 
+mod checkpoints;
+mod context;
+pub(crate) mod fitting;
+mod media;
+mod query;
+mod queue;
+
+pub use media::MediaFile;
+pub use query::MessageQuery;
+pub(crate) use query::is_instruction;
+
+use crate::admission::Admission;
 use crate::admission::merge;
+use crate::audit::event;
+use crate::collections::Collections;
+use crate::cursors::Cursors;
 use crate::fields::{self, MAX_ID_BYTES, MAX_NAME_BYTES};
-use crate::media;
-use crate::messages::MessageQuery;
-use crate::names::{check_session_id, named_or_users};
-use crate::pipeline::PipelineState;
+use crate::media::MediaFiles;
+use crate::memories::PipelineState;
+use crate::models::Models;
+use crate::names::{check_session_id, hash, named_or_users};
+use crate::recall::Recall;
+use crate::records::Records;
 use crate::redaction::{redact, redacted_changes};
 use crate::retry::retry;
-use crate::users::event;
+use crate::tenants::Policies;
 use crate::views::{message_view, summary_view};
-use crate::{MemoryBox, MemoryError, in_seconds, now, time_text};
+use crate::{MemoryError, in_seconds, now, time_text};
 use membox_api::{
     AppendAnswer, AppendRequest, AppendedMessage, ConflictView, Evict, MessagePatch, MessageView, NewMessage,
     NewRecord, OnConflict, RecordPatch, RedactionMode, SessionSettings, SessionView,
 };
 use membox_redaction::Counts;
+use membox_store::Store;
 use membox_store::{
     AppendMessages, ChangeSession, Collection, DeleteRecords, Message, NewVersion, REDACTION_FIELD, Range, RecordReads,
     RecordsError, Selection, SessionChange, SessionState, StoredRecord, StoredSession, record_id,
@@ -41,39 +59,53 @@ struct Prepared {
     originals: HashMap<usize, String>,
 }
 
-impl MemoryBox {
+/// Sessions of a box: messages, contexts, queues and checkpoints.
+#[derive(Clone, Copy)]
+pub struct Sessions<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) models: &'a Models,
+    pub(crate) policies: &'a Policies,
+    pub(crate) collections: Collections<'a>,
+    pub(crate) records: Records<'a>,
+    pub(crate) admission: Admission<'a>,
+    pub(crate) media: MediaFiles<'a>,
+    pub(crate) recall: Recall<'a>,
+    pub(crate) cursors: Cursors<'a>,
+}
+
+impl Sessions<'_> {
     /// The session of an id.
     pub(crate) fn stored_session(&self, tenant: &str, id: &str) -> Result<StoredSession, MemoryError> {
         check_session_id(id)?;
-        self.read()?.session(tenant, id)?.ok_or_else(|| MemoryError::NoSession(id.to_owned()))
+        self.store.read()?.session(tenant, id)?.ok_or_else(|| MemoryError::NoSession(id.to_owned()))
     }
 
     /// The collection that a session's messages are in.
     pub(crate) fn collection_of(&self, session: &StoredSession) -> Result<Arc<Collection>, MemoryError> {
-        let found = self.store().collection_by_id(session.collection)?;
+        let found = self.store.collection_by_id(session.collection)?;
         found.ok_or_else(|| MemoryError::NoSession(session.id.clone()))
     }
 
-    /// As [`MemoryBox::collection_of`], by name alone: it need not be opened.
+    /// As [`Self::collection_of`], by name alone: it need not be opened.
     fn collection_name(&self, session: &StoredSession) -> Result<String, MemoryError> {
-        let found = self.store().collection_name(session.collection);
+        let found = self.store.collection_name(session.collection);
         found.ok_or_else(|| MemoryError::NoSession(session.id.clone()))
     }
 
     /// What a session would be made of; its collection is created if it is not there.
     fn new_session(&self, tenant: &str, id: &str, settings: &SessionSettings) -> Result<StoredSession, MemoryError> {
         check_session_id(id)?;
-        let settings = &self.policy(tenant).session(settings);
+        let settings = &self.policies.of(tenant).session(settings);
         if settings.user.as_ref().is_some_and(|user| user.is_empty() || user.len() > MAX_NAME_BYTES) {
             return Err(MemoryError::invalid("/user", format!("1 to {MAX_NAME_BYTES} bytes are wanted")));
         }
         let name = named_or_users(settings.collection.as_deref(), settings.user.as_deref());
         let name = name.unwrap_or_else(|| COMMON_COLLECTION.to_owned());
-        let collection = match self.store().existing(tenant, &name)? {
+        let collection = match self.store.existing(tenant, &name)? {
             Some(collection) => collection,
             // One that is named must be there: it may be a mistake.
             None if settings.collection.is_some() => return Err(MemoryError::NoCollection(name)),
-            None => self.ensure_collection(tenant, &name)?,
+            None => self.collections.ensure_collection(tenant, &name)?,
         };
         let now = now();
         let state = SessionState {
@@ -117,7 +149,7 @@ impl MemoryBox {
         expected: Option<u64>,
     ) -> Result<(SessionView, bool), MemoryError> {
         let created = retry(|| {
-            let found = self.read()?.session(tenant, id)?;
+            let found = self.store.read()?.session(tenant, id)?;
             match &found {
                 Some(found) => self.check_fixed(found, &settings)?,
                 None => {}
@@ -129,7 +161,7 @@ impl MemoryBox {
                 return Ok(Some(Err(error.into())));
             }
             let change = self.session_change(session, &settings, is_new)?;
-            Ok(Some(Ok(self.store().change_session(change)?)))
+            Ok(Some(Ok(self.store.change_session(change)?)))
         })
         .and_then(|changed: Result<bool, MemoryError>| changed)?;
         Ok((self.session(tenant, id)?, created))
@@ -170,7 +202,7 @@ impl MemoryBox {
 
     fn session_view(&self, session: StoredSession) -> Result<SessionView, MemoryError> {
         let collection = self.collection_name(&session)?;
-        let reader = self.read()?;
+        let reader = self.store.read()?;
         let messages = reader.count_messages(session.collection, &session.id, 0)?;
         let recorded = reader.recorded_milliseconds(session.collection, &session.id)?;
         let state = session.state;
@@ -199,7 +231,7 @@ impl MemoryBox {
         before: Option<i64>,
         limit: usize,
     ) -> Result<(Vec<SessionView>, Option<i64>), MemoryError> {
-        let mut found = self.read()?.sessions(tenant, user, before.unwrap_or(i64::MAX), limit + 1)?;
+        let mut found = self.store.read()?.sessions(tenant, user, before.unwrap_or(i64::MAX), limit + 1)?;
         let more = found.len() > limit;
         found.truncate(limit);
         let next = found.last().filter(|_| more).map(|last| last.number);
@@ -217,7 +249,7 @@ impl MemoryBox {
         let which = Selection::Session { tenant: tenant.to_owned(), id: id.to_owned() };
         // Not by its id: it may name whom an erasure is to leave no trace of.
         let audit = Some(event(tenant, actor, "delete session", ""));
-        Ok(self.store().delete_records(DeleteRecords { collection, which, bump_sessions: false, audit })?)
+        Ok(self.store.delete_records(DeleteRecords { collection, which, bump_sessions: false, audit })?)
     }
 
     /// Appends messages to a session, which is made if it is not there. When it returns they are durable and can be recalled; on an error
@@ -235,7 +267,7 @@ impl MemoryBox {
             return Err(MemoryError::impossible("/messages", reason));
         }
         let settings = SessionSettings { user, collection, max_messages, ..SessionSettings::default() };
-        let found = self.read()?.session(tenant, id)?;
+        let found = self.store.read()?.session(tenant, id)?;
         let session = match found {
             Some(found) => {
                 self.check_fixed(&found, &settings)?;
@@ -246,7 +278,7 @@ impl MemoryBox {
         let collection = self.collection_of(&session)?;
         let Prepared { ids, records, originals } = self.prepare(&collection, &session, messages)?;
         let append = AppendMessages { collection, session, messages: records, originals, expected, on_conflict };
-        let done = self.store().append_messages(append)?;
+        let done = self.store.append_messages(append)?;
         metrics::counter!("membox_messages_total").increment(done.positions.iter().flatten().count() as u64);
         let conflict = done.since.map(|since| ConflictView {
             resolution: on_conflict.unwrap_or(OnConflict::Manual),
@@ -275,7 +307,8 @@ impl MemoryBox {
                 let reason = format!("an id has 1 to {MAX_ID_BYTES} bytes, and stands once in a request");
                 return Err(MemoryError::invalid(format!("{at}/id"), reason));
             }
-            let file = new.media.map(|media| media::given(new.kind, &media, &format!("{at}/media"))).transpose()?;
+            let file =
+                new.media.map(|media| crate::media::given(new.kind, &media, &format!("{at}/media"))).transpose()?;
             let text = new.content.unwrap_or_default();
             // What says nothing is like nothing.
             let vector = text.trim().is_empty().then(|| vec![0.0; settings.dimension.unwrap_or_default()]);
@@ -302,7 +335,7 @@ impl MemoryBox {
                 media: file.as_ref().map(|file| file.media().clone()),
                 ..Message::default()
             };
-            let new_version = self.admit(collection, &settings, record, Some(message), &at)?;
+            let new_version = self.admission.admit(collection, &settings, record, Some(message), &at)?;
             if let Some(said) = said.filter(|_| new_version.record.metadata.contains_key(REDACTION_FIELD)) {
                 originals.insert(i, said);
             }
@@ -310,12 +343,12 @@ impl MemoryBox {
             files.push(file);
             records.push(new_version);
         }
-        self.models().embed_missing(collection, &mut records)?;
+        self.models.embed_missing(collection, &mut records)?;
         for (new_version, file) in records.iter_mut().zip(files) {
             if let (Some(media), Some(file)) =
                 (new_version.record.message.as_mut().and_then(|m| m.media.as_mut()), file)
             {
-                media.file = self.keep_media(collection, file)?;
+                media.file = self.media.keep_media(collection, file)?;
             }
         }
         Ok(Prepared { ids, records, originals })
@@ -337,7 +370,7 @@ impl MemoryBox {
         let words = query.words.as_deref().map(|asked| Words::of(asked).ok_or_else(no_words)).transpose()?;
         let has_words = |text: &str| words.as_ref().is_none_or(|words| words.are_in(text));
         let (now, mut page) = (now(), Vec::new());
-        self.read()?.messages(session.collection, id, range, &mut |stored| {
+        self.store.read()?.messages(session.collection, id, range, &mut |stored| {
             let kind = stored.record.message.as_ref().map(|message| message.kind.as_str());
             let is_wanted = query.modality.name().is_none_or(|wanted| kind == Some(wanted));
             if is_wanted && stored.record.is_alive(now) && has_words(&stored.record.text) {
@@ -358,7 +391,7 @@ impl MemoryBox {
     }
 
     pub(crate) fn stored_message(&self, session: &StoredSession, id: &str) -> Result<StoredRecord, MemoryError> {
-        let stored = self.read()?.message(session.collection, &session.id, id)?;
+        let stored = self.store.read()?.message(session.collection, &session.id, id)?;
         stored.filter(|s| s.record.is_alive(now())).ok_or_else(|| MemoryError::NoRecord(id.to_owned()))
     }
 
@@ -377,7 +410,7 @@ impl MemoryBox {
         let collection = self.collection_of(&its_session)?;
         let patch = RecordPatch { metadata: Some(metadata), text: content, ..RecordPatch::default() };
         let find = || self.stored_message(&its_session, id);
-        let patched = self.patch_found(&collection, find, &patch, expected, None);
+        let patched = self.records.patch_found(&collection, find, &patch, expected, None);
         // A record's text is a message's content.
         let patched = patched.map_err(|error| match error {
             MemoryError::Impossible { pointer, reason } if pointer == "/text" => {
@@ -401,7 +434,7 @@ impl MemoryBox {
         let collection = self.collection_of(&stored)?;
         let which = Selection::Message { session: session.to_owned(), id: id.to_owned(), expected };
         let delete = DeleteRecords { collection, which, bump_sessions: true, audit: None };
-        match self.store().delete_records(delete)? {
+        match self.store.delete_records(delete)? {
             0 => Err(MemoryError::NoRecord(id.to_owned())),
             _ => Ok(()),
         }
@@ -414,5 +447,27 @@ fn check_version(session: &StoredSession, expected: Option<u64>) -> Result<(), R
             Err(RecordsError::VersionConflict { id: session.id.clone(), current: session.version, expected })
         }
         _ => Ok(()),
+    }
+}
+
+impl Sessions<'_> {
+    /// The session that a user has under a prefix: `PREFIX-USER`, or `PREFIX.HASH` where no session can be called so, or where another user's is. It is the
+    /// same one each time, and no two users have the same.
+    pub fn user_session(&self, tenant: &str, prefix: &str, user: &str) -> Result<String, MemoryError> {
+        let (plain, hashed) = (format!("{prefix}-{user}"), format!("{prefix}.{}", hash(user)));
+        let reads = self.store.read()?;
+        if reads.session(tenant, &hashed)?.is_some() {
+            return Ok(hashed);
+        }
+        let owner = |id: &str| Ok::<_, MemoryError>(reads.session(tenant, id)?.map(|session| session.user));
+        let is_own = |of: Option<Option<String>>| of.flatten().as_deref() == Some(user);
+        if check_session_id(&plain).is_ok() {
+            let of = owner(&plain)?;
+            return Ok(if of.is_none() || is_own(of) { plain } else { hashed });
+        }
+        // Older versions put `_` in the place of `/`.
+        let older = plain.replace('/', "_");
+        let is_older = older != plain && is_own(owner(&older)?);
+        Ok(if is_older { older } else { hashed })
     }
 }

@@ -1,6 +1,6 @@
 //! A policy: what holds for a tenant where its requests say nothing. It is data, one table of the settings file.
 
-use crate::settings::check_memories;
+use crate::collections::check_memories;
 use crate::{DEFAULT_MAX_MESSAGES, MemoryError};
 use membox_api::{CollectionSettings, Evict, KindDefaults, MemoriesPolicy, Redaction, RedactionMode, SessionSettings};
 use membox_store::Quota;

@@ -9,21 +9,32 @@
 //! them, however a call ends, and the next one goes on where the last one stopped. What a step makes and how far it has come are one commit.
 
 mod clock;
+mod consolidate;
 mod cutting;
 mod extract;
+mod forget;
+mod profile;
+pub(crate) mod same;
 mod state;
 mod topics;
 mod turns;
 mod update;
 
+use crate::admission::Admission;
+use crate::collections::Collections;
 use crate::convert::add_usage;
-use crate::{MemoryBox, MemoryError, now, time_text};
+use crate::models::Models;
+use crate::records::Records;
+use crate::sessions::Sessions;
+use crate::{MemoryError, now, time_text};
 use clock::Clock;
+pub(crate) use consolidate::THRESHOLD;
 use membox_api::{
     AddMemories, AddedMemories, AppendRequest, LlmUsage, MadeMemory, MemoriesPolicy, MessageType, NewMessage, Role,
     UpdateRequest, UpdateTime, Waiting,
 };
 use membox_llm::Usage;
+use membox_store::Store;
 use membox_store::{Advance, DayUsage, Range, Record, RecordReads, StoredSession, WriteRecords, day};
 use serde_json::{Value, json};
 pub(crate) use state::PipelineState;
@@ -103,7 +114,19 @@ fn advance(session: &StoredSession, to: &PipelineState) -> Result<Advance, Memor
     Ok(Advance { tenant, session: id, from, to: to.stored()? })
 }
 
-impl MemoryBox {
+/// Memories that are made of what was said.
+#[derive(Clone, Copy)]
+pub struct Memories<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) models: &'a Models,
+    pub(crate) collections: Collections<'a>,
+    pub(crate) records: Records<'a>,
+    pub(crate) admission: Admission<'a>,
+    pub(crate) sessions: Sessions<'a>,
+    pub(crate) pipeline: &'a Pipeline,
+}
+
+impl Memories<'_> {
     /// Remembers messages: they are appended to their session, and what they make full is cut into topics and made memories of. When it returns the
     /// messages are durable, and so is what was made of them.
     pub fn add_memories(
@@ -113,12 +136,12 @@ impl MemoryBox {
         explain: bool,
     ) -> Result<AddedMemories, MemoryError> {
         let key = (tenant.to_owned(), request.session.clone());
-        let lock = self.pipeline().lock_of(&key);
+        let lock = self.pipeline.lock_of(&key);
         let added = {
             let _guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
             self.add_alone(tenant, &key.1, request, explain)
         };
-        self.pipeline().unlock(&key, &lock);
+        self.pipeline.unlock(&key, &lock);
         added
     }
 
@@ -138,8 +161,8 @@ impl MemoryBox {
         if !request.messages.is_empty() {
             self.append_stamped(request, &mut call)?;
         }
-        let session = self.stored_session(tenant, id)?;
-        let policy = self.collection_of(&session)?.settings().memories.unwrap_or_default();
+        let session = self.sessions.stored_session(tenant, id)?;
+        let policy = self.sessions.collection_of(&session)?.settings().memories.unwrap_or_default();
         let made = self.cut_topics(&policy, &mut call).and_then(|()| self.make_memories(&policy, &mut call));
         let Call { mut answer, trace, .. } = call;
         if let Err(error) = made {
@@ -154,7 +177,7 @@ impl MemoryBox {
             }
         }
         self.count_llm(tenant, session.user.as_deref(), answer.llm)?;
-        let session = self.stored_session(tenant, id)?;
+        let session = self.sessions.stored_session(tenant, id)?;
         let state = PipelineState::of(&session)?;
         answer.version = session.version;
         answer.waiting = Waiting {
@@ -200,13 +223,13 @@ impl MemoryBox {
             max_messages: None,
             on_conflict: None,
         };
-        call.answer.messages = self.append(call.tenant, call.session, append, None)?.messages;
+        call.answer.messages = self.sessions.append(call.tenant, call.session, append, None)?.messages;
         Ok(())
     }
 
     /// The stamp and the time of a session's last message, if it has one.
     fn last_stamp(&self, tenant: &str, id: &str) -> Result<Option<(String, i64)>, MemoryError> {
-        let reads = self.read()?;
+        let reads = self.store.read()?;
         let Some(session) = reads.session(tenant, id)? else { return Ok(None) };
         let mut last = None;
         reads.messages(session.collection, id, Range::Before(i64::MAX), &mut |stored| {
@@ -220,7 +243,7 @@ impl MemoryBox {
     /// Makes memories of the topics that are waiting, as far as there are enough of them.
     fn make_memories(&self, policy: &MemoriesPolicy, call: &mut Call) -> Result<(), MemoryError> {
         for _ in 0..TRIES {
-            let session = self.stored_session(call.tenant, call.session)?;
+            let session = self.sessions.stored_session(call.tenant, call.session)?;
             let from = PipelineState::of(&session)?;
             let job = next_job(&from.waiting, policy.topic_tokens, call.force);
             if job.is_empty() {
@@ -242,7 +265,7 @@ impl MemoryBox {
         policy: &MemoriesPolicy,
         call: &mut Call,
     ) -> Result<(), MemoryError> {
-        let collection = self.collection_of(session)?;
+        let collection = self.sessions.collection_of(session)?;
         let mut usage = Usage::default();
         let made = self.extract(&collection, session, job, policy, &mut usage, &mut call.trace);
         let answer = &mut call.answer;
@@ -252,10 +275,10 @@ impl MemoryBox {
         let advance = advance(session, &to)?;
         let (records, views): (Vec<_>, Vec<_>) = made.into_iter().unzip();
         if records.is_empty() {
-            self.store().advance_pipeline(advance)?;
+            self.store.advance_pipeline(advance)?;
         } else {
             let write = WriteRecords { advance: Some(advance), ..WriteRecords::new(collection.clone(), records) };
-            self.store().write_records(write)?;
+            self.store.write_records(write)?;
         }
         metrics::counter!("membox_memories_made_total").increment(views.len() as u64);
         if policy.update == UpdateTime::Online && !views.is_empty() {
@@ -286,14 +309,14 @@ impl MemoryBox {
         };
         let of_user = user.map(|user| (tenant.to_owned(), more(user)));
         let of_box = (NO_TENANT.to_owned(), more(LANGUAGE_MODELS));
-        Ok(self.store().add_usage(of_user.into_iter().chain([of_box]).collect())?)
+        Ok(self.store.add_usage(of_user.into_iter().chain([of_box]).collect())?)
     }
 
     /// Goes on with the day's budget of language models where the process before has left it.
     pub(crate) fn resume_budget(&self) -> Result<(), MemoryError> {
-        let Some(llm) = self.llm() else { return Ok(()) };
+        let Some(llm) = self.models.llm() else { return Ok(()) };
         let today = day(now());
-        let used = self.read()?.usage(NO_TENANT, Some(LANGUAGE_MODELS), (&today, &today), 1)?;
+        let used = self.store.read()?.usage(NO_TENANT, Some(LANGUAGE_MODELS), (&today, &today), 1)?;
         llm.count_as_used(used.first().map_or(0, |day| day.tokens.max(0) as u64));
         Ok(())
     }

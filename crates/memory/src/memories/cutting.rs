@@ -1,10 +1,11 @@
 //! Cutting a session into topics, buffer by buffer.
 
+use super::Memories;
 use super::state::{PipelineState, TopicSpan};
 use super::topics::{BEGINNINGS, Cues, ENDINGS, by_attention, by_both, by_cosine, by_depth};
 use super::{Call, MAX_READ, TRIES, advance};
 use crate::fields::message_tokens;
-use crate::{MemoryBox, MemoryError, now};
+use crate::{MemoryError, now};
 use membox_api::{Cut, CutRule, CutTopic, MemoriesPolicy, Role, TopicsAnswer, TopicsRequest};
 use membox_encoder::{Encoder, Inputs, Lane, Request, Wanted};
 use membox_store::{Message, RecordReads, StoredRecord, StoredSession};
@@ -32,7 +33,7 @@ struct Turn {
 /// A topic by its turns, why it ends and how clearly.
 type Piece = (Range<usize>, &'static str, Option<f32>);
 
-impl MemoryBox {
+impl Memories<'_> {
     /// Cuts texts into topics.
     pub fn topics(&self, request: TopicsRequest) -> Result<TopicsAnswer, MemoryError> {
         if request.texts.len() > MOST_TEXTS {
@@ -57,7 +58,7 @@ impl MemoryBox {
         if texts.len() < 2 || rule == CutRule::Time {
             return Ok(Vec::new());
         }
-        let encoder = self.encoder()?;
+        let encoder = self.models.encoder()?;
         let coarse = match rule {
             CutRule::Lightmem => self.coarse_cuts(said)?,
             _ => Vec::new(),
@@ -68,7 +69,7 @@ impl MemoryBox {
         let embed = |texts: Vec<String>| Ok(encoder.embed(texts, Lane::Bulk)?);
         let vectors: Vec<Vec<f32>> = match tenant {
             Some(tenant) => {
-                self.pipeline().turns.of(tenant, texts, embed)?.iter().map(|vector| vector.to_vec()).collect()
+                self.pipeline.turns.of(tenant, texts, embed)?.iter().map(|vector| vector.to_vec()).collect()
             }
             None => embed(texts.iter().map(|&text| text.to_owned()).collect())?.rows().map(<[f32]>::to_vec).collect(),
         };
@@ -84,7 +85,7 @@ impl MemoryBox {
 
     /// Vectors of how conversations begin and end, embedded once.
     fn cues(&self, encoder: &Encoder) -> Result<&Cues, MemoryError> {
-        let cues = &self.pipeline().cues;
+        let cues = &self.pipeline.cues;
         if let Some(cues) = cues.get() {
             return Ok(cues);
         }
@@ -98,9 +99,9 @@ impl MemoryBox {
     /// LightMem's coarse cuts, by the attention that the compressor's model pays, or the embedding model's where there is none. What its longest sequence
     /// does not hold is left out.
     fn coarse_cuts(&self, said: &[&str]) -> Result<Vec<usize>, MemoryError> {
-        let encoder = match self.compressor(None) {
+        let encoder = match self.models.compressor(None) {
             Ok(compressor) => compressor.encoder(),
-            Err(_) => self.encoder()?,
+            Err(_) => self.models.encoder()?,
         };
         let (open, close) = encoder.tokenizer().brackets()?;
         let most = encoder.engine().max_sequence() - 1;
@@ -124,7 +125,7 @@ impl MemoryBox {
     /// Cuts what a session has gathered into topics, as far as there is enough of it.
     pub(super) fn cut_topics(&self, policy: &MemoriesPolicy, call: &mut Call) -> Result<(), MemoryError> {
         for _ in 0..TRIES {
-            let session = self.stored_session(call.tenant, call.session)?;
+            let session = self.sessions.stored_session(call.tenant, call.session)?;
             let from = PipelineState::of(&session)?;
             let end = session.state.next_position.min(from.buffered_from + MAX_READ);
             let is_last = end == session.state.next_position;
@@ -143,7 +144,7 @@ impl MemoryBox {
                 to.buffered_from = until;
                 to.waiting.push(span);
             }
-            match self.store().advance_pipeline(advance(&session, &to)?) {
+            match self.store.advance_pipeline(advance(&session, &to)?) {
                 Err(error) if error.is_conflict() => continue,
                 done => done?,
             }
@@ -187,7 +188,8 @@ impl MemoryBox {
         session: &StoredSession,
         places: Range<i64>,
     ) -> Result<Vec<StoredRecord>, MemoryError> {
-        let mut messages = self.read()?.messages_between(session.collection, &session.id, places.start, places.end)?;
+        let mut messages =
+            self.store.read()?.messages_between(session.collection, &session.id, places.start, places.end)?;
         messages.retain(|stored| stored.record.is_alive(now()));
         Ok(messages)
     }

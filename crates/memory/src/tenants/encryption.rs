@@ -7,9 +7,10 @@
 //! What is written before a tenant has a key, or under an older one, is sealed anew in the background; then the older key is gone for good. Vectors and what
 //! rows are found by (ids, users, sessions, kinds, times) stay readable.
 
+use super::Tenants;
 use crate::jobs::Job;
-use crate::{MemoryBox, MemoryConfig, MemoryError, now, time_text};
-use membox_api::{JobView, TenantReceipt, TenantView};
+use crate::{MemoryConfig, MemoryError, now, time_text};
+use membox_api::{TenantReceipt, TenantView};
 use membox_store::{JobGuard, RecordReads, RecordsError, Resealed, SealingConfig, StoreError};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,13 +36,13 @@ pub(crate) fn sealing_config(config: &MemoryConfig) -> Result<SealingConfig, Mem
 #[derive(Default)]
 pub(crate) struct Changing(Mutex<HashSet<String>>);
 
-struct ChangeGuard {
+pub(crate) struct ChangeGuard {
     changing: Arc<Changing>,
-    tenant: String,
+    pub tenant: String,
 }
 
 impl ChangeGuard {
-    fn take(changing: &Arc<Changing>, tenant: &str) -> Result<Self, MemoryError> {
+    pub fn take(changing: &Arc<Changing>, tenant: &str) -> Result<Self, MemoryError> {
         if !changing.0.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.to_owned()) {
             return Err(MemoryError::TenantBusy(tenant.to_owned()));
         }
@@ -55,73 +56,40 @@ impl Drop for ChangeGuard {
     }
 }
 
-impl MemoryBox {
+impl Tenants<'_> {
     /// How a tenant is kept.
     pub fn tenant(&self, tenant: &str) -> Result<TenantView, MemoryError> {
-        let keyring = self.sealing().keyring_of(tenant);
+        let keyring = self.store.sealing().keyring_of(tenant);
         Ok(TenantView {
             tenant: tenant.to_owned(),
-            collections: self.store().collection_names(Some(tenant)).len(),
+            collections: self.store.collection_names(Some(tenant)).len(),
             encrypted: keyring.is_some(),
             key: keyring.map(|keyring| keyring.number(tenant)).transpose().map_err(RecordsError::from)?,
             settled: keyring.map(|keyring| keyring.is_settled(tenant)),
         })
     }
 
-    /// Goes on with what a stop has ended, and begins what new settings want: erasing tenants, and sealing what is not under its tenant's newest key.
-    pub fn resume_encryption(self: &Arc<Self>) -> Result<(), MemoryError> {
-        let Some(keyring) = self.sealing().keyring() else { return Ok(()) };
-        let erasing = keyring.erasing();
-        for tenant in &erasing {
-            self.begin_erasing(tenant, "box")?;
-        }
-        for tenant in self.read()?.tenants()? {
-            let unsettled = self.sealing().keyring_of(&tenant).is_some_and(|keyring| !keyring.is_settled(&tenant));
-            if unsettled && !erasing.contains(&tenant) {
-                self.begin_sealing(ChangeGuard::take(self.changing(), &tenant)?)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives a tenant a new key and begins to seal everything with it, as a job; then the older key is gone.
-    pub fn rotate_key(self: &Arc<Self>, tenant: &str, actor: &str) -> Result<JobView, MemoryError> {
-        let Some(keyring) = self.sealing().keyring_of(tenant) else {
-            let reason = "this tenant is not encrypted: master_key_file is not set, or its policy says so";
-            return Err(MemoryError::impossible("/tenant", reason));
-        };
-        let guard = ChangeGuard::take(self.changing(), tenant)?;
-        let number = keyring.rotate(tenant).map_err(RecordsError::from)?;
-        self.audit(tenant, actor, "key rotated", &format!("key {number}"), 0)?;
-        self.begin_sealing(guard)
-    }
-
-    fn begin_sealing(self: &Arc<Self>, guard: ChangeGuard) -> Result<JobView, MemoryError> {
-        let job = self.jobs().begin("seal", &guard.tenant, None);
-        self.run_job(job, move |memory, job| memory.seal_all(&guard.tenant, job).map(|()| None))
-    }
-
     /// Seals all of a tenant with its newest key, and lets the older ones go.
-    fn seal_all(&self, tenant: &str, job: &Job) -> Result<(), MemoryError> {
-        let Some(keyring) = self.sealing().keyring_of(tenant) else { return Ok(()) };
+    pub(crate) fn seal_all(&self, tenant: &str, job: &Job) -> Result<(), MemoryError> {
+        let Some(keyring) = self.store.sealing().keyring_of(tenant) else { return Ok(()) };
         let number = keyring.number(tenant).map_err(RecordsError::from)?;
         let (mut sealed, mut from) = (0, Some(Resealed::default()));
         while let Some(place) = from {
             if job.is_cancelled() {
                 return Ok(());
             }
-            let (done, next) = self.store().reseal(tenant, place, RESEALED_ROWS)?;
+            let (done, next) = self.store.reseal(tenant, place, RESEALED_ROWS)?;
             job.add_done(done as u64);
             (sealed, from) = (sealed + done, next);
         }
-        for (_, name) in self.store().collection_names(Some(tenant)) {
+        for (_, name) in self.store.collection_names(Some(tenant)) {
             // One that is opened now has its words by the newest key, or builds them anew.
-            let Some(collection) = self.store().existing(tenant, &name)? else { continue };
-            let is_older = self.store().is_text_sealed_otherwise(&collection, number);
+            let Some(collection) = self.store.existing(tenant, &name)? else { continue };
+            let is_older = self.store.is_text_sealed_otherwise(&collection, number);
             if is_older {
                 self.rewrite(&collection, job)?;
             }
-            sealed += self.store().reseal_media(&collection, number)?;
+            sealed += self.store.reseal_media(&collection, number)?;
         }
         if job.is_cancelled() {
             return Ok(());
@@ -132,30 +100,11 @@ impl MemoryBox {
         Ok(())
     }
 
-    /// Begins to erase a tenant: its data and its keys, as a job whose result is the receipt. The tenant can be written to again after that.
-    pub fn erase_tenant(self: &Arc<Self>, tenant: &str, actor: &str) -> Result<JobView, MemoryError> {
-        if let Some(keyring) = self.sealing().keyring() {
-            keyring.begin_erasing(tenant).map_err(RecordsError::from)?;
-        }
-        self.audit(tenant, actor, "erase of the tenant begun", tenant, 0)?;
-        self.begin_erasing(tenant, actor)
-    }
-
-    fn begin_erasing(self: &Arc<Self>, tenant: &str, actor: &str) -> Result<JobView, MemoryError> {
-        let guard = ChangeGuard::take(self.changing(), tenant)?;
-        let actor = actor.to_owned();
-        let job = self.jobs().begin("erase", tenant, None);
-        self.run_job(job, move |memory, job| {
-            let receipt = memory.run_tenant_erase(&guard.tenant, &actor, job)?;
-            Ok(serde_json::to_value(receipt).ok())
-        })
-    }
-
-    fn run_tenant_erase(&self, tenant: &str, actor: &str, job: &Job) -> Result<TenantReceipt, MemoryError> {
+    pub(crate) fn run_tenant_erase(&self, tenant: &str, actor: &str, job: &Job) -> Result<TenantReceipt, MemoryError> {
         let mut receipt =
             TenantReceipt { tenant: tenant.to_owned(), begun_at: time_text(now()), ..TenantReceipt::default() };
         loop {
-            let names = self.store().collection_names(Some(tenant));
+            let names = self.store.collection_names(Some(tenant));
             if names.is_empty() {
                 break;
             }
@@ -164,7 +113,7 @@ impl MemoryBox {
                 return Ok(receipt);
             }
             for (_, name) in names {
-                let Some(collection) = self.store().existing(tenant, &name)? else { continue };
+                let Some(collection) = self.store.existing(tenant, &name)? else { continue };
                 // A job on it would write into the folder that goes.
                 let _guard = match JobGuard::take(&collection) {
                     Err(StoreError::Busy(_)) => {
@@ -173,8 +122,8 @@ impl MemoryBox {
                     }
                     taken => taken?,
                 };
-                let records = self.read()?.count(collection.id)?;
-                match self.store().drop_collection(&collection, false, None) {
+                let records = self.store.read()?.count(collection.id)?;
+                match self.store.drop_collection(&collection, false, None) {
                     // Somebody else was faster.
                     Err(StoreError::NoCollection(_)) => continue,
                     dropped => dropped?,
@@ -185,10 +134,10 @@ impl MemoryBox {
             }
         }
         self.forget_questions(tenant);
-        self.store().drop_tenant(tenant)?;
-        let entry = self.audit(tenant, actor, "tenant erased", tenant, receipt.records)?;
+        self.store.drop_tenant(tenant)?;
+        let entry = self.audit.audit(tenant, actor, "tenant erased", tenant, receipt.records)?;
         self.empty_log()?;
-        if let Some(keyring) = self.sealing().keyring() {
+        if let Some(keyring) = self.store.sealing().keyring() {
             receipt.keys = keyring.erase(tenant).map_err(RecordsError::from)?;
         }
         (receipt.audit_number, receipt.ended_at) = (entry.number, time_text(now()));

@@ -1,16 +1,34 @@
 //! Collections as such: created, described, listed, dropped.
 
-use crate::retry::retry;
-use crate::settings::{MAX_DIMENSIONS, check_memories, check_name};
-use crate::synonyms::check_redacted;
-use crate::users::event;
-use crate::views::collection_view;
-use crate::{MemoryBox, MemoryError};
-use membox_api::{CollectionSettings, CollectionView};
-use membox_store::{Collection, JobGuard};
-use std::sync::Arc;
+mod settings;
+mod synonyms;
 
-impl MemoryBox {
+pub(crate) use settings::{check_memories, check_name};
+
+use crate::MemoryError;
+use crate::audit::Audit;
+use crate::audit::event;
+use crate::models::Models;
+use crate::retry::retry;
+use crate::tenants::Policies;
+use crate::views::collection_view;
+use membox_api::{CollectionSettings, CollectionView};
+use membox_store::Store;
+use membox_store::{Collection, JobGuard};
+use settings::MAX_DIMENSIONS;
+use std::sync::Arc;
+use synonyms::check_redacted;
+
+/// Collections of a box.
+#[derive(Clone, Copy)]
+pub struct Collections<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) models: &'a Models,
+    pub(crate) policies: &'a Policies,
+    pub(crate) audit: Audit<'a>,
+}
+
+impl Collections<'_> {
     /// Creates a collection, or finds it with the same settings. Says whether it was created.
     pub fn create_collection(
         &self,
@@ -21,7 +39,7 @@ impl MemoryBox {
         check_name(name)?;
         let synonyms = wanted.synonyms.as_deref().unwrap_or_default();
         retry(|| {
-            let Some(existing) = self.store().existing(tenant, name)? else {
+            let Some(existing) = self.store.existing(tenant, name)? else {
                 // Of two that create it, one has others' settings.
                 let (created, is_new) = self.create(tenant, name, wanted)?;
                 return Ok(is_new.then(|| (self.describe(&created), true)));
@@ -44,9 +62,9 @@ impl MemoryBox {
         name: &str,
         wanted: &CollectionSettings,
     ) -> Result<(Arc<Collection>, bool), MemoryError> {
-        let settings = self.settle(&self.policy(tenant).collection(wanted))?;
+        let settings = self.settle(&self.policies.of(tenant).collection(wanted))?;
         check_redacted(wanted.synonyms.as_deref().unwrap_or_default(), settings.redaction.as_ref())?;
-        Ok(self.store().create_collection(tenant, name, settings)?)
+        Ok(self.store.create_collection(tenant, name, settings)?)
     }
 
     fn settle(&self, wanted: &CollectionSettings) -> Result<CollectionSettings, MemoryError> {
@@ -56,10 +74,10 @@ impl MemoryBox {
                 return Err(MemoryError::impossible(format!("/kinds/{kind}/importance"), reason));
             }
         }
-        crate::synonyms::check(wanted.synonyms.as_deref().unwrap_or_default())?;
+        synonyms::check(wanted.synonyms.as_deref().unwrap_or_default())?;
         wanted.memories.as_ref().map_or(Ok(()), |memories| check_memories(memories, "/memories"))?;
         let mut settings = wanted.clone();
-        let loaded = self.encoder().ok();
+        let loaded = self.models.encoder().ok();
         if let (Some(model), Some(encoder)) = (&settings.model, loaded)
             && model != encoder.name()
         {
@@ -129,35 +147,41 @@ impl MemoryBox {
         if settings == have {
             return Ok(true);
         }
-        Ok(self.store().set_settings(existing, have, settings)?)
+        Ok(self.store.set_settings(existing, have, settings)?)
+    }
+
+    /// An open collection.
+    pub fn collection(&self, tenant: &str, name: &str) -> Result<Arc<Collection>, MemoryError> {
+        check_name(name)?;
+        Ok(self.store.collection(tenant, name)?)
     }
 
     /// Describes a collection.
     pub fn describe(&self, collection: &Arc<Collection>) -> CollectionView {
-        collection_view(self.store().describe(collection))
+        collection_view(self.store.describe(collection))
     }
 
     /// Describes every collection of a tenant, by name; those that are not open from what is stored, without opening them.
     pub fn describe_all(&self, tenant: &str) -> Result<Vec<CollectionView>, MemoryError> {
-        Ok(self.store().describe_all(tenant)?.into_iter().map(collection_view).collect())
+        Ok(self.store.describe_all(tenant)?.into_iter().map(collection_view).collect())
     }
 
     /// Names of a tenant's collections.
     pub fn collection_names(&self, tenant: &str) -> Vec<String> {
-        self.store().collection_names(Some(tenant)).into_iter().map(|key| key.1).collect()
+        self.store.collection_names(Some(tenant)).into_iter().map(|key| key.1).collect()
     }
 
     /// Drops a collection with everything in it.
     pub fn drop_collection(&self, tenant: &str, actor: &str, name: &str) -> Result<(), MemoryError> {
         let collection = self.collection(tenant, name)?;
         let _job = JobGuard::take(&collection)?;
-        let audit = Some(event(tenant, actor, "drop collection", &self.collection_subject(name)?));
-        Ok(self.store().drop_collection(&collection, false, audit).map(drop)?)
+        let audit = Some(event(tenant, actor, "drop collection", &self.audit.collection_subject(name)?));
+        Ok(self.store.drop_collection(&collection, false, audit).map(drop)?)
     }
 
     /// A collection, made with the defaults if it is not there.
     pub fn ensure_collection(&self, tenant: &str, name: &str) -> Result<Arc<Collection>, MemoryError> {
-        if let Some(collection) = self.store().existing(tenant, name)? {
+        if let Some(collection) = self.store.existing(tenant, name)? {
             return Ok(collection);
         }
         self.create_collection(tenant, name, &CollectionSettings::default())?;

@@ -4,14 +4,15 @@
 //! says whether it is to be kept, to be changed or to go; without one, an older memory that a newer one says again becomes its history.
 //! Each change is a commit of its own, and holds only if the memory is still what it was when it was looked at.
 
+use super::Memories;
+use super::consolidate::{THRESHOLD, history, history_entry, history_patch, is_older, may_be_one, was_made};
 use super::{is_made, made_conditions};
-use crate::consolidate::{THRESHOLD, history, history_entry, history_patch, is_older, may_be_one, was_made};
 use crate::convert::add_usage;
 use crate::redaction::redacted;
-use crate::{MemoryBox, MemoryError, now, time_text};
-use membox_api::{Decision, JobView, MemoryChange, RecordPatch, Redaction, UpdateReport, UpdateRequest};
+use crate::{MemoryError, now, time_text};
+use membox_api::{Decision, MemoryChange, RecordPatch, Redaction, UpdateReport, UpdateRequest};
 use membox_llm::{Llm, Usage};
-use membox_store::{Collection, Filter, JobGuard, RecordReads, StoredRecord};
+use membox_store::{Collection, Filter, RecordReads, StoredRecord};
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,34 +30,14 @@ untrue or say all of it; \"keep\" where they are about something else. Answer wi
 /// Changes that a report names.
 const NAMED_CHANGES: usize = 1000;
 
-impl MemoryBox {
-    /// Begins to hold the memories of a user or collection against newer ones, as a job; its result is the report.
-    pub fn update_memories(self: &Arc<Self>, tenant: &str, request: UpdateRequest) -> Result<JobView, MemoryError> {
-        let name = crate::named_or_users(request.collection.as_deref(), request.user.as_deref());
-        let name = name.ok_or_else(|| MemoryError::invalid("/user", "a user or a collection is wanted"))?;
-        if request.score_threshold.is_some_and(|threshold| !(0.0..=1.0).contains(&threshold)) {
-            return Err(MemoryError::impossible("/score_threshold", "a threshold is 0 to 1"));
-        }
-        let collection = self.collection(tenant, &name)?;
-        let guard = JobGuard::take(&collection)?;
-        let job = self.jobs().begin("update", tenant, Some(&name));
-        self.run_job(job, move |memory, job| {
-            let _guard = guard;
-            let use_llm = collection.settings().memories.unwrap_or_default().llm;
-            let ids: Vec<String> = memory.made_memories(&collection, request.user.as_deref())?;
-            job.set_total(ids.len() as u64);
-            let report = memory.update_with(&collection, &ids, &request, use_llm, &mut |done| {
-                job.add_done(done);
-                !job.is_cancelled()
-            })?;
-            memory.count_llm(&collection.tenant, request.user.as_deref(), report.llm)?;
-            Ok(serde_json::to_value(report).ok())
-        })
-    }
-
+impl Memories<'_> {
     /// Ids of what the pipeline has made, of a user or of all.
-    fn made_memories(&self, collection: &Arc<Collection>, user: Option<&str>) -> Result<Vec<String>, MemoryError> {
-        let (reads, mut ids) = (self.read()?, Vec::new());
+    pub(crate) fn made_memories(
+        &self,
+        collection: &Arc<Collection>,
+        user: Option<&str>,
+    ) -> Result<Vec<String>, MemoryError> {
+        let (reads, mut ids) = (self.store.read()?, Vec::new());
         reads.snapshot(collection, None)?.each_record(&reads, |stored| {
             let record = stored.record;
             if is_made(&record) && (user.is_none() || record.user.as_deref() == user) {
@@ -68,7 +49,7 @@ impl MemoryBox {
     }
 
     /// Holds older memories against these ones. `goes_on` hears how many were looked at, and says whether to go on.
-    pub(super) fn update_with(
+    pub(crate) fn update_with(
         &self,
         collection: &Arc<Collection>,
         newer: &[String],
@@ -76,7 +57,7 @@ impl MemoryBox {
         use_llm: bool,
         goes_on: &mut dyn FnMut(u64) -> bool,
     ) -> Result<UpdateReport, MemoryError> {
-        let llm = self.llm().filter(|_| use_llm);
+        let llm = self.models.llm().filter(|_| use_llm);
         let threshold = request.score_threshold.unwrap_or(if llm.is_some() { SCORE } else { THRESHOLD });
         let mut report = UpdateReport::default();
         // The older memories, each with the newer ones in its queue.
@@ -92,7 +73,7 @@ impl MemoryBox {
         }
         let mut older = Vec::with_capacity(queues.len());
         for id in queues.keys() {
-            if let Some(stored) = self.read()?.record(collection.id, id)? {
+            if let Some(stored) = self.store.read()?.record(collection.id, id)? {
                 older.push((stored.record.created_at, id.clone()));
             }
         }
@@ -124,7 +105,7 @@ impl MemoryBox {
         request: &UpdateRequest,
         threshold: f32,
     ) -> Result<Vec<(String, f32)>, MemoryError> {
-        let found = self.read()?.record(collection.id, id)?;
+        let found = self.store.read()?.record(collection.id, id)?;
         let Some(own) = found.filter(|own| own.record.is_alive(now())) else { return Ok(Vec::new()) };
         let mut conditions = made_conditions();
         conditions.push(json!({"field": "created_at", "lte": time_text(own.record.created_at)}));
@@ -149,9 +130,9 @@ impl MemoryBox {
         report: &mut UpdateReport,
     ) -> Result<(), MemoryError> {
         let mut newer = Vec::new();
-        let Some(older) = self.read()?.record(collection.id, id)? else { return Ok(()) };
+        let Some(older) = self.store.read()?.record(collection.id, id)? else { return Ok(()) };
         for (id, _) in &queue {
-            newer.extend(self.read()?.record(collection.id, id)?);
+            newer.extend(self.store.read()?.record(collection.id, id)?);
         }
         if newer.is_empty() {
             return Ok(());
@@ -176,13 +157,13 @@ impl MemoryBox {
                 (Decision::Merge, _) => self.absorb(collection, &older, double.unwrap_or(&newer[0]))?,
                 (Decision::Delete, _) => {
                     let doomed = vec![(older.record.id.clone(), Some(older.version))];
-                    was_made(self.delete(&collection.tenant, "pipeline", &collection.name, doomed))?
+                    was_made(self.records.delete(&collection.tenant, "pipeline", &collection.name, doomed))?
                 }
                 (Decision::Update, text) => {
                     let entries = [history(&older), vec![history_entry(&older)]].concat();
                     let metadata = Some(history_patch(entries));
                     let patch = RecordPatch { text: text.clone(), metadata, ..RecordPatch::default() };
-                    was_made(self.patch_record(collection, id, &patch, Some(older.version), None))?
+                    was_made(self.records.patch_record(collection, id, &patch, Some(older.version), None))?
                 }
             };
         let counter = match decision {

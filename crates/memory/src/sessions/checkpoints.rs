@@ -1,8 +1,9 @@
 //! Checkpoints of a thread's state, as an agent keeps them beside its messages.
 
+use super::Sessions;
 use crate::fields::{self, MAX_ID_BYTES, MAX_WRITES_BYTES, TaskWrites};
 use crate::redaction::redact;
-use crate::{MemoryBox, MemoryError, in_seconds, now, time_text};
+use crate::{MemoryError, in_seconds, now, time_text};
 use membox_api::{CheckpointView, NewCheckpoint, Redaction};
 use membox_store::{
     Checkpoint, CheckpointBody, CheckpointKey, CheckpointOrder, CheckpointPlace, RecordReads, StoreError,
@@ -43,13 +44,13 @@ fn check_names(names: &[(&'static str, &str)]) -> Result<(), MemoryError> {
     Ok(())
 }
 
-impl MemoryBox {
+impl Sessions<'_> {
     /// The redaction of what is kept beside messages: that of the collection of the session that a queue or a thread is of, or else the tenant's.
     pub(crate) fn redaction_beside(&self, tenant: &str, session: &str) -> Result<Redaction, MemoryError> {
-        let found = self.read()?.session(tenant, session)?;
+        let found = self.store.read()?.session(tenant, session)?;
         let redaction = match found {
             Some(found) => self.collection_of(&found)?.settings().redaction,
-            None => self.policy(tenant).redaction.clone(),
+            None => self.policies.of(tenant).redaction.clone(),
         };
         Ok(redaction.unwrap_or_default())
     }
@@ -69,7 +70,7 @@ impl MemoryBox {
         let mut body = CheckpointBody { parent, state, metadata, writes: BTreeMap::new(), created_at: now() };
         fields::check(&mut body, "")?;
         redact(&self.redaction_beside(tenant, thread)?, &mut body);
-        let body = self.store().put_checkpoint(checkpoint_key(tenant, thread, namespace, id), expires_at, body)?;
+        let body = self.store.put_checkpoint(checkpoint_key(tenant, thread, namespace, id), expires_at, body)?;
         Ok(view(thread, namespace, Checkpoint { number: 0, id: id.to_owned(), expires_at, body }))
     }
 
@@ -89,7 +90,7 @@ impl MemoryBox {
         redact(&self.redaction_beside(tenant, thread)?, &mut writes);
         let TaskWrites(writes) = writes;
         let key = checkpoint_key(tenant, thread, namespace, id);
-        self.store().put_checkpoint_writes(key, task, writes, MAX_WRITES_BYTES).map_err(|error| match error {
+        self.store.put_checkpoint_writes(key, task, writes, MAX_WRITES_BYTES).map_err(|error| match error {
             StoreError::TooLarge { .. } => MemoryError::impossible("/writes", error.to_string()),
             other => other.into(),
         })
@@ -105,8 +106,8 @@ impl MemoryBox {
     ) -> Result<CheckpointView, MemoryError> {
         let place = CheckpointPlace { tenant, thread, namespace };
         let found = match id {
-            Some(id) => self.read()?.checkpoint(place, id, now())?,
-            None => self.read()?.checkpoints(place, None, 1, now())?.pop(),
+            Some(id) => self.store.read()?.checkpoint(place, id, now())?,
+            None => self.store.read()?.checkpoints(place, None, 1, now())?.pop(),
         };
         let missing = || MemoryError::Missing { what: "checkpoint", id: id.unwrap_or(thread).to_owned() };
         found.map(|checkpoint| view(thread, namespace, checkpoint)).ok_or_else(missing)
@@ -122,7 +123,7 @@ impl MemoryBox {
         limit: usize,
     ) -> Result<(Vec<CheckpointView>, Option<CheckpointOrder>), MemoryError> {
         let place = CheckpointPlace { tenant, thread, namespace };
-        let mut found = self.read()?.checkpoints(place, after, limit + 1, now())?;
+        let mut found = self.store.read()?.checkpoints(place, after, limit + 1, now())?;
         let more = found.len() > limit;
         found.truncate(limit);
         let next = found.last().filter(|_| more).map(Checkpoint::order);
@@ -139,12 +140,12 @@ impl MemoryBox {
             // The second half of a UUID begins with a bit that makes it negative here.
             CheckpointOrder::Number(number) => [number, 0],
         };
-        self.seal(tenant, CHECKPOINTS_PURPOSE, &numbers)
+        self.cursors.seal(tenant, CHECKPOINTS_PURPOSE, &numbers)
     }
 
     /// The place of a cursor that was given out.
     pub fn unseal_checkpoint(&self, tenant: &str, cursor: &str) -> Result<CheckpointOrder, MemoryError> {
-        Ok(match self.unseal(tenant, CHECKPOINTS_PURPOSE, cursor, "/cursor")? {
+        Ok(match self.cursors.unseal(tenant, CHECKPOINTS_PURPOSE, cursor, "/cursor")? {
             [number, 0] => CheckpointOrder::Number(number),
             [high, low] => CheckpointOrder::Id(uuid::Uuid::from_u64_pair(high as u64, low as u64)),
         })
@@ -152,6 +153,6 @@ impl MemoryBox {
 
     /// Deletes a thread's checkpoints, of all namespaces, and gives how many there were.
     pub fn delete_checkpoints(&self, tenant: &str, thread: &str) -> Result<usize, MemoryError> {
-        Ok(self.store().drop_checkpoints(tenant, thread)?)
+        Ok(self.store.drop_checkpoints(tenant, thread)?)
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! Alike is not enough: the two must [say the same](crate::same). "At 3" and "at 4", "on Tuesday" and "on Thursday" are very much alike.
 
+use super::Memories;
 use crate::jobs::Job;
-use crate::same::say_the_same;
-use crate::{MemoryBox, MemoryError, now, time_text};
-use membox_api::{ConsolidateReport, ConsolidateRequest, JobView, MergedPair, Metric, RecordPatch};
-use membox_store::{Collection, Effort, Fetched, Filter, JobGuard, RecordReads, RecordsError, StoredRecord};
+use crate::memories::same::say_the_same;
+use crate::{MemoryError, now, time_text};
+use membox_api::{ConsolidateReport, ConsolidateRequest, MergedPair, RecordPatch};
+use membox_store::{Collection, Effort, Fetched, Filter, RecordReads, RecordsError, StoredRecord};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -19,43 +20,15 @@ const NAMED_PAIRS: usize = 100;
 /// Where a record's metadata says what it has taken the place of.
 const HISTORY_FIELD: &str = "history";
 
-impl MemoryBox {
-    /// Begins to merge the near-doubles of a collection, each within its user and kind, while it is read and written. Messages of sessions stay as they
-    /// were said. The job's result is the report.
-    pub fn consolidate(
-        self: &Arc<Self>,
-        tenant: &str,
-        name: &str,
-        request: ConsolidateRequest,
-    ) -> Result<JobView, MemoryError> {
-        let threshold = request.threshold.unwrap_or(THRESHOLD);
-        if !(0.5..=1.0).contains(&threshold) {
-            return Err(MemoryError::impossible("/threshold", "a threshold is 0.5 to 1"));
-        }
-        let collection = self.collection(tenant, name)?;
-        if collection.settings().metric != Metric::Cosine {
-            return Err(MemoryError::impossible(
-                "/collection",
-                "only collections that compare by cosine have near-doubles",
-            ));
-        }
-        let guard = JobGuard::take(&collection)?;
-        let job = self.jobs().begin("consolidate", tenant, Some(name));
-        self.run_job(job, move |memory, job| {
-            let _guard = guard;
-            let report = memory.run_consolidate(&collection, threshold, &request, job)?;
-            Ok(serde_json::to_value(report).ok())
-        })
-    }
-
-    fn run_consolidate(
+impl Memories<'_> {
+    pub(crate) fn run_consolidate(
         &self,
         collection: &Arc<Collection>,
         threshold: f32,
         request: &ConsolidateRequest,
         job: &Job,
     ) -> Result<ConsolidateReport, MemoryError> {
-        let reads = self.read()?;
+        let reads = self.store.read()?;
         let mut ids: Vec<(i64, i64, String)> = Vec::new();
         reads.snapshot(collection, None)?.each_record(&reads, |stored| {
             let r = stored.record;
@@ -95,7 +68,7 @@ impl MemoryBox {
         id: &str,
         threshold: f32,
     ) -> Result<Option<(StoredRecord, StoredRecord, f32)>, MemoryError> {
-        let found = self.read()?.record(collection.id, id)?;
+        let found = self.store.read()?.record(collection.id, id)?;
         let Some(own) = found.filter(|own| own.record.is_alive(now())) else { return Ok(None) };
         let mut near = self.nearest(collection, &own, None, NEIGHBOURS, threshold)?.into_iter();
         let newer = near.find(|(other, _)| may_be_one(&own, other) && is_older(&own, other));
@@ -112,7 +85,7 @@ impl MemoryBox {
         most: usize,
         least: f32,
     ) -> Result<Vec<(StoredRecord, f32)>, MemoryError> {
-        let reads = self.read()?;
+        let reads = self.store.read()?;
         let snapshot = reads.snapshot(collection, filter)?;
         let Some(place) = snapshot.locate(own) else { return Ok(Vec::new()) };
         let vector = snapshot.vector(place);
@@ -139,7 +112,7 @@ impl MemoryBox {
         let entries = [history(newer), history(older), vec![history_entry(older)]].concat();
         let patch = RecordPatch { metadata: Some(history_patch(entries)), ..RecordPatch::default() };
         let absorbed = Some((older.record.id.clone(), older.version));
-        was_made(self.patch_record(collection, &newer.record.id, &patch, Some(newer.version), absorbed))
+        was_made(self.records.patch_record(collection, &newer.record.id, &patch, Some(newer.version), absorbed))
     }
 }
 

@@ -1,9 +1,11 @@
 //! What each user has used of a language model and of the box, day by day, and the quotas that hold it in bounds.
 
+use super::Policies;
+use crate::audit::event;
 use crate::fields::MAX_NAME_BYTES;
-use crate::users::event;
-use crate::{MemoryBox, MemoryError, now};
+use crate::{MemoryError, now};
 use membox_api::{QuotaSettings, UsageReport, UsageView};
+use membox_store::Store;
 use membox_store::{AuditEvent, DayUsage, Quota, RecordReads, Spend, day};
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
@@ -30,7 +32,14 @@ fn usage_view(used: DayUsage, quota: Option<Quota>) -> UsageView {
     }
 }
 
-impl MemoryBox {
+/// What users have used, and their quotas.
+#[derive(Clone, Copy)]
+pub struct Usage<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) policies: &'a Policies,
+}
+
+impl Usage<'_> {
     /// Notes tokens that a user is about to use, or has used. More than the quota's rest is refused, and nothing is noted: of two who ask at the same
     /// time for the last of it, one gets it.
     pub fn report_usage(&self, tenant: &str, report: UsageReport) -> Result<UsageView, MemoryError> {
@@ -42,8 +51,8 @@ impl MemoryBox {
             return Err(MemoryError::impossible("/tokens", "no request has that many tokens"));
         }
         let now = now();
-        let (tenant_of, day, default_quota) = (tenant.to_owned(), day(now), self.policy(tenant).quota());
-        let spent = self.store().spend(Spend { tenant: tenant_of, user: user.clone(), day, tokens, default_quota })?;
+        let (tenant_of, day, default_quota) = (tenant.to_owned(), day(now), self.policies.of(tenant).quota());
+        let spent = self.store.spend(Spend { tenant: tenant_of, user: user.clone(), day, tokens, default_quota })?;
         if spent.is_refused {
             let (used, quota) = (spent.used.tokens, spent.quota.map_or(0, |quota| quota.tokens_per_day));
             let retry_after_s = ((DAY_MS - now.rem_euclid(DAY_MS)) as u64).div_ceil(1000);
@@ -69,10 +78,10 @@ impl MemoryBox {
                 return Err(MemoryError::invalid(pointer, format!("{day:?} is not a day such as 2026-05-20")));
             }
         }
-        let reads = self.read()?;
+        let reads = self.store.read()?;
         let days = reads.usage(tenant, user, (from, to), limit)?;
         let view = |used: DayUsage| {
-            let quota = reads.quota(tenant, &used.user)?.or(self.policy(tenant).quota());
+            let quota = reads.quota(tenant, &used.user)?.or(self.policies.of(tenant).quota());
             Ok(usage_view(used, quota))
         };
         days.into_iter().map(view).collect()
@@ -104,12 +113,12 @@ impl MemoryBox {
         }
         let count = stored.map_or(0, |quota| quota.tokens_per_day as u64);
         let audit = AuditEvent { count, ..event(tenant, actor, "set quota", "") };
-        Ok(self.store().set_quota(tenant, user, stored, audit)?)
+        Ok(self.store.set_quota(tenant, user, stored, audit)?)
     }
 
     /// The quota that holds for a user.
     pub fn quota(&self, tenant: &str, user: &str) -> Result<QuotaSettings, MemoryError> {
-        let found = self.read()?.quota(tenant, user)?.or(self.policy(tenant).quota());
+        let found = self.store.read()?.quota(tenant, user)?.or(self.policies.of(tenant).quota());
         found.map(quota_settings).ok_or_else(|| MemoryError::Missing { what: "quota of", id: user.to_owned() })
     }
 }

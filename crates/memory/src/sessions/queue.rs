@@ -1,8 +1,9 @@
 //! A session's queue: inputs that wait to be taken, each leased until it is acknowledged.
 
+use super::Sessions;
 use crate::fields::{self, Input};
 use crate::redaction::redact;
-use crate::{MemoryBox, MemoryError, in_seconds, time_text};
+use crate::{MemoryError, in_seconds, time_text};
 use membox_api::QueueItemView;
 use membox_store::{QueueItem, RecordReads};
 use serde_json::Value;
@@ -15,7 +16,7 @@ fn queue_purpose(session: &str) -> String {
     format!("queue of {session}")
 }
 
-impl MemoryBox {
+impl Sessions<'_> {
     /// Appends inputs to a session's queue, all or none, and gives their ids.
     pub fn push(&self, tenant: &str, session: &str, payloads: Vec<Value>) -> Result<Vec<String>, MemoryError> {
         crate::names::check_session_id(session)?;
@@ -26,13 +27,13 @@ impl MemoryBox {
             redact(&redaction, input);
         }
         let payloads = inputs.into_iter().map(|Input(payload)| payload).collect();
-        let numbers = self.store().push_inputs(tenant, session, payloads)?;
-        numbers.into_iter().map(|number| self.seal(tenant, &queue_purpose(session), &[number])).collect()
+        let numbers = self.store.push_inputs(tenant, session, payloads)?;
+        numbers.into_iter().map(|number| self.cursors.seal(tenant, &queue_purpose(session), &[number])).collect()
     }
 
     fn item_view(&self, tenant: &str, session: &str, item: QueueItem) -> Result<QueueItemView, MemoryError> {
         Ok(QueueItemView {
-            id: self.seal(tenant, &queue_purpose(session), &[item.number])?,
+            id: self.cursors.seal(tenant, &queue_purpose(session), &[item.number])?,
             payload: item.payload,
             attempts: item.attempts,
             created_at: time_text(item.created_at),
@@ -41,7 +42,7 @@ impl MemoryBox {
     }
 
     /// Takes the oldest inputs of a session's queue that nobody works on. They are the taker's for `lease_s` seconds (60); those that are not
-    /// [removed](MemoryBox::acknowledge) by then can be taken again, so none is lost with whoever took it.
+    /// [removed](Self::acknowledge) by then can be taken again, so none is lost with whoever took it.
     pub fn take(
         &self,
         tenant: &str,
@@ -50,14 +51,14 @@ impl MemoryBox {
         lease_s: Option<u64>,
     ) -> Result<Vec<QueueItemView>, MemoryError> {
         let until = in_seconds(lease_s.unwrap_or(DEFAULT_LEASE_S));
-        let taken = self.store().take_inputs(tenant, session, most, until)?;
+        let taken = self.store.take_inputs(tenant, session, most, until)?;
         taken.into_iter().map(|item| self.item_view(tenant, session, item)).collect()
     }
 
     /// Removes an input that has been dealt with.
     pub fn acknowledge(&self, tenant: &str, session: &str, id: &str) -> Result<(), MemoryError> {
-        let [number] = self.unseal(tenant, &queue_purpose(session), id, "/id")?;
-        match self.store().remove_input(tenant, session, number)? {
+        let [number] = self.cursors.unseal(tenant, &queue_purpose(session), id, "/id")?;
+        match self.store.remove_input(tenant, session, number)? {
             true => Ok(()),
             false => Err(MemoryError::Missing { what: "input", id: id.to_owned() }),
         }
@@ -71,9 +72,10 @@ impl MemoryBox {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<QueueItemView>, MemoryError> {
-        let read = |id: &str| self.unseal(tenant, &queue_purpose(session), id, "/cursor").map(|[number]| number);
+        let read =
+            |id: &str| self.cursors.unseal(tenant, &queue_purpose(session), id, "/cursor").map(|[number]| number);
         let after: i64 = after.map(read).transpose()?.unwrap_or(0);
-        let found = self.read()?.queue(tenant, session, after, limit)?;
+        let found = self.store.read()?.queue(tenant, session, after, limit)?;
         found.into_iter().map(|item| self.item_view(tenant, session, item)).collect()
     }
 }
