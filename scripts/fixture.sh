@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the fixtures of crates/membox/tests/it/older_folder.rs with the binary of a release that is out:
+# Makes the fixtures of crates/membox/tests/it/older_folder.rs with a binary from before:
 #   scripts/fixture.sh target/release/membox crates/membox/tests/fixtures
 # It writes a small history through HTTP, stops the box, packs its data folder, and notes what the same binary answers
 # over it; then all of that once more with a master key. data/models holds the model (MODELS names another place).
