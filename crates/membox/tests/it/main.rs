@@ -27,6 +27,7 @@ mod media;
 mod memories;
 mod mending;
 mod numbers;
+mod older_folder;
 mod openapi;
 mod pipeline;
 mod policies;

@@ -1,0 +1,166 @@
+//! A data folder that an older build has written opens, verifies, and answers what that build answered over it.
+//!
+//! `scripts/fixture.sh` makes the folders and notes the answers, with the older binary. Those here are of schema 5, by a
+//! build that called itself 0.1.0.
+
+use crate::common::{KeptOnFailure, Server, membox, real_models};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// As the answers were noted: on another processor, f32 differs in the last digits only.
+const FLAGS: [&str; 4] = ["--device", "cpu", "--precision", "f32"];
+/// What these last digits may add up to, in a score.
+const MAX_SCORE_DIFFERENCE: f64 = 1e-4;
+/// Fields that need not be the same.
+const VOLATILE: [&str; 4] = [
+    "took_ms", // a time that was measured
+    "exact",   // whether an index answered: one of an older form is built anew, and scans answer until then
+    "index",   // how far derived indexes are, likewise
+    "detail",  // what an error says to people; its type and status are compared
+];
+/// Whole days of which usage is surely kept: 90, less the one that may end meanwhile.
+const USAGE_DAYS: f64 = 89.0;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// Whether the usage of a day may have been removed by now.
+fn may_be_removed(usage: &Value) -> bool {
+    let connection = rusqlite::Connection::open_in_memory().expect("a database");
+    let age = "SELECT julianday('now') - julianday(?)";
+    let days: f64 = connection.query_row(age, [usage["day"].as_str()], |row| row.get(0)).expect("an age");
+    days > USAGE_DAYS
+}
+
+/// What a box answers now, in the form in which the answers of the older one were noted.
+fn asked(server: &Server, request: &Value) -> Value {
+    let text = |name: &str| request[name].as_str().expect("a text");
+    let builder = ureq::http::Request::builder().method(text("method")).uri(format!("{}{}", server.url, text("path")));
+    let config = ureq::Agent::config_builder().http_status_as_error(false).build();
+    let agent = ureq::Agent::from(config);
+    let sent = match request.get("body") {
+        Some(body) => {
+            let builder = builder.header("content-type", "application/json");
+            agent.run(builder.body(body.to_string()).expect("a request"))
+        }
+        None => agent.run(builder.body(()).expect("a request")),
+    };
+    let mut response = sent.expect("an answer");
+    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let (status, etag, kind) = (response.status().as_u16(), header("etag"), header("content-type").unwrap_or_default());
+    let bytes = response.body_mut().read_to_vec().expect("a body");
+    let read = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).expect("JSON");
+    let answer = if kind == "application/x-ndjson" {
+        bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(read).collect()
+    } else if kind.ends_with("json") {
+        read(&bytes)
+    } else {
+        json!(STANDARD.encode(bytes))
+    };
+    json!({"status": status, "etag": etag, "answer": answer})
+}
+
+/// Collects where two answers differ.
+#[derive(Default)]
+struct Differences(Vec<String>);
+
+impl Differences {
+    fn compare(&mut self, place: &str, old: &Value, new: &Value) {
+        match (old, new) {
+            (Value::Object(old), Value::Object(new)) => self.compare_objects(place, old, new),
+            (Value::Array(old), Value::Array(new)) if old.len() == new.len() => {
+                let both = old.iter().zip(new).enumerate();
+                both.for_each(|(i, (old, new))| self.compare(&format!("{place}/{i}"), old, new));
+            }
+            (Value::Number(a), Value::Number(b)) if place.contains("/score") => {
+                let distance = a.as_f64().zip(b.as_f64()).map(|(a, b)| (a - b).abs());
+                if distance.is_none_or(|distance| distance > MAX_SCORE_DIFFERENCE) {
+                    self.note(place, old, new);
+                }
+            }
+            // A cursor is good for the box that gave it; that there is one says that there is more.
+            (Value::String(_), Value::String(_)) if place.ends_with("/next") => {}
+            _ if old != new => self.note(place, old, new),
+            _ => {}
+        }
+    }
+
+    fn compare_objects(&mut self, place: &str, old: &Map<String, Value>, new: &Map<String, Value>) {
+        let added = new.keys().filter(|name| !old.contains_key(*name));
+        for name in old.keys().chain(added).filter(|name| !VOLATILE.contains(&name.as_str())) {
+            let of = |object: &Map<String, Value>| object.get(name).cloned().unwrap_or_default();
+            self.compare(&format!("{place}/{name}"), &of(old), &of(new));
+        }
+    }
+
+    fn note(&mut self, place: &str, old: &Value, new: &Value) {
+        self.0.push(format!("{place}: {old} was answered, and now {new}"));
+    }
+}
+
+/// Takes usage out of answers, where it may have been removed since.
+fn without_usage(answer: &mut Value) {
+    match answer {
+        Value::Array(lines) => lines.retain(|line| line["type"] != "usage" && line["type"] != "end"),
+        Value::Object(fields) => fields.retain(|name, _| name != "usage"),
+        _ => {}
+    }
+}
+
+fn answers_as_before(name: &str) {
+    let folder = KeptOnFailure::new();
+    let data = folder.path().join("data");
+    let archive = fixture(&format!("{name}.tar.gz"));
+    let unpacked = Command::new("tar").arg("-xzf").arg(archive).current_dir(folder.path()).status();
+    assert!(unpacked.expect("tar").success());
+    let key = fixture(&format!("{name}.key"));
+    if key.exists() {
+        let settings = format!("master_key_file = {:?}\n", key.to_str().expect("a path"));
+        std::fs::write(folder.path().join("membox.toml"), settings).expect("a file");
+    }
+    std::os::unix::fs::symlink(real_models(), data.join("models")).expect("a link");
+    let is_whole = |when: &str| {
+        for (command, whole) in [(["verify"].as_slice(), "0 problems"), (&["audit", "verify"], "")] {
+            let output = membox(&data).args(command).output().expect("the binary");
+            let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+            assert!(output.status.success() && said.contains(whole), "{when}, {command:?}: {said}");
+        }
+    };
+    is_whole("as it was written");
+
+    let noted = std::fs::read(fixture(&format!("{name}.json"))).expect("the answers");
+    let noted: Vec<Value> = serde_json::from_slice(&noted).expect("a list");
+    let usage = noted.iter().find_map(|request| request["answer"]["usage"].get(0)).expect("usage of a day");
+    let usage_is_old = may_be_removed(usage);
+    let server = Server::start(&data, &FLAGS);
+    let mut differences = Differences::default();
+    for mut old in noted {
+        let mut new = asked(&server, &old);
+        if usage_is_old {
+            without_usage(&mut old["answer"]);
+            without_usage(&mut new["answer"]);
+        }
+        let place = format!("{} {} {}", old["method"], old["path"], old["body"]);
+        for part in ["status", "etag", "answer"] {
+            differences.compare(&format!("{place} /{part}"), &old[part], &new[part]);
+        }
+    }
+    let Differences(found) = differences;
+    assert!(found.is_empty(), "{} differences:\n{}", found.len(), found.join("\n"));
+    server.stop();
+    is_whole("brought up to date");
+}
+
+#[test]
+fn a_folder_of_0_1_0_opens_and_answers_the_same() {
+    answers_as_before("folder-0.1.0");
+}
+
+#[test]
+fn an_encrypted_folder_of_0_1_0_opens_and_answers_the_same() {
+    answers_as_before("folder-0.1.0-sealed");
+}
