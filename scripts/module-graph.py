@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Which files of a crate use which, and where that goes round in circles.
 
-    scripts/module-graph.py FOLDER...      FOLDER is a crate's src, as crates/memory/src
+    scripts/module-graph.py [--check] FOLDER...      FOLDER is a crate's src, as crates/memory/src; --check fails where an
+                                                     arrow points upward
 
 An arrow goes from a file to a file of the same crate that it names in a `use` or a path (crate::…, super::…, self::…).
 Files that reach each other are a circle. Upward arrows are those that are left over when the files are put in the order
@@ -130,11 +131,16 @@ def name(module):
     return "/".join(module) or "lib"
 
 
-for folder in sys.argv[1:]:
+is_check = "--check" in sys.argv
+total = 0
+for folder in [argument for argument in sys.argv[1:] if argument != "--check"]:
     files, arrows = graph(pathlib.Path(folder))
     back = upward(list(files), arrows)
+    total += len(back)
     print(f"{folder}: {len(files)} files, {len(arrows)} arrows, {len(back)} upward")
     for part in sorted(circles(list(files), arrows), key=len, reverse=True):
         print(f"  a circle of {len(part)}: {' '.join(sorted(map(name, part)))}")
     for a, b in sorted(back):
         print(f"  upward: {name(a)} -> {name(b)}")
+if is_check and total:
+    sys.exit("data goes one way: let what both need stand in a file of its own below both")

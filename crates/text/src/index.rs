@@ -2,7 +2,7 @@
 
 use crate::TextError;
 use crate::analysis::terms;
-use crate::score::Totals;
+use crate::totals::Totals;
 use membox_sealing::TermKey;
 use serde::{Deserialize, Serialize};
 use std::fs;

@@ -44,13 +44,15 @@ mod score;
 mod scores;
 mod synonyms;
 mod tail;
+mod totals;
 
 pub use error::TextError;
 pub use index::{TextIndex, TextIndexWriter, TextSource};
-pub use score::{Totals, score};
+pub use score::score;
 pub use scores::TextScores;
 pub use synonyms::Synonyms;
 pub use tail::Tail;
+pub use totals::Totals;
 
 /// Results of this crate.
 pub type Result<T> = std::result::Result<T, TextError>;

@@ -10,15 +10,6 @@ use crate::tail::Tail;
 const K1: f32 = 0.9;
 const B: f32 = 0.4;
 
-/// Texts and terms counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Texts.
-    pub texts: u64,
-    /// Their terms, stop words not counted.
-    pub terms: u64,
-}
-
 /// The scores of the rows that hold at least one of the terms.
 ///
 /// `disk` may hold rows that are deleted since; the caller drops them. The statistics count them until tantivy

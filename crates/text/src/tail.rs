@@ -1,7 +1,7 @@
 //! The part of the text index that tantivy has not committed yet, in memory.
 
 use crate::analysis::terms;
-use crate::score::Totals;
+use crate::totals::Totals;
 use std::collections::HashMap;
 
 /// An inverted index of the newest rows.
