@@ -42,7 +42,7 @@ test: model lint ## Format, lints, documentation, and every test: what CI passes
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
 	cargo test --release --workspace
-	RUSTFLAGS="--cfg membox_loom" cargo test --release --package membox-vectors --lib --target-dir target/loom -- together retired
+	RUSTFLAGS="--cfg membox_loom" cargo test --release --package membox-vectors --lib --target-dir target/loom -- batcher retired
 
 ROUNDS ?= 500
 torture: build ## kill -9, power cuts and failing disks, ROUNDS times each (500).
@@ -73,7 +73,7 @@ bench-sealed: model ## Measure what encryption at rest costs, and what remembere
 	cargo build --release --package membox
 	python3 benches/sealed.py target/release/membox data/models --out benches/results/sealed.jsonl
 
-kernels: setup ## Compile every CUDA kernel for every architecture and check its resources; fetches NVRTC, needs no card.
+kernels: setup ## Compile every CUDA kernel for every architecture and check its resources; fetches NVRTC, needs no GPU.
 	scripts/kernels.sh
 
 docker-lint: ## Check Dockerfile.cuda; fetches hadolint.
@@ -84,10 +84,10 @@ docker-lint: ## Check Dockerfile.cuda; fetches hadolint.
 alerts-lint: ## Check Prometheus's alerts and their tests; fetches promtool where there is none.
 	scripts/promtool.sh
 
-test-gpu: model ## Run every kernel on this machine's cards against the CPU.
+test-gpu: model ## Run every kernel on this machine's GPUs against the CPU.
 	$(MEMBOX) doctor --gpu
 
-bench-gpu: model ## Measure a card beside sentence-transformers on it; writes benches/results/gpu.*.
+bench-gpu: model ## Measure a GPU beside sentence-transformers on it; writes benches/results/gpu.*.
 	cargo build --release --workspace --examples
 	[ -x .peers/bin/python ] || python3 -m venv .peers
 	.peers/bin/pip install --quiet torch sentence-transformers llmlingua==0.2.2 sentencepiece protobuf numpy matplotlib

@@ -34,7 +34,7 @@ KERNEL void BOUNDS(THREADS, 4) attention(
     const u32 row_pairs = 3 * HIDDEN / 2;
     const u32* own = qkv + (u64)begin * row_pairs;
     const u32 query[2] = {tiles[2 * blockIdx.x + 1] + warp * 16 + g, tiles[2 * blockIdx.x + 1] + warp * 16 + g + 8};
-    // exp(x) = 2^(x · log2(e)), which is what the card computes.
+    // exp(x) = 2^(x · log2(e)), which is what the GPU computes.
     const float scale = 1.44269504f;
 
     u32 queries[HEAD / 16][4];

@@ -1,7 +1,7 @@
 // The kernels' sources as C++: what common.cuh takes from CUDA, with each thread of a block a fibre of its own.
 //
 // Blocks run one after the other. A block's threads take turns, each up to where it waits for others: for its warp (shuffles and tile products)
-// or for the whole block (meet), as they must on a card. Not fast, and exact: tests hold the arithmetic against a reference.
+// or for the whole block (meet), as they must on a GPU. Not fast, and exact: tests hold the arithmetic against a reference.
 #pragma once
 
 #include <cmath>

@@ -1,4 +1,4 @@
-// Exact recall over vectors that stay on the card: a score for every row, then the k best of them.
+// Exact recall over vectors that stay on the GPU: a score for every row, then the k best of them.
 //
 // score_rows:    scores[n][i] = rows[i] · queries[n], for AT_ONCE queries (1 unless defined), or the least number that there is where bit i of
 //                `allowed` is not set; all are, where it is null
@@ -11,7 +11,7 @@
 //
 // Launch: score_* and encode_rows 4 warps a block, a warp ROWS rows at a time, in steps of the grid. 2 · DIMENSION bytes a row, or DIMENSION of codes, and
 // as many operations: bound by memory. select_* 256 threads a block: 4 bytes a row for each of the 8 digits and for the gathering, mostly from the
-// card's cache.
+// GPU's cache.
 #include "common.cuh"
 
 #ifndef AT_ONCE

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fetches NVIDIA's run-time compiler and assembler from PyPI into .kernels, and checks every kernel with them. No card is needed.
+# Fetches NVIDIA's run-time compiler and assembler from PyPI into .kernels, and checks every kernel with them. No GPU is needed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

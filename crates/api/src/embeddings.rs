@@ -142,7 +142,7 @@ pub struct Info {
     pub version: &'static str,
     /// Which engine computes, on what.
     pub engine: String,
-    /// Why no card computes, where one was looked for.
+    /// Why no GPU computes, where one was looked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why_not_cuda: Option<String>,
     pub dimension: usize,

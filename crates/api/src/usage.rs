@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 /// Tokens a day of a quota that says nothing else.
-const TOKENS_PER_DAY: u64 = 10_000;
+const DEFAULT_TOKENS_PER_DAY: u64 = 10_000;
 
 /// Tokens that a user is about to use, or has used.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -28,7 +28,7 @@ pub struct QuotaSettings {
 
 impl Default for QuotaSettings {
     fn default() -> Self {
-        Self { tokens_per_day: TOKENS_PER_DAY, price_per_1000: 0.0 }
+        Self { tokens_per_day: DEFAULT_TOKENS_PER_DAY, price_per_1000: 0.0 }
     }
 }
 

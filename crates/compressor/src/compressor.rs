@@ -2,7 +2,7 @@
 
 use crate::answer::{CompressedText, Counts};
 use crate::options::{CompressOptions, Mode};
-use crate::parity::{MOST_FORCE_TOKENS, Package, reserved};
+use crate::parity::{MAX_FORCE_TOKENS, Package, reserved};
 use crate::percentile::{Number, percentile};
 use crate::select::{Part, by_budget, by_rate, by_threshold};
 use crate::structured;
@@ -25,7 +25,7 @@ pub struct Compressor {
     name: String,
     encoder: Arc<Encoder>,
     reader: Reader,
-    brackets: (u32, u32),
+    special_tokens: (u32, u32),
     /// The tokenizer as the package has it; only of LLMLingua-2's own models, and only once it is asked for.
     package: Option<OnceLock<Tokenizer>>,
 }
@@ -79,12 +79,12 @@ impl Compressor {
             let reason = "it has no token classifier".to_owned();
             return Err(CompressorError::NotACompressor { name: name.to_owned(), reason });
         }
-        let brackets = encoder.tokenizer().brackets()?;
+        let special_tokens = encoder.tokenizer().special_tokens()?;
         let most_pieces = engine.max_sequence().min(max_sequence) - 2;
         let tokenizer = encoder.tokenizer().without_special_literals();
         let reader = Reader::new(tokenizer, engine.family(), engine.vocabulary(), most_pieces, !is_package);
         let package = is_package.then(OnceLock::new);
-        Ok(Self { name: name.to_owned(), encoder, reader, brackets, package })
+        Ok(Self { name: name.to_owned(), encoder, reader, special_tokens, package })
     }
 
     /// The model's name, which every answer repeats.
@@ -173,7 +173,7 @@ impl Compressor {
             return Err(CompressorError::impossible("mode", "only the keep head embeds and compresses in one pass"));
         }
         let counter = options.counter()?;
-        let (open, close) = self.brackets;
+        let (open, close) = self.special_tokens;
         let mut sequences = Vec::new();
         let mut readings = Vec::new();
         for text in texts {
@@ -209,7 +209,7 @@ impl Compressor {
         options: &CompressOptions,
         lane: Lane,
     ) -> Result<Vec<Part>, CompressorError> {
-        let (open, close) = self.brackets;
+        let (open, close) = self.special_tokens;
         let mut readings = Vec::with_capacity(sources.len());
         let mut sequences = Vec::new();
         for source in &sources {
@@ -245,7 +245,7 @@ impl Compressor {
     /// The sequences that a text is run as, and where each of their tokens but the first and the last stands.
     pub(crate) fn sequences_of(&self, text: &str) -> Result<Vec<Sequence>, CompressorError> {
         let reading = self.reader.read(text, &CompressOptions::default().chunk_end_tokens)?;
-        let (open, close) = self.brackets;
+        let (open, close) = self.special_tokens;
         Ok(reading.sequences(open, close).zip(reading.places()).collect())
     }
 
@@ -265,7 +265,7 @@ impl Compressor {
             return Err(CompressorError::impossible("mode", reason));
         };
         let tokenizer =
-            package.get_or_init(|| self.encoder.tokenizer().with_special_tokens((0..MOST_FORCE_TOKENS).map(reserved)));
+            package.get_or_init(|| self.encoder.tokenizer().with_special_tokens((0..MAX_FORCE_TOKENS).map(reserved)));
         let package = Package { tokenizer, family: self.reader.family };
         let wanted = Wanted { keep: true, ..Wanted::default() };
         let mut probabilities = |sequences: Vec<Vec<u32>>| {

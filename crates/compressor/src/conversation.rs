@@ -10,7 +10,7 @@ use membox_encoder::Lane;
 use serde_json::Value;
 
 /// Messages at the end that stay as they are, unless the caller says otherwise.
-pub const KEEP_LAST: usize = 2;
+pub const DEFAULT_KEEP_LAST: usize = 2;
 
 impl Compressor {
     /// Compresses the messages of a conversation but the last `keep_last` and those of role `system` or `developer`. In mode `strict` the tokens of the whole,

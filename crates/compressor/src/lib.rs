@@ -67,7 +67,7 @@ mod wholes;
 
 pub use answer::{CompressedConversation, CompressedText, Message};
 pub use compressor::{Compressor, Remembered};
-pub use conversation::KEEP_LAST;
+pub use conversation::DEFAULT_KEEP_LAST;
 pub use error::CompressorError;
 pub use options::{CompressOptions, Mode, TokenToWord};
 pub use structured::{JsonRule, ValueType};

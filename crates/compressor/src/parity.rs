@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 /// Force tokens that a model has room for.
-pub const MOST_FORCE_TOKENS: usize = 100;
+pub const MAX_FORCE_TOKENS: usize = 100;
 /// Tokens of a sequence.
 const MAX_SEQUENCE: usize = 512;
 /// Its counter: `tiktoken.encoding_for_model("gpt-3.5-turbo")`.
@@ -249,7 +249,7 @@ impl Package<'_> {
         probabilities: &mut Probabilities<'_>,
     ) -> Result<CompressedText, CompressorError> {
         let counter = TokenCounter::by_name(ENCODING)?;
-        if options.force_tokens.len() > MOST_FORCE_TOKENS {
+        if options.force_tokens.len() > MAX_FORCE_TOKENS {
             return Err(fails("AssertionError"));
         }
         let token_map = self.token_map(&options.force_tokens)?;

@@ -26,7 +26,7 @@ pub(crate) struct Part {
 /// Share of the budget that is left unused at most, where the text allows.
 const SLACK: f64 = 0.05;
 /// Words tried one by one after the threshold is set, to use the budget up.
-const MOST_TRIES: usize = 64;
+const MAX_TRIES: usize = 64;
 /// Bytes of a whole that is never cut. What is longer is data, such as an image in base64.
 const MAX_WHOLE_BYTES: usize = 8192;
 
@@ -223,7 +223,7 @@ pub(crate) fn by_budget(
     let mut used = count(parts);
     let mut tries = 0;
     for (&(p, u), &weight) in ranking[low..].iter().zip(&weights[low..]) {
-        if used as f64 >= (1.0 - SLACK) * budget as f64 && used > 0 || tries == MOST_TRIES {
+        if used as f64 >= (1.0 - SLACK) * budget as f64 && used > 0 || tries == MAX_TRIES {
             break;
         }
         if used + weight > budget + 1 {

@@ -15,7 +15,7 @@ pub const TOKENS_PER_MESSAGE: usize = 4;
 pub const TOKENS_PER_CONVERSATION: usize = 2;
 
 /// Characters of white space side by side that are counted as one run.
-const MOST_WHITE_SPACE: usize = 1 << 16;
+const MAX_WHITE_SPACE: usize = 1 << 16;
 
 type Load = fn() -> &'static CoreBPE;
 
@@ -144,7 +144,7 @@ fn countable(text: &str) -> impl Iterator<Item = &str> {
         let mut run = 0;
         let end = rest.char_indices().find_map(|(i, c)| {
             run = if c.is_whitespace() { run + 1 } else { 0 };
-            (run > MOST_WHITE_SPACE).then_some(i)
+            (run > MAX_WHITE_SPACE).then_some(i)
         });
         let (part, after) = rest.split_at(end.unwrap_or(rest.len()));
         rest = after;

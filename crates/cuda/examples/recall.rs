@@ -1,11 +1,11 @@
-//! Exact recall on a card over random unit vectors, and what a plain copy of the same bytes on the card takes; one JSON line a measurement.
+//! Exact recall on a GPU over random unit vectors, and what a plain copy of the same bytes on the GPU takes; one JSON line a measurement.
 //!
 //! ```text
 //! cargo run --release -p membox-cuda --example recall -- [ROWS]...     (1000000 10000000)
 //! ```
 
 use half::f16;
-use membox_cuda::{Card, ResidentRows, reference};
+use membox_cuda::{Gpu, ResidentRows, reference};
 use std::time::Instant;
 
 const DIMENSION: usize = 384;
@@ -21,9 +21,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if sizes.is_empty() {
         sizes = vec![1_000_000, 10_000_000];
     }
-    let card = Card::find(0)?;
+    let gpu = Gpu::find(0)?;
     for count in sizes {
-        let mut rows = ResidentRows::new(&card, DIMENSION, count, None)?;
+        let mut rows = ResidentRows::new(&gpu, DIMENSION, count, None)?;
         // A block of random rows again and again, each time turned by one number: different rows, quickly made.
         let mut block: Vec<u16> =
             reference::numbers(1, 65_536 * DIMENSION, 0.09).into_iter().map(|x| f16::from_f32(x).to_bits()).collect();
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         let uploaded = begun.elapsed().as_secs_f64();
         let gigabytes = (count * DIMENSION * 2) as f64 / 1e9;
-        let copy = card.copy_seconds(count * DIMENSION * 2)?;
+        let copy = gpu.copy_seconds(count * DIMENSION * 2)?;
         for questions in [1, 64] {
             let mut times = Vec::new();
             for seed in 0..30 {
@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             println!(
                 "{{\"card\": \"{}\", \"rows\": {count}, \"questions\": {questions}, \"p50_ms\": {:.3}, \"p99_ms\": {:.3}, \
                  \"gb_per_s\": {:.0}, \"copy_gb_per_s\": {:.0}, \"upload_s\": {uploaded:.1}}}",
-                card.name(),
+                gpu.name(),
                 p50 * 1e3,
                 percentile(&mut times[2..], 0.99) * 1e3,
                 gigabytes / p50,

@@ -1,7 +1,7 @@
-//! Every kernel on a card, held against [`reference`](crate::reference): what `membox doctor --gpu` shows.
+//! Every kernel on a GPU, held against [`reference`](crate::reference): what `membox doctor --gpu` shows.
 
 use crate::CudaError;
-use crate::card::Card;
+use crate::gpu::Gpu;
 use crate::launch::{self, Norm};
 use crate::number::{Half, Number};
 use crate::recall::{SelectFunctions, select};
@@ -39,25 +39,25 @@ impl Checked {
 }
 
 struct Check<'a> {
-    card: &'a Card,
+    gpu: &'a Gpu,
     stream: Arc<CudaStream>,
     cache: Option<&'a Path>,
     found: Vec<Checked>,
 }
 
-/// Numbers on the card, and what they are there.
+/// Numbers on the GPU, and what they are there.
 type Both<T> = (CudaSlice<T>, Vec<f64>);
 
 /// Runs every kernel on random inputs. Compiled kernels are kept in `cache`.
-pub fn check_kernels(card: &Card, half: Half, cache: Option<&Path>) -> Result<Vec<Checked>, CudaError> {
+pub fn check_kernels(gpu: &Gpu, half: Half, cache: Option<&Path>) -> Result<Vec<Checked>, CudaError> {
     match half {
-        Half::F16 => check_all::<half::f16>(card, cache),
-        Half::Bf16 => check_all::<half::bf16>(card, cache),
+        Half::F16 => check_all::<half::f16>(gpu, cache),
+        Half::Bf16 => check_all::<half::bf16>(gpu, cache),
     }
 }
 
-fn check_all<T: Number>(card: &Card, cache: Option<&Path>) -> Result<Vec<Checked>, CudaError> {
-    let mut check = Check { card, stream: card.context.new_stream()?, cache, found: Vec::new() };
+fn check_all<T: Number>(gpu: &Gpu, cache: Option<&Path>) -> Result<Vec<Checked>, CudaError> {
+    let mut check = Check { gpu, stream: gpu.context.new_stream()?, cache, found: Vec::new() };
     for (hidden, head) in SHAPES {
         check.norms::<T>(hidden)?;
         check.attention::<T>(hidden, head)?;
@@ -104,25 +104,25 @@ impl Check<'_> {
         Ok(values)
     }
 
-    fn note(&mut self, kernel: &'static str, shape: String, error: f64, tolerance: f64) {
+    fn record(&mut self, kernel: &'static str, shape: String, error: f64, tolerance: f64) {
         self.found.push(Checked { kernel, shape, error, tolerance });
     }
 
     fn norms<T: Number>(&mut self, hidden: usize) -> Result<(), CudaError> {
         let (tokens, vocabulary) = (301, 50);
-        let module = load(self.card, "norm", T::HALF, &[("HIDDEN", hidden)], self.cache)?;
-        let (words, known_words) = self.both::<T>(1, vocabulary * hidden, 0.1)?;
+        let module = load(self.gpu, "norm", T::HALF, &[("HIDDEN", hidden)], self.cache)?;
+        let (word_embeddings, known_word_embeddings) = self.both::<T>(1, vocabulary * hidden, 0.1)?;
         let (places, known_places) = self.both::<T>(2, vocabulary * hidden, 0.1)?;
         let ((gamma, known_gamma), (beta, known_beta)) = (self.floats(3, hidden, 1.0)?, self.floats(4, hidden, 0.3)?);
         let norm = Norm { gamma, beta, epsilon: 1e-12 };
         let ids: Vec<u32> = (0..tokens as u32).map(|t| t * 7 % vocabulary as u32).collect();
-        let (on_card, mut states) = (self.stream.clone_htod(&ids)?, self.empty::<T>(tokens * hidden)?);
+        let (on_gpu, mut states) = (self.stream.clone_htod(&ids)?, self.empty::<T>(tokens * hidden)?);
         let function = module.load_function("embed_norm")?;
         launch::embed_norm(
             &self.stream,
             &function,
-            (&on_card, &words),
-            (&on_card, &places),
+            (&on_gpu, &word_embeddings),
+            (&on_gpu, &places),
             &norm,
             &mut states,
             tokens,
@@ -130,11 +130,12 @@ impl Check<'_> {
         let mut wanted = Vec::new();
         for id in ids {
             let row = id as usize * hidden..(id as usize + 1) * hidden;
-            let sum: Vec<f64> = known_words[row.clone()].iter().zip(&known_places[row]).map(|(a, b)| a + b).collect();
+            let sum: Vec<f64> =
+                known_word_embeddings[row.clone()].iter().zip(&known_places[row]).map(|(a, b)| a + b).collect();
             wanted.extend(reference::norm(&sum, &known_gamma, &known_beta, 1e-12));
         }
         let got = self.read(&states)?;
-        self.note("embed_norm", format!("{tokens} x {hidden}"), error(&got, &wanted), step::<T>());
+        self.record("embed_norm", format!("{tokens} x {hidden}"), error(&got, &wanted), step::<T>());
 
         let (update, known_update) = self.both::<T>(5, tokens * hidden, 0.5)?;
         let (bias, known_bias) = self.floats(6, hidden, 0.2)?;
@@ -147,51 +148,48 @@ impl Check<'_> {
             wanted.extend(reference::norm(&sum, &known_gamma, &known_beta, 1e-12));
         }
         let got = self.read(&states)?;
-        self.note("residual_norm", format!("{tokens} x {hidden}"), error(&got, &wanted), step::<T>());
+        self.record("residual_norm", format!("{tokens} x {hidden}"), error(&got, &wanted), step::<T>());
         Ok(())
     }
 
     fn attention<T: Number>(&mut self, hidden: usize, head: usize) -> Result<(), CudaError> {
         let defines = [("HIDDEN", hidden), ("HEAD", head)];
-        let function = load(self.card, "attention", T::HALF, &defines, self.cache)?.load_function("attention")?;
+        let function = load(self.gpu, "attention", T::HALF, &defines, self.cache)?.load_function("attention")?;
         let offsets = offsets(&LENGTHS);
         let tokens = LENGTHS.iter().sum::<usize>();
         let (qkv, known) = self.both::<T>(1, tokens * 3 * hidden, 0.7)?;
         let (bias, known_bias) = self.floats(2, 3 * hidden, 0.3)?;
         let tiles = crate::forward::tiles(&offsets);
         let (count, mut mixed) = (tiles.len() / 2, self.empty::<T>(tokens * hidden)?);
-        let (offsets_on_card, tiles) = (self.stream.clone_htod(&offsets)?, self.stream.clone_htod(&tiles)?);
+        let (offsets_on_gpu, tiles) = (self.stream.clone_htod(&offsets)?, self.stream.clone_htod(&tiles)?);
         let heads = hidden / head;
-        launch::attention(
-            &self.stream,
-            &function,
-            (&qkv, &bias),
-            &offsets_on_card,
-            (&tiles, count),
-            heads,
-            &mut mixed,
-        )?;
+        launch::attention(&self.stream, &function, (&qkv, &bias), &offsets_on_gpu, (&tiles, count), heads, &mut mixed)?;
         let add = |(i, x): (usize, &f64)| x + f64::from(known_bias[i % (3 * hidden)]);
         let biased: Vec<f64> = known.iter().enumerate().map(add).collect();
         let wanted = reference::attention(&biased, &offsets, hidden, head);
         let error = error(&self.read(&mixed)?, &wanted);
-        self.note("attention", format!("{heads} heads of {head}, sequences of {LENGTHS:?}"), error, step::<T>() * 4.0);
+        self.record(
+            "attention",
+            format!("{heads} heads of {head}, sequences of {LENGTHS:?}"),
+            error,
+            step::<T>() * 4.0,
+        );
         Ok(())
     }
 
     fn heads<T: Number>(&mut self, hidden: usize) -> Result<(), CudaError> {
-        let module = load(self.card, "heads", T::HALF, &[], self.cache)?;
+        let module = load(self.gpu, "heads", T::HALF, &[], self.cache)?;
         let offsets = offsets(&LENGTHS);
         let tokens = LENGTHS.iter().sum::<usize>();
         let (states, known) = self.both::<T>(1, tokens * hidden, 1.0)?;
-        let on_card = self.stream.clone_htod(&offsets)?;
+        let on_gpu = self.stream.clone_htod(&offsets)?;
         let mut vectors = self.stream.alloc_zeros::<f32>(LENGTHS.len() * hidden)?;
         let (function, shape) = (module.load_function("mean_pool")?, (LENGTHS.len(), hidden));
-        launch::mean_pool(&self.stream, &function, &states, &on_card, &mut vectors, shape, true)?;
+        launch::mean_pool(&self.stream, &function, &states, &on_gpu, &mut vectors, shape, true)?;
         let rows = |s: usize| &known[offsets[s] as usize * hidden..offsets[s + 1] as usize * hidden];
         let wanted: Vec<f64> = (0..LENGTHS.len()).flat_map(|s| reference::mean(rows(s), hidden, true)).collect();
         let pooled = error(&self.read_floats(&vectors)?, &wanted);
-        self.note("mean_pool", format!("{} x {hidden}", LENGTHS.len()), pooled, 1e-5);
+        self.record("mean_pool", format!("{} x {hidden}", LENGTHS.len()), pooled, 1e-5);
 
         let (weight, known_weight) = self.floats(2, hidden, 0.2)?;
         let mut kept = self.stream.alloc_zeros::<f32>(tokens)?;
@@ -199,26 +197,26 @@ impl Check<'_> {
         launch::keep(&self.stream, &function, &states, (&weight, 0.25), &mut kept, tokens)?;
         let wanted = reference::keep(&known, &known_weight, 0.25);
         let kept = error(&self.read_floats(&kept)?, &wanted);
-        self.note("keep", format!("{tokens} x {hidden}"), kept, 1e-5);
+        self.record("keep", format!("{tokens} x {hidden}"), kept, 1e-5);
         Ok(())
     }
 
     fn gelu<T: Number>(&mut self, width: usize) -> Result<(), CudaError> {
         let rows = 77;
-        let function = load(self.card, "gelu", T::HALF, &[], self.cache)?.load_function("bias_gelu")?;
+        let function = load(self.gpu, "gelu", T::HALF, &[], self.cache)?.load_function("bias_gelu")?;
         let (mut x, known) = self.both::<T>(1, rows * width, 3.0)?;
         let (bias, known_bias) = self.floats(2, width, 1.0)?;
         launch::bias_gelu(&self.stream, &function, &mut x, &bias, rows)?;
         let of = |(i, x): (usize, &f64)| reference::gelu(x + f64::from(known_bias[i % width]));
         let wanted: Vec<f64> = known.iter().enumerate().map(of).collect();
         let error = error(&self.read(&x)?, &wanted);
-        self.note("bias_gelu", format!("{rows} x {width}"), error, step::<T>());
+        self.record("bias_gelu", format!("{rows} x {width}"), error, step::<T>());
         Ok(())
     }
 
     fn recall(&mut self, dimension: usize) -> Result<(), CudaError> {
         let (count, k) = (10_007, 100);
-        let module = load(self.card, "recall", Half::F16, &[("DIMENSION", dimension)], self.cache)?;
+        let module = load(self.gpu, "recall", Half::F16, &[("DIMENSION", dimension)], self.cache)?;
         let narrow: Vec<half::f16> = numbers(1, count * dimension, 1.0).into_iter().map(half::f16::from_f32).collect();
         let known: Vec<f64> = narrow.iter().map(|x| x.to_f64()).collect();
         let bits: Vec<u16> = narrow.iter().map(|x| x.to_bits()).collect();
@@ -229,14 +227,14 @@ impl Check<'_> {
         let (function, size) = (module.load_function("score_rows")?, (count, BLOCKS));
         launch::score_rows(&self.stream, &function, &rows, (&query, 1), None, &mut scores, size)?;
         let got = self.read_floats(&scores)?;
-        self.note("score_rows", format!("{count} x {dimension}"), error(&got, &wanted), 1e-5);
+        self.record("score_rows", format!("{count} x {dimension}"), error(&got, &wanted), 1e-5);
 
         let functions = SelectFunctions::of(&module)?;
         let found = select(&self.stream, &functions, &scores.slice(..), k, BLOCKS)?;
         let mut order: Vec<u32> = (0..count as u32).collect();
         order.sort_by(|a, b| got[*b as usize].total_cmp(&got[*a as usize]).then(a.cmp(b)));
         let wrong = (0..k).filter(|i| found.get(*i).map(|f| f.row) != order.get(*i).copied()).count();
-        self.note("select", format!("{k} of {count}"), wrong as f64 / k as f64, 0.0);
+        self.record("select", format!("{k} of {count}"), wrong as f64 / k as f64, 0.0);
 
         let mut codes = self.stream.alloc_zeros::<i8>(count * dimension)?;
         let mut scales = self.stream.alloc_zeros::<f32>(count)?;
@@ -248,7 +246,7 @@ impl Check<'_> {
         let function = module.load_function("score_codes")?;
         launch::score_codes(&self.stream, &function, (&codes, &scales), query, &mut scores, size)?;
         let error = error(&self.read_floats(&scores)?, &wanted);
-        self.note("encode_rows, score_codes", format!("{count} x {dimension}"), error, 0.03);
+        self.record("encode_rows, score_codes", format!("{count} x {dimension}"), error, 0.03);
         Ok(())
     }
 }

@@ -1,11 +1,11 @@
-//! The forward pass of a BERT encoder on a card: packed sequences of token ids in; vectors, keep probabilities or token states out.
+//! The forward pass of a BERT encoder on a GPU: packed sequences of token ids in; vectors, keep probabilities or token states out.
 //!
 //! Per layer: a product for queries, keys and values; attention, which adds their bias; a product and `residual_norm`, which adds the bias; a
 //! product and `bias_gelu`; a product and `residual_norm`. Products are cuBLASLt's, 16-bit with f32 sums. A short sequence alone, which is what
 //! somebody waits for, is recorded once as a graph for each length and played back: launching each kernel by itself would take longer than they do.
 
 use crate::CudaError;
-use crate::card::Card;
+use crate::gpu::Gpu;
 use crate::launch::{self, Norm};
 use crate::number::Number;
 use crate::source::load;
@@ -77,7 +77,7 @@ pub struct HostModel<'a> {
     /// Added to the variance by LayerNorm.
     pub epsilon: f32,
     /// `[vocabulary, hidden]`.
-    pub words: &'a [f32],
+    pub word_embeddings: &'a [f32],
     /// `[longest sequence, hidden]`, with the token type's embedding added.
     pub positions: &'a [f32],
     /// After the embeddings.
@@ -119,14 +119,14 @@ struct Functions {
     keep: CudaFunction,
 }
 
-/// A model on a card; its weights are there once, for every [`Pass`].
+/// A model on a GPU; its weights are there once, for every [`Pass`].
 pub struct Model<T> {
-    card: Card,
+    gpu: Gpu,
     functions: Functions,
     hidden: usize,
     heads: usize,
     intermediate: usize,
-    words: CudaSlice<T>,
+    word_embeddings: CudaSlice<T>,
     positions: CudaSlice<T>,
     embedding_norm: Norm,
     layers: Vec<Layer<T>>,
@@ -135,7 +135,7 @@ pub struct Model<T> {
     longest: usize,
 }
 
-/// Puts weights on a card.
+/// Puts weights on a GPU.
 struct Upload<'a> {
     stream: &'a Arc<CudaStream>,
     epsilon: f32,
@@ -168,8 +168,8 @@ impl<T: Number> Model<T>
 where
     CudaBlasLT: Matmul<T>,
 {
-    /// Compiles the kernels for a model's shape and puts its weights on the card. Compiled kernels are kept in `cache`.
-    pub fn upload(card: &Card, host: &HostModel, cache: Option<&Path>) -> Result<Arc<Self>, CudaError> {
+    /// Compiles the kernels for a model's shape and puts its weights on the GPU. Compiled kernels are kept in `cache`.
+    pub fn upload(gpu: &Gpu, host: &HostModel, cache: Option<&Path>) -> Result<Arc<Self>, CudaError> {
         let head = host.hidden.checked_div(host.heads).unwrap_or(0);
         let is_known = host.hidden.is_multiple_of(64) && (head == 32 || head == 64) && head * host.heads == host.hidden;
         if !is_known || !host.intermediate.is_multiple_of(2) {
@@ -177,10 +177,10 @@ where
             return Err(CudaError::Shape(format!("{shape}: the kernels know heads of 32 and 64 and multiples of 64")));
         }
         let half = T::HALF;
-        let norm = load(card, "norm", half, &[("HIDDEN", host.hidden)], cache)?;
-        let gelu = load(card, "gelu", half, &[], cache)?;
-        let heads = load(card, "heads", half, &[], cache)?;
-        let attention = load(card, "attention", half, &[("HIDDEN", host.hidden), ("HEAD", head)], cache)?;
+        let norm = load(gpu, "norm", half, &[("HIDDEN", host.hidden)], cache)?;
+        let gelu = load(gpu, "gelu", half, &[], cache)?;
+        let heads = load(gpu, "heads", half, &[], cache)?;
+        let attention = load(gpu, "attention", half, &[("HIDDEN", host.hidden), ("HEAD", head)], cache)?;
         let functions = Functions {
             embed_norm: norm.load_function("embed_norm")?,
             residual_norm: norm.load_function("residual_norm")?,
@@ -189,7 +189,7 @@ where
             mean_pool: heads.load_function("mean_pool")?,
             keep: heads.load_function("keep")?,
         };
-        let stream = card.context.new_stream()?;
+        let stream = gpu.context.new_stream()?;
         let upload = Upload { stream: &stream, epsilon: host.epsilon };
         let layer = |layer: &HostLayer| -> Result<Layer<T>, CudaError> {
             Ok(Layer {
@@ -213,23 +213,23 @@ where
             hidden: host.hidden,
             heads: host.heads,
             intermediate: host.intermediate,
-            words: upload.numbers(host.words)?,
+            word_embeddings: upload.numbers(host.word_embeddings)?,
             positions: upload.numbers(host.positions)?,
             embedding_norm: upload.norm(host.embedding_norm)?,
             layers: host.layers.iter().map(layer).collect::<Result<_, _>>()?,
             keep: host.keep.map(keep).transpose()?,
-            vocabulary: host.words.len() / host.hidden,
+            vocabulary: host.word_embeddings.len() / host.hidden,
             longest: host.positions.len() / host.hidden,
-            card: card.clone(),
+            gpu: gpu.clone(),
         };
         // Other streams read the weights from now on.
         stream.synchronize()?;
         Ok(Arc::new(model))
     }
 
-    /// The card that it is on.
-    pub fn card(&self) -> &Card {
-        &self.card
+    /// The GPU that it is on.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
     }
 }
 
@@ -258,7 +258,7 @@ struct Recorded(CudaGraph);
 // SAFETY: a graph may be used by one thread at a time; it is owned by a pass, which takes `&mut self` to use it.
 unsafe impl Send for Recorded {}
 
-/// Memory on the card that a pass works in, sized for so many tokens and sequences.
+/// Memory on the GPU that a pass works in, sized for so many tokens and sequences.
 struct Work<T> {
     tokens: usize,
     sequences: usize,
@@ -291,12 +291,12 @@ where
 {
     /// A stream of its own.
     pub fn new(model: &Arc<Model<T>>) -> Result<Self, CudaError> {
-        let stream = model.card.context.new_stream()?;
+        let stream = model.gpu.context.new_stream()?;
         let blas = CudaBlasLT::new(stream.clone())?;
         Ok(Self { model: model.clone(), stream, blas, work: None, graphs: HashMap::new() })
     }
 
-    /// Encodes packed sequences. With the card's memory full nothing was computed, and fewer sequences may still fit.
+    /// Encodes packed sequences. With the GPU's memory full nothing was computed, and fewer sequences may still fit.
     pub fn run(&mut self, request: Request) -> Result<(), CudaError> {
         let Request { ids, positions, offsets, vectors, normalize, keep, states } = request;
         let (tokens, sequences) = (ids.len(), offsets.len().saturating_sub(1));
@@ -305,7 +305,7 @@ where
         }
         self.check(ids, positions, offsets)?;
         let tiles = tiles(offsets);
-        self.make_room(tokens, sequences)?;
+        self.ensure_capacity(tokens, sequences)?;
         let Some(work) = &mut self.work else { return Ok(()) };
         self.stream.memcpy_htod(ids, &mut work.ids)?;
         self.stream.memcpy_htod(positions, &mut work.positions)?;
@@ -368,7 +368,7 @@ where
         }
     }
 
-    fn make_room(&mut self, tokens: usize, sequences: usize) -> Result<(), CudaError> {
+    fn ensure_capacity(&mut self, tokens: usize, sequences: usize) -> Result<(), CudaError> {
         if self.work.as_ref().is_some_and(|w| w.tokens >= tokens && w.sequences >= sequences) {
             return Ok(());
         }
@@ -382,24 +382,24 @@ where
         self.work = Some(Work {
             tokens,
             sequences,
-            ids: room(stream, tokens)?,
-            positions: room(stream, tokens)?,
-            offsets: room(stream, sequences + 1)?,
+            ids: allocate(stream, tokens)?,
+            positions: allocate(stream, tokens)?,
+            offsets: allocate(stream, sequences + 1)?,
             // Each sequence has a tile that is not full, at most.
-            tiles: room(stream, 2 * (tokens / QUERIES + sequences))?,
-            states: room(stream, tokens * model.hidden)?,
-            qkv: room(stream, tokens * 3 * model.hidden)?,
-            mixed: room(stream, tokens * model.hidden)?,
-            update: room(stream, tokens * model.hidden)?,
-            wide: room(stream, tokens * wide)?,
-            vectors: room(stream, sequences * model.hidden)?,
-            kept: room(stream, tokens)?,
+            tiles: allocate(stream, 2 * (tokens / QUERIES + sequences))?,
+            states: allocate(stream, tokens * model.hidden)?,
+            qkv: allocate(stream, tokens * 3 * model.hidden)?,
+            mixed: allocate(stream, tokens * model.hidden)?,
+            update: allocate(stream, tokens * model.hidden)?,
+            wide: allocate(stream, tokens * wide)?,
+            vectors: allocate(stream, sequences * model.hidden)?,
+            kept: allocate(stream, tokens)?,
         });
         Ok(())
     }
 }
 
-fn room<N: DeviceRepr>(stream: &Arc<CudaStream>, count: usize) -> Result<CudaSlice<N>, CudaError> {
+fn allocate<N: DeviceRepr>(stream: &Arc<CudaStream>, count: usize) -> Result<CudaSlice<N>, CudaError> {
     // SAFETY: every kernel and copy writes what is read after it.
     Ok(unsafe { stream.alloc(count)? })
 }
@@ -423,8 +423,16 @@ where
 {
     fn forward(&self, w: &mut Work<T>, tokens: usize, tiles: usize) -> Result<(), CudaError> {
         let (model, f, stream) = (self.model, &self.model.functions, self.stream);
-        let (words, places) = ((&w.ids, &model.words), (&w.positions, &model.positions));
-        launch::embed_norm(stream, &f.embed_norm, words, places, &model.embedding_norm, &mut w.states, tokens)?;
+        let (word_embeddings, places) = ((&w.ids, &model.word_embeddings), (&w.positions, &model.positions));
+        launch::embed_norm(
+            stream,
+            &f.embed_norm,
+            word_embeddings,
+            places,
+            &model.embedding_norm,
+            &mut w.states,
+            tokens,
+        )?;
         for layer in &model.layers {
             let Layer { qkv, attention_output, intermediate, output, .. } = layer;
             self.product(qkv, tokens, &w.states, &mut w.qkv)?;

@@ -10,11 +10,11 @@ use std::sync::Arc;
 /// Rows that a block of the kernels with a warp a row works on.
 const ROWS_OF_BLOCK: usize = 4;
 /// Blocks of the element-wise kernel, at most: each goes on in steps of the grid.
-const MOST_BLOCKS: usize = 4096;
+const MAX_BLOCKS: usize = 4096;
 
 type Stream = Arc<CudaStream>;
 
-/// LayerNorm's scale and shift on the card.
+/// LayerNorm's scale and shift on the GPU.
 pub(crate) struct Norm {
     pub gamma: CudaSlice<f32>,
     pub beta: CudaSlice<f32>,
@@ -39,12 +39,12 @@ fn grid(blocks: usize, heads: usize, threads: u32) -> LaunchConfig {
     LaunchConfig { grid_dim: (blocks.max(1) as u32, heads as u32, 1), block_dim: (threads, 1, 1), shared_mem_bytes: 0 }
 }
 
-/// `[tokens, hidden]` of words and positions, normalised. The ids and places are below the rows of their tables.
+/// `[tokens, hidden]` of word_embeddings and positions, normalised. The ids and places are below the rows of their tables.
 #[allow(clippy::too_many_arguments, reason = "those of the kernel")]
 pub(crate) fn embed_norm<T>(
     stream: &Stream,
     function: &CudaFunction,
-    (ids, words): (&CudaSlice<u32>, &CudaSlice<T>),
+    (ids, word_embeddings): (&CudaSlice<u32>, &CudaSlice<T>),
     (places, positions): (&CudaSlice<u32>, &CudaSlice<T>),
     norm: &Norm,
     states: &mut CudaSlice<T>,
@@ -58,7 +58,7 @@ pub(crate) fn embed_norm<T>(
             .launch_builder(function)
             .arg(ids)
             .arg(places)
-            .arg(words)
+            .arg(word_embeddings)
             .arg(positions)
             .arg(&norm.gamma)
             .arg(&norm.beta)
@@ -107,7 +107,7 @@ pub(crate) fn bias_gelu<T>(
 ) -> Result<(), CudaError> {
     let (width, pairs) = (bias.len() as u32, (rows * bias.len() / 2) as u64);
     assert!(bias.len().is_multiple_of(2) && x.len() >= rows * bias.len());
-    let blocks = (pairs as usize).div_ceil(256).min(MOST_BLOCKS);
+    let blocks = (pairs as usize).div_ceil(256).min(MAX_BLOCKS);
     // SAFETY: the arguments are the kernel's, in order, and their sizes were held against each other.
     unsafe {
         stream.launch_builder(function).arg(x).arg(bias).arg(&width).arg(&pairs).launch(grid(blocks, 1, 256))?;
@@ -292,11 +292,11 @@ pub(crate) fn select_gather(
     best: &mut CudaSlice<f32>,
     blocks: usize,
 ) -> Result<(), CudaError> {
-    let (count, room) = (scores.len() as u32, rows.len().min(best.len()) as u32);
+    let (count, capacity) = (scores.len() as u32, rows.len().min(best.len()) as u32);
     // SAFETY: the arguments are the kernel's, in order; it writes no more than there is room for.
     unsafe {
         let mut launch = stream.launch_builder(function);
-        launch.arg(scores).arg(&count).arg(state).arg(rows).arg(best).arg(&room).launch(grid(blocks, 1, 256))?;
+        launch.arg(scores).arg(&count).arg(state).arg(rows).arg(best).arg(&capacity).launch(grid(blocks, 1, 256))?;
     }
     Ok(())
 }

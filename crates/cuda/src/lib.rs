@@ -1,39 +1,39 @@
-//! The card: finding it, kernels compiled for it when it is first used, the forward pass of an encoder, and exact recall.
+//! The GPU: finding it, kernels compiled for it when it is first used, the forward pass of an encoder, and exact recall.
 //!
-//! Nothing of CUDA is needed to build or to start: the driver, NVRTC and cuBLASLt are looked for when a [`Card`] is, and what is missing is a
+//! Nothing of CUDA is needed to build or to start: the driver, NVRTC and cuBLASLt are looked for when a [`Gpu`] is, and what is missing is a
 //! [`CudaError`] that says so. The kernels are the files of `kernels/`, embedded as sources; each opens with what it computes, its shapes and its
-//! launch. They are compiled once for a card and driver and kept in a folder of the caller's.
+//! launch. They are compiled once for a GPU and driver and kept in a folder of the caller's.
 //!
 //! This crate does not know tokenizers, model files, vector files or HTTP: it is given weights as slices and rows as numbers.
 //!
-//! Unsafe code is where kernels are launched (`launch.rs`) and products called (`forward.rs`), and where libraries are looked for (`card.rs`, `source.rs`).
+//! Unsafe code is where kernels are launched (`launch.rs`) and products called (`forward.rs`), and where libraries are looked for (`gpu.rs`, `source.rs`).
 //!
 //! # Example
 //!
 //! ```
-//! use membox_cuda::{Card, CudaError};
+//! use membox_cuda::{Gpu, CudaError};
 //!
-//! match Card::find(0) {
-//!     Ok(card) => println!("{} with {} GiB", card.name(), card.memory() >> 30),
+//! match Gpu::find(0) {
+//!     Ok(gpu) => println!("{} with {} GiB", gpu.name(), gpu.memory() >> 30),
 //!     Err(CudaError::NoDriver) => println!("the CPU it is"),
-//!     Err(error) => println!("no card: {error}"),
+//!     Err(error) => println!("no GPU: {error}"),
 //! }
 //! ```
 
-mod card;
 mod check;
 mod error;
 mod forward;
+mod gpu;
 mod launch;
 mod number;
 mod recall;
 pub mod reference;
 mod source;
 
-pub use card::Card;
 pub use check::{Checked, check_kernels};
 pub use error::CudaError;
 pub use forward::{HostKeep, HostLayer, HostLinear, HostModel, HostNorm, Model, Pass, Request};
+pub use gpu::Gpu;
 pub use number::{Half, Number};
 pub use recall::{ResidentRows, Scored};
 pub use source::{FILES, compile, source};

@@ -1,4 +1,4 @@
-//! The 16-bit numbers that a card computes with.
+//! The 16-bit numbers that a GPU computes with.
 
 use cudarc::driver::DeviceRepr;
 use half::{bf16, f16};

@@ -1,7 +1,7 @@
-//! Exact recall over vectors that stay on a card.
+//! Exact recall over vectors that stay on a GPU.
 
 use crate::CudaError;
-use crate::card::Card;
+use crate::gpu::Gpu;
 use crate::launch::{self, Selection};
 use crate::number::Half;
 use crate::source::load;
@@ -26,9 +26,9 @@ struct Functions {
     selection: SelectFunctions,
 }
 
-/// Rows of 16-bit numbers on a card, to be searched exactly.
+/// Rows of 16-bit numbers on a GPU, to be searched exactly.
 pub struct ResidentRows {
-    card: Card,
+    gpu: Gpu,
     stream: Arc<CudaStream>,
     functions: Functions,
     dimension: usize,
@@ -43,33 +43,33 @@ pub struct ResidentRows {
 pub struct Scored {
     /// Its number.
     pub row: u32,
-    /// Its inner product with the question, summed in f32 in an order of the card's: score again exactly what comes close to the last place.
+    /// Its inner product with the question, summed in f32 in an order of the GPU's: score again exactly what comes close to the last place.
     pub score: f32,
 }
 
 impl ResidentRows {
     /// Makes room for `capacity` rows of f16.
-    pub fn new(card: &Card, dimension: usize, capacity: usize, cache: Option<&Path>) -> Result<Self, CudaError> {
+    pub fn new(gpu: &Gpu, dimension: usize, capacity: usize, cache: Option<&Path>) -> Result<Self, CudaError> {
         if dimension == 0 || !dimension.is_multiple_of(4) {
             return Err(CudaError::Shape(format!("vectors of {dimension} numbers: the kernels know multiples of 4")));
         }
-        let one = load(card, "recall", Half::F16, &[("DIMENSION", dimension)], cache)?;
-        let many = load(card, "recall", Half::F16, &[("DIMENSION", dimension), ("AT_ONCE", AT_ONCE)], cache)?;
+        let one = load(gpu, "recall", Half::F16, &[("DIMENSION", dimension)], cache)?;
+        let many = load(gpu, "recall", Half::F16, &[("DIMENSION", dimension), ("AT_ONCE", AT_ONCE)], cache)?;
         let functions = Functions {
             score_one: one.load_function("score_rows")?,
             score_many: many.load_function("score_rows")?,
             selection: SelectFunctions::of(&one)?,
         };
-        let processors = card.processors()?;
-        let stream = card.context.new_stream()?;
+        let processors = gpu.processors()?;
+        let stream = gpu.context.new_stream()?;
         let capacity = capacity.max(1);
         let (rows, scores) = (stream.alloc_zeros(capacity * dimension)?, stream.alloc_zeros(capacity * AT_ONCE)?);
-        Ok(Self { card: card.clone(), stream, functions, dimension, count: 0, rows, scores, processors })
+        Ok(Self { gpu: gpu.clone(), stream, functions, dimension, count: 0, rows, scores, processors })
     }
 
-    /// The card that they are on.
-    pub fn card(&self) -> &Card {
-        &self.card
+    /// The GPU that they are on.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
     }
 
     /// Rows that are there.
@@ -82,7 +82,7 @@ impl ResidentRows {
         self.count == 0
     }
 
-    /// Bytes of the card's memory that so many rows take.
+    /// Bytes of the GPU's memory that so many rows take.
     pub fn bytes(dimension: usize, rows: usize) -> usize {
         rows * (dimension * 2 + AT_ONCE * 4)
     }

@@ -1,4 +1,4 @@
-//! What the kernels compute, in f64 and one number after the other: what tests without a card and [`check_kernels`](crate::check_kernels) on one
+//! What the kernels compute, in f64 and one number after the other: what tests without a GPU and [`check_kernels`](crate::check_kernels) on one
 //! hold them against.
 
 /// Numbers from −1 to 1, the same ones for a seed.

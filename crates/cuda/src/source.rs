@@ -1,6 +1,6 @@
-//! The kernels' sources, and their compilation by NVRTC, once for a card, a driver and a set of defines.
+//! The kernels' sources, and their compilation by NVRTC, once for a GPU, a driver and a set of defines.
 
-use crate::card::Card;
+use crate::gpu::Gpu;
 use crate::{CudaError, Half};
 use cudarc::driver::CudaModule;
 use cudarc::nvrtc::{CompileError, CompileOptions, Ptx, compile_ptx_with_opts};
@@ -47,28 +47,28 @@ pub fn compile(
     }
 }
 
-/// A file as a module on the card, from `cache` if it was compiled for such a card and driver before.
+/// A file as a module on the GPU, from `cache` if it was compiled for such a GPU and driver before.
 pub(crate) fn load(
-    card: &Card,
+    gpu: &Gpu,
     file: &'static str,
     half: Half,
     defines: &[(&str, usize)],
     cache: Option<&Path>,
 ) -> Result<Arc<CudaModule>, CudaError> {
-    let architecture = card.architecture();
+    let architecture = gpu.architecture();
     let source = source(file, half, defines).unwrap_or_default();
     let mut driver = 0;
     // SAFETY: writes one number.
     let known = unsafe { cudarc::driver::sys::cuDriverGetVersion(&mut driver) };
     let mut hash = Sha256::new();
-    for part in [&source, card.name(), &architecture, &format!("{known:?} {driver}")] {
+    for part in [&source, gpu.name(), &architecture, &format!("{known:?} {driver}")] {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part.as_bytes());
     }
     let key: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     let cached = cache.map(|folder| folder.join(format!("{file}-{key}.ptx")));
     if let Some(ptx) = cached.as_ref().and_then(|path| std::fs::read_to_string(path).ok()) {
-        match card.context.load_module(Ptx::from_src(ptx)) {
+        match gpu.context.load_module(Ptx::from_src(ptx)) {
             Ok(module) => return Ok(module),
             Err(error) => tracing::warn!(file, %error, "a cached kernel does not load and is compiled anew"),
         }
@@ -79,7 +79,7 @@ pub(crate) fn load(
     {
         tracing::warn!(path = %path.display(), %error, "a compiled kernel cannot be kept");
     }
-    Ok(card.context.load_module(Ptx::from_src(ptx))?)
+    Ok(gpu.context.load_module(Ptx::from_src(ptx))?)
 }
 
 /// Whole or not at all.

@@ -1,4 +1,4 @@
-// One kernel file, chosen by KERNELS, run on the host; what its launches are on a card is said once more here.
+// One kernel file, chosen by KERNELS, run on the host; what its launches are on a GPU is said once more here.
 #include KERNELS
 
 using host::launch;

@@ -1,9 +1,9 @@
-//! The engine on CUDA cards: the same pass in f16, with the CPU's engine behind it.
+//! The engine on CUDA GPUs: the same pass in f16, with the CPU's engine behind it.
 //!
-//! A card is taken only if it proves itself: a fixed set of sequences must come out as on the CPU. Whatever fails later fails over to
-//! the CPU's engine, which stays loaded: a full card by halves, as often as it takes; a lost one for good, with one line in the log.
+//! A GPU is taken only if it proves itself: a fixed set of sequences must come out as on the CPU. Whatever fails later fails over to
+//! the CPU's engine, which stays loaded: a full GPU by halves, as often as it takes; a lost one for good, with one line in the log.
 
-pub use membox_cuda::{Card, Checked, CudaError, Half, check_kernels};
+pub use membox_cuda::{Checked, CudaError, Gpu, Half, check_kernels};
 
 use crate::EncoderError;
 use crate::config::Family;
@@ -16,18 +16,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Tokens of a batch: enough to fill a large card.
+/// Tokens of a batch: enough to fill a large GPU.
 const BATCH_TOKENS: usize = 16_384;
-/// Lengths of the sequences that a card proves itself by.
+/// Lengths of the sequences that a GPU proves itself by.
 const PROOF: [usize; 6] = [1, 5, 17, 64, 65, 200];
 
-/// The engine for a model, and why it is not a card where a card was looked for.
+/// The engine for a model, and why it is not a GPU where a GPU was looked for.
 pub(crate) struct Chosen {
     pub engine: Arc<dyn Engine>,
     pub why_not_cuda: Option<String>,
 }
 
-/// The engine on the device that is asked for. With [`Device::Auto`] whatever is wrong with a card leads to the CPU.
+/// The engine on the device that is asked for. With [`Device::Auto`] whatever is wrong with a GPU leads to the CPU.
 pub(crate) fn choose(
     weights: BertWeights,
     precision: Precision,
@@ -36,11 +36,11 @@ pub(crate) fn choose(
 ) -> Result<Chosen, EncoderError> {
     let models = match device {
         Device::Cpu => Ok(Vec::new()),
-        Device::Cuda(ordinal) => Card::find(ordinal).and_then(|card| upload(&[card], &weights, kernels)),
-        Device::Auto => cards().and_then(|cards| upload(&cards, &weights, kernels)),
+        Device::Cuda(ordinal) => Gpu::find(ordinal).and_then(|gpu| upload(&[gpu], &weights, kernels)),
+        Device::Auto => gpus().and_then(|gpus| upload(&gpus, &weights, kernels)),
     };
     let cpu = Arc::new(CpuEngine::new(weights, precision));
-    let on_card = models.map_err(|e| e.to_string()).and_then(|models| {
+    let on_gpu = models.map_err(|e| e.to_string()).and_then(|models| {
         if models.is_empty() {
             return Ok(None);
         }
@@ -48,28 +48,28 @@ pub(crate) fn choose(
         let engine = Arc::new(CudaEngine { models, next, lost, cpu: cpu.clone() });
         engine.prove(precision).map(|()| Some(engine))
     });
-    match on_card {
+    match on_gpu {
         Ok(Some(engine)) => Ok(Chosen { engine, why_not_cuda: None }),
         Ok(None) => Ok(Chosen { engine: cpu, why_not_cuda: None }),
         Err(reason) if device == Device::Auto => Ok(Chosen { engine: cpu, why_not_cuda: Some(reason) }),
-        Err(reason) => Err(EncoderError::NoCard { device, reason }),
+        Err(reason) => Err(EncoderError::NoGpu { device, reason }),
     }
 }
 
-/// Every card that can be used.
-fn cards() -> Result<Vec<Card>, CudaError> {
-    let count = Card::count()?;
+/// Every GPU that can be used.
+fn gpus() -> Result<Vec<Gpu>, CudaError> {
+    let count = Gpu::count()?;
     // Of several, one that is too old is no reason to leave the others.
-    let found: Vec<Result<Card, CudaError>> = (0..count.max(1)).map(Card::find).collect();
+    let found: Vec<Result<Gpu, CudaError>> = (0..count.max(1)).map(Gpu::find).collect();
     match found.iter().any(Result::is_ok) {
         true => Ok(found.into_iter().flatten().collect()),
         false => found.into_iter().take(1).collect(),
     }
 }
 
-fn upload(cards: &[Card], weights: &BertWeights, kernels: Option<&Path>) -> Result<Vec<Arc<Model<f16>>>, CudaError> {
+fn upload(gpus: &[Gpu], weights: &BertWeights, kernels: Option<&Path>) -> Result<Vec<Arc<Model<f16>>>, CudaError> {
     let host = host_model(weights);
-    cards.iter().map(|card| Model::upload(card, &host, kernels)).collect()
+    gpus.iter().map(|gpu| Model::upload(gpu, &host, kernels)).collect()
 }
 
 fn host_model(weights: &BertWeights) -> HostModel<'_> {
@@ -93,7 +93,7 @@ fn host_model(weights: &BertWeights) -> HostModel<'_> {
         heads: config.num_attention_heads,
         intermediate: config.intermediate_size,
         epsilon: config.layer_norm_eps as f32,
-        words: &weights.words,
+        word_embeddings: &weights.word_embeddings,
         positions: &weights.positions,
         embedding_norm: norm(&weights.embedding_norm),
         layers: layers.collect(),
@@ -104,18 +104,18 @@ fn host_model(weights: &BertWeights) -> HostModel<'_> {
     }
 }
 
-/// A BERT encoder on one card or several.
+/// A BERT encoder on one GPU or several.
 struct CudaEngine {
-    /// One a card; sessions take them in turn.
+    /// One a GPU; sessions take them in turn.
     models: Vec<Arc<Model<f16>>>,
     next: AtomicUsize,
-    /// Set when a card is lost: from then on the CPU computes.
+    /// Set when a GPU is lost: from then on the CPU computes.
     lost: AtomicBool,
     /// The same model; also says what shape it has.
     cpu: Arc<CpuEngine>,
 }
 
-/// Least cosine of a card's vector to the CPU's.
+/// Least cosine of a GPU's vector to the CPU's.
 fn least_cosine(precision: Precision) -> f32 {
     match precision {
         Precision::F32 => 0.9995,
@@ -124,7 +124,7 @@ fn least_cosine(precision: Precision) -> f32 {
 }
 
 impl CudaEngine {
-    /// Encodes a fixed set of sequences on each card and on the CPU, and says what does not agree.
+    /// Encodes a fixed set of sequences on each GPU and on the CPU, and says what does not agree.
     fn prove(self: &Arc<Self>, precision: Precision) -> Result<(), String> {
         let mut batch = PackedBatch::new();
         let mut id = 7usize;
@@ -145,13 +145,13 @@ impl CudaEngine {
             // Together, and each alone, as a query comes.
             let mut got = vec![0.0; wanted.len()];
             let outputs = Outputs { vectors: Some(&mut got), normalize: true, ..Outputs::default() };
-            run_on_card(&mut pass, &batch, 0..batch.sequences(), outputs).map_err(|e| e.to_string())?;
+            run_on_gpu(&mut pass, &batch, 0..batch.sequences(), outputs).map_err(|e| e.to_string())?;
             compare(&got, &wanted, width, least)?;
             for sequence in 0..batch.sequences() {
                 let mut alone = vec![0.0; width];
                 for _ in 0..2 {
                     let outputs = Outputs { vectors: Some(&mut alone), normalize: true, ..Outputs::default() };
-                    run_on_card(&mut pass, &batch, sequence..sequence + 1, outputs).map_err(|e| e.to_string())?;
+                    run_on_gpu(&mut pass, &batch, sequence..sequence + 1, outputs).map_err(|e| e.to_string())?;
                     compare(&alone, &wanted[sequence * width..(sequence + 1) * width], width, least)?;
                 }
             }
@@ -176,8 +176,8 @@ impl Engine for CudaEngine {
     fn name(&self) -> String {
         match self.models.as_slice() {
             _ if self.lost.load(Ordering::Relaxed) => format!("{} (the card is lost)", self.cpu.name()),
-            [model] => format!("cuda {} f16", model.card().name()),
-            models => format!("cuda {} x {} f16", models.len(), models.first().map_or("", |m| m.card().name())),
+            [model] => format!("cuda {} f16", model.gpu().name()),
+            models => format!("cuda {} x {} f16", models.len(), models.first().map_or("", |m| m.gpu().name())),
         }
     }
 
@@ -237,7 +237,7 @@ impl Session for CudaSession {
         }
         // The kernels keep no attention: what wants it, topics now and then, goes by the CPU.
         if let Some(pass) = self.pass.as_mut().filter(|_| outputs.attention.is_none()) {
-            match run_on_card(pass, batch, 0..batch.sequences(), reborrow(&mut outputs)) {
+            match run_on_gpu(pass, batch, 0..batch.sequences(), reborrow(&mut outputs)) {
                 Ok(()) => return,
                 Err(error) => self.engine.lose(&error),
             }
@@ -257,8 +257,8 @@ fn reborrow<'a>(outputs: &'a mut Outputs<'_>) -> Outputs<'a> {
     }
 }
 
-/// Encodes some sequences of a batch, by halves where the card's memory does not hold them all. The outputs are those of these sequences.
-fn run_on_card(
+/// Encodes some sequences of a batch, by halves where the GPU's memory does not hold them all. The outputs are those of these sequences.
+fn run_on_gpu(
     pass: &mut Pass<f16>,
     batch: &PackedBatch,
     sequences: std::ops::Range<usize>,
@@ -288,10 +288,10 @@ fn run_on_card(
     let (vectors, later_vectors) = split(outputs.vectors, |all| width(all, sequences.len()) * count);
     let (keep, later_keep) = split(outputs.keep, |_| before);
     let (states, later_states) = split(outputs.states, |all| width(all, tokens.len()) * before);
-    run_on_card(pass, batch, sequences.start..middle, Outputs { vectors, normalize, keep, states, attention: None })?;
+    run_on_gpu(pass, batch, sequences.start..middle, Outputs { vectors, normalize, keep, states, attention: None })?;
     let (vectors, keep, states) = (later_vectors, later_keep, later_states);
     let later = Outputs { vectors, normalize, keep, states, attention: None };
-    run_on_card(pass, batch, middle..sequences.end, later)
+    run_on_gpu(pass, batch, middle..sequences.end, later)
 }
 
 type Parts<'a> = (Option<&'a mut [f32]>, Option<&'a mut [f32]>);

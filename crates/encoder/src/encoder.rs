@@ -21,9 +21,9 @@ pub const DEFAULT_MAX_TOKENS: usize = 256;
 pub struct EncoderConfig {
     /// What it runs on.
     pub device: Device,
-    /// Arithmetic on the CPU; a card computes in f16.
+    /// Arithmetic on the CPU; a GPU computes in f16.
     pub precision: Precision,
-    /// Where kernels that were compiled for a card are kept; nowhere, and they are compiled at each start.
+    /// Where kernels that were compiled for a GPU are kept; nowhere, and they are compiled at each start.
     pub kernels: Option<PathBuf>,
     /// A keep head over a model that has none of its own.
     pub keep_head: Option<KeepHead>,
@@ -95,7 +95,7 @@ impl Encoder {
         &*self.model.engine
     }
 
-    /// Why no card computes, where one was looked for.
+    /// Why no GPU computes, where one was looked for.
     pub fn why_not_cuda(&self) -> Option<&str> {
         self.why_not_cuda.as_deref()
     }

@@ -97,12 +97,12 @@ impl FromStr for Precision {
 /// What a model is to run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Device {
-    /// Every card that there is and that proves itself; else the CPU, and the reason is said.
+    /// Every GPU that there is and that proves itself; else the CPU, and the reason is said.
     #[default]
     Auto,
     /// The CPU.
     Cpu,
-    /// The card of a number; it is an error if it cannot be used.
+    /// The GPU of a number; it is an error if it cannot be used.
     Cuda(usize),
 }
 

@@ -36,9 +36,9 @@ pub enum EncoderError {
     /// The model cannot say which tokens to keep.
     #[error("the model has no keep head: it embeds, and does not compress")]
     NoKeepHead,
-    /// The card that was asked for cannot be used.
+    /// The GPU that was asked for cannot be used.
     #[error("device = {device} cannot be had: {reason}; with device = auto the CPU is used instead")]
-    NoCard {
+    NoGpu {
         /// What was asked for.
         device: crate::Device,
         /// Why not.

@@ -128,7 +128,7 @@ impl Tokenizer {
     }
 
     /// The ids that open and close a sequence: `[CLS]` and `[SEP]`, or `<s>` and `</s>`.
-    pub fn brackets(&self) -> Result<(u32, u32), EncoderError> {
+    pub fn special_tokens(&self) -> Result<(u32, u32), EncoderError> {
         let whole = self.inner.encode_fast("", true).map_err(|e| EncoderError::Tokenize(e.to_string()))?;
         match whole.get_ids() {
             [open, close] => Ok((*open, *close)),

@@ -93,7 +93,7 @@ impl KeepHead {
 pub struct BertWeights {
     pub(crate) config: BertConfig,
     /// `[vocabulary, hidden]`.
-    pub(crate) words: Vec<f32>,
+    pub(crate) word_embeddings: Vec<f32>,
     /// `[longest sequence, hidden]`, with the embedding of type 0 added: every token of ours has it.
     pub(crate) positions: Vec<f32>,
     pub(crate) embedding_norm: NormWeights,
@@ -161,7 +161,7 @@ impl BertWeights {
             })
         };
         Ok(Self {
-            words: table("word_embeddings", config.vocab_size)?,
+            word_embeddings: table("word_embeddings", config.vocab_size)?,
             positions,
             embedding_norm: norm(&e.pp("LayerNorm"), hidden)?,
             layers: (0..config.num_hidden_layers).map(layer).collect::<candle_core::Result<_>>()?,
@@ -181,8 +181,8 @@ impl BertWeights {
 fn check_tensors(config: &BertConfig, file: &BufferedSafetensors) -> candle_core::Result<&'static str> {
     let found: HashMap<String, Vec<usize>> =
         file.tensors().into_iter().map(|(name, view)| (name, view.shape().to_vec())).collect();
-    let words = "embeddings.word_embeddings.weight";
-    let prefix = ["bert.", "roberta."].into_iter().find(|p| found.contains_key(&format!("{p}{words}"))).unwrap_or("");
+    let key = "embeddings.word_embeddings.weight";
+    let prefix = ["bert.", "roberta."].into_iter().find(|p| found.contains_key(&format!("{p}{key}"))).unwrap_or("");
     let mut unknown: HashSet<&str> = found.keys().map(String::as_str).collect();
     for (name, shape) in config.tensors() {
         let name = format!("{prefix}{name}");

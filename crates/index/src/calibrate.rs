@@ -1,6 +1,6 @@
 //! The beam of HNSW, measured on the data that it is to find.
 
-use crate::policy::{DEFAULT_EF_SEARCH, IndexSpec, MOST_EF_SEARCH};
+use crate::policy::{DEFAULT_EF_SEARCH, IndexSpec, MAX_EF_SEARCH};
 use crate::proposal::propose;
 use crate::rows::AllowedRows;
 use crate::{IndexError, VectorIndex};
@@ -50,7 +50,7 @@ impl VectorIndex {
         let mut ef_search = DEFAULT_EF_SEARCH;
         loop {
             let found = found_by(ef_search)?;
-            if found as f64 >= WANTED_RECALL * wanted as f64 || ef_search >= MOST_EF_SEARCH {
+            if found as f64 >= WANTED_RECALL * wanted as f64 || ef_search >= MAX_EF_SEARCH {
                 break;
             }
             // What the graph does not lead to no beam finds.
@@ -61,7 +61,7 @@ impl VectorIndex {
                 break;
             }
             tried.push((ef_search, found));
-            ef_search = (ef_search * 3 / 2).min(MOST_EF_SEARCH);
+            ef_search = (ef_search * 3 / 2).min(MAX_EF_SEARCH);
         }
         self.set_spec(IndexSpec::Hnsw { m, ef_construction, ef_search });
         Ok(())

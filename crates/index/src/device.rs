@@ -1,4 +1,4 @@
-//! Rows that are searched exactly on a device with fast memory, such as a card, where that is the faster way.
+//! Rows that are searched exactly on a device with fast memory, such as a GPU, where that is the faster way.
 //!
 //! This crate does not know the device: it is given one as a [`RowDevice`]. Searches themselves keep the rows there
 //! in step with the vector file, some at a time; as long as rows are missing there, while another search is there,
@@ -14,16 +14,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// A device with room for rows.
+/// A device with memory for rows.
 pub trait RowDevice: Debug + Send + Sync {
-    /// Makes room for `capacity` rows of `dimension` 16-bit numbers, or says why there is none
-    /// ([`IndexError::Device`]). What is dropped gives its room back.
-    fn room(&self, dimension: usize, capacity: usize) -> Result<Box<dyn DeviceRows>, IndexError>;
+    /// Allocates memory for `capacity` rows of `dimension` 16-bit numbers, or says why it cannot
+    /// ([`IndexError::Device`]). What is dropped frees its memory.
+    fn allocate(&self, dimension: usize, capacity: usize) -> Result<Box<dyn DeviceRows>, IndexError>;
 }
 
 /// Rows on a device, numbered in the order in which they came.
 pub trait DeviceRows: Send {
-    /// Appends rows of f16, one after the other. There is room for them.
+    /// Appends rows of f16, one after the other. They fit the capacity.
     fn append(&mut self, rows: &[u16]) -> Result<(), IndexError>;
 
     /// The `k` rows nearest to each question of those whose bit is set in `allowed` (bit i % 32 of word i / 32;
@@ -169,11 +169,12 @@ impl OnDevice {
         let (header, rows) = (view.header(), view.rows());
         let fits = matches!(state, State::Kept(kept) if kept.of == header.uuid && rows <= kept.capacity);
         if !fits {
-            // Its room is free before more is asked for.
+            // Its memory is freed before more is asked for.
             *state = State::Nothing;
             let capacity = rows.saturating_add(rows / 4).max(MAX_ROWS_TO_DEVICE);
-            let room = self.device.room(header.dimension, capacity as usize)?;
-            *state = State::Kept(Kept { of: header.uuid, rows: room, count: 0, capacity, trial: Trial::default() });
+            let allocated = self.device.allocate(header.dimension, capacity as usize)?;
+            *state =
+                State::Kept(Kept { of: header.uuid, rows: allocated, count: 0, capacity, trial: Trial::default() });
         }
         let State::Kept(kept) = state else { return Err(IndexError::Device("it lost its rows".into())) };
         let end = rows.min(kept.count.saturating_add(MAX_ROWS_TO_DEVICE));

@@ -5,7 +5,7 @@
 //! missing, damaged, or of another file is an [`IndexError::Unusable`] and is built anew. [`policy`] decides which
 //! index a collection has; `plan` decides how each search is answered, and names every threshold.
 //!
-//! This crate does not know records, text or CUDA; it knows vectors by [`membox_vectors`], and a card as a
+//! This crate does not know records, text or CUDA; it knows vectors by [`membox_vectors`], and a GPU as a
 //! [`RowDevice`].
 //!
 //! # Example

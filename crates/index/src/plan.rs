@@ -52,9 +52,9 @@ const ALLOWS_NEARLY_ALL: (u64, u64) = (199, 200);
 const PROBE_ROWS: usize = 64;
 /// Lists in which they are looked for.
 const PROBE_LISTS: usize = 4;
-/// Filter and query are at odds where the share of allowed rows near the query is this many times less than among
+/// Filter and query are negatively correlated where the share of allowed rows near the query is this many times less than among
 /// all rows.
-const AT_ODDS: u64 = 2;
+const NEGATIVELY_CORRELATED: u64 = 2;
 /// Where less than one row in so many is allowed the graph falls apart: with 5 % at random any beam up to 512 finds
 /// 0.918 of the ten nearest, bits find all.
 const GRAPH_FALLS_APART: u64 = 16;
@@ -275,7 +275,7 @@ pub(crate) fn plan(question: Question) -> Plan {
 /// lists. All are looked at.
 pub(crate) fn after_probe(question: Question, near: u64, allowed_near: u64) -> Plan {
     let Question { spec, rows, allowed, k, .. } = question;
-    if allowed_near * AT_ODDS < near * allowed / rows.max(1) {
+    if allowed_near * NEGATIVELY_CORRELATED < near * allowed / rows.max(1) {
         return Plan::AllAllowed;
     }
     let IndexSpec::Hnsw { ef_search, .. } = spec else { return lists(question) };

@@ -14,7 +14,7 @@ const DEFAULT_EF_CONSTRUCTION: u32 = 80;
 pub(crate) const DEFAULT_EF_SEARCH: u32 = 64;
 
 /// Widest beam of a search.
-pub const MOST_EF_SEARCH: u32 = 4096;
+pub const MAX_EF_SEARCH: u32 = 4096;
 
 /// How hard one search tries, instead of what the policy says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl IndexPolicy {
             Self::Hnsw { m, ef_construction, ef_search } => (rows > 0).then_some(IndexSpec::Hnsw {
                 m: m.clamp(4, 128),
                 ef_construction: ef_construction.clamp(8, 2000),
-                ef_search: ef_search.clamp(1, MOST_EF_SEARCH),
+                ef_search: ef_search.clamp(1, MAX_EF_SEARCH),
             }),
             Self::Ivf { nlist, nprobe } => {
                 let lists = if nlist == 0 { (4.0 * f64::from(rows).sqrt()) as u32 } else { nlist };
@@ -117,7 +117,7 @@ impl IndexSpec {
         match (self, policy) {
             (Self::Hnsw { m, ef_construction, ef_search: own }, policy) => {
                 let of_policy = if let IndexPolicy::Hnsw { ef_search, .. } = policy { ef_search } else { own };
-                let ef_search = effort.ef_search.unwrap_or(of_policy).clamp(1, MOST_EF_SEARCH);
+                let ef_search = effort.ef_search.unwrap_or(of_policy).clamp(1, MAX_EF_SEARCH);
                 Self::Hnsw { m, ef_construction, ef_search }
             }
             (Self::Ivf { nlist, nprobe: own }, policy) => {
@@ -163,6 +163,6 @@ mod tests {
         assert_eq!(ef(IndexPolicy::Auto, Effort::default()), 64);
         assert_eq!(ef(policy, Effort::default()), 200);
         assert_eq!(ef(policy, Effort { ef_search: Some(300), ..Effort::default() }), 300);
-        assert_eq!(ef(policy, Effort { ef_search: Some(1 << 30), ..Effort::default() }), MOST_EF_SEARCH);
+        assert_eq!(ef(policy, Effort { ef_search: Some(1 << 30), ..Effort::default() }), MAX_EF_SEARCH);
     }
 }

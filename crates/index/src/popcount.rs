@@ -28,7 +28,7 @@ pub(crate) struct BitWeights {
 
 impl BitWeights {
     /// The largest, and the least but for its sign.
-    pub const MOST: i32 = (1 << WEIGHT_BITS) - 1;
+    pub const MAX: i32 = (1 << WEIGHT_BITS) - 1;
 
     pub fn of(weights: [i32; BITS]) -> Self {
         let bits = |is_set: &dyn Fn(i32) -> bool| {
@@ -178,7 +178,7 @@ mod tests {
             use rand::{Rng, SeedableRng};
             let mut random = rand::rngs::SmallRng::seed_from_u64(seed);
             let bits: Vec<u128> = (0..nodes).map(|_| random.random()).collect();
-            let each: [i32; BITS] = std::array::from_fn(|_| random.random_range(-BitWeights::MOST..=BitWeights::MOST));
+            let each: [i32; BITS] = std::array::from_fn(|_| random.random_range(-BitWeights::MAX..=BitWeights::MAX));
             let allowed: Vec<u8> = (0..nodes.div_ceil(8) + 1).map(|_| random.random()).collect();
             let score = |node: usize| -> i32 {
                 (0..BITS).filter(|&bit| bits[node] >> bit & 1 == 1).map(|bit| each[bit]).sum()

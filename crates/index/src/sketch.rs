@@ -249,7 +249,7 @@ impl Sketches {
         }
         weights.iter_mut().zip(&self.spreads).for_each(|(weight, spread)| *weight *= spread);
         let most = weights.iter().fold(f32::MIN_POSITIVE, |most, weight| most.max(weight.abs()));
-        BitWeights::of(weights.map(|weight| (weight / most * BitWeights::MOST as f32).round_ties_even() as i32))
+        BitWeights::of(weights.map(|weight| (weight / most * BitWeights::MAX as f32).round_ties_even() as i32))
     }
 }
 

@@ -19,9 +19,9 @@ use std::sync::LazyLock;
 use yake_rust::{Config, StopWords};
 
 /// Keywords and names of a text, at most.
-pub const MOST: usize = 8;
+pub const MAX_TERMS: usize = 8;
 /// Bytes of a text that are looked at.
-const MOST_BYTES: usize = 16 << 10;
+const MAX_BYTES: usize = 16 << 10;
 /// YAKE's scores are better the smaller they are; what is above says nothing.
 const WORST_SCORE: f64 = 0.25;
 /// jieba's parts of speech of names: persons, places, organisations, others.
@@ -45,12 +45,12 @@ pub struct Keywords {
 
 /// Finds keywords and names.
 pub fn extract(text: &str) -> Keywords {
-    let text = &text[..text.floor_char_boundary(MOST_BYTES)];
+    let text = &text[..text.floor_char_boundary(MAX_BYTES)];
     let mut found = Keywords::default();
     let (spaced, chinese) = apart(text);
     if !chinese.is_empty() {
         let tags = TOPIC_TAGS.map(str::to_owned).to_vec();
-        let ranked = TextRank::default().extract_keywords(&JIEBA, &chinese, MOST, tags);
+        let ranked = TextRank::default().extract_keywords(&JIEBA, &chinese, MAX_TERMS, tags);
         found.keywords.extend(ranked.into_iter().map(|keyword| keyword.keyword));
         for tagged in JIEBA.tag(&chinese, true) {
             if NAME_TAGS.contains(&tagged.tag) && tagged.word.chars().count() > 1 {
@@ -60,7 +60,7 @@ pub fn extract(text: &str) -> Keywords {
     }
     if spaced.chars().any(char::is_alphabetic) {
         let config = Config { ngrams: 2, ..Config::default() };
-        for item in yake_rust::get_n_best(MOST * 2, &spaced, &STOP_WORDS, &config) {
+        for item in yake_rust::get_n_best(MAX_TERMS * 2, &spaced, &STOP_WORDS, &config) {
             // What redaction has left of a word is none.
             if item.score <= WORST_SCORE && !item.keyword.contains('*') {
                 add_keyword(&mut found.keywords, &item.keyword);
@@ -68,8 +68,8 @@ pub fn extract(text: &str) -> Keywords {
         }
         names(&spaced).iter().for_each(|name| add(&mut found.entities, name));
     }
-    found.keywords.truncate(MOST);
-    found.entities.truncate(MOST);
+    found.keywords.truncate(MAX_TERMS);
+    found.entities.truncate(MAX_TERMS);
     found
 }
 
@@ -210,7 +210,7 @@ mod tests {
         let text = "The solar panels on the roof broke. A new solar panel costs 400 euros, and solar panels last twenty years.";
         let found = extract(text).keywords;
         assert!(found[..3].iter().any(|keyword| keyword.starts_with("solar panel")), "{found:?}");
-        assert!(found.len() <= MOST);
+        assert!(found.len() <= MAX_TERMS);
         assert!(extract("").keywords.is_empty() && extract(" \n").keywords.is_empty());
     }
 
@@ -218,7 +218,7 @@ mod tests {
         #[test]
         fn whatever_is_written_is_read(text in "(\\PC|[A-Za-z中文 .!\n]){0,200}") {
             let found = extract(&text);
-            prop_assert!(found.keywords.len() <= MOST && found.entities.len() <= MOST);
+            prop_assert!(found.keywords.len() <= MAX_TERMS && found.entities.len() <= MAX_TERMS);
             prop_assert!(found.entities.iter().all(|name| !name.is_empty()));
         }
     }

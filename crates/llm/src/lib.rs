@@ -33,9 +33,9 @@ use std::time::{Duration, Instant};
 /// Pause after the first failed try; it doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause, whatever an endpoint asks for.
-const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+const MAX_PAUSE: Duration = Duration::from_secs(20);
 /// Bytes of an answer.
-const MOST_ANSWER_BYTES: u64 = 4 << 20;
+const MAX_ANSWER_BYTES: u64 = 4 << 20;
 
 /// Where a model is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -168,7 +168,7 @@ impl Llm {
         self.config.endpoints.first().map_or("", |endpoint| &endpoint.model)
     }
 
-    /// Counts tokens that were used today before this began, as another process has noted them.
+    /// Counts tokens that were used today before this began, as another process has recorded them.
     pub fn count_as_used(&self, tokens: u64) {
         self.budget.spend(tokens);
     }
@@ -219,7 +219,7 @@ impl Llm {
                     reasons.push(format!("{}: {}", endpoint.model, failure.reason));
                     break;
                 }
-                std::thread::sleep(failure.retry_after.unwrap_or(pause).min(LONGEST_PAUSE));
+                std::thread::sleep(failure.retry_after.unwrap_or(pause).min(MAX_PAUSE));
                 pause *= 2;
             }
         }
@@ -251,7 +251,7 @@ impl Llm {
         let mut response = request.send_json(&body).map_err(|e| Failure::passing(e.to_string()))?;
         let status = response.status().as_u16();
         let seconds = response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse().ok());
-        let text = response.body_mut().with_config().limit(MOST_ANSWER_BYTES).read_to_string();
+        let text = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_string();
         let text = text.map_err(|e| Failure::passing(e.to_string()))?;
         if status != 200 {
             // Wrong keys and models stay wrong; too many questions, and a server's own trouble, pass.

@@ -1,13 +1,13 @@
 //! Settings: a TOML file, then the environment, then flags, each over the one before.
 
-use crate::card::CardMemory;
+use crate::gpu::GpuMemory;
 use crate::models;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use membox_memory::compressor::{Compressor, keep_head};
-use membox_memory::encoder::cuda::Card;
+use membox_memory::encoder::cuda::Gpu;
 use membox_memory::encoder::{Device, Encoder, EncoderConfig, KeepHead, Precision, Scheduler, SchedulerConfig};
 use membox_memory::keys::MasterKey;
 use membox_memory::llm::LlmConfig;
@@ -38,8 +38,8 @@ pub struct KeyConfig {
     pub policy: Option<String>,
 }
 
-/// Threads that hand batches to a card, each with a stream of its own.
-const CARD_STREAMS: usize = 4;
+/// Threads that hand batches to a GPU, each with a stream of its own.
+const GPU_STREAMS: usize = 4;
 
 /// Every setting, with its default.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -58,9 +58,9 @@ pub struct Config {
     /// A head trained by `membox distil`, instead of the one that is built in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_head: Option<PathBuf>,
-    /// What models run on: auto (every card that can be used, else the CPU), cpu, or cuda:N.
+    /// What models run on: auto (every GPU that can be used, else the CPU), cpu, or cuda:N.
     pub device: String,
-    /// MiB of a card's memory for the vectors of large collections, 0 for none; without it, half of the card's memory.
+    /// MiB of a GPU's memory for the vectors of large collections, 0 for none; without it, half of the GPU's memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recall_gpu_mib: Option<usize>,
     /// Arithmetic on the CPU: int8 or f32.
@@ -104,7 +104,7 @@ pub struct Config {
     pub llm: LlmConfig,
     /// What holds for tenants where their requests say nothing, by name.
     pub policies: BTreeMap<String, Policy>,
-    /// Whether kernels that are compiled for a card are kept in the data folder.
+    /// Whether kernels that are compiled for a GPU are kept in the data folder.
     #[serde(skip, default = "yes")]
     pub keeps_kernels: bool,
 }
@@ -168,7 +168,7 @@ pub struct GlobalArgs {
     #[arg(long, global = true, value_name = "NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compression_model: Option<String>,
-    /// What models run on: auto, cpu or cuda:N [default: auto, every card that can be used, else the CPU].
+    /// What models run on: auto, cpu or cuda:N [default: auto, every GPU that can be used, else the CPU].
     #[arg(long, global = true, value_name = "DEVICE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
@@ -242,7 +242,7 @@ impl Config {
         })
     }
 
-    /// The card that the vectors of large collections are taken to, the first that can be used, if there is one.
+    /// The GPU that the vectors of large collections are taken to, the first that can be used, if there is one.
     pub fn row_device(&self) -> Option<Arc<dyn RowDevice>> {
         let ordinal = match self.device.parse().unwrap_or_default() {
             Device::Cpu => return None,
@@ -250,17 +250,17 @@ impl Config {
             Device::Auto => 0,
         };
         // Why there is none, the engine says.
-        let card = Card::find(ordinal).ok()?;
-        let bytes = self.recall_gpu_mib.map_or(card.memory() / 2, |mib| mib.saturating_mul(1 << 20));
+        let gpu = Gpu::find(ordinal).ok()?;
+        let bytes = self.recall_gpu_mib.map_or(gpu.memory() / 2, |mib| mib.saturating_mul(1 << 20));
         if bytes == 0 {
             return None;
         }
         tracing::info!(
-            card = card.name(),
+            card = gpu.name(),
             mib = bytes >> 20,
             "vectors of large collections may be searched on the card"
         );
-        Some(Arc::new(CardMemory::new(card, self.data_dir.join("kernels"), bytes)))
+        Some(Arc::new(GpuMemory::new(gpu, self.data_dir.join("kernels"), bytes)))
     }
 
     /// Where models lie.
@@ -271,10 +271,10 @@ impl Config {
     /// Starts the threads that run models.
     pub fn start_scheduler(&self) -> Result<Arc<Scheduler>> {
         let mut scheduler = SchedulerConfig { batch_tokens: self.batch_tokens, ..SchedulerConfig::default() };
-        if self.device != Device::Cpu.to_string() && Card::count().is_ok_and(|cards| cards > 0) {
-            // The cores turn texts into tokens as fast as a card takes them; a few streams keep it busy.
+        if self.device != Device::Cpu.to_string() && Gpu::count().is_ok_and(|gpus| gpus > 0) {
+            // The cores turn texts into tokens as fast as a GPU takes them; a few streams keep it busy.
             scheduler.tokenizers = scheduler.workers;
-            scheduler.workers = scheduler.workers.min(CARD_STREAMS);
+            scheduler.workers = scheduler.workers.min(GPU_STREAMS);
         }
         if self.threads > 0 {
             scheduler.workers = self.threads;

@@ -7,14 +7,14 @@ use clap::Args;
 use membox_memory::MemoryError;
 use membox_memory::encoder::Encoder;
 use membox_memory::encoder::cpu::isa::Isa;
-use membox_memory::encoder::cuda::{Card, Checked, Half, check_kernels};
+use membox_memory::encoder::cuda::{Checked, Gpu, Half, check_kernels};
 use std::fs;
 use std::path::Path;
 
 /// Say what was found here (processor, GPU, memory, disk, models) and what follows from it. Nothing in the data folder is changed.
 #[derive(Args)]
 pub struct DoctorArgs {
-    /// Run every kernel on each card, and print its error against the CPU.
+    /// Run every kernel on each GPU, and print its error against the CPU.
     #[arg(long)]
     gpu: bool,
 }
@@ -23,7 +23,7 @@ pub struct DoctorArgs {
 pub fn run(config: &Config, args: &DoctorArgs) -> Result<()> {
     let config = &Config { keeps_kernels: false, ..config.clone() };
     if args.gpu {
-        return check_cards();
+        return check_gpus();
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let isa = Isa::detect();
@@ -88,16 +88,16 @@ fn state(config: &Config, model: &models::Model) -> Result<String> {
     Ok(engine.unwrap_or_else(|error| format!("{error:#}")))
 }
 
-/// Every kernel on every card.
-fn check_cards() -> Result<()> {
+/// Every kernel on every GPU.
+fn check_gpus() -> Result<()> {
     let mut wrong = 0;
-    for ordinal in 0..Card::count()?.max(1) {
-        let card = Card::find(ordinal)?;
-        let (major, minor) = card.capability();
-        println!("card {ordinal}: {}, compute capability {major}.{minor}, {} GiB", card.name(), card.memory() >> 30);
+    for ordinal in 0..Gpu::count()?.max(1) {
+        let gpu = Gpu::find(ordinal)?;
+        let (major, minor) = gpu.capability();
+        println!("card {ordinal}: {}, compute capability {major}.{minor}, {} GiB", gpu.name(), gpu.memory() >> 30);
         // bf16 came with Ampere.
         for half in [Half::F16, Half::Bf16].into_iter().filter(|half| *half == Half::F16 || major >= 8) {
-            for checked in check_kernels(&card, half, None)? {
+            for checked in check_kernels(&gpu, half, None)? {
                 let verdict = if checked.is_right() { "right" } else { "WRONG" };
                 let Checked { kernel, shape, error, tolerance } = &checked;
                 println!("  {verdict}  {kernel:<24} {half:?} error {error:.1e} of {tolerance:.1e}  {shape}");

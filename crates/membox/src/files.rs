@@ -9,7 +9,7 @@ const OWN_FILES: u64 = 64;
 /// Files of a connection to the database.
 const READER_FILES: u64 = 2;
 /// Collections and connections that a box keeps, however few files it may have open.
-const LEAST: u64 = 8;
+const MIN_SHARE: u64 = 8;
 
 /// How many files this process may have open.
 pub struct OpenFiles {
@@ -37,7 +37,7 @@ impl OpenFiles {
     /// What is left beside the box's own files, for collections and connections: all that is wanted, or else half each.
     pub fn shared(&self, readers: usize, collections: usize, connections: usize) -> Shares {
         let Some(limit) = self.limit else { return Shares { collections, connections } };
-        let left = limit.saturating_sub(OWN_FILES + READER_FILES * readers as u64).max(2 * LEAST);
+        let left = limit.saturating_sub(OWN_FILES + READER_FILES * readers as u64).max(2 * MIN_SHARE);
         // What the one does not need the other may have.
         let of_collections = (collections as u64).min((left / 2).max(left.saturating_sub(connections as u64)));
         let of_connections = (connections as u64).min(left - of_collections);

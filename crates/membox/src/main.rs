@@ -2,16 +2,16 @@
 
 mod audit;
 mod bench;
-mod card;
 mod client;
 mod compress;
 mod config;
-mod data;
+mod data_folder;
 mod distil;
 mod doctor;
 mod embed;
 mod exit;
 mod files;
+mod gpu;
 mod import;
 mod keys;
 mod mcp;
@@ -62,7 +62,7 @@ enum Command {
     /// Measure this machine: throughput, and a query's latency idle and under a bulk load.
     Bench(bench::BenchArgs),
     Doctor(doctor::DoctorArgs),
-    Verify(data::VerifyArgs),
+    Verify(data_folder::VerifyArgs),
     /// Mend a data folder that no box has open: embed damaged vectors anew and remove damaged indexes, which are built anew.
     ///
     /// A vector that was given and is damaged cannot be had again: the embedding of its text takes its place, and the record is named. Ends with a check of the
@@ -71,9 +71,9 @@ enum Command {
     Audit(audit::AuditArgs),
     Keys(keys::KeysArgs),
     /// Copy a data folder, also that of a running box, to a new folder.
-    Backup(data::BackupArgs),
+    Backup(data_folder::BackupArgs),
     /// Copy a backup to a data folder that holds nothing yet.
-    Restore(data::RestoreArgs),
+    Restore(data_folder::RestoreArgs),
 }
 
 fn main() -> ExitCode {
@@ -98,11 +98,11 @@ fn run(cli: Cli) -> Result<()> {
         Command::Config(args) => config::run(&config, &args),
         Command::Bench(args) => bench::run(&config, &args),
         Command::Doctor(args) => doctor::run(&config, &args),
-        Command::Verify(args) => data::verify(&config, &args),
-        Command::Rebuild => data::rebuild(&config),
+        Command::Verify(args) => data_folder::verify(&config, &args),
+        Command::Rebuild => data_folder::rebuild(&config),
         Command::Audit(args) => audit::run(&config, &args),
         Command::Keys(args) => keys::run(&config, &args),
-        Command::Backup(args) => data::backup(&config, &args),
-        Command::Restore(args) => data::restore(&config, &args),
+        Command::Backup(args) => data_folder::backup(&config, &args),
+        Command::Restore(args) => data_folder::restore(&config, &args),
     }
 }

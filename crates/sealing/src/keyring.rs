@@ -137,7 +137,7 @@ impl Keyring {
         })
     }
 
-    /// Notes that a tenant is to go, which stays noted until [`Keyring::erase`]: nothing is sealed for it any more.
+    /// Records that a tenant is to go, which stays recorded until [`Keyring::erase`]: nothing is sealed for it any more.
     pub fn begin_erasing(&self, tenant: &str) -> Result<()> {
         self.change(|state| {
             state.erasing.insert(tenant.to_owned());
@@ -278,7 +278,7 @@ mod tests {
         let keyring = Keyring::open(&path, master.clone(), &[]).expect("keys");
         let (number, sealed) = keyring.seal("acme", &["a"], b"one").expect("sealed");
         let wrapped = file::read(&path).expect("keys").keys[&number].wrapped.clone();
-        keyring.begin_erasing("acme").expect("noted");
+        keyring.begin_erasing("acme").expect("recorded");
         drop(keyring);
         let keyring = Keyring::open(&path, master.clone(), &[]).expect("keys");
         assert_eq!(keyring.erasing(), ["acme"], "a crash does not end it");

@@ -24,7 +24,7 @@ const VERSION: u32 = 2;
 /// Memory that tantivy gathers documents in before it writes a segment: its least is 15 MB.
 const WRITER_BYTES: usize = 32 << 20;
 /// Segments over which a commit merges them all into one.
-const MOST_SEGMENTS: usize = 12;
+const MAX_SEGMENTS: usize = 12;
 
 /// tantivy's list of segments, with the watermark: the one file of an index that it gives no checksum.
 const META: &str = "meta.json";
@@ -51,7 +51,7 @@ fn was_never_committed(folder: &Path) -> bool {
 }
 
 #[expect(clippy::disallowed_methods, reason = "where the name is lost, the text index is built anew")]
-fn note_meta_checksum(folder: &Path) -> std::io::Result<()> {
+fn write_meta_checksum(folder: &Path) -> std::io::Result<()> {
     let temporary = folder.join("meta.crc.tmp");
     let mut file = fs::File::create(&temporary)?;
     write!(file, "{:08x}", meta_checksum(folder).unwrap_or_default())?;
@@ -231,8 +231,8 @@ impl TextIndex {
         if !folder.join(META).exists() || was_never_committed(folder) {
             return Ok(Vec::new());
         }
-        let noted = fs::read_to_string(folder.join(META_CHECKSUM)).unwrap_or_default();
-        if u32::from_str_radix(&noted, 16).ok() != meta_checksum(folder) {
+        let recorded = fs::read_to_string(folder.join(META_CHECKSUM)).unwrap_or_default();
+        if u32::from_str_radix(&recorded, 16).ok() != meta_checksum(folder) {
             return Ok(vec![META.to_owned()]);
         }
         guarded(|| {
@@ -334,13 +334,13 @@ impl TextIndexWriter {
         commit.set_payload(&payload);
         commit.commit()?;
         let segments = self.index.searchable_segment_ids()?;
-        if segments.len() > MOST_SEGMENTS {
+        if segments.len() > MAX_SEGMENTS {
             // A merge keeps the payload of the last commit.
             self.writer.merge(&segments).wait()?;
         }
         self.writer.garbage_collect_files().wait()?;
         self.writer.wait_merging_threads()?;
-        note_meta_checksum(&self.folder).map_err(tantivy::TantivyError::from)?;
+        write_meta_checksum(&self.folder).map_err(tantivy::TantivyError::from)?;
         TextIndex::of(&self.index, &of)?
             .ok_or_else(|| TextError::Damaged("the text index has no watermark after its commit".into()))
     }

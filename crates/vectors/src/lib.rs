@@ -20,6 +20,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod batcher;
 mod error;
 mod file;
 pub mod format;
@@ -27,7 +28,6 @@ mod retired;
 mod scan;
 mod simd;
 mod sync;
-mod together;
 mod top_k;
 
 pub use error::VectorsError;

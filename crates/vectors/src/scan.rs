@@ -3,9 +3,9 @@
 //! A scan over many rows takes as long as reading them from memory, so several queries that go over the rows together cost little more than
 //! one: [`VectorView::scan_many`] does so, and a [`ScanQueue`] brings together queries that come at the same time.
 
+use crate::batcher::Batcher;
 use crate::file::VectorView;
 use crate::simd::{dots, prefetch};
-use crate::together::Together;
 use crate::top_k::{ScoredRow, TopK};
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
@@ -18,7 +18,7 @@ const DENSE: u64 = 4;
 /// Rows that one thread scans in one go.
 const PIECE: usize = 1 << 16;
 /// Queries that go over the rows together at most: more, and they no longer fit the processor's nearest cache.
-const TOGETHER: usize = 16;
+const MAX_QUERIES_AT_ONCE: usize = 16;
 /// How many of the rows that lie here and there are on their way from memory while one is scored.
 const AHEAD: usize = 8;
 
@@ -41,7 +41,7 @@ impl VectorView {
         let pieces: Vec<Range<u32>> =
             range.clone().step_by(PIECE).map(|at| at..range.end.min(at + PIECE as u32)).collect();
         let mut best = Vec::with_capacity(queries.len());
-        for queries in queries.chunks(TOGETHER) {
+        for queries in queries.chunks(MAX_QUERIES_AT_ONCE) {
             let none = || queries.iter().map(|_| TopK::new(k)).collect::<Vec<_>>();
             let of_piece = |piece: &Range<u32>| {
                 let mut tops = none();
@@ -63,7 +63,7 @@ impl VectorView {
     }
 
     fn scan_piece(&self, queries: &[&[f32]], piece: Range<u32>, allowed: Option<&RoaringBitmap>, tops: &mut [TopK]) {
-        let mut scores = [0.0; TOGETHER];
+        let mut scores = [0.0; MAX_QUERIES_AT_ONCE];
         let scores = &mut scores[..queries.len()];
         let mut see = |row: u32, is_wanted: bool| {
             dots(self.header().row_type, queries, self.bytes(row), scores);
@@ -93,7 +93,7 @@ impl VectorView {
 /// Brings large scans over the same rows together that are wanted at the same time: while one runs, which takes all processors, the others wait,
 /// and then go in one.
 #[derive(Default)]
-pub struct ScanQueue(Together<Scan, Vec<Vec<ScoredRow>>>);
+pub struct ScanQueue(Batcher<Scan, Vec<Vec<ScoredRow>>>);
 
 #[derive(Clone)]
 struct Scan {

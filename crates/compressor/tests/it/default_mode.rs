@@ -280,10 +280,10 @@ fn counts_are_those_of_the_texts_themselves() {
 #[test]
 fn sequences_are_bracketed_by_the_models_own_tokens() {
     // The package: <unk> for XLM-R, since it asks for [CLS] and [SEP] by name.
-    let brackets: Vec<(u32, u32)> =
-        both().iter().map(|c| c.encoder().tokenizer().brackets().expect("brackets")).collect();
+    let special_tokens: Vec<(u32, u32)> =
+        both().iter().map(|c| c.encoder().tokenizer().special_tokens().expect("brackets")).collect();
     let id = |model: usize, token: &str| both()[model].encoder().tokenizer().id(token).expect("a token");
-    assert_eq!(brackets, [(id(0, "[CLS]"), id(0, "[SEP]")), (id(1, "<s>"), id(1, "</s>"))]);
+    assert_eq!(special_tokens, [(id(0, "[CLS]"), id(0, "[SEP]")), (id(1, "<s>"), id(1, "</s>"))]);
 }
 
 #[test]

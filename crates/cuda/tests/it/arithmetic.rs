@@ -1,4 +1,4 @@
-//! The arithmetic of the kernels, without a card: their own sources compiled as C++, held against f64 references.
+//! The arithmetic of the kernels, without a GPU: their own sources compiled as C++, held against f64 references.
 
 use crate::host::{Half, Kernels};
 use membox_cuda::reference::{self, attention, error, gelu, keep, mean, norm, numbers, offsets};
@@ -40,7 +40,8 @@ fn token_states_are_normalised() {
     {
         let kernels = Kernels::compile("norm", half, &[("HIDDEN", hidden)]);
         let (gamma, beta) = (numbers(1, hidden, 1.0), numbers(2, hidden, 0.3));
-        let (words, places) = (half.narrow(&numbers(3, 20 * hidden, 0.1)), half.narrow(&numbers(4, 8 * hidden, 0.1)));
+        let (word_embeddings, places) =
+            (half.narrow(&numbers(3, 20 * hidden, 0.1)), half.narrow(&numbers(4, 8 * hidden, 0.1)));
         let ids: Vec<u32> = (0..tokens as u32).map(|t| t * 7 % 20).collect();
         let positions: Vec<u32> = (0..tokens as u32).map(|t| t % 8).collect();
         let mut states = vec![0u16; tokens * hidden];
@@ -57,11 +58,11 @@ fn token_states_are_normalised() {
         );
         // SAFETY: the signature is that of host.cpp, and every array has the shape that the kernel's file says.
         unsafe {
-            let (words, places) = (words.as_ptr().cast(), places.as_ptr().cast());
+            let (word_embeddings, places) = (word_embeddings.as_ptr().cast(), places.as_ptr().cast());
             kernels.get::<Embed>("host_embed_norm")(
                 ids.as_ptr(),
                 positions.as_ptr(),
-                words,
+                word_embeddings,
                 places,
                 gamma.as_ptr(),
                 beta.as_ptr(),
@@ -70,11 +71,12 @@ fn token_states_are_normalised() {
                 tokens as u32,
             );
         }
-        let (words, places) = (wide(half, &words), wide(half, &places));
+        let (word_embeddings, places) = (wide(half, &word_embeddings), wide(half, &places));
         let row = |table: &[f64], i: u32| table[i as usize * hidden..(i as usize + 1) * hidden].to_vec();
         let mut wanted = Vec::new();
         for (id, place) in ids.iter().zip(&positions) {
-            let sum: Vec<f64> = row(&words, *id).iter().zip(row(&places, *place)).map(|(a, b)| a + b).collect();
+            let sum: Vec<f64> =
+                row(&word_embeddings, *id).iter().zip(row(&places, *place)).map(|(a, b)| a + b).collect();
             wanted.extend(norm(&sum, &gamma, &beta, 1e-12));
         }
         assert!(error(&half.widen(&states), &wanted) < half.step(), "{half:?} {hidden}");

@@ -27,9 +27,9 @@ use std::sync::Arc;
 const CHUNK: usize = 96;
 
 /// Rows that a thread of the team works on at least: fewer would read the weights for too little work.
-const LEAST_PART: usize = 4;
+const MIN_ROWS_OF_PART: usize = 4;
 /// Threads that share a single query: more read the same weights for ever fewer rows.
-const MOST_TEAM: usize = 4;
+const MAX_TEAM: usize = 4;
 
 /// A linear layer in the engine's precision.
 enum Linear {
@@ -115,7 +115,7 @@ impl CpuEngine {
             inner: head.inner.map(|l| PackedF32::new(&l.weight, &l.bias, l.outputs, l.inputs)),
             output: head.output,
         });
-        let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_TEAM);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_TEAM);
         let team = rayon::ThreadPoolBuilder::new().num_threads(cores).thread_name(|i| format!("query-{i}"));
         let team = (cores > 1).then(|| team.build().ok()).flatten();
         Self { isa, precision, weights, widths, layers, keep, team }
@@ -190,7 +190,7 @@ impl Session for CpuSession {
             attention.fill(0.0);
         }
         let threads = helpers.min(engine.team.as_ref().map_or(0, |team| team.current_num_threads() - 1)) + 1;
-        let parts = threads.min(batch.tokens() / LEAST_PART).max(1);
+        let parts = threads.min(batch.tokens() / MIN_ROWS_OF_PART).max(1);
         scratch.parts.resize_with(scratch.parts.len().max(parts), PartScratch::default);
         match &engine.team {
             Some(team) if parts > 1 => team.install(|| engine.forward(batch, parts, scratch, attention, pause)),
@@ -237,8 +237,18 @@ impl CpuEngine {
         s.states.resize(tokens * hidden, 0.0);
         s.qkv.iter_mut().for_each(|qkv| qkv.resize(tokens * 3 * hidden, 0.0));
         let (ids, positions) = (batch.ids(), batch.positions());
-        let (words, places) = (&weights.words, &weights.positions);
-        rows::embed(self.isa, ids, positions, words, places, &weights.embedding_norm, model, eps, &mut s.states);
+        let (word_embeddings, places) = (&weights.word_embeddings, &weights.positions);
+        rows::embed(
+            self.isa,
+            ids,
+            positions,
+            word_embeddings,
+            places,
+            &weights.embedding_norm,
+            model,
+            eps,
+            &mut s.states,
+        );
         let rows_of_part = tokens.div_ceil(parts).max(1);
         // Before the first layer there is nothing to attend to: its queries, keys and values are all there is to do.
         for index in 0..=self.layers.len() {

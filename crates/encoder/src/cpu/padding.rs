@@ -39,7 +39,7 @@ pub(super) fn pad(mut weights: BertWeights) -> (BertWeights, Widths) {
         lengthen(&mut layer.output_norm, hidden);
     }
     lengthen(&mut weights.embedding_norm, hidden);
-    for table in [&mut weights.words, &mut weights.positions] {
+    for table in [&mut weights.word_embeddings, &mut weights.positions] {
         *table = table.chunks_exact(model).flat_map(|row| widened(row, hidden, in_place)).collect();
     }
     if let Some(keep) = &mut weights.keep {

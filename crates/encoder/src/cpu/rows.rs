@@ -37,13 +37,13 @@ fn add_layer_norm<S: Simd>(s: S, row: &mut [f32], update: &[f32], norm: &NormWei
 
 multiversion! {
     /// Sum of word and position embeddings (the type embedding is folded into the positions), then LayerNorm: `out[t]` for every
-    /// token t. `words` and `positions` are tables of rows; `position[t]` counts from the first token of its sequence.
+    /// token t. `word_embeddings` and `positions` are tables of rows; `position[t]` counts from the first token of its sequence.
     pub fn embed(
-        simd, ids: &[u32], position: &[u32], words: &[f32], positions: &[f32], norm: &NormWeights, model: usize, eps: f32, out: &mut [f32],
+        simd, ids: &[u32], position: &[u32], word_embeddings: &[f32], positions: &[f32], norm: &NormWeights, model: usize, eps: f32, out: &mut [f32],
     ) {
         let width = norm.weight.len();
         for ((&id, &at), row) in ids.iter().zip(position).zip(out.chunks_exact_mut(width)) {
-            row.copy_from_slice(&words[id as usize * width..][..width]);
+            row.copy_from_slice(&word_embeddings[id as usize * width..][..width]);
             add_layer_norm(simd, row, &positions[at as usize * width..][..width], norm, model, eps);
         }
     }

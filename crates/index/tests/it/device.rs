@@ -35,7 +35,7 @@ struct Rows {
 }
 
 impl RowDevice for Memory {
-    fn room(&self, dimension: usize, capacity: usize) -> Result<Box<dyn DeviceRows>, IndexError> {
+    fn allocate(&self, dimension: usize, capacity: usize) -> Result<Box<dyn DeviceRows>, IndexError> {
         self.0.rooms.fetch_add(1, Ordering::Relaxed);
         match capacity <= self.0.most_rows.load(Ordering::Relaxed) {
             true => Ok(Box::new(Rows { state: self.0.clone(), dimension, capacity, rows: Vec::new() })),
@@ -47,7 +47,7 @@ impl RowDevice for Memory {
 impl DeviceRows for Rows {
     fn append(&mut self, rows: &[u16]) -> Result<(), IndexError> {
         self.rows.extend(rows);
-        assert!(self.rows.len() <= self.capacity * self.dimension, "more rows than there is room for");
+        assert!(self.rows.len() <= self.capacity * self.dimension, "more rows than its capacity");
         Ok(())
     }
 

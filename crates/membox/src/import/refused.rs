@@ -11,7 +11,7 @@ use std::path::PathBuf;
 /// Values that are shown; the file has all of them.
 const SHOWN: u64 = 20;
 
-/// Where what is refused is noted.
+/// Where what is refused is recorded.
 pub struct Refused {
     path: PathBuf,
     /// Made with the first one; `None` once it cannot be written.
@@ -28,8 +28,8 @@ impl Refused {
         Self { path, file: None, append, bar, count: 0 }
     }
 
-    /// Notes a value and why it was refused.
-    pub fn note(&mut self, item: &Item, reason: &str) {
+    /// Records a value and why it was refused.
+    pub fn record(&mut self, item: &Item, reason: &str) {
         self.count += 1;
         let line = item.line;
         if self.count <= SHOWN {

@@ -91,7 +91,7 @@ impl<'a> Target<'a> {
 
     /// Notes that a value is refused.
     pub fn refuse(&mut self, item: &Item, reason: &str) -> Result<()> {
-        self.refused.note(item, reason);
+        self.refused.record(item, reason);
         if self.is_strict {
             bail!("line {}: {reason} (--strict: the import ends here)", item.line);
         }

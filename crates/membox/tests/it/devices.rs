@@ -1,10 +1,10 @@
-//! What a box computes on: a card where there is one, and a clear word where there is none.
+//! What a box computes on: a GPU where there is one, and a clear word where there is none.
 
 use crate::common::{Server, data_with_model, membox};
 use serde_json::Value;
 
 #[test]
-fn a_card_is_used_or_the_reason_is_said() {
+fn a_gpu_is_used_or_the_reason_is_said() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = data_with_model(folder.path());
     let server = Server::start(&data, &["--device", "auto"]);
@@ -23,7 +23,7 @@ fn a_card_is_used_or_the_reason_is_said() {
 }
 
 #[test]
-fn a_card_that_is_asked_for_and_cannot_be_had_is_an_error() {
+fn a_gpu_that_is_asked_for_and_cannot_be_had_is_an_error() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = data_with_model(folder.path());
     for (device, wanted) in [("cuda:99", "device = cuda:99 cannot be had"), ("gpu", "auto, cpu or cuda:N")] {

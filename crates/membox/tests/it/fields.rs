@@ -28,12 +28,12 @@ fn object(field: &str) -> Value {
 /// What becomes of a field.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fate {
-    /// It is said: the mark of this name is in it.
-    Said(&'static str),
+    /// It is exported: the mark of this name is in it.
+    Exported(&'static str),
     /// It is found by it, or is no text: a time, a setting, a file.
     Kept,
 }
-use Fate::{Kept, Said};
+use Fate::{Exported, Kept};
 
 /// Routes that store what they are given, each with its fields.
 const STORING: &[(&str, &[(&str, Fate)])] = &[
@@ -45,8 +45,8 @@ const STORING: &[(&str, &[(&str, Fate)])] = &[
         "POST /v1/collections/{collection}/records",
         &[
             ("records/*/id", Kept),
-            ("records/*/text", Said("rec.text")),
-            ("records/*/metadata", Said("rec.metadata")),
+            ("records/*/text", Exported("rec.text")),
+            ("records/*/metadata", Exported("rec.metadata")),
             ("records/*/created_at", Kept),
             ("records/*/expires_at", Kept),
             ("records/*/user", Kept),
@@ -59,26 +59,26 @@ const STORING: &[(&str, &[(&str, Fate)])] = &[
     (
         "PATCH /v1/collections/{collection}/records/{id}",
         &[
-            ("text", Said("recpatch.text")),
-            ("metadata", Said("recpatch.metadata")),
+            ("text", Exported("recpatch.text")),
+            ("metadata", Exported("recpatch.metadata")),
             ("expires_at", Kept),
             ("user", Kept),
             ("session", Kept),
             ("kind", Kept),
         ],
     ),
-    ("PUT /v1/sessions/{session}", &[("user", Kept), ("collection", Kept), ("metadata", Said("ses.metadata"))]),
+    ("PUT /v1/sessions/{session}", &[("user", Kept), ("collection", Kept), ("metadata", Exported("ses.metadata"))]),
     (
         "POST /v1/sessions/{session}/messages",
         &[
             ("messages/*/id", Kept),
-            ("messages/*/content", Said("msg.content")),
+            ("messages/*/content", Exported("msg.content")),
             ("messages/*/media/data", Kept),
-            ("messages/*/media/language", Said("msg.language")),
-            ("messages/*/name", Said("msg.name")),
-            ("messages/*/tool_call_id", Said("msg.tool_call_id")),
-            ("messages/*/tool_calls/*", Said("msg.tool_calls")),
-            ("messages/*/metadata", Said("msg.metadata")),
+            ("messages/*/media/language", Exported("msg.language")),
+            ("messages/*/name", Exported("msg.name")),
+            ("messages/*/tool_call_id", Exported("msg.tool_call_id")),
+            ("messages/*/tool_calls/*", Exported("msg.tool_calls")),
+            ("messages/*/metadata", Exported("msg.metadata")),
             ("messages/*/created_at", Kept),
             ("user", Kept),
             ("collection", Kept),
@@ -86,14 +86,14 @@ const STORING: &[(&str, &[(&str, Fate)])] = &[
     ),
     (
         "PATCH /v1/sessions/{session}/messages/{message}",
-        &[("metadata", Said("msgpatch.metadata")), ("content", Said("msgpatch.content"))],
+        &[("metadata", Exported("msgpatch.metadata")), ("content", Exported("msgpatch.content"))],
     ),
-    ("POST /v1/sessions/{session}/queue", &[("items/*", Said("que.items"))]),
+    ("POST /v1/sessions/{session}/queue", &[("items/*", Exported("que.items"))]),
     (
         "PUT /v1/threads/{thread}/checkpoints/{id}",
-        &[("state", Said("chk.state")), ("parent", Kept), ("metadata", Said("chk.metadata"))],
+        &[("state", Exported("chk.state")), ("parent", Kept), ("metadata", Exported("chk.metadata"))],
     ),
-    ("PUT /v1/threads/{thread}/checkpoints/{id}/writes/{task}", &[("writes", Said("wri.writes"))]),
+    ("PUT /v1/threads/{thread}/checkpoints/{id}/writes/{task}", &[("writes", Exported("wri.writes"))]),
     (
         "POST /v1/memories",
         &[
@@ -101,14 +101,14 @@ const STORING: &[(&str, &[(&str, Fate)])] = &[
             ("user", Kept),
             ("collection", Kept),
             ("messages/*/id", Kept),
-            ("messages/*/content", Said("mem.content")),
-            ("messages/*/name", Said("mem.name")),
+            ("messages/*/content", Exported("mem.content")),
+            ("messages/*/name", Exported("mem.name")),
             ("messages/*/time_stamp", Kept),
-            ("messages/*/metadata", Said("mem.metadata")),
+            ("messages/*/metadata", Exported("mem.metadata")),
             ("time_stamp", Kept),
         ],
     ),
-    ("PATCH /v1/users/{user}/profile", &[("", Said("pro.fields"))]),
+    ("PATCH /v1/users/{user}/profile", &[("", Exported("pro.fields"))]),
     ("POST /v1/usage", &[("user", Kept)]),
     ("PUT /v1/quotas/{user}", &[]),
 ];
@@ -136,8 +136,8 @@ const TOOLS: &[(&str, &[(&str, Fate)])] = &[
     (
         "memory_add",
         &[
-            ("text", Said("mcp.text")),
-            ("metadata", Said("mcp.metadata")),
+            ("text", Exported("mcp.text")),
+            ("metadata", Exported("mcp.metadata")),
             ("user", Kept),
             ("collection", Kept),
             ("kind", Kept),
@@ -149,8 +149,8 @@ const TOOLS: &[(&str, &[(&str, Fate)])] = &[
         "memory_update",
         &[
             ("id", Kept),
-            ("text", Said("mcpup.text")),
-            ("metadata", Said("mcpup.metadata")),
+            ("text", Exported("mcpup.text")),
+            ("metadata", Exported("mcpup.metadata")),
             ("user", Kept),
             ("collection", Kept),
         ],
@@ -163,19 +163,19 @@ const TOOLS: &[(&str, &[(&str, Fate)])] = &[
             ("messages/*/role", Kept),
             ("messages/*/type", Kept),
             ("messages/*/created_at", Kept),
-            ("messages/*/content", Said("mcpses.content")),
-            ("messages/*/name", Said("mcpses.name")),
-            ("messages/*/tool_call_id", Said("mcpses.tool_call_id")),
-            ("messages/*/tool_calls/*", Said("mcpses.tool_calls")),
-            ("messages/*/metadata", Said("mcpses.metadata")),
+            ("messages/*/content", Exported("mcpses.content")),
+            ("messages/*/name", Exported("mcpses.name")),
+            ("messages/*/tool_call_id", Exported("mcpses.tool_call_id")),
+            ("messages/*/tool_calls/*", Exported("mcpses.tool_calls")),
+            ("messages/*/metadata", Exported("mcpses.metadata")),
             ("user", Kept),
         ],
     ),
     (
         "add_memory",
         &[
-            ("user_input", Said("mcplm.user_input")),
-            ("assistant_reply", Said("mcplm.assistant_reply")),
+            ("user_input", Exported("mcplm.user_input")),
+            ("assistant_reply", Exported("mcplm.assistant_reply")),
             ("timestamp", Kept),
             ("user", Kept),
             ("session", Kept),
@@ -259,7 +259,7 @@ fn this_test_knows_every_field_of_every_route_and_tool() {
             places(&document, schema, "", &mut found);
             unknown
                 .extend(found.iter().filter(|place| !is_known(place, known)).map(|place| format!("{route}: {place}")));
-            let lost = known.iter().filter(|(name, fate)| matches!(fate, Said(_)) && !found.contains(*name));
+            let lost = known.iter().filter(|(name, fate)| matches!(fate, Exported(_)) && !found.contains(*name));
             unknown.extend(lost.map(|(name, _)| format!("{route}: {name} is there no more")));
         }
     }
@@ -465,7 +465,7 @@ fn every_field_is_exported_and_gone_with_an_erasure() {
     let (_, _, archive) = server.raw("GET", "/v1/users/lena/export", &[], Vec::new());
     let said = STORING.iter().chain(TOOLS).flat_map(|(_, fields)| *fields);
     for (field, fate) in said {
-        if let Said(name) = fate {
+        if let Exported(name) = fate {
             assert!(archive.contains(&mark(name)), "{field} ({name}) is not exported");
         }
     }

@@ -3,7 +3,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests have threads, and look into databases, on their own")]
 
-mod answers;
+mod answer_cache;
 mod bodies;
 mod common;
 mod compress;

@@ -104,7 +104,7 @@ impl Memories<'_> {
             Ok(compressor) => compressor.encoder(),
             Err(_) => self.models.encoder()?,
         };
-        let (open, close) = encoder.tokenizer().brackets()?;
+        let (open, close) = encoder.tokenizer().special_tokens()?;
         let most = encoder.engine().max_sequence() - 1;
         let (mut ids, mut sentences) = (vec![open], Vec::new());
         for text in said {

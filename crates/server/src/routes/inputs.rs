@@ -95,7 +95,7 @@ pub(super) async fn cut_at_the_left(state: &AppState, inputs: Inputs, most: usiz
 
 /// The tokens that open and close a text for the model.
 fn brackets(encoder: &Encoder) -> Result<(u32, u32), Problem> {
-    Ok(encoder.tokenizer().brackets().map_err(MemoryError::from)?)
+    Ok(encoder.tokenizer().special_tokens().map_err(MemoryError::from)?)
 }
 
 fn is_between(ids: &[u32], (open, close): (u32, u32)) -> bool {

@@ -1,32 +1,32 @@
-//! The card as a place for vectors: a share of its memory, and what recall takes there.
+//! The GPU as a place for vectors: a share of its memory, and what recall takes there.
 
-use membox_cuda::{Card, CudaError, ResidentRows};
+use membox_cuda::{CudaError, Gpu, ResidentRows};
 use membox_memory::{DeviceRows, IndexError, RowDevice};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A card's memory for vectors.
+/// A GPU's memory for vectors.
 #[derive(Debug)]
-pub struct CardMemory {
-    card: Card,
+pub struct GpuMemory {
+    gpu: Gpu,
     /// Where its compiled kernels are kept.
     kernels: PathBuf,
     budget: Arc<Budget>,
 }
 
-impl CardMemory {
-    /// So many bytes of a card.
-    pub fn new(card: Card, kernels: PathBuf, bytes: usize) -> Self {
-        Self { card, kernels, budget: Arc::new(Budget { bytes, used: AtomicUsize::new(0) }) }
+impl GpuMemory {
+    /// So many bytes of a GPU.
+    pub fn new(gpu: Gpu, kernels: PathBuf, bytes: usize) -> Self {
+        Self { gpu, kernels, budget: Arc::new(Budget { bytes, used: AtomicUsize::new(0) }) }
     }
 }
 
-impl RowDevice for CardMemory {
-    fn room(&self, dimension: usize, capacity: usize) -> Result<Box<dyn DeviceRows>, IndexError> {
+impl RowDevice for GpuMemory {
+    fn allocate(&self, dimension: usize, capacity: usize) -> Result<Box<dyn DeviceRows>, IndexError> {
         let share = Share::of(&self.budget, ResidentRows::bytes(dimension, capacity))?;
-        let rows = ResidentRows::new(&self.card, dimension, capacity, Some(&self.kernels)).map_err(said)?;
-        Ok(Box::new(CardRows { rows, _share: share }))
+        let rows = ResidentRows::new(&self.gpu, dimension, capacity, Some(&self.kernels)).map_err(said)?;
+        Ok(Box::new(GpuRows { rows, _share: share }))
     }
 }
 
@@ -34,13 +34,13 @@ fn said(error: CudaError) -> IndexError {
     IndexError::Device(error.to_string())
 }
 
-/// Rows of one collection, whose room goes back when they are dropped: before their share of the budget does.
-struct CardRows {
+/// Rows of one collection, whose memory is freed when they are dropped: before their share of the budget does.
+struct GpuRows {
     rows: ResidentRows,
     _share: Share,
 }
 
-impl DeviceRows for CardRows {
+impl DeviceRows for GpuRows {
     fn append(&mut self, rows: &[u16]) -> Result<(), IndexError> {
         self.rows.append(rows).map_err(said)
     }

@@ -1,4 +1,4 @@
-//! Finding a card.
+//! Finding a GPU.
 
 use crate::CudaError;
 use cudarc::driver::CudaContext;
@@ -6,9 +6,9 @@ use cudarc::driver::sys::CUdevice_attribute;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A card that the kernels can run on.
+/// A GPU that the kernels can run on.
 #[derive(Clone, Debug)]
-pub struct Card {
+pub struct Gpu {
     pub(crate) context: Arc<CudaContext>,
     name: String,
     capability: (i32, i32),
@@ -16,10 +16,10 @@ pub struct Card {
 }
 
 /// Least compute capability: that of the tensor cores that the kernels use.
-const LEAST_CAPABILITY: (i32, i32) = (7, 5);
+const MIN_CAPABILITY: (i32, i32) = (7, 5);
 
-impl Card {
-    /// How many cards the driver shows.
+impl Gpu {
+    /// How many GPUs the driver shows.
     pub fn count() -> Result<usize, CudaError> {
         // SAFETY: looks for the library by its names and loads it; NVIDIA's driver has no side effects when loaded.
         if !unsafe { cudarc::driver::sys::is_culib_present() } {
@@ -28,11 +28,11 @@ impl Card {
         Ok(CudaContext::device_count()?.max(0) as usize)
     }
 
-    /// The card of a number, if everything that the kernels need is there.
+    /// The GPU of a number, if everything that the kernels need is there.
     pub fn find(ordinal: usize) -> Result<Self, CudaError> {
         let count = Self::count()?;
         if ordinal >= count {
-            return Err(CudaError::NoCard { ordinal, count });
+            return Err(CudaError::NoGpu { ordinal, count });
         }
         // SAFETY: as above.
         let present = unsafe { [cudarc::nvrtc::sys::is_culib_present(), cudarc::cublaslt::sys::is_culib_present()] };
@@ -44,7 +44,7 @@ impl Card {
         // stream and its buffers, and holds the model whose weights it reads. Tracking by events would be in the way of recording graphs.
         unsafe { context.disable_event_tracking() };
         let (name, capability, memory) = (context.name()?, context.compute_capability()?, context.total_mem()?);
-        if capability < LEAST_CAPABILITY {
+        if capability < MIN_CAPABILITY {
             return Err(CudaError::TooOld { name, major: capability.0, minor: capability.1 });
         }
         Ok(Self { context, name, capability, memory })

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::PoisonError;
 
 /// While one caller works the others wait, and then the work of all that goes together is done by one of them.
-pub(crate) struct Together<T, R> {
+pub(crate) struct Batcher<T, R> {
     state: Mutex<State<T, R>>,
 }
 
@@ -28,13 +28,13 @@ enum Turn<T, R> {
     Work(T, Vec<Waiting<T, R>>),
 }
 
-impl<T, R> Default for Together<T, R> {
+impl<T, R> Default for Batcher<T, R> {
     fn default() -> Self {
         Self { state: Mutex::new(State { is_running: false, waiting: VecDeque::new() }) }
     }
 }
 
-impl<T: Clone, R> Together<T, R> {
+impl<T: Clone, R> Batcher<T, R> {
     /// Does `work`, alone or together with what goes with it. `run` gives a result for each piece of work that it is given, in their order. It runs on the
     /// calling thread, or on that of another caller.
     pub fn run(&self, work: T, goes_with: impl Fn(&T, &T) -> bool, run: impl Fn(&[&T]) -> Vec<R>) -> R {
@@ -45,7 +45,7 @@ impl<T: Clone, R> Together<T, R> {
             if !state.is_running {
                 state.is_running = true;
                 drop(state);
-                let _running = Running { together: self, goes_with: &goes_with };
+                let _running = Running { batcher: self, goes_with: &goes_with };
                 return alone(&work);
             }
             state.waiting.push_back(Waiting { work: work.clone(), turn });
@@ -53,7 +53,7 @@ impl<T: Clone, R> Together<T, R> {
         match turns.recv() {
             Ok(Turn::Done(result)) => result,
             Ok(Turn::Work(own, others)) => {
-                let _running = Running { together: self, goes_with: &goes_with };
+                let _running = Running { batcher: self, goes_with: &goes_with };
                 let all: Vec<&T> = std::iter::once(&own).chain(others.iter().map(|w| &w.work)).collect();
                 let mut results = run(&all).into_iter();
                 let result = results.next().expect("a result for each piece of work");
@@ -74,18 +74,18 @@ impl<T: Clone, R> Together<T, R> {
 
 /// Somebody works; at the end the one that has waited longest follows, with all that goes with it.
 struct Running<'a, T: Clone, R, G: Fn(&T, &T) -> bool> {
-    together: &'a Together<T, R>,
+    batcher: &'a Batcher<T, R>,
     goes_with: &'a G,
 }
 
 impl<T: Clone, R, G: Fn(&T, &T) -> bool> Drop for Running<'_, T, R, G> {
     fn drop(&mut self) {
-        let mut state = self.together.state();
+        let mut state = self.batcher.state();
         while let Some(next) = state.waiting.pop_front() {
-            let (together, others): (VecDeque<_>, VecDeque<_>) =
+            let (batch, others): (VecDeque<_>, VecDeque<_>) =
                 std::mem::take(&mut state.waiting).into_iter().partition(|w| (self.goes_with)(&w.work, &next.work));
             state.waiting = others;
-            if next.turn.send(Turn::Work(next.work, together.into())).is_ok() {
+            if next.turn.send(Turn::Work(next.work, batch.into())).is_ok() {
                 return;
             }
         }
@@ -100,28 +100,28 @@ mod tests {
     use crate::sync::{Arc, model, spawn};
 
     /// Work is a number; even ones go together, and so do odd ones.
-    fn doubled(together: &Together<u32, u32>, number: u32) -> u32 {
+    fn doubled(batcher: &Batcher<u32, u32>, number: u32) -> u32 {
         let run = |numbers: &[&u32]| {
             assert!(numbers.iter().all(|n| **n % 2 == *numbers[0] % 2), "only what goes together is done together");
             numbers.iter().map(|n| **n * 2).collect()
         };
-        together.run(number, |a, b| a % 2 == b % 2, run)
+        batcher.run(number, |a, b| a % 2 == b % 2, run)
     }
 
     #[test]
     fn everybody_gets_the_result_of_their_own_work_in_every_order_of_events() {
         model(|| {
-            let together = Arc::new(Together::default());
+            let batcher = Arc::new(Batcher::default());
             let others: Vec<_> = [2, 3]
                 .into_iter()
                 .map(|number| {
-                    let together = together.clone();
-                    spawn(move || assert_eq!(doubled(&together, number), number * 2))
+                    let batcher = batcher.clone();
+                    spawn(move || assert_eq!(doubled(&batcher, number), number * 2))
                 })
                 .collect();
-            assert_eq!(doubled(&together, 4), 8);
+            assert_eq!(doubled(&batcher, 4), 8);
             others.into_iter().for_each(|other| other.join().expect("a thread"));
-            let state = together.state();
+            let state = batcher.state();
             assert!(!state.is_running && state.waiting.is_empty());
         });
     }
@@ -129,31 +129,30 @@ mod tests {
     #[cfg(not(membox_loom))]
     #[test]
     fn whoever_waits_for_work_that_broke_off_does_it_alone() {
-        let together = Together::default();
+        let batcher = Batcher::default();
         let goes = |_: &u32, _: &u32| true;
         let wait_for = |count: usize| {
-            while together.state().waiting.len() < count {
+            while batcher.state().waiting.len() < count {
                 std::thread::yield_now();
             }
         };
         std::thread::scope(|scope| {
             let first = scope.spawn(|| {
-                together.run(1, goes, |_| {
+                batcher.run(1, goes, |_| {
                     wait_for(2);
                     vec![0]
                 })
             });
-            while !together.state().is_running {
+            while !batcher.state().is_running {
                 std::thread::yield_now();
             }
-            let breaks_off = scope.spawn(|| together.run(2, goes, |_| panic!("as it should")));
+            let breaks_off = scope.spawn(|| batcher.run(2, goes, |_| panic!("as it should")));
             wait_for(1);
-            let taken_along =
-                scope.spawn(|| together.run(3, goes, |numbers| numbers.iter().map(|n| **n * 2).collect()));
+            let taken_along = scope.spawn(|| batcher.run(3, goes, |numbers| numbers.iter().map(|n| **n * 2).collect()));
             assert_eq!(first.join().expect("a result"), 0);
             assert!(breaks_off.join().is_err());
             assert_eq!(taken_along.join().expect("a result"), 6);
         });
-        assert!(!together.state().is_running);
+        assert!(!batcher.state().is_running);
     }
 }
