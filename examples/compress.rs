@@ -10,8 +10,8 @@
 //! - A compressor needs a model that says how likely each token is to be kept. Here it is the keep head, a small layer
 //!   that comes with membox and stands on the embedding model ([`keep_head::built_in`]). [`Compressor::load`] takes
 //!   one of the LLMLingua-2 models instead.
-//! - [`CompressOptions`] say how much is left: a `rate`, or a budget of tokens. In [`Mode::Strict`] no more than that is
-//!   ever left; the default mode ends near it.
+//! - [`CompressOptions`] say how much is left: a `rate`, or a budget of tokens. In [`Mode::Strict`] no more than that
+//!   is ever left; the default mode ends near it.
 //! - The answer counts tokens as OpenAI's models count them, before and after.
 
 use membox_compressor::{CompressOptions, Compressor, Mode, keep_head};

@@ -1,6 +1,7 @@
 //! What the benches share: where the model is, and vectors and texts that are the same in every run.
 //!
-//! `cargo bench -p membox-benches` runs them; `make bench` runs them with the peers beside them and writes `benches/results`.
+//! `cargo bench -p membox-benches` runs them; `make bench` runs them with the peers beside them and writes
+//! `benches/results`.
 
 use std::path::{Path, PathBuf};
 

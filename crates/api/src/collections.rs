@@ -27,7 +27,8 @@ pub enum Metric {
     InnerProduct,
 }
 
-/// What a collection is made with. Everything but the policies of index, kinds, redaction, synonyms, keywords and memories stays as it is.
+/// What a collection is made with. Everything but the policies of index, kinds, redaction, synonyms, keywords and
+/// memories stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CollectionSettings {
@@ -42,18 +43,20 @@ pub struct CollectionSettings {
     /// Which index is kept: `{"kind": "auto" | "flat" | "hnsw" | "ivf", …}`.
     #[schema(value_type = Object, example = json!({"kind": "auto"}))]
     pub index: IndexPolicy,
-    /// What records of a kind get that say nothing of it themselves: `{"working": {"ttl_s": 3600}, "profile": {"importance": 0.9}}`. It holds for what is
-    /// written from now on; as it was when left out.
+    /// What records of a kind get that say nothing of it themselves:
+    /// `{"working": {"ttl_s": 3600}, "profile": {"importance": 0.9}}`. It holds for what is written from now on; as
+    /// it was when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kinds: Option<BTreeMap<String, KindDefaults>>,
     /// What is done with personal data in what is written from now on: nothing when left out, or as it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redaction: Option<Redaction>,
-    /// Words that mean the same, `[["car", "automobile"], ["kids", "children"]]`: who asks for one finds the others by words as well. As they were when left
-    /// out.
+    /// Words that mean the same, `[["car", "automobile"], ["kids", "children"]]`: who asks for one finds the others
+    /// by words as well. As they were when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub synonyms: Option<Vec<Vec<String>>>,
-    /// Whether what is written from now on is given its keywords and names, in its metadata: no when left out, or as it was.
+    /// Whether what is written from now on is given its keywords and names, in its metadata: no when left out, or as
+    /// it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keywords: Option<bool>,
     /// How what is said becomes memories (`POST /v1/memories`): the defaults when left out, or as it was.

@@ -20,7 +20,8 @@ pub enum CompressMode {
     Parity,
 }
 
-/// How the probabilities of a word's tokens become the word's. In modes `default` and `strict` signs within a word (`don't`, `a@b.example`) do not count.
+/// How the probabilities of a word's tokens become the word's. In modes `default` and `strict` signs within a word
+/// (`don't`, `a@b.example`) do not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenToWord {
@@ -31,8 +32,8 @@ pub enum TokenToWord {
     First,
 }
 
-/// What is kept of a text, and how. Names, meanings and defaults are those of `compress_prompt` of the Python package, but for
-/// `mode`, `encoding`, `threshold` and `structured`, which are ours.
+/// What is kept of a text, and how. Names, meanings and defaults are those of `compress_prompt` of the Python
+/// package, but for `mode`, `encoding`, `threshold` and `structured`, which are ours.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CompressOptions {
@@ -46,7 +47,8 @@ pub struct CompressOptions {
     pub threshold: Option<f64>,
     /// tiktoken's encoding that tokens are counted by, or a model's name. The package knows only cl100k_base.
     pub encoding: String,
-    /// Whether the least likely of several contexts are dropped first. Left out: yes in mode `parity` (as the package does), no in the others.
+    /// Whether the least likely of several contexts are dropped first. Left out: yes in mode `parity` (as the package
+    /// does), no in the others.
     pub use_context_level_filter: Option<bool>,
     /// Whether words are dropped.
     pub use_token_level_filter: bool,
@@ -125,7 +127,8 @@ pub struct CompressedText {
     pub rate: String,
     /// The package's estimate at the price that GPT-4 had in 2023.
     pub saving: String,
-    /// Byte spans of each context that were kept: `[[start, end], …]`. Empty in mode `parity`, whose answer is not cut out of the source.
+    /// Byte spans of each context that were kept: `[[start, end], …]`. Empty in mode `parity`, whose answer is not
+    /// cut out of the source.
     pub kept: Vec<Vec<[usize; 2]>>,
     /// Which model did the work.
     pub model: String,
@@ -140,7 +143,8 @@ pub struct Message {
     pub role: String,
     /// What was said; null where a tool is called instead.
     pub content: Option<String>,
-    /// Whatever else the message has, such as `name` or `tool_calls`: it is handed on as it is. Names and calls are counted.
+    /// Whatever else the message has, such as `name` or `tool_calls`: it is handed on as it is. Names and calls are
+    /// counted.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -229,7 +233,8 @@ pub struct CompressSource {
     pub question: Option<String>,
 }
 
-/// A request for compression, for the API's description: what, and every option of the package under its own name, side by side.
+/// A request for compression, for the API's description: what, and every option of the package under its own name,
+/// side by side.
 pub struct CompressRequest;
 
 impl PartialSchema for CompressRequest {

@@ -42,7 +42,8 @@ pub struct ContextRequest {
     pub strategy: Strategy,
     /// Tokens of the whole (4000): of each message's content, name and calls, 4 a message and 2 for the conversation.
     pub max_tokens: Option<usize>,
-    /// Turns that are always kept: 2 with smart and recall, 5 with window. A turn is a user message and what follows it.
+    /// Turns that are always kept: 2 with smart and recall, 5 with window. A turn is a user message and what follows
+    /// it.
     pub turns: Option<usize>,
     /// tiktoken's encoding, or a model's name (o200k_base).
     pub encoding: Option<String>,

@@ -52,8 +52,8 @@ pub enum EncodingFormat {
 /// OpenAI's request. Further fields, which its clients and gateways send, are passed over.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct EmbeddingsRequest {
-    /// What is to be embedded. Token ids are those of cl100k_base, as OpenAI's clients send them, or, between the model's own first and last token
-    /// (`[CLS]` and `[SEP]`), the model's.
+    /// What is to be embedded. Token ids are those of cl100k_base, as OpenAI's clients send them, or, between the
+    /// model's own first and last token (`[CLS]` and `[SEP]`), the model's.
     pub input: EmbeddingInput,
     /// One of `GET /v1/models`; the box's own when left out.
     pub model: Option<String>,

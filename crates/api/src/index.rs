@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Links of a node of HNSW, the beam of its construction, and lists of IVF that a search looks into, where nothing else is said.
+/// Links of a node of HNSW, the beam of its construction, and lists of IVF that a search looks into, where nothing
+/// else is said.
 const DEFAULT_M: u32 = 32;
 const DEFAULT_EF_CONSTRUCTION: u32 = 80;
 const DEFAULT_NPROBE: u32 = 32;

@@ -1,10 +1,10 @@
 //! What callers say to the box and hear from it.
 //!
-//! Every request and every answer is here as plain data, with its JSON form (serde) and its schema (utoipa). The JSON of
-//! [`CollectionSettings`] is also what the database keeps of a collection.
+//! Every request and every answer is here as plain data, with its JSON form (serde) and its schema (utoipa). The JSON
+//! of [`CollectionSettings`] is also what the database keeps of a collection.
 //!
-//! This crate has no behaviour: it does not know how anything is stored, embedded or compressed, nor HTTP. It depends on
-//! no other crate of membox. Where an engine has a type of the same form, `membox-memory` converts.
+//! This crate has no behaviour: it does not know how anything is stored, embedded or compressed, nor HTTP. It depends
+//! on no other crate of membox. Where an engine has a type of the same form, `membox-memory` converts.
 //!
 //! # Example
 //!

@@ -66,8 +66,8 @@ pub struct MemoryMessage {
     pub content: String,
     /// The name of who says it.
     pub name: Option<String>,
-    /// When the conversation began, as `2023/05/20 (Sat) 00:44` or ISO 8601, in UTC where it names no zone: messages of the same stamp follow each other
-    /// by half a second. The request's when left out, or now.
+    /// When the conversation began, as `2023/05/20 (Sat) 00:44` or ISO 8601, in UTC where it names no zone: messages
+    /// of the same stamp follow each other by half a second. The request's when left out, or now.
     pub time_stamp: Option<String>,
     /// Any JSON object up to 16 KiB.
     #[serde(default)]
@@ -171,7 +171,8 @@ pub struct AddedMemories {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct AddQuery {
-    /// Say what each step did: times, what was compressed from how many tokens to how many, cuts with their scores, facts.
+    /// Say what each step did: times, what was compressed from how many tokens to how many, cuts with their scores,
+    /// facts.
     #[serde(default)]
     pub explain: bool,
 }
@@ -253,7 +254,8 @@ pub struct UpdateReport {
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConsolidateRequest {
-    /// The cosine from which on two texts are held against each other (0.95). They become one if they say the same in the same words.
+    /// The cosine from which on two texts are held against each other (0.95). They become one if they say the same in
+    /// the same words.
     pub threshold: Option<f32>,
     /// Only say what would be merged.
     pub dry_run: bool,

@@ -38,7 +38,8 @@ impl Role {
     }
 }
 
-/// Reads what is said: a text, or texts as OpenAI's API has them, `[{"type": "text", "text": "..."}]`, which are put together line by line.
+/// Reads what is said: a text, or texts as OpenAI's API has them, `[{"type": "text", "text": "..."}]`, which are put
+/// together line by line.
 pub fn message_content<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     struct Content;
 
@@ -166,8 +167,8 @@ pub struct MessagePatch {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewMessage {
-    /// The caller's id, unique in the session; a UUIDv7 when left out. A message whose id is there already is not appended again, so that
-    /// a request can be repeated; one that says something else by that id is refused.
+    /// The caller's id, unique in the session; a UUIDv7 when left out. A message whose id is there already is not
+    /// appended again, so that a request can be repeated; one that says something else by that id is refused.
     pub id: Option<String>,
     /// Who says it.
     pub role: Role,
@@ -281,8 +282,8 @@ pub struct MessagesQuery {
     pub cursor: Option<i64>,
     /// `oldest` (first, as when left out) or `newest`.
     pub order: Option<String>,
-    /// Only messages that have all of these words, in any of their forms: every word counts, also letters, emoji, and names with signs such as C++. Refused
-    /// if it is blank.
+    /// Only messages that have all of these words, in any of their forms: every word counts, also letters, emoji, and
+    /// names with signs such as C++. Refused if it is blank.
     pub q: Option<String>,
     /// Only texts, images or recordings.
     #[serde(default)]

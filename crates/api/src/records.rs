@@ -17,7 +17,8 @@ pub struct NewRecord {
     #[serde(default)]
     #[schema(max_length = 1048576)]
     pub text: String,
-    /// The vector, of the collection's dimension, as numbers or as little-endian f32 in base64; the text's embedding when left out.
+    /// The vector, of the collection's dimension, as numbers or as little-endian f32 in base64; the text's embedding
+    /// when left out.
     #[serde(default, deserialize_with = "vector", skip_serializing_if = "Option::is_none")]
     #[schema(schema_with = vector_schema)]
     pub vector: Option<Vec<f32>>,

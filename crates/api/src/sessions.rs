@@ -121,7 +121,8 @@ pub struct SummaryView {
 pub struct AppendedMessage {
     /// Its id.
     pub id: String,
-    /// Its place in the session; missing where a message of this id, or with `merge` the same message, was there already.
+    /// Its place in the session; missing where a message of this id, or with `merge` the same message, was there
+    /// already.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<i64>,
 }

@@ -29,7 +29,8 @@ pub struct TenantReceipt {
     pub collections: usize,
     /// Records that they held.
     pub records: u64,
-    /// Keys that are gone: what they have sealed cannot be read any more, in older backups neither, unless these hold the keys.
+    /// Keys that are gone: what they have sealed cannot be read any more, in older backups neither, unless these hold
+    /// the keys.
     pub keys: usize,
     /// RFC 3339.
     pub begun_at: String,

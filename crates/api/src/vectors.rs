@@ -7,7 +7,8 @@ use std::fmt;
 use utoipa::PartialSchema;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
 
-/// Reads a vector of numbers, or of little-endian f32 in base64, which is a third of the bytes and many times faster to read.
+/// Reads a vector of numbers, or of little-endian f32 in base64, which is a third of the bytes and many times faster
+/// to read.
 pub(crate) fn vector<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<f32>>, D::Error> {
     struct Vector;
 

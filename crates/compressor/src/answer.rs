@@ -30,7 +30,8 @@ pub struct CompressedText {
     pub rate: String,
     /// The package's estimate at the price that GPT-4 had in 2023.
     pub saving: String,
-    /// Byte spans of each context that were kept: `[[start, end], …]`. Empty in mode `parity`, whose answer is not cut out of the source.
+    /// Byte spans of each context that were kept: `[[start, end], …]`. Empty in mode `parity`, whose answer is not
+    /// cut out of the source.
     pub kept: Vec<Vec<[usize; 2]>>,
     /// Which model did the work.
     pub model: String,
@@ -65,7 +66,8 @@ pub struct Message {
     pub role: String,
     /// What was said; null where a tool is called instead.
     pub content: Option<String>,
-    /// Whatever else the message has, such as `name` or `tool_calls`: it is handed on as it is. Names and calls are counted.
+    /// Whatever else the message has, such as `name` or `tool_calls`: it is handed on as it is. Names and calls are
+    /// counted.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }

@@ -140,7 +140,8 @@ impl Compressor {
             .collect()
     }
 
-    /// Makes contexts fit a budget of tokens together, with `separator` between them: as they are where that fits, else in mode `strict`.
+    /// Makes contexts fit a budget of tokens together, with `separator` between them: as they are where that fits,
+    /// else in mode `strict`.
     pub fn fit(
         &self,
         contexts: &[String],
@@ -160,8 +161,8 @@ impl Compressor {
         Ok(self.signed(choose(parts, &options, counter, separator)?, options.mode))
     }
 
-    /// Embeds and compresses texts; a text of up to 254 word pieces costs one pass for both, a longer one no more passes than its compression
-    /// alone. Only the [keep head](Self::over) can do it.
+    /// Embeds and compresses texts; a text of up to 254 word pieces costs one pass for both, a longer one no more
+    /// passes than its compression alone. Only the [keep head](Self::over) can do it.
     pub fn remember(
         &self,
         texts: &[String],
@@ -321,7 +322,8 @@ fn choose(
     Ok(CompressedText { compressed_prompt: prompt, kept, ..CompressedText::new(list, labelled, counts) })
 }
 
-/// Selects words of parts that have `original` tokens together, as the options say; `count` counts what is left of them.
+/// Selects words of parts that have `original` tokens together, as the options say; `count` counts what is left of
+/// them.
 pub(crate) fn select(
     parts: &mut [Part],
     original: usize,
@@ -343,7 +345,8 @@ pub(crate) fn select(
     Ok(())
 }
 
-/// The package's context filter: contexts are scored by the mean of their words' probabilities, and those under a percentile go.
+/// The package's context filter: contexts are scored by the mean of their words' probabilities, and those under a
+/// percentile go.
 fn drop_contexts(parts: &mut [Part], original: usize, options: &CompressOptions) {
     let (mut rate, mut target) = (options.context_level_rate, options.context_level_target_token);
     if options.target_context < 1.0 && rate >= 1.0 && target <= 0.0 {

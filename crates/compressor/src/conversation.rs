@@ -13,8 +13,9 @@ use serde_json::Value;
 pub const DEFAULT_KEEP_LAST: usize = 2;
 
 impl Compressor {
-    /// Compresses the messages of a conversation but the last `keep_last` and those of role `system` or `developer`. In mode `strict` the tokens of the whole,
-    /// with 4 a message and 2 for the conversation, hold to the budget, and a message of which nothing fits is left out.
+    /// Compresses the messages of a conversation but the last `keep_last` and those of role `system` or `developer`.
+    /// In mode `strict` the tokens of the whole, with 4 a message and 2 for the conversation, hold to the budget, and
+    /// a message of which nothing fits is left out.
     pub fn compress_conversation(
         &self,
         messages: &[Message],

@@ -1,13 +1,15 @@
 //! Training of a keep head over an embedding model, on text that its user gives.
 //!
 //! Nobody says which words of that text matter, so teachers do, and each is a rank from 0 to 1:
-//! - `movement`: how much nearer to the text's vector random halves of it are that have the word (rank within the text);
+//! - `movement`: how much nearer to the text's vector random halves of it are that have the word (rank within the
+//!   text);
 //! - `frequency`: how rare the word is among all texts, its inverse document frequency (rank among all words);
 //! - `model`: how likely an LLMLingua-2 model is to keep it, where one is installed (rank within the text).
 //!
-//! The head learns their weighted mean from the states of the word's tokens, by AdamW on the binary cross entropy. Teaching is what takes time
-//! (each text is embedded in as many pairs of halves as it has words); what is taught is appended to `targets.jsonl` in the work folder, and every epoch
-//! leaves a checkpoint there, so that an interrupted run goes on where it was.
+//! The head learns their weighted mean from the states of the word's tokens, by AdamW on the binary cross entropy.
+//! Teaching is what takes time (each text is embedded in as many pairs of halves as it has words); what is taught is
+//! appended to `targets.jsonl` in the work folder, and every epoch leaves a checkpoint there, so that an interrupted
+//! run goes on where it was.
 
 use crate::units::Unit;
 use crate::{CompressOptions, Compressor, CompressorError};
@@ -140,7 +142,8 @@ pub fn texts_for_training(lines: impl Iterator<Item = String>, config: &DistilCo
     all
 }
 
-/// Trains a head for `student` (a compressor over an embedding model) on `texts`, with `teacher` if there is one, and writes it to `out`.
+/// Trains a head for `student` (a compressor over an embedding model) on `texts`, with `teacher` if there is one, and
+/// writes it to `out`.
 pub fn distil(
     student: &Compressor,
     teacher: Option<&Compressor>,
@@ -439,8 +442,8 @@ fn fit(
         if epoch < done {
             continue;
         }
-        // Begun anew with each epoch, so that a run that goes on from a checkpoint, which holds no moments, ends as one that was never
-        // interrupted.
+        // Begun anew with each epoch, so that a run that goes on from a checkpoint, which holds no moments, ends as
+        // one that was never interrupted.
         let mut optimizer = AdamW::new(variables.all_vars(), parameters.clone()).map_err(training)?;
         for (i, batch) in order.chunks(EXAMPLES).enumerate() {
             let step = epoch * steps_of_epoch + i;

@@ -1,4 +1,5 @@
-//! The keep head that every box has: a small network over the token states of all-MiniLM-L6-v2, trained by `membox distil`.
+//! The keep head that every box has: a small network over the token states of all-MiniLM-L6-v2, trained by
+//! `membox distil`.
 //!
 //! Its card, `models/keep-head/README.md`, says on what it was trained and how it measures.
 

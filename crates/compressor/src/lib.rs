@@ -1,15 +1,17 @@
 //! LLMLingua-2 prompt compression, and token counting.
 //!
-//! Compression drops the words that a reader can do without. A token classifier says how likely each token is to be kept; tokens are merged
-//! into words, and the least likely words go until `rate` of the text, or a budget of tokens, is left (Pan et al., *LLMLingua-2*, ACL 2024;
-//! reference implementation: the Python package `llmlingua` 0.2.2). [`Compressor`] runs one of the two published models, or a small
-//! [keep head](keep_head) over the embedding model, which is there anyway.
+//! Compression drops the words that a reader can do without. A token classifier says how likely each token is to be
+//! kept; tokens are merged into words, and the least likely words go until `rate` of the text, or a budget of tokens,
+//! is left (Pan et al., *LLMLingua-2*, ACL 2024; reference implementation: the Python package `llmlingua` 0.2.2).
+//! [`Compressor`] runs one of the two published models, or a small [keep head](keep_head) over the embedding model,
+//! which is there anyway.
 //!
 //! Three [modes](Mode):
 //! - `parity` answers as the package does, to the character, its faults included (`parity`, the module);
-//! - `default` makes the same selection with the faults mended: the answer is cut out of the source text, so that white space, emoji and
-//!   unknown words stay as they were; sequences have their right special tokens; nothing is lost where a long text is cut; the answer to a
-//!   text is never empty; nothing is dropped from several contexts unless asked; a forced token is a whole word, wherever it stands;
+//! - `default` makes the same selection with the faults mended: the answer is cut out of the source text, so that
+//!   white space, emoji and unknown words stay as they were; sequences have their right special tokens; nothing is
+//!   lost where a long text is cut; the answer to a text is never empty; nothing is dropped from several contexts
+//!   unless asked; a forced token is a whole word, wherever it stands;
 //! - `strict` is `default` with one threshold over the whole text, such that the budget holds, always.
 //!
 //! In both, what one thing is to its reader is kept whole or is gone ([`wholes()`]):
@@ -24,11 +26,13 @@
 //! | a name of a thing | `foo_bar`, `CVE-2024-1234`, `v1.2.3`, `C++`, `.NET`, `#tag`, `@name`, UUIDs, hashes |
 //! | what redaction has put into a text | `[EMAIL_REDACTED]`, `al***om` |
 //!
-//! The probability of a whole is the mean of its tokens' (or the first's), without those of signs where it has letters or digits. A
-//! forced string within a whole keeps all of it. A whole is read across the borders of passes, so no border cuts it, however long it is. In mode
-//! `strict` a whole that does not fit is gone; where not one fits, the answer is empty. Only runs of the scripts that have no blanks and whose words
-//! need a dictionary (Thai, Lao, Khmer, Burmese), and data of more than 8 KiB without a blank, are cut then, between characters. Chinese and Japanese words are
-//! the model's own: characters, and words in katakana. Tags of [structured](CompressOptions::structured) texts cut where they stand.
+//! The probability of a whole is the mean of its tokens' (or the first's), without those of signs where it has
+//! letters or digits. A forced string within a whole keeps all of it. A whole is read across the borders of passes,
+//! so no border cuts it, however long it is. In mode `strict` a whole that does not fit is gone; where not one fits,
+//! the answer is empty. Only runs of the scripts that have no blanks and whose words need a dictionary (Thai, Lao,
+//! Khmer, Burmese), and data of more than 8 KiB without a blank, are cut then, between characters. Chinese and
+//! Japanese words are the model's own: characters, and words in katakana. Tags of
+//! [structured](CompressOptions::structured) texts cut where they stand.
 //!
 //! [`TokenCounter`] counts as OpenAI's models count, by tiktoken's encodings.
 //!

@@ -27,7 +27,8 @@ impl Mode {
     }
 }
 
-/// How the probabilities of a word's tokens become the word's. In modes `default` and `strict` signs within a word (`don't`, `a@b.example`) do not count.
+/// How the probabilities of a word's tokens become the word's. In modes `default` and `strict` signs within a word
+/// (`don't`, `a@b.example`) do not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenToWord {
@@ -38,8 +39,8 @@ pub enum TokenToWord {
     First,
 }
 
-/// What is kept of a text, and how. Names, meanings and defaults are those of `compress_prompt` of the Python package, but for
-/// `mode`, `encoding`, `threshold` and `structured`, which are ours.
+/// What is kept of a text, and how. Names, meanings and defaults are those of `compress_prompt` of the Python
+/// package, but for `mode`, `encoding`, `threshold` and `structured`, which are ours.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CompressOptions {
@@ -53,7 +54,8 @@ pub struct CompressOptions {
     pub threshold: Option<f64>,
     /// tiktoken's encoding that tokens are counted by, or a model's name. The package knows only cl100k_base.
     pub encoding: String,
-    /// Whether the least likely of several contexts are dropped first. Left out: yes in mode `parity` (as the package does), no in the others.
+    /// Whether the least likely of several contexts are dropped first. Left out: yes in mode `parity` (as the package
+    /// does), no in the others.
     pub use_context_level_filter: Option<bool>,
     /// Whether words are dropped.
     pub use_token_level_filter: bool,

@@ -1,8 +1,9 @@
 //! The package's own flow, step by step, faults included.
 //!
-//! What is done here and nowhere else: texts are cut by tokens, decoded to strings, and tokenized again; unknown tokens and special literals
-//! vanish; XLM-R's sequences are bracketed by `<unk>`; each chunk has a threshold of its own; numbers are numpy's and Python's. Where the
-//! package raises an exception, so does this ([`CompressorError::ReferenceFails`]).
+//! What is done here and nowhere else: texts are cut by tokens, decoded to strings, and tokenized again; unknown
+//! tokens and special literals vanish; XLM-R's sequences are bracketed by `<unk>`; each chunk has a threshold of its
+//! own; numbers are numpy's and Python's. Where the package raises an exception, so does this
+//! ([`CompressorError::ReferenceFails`]).
 
 use crate::answer::{CompressedText, Counts};
 use crate::percentile::{Number, drop_percentile, percentile, token_percentile};
@@ -337,7 +338,8 @@ impl Package<'_> {
         answer(in_order, &all_words, original, counter, options)
     }
 
-    /// `structured_compress_prompt`: tags are read, and then what they say is lost. Contexts go through the model's tokenizer first.
+    /// `structured_compress_prompt`: tags are read, and then what they say is lost. Contexts go through the model's
+    /// tokenizer first.
     pub fn structured_compress_prompt(
         &self,
         contexts: &[String],

@@ -1,6 +1,7 @@
 //! numpy's percentile, in the arithmetic that numpy would use.
 
-/// A number as the package computes with it: numpy's single precision, until a Python float (a forced 1.0, a dropped 0.0) joins.
+/// A number as the package computes with it: numpy's single precision, until a Python float (a forced 1.0, a dropped
+/// 0.0) joins.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Number {
     Single(f32),
@@ -16,8 +17,8 @@ impl Number {
     }
 }
 
-/// `np.percentile(values, q)` with linear interpolation. An array of single precision only is interpolated in single precision. `None` for an
-/// empty array or a `q` outside 0–100, where numpy raises.
+/// `np.percentile(values, q)` with linear interpolation. An array of single precision only is interpolated in single
+/// precision. `None` for an empty array or a `q` outside 0–100, where numpy raises.
 pub(crate) fn percentile(values: &[Number], q: i64) -> Option<f64> {
     if values.is_empty() || !(0..=100).contains(&q) {
         return None;

@@ -57,8 +57,8 @@ impl Part {
         spans
     }
 
-    /// The text that is kept. Where something was dropped in between, the white space before what follows stands; words that it would
-    /// join are kept apart.
+    /// The text that is kept. Where something was dropped in between, the white space before what follows stands;
+    /// words that it would join are kept apart.
     pub fn compressed(&self) -> String {
         let mut out = String::with_capacity(self.text.len());
         let mut end = 0;
@@ -112,8 +112,9 @@ impl Part {
     }
 }
 
-/// Keeps in each pass of each segment the words over the percentile that leaves `rate` of its tokens: the package's rule. The likeliest of
-/// what goes stays, too, if it is of several words and what is left is then nearer to the rate.
+/// Keeps in each pass of each segment the words over the percentile that leaves `rate` of its tokens: the package's
+/// rule. The likeliest of what goes stays, too, if it is of several words and what is left is then nearer to the
+/// rate.
 pub(crate) fn by_rate(part: &mut Part, rate: f64, options: &CompressOptions, counter: TokenCounter) {
     let mut first = 0;
     while first < part.units.len() {
@@ -162,8 +163,8 @@ fn finish(part: &mut Part, options: &CompressOptions) {
     }
 }
 
-/// One threshold over all parts, the lowest at which `count` of them stays within the budget; then words under it, the likeliest first, as
-/// far as they fit. The budget holds whatever is forced.
+/// One threshold over all parts, the lowest at which `count` of them stays within the budget; then words under it,
+/// the likeliest first, as far as they fit. The budget holds whatever is forced.
 pub(crate) fn by_budget(
     parts: &mut [Part],
     budget: usize,
@@ -244,7 +245,8 @@ pub(crate) fn by_budget(
     Ok(())
 }
 
-/// Not one unit fits: as much of the likeliest as does, of those that are no whole. These are the runs of scripts without blanks, and data.
+/// Not one unit fits: as much of the likeliest as does, of those that are no whole. These are the runs of scripts
+/// without blanks, and data.
 fn cut_a_unit(parts: &mut [Part], ranking: &[(usize, usize)], budget: usize, count: &dyn Fn(&[Part]) -> usize) {
     let ends_of = |&(p, u): &(usize, usize)| {
         let word = parts[p].units[u].place.clone();

@@ -1,4 +1,5 @@
-//! Texts of which parts have rates of their own: the package's tags, and JSON. The package accepts both and honours neither in version 2.
+//! Texts of which parts have rates of their own: the package's tags, and JSON. The package accepts both and honours
+//! neither in version 2.
 
 use crate::answer::{CompressedText, Counts};
 use crate::compressor::{Source, select};
@@ -106,9 +107,9 @@ impl Default for JsonRule {
 }
 
 impl Compressor {
-    /// Compresses the texts within a JSON object, by a rule for each of its keys. Numbers, booleans, keys, and what is not to be compressed
-    /// stay as they are; pairs that may be removed go, the least telling first, where `use_context_level_filter` is set. The answer holds the
-    /// object written as JSON, and counts that.
+    /// Compresses the texts within a JSON object, by a rule for each of its keys. Numbers, booleans, keys, and what
+    /// is not to be compressed stay as they are; pairs that may be removed go, the least telling first, where
+    /// `use_context_level_filter` is set. The answer holds the object written as JSON, and counts that.
     pub fn compress_json(
         &self,
         data: &Map<String, Value>,
@@ -192,7 +193,8 @@ fn rebuilt(data: &Map<String, Value>, removed: &[&String], parts: &[Part]) -> Ma
     object
 }
 
-/// The pairs that the context filter takes out: of those that may go, a share of (1 − rate) / 2, as the package has it for contexts.
+/// The pairs that the context filter takes out: of those that may go, a share of (1 − rate) / 2, as the package has
+/// it for contexts.
 fn removed_keys<'a>(
     data: &'a Map<String, Value>,
     rules: &BTreeMap<String, JsonRule>,

@@ -66,8 +66,8 @@ impl TokenCounter {
         countable(text).map(|part| self.bpe.encode_ordinary(part).len()).sum()
     }
 
-    /// Tokens of JSON, such as the calls of a message, written as most chat templates write it: with a blank after each `:` and `,`. Without them there
-    /// are fewer.
+    /// Tokens of JSON, such as the calls of a message, written as most chat templates write it: with a blank after
+    /// each `:` and `,`. Without them there are fewer.
     pub fn count_json(&self, value: &Value) -> usize {
         let mut json = Vec::new();
         let mut serializer = serde_json::Serializer::with_formatter(&mut json, Spaced);
@@ -87,7 +87,8 @@ impl TokenCounter {
         texts + calls.map(|calls| self.count_json(calls)).sum::<usize>()
     }
 
-    /// The text of token ids. Where a longer sequence was cut in pieces, one may begin and end within a character: what is there of it is left out.
+    /// The text of token ids. Where a longer sequence was cut in pieces, one may begin and end within a character:
+    /// what is there of it is left out.
     pub fn decode(&self, ids: &[u32]) -> Result<String, CompressorError> {
         let bytes = self.bytes(ids)?;
         let begin = bytes.iter().take(3).take_while(|&&byte| byte & 0xC0 == 0x80).count();
@@ -137,7 +138,8 @@ impl Formatter for Spaced {
     }
 }
 
-/// The text, cut within runs of white space that are so long that tiktoken's pattern would give up on them, and tiktoken with it.
+/// The text, cut within runs of white space that are so long that tiktoken's pattern would give up on them, and
+/// tiktoken with it.
 fn countable(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {

@@ -1,4 +1,5 @@
-//! A text as the units of which some are kept: its words and other wholes, with their places in the source and their probabilities.
+//! A text as the units of which some are kept: its words and other wholes, with their places in the source and their
+//! probabilities.
 
 use crate::options::{CompressOptions, TokenToWord};
 use crate::wholes::wholes;
@@ -7,7 +8,8 @@ use std::collections::HashSet;
 use std::ops::Range;
 use unicode_segmentation::GraphemeCursor;
 
-/// A whole of a text (a word, a number with its unit, an address), several that one token stands for, or a forced string.
+/// A whole of a text (a word, a number with its unit, an address), several that one token stands for, or a forced
+/// string.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Unit {
     /// Its bytes in the source.

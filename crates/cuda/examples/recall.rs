@@ -1,4 +1,5 @@
-//! Exact recall on a GPU over random unit vectors, and what a plain copy of the same bytes on the GPU takes; one JSON line a measurement.
+//! Exact recall on a GPU over random unit vectors, and what a plain copy of the same bytes on the GPU takes; one JSON
+//! line a measurement.
 //!
 //! ```text
 //! cargo run --release -p membox-cuda --example recall -- [ROWS]...     (1000000 10000000)

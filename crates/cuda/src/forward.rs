@@ -1,8 +1,10 @@
-//! The forward pass of a BERT encoder on a GPU: packed sequences of token ids in; vectors, keep probabilities or token states out.
+//! The forward pass of a BERT encoder on a GPU: packed sequences of token ids in; vectors, keep probabilities or
+//! token states out.
 //!
-//! Per layer: a product for queries, keys and values; attention, which adds their bias; a product and `residual_norm`, which adds the bias; a
-//! product and `bias_gelu`; a product and `residual_norm`. Products are cuBLASLt's, 16-bit with f32 sums. A short sequence alone, which is what
-//! somebody waits for, is recorded once as a graph for each length and played back: launching each kernel by itself would take longer than they do.
+//! Per layer: a product for queries, keys and values; attention, which adds their bias; a product and
+//! `residual_norm`, which adds the bias; a product and `bias_gelu`; a product and `residual_norm`. Products are
+//! cuBLASLt's, 16-bit with f32 sums. A short sequence alone, which is what somebody waits for, is recorded once as a
+//! graph for each length and played back: launching each kernel by itself would take longer than they do.
 
 use crate::CudaError;
 use crate::gpu::Gpu;

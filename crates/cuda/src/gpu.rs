@@ -40,8 +40,9 @@ impl Gpu {
             return Err(CudaError::NoLibrary(missing.0));
         }
         let context = CudaContext::new(ordinal)?;
-        // SAFETY: what is written on one stream is synchronised before another reads it, and no buffer is freed while another stream reads it: a pass owns its
-        // stream and its buffers, and holds the model whose weights it reads. Tracking by events would be in the way of recording graphs.
+        // SAFETY: what is written on one stream is synchronised before another reads it, and no buffer is freed while
+        // another stream reads it: a pass owns its stream and its buffers, and holds the model whose weights it
+        // reads. Tracking by events would be in the way of recording graphs.
         unsafe { context.disable_event_tracking() };
         let (name, capability, memory) = (context.name()?, context.compute_capability()?, context.total_mem()?);
         if capability < MIN_CAPABILITY {

@@ -1,7 +1,8 @@
-//! The kernels as functions: each takes what its file in `kernels/` says, holds the sizes against each other, and launches it.
+//! The kernels as functions: each takes what its file in `kernels/` says, holds the sizes against each other, and
+//! launches it.
 //!
-//! What a kernel reads through an index (token ids, offsets, tiles) cannot be seen here, on the host: whoever uploads it has held it against what it
-//! refers to.
+//! What a kernel reads through an index (token ids, offsets, tiles) cannot be seen here, on the host: whoever uploads
+//! it has held it against what it refers to.
 
 use crate::CudaError;
 use cudarc::driver::{CudaFunction, CudaSlice, CudaStream, CudaView, DeviceRepr, LaunchConfig, PushKernelArg};
@@ -39,7 +40,8 @@ fn grid(blocks: usize, heads: usize, threads: u32) -> LaunchConfig {
     LaunchConfig { grid_dim: (blocks.max(1) as u32, heads as u32, 1), block_dim: (threads, 1, 1), shared_mem_bytes: 0 }
 }
 
-/// `[tokens, hidden]` of word_embeddings and positions, normalised. The ids and places are below the rows of their tables.
+/// `[tokens, hidden]` of word_embeddings and positions, normalised. The ids and places are below the rows of their
+/// tables.
 #[allow(clippy::too_many_arguments, reason = "those of the kernel")]
 pub(crate) fn embed_norm<T>(
     stream: &Stream,
@@ -212,7 +214,8 @@ pub(crate) fn score_rows(
         None => launch.arg(&none),
     };
     launch.arg(scores).arg(&count);
-    // SAFETY: the arguments are the kernel's, in order, and their sizes were held against each other; a null for `allowed` is one of its values.
+    // SAFETY: the arguments are the kernel's, in order, and their sizes were held against each other; a null for
+    // `allowed` is one of its values.
     unsafe { launch.launch(grid(blocks, 1, 128))? };
     Ok(())
 }
@@ -246,7 +249,8 @@ pub(crate) fn score_codes(
 ) -> Result<(), CudaError> {
     assert!(codes.len() >= count * query.len() && scales.len() >= count && scores.len() >= count);
     let (count, none) = (count as u32, 0u64);
-    // SAFETY: the arguments are the kernel's, in order, and their sizes were held against each other; `allowed` is null, so all are.
+    // SAFETY: the arguments are the kernel's, in order, and their sizes were held against each other; `allowed` is
+    // null, so all are.
     unsafe {
         stream
             .launch_builder(function)

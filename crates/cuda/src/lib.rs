@@ -1,12 +1,16 @@
-//! The GPU: finding it, kernels compiled for it when it is first used, the forward pass of an encoder, and exact recall.
+//! The GPU: finding it, kernels compiled for it when it is first used, the forward pass of an encoder, and exact
+//! recall.
 //!
-//! Nothing of CUDA is needed to build or to start: the driver, NVRTC and cuBLASLt are looked for when a [`Gpu`] is, and what is missing is a
-//! [`CudaError`] that says so. The kernels are the files of `kernels/`, embedded as sources; each opens with what it computes, its shapes and its
-//! launch. They are compiled once for a GPU and driver and kept in a folder of the caller's.
+//! Nothing of CUDA is needed to build or to start: the driver, NVRTC and cuBLASLt are looked for when a [`Gpu`] is,
+//! and what is missing is a [`CudaError`] that says so. The kernels are the files of `kernels/`, embedded as sources;
+//! each opens with what it computes, its shapes and its launch. They are compiled once for a GPU and driver and kept
+//! in a folder of the caller's.
 //!
-//! This crate does not know tokenizers, model files, vector files or HTTP: it is given weights as slices and rows as numbers.
+//! This crate does not know tokenizers, model files, vector files or HTTP: it is given weights as slices and rows as
+//! numbers.
 //!
-//! Unsafe code is where kernels are launched (`launch.rs`) and products called (`forward.rs`), and where libraries are looked for (`gpu.rs`, `source.rs`).
+//! Unsafe code is where kernels are launched (`launch.rs`) and products called (`forward.rs`), and where libraries
+//! are looked for (`gpu.rs`, `source.rs`).
 //!
 //! # Example
 //!

@@ -43,7 +43,8 @@ pub struct ResidentRows {
 pub struct Scored {
     /// Its number.
     pub row: u32,
-    /// Its inner product with the question, summed in f32 in an order of the GPU's: score again exactly what comes close to the last place.
+    /// Its inner product with the question, summed in f32 in an order of the GPU's: score again exactly what comes
+    /// close to the last place.
     pub score: f32,
 }
 
@@ -87,7 +88,8 @@ impl ResidentRows {
         rows * (dimension * 2 + AT_ONCE * 4)
     }
 
-    /// Appends rows of f16, one after the other, as far as there is room; what does not fit is an error and nothing is appended.
+    /// Appends rows of f16, one after the other, as far as there is room; what does not fit is an error and nothing
+    /// is appended.
     pub fn append(&mut self, rows: &[u16]) -> Result<(), CudaError> {
         assert!(rows.len().is_multiple_of(self.dimension), "rows of the collection's dimension");
         let from = self.count * self.dimension;
@@ -100,7 +102,8 @@ impl ResidentRows {
         Ok(())
     }
 
-    /// The `k` nearest of each question, best first, of those whose bit is set in `allowed` (bit i % 32 of word i / 32).
+    /// The `k` nearest of each question, best first, of those whose bit is set in `allowed` (bit i % 32 of word i /
+    /// 32).
     pub fn search(
         &mut self,
         queries: &[f32],

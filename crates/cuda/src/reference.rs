@@ -1,5 +1,5 @@
-//! What the kernels compute, in f64 and one number after the other: what tests without a GPU and [`check_kernels`](crate::check_kernels) on one
-//! hold them against.
+//! What the kernels compute, in f64 and one number after the other: what tests without a GPU and
+//! [`check_kernels`](crate::check_kernels) on one hold them against.
 
 /// Numbers from −1 to 1, the same ones for a seed.
 pub fn uniform(seed: u64, count: usize) -> Vec<f32> {
@@ -64,7 +64,8 @@ pub fn keep(states: &[f64], weight: &[f32], bias: f64) -> Vec<f64> {
     states.chunks(weight.len()).map(|row| 1.0 / (1.0 + (-logit(row)).exp())).collect()
 }
 
-/// Attention over packed sequences: `qkv` `[tokens, 3 · hidden]` with its bias added, queries already scaled; gives `[tokens, hidden]`.
+/// Attention over packed sequences: `qkv` `[tokens, 3 · hidden]` with its bias added, queries already scaled; gives
+/// `[tokens, hidden]`.
 pub fn attention(qkv: &[f64], offsets: &[u32], hidden: usize, head: usize) -> Vec<f64> {
     let mut mixed = vec![0.0; qkv.len() / 3];
     for sequence in offsets.windows(2) {

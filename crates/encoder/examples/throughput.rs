@@ -1,4 +1,5 @@
-//! Throughput and single-query latency of the encoder on the lines of a file, one JSON line a precision, and the vectors as raw f32.
+//! Throughput and single-query latency of the encoder on the lines of a file, one JSON line a precision, and the
+//! vectors as raw f32.
 //!
 //! ```text
 //! cargo run --release -p membox-encoder --example throughput -- MODEL_DIR TEXTS [OUT_DIR]

@@ -1,7 +1,8 @@
 //! The engine on CUDA GPUs: the same pass in f16, with the CPU's engine behind it.
 //!
-//! A GPU is taken only if it proves itself: a fixed set of sequences must come out as on the CPU. Whatever fails later fails over to
-//! the CPU's engine, which stays loaded: a full GPU by halves, as often as it takes; a lost one for good, with one line in the log.
+//! A GPU is taken only if it proves itself: a fixed set of sequences must come out as on the CPU. Whatever fails
+//! later fails over to the CPU's engine, which stays loaded: a full GPU by halves, as often as it takes; a lost one
+//! for good, with one line in the log.
 
 pub use membox_cuda::{Checked, CudaError, Gpu, Half, check_kernels};
 
@@ -257,7 +258,8 @@ fn reborrow<'a>(outputs: &'a mut Outputs<'_>) -> Outputs<'a> {
     }
 }
 
-/// Encodes some sequences of a batch, by halves where the GPU's memory does not hold them all. The outputs are those of these sequences.
+/// Encodes some sequences of a batch, by halves where the GPU's memory does not hold them all. The outputs are those
+/// of these sequences.
 fn run_on_gpu(
     pass: &mut Pass<f16>,
     batch: &PackedBatch,

@@ -54,7 +54,8 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Loads `config.json`, `tokenizer.json` and `model.safetensors` of a model folder, to be run by the scheduler's threads.
+    /// Loads `config.json`, `tokenizer.json` and `model.safetensors` of a model folder, to be run by the scheduler's
+    /// threads.
     pub fn load(
         name: &str,
         folder: &Path,

@@ -175,14 +175,14 @@ pub struct Outputs<'a> {
     pub keep: Option<&'a mut [f32]>,
     /// `[tokens, dimension]`: the states of the last layer.
     pub states: Option<&'a mut [f32]>,
-    /// `[length, length]` of each sequence: the attention that each token pays to each, the mean over all heads of the layers 8 to 11, or of the last
-    /// third of a model's that has fewer than twelve; LightMem cuts topics by it.
+    /// `[length, length]` of each sequence: the attention that each token pays to each, the mean over all heads of
+    /// the layers 8 to 11, or of the last third of a model's that has fewer than twelve; LightMem cuts topics by it.
     pub attention: Option<&'a mut [f32]>,
 }
 
 /// One thread's use of an engine.
 pub trait Session: Send {
-    /// Encodes `batch` into `outputs`. Calls `pause` now and then (a few times a layer), so that more urgent work need not wait for
-    /// the whole batch. `helpers` further threads may be used for it: as many cores are idle.
+    /// Encodes `batch` into `outputs`. Calls `pause` now and then (a few times a layer), so that more urgent work
+    /// need not wait for the whole batch. `helpers` further threads may be used for it: as many cores are idle.
     fn run(&mut self, batch: &PackedBatch, outputs: Outputs<'_>, helpers: usize, pause: &mut (dyn FnMut() + Send));
 }

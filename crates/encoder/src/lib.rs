@@ -1,10 +1,11 @@
 //! Text to vectors, and text to keep probabilities: tokenizers, weights, engines, and the scheduler that forms batches.
 //!
-//! The way of a text is the way of the modules: [`Tokenizer`] turns it into token ids, the [`Scheduler`] packs sequences of many callers into
-//! batches without padding, an [`Engine`] runs the forward pass, and the caller gets [`Embeddings`]. [`Encoder`] ties
-//! them to a model folder. With all-MiniLM-L6-v2 it gives exactly what sentence-transformers computes: WordPiece, 256 tokens unless more are
-//! asked for, mean pooling, unit length. With the LLMLingua-2 models (BERT or XLM-RoBERTa with a token classifier), or with a [`KeepHead`] over
-//! MiniLM, the same pass says how likely each token is to be kept.
+//! The way of a text is the way of the modules: [`Tokenizer`] turns it into token ids, the [`Scheduler`] packs
+//! sequences of many callers into batches without padding, an [`Engine`] runs the forward pass, and the caller gets
+//! [`Embeddings`]. [`Encoder`] ties them to a model folder. With all-MiniLM-L6-v2 it gives exactly what
+//! sentence-transformers computes: WordPiece, 256 tokens unless more are asked for, mean pooling, unit length. With
+//! the LLMLingua-2 models (BERT or XLM-RoBERTa with a token classifier), or with a [`KeepHead`] over MiniLM, the same
+//! pass says how likely each token is to be kept.
 //!
 //! This crate does not know where vectors are kept, and nothing of HTTP.
 //!
@@ -24,8 +25,8 @@
 //!
 //! # Threads
 //!
-//! `tokenize-N` threads turn texts into ids, `encode-N` threads (one a core) run batches. Callers never compute: they hand a request in
-//! and are called back. See [`scheduler`].
+//! `tokenize-N` threads turn texts into ids, `encode-N` threads (one a core) run batches. Callers never compute: they
+//! hand a request in and are called back. See [`scheduler`].
 
 mod config;
 pub mod cpu;

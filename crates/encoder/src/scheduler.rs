@@ -5,10 +5,11 @@
 //!            (bytes, 429)                                                (batches by tokens)         (answers when complete)
 //! ```
 //!
-//! One scheduler serves every model of a process, so that a bulk compression gives way to a query as a bulk import does. A batch is of
-//! one model. A worker takes the interactive lane before the bulk lane, and looks at the interactive lane a few times a layer while it
-//! encodes a bulk batch: a query waits for a fraction of a layer, not for the batch. Shutdown refuses what is new and finishes
-//! what was admitted. A panic ends the requests of its batch, with an error, and neither its thread nor any other request.
+//! One scheduler serves every model of a process, so that a bulk compression gives way to a query as a bulk import
+//! does. A batch is of one model. A worker takes the interactive lane before the bulk lane, and looks at the
+//! interactive lane a few times a layer while it encodes a bulk batch: a query waits for a fraction of a layer, not
+//! for the batch. Shutdown refuses what is new and finishes what was admitted. A panic ends the requests of its
+//! batch, with an error, and neither its thread nor any other request.
 
 use crate::EncoderError;
 use crate::engine::{Engine, Outputs, PackedBatch, Session};
@@ -433,8 +434,8 @@ impl Shared {
     }
 
     fn work(&self) {
-        // What wakes up to hand in or take out a query must not wait for a worker's time slice to end. Nice is a thread's own on
-        // Linux.
+        // What wakes up to hand in or take out a query must not wait for a worker's time slice to end. Nice is a
+        // thread's own on Linux.
         let _ = rustix::process::nice(5);
         let (mut bulk, mut urgent) = (Worker::new(self), Worker::new(self));
         while self.sequences.wait(|_, queue| bulk.take_guarded(queue)).is_some() {

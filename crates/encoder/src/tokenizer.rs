@@ -1,5 +1,5 @@
-//! The model's own tokenizer (`tokenizer.json`): texts to ids, truncated as sentence-transformers does, and texts to pieces with their
-//! places, for those who must know which words a token stands for.
+//! The model's own tokenizer (`tokenizer.json`): texts to ids, truncated as sentence-transformers does, and texts to
+//! pieces with their places, for those who must know which words a token stands for.
 
 use crate::EncoderError;
 use crate::config::read_file;

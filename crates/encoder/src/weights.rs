@@ -36,8 +36,9 @@ pub(crate) struct LayerWeights {
 
 /// A head over the token states that says how likely a token is to be kept when a text is compressed.
 ///
-/// Two forms: LLMLingua-2's token classifier (`classifier.weight` `[2, hidden]`: drop and keep, of which only the difference matters), and
-/// the small head that `membox distil` trains: `inner` `[width, hidden]`, GELU, `output` `[1, width]`.
+/// Two forms: LLMLingua-2's token classifier (`classifier.weight` `[2, hidden]`: drop and keep, of which only the
+/// difference matters), and the small head that `membox distil` trains: `inner` `[width, hidden]`, GELU, `output`
+/// `[1, width]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeepHead {
     pub(crate) inner: Option<LinearWeights>,
@@ -176,8 +177,9 @@ impl BertWeights {
     }
 }
 
-/// Holds the tensors of a file against those that a model of this shape has, and gives the prefix of their names. What the file has beside
-/// them, other than the heads of training, is warned of: it may mean that the model is not what its configuration says.
+/// Holds the tensors of a file against those that a model of this shape has, and gives the prefix of their names.
+/// What the file has beside them, other than the heads of training, is warned of: it may mean that the model is not
+/// what its configuration says.
 fn check_tensors(config: &BertConfig, file: &BufferedSafetensors) -> candle_core::Result<&'static str> {
     let found: HashMap<String, Vec<usize>> =
         file.tensors().into_iter().map(|(name, view)| (name, view.shape().to_vec())).collect();

@@ -1,11 +1,12 @@
 //! The one place that touches FAISS: its C API behind a type that owns lifetimes and checks lengths.
 //!
-//! `faiss-sys` is used directly. The `faiss` crate above it leaks the selector of each filtered search, does not keep a bitmap
-//! selector's bits alive, and gives no search by `&self` for indexes from the factory.
+//! `faiss-sys` is used directly. The `faiss` crate above it leaks the selector of each filtered search, does not keep
+//! a bitmap selector's bits alive, and gives no search by `&self` for indexes from the factory.
 //!
 //! FAISS builds, saves and loads HNSW; [`crate::graph`] searches it, over the [`Graph`] that is shown here.
 //!
-//! Beside it two C++ files: `faiss.cpp`, what the C API lacks, and `large_pages.cpp`, where large arrays get their memory.
+//! Beside it two C++ files: `faiss.cpp`, what the C API lacks, and `large_pages.cpp`, where large arrays get their
+//! memory.
 
 use crate::{IndexError, products};
 use faiss_sys as sys;
@@ -109,8 +110,8 @@ pub(crate) struct FaissIndex {
 
 // SAFETY: the index is owned by this value alone, and FAISS ties it to no thread.
 unsafe impl Send for FaissIndex {}
-// SAFETY: FAISS documents that CPU indexes may be searched from many threads while nothing changes them; everything that changes one here takes
-// `&mut self`.
+// SAFETY: FAISS documents that CPU indexes may be searched from many threads while nothing changes them; everything
+// that changes one here takes `&mut self`.
 unsafe impl Sync for FaissIndex {}
 
 impl FaissIndex {
@@ -212,8 +213,8 @@ impl FaissIndex {
         if raw.trained_len != 2 * self.dimension {
             return None;
         }
-        // SAFETY: these are the vectors of a live index that is not empty: their pointers are aligned and not null, and they stay as they are while
-        // `self` is borrowed, since only `&mut self` adds.
+        // SAFETY: these are the vectors of a live index that is not empty: their pointers are aligned and not null,
+        // and they stay as they are while `self` is borrowed, since only `&mut self` adds.
         unsafe {
             Some(Graph {
                 neighbours: from_raw_parts(raw.neighbours, raw.neighbours_len),
@@ -227,7 +228,8 @@ impl FaissIndex {
         }
     }
 
-    /// Ids of the `k` nearest by the codes, best first, of those whose bit is set in `allowed` (bit i of byte i / 8): IVF's, in `nprobe` lists.
+    /// Ids of the `k` nearest by the codes, best first, of those whose bit is set in `allowed` (bit i of byte i / 8):
+    /// IVF's, in `nprobe` lists.
     pub fn search_lists(
         &self,
         query: &[f32],
@@ -241,8 +243,8 @@ impl FaissIndex {
         let parameters = SearchParameters::lists(nprobe, selector_raw)?;
         assert_eq!(query.len(), self.dimension);
         let (mut scores, mut ids) = (vec![0f32; k], vec![-1i64; k]);
-        // SAFETY: the query is one vector of the index's dimension, `scores` and `ids` have room for k, and the parameters with
-        // their selector and its bits live until after the call.
+        // SAFETY: the query is one vector of the index's dimension, `scores` and `ids` have room for k, and the
+        // parameters with their selector and its bits live until after the call.
         let code = unsafe {
             sys::faiss_Index_search_with_params(
                 self.raw.as_ptr(),
@@ -280,7 +282,8 @@ struct BitmapSelector<'a> {
 impl<'a> BitmapSelector<'a> {
     fn new(bits: &'a [u8]) -> Result<Self, IndexError> {
         let mut raw = null_mut();
-        // SAFETY: FAISS keeps the pointer to the bits, which live as long as this value by its lifetime. `n` counts bytes.
+        // SAFETY: FAISS keeps the pointer to the bits, which live as long as this value by its lifetime. `n` counts
+        // bytes.
         check("make a selector", unsafe { sys::faiss_IDSelectorBitmap_new(&mut raw, bits.len(), bits.as_ptr()) })?;
         Ok(Self { raw, _bits: bits })
     }

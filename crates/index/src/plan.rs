@@ -52,8 +52,8 @@ const ALLOWS_NEARLY_ALL: (u64, u64) = (199, 200);
 const PROBE_ROWS: usize = 64;
 /// Lists in which they are looked for.
 const PROBE_LISTS: usize = 4;
-/// Filter and query are negatively correlated where the share of allowed rows near the query is this many times less than among
-/// all rows.
+/// Filter and query are negatively correlated where the share of allowed rows near the query is this many times less
+/// than among all rows.
 const NEGATIVELY_CORRELATED: u64 = 2;
 /// Where less than one row in so many is allowed the graph falls apart: with 5 % at random any beam up to 512 finds
 /// 0.918 of the ten nearest, bits find all.

@@ -1,6 +1,8 @@
-//! Scores of nodes from 128 bits of each: counts of bits, of which wide processors make those of four nodes in one instruction.
+//! Scores of nodes from 128 bits of each: counts of bits, of which wide processors make those of four nodes in one
+//! instruction.
 //!
-//! A weight under zero counts for each bit that is *not* set, as much as it is under zero: that differs from what it is by a sum that is the same for all.
+//! A weight under zero counts for each bit that is *not* set, as much as it is under zero: that differs from what it
+//! is by a sum that is the same for all.
 
 use membox_vectors::prefetch;
 use std::ops::Range;
@@ -41,8 +43,9 @@ impl BitWeights {
         }
     }
 
-    /// Adds the allowed ones of some nodes that score `least` or more, each with its score, to `best`. `bits` has those of one node after the other,
-    /// `allowed` bit i of byte i / 8 for node i; the first node is a multiple of 64.
+    /// Adds the allowed ones of some nodes that score `least` or more, each with its score, to `best`. `bits` has
+    /// those of one node after the other, `allowed` bit i of byte i / 8 for node i; the first node is a multiple
+    /// of 64.
     pub fn best_of(&self, bits: &[u128], nodes: Range<usize>, allowed: &[u8], least: i32, best: &mut Vec<(u32, i32)>) {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx512f")

@@ -2,7 +2,8 @@
 
 const LANES: usize = 16;
 
-/// A vector in the scale of the codes: the inner product with a code, but for a factor and an addend that are the same for all codes.
+/// A vector in the scale of the codes: the inner product with a code, but for a factor and an addend that are the
+/// same for all codes.
 pub(crate) struct Weights {
     weights: Vec<i16>,
     /// What a score is to be multiplied by, to be in units of the widths.

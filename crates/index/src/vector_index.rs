@@ -55,7 +55,7 @@ pub struct VectorIndex {
     spec: IndexSpec,
     /// Of searches that ended: as many as ever ran at once.
     scratches: Mutex<Vec<Scratch>>,
-    /// Made for the first filter that is at odds with its query.
+    /// Made for the first filter that is negatively correlated with its query.
     sketches: OnceLock<Sketches>,
 }
 

@@ -1,4 +1,5 @@
-//! FAISS's large arrays are in pages of 2 MB where Linux gives them to programs that ask. Alone in its process, whose memory it looks at.
+//! FAISS's large arrays are in pages of 2 MB where Linux gives them to programs that ask. Alone in its process, whose
+//! memory it looks at.
 
 use membox_index::{IndexPolicy, VectorIndex};
 use membox_vectors::{RowType, VectorFile};

@@ -1,10 +1,12 @@
 //! What a text is about, without a language model: its keywords, and the names in it.
 //!
-//! Keywords of English, and of other languages with spaces, are those of YAKE (Campos et al., 2020): how words stand in this one text. Chinese is cut
-//! into words by jieba, whose words are ranked by TextRank, and whose parts of speech say what is a person, a place or an organisation. In
-//! English a name is what is written with a capital letter where no sentence begins.
+//! Keywords of English, and of other languages with spaces, are those of YAKE (Campos et al., 2020): how words stand
+//! in this one text. Chinese is cut into words by jieba, whose words are ranked by TextRank, and whose parts of
+//! speech say what is a person, a place or an organisation. In English a name is what is written with a capital
+//! letter where no sentence begins.
 //!
-//! This crate knows neither records nor models, and what it says is a guess: good enough to filter by and to show, not to decide by.
+//! This crate knows neither records nor models, and what it says is a guess: good enough to filter by and to show,
+//! not to decide by.
 //!
 //! # Example
 //!
@@ -115,7 +117,8 @@ fn apart(text: &str) -> (String, String) {
     (spaced, chinese)
 }
 
-/// Runs of words that begin with a capital letter, but for the first word of a sentence, unless it has one elsewhere too.
+/// Runs of words that begin with a capital letter, but for the first word of a sentence, unless it has one elsewhere
+/// too.
 fn names(text: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     // A run that began a sentence, to be looked at again once all others are known.

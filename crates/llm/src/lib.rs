@@ -1,8 +1,10 @@
-//! A client of large language models, for what membox cannot do alone: extracting facts, deciding what an older memory is still worth.
+//! A client of large language models, for what membox cannot do alone: extracting facts, deciding what an older
+//! memory is still worth.
 //!
-//! [`Llm`] asks any OpenAI-compatible endpoint (`POST {url}/chat/completions`) for a JSON object. Several endpoints make a fallback list. Each is tried
-//! three times with a growing pause; what is answered must be what was asked for, or the try has failed. When all have failed, further questions
-//! fail at once for half a minute, so that nobody waits for what is known to be down. A budget bounds the tokens of a day.
+//! [`Llm`] asks any OpenAI-compatible endpoint (`POST {url}/chat/completions`) for a JSON object. Several endpoints
+//! make a fallback list. Each is tried three times with a growing pause; what is answered must be what was asked for,
+//! or the try has failed. When all have failed, further questions fail at once for half a minute, so that nobody
+//! waits for what is known to be down. A budget bounds the tokens of a day.
 //!
 //! This crate does not know what is asked, nor memories. Nothing that is asked or answered is logged.
 //!
@@ -178,8 +180,8 @@ impl Llm {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Asks for a JSON object and gives what `read` makes of it; what it refuses counts as a failed try. What is used is added to `usage`, also by
-    /// tries that have failed.
+    /// Asks for a JSON object and gives what `read` makes of it; what it refuses counts as a failed try. What is used
+    /// is added to `usage`, also by tries that have failed.
     pub fn ask<T>(
         &self,
         system: &str,

@@ -13,10 +13,11 @@ pub struct AuditArgs {
 
 #[derive(Subcommand)]
 enum AuditCommand {
-    /// Go along each tenant's chain of hashes, also of a running box: fails when an entry was changed, or taken out of the middle.
+    /// Go along each tenant's chain of hashes, also of a running box: fails when an entry was changed, or taken out
+    /// of the middle.
     ///
-    /// Prints how many entries there are and the last hash. Note both where the box cannot write, and the next check shows whether entries were taken off
-    /// the end: the chain must then still have that hash at that place.
+    /// Prints how many entries there are and the last hash. Note both where the box cannot write, and the next check
+    /// shows whether entries were taken off the end: the chain must then still have that hash at that place.
     Verify,
 }
 

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Measure this machine: throughput of the encoder, and a query's latency idle and under a bulk load that keeps every worker busy.
+/// Measure this machine: throughput of the encoder, and a query's latency idle and under a bulk load that keeps every
+/// worker busy.
 #[derive(Args)]
 pub struct BenchArgs {
     /// Texts to embed, one a line; some of our own when left out.

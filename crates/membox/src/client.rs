@@ -94,7 +94,8 @@ impl Client {
         &self.url
     }
 
-    /// Sends JSON and gives the JSON of the answer; waits and tries again where the box says that it is busy. An answer that is none is a [`Refusal`].
+    /// Sends JSON and gives the JSON of the answer; waits and tries again where the box says that it is busy. An
+    /// answer that is none is a [`Refusal`].
     pub fn call(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
         self.call_with(method, path, &serde_json::to_vec(body)?)
     }

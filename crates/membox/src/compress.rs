@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 /// Leave out the words of a text that a reader can do without.
 ///
-/// The built-in keep head decides, or an LLMLingua-2 model that is installed (--compression-model llmlingua-2). The text goes to stdout, the
-/// counts to stderr.
+/// The built-in keep head decides, or an LLMLingua-2 model that is installed (--compression-model llmlingua-2). The
+/// text goes to stdout, the counts to stderr.
 ///
 ///   membox compress --rate 0.33 transcript.txt
 ///   membox compress --tokens 500 --strict < transcript.txt

@@ -51,7 +51,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The embedding model.
     pub model: String,
-    /// Further names that clients may call it by at /v1/embeddings, such as text-embedding-3-small for one that cannot be told another.
+    /// Further names that clients may call it by at /v1/embeddings, such as text-embedding-3-small for one that
+    /// cannot be told another.
     pub model_aliases: Vec<String>,
     /// The model that compresses text: keep-head (a small head over the embedding model), or an LLMLingua-2 model.
     pub compression_model: String,
@@ -87,10 +88,11 @@ pub struct Config {
     pub log_format: String,
     /// A filter such as info or membox=debug.
     pub log: String,
-    /// The key that shows the names of all tenants' collections at /metrics; on a box with keys they are left out without it.
+    /// The key that shows the names of all tenants' collections at /metrics; on a box with keys they are left out
+    /// without it.
     pub metrics_key: Option<String>,
-    /// A file that holds the master key, as `membox keys new` writes it: with one, texts and metadata are sealed. Keep it apart from the data and its
-    /// backups; without it nothing of them can be read.
+    /// A file that holds the master key, as `membox keys new` writes it: with one, texts and metadata are sealed.
+    /// Keep it apart from the data and its backups; without it nothing of them can be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub master_key_file: Option<PathBuf>,
     /// Files of the master keys before that, for one start after a change.
@@ -100,7 +102,8 @@ pub struct Config {
     pub policy: Option<String>,
     /// API keys; none means that everybody may ask.
     pub keys: Vec<KeyConfig>,
-    /// Language models that extract facts and decide on memories: any OpenAI-compatible endpoints, tried in their order. None: what was said is compressed.
+    /// Language models that extract facts and decide on memories: any OpenAI-compatible endpoints, tried in their
+    /// order. None: what was said is compressed.
     pub llm: LlmConfig,
     /// What holds for tenants where their requests say nothing, by name.
     pub policies: BTreeMap<String, Policy>,

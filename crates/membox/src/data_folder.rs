@@ -9,8 +9,9 @@ use std::path::PathBuf;
 
 /// Check a data folder that no box has open, and say what `rebuild` would do. Nothing in the folder is changed.
 ///
-/// Exit code 0: everything is as it should be. 1: something is wrong, or it could not be checked. 3: a box has the folder open, and nothing was checked; stop it
-/// first, or check a backup of it: `membox backup COPY && membox verify --data-dir COPY`.
+/// Exit code 0: everything is as it should be. 1: something is wrong, or it could not be checked. 3: a box has the
+/// folder open, and nothing was checked; stop it first, or check a backup of it:
+/// `membox backup COPY && membox verify --data-dir COPY`.
 #[derive(Args)]
 pub struct VerifyArgs {
     /// Print what was found as JSON.
@@ -23,8 +24,8 @@ pub struct VerifyArgs {
 pub struct BackupArgs {
     /// The new folder.
     target: PathBuf,
-    /// Leave out the tenants' keys: what is sealed can be read only beside the keys.json of the box, so that a tenant who is erased there is gone from this
-    /// backup too. Without that file it is worth nothing; keep copies of that.
+    /// Leave out the tenants' keys: what is sealed can be read only beside the keys.json of the box, so that a tenant
+    /// who is erased there is gone from this backup too. Without that file it is worth nothing; keep copies of that.
     #[arg(long)]
     without_keys: bool,
 }

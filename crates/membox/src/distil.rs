@@ -16,10 +16,11 @@ use std::path::{Path, PathBuf};
 
 /// Train a keep head on your own text: which words of such text can be left out?
 ///
-/// A keep head is a small network over the embedding model, by which the box compresses text where no LLMLingua-2 model is installed. Nobody
-/// labels anything: the teachers are how far the text's vector moves without a word, how rare the word is in all the text, and, where one is
-/// installed, what an LLMLingua-2 model says (--teacher). Some thousand texts of the kind that the box is to compress are enough, and take
-/// minutes. An interrupted run goes on where it was. Set `keep_head` in membox.toml to the file that comes out.
+/// A keep head is a small network over the embedding model, by which the box compresses text where no LLMLingua-2
+/// model is installed. Nobody labels anything: the teachers are how far the text's vector moves without a word, how
+/// rare the word is in all the text, and, where one is installed, what an LLMLingua-2 model says (--teacher). Some
+/// thousand texts of the kind that the box is to compress are enough, and take minutes. An interrupted run goes on
+/// where it was. Set `keep_head` in membox.toml to the file that comes out.
 ///
 ///   membox distil --out my-head.safetensors transcripts.txt
 #[derive(Args)]

@@ -11,7 +11,8 @@ use membox_memory::encoder::cuda::{Checked, Gpu, Half, check_kernels};
 use std::fs;
 use std::path::Path;
 
-/// Say what was found here (processor, GPU, memory, disk, models) and what follows from it. Nothing in the data folder is changed.
+/// Say what was found here (processor, GPU, memory, disk, models) and what follows from it. Nothing in the data
+/// folder is changed.
 #[derive(Args)]
 pub struct DoctorArgs {
     /// Run every kernel on each GPU, and print its error against the CPU.

@@ -21,8 +21,8 @@ const NPY_HEADER: usize = 128;
 
 /// Embed lines of text from stdin: `membox embed --out vectors.npy < texts.txt`.
 ///
-/// The file has its name once it is whole; until then it is FILE.npy.partial. What ends the command before (a signal, a full disk) leaves a file that was there
-/// under that name as it was.
+/// The file has its name once it is whole; until then it is FILE.npy.partial. What ends the command before (a signal,
+/// a full disk) leaves a file that was there under that name as it was.
 #[derive(Args)]
 pub struct EmbedArgs {
     /// A .npy file of f32, one row a line of input; JSON lines go to stdout without it.

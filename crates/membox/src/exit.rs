@@ -36,8 +36,8 @@ pub fn code_of(result: anyhow::Result<()>) -> ExitCode {
     error.downcast_ref::<ExitError>().map_or(ExitCode::FAILURE, |error| ExitCode::from(error.code))
 }
 
-/// Ends the process quietly when whoever reads its output has gone, as in `membox config show | head -1`: Rust would report a panic. 141 is what a shell shows
-/// of a command that SIGPIPE has ended.
+/// Ends the process quietly when whoever reads its output has gone, as in `membox config show | head -1`: Rust would
+/// report a panic. 141 is what a shell shows of a command that SIGPIPE has ended.
 #[expect(
     clippy::disallowed_methods,
     reason = "panics of commands go on to what was there before; a box hears them by a hook of its own"

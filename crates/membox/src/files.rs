@@ -3,8 +3,8 @@
 use crate::config::Config;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Files that a box has open beside its readers, collections and connections: the log, sockets, the database, and what work on collections opens for a
-/// moment.
+/// Files that a box has open beside its readers, collections and connections: the log, sockets, the database, and
+/// what work on collections opens for a moment.
 const OWN_FILES: u64 = 64;
 /// Files of a connection to the database.
 const READER_FILES: u64 = 2;

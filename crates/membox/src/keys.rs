@@ -21,8 +21,9 @@ pub struct KeysArgs {
 enum KeysCommand {
     /// Write a new master key to a file that only you can read.
     ///
-    /// Set master_key_file in membox.toml to it, and keep a copy where neither the data nor its backups are: whoever has both reads everything, and without
-    /// it nobody does. To change it, make another, set that, name the old file in old_master_key_files, and start the box once.
+    /// Set master_key_file in membox.toml to it, and keep a copy where neither the data nor its backups are: whoever
+    /// has both reads everything, and without it nobody does. To change it, make another, set that, name the old file
+    /// in old_master_key_files, and start the box once.
     New {
         /// The new file.
         file: PathBuf,

@@ -27,15 +27,16 @@ use clap::{Parser, Subcommand};
 use config::GlobalArgs;
 use std::process::ExitCode;
 
-/// What was freed is given back to the system within seconds: glibc's arenas keep it, more of it the longer a box is under load.
+/// What was freed is given back to the system within seconds: glibc's arenas keep it, more of it the longer a box is
+/// under load.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// A memory box for LLM clusters: one server that embeds, indexes and recalls conversation histories.
 ///
 /// Start a box with `membox serve`, load a history with `membox import history.jsonl`, and ask it with
-/// `membox recall COLLECTION "a question"`. Settings come from membox.toml, then the environment (MEMBOX_*), then flags;
-/// `membox config show` prints what is in force.
+/// `membox recall COLLECTION "a question"`. Settings come from membox.toml, then the environment (MEMBOX_*), then
+/// flags; `membox config show` prints what is in force.
 #[derive(Parser)]
 #[command(name = "membox", version, max_term_width = 100)]
 struct Cli {
@@ -63,10 +64,12 @@ enum Command {
     Bench(bench::BenchArgs),
     Doctor(doctor::DoctorArgs),
     Verify(data_folder::VerifyArgs),
-    /// Mend a data folder that no box has open: embed damaged vectors anew and remove damaged indexes, which are built anew.
+    /// Mend a data folder that no box has open: embed damaged vectors anew and remove damaged indexes, which are
+    /// built anew.
     ///
-    /// A vector that was given and is damaged cannot be had again: the embedding of its text takes its place, and the record is named. Ends with a check of the
-    /// folder. Exit code 0: nothing is wrong any more. 1: something could not be mended. 3: a box has the folder open.
+    /// A vector that was given and is damaged cannot be had again: the embedding of its text takes its place, and the
+    /// record is named. Ends with a check of the folder. Exit code 0: nothing is wrong any more. 1: something could
+    /// not be mended. 3: a box has the folder open.
     Rebuild,
     Audit(audit::AuditArgs),
     Keys(keys::KeysArgs),

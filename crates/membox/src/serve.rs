@@ -22,7 +22,8 @@ use tracing_subscriber::EnvFilter;
 
 /// Run the server.
 ///
-/// SIGTERM and SIGINT (Ctrl-C) stop it: requests under way are finished first, and what was accepted is written. SIGHUP is logged and stops nothing.
+/// SIGTERM and SIGINT (Ctrl-C) stop it: requests under way are finished first, and what was accepted is written.
+/// SIGHUP is logged and stops nothing.
 #[derive(Args)]
 pub struct ServeArgs {
     /// Where it listens [default: 127.0.0.1:8420].
@@ -107,7 +108,8 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
     Ok(())
 }
 
-/// Loads what is installed: without a model the box still answers what needs none, and says what is missing where one is needed.
+/// Loads what is installed: without a model the box still answers what needs none, and says what is missing where one
+/// is needed.
 fn load_models(config: &Config) -> Result<Models> {
     let scheduler = config.start_scheduler()?;
     let encoder = or_missing(config.load_encoder(&scheduler))?;
@@ -135,7 +137,8 @@ fn or_missing<T>(loaded: Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// Resolves when the process is asked to stop, by SIGTERM or SIGINT; SIGHUP does not stop it. From the call on: a signal that comes before anybody waits is not lost.
+/// Resolves when the process is asked to stop, by SIGTERM or SIGINT; SIGHUP does not stop it. From the call on: a
+/// signal that comes before anybody waits is not lost.
 fn stop_signal() -> Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;

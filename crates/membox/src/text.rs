@@ -1,4 +1,5 @@
-//! The text of a file or of stdin, whatever it is packed and encoded in. What it is, its first bytes say, and not its name.
+//! The text of a file or of stdin, whatever it is packed and encoded in. What it is, its first bytes say, and not its
+//! name.
 
 use flate2::bufread::MultiGzDecoder;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
@@ -75,8 +76,8 @@ fn is_text(begin: &[u8]) -> bool {
     is_utf8 && begin.iter().all(|&byte| byte >= b'\t')
 }
 
-/// The text of a file, as UTF-8 without a byte order mark. What is no text in its encoding gives bytes that are no UTF-8, so that its line is refused. A file of
-/// another kind is an error that says what it is and what to do.
+/// The text of a file, as UTF-8 without a byte order mark. What is no text in its encoding gives bytes that are no
+/// UTF-8, so that its line is refused. A file of another kind is an error that says what it is and what to do.
 pub fn text_of<'a>(file: impl Read + 'a) -> io::Result<Box<dyn BufRead + 'a>> {
     let mut reader: Box<dyn BufRead + 'a> = Box::new(BufReader::with_capacity(1 << 18, file));
     for _ in 0..=MAX_PACKED {

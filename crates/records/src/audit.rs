@@ -1,5 +1,6 @@
-//! The audit log: who did what, when, and to how many. Each entry carries the hash of its tenant's one before it, so that none can be changed or taken out
-//! of the middle unnoticed; whoever notes the last hash elsewhere notices it at the end too.
+//! The audit log: who did what, when, and to how many. Each entry carries the hash of its tenant's one before it, so
+//! that none can be changed or taken out of the middle unnoticed; whoever notes the last hash elsewhere notices it at
+//! the end too.
 
 use crate::RecordsError;
 use crate::reader::Reader;

@@ -6,8 +6,9 @@
 //!
 //! What each condition means for each kind of value stands in `docs/filters.md`.
 //!
-//! A [`FieldIndex`] keeps, for each value of each field, the set of rows that have it. It is derived from the records and kept in memory in step with
-//! each commit, so a filter is as fresh and as exact as the records. A row's values never change: a new version has a new row.
+//! A [`FieldIndex`] keeps, for each value of each field, the set of rows that have it. It is derived from the records
+//! and kept in memory in step with each commit, so a filter is as fresh and as exact as the records. A row's values
+//! never change: a new version has a new row.
 
 use crate::RecordsError;
 use crate::number::Number;

@@ -1,7 +1,8 @@
 //! Images and recordings of messages: which file each message has, and which files nobody has any more.
 //!
-//! The files themselves are none of this crate's business. A file is named here before it is written, so that one that no message comes to have is found
-//! again and removed; and it is named again by a trigger when the last message that has it goes.
+//! The files themselves are none of this crate's business. A file is named here before it is written, so that one
+//! that no message comes to have is found again and removed; and it is named again by a trigger when the last message
+//! that has it goes.
 
 use crate::RecordsError;
 use crate::reader::Reader;
@@ -42,7 +43,8 @@ impl WriteTransaction<'_> {
         Ok(())
     }
 
-    /// Names a file that is about to be written for a message to come: unless one has it then, it can be removed after a time.
+    /// Names a file that is about to be written for a message to come: unless one has it then, it can be removed
+    /// after a time.
     pub fn expect_media(&mut self, collection: i64, file: &str, until: i64) -> Result<(), RecordsError> {
         self.connection
             .prepare_cached("INSERT OR REPLACE INTO unused_media (collection, file, since) VALUES (?, ?, ?)")?

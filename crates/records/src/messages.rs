@@ -1,8 +1,8 @@
 //! Messages among records: each is found by its session and its id there, whatever ids records have.
 //!
-//! Beside that a message has an id among records, under which recalls and lists show it: `session/message`, or a UUID where a record has that one. If a
-//! record is to have it later, the record gets it and the message a UUID. So nothing that is given out names two things, and no caller's id is in the way
-//! of another one.
+//! Beside that a message has an id among records, under which recalls and lists show it: `session/message`, or a UUID
+//! where a record has that one. If a record is to have it later, the record gets it and the message a UUID. So
+//! nothing that is given out names two things, and no caller's id is in the way of another one.
 
 use crate::RecordsError;
 use crate::reader::Reader;
@@ -18,7 +18,8 @@ pub(crate) const SCHEMA: &str = "ALTER TABLE records ADD COLUMN message_id TEXT;
 pub(crate) const INDEX: &str =
     "CREATE UNIQUE INDEX messages_by_id ON records (collection, session, message_id) WHERE message_id IS NOT NULL;";
 
-/// Until now a message's id was what follows the first `/` of its record's. As bytes: of texts, `substr` knows only what comes before a NUL.
+/// Until now a message's id was what follows the first `/` of its record's. As bytes: of texts, `substr` knows only
+/// what comes before a NUL.
 pub(crate) const NAME_OLD: &str = "
     UPDATE records SET message_id = CAST(substr(CAST(id AS BLOB), instr(CAST(id AS BLOB), x'2F') + 1) AS TEXT)
     WHERE role IS NOT NULL;";
@@ -90,7 +91,8 @@ impl WriteTransaction<'_> {
         Ok(if is_taken { Uuid::now_v7().to_string() } else { wanted.to_owned() })
     }
 
-    /// Gives a message another id among records, and changes nothing else of it: its version stays, and what is sealed is bound to its other name.
+    /// Gives a message another id among records, and changes nothing else of it: its version stays, and what is
+    /// sealed is bound to its other name.
     pub(crate) fn give_way(&mut self, seq: i64) -> Result<Renamed, RecordsError> {
         let id = Uuid::now_v7().to_string();
         let sql = format!("SELECT {COLUMNS} FROM records WHERE seq = ?");
@@ -117,8 +119,9 @@ impl Reader {
     }
 }
 
-/// Puts messages back into the sessions that their ids name: older versions let a record's `session` be changed, also where the record was a message.
-/// One whose session is gone is archived, so that it is in no list of a session to come.
+/// Puts messages back into the sessions that their ids name: older versions let a record's `session` be changed, also
+/// where the record was a message. One whose session is gone is archived, so that it is in no list of a session to
+/// come.
 pub(crate) fn put_back(connection: &Connection) -> Result<(), RecordsError> {
     let own = "CAST(substr(CAST(id AS BLOB), 1, instr(CAST(id AS BLOB), x'2F') - 1) AS TEXT)";
     let sql = format!("SELECT {COLUMNS} FROM records WHERE role IS NOT NULL AND session IS NOT {own}");

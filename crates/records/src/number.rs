@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-/// An integer of 64 bits or an `f64` that is a number. It compares as it was written: 2⁵³ + 1 is more than 2⁵³, and 1 is 1.0.
+/// An integer of 64 bits or an `f64` that is a number. It compares as it was written: 2⁵³ + 1 is more than 2⁵³, and 1
+/// is 1.0.
 ///
-/// In order of the nearest `f64`, and of how far the integer is from it: rounding never turns two numbers around, so this is the order of the numbers
-/// themselves. Ten bytes, since a filter's index holds one of each time.
+/// In order of the nearest `f64`, and of how far the integer is from it: rounding never turns two numbers around, so
+/// this is the order of the numbers themselves. Ten bytes, since a filter's index holds one of each time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(Rust, packed(2))]
 pub struct Number {

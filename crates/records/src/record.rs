@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-/// A version of a record. Each version has a row of its own in the collection's vector file, so whatever is derived from a row
-/// never changes.
+/// A version of a record. Each version has a row of its own in the collection's vector file, so whatever is derived
+/// from a row never changes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Record {
     /// The caller's id, or a UUIDv7.

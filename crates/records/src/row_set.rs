@@ -1,4 +1,5 @@
-//! The rows that have one value of a field. Most values of ids and times have a single row, and that takes no allocation.
+//! The rows that have one value of a field. Most values of ids and times have a single row, and that takes no
+//! allocation.
 
 use roaring::RoaringBitmap;
 
@@ -53,7 +54,8 @@ impl RowSet {
     }
 }
 
-/// All rows of several sets, none over `highest`. A plain array of bits takes any number of small sets in the time of reading them.
+/// All rows of several sets, none over `highest`. A plain array of bits takes any number of small sets in the time of
+/// reading them.
 pub(crate) fn union<'a>(sets: impl Iterator<Item = &'a RowSet>, highest: u32) -> RoaringBitmap {
     let mut bits = vec![0u8; highest as usize / 8 + 1];
     for set in sets {

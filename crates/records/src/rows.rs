@@ -78,8 +78,8 @@ impl StoredBody {
         serde_json::from_str(&all).map_err(|e| RecordsError::Damaged(format!("{}: {e}", place.join(" "))))
     }
 
-    /// CRC32C of everything that a record says, as it is stored, so that no key is needed to check it; not of its place, which its row's own checksum
-    /// guards.
+    /// CRC32C of everything that a record says, as it is stored, so that no key is needed to check it; not of its
+    /// place, which its row's own checksum guards.
     pub fn checksum(&self, record: &Record, version: u64) -> u32 {
         let mut crc = Checksum::default();
         crc.add(&version.to_le_bytes());
@@ -134,7 +134,8 @@ pub(crate) fn read_record(r: &Row, sealing: &Sealing) -> rusqlite::Result<Stored
     stored.record.text = text;
     let message = message.map(|message| serde_json::from_str(&message)).transpose();
     let mut message: Option<Message> = message.map_err(|e| damaged(e.to_string()))?;
-    // What it is found by is what it says of itself; so none that is sealed opens in the place of a record that has its name, either.
+    // What it is found by is what it says of itself; so none that is sealed opens in the place of a record that has
+    // its name, either.
     if message.as_ref().map(|message| &message.id) != message_id.as_ref() {
         return Err(damaged("it is not the message that it is found as".into()));
     }
@@ -165,7 +166,8 @@ pub(crate) fn read_fields(r: &Row) -> rusqlite::Result<(StoredRecord, StoredBody
     Ok((StoredRecord { seq: r.get(0)?, slot, row_crc: r.get(2)?, version, record }, body))
 }
 
-/// Reads the JSON text of a row, which belongs to a place, and holds it against its checksum; `crc` is that of what was read.
+/// Reads the JSON text of a row, which belongs to a place, and holds it against its checksum; `crc` is that of what
+/// was read.
 pub(crate) fn read_body<T: DeserializeOwned>(
     sealing: &Sealing,
     place: &[&str],

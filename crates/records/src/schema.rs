@@ -5,10 +5,10 @@ use crate::{audit, checkpoints, media, messages, queue, recall_counts, sealing, 
 use rusqlite::Connection;
 use std::path::Path;
 
-/// Version of the schema, kept in `user_version`.
-/// 2 added the checksums of records; those written before have none until they are written again. 3 made of rows slots, and brought
-/// sessions, checkpoints and queues. 4 lets texts be sealed, counts uses, and keeps images and recordings. 5 finds messages by ids of their own,
-/// and those of the role `developer` among the instructions.
+/// Version of the schema, kept in `user_version`. 2 added the checksums of records; those written before have none
+/// until they are written again. 3 made of rows slots, and brought sessions, checkpoints and queues. 4 lets texts be
+/// sealed, counts uses, and keeps images and recordings. 5 finds messages by ids of their own, and those of the role
+/// `developer` among the instructions.
 pub const SCHEMA_VERSION: u32 = 5;
 
 const SCHEMA: &str = "

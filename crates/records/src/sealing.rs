@@ -1,7 +1,8 @@
 //! Texts as their columns hold them: as they are, or sealed with a key of their tenant.
 //!
-//! What is sealed is what was said: a record's text, metadata and message, a session's state, a checkpoint's, an input that waits. What rows are found by
-//! stays as it is: ids, users, sessions, kinds, times. Each text is bound to its row and version, so that none opens in the place of another.
+//! What is sealed is what was said: a record's text, metadata and message, a session's state, a checkpoint's, an
+//! input that waits. What rows are found by stays as it is: ids, users, sessions, kinds, times. Each text is bound to
+//! its row and version, so that none opens in the place of another.
 
 use crate::RecordsError;
 use crate::checkpoints;
@@ -82,7 +83,8 @@ impl Sealing {
         Ok(StoredText { clear: String::new(), key: Some(key), sealed: Some(sealed) })
     }
 
-    /// A text as it was before it was stored. Its checksum has been looked at: one that does not open is not what was written here.
+    /// A text as it was before it was stored. Its checksum has been looked at: one that does not open is not what was
+    /// written here.
     pub(crate) fn read(&self, place: &[&str], stored: StoredText) -> Result<String, RecordsError> {
         let StoredText { clear, key: Some(key), sealed: Some(sealed) } = stored else { return Ok(stored.clear) };
         debug_assert!(clear.is_empty());
@@ -106,8 +108,8 @@ pub struct Resealed {
 const TABLES: usize = 4;
 
 impl WriteTransaction<'_> {
-    /// Seals what of a tenant is not sealed with its newest key, `limit` rows from a place on; gives how many there were and the next place, if there is
-    /// one. What is damaged stays as it is.
+    /// Seals what of a tenant is not sealed with its newest key, `limit` rows from a place on; gives how many there
+    /// were and the next place, if there is one. What is damaged stays as it is.
     pub fn reseal(
         &mut self,
         tenant: &str,

@@ -1,8 +1,8 @@
 //! Which row of a vector file the vector of a record is in.
 //!
-//! A version of a record gets a slot when it is written and keeps it for good. The rows of a vector file are in the order of their slots: a new file has
-//! row 0 for slot 0 and so on, a compacted one begins with the slots that were kept and goes on with the next ones. So a compaction changes no
-//! record, however many there are:
+//! A version of a record gets a slot when it is written and keeps it for good. The rows of a vector file are in the
+//! order of their slots: a new file has row 0 for slot 0 and so on, a compacted one begins with the slots that were
+//! kept and goes on with the next ones. So a compaction changes no record, however many there are:
 //!
 //! ```text
 //! slots  0  1  2  3  4  5  6  7  8        kept: 1 3 4    next: 7
@@ -55,7 +55,8 @@ impl Slots {
         u32::try_from(row).ok()
     }
 
-    /// Those of another file, `file`, to which some of the first `rows` rows were copied in their order: the `copied` ones.
+    /// Those of another file, `file`, to which some of the first `rows` rows were copied in their order: the `copied`
+    /// ones.
     pub fn compacted(&self, file: Uuid, copied: &RoaringBitmap, rows: u32) -> Self {
         let kept = copied.iter().map(|row| self.slot(row)).collect();
         Self { collection: self.collection, file, kept, next: self.slot(rows) }

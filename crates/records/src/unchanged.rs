@@ -7,13 +7,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 impl Reader {
-    /// Opens a database that no process has open and none opens meanwhile. Nothing is written beside it: what an unclean stop has left in the write-ahead
-    /// log is read from there, and stays there.
+    /// Opens a database that no process has open and none opens meanwhile. Nothing is written beside it: what an
+    /// unclean stop has left in the write-ahead log is read from there, and stays there.
     #[expect(clippy::disallowed_methods, reason = "it only reads")]
     pub fn open_unchanged(path: &Path, sealing: Sealing) -> Result<Self, RecordsError> {
         let has_log = std::fs::metadata(log_of(path)).is_ok_and(|log| log.len() > 0);
-        // A reader of a log makes a file for what readers share, unless it is alone; SQLite then keeps that in memory. Files that are only read take no
-        // locks. Without a log, nothing but the database is looked at.
+        // A reader of a log makes a file for what readers share, unless it is alone; SQLite then keeps that in
+        // memory. Files that are only read take no locks. Without a log, nothing but the database is looked at.
         let how = if has_log { "vfs=unix-none" } else { "immutable=1" };
         let uri = format!("file:{}?mode=ro&{how}", in_uri(path));
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;

@@ -1,4 +1,5 @@
-//! The file of wrapped keys: JSON with a checksum, written whole, and durable before anything is sealed with what it holds.
+//! The file of wrapped keys: JSON with a checksum, written whole, and durable before anything is sealed with what it
+//! holds.
 
 use crate::cipher::digest;
 use crate::{Result, SealingError};
@@ -111,7 +112,8 @@ pub(crate) fn write(path: &Path, state: &State) -> Result<()> {
     write().map_err(failed)
 }
 
-/// Overwrites what a file held that has no name any more: a key that was erased is not to be found in free blocks, as far as the disk writes in place.
+/// Overwrites what a file held that has no name any more: a key that was erased is not to be found in free blocks, as
+/// far as the disk writes in place.
 fn erase(mut file: File) -> std::io::Result<()> {
     let length = file.metadata()?.len();
     std::io::copy(&mut std::io::repeat(0).take(length), &mut file)?;

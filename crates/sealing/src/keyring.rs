@@ -45,7 +45,8 @@ fn unwrap(number: u32, wrapped: &WrappedKey, master: &MasterKey) -> Result<Secre
 }
 
 impl Keyring {
-    /// Opens the keys in a file, or begins one. Keys that one of `older` wraps are wrapped by `master` from now on; a key that none of them opens is an error.
+    /// Opens the keys in a file, or begins one. Keys that one of `older` wraps are wrapped by `master` from now on; a
+    /// key that none of them opens is an error.
     pub fn open(path: &Path, master: MasterKey, older: &[MasterKey]) -> Result<Self> {
         let (mut keyring, rewrapped) = Self::read(path, master, older)?;
         if rewrapped {
@@ -86,7 +87,8 @@ impl Keyring {
         ))
     }
 
-    /// Seals bytes for a place with a tenant's newest key, which is made and durable first if there is none; gives its number.
+    /// Seals bytes for a place with a tenant's newest key, which is made and durable first if there is none; gives
+    /// its number.
     pub fn seal(&self, tenant: &str, place: &[&str], plain: &[u8]) -> Result<(u32, Vec<u8>)> {
         let is_erasing = |held: &Held| held.state.erasing.contains(tenant);
         if is_erasing(&self.held.read().unwrap_or_else(PoisonError::into_inner)) {
@@ -124,7 +126,8 @@ impl Keyring {
         held.current.get(tenant).is_some_and(|current| held.state.settled.get(tenant) == Some(current))
     }
 
-    /// Makes a new key for a tenant, with which everything is sealed from now on. The older ones stay until [`Keyring::settle`].
+    /// Makes a new key for a tenant, with which everything is sealed from now on. The older ones stay until
+    /// [`Keyring::settle`].
     pub fn rotate(&self, tenant: &str) -> Result<u32> {
         Ok(self.make(tenant, true)?.0)
     }
@@ -137,14 +140,16 @@ impl Keyring {
         })
     }
 
-    /// Records that a tenant is to go, which stays recorded until [`Keyring::erase`]: nothing is sealed for it any more.
+    /// Records that a tenant is to go, which stays recorded until [`Keyring::erase`]: nothing is sealed for it any
+    /// more.
     pub fn begin_erasing(&self, tenant: &str) -> Result<()> {
         self.change(|state| {
             state.erasing.insert(tenant.to_owned());
         })
     }
 
-    /// Removes a tenant's keys for good and gives how many there were: what they have sealed cannot be read from now on, wherever it lies.
+    /// Removes a tenant's keys for good and gives how many there were: what they have sealed cannot be read from now
+    /// on, wherever it lies.
     pub fn erase(&self, tenant: &str) -> Result<usize> {
         let mut removed = 0;
         self.change(|state| {

@@ -1,11 +1,13 @@
 //! Tenants' keys under a master key, bytes sealed with them, and words made unreadable.
 //!
-//! Envelope encryption: each tenant has a key of its own, and all of these lie in one file, each wrapped with AES-256-GCM by a [`MasterKey`] that is kept
-//! elsewhere. So a master key is changed without touching what is sealed, and a tenant is gone for good when its key is.
+//! Envelope encryption: each tenant has a key of its own, and all of these lie in one file, each wrapped with
+//! AES-256-GCM by a [`MasterKey`] that is kept elsewhere. So a master key is changed without touching what is sealed,
+//! and a tenant is gone for good when its key is.
 //!
-//! What is sealed with a tenant's key is bound to its place (AES-256-GCM, a random nonce of 96 bits, the place as associated data): bytes that are moved to
-//! another place do not open there. Nonces are random, so that one key should seal no more than 2³² times (NIST SP 800-38D, 8.3); rotate it before.
-//! An index of words cannot be sealed and searched; [`TermKey`] gives each word a code by HMAC-SHA-256, which is the same for the same word. So an index
+//! What is sealed with a tenant's key is bound to its place (AES-256-GCM, a random nonce of 96 bits, the place as
+//! associated data): bytes that are moved to another place do not open there. Nonces are random, so that one key
+//! should seal no more than 2³² times (NIST SP 800-38D, 8.3); rotate it before. An index of words cannot be sealed
+//! and searched; [`TermKey`] gives each word a code by HMAC-SHA-256, which is the same for the same word. So an index
 //! still shows how often a word comes, not which word it is.
 //!
 //! This crate does not know what is sealed, nor where it is kept.

@@ -13,7 +13,8 @@ impl Synonyms {
         Self(groups.iter().map(|group| group.iter().map(|word| query_terms(word)).collect()).collect())
     }
 
-    /// The terms of a question, and those of all words that mean the same as one that stands in it, be that one of stop words.
+    /// The terms of a question, and those of all words that mean the same as one that stands in it, be that one of
+    /// stop words.
     pub fn expand(&self, question: &str) -> Vec<String> {
         let mut found = query_terms(question);
         if self.0.is_empty() {

@@ -1,9 +1,10 @@
 //! Threads whose panics are heard and survived.
 //!
-//! A panic is a fault of membox itself. It must not pass in silence, and it must not take more with it than the request that met it:
+//! A panic is a fault of membox itself. It must not pass in silence, and it must not take more with it than the
+//! request that met it:
 //!
-//! - [`hear_panics`] makes every panic, on whatever thread, an error in the log with the thread's name, the place and the backtrace, and counts it
-//!   in `membox_panics_total`;
+//! - [`hear_panics`] makes every panic, on whatever thread, an error in the log with the thread's name, the place and
+//!   the backtrace, and counts it in `membox_panics_total`;
 //! - [`guard`] runs the work of one request, and gives a panic in it as an error;
 //! - [`spawn`] starts a thread by its name. One that ends by a panic all the same says so.
 //!
@@ -40,7 +41,8 @@ impl Panicked {
     }
 }
 
-/// Runs `work`, and gives a panic in it as an error. What `work` has changed by then stays as it is: the caller drops it, or says that it is sound.
+/// Runs `work`, and gives a panic in it as an error. What `work` has changed by then stays as it is: the caller drops
+/// it, or says that it is sound.
 pub fn guard<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| Panicked::new(&*payload))
 }

@@ -35,8 +35,8 @@ impl<T, R> Default for Batcher<T, R> {
 }
 
 impl<T: Clone, R> Batcher<T, R> {
-    /// Does `work`, alone or together with what goes with it. `run` gives a result for each piece of work that it is given, in their order. It runs on the
-    /// calling thread, or on that of another caller.
+    /// Does `work`, alone or together with what goes with it. `run` gives a result for each piece of work that it is
+    /// given, in their order. It runs on the calling thread, or on that of another caller.
     pub fn run(&self, work: T, goes_with: impl Fn(&T, &T) -> bool, run: impl Fn(&[&T]) -> Vec<R>) -> R {
         let alone = |work: &T| run(&[work]).pop().expect("a result for each piece of work");
         let (turn, turns) = channel();

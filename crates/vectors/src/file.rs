@@ -28,8 +28,9 @@ pub struct RowReceipt {
 
 /// The one writer of a vector file.
 ///
-/// Rows are appended by `pwrite` and become durable with [`VectorFile::sync`]; they are never written through a map, so a full disk
-/// is an error and not a signal. After a failed write or sync the state on disk is unknown and the file refuses further writes.
+/// Rows are appended by `pwrite` and become durable with [`VectorFile::sync`]; they are never written through a map,
+/// so a full disk is an error and not a signal. After a failed write or sync the state on disk is unknown and the
+/// file refuses further writes.
 pub struct VectorFile {
     path: PathBuf,
     file: File,
@@ -55,8 +56,8 @@ impl VectorFile {
         Ok(Self { path: path.to_owned(), file, header, rows: 0, map, poisoned: false })
     }
 
-    /// Gives a file that cannot be opened its header again, and `rows` rows: those that it holds stay, those that it lacks are zeros. Makes the file where
-    /// it is lost.
+    /// Gives a file that cannot be opened its header again, and `rows` rows: those that it holds stay, those that it
+    /// lacks are zeros. Makes the file where it is lost.
     pub fn mend(path: &Path, header: Header, rows: u32) -> Result<(), VectorsError> {
         let io = |source| VectorsError::Io { action: "mend", path: path.to_owned(), source };
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).map_err(io)?;
@@ -117,7 +118,8 @@ impl VectorFile {
         Ok(receipts)
     }
 
-    /// Appends rows of another file of the same dimension and row type as they are; they are durable after the next [`VectorFile::sync`].
+    /// Appends rows of another file of the same dimension and row type as they are; they are durable after the next
+    /// [`VectorFile::sync`].
     pub fn append_rows(&mut self, of: &VectorView, rows: impl IntoIterator<Item = u32>) -> Result<(), VectorsError> {
         assert_eq!((of.header.dimension, of.header.row_type), (self.header.dimension, self.header.row_type));
         let mut rows = rows.into_iter().peekable();
@@ -138,7 +140,8 @@ impl VectorFile {
         }
         let rows = self.rows.checked_add(count).ok_or_else(|| self.full())?;
         if let Err(source) = self.file.write_all_at(bytes, self.header.row_offset(u64::from(self.rows))) {
-            // What part of it was written does not matter: no record names these rows, and the next append overwrites them.
+            // What part of it was written does not matter: no record names these rows, and the next append overwrites
+            // them.
             return Err(VectorsError::Io { action: "write to", path: self.path.clone(), source });
         }
         self.rows = rows;
@@ -149,8 +152,8 @@ impl VectorFile {
         Ok(())
     }
 
-    /// Makes every appended row durable. A failure poisons the file: after one, the kernel may have dropped the pages and call
-    /// the next fsync a success.
+    /// Makes every appended row durable. A failure poisons the file: after one, the kernel may have dropped the pages
+    /// and call the next fsync a success.
     pub fn sync(&mut self) -> Result<(), VectorsError> {
         if self.poisoned {
             return Err(VectorsError::Poisoned(self.path.clone()));
@@ -315,9 +318,9 @@ fn read_layout(path: &Path, file: &File, rows: u32) -> Result<(Header, u64), Vec
 /// Maps twice the bytes in use: pages past the end of the file become readable as it grows.
 fn map_file(path: &Path, file: &File, bytes: u64) -> Result<Arc<Mmap>, VectorsError> {
     let length = (bytes * 2).max(MAP_AT_LEAST) as usize;
-    // SAFETY: the map is read-only, the file is never truncated below its committed rows while it is open (one process holds the data
-    // folder's lock), and views read committed rows only, so no read reaches past the end of the file. A row is
-    // overwritten only when it is erased, and then no view's answer names it.
+    // SAFETY: the map is read-only, the file is never truncated below its committed rows while it is open (one
+    // process holds the data folder's lock), and views read committed rows only, so no read reaches past the end of
+    // the file. A row is overwritten only when it is erased, and then no view's answer names it.
     let map = unsafe { MmapOptions::new().len(length).map(file) };
     map.map(Arc::new).map_err(|source| VectorsError::Io { action: "map", path: path.to_owned(), source })
 }

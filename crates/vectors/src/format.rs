@@ -13,9 +13,10 @@
 //!   4096   s·n  rows: dimension numbers, then zeros up to the stride
 //! ```
 //!
-//! All integers and numbers are little-endian. The stride is the row's size rounded up to 64 bytes, so that every row starts on a
-//! cache line. Neither the number of committed rows nor their checksums are in the file: the record that names a row
-//! carries the CRC32C of the row's bytes, so that one commit binds the two and costs one fsync less than a file of checksums.
+//! All integers and numbers are little-endian. The stride is the row's size rounded up to 64 bytes, so that every row
+//! starts on a cache line. Neither the number of committed rows nor their checksums are in the file: the record that
+//! names a row carries the CRC32C of the row's bytes, so that one commit binds the two and costs one fsync less than
+//! a file of checksums.
 
 use half::f16;
 use uuid::Uuid;

@@ -1,10 +1,12 @@
 //! The memory-mapped vector file and exact scans over it.
 //!
-//! One file a collection: a header, then rows of fixed stride in f16 or f32 (the bytes are drawn in [`format`](mod@format)). One writer appends rows
-//! and makes them durable; readers take a [`VectorView`] of the committed rows, which stays valid and unchanged however long it is
-//! held. A row's number is the vector's id everywhere.
+//! One file a collection: a header, then rows of fixed stride in f16 or f32 (the bytes are drawn in
+//! [`format`](mod@format)). One writer appends rows and makes them durable; readers take a [`VectorView`] of the
+//! committed rows, which stays valid and unchanged however long it is held. A row's number is the vector's id
+//! everywhere.
 //!
-//! This crate does not know FAISS or SQLite: how many rows are committed, and what their checksums must be, its callers say.
+//! This crate does not know FAISS or SQLite: how many rows are committed, and what their checksums must be, its
+//! callers say.
 //!
 //! # Example
 //!

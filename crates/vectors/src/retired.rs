@@ -1,7 +1,8 @@
 //! Rows whose record is gone: overwritten, but not while somebody looks at them.
 //!
-//! Whoever takes a snapshot takes the token of its time along. When rows die, they are retired with that token, and the snapshots from then on get
-//! another one. Once nobody holds a token any more, nobody can see the rows that were retired with it.
+//! Whoever takes a snapshot takes the token of its time along. When rows die, they are retired with that token, and
+//! the snapshots from then on get another one. Once nobody holds a token any more, nobody can see the rows that were
+//! retired with it.
 
 use crate::sync::{Arc, Mutex};
 use std::sync::PoisonError;
@@ -16,8 +17,8 @@ pub struct Retired {
 }
 
 impl Retired {
-    /// Takes rows that are dead for every snapshot to come. `pin` is the token that snapshots got until now; it is replaced by a new one, under the same
-    /// lock under which snapshots take it.
+    /// Takes rows that are dead for every snapshot to come. `pin` is the token that snapshots got until now; it is
+    /// replaced by a new one, under the same lock under which snapshots take it.
     pub fn retire(&self, rows: Vec<u32>, pin: &mut RowPin) {
         if !rows.is_empty() {
             let seen = std::mem::replace(pin, Arc::new(()));
@@ -57,7 +58,8 @@ mod tests {
     use crate::sync::{RwLock, model, spawn};
     use std::sync::atomic::Ordering::SeqCst;
 
-    /// Two rows that die one after the other, as a writer publishes it, and a reader that looks at whichever its snapshot shows.
+    /// Two rows that die one after the other, as a writer publishes it, and a reader that looks at whichever its
+    /// snapshot shows.
     #[test]
     fn no_row_is_overwritten_under_a_snapshot_that_shows_it() {
         model(|| {

@@ -1,7 +1,8 @@
 //! Exact scans: every allowed row is scored against the queries, and the best are kept.
 //!
-//! A scan over many rows takes as long as reading them from memory, so several queries that go over the rows together cost little more than
-//! one: [`VectorView::scan_many`] does so, and a [`ScanQueue`] brings together queries that come at the same time.
+//! A scan over many rows takes as long as reading them from memory, so several queries that go over the rows together
+//! cost little more than one: [`VectorView::scan_many`] does so, and a [`ScanQueue`] brings together queries that
+//! come at the same time.
 
 use crate::batcher::Batcher;
 use crate::file::VectorView;
@@ -12,8 +13,8 @@ use roaring::RoaringBitmap;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Share of the rows from which on all of them are read: in one go a row takes a third of the time that it takes here and there, where
-/// the processor fetches more than is read.
+/// Share of the rows from which on all of them are read: in one go a row takes a third of the time that it takes here
+/// and there, where the processor fetches more than is read.
 const DENSE: u64 = 4;
 /// Rows that one thread scans in one go.
 const PIECE: usize = 1 << 16;
@@ -28,8 +29,8 @@ impl VectorView {
         self.scan_many(&[query], range, allowed, k).pop().unwrap_or_default()
     }
 
-    /// As [`VectorView::scan`] for several queries, which read each row once; what each finds does not depend on the others. The pieces of a long
-    /// scan are dealt out to the processors that are idle.
+    /// As [`VectorView::scan`] for several queries, which read each row once; what each finds does not depend on the
+    /// others. The pieces of a long scan are dealt out to the processors that are idle.
     pub fn scan_many(
         &self,
         queries: &[&[f32]],
@@ -90,8 +91,8 @@ impl VectorView {
     }
 }
 
-/// Brings large scans over the same rows together that are wanted at the same time: while one runs, which takes all processors, the others wait,
-/// and then go in one.
+/// Brings large scans over the same rows together that are wanted at the same time: while one runs, which takes all
+/// processors, the others wait, and then go in one.
 #[derive(Default)]
 pub struct ScanQueue(Batcher<Scan, Vec<Vec<ScoredRow>>>);
 
@@ -120,8 +121,8 @@ impl Scan {
 }
 
 impl ScanQueue {
-    /// The `k` best allowed rows in view for each query, as [`VectorView::scan_many`] finds them. Runs on the calling thread, or on that of
-    /// another caller that waits for the same.
+    /// The `k` best allowed rows in view for each query, as [`VectorView::scan_many`] finds them. Runs on the calling
+    /// thread, or on that of another caller that waits for the same.
     pub fn scan(
         &self,
         view: &VectorView,

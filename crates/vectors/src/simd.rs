@@ -14,15 +14,16 @@ pub fn prefetch<T>(soon: &[T]) {
     let _ = soon;
 }
 
-/// Inner product of `query` and a stored row (`row` holds at least as many numbers), by the best instructions of this CPU.
+/// Inner product of `query` and a stored row (`row` holds at least as many numbers), by the best instructions of this
+/// CPU.
 pub(crate) fn dot(row_type: RowType, query: &[f32], row: &[u8]) -> f32 {
     let mut score = [0.0];
     dots(row_type, &[query], row, &mut score);
     score[0]
 }
 
-/// Inner products of queries of one length and a stored row (`row` holds at least as many numbers). Each is the same to the last bit as if it were
-/// made alone.
+/// Inner products of queries of one length and a stored row (`row` holds at least as many numbers). Each is the same
+/// to the last bit as if it were made alone.
 pub(crate) fn dots(row_type: RowType, queries: &[&[f32]], row: &[u8], scores: &mut [f32]) {
     assert_eq!(queries.len(), scores.len());
     let Some(length) = queries.first().map(|q| q.len()) else { return };

@@ -1,4 +1,5 @@
-//! The locks and channels of this crate: the standard library's, or, with `--cfg membox_loom`, those of loom, which tries every order of events.
+//! The locks and channels of this crate: the standard library's, or, with `--cfg membox_loom`, those of loom, which
+//! tries every order of events.
 
 #[cfg(not(membox_loom))]
 pub(crate) use std::sync::{

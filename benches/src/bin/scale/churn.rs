@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 /// Records of one write.
 const BATCH: usize = 500;
 
-/// Replaces each minute a tenth of the records by new versions with the same vectors, so that what is nearest stays the same, and asks all the
-/// time; at last once more when it was compacted.
+/// Replaces each minute a tenth of the records by new versions with the same vectors, so that what is nearest stays
+/// the same, and asks all the time; at last once more when it was compacted.
 pub fn measure(memory: &Arc<MemoryBox>, data: &Data, root: &Path, minutes: u64) {
     let base = floats(&data.folder.join("base.f32"));
     let rows = data.rows();

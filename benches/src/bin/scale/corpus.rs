@@ -1,4 +1,5 @@
-//! Texts that look real: random walks over the pairs of words of a corpus, so that frequencies and neighbours of words are its own.
+//! Texts that look real: random walks over the pairs of words of a corpus, so that frequencies and neighbours of
+//! words are its own.
 
 use crate::{COLLECTION, TENANT, percentile, print};
 use membox_memory::{MemoryBox, RecallMode, RecallRequest};

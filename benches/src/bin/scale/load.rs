@@ -1,4 +1,5 @@
-//! More than the box can do: 64 clients that ask and write at twice the rate that it reached alone, beside idle and slow connections.
+//! More than the box can do: 64 clients that ask and write at twice the rate that it reached alone, beside idle and
+//! slow connections.
 
 use crate::http::ServerProcess;
 use crate::{COLLECTION, Data, anonymous_mb_of, percentile, print};
@@ -44,7 +45,8 @@ async fn call(stream: &mut TcpStream, path: &str, body: &str) -> std::io::Result
     }
 }
 
-/// Asks at a rate of `per_s` in all, from `CLIENTS · CONNECTIONS` connections, until the time is over. An open loop: whoever is late asks at once.
+/// Asks at a rate of `per_s` in all, from `CLIENTS · CONNECTIONS` connections, until the time is over. An open loop:
+/// whoever is late asks at once.
 async fn drive(
     address: SocketAddr,
     bodies: Arc<Vec<(&'static str, String, String)>>,

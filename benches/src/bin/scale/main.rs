@@ -4,11 +4,12 @@
 //! scale DIR DATA [--index hnsw|ivf] [--effort N] [--corpus FILE] [--minutes N] [PHASE…]
 //! ```
 //!
-//! Writes the vectors of DIR (`base.f32`, n × 384) into a box over the folder DATA if they are not there yet. `queries.f32` (q × 384) is what is
-//! asked, and `truth.i64` (q × 10) what an exact search finds. With a corpus (a file of real lines) each record has a text as well: a random walk
-//! over the corpus's pairs of words, as long as one of its lines. What `--effort` gives, a beam or lists, is that of the filters.
-//! Phases: `search`, `serve`, `filters`, `texts` (with the real model), `users` (10 000 small collections), `churn`; the first three when none is named.
-//! Alone: `load`, whose server is a process of its own, started as `server`.
+//! Writes the vectors of DIR (`base.f32`, n × 384) into a box over the folder DATA if they are not there yet.
+//! `queries.f32` (q × 384) is what is asked, and `truth.i64` (q × 10) what an exact search finds. With a corpus (a
+//! file of real lines) each record has a text as well: a random walk over the corpus's pairs of words, as long as one
+//! of its lines. What `--effort` gives, a beam or lists, is that of the filters. Phases: `search`, `serve`,
+//! `filters`, `texts` (with the real model), `users` (10 000 small collections), `churn`; the first three when none
+//! is named. Alone: `load`, whose server is a process of its own, started as `server`.
 
 mod churn;
 mod corpus;

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 /// Records of one write.
 const BATCH: usize = 1000;
 
-/// Writes every row from two threads; each record's metadata holds a number that is random, and one that follows the vector.
+/// Writes every row from two threads; each record's metadata holds a number that is random, and one that follows the
+/// vector.
 pub fn ingest(memory: &MemoryBox, data: &Data, index: IndexPolicy, corpus: Option<&Corpus>) {
     let settings = CollectionSettings { dimension: Some(DIMENSION), index, ..CollectionSettings::default() };
     memory.collections().create_collection(TENANT, COLLECTION, &settings).expect("a collection");
@@ -137,7 +138,8 @@ pub fn filters(memory: &MemoryBox, data: &Data, effort: SearchEffort) {
         let most = along[(rows as f64 * (1.0 - share)) as usize];
         let kinds = [
             ("random", json!({"field": "metadata.random", "lt": (share * 10_000.0) as i64})),
-            // The questions are those nearest to the direction: of these rows some are what they look for, and of those none.
+            // The questions are those nearest to the direction: of these rows some are what they look for, and of
+            // those none.
             ("with the question", json!({"field": "metadata.along", "gt": most})),
             ("against the question", json!({"field": "metadata.along", "lt": least})),
         ];
@@ -153,7 +155,8 @@ pub fn filters(memory: &MemoryBox, data: &Data, effort: SearchEffort) {
                 });
                 asked.unzip()
             };
-            // One kind of question after another, as a user asks them: an exact search between them leaves nothing in the caches.
+            // One kind of question after another, as a user asks them: an exact search between them leaves nothing in
+            // the caches.
             let exactly = SearchEffort { exact: true, ..SearchEffort::default() };
             let (mut all_times, _) = ask(effort, None);
             let (mut times, found) = ask(effort, Some(&filter));

@@ -1,9 +1,11 @@
-//! What is kept whole or is gone as a whole: characters, words, numbers with their units, dates, addresses, names of things in programs.
+//! What is kept whole or is gone as a whole: characters, words, numbers with their units, dates, addresses, names of
+//! things in programs.
 //!
-//! The smallest parts are the words of Unicode (UAX #29), cut only between characters (grapheme clusters). Signs between two of them, without a blank,
-//! join what is one thing to its reader: `foo-bar`, `1:30`, `a@b.example`. What ends a clause (`,` `;` `!` `?`, brackets, quotes, dashes) does
-//! not. A number takes its sign and currency, and the unit or month that follows it after one blank ([`quantities`]); a URL goes on to the next blank.
-//! All of it is one walk over the text.
+//! The smallest parts are the words of Unicode (UAX #29), cut only between characters (grapheme clusters). Signs
+//! between two of them, without a blank, join what is one thing to its reader: `foo-bar`, `1:30`, `a@b.example`. What
+//! ends a clause (`,` `;` `!` `?`, brackets, quotes, dashes) does not. A number takes its sign and currency, and the
+//! unit or month that follows it after one blank ([`quantities`]); a URL goes on to the next blank. All of it is one
+//! walk over the text.
 
 mod lists;
 mod quantities;
@@ -15,7 +17,8 @@ use unicode_segmentation::UnicodeSegmentation;
 /// Signs side by side that can join two words, at most: `/../`.
 const MAX_JOINING_SIGNS: usize = 4;
 
-/// Places of the wholes of a text in bytes, in order. White space is in none, but for a blank within a number or a date.
+/// Places of the wholes of a text in bytes, in order. White space is in none, but for a blank within a number or a
+/// date.
 ///
 /// ```
 /// let text = "Take 0.25 mg, then write to a.b@c.example.";
@@ -79,7 +82,8 @@ fn kind(text: &str) -> Kind {
     }
 }
 
-/// The text from word border to word border. Such a border may lie within a character (before a vowel sign of Thai), and then is none.
+/// The text from word border to word border. Such a border may lie within a character (before a vowel sign of Thai),
+/// and then is none.
 fn atoms(text: &str) -> Vec<Atom> {
     let mut atoms: Vec<Atom> = Vec::with_capacity(text.len() / 4);
     let mut clusters = (!text.is_ascii()).then(|| text.grapheme_indices(true).peekable());
@@ -170,7 +174,8 @@ impl Walk<'_> {
         (fits && is_closed).then_some(end + 1 + usize::from(is_double))
     }
 
-    /// The first word of a whole that begins here, after the signs that belong to it: `-40`, `€5`, `#tag`, `@name`, `.NET`, `../src`, `--flag`.
+    /// The first word of a whole that begins here, after the signs that belong to it: `-40`, `€5`, `#tag`, `@name`,
+    /// `.NET`, `../src`, `--flag`.
     fn beginning(&self, at: usize) -> Option<usize> {
         if self.is_word(at) {
             return Some(at);
@@ -341,7 +346,8 @@ fn is_wide(c: char) -> bool {
     matches!(u32::from(c), 0xFF00..=0xFF65)
 }
 
-/// Scripts that are written without blanks and whose words need a dictionary: of Thai, Laos, Myanmar, Cambodia and their neighbours.
+/// Scripts that are written without blanks and whose words need a dictionary: of Thai, Laos, Myanmar, Cambodia and
+/// their neighbours.
 fn is_unspaced(c: char) -> bool {
     matches!(u32::from(c), 0x0E00..=0x0EFF | 0x1000..=0x109F | 0x1780..=0x17FF | 0x1950..=0x19FF | 0x1A20..=0x1AAF | 0xA9E0..=0xA9FF | 0xAA60..=0xAADF)
 }

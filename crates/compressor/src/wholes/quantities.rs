@@ -26,7 +26,8 @@ impl Walk<'_> {
         matches!(self.atom(at), " " | "\u{a0}" | "\u{202f}" | "\u{2009}")
     }
 
-    /// Where the whole ends whose signs begin at `at` and whose first word is `first`, with what belongs to it after a blank.
+    /// Where the whole ends whose signs begin at `at` and whose first word is `first`, with what belongs to it after
+    /// a blank.
     pub(super) fn quantity(&self, at: usize, first: usize) -> usize {
         let end = self.body(first);
         let word = self.atoms(first..end);

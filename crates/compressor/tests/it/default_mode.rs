@@ -63,7 +63,8 @@ fn an_empty_text_is_answered_by_an_empty_one() {
 
 #[test]
 fn what_is_kept_stands_as_it_stood() {
-    // The package: [UNK] for what the vocabulary lacks, white space as one blank, blanks between Chinese characters and around signs.
+    // The package: [UNK] for what the vocabulary lacks, white space as one blank, blanks between Chinese characters
+    // and around signs.
     let text =
         "Ünïcödé 🙂🙃 and\tTABS,  two blanks\r\n\r\n“quotes” don't; e-mail: a.b@c.example (50%) — 世界，你好。 fi ﬁ ½";
     for compressor in both() {

@@ -1,4 +1,5 @@
-//! What one thing is to its reader is kept whole or is gone as a whole, at every rate and by every option, in what three models leave.
+//! What one thing is to its reader is kept whole or is gone as a whole, at every rate and by every option, in what
+//! three models leave.
 
 use crate::common::{compressor, keep_head};
 use membox_compressor::{CompressOptions, CompressedText, Compressor, Message, Mode, TokenToWord};

@@ -1,5 +1,6 @@
-//! Every kernel compiles for every architecture that is promised, and fits what its launch assumes. No GPU is needed, but NVRTC and ptxas are: `make
-//! kernels` fetches them and runs these tests; where they are not found, the tests say so and pass.
+//! Every kernel compiles for every architecture that is promised, and fits what its launch assumes. No GPU is needed,
+//! but NVRTC and ptxas are: `make kernels` fetches them and runs these tests; where they are not found, the tests say
+//! so and pass.
 
 use membox_cuda::{FILES, Half, compile};
 use std::path::PathBuf;
@@ -134,7 +135,8 @@ fn kernels_fit_the_registers_and_the_shared_memory_that_their_launch_assumes() {
             assert!(output.status.success(), "{name}: {report}");
             for kernel in resources(&report) {
                 println!("{name}: {kernel:?}");
-                // Two blocks of 128, and more of the smaller ones, fit the 65 536 registers and 48 KiB that every GPU has for them.
+                // Two blocks of 128, and more of the smaller ones, fit the 65 536 registers and 48 KiB that every GPU
+                // has for them.
                 let threads =
                     if kernel.kernel.starts_with("select_") || kernel.kernel == "bias_gelu" { 256 } else { 128 };
                 assert!(kernel.registers > 0 && kernel.registers * threads * 4 <= 65_536, "{name}: {kernel:?}");

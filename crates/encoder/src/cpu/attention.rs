@@ -1,5 +1,5 @@
-//! Attention over packed sequences: each token attends to the tokens of its own sequence, so nothing is padded or masked
-//! but the last few lanes of a row of scores.
+//! Attention over packed sequences: each token attends to the tokens of its own sequence, so nothing is padded or
+//! masked but the last few lanes of a row of scores.
 
 use super::isa::multiversion;
 use super::math::exp;
@@ -18,9 +18,9 @@ pub struct AttentionScratch {
 }
 
 multiversion! {
-    /// `out[t] = softmax(q[t] · Kᵀ) · V`, head by head, for the tokens of the batch from `first` on, as many as `out` has rows; each
-    /// attends to its own sequence, as `offsets` bound them. `qkv` holds, a token a row, the queries (already scaled by 1/√D), keys and
-    /// values of all heads side by side; `D` is the width of a head.
+    /// `out[t] = softmax(q[t] · Kᵀ) · V`, head by head, for the tokens of the batch from `first` on, as many as `out`
+    /// has rows; each attends to its own sequence, as `offsets` bound them. `qkv` holds, a token a row, the queries
+    /// (already scaled by 1/√D), keys and values of all heads side by side; `D` is the width of a head.
     pub fn attend<const D: usize>(
         simd, qkv: &[f32], offsets: &[u32], heads: usize, first: usize, scratch: &mut AttentionScratch, out: &mut [f32],
     ) {
@@ -56,8 +56,9 @@ multiversion! {
 }
 
 multiversion! {
-    /// Adds to `out` what each token of each sequence pays to each other one, `share` of the sum over all heads: the sequences' `[length, length]` one after
-    /// another. A look at the model, once in many passes, and so no faster than it need be.
+    /// Adds to `out` what each token of each sequence pays to each other one, `share` of the sum over all heads: the
+    /// sequences' `[length, length]` one after another. A look at the model, once in many passes, and so no faster
+    /// than it need be.
     pub fn add_weights<const D: usize>(
         simd, qkv: &[f32], offsets: &[u32], heads: usize, share: f32, scratch: &mut AttentionScratch, out: &mut [f32],
     ) {

@@ -1,9 +1,9 @@
 //! Matrix products with prepacked weights: `out[m, n] = a[m, k] · w[k, n] + bias[n]`, in f32 and in int8.
 //!
-//! The weights are packed once into panels of [`PANEL`] columns, so that the innermost loop reads them as one stream; the rows of
-//! `a` are broadcast against them. A tile of up to 12 rows × 32 columns lives in the 24 accumulators that AVX-512 has room
-//! for (6 × 16 on AVX2). The int8 product takes activations as u8 with a scale and a zero point per row and weights as i8 with a scale
-//! per column, and gives f32:
+//! The weights are packed once into panels of [`PANEL`] columns, so that the innermost loop reads them as one stream;
+//! the rows of `a` are broadcast against them. A tile of up to 12 rows × 32 columns lives in the 24 accumulators that
+//! AVX-512 has room for (6 × 16 on AVX2). The int8 product takes activations as u8 with a scale and a zero point per
+//! row and weights as i8 with a scale per column, and gives f32:
 //!
 //! ```text
 //! out[m, n] = scale_a[m] · scale_w[n] · (Σ_k a[m, k]·w[k, n] − zero_a[m]·Σ_k w[k, n]) + bias[n]
@@ -57,7 +57,8 @@ pub struct QuantizedRows {
 }
 
 impl PackedF32 {
-    /// Packs `weight`, `[n, k]` row after row as PyTorch's `Linear` keeps it, with `bias[n]`. `n` must be a multiple of 32.
+    /// Packs `weight`, `[n, k]` row after row as PyTorch's `Linear` keeps it, with `bias[n]`. `n` must be a multiple
+    /// of 32.
     pub fn new(weight: &[f32], bias: &[f32], n: usize, k: usize) -> Self {
         assert!(n.is_multiple_of(PANEL) && weight.len() == n * k && bias.len() == n);
         let mut panels = Vec::with_capacity(n / PANEL * k);
@@ -84,8 +85,8 @@ impl PackedF32 {
                 let out = &mut out[row * self.n + column..(row + rows - 1) * self.n + column + PANEL];
                 match isa.0 {
                     #[cfg(target_arch = "x86_64")]
-                    // SAFETY: the level was detected; `a` holds `rows` rows of k, `panel` k rows of 32, `bias` 32, and `out`
-                    // reaches from the first row's first column to the last row's last, at stride n.
+                    // SAFETY: the level was detected; `a` holds `rows` rows of k, `panel` k rows of 32, `bias` 32,
+                    // and `out` reaches from the first row's first column to the last row's last, at stride n.
                     Level::Avx512 | Level::Avx512Vnni => unsafe {
                         each_row_count!(rows, f32_avx512, a, panel, bias, out, self.n)
                     },
@@ -100,8 +101,8 @@ impl PackedF32 {
 }
 
 impl PackedI8 {
-    /// Quantises `weight`, `[n, k]` as PyTorch's `Linear` keeps it, symmetrically with one scale a column, and packs it.
-    /// `n` must be a multiple of 32 and `k` of 4.
+    /// Quantises `weight`, `[n, k]` as PyTorch's `Linear` keeps it, symmetrically with one scale a column, and packs
+    /// it. `n` must be a multiple of 32 and `k` of 4.
     pub fn new(weight: &[f32], bias: &[f32], n: usize, k: usize) -> Self {
         assert!(n.is_multiple_of(PANEL) && k.is_multiple_of(4) && weight.len() == n * k && bias.len() == n);
         let scale: Vec<f32> =
@@ -142,9 +143,9 @@ impl PackedI8 {
                 let out = &mut out[row * self.n + columns.start..(row + rows - 1) * self.n + columns.end];
                 match isa.0 {
                     #[cfg(target_arch = "x86_64")]
-                    // SAFETY: the level was detected; `bytes` holds `rows` rows of k (a multiple of 4), `scale` and `zero` one
-                    // each a row, `panel` k/4 rows of 32 × 4, `finish` 32 of each, and `out` reaches from the first row's first
-                    // column to the last row's last, at stride n.
+                    // SAFETY: the level was detected; `bytes` holds `rows` rows of k (a multiple of 4), `scale` and
+                    // `zero` one each a row, `panel` k/4 rows of 32 × 4, `finish` 32 of each, and `out` reaches from
+                    // the first row's first column to the last row's last, at stride n.
                     Level::Avx512Vnni => unsafe {
                         each_row_count!(rows, i8_vnni, bytes, scale, zero, panel, &finish, out, self.n)
                     },

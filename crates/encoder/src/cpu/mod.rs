@@ -1,8 +1,8 @@
 //! The CPU engine: the forward pass over packed sequences, in f32 or int8.
 //!
-//! A pass runs on one thread, and the scheduler runs one a core; a query that comes while other cores are idle is split by rows over a
-//! small team of threads. The scratch memory is reused from pass to pass. The feed-forward layer is worked off in chunks of so many
-//! tokens that its wide activations stay in the L2 cache.
+//! A pass runs on one thread, and the scheduler runs one a core; a query that comes while other cores are idle is
+//! split by rows over a small team of threads. The scratch memory is reused from pass to pass. The feed-forward layer
+//! is worked off in chunks of so many tokens that its wide activations stay in the L2 cache.
 
 mod attention;
 pub mod gemm;
@@ -21,9 +21,9 @@ use isa::Isa;
 use padding::{Widths, pad};
 use std::sync::Arc;
 
-/// Tokens worked off together, a multiple of 12, the height of a tile of the matrix products. MiniLM's wide activations of so many, 576 KiB,
-/// stay within a core's L2 cache; of XLM-R large, whose weights do not fit any cache, 36 at a time take a tenth longer, and 192 make a query
-/// wait twice as long for 4 % of throughput.
+/// Tokens worked off together, a multiple of 12, the height of a tile of the matrix products. MiniLM's wide
+/// activations of so many, 576 KiB, stay within a core's L2 cache; of XLM-R large, whose weights do not fit any
+/// cache, 36 at a time take a tenth longer, and 192 make a query wait twice as long for 4 % of throughput.
 const CHUNK: usize = 96;
 
 /// Rows that a thread of the team works on at least: fewer would read the weights for too little work.
@@ -222,8 +222,8 @@ fn narrow(rows: &[f32], width: usize, out: &mut [f32], model: usize) {
 }
 
 impl CpuEngine {
-    /// The pass up to the last layer's states. Its rows are worked off in `parts`, one a thread: all of a layer goes row by row but
-    /// attention, which reads keys and values of every row, so the threads meet once a layer.
+    /// The pass up to the last layer's states. Its rows are worked off in `parts`, one a thread: all of a layer goes
+    /// row by row but attention, which reads keys and values of every row, so the threads meet once a layer.
     fn forward(
         &self,
         batch: &PackedBatch,

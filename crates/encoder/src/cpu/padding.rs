@@ -1,5 +1,6 @@
-//! Shapes that the kernels do not have (heads 32 or 64 wide, everything else a multiple of 32) are made wider with zeros: TinyBERT's heads
-//! are 26 wide. Zeros stay zeros through a pass, since LayerNorm counts the model's own width only and its scale and shift of them are zero.
+//! Shapes that the kernels do not have (heads 32 or 64 wide, everything else a multiple of 32) are made wider with
+//! zeros: TinyBERT's heads are 26 wide. Zeros stay zeros through a pass, since LayerNorm counts the model's own width
+//! only and its scale and shift of them are zero.
 
 use crate::weights::{BertWeights, LinearWeights, NormWeights};
 

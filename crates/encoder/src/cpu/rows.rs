@@ -7,8 +7,8 @@ use super::math::gelu;
 use super::simd::{LANES, Simd};
 use crate::weights::NormWeights;
 
-/// `row = (x − mean) / √(variance + eps) · weight + bias` with `x = row + update`, over the first `model` numbers of one row; what is
-/// behind them is zero and stays so.
+/// `row = (x − mean) / √(variance + eps) · weight + bias` with `x = row + update`, over the first `model` numbers of
+/// one row; what is behind them is zero and stays so.
 #[inline(always)]
 fn add_layer_norm<S: Simd>(s: S, row: &mut [f32], update: &[f32], norm: &NormWeights, model: usize, eps: f32) {
     let (width, zeros) = (model as f32, (row.len() - model) as f32);
@@ -36,8 +36,9 @@ fn add_layer_norm<S: Simd>(s: S, row: &mut [f32], update: &[f32], norm: &NormWei
 }
 
 multiversion! {
-    /// Sum of word and position embeddings (the type embedding is folded into the positions), then LayerNorm: `out[t]` for every
-    /// token t. `word_embeddings` and `positions` are tables of rows; `position[t]` counts from the first token of its sequence.
+    /// Sum of word and position embeddings (the type embedding is folded into the positions), then LayerNorm:
+    /// `out[t]` for every token t. `word_embeddings` and `positions` are tables of rows; `position[t]` counts from
+    /// the first token of its sequence.
     pub fn embed(
         simd, ids: &[u32], position: &[u32], word_embeddings: &[f32], positions: &[f32], norm: &NormWeights, model: usize, eps: f32, out: &mut [f32],
     ) {
@@ -69,7 +70,8 @@ multiversion! {
 }
 
 multiversion! {
-    /// Quantises rows of `width` to u8 with a scale and a zero point of their own, so that the row's range, with 0 in it, fills 0..=255.
+    /// Quantises rows of `width` to u8 with a scale and a zero point of their own, so that the row's range, with 0 in
+    /// it, fills 0..=255.
     pub fn quantize(simd, x: &[f32], width: usize, out: &mut QuantizedRows) {
         out.bytes.resize(x.len(), 0);
         out.scale.clear();
@@ -113,7 +115,8 @@ multiversion! {
 }
 
 multiversion! {
-    /// Mean over the tokens of each sequence, then (if asked) unit length: `out[s]` for the sequences that `offsets` bound.
+    /// Mean over the tokens of each sequence, then (if asked) unit length: `out[s]` for the sequences that `offsets`
+    /// bound.
     pub fn mean_pool(simd, x: &[f32], offsets: &[u32], width: usize, normalize: bool, out: &mut [f32]) {
         for (bounds, out) in offsets.windows(2).zip(out.chunks_exact_mut(width)) {
             let rows = &x[bounds[0] as usize * width..bounds[1] as usize * width];

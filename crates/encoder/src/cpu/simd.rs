@@ -1,7 +1,8 @@
 //! Sixteen f32 lanes on every instruction level: the vocabulary in which the row operations and attention are written.
 //!
-//! A value of [`Avx512`] or [`Avx2`] proves that the CPU has these instructions, because only [`multiversion`](super::isa)'s
-//! dispatch makes one, inside a function compiled for them. That is the safety argument of every intrinsic below.
+//! A value of [`Avx512`] or [`Avx2`] proves that the CPU has these instructions, because only
+//! [`multiversion`](super::isa)'s dispatch makes one, inside a function compiled for them. That is the safety
+//! argument of every intrinsic below.
 
 /// Lanes of a vector, on every level.
 pub const LANES: usize = 16;

@@ -1,4 +1,5 @@
-//! The published LLMLingua-2 models fit the loader: every tensor of theirs is read, and none that they do not have is asked for.
+//! The published LLMLingua-2 models fit the loader: every tensor of theirs is read, and none that they do not have is
+//! asked for.
 
 use membox_encoder::{BertConfig, Family};
 use serde_json::Value;

@@ -91,7 +91,8 @@ fn hnsw_and_ivf_find_what_a_scan_finds() {
         let index = build(&view, policy);
         let all = recall(&view, &index, None);
         assert!(all >= 0.95, "{policy:?}: recall {all}");
-        // Clusters are rows modulo 20: the first filter cuts through all of them, the second excludes half of them whole.
+        // Clusters are rows modulo 20: the first filter cuts through all of them, the second excludes half of them
+        // whole.
         for (name, filter) in [
             ("across", RoaringBitmap::from_iter((0..20_000).filter(|r| r / 20 % 2 == 0))),
             ("against", RoaringBitmap::from_iter((0..20_000).filter(|r| r % 2 == 0))),
@@ -157,7 +158,8 @@ fn fresh_rows_are_found_before_the_index_covers_them() {
     }
 }
 
-/// As they are asked while rows come, and the index is extended, and a compaction puts another file in the place of this one.
+/// As they are asked while rows come, and the index is extended, and a compaction puts another file in the place of
+/// this one.
 #[test]
 fn many_rows_that_no_index_covers_are_told_apart_by_bits() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -317,7 +319,8 @@ fn rows_that_are_the_same_hide_neither_each_other_nor_others() {
     let mut file = VectorFile::create(&folder.path().join("vectors.mbv"), DIMENSION, RowType::F16).expect("a file");
     let different = vectors(6000);
     file.append(different.iter().map(Vec::as_slice)).expect("room");
-    // Half of the records were written again as they were; the old rows of some of these are zeros already. And there is one text that many said.
+    // Half of the records were written again as they were; the old rows of some of these are zeros already. And there
+    // is one text that many said.
     let again = 0..3000;
     file.append(again.clone().map(|i| different[i].as_slice())).expect("room");
     file.erase(again.clone().step_by(3).map(|row| row as u32)).expect("an overwriting");

@@ -1,4 +1,5 @@
-//! Rows on a device: the same answers as an exact scan, in step with the file, and none the worse when the device fails.
+//! Rows on a device: the same answers as an exact scan, in step with the file, and none the worse when the device
+//! fails.
 
 use half::f16;
 use membox_index::{

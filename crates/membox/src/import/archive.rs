@@ -1,6 +1,7 @@
 //! The lines of the box's own exports (`GET /v1/users/{u}/export`): what each of them asks to be written.
 //!
-//! What the box makes itself is not written again: versions, the time of a session and of a change, ids of inputs that wait, summaries, usage.
+//! What the box makes itself is not written again: versions, the time of a session and of a change, ids of inputs
+//! that wait, summaries, usage.
 
 use super::line::{Members, RecordLine};
 use serde_json::{Value, json};

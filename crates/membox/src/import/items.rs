@@ -1,5 +1,5 @@
-//! The values of an import file: a line each, or the elements of an array, or objects over several lines. None is held longer than it takes to read it, and a
-//! broken one does not hide those after it.
+//! The values of an import file: a line each, or the elements of an array, or objects over several lines. None is
+//! held longer than it takes to read it, and a broken one does not hide those after it.
 
 use serde::de::IgnoredAny;
 use std::collections::VecDeque;
@@ -107,7 +107,8 @@ impl<'a> Items<'a> {
         self.line = line;
     }
 
-    /// An array begins with its bracket. An object that ends on another line than it begins is one of several lines; all else is one value a line.
+    /// An array begins with its bracket. An object that ends on another line than it begins is one of several lines;
+    /// all else is one value a line.
     fn find_mode(&mut self) -> io::Result<()> {
         self.mode = match self.skip_blank(false)? {
             Some(b'[') => Mode::Values { in_array: false },

@@ -121,7 +121,8 @@ pub struct LineIds {
 }
 
 impl LineIds {
-    /// The id of a line: `line-` and the beginning of a SHA-256 of its collection, its bytes, and how many lines of the same were before it.
+    /// The id of a line: `line-` and the beginning of a SHA-256 of its collection, its bytes, and how many lines of
+    /// the same were before it.
     fn of(&mut self, collection: &str, bytes: &[u8]) -> String {
         let content = Sha256::new().chain_update(collection).chain_update([0]).chain_update(bytes.trim_ascii());
         let mut key = [0; 16];

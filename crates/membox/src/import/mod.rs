@@ -35,18 +35,23 @@ use target::{Place, Target, Waiting, Written};
 
 /// Write files of records, or exports of a box, to a running box.
 ///
-/// A record is a JSON object as the API takes it, such as {"id": "1", "text": "…", "session": "s", "created_at": "2024-05-20T00:44:00Z", "metadata": {…}}, with the
-/// collection in "collection" or given by --collection. Collections that are not there are created. A file is JSON Lines, an array of objects, or objects one
-/// after the other; it is UTF-8 or UTF-16, plain or packed by gzip. What it is, its content says and not its name. `-` is stdin.
+/// A record is a JSON object as the API takes it, such as {"id": "1", "text": "…", "session": "s", "created_at":
+/// "2024-05-20T00:44:00Z", "metadata": {…}}, with the collection in "collection" or given by --collection.
+/// Collections that are not there are created. A file is JSON Lines, an array of objects, or objects one after the
+/// other; it is UTF-8 or UTF-16, plain or packed by gzip. What it is, its content says and not its name. `-` is
+/// stdin.
 ///
-/// The lines of an export (GET /v1/users/{u}/export) are written to where they came from: sessions with their messages, inputs that wait, checkpoints and records.
-/// What a box makes itself is made anew: versions, times of sessions, summaries, usage.
+/// The lines of an export (GET /v1/users/{u}/export) are written to where they came from: sessions with their
+/// messages, inputs that wait, checkpoints and records. What a box makes itself is made anew: versions, times of
+/// sessions, summaries, usage.
 ///
-/// A record without an id gets one from its line, so that importing the file again does not double it. A line that cannot be read, or that the box refuses, is
-/// passed over: it is written with its number and the reason to FILE.rejected.jsonl. An import that was interrupted goes on where it was (FILE.imported says
-/// where) when the same file is imported again into the same collections of the same box.
+/// A record without an id gets one from its line, so that importing the file again does not double it. A line that
+/// cannot be read, or that the box refuses, is passed over: it is written with its number and the reason to
+/// FILE.rejected.jsonl. An import that was interrupted goes on where it was (FILE.imported says where) when the same
+/// file is imported again into the same collections of the same box.
 ///
-/// Exit code 0: everything was imported. 1: some lines were refused (not with --allow-rejected), a file could not be read, or the box did not answer.
+/// Exit code 0: everything was imported. 1: some lines were refused (not with --allow-rejected), a file could not be
+/// read, or the box did not answer.
 #[derive(Args)]
 pub struct ImportArgs {
     /// The files; - for stdin.

@@ -28,14 +28,16 @@ impl ReadSoFar {
     }
 }
 
-/// What is written down of an import under way. It holds for the same values into the same collections of the same box, and for nothing else.
+/// What is written down of an import under way. It holds for the same values into the same collections of the same
+/// box, and for nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// Where the box is.
     pub url: String,
     /// The collection of lines that name none.
     pub collection: Option<String>,
-    /// The collections that were written to and when they were made: one that was dropped, or that of another data folder, is another one.
+    /// The collections that were written to and when they were made: one that was dropped, or that of another data
+    /// folder, is another one.
     pub made: BTreeMap<String, String>,
     /// Values that are done.
     pub items: u64,

@@ -1,4 +1,5 @@
-//! The box that is written to: what goes to one place goes there in batches, in its order, and one that is refused does not take the others with it.
+//! The box that is written to: what goes to one place goes there in batches, in its order, and one that is refused
+//! does not take the others with it.
 
 use super::archive::{CheckpointLine, SessionLine};
 use super::items::Item;
@@ -218,7 +219,8 @@ impl<'a> Target<'a> {
         sent
     }
 
-    /// Sends groups of values, the last one first. One that is refused is taken out; what is left in them at an error was not sent.
+    /// Sends groups of values, the last one first. One that is refused is taken out; what is left in them at an error
+    /// was not sent.
     fn send_groups(&mut self, groups: &mut Vec<Vec<Waiting>>, path: &str, field: &str, before: &str) -> Result<()> {
         while let Some(group) = groups.last_mut() {
             if group.is_empty() {

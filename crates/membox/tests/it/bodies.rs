@@ -1,5 +1,5 @@
-//! What a route takes and what it refuses, for every route that the API's own description has: null is absent, a list is no object, and what is
-//! not known is refused by its name and not passed over.
+//! What a route takes and what it refuses, for every route that the API's own description has: null is absent, a list
+//! is no object, and what is not known is refused by its name and not passed over.
 
 use crate::common::{Server, data_with_model};
 use rand::rngs::SmallRng;

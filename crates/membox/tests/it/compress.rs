@@ -1,4 +1,5 @@
-//! Compression as its users meet it, over HTTP and on the command line: the real keep head, a real server, a real socket.
+//! Compression as its users meet it, over HTTP and on the command line: the real keep head, a real server, a real
+//! socket.
 
 use crate::common::{Server, data_with_model, membox};
 use serde_json::{Value, json};
@@ -171,7 +172,8 @@ fn bad_requests_for_compression_are_told_what_is_wrong() {
 fn a_megabyte_without_a_space_is_answered_and_does_not_stop_others() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(&data_with_model(folder.path()), &[]);
-    // Of signs and Chinese each character is a word, and a megabyte of them a minute's work for two cores: less of them has to do.
+    // Of signs and Chinese each character is a word, and a megabyte of them a minute's work for two cores: less of
+    // them has to do.
     for (unit, bytes) in [("x", 1 << 20), (" ", 1 << 20), ("错", 1 << 18), ("=-", 1 << 16)] {
         let context = unit.repeat(bytes / unit.len());
         let body = json!({"context": context, "mode": "strict", "target_token": 200});

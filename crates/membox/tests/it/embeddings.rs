@@ -1,5 +1,5 @@
-//! Embeddings as the clients of OpenAI and of text-embeddings-inference ask for them: whose token ids are whose, which models there are, and errors
-//! in words that those clients print.
+//! Embeddings as the clients of OpenAI and of text-embeddings-inference ask for them: whose token ids are whose,
+//! which models there are, and errors in words that those clients print.
 
 use crate::common::{Server, data_with_model};
 use serde_json::{Value, json};

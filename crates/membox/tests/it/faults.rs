@@ -1,7 +1,8 @@
-//! A disk that fails, and a power cut: what was acknowledged is there afterwards, nothing is there by half, and the box says what is wrong.
+//! A disk that fails, and a power cut: what was acknowledged is there afterwards, nothing is there by half, and the
+//! box says what is wrong.
 //!
-//! The disk is the real one, behind `faults/shim.c`, which is preloaded into the real server. A long form of the same, `make torture`, runs
-//! as many rounds as MEMBOX_TORTURE_ROUNDS says.
+//! The disk is the real one, behind `faults/shim.c`, which is preloaded into the real server. A long form of the
+//! same, `make torture`, runs as many rounds as MEMBOX_TORTURE_ROUNDS says.
 
 use crate::common::model::{Model, check, rounds, vector, write_from_all};
 use crate::common::{Server, membox};

@@ -1,4 +1,5 @@
-//! Every field meets every step: what can be said over HTTP and MCP is redacted, sealed, exported and erased, whichever field it is said in.
+//! Every field meets every step: what can be said over HTTP and MCP is redacted, sealed, exported and erased,
+//! whichever field it is said in.
 //!
 //! Which fields there are, the box's own OpenAPI document and its tools say; one that this test does not know fails it.
 

@@ -1,4 +1,5 @@
-//! A box that may have few files open: it keeps fewer collections open, serves fewer connections, and says when it can open no more.
+//! A box that may have few files open: it keeps fewer collections open, serves fewer connections, and says when it
+//! can open no more.
 
 use crate::common::{Server, membox};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
@@ -85,7 +86,8 @@ fn with_few_files_more_collections_than_files_are_used_and_connections_leave_roo
         let (status, answer) = connection.fill(&format!("c{i}"));
         assert_eq!(status, 200, "collection {i}: {answer}");
     }
-    // Far more connections than files: those over the limit are closed, and collections are opened and created all the same.
+    // Far more connections than files: those over the limit are closed, and collections are opened and created all
+    // the same.
     let address = server.url.strip_prefix("http://").expect("an address").to_owned();
     let others: Vec<_> = (0..400).filter_map(|_| TcpStream::connect(&address).ok()).collect();
     for i in 150..300 {

@@ -1,7 +1,9 @@
-//! Bodies that nobody expects: whatever is sent, the answer is never a 5xx of the box's own making, and the box goes on.
+//! Bodies that nobody expects: whatever is sent, the answer is never a 5xx of the box's own making, and the box goes
+//! on.
 //!
-//! Valid bodies of every kind are changed at random: values replaced by others of any type and size, keys removed, renamed, nested, bytes flipped,
-//! cut and doubled. So are the ids and parameters of addresses. MEMBOX_FUZZ_SECONDS makes it run for longer.
+//! Valid bodies of every kind are changed at random: values replaced by others of any type and size, keys removed,
+//! renamed, nested, bytes flipped, cut and doubled. So are the ids and parameters of addresses. MEMBOX_FUZZ_SECONDS
+//! makes it run for longer.
 
 use crate::common::{Server, data_with_model};
 use rand::rngs::SmallRng;

@@ -1,4 +1,5 @@
-//! Ids never meet, over HTTP and MCP: what is acknowledged under a name is found under it, whatever else has a name like it.
+//! Ids never meet, over HTTP and MCP: what is acknowledged under a name is found under it, whatever else has a name
+//! like it.
 
 use crate::common::{Server, data_with_model};
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
-//! kill -9 at any moment of concurrent writes, compactions, index swaps and backups loses nothing that was acknowledged, and leaves a folder that
-//! `verify` finds clean.
+//! kill -9 at any moment of concurrent writes, compactions, index swaps and backups loses nothing that was
+//! acknowledged, and leaves a folder that `verify` finds clean.
 
 use crate::common::model::{Model, check, rounds, write_from_all};
 use crate::common::{KeptOnFailure, Server, data_with_model, membox};

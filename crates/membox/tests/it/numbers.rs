@@ -1,4 +1,5 @@
-//! Numbers in JSON that is kept come back as the numbers that were written, or are refused by their field; filters compare them as what they are.
+//! Numbers in JSON that is kept come back as the numbers that were written, or are refused by their field; filters
+//! compare them as what they are.
 
 use crate::common::{Server, data_with_model};
 use serde_json::{Value, json};
@@ -25,7 +26,8 @@ const NOT_HELD: [&str; 6] = [
     "1e-400",
 ];
 
-/// A request that keeps a number, which stands as `$N` in its body, and where it is read again. `$I` is another one each time.
+/// A request that keeps a number, which stands as `$N` in its body, and where it is read again. `$I` is another one
+/// each time.
 struct Field {
     method: &'static str,
     path: &'static str,
@@ -394,7 +396,8 @@ fn every_field_of_the_api_that_takes_any_json_is_among_these_tests() {
             }
         }
     }
-    // An index's policy is not kept as it is given: its fields have types of their own. Messages whose tokens are counted are not kept.
+    // An index's policy is not kept as it is given: its fields have types of their own. Messages whose tokens are
+    // counted are not kept.
     for not_kept in ["index", "annotations", "audio", "function_call"] {
         found.remove(not_kept);
     }

@@ -120,7 +120,8 @@ fn nothing_is_lost_or_doubled_however_calls_end() {
         all.extend(ids(&answer));
         memories.extend(made(&answer));
         if round % 4 == 3 {
-            // What waits in a buffer is there after a crash, and so is what was made (its faults: buffers lost, stores wiped at start).
+            // What waits in a buffer is there after a crash, and so is what was made (its faults: buffers lost,
+            // stores wiped at start).
             server.kill_9();
             server = Server::start(&data, &[]);
         }

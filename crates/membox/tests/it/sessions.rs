@@ -1,4 +1,5 @@
-//! Sessions over HTTP: messages are whole, in order and bounded; contexts fit their budgets; queues and checkpoints survive.
+//! Sessions over HTTP: messages are whole, in order and bounded; contexts fit their budgets; queues and checkpoints
+//! survive.
 
 use crate::common::{Server, data_with_model};
 use serde_json::{Value, json};
@@ -579,7 +580,8 @@ fn checkpoints_can_be_listed_resumed_and_expire() {
         );
     }
     assert_eq!(get(&server, "/v1/threads/t/checkpoints/c4")["writes"], json!({"task-1": [["out", "y"]]}));
-    // What comes before its checkpoint is kept for it, and is none by itself. One that is written again keeps its writes and its place.
+    // What comes before its checkpoint is kept for it, and is none by itself. One that is written again keeps its
+    // writes and its place.
     let early = "/v1/threads/t/checkpoints/early";
     assert_eq!(server.call("PUT", &format!("{early}/writes/t"), &json!({"writes": 1})).0, 204);
     assert_eq!(server.call("GET", early, &Value::Null).0, 404);

@@ -1,4 +1,5 @@
-//! A user's data goes out whole, or goes whole: out of every answer and every file, with a receipt and an audit that holds.
+//! A user's data goes out whole, or goes whole: out of every answer and every file, with a receipt and an audit that
+//! holds.
 
 use crate::common::llm::{Behaviour, StandIn};
 use crate::common::{Server, data_with_model, files_with, membox, post};

@@ -1,4 +1,5 @@
-//! Checkpoints and what tasks have written to them, in whatever order they come: nothing of either is lost, and the latest is the latest.
+//! Checkpoints and what tasks have written to them, in whatever order they come: nothing of either is lost, and the
+//! latest is the latest.
 
 use membox_records::{CheckpointBody, CheckpointOrder, CheckpointPlace, Reader, Sealing, Store};
 use proptest::prelude::*;

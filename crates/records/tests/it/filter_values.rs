@@ -1,4 +1,5 @@
-//! What each operator means for each kind of value: the table of `docs/filters.md`, a test a cell; and that numbers are compared as what they are.
+//! What each operator means for each kind of value: the table of `docs/filters.md`, a test a cell; and that numbers
+//! are compared as what they are.
 
 use membox_records::{FieldIndex, Filter, Record, RecordsError};
 use proptest::prelude::*;

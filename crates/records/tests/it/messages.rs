@@ -174,7 +174,8 @@ fn an_older_database_finds_its_messages_and_puts_back_those_that_a_patch_had_mov
         record("plain", "a record"),
         message("s", "1", 0, "first"),
         message("s", "a/b\0c", 1, "an id of every byte"),
-        // As a patch of `session` had left them: the first out of a session that is there, the others out of one that is not.
+        // As a patch of `session` had left them: the first out of a session that is there, the others out of one that
+        // is not.
         Record { session: Some("other".into()), ..message("s", "2", 2, "moved") },
         Record { session: None, ..message("gone", "1", 0, "moved from nowhere") },
     ];
@@ -246,7 +247,8 @@ fn an_older_database_that_is_sealed_is_brought_up_to_date_without_its_keys() {
     assert_eq!(text_of(&reader, c, "s/1").as_deref(), Some("a record of the same name"));
     assert_eq!(text_of(&reader, c, "r").as_deref(), Some("a record"));
     is_whole(&reader, c);
-    // A record and a message of one name and version are sealed for one place, and yet neither opens in the place of the other.
+    // A record and a message of one name and version are sealed for one place, and yet neither opens in the place of
+    // the other.
     let mut store = Store::open(&path, sealed()).expect("a store");
     let mut transaction = store.begin().expect("a transaction");
     transaction.upsert(&slots, &record("s/1", "sealed too"), 3, 3, Some(1)).expect("a write");
@@ -264,7 +266,8 @@ fn an_older_database_that_is_sealed_is_brought_up_to_date_without_its_keys() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever messages and records are called and in whatever order they come, each is found by its own name, and by the one that is shown.
+    /// Whatever messages and records are called and in whatever order they come, each is found by its own name, and
+    /// by the one that is shown.
     #[test]
     fn names_that_clash_take_nothing_from_each_other(
         writes in prop::collection::vec((any::<bool>(), "[ab]", "[ab/]{1,3}"), 1..24),

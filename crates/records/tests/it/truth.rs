@@ -265,7 +265,8 @@ fn what_is_sealed_comes_back_whole_in_its_own_row_alone() {
         read(&Reader::open(&path, Sealing::default()).expect("a reader"), "a"),
         Err(RecordsError::Sealed)
     ));
-    // Whoever can write the file, checksums and all, cannot put one text in the place of another, nor an older version in that of a newer one.
+    // Whoever can write the file, checksums and all, cannot put one text in the place of another, nor an older
+    // version in that of a newer one.
     let other = rusqlite::Connection::open(&path).expect("a connection");
     let sealed = |id: &str| -> Vec<u8> {
         other.query_row("SELECT sealed FROM records WHERE id = ?", [id], |r| r.get(0)).expect("a row")

@@ -83,7 +83,8 @@ fn only_the_kinds_that_are_asked_for_go() {
 }
 
 proptest! {
-    /// Whatever the text: places are apart, in order, on characters' borders, and what they show is found again by itself.
+    /// Whatever the text: places are apart, in order, on characters' borders, and what they show is found again by
+    /// itself.
     #[test]
     fn places_are_in_order_and_within_the_text(text in "[ -~0-90-9@.:+\\-手机号号码a-z]{0,80}") {
         let mut end = 0;

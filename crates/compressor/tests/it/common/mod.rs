@@ -15,7 +15,8 @@ pub fn compressor(model: &str, precision: Precision) -> Compressor {
     Compressor::load(model, &fixtures().join(model), config, &scheduler).expect("a model")
 }
 
-/// The built-in keep head over the real MiniLM, which `make model` installs. It is part of the tests: without it they fail.
+/// The built-in keep head over the real MiniLM, which `make model` installs. It is part of the tests: without it they
+/// fail.
 pub fn keep_head() -> Compressor {
     let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/models/all-MiniLM-L6-v2");
     let folder = std::env::var_os("MEMBOX_TEST_MODEL").map_or(default, PathBuf::from);

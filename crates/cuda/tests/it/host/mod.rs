@@ -53,7 +53,8 @@ impl Kernels {
 
     /// A launcher of host.cpp, whose signature the caller knows.
     pub fn get<T: Copy>(&self, name: &str) -> T {
-        // SAFETY: the libraries are our own; that T is the launcher's signature is the caller's promise, at each of whose calls it is said.
+        // SAFETY: the libraries are our own; that T is the launcher's signature is the caller's promise, at each of
+        // whose calls it is said.
         unsafe { *self.0.get::<T>(name.as_bytes()).expect("a launcher") }
     }
 }

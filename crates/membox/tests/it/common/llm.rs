@@ -1,4 +1,5 @@
-//! A language model that is none: it speaks OpenAI's protocol, finds a fact in every message, and misbehaves on request.
+//! A language model that is none: it speaks OpenAI's protocol, finds a fact in every message, and misbehaves on
+//! request.
 
 use serde_json::{Value, json};
 use std::collections::VecDeque;

@@ -1,4 +1,5 @@
-//! What was written to a box and what was acknowledged of it, from several writers at once, to be held against what is there.
+//! What was written to a box and what was acknowledged of it, from several writers at once, to be held against what
+//! is there.
 
 use super::Server;
 use serde_json::{Value, json};
@@ -32,7 +33,8 @@ pub fn vector(seed: u64) -> Vec<f32> {
     (0..8).map(|d| ((seed * 31 + d * 17) % 101) as f32 / 50.0 - 1.0).collect()
 }
 
-/// Writes and deletes until the server is gone, it refuses everything, or `steps` are done. Gives the statuses that it saw.
+/// Writes and deletes until the server is gone, it refuses everything, or `steps` are done. Gives the statuses that
+/// it saw.
 pub fn write(
     server: &Server,
     writer: u64,
@@ -83,7 +85,8 @@ pub fn write(
     statuses
 }
 
-/// As [`write`], from several threads; `meanwhile` runs beside them, and when it returns they are told to stop if it says so.
+/// As [`write`], from several threads; `meanwhile` runs beside them, and when it returns they are told to stop if it
+/// says so.
 pub fn write_from_all(
     server: &Server,
     round: u64,
