@@ -1,7 +1,8 @@
 //! Says how near two texts are in meaning, by the embedding model alone: no data folder, no server.
 //!
 //! ```text
-//! $ cargo run --release --bin compare -- data/models/all-MiniLM-L6-v2 "Where did we park?" "We left the car on the second level."
+//! $ cargo run --release --bin compare -- data/models/all-MiniLM-L6-v2 \
+//!     "Where did we park?" "We left the car on the second level."
 //! 0.358
 //! ```
 //!

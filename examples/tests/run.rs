@@ -32,7 +32,8 @@ fn what_is_near_in_meaning_is_near() {
 
 #[test]
 fn a_compressed_text_is_shorter_and_keeps_what_counts() {
-    let text = "So, um, I have been thinking that we should, you know, move the launch to 14 March 2027, if that is all right.";
+    let text = "So, um, I have been thinking that we should, you know, move the launch to 14 March 2027, if that is \
+                all right.";
     let mut example = Command::new(env!("CARGO_BIN_EXE_compress"));
     let left = said(example.arg(model()).arg("0.6"), text);
     assert!(left.len() < text.len() * 3 / 4 && left.contains("14 March 2027"), "{left}");

@@ -5,7 +5,8 @@ use membox_encoder::EncoderError;
 #[derive(Debug, thiserror::Error)]
 pub enum CompressorError {
     /// Neither an encoding nor a model that tiktoken knows.
-    #[error("{name:?} is neither an encoding ({known}) nor a model that tiktoken knows", known = ENCODINGS.map(|e| e.0).join(", "))]
+    #[error("{name:?} is neither an encoding ({known}) nor a model that tiktoken knows",
+        known = ENCODINGS.map(|e| e.0).join(", "))]
     UnknownEncoding {
         /// What was asked for.
         name: String,

@@ -27,7 +27,10 @@ static DIGIT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\d").expect("a pat
 static LABELLED_WORDS: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r#"[\p{L}\p{N}_]+|[<>=/!@#$%^&*()?":{}|\\`~;+-]"#).expect("a pattern"));
 static TAG: LazyLock<Regex> = LazyLock::new(|| {
-    let pattern = r"<llmlingua\s*(?:,\s*rate\s*=\s*([\d\.]+))?\s*(?:,\s*compress\s*=\s*(True|False))?\s*(?:,\s*rate\s*=\s*([\d\.]+))?\s*(?:,\s*compress\s*=\s*(True|False))?\s*>([^<]+)</llmlingua>";
+    let pattern = concat!(
+        r"<llmlingua\s*(?:,\s*rate\s*=\s*([\d\.]+))?\s*(?:,\s*compress\s*=\s*(True|False))?",
+        r"\s*(?:,\s*rate\s*=\s*([\d\.]+))?\s*(?:,\s*compress\s*=\s*(True|False))?\s*>([^<]+)</llmlingua>",
+    );
     Regex::new(pattern).expect("a pattern")
 });
 

@@ -228,7 +228,11 @@ mod tests {
 
     #[test]
     fn tags_give_segments_their_rates_and_leave_the_text() {
-        let source = parse("a <llmlingua, compress=False>b</llmlingua><llmlingua, rate=0.4> c</llmlingua><llmlingua,compress=True , rate = 1>d</llmlingua>e").expect("tags");
+        let source = parse(
+            "a <llmlingua, compress=False>b</llmlingua><llmlingua, rate=0.4> c</llmlingua>\
+             <llmlingua,compress=True , rate = 1>d</llmlingua>e",
+        )
+        .expect("tags");
         assert_eq!(source.text, "a b cde");
         let all: Vec<(&str, Option<f64>, bool)> =
             source.segments.iter().map(|s| (&source.text[s.place.clone()], s.rate, s.compress)).collect();

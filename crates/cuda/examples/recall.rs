@@ -48,8 +48,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
             let p50 = percentile(&mut times[2..], 0.5);
             println!(
-                "{{\"card\": \"{}\", \"rows\": {count}, \"questions\": {questions}, \"p50_ms\": {:.3}, \"p99_ms\": {:.3}, \
-                 \"gb_per_s\": {:.0}, \"copy_gb_per_s\": {:.0}, \"upload_s\": {uploaded:.1}}}",
+                "{{\"card\": \"{}\", \"rows\": {count}, \"questions\": {questions}, \"p50_ms\": {:.3}, \
+                 \"p99_ms\": {:.3}, \"gb_per_s\": {:.0}, \"copy_gb_per_s\": {:.0}, \"upload_s\": {uploaded:.1}}}",
                 gpu.name(),
                 p50 * 1e3,
                 percentile(&mut times[2..], 0.99) * 1e3,

@@ -46,7 +46,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             times.sort_by(f64::total_cmp);
         }
         println!(
-            "{{\"engine\": \"membox {}\", \"texts_per_s\": {:.1}, \"tokens_per_s\": {:.0}, \"p50_ms\": {:.3}, \"p99_ms\": {:.3}, \"query10_p50_ms\": {:.3}, \"query10_p99_ms\": {:.3}}}",
+            "{{\"engine\": \"membox {}\", \"texts_per_s\": {:.1}, \"tokens_per_s\": {:.0}, \"p50_ms\": \
+             {:.3}, \"p99_ms\": {:.3}, \"query10_p50_ms\": {:.3}, \"query10_p99_ms\": {:.3}}}",
             encoder.engine().name(),
             texts.len() as f64 / seconds,
             answer.tokens as f64 / seconds,

@@ -220,7 +220,8 @@ impl Engine for CudaEngine {
 impl CudaEngine {
     fn lose(&self, error: &CudaError) {
         if !self.lost.swap(true, Ordering::Relaxed) {
-            tracing::error!(%error, "THE CARD IS LOST: the CPU computes from now on, and a restart tries the card again");
+            tracing::error!(%error,
+                "THE CARD IS LOST: the CPU computes from now on, and a restart tries the card again");
         }
     }
 }

@@ -1,8 +1,11 @@
 //! From requests to batches: who is encoded when, and by which thread.
 //!
 //! ```text
-//! caller ──▶ admission ──▶ texts (two lanes) ──▶ tokenizer threads ──▶ sequences (two lanes) ──▶ worker threads ──▶ ticket ──▶ caller
-//!            (bytes, 429)                                                (batches by tokens)         (answers when complete)
+//! caller ──▶ admission ──▶ texts (two lanes) ──▶ tokenizer threads
+//!            (bytes, 429)                               │
+//!                                                       ▼
+//! caller ◀── ticket ◀── worker threads ◀── sequences (two lanes)
+//!            (answers when complete)       (batches by tokens)
 //! ```
 //!
 //! One scheduler serves every model of a process, so that a bulk compression gives way to a query as a bulk import

@@ -16,7 +16,8 @@
 //!
 //! let folder = tempfile::tempdir()?;
 //! let mut file = VectorFile::create(&folder.path().join("vectors.mbv"), 16, RowType::F16)?;
-//! let vectors: Vec<[f32; 16]> = (0..500).map(|i| std::array::from_fn(|d| ((i * 7 + d * 13) % 29) as f32 - 14.0)).collect();
+//! let vector = |i: usize| std::array::from_fn(|d| ((i * 7 + d * 13) % 29) as f32 - 14.0);
+//! let vectors: Vec<[f32; 16]> = (0..500).map(vector).collect();
 //! file.append(vectors.iter().map(<[f32; 16]>::as_slice))?;
 //! let view = file.view(file.rows());
 //!

@@ -355,7 +355,8 @@ mod tests {
                 let largest: f64 = (0..dimension).map(|d| f64::from(sketches.parts[d][axis] * widths[d]).abs()).sum();
                 let distance = places.iter().map(|place| (place - mean).abs()).sum::<f64>() / nodes as f64;
                 let upper = |place: f64| if place > mean { mean + STEP * distance } else { mean - STEP * distance };
-                for (node, &place) in places.iter().enumerate().filter(|(_, place)| (*place - mean).abs() > largest * 0.05) {
+                for (node, &place) in places.iter().enumerate().filter(|(_,
+                    place)| (*place - mean).abs() > largest * 0.05) {
                     let bit = |bits: &[u128]| bits[node] >> axis & 1 == 1;
                     prop_assert_eq!(bit(&sketches.sides), place > mean, "{} about {}", place, mean);
                     if (place - upper(place)).abs() > largest * 0.05 {
@@ -367,7 +368,8 @@ mod tests {
 
         #[test]
         fn the_best_by_a_plain_reading_of_the_bits_are_found(
-            dimension in 1usize..150, nodes in 1usize..300, count in 1usize..50, seed in any::<u64>(), share in 0.0f64..1.0,
+            dimension in 1usize..150, nodes in 1usize..300, count in 1usize..50, seed in any::<u64>(),
+            share in 0.0f64..1.0,
         ) {
             let mut random = SmallRng::seed_from_u64(seed);
             let codes: Vec<u8> = (0..dimension * nodes).map(|_| random.random()).collect();
@@ -379,10 +381,15 @@ mod tests {
             chosen.iter().for_each(|node| allowed[node / 8] |= 1 << (node % 8));
             let found = sketches.nearest(&query, count, &allowed);
             prop_assert!(found.is_sorted());
-            let step = |axis: usize| (0..dimension).map(|d| query[d] * sketches.parts[d][axis]).sum::<f32>() * sketches.spreads[axis];
+            let step = |axis: usize| {
+                let part: f32 = (0..dimension).map(|d| query[d] * sketches.parts[d][axis]).sum();
+                part * sketches.spreads[axis]
+            };
             let most = (0..BITS).map(|axis| step(axis).abs()).fold(f32::MIN_POSITIVE, f32::max);
             let weights: Vec<i32> = (0..BITS).map(|axis| (step(axis) / most * 7.0).round_ties_even() as i32).collect();
-            let plain = |bits: u128| -> i32 { (0..BITS).filter(|axis| bits >> axis & 1 == 1).map(|axis| weights[axis]).sum() };
+            let plain = |bits: u128| -> i32 {
+                (0..BITS).filter(|axis| bits >> axis & 1 == 1).map(|axis| weights[axis]).sum()
+            };
             let best = |nodes: Vec<usize>, count: usize, score: &dyn Fn(usize) -> i32| -> Vec<usize> {
                 let mut scores: Vec<i32> = nodes.iter().map(|&node| score(node)).collect();
                 scores.sort_unstable_by(|a, b| b.cmp(a));
@@ -390,7 +397,8 @@ mod tests {
                 nodes.into_iter().filter(|&node| score(node) >= least).collect()
             };
             let side = |node: usize| plain(sketches.sides[node]);
-            let by_both = best(best(chosen, READ_TWICE * count, &side), count, &|node| 2 * side(node) + plain(sketches.steps[node]));
+            let by_both = best(best(chosen, READ_TWICE * count, &side), count,
+                &|node| 2 * side(node) + plain(sketches.steps[node]));
             let wanted: Vec<u32> = by_both.into_iter().map(|node| node as u32).collect();
             prop_assert_eq!(found, wanted);
         }

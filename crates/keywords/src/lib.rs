@@ -210,7 +210,8 @@ mod tests {
 
     #[test]
     fn the_best_keywords_come_first_and_none_twice() {
-        let text = "The solar panels on the roof broke. A new solar panel costs 400 euros, and solar panels last twenty years.";
+        let text = "The solar panels on the roof broke. A new solar panel costs 400 euros, and solar panels last \
+                    twenty years.";
         let found = extract(text).keywords;
         assert!(found[..3].iter().any(|keyword| keyword.starts_with("solar panel")), "{found:?}");
         assert!(found.len() <= MAX_TERMS);

@@ -103,7 +103,8 @@ fn load(config: &Config) -> Result<Arc<Compressor>> {
     if !encoder.engine().has_keep_head() {
         let model = &config.model;
         bail!(
-            "there is no {KEEP_HEAD} for {model}: train one with `membox distil`, or set --compression-model llmlingua-2"
+            "there is no {KEEP_HEAD} for {model}: train one with `membox distil`, or set --compression-model \
+             llmlingua-2"
         );
     }
     Ok(Arc::new(Compressor::over(encoder)?))

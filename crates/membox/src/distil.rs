@@ -99,8 +99,8 @@ pub fn run(config: &Config, args: &DistilArgs) -> Result<()> {
     settle(&partial, &args.out)?;
     drop(bar);
     println!(
-        "{}: trained on {} texts ({} tokens); on {} others the cross entropy fell from {:.4} to {:.4}, and head and teachers agree \
-         on {:.1} % of the tokens about being in the upper half",
+        "{}: trained on {} texts ({} tokens); on {} others the cross entropy fell from {:.4} to {:.4}, and head and \
+         teachers agree on {:.1} % of the tokens about being in the upper half",
         args.out.display(),
         report.texts.0,
         report.tokens,

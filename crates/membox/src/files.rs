@@ -53,13 +53,15 @@ impl Shares {
         tracing::info!(limit, collections, connections, "open files, and for what they are");
         if *collections < config.open_collections {
             tracing::warn!(
-                "the limit of open files (ulimit -n) is {limit}: {collections} idle collections are kept open instead of {} (open_collections)",
+                "the limit of open files (ulimit -n) is {limit}: {collections} idle collections are kept open \
+                 instead of {} (open_collections)",
                 config.open_collections
             );
         }
         if *connections < config.max_connections {
             tracing::warn!(
-                "the limit of open files (ulimit -n) is {limit}: {connections} connections are served at a time instead of {} (max_connections)",
+                "the limit of open files (ulimit -n) is {limit}: {connections} connections are served at a time \
+                 instead of {} (max_connections)",
                 config.max_connections
             );
         }
@@ -87,7 +89,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_more_is_shared_out_than_there_is(limit in 256u64..100_000, readers in 1usize..64, a in 1usize..20_000, b in 1usize..20_000) {
+        fn no_more_is_shared_out_than_there_is(
+            limit in 256u64..100_000, readers in 1usize..64, a in 1usize..20_000, b in 1usize..20_000,
+        ) {
             let Shares { collections, connections } = OpenFiles { limit: Some(limit) }.shared(readers, a, b);
             let files = OWN_FILES + READER_FILES * readers as u64 + collections as u64 + connections as u64;
             prop_assert!(files <= limit && collections >= 1 && connections >= 1);

@@ -53,7 +53,8 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
     membox_threads::hear_panics();
     if !config.listen.ip().is_loopback() && config.keys.is_empty() && !config.insecure {
         bail!(
-            "{} can be reached from other machines, and there are no API keys: set [[keys]] in membox.toml, or say --insecure",
+            "{} can be reached from other machines, and there are no API keys: set [[keys]] in membox.toml, or say \
+             --insecure",
             config.listen
         );
     }
@@ -150,7 +151,8 @@ fn stop_signal() -> Result<impl Future<Output = ()>> {
                 _ = terminate.recv() => break,
                 // The end of a terminal, or of who rotates logs: it is no reason to stop.
                 _ = hangup.recv() => {
-                    tracing::info!("SIGHUP: the box goes on. Settings are read at the start; restart it to change them");
+                    tracing::info!("SIGHUP: the box goes on. Settings are read at the start; restart it to change \
+                                    them");
                 }
             }
         }

@@ -77,7 +77,8 @@ impl WriteTransaction<'_> {
         let (number, hash) = (before + 1, event.hash(before + 1, &hash_before));
         self.connection
             .prepare_cached(
-                "INSERT INTO audit (number, at, tenant, actor, action, subject, count, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO audit (number, at, tenant, actor, action, subject, count, hash) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute(params![
                 number,

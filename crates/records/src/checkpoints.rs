@@ -162,7 +162,8 @@ impl WriteTransaction<'_> {
         let crc = checksum(&[tenant, thread, namespace, id], &body);
         self.connection
             .prepare_cached(
-                "INSERT OR REPLACE INTO checkpoints (tenant, thread, namespace, id, expires_at, body, crc, seal_key, sealed)
+                "INSERT OR REPLACE INTO checkpoints (tenant, thread, namespace, id, expires_at, body, crc, seal_key, \
+                 sealed)
                  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute(params![tenant, thread, namespace, id, expires_at, body.clear, crc, body.key, body.sealed])?;
@@ -312,7 +313,8 @@ impl Reader {
 }
 
 const ALL_CHECKPOINTS: &str = "SELECT number, id, expires_at, body, crc, seal_key, sealed, tenant, thread, namespace";
-const CHECKPOINTS: &str = "SELECT number, id, expires_at, body, crc, seal_key, sealed FROM checkpoints WHERE tenant = ?1 AND thread = ?2 AND namespace = ?3";
+const CHECKPOINTS: &str = "SELECT number, id, expires_at, body, crc, seal_key, sealed FROM checkpoints \
+                           WHERE tenant = ?1 AND thread = ?2 AND namespace = ?3";
 /// That a checkpoint had not expired by a time, `?6`.
 const ALIVE: &str = "(expires_at IS NULL OR expires_at > ?6)";
 /// That one had.
@@ -367,7 +369,8 @@ pub(crate) fn reseal_checkpoints(
     limit: usize,
 ) -> Resealing {
     let sql = format!(
-        "{ALL_CHECKPOINTS} FROM checkpoints WHERE number > ? AND seal_key IS NOT ? AND tenant = ? ORDER BY number LIMIT ?"
+        "{ALL_CHECKPOINTS} FROM checkpoints WHERE number > ? AND seal_key IS NOT ? AND tenant = ? \
+         ORDER BY number LIMIT ?"
     );
     let found = Found::read(transaction, &sql, params![after, key, tenant, limit as i64], |row| {
         let (thread, namespace): (String, String) = (row.get(8)?, row.get(9)?);

@@ -14,7 +14,8 @@ impl WriteTransaction<'_> {
     pub fn create_collection(&mut self, collection: &StoredCollection) -> Result<i64, RecordsError> {
         self.connection
             .prepare_cached(
-                "INSERT INTO collections (tenant, name, settings, vector_file, rows, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO collections (tenant, name, settings, vector_file, rows, created_at) \
+                 VALUES (?, ?, ?, ?, ?, ?)",
             )?
             .execute(params![
                 collection.tenant,
@@ -73,7 +74,8 @@ impl WriteTransaction<'_> {
 impl Reader {
     /// Everybody of whom anything is stored.
     pub fn tenants(&self) -> Result<Vec<String>, RecordsError> {
-        let sql = "SELECT tenant FROM collections UNION SELECT tenant FROM sessions UNION SELECT tenant FROM checkpoints UNION SELECT tenant FROM queue";
+        let sql = "SELECT tenant FROM collections UNION SELECT tenant FROM sessions UNION SELECT tenant \
+                   FROM checkpoints UNION SELECT tenant FROM queue";
         let mut statement = self.connection.prepare_cached(sql)?;
         let tenants = statement.query_map([], |r| r.get(0))?;
         Ok(tenants.collect::<Result<_, _>>()?)

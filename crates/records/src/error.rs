@@ -8,7 +8,8 @@ pub enum RecordsError {
     #[error("the record store failed: {0}")]
     Sqlite(rusqlite::Error),
     /// The database was written by a newer membox.
-    #[error("{path} has schema version {found}, and this membox knows versions up to {known}: use a newer membox", path = .path.display())]
+    #[error("{path} has schema version {found}, and this membox knows versions up to {known}: use a newer membox",
+        path = .path.display())]
     TooNew {
         /// Which file.
         path: PathBuf,
@@ -18,7 +19,8 @@ pub enum RecordsError {
         known: u32,
     },
     /// The database was written by an older membox.
-    #[error("{path} has schema version {found}, of an older membox: `membox serve` brings it up to date when it starts", path = .path.display())]
+    #[error("{path} has schema version {found}, of an older membox: `membox serve` brings it up to date when it \
+             starts", path = .path.display())]
     TooOld {
         /// Which file.
         path: PathBuf,

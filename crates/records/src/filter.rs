@@ -1,7 +1,8 @@
 //! The filter language, and the sets of rows that its conditions allow.
 //!
 //! ```json
-//! {"and": [{"field": "metadata.topic", "eq": "travel"}, {"not": {"field": "created_at", "lt": "2024-01-01T00:00:00Z"}}]}
+//! {"and": [{"field": "metadata.topic", "eq": "travel"},
+//!          {"not": {"field": "created_at", "lt": "2024-01-01T00:00:00Z"}}]}
 //! ```
 //!
 //! What each condition means for each kind of value stands in `docs/filters.md`.

@@ -17,7 +17,8 @@
 //! let mut transaction = store.begin()?;
 //! let vector_file = uuid::Uuid::new_v4();
 //! let notes = transaction.create_collection(&StoredCollection {
-//!     id: 0, tenant: "default".into(), name: "notes".into(), settings: "{}".into(), vector_file, rows: 0, created_at: 0,
+//!     id: 0, tenant: "default".into(), name: "notes".into(), settings: "{}".into(), vector_file, rows: 0,
+//!     created_at: 0,
 //! })?;
 //! let record = Record {
 //!     id: "a".into(), text: "The spare key is under the pot.".into(), metadata: Default::default(), created_at: 0,

@@ -58,7 +58,8 @@ impl WriteTransaction<'_> {
         now: i64,
         mut remove: impl FnMut(i64, &str) -> std::io::Result<()>,
     ) -> Result<usize, RecordsError> {
-        let used = "EXISTS (SELECT 1 FROM media WHERE media.collection = unused_media.collection AND media.file = unused_media.file)";
+        let used = "EXISTS (SELECT 1 FROM media \
+                    WHERE media.collection = unused_media.collection AND media.file = unused_media.file)";
         self.connection.execute(&format!("DELETE FROM unused_media WHERE {used}"), [])?;
         let unused: Vec<(i64, String)> = self
             .connection

@@ -39,7 +39,10 @@ mod tests {
 
     #[test]
     fn a_state_is_written_as_it_was_read() {
-        let before = r#"{"next_position":3,"max_messages":0,"deletes_evicted":false,"ttl_s":null,"metadata":{},"summary":null,"pipeline":{"z":1,"a": [2.50]},"created_at":1,"updated_at":2}"#;
+        let before = concat!(
+            r#"{"next_position":3,"max_messages":0,"deletes_evicted":false,"ttl_s":null,"metadata":{},"#,
+            r#""summary":null,"pipeline":{"z":1,"a": [2.50]},"created_at":1,"updated_at":2}"#,
+        );
         let state: SessionState = serde_json::from_str(before).expect("a state");
         assert_eq!(serde_json::to_string(&state).expect("JSON"), before);
         // One of before there was a pipeline.

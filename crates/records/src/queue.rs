@@ -51,7 +51,8 @@ impl WriteTransaction<'_> {
         let crc = checksum(&[tenant, session], &body);
         self.connection
             .prepare_cached(
-                "INSERT INTO queue (tenant, session, leased_until, attempts, body, crc, seal_key, sealed) VALUES (?, ?, 0, 0, ?, ?, ?, ?)",
+                "INSERT INTO queue (tenant, session, leased_until, attempts, body, crc, seal_key, sealed) \
+                 VALUES (?, ?, 0, 0, ?, ?, ?, ?)",
             )?
             .execute(params![tenant, session, body.clear, crc, body.key, body.sealed])?;
         Ok(self.connection.last_insert_rowid())

@@ -73,11 +73,14 @@ impl WriteTransaction<'_> {
                  given_vector, user, session, kind, id, metadata, text, crc, position, role, message, message_id,
                  seal_key, sealed)
                  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                 ON CONFLICT (seq) DO UPDATE SET slot = excluded.slot, row_crc = excluded.row_crc, version = excluded.version,
+                 ON CONFLICT (seq) DO UPDATE SET slot = excluded.slot, row_crc = excluded.row_crc,
+                 version = excluded.version,
                  created_at = excluded.created_at, expires_at = excluded.expires_at, importance = excluded.importance,
-                 given_vector = excluded.given_vector, user = excluded.user, session = excluded.session, kind = excluded.kind,
+                 given_vector = excluded.given_vector, user = excluded.user, session = excluded.session,
+                 kind = excluded.kind,
                  metadata = excluded.metadata, text = excluded.text, crc = excluded.crc, role = excluded.role,
-                 message = excluded.message, seal_key = excluded.seal_key, sealed = excluded.sealed, position = CASE WHEN excluded.role IS NULL THEN NULL
+                 message = excluded.message, seal_key = excluded.seal_key, sealed = excluded.sealed,
+                 position = CASE WHEN excluded.role IS NULL THEN NULL
                  ELSE COALESCE(records.position, excluded.position) END",
             )?
             .execute(params![

@@ -76,7 +76,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_union_has_every_row_of_its_sets(sets in prop::collection::vec(prop::collection::vec(0u32..200_000, 1..20), 0..30)) {
+        fn a_union_has_every_row_of_its_sets(
+            sets in prop::collection::vec(prop::collection::vec(0u32..200_000, 1..20), 0..30),
+        ) {
             let built: Vec<RowSet> = sets
                 .iter()
                 .map(|rows| {

@@ -30,8 +30,9 @@ pub(crate) fn live_row(r: &Row, slots: &Slots) -> rusqlite::Result<Option<LiveRo
     Ok(Some(LiveRow { row, session: r.get(1)?, expires_at: r.get(2)? }))
 }
 
-pub(crate) const COLUMNS: &str = "seq, slot, row_crc, version, created_at, expires_at, importance, given_vector, user, session, kind, id, \
-                       metadata, text, crc, position, message, seal_key, sealed, collection, message_id";
+pub(crate) const COLUMNS: &str = "seq, slot, row_crc, version, created_at, expires_at, importance, given_vector, \
+                                  user, session, kind, id, metadata, text, crc, position, message, \
+                                  seal_key, sealed, collection, message_id";
 
 /// What a record says, as its columns hold it: all of it is in `text` where that is sealed.
 pub(crate) struct StoredBody {

@@ -144,7 +144,8 @@ impl WriteTransaction<'_> {
             let StoredBody { metadata, message, text } = &body;
             self.connection
                 .prepare_cached(
-                    "UPDATE records SET metadata = ?, text = ?, message = ?, seal_key = ?, sealed = ?, crc = ? WHERE seq = ?",
+                    "UPDATE records SET metadata = ?, text = ?, message = ?, seal_key = ?, sealed = ?, crc = ? \
+                     WHERE seq = ?",
                 )?
                 .execute(params![
                     metadata,
@@ -161,7 +162,8 @@ impl WriteTransaction<'_> {
 
     fn reseal_sessions(&mut self, tenant: &str, key: u32, after: i64, limit: usize) -> Resealing {
         let sql = format!(
-            "SELECT {SESSION_COLUMNS} FROM sessions WHERE number > ? AND seal_key IS NOT ? AND tenant = ? ORDER BY number LIMIT ?"
+            "SELECT {SESSION_COLUMNS} FROM sessions WHERE number > ? AND seal_key IS NOT ? AND tenant = ? \
+             ORDER BY number LIMIT ?"
         );
         let found =
             Found::read(self, &sql, params![after, key, tenant, limit as i64], |row| read_session(row, self.sealing))?;

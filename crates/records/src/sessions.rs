@@ -35,7 +35,8 @@ CREATE INDEX messages_by_position ON records (collection, session, position) WHE
 /// Messages of the roles that say what a conversation is to be like. A version before knew `system` alone.
 pub(crate) const INSTRUCTIONS: &str = "
 DROP INDEX IF EXISTS system_messages;
-CREATE INDEX IF NOT EXISTS instruction_messages ON records (collection, session, position) WHERE role IN ('system', 'developer');
+CREATE INDEX IF NOT EXISTS instruction_messages ON records (collection, session, position)
+    WHERE role IN ('system', 'developer');
 ";
 
 /// A session as it is stored.
@@ -219,7 +220,8 @@ impl Reader {
     ) -> Result<Vec<StoredSession>, RecordsError> {
         let of_user = if user.is_some() { "user = ?2" } else { "?2 IS NULL" };
         let sql = format!(
-            "SELECT {SESSION_COLUMNS} FROM sessions WHERE tenant = ?1 AND {of_user} AND number < ?3 ORDER BY number DESC LIMIT ?4"
+            "SELECT {SESSION_COLUMNS} FROM sessions WHERE tenant = ?1 AND {of_user} AND number < ?3 \
+             ORDER BY number DESC LIMIT ?4"
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
         let rows =
@@ -259,7 +261,8 @@ impl Reader {
         // An archived message's position is -1 less its place.
         for (first, end) in [(from, until), (-until, -from)] {
             let sql = format!(
-                "SELECT {COLUMNS} FROM records WHERE collection = ? AND session = ? AND position >= ? AND position < ? ORDER BY position"
+                "SELECT {COLUMNS} FROM records \
+                 WHERE collection = ? AND session = ? AND position >= ? AND position < ? ORDER BY position"
             );
             let mut statement = self.connection.prepare_cached(&sql)?;
             let mut rows = statement.query(params![collection, session, first, end])?;

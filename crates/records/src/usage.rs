@@ -57,8 +57,10 @@ impl WriteTransaction<'_> {
     pub fn add_usage(&mut self, tenant: &str, more: &DayUsage) -> Result<(), RecordsError> {
         self.connection
             .prepare_cached(
-                "INSERT INTO usage (tenant, user, day, tokens, requests, stored_tokens, messages) VALUES (?, ?, ?, ?, ?, ?, ?)
-                 ON CONFLICT DO UPDATE SET tokens = max(0, tokens + excluded.tokens), requests = requests + excluded.requests,
+                "INSERT INTO usage (tenant, user, day, tokens, requests, stored_tokens, messages) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?)
+                 ON CONFLICT DO UPDATE SET tokens = max(0, tokens + excluded.tokens),
+                 requests = requests + excluded.requests,
                  stored_tokens = stored_tokens + excluded.stored_tokens, messages = messages + excluded.messages",
             )?
             .execute(params![
@@ -159,7 +161,8 @@ fn read_usage(r: &Row) -> rusqlite::Result<DayUsage> {
 fn quota(connection: &rusqlite::Connection, tenant: &str, user: &str) -> Result<Option<Quota>, RecordsError> {
     connection
         .prepare_cached(
-            "SELECT tokens_per_day, micros_per_1000 FROM quotas WHERE tenant = ?1 AND user IN (?2, '') ORDER BY user DESC LIMIT 1",
+            "SELECT tokens_per_day, micros_per_1000 FROM quotas WHERE tenant = ?1 AND user IN (?2, '') \
+             ORDER BY user DESC LIMIT 1",
         )?
         .query_row([tenant, user], |r| Ok(Quota { tokens_per_day: r.get(0)?, micros_per_1000: r.get(1)? }))
         .optional()

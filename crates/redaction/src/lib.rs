@@ -30,12 +30,15 @@
 //!
 //! | kind | forms | what decides |
 //! |---|---|---|
-//! | e-mail | RFC 5321 with quoted names and address literals, RFC 6531 with names and domains of any script, punycode | a domain of two labels or more that ends as domains do |
-//! | phone | Chinese mobile numbers in groups of 3, 4 and 4; E.164 numbers behind `+` or `00`, with extensions; RFC 3966 | digits, groups, what stands beside |
+//! | e-mail | RFC 5321, RFC 6531, punycode | a domain of two labels or more that ends as domains do |
+//! | phone | Chinese mobile numbers; E.164 behind `+` or `00`; RFC 3966 | digits, groups, what stands beside |
 //! | card | 13 to 19 digits, in one or in a card's groups | the network's prefix and length, Luhn's digit |
 //! | resident id | 18 characters, in any groups | province, birthday, check character (GB 11643) |
 //! | IP address | RFC 4291, with zone (RFC 4007) | a parser; no versions, no times |
 //! | account | ISO 13616, in one or in groups of four | the country's length, modulo 97 |
+//!
+//! E-mail addresses may have quoted names, address literals, and names and domains of any script. Chinese mobile
+//! numbers are in groups of 3, 4 and 4. E.164 numbers may have extensions.
 //!
 //! Between groups may stand blanks, a hyphen, a dot, a slash, or one end of a line. A number that goes on in the next
 //! line is one only if no other number stands before or behind it: a column of numbers is none.

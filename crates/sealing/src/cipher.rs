@@ -160,7 +160,8 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_sealed_opens_in_its_place_and_nowhere_else(
-            plain in prop::collection::vec(any::<u8>(), 0..200), place in "[a-z]{0,5}", other in "[a-z]{0,5}", at in any::<prop::sample::Index>(), bit in 0u32..8,
+            plain in prop::collection::vec(any::<u8>(), 0..200), place in "[a-z]{0,5}", other in "[a-z]{0,5}",
+            at in any::<prop::sample::Index>(), bit in 0u32..8,
         ) {
             let cipher = Cipher::new(&random_key().expect("a key"));
             let mut sealed = cipher.seal(&[&place, "1"], &plain).expect("sealed");
@@ -185,9 +186,8 @@ mod tests {
         let key: [u8; 32] =
             hex("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308").try_into().expect("a key");
         let nonce: [u8; 12] = hex("cafebabefacedbaddecaf888").try_into().expect("a nonce");
-        let plain = hex(
-            "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39",
-        );
+        let plain = hex("d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72\
+                 1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39");
         let aad = hex("feedfacedeadbeeffeedfacedeadbeefabaddad2");
         let sealed = Cipher::new(&Secret::new(key)).0.encrypt(&Nonce::from(nonce), Payload { msg: &plain, aad: &aad });
         let tag = &sealed.expect("sealed")[plain.len()..];

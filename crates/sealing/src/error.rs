@@ -24,7 +24,8 @@ pub enum SealingError {
     NotAMasterKey,
     /// The keys are wrapped by another master key.
     #[error(
-        "the keys of this data folder are wrapped by master key {wanted}, and {given} was given: set master_key_file to that one, or name it in old_master_key_files"
+        "the keys of this data folder are wrapped by master key {wanted}, and {given} was given: set master_key_file \
+         to that one, or name it in old_master_key_files"
     )]
     OtherMaster {
         /// Fingerprint of the key that is wanted.

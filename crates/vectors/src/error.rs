@@ -22,7 +22,8 @@ pub enum VectorsError {
         reason: String,
     },
     /// The file was written by a newer membox.
-    #[error("{path} has format version {found}, and this membox knows versions up to {known}: use a newer membox", path = .path.display())]
+    #[error("{path} has format version {found}, and this membox knows versions up to {known}: use a newer membox",
+        path = .path.display())]
     TooNew {
         /// Which file.
         path: PathBuf,
@@ -43,7 +44,8 @@ pub enum VectorsError {
     #[error("the vector holds {0}, which is not a finite number that fits the collection's row type")]
     NotFinite(f32),
     /// A write failed earlier, so what is on disk is unknown: the file takes no more writes until it is opened again.
-    #[error("{path} takes no more writes after a failed write or fsync; restart membox to recover", path = .0.display())]
+    #[error("{path} takes no more writes after a failed write or fsync; restart membox to recover",
+        path = .0.display())]
     Poisoned(PathBuf),
 }
 

@@ -187,7 +187,9 @@ mod tests {
 
         /// Also where the checksum is right: whoever made the file may have been wrong.
         #[test]
-        fn any_header_is_read_or_refused(fields in prop::collection::vec(any::<u8>(), 32..=32), whole: bool, rest: u8, cut in 0usize..5000) {
+        fn any_header_is_read_or_refused(
+            fields in prop::collection::vec(any::<u8>(), 32..=32), whole: bool, rest: u8, cut in 0usize..5000,
+        ) {
             let header = Header { uuid: Uuid::nil(), dimension: 16, row_type: RowType::F16 };
             let mut bytes = header.encode();
             if whole {

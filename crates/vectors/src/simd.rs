@@ -158,7 +158,9 @@ mod tests {
         }
 
         #[test]
-        fn a_product_does_not_depend_on_those_beside_it(count in 1usize..12, sixteens in 1usize..9, seed in 0u32..1000) {
+        fn a_product_does_not_depend_on_those_beside_it(
+            count in 1usize..12, sixteens in 1usize..9, seed in 0u32..1000,
+        ) {
             let length = sixteens * 16;
             let number = |i: usize, n: usize| (((i * 37 + n * 101) as u32 + seed) % 199) as f32 / 100.0 - 1.0;
             let queries: Vec<Vec<f32>> = (0..count).map(|n| (0..length).map(|i| number(i, n)).collect()).collect();

@@ -70,7 +70,8 @@ mod tests {
     proptest! {
         #[test]
         fn it_keeps_what_sorting_all_would(scores in prop::collection::vec(-4i8..4, 0..60), k in 0usize..12) {
-            let mut all: Vec<ScoredRow> = scores.iter().enumerate().map(|(i, &s)| ScoredRow { row: i as u32, score: f32::from(s) }).collect();
+            let row = |(i, &score): (usize, &i8)| ScoredRow { row: i as u32, score: f32::from(score) };
+            let mut all: Vec<ScoredRow> = scores.iter().enumerate().map(row).collect();
             let mut top = TopK::new(k);
             all.iter().rev().for_each(|s| top.push(s.row, s.score));
             all.sort();

@@ -111,7 +111,8 @@ proptest! {
     ) {
         let (_folder, path) = folder();
         let row_type = if wide { RowType::F32 } else { RowType::F16 };
-        let vector = |seed: u32| -> Vec<f32> { (0..32).map(|d| ((seed * 31 + d * 17) % 101) as f32 / 101.0 - 0.5).collect() };
+        let number = |seed: u32, d: u32| ((seed * 31 + d * 17) % 101) as f32 / 101.0 - 0.5;
+        let vector = |seed: u32| -> Vec<f32> { (0..32).map(|d| number(seed, d)).collect() };
         let vectors: Vec<Vec<f32>> = seeds.iter().map(|&s| vector(s)).collect();
         let mut file = VectorFile::create(&path, 32, row_type).expect("a file");
         file.append(vectors.iter().map(Vec::as_slice)).expect("room");

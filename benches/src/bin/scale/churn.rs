@@ -62,12 +62,13 @@ pub fn measure(memory: &Arc<MemoryBox>, data: &Data, root: &Path, minutes: u64) 
             if writes.is_empty() {
                 writes.push(0.0);
             }
-            print(
-                json!({"measure": "churn", "minute": name, "recall@10": whole.iter().sum::<f64>() / whole.len() as f64, "asked": times.len(),
-                "p50_ms": percentile(&mut times, 0.5), "p99_ms": percentile(&mut times, 0.99), "write_p50_ms": percentile(&mut writes, 0.5),
-                "write_p99_ms": percentile(&mut writes, 0.99), "write_most_ms": percentile(&mut writes, 1.0), "ef_search": view.index.ef_search, "rows": view.rows, "covered": view.index.covered_rows,
-                "building": view.index.building_rows, "disk_mb": disk_bytes(root) / 1_000_000}),
-            );
+            print(json!({"measure": "churn", "minute": name,
+                "recall@10": whole.iter().sum::<f64>() / whole.len() as f64, "asked": times.len(),
+                "p50_ms": percentile(&mut times, 0.5), "p99_ms": percentile(&mut times, 0.99),
+                "write_p50_ms": percentile(&mut writes, 0.5),
+                "write_p99_ms": percentile(&mut writes, 0.99), "write_most_ms": percentile(&mut writes, 1.0),
+                "ef_search": view.index.ef_search, "rows": view.rows, "covered": view.index.covered_rows,
+                "building": view.index.building_rows, "disk_mb": disk_bytes(root) / 1_000_000}));
         };
         let mut minute = 0;
         while !ended.load(Ordering::Relaxed) {

@@ -79,8 +79,7 @@ pub fn recall(memory: &MemoryBox, corpus: &Corpus) {
             memory.recall(TENANT, COLLECTION, &request).expect("an answer");
             times.push(begun.elapsed().as_secs_f64() * 1e3);
         }
-        print(
-            json!({"measure": "text questions", "mode": format!("{mode:?}"), "p50_ms": percentile(&mut times, 0.5), "p99_ms": percentile(&mut times, 0.99)}),
-        );
+        print(json!({"measure": "text questions", "mode": format!("{mode:?}"), "p50_ms": percentile(&mut times, 0.5),
+            "p99_ms": percentile(&mut times, 0.99)}));
     }
 }

@@ -147,9 +147,8 @@ fn serve_beam(memory: &MemoryBox, data: &Data, address: SocketAddr, ef_search: u
             threads.into_iter().flat_map(|t| t.join().expect("a thread")).collect()
         });
         let seconds = begun.elapsed().as_secs_f64();
-        print(
-            json!({"measure": "http", "connections": connections, "ef_search": ef_search, "library_p50_ms": library, "p50_ms": percentile(&mut times, 0.5),
-            "p99_ms": percentile(&mut times, 0.99), "qps": total as f64 / seconds}),
-        );
+        print(json!({"measure": "http", "connections": connections, "ef_search": ef_search, "library_p50_ms": library,
+            "p50_ms": percentile(&mut times, 0.5),
+            "p99_ms": percentile(&mut times, 0.99), "qps": total as f64 / seconds}));
     }
 }

@@ -96,10 +96,10 @@ async fn report(server: &ServerProcess, name: &str, (seconds, outcomes): (f64, O
     let mut accepted = 0;
     for ((kind, status), times) in outcomes.lock().await.iter_mut() {
         accepted += if *status == 200 { times.len() } else { 0 };
-        print(
-            json!({"measure": "load", "run": name, "kind": kind, "status": status, "requests": times.len(), "per_s": times.len() as f64 / seconds,
-            "p50_ms": percentile(times, 0.5), "p99_ms": percentile(times, 0.99), "most_ms": percentile(times, 1.0), "anonymous_mb": anonymous_mb}),
-        );
+        print(json!({"measure": "load", "run": name, "kind": kind, "status": status, "requests": times.len(),
+            "per_s": times.len() as f64 / seconds,
+            "p50_ms": percentile(times, 0.5), "p99_ms": percentile(times, 0.99), "most_ms": percentile(times, 1.0),
+            "anonymous_mb": anonymous_mb}));
     }
     accepted as f64 / seconds
 }
@@ -113,24 +113,36 @@ pub fn measure(data: &Data, root: &Path, minutes: u64) {
         bodies.push(("recall by vector", format!("{path}/recall"), recall));
         let text = format!("what did we say about the garden and the {i}th tomato?");
         bodies.push(("recall by text", format!("{path}/recall"), json!({"query": text, "mode": "vector"}).to_string()));
-        let records: Vec<_> = (0..4).map(|r| json!({"id": format!("load-{i}-{r}"), "text": format!("Lena said that the {i}th tomato is ripe, {r}"), "vector": query})).collect();
+        let records: Vec<_> = (0..4)
+            .map(|r| {
+                json!({"id": format!("load-{i}-{r}"),
+                    "text": format!("Lena said that the {i}th tomato is ripe, {r}"), "vector": query})
+            })
+            .collect();
         bodies.push(("write", format!("{path}/records"), json!({ "records": records }).to_string()));
     }
     let bodies = Arc::new(bodies);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let alone = report(&server, "alone", drive(server.address, bodies.clone(), 1e9, Duration::from_secs(20)).await).await;
+        let alone =
+            report(&server, "alone", drive(server.address, bodies.clone(), 1e9, Duration::from_secs(20)).await).await;
         let mut idle = Vec::new();
         for _ in 0..IDLE {
             idle.push(TcpStream::connect(server.address).await.expect("a connection"));
         }
-        let slow = json!({"vector": data.queries[0], "mode": "vector", "k": 500, "include": ["text", "metadata"]}).to_string();
+        let slow = json!({"vector": data.queries[0], "mode": "vector", "k": 500,
+            "include": ["text", "metadata"]})
+        .to_string();
         for _ in 0..SLOW {
             let (slow, path, address) = (slow.clone(), path.clone(), server.address);
             tokio::spawn(async move {
                 let Ok(mut stream) = TcpStream::connect(address).await else { return };
-                let head = format!("POST {path}/recall HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", slow.len());
+                let head = format!(
+                    "POST {path}/recall HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+                     content-length: {}\r\n\r\n",
+                    slow.len()
+                );
                 let _ = stream.write_all((head + &slow).as_bytes()).await;
                 let mut little = [0; 64];
                 while stream.read(&mut little).await.is_ok_and(|read| read > 0) {
@@ -140,7 +152,8 @@ pub fn measure(data: &Data, root: &Path, minutes: u64) {
         }
         for minute in 1..=minutes {
             let name = format!("twice that, minute {minute}");
-            report(&server, &name, drive(server.address, bodies.clone(), alone * 2.0, Duration::from_secs(60)).await).await;
+            report(&server, &name, drive(server.address, bodies.clone(), alone * 2.0, Duration::from_secs(60)).await)
+                .await;
         }
         drop(idle);
     });

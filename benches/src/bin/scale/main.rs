@@ -153,7 +153,8 @@ fn open(root: &Path, models: Models) -> Arc<MemoryBox> {
 fn main() {
     let Some(Arguments { data, root, index, effort, corpus, minutes, phases }) = Arguments::read() else {
         eprintln!(
-            "scale DIR DATA [--index hnsw|ivf] [--effort N] [--corpus FILE] [--minutes N] [search|serve|filters|texts|users|churn|load]…"
+            "scale DIR DATA [--index hnsw|ivf] [--effort N] [--corpus FILE] [--minutes N] \
+             [search|serve|filters|texts|users|churn|load]…"
         );
         #[expect(clippy::disallowed_methods, reason = "nothing has begun that could be broken off")]
         std::process::exit(2);
@@ -178,10 +179,9 @@ fn main() {
     }
     let opened = begun.elapsed().as_secs_f64();
     memory.recall(TENANT, COLLECTION, &request(&data.queries[0], SearchEffort::default(), None)).expect("an answer");
-    print(
-        json!({"measure": "start", "open_s": opened, "first_answer_s": begun.elapsed().as_secs_f64(), "anonymous_mb": anonymous_mb(),
-        "disk_bytes_per_record": disk_bytes(&root) as f64 / data.rows() as f64}),
-    );
+    print(json!({"measure": "start", "open_s": opened, "first_answer_s": begun.elapsed().as_secs_f64(),
+        "anonymous_mb": anonymous_mb(),
+        "disk_bytes_per_record": disk_bytes(&root) as f64 / data.rows() as f64}));
     for phase in phases {
         match phase.as_str() {
             "search" => vectors::sweep(&memory, &data, matches!(index, IndexPolicy::Ivf { .. })),

@@ -34,18 +34,17 @@ pub fn measure(root: &Path, data: &Data) {
             };
             memory.records().upsert(TENANT, &name, (0..RECORDS).map(record).collect()).expect("a write");
         }
-        print(
-            json!({"measure": "users written", "collections": USERS, "records_each": RECORDS, "seconds": begun.elapsed().as_secs_f64()}),
-        );
+        print(json!({"measure": "users written", "collections": USERS, "records_each": RECORDS,
+            "seconds": begun.elapsed().as_secs_f64()}));
     }
     drop(memory);
     let begun = Instant::now();
     let memory = open(root, Models::default());
     let opened = begun.elapsed().as_secs_f64();
-    print(
-        json!({"measure": "users start", "open_s": opened, "anonymous_mb": anonymous_mb() - base.len() as f64 * 4.0 / 1048576.0,
-        "open_files": count("/proc/self/fd"), "threads": count("/proc/self/task"), "disk_bytes_per_record": disk_bytes(root) as f64 / (USERS * RECORDS) as f64}),
-    );
+    print(json!({"measure": "users start", "open_s": opened,
+        "anonymous_mb": anonymous_mb() - base.len() as f64 * 4.0 / 1048576.0,
+        "open_files": count("/proc/self/fd"), "threads": count("/proc/self/task"),
+        "disk_bytes_per_record": disk_bytes(root) as f64 / (USERS * RECORDS) as f64}));
     // Every user once, then a few users over and over.
     for (name, asked, users) in [("each once", USERS, USERS), ("100 users", 5000, 100)] {
         let mut times = Vec::new();
@@ -58,10 +57,10 @@ pub fn measure(root: &Path, data: &Data) {
             times.push(begun.elapsed().as_secs_f64() * 1e3);
             assert_eq!(ids(&answer)[0], 42);
         }
-        print(
-            json!({"measure": "users asked", "which": name, "p50_ms": percentile(&mut times, 0.5), "p99_ms": percentile(&mut times, 0.99),
-            "anonymous_mb": anonymous_mb() - base.len() as f64 * 4.0 / 1048576.0, "open_files": count("/proc/self/fd"), "threads": count("/proc/self/task")}),
-        );
+        print(json!({"measure": "users asked", "which": name, "p50_ms": percentile(&mut times, 0.5),
+            "p99_ms": percentile(&mut times, 0.99),
+            "anonymous_mb": anonymous_mb() - base.len() as f64 * 4.0 / 1048576.0,
+            "open_files": count("/proc/self/fd"), "threads": count("/proc/self/task")}));
     }
     let begun = Instant::now();
     let listed = memory.collections().describe_all(TENANT).expect("a list").len();

@@ -62,9 +62,8 @@ pub fn ingest(memory: &MemoryBox, data: &Data, index: IndexPolicy, corpus: Optio
         let fresh = rows - view.index.covered_rows as usize;
         let is_covered = fresh < (rows / 25).max(10_000) && view.index.building_rows == 0;
         if is_covered || !collection.wants_index() {
-            print(
-                json!({"measure": "covered", "kind": view.index.kind, "covered": view.index.covered_rows, "seconds_since_begin": begun.elapsed().as_secs_f64()}),
-            );
+            print(json!({"measure": "covered", "kind": view.index.kind, "covered": view.index.covered_rows,
+                "seconds_since_begin": begun.elapsed().as_secs_f64()}));
             return;
         }
         std::thread::sleep(Duration::from_millis(500));
@@ -95,7 +94,8 @@ fn search(memory: &MemoryBox, data: &Data, effort: SearchEffort, threads: usize,
     let mut times: Vec<f64> = all.iter().map(|a| a.1).collect();
     let found: Vec<Vec<u64>> = all.into_iter().map(|a| a.2).collect();
     print(json!({"measure": "search", "setting": name, "threads": threads, "recall@10": data.recall(&found),
-        "p50_ms": percentile(&mut times, 0.5), "p99_ms": percentile(&mut times, 0.99), "qps": found.len() as f64 / seconds}));
+        "p50_ms": percentile(&mut times, 0.5), "p99_ms": percentile(&mut times, 0.99),
+        "qps": found.len() as f64 / seconds}));
 }
 
 /// Searches of rising effort, from one thread and from two.
@@ -166,7 +166,8 @@ pub fn filters(memory: &MemoryBox, data: &Data, effort: SearchEffort) {
                 truth.iter().zip(&found).map(|(truth, found)| truth.iter().filter(|id| found.contains(id)).count());
             let recall = hit.sum::<usize>() as f64 / wanted as f64;
             print(json!({"measure": "filter", "percent": percent, "kind": kind, "recall@10": recall,
-                "p50_ms": percentile(&mut times, 0.5), "p99_ms": percentile(&mut times, 0.99), "all_p50_ms": percentile(&mut all_times, 0.5), "exact_p50_ms": percentile(&mut exact_times, 0.5)}));
+                "p50_ms": percentile(&mut times, 0.5), "p99_ms": percentile(&mut times, 0.99),
+                "all_p50_ms": percentile(&mut all_times, 0.5), "exact_p50_ms": percentile(&mut exact_times, 0.5)}));
         }
     }
 }

@@ -349,7 +349,9 @@ fn is_wide(c: char) -> bool {
 /// Scripts that are written without blanks and whose words need a dictionary: of Thai, Laos, Myanmar, Cambodia and
 /// their neighbours.
 fn is_unspaced(c: char) -> bool {
-    matches!(u32::from(c), 0x0E00..=0x0EFF | 0x1000..=0x109F | 0x1780..=0x17FF | 0x1950..=0x19FF | 0x1A20..=0x1AAF | 0xA9E0..=0xA9FF | 0xAA60..=0xAADF)
+    matches!(u32::from(c),
+        0x0E00..=0x0EFF | 0x1000..=0x109F | 0x1780..=0x17FF | 0x1950..=0x19FF | 0x1A20..=0x1AAF
+            | 0xA9E0..=0xA9FF | 0xAA60..=0xAADF)
 }
 
 /// `U.S`, `e.g`, `p.m`: the dot after it is its own.

@@ -277,14 +277,17 @@ fn a_megabyte_of_anything_is_walked_once() {
 
 proptest! {
     #[test]
-    fn wholes_cover_the_text_and_cut_no_character(text in "(\\PC|[ \n\u{300}-\u{310}\u{200d}\u{fe0f}0-9.,:/@+()€°-]|[a-z]{1,3}){0,60}") {
+    fn wholes_cover_the_text_and_cut_no_character(
+        text in "(\\PC|[ \n\u{300}-\u{310}\u{200d}\u{fe0f}0-9.,:/@+()€°-]|[a-z]{1,3}){0,60}",
+    ) {
         let mut borders: Vec<usize> = text.grapheme_indices(true).map(|(at, _)| at).collect();
         borders.push(text.len());
         let mut end = 0;
         for whole in wholes(&text) {
             prop_assert!(whole.start >= end && whole.end > whole.start);
             prop_assert!(text[end..whole.start].chars().all(char::is_whitespace), "{text:?}");
-            prop_assert!(borders.binary_search(&whole.start).is_ok() && borders.binary_search(&whole.end).is_ok(), "{text:?} {whole:?}");
+            prop_assert!(borders.binary_search(&whole.start).is_ok() && borders.binary_search(&whole.end).is_ok(),
+                "{text:?} {whole:?}");
             prop_assert!(!text[whole.clone()].contains('\n'), "{text:?}");
             end = whole.end;
         }

@@ -20,7 +20,8 @@ fn text() -> impl Strategy<Value = String> {
         1 => "[0-9]{1,6}",
         1 => "[.,;:!?(){}<>/@#%-]{1,3}",
         1 => "[\u{4e00}-\u{4e40}]{1,8}",
-        1 => prop_oneof![Just("🙂".to_owned()), Just("é́".to_owned()), Just("\u{200b}".to_owned()), Just("ﬁ".to_owned())],
+        1 => prop_oneof![Just("🙂".to_owned()), Just("é́".to_owned()), Just("\u{200b}".to_owned()),
+            Just("ﬁ".to_owned())],
     ];
     let space = prop_oneof![8 => Just(" "), 1 => Just("\n"), 1 => Just(""), 1 => Just("  \t")];
     prop::collection::vec((word, space), 0..150)
@@ -47,7 +48,8 @@ proptest! {
     fn a_strict_budget_is_never_exceeded(text in text(), target in 1usize..120, force in prop::bool::ANY) {
         let counter = TokenCounter::by_name("cl100k_base").expect("an encoding");
         let force_tokens = if force { vec![".".to_owned(), "the".to_owned()] } else { Vec::new() };
-        let options = CompressOptions { mode: Mode::Strict, target_token: target as f64, force_tokens, force_reserve_digit: force, ..CompressOptions::default() };
+        let options = CompressOptions { mode: Mode::Strict, target_token: target as f64, force_tokens,
+            force_reserve_digit: force, ..CompressOptions::default() };
         let answer = tiny().compress(std::slice::from_ref(&text), &options, Lane::Bulk).expect("an answer");
         prop_assert!(answer.compressed_tokens <= target, "{} of {target}", answer.compressed_tokens);
         prop_assert_eq!(answer.compressed_tokens, counter.count(&answer.compressed_prompt));
@@ -55,7 +57,8 @@ proptest! {
         if answer.origin_tokens <= target {
             prop_assert_eq!(&answer.compressed_prompt, &text);
         } else if target >= 40 {
-            prop_assert!(answer.compressed_tokens as f64 >= 0.9 * target as f64, "{} of {target}", answer.compressed_tokens);
+            prop_assert!(answer.compressed_tokens as f64 >= 0.9 * target as f64, "{} of {target}",
+                answer.compressed_tokens);
         }
     }
 
@@ -131,7 +134,8 @@ fn a_text_without_a_space_is_cut_to_its_budget() {
 fn conversations_keep_roles_the_system_and_the_latest() {
     let message =
         |role: &str, content: &str| Message { role: role.into(), content: Some(content.into()), ..Message::default() };
-    let long = "So, well, I was thinking that maybe we could perhaps go to the lake on Saturday with the children and the dog, you know.";
+    let long = "So, well, I was thinking that maybe we could perhaps go to the lake on Saturday with the children \
+                and the dog, you know.";
     let mut messages =
         vec![message("system", "Answer in one sentence, please."), message("user", long), message("assistant", long)];
     messages.push(Message {
@@ -196,7 +200,8 @@ fn one_pass_gives_the_vector_and_the_compression() {
 
 #[test]
 fn the_keep_head_keeps_names_numbers_and_nouns() {
-    let text = "Well, you know, I was just saying that Caroline moved to Lisbon in May 2022, and that she has been allergic to peanuts.";
+    let text = "Well, you know, I was just saying that Caroline moved to Lisbon in May 2022, and that she has been \
+                allergic to peanuts.";
     let answer =
         keep_head().compress(&[text.into()], &CompressOptions::default(), Lane::Interactive).expect("an answer");
     for word in ["Caroline", "Lisbon", "May", "2022", "allergic", "peanuts"] {

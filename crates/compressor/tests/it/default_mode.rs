@@ -176,7 +176,8 @@ fn several_contexts_all_stay_unless_the_filter_is_asked_for() {
 #[test]
 fn tags_are_honoured() {
     // The package: reads them and forgets them.
-    let text = "<llmlingua, compress=False>Answer the question exactly as asked.</llmlingua><llmlingua, rate=0.3> The meeting went on and on \
+    let text = "<llmlingua, compress=False>Answer the question exactly as asked.</llmlingua><llmlingua, rate=0.3> \
+                The meeting went on and on \
                 about the budget, the rooms, the coffee and the parking lot behind the house.</llmlingua> Who paid?";
     for compressor in both() {
         let answer = one(&compressor, text, &CompressOptions { structured: true, ..rate(1.0) });
@@ -197,10 +198,12 @@ fn json_stays_json() {
     let data = json!({
         "id": 17, "open": true, "title": "Keep this title exactly",
         "notes": "They talked for a long time about many things and then decided to buy the red house.",
-        "tags": ["a very long list of words that says little", "short"], "author": {"name": "Lena", "bio": "She sings and paints and writes."},
+        "tags": ["a very long list of words that says little", "short"],
+        "author": {"name": "Lena", "bio": "She sings and paints and writes."},
     });
     let rules = json!({
-        "id": {"value_type": "number"}, "open": {"value_type": "bool"}, "title": {"compress": false}, "notes": {"rate": 0.4},
+        "id": {"value_type": "number"}, "open": {"value_type": "bool"}, "title": {"compress": false},
+        "notes": {"rate": 0.4},
         "tags": {"value_type": "list", "rate": 0.5}, "author": {"value_type": "dict", "pair_remove": true},
     });
     let rules = serde_json::from_value(rules).expect("rules");

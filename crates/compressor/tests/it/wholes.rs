@@ -112,14 +112,16 @@ fn words_keep_their_marks() {
         "Tiếng",
         "Vie\u{323}\u{302}t",
     ]);
-    for text in ["か\u{3099}き\u{3099}く\u{3099}け\u{3099}こ\u{3099}", "คำว่าน้ำแข็งกำลังทำงาน", "ກຳລັງ", "မြန်မာဘာသာစကားကို"]
+    let kana = "か\u{3099}き\u{3099}く\u{3099}け\u{3099}こ\u{3099}";
+    for text in [kana, "คำว่าน้ำแข็งกำลังทำงาน", "ກຳລັງ", "မြန်မာဘာသာစကားကို"]
     {
         for model in models() {
             for share in RATES {
                 for &[start, end] in &one(model, text, &rate(share)).kept[0] {
                     for at in [start, end].into_iter().filter(|at| *at < text.len()) {
                         let next = text[at..].chars().next().expect("a character");
-                        let is_mark = matches!(u32::from(next), 0x3099 | 0xE31..=0xE3A | 0xE47..=0xE4E | 0xEB1..=0xEBC | 0x102B..=0x103E);
+                        let is_mark = matches!(u32::from(next),
+                            0x3099 | 0xE31..=0xE3A | 0xE47..=0xE4E | 0xEB1..=0xEBC | 0x102B..=0x103E);
                         assert!(!is_mark, "{text} by {} at {share}: {start}..{end}", model.name());
                     }
                 }
@@ -153,7 +155,8 @@ fn numbers_dates_addresses_and_names_are_not_cut() {
 
 #[test]
 fn a_forced_string_within_a_whole_keeps_all_of_it() {
-    let text = "She took 0.25 mg of it, then 3.5 more, wrote to lena@mail.example. And then she went to the lake with the cafe\u{301}. Or for good.";
+    let text = "She took 0.25 mg of it, then 3.5 more, wrote to lena@mail.example. And then she went to the lake \
+                with the cafe\u{301}. Or for good.";
     for model in models() {
         let options = CompressOptions { force_tokens: vec![".".into(), "or".into(), "cafe".into()], ..rate(0.05) };
         let answer = one(model, text, &options).compressed_prompt;
@@ -213,7 +216,8 @@ fn what_does_not_fit_a_strict_budget_is_gone() {
 
 #[test]
 fn messages_json_and_contexts_keep_wholes() {
-    let text = "Well, you know, she took 0.25 mg of it on 28.11.2026, and then wrote to lena@mail.example that it cost €1,234.50 in all.";
+    let text = "Well, you know, she took 0.25 mg of it on 28.11.2026, and then wrote to lena@mail.example that it \
+                cost €1,234.50 in all.";
     let wholes = ["0.25 mg", "28.11.2026", "lena@mail.example", "€1,234.50"];
     let parts: Vec<&str> =
         vec!["0.25", "0 25", "25", "mg", "28", "11", "2026", "lena", "mail", "1,234", "234", "50", "€"];
@@ -251,7 +255,8 @@ fn word() -> impl Strategy<Value = String> {
         1 => "[а-я]{3,8}",
         1 => "[α-ω]{3,8}",
         1 => "([क-ह][ािीुूेैोौ]?[ंँ]?){2,5}",
-        1 => "([க-ஹ][ாிீுூெேைொோௌ்]?){2,5}".prop_filter("letters", |w| w.chars().all(char::is_alphanumeric) || w.contains('்')),
+        1 => "([க-ஹ][ாிீுூெேைொோௌ்]?){2,5}".prop_filter("letters",
+            |w| w.chars().all(char::is_alphanumeric) || w.contains('்')),
         1 => "([א-ת][\u{5b0}-\u{5bb}]){2,5}",
         1 => "([ب-ي][\u{64b}-\u{652}]){2,5}".prop_filter("no sign", |w| !w.contains('ـ')),
         1 => "[가-힣]{2,5}",
@@ -264,7 +269,8 @@ fn word() -> impl Strategy<Value = String> {
 fn thing() -> impl Strategy<Value = String> {
     prop_oneof![
         2 => word(),
-        2 => ("[-+€$£~±]?", "[0-9]{1,3}(,[0-9]{3}){0,2}|[0-9]{1,5}", "(\\.[0-9]{1,3})?", "(%|e-?[0-9]{1,2}| mg|mg| kg| °C| km/h| €| GB| days)?")
+        2 => ("[-+€$£~±]?", "[0-9]{1,3}(,[0-9]{3}){0,2}|[0-9]{1,5}", "(\\.[0-9]{1,3})?",
+            "(%|e-?[0-9]{1,2}| mg|mg| kg| °C| km/h| €| GB| days)?")
             .prop_map(|(sign, whole, rest, unit)| sign + &whole + &rest + &unit),
         1 => "20[0-9]{2}-(0[1-9]|1[0-2])-[0-2][0-9](T[0-2][0-9]:[0-5][0-9]Z)?",
         1 => "[0-2]?[1-9]([./])(0[1-9]|1[0-2])([./])20[0-9]{2}",
@@ -272,11 +278,13 @@ fn thing() -> impl Strategy<Value = String> {
         1 => "(1?[0-9]|2[0-3]):[0-5][0-9]( am| pm)?",
         1 => "\\+[1-9][0-9] [1-9][0-9]{1,3} [1-9][0-9]{3}-[0-9]{2,3}",
         1 => "[a-z]{1,8}([._+-][a-z0-9]{1,5}){0,2}@[a-z]{1,8}(\\.[a-z]{2,5}){1,2}",
-        1 => "https?://[a-z]{1,8}\\.[a-z]{2,4}(:[0-9]{2,4})?(/[a-zA-Z0-9_~%-]{1,8}){0,3}(\\?[a-z]{1,3}=[a-z0-9+]{1,4}(&[a-z]=[0-9]){0,2})?(#[a-z]{1,5})?",
+        1 => "https?://[a-z]{1,8}\\.[a-z]{2,4}(:[0-9]{2,4})?(/[a-zA-Z0-9_~%-]{1,8}){0,3}\
+              (\\?[a-z]{1,3}=[a-z0-9+]{1,4}(&[a-z]=[0-9]){0,2})?(#[a-z]{1,5})?",
         1 => "(/|\\.\\./|~/)?[a-z]{1,6}(/[a-z_]{1,6}){1,3}\\.(rs|toml|txt)",
         1 => "[1-9][0-9]{0,2}(\\.[0-9]{1,3}){3}(:[0-9]{2,4}|/[0-9]{1,2})?",
         1 => "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
-        1 => "[a-z]{1,6}(_[a-z0-9]{1,4}){1,3}|[A-Z]{2,4}-[0-9]{1,4}(-[0-9]{1,5})?|v[0-9](\\.[0-9]{1,2}){1,2}|[a-z]{2,5}(-[a-z0-9]{1,4}){1,2}",
+        1 => "[a-z]{1,6}(_[a-z0-9]{1,4}){1,3}|[A-Z]{2,4}-[0-9]{1,4}(-[0-9]{1,5})?|v[0-9](\\.[0-9]{1,2}){1,2}|\
+              [a-z]{2,5}(-[a-z0-9]{1,4}){1,2}",
         1 => "[#@][a-z]{2,9}|[CF]#|C\\+\\+|\\.NET|\\[(EMAIL|PHONE|IP_ADDRESS)_REDACTED\\]|[a-z]{2}\\*\\*\\*[a-z]{2}",
     ]
 }

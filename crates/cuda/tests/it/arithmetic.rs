@@ -320,7 +320,8 @@ proptest! {
         // SAFETY: the signature is that of host.cpp; there is room for k.
         let found = unsafe {
             kernels.get::<Select>("host_select")(
-                scores.as_ptr(), scores.len() as u32, wanted_count as u32, rows.as_mut_ptr(), found_scores.as_mut_ptr(), blocks,
+                scores.as_ptr(), scores.len() as u32, wanted_count as u32, rows.as_mut_ptr(),
+                found_scores.as_mut_ptr(), blocks,
             )
         } as usize;
         prop_assert_eq!(found, wanted_count);

@@ -464,7 +464,8 @@ mod tests {
         }
 
         #[test]
-        fn every_level_multiplies_int8_to_the_same_bits_of_the_sum(m in 1usize..40, panels in 1usize..4, quads in 1usize..60, seed: u64) {
+        fn every_level_multiplies_int8_to_the_same_bits_of_the_sum(m in 1usize..40, panels in 1usize..4,
+            quads in 1usize..60, seed: u64) {
             let (n, k) = (panels * PANEL, quads * 4);
             let (weight, bias) = (numbers(seed ^ 1, n * k), numbers(seed ^ 2, n));
             let packed = PackedI8::new(&weight, &bias, n, k);
@@ -474,7 +475,8 @@ mod tests {
                 scale: vec![0.01; m],
                 zero: (0..m as i32).map(|i| i * 5 % 256).collect(),
             };
-            let real: Vec<f32> = (0..m * k).map(|i| rows.scale[i / k] * (i32::from(rows.bytes[i]) - rows.zero[i / k]) as f32).collect();
+            let real = |i: usize| rows.scale[i / k] * (i32::from(rows.bytes[i]) - rows.zero[i / k]) as f32;
+            let real: Vec<f32> = (0..m * k).map(real).collect();
             let want = reference(&real, &weight, &bias, m, n, k);
             let mut first: Option<Vec<f32>> = None;
             for isa in Isa::available() {

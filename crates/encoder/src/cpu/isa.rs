@@ -63,7 +63,8 @@ impl Isa {
 /// Compiles one safe function once for each instruction level and picks by the [`Isa`] that comes first in the call.
 /// The body is written over [`Simd`](super::simd::Simd) and is given the level's implementation as `$simd`.
 macro_rules! multiversion {
-    ($(#[$doc:meta])* $vis:vis fn $name:ident $(<const $g:ident: usize>)? ($simd:ident, $($arg:ident : $ty:ty),* $(,)? ) $body:block) => {
+    ($(#[$doc:meta])* $vis:vis fn $name:ident $(<const $g:ident: usize>)? ($simd:ident,
+        $($arg:ident : $ty:ty),* $(,)? ) $body:block) => {
         $(#[$doc])*
         #[allow(clippy::too_many_arguments)]
         $vis fn $name $(<const $g: usize>)? (isa: $crate::cpu::isa::Isa, $($arg: $ty),*) {

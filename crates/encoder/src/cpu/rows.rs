@@ -40,7 +40,8 @@ multiversion! {
     /// `out[t]` for every token t. `word_embeddings` and `positions` are tables of rows; `position[t]` counts from
     /// the first token of its sequence.
     pub fn embed(
-        simd, ids: &[u32], position: &[u32], word_embeddings: &[f32], positions: &[f32], norm: &NormWeights, model: usize, eps: f32, out: &mut [f32],
+        simd, ids: &[u32], position: &[u32], word_embeddings: &[f32], positions: &[f32], norm: &NormWeights,
+        model: usize, eps: f32, out: &mut [f32],
     ) {
         let width = norm.weight.len();
         for ((&id, &at), row) in ids.iter().zip(position).zip(out.chunks_exact_mut(width)) {
@@ -161,8 +162,10 @@ mod tests {
         }
 
         #[test]
-        fn layer_norm_has_mean_zero_and_variance_one(row in prop::collection::vec(-5f32..5.0, 96), y in prop::collection::vec(-5f32..5.0, 96)) {
-            let spread = row.iter().zip(&y).map(|(a, b)| a + b).fold((f32::MAX, f32::MIN), |m, x| (m.0.min(x), m.1.max(x)));
+        fn layer_norm_has_mean_zero_and_variance_one(row in prop::collection::vec(-5f32..5.0, 96),
+            y in prop::collection::vec(-5f32..5.0, 96)) {
+            let spread = row.iter().zip(&y).map(|(a, b)| a + b).fold((f32::MAX, f32::MIN), |m,
+                x| (m.0.min(x), m.1.max(x)));
             prop_assume!(spread.1 - spread.0 > 0.5);
             for isa in Isa::available() {
                 let mut x = row.clone();

@@ -112,7 +112,8 @@ const TEXTS: [&str; 8] = [
     "a",
     "🙂🙃 emoji and ünïcödé",
     "4111 1111 1111 1111, 2023-05-08T13:56:00Z, https://example.org/?q=1",
-    "The garden needs water twice a week in summer, and once in spring; last year we forgot, and the tomatoes did not survive August.",
+    "The garden needs water twice a week in summer, and once in spring; last year we forgot, and the tomatoes did \
+     not survive August.",
 ];
 
 #[test]

@@ -199,7 +199,8 @@ mod tests {
 
     #[test]
     fn what_is_sent_is_what_is_written() {
-        let line = "{\"id\": \"1\", \"text\": \"x\", \"user\": null, \"metadata\": {\"n\": 12345678901234567890123, \"m\": 1.0}, \"collection\": \"other\"}";
+        let line = "{\"id\": \"1\", \"text\": \"x\", \"user\": null, \"metadata\": {\"n\": \
+                    12345678901234567890123, \"m\": 1.0}, \"collection\": \"other\"}";
         let read = read(line, &mut LineIds::default()).expect("a record");
         assert_eq!(read.collection, "other");
         assert!(read.json.contains("12345678901234567890123") && !read.json.contains("user"), "{}", read.json);
@@ -225,7 +226,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn members_are_given_back_as_they_were(text in "\\PC{0,20}", n in any::<f64>().prop_filter("a number", |n| n.is_finite())) {
+        fn members_are_given_back_as_they_were(
+            text in "\\PC{0,20}",
+            n in any::<f64>().prop_filter("a number", |n| n.is_finite()),
+        ) {
             let object = json!({"text": text, "metadata": {"n": n, "name \" of it": [text]}});
             let members = Members::read(object.to_string().as_bytes()).expect("members");
             prop_assert_eq!(serde_json::from_str::<Value>(&members.json()).expect("JSON"), object);

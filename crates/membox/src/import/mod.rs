@@ -1,7 +1,8 @@
 //! `membox import`: files of records, and the box's own exports, to a running box.
 //!
 //! ```text
-//! file ─▶ text (../text.rs) ─▶ values (items.rs) ─▶ what each says (line.rs, archive.rs) ─▶ batches to their places (target.rs)
+//! file ─▶ text (../text.rs) ─▶ values (items.rs) ─▶ what each says (line.rs, archive.rs)
+//!                                                      ├─▶ batches to their places (target.rs)
 //!                                                      └─▶ what is refused (refused.rs)
 //! ```
 
@@ -134,7 +135,8 @@ pub fn run(_: &Config, args: &ImportArgs) -> Result<()> {
     let records = new + again;
     let beside = if others > 0 { format!(", {others} sessions, checkpoints and inputs") } else { String::new() };
     println!(
-        "{records} records in {seconds:.1} s ({:.0} a second) from {} lines: {new} new, {again} there already{beside}, {} refused",
+        "{records} records in {seconds:.1} s ({:.0} a second) from {} lines: {new} new, {again} there \
+         already{beside}, {} refused",
         records as f64 / seconds.max(1e-3),
         all.items,
         all.refused

@@ -30,7 +30,8 @@ fn question(random: &mut SmallRng) -> Value {
         0 => json!({"query": format!("Where is the {thing}?"), "k": 3}),
         1 => json!({"query": thing, "mode": "text", "k": 5, "include": ["text"]}),
         2 => {
-            json!({"query": format!("the {thing}"), "mode": "vector", "k": 4, "filter": {"field": "metadata.n", "lt": 5}})
+            json!({"query": format!("the {thing}"), "mode": "vector", "k": 4,
+                "filter": {"field": "metadata.n", "lt": 5}})
         }
         _ => json!({"query": format!("a {thing}"), "rerank": {"mmr_lambda": 0.7}, "k": 2, "budget": {"tokens": 60}}),
     }
@@ -51,7 +52,8 @@ fn a_box_that_remembers_answers_gives_those_of_one_that_does_not() {
         let statuses = match random.random_range(0..20) {
             0..2 => {
                 let n = random.random_range(0..10);
-                let record = json!({"id": id, "text": text, "metadata": {"n": n}, "created_at": "2026-01-01T00:00:00Z", "session": "s"});
+                let record = json!({"id": id, "text": text, "metadata": {"n": n},
+                    "created_at": "2026-01-01T00:00:00Z", "session": "s"});
                 both("POST", &format!("{NOTES}/records"), &json!({"records": [record]}))
             }
             2 => both("DELETE", &format!("{NOTES}/records/{id}"), &Value::Null),

@@ -327,7 +327,8 @@ fn a_message_may_come_as_openais_api_has_it() {
     let parts = json!([{"type": "text", "text": "Be brief."}, {"type": "text", "text": "Be kind."}]);
     let messages = json!({"messages": [
         {"id": "d", "role": "developer", "content": parts},
-        {"role": "assistant", "content": null, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+        {"role": "assistant", "content": null,
+            "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
         {"role": "tool", "tool_call_id": "1", "content": "done"},
         {"role": "user", "content": [{"type": "text", "text": "And now?"}]},
     ]});
@@ -344,7 +345,8 @@ fn a_message_may_come_as_openais_api_has_it() {
         assert_eq!(context["messages"][0]["role"], "developer", "{context}");
         assert!(context["text"].as_str().is_some_and(|text| text.starts_with("Developer: Be brief.")), "{context}");
     }
-    let image = json!({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}]}]});
+    let image = json!({"messages": [{"role": "user",
+        "content": [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}]}]});
     let (status, problem) = server.call("POST", "/v1/sessions/o/messages", &image);
     let pointer = problem["errors"][0]["pointer"].as_str().unwrap_or_default();
     assert!(status == 400 && pointer.starts_with("/messages/0/content/0/"), "{problem}");
@@ -354,7 +356,8 @@ fn a_message_may_come_as_openais_api_has_it() {
         &messages["messages"].as_array().map(|m| json!({"messages": m})).expect("messages"),
     );
     assert_eq!(status, 400, "an id is no part of OpenAI's message: {counted}");
-    let call = json!({"role": "assistant", "content": null, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]});
+    let call = json!({"role": "assistant", "content": null,
+        "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]});
     let (status, counted) =
         server.call("POST", "/v1/tokens", &json!({"messages": [call, {"role": "user", "content": parts}]}));
     assert!(status == 200 && counted["counts"][0].as_u64().is_some_and(|count| count > 5), "{counted}");

@@ -7,7 +7,8 @@ use std::io::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-const TEXT: &str = "Well, you know, I was just saying that Caroline moved to Lisbon in May 2022, and that she has been allergic to peanuts.";
+const TEXT: &str = "Well, you know, I was just saying that Caroline moved to Lisbon in May 2022, and that she has \
+                    been allergic to peanuts.";
 
 fn text(value: &Value) -> &str {
     value.as_str().expect("a text")
@@ -52,7 +53,8 @@ fn a_text_contexts_documents_and_messages_are_compressed() {
         json!(documents.iter().map(|d| d["origin_tokens"].as_u64().unwrap_or(0)).sum::<u64>())
     );
 
-    let messages = json!([{"role": "system", "content": "Be kind."}, {"role": "user", "content": TEXT, "name": "lena"}, {"role": "assistant", "content": "Noted."}]);
+    let messages = json!([{"role": "system", "content": "Be kind."},
+        {"role": "user", "content": TEXT, "name": "lena"}, {"role": "assistant", "content": "Noted."}]);
     let (_, talk) = server.call(
         "POST",
         "/v1/compress",
@@ -78,17 +80,26 @@ fn every_option_of_the_package_is_taken_under_its_own_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(&data_with_model(folder.path()), &[]);
     let all = json!({
-        "context": [TEXT], "instruction": "", "question": "", "rate": 0.4, "target_token": -1, "use_context_level_filter": false,
-        "use_token_level_filter": true, "target_context": -1, "context_level_rate": 1.0, "context_level_target_token": -1,
-        "force_context_ids": [], "return_word_label": true, "word_sep": "\n", "label_sep": "\t", "token_to_word": "first",
-        "force_tokens": ["just"], "force_reserve_digit": true, "drop_consecutive": true, "chunk_end_tokens": [".", "\n"],
+        "context": [TEXT], "instruction": "", "question": "", "rate": 0.4, "target_token": -1,
+        "use_context_level_filter": false,
+        "use_token_level_filter": true, "target_context": -1, "context_level_rate": 1.0,
+        "context_level_target_token": -1,
+        "force_context_ids": [], "return_word_label": true, "word_sep": "\n", "label_sep": "\t",
+        "token_to_word": "first",
+        "force_tokens": ["just"], "force_reserve_digit": true, "drop_consecutive": true,
+        "chunk_end_tokens": [".", "\n"],
         "mode": "default", "encoding": "gpt-4o", "model": "keep-head", "structured": false, "threshold": null,
     });
     let (status, answer) = server.call("POST", "/v1/compress", &all);
     assert_eq!(status, 200, "{answer}");
     let labels = text(&answer["fn_labeled_original_prompt"]);
     assert!(labels.contains("just\t1\n") && labels.contains("2022\t1") && labels.contains("that\t0"), "{labels}");
-    let (_, structured) = server.call("POST", "/v1/compress", &json!({"context": "<llmlingua, compress=False>Say it so.</llmlingua> And, well, you know, go on.", "structured": true, "rate": 0.3}));
+    let (_, structured) = server.call(
+        "POST",
+        "/v1/compress",
+        &json!({"context": "<llmlingua, compress=False>Say it so.</llmlingua> And, well, you know, go on.",
+            "structured": true, "rate": 0.3}),
+    );
     assert!(text(&structured["compressed_prompt"]).starts_with("Say it so."));
 }
 
@@ -198,11 +209,16 @@ fn a_recall_within_a_budget_is_compressed_and_always_fits() {
     let server = Server::start(&data_with_model(folder.path()), &[]);
     server.call("PUT", "/v1/collections/talk", &json!({}));
     let turns: Vec<Value> = (0..30)
-        .map(|i| json!({"id": format!("t{i}"), "session": "s", "text": format!("Speaker {i}: Well, I was thinking that maybe we could meet in room {i} at {} o'clock, if that is all right with you.", i % 12)}))
+        .map(|i| {
+            json!({"id": format!("t{i}"), "session": "s",
+                "text": format!("Speaker {i}: Well, I was thinking that maybe we could meet in room {i} at {} o'clock, \
+                                 if that is all right with you.", i % 12)})
+        })
         .collect();
     assert_eq!(server.call("POST", "/v1/collections/talk/records", &json!({"records": turns})).0, 200);
     let ask = |tokens: usize, compress: bool| {
-        let body = json!({"query": "where do we meet?", "k": 20, "budget": {"tokens": tokens, "encoding": "cl100k_base", "compress": compress}});
+        let body = json!({"query": "where do we meet?", "k": 20,
+            "budget": {"tokens": tokens, "encoding": "cl100k_base", "compress": compress}});
         let (status, answer) = server.call("POST", "/v1/collections/talk/recall", &body);
         assert_eq!(status, 200, "{answer}");
         answer["context"].clone()

@@ -101,13 +101,15 @@ fn the_models_that_are_there_are_listed_and_no_other_embeds() {
 fn gateways_may_send_nulls_and_fields_of_their_own() {
     let (_folder, server) = started("");
     let plain = vectors(&server, &json!({"model": MODEL, "input": "hello"}));
-    let sent = json!({"model": MODEL, "input": "hello", "encoding_format": null, "dimensions": null, "user": null, "max_tokens": null,
+    let sent = json!({"model": MODEL, "input": "hello", "encoding_format": null, "dimensions": null, "user": null,
+        "max_tokens": null,
         "input_type": "query", "truncate": "END", "drop_params": true});
     assert_eq!(vectors(&server, &sent), plain);
     let (status, answer) = server.call(
         "POST",
         "/embed",
-        &json!({"inputs": "hello", "truncate": null, "normalize": null, "truncation_direction": "Right", "prompt_name": null, "else": {"a": 1}}),
+        &json!({"inputs": "hello", "truncate": null, "normalize": null, "truncation_direction": "Right",
+            "prompt_name": null, "else": {"a": 1}}),
     );
     assert_eq!(status, 200, "{answer}");
     let embed = |body: Value| server.call("POST", "/embed", &body);

@@ -80,12 +80,18 @@ fn job(server: &Server, tenant: &str, path: &str, body: &Value) -> Value {
 /// Says the marker in every way in which something can be said.
 fn say(server: &Server, tenant: &str) {
     done(server, tenant, "PUT", "/v1/collections/notes", &json!({"keywords": true}));
-    let record = |i: usize| json!({"id": format!("r{i}"), "text": format!("Note {i}: the boat to Zanzibar leaves at {i}."), "metadata": {"port": "Zanzibar", "n": i}, "user": "u"});
+    let record = |i: usize| {
+        json!({"id": format!("r{i}"),
+            "text": format!("Note {i}: the boat to Zanzibar leaves at {i}."), "metadata": {"port": "Zanzibar", "n": i},
+            "user": "u"})
+    };
     let records: Vec<Value> = (0..40).map(record).collect();
     done(server, tenant, "POST", "/v1/collections/notes/records", &json!({"records": records}));
     // So that there is a text index on disk too.
     job(server, tenant, "/v1/collections/notes/rebuild", &Value::Null);
-    let body = json!({"user": "u", "messages": [{"role": "user", "content": "I was in Zanzibar.", "metadata": {"place": "Zanzibar"}}, {"role": "assistant", "content": "Zanzibar is far."}]});
+    let body = json!({"user": "u",
+        "messages": [{"role": "user", "content": "I was in Zanzibar.", "metadata": {"place": "Zanzibar"}},
+            {"role": "assistant", "content": "Zanzibar is far."}]});
     done(server, tenant, "POST", "/v1/sessions/s/messages", &body);
     done(server, tenant, "PUT", "/v1/sessions/t", &json!({"user": "u", "metadata": {"about": "Zanzibar"}}));
     done(server, tenant, "POST", "/v1/sessions/s/queue", &json!({"items": [{"input": "Zanzibar?"}]}));
@@ -109,7 +115,8 @@ fn heard(server: &Server, tenant: &str) -> Value {
     json!({
         "text": recall(json!({"query": "boat to Zanzibar", "mode": "text", "k": 5, "include": include})),
         "hybrid": recall(json!({"query": "boat at 7", "mode": "hybrid", "k": 5, "include": include})),
-        "filter": recall(json!({"query": "boat", "k": 3, "filter": {"field": "metadata.n", "eq": 31}, "include": include})),
+        "filter": recall(json!({"query": "boat", "k": 3, "filter": {"field": "metadata.n", "eq": 31},
+            "include": include})),
         "words": words,
         "session": done(server, tenant, "GET", "/v1/sessions/t", &Value::Null)["metadata"],
         "queue": done(server, tenant, "GET", "/v1/sessions/s/queue", &Value::Null)["items"][0]["payload"],

@@ -234,7 +234,12 @@ fn a_read_that_fails_is_an_error_and_never_a_wrong_answer() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = prepared(folder.path());
     let server = Server::start(&data, &[]);
-    let records: Vec<Value> = (0..200).map(|i| json!({"id": format!("r{i}"), "text": format!("record number {i} {}", "x".repeat(400)), "vector": vector(i)})).collect();
+    let records: Vec<Value> = (0..200)
+        .map(|i| {
+            json!({"id": format!("r{i}"),
+                "text": format!("record number {i} {}", "x".repeat(400)), "vector": vector(i)})
+        })
+        .collect();
     assert_eq!(server.call("POST", "/v1/collections/c/records", &json!({ "records": records })).0, 200);
     server.stop();
     let mut errors = 0;

@@ -23,7 +23,8 @@ fn mark(field: &str) -> String {
 /// JSON with an address in a value, a key and a text of JSON that escapes it, and a telephone's number.
 fn object(field: &str) -> Value {
     let escaped = mark(field).replace('@', "\\u0040");
-    json!({field: mark(field), mark(field): {"deep": [mark(field)]}, "number": PHONE, "json": format!("{{\"to\": \"{escaped}\"}}")})
+    json!({field: mark(field), mark(field): {"deep": [mark(field)]}, "number": PHONE,
+        "json": format!("{{\"to\": \"{escaped}\"}}")})
 }
 
 /// What becomes of a field.
@@ -326,7 +327,8 @@ fn say(server: &Server) -> String {
     let record = json!({"id": "r", "text": text("rec.text"), "metadata": object("rec.metadata"), "user": "lena"});
     let records = json!({"records": [record, {"id": "p", "text": "Nothing yet.", "user": "lena"}]});
     let patch = json!({"text": text("recpatch.text"), "metadata": object("recpatch.metadata")});
-    let memory = json!({"role": "user", "content": text("mem.content"), "name": mark("mem.name"), "metadata": object("mem.metadata")});
+    let memory = json!({"role": "user", "content": text("mem.content"), "name": mark("mem.name"),
+        "metadata": object("mem.metadata")});
     let checkpoint = json!({"state": object("chk.state"), "metadata": object("chk.metadata")});
     let session = json!({"user": "lena", "metadata": object("ses.metadata"), "max_messages": 4});
     let patched = json!({"metadata": object("msgpatch.metadata"), "content": text("msgpatch.content")});
@@ -351,10 +353,12 @@ fn say(server: &Server) -> String {
     let id = tool(server, "memory_add", json!({"user": "lena", "text": "To be changed."}))["id"].clone();
     let update = json!({"id": id, "user": "lena", "text": text("mcpup.text"), "metadata": object("mcpup.metadata")});
     let call = json!([{"id": "c", "function": {"name": "send", "arguments": object("mcpses.tool_calls").to_string()}}]);
-    let message = json!({"role": "user", "content": text("mcpses.content"), "name": mark("mcpses.name"), "metadata": object("mcpses.metadata"),
+    let message = json!({"role": "user", "content": text("mcpses.content"), "name": mark("mcpses.name"),
+        "metadata": object("mcpses.metadata"),
         "tool_call_id": mark("mcpses.tool_call_id"), "tool_calls": call});
     let append = json!({"session": "t", "user": "lena", "messages": [message]});
-    let remember = json!({"user": "lena", "session": "l", "user_input": text("mcplm.user_input"), "assistant_reply": text("mcplm.assistant_reply"),
+    let remember = json!({"user": "lena", "session": "l", "user_input": text("mcplm.user_input"),
+        "assistant_reply": text("mcplm.assistant_reply"),
         "force_segment": true, "force_extract": true});
     answers.push(added.to_string());
     answers.push(tool(server, "memory_update", update).to_string());
@@ -500,7 +504,10 @@ fn what_is_older_than_a_policy_reaches_no_language_model_and_no_memory() {
     let settings = format!("[llm]\ntries = 1\nrest_s = 0\n[[llm.endpoints]]\nurl = \"{}\"\nmodel = \"m\"\n", model.url);
     std::fs::write(folder.path().join("membox.toml"), settings).expect("a file");
     let server = Server::start(&data, &[]);
-    let said = |id: &str| json!({"id": id, "role": "user", "name": mark("name"), "content": format!("{id}: I live at {} by the river.", mark("content"))});
+    let said = |id: &str| {
+        json!({"id": id, "role": "user", "name": mark("name"),
+            "content": format!("{id}: I live at {} by the river.", mark("content"))})
+    };
     post(&server, "/v1/sessions/s/messages", &json!({"user": "lena", "messages": [said("1"), said("2")]}));
     let old = json!({"id": "old", "user": "lena", "text": format!("Lena's address is {}.", mark("old"))});
     post(&server, "/v1/collections/user-lena/records", &json!({ "records": [old] }));
@@ -510,7 +517,8 @@ fn what_is_older_than_a_policy_reaches_no_language_model_and_no_memory() {
     // What the model makes up is redacted as well.
     let fact = json!({"data": [{"source_id": 1, "fact": format!("Lena writes from {}.", mark("fact"))}]});
     model.then([Behaviour::Write(fact.to_string())]);
-    let more = json!({"session": "s", "user": "lena", "force": true, "messages": [{"role": "user", "content": "Call me later."}]});
+    let more = json!({"session": "s", "user": "lena", "force": true,
+        "messages": [{"role": "user", "content": "Call me later."}]});
     let made = post(&server, "/v1/memories?explain=true", &more);
     assert_eq!(made["memories"][0]["text"], "Lena writes from [EMAIL_REDACTED].", "{made}");
     assert!(made["problem"].is_null(), "{made}");

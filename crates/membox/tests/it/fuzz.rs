@@ -19,13 +19,16 @@ fn requests() -> Vec<(&'static str, &'static str, Value)> {
         (
             "PUT",
             "/v1/collections/other",
-            json!({"dimension": 384, "vector_type": "f16", "metric": "cosine", "index": {"kind": "hnsw", "m": 16, "ef_construction": 40, "ef_search": 32}}),
+            json!({"dimension": 384, "vector_type": "f16", "metric": "cosine",
+                "index": {"kind": "hnsw", "m": 16, "ef_construction": 40, "ef_search": 32}}),
         ),
         (
             "POST",
             "/v1/collections/c/records",
-            json!({"records": [{"id": "a", "text": "the key is under the pot", "metadata": {"n": 1, "tags": ["x"]}, "created_at": "2024-05-20T00:44:00Z",
-            "expires_at": "2039-05-20T00:44:00Z", "importance": 0.5, "user": "u", "session": "s", "kind": "note", "version": 0}, {"text": "another"}], "compress": {"rate": 0.5}}),
+            json!({"records": [{"id": "a", "text": "the key is under the pot", "metadata": {"n": 1, "tags": ["x"]},
+                "created_at": "2024-05-20T00:44:00Z",
+                "expires_at": "2039-05-20T00:44:00Z", "importance": 0.5, "user": "u", "session": "s", "kind": "note",
+                "version": 0}, {"text": "another"}], "compress": {"rate": 0.5}}),
         ),
         (
             "PATCH",
@@ -37,10 +40,16 @@ fn requests() -> Vec<(&'static str, &'static str, Value)> {
         (
             "POST",
             "/v1/collections/c/recall",
-            json!({"query": "where is the key?", "k": 5, "mode": "hybrid", "min_score": 0.1, "effort": {"ef_search": 40, "nprobe": 3, "exact": false},
-            "filter": {"and": [{"field": "metadata.n", "gte": 0, "lt": 9}, {"not": {"field": "user", "in": ["v"]}}, {"or": [{"field": "created_at", "lt": "2030-01-01T00:00:00Z"}]}]},
-            "fusion": {"method": "scores", "vector_weight": 0.4}, "rerank": {"recency_weight": 0.2, "recency_half_life_s": 100.0, "importance_weight": 0.1, "mmr_lambda": 0.5},
-            "context": {"before": 1, "after": 1}, "budget": {"tokens": 20, "encoding": "cl100k_base", "compress": true}, "include": ["text", "metadata", "vector", "scores"]}),
+            json!({"query": "where is the key?", "k": 5, "mode": "hybrid", "min_score": 0.1,
+                "effort": {"ef_search": 40, "nprobe": 3, "exact": false},
+                "filter": {"and": [{"field": "metadata.n", "gte": 0, "lt": 9}, {"not": {"field": "user", "in": ["v"]}},
+                    {"or": [{"field": "created_at", "lt": "2030-01-01T00:00:00Z"}]}]},
+                "fusion": {"method": "scores", "vector_weight": 0.4},
+                "rerank": {"recency_weight": 0.2, "recency_half_life_s": 100.0, "importance_weight": 0.1,
+                    "mmr_lambda": 0.5},
+                "context": {"before": 1, "after": 1},
+                "budget": {"tokens": 20, "encoding": "cl100k_base", "compress": true},
+                "include": ["text", "metadata", "vector", "scores"]}),
         ),
         (
             "POST",
@@ -51,40 +60,49 @@ fn requests() -> Vec<(&'static str, &'static str, Value)> {
         (
             "POST",
             "/v1/compress",
-            json!({"context": "Lena said that the spare key is under the red pot beside the door.", "rate": 0.5, "force_tokens": ["key"]}),
+            json!({"context": "Lena said that the spare key is under the red pot beside the door.", "rate": 0.5,
+                "force_tokens": ["key"]}),
         ),
         (
             "POST",
             "/v1/compress",
-            json!({"documents": ["One text, with two clauses.", "另一段文字。And 7 more."], "mode": "strict", "target_token": 8.0, "threshold": 0.4, "encoding": "o200k_base",
-            "use_token_level_filter": true, "token_to_word": "mean", "force_reserve_digit": true, "drop_consecutive": true, "chunk_end_tokens": ["."], "return_word_label": true,
-            "word_sep": "\t", "label_sep": " "}),
+            json!({"documents": ["One text, with two clauses.", "另一段文字。And 7 more."], "mode": "strict",
+                "target_token": 8.0, "threshold": 0.4, "encoding": "o200k_base",
+                "use_token_level_filter": true, "token_to_word": "mean", "force_reserve_digit": true,
+                "drop_consecutive": true, "chunk_end_tokens": ["."], "return_word_label": true,
+                "word_sep": "\t", "label_sep": " "}),
         ),
         (
             "POST",
             "/v1/compress",
-            json!({"context": ["A first context.", "A second one.", "A third."], "rate": 0.6, "use_context_level_filter": true, "target_context": 2.0, "context_level_rate": 0.7,
-            "context_level_target_token": 10.0, "force_context_ids": [1], "mode": "parity"}),
+            json!({"context": ["A first context.", "A second one.", "A third."], "rate": 0.6,
+                "use_context_level_filter": true, "target_context": 2.0, "context_level_rate": 0.7,
+                "context_level_target_token": 10.0, "force_context_ids": [1], "mode": "parity"}),
         ),
         (
             "POST",
             "/v1/compress",
-            json!({"messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Tell me of the sea."}, {"role": "assistant", "content": "It is wide."}], "keep_last": 1, "rate": 0.5}),
+            json!({"messages": [{"role": "system", "content": "Be kind."},
+                {"role": "user", "content": "Tell me of the sea."}, {"role": "assistant", "content": "It is wide."}],
+                "keep_last": 1, "rate": 0.5}),
         ),
         (
             "POST",
             "/v1/compress",
-            json!({"json_data": {"title": "A title", "body": "A long body of text."}, "json_config": {"body": {"rate": 0.5, "compress": true}}, "rate": 0.7}),
+            json!({"json_data": {"title": "A title", "body": "A long body of text."},
+                "json_config": {"body": {"rate": 0.5, "compress": true}}, "rate": 0.7}),
         ),
         (
             "POST",
             "/v1/compress",
-            json!({"context": "<llmlingua, rate=0.5>Keep half.</llmlingua> Keep all.", "structured": true, "rate": 0.5}),
+            json!({"context": "<llmlingua, rate=0.5>Keep half.</llmlingua> Keep all.", "structured": true,
+                "rate": 0.5}),
         ),
         (
             "POST",
             "/v1/embeddings",
-            json!({"input": ["one", "two"], "model": "all-MiniLM-L6-v2", "encoding_format": "float", "dimensions": 384}),
+            json!({"input": ["one", "two"], "model": "all-MiniLM-L6-v2", "encoding_format": "float",
+                "dimensions": 384}),
         ),
         ("POST", "/embed", json!({"inputs": ["one", "two"], "truncate": true, "normalize": true})),
         ("POST", "/tokenize", json!({"inputs": ["one", "two"], "add_special_tokens": true})),
@@ -92,7 +110,8 @@ fn requests() -> Vec<(&'static str, &'static str, Value)> {
         (
             "POST",
             "/v1/chunks",
-            json!({"text": "one sentence. another one.\n\nA paragraph.", "size": 12, "overlap": 3, "unit": "tokens", "encoding": "gpt-4"}),
+            json!({"text": "one sentence. another one.\n\nA paragraph.", "size": 12, "overlap": 3, "unit": "tokens",
+                "encoding": "gpt-4"}),
         ),
         (
             "PUT",
@@ -102,14 +121,18 @@ fn requests() -> Vec<(&'static str, &'static str, Value)> {
         (
             "POST",
             "/v1/sessions/s/messages",
-            json!({"user": "u", "on_conflict": "merge", "messages": [{"id": "m", "role": "user", "type": "image", "content": "a cat on a wall", "name": "Lena",
-            "tool_call_id": "t", "tool_calls": [{"id": 1}], "metadata": {"n": 1}, "created_at": "2024-05-20T00:44:00Z"}, {"role": "tool", "content": null}]}),
+            json!({"user": "u", "on_conflict": "merge",
+                "messages": [{"id": "m", "role": "user", "type": "image", "content": "a cat on a wall", "name": "Lena",
+                    "tool_call_id": "t", "tool_calls": [{"id": 1}], "metadata": {"n": 1},
+                    "created_at": "2024-05-20T00:44:00Z"}, {"role": "tool", "content": null}]}),
         ),
         (
             "POST",
             "/v1/sessions/s/messages",
             json!({"messages": [{"role": "user", "type": "image", "content": "a dot", "media": {"data": DOT}},
-            {"role": "user", "type": "audio", "content": "a tone", "media": {"data": "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQAAAAA=", "seconds": 1.5, "language": "en"}}]}),
+                {"role": "user", "type": "audio", "content": "a tone",
+                    "media": {"data": "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQAAAAA=", "seconds": 1.5,
+                        "language": "en"}}]}),
         ),
         ("POST", "/v1/tenant:erase", json!({"tenant": "somebody else"})),
         ("PATCH", "/v1/sessions/s/messages/m", json!({"metadata": {"n": 2, "gone": null}, "content": "a dog"})),
@@ -124,7 +147,9 @@ fn requests() -> Vec<(&'static str, &'static str, Value)> {
         (
             "POST",
             "/v1/memories?explain=true",
-            json!({"session": "made", "user": "u", "time_stamp": "2023/05/20 (Sat) 00:44", "force": true, "messages": [{"id": "m1", "role": "user", "name": "Ann", "content": "I moved to Bergen.", "time_stamp": "2023-05-21", "metadata": {"n": 1}}]}),
+            json!({"session": "made", "user": "u", "time_stamp": "2023/05/20 (Sat) 00:44", "force": true,
+                "messages": [{"id": "m1", "role": "user", "name": "Ann", "content": "I moved to Bergen.",
+                    "time_stamp": "2023-05-21", "metadata": {"n": 1}}]}),
         ),
         (
             "POST",
@@ -136,26 +161,30 @@ fn requests() -> Vec<(&'static str, &'static str, Value)> {
         (
             "PUT",
             "/v1/collections/other",
-            json!({"keywords": true, "memories": {"rate": 0.5, "cut": "depth", "buffer_tokens": 10, "topic_tokens": 20, "gap_s": 5, "roles": ["user"], "llm": false, "update": "online"}}),
+            json!({"keywords": true, "memories": {"rate": 0.5, "cut": "depth", "buffer_tokens": 10,
+                "topic_tokens": 20, "gap_s": 5, "roles": ["user"], "llm": false, "update": "online"}}),
         ),
         ("POST", "/v1/collections/c/consolidate", json!({"threshold": 0.97, "dry_run": true, "user": "u"})),
         (
             "POST",
             "/v1/collections/c/forget",
-            json!({"keep": 1000, "user": "u", "filter": {"field": "kind", "eq": "note"}, "half_life_s": 100.0, "dry_run": true}),
+            json!({"keep": 1000, "user": "u", "filter": {"field": "kind", "eq": "note"}, "half_life_s": 100.0,
+                "dry_run": true}),
         ),
         ("POST", "/v1/usage", json!({"user": "u", "tokens": 12})),
         ("PUT", "/v1/quotas/u", json!({"tokens_per_day": 1000000000, "price_per_1000": 0.1})),
         (
             "POST",
             "/mcp",
-            json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "memory_add", "arguments": {"text": "a fact", "user": "u", "metadata": {"n": 1}}}}),
+            json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+                "params": {"name": "memory_add", "arguments": {"text": "a fact", "user": "u", "metadata": {"n": 1}}}}),
         ),
     ]
 }
 
 /// A PNG of one pixel.
-const DOT: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+const DOT: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ\
+                   AAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
 /// A value of any kind and size.
 fn anything(rng: &mut SmallRng, depth: u32) -> Value {

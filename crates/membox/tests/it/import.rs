@@ -258,7 +258,10 @@ fn an_interrupted_import_goes_on_where_it_was_and_nowhere_else() {
 #[test]
 fn collections_in_turn_take_as_few_requests_as_one() {
     let place = Place::new();
-    let record = |i: usize| json!({"collection": format!("c{}", i % 3), "id": (i / 3 % 500).to_string(), "text": format!("fact {i}"), "vector": [i, 1]});
+    let record = |i: usize| {
+        json!({"collection": format!("c{}", i % 3), "id": (i / 3 % 500).to_string(),
+            "text": format!("fact {i}"), "vector": [i, 1]})
+    };
     let lines: String = (0..3000).map(|i| line(&record(i))).collect();
     let (code, text) = place.import("turns.jsonl", lines.as_bytes(), "unused", &[]);
     assert_eq!(code, 0, "{text}");
@@ -285,7 +288,8 @@ fn fill(server: &Server) {
         let said: Vec<Value> = (0..10)
             .map(|i| {
                 let n = part * 10 + i;
-                json!({"id": format!("m{n}"), "role": (if n % 2 == 0 { "user" } else { "assistant" }), "content": format!("we saw house number {n}"), "name": "Lena",
+                json!({"id": format!("m{n}"), "role": (if n % 2 == 0 { "user" } else { "assistant" }),
+                    "content": format!("we saw house number {n}"), "name": "Lena",
                     "metadata": {"n": n}, "created_at": format!("2024-05-20T00:44:{n:02}Z")})
             })
             .collect();
@@ -293,7 +297,8 @@ fn fill(server: &Server) {
     }
     let calls = json!({"user": "lena", "messages": [
         {"role": "system", "content": "be brief"},
-        {"role": "assistant", "content": null, "tool_calls": [{"id": "t1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+        {"role": "assistant", "content": null,
+            "tool_calls": [{"id": "t1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
         {"role": "tool", "tool_call_id": "t1", "content": "42"},
     ]});
     post(server, "/v1/sessions/lena-two/messages", &calls);
@@ -305,11 +310,16 @@ fn fill(server: &Server) {
     let writes = json!({"writes": [["messages", "said"]]});
     assert_eq!(server.call("PUT", "/v1/threads/lena-one/checkpoints/c2/writes/task?namespace=n", &writes).0, 204);
     let records: Vec<Value> = (0..50)
-        .map(|i| json!({"id": format!("fact {i}"), "user": "lena", "text": format!("fact {i} about Lisbon"), "kind": "semantic", "importance": 0.5,
-            "session": "lena-one", "expires_at": "2099-01-01T00:00:00Z", "created_at": "2024-05-20T00:44:00Z", "metadata": {"n": i, "deep": [1, {"a": null}]}}))
+        .map(|i| {
+            json!({"id": format!("fact {i}"), "user": "lena", "text": format!("fact {i} about Lisbon"),
+                "kind": "semantic", "importance": 0.5,
+                "session": "lena-one", "expires_at": "2099-01-01T00:00:00Z", "created_at": "2024-05-20T00:44:00Z",
+                "metadata": {"n": i, "deep": [1, {"a": null}]}})
+        })
         .collect();
     post(server, "/v1/collections/shared/records", &json!({"records": records}));
-    let given = json!({"records": [{"id": "v", "user": "lena", "vector": [0.6, 0.0, 0.8], "created_at": "2024-05-20T00:44:00Z"}]});
+    let given = json!({"records": [{"id": "v", "user": "lena", "vector": [0.6, 0.0, 0.8],
+        "created_at": "2024-05-20T00:44:00Z"}]});
     post(server, "/v1/collections/vectors/records", &given);
     assert_eq!(server.call("PATCH", "/v1/users/lena/profile", &json!({"name": "Lena", "likes": ["owls"]})).0, 200);
 }

@@ -38,11 +38,13 @@ fn step() -> impl Strategy<Value = Step> {
     let (two, five) = (0..2usize, 0..5usize);
     prop_oneof![
         2 => two.clone().prop_map(Step::Create),
-        6 => (two.clone(), five.clone(), five.clone()).prop_map(|(collection, id, word)| Step::Write { collection, id, word }),
+        6 => (two.clone(), five.clone(),
+            five.clone()).prop_map(|(collection, id, word)| Step::Write { collection, id, word }),
         1 => (two.clone(), five.clone()).prop_map(|(collection, id)| Step::Delete { collection, id }),
         1 => (two.clone(), five.clone()).prop_map(|(collection, word)| Step::DeleteByFilter { collection, word }),
         1 => two.clone().prop_map(Step::Drop),
-        4 => (two.clone(), five.clone(), 0..3usize).prop_map(|(collection, word, mode)| Step::Recall { collection, word, mode }),
+        4 => (two.clone(), five.clone(),
+            0..3usize).prop_map(|(collection, word, mode)| Step::Recall { collection, word, mode }),
         2 => two.clone().prop_map(Step::Page),
         5 => (two.clone(), five.clone()).prop_map(|(session, word)| Step::Append { session, word }),
         2 => two.clone().prop_map(Step::Messages),
@@ -54,7 +56,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (two.clone(), any::<u16>()).prop_map(|(user, tokens)| Step::Report { user, tokens }),
         1 => (two.clone(), any::<u16>()).prop_map(|(user, tokens)| Step::Quota { user, tokens }),
         2 => Just(Step::Lists),
-        3 => (two.clone(), five.clone(), any::<bool>()).prop_map(|(session, word, force)| Step::Remember { session, word, force }),
+        3 => (two.clone(), five.clone(),
+            any::<bool>()).prop_map(|(session, word, force)| Step::Remember { session, word, force }),
         1 => (two.clone(), five.clone()).prop_map(|(user, word)| Step::Profile { user, word }),
         1 => two.prop_map(Step::Export),
         1 => Just(Step::Foreign),
@@ -72,7 +75,8 @@ impl Step {
         match self {
             Self::Create(c) => vec![("PUT", format!("/v1/collections/c{c}"), json!({}))],
             Self::Write { collection, id, word } => {
-                let record = json!({"id": format!("r{id}"), "text": WORDS[*word], "user": format!("u{}", id % 2), "metadata": {"word": word}, "created_at": "2026-05-20T10:00:00Z"});
+                let record = json!({"id": format!("r{id}"), "text": WORDS[*word], "user": format!("u{}", id % 2),
+                    "metadata": {"word": word}, "created_at": "2026-05-20T10:00:00Z"});
                 vec![("POST", records(collection), json!({"records": [record]}))]
             }
             Self::Delete { collection, id } => vec![("DELETE", format!("{}/r{id}", records(collection)), Value::Null)],
@@ -125,7 +129,8 @@ impl Step {
             Self::Export(u) => vec![get(format!("/v1/users/u{u}/export"))],
             Self::Remember { session, word, force } => {
                 let message = json!({"content": WORDS[*word]});
-                let body = json!({"session": format!("s{session}"), "user": format!("u{session}"), "messages": [message], "time_stamp": "2026/05/20 (Wed) 10:00", "force": force});
+                let body = json!({"session": format!("s{session}"), "user": format!("u{session}"),
+                    "messages": [message], "time_stamp": "2026/05/20 (Wed) 10:00", "force": force});
                 vec![("POST", "/v1/memories".into(), body), get(format!("/v1/collections/user-u{session}"))]
             }
             Self::Profile { user, word } => {

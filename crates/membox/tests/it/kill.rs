@@ -193,11 +193,22 @@ fn sessions_are_whole_and_in_order_whenever_they_are_killed() {
                     for n in 0.. {
                         let session = ["a", "b"][(writer + n) % 2];
                         let first = format!("r{round}-w{writer}-{n}");
-                        let message = |i: usize| json!({"id": format!("{first}-{i}"), "role": "user", "content": format!("part {i} of {first}")});
+                        let message = |i: usize| {
+                            json!({"id": format!("{first}-{i}"), "role": "user",
+                                "content": format!("part {i} of {first}")})
+                        };
                         let body = json!({"messages": (0..TOGETHER).map(message).collect::<Vec<_>>()});
                         let (status, _) = server.call("POST", &format!("/v1/sessions/{session}/messages"), &body);
                         match status {
-                            200 => answered.lock().expect("a lock").entry(session.to_owned()).or_default().insert(first),
+                            200 => answered
+                                .lock()
+                                .expect(
+                                    "a \
+                                                           lock",
+                                )
+                                .entry(session.to_owned())
+                                .or_default()
+                                .insert(first),
                             0 => return,
                             _ => continue,
                         };

@@ -76,7 +76,8 @@ fn a_model_adds_searches_lists_changes_and_forgets() {
     let added = call(
         &server,
         "memory_add",
-        json!({"text": "Lena keeps the spare key under the blue pot.", "user": "lena", "kind": "semantic", "importance": 0.8}),
+        json!({"text": "Lena keeps the spare key under the blue pot.", "user": "lena", "kind": "semantic",
+            "importance": 0.8}),
     );
     assert_eq!(added["collection"], "user-lena");
     for i in 0..30 {
@@ -111,7 +112,8 @@ fn a_model_adds_searches_lists_changes_and_forgets() {
     assert!(found["memories"][0]["text"].as_str().expect("a text").contains("mailbox"), "{found}");
     assert_eq!(call(&server, "memory_forget", json!({"ids": [added["id"]], "user": "lena"}))["deleted"], 1);
 
-    let turns = json!([{"role": "user", "content": "My cat is called Minka."}, {"role": "assistant", "content": "A lovely name."}]);
+    let turns = json!([{"role": "user", "content": "My cat is called Minka."},
+        {"role": "assistant", "content": "A lovely name."}]);
     call(&server, "session_append", json!({"session": "s", "user": "lena", "messages": turns}));
     let context =
         call(&server, "memory_context", json!({"session": "s", "query": "What is the cat called?", "max_tokens": 300}));
@@ -172,7 +174,8 @@ fn keys_tenants_and_browsers_are_told_apart() {
     std::fs::write(folder.path().join("membox.toml"), config).expect("a file");
     let server = Server::start(&data, &[]);
     let post = |headers: &[(&str, &str)], tool: &str, arguments: Value| {
-        let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments}});
+        let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+            "params": {"name": tool, "arguments": arguments}});
         let base = [("content-type", "application/json"), ("accept", "application/json, text/event-stream")];
         let (status, _, text) =
             server.raw("POST", "/mcp", &[&base[..], headers].concat(), message.to_string().into_bytes());
@@ -207,15 +210,13 @@ fn the_command_hands_on_lines_and_says_what_is_wrong() {
     let mut lines = BufReader::new(child.stdout.take().expect("its stdout")).lines();
     let mut say = |message: Value| writeln!(input, "{message}").expect("a line");
     let mut next = || -> Value { serde_json::from_str(&lines.next().expect("a line").expect("a read")).expect("JSON") };
-    say(
-        json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": serde_json::from_str::<Value>(START).expect("JSON")}),
-    );
+    say(json!({"jsonrpc": "2.0", "id": 1, "method": "initialize",
+        "params": serde_json::from_str::<Value>(START).expect("JSON")}));
     assert_eq!(next()["result"]["serverInfo"]["name"], "membox");
     say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
     for i in 0..5 {
-        say(
-            json!({"jsonrpc": "2.0", "id": 10 + i, "method": "tools/call", "params": {"name": "memory_add", "arguments": {"text": format!("fact {i}")}}}),
-        );
+        say(json!({"jsonrpc": "2.0", "id": 10 + i, "method": "tools/call",
+            "params": {"name": "memory_add", "arguments": {"text": format!("fact {i}")}}}));
     }
     let mut ids: Vec<i64> = (0..5).map(|_| next()["id"].as_i64().expect("an id")).collect();
     ids.sort_unstable();

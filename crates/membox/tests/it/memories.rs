@@ -31,7 +31,8 @@ fn a_kind_brings_its_expiry_and_its_weight() {
         &server,
         json!([
             {"id": "w", "kind": "working", "text": "the user is on page three"},
-            {"id": "own", "kind": "working", "text": "the user is on page four", "importance": 0.5, "expires_at": "2099-01-01T00:00:00Z"},
+            {"id": "own", "kind": "working", "text": "the user is on page four", "importance": 0.5,
+                "expires_at": "2099-01-01T00:00:00Z"},
             {"id": "p", "kind": "profile", "text": "the user speaks Norwegian"},
             {"id": "n", "text": "no kind at all"},
         ]),
@@ -54,7 +55,8 @@ fn a_kind_brings_its_expiry_and_its_weight() {
     assert_eq!(server.call("PUT", "/v1/collections/c", &json!({"kinds": {"profile": {"importance": 0.2}}})).0, 200);
     write(
         &server,
-        json!([{"id": "p2", "kind": "profile", "text": "the user lives in Bergen"}, {"id": "w2", "kind": "working", "text": "x"}]),
+        json!([{"id": "p2", "kind": "profile", "text": "the user lives in Bergen"},
+            {"id": "w2", "kind": "working", "text": "x"}]),
     );
     assert_eq!(record(&server, "p2").expect("a record")["importance"], 0.2);
     assert!(record(&server, "w2").expect("a record")["expires_at"].is_null());
@@ -71,21 +73,29 @@ fn near_doubles_become_one_memory_with_a_history() {
     write(
         &server,
         json!([
-            {"id": "a1", "user": "lena", "text": "Lena likes green tea in the morning.", "created_at": on(1), "metadata": {"source": "phone"}},
-            {"id": "a3", "user": "lena", "text": "Lena likes green tea in the morning!", "created_at": on(3), "metadata": {"source": "desk"}},
+            {"id": "a1", "user": "lena", "text": "Lena likes green tea in the morning.", "created_at": on(1),
+                "metadata": {"source": "phone"}},
+            {"id": "a3", "user": "lena", "text": "Lena likes green tea in the morning!", "created_at": on(3),
+                "metadata": {"source": "desk"}},
             {"id": "a2", "user": "lena", "text": "Lena likes green tea in the morning", "created_at": on(2)},
             {"id": "otto", "user": "otto", "text": "Lena likes green tea in the morning.", "created_at": on(4)},
-            {"id": "kind", "user": "lena", "kind": "profile", "text": "Lena likes green tea in the morning.", "created_at": on(5)},
+            {"id": "kind", "user": "lena", "kind": "profile", "text": "Lena likes green tea in the morning.",
+                "created_at": on(5)},
             {"id": "three", "user": "lena", "text": "The dentist expects Lena at 3 o'clock.", "created_at": on(1)},
             {"id": "four", "user": "lena", "text": "The dentist expects Lena at 4 o'clock.", "created_at": on(2)},
-            {"id": "owes", "user": "lena", "text": "Alice owes Bob the deposit for the greenhouse.", "created_at": on(1)},
-            {"id": "owed", "user": "lena", "text": "Bob owes Alice the deposit for the greenhouse.", "created_at": on(2)},
-            {"id": "tuesday", "user": "lena", "text": "The dentist appointment is on Tuesday at the clinic", "created_at": on(1)},
-            {"id": "thursday", "user": "lena", "text": "The dentist appointment is on Thursday at the clinic", "created_at": on(2)},
+            {"id": "owes", "user": "lena", "text": "Alice owes Bob the deposit for the greenhouse.",
+                "created_at": on(1)},
+            {"id": "owed", "user": "lena", "text": "Bob owes Alice the deposit for the greenhouse.",
+                "created_at": on(2)},
+            {"id": "tuesday", "user": "lena", "text": "The dentist appointment is on Tuesday at the clinic",
+                "created_at": on(1)},
+            {"id": "thursday", "user": "lena", "text": "The dentist appointment is on Thursday at the clinic",
+                "created_at": on(2)},
             {"id": "else", "user": "lena", "text": "The greenhouse roof leaks when it rains.", "created_at": on(2)},
         ]),
     );
-    let said = json!({"user": "lena", "collection": "c", "messages": [{"role": "user", "content": "Lena likes green tea in the morning."}]});
+    let said = json!({"user": "lena", "collection": "c",
+        "messages": [{"role": "user", "content": "Lena likes green tea in the morning."}]});
     assert_eq!(server.call("POST", "/v1/sessions/s/messages", &said).0, 200);
 
     let planned = consolidated(&server, &json!({"dry_run": true}));
@@ -118,7 +128,9 @@ fn near_doubles_become_one_memory_with_a_history() {
     for id in ["otto", "kind", "three", "four", "owes", "owed", "tuesday", "thursday", "else"] {
         assert!(record(&server, id).is_some(), "{id}");
     }
-    let question = json!({"query": "What does Lena drink?", "filter": {"and": [{"field": "user", "eq": "lena"}, {"field": "role", "exists": false}, {"field": "kind", "exists": false}]}, "k": 5});
+    let question = json!({"query": "What does Lena drink?",
+        "filter": {"and": [{"field": "user", "eq": "lena"}, {"field": "role", "exists": false},
+            {"field": "kind", "exists": false}]}, "k": 5});
     let (_, found) = server.call("POST", "/v1/collections/c/recall", &question);
     let ids: Vec<&str> = found["hits"].as_array().expect("hits").iter().filter_map(|h| h["id"].as_str()).collect();
     assert_eq!(ids.iter().filter(|id| id.starts_with('a')).count(), 1, "{found}");
@@ -133,7 +145,10 @@ fn the_least_valuable_are_forgotten_first_and_pinned_ones_stay() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(&data_with_model(folder.path()), &[]);
     assert_eq!(server.call("PUT", "/v1/collections/c", &json!({})).0, 201);
-    let of = |id: &str, user: &str, year: u32, importance: f64, pinned: bool| json!({"id": id, "user": user, "text": format!("memory {id}"), "created_at": format!("{year}-01-01T00:00:00Z"), "importance": importance, "metadata": {"pinned": pinned}});
+    let of = |id: &str, user: &str, year: u32, importance: f64, pinned: bool| {
+        json!({"id": id, "user": user, "text": format!("memory {id}"),
+            "created_at": format!("{year}-01-01T00:00:00Z"), "importance": importance, "metadata": {"pinned": pinned}})
+    };
     write(
         &server,
         json!([
@@ -179,7 +194,10 @@ fn what_is_recalled_is_worth_more_over_a_restart_too() {
     let data = data_with_model(folder.path());
     let server = Server::start(&data, &[]);
     assert_eq!(server.call("PUT", "/v1/collections/c", &json!({})).0, 201);
-    let of = |id: &str, text: &str, day: u32| json!({"id": id, "text": text, "created_at": format!("2026-01-0{day}T00:00:00Z")});
+    let of = |id: &str, text: &str, day: u32| {
+        let created_at = format!("2026-01-0{day}T00:00:00Z");
+        json!({"id": id, "text": text, "created_at": created_at})
+    };
     write(
         &server,
         json!([

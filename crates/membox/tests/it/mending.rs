@@ -55,12 +55,14 @@ fn make_old(database: &Path) {
     let connection = rusqlite::Connection::open(&old).expect("a database");
     let schema = "
         PRAGMA journal_mode = WAL;
-        CREATE TABLE collections (id INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL, name TEXT NOT NULL, settings TEXT NOT NULL,
-            vector_file BLOB NOT NULL, rows INTEGER NOT NULL, created_at INTEGER NOT NULL, UNIQUE (tenant, name)) STRICT;
-        CREATE TABLE records (seq INTEGER PRIMARY KEY AUTOINCREMENT, collection INTEGER NOT NULL REFERENCES collections (id) ON DELETE CASCADE,
-            row INTEGER NOT NULL, row_crc INTEGER NOT NULL, version INTEGER NOT NULL, created_at INTEGER NOT NULL, expires_at INTEGER,
-            importance REAL, given_vector INTEGER NOT NULL, user TEXT, session TEXT, kind TEXT, id TEXT NOT NULL, metadata TEXT NOT NULL,
-            text TEXT NOT NULL) STRICT;
+        CREATE TABLE collections (id INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL, name TEXT NOT NULL,
+            settings TEXT NOT NULL, vector_file BLOB NOT NULL, rows INTEGER NOT NULL, created_at INTEGER NOT NULL,
+            UNIQUE (tenant, name)) STRICT;
+        CREATE TABLE records (seq INTEGER PRIMARY KEY AUTOINCREMENT,
+            collection INTEGER NOT NULL REFERENCES collections (id) ON DELETE CASCADE,
+            row INTEGER NOT NULL, row_crc INTEGER NOT NULL, version INTEGER NOT NULL, created_at INTEGER NOT NULL,
+            expires_at INTEGER, importance REAL, given_vector INTEGER NOT NULL, user TEXT, session TEXT,
+            kind TEXT, id TEXT NOT NULL, metadata TEXT NOT NULL, text TEXT NOT NULL) STRICT;
         CREATE UNIQUE INDEX records_by_id ON records (collection, id);
         CREATE UNIQUE INDEX records_by_slot ON records (collection, row);
         CREATE INDEX records_by_time ON records (collection, created_at, seq);
@@ -69,8 +71,8 @@ fn make_old(database: &Path) {
     connection.execute_batch(schema).expect("a schema");
     let copy = "
         INSERT INTO collections SELECT id, tenant, name, settings, vector_file, rows, created_at FROM new.collections;
-        INSERT INTO records SELECT seq, collection, slot, row_crc, version, created_at, expires_at, importance, given_vector, user, session,
-            kind, id, metadata, text FROM new.records;
+        INSERT INTO records SELECT seq, collection, slot, row_crc, version, created_at, expires_at, importance,
+            given_vector, user, session, kind, id, metadata, text FROM new.records;
         DETACH new;";
     connection.execute("ATTACH ? AS new", [database.to_string_lossy()]).expect("the new one");
     connection.execute_batch(copy).expect("a copy");
@@ -176,7 +178,8 @@ fn rebuild_ends_clean_and_says_which_given_vectors_are_lost() {
     for first in (0..12_000).step_by(2000) {
         write(&server, first..first + 2000);
     }
-    let said_something = json!({"user": "lena", "messages": [{"id": "call", "role": "assistant", "content": null, "tool_calls": [{"id": "t"}]}]});
+    let said_something = json!({"user": "lena",
+        "messages": [{"id": "call", "role": "assistant", "content": null, "tool_calls": [{"id": "t"}]}]});
     post(&server, "/v1/sessions/s/messages", &said_something);
     let texts: Vec<Value> = (0..40)
         .map(|i| json!({"id": format!("e{i}"), "text": format!("the owl lives in house {i}"), "user": "lena"}))

@@ -42,7 +42,8 @@ const FIELDS: [Field; 15] = [
     Field {
         method: "POST",
         path: "/v1/collections/c/records",
-        body: r#"{"records": [{"text": "one"}, {"id": "a", "text": "two", "user": "lena", "metadata": {"n": [1, $N]}}]}"#,
+        body: r#"{"records": [{"text": "one"},
+            {"id": "a", "text": "two", "user": "lena", "metadata": {"n": [1, $N]}}]}"#,
         pointer: "/records/1/metadata/n/1",
         read: "/v1/collections/c/records/a",
         at: "/metadata/n/1",
@@ -74,7 +75,8 @@ const FIELDS: [Field; 15] = [
     Field {
         method: "POST",
         path: "/v1/sessions/s/messages",
-        body: r#"{"messages": [{"id": "t$I", "role": "assistant", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}, "n": $N}]}]}"#,
+        body: r#"{"messages": [{"id": "t$I", "role": "assistant", "tool_calls":
+            [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}, "n": $N}]}]}"#,
         pointer: "/messages/0/tool_calls/0/n",
         read: "/v1/sessions/s/messages/t$I",
         at: "/tool_calls/0/n",
@@ -155,7 +157,8 @@ const FIELDS: [Field; 15] = [
     Field {
         method: "POST",
         path: "/v1/compress",
-        body: r#"{"json_data": {"n": $N, "notes": "We ship on Friday."}, "json_config": {"n": {"compress": false, "value_type": "number"}, "notes": {}}}"#,
+        body: r#"{"json_data": {"n": $N, "notes": "We ship on Friday."},
+            "json_config": {"n": {"compress": false, "value_type": "number"}, "notes": {}}}"#,
         pointer: "/json_data/n",
         read: "",
         at: "/json_data/n",
@@ -242,7 +245,10 @@ fn filters_tell_neighbours_apart_wherever_they_are_used() {
     assert_eq!(send(&server, "PUT", "/v1/collections/c", "{}").0, 201);
     let first = 1_768_907_725_507_217_522_i64;
     let records: Vec<Value> = (0..4)
-        .map(|i| json!({"id": format!("r{i}"), "text": format!("note {i}"), "metadata": {"chat": first + i, "all": [0, first + i]}}))
+        .map(|i| {
+            json!({"id": format!("r{i}"), "text": format!("note {i}"),
+                "metadata": {"chat": first + i, "all": [0, first + i]}})
+        })
         .collect();
     assert_eq!(server.call("POST", "/v1/collections/c/records", &json!({"records": records})).0, 200);
     let ids = |answer: &Value, list: &str| -> Vec<String> {
@@ -316,7 +322,8 @@ fn models_are_told_of_numbers_that_cannot_be_kept() {
     let server = Server::start(&data_with_model(folder.path()), &[]);
     let call = |tool: &str, arguments: &str| {
         let body = format!(
-            r#"{{"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {{"name": "{tool}", "arguments": {arguments}}}}}"#
+            r#"{{"jsonrpc": "2.0", "id": 7, "method": "tools/call",
+                "params": {{"name": "{tool}", "arguments": {arguments}}}}}"#
         );
         server.mcp_text(&body)["result"].clone()
     };
@@ -329,14 +336,28 @@ fn models_are_told_of_numbers_that_cannot_be_kept() {
     assert_eq!(call("memory_list", &list.replace("993", "992"))["structuredContent"]["memories"], json!([]));
     let id = added["structuredContent"]["id"].as_str().expect("an id");
     for (tool, arguments, pointer) in [
-        ("memory_add", r#"{"text": "x", "metadata": {"n": [0, 1e23, 123456789012345678901]}}"#.to_owned(), "/metadata/n/2"),
+        (
+            "memory_add",
+            r#"{"text": "x", "metadata": {"n": [0, 1e23, 123456789012345678901]}}"#.to_owned(),
+            "/metadata/n/2",
+        ),
         ("memory_update", format!(r#"{{"id": "{id}", "metadata": {{"n": 12345678901234567890123}}}}"#), "/metadata/n"),
         ("memory_list", list.replace("993", "993.0"), "/filter/eq"),
-        ("memory_search", r#"{"query": "x", "filter": {"field": "metadata.n", "gt": 18446744073709551617}}"#.to_owned(), "/filter/gt"),
-        ("retrieve_memory", r#"{"query": "x", "filters": {"field": "metadata.n", "gt": 18446744073709551617}}"#.to_owned(), "/filters/gt"),
+        (
+            "memory_search",
+            r#"{"query": "x", "filter": {"field": "metadata.n", "gt": 18446744073709551617}}"#.to_owned(),
+            "/filter/gt",
+        ),
+        (
+            "retrieve_memory",
+            r#"{"query": "x", "filters": {"field": "metadata.n", "gt": 18446744073709551617}}"#.to_owned(),
+            "/filters/gt",
+        ),
         (
             "session_append",
-            r#"{"session": "s", "messages": [{"role": "user", "content": "x", "metadata": {"n": 0.12345678901234567890123}}]}"#.to_owned(),
+            r#"{"session": "s",
+                "messages": [{"role": "user", "content": "x", "metadata": {"n": 0.12345678901234567890123}}]}"#
+                .to_owned(),
             "/messages/0/metadata/n",
         ),
     ] {
@@ -346,7 +367,8 @@ fn models_are_told_of_numbers_that_cannot_be_kept() {
     }
     assert_eq!(call("memory_list", r#"{"limit": 10}"#)["structuredContent"]["memories"], listed, "nothing was changed");
     // What no parser takes is no message; the field is named all the same.
-    let body = r#"{"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "memory_add", "arguments": {"text": "x", "metadata": {"n": 1e400}}}}"#;
+    let body = r#"{"jsonrpc": "2.0", "id": 7, "method": "tools/call",
+        "params": {"name": "memory_add", "arguments": {"text": "x", "metadata": {"n": 1e400}}}}"#;
     let (status, answer) = send(&server, "POST", "/mcp", body);
     assert_eq!((status, &answer["error"]["code"]), (400, &json!(-32602)), "{answer}");
     assert!(

@@ -86,7 +86,8 @@ fn what_is_said_becomes_memories_by_topic_and_each_step_is_shown() {
     let kept = tokens("compressed_tokens") as f64 / tokens("origin_tokens") as f64;
     assert!((0.4..0.8).contains(&kept), "{kept}");
 
-    let question = json!({"query": "When does the train to Vienna leave?", "filter": {"field": "metadata.topic", "eq": 2}, "k": 1, "include": ["text", "metadata"]});
+    let question = json!({"query": "When does the train to Vienna leave?",
+        "filter": {"field": "metadata.topic", "eq": 2}, "k": 1, "include": ["text", "metadata"]});
     let hit = &post(&server, "/v1/collections/user-lena/recall", &question)["hits"][0];
     assert_eq!(
         (&hit["metadata"]["weekday"], &hit["metadata"]["session"], &hit["metadata"]["compressed"]),
@@ -130,7 +131,9 @@ fn nothing_is_lost_or_doubled_however_calls_end() {
     memories.extend(made(&last));
     assert_eq!(sources(&memories), all.into_iter().map(|id| (id, 1)).collect());
     assert_eq!(last["waiting"]["buffered_messages"], 0);
-    let listed = server.call("GET", "/v1/collections/user-lena/records?limit=100&filter=%7B%22field%22%3A%22metadata.sources%22%2C%22exists%22%3Atrue%7D", &Value::Null).1;
+    let filter = "%7B%22field%22%3A%22metadata.sources%22%2C%22exists%22%3Atrue%7D";
+    let path = format!("/v1/collections/user-lena/records?limit=100&filter={filter}");
+    let listed = server.call("GET", &path, &Value::Null).1;
     let listed = listed["records"].as_array().expect("records").len();
     assert_eq!(listed, memories.len(), "all of them are there");
 
@@ -154,7 +157,8 @@ fn time_that_passes_ends_a_topic_and_messages_out_of_the_list_are_remembered_too
     for day in 1..=4 {
         let messages: Vec<Value> =
             (0..3).map(|i| json!({"content": format!("On day {day} I saw {i} owls.")})).collect();
-        let body = json!({"session": "s", "messages": messages, "time_stamp": format!("2026-05-0{day}T10:00:00Z"), "force": day == 4});
+        let body = json!({"session": "s", "messages": messages, "time_stamp": format!("2026-05-0{day}T10:00:00Z"),
+            "force": day == 4});
         answer = post(&server, "/v1/memories", &body);
         let reasons: Vec<&str> =
             answer["topics"].as_array().expect("a list").iter().filter_map(|t| t["reason"].as_str()).collect();
@@ -321,7 +325,8 @@ fn newer_memories_change_older_ones_and_their_vectors_with_them() {
     let server = start_with(folder.path(), &[&model], "");
     let fact = |id: &str, day: usize, text: &str| {
         model.then([Behaviour::Write(json!({"data": [{"source_id": 1, "fact": text}]}).to_string())]);
-        let body = json!({"session": id, "user": "lena", "messages": [{"content": text}], "time_stamp": format!("2026-05-0{day}"), "force": true});
+        let body = json!({"session": id, "user": "lena", "messages": [{"content": text}],
+            "time_stamp": format!("2026-05-0{day}"), "force": true});
         made(&post(&server, "/v1/memories", &body))[0]["id"].as_str().expect("an id").to_owned()
     };
     let cat = fact("a", 1, "Lena has a cat that is called Miso.");
@@ -368,7 +373,8 @@ fn without_a_language_model_what_is_said_again_becomes_history() {
     let settings = json!({"memories": {"rate": 1.0, "roles": ["user"]}});
     assert_eq!(server.call("PUT", "/v1/collections/user-lena", &settings).0, 201);
     let say = |session: &str, day: usize, text: &str| {
-        let body = json!({"session": session, "user": "lena", "messages": [{"content": text}], "time_stamp": format!("2026-05-0{day}"), "force": true});
+        let body = json!({"session": session, "user": "lena", "messages": [{"content": text}],
+            "time_stamp": format!("2026-05-0{day}"), "force": true});
         made(&post(&server, "/v1/memories", &body))[0]["id"].as_str().expect("an id").to_owned()
     };
     let old = say("a", 1, "My spare key lies under the blue pot behind the shed.");
@@ -381,7 +387,10 @@ fn without_a_language_model_what_is_said_again_becomes_history() {
     assert_eq!(record(&new).1["metadata"]["history"][0]["id"], json!(old));
 
     // A caller's own records may have a topic too: they are none of the pipeline's, though they say the same.
-    let own = |text: &str| json!({"records": [{"id": "own", "text": text, "user": "lena", "metadata": {"topic": "keys"}, "created_at": "2026-05-01T00:00:00Z"}]});
+    let own = |text: &str| {
+        json!({"records": [{"id": "own", "text": text, "user": "lena",
+            "metadata": {"topic": "keys"}, "created_at": "2026-05-01T00:00:00Z"}]})
+    };
     post(&server, "/v1/collections/user-lena/records", &own("My spare key has number 77."));
     let report = server.job("/v1/memories:update", &json!({"user": "lena"}));
     assert_eq!((&report["memories"], &report["merged"]), (&json!(2), &json!(0)), "{report}");
@@ -396,7 +405,8 @@ fn without_a_language_model_what_is_said_again_becomes_history() {
     // At once, where a collection says so.
     let settings = json!({"memories": {"rate": 1.0, "roles": ["user"], "update": "online"}});
     assert_eq!(server.call("PUT", "/v1/collections/user-lena", &settings).0, 200);
-    let body = json!({"session": "d", "user": "lena", "messages": [{"content": "My spare key has number 77!"}], "time_stamp": "2026-05-04", "force": true});
+    let body = json!({"session": "d", "user": "lena", "messages": [{"content": "My spare key has number 77!"}],
+        "time_stamp": "2026-05-04", "force": true});
     let answer = post(&server, "/v1/memories", &body);
     assert_eq!(
         (&answer["updates"][0]["id"], &answer["updates"][0]["decision"]),

@@ -16,7 +16,8 @@ fn what_a_policy_takes_out_is_in_no_answer_and_no_file() {
     let full = json!({"redaction": {"mode": "full"}});
     assert_eq!(server.call("PUT", "/v1/collections/c", &full).0, 201);
     let text = format!("我的手机号{PHONE},邮箱{MAIL}吧");
-    let record = json!({"id": "a", "text": text, "metadata": {"card": CARD, "deep": {"notes": [format!("call {PHONE}")]}, "n": 3}});
+    let record = json!({"id": "a", "text": text,
+        "metadata": {"card": CARD, "deep": {"notes": [format!("call {PHONE}")]}, "n": 3}});
     let (status, answer) = server.call("POST", "/v1/collections/c/records", &json!({"records": [record]}));
     assert_eq!(status, 200, "{answer}");
     let (_, stored) = server.call("GET", "/v1/collections/c/records/a", &Value::Null);

@@ -200,7 +200,8 @@ fn bad_input_gets_its_status_and_names_the_field() {
 fn a_key_may_ask_so_often_and_others_do_not_feel_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = data_with_model(folder.path());
-    let settings = "[[keys]]\nkey = \"alpha\"\ntenant = \"a\"\nrequests_per_second = 5\n[[keys]]\nkey = \"beta\"\ntenant = \"b\"\n";
+    let settings = "[[keys]]\nkey = \"alpha\"\ntenant = \"a\"\nrequests_per_second = 5\n\
+                    [[keys]]\nkey = \"beta\"\ntenant = \"b\"\n";
     std::fs::write(folder.path().join("membox.toml"), settings).expect("a write");
     let server = Server::start(&data, &[]);
     let ask = |key: &str| {
@@ -414,7 +415,8 @@ fn a_stop_finishes_what_was_accepted() {
     let address = server.url.trim_start_matches("http://").to_owned();
     let mut stream = TcpStream::connect(&address).expect("a connection");
     let head = format!(
-        "POST /v1/collections/c/records HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        "POST /v1/collections/c/records HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: \
+         {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).expect("a write");
@@ -442,7 +444,8 @@ fn the_command_line_imports_recalls_embeds_and_backs_up() {
         )
     };
     let file = folder.path().join("history.jsonl");
-    let lines = "{\"id\":\"1\",\"text\":\"The spare key is under the pot.\"}\nnot json\n\n{\"id\":\"2\",\"text\":\"Ada moved to Lisbon.\"}\n";
+    let lines = "{\"id\":\"1\",\"text\":\"The spare key is under the pot.\"}\nnot json\n\n\
+                 {\"id\":\"2\",\"text\":\"Ada moved to Lisbon.\"}\n";
     std::fs::write(&file, lines).expect("a write");
     let path = file.to_str().expect("a path");
     let (ok, out, err) = run(&["import", path, "--collection", "notes"]);

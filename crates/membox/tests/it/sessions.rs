@@ -42,7 +42,8 @@ fn messages_are_kept_in_order_paged_found_by_a_word_and_recalled_like_records() 
     let server = Server::start(&data, &[]);
     let first = json!({"user": "lena", "messages": [
         {"id": "m0", "role": "system", "content": "Answer in one sentence."},
-        {"role": "user", "content": "Where did I leave the spare key of the garden shed?", "metadata": {"channel": "web"}},
+        {"role": "user", "content": "Where did I leave the spare key of the garden shed?",
+            "metadata": {"channel": "web"}},
         {"role": "assistant", "content": null, "tool_calls": [{"id": "c1", "function": {"name": "look"}}]},
         {"role": "tool", "content": "shed: under the blue pot", "tool_call_id": "c1"},
         {"role": "assistant", "content": "Under the blue pot.", "created_at": "2026-05-20T10:00:00Z"},
@@ -153,7 +154,8 @@ fn what_is_wrong_is_named_and_keeps_nothing() {
         (json!({"messages": [{"role": "robot", "content": "x"}]}), 400),
         (json!({"messages": [{"role": "user", "content": "x", "contents": "y"}]}), 400),
         (
-            json!({"messages": [{"id": "a", "role": "user", "content": "x"}, {"id": "a", "role": "user", "content": "y"}]}),
+            json!({"messages": [{"id": "a", "role": "user", "content": "x"},
+                {"id": "a", "role": "user", "content": "y"}]}),
             400,
         ),
         (json!({"messages": [{"role": "user", "content": "x", "created_at": "yesterday"}]}), 400),
@@ -185,7 +187,10 @@ fn two_hundred_writers_lose_double_and_reorder_nothing_and_the_cap_holds() {
             let server = &server;
             scope.spawn(move || {
                 let messages: Vec<Value> = (0..3)
-                    .map(|i| json!({"id": format!("w{writer}-{i}"), "role": "user", "content": format!("writer {writer} part {i}")}))
+                    .map(|i| {
+                        json!({"id": format!("w{writer}-{i}"), "role": "user",
+                            "content": format!("writer {writer} part {i}")})
+                    })
                     .collect();
                 let body = json!({"messages": messages});
                 // Said twice, as a client does that has not seen the answer.
@@ -255,7 +260,10 @@ fn messages_over_the_cap_can_be_deleted_and_old_ones_can_expire() {
 fn conflicts_are_refused_or_resolved_as_the_caller_wants() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(&data_with_model(folder.path()), &[]);
-    let at = |minute: u32, content: &str| json!({"role": "user", "content": content, "created_at": format!("2026-05-20T10:{minute:02}:00Z")});
+    let at = |minute: u32, content: &str| {
+        json!({"role": "user", "content": content,
+            "created_at": format!("2026-05-20T10:{minute:02}:00Z")})
+    };
     append(&server, "s", json!([at(0, "first")]));
     append(&server, "s", json!([at(5, "said on the phone"), at(9, "also on the phone")]));
     let mine = |how: Option<&str>| {
@@ -300,7 +308,10 @@ fn conflicts_are_refused_or_resolved_as_the_caller_wants() {
 /// 4 a message and 2 for the conversation, and what each says, by its own count.
 fn cost(server: &Server, answer: &Value) -> u64 {
     let messages = answer["messages"].as_array().expect("messages").iter();
-    let part = |m: &Value| json!({"role": m["role"], "content": m["content"], "name": m["name"], "tool_call_id": m["tool_call_id"], "tool_calls": m["tool_calls"]});
+    let part = |m: &Value| {
+        json!({"role": m["role"], "content": m["content"], "name": m["name"],
+            "tool_call_id": m["tool_call_id"], "tool_calls": m["tool_calls"]})
+    };
     let messages: Vec<Value> = messages.map(part).collect();
     let body = json!({"encoding": answer["encoding"], "messages": messages});
     let (_, counted) = server.call("POST", "/v1/tokens", &body);
@@ -369,7 +380,8 @@ fn every_strategy_keeps_to_its_budget_and_to_its_rule() {
 fn a_tools_answer_never_stands_without_its_call_and_one_long_message_is_cut() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(&data_with_model(folder.path()), &[]);
-    let call = json!({"role": "assistant", "content": "I look it up in the almanac and in the garden diary of last year.", "tool_calls": [{"id": "c"}]});
+    let call = json!({"role": "assistant",
+        "content": "I look it up in the almanac and in the garden diary of last year.", "tool_calls": [{"id": "c"}]});
     let result = json!({"role": "tool", "content": "frost until the fifteenth", "tool_call_id": "c"});
     append(
         &server,
@@ -397,13 +409,15 @@ fn calls_count_in_every_budget_and_stay_with_their_answers() {
     let call = |i: usize, words: usize| {
         let arguments = json!({"path": "roof.txt", "content": "the roof of the shed leaks ".repeat(words)}).to_string();
         let function = json!({"name": "write_file", "arguments": arguments});
-        json!({"role": "assistant", "content": format!("I write down the roof {i}."), "tool_calls": [{"id": format!("c{i}"), "type": "function", "function": function}]})
+        json!({"role": "assistant", "content": format!("I write down the roof {i}."),
+            "tool_calls": [{"id": format!("c{i}"), "type": "function", "function": function}]})
     };
     let mut messages = vec![said("system", "You mend roofs.")];
     for i in 0..12 {
         messages.push(said("user", &format!("Please write file {i} about the roof of the shed.")));
         messages.push(call(i, if i % 4 == 3 { 4000 } else { 3 }));
-        messages.push(json!({"role": "tool", "name": "write_file", "tool_call_id": format!("c{i}"), "content": format!("file {i} about the roof is written")}));
+        messages.push(json!({"role": "tool", "name": "write_file", "tool_call_id": format!("c{i}"),
+            "content": format!("file {i} about the roof is written")}));
         messages.push(said("assistant", &format!("The roof is written down, file {i}.")));
     }
     let counted = append(&server, "s", json!(messages));
@@ -457,7 +471,8 @@ fn a_summary_is_made_past_the_threshold_and_extended_from_then_on() {
     let talk = |from: usize| -> Value {
         let line = |i: usize| {
             format!(
-                "On day {i} we walked to village {i} and met the baker, who sold us bread and told a story about the river."
+                "On day {i} we walked to village {i} and met the baker, who sold us bread and told a story about the \
+                 river."
             )
         };
         (from..from + 30).map(|i| said(if i % 2 == 0 { "user" } else { "assistant" }, &line(i))).collect()

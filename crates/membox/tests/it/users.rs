@@ -13,7 +13,10 @@ fn fill(server: &Server) {
     for (user, marker, place) in [("lena", "zyxgarnet", "Lisbon"), ("otto", "qwvtopaz", "Oslo")] {
         for session in ["one", "two"] {
             let lines: Vec<Value> = (0..30)
-                .map(|i| json!({"role": if i % 2 == 0 { "user" } else { "assistant" }, "content": format!("{marker} line {i}: in {place} we saw house number {i}")}))
+                .map(|i| {
+                    json!({"role": if i % 2 == 0 { "user" } else { "assistant" },
+                        "content": format!("{marker} line {i}: in {place} we saw house number {i}")})
+                })
                 .collect();
             post(server, &format!("/v1/sessions/{user}-{session}/messages"), &json!({"user": user, "messages": lines}));
         }
@@ -21,7 +24,10 @@ fn fill(server: &Server) {
         let state = json!({"state": {"note": marker}});
         assert_eq!(server.call("PUT", &format!("/v1/threads/{user}-one/checkpoints/c1?namespace=n"), &state).0, 200);
         let records: Vec<Value> = (0..50)
-            .map(|i| json!({"id": format!("{user}{i}"), "user": user, "text": format!("{marker} fact {i} about {place}"), "metadata": {"mark": marker}}))
+            .map(|i| {
+                json!({"id": format!("{user}{i}"), "user": user,
+                    "text": format!("{marker} fact {i} about {place}"), "metadata": {"mark": marker}})
+            })
             .collect();
         post(server, "/v1/collections/shared/records", &json!({"records": records}));
     }
@@ -232,10 +238,14 @@ fn a_profile_is_what_is_remembered_and_what_is_set_and_is_recalled_by_meaning() 
     let empty = profile();
     assert_eq!((&empty["version"], &empty["messages"], &empty["fields"]), (&json!(0), &json!(0), &json!({})));
     let messages: Vec<Value> = (0..3)
-        .map(|day| json!({"role": "user", "content": format!("On day {day} my cousin Otto Berg repaired the solar panels on our roof.")}))
+        .map(|day| {
+            json!({"role": "user",
+                "content": format!("On day {day} my cousin Otto Berg repaired the solar panels on our roof.")})
+        })
         .collect();
     post(&server, "/v1/sessions/s/messages", &json!({"user": "lena", "messages": messages}));
-    let fact = json!({"id": "f", "text": "Lena likes owls.", "user": "lena", "kind": "semantic", "created_at": "2020-01-01T00:00:00Z"});
+    let fact = json!({"id": "f", "text": "Lena likes owls.", "user": "lena", "kind": "semantic",
+        "created_at": "2020-01-01T00:00:00Z"});
     post(&server, "/v1/collections/user-lena/records", &json!({"records": [fact]}));
     let seen = profile();
     assert_eq!(

@@ -72,7 +72,9 @@ fn a_bad_filter_names_the_place() {
 
 proptest! {
     #[test]
-    fn a_filter_is_its_plain_reading(topics in prop::collection::vec(0u8..4, 1..40), a in 0u8..4, b in 0u8..4, low in 0u8..4) {
+    fn a_filter_is_its_plain_reading(
+        topics in prop::collection::vec(0u8..4, 1..40), a in 0u8..4, b in 0u8..4, low in 0u8..4,
+    ) {
         let mut index = FieldIndex::default();
         let all: RoaringBitmap = (0..topics.len() as u32).collect();
         let mut values = HashMap::new();
@@ -80,9 +82,11 @@ proptest! {
             index.insert(row as u32, &record(row as u32, json!({"t": topic.to_string(), "n": topic})));
             values.insert(row as u32, topic);
         }
-        let f = filter(json!({"or": [{"and": [{"field": "metadata.t", "in": [a.to_string(), b.to_string()]}, {"field": "metadata.n", "gte": low}]},
-                                     {"not": {"field": "metadata.n", "lt": 3}}]}));
-        let want: RoaringBitmap = all.iter().filter(|r| { let t = values[r]; ((t == a || t == b) && t >= low) || t >= 3 }).collect();
+        let f = filter(json!({"or": [{"and": [{"field": "metadata.t", "in": [a.to_string(), b.to_string()]},
+            {"field": "metadata.n", "gte": low}]},
+            {"not": {"field": "metadata.n", "lt": 3}}]}));
+        let is_wanted = |topic: u8| ((topic == a || topic == b) && topic >= low) || topic >= 3;
+        let want: RoaringBitmap = all.iter().filter(|row| is_wanted(values[row])).collect();
         prop_assert_eq!(&index.allowed(&f, &all), &want);
         // As a compaction does: rows that died are gone, and the others follow each other.
         let live: Vec<u32> = all.iter().filter(|row| row % 3 != 1).collect();

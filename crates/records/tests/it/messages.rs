@@ -281,7 +281,8 @@ proptest! {
         for (row, (is_message, session, id)) in (0u32..).zip(&writes) {
             let text = format!("text {row}");
             if *is_message {
-                transaction.upsert(&slots, &message(session, id, i64::from(row), &text), row, row, None).expect("a write");
+                let record = message(session, id, i64::from(row), &text);
+                transaction.upsert(&slots, &record, row, row, None).expect("a write");
                 of_messages.insert((session.clone(), id.clone()), text);
             } else {
                 let id = format!("{session}/{id}");

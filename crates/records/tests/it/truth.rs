@@ -135,9 +135,14 @@ fn an_older_database_keeps_its_records_and_gets_slots() {
     transaction.commit().expect("a commit");
     drop(store);
     let path = folder.path().join("membox.db");
-    let older = "DROP INDEX messages_by_id; ALTER TABLE records DROP COLUMN message_id; DROP TABLE uses; DROP TABLE media; DROP TABLE unused_media; DROP INDEX messages_by_position; DROP INDEX instruction_messages; DROP TABLE sessions; DROP TABLE checkpoints; DROP TABLE audit; DROP TABLE usage; DROP TABLE quotas;
-        DROP TABLE queue; DROP TABLE compactions; ALTER TABLE records DROP COLUMN seal_key; ALTER TABLE records DROP COLUMN sealed; ALTER TABLE records DROP COLUMN position; ALTER TABLE records DROP COLUMN role;
-        ALTER TABLE records DROP COLUMN message; ALTER TABLE records RENAME COLUMN slot TO row; PRAGMA user_version = 2;";
+    let older = "DROP INDEX messages_by_id; ALTER TABLE records DROP COLUMN message_id; DROP TABLE uses; \
+                 DROP TABLE media; DROP TABLE unused_media; DROP INDEX messages_by_position; \
+                 DROP INDEX instruction_messages; DROP TABLE sessions; DROP TABLE checkpoints; DROP TABLE audit; \
+                 DROP TABLE usage; DROP TABLE quotas; DROP TABLE queue; DROP TABLE compactions; \
+                 ALTER TABLE records DROP COLUMN seal_key; ALTER TABLE records DROP COLUMN sealed; \
+                 ALTER TABLE records DROP COLUMN position; ALTER TABLE records DROP COLUMN role; \
+                 ALTER TABLE records DROP COLUMN message; ALTER TABLE records RENAME COLUMN slot TO row; \
+                 PRAGMA user_version = 2;";
     rusqlite::Connection::open(&path).and_then(|c| c.execute_batch(older)).expect("a write");
     assert!(matches!(Reader::open(&path, Sealing::default()), Err(RecordsError::TooOld { found: 2, .. })));
     let reader = Store::open(&path, Sealing::default()).expect("a store").reader().expect("a reader");
@@ -214,7 +219,11 @@ proptest! {
     /// SQLite has its own idea of some values: it keeps no −0, and a text may hold a NUL.
     #[test]
     fn any_record_comes_back_as_it_was_written(
-        importance in prop::option::of(prop_oneof![prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL | prop::num::f64::ZERO, Just(-0.0), Just(1e15)]),
+        importance in prop::option::of(prop_oneof![
+            prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL | prop::num::f64::ZERO,
+            Just(-0.0),
+            Just(1e15),
+        ]),
         (created_at, expires_at) in (any::<i64>(), any::<Option<i64>>()),
         (id, text) in (any::<String>(), any::<String>()),
         (user, session, kind) in (any::<Option<String>>(), any::<Option<String>>(), any::<Option<String>>()),
@@ -227,7 +236,8 @@ proptest! {
         let slots = create(&mut transaction);
         let message = is_message.then(|| Message { id: role.clone(), position, role, name, ..Message::default() });
         let metadata = json!({key: {"number": number, "word": word}}).as_object().cloned().unwrap_or_default();
-        let written = Record { id, text, metadata, created_at, expires_at, importance, user, session, kind, given_vector, message };
+        let written = Record { id, text, metadata, created_at, expires_at, importance, user, session, kind,
+            given_vector, message };
         transaction.upsert(&slots, &written, 0, 7, None).expect("a write");
         transaction.commit().expect("a commit");
         let reader = store.reader().expect("a reader");
