@@ -1,7 +1,7 @@
 //! A policy: what holds for a tenant where its requests say nothing. It is data, one table of the settings file.
 
-use crate::collections::check_memories;
 use crate::MemoryError;
+use crate::collections::check_memories;
 use membox_api::{CollectionSettings, Evict, KindDefaults, MemoriesPolicy, Redaction, RedactionMode, SessionSettings};
 use membox_store::Quota;
 use serde::{Deserialize, Serialize};
