@@ -8,10 +8,10 @@
 //! - [`MemoryBox::open`] opens a data folder, or makes one. One process has it open at a time; others are refused.
 //! - A collection belongs to a tenant, here `default`, and holds records: a text, its vector, and metadata to filter
 //!   by. A record that is written again under its id replaces the one before.
-//! - When [`MemoryBox::upsert`] returns, the records are on the disk and the next recall finds them.
+//! - [`MemoryBox::records`] writes, reads and deletes them. When `upsert` returns, they are on the disk and the next
+//!   recall finds them; what `delete` was told of is in no answer from then on.
 //! - [`MemoryBox::recall`] finds by meaning and by words together, unless its `mode` says otherwise. A hit that leads
 //!   in both has a score of 1.
-//! - What [`MemoryBox::delete`] was told of is in no answer from then on.
 //!
 //! Dropping the box ends its threads, after the last write.
 

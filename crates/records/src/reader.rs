@@ -15,6 +15,7 @@ pub struct Reader {
 impl Reader {
     /// Opens a database for reading, beside a writer in this or another process. What `sealing` has no keys for
     /// cannot be read.
+    #[expect(clippy::disallowed_methods, reason = "it only reads")]
     pub fn open(path: &Path, sealing: Sealing) -> Result<Self, RecordsError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;

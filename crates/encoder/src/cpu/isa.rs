@@ -1,6 +1,6 @@
 //! Which vector instructions the kernels may use, found at run time.
 
-/// An instruction level of the CPU. A value other than [`Isa::Portable`] exists only where the CPU has the level: the
+/// An instruction level of the CPU. A value other than the portable one exists only where the CPU has the level: the
 /// kernels rely on that, so the constructors here are the only way to one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Isa(pub(super) Level);

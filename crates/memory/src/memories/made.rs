@@ -13,7 +13,7 @@ pub(crate) fn is_made(record: &Record) -> bool {
     record.message.is_none() && [TOPIC_FIELD, SOURCES_FIELD].iter().all(|&field| record.metadata.contains_key(field))
 }
 
-/// [`is_made`] as conditions, for a filter's `and`.
+/// `is_made` as conditions, for a filter's `and`.
 pub fn made_conditions() -> Vec<Value> {
     let has = |field: &str| json!({"field": format!("metadata.{field}"), "exists": true});
     vec![has(TOPIC_FIELD), has(SOURCES_FIELD), json!({"field": "role", "exists": false})]

@@ -282,7 +282,7 @@ fn fetch(
         if candidates.len() >= wanted || is_too_low {
             break;
         }
-        let stored = match reads.fetch(&snapshot, fused.record)? {
+        let stored = match reads.fetch(snapshot, fused.record)? {
             Fetched::Found(stored) => *stored,
             Fetched::Changed => {
                 changed = true;

@@ -148,9 +148,8 @@ impl Sessions<'_> {
     ) -> Result<(SessionView, bool), MemoryError> {
         let created = retry(|| {
             let found = self.store.read()?.session(tenant, id)?;
-            match &found {
-                Some(found) => self.check_fixed(found, &settings)?,
-                None => {}
+            if let Some(found) = &found {
+                self.check_fixed(found, &settings)?;
             }
             let is_new = found.is_none();
             let session = found.map_or_else(|| self.new_session(tenant, id, &settings), Ok)?;

@@ -76,7 +76,6 @@ impl CollectionFolder {
         let replace = |from: PathBuf, to: PathBuf| {
             let _ = std::fs::remove_dir_all(&to);
             #[expect(clippy::disallowed_methods, reason = "an index whose name is lost is built anew")]
-            #[expect(clippy::disallowed_methods, reason = "an index whose name is lost is built anew")]
             if let Err(error) = std::fs::rename(&from, &to) {
                 tracing::warn!(folder = %to.display(), %error, "an index of a compaction could not be kept; it is built \
                     anew");

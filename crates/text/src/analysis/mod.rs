@@ -1,6 +1,6 @@
 //! From text to index terms and to the words that are looked for, in every script.
 //!
-//! Characters are [folded](fold): NFKD, lower case, no accents. Runs of letters and digits become one term, stemmed
+//! Characters are folded: NFKD, lower case, no accents. Runs of letters and digits become one term, stemmed
 //! by Snowball's English stemmer when they are ASCII. Scripts that put no blanks between words (Han, kana, hangul,
 //! Thai, Lao, Khmer, Burmese) are cut into characters and pairs of neighbours (bigrams, as Lucene's CJK analyser
 //! has them), so a query finds words of any length without a dictionary. Emoji are terms, and signs that make names
