@@ -232,8 +232,10 @@ impl Stored for Message {
         tool_calls.iter_mut().for_each(|calls| show(&MESSAGE_TOOL_CALLS, Held::Json(calls)));
         if let Some(media) = media {
             // The name of a file is the box's own.
-            let Media { file: _, content_type: _, bytes: _, sha256: _, width: _, height: _, milliseconds: _, language } =
-                media;
+            #[rustfmt::skip]
+            let Media {
+                file: _, content_type: _, bytes: _, sha256: _, width: _, height: _, milliseconds: _, language,
+            } = media;
             show_text(show, &MESSAGE_LANGUAGE, language);
         }
     }

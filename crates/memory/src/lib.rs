@@ -16,9 +16,11 @@
 //! let memory = MemoryBox::open(&MemoryConfig::new(folder.path()), Models::default())?;
 //! let settings = CollectionSettings { dimension: Some(2), ..Default::default() };
 //! memory.collections().create_collection("default", "notes", &settings)?;
-//! let note = NewRecord { text: "The spare key is under the pot.".into(), vector: Some(vec![1.0, 0.0]), ..Default::default() };
+//! let (text, vector) = ("The spare key is under the pot.".into(), Some(vec![1.0, 0.0]));
+//! let note = NewRecord { text, vector, ..Default::default() };
 //! memory.records().upsert("default", "notes", vec![note])?;
-//! let question = RecallRequest { query: Some("where is the key?".into()), mode: RecallMode::Text, ..Default::default() };
+//! let query = Some("where is the key?".into());
+//! let question = RecallRequest { query, mode: RecallMode::Text, ..Default::default() };
 //! assert_eq!(memory.recall("default", "notes", &question)?.hits.len(), 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -1,8 +1,9 @@
 //! Compaction: a collection's files anew, without the rows of replaced and deleted records.
 //!
 //! ```text
-//! copy the current rows ─▶ build the index and the text index over the copies ─▶ copy and index what was written meanwhile, again until it is little
-//!                                                                              ─▶ on the writer's thread: copy the rest, commit the slots, switch
+//! copy the current rows ─▶ build the index and the text index over the copies
+//!     ─▶ copy and index what was written meanwhile, again until it is little
+//!     ─▶ on the writer's thread: copy the rest, commit the slots, switch
 //! ```
 //!
 //! All but the last step happens while the collection is read and written, and that one writes no record: their

@@ -59,7 +59,8 @@ impl fmt::Debug for Snapshot {
 }
 
 impl Snapshot {
-    /// The records at `now`. With a filter, the caller has prepared it: see [`Reads::snapshot`](crate::Reads::snapshot).
+    /// The records at `now`. With a filter, the caller has prepared it: see
+    /// [`Reads::snapshot`](crate::Reads::snapshot).
     pub(crate) fn take(collection: &Arc<Collection>, now: i64, filter: Option<&Filter>) -> Self {
         Self::of(collection, &collection.state(), now, filter)
     }

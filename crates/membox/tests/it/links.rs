@@ -77,18 +77,11 @@ fn every_link_leads_to_a_file_and_a_heading_of_it() {
     assert!(dead.is_empty(), "{dead:#?}");
 }
 
-/// Crates some of whose lines are still longer.
-const NOT_YET_SHORT: [&str; 3] = ["crates/memory", "crates/server", "crates/store"];
-
 /// Comments and strings too, which rustfmt leaves as long as they are.
 #[test]
 fn no_line_of_rust_is_longer_than_120_characters() {
-    let root = root();
     let mut long = Vec::new();
-    for file in files(&root).into_iter().filter(|file| file.extension().is_some_and(|ending| ending == "rs")) {
-        if NOT_YET_SHORT.iter().any(|of_crate| file.starts_with(root.join(of_crate))) {
-            continue;
-        }
+    for file in files(&root()).into_iter().filter(|file| file.extension().is_some_and(|ending| ending == "rs")) {
         let text = read(&file);
         let lines = text.lines().enumerate().filter(|(_, line)| line.chars().count() > 120);
         long.extend(lines.map(|(i, _)| format!("{}:{}", file.display(), i + 1)));

@@ -1,6 +1,7 @@
 //! A data folder that an older build has written opens, verifies, and answers what that build answered over it.
 //!
-//! `scripts/fixture.sh` makes the folders and notes the answers, with the older binary. Those here are of schema 5, by a
+//! `scripts/fixture.sh` makes the folders and notes the answers, with the older binary. Those here are of schema 5, by
+//! a
 //! build that called itself 0.1.0.
 
 use crate::common::{KeptOnFailure, Server, membox, real_models};

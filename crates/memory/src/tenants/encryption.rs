@@ -1,7 +1,8 @@
 //! Encryption at rest: whose texts are sealed, with which keys, and what becomes of them when keys change or go.
 //!
 //! ```text
-//! master key (kept elsewhere) ─wraps─▶ tenant keys (keys.json) ─seal─▶ texts, metadata, states (membox.db) and the words of text indexes
+//! master key (kept elsewhere) ─wraps─▶ tenant keys (keys.json) ─seal─▶ texts, metadata, states (membox.db)
+//!                                                                    and the words of text indexes
 //! ```
 //!
 //! What is written before a tenant has a key, or under an older one, is sealed anew in the background; then the

@@ -161,7 +161,8 @@ fn any_json() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn what_is_kept_is_what_was_sent(value in any_json(), indented in any::<bool>()) {
-        let text = if indented { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.expect("JSON");
+        let print = if indented { serde_json::to_string_pretty } else { serde_json::to_string };
+            let text = print(&value).expect("JSON");
         prop_assert_eq!(plain::<Value>(&text), Ok(value.clone()));
         prop_assert_eq!(read::<Value>(&text, Numbers::AlsoTexts).ok(), Some(value.clone()));
         let body = format!("{{\"writes\":{text},\"state\":{text}}}");

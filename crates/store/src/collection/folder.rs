@@ -77,8 +77,7 @@ impl CollectionFolder {
             let _ = std::fs::remove_dir_all(&to);
             #[expect(clippy::disallowed_methods, reason = "an index whose name is lost is built anew")]
             if let Err(error) = std::fs::rename(&from, &to) {
-                tracing::warn!(folder = %to.display(), %error, "an index of a compaction could not be kept; it is built \
-                    anew");
+                tracing::warn!(folder = %to.display(), %error, "an index of a compaction is lost; it is built anew");
             }
         };
         if VectorIndex::manifest(&next.index()).is_ok_and(|manifest| manifest.vector_file == vector_file) {

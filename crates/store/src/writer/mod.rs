@@ -2,7 +2,8 @@
 //! the record store.
 //!
 //! ```text
-//! requests ─▶ append their vectors ─▶ fsync the vector files ─▶ one transaction, a savepoint each ─▶ commit ─▶ publish ─▶ answer
+//! requests ─▶ append their vectors ─▶ fsync the vector files ─▶ one transaction, a savepoint each
+//!          ─▶ commit ─▶ publish ─▶ answer
 //! ```
 //!
 //! A row is on disk before the record that names it commits, and rows past the last committed one are cut off at
