@@ -293,28 +293,7 @@ impl Package<'_> {
             return answer(selected.iter().map(Some).collect(), &[], original, counter, options);
         }
 
-        // The context filter.
-        let (mut level_rate, mut level_target) = (options.context_level_rate, options.context_level_target_token);
-        if options.target_context <= 0.0 && level_rate >= 1.0 && level_target <= 0.0 {
-            if options.target_token < 0.0 && options.rate < 1.0 {
-                level_rate = if options.use_token_level_filter { (options.rate + 1.0) / 2.0 } else { options.rate };
-            }
-            if options.target_token >= 0.0 {
-                level_target = options.target_token * if options.use_token_level_filter { 2.0 } else { 1.0 };
-            }
-        }
-        if options.target_context >= 0.0 {
-            if contexts.is_empty() {
-                return Err(fails(ZERO));
-            }
-            level_rate = (options.target_context / contexts.len() as f64).min(1.0);
-        }
-        if level_target >= 0.0 {
-            if original == 0 {
-                return Err(fails(ZERO));
-            }
-            level_rate = (level_target / original as f64).min(1.0);
-        }
+        let level_rate = context_rate(options, contexts.len(), original)?;
         let (scores, all_words) = self.context_scores(&chunked, &selection(1.0), probabilities)?;
         let threshold = match percentile(&scores, (100.0 * (1.0 - level_rate)) as i64) {
             Some(threshold) => threshold,
@@ -549,6 +528,32 @@ fn answer(
         lines.join(&options.word_sep)
     });
     Ok(CompressedText::new(list, labelled, Counts { original, compressed }))
+}
+
+/// The share of the contexts that the context filter keeps.
+fn context_rate(options: &CompressOptions, contexts: usize, original: usize) -> Result<f64, CompressorError> {
+    let (mut level_rate, mut level_target) = (options.context_level_rate, options.context_level_target_token);
+    if options.target_context <= 0.0 && level_rate >= 1.0 && level_target <= 0.0 {
+        if options.target_token < 0.0 && options.rate < 1.0 {
+            level_rate = if options.use_token_level_filter { (options.rate + 1.0) / 2.0 } else { options.rate };
+        }
+        if options.target_token >= 0.0 {
+            level_target = options.target_token * if options.use_token_level_filter { 2.0 } else { 1.0 };
+        }
+    }
+    if options.target_context >= 0.0 {
+        if contexts == 0 {
+            return Err(fails(ZERO));
+        }
+        level_rate = (options.target_context / contexts as f64).min(1.0);
+    }
+    if level_target >= 0.0 {
+        if original == 0 {
+            return Err(fails(ZERO));
+        }
+        level_rate = (level_target / original as f64).min(1.0);
+    }
+    Ok(level_rate)
 }
 
 #[cfg(test)]

@@ -6,14 +6,15 @@ use crate::views::{message_view, record_view};
 use crate::{MemoryError, now, time_text, user_collection};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use membox_api::{CollectionSettings, ErasureReceipt};
+use membox_api::{CollectionSettings, ErasureReceipt, SessionView};
 use membox_store::keys::hex;
 use membox_store::{
-    CheckpointPlace, DeleteRecords, JobGuard, Range, RecordReads, Selection, Snapshot, StoreError, StoredRecord,
-    VersionId,
+    CheckpointPlace, Collection, DeleteRecords, JobGuard, Range, RecordReads, Selection, Snapshot, StoreError,
+    StoredRecord, VersionId,
 };
 use serde_json::{Value, json};
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// Records deleted in one commit.
 const ERASED_RECORDS: usize = 1000;
@@ -42,46 +43,12 @@ impl Tenants<'_> {
         loop {
             let (sessions, next) = self.sessions.sessions(tenant, Some(user), before, 100)?;
             for session in sessions {
-                let id = session.id.clone();
-                let stored = match self.sessions.stored_session(tenant, &id) {
+                match self.export_session(tenant, &session, &mut give)? {
                     // It has been deleted since.
-                    Err(MemoryError::NoSession(_)) => continue,
-                    stored => stored?,
+                    None => continue,
+                    Some(true) => given_out.insert(session.id),
+                    Some(false) => return Ok(()),
                 };
-                if !give(json!({"type": "session", "session": session, "format": EXPORT_FORMAT})) {
-                    return Ok(());
-                }
-                let (mut goes_on, mut failed) = (true, Vec::new());
-                let collection = self.store.collection_by_id(stored.collection)?;
-                // In the order in which they were said: who appends them again has the same list, and archives the
-                // same ones.
-                for range in [Range::Archived, Range::After(-1)] {
-                    self.store.read()?.messages(stored.collection, &id, range, &mut |message| {
-                        let media =
-                            collection.as_ref().map_or(Ok(None), |own| self.media.media_of(own, &message.record));
-                        let media = media.map_err(|error| (message.record.id.clone(), error));
-                        let mut line = json!({"type": "message", "session": id, "message": message_view(message)});
-                        if range == Range::Archived {
-                            line["archived"] = json!(true);
-                        }
-                        goes_on = give_with(&mut give, line, media, &mut failed);
-                        goes_on
-                    })?;
-                    self.check_failed(stored.collection, std::mem::take(&mut failed))?;
-                    if !goes_on {
-                        return Ok(());
-                    }
-                }
-                given_out.insert(id.clone());
-                for item in self.sessions.queue(tenant, &id, None, usize::MAX >> 1)? {
-                    goes_on = goes_on && give(json!({"type": "queued", "session": id, "item": item}));
-                }
-                for checkpoint in self.all_checkpoints(tenant, &id)? {
-                    goes_on = goes_on && give(json!({"type": "checkpoint", "checkpoint": checkpoint}));
-                }
-                if !goes_on {
-                    return Ok(());
-                }
             }
             before = next;
             if before.is_none() {
@@ -90,35 +57,7 @@ impl Tenants<'_> {
         }
         for (_, name) in self.store.collection_names(Some(tenant)) {
             let Some(collection) = self.store.existing(tenant, &name)? else { continue };
-            let (mut goes_on, mut failed) = (true, Vec::new());
-            let reads = self.store.read()?;
-            reads.records_of_user(collection.id, user, &mut |stored| {
-                // Messages were given out with their session.
-                let session = stored.record.session.as_ref().filter(|_| stored.record.message.is_some());
-                if session.is_none_or(|session| !given_out.contains(session)) {
-                    let media = self.media.media_of(&collection, &stored.record);
-                    let media = media.map_err(|error| (stored.record.id.clone(), error));
-                    let message = stored.record.message.is_some().then(|| message_view(stored.clone()));
-                    let snapshot = reads.snapshot(&collection, None);
-                    let vector = snapshot.ok().and_then(|snapshot| given_vector(&snapshot, &stored));
-                    let mut line = json!({"type": "record", "collection": name, "record": record_view(stored)});
-                    if let Some(message) = message {
-                        line["message"] = json!(message);
-                    }
-                    if let Some(vector) = vector {
-                        // A collection of vectors that the model did not make has to be made for them.
-                        let CollectionSettings { vector_type, metric, .. } = collection.settings();
-                        let dimension = collection.dimension();
-                        let made = json!({"dimension": dimension, "vector_type": vector_type, "metric": metric});
-                        (line["vector"], line["settings"]) = (json!(vector), made);
-                    }
-                    goes_on = give_with(&mut give, line, media, &mut failed);
-                }
-                goes_on
-            })?;
-            drop(reads);
-            self.check_failed(collection.id, failed)?;
-            if !goes_on {
+            if !self.export_records(&collection, user, &given_out, &mut give)? {
                 return Ok(());
             }
         }
@@ -129,6 +68,89 @@ impl Tenants<'_> {
         }
         self.audit.audit(tenant, actor, "export", &self.audit.user_subject(user)?, count)?;
         Ok(())
+    }
+
+    /// Gives out a session with its messages, its queue and its checkpoints, and says whether to go on; `None` where
+    /// it is gone.
+    fn export_session(
+        &self,
+        tenant: &str,
+        session: &SessionView,
+        give: &mut dyn FnMut(Value) -> bool,
+    ) -> Result<Option<bool>, MemoryError> {
+        let id = &session.id;
+        let stored = match self.sessions.stored_session(tenant, id) {
+            Err(MemoryError::NoSession(_)) => return Ok(None),
+            stored => stored?,
+        };
+        if !give(json!({"type": "session", "session": session, "format": EXPORT_FORMAT})) {
+            return Ok(Some(false));
+        }
+        let (mut goes_on, mut failed) = (true, Vec::new());
+        let collection = self.store.collection_by_id(stored.collection)?;
+        // In the order in which they were said: who appends them again has the same list, and archives the same ones.
+        for range in [Range::Archived, Range::After(-1)] {
+            self.store.read()?.messages(stored.collection, id, range, &mut |message| {
+                let media = collection.as_ref().map_or(Ok(None), |own| self.media.media_of(own, &message.record));
+                let media = media.map_err(|error| (message.record.id.clone(), error));
+                let mut line = json!({"type": "message", "session": id, "message": message_view(message)});
+                if range == Range::Archived {
+                    line["archived"] = json!(true);
+                }
+                goes_on = give_with(give, line, media, &mut failed);
+                goes_on
+            })?;
+            self.check_failed(stored.collection, std::mem::take(&mut failed))?;
+            if !goes_on {
+                return Ok(Some(false));
+            }
+        }
+        for item in self.sessions.queue(tenant, id, None, usize::MAX >> 1)? {
+            goes_on = goes_on && give(json!({"type": "queued", "session": id, "item": item}));
+        }
+        for checkpoint in self.all_checkpoints(tenant, id)? {
+            goes_on = goes_on && give(json!({"type": "checkpoint", "checkpoint": checkpoint}));
+        }
+        Ok(Some(goes_on))
+    }
+
+    /// Gives out a user's records, but for messages of sessions that were given out, and says whether to go on.
+    fn export_records(
+        &self,
+        collection: &Arc<Collection>,
+        user: &str,
+        given_out: &HashSet<String>,
+        give: &mut dyn FnMut(Value) -> bool,
+    ) -> Result<bool, MemoryError> {
+        let (mut goes_on, mut failed) = (true, Vec::new());
+        let reads = self.store.read()?;
+        reads.records_of_user(collection.id, user, &mut |stored| {
+            let session = stored.record.session.as_ref().filter(|_| stored.record.message.is_some());
+            if session.is_some_and(|session| given_out.contains(session)) {
+                return true;
+            }
+            let media = self.media.media_of(collection, &stored.record);
+            let media = media.map_err(|error| (stored.record.id.clone(), error));
+            let message = stored.record.message.is_some().then(|| message_view(stored.clone()));
+            let snapshot = reads.snapshot(collection, None);
+            let vector = snapshot.ok().and_then(|snapshot| given_vector(&snapshot, &stored));
+            let mut line = json!({"type": "record", "collection": collection.name, "record": record_view(stored)});
+            if let Some(message) = message {
+                line["message"] = json!(message);
+            }
+            if let Some(vector) = vector {
+                // A collection of vectors that the model did not make has to be made for them.
+                let CollectionSettings { vector_type, metric, .. } = collection.settings();
+                let dimension = collection.dimension();
+                let made = json!({"dimension": dimension, "vector_type": vector_type, "metric": metric});
+                (line["vector"], line["settings"]) = (json!(vector), made);
+            }
+            goes_on = give_with(give, line, media, &mut failed);
+            goes_on
+        })?;
+        drop(reads);
+        self.check_failed(collection.id, failed)?;
+        Ok(goes_on)
     }
 
     /// Why files could not be given out, unless their records have been deleted since.

@@ -77,27 +77,12 @@ fn check_collection(
     let path = folder.vectors(stored.vector_file);
     let problem =
         |found: String, remedy: &str, serious| Problem { place: place.clone(), found, remedy: remedy.into(), serious };
-    let header = VectorFile::header_of(&path);
     let lost =
         "mend the file, and embed anew the texts of rows that are not whole; given vectors of such rows are lost";
-    let usable = match header {
-        Ok(header) if header.uuid != stored.vector_file => {
-            report.problems.push(problem(format!("{} says that it is {}", path.display(), header.uuid), lost, true));
-            false
-        }
-        Ok(_) => true,
-        Err(error) => {
-            report.problems.push(problem(error.to_string(), lost, true));
-            false
-        }
-    };
-    if !usable {
-        return Ok(());
-    }
-    let view = match VectorView::open(&path, stored.rows) {
+    let view = match open_vectors(&path, stored) {
         Ok(view) => view,
-        Err(error) => {
-            report.problems.push(problem(error.to_string(), lost, true));
+        Err(found) => {
+            report.problems.push(problem(found, lost, true));
             return Ok(());
         }
     };
@@ -153,6 +138,15 @@ fn check_collection(
         report.problems.push(problem(error.to_string(), "remove it; it is built anew", false));
     }
     Ok(())
+}
+
+/// The vectors of a collection, or what is wrong with their file.
+fn open_vectors(path: &Path, stored: &StoredCollection) -> Result<VectorView, String> {
+    let header = VectorFile::header_of(path).map_err(|error| error.to_string())?;
+    if header.uuid != stored.vector_file {
+        return Err(format!("{} says that it is {}", path.display(), header.uuid));
+    }
+    VectorView::open(path, stored.rows).map_err(|error| error.to_string())
 }
 
 /// Whether the row of a record is there and has the checksum that the record says.

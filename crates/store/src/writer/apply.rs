@@ -6,10 +6,10 @@ use crate::command::{
     Advance, AppendMessages, ChangeSession, Command, DeleteRecords, Outcome, Selection, Spend, Spent, WriteRecords,
 };
 use crate::registry::Registry;
-use crate::{StoreError, media, now};
+use crate::{Collection, StoreError, media, now};
 use membox_records::{
-    AuditEvent, CheckpointPlace, DayUsage, Deleted, LiveRow, Record, RecordsError, Slots, StoredSession,
-    WriteTransaction,
+    AuditEvent, CheckpointBody, CheckpointPlace, DayUsage, Deleted, LiveRow, Record, RecordsError, Slots, StoredRecord,
+    StoredSession, Summary, WriteTransaction,
 };
 use membox_vectors::RowReceipt;
 use std::collections::BTreeSet;
@@ -26,33 +26,10 @@ pub(super) fn apply(
         Command::AppendMessages(append) => return append_messages(tx, *append, receipts),
         Command::DeleteRecords(delete) => return delete_records(tx, &delete),
         Command::ReplaceVectors { collection, vectors } => {
-            let slots = collection.state().slots.clone();
-            let mut effects = Effects::default();
-            for ((stored, _), receipt) in vectors.into_iter().zip(receipts) {
-                if !tx.move_row(&slots, &stored, receipt.row, receipt.crc)? {
-                    effects.unused.push(receipt.row);
-                    continue;
-                }
-                let (session, expires_at) = (stored.record.session.clone(), stored.record.expires_at);
-                let replaced = slots.row(stored.slot).map(|row| LiveRow { row, session, expires_at });
-                let record = stored.record;
-                effects.written.push(Published { row: receipt.row, record, replaced, renamed: None });
-            }
-            return Ok((Outcome::Count(effects.written.len()), effects));
+            return replace_vectors(tx, &collection, vectors, receipts);
         }
         Command::ChangeSession(change) => Outcome::Flag(change_session(tx, *change)?),
-        Command::PutSummary { session: read, summary } => {
-            // Of two that extend it at a time, the first stands. Another session may have its id by now, of which
-            // it says nothing.
-            let found = tx.session(&read.tenant, &read.id)?.filter(|found| found.number == read.number);
-            let Some(mut session) = found else { return Ok((Outcome::Summary(None), Effects::default())) };
-            let version = |session: &StoredSession| session.state.summary.as_ref().map(|summary| summary.version);
-            if version(&session) == version(&read) {
-                session.state.summary = Some(summary);
-                tx.put_session(&session)?;
-            }
-            Outcome::Summary(session.state.summary)
-        }
+        Command::PutSummary { session: read, summary } => Outcome::Summary(put_summary(tx, &read, summary)?),
         Command::AdvancePipeline(step) => {
             advance(tx, &step)?;
             Outcome::Done
@@ -74,11 +51,7 @@ pub(super) fn apply(
         Command::PutCheckpointWrites { key, task, writes, max_bytes, now } => {
             let place = CheckpointPlace { tenant: &key.tenant, thread: &key.thread, namespace: &key.namespace };
             let body = tx.put_checkpoint_writes(place, &key.id, &task, writes, now)?;
-            let bytes = body.writes.values().map(|writes| writes.to_string().len()).sum();
-            if bytes > max_bytes {
-                // The request's savepoint takes it back.
-                return Err(StoreError::TooLarge { bytes, max_bytes });
-            }
+            check_together(&body, max_bytes)?;
             Outcome::Done
         }
         Command::DropCheckpoints { tenant, thread } => Outcome::Count(tx.drop_checkpoints(&tenant, &thread)?),
@@ -149,6 +122,49 @@ fn write_records(
         effects.removed.extend(deleted.and_then(|deleted| deleted.live));
     }
     Ok((Outcome::Versions(versions), effects))
+}
+
+fn replace_vectors(
+    tx: &mut WriteTransaction,
+    collection: &Collection,
+    vectors: Vec<(StoredRecord, Vec<f32>)>,
+    receipts: &[RowReceipt],
+) -> Result<(Outcome, Effects), StoreError> {
+    let slots = collection.state().slots.clone();
+    let mut effects = Effects::default();
+    for ((stored, _), receipt) in vectors.into_iter().zip(receipts) {
+        if !tx.move_row(&slots, &stored, receipt.row, receipt.crc)? {
+            effects.unused.push(receipt.row);
+            continue;
+        }
+        let (session, expires_at) = (stored.record.session.clone(), stored.record.expires_at);
+        let replaced = slots.row(stored.slot).map(|row| LiveRow { row, session, expires_at });
+        effects.written.push(Published { row: receipt.row, record: stored.record, replaced, renamed: None });
+    }
+    Ok((Outcome::Count(effects.written.len()), effects))
+}
+
+/// Sets a summary, and gives the one that stands. Of two that extend one at a time, the first does. Another session may
+/// have the id by now, of which the summary says nothing.
+fn put_summary(
+    tx: &mut WriteTransaction,
+    read: &StoredSession,
+    summary: Summary,
+) -> Result<Option<Summary>, StoreError> {
+    let found = tx.session(&read.tenant, &read.id)?.filter(|found| found.number == read.number);
+    let Some(mut session) = found else { return Ok(None) };
+    let version = |session: &StoredSession| session.state.summary.as_ref().map(|summary| summary.version);
+    if version(&session) == version(read) {
+        session.state.summary = Some(summary);
+        tx.put_session(&session)?;
+    }
+    Ok(session.state.summary)
+}
+
+/// Refuses writes that are too large together; the request's savepoint takes the last one back.
+fn check_together(body: &CheckpointBody, max_bytes: usize) -> Result<(), StoreError> {
+    let bytes = body.writes.values().map(|writes| writes.to_string().len()).sum();
+    if bytes > max_bytes { Err(StoreError::TooLarge { bytes, max_bytes }) } else { Ok(()) }
 }
 
 fn append_messages(
