@@ -29,9 +29,14 @@ impl Reader {
 
     /// The record whose vector is in a row; `None` for a row of an older version.
     pub fn record_of_row(&self, slots: &Slots, row: u32) -> Result<Option<StoredRecord>, RecordsError> {
+        self.record_of_slot(slots.collection, slots.slot(row))
+    }
+
+    /// The record whose version has a slot.
+    pub fn record_of_slot(&self, collection: i64, slot: u64) -> Result<Option<StoredRecord>, RecordsError> {
         self.connection
             .prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE collection = ? AND slot = ?"))?
-            .query_row(params![slots.collection, slots.slot(row) as i64], |r| read_record(r, &self.sealing))
+            .query_row(params![collection, slot as i64], |r| read_record(r, &self.sealing))
             .optional()
             .map_err(RecordsError::from)
     }

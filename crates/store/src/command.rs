@@ -267,8 +267,9 @@ pub enum Selection {
     },
 }
 
-/// One version of one record, for good: what a snapshot or a read has shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One version of one record, for good: what a snapshot or a read has shown. Of two in one collection, the one that
+/// was written first is less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct VersionId(pub(crate) u64);
 
 impl From<&StoredRecord> for VersionId {

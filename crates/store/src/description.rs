@@ -64,7 +64,7 @@ impl Store {
             index: IndexDescription {
                 covered_rows: state.index.as_ref().map_or(0, |index| index.rows()),
                 building_rows: collection.building.load(Ordering::Relaxed),
-                text_covered_rows: state.disk.as_ref().map_or(0, |disk| disk.rows()),
+                text_covered_rows: state.texts.disk().map_or(0, TextIndex::rows),
                 ..describe_index(state.index.as_ref().map(|index| index.spec()), collection.index_policy())
             },
         }

@@ -47,6 +47,9 @@ pub enum StoreError {
         /// How large it may be.
         max_bytes: usize,
     },
+    /// Whoever followed a collection's changes is too far behind.
+    #[error("the changes of collection {0:?} that follow are not known any more; read its records anew")]
+    ChangesGone(String),
     /// The writer's queue is full.
     #[error("too many writes are waiting; try again in {retry_after_s} s")]
     Overloaded {

@@ -4,7 +4,8 @@
 //! `membox_vectors` file, the records that name them committed by `membox_records`, and both searched through
 //! `membox_index` and `membox_text`. Whoever writes hands a [`Command`] to the one writer; when that returns, what
 //! was written is durable and visible. Whoever reads takes [`Reads`], and from them a [`Snapshot`] of a collection,
-//! in which records are [`RecordRef`]s. Rows, files and connections stay in here.
+//! in which records are [`RecordRef`]s. Rows, files and connections stay in here. What a second store of records has
+//! to promise is in [`RecordStore`].
 //!
 //! ```text
 //! Command ─▶ writer: append vectors ─▶ fsync ─▶ one transaction ─▶ commit ─▶ publish ─▶ answer
@@ -48,10 +49,12 @@ mod derived;
 mod description;
 mod error;
 mod folder;
+mod leases;
 mod maintenance;
 mod media;
 mod reads;
 mod recall_counts;
+mod record_store;
 mod registry;
 mod search;
 mod snapshot;
@@ -84,7 +87,8 @@ pub use membox_records::{
 };
 pub use membox_text::TextError;
 pub use membox_vectors::{VectorsError, rename_durably, sync_parent};
-pub use reads::{OneMoment, Reads, RecordReads};
+pub use reads::{OneMoment, Reads};
+pub use record_store::{Change, Changes, Durability, Freshness, Lease, RecordReads, RecordStore, Sequence};
 pub use search::{Matches, Neighbours, Question, Wanted, WordScores};
 pub use snapshot::{Fetched, Nearest, RecordRef, Snapshot, StateVersion};
 pub use store::{DEFAULT_OPEN_COLLECTIONS, Store, StoreConfig};

@@ -3,95 +3,13 @@
 use crate::registry::{PooledReader, Registry};
 use crate::search::{Matches, Neighbours, Question, Wanted, neighbours, search};
 use crate::snapshot::{Fetched, RecordRef, Snapshot};
-use crate::{Collection, StoreError, now};
+use crate::{Collection, RecordReads, StoreError, VersionId, now};
 use membox_records::{
     AuditEntry, Checkpoint, CheckpointOrder, CheckpointPlace, DayUsage, Filter, Order, Position, QueueItem, Quota,
     Range, RecallCount, Record, RecordsError, StoredRecord, StoredSession,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// What a store reads of records, sessions and all else that is no vector. It may be given to another store than
-/// the local one, so its methods are object-safe, block, and name no row, file or connection.
-pub trait RecordReads {
-    /// Everybody of whom anything is stored.
-    fn tenants(&self) -> Result<Vec<String>, StoreError>;
-    /// A record by its id.
-    fn record(&self, collection: i64, id: &str) -> Result<Option<StoredRecord>, StoreError>;
-    /// Records of a collection.
-    fn count(&self, collection: i64) -> Result<u64, StoreError>;
-    /// Every record of a collection that is about a user, until `each` has enough.
-    fn records_of_user(
-        &self,
-        collection: i64,
-        user: &str,
-        each: &mut dyn FnMut(StoredRecord) -> bool,
-    ) -> Result<(), StoreError>;
-    /// How often records were recalled, by their `seq`.
-    fn recall_counts(&self, collection: i64) -> Result<HashMap<i64, RecallCount>, StoreError>;
-    /// A session by its id.
-    fn session(&self, tenant: &str, id: &str) -> Result<Option<StoredSession>, StoreError>;
-    /// Sessions of a tenant, of one user or of all, that were made before one, newest first.
-    fn sessions(
-        &self,
-        tenant: &str,
-        user: Option<&str>,
-        before: i64,
-        limit: usize,
-    ) -> Result<Vec<StoredSession>, StoreError>;
-    /// Sessions of a user.
-    fn count_sessions(&self, tenant: &str, user: &str) -> Result<u64, StoreError>;
-    /// A message by its id in a session.
-    fn message(&self, collection: i64, session: &str, id: &str) -> Result<Option<StoredRecord>, StoreError>;
-    /// Messages of a session, until `each` has enough.
-    fn messages(
-        &self,
-        collection: i64,
-        session: &str,
-        range: Range,
-        each: &mut dyn FnMut(StoredRecord) -> bool,
-    ) -> Result<(), StoreError>;
-    /// Messages of a session whose place is at least `first` and less than `end`, archived ones too.
-    fn messages_between(
-        &self,
-        collection: i64,
-        session: &str,
-        first: i64,
-        end: i64,
-    ) -> Result<Vec<StoredRecord>, StoreError>;
-    /// Messages in a session's list from a place on.
-    fn count_messages(&self, collection: i64, session: &str, from: i64) -> Result<u64, StoreError>;
-    /// Milliseconds of a session's recordings.
-    fn recorded_milliseconds(&self, collection: i64, session: &str) -> Result<u64, StoreError>;
-    /// Checkpoints of a thread, the latest first.
-    fn checkpoints(
-        &self,
-        place: CheckpointPlace,
-        after: Option<CheckpointOrder>,
-        limit: usize,
-        now: i64,
-    ) -> Result<Vec<Checkpoint>, StoreError>;
-    /// Checkpoints that have writes and have not come yet.
-    fn awaited_checkpoints(&self, place: CheckpointPlace) -> Result<Vec<Checkpoint>, StoreError>;
-    /// A checkpoint by its id.
-    fn checkpoint(&self, place: CheckpointPlace, id: &str, now: i64) -> Result<Option<Checkpoint>, StoreError>;
-    /// The namespaces in which a thread has checkpoints.
-    fn checkpoint_namespaces(&self, tenant: &str, thread: &str) -> Result<Vec<String>, StoreError>;
-    /// What waits in a session's queue after a number, oldest first.
-    fn queue(&self, tenant: &str, session: &str, after: i64, limit: usize) -> Result<Vec<QueueItem>, StoreError>;
-    /// What users have used, by day.
-    fn usage(
-        &self,
-        tenant: &str,
-        user: Option<&str>,
-        days: (&str, &str),
-        limit: usize,
-    ) -> Result<Vec<DayUsage>, StoreError>;
-    /// The quota of a user.
-    fn quota(&self, tenant: &str, user: &str) -> Result<Option<Quota>, StoreError>;
-    /// Entries of a tenant's audit log after a number, oldest first.
-    fn audit(&self, tenant: &str, after: i64, limit: usize) -> Result<Vec<AuditEntry>, StoreError>;
-}
 
 /// One caller's reads of the local store. Others wait while too many are held: drop it before you wait for anything.
 pub struct Reads<'a> {
@@ -231,6 +149,10 @@ impl RecordReads for Reads<'_> {
 
     fn record(&self, collection: i64, id: &str) -> Result<Option<StoredRecord>, StoreError> {
         Ok(self.reader.record(collection, id)?)
+    }
+
+    fn version(&self, collection: i64, version: VersionId) -> Result<Option<StoredRecord>, StoreError> {
+        Ok(self.reader.record_of_slot(collection, version.0)?)
     }
 
     fn count(&self, collection: i64) -> Result<u64, StoreError> {

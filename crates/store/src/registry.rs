@@ -2,6 +2,7 @@
 
 use crate::StoreError;
 use crate::collection::Collection;
+use crate::leases::Leases;
 use crate::recall_counts::RecallCounts;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use membox_index::RowDevice;
@@ -49,6 +50,7 @@ pub(crate) struct Registry {
     backups: Mutex<File>,
     /// What was recalled and is not written down yet.
     pub recall_counts: RecallCounts,
+    pub leases: Leases,
     media: Mutex<()>,
 }
 
@@ -113,6 +115,7 @@ impl Registry {
             maintenance,
             backups,
             recall_counts: RecallCounts::default(),
+            leases: Leases::default(),
             media: Mutex::default(),
         }
     }

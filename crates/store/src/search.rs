@@ -5,7 +5,7 @@ use crate::snapshot::{Nearest, RecordRef, Snapshot};
 use crate::{Collection, StoreError};
 use membox_index::{AllowedRows, Effort};
 use membox_records::Filter;
-use membox_text::{TextScores, score};
+use membox_text::TextScores;
 use membox_vectors::TopK;
 use std::sync::Arc;
 
@@ -97,7 +97,7 @@ pub(crate) fn search(
             if question.terms.is_empty() {
                 return Ok(WordScores::default());
             }
-            let own = score(&question.terms, state.disk.as_ref(), &state.tail)?;
+            let own = state.texts.score(&question.terms)?;
             let spread = spread(&own, &state.links, &snapshot.allowed, snapshot.rows());
             Ok(WordScores { own, spread })
         };

@@ -8,7 +8,9 @@ use membox_vectors::{RowPin, VectorView};
 use std::fmt;
 use std::sync::Arc;
 
-/// A record within one snapshot. Of two, the one that was written first is less.
+/// A record within one snapshot. Of two, the one whose version was committed first is less: so ties between hits are
+/// broken the same way in every replica that follows the [changes](crate::RecordStore::changes), whatever rows
+/// compactions gave them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordRef(pub(crate) u32);
 

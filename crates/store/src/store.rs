@@ -8,7 +8,10 @@ use crate::maintenance::Maintenance;
 use crate::registry::Registry;
 use crate::snapshot::Snapshot;
 use crate::writer::{Work, Writer, WriterQueue};
-use crate::{Reads, SealingConfig, StoreError};
+use crate::{
+    Changes, Command, Durability, Freshness, Lease, Outcome, Reads, RecordReads, RecordStore, SealingConfig, Sequence,
+    StoreError,
+};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use membox_api::CollectionSettings;
 use membox_index::RowDevice;
@@ -18,6 +21,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Requests that may wait for the writer.
 const WRITER_QUEUE: usize = 1024;
@@ -131,12 +135,13 @@ impl Store {
     }
 
     #[cfg(test)]
-    pub(crate) fn registry_arc(&self) -> Arc<Registry> {
-        self.registry.clone()
-    }
-
     pub(crate) fn writer(&self) -> &WriterQueue {
         &self.writer
+    }
+
+    #[cfg(test)]
+    pub(crate) fn registry_arc(&self) -> Arc<Registry> {
+        self.registry.clone()
     }
 
     /// Whose texts are sealed, and the keys.
@@ -255,7 +260,7 @@ impl Store {
     /// Whether the text index on disk is under another key of the tenant than the one of this number, or under none.
     pub fn is_text_sealed_otherwise(&self, collection: &Collection, key: u32) -> bool {
         let state = collection.state();
-        state.disk.as_ref().is_some_and(|disk| disk.key().map(|key| key.number()) != Some(key))
+        state.texts.disk().is_some_and(|disk| disk.key().map(|key| key.number()) != Some(key))
     }
 
     /// Records of a collection whose vector is not in its file as it was written.
@@ -299,6 +304,32 @@ impl Store {
     /// Writes down the recalls that were counted.
     pub fn write_recall_counts(&self) -> Result<(), StoreError> {
         self.registry.recall_counts.write(&self.writer)
+    }
+}
+
+/// One machine keeps the records, so a commit is as durable as it can be once it is on that machine's disk, and
+/// reads show all that was committed before they began.
+impl RecordStore for Store {
+    fn commit(&self, command: Command, _durability: Durability) -> Result<Outcome, StoreError> {
+        self.writer.commit(command)
+    }
+
+    fn reads(&self, _freshness: Freshness) -> Result<Box<dyn RecordReads + '_>, StoreError> {
+        Ok(Box::new(self.read()?))
+    }
+
+    fn changes(&self, collection: &Arc<Collection>, after: Option<Sequence>) -> Result<Changes, StoreError> {
+        let changes = collection.state().changes.after(after);
+        changes.ok_or_else(|| StoreError::ChangesGone(collection.name.clone()))
+    }
+
+    fn lease(&self, name: &str, holder: &str, lasts: Duration) -> Result<Option<Lease>, StoreError> {
+        Ok(self.registry.leases.take(name, holder, lasts, Instant::now()))
+    }
+
+    fn release(&self, lease: Lease) -> Result<(), StoreError> {
+        self.registry.leases.release(&lease);
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use crate::command::{
     Advance, AppendMessages, Appended, ChangeSession, CheckpointKey, Command, DeleteRecords, Outcome, Spend, Spent,
     WriteRecords,
 };
-use crate::{Collection, Store, StoreError, now};
+use crate::{Collection, Durability, RecordStore, Store, StoreError, now};
 use membox_records::{
     AuditEntry, AuditEvent, CheckpointBody, DayUsage, QueueItem, Quota, Resealed, StoredRecord, StoredSession, Summary,
 };
@@ -12,9 +12,9 @@ use serde_json::Value;
 use std::sync::Arc;
 
 impl Store {
-    /// Commits a command.
+    /// Commits a command, durable on this machine's disk.
     pub fn commit(&self, command: Command) -> Result<Outcome, StoreError> {
-        self.writer().commit(command)
+        RecordStore::commit(self, command, Durability::Disk)
     }
 
     /// Writes records and gives their versions; on an error none of them was kept.

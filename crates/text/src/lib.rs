@@ -6,11 +6,11 @@
 //! text ──▶ terms ─┬▶ Tail             the newest rows, in memory, from the moment a record is acknowledged
 //!                 └▶ TextIndexWriter ─▶ TextIndex   committed postings, by tantivy, in the background
 //!
-//! question ──▶ query terms ──▶ score(TextIndex, Tail) ──▶ TextScores, by row
+//! question ──▶ query terms ──▶ Texts::score ──▶ TextScores, by row
 //! ```
 //!
-//! Both parts give term statistics, and a score is made of their sums, so it does not matter where a text is. Like
-//! the index of vectors this one is derived: its watermark says which rows of which vector file it covers. One that
+//! [`Texts`] holds both. A score is made of the statistics of all current texts, so it does not matter in which part a
+//! text is, or what was there before. Like the index of vectors this one is derived: its watermark says which rows of which vector file it covers. One that
 //! does not fit, or is damaged, is a [`TextError`] or is not opened, and is built anew.
 //!
 //! This crate knows rows and texts. It knows no records, no SQLite, no vectors and no HTTP. Where a tenant's texts
@@ -20,7 +20,7 @@
 //!
 //! ```
 //! use membox_text::analysis::query_terms;
-//! use membox_text::{TextIndexWriter, Tail, TextSource, score};
+//! use membox_text::{TextIndexWriter, Tail, Texts, TextSource};
 //!
 //! let folder = tempfile::tempdir()?;
 //! let of = TextSource { vector_file: uuid::Uuid::new_v4(), rows: 0, key: None };
@@ -30,28 +30,30 @@
 //! let mut tail = Tail::default();
 //! tail.insert(1, "She runs every morning.");
 //!
-//! let found = score(&query_terms("Where are the keys?"), Some(&disk), &tail)?;
+//! let mut texts = Texts::new(Some(disk), tail, |_| true);
+//! let found = texts.score(&query_terms("Where are the keys?"))?;
 //! assert_eq!(found.iter().map(|(row, _)| row).collect::<Vec<u32>>(), [0]);
-//! let found = score(&query_terms("running"), Some(&disk), &tail)?;
-//! assert_eq!(found.iter().map(|(row, _)| row).collect::<Vec<u32>>(), [1]);
+//! assert_eq!(texts.score(&query_terms("running"))?.iter().count(), 1);
+//! texts.remove(1);
+//! assert_eq!(texts.score(&query_terms("running"))?.iter().count(), 0);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 pub mod analysis;
 mod error;
 mod index;
-mod score;
 mod scores;
 mod synonyms;
 mod tail;
+mod texts;
 mod totals;
 
 pub use error::TextError;
 pub use index::{TextIndex, TextIndexWriter, TextSource};
-pub use score::score;
 pub use scores::TextScores;
 pub use synonyms::Synonyms;
 pub use tail::Tail;
+pub use texts::Texts;
 pub use totals::Totals;
 
 /// Results of this crate.

@@ -5,7 +5,7 @@ use crate::totals::Totals;
 use std::collections::HashMap;
 
 /// An inverted index of the newest rows.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Tail {
     /// Rows and how often they hold the term, by rising row.
     postings: HashMap<String, Vec<(u32, u32)>>,
@@ -64,6 +64,11 @@ impl Tail {
     /// One more than its highest row.
     pub fn end(&self) -> u32 {
         self.end
+    }
+
+    /// Terms of a row's text, stop words not counted.
+    pub fn length(&self, row: u32) -> Option<u32> {
+        self.lengths.get(&row).copied()
     }
 
     /// Texts in the tail.

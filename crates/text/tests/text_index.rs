@@ -2,9 +2,10 @@
 
 use membox_sealing::{Keyring, MasterKey};
 use membox_text::analysis::query_terms;
-use membox_text::{Tail, TextIndex, TextIndexWriter, TextSource, score};
+use membox_text::{Tail, TextIndex, TextIndexWriter, TextScores, TextSource, Texts};
+use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use uuid::Uuid;
 
@@ -36,8 +37,12 @@ fn text_of(vector_file: Uuid, rows: u32) -> TextSource {
     TextSource { vector_file, rows, key: None }
 }
 
+fn scores(query: &str, disk: Option<&TextIndex>, tail: &Tail) -> TextScores {
+    Texts::new(disk.cloned(), tail.clone(), |_| true).score(&query_terms(query)).expect("a search")
+}
+
 fn found(query: &str, disk: Option<&TextIndex>, tail: &Tail) -> Vec<u32> {
-    let scores = score(&query_terms(query), disk, tail).expect("a search");
+    let scores = scores(query, disk, tail);
     let mut rows: Vec<(u32, f32)> = scores.iter().collect();
     rows.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     rows.into_iter().map(|r| r.0).collect()
@@ -68,9 +73,7 @@ fn scores_do_not_depend_on_what_is_on_disk_and_what_in_memory() {
         }
         let disk = writer.commit(split as u32).expect("a commit");
         for query in ["running dogs", "北京", "work code", "office morning 冬天"] {
-            let terms = query_terms(query);
-            let (a, b) =
-                (score(&terms, None, &whole).expect("scores"), score(&terms, Some(&disk), &tail).expect("scores"));
+            let (a, b) = (scores(query, None, &whole), scores(query, Some(&disk), &tail));
             let apart = a.iter().map(|(row, s)| (s - b.get(row).unwrap_or(f32::NAN)).abs()).fold(0f32, f32::max);
             assert!(a.iter().count() == b.iter().count() && apart < 1e-5, "{query}: {a:?} {b:?}");
         }
@@ -175,4 +178,67 @@ fn many_commits_merge_and_keep_their_watermark() {
     assert_eq!(found("common", Some(&disk), &Tail::default()).len(), 29);
     assert!(found("word3", Some(&disk), &Tail::default()).is_empty());
     assert_eq!(TextIndex::damaged_files(folder.path()).expect("a check"), Vec::<String>::new());
+}
+
+/// One step in the life of a collection's texts.
+#[derive(Clone, Debug)]
+enum Step {
+    Insert(usize),
+    Remove(prop::sample::Index),
+    Commit,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..TEXTS.len()).prop_map(Step::Insert),
+        3 => any::<prop::sample::Index>().prop_map(Step::Remove),
+        1 => Just(Step::Commit),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Two replicas of the same records answer the same, whatever either has gone through.
+    #[test]
+    fn the_same_current_texts_have_the_same_scores_whatever_was_removed(steps in prop::collection::vec(step(), 1..60)) {
+        let (folder, file) = (tempfile::tempdir().expect("a folder"), Uuid::new_v4());
+        let (mut texts, mut current, mut rows) = (Texts::default(), BTreeMap::new(), 0u32);
+        for step in steps {
+            match step {
+                Step::Insert(text) => {
+                    texts.insert(rows, TEXTS[text]);
+                    current.insert(rows, TEXTS[text]);
+                    rows += 1;
+                }
+                Step::Remove(which) if !current.is_empty() => {
+                    let row = *current.keys().nth(which.index(current.len())).expect("a row");
+                    current.remove(&row);
+                    texts.remove(row);
+                }
+                Step::Remove(_) => {}
+                Step::Commit => {
+                    let mut writer = TextIndexWriter::open(folder.path(), text_of(file, rows)).expect("a writer");
+                    let from = writer.rows().expect("rows");
+                    current.range(from..).for_each(|(&row, text)| writer.insert(row, text).expect("room"));
+                    texts.removed_on_disk().into_iter().for_each(|row| writer.remove(row));
+                    texts.committed(writer.commit(rows).expect("a commit"));
+                }
+            }
+        }
+        let mut fresh = Tail::default();
+        current.iter().for_each(|(&row, text)| fresh.insert(row, text));
+        let fresh = Texts::new(None, fresh, |row| current.contains_key(&row));
+        let reopened = TextIndex::open(folder.path(), &text_of(file, rows)).expect("an index");
+        let mut tail = Tail::default();
+        let covered = reopened.as_ref().map_or(0, TextIndex::rows);
+        current.range(covered..).for_each(|(&row, text)| tail.insert(row, text));
+        let reopened = Texts::new(reopened, tail, |row| current.contains_key(&row));
+        prop_assert_eq!(texts.totals(), fresh.totals());
+        for query in ["running dogs", "北京", "work code", "office morning 冬天"] {
+            let scores = |of: &Texts| of.score(&query_terms(query)).expect("scores").iter().collect::<Vec<_>>();
+            prop_assert_eq!(scores(&texts), scores(&fresh));
+            prop_assert_eq!(scores(&reopened), scores(&fresh));
+        }
+    }
 }

@@ -28,8 +28,9 @@ enum Mode {
     Lines,
     /// One a line, of an array that is broken: commas and brackets around them are passed over.
     Salvaged,
-    /// One after the other, within an array or not.
-    Values { in_array: bool },
+    /// One after the other, within so many arrays. One array in another is passed through: where it was opened by
+    /// mistake, it would hide all that follows.
+    Values { depth: usize },
 }
 
 /// The values of a text, in their order.
@@ -69,8 +70,8 @@ impl<'a> Items<'a> {
                     Some(item) if is_blank(&item.bytes) && item.problem.is_none() => {}
                     Some(item) => return Ok(Some(item)),
                 },
-                Mode::Values { in_array } => {
-                    if !self.read_value(in_array)? {
+                Mode::Values { depth } => {
+                    if !self.read_value(depth)? {
                         return Ok(None);
                     }
                 }
@@ -111,13 +112,13 @@ impl<'a> Items<'a> {
     /// all else is one value a line.
     fn find_mode(&mut self) -> io::Result<()> {
         self.mode = match self.skip_blank(false)? {
-            Some(b'[') => Mode::Values { in_array: false },
+            Some(b'[') => Mode::Values { depth: 0 },
             Some(b'{') => {
                 let line = self.line;
                 let Scanned { bytes, end } = self.scan_value(false)?;
                 let is_long = end == End::Closed && bytes.contains(&b'\n') && is_json(&bytes);
                 self.put_back(bytes, line);
-                if is_long { Mode::Values { in_array: false } } else { Mode::Lines }
+                if is_long { Mode::Values { depth: 0 } } else { Mode::Lines }
             }
             _ => Mode::Lines,
         };
@@ -160,18 +161,19 @@ impl<'a> Items<'a> {
     }
 
     /// Reads a value, or a bracket around values; `false` at the end.
-    fn read_value(&mut self, in_array: bool) -> io::Result<bool> {
+    fn read_value(&mut self, depth: usize) -> io::Result<bool> {
+        let in_array = depth > 0;
         let Some(byte) = self.skip_blank(true)? else {
             if in_array {
                 let problem = Some("the array breaks off: its end, a ], is missing".to_owned());
                 self.ready.push_back(Item { line: self.line, bytes: Vec::new(), problem });
-                self.mode = Mode::Values { in_array: false };
+                self.mode = Mode::Values { depth: 0 };
             }
             return Ok(in_array);
         };
-        if byte == b'[' && !in_array || byte == b']' && in_array {
+        if byte == b'[' || byte == b']' && in_array {
             self.reader.consume(1);
-            self.mode = Mode::Values { in_array: !in_array };
+            self.mode = Mode::Values { depth: if byte == b'[' { depth + 1 } else { depth - 1 } };
             return Ok(true);
         }
         let line = self.line;
@@ -365,6 +367,17 @@ mod tests {
             for line in &good {
                 let is_it = |item: &&Item| item.bytes == line.as_bytes();
                 prop_assert_eq!(found.iter().filter(is_it).count(), 1, "{} of {}", line, text);
+            }
+        }
+    }
+
+    #[test]
+    fn an_array_that_a_broken_line_opens_hides_nothing() {
+        for broken in ["[", "[0", "}[0", "[{\"a\":1},[2"] {
+            let text = format!("[\n{{\"id\":1}},\n{broken},\n{{\"id\":2}},\n{{\"id\":3}}\n]");
+            let found = texts(&text);
+            for good in ["{\"id\":1}", "{\"id\":2}", "{\"id\":3}"] {
+                assert!(found.iter().any(|item| item == good), "{good} of {text}: {found:?}");
             }
         }
     }

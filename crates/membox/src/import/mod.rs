@@ -327,12 +327,18 @@ impl Import<'_> {
 
     /// Hands a value on, unless that `is_done`. Whether something was sent.
     fn item(&mut self, item: Item, before: ReadSoFar, is_done: bool, reading: &mut Reading) -> Result<bool> {
-        let members = match members_of(&item) {
+        let members = members_of(&item);
+        let line = members.as_ref().ok().and_then(|members| archive::read(members, membox_memory::now()));
+        // What is refused is a line of the export, too.
+        if line.is_some() || members.is_err() && reading.archive.is_some() {
+            *reading.archive.get_or_insert(0) += 1;
+        }
+        let members = match members {
             Ok(members) => members,
             Err(_) if is_done => return Ok(false),
             Err(reason) => return reading.target.refuse(&item, &reason).map(|()| false),
         };
-        if let Some(line) = archive::read(&members, membox_memory::now()) {
+        if let Some(line) = line {
             return match line {
                 Ok(line) => reading.archive_line(item, before, is_done, line),
                 Err(_) if is_done => Ok(false),
@@ -363,14 +369,14 @@ impl Reading<'_> {
     /// Does what a line of an export says. Whether something was sent.
     fn archive_line(&mut self, item: Item, before: ReadSoFar, is_done: bool, line: ArchiveLine) -> Result<bool> {
         if let ArchiveLine::End(lines) = line {
-            let read = self.archive.take().unwrap_or(0);
+            // Its last line does not count itself.
+            let read = self.archive.take().unwrap_or(1) - 1;
             if read != lines && !is_done {
                 let reason = format!("the export has {lines} lines, and {read} of them are here");
                 self.target.refuse(&item, &reason)?;
             }
             return Ok(false);
         }
-        *self.archive.get_or_insert(0) += 1;
         if let ArchiveLine::Session(session) = &line
             && !session.has_archived
         {

@@ -199,23 +199,22 @@ fn sessions_are_whole_and_in_order_whenever_they_are_killed() {
                         };
                         let body = json!({"messages": (0..TOGETHER).map(message).collect::<Vec<_>>()});
                         let (status, _) = server.call("POST", &format!("/v1/sessions/{session}/messages"), &body);
-                        match status {
-                            200 => answered
-                                .lock()
-                                .expect(
-                                    "a \
-                                                           lock",
-                                )
-                                .entry(session.to_owned())
-                                .or_default()
-                                .insert(first),
-                            0 => return,
-                            _ => continue,
-                        };
+                        if status == 200 {
+                            let mut answered = answered.lock().expect("a lock");
+                            answered.entry(session.to_owned()).or_default().insert(first);
+                        } else if status == 0 {
+                            return;
+                        }
                     }
                 });
             }
-            std::thread::sleep(Duration::from_millis(40 + round * 53 % 300));
+            // However slow the machine is, something is written before each kill.
+            let appends = || answered.lock().expect("a lock").values().map(HashSet::len).sum::<usize>();
+            let (before, begun) = (appends(), Instant::now());
+            while appends() < before + 6 && begun.elapsed() < Duration::from_secs(20) {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            std::thread::sleep(Duration::from_millis(round * 53 % 300));
             let pid = rustix::process::Pid::from_child(&server.child);
             rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("a kill");
         });

@@ -1,5 +1,6 @@
 //! An open collection: its vector file, and in memory what recall needs of its records.
 
+mod change_log;
 mod compacted;
 mod derived;
 mod filters;
@@ -8,6 +9,9 @@ mod job;
 mod session_links;
 mod state;
 
+pub(crate) use change_log::ChangeLog;
+#[cfg(test)]
+pub(crate) use change_log::MAX_CHANGES;
 pub(crate) use compacted::CompactedFiles;
 pub(crate) use derived::{read_settings, text_of};
 pub(crate) use folder::CollectionFolder;
@@ -106,7 +110,7 @@ impl Collection {
         file: VectorFile,
     ) -> Self {
         let slots = Slots::new(stored.id, stored.vector_file);
-        let state = CollectionState::new(file.view(0), slots, None, None);
+        let state = CollectionState::new(file.view(0), slots, None);
         Self::new(stored, settings, CollectionFolder::of(root, stored.id).0, file, state)
     }
 

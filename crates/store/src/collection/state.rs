@@ -1,13 +1,13 @@
 //! What is committed of a collection, as recall sees it.
 
-use super::SessionLinks;
 use super::compacted::CompactedFiles;
 use super::derived::Derived;
+use super::{ChangeLog, SessionLinks};
 use crate::StoreError;
 use lru::LruCache;
 use membox_index::{AllowedRows, VectorIndex};
 use membox_records::{FieldIndex, Filter, LiveRow, Reader, Record, Renamed, Slots};
-use membox_text::{Tail, TextIndex};
+use membox_text::{Tail, TextIndex, Texts};
 use membox_vectors::{RowPin, VectorView};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
@@ -29,11 +29,9 @@ pub(crate) struct CollectionState {
     pub index: Option<Arc<VectorIndex>>,
     /// Held by whoever looks at these rows; another one once some of them are dead.
     pin: RowPin,
-    pub tail: Tail,
-    pub disk: Option<TextIndex>,
-    /// Rows that tantivy covers and that are no longer current: to be removed by its next commit.
-    pub dead_on_disk: Vec<u32>,
+    pub texts: Texts,
     pub links: SessionLinks,
+    pub changes: ChangeLog,
     expiry: BTreeSet<(i64, u32)>,
     /// Built by the first filter, kept in step from then on, also over a compaction.
     pub fields: Option<FieldIndex>,
@@ -51,17 +49,16 @@ fn next_version() -> u64 {
 }
 
 impl CollectionState {
-    pub fn new(view: VectorView, slots: Slots, index: Option<Arc<VectorIndex>>, disk: Option<TextIndex>) -> Self {
+    pub fn new(view: VectorView, slots: Slots, index: Option<Arc<VectorIndex>>) -> Self {
         Self {
             view,
             slots: Arc::new(slots),
             rows: Arc::default(),
             pin: RowPin::default(),
             index,
-            tail: Tail::default(),
-            disk,
-            dead_on_disk: Vec::new(),
+            texts: Texts::default(),
             links: SessionLinks::default(),
+            changes: ChangeLog::new(),
             expiry: BTreeSet::new(),
             fields: None,
             filtered: Mutex::new(LruCache::new(REMEMBERED_FILTERS)),
@@ -128,7 +125,7 @@ impl CollectionState {
             }
             None => self.add(&new),
         }
-        self.tail.insert(row, &record.text);
+        self.texts.insert(row, &record.text);
         if let Some(fields) = &mut self.fields {
             fields.insert(row, record);
         }
@@ -158,9 +155,7 @@ impl CollectionState {
         if let Some(expires_at) = old.expires_at {
             self.expiry.remove(&(expires_at, old.row));
         }
-        if self.disk.as_ref().is_some_and(|disk| old.row < disk.rows()) {
-            self.dead_on_disk.push(old.row);
-        }
+        self.texts.remove(old.row);
     }
 
     /// Slots of records whose time has come, at most `most` of them.
@@ -207,15 +202,16 @@ impl CollectionState {
 impl CollectionState {
     /// Reads what recall needs of a collection's records; of their texts those that the text index does not have.
     pub fn read(reader: &Reader, slots: Slots, view: VectorView, derived: Derived) -> Result<Self, StoreError> {
-        let mut state = Self::new(view, slots, derived.index, derived.text);
+        let mut state = Self::new(view, slots, derived.index);
         for row in reader.live_rows(&state.slots)? {
             state.add(&row);
         }
-        let texts_from = state.disk.as_ref().map_or(0, TextIndex::rows);
-        reader.each_record(&state.slots, texts_from, |row, stored| {
-            state.tail.insert(row, &stored.record.text);
+        let mut tail = Tail::default();
+        reader.each_record(&state.slots, derived.text.as_ref().map_or(0, TextIndex::rows), |row, stored| {
+            tail.insert(row, &stored.record.text);
             true
         })?;
+        state.texts = Texts::new(derived.text, tail, |row| state.rows.contains(row));
         Ok(state)
     }
 
@@ -224,7 +220,7 @@ impl CollectionState {
     pub fn compacted(&self, files: &mut CompactedFiles) -> Self {
         let CompactedFiles { file, copied, index, text, texts_until, .. } = files;
         let slots = self.slots.compacted(file.header().uuid, copied, self.view.rows());
-        let mut state = Self::new(file.view(u32::MAX), slots, index.take().map(Arc::new), text.take());
+        let mut state = Self::new(file.view(u32::MAX), slots, index.take().map(Arc::new));
         let mut new_rows = vec![u32::MAX; self.view.rows() as usize];
         for (new, old) in (0..).zip(copied.iter()) {
             new_rows[old as usize] = new;
@@ -232,15 +228,14 @@ impl CollectionState {
         let row = |old: u32| new_rows[old as usize];
         state.rows = Arc::new(self.rows.rows().iter().map(row).collect::<RoaringBitmap>().into());
         state.links = self.links.renumbered(row);
+        state.changes = self.changes.clone();
         state.expiry = self.expiry.iter().map(|(at, old)| (*at, row(*old))).collect();
         // A filter that is about to be asked for relies on them, and reading every record again would take seconds.
         let current = |old: u32| self.rows.contains(old).then(|| row(old));
         state.fields = self.fields.as_ref().map(|fields| fields.renumbered(current));
         let is_in_tail = |old: u32| old >= *texts_until && self.rows.contains(old);
-        state.tail = self.tail.renumbered(|old| is_in_tail(old).then(|| row(old)));
-        let covered = state.disk.as_ref().map_or(0, TextIndex::rows);
-        let dead = &*copied - self.rows.rows();
-        state.dead_on_disk = dead.iter().map(row).filter(|&dead| dead < covered).collect();
+        let tail = self.texts.tail().renumbered(|old| is_in_tail(old).then(|| row(old)));
+        state.texts = Texts::new(text.take(), tail, |row| state.rows.contains(row));
         state
     }
 }

@@ -16,13 +16,13 @@ pub(crate) fn commit_texts(
     collection: &Collection,
     is_stopping: impl Fn() -> bool,
 ) -> Result<(), StoreError> {
-    if collection.state().tail.len() < TAIL_TEXTS {
+    if collection.state().texts.tail().len() < TAIL_TEXTS {
         return Ok(());
     }
-    let ((view, rows), slots, dead, key) = {
-        let mut state = collection.state_mut();
-        let key = state.disk.as_ref().map(|disk| disk.key().cloned());
-        (state.current(), state.slots.clone(), std::mem::take(&mut state.dead_on_disk), key)
+    let ((view, rows), slots, removed, key) = {
+        let state = collection.state();
+        let key = state.texts.disk().map(|disk| disk.key().cloned());
+        (state.current(), state.slots.clone(), state.texts.removed_on_disk(), key)
     };
     let reader = registry.reader()?;
     let mut of = text_of(&reader, &collection.tenant, view.header().uuid, view.rows())?;
@@ -41,15 +41,11 @@ pub(crate) fn commit_texts(
     if is_stopping() {
         return Ok(());
     }
-    dead.into_iter().for_each(|row| writer.remove(row));
+    removed.into_iter().for_each(|row| writer.remove(row));
     let disk = writer.commit(view.rows())?;
     let mut state = collection.state_mut();
     if state.view.header().uuid == view.header().uuid {
-        // What died while it was committed is in the new state and must leave with the next.
-        let late: Vec<u32> = (rows.rows() - state.rows.rows()).iter().filter(|&row| row >= from).collect();
-        state.dead_on_disk.extend(late);
-        state.tail.drop_below(disk.rows());
-        state.disk = Some(disk);
+        state.texts.committed(disk);
     }
     Ok(())
 }

@@ -20,14 +20,14 @@ fn texts_that_are_written_during_a_compaction_neither_wait_in_memory_for_its_end
         match steps {
             // With these there are enough to be handed on, most of them copied already.
             1 => sample.write(9_900..10_400),
-            _ => most_in_tail = most_in_tail.max(collection.state().tail.len()),
+            _ => most_in_tail = most_in_tail.max(collection.state().texts.tail().len()),
         }
         true
     });
     compacted.expect("a compaction");
     assert!(most_in_tail < 10_000, "{most_in_tail} texts waited");
-    let covered = collection.state().disk.as_ref().map(|disk| disk.rows());
-    assert_eq!((collection.state().tail.len(), covered), (0, Some(10_400)));
+    let covered = collection.state().texts.disk().map(|disk| disk.rows());
+    assert_eq!((collection.state().texts.tail().len(), covered), (0, Some(10_400)));
     for number in [0, 9_899, 9_900, 10_399] {
         assert_eq!(sample.found_by_words(&format!("number{number}")), [number.to_string()]);
     }
@@ -101,14 +101,14 @@ fn texts_do_not_wait_in_memory_for_an_index() {
     // The store's own thread leaves it alone.
     let _derived_files = collection.derived_files.lock().expect("a lock");
     sample.write(0..11_000);
-    assert!(collection.state().tail.len() > 10_000);
+    assert!(collection.state().texts.tail().len() > 10_000);
     let (_keep_on, stop) = bounded(0);
     let (registry, writer) = (store.registry_arc(), store.writer().clone());
     let maintenance = Maintenance { registry, writer, stop, threads: 1 };
     maintenance.keep_index(collection).expect("an index");
     let state = collection.state();
     assert!(state.index.is_some());
-    assert_eq!((state.tail.len(), state.disk.as_ref().map(|disk| disk.rows())), (0, Some(11_000)));
+    assert_eq!((state.texts.tail().len(), state.texts.disk().map(|disk| disk.rows())), (0, Some(11_000)));
 }
 
 #[test]

@@ -1,4 +1,5 @@
 mod background;
 mod commands;
+mod contract;
 mod panics;
 mod sample;

@@ -2,6 +2,8 @@
 
 use crate::StoreError;
 use crate::collection::CollectionState;
+use crate::command::VersionId;
+use crate::record_store::Change;
 use membox_records::{LiveRow, Record, Renamed, StoredSession};
 
 /// What a command changed in memory's picture of a collection. Published after the commit, all at once.
@@ -29,15 +31,19 @@ impl Effects {
     /// Makes them visible, and gives the rows that are dead from then on.
     pub fn publish(self, state: &mut CollectionState) -> Vec<u32> {
         let mut dead = self.unused;
+        let version = |state: &CollectionState, row| VersionId(state.slots.slot(row));
         for Published { row, record, replaced, renamed } in self.written {
             if let Some((renamed, from)) = renamed {
                 state.rename(&renamed, &from);
             }
             state.insert(row, &record, replaced.as_ref());
+            let replaced_version = replaced.as_ref().map(|old| version(state, old.row));
+            state.changes.push(Change::Written { version: version(state, row), replaced: replaced_version });
             dead.extend(replaced.map(|old| old.row));
         }
         for old in self.removed {
             state.remove(&old);
+            state.changes.push(Change::Deleted(version(state, old.row)));
             dead.push(old.row);
         }
         dead

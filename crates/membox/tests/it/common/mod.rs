@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+/// Bytes of the longest answer: a checkpoint with all that tasks may write towards it.
+const MAX_ANSWER_BYTES: u64 = 32 << 20;
+
 pub const MEMBOX: &str = env!("CARGO_BIN_EXE_membox");
 
 /// Where `make model` installs the real MiniLM. It is part of the tests: without it they fail.
@@ -170,7 +173,7 @@ impl Server {
         let status = response.status().as_u16();
         let text_of = |v: &ureq::http::HeaderValue| v.to_str().unwrap_or_default().to_owned();
         let headers = response.headers().iter().map(|(n, v)| (n.to_string(), text_of(v))).collect();
-        match response.body_mut().read_to_string() {
+        match response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_string() {
             Ok(text) => (status, headers, text),
             Err(_) => (0, headers, String::new()),
         }
