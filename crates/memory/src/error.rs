@@ -186,6 +186,8 @@ impl From<StoreError> for MemoryError {
             StoreError::NoFiles(reason) => Self::NoFiles(reason),
             StoreError::Panicked(panicked) => Self::Panicked(panicked),
             StoreError::Broken(reason) => Self::Broken(reason),
+            // Nothing here follows changes.
+            error @ StoreError::ChangesGone(_) => Self::Broken(error.to_string()),
             StoreError::Stopped => Self::Stopped,
             StoreError::Locked(path) => Self::Locked(path),
             StoreError::Io { action, path, source } => Self::Io { action, path, source },
