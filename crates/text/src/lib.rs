@@ -9,9 +9,10 @@
 //! question ──▶ query terms ──▶ Texts::score ──▶ TextScores, by row
 //! ```
 //!
-//! [`Texts`] holds both. A score is made of the statistics of all current texts, so it does not matter in which part a
-//! text is, or what was there before. Like the index of vectors this one is derived: its watermark says which rows of which vector file it covers. One that
-//! does not fit, or is damaged, is a [`TextError`] or is not opened, and is built anew.
+//! [`Texts`] holds both. A score is made of the statistics of all current texts, so it does not matter in which
+//! part a text is, or what was there before. Like the index of vectors this one is derived: its watermark says which
+//! rows of which vector file it covers. One that does not fit, or is damaged, is a [`TextError`] or is not opened, and
+//! is built anew.
 //!
 //! This crate knows rows and texts. It knows no records, no SQLite, no vectors and no HTTP. Where a tenant's texts
 //! are sealed its terms are stored as codes ([`membox_sealing::TermKey`]).

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// As the answers were noted: on another processor, f32 differs in the last digits only.
 const FLAGS: [&str; 4] = ["--device", "cpu", "--precision", "f32"];
@@ -112,6 +113,33 @@ fn without_usage(answer: &mut Value) {
     }
 }
 
+/// Takes out of recalls what hangs on the statistics of words, which count current texts alone since 0.2.0: scores, and
+/// what is ranked by them behind the best hit.
+fn without_word_scores(request: &Value, answer: &mut Value) {
+    let Some(hits) = answer["hits"].as_array_mut() else { return };
+    for hit in hits.iter_mut() {
+        if let Some(score) = hit["scores"].get_mut("text") {
+            *score = json!(score.is_null());
+        }
+    }
+    if request["body"]["mode"] == "text" {
+        hits.truncate(1);
+        hits.iter_mut().for_each(|hit| hit["score"] = Value::Null);
+    }
+}
+
+/// Asks until the keys of a tenant are settled, which the box sees to after its start.
+fn asked_when_settled(server: &Server, request: &Value) -> Value {
+    let begun = Instant::now();
+    loop {
+        let new = asked(server, request);
+        if new["answer"]["settled"] != json!(false) || begun.elapsed() > Duration::from_secs(30) {
+            return new;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 fn answers_as_before(name: &str) {
     let folder = KeptOnFailure::new();
     let data = folder.path().join("data");
@@ -140,10 +168,14 @@ fn answers_as_before(name: &str) {
     let server = Server::start(&data, &FLAGS);
     let mut differences = Differences::default();
     for mut old in noted {
-        let mut new = asked(&server, &old);
+        let mut new = asked_when_settled(&server, &old);
         if usage_is_old {
             without_usage(&mut old["answer"]);
             without_usage(&mut new["answer"]);
+        }
+        let request = old.clone();
+        for answer in [&mut old, &mut new] {
+            without_word_scores(&request, &mut answer["answer"]);
         }
         let place = format!("{} {} {}", old["method"], old["path"], old["body"]);
         for part in ["status", "etag", "answer"] {
