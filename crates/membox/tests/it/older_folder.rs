@@ -116,7 +116,7 @@ fn without_usage(answer: &mut Value) {
 /// Takes out of recalls what hangs on the statistics of words, which count current texts alone since 0.2.0: scores, and
 /// what is ranked by them behind the best hit.
 fn without_word_scores(request: &Value, answer: &mut Value) {
-    let Some(hits) = answer["hits"].as_array_mut() else { return };
+    let Some(hits) = answer.get_mut("hits").and_then(Value::as_array_mut) else { return };
     for hit in hits.iter_mut() {
         if let Some(score) = hit["scores"].get_mut("text") {
             *score = json!(score.is_null());
