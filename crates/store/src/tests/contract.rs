@@ -18,7 +18,9 @@ impl Follower {
         for change in changes {
             match change {
                 Change::Written { version, replaced } => {
-                    replaced.map(|old| assert!(self.0.remove(&old), "{old:?} was there"));
+                    if let Some(old) = replaced {
+                        assert!(self.0.remove(&old), "{old:?} was there");
+                    }
                     assert!(self.0.insert(version), "{version:?} is new");
                 }
                 Change::Deleted(version) => assert!(self.0.remove(&version), "{version:?} was there"),
