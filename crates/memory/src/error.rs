@@ -3,6 +3,7 @@ use membox_encoder::EncoderError;
 use membox_llm::LlmError;
 use membox_store::{IndexError, RecordsError, StoreError, TextError, VectorsError};
 use membox_threads::Panicked;
+use membox_threads::budget::Cancelled;
 use std::path::PathBuf;
 
 /// What can go wrong in the box. Each variant says what the caller can do about it.
@@ -153,6 +154,9 @@ pub enum MemoryError {
     /// From a vector file.
     #[error(transparent)]
     Vectors(VectorsError),
+    /// Its caller has gone.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
     /// From an index.
     #[error(transparent)]
     Index(IndexError),

@@ -1,14 +1,16 @@
 //! The router, and the server around it: time limits on slow clients, and a stop that drains.
 
+use crate::auth::ApiKey;
 use crate::contract::{self, Contract};
 use crate::dialect;
+use crate::pool::{Pool, PoolSize};
 use crate::problem::Problem;
 use crate::routes::{
     collections, compress, engines, memories, models, operations, recall, records, sessions, tenants, threads, usage,
     users,
 };
 use crate::state::{AppState, Limits, ServerConfig};
-use crate::{ServerError, pool::Pool, recorder};
+use crate::{ServerError, recorder, request};
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -19,6 +21,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use membox_memory::MemoryBox;
+use std::collections::HashSet;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -140,16 +143,20 @@ impl Server {
     /// Sets a server up; it listens when it is [run](Server::run).
     pub fn new(memory: Arc<MemoryBox>, config: ServerConfig) -> Result<Self, ServerError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let pool = |name, threads, queue| Pool::new(name, threads, queue).map(Arc::new).map_err(ServerError::Threads);
+        let tenants: HashSet<&str> = config.keys.iter().map(ApiKey::tenant).collect();
+        let pool = |name, threads, waiting| {
+            let size = PoolSize::shared_by(tenants.len(), threads, waiting);
+            Pool::new(name, size).map(Arc::new).map_err(ServerError::Threads)
+        };
         let state = AppState {
             memory,
-            keys: Arc::new(config.keys),
             metrics_key: Arc::new(config.metrics_key),
             limits: Arc::new(config.limits),
             // More threads than cores: a recall waits for the engine, a write for the disk.
             reads: pool("read", cores * 4, 1024)?,
             writes: pool("write", (cores * 8).max(32), 1024)?,
             pipeline: pool("pipeline", cores.max(8), 256)?,
+            keys: Arc::new(config.keys),
             metrics: recorder::handle(),
             model_aliases: Arc::new(config.model_aliases),
             started_at: std::time::SystemTime::now(),
@@ -172,6 +179,7 @@ impl Server {
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this route has other methods; GET /docs shows all")
             })
             .layer(middleware::from_fn_with_state(state.clone(), limit_time))
+            .layer(middleware::from_fn(request::budget))
             .layer(CatchPanicLayer::custom(|_| {
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed inside the box; its log says more")
                     .into_response()

@@ -29,6 +29,11 @@ impl ApiKey {
         Self { sha256: Sha256::digest(key).into(), tenant: tenant.into(), rate: None }
     }
 
+    /// Whose it is.
+    pub(crate) fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
     /// The same key, which may ask so often a second.
     pub fn with_rate(self, per_second: f64) -> Self {
         Self { rate: Some(Arc::new(Bucket::new(per_second))), ..self }
@@ -83,6 +88,9 @@ impl FromRequestParts<AppState> for Caller {
             }
             Self { tenant: known.tenant.clone(), actor: format!("key:{}", hex(&known.sha256[..6])) }
         };
+        if let Some(budget) = crate::request::current() {
+            budget.set_tenant(&caller.tenant);
+        }
         match header(header::HeaderName::from_static("x-membox-tenant")) {
             Some(wanted) if wanted != caller.tenant => Err(Problem::new(
                 StatusCode::FORBIDDEN,

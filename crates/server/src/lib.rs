@@ -35,6 +35,7 @@ mod pool;
 mod problem;
 mod rate;
 mod recorder;
+mod request;
 mod routes;
 mod state;
 

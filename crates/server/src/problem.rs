@@ -140,6 +140,7 @@ impl From<MemoryError> for Problem {
             | MemoryError::NoFiles(_)
             | MemoryError::Broken(_)
             | MemoryError::Stopped
+            | MemoryError::Cancelled(_)
             | MemoryError::Encoder(EncoderError::Stopped) => StatusCode::SERVICE_UNAVAILABLE,
             MemoryError::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             _ => {

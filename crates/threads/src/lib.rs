@@ -1,4 +1,4 @@
-//! Threads whose panics are heard and survived.
+//! Threads whose panics are heard and survived, and whose work ends when nobody waits for it.
 //!
 //! A panic is a fault of membox itself. It must not pass in silence, and it must not take more with it than the
 //! request that met it:
@@ -8,6 +8,8 @@
 //! - [`guard`] runs the work of one request, and gives a panic in it as an error;
 //! - [`spawn`] starts a thread by its name. One that ends by a panic all the same says so.
 //!
+//! [`budget`] tells a thread whose request it works on, and whether anybody still waits for it.
+//!
 //! # Example
 //!
 //! ```
@@ -16,6 +18,8 @@
 //! let broken = membox_threads::guard(|| -> i32 { panic!("as it should") });
 //! assert_eq!(broken.map_err(|panicked| panicked.message), Err("as it should".to_owned()));
 //! ```
+
+pub mod budget;
 
 use std::any::Any;
 use std::backtrace::Backtrace;

@@ -10,6 +10,7 @@ mod tools;
 
 use crate::auth::Caller;
 use crate::problem::Problem;
+use crate::request::with_budget;
 use crate::state::AppState;
 use axum::Router;
 use axum::extract::{Request, State};
@@ -17,6 +18,7 @@ use axum::http::request::Parts;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use membox_api::ToolFailure;
+use membox_threads::budget::RequestBudget;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, Implementation, ListToolsResult, PaginatedRequestParams,
     ServerCapabilities, ServerConfig, Tool,
@@ -77,7 +79,10 @@ impl ServerHandler for Mcp {
         let memory = self.state.memory.clone();
         let pool = (tool.pool)(&self.state);
         metrics::counter!("membox_mcp_calls_total", "tool" => tool.described.name.to_string()).increment(1);
-        let done: Result<Value, Problem> = pool.run(move || (tool.run)(&memory, &caller, arguments)).await;
+        // The protocol's own tasks run it, which know of no request.
+        let budget = Arc::new(RequestBudget::of(&caller.tenant));
+        let call = pool.run(move || (tool.run)(&memory, &caller, arguments));
+        let done: Result<Value, Problem> = with_budget(budget, call).await;
         Ok(done.map_or_else(|problem| failure(&problem), CallToolResult::structured).into())
     }
 }

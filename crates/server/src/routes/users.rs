@@ -3,6 +3,7 @@
 use crate::auth::{Caller, Tenant};
 use crate::extract::{Json, KeptJson, Query};
 use crate::problem::Problem;
+use crate::request::with_budget;
 use crate::routes::sessions::page_limit;
 use crate::state::AppState;
 use axum::body::{Body, Bytes};
@@ -11,7 +12,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::channel::Channel;
 use membox_api::{AuditPage, AuditQuery, JobView, ProfileView};
+use membox_threads::budget::RequestBudget;
 use serde_json::{Map, Value};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Bytes of an archive that are sent at a time, and how many such parts may wait for the client.
@@ -61,6 +64,7 @@ pub async fn erase(
 pub async fn export(State(state): State<AppState>, caller: Caller, Path(user): Path<String>) -> Response {
     let (mut sender, body) = Channel::<Bytes>::new(PARTS);
     let (memory, runtime) = (state.memory.clone(), tokio::runtime::Handle::current());
+    let tenant = caller.tenant.clone();
     let archive = move || {
         let (mut part, mut lines) = (Vec::with_capacity(PART_BYTES), 0u64);
         let mut send = |part: &mut Vec<u8>| {
@@ -82,8 +86,9 @@ pub async fn export(State(state): State<AppState>, caller: Caller, Path(user): P
         }
         Ok(())
     };
+    let budget = Arc::new(RequestBudget::of(&tenant));
     tokio::spawn(async move {
-        let done: Result<(), Problem> = state.reads.run(archive).await;
+        let done: Result<(), Problem> = with_budget(budget, state.reads.run(archive)).await;
         if let Err(problem) = done {
             tracing::warn!(reason = problem.detail, "an export was broken off");
         }
