@@ -5,6 +5,7 @@
 
 use membox_api::Fusion;
 use membox_store::RecordRef;
+use membox_threads::budget::{self, Cancelled};
 
 /// A record with the scores of both legs and their fusion.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,11 +64,12 @@ pub(crate) fn marginal_relevance(
     likeness: impl Fn(usize, usize) -> f32,
     lambda: f32,
     k: usize,
-) -> Vec<usize> {
+) -> Result<Vec<usize>, Cancelled> {
     let mut left: Vec<usize> = (0..scores.len()).collect();
     let mut nearest = vec![0f32; scores.len()];
     let mut chosen = Vec::new();
     while chosen.len() < k && !left.is_empty() {
+        budget::check()?;
         let value = |i: usize| lambda * scores[i] - (1.0 - lambda) * nearest[i];
         let (at, next) = left
             .iter()
@@ -80,7 +82,7 @@ pub(crate) fn marginal_relevance(
         }
         chosen.push(next);
     }
-    chosen
+    Ok(chosen)
 }
 
 #[cfg(test)]
@@ -105,7 +107,7 @@ mod tests {
     #[test]
     fn marginal_relevance_passes_over_near_doubles() {
         let likeness = |a: usize, b: usize| if a + b == 1 { 0.99 } else { 0.1 };
-        assert_eq!(marginal_relevance(&[1.0, 0.98, 0.8], likeness, 0.5, 2), [0, 2]);
-        assert_eq!(marginal_relevance(&[1.0, 0.98, 0.8], likeness, 1.0, 2), [0, 1]);
+        assert_eq!(marginal_relevance(&[1.0, 0.98, 0.8], likeness, 0.5, 2), Ok(vec![0, 2]));
+        assert_eq!(marginal_relevance(&[1.0, 0.98, 0.8], likeness, 1.0, 2), Ok(vec![0, 1]));
     }
 }

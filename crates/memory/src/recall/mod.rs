@@ -7,6 +7,7 @@
 
 mod cache;
 mod fusion;
+mod joined;
 
 pub(crate) use cache::AnswerCache;
 
@@ -16,6 +17,7 @@ use crate::models::Models;
 use crate::{MemoryError, now, token_counter};
 use cache::question;
 use fusion::{Fused, fuse, marginal_relevance};
+use joined::JoinedTexts;
 use membox_api::{
     Budget, ContextText, ContextWindow, Hit, Include, MessageType, Neighbour, RecallAnswer, RecallMode, RecallRequest,
     Scores, SearchEffort, Timing,
@@ -27,12 +29,15 @@ use membox_store::{
     Collection, Condition, Effort, Fetched, Filter, Matches, Question, Reads, RecordRef, Scalar, Snapshot, StoreError,
     StoredRecord, VectorsError, Wanted,
 };
+use membox_threads::budget::{self, Cancelled};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Hits of one answer.
 const MAX_HITS: usize = 10_000;
+/// Hits of one answer that are chosen by how they differ: each is held against each that is chosen already.
+const MAX_DIVERSE_HITS: usize = 1000;
 /// Questions of one request.
 const MAX_QUERIES: usize = 64;
 /// Neighbours given on each side of a hit.
@@ -87,7 +92,7 @@ impl Recall<'_> {
             timing.search = searched.elapsed();
             let fetched = Instant::now();
             let (candidates, changed) = fetch(&snapshot, fused, request, &reads)?;
-            let chosen = rerank(candidates, &snapshot, request);
+            let chosen = rerank(candidates, &snapshot, request)?;
             let (neighbours, moved) = neighbours(&snapshot, filter.as_ref(), &chosen, request, &reads)?;
             timing.rerank = fetched.elapsed();
             collection.check_there()?;
@@ -98,6 +103,8 @@ impl Recall<'_> {
             // answer would lack what has been there all the time.
             std::thread::sleep(Duration::from_millis(1));
         };
+        // Others wait for a connection while what was found is fitted.
+        drop(reads);
         let compressed = Instant::now();
         let context = request.budget.as_ref().map(|budget| self.fit(&chosen, budget)).transpose()?;
         timing.compress = compressed.elapsed();
@@ -114,7 +121,7 @@ impl Recall<'_> {
     /// The texts of hits that fit a budget, compressed if need be and if the budget says so.
     fn fit(&self, chosen: &[Candidate], budget: &Budget) -> Result<ContextText, MemoryError> {
         let counter = token_counter(budget.encoding.as_deref(), "/budget/encoding")?;
-        let whole = fit_whole(chosen, budget.tokens, counter);
+        let whole = fit_whole(chosen, budget.tokens, counter)?;
         if !budget.compress || whole.dropped.is_empty() || budget.tokens == 0 {
             return Ok(whole);
         }
@@ -191,6 +198,11 @@ fn check(request: &RecallRequest) -> Result<(), MemoryError> {
     }
     if request.k == 0 || request.k > MAX_HITS {
         return Err(MemoryError::impossible("/k", format!("k is {}; 1 to {MAX_HITS} is possible", request.k)));
+    }
+    let is_diverse = request.rerank.is_some_and(|rerank| rerank.mmr_lambda.is_some());
+    if is_diverse && request.k > MAX_DIVERSE_HITS {
+        let reason = format!("k is {}; with mmr_lambda at most {MAX_DIVERSE_HITS} is possible", request.k);
+        return Err(MemoryError::impossible("/k", reason));
     }
     if let Some(context) = request.context
         && context.before.max(context.after) > MAX_NEIGHBOURS
@@ -296,8 +308,12 @@ fn fetch(
     Ok((candidates, changed))
 }
 
-fn rerank(mut candidates: Vec<Candidate>, snapshot: &Snapshot, request: &RecallRequest) -> Vec<Candidate> {
-    let Some(rerank) = request.rerank else { return candidates };
+fn rerank(
+    mut candidates: Vec<Candidate>,
+    snapshot: &Snapshot,
+    request: &RecallRequest,
+) -> Result<Vec<Candidate>, Cancelled> {
+    let Some(rerank) = request.rerank else { return Ok(candidates) };
     let half_life = rerank.recency_half_life_s.filter(|h| *h > 0.0).unwrap_or(HALF_LIFE_S);
     for c in &mut candidates {
         if let Some(weight) = rerank.recency_weight {
@@ -319,32 +335,28 @@ fn rerank(mut candidates: Vec<Candidate>, snapshot: &Snapshot, request: &RecallR
         let most = candidates.first().map_or(1.0, |c| c.score.max(f32::MIN_POSITIVE));
         let scores: Vec<f32> = candidates.iter().map(|c| c.score / most).collect();
         let likeness = |a: usize, b: usize| snapshot.score(&vectors[a], candidates[b].fused.record);
-        let order = marginal_relevance(&scores, likeness, lambda.clamp(0.0, 1.0), request.k);
+        let order = marginal_relevance(&scores, likeness, lambda.clamp(0.0, 1.0), request.k)?;
         let mut places: Vec<Option<Candidate>> = candidates.into_iter().map(Some).collect();
-        return order.into_iter().filter_map(|i| places[i].take()).collect();
+        return Ok(order.into_iter().filter_map(|i| places[i].take()).collect());
     }
     candidates.truncate(request.k);
-    candidates
+    Ok(candidates)
 }
 
 /// Joins texts while they fit the budget, best first.
-fn fit_whole(chosen: &[Candidate], budget: usize, counter: TokenCounter) -> ContextText {
-    let (mut context, mut tokens, mut dropped) = (String::new(), 0, Vec::new());
+fn fit_whole(chosen: &[Candidate], max_tokens: usize, counter: TokenCounter) -> Result<ContextText, Cancelled> {
+    let mut joined = JoinedTexts::new(counter);
+    let mut is_in = Vec::with_capacity(chosen.len());
     for candidate in chosen {
-        let record = &candidate.stored.record;
-        let mut longer = context.clone();
-        if !longer.is_empty() {
-            longer.push('\n');
-        }
-        longer.push_str(&record.text);
-        let count = counter.count(&longer);
-        if count <= budget {
-            (context, tokens) = (longer, count);
-        } else {
-            dropped.push(record.id.clone());
-        }
+        budget::check()?;
+        is_in.push(joined.push_within(&candidate.stored.record.text, max_tokens));
     }
-    ContextText { text: context, tokens, dropped, compression: None }
+    let (text, tokens, too_many) = joined.finish(max_tokens);
+    let last = is_in.iter_mut().rev().filter(|is_in| **is_in).take(too_many);
+    last.for_each(|is_in| *is_in = false);
+    let dropped = chosen.iter().zip(is_in).filter(|(_, is_in)| !is_in);
+    let dropped = dropped.map(|(candidate, _)| candidate.stored.record.id.clone()).collect();
+    Ok(ContextText { text, tokens, dropped, compression: None })
 }
 
 /// How many of the first texts a budget is shared by, so that of each a share is left that can still be read.
