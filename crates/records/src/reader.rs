@@ -1,7 +1,8 @@
 //! A read-only connection: it sees committed states only. What is read is in the modules of each concept.
 
 use crate::RecordsError;
-use crate::schema::SCHEMA_VERSION;
+use crate::foreign;
+use crate::schema::{self, SCHEMA_VERSION};
 use crate::sealing::Sealing;
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
@@ -24,6 +25,7 @@ impl Reader {
     }
 
     pub(crate) fn over(connection: Connection, path: &Path, sealing: Sealing) -> Result<Self, RecordsError> {
+        foreign::defend(&connection)?;
         connection.set_prepared_statement_cache_capacity(64);
         let found: u32 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
         if found < SCHEMA_VERSION {
@@ -32,6 +34,7 @@ impl Reader {
         if found > SCHEMA_VERSION {
             return Err(RecordsError::TooNew { path: path.to_owned(), found, known: SCHEMA_VERSION });
         }
+        schema::check(&connection, path)?;
         Ok(Self { connection, sealing })
     }
 

@@ -86,7 +86,7 @@ impl VectorFile {
     pub fn header_of(path: &Path) -> Result<Header, VectorsError> {
         let file =
             File::open(path).map_err(|source| VectorsError::Io { action: "open", path: path.to_owned(), source })?;
-        read_header(path, &file)
+        Header::read(path, &file)
     }
 
     /// What the header says.
@@ -214,6 +214,23 @@ impl VectorFile {
 }
 
 impl Header {
+    /// Reads the header of an open file, which is at `path`.
+    pub fn read(path: &Path, file: &File) -> Result<Self, VectorsError> {
+        let mut bytes = vec![0; HEADER_BYTES as usize];
+        if let Err(source) = file.read_exact_at(&mut bytes, 0) {
+            return Err(match source.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    VectorsError::Damaged { path: path.to_owned(), reason: "it is shorter than its header".into() }
+                }
+                _ => VectorsError::Io { action: "read", path: path.to_owned(), source },
+            });
+        }
+        Self::decode(&bytes).map_err(|error| match error {
+            HeaderError::Damaged(reason) => VectorsError::Damaged { path: path.to_owned(), reason },
+            HeaderError::TooNew(found) => VectorsError::TooNew { path: path.to_owned(), found, known: VERSION },
+        })
+    }
+
     /// Whether a vector fits: its dimension, and every number finite in the row type.
     pub fn check(&self, vector: &[f32]) -> Result<(), VectorsError> {
         if vector.len() != self.dimension {
@@ -286,25 +303,9 @@ impl VectorView {
     }
 }
 
-fn read_header(path: &Path, file: &File) -> Result<Header, VectorsError> {
-    let mut bytes = vec![0; HEADER_BYTES as usize];
-    if let Err(source) = file.read_exact_at(&mut bytes, 0) {
-        return Err(match source.kind() {
-            io::ErrorKind::UnexpectedEof => {
-                VectorsError::Damaged { path: path.to_owned(), reason: "it is shorter than its header".into() }
-            }
-            _ => VectorsError::Io { action: "read", path: path.to_owned(), source },
-        });
-    }
-    Header::decode(&bytes).map_err(|error| match error {
-        HeaderError::Damaged(reason) => VectorsError::Damaged { path: path.to_owned(), reason },
-        HeaderError::TooNew(found) => VectorsError::TooNew { path: path.to_owned(), found, known: VERSION },
-    })
-}
-
 /// The header of a file and its length, if it holds `rows` rows.
 fn read_layout(path: &Path, file: &File, rows: u32) -> Result<(Header, u64), VectorsError> {
-    let header = read_header(path, file)?;
+    let header = Header::read(path, file)?;
     let io = |source| VectorsError::Io { action: "read", path: path.to_owned(), source };
     let length = file.metadata().map_err(io)?.len();
     if length < header.row_offset(u64::from(rows)) {

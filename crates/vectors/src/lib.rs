@@ -23,6 +23,7 @@
 //! ```
 
 mod batcher;
+mod beneath;
 mod error;
 mod file;
 pub mod format;
@@ -32,6 +33,7 @@ mod simd;
 mod sync;
 mod top_k;
 
+pub use beneath::open_beneath;
 pub use error::VectorsError;
 pub use file::{RowReceipt, VectorFile, VectorView, rename_durably, sync_parent};
 pub use format::{Header, RowType};

@@ -11,7 +11,7 @@ use crate::collection::CollectionFolder;
 use crate::media;
 use membox_records::keys::keys;
 use membox_records::{Reader, RecordsError, Sealing};
-use membox_vectors::VectorFile;
+use membox_vectors::{Header, open_beneath};
 use rustix::fs::{FlockOperation, flock};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -66,6 +66,9 @@ fn copy(root: &Path, target: &Path, with_keys: bool) -> Result<BackupSummary, St
     for attempt in 0.. {
         let _ = fs::remove_file(&db);
         let keys = key_numbers(root)?;
+        // SQLite would follow a link.
+        let source = root.join("membox.db");
+        open_beneath(root, &source).map_err(StoreError::io("open", &source))?;
         Reader::open(&root.join("membox.db"), Sealing::default())?.copy_to(&db)?;
         match copy_files(root, target) {
             Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && attempt < 3 => {}
@@ -91,7 +94,12 @@ fn key_numbers(root: &Path) -> Result<BTreeSet<u32>, StoreError> {
 
 fn copy_keys(root: &Path, target: &Path) -> Result<(), StoreError> {
     let (from, to) = (keys_file(root), keys_file(target));
-    match fs::copy(&from, &to).and_then(|_| File::open(&to)?.sync_all()) {
+    let copied = open_beneath(root, &from).and_then(|mut source| {
+        let mut copy = File::create(&to)?;
+        io::copy(&mut source, &mut copy)?;
+        copy.sync_all()
+    });
+    match copied {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         copied => copied.map_err(StoreError::io("copy to", &to)),
     }
@@ -104,14 +112,13 @@ fn copy_files(root: &Path, target: &Path) -> Result<BackupSummary, StoreError> {
         let (from, to) = (CollectionFolder::of(root, stored.id), CollectionFolder::of(target, stored.id));
         fs::create_dir_all(&to.0).map_err(StoreError::io("create", &to.0))?;
         let (from, to) = (from.vectors(stored.vector_file), to.vectors(stored.vector_file));
-        let source = File::open(&from).map_err(StoreError::io("open", &from))?;
-        let length = VectorFile::header_of(&from)?.row_offset(u64::from(stored.rows));
+        let source = open_beneath(root, &from).map_err(StoreError::io("open", &from))?;
+        let length = Header::read(&from, &source)?.row_offset(u64::from(stored.rows));
         let mut copy = File::create(&to).map_err(StoreError::io("create", &to))?;
         let written = io::copy(&mut source.take(length), &mut copy).and_then(|n| copy.sync_all().map(|()| n));
         summary.bytes += written.map_err(StoreError::io("copy to", &to))?;
         for name in reader.media_files(stored.id)? {
-            summary.bytes +=
-                media::copy(&CollectionFolder::of(root, stored.id), &CollectionFolder::of(target, stored.id), &name)?;
+            summary.bytes += media::copy(root, target, stored.id, &name)?;
         }
         summary.collections += 1;
         summary.records += reader.count(stored.id)?;
