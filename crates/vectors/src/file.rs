@@ -4,6 +4,8 @@ use crate::VectorsError;
 use crate::format::{HEADER_BYTES, Header, HeaderError, RowType, VERSION};
 use crate::simd;
 use memmap2::{Mmap, MmapOptions};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -331,6 +333,19 @@ fn map_file(path: &Path, file: &File, bytes: u64) -> Result<Arc<Mmap>, VectorsEr
 pub fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)?;
     sync_parent(to)
+}
+
+/// As [`rename_durably`], and never takes the place of anything: not even of an empty folder.
+pub fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => sync_parent(to),
+        // A file system that does not know how, as some networks' do not: then somebody may be faster.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match to.symlink_metadata() {
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Err(_) => rename_durably(from, to),
+        },
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Makes a folder's entry for `path` durable.

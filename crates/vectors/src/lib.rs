@@ -35,7 +35,7 @@ mod top_k;
 
 pub use beneath::open_beneath;
 pub use error::VectorsError;
-pub use file::{RowReceipt, VectorFile, VectorView, rename_durably, sync_parent};
+pub use file::{RowReceipt, VectorFile, VectorView, rename_durably, rename_to_new, sync_parent};
 pub use format::{Header, RowType};
 pub use retired::{Retired, RowPin};
 pub use scan::ScanQueue;

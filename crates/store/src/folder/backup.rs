@@ -5,6 +5,7 @@
 //! file is held here, so they can be copied without stopping anything. What is derived is not copied: it is built
 //! anew.
 
+use super::making::{FolderInMaking, left_behind};
 use super::sealing::keys_file;
 use crate::StoreError;
 use crate::collection::CollectionFolder;
@@ -18,8 +19,11 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+/// End of the name of a backup that is not whole.
+const PARTIAL: &str = ".partial";
+
 /// What a backup holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BackupSummary {
     /// Collections.
     pub collections: usize,
@@ -27,6 +31,8 @@ pub struct BackupSummary {
     pub records: u64,
     /// Bytes written.
     pub bytes: u64,
+    /// Folders that another one has left that was interrupted, unless it is under way.
+    pub leftovers: Vec<PathBuf>,
 }
 
 /// The file whose lock keeps dead rows from being overwritten while a backup copies them.
@@ -41,24 +47,19 @@ pub fn backup(root: &Path, target: &Path, with_keys: bool) -> Result<BackupSumma
     // Held until the end.
     let lock = lock_file(root)?;
     flock(&lock, FlockOperation::LockShared).map_err(|e| StoreError::io("lock", root)(e.into()))?;
-    let mut partial = target.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    let _ = fs::remove_dir_all(&partial);
-    let result = copy(root, &partial, with_keys);
-    match result {
-        Ok(summary) => {
-            membox_vectors::rename_durably(&partial, target).map_err(StoreError::io("rename to", target))?;
-            Ok(summary)
-        }
-        Err(error) => {
-            let _ = fs::remove_dir_all(&partial);
-            Err(error)
-        }
-    }
+    // Beside its place, under a name that nobody else has.
+    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let before = format!("{name}.");
+    let leftovers = left_behind(parent, &before, PARTIAL);
+    let making = FolderInMaking::make(parent, &before, PARTIAL)?;
+    let summary = copy(root, making.path(), with_keys)?;
+    making.move_to(target)?;
+    Ok(BackupSummary { leftovers, ..summary })
 }
 
-fn copy(root: &Path, target: &Path, with_keys: bool) -> Result<BackupSummary, StoreError> {
+/// Copies a data folder to a new one that is empty, the keys of its tenants too or not.
+pub(super) fn copy(root: &Path, target: &Path, with_keys: bool) -> Result<BackupSummary, StoreError> {
     let db = target.join("membox.db");
     fs::create_dir_all(target.join("collections")).map_err(StoreError::io("create", target))?;
     // A compaction may take away a file between the two steps, and a rotation a key; then the newer state is copied
@@ -140,47 +141,8 @@ fn sync_folders(folder: &Path) -> Result<(), StoreError> {
     below().map_err(io)?.iter().filter(|path| path.is_dir()).try_for_each(|path| sync_folders(path))
 }
 
-/// Copies a backup to a data folder that must not hold one already. The models of the folder stay.
-pub fn restore(backup: &Path, root: &Path) -> Result<BackupSummary, StoreError> {
-    let db = root.join("membox.db");
-    refuse_existing(&db)?;
-    let (collections, partial) = (root.join("collections"), root.join("restoring"));
-    if partial.exists() {
-        // What an interrupted restore has left; what is in its place came from there.
-        for own in [&collections, &partial] {
-            fs::remove_dir_all(own).or_else(when_missing).map_err(StoreError::io("remove", own))?;
-        }
-    }
-    let occupied = fs::read_dir(&collections).is_ok_and(|mut entries| entries.next().is_some());
-    if occupied {
-        refuse_existing(&collections)?;
-    }
-    fs::create_dir_all(root).map_err(StoreError::io("create", root))?;
-    let _lock = super::lock::lock(root)?;
-    // The database comes last to its place: a folder without it holds nothing.
-    let copied = copy(backup, &partial, true).and_then(|summary| {
-        fs::remove_dir(&collections).or_else(when_missing).map_err(StoreError::io("remove", &collections))?;
-        for name in ["collections", "keys.json", "membox.db"] {
-            let to = root.join(name);
-            let renamed = membox_vectors::rename_durably(&partial.join(name), &to).or_else(when_missing);
-            renamed.map_err(StoreError::io("rename to", &to))?;
-        }
-        Ok(summary)
-    });
-    let _ = fs::remove_dir_all(&partial);
-    copied
-}
-
-/// What is not there is gone already.
-fn when_missing(error: io::Error) -> io::Result<()> {
-    match error.kind() {
-        io::ErrorKind::NotFound => Ok(()),
-        _ => Err(error),
-    }
-}
-
-fn refuse_existing(path: &Path) -> Result<(), StoreError> {
-    match path.exists() {
+pub(super) fn refuse_existing(path: &Path) -> Result<(), StoreError> {
+    match path.symlink_metadata().is_ok() {
         true => Err(StoreError::io("overwrite", path)(io::ErrorKind::AlreadyExists.into())),
         false => Ok(()),
     }
