@@ -180,9 +180,16 @@ impl Store {
         self.registry.check_files()
     }
 
-    /// What fails again and again in the background, and is tried further; requests are answered all the same.
+    /// What fails again and again in the background, and is tried further, and collections whose vectors cannot be
+    /// read. All else is answered all the same.
     pub fn troubles(&self) -> Vec<String> {
-        self.registry.troubles()
+        let mut troubles = self.registry.troubles();
+        for collection in self.registry.opened() {
+            if let Err(error) = collection.check_vectors() {
+                troubles.push(format!("collection {}/{}: {error}", collection.tenant, collection.name));
+            }
+        }
+        troubles
     }
 
     /// A collection by name, opened if it is not yet.

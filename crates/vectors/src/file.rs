@@ -2,6 +2,7 @@
 
 use crate::VectorsError;
 use crate::format::{HEADER_BYTES, Header, HeaderError, RowType, VERSION};
+use crate::sigbus::Watched;
 use crate::simd;
 use memmap2::{Mmap, MmapOptions};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -28,6 +29,13 @@ pub struct RowReceipt {
     pub crc: u32,
 }
 
+/// The map of a file. A page of it that cannot be read is zeros, and makes it damaged.
+struct FileMap {
+    /// Ends before the map does.
+    watched: Watched,
+    bytes: Mmap,
+}
+
 /// The one writer of a vector file.
 ///
 /// Rows are appended by `pwrite` and become durable with [`VectorFile::sync`]; they are never written through a map,
@@ -38,7 +46,7 @@ pub struct VectorFile {
     file: File,
     header: Header,
     rows: u32,
-    map: Arc<Mmap>,
+    map: Arc<FileMap>,
     poisoned: bool,
 }
 
@@ -131,7 +139,19 @@ impl VectorFile {
                 bytes.extend_from_slice(of.bytes(row));
                 count += 1;
             }
+            of.check_readable()?;
             self.append_bytes(&bytes, count)?;
+        }
+        Ok(())
+    }
+
+    /// An error where somebody has cut the file: a write past its end would hide that.
+    fn check_length(&self) -> Result<(), VectorsError> {
+        let io = |source| VectorsError::Io { action: "read", path: self.path.clone(), source };
+        let (length, wanted) = (self.file.metadata().map_err(io)?.len(), self.header.row_offset(u64::from(self.rows)));
+        if length < wanted {
+            let reason = format!("it has {length} bytes, and had {wanted} when it was written: somebody has cut it");
+            return Err(VectorsError::Damaged { path: self.path.clone(), reason });
         }
         Ok(())
     }
@@ -140,6 +160,7 @@ impl VectorFile {
         if self.poisoned {
             return Err(VectorsError::Poisoned(self.path.clone()));
         }
+        self.check_length()?;
         let rows = self.rows.checked_add(count).ok_or_else(|| self.full())?;
         if let Err(source) = self.file.write_all_at(bytes, self.header.row_offset(u64::from(self.rows))) {
             // What part of it was written does not matter: no record names these rows, and the next append overwrites
@@ -148,7 +169,7 @@ impl VectorFile {
         }
         self.rows = rows;
         let end = self.header.row_offset(u64::from(rows));
-        if end > self.map.len() as u64 {
+        if end > self.map.bytes.len() as u64 {
             self.map = map_file(&self.path, &self.file, end)?;
         }
         Ok(())
@@ -196,6 +217,7 @@ impl VectorFile {
 
     /// Overwrites rows with zeros, which become durable with the next [`VectorFile::sync`].
     pub fn erase_lazily(&mut self, rows: impl IntoIterator<Item = u32>) -> Result<(), VectorsError> {
+        self.check_length()?;
         let zeros = vec![0; self.header.stride()];
         for row in rows.into_iter().filter(|&row| row < self.rows) {
             self.file
@@ -253,7 +275,7 @@ impl Header {
 #[derive(Clone)]
 pub struct VectorView {
     header: Header,
-    map: Arc<Mmap>,
+    map: Arc<FileMap>,
     rows: u32,
 }
 
@@ -272,6 +294,17 @@ impl VectorView {
         &self.header
     }
 
+    /// An error once a page of the file could not be read: some rows were zeros then, and what was found among them
+    /// is no answer.
+    pub fn check_readable(&self) -> Result<(), VectorsError> {
+        if !self.map.watched.is_damaged() {
+            return Ok(());
+        }
+        let reason = "a page of it could not be read, because the disk has failed or somebody has cut the file; look \
+                      after the disk, stop the box, and run `membox rebuild` or restore a backup";
+        Err(VectorsError::Damaged { path: format!("{}.mbv", self.header.uuid).into(), reason: reason.into() })
+    }
+
     /// Rows in view.
     pub fn rows(&self) -> u32 {
         self.rows
@@ -284,7 +317,7 @@ impl VectorView {
     pub fn bytes(&self, row: u32) -> &[u8] {
         assert!(row < self.rows, "row {row} of {}", self.rows);
         let at = self.header.row_offset(u64::from(row)) as usize;
-        &self.map[at..at + self.header.stride()]
+        &self.map.bytes[at..at + self.header.stride()]
     }
 
     /// CRC32C of a row's bytes, to be held against its record's.
@@ -319,13 +352,15 @@ fn read_layout(path: &Path, file: &File, rows: u32) -> Result<(Header, u64), Vec
 }
 
 /// Maps twice the bytes in use: pages past the end of the file become readable as it grows.
-fn map_file(path: &Path, file: &File, bytes: u64) -> Result<Arc<Mmap>, VectorsError> {
+fn map_file(path: &Path, file: &File, bytes: u64) -> Result<Arc<FileMap>, VectorsError> {
     let length = (bytes * 2).max(MAP_AT_LEAST) as usize;
-    // SAFETY: the map is read-only, the file is never truncated below its committed rows while it is open (one
-    // process holds the data folder's lock), and views read committed rows only, so no read reaches past the end of
-    // the file. A row is overwritten only when it is erased, and then no view's answer names it.
+    // SAFETY: the map is read-only, membox never truncates the file below its committed rows while it is open (one
+    // process holds the data folder's lock), and views read committed rows only. Where somebody else truncates it, or
+    // the disk fails, the pages become zeros (`sigbus.rs`). A row is overwritten only when it is erased, and then no
+    // view's answer names it.
     let map = unsafe { MmapOptions::new().len(length).map(file) };
-    map.map(Arc::new).map_err(|source| VectorsError::Io { action: "map", path: path.to_owned(), source })
+    let bytes = map.map_err(|source| VectorsError::Io { action: "map", path: path.to_owned(), source })?;
+    Ok(Arc::new(FileMap { watched: Watched::new(&bytes), bytes }))
 }
 
 /// Gives a file or folder another name, durably. What it holds is the caller's to fsync before.

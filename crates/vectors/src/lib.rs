@@ -5,6 +5,9 @@
 //! committed rows, which stays valid and unchanged however long it is held. A row's number is the vector's id
 //! everywhere.
 //!
+//! A page of a map that cannot be read does not end the process: while there are maps, this crate handles SIGBUS for
+//! addresses within them, and passes on any other.
+//!
 //! This crate does not know FAISS or SQLite: how many rows are committed, and what their checksums must be, its
 //! callers say.
 //!
@@ -29,6 +32,7 @@ mod file;
 pub mod format;
 mod retired;
 mod scan;
+mod sigbus;
 mod simd;
 mod sync;
 mod top_k;
