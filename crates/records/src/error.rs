@@ -82,6 +82,11 @@ impl From<rusqlite::Error> for RecordsError {
             {
                 Self::Gone("what it belongs to")
             }
+            // What a column holds is not what is written into it.
+            damage @ (rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::Utf8Error(..)) => Self::Damaged(damage.to_string()),
             other => Self::Sqlite(other),
         }
     }

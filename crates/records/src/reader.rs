@@ -49,9 +49,15 @@ impl Reader {
         &self.sealing
     }
 
-    /// What does not have its checksum beside records: sessions, checkpoints, queues, the audit log.
+    /// What does not have its checksum, or cannot be read, beside records: collections, sessions, checkpoints, queues, the audit log.
     pub fn damaged_tables(&self) -> Result<Vec<String>, RecordsError> {
-        let mut damaged = [self.damaged_sessions()?, self.damaged_checkpoints()?, self.damaged_inputs()?].concat();
+        let tables = [
+            self.damaged_collections()?,
+            self.damaged_sessions()?,
+            self.damaged_checkpoints()?,
+            self.damaged_inputs()?,
+        ];
+        let mut damaged = tables.concat();
         damaged.extend(self.verify_audit().err().map(|error| error.to_string()));
         Ok(damaged)
     }

@@ -92,6 +92,15 @@ impl VectorFile {
         Ok(Self { path: path.to_owned(), file, header, rows, map, poisoned: false })
     }
 
+    /// How many rows a file holds, committed or not.
+    pub fn whole_rows(path: &Path) -> Result<u32, VectorsError> {
+        let io = |source| VectorsError::Io { action: "open", path: path.to_owned(), source };
+        let file = File::open(path).map_err(io)?;
+        let header = Header::read(path, &file)?;
+        let rows = file.metadata().map_err(io)?.len().saturating_sub(HEADER_BYTES) / header.stride() as u64;
+        Ok(u32::try_from(rows).unwrap_or(u32::MAX))
+    }
+
     /// Reads the header of a file without opening it for writing.
     pub fn header_of(path: &Path) -> Result<Header, VectorsError> {
         let file =

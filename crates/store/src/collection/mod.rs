@@ -6,6 +6,7 @@ mod derived;
 mod filters;
 mod folder;
 mod job;
+mod live_rows;
 mod session_links;
 mod state;
 
@@ -22,6 +23,7 @@ pub(crate) use state::CollectionState;
 use crate::StoreError;
 use crate::convert::index_policy;
 use derived::Derived;
+use live_rows::LiveRows;
 use membox_api::{CollectionSettings, KindDefaults, Metric};
 use membox_index::{IndexPolicy, RowDevice, Scanner};
 use membox_records::{Reader, Slots, StoredCollection};
@@ -87,11 +89,17 @@ impl Collection {
         let settings = read_settings(stored)?;
         let folder = CollectionFolder::of(root, stored.id);
         folder.settle_next(stored.vector_file);
-        let file = VectorFile::open(&folder.vectors(stored.vector_file), stored.rows)?;
+        let slots = reader.slots(stored)?;
+        let mut live = LiveRows::read(reader, &slots)?;
+        let path = folder.vectors(stored.vector_file);
+        let rows = live.rows_of_file(stored, VectorFile::whole_rows(&path)?);
+        let stored = &StoredCollection { rows, ..stored.clone() };
+        let file = VectorFile::open(&path, rows)?;
         folder.remove_other_vector_files(stored.vector_file);
-        let view = file.view(stored.rows);
+        let view = file.view(rows);
+        live.keep_those_in(&view, stored);
         let derived = Derived::load(&folder, stored, &view, reader)?;
-        let state = CollectionState::read(reader, reader.slots(stored)?, view, derived)?;
+        let state = CollectionState::read(reader, slots, view, derived, &live.rows())?;
         Ok(Self::new(stored, settings, folder.0, file, state))
     }
 

@@ -109,6 +109,9 @@ fn copy_keys(root: &Path, target: &Path) -> Result<(), StoreError> {
 fn copy_files(root: &Path, target: &Path) -> Result<BackupSummary, StoreError> {
     let reader = Reader::open(&target.join("membox.db"), Sealing::default())?;
     let mut summary = BackupSummary::default();
+    if let Some(damage) = reader.damaged_collections()?.pop() {
+        return Err(RecordsError::Damaged(damage).into());
+    }
     for stored in reader.collections()? {
         let (from, to) = (CollectionFolder::of(root, stored.id), CollectionFolder::of(target, stored.id));
         fs::create_dir_all(&to.0).map_err(StoreError::io("create", &to.0))?;
