@@ -54,7 +54,7 @@ fn filled(folder: &Path) {
     fill(&memory, "t");
     fill(&memory, "other");
     // So that the rows of its file are no more those of a new one.
-    memory.records().delete("t", "c", "r0", None).expect("a deletion");
+    memory.records().delete("t", "somebody", "c", vec![("r0".into(), None)]).expect("a deletion");
     let job = memory.rebuild("t", "c").expect("a job").id;
     let begun = Instant::now();
     while memory.jobs().view("t", &job).expect("the job").state == "running" {
@@ -200,8 +200,8 @@ fn look(memory: &MemoryBox, place: &str, table: &str) {
             NewRecord { id: Some(id.into()), text: "again".into(), vector: Some(vector(50)), ..NewRecord::default() };
         no_panic(place, memory.records().upsert("t", "c", vec![record]));
     }
-    no_panic(place, memory.records().delete("t", "c", "r2", None));
-    no_panic(place, memory.records().delete("t", "c", "r6", None));
+    no_panic(place, memory.records().delete("t", "somebody", "c", vec![("r2".into(), None)]));
+    no_panic(place, memory.records().delete("t", "somebody", "c", vec![("r6".into(), None)]));
     assert_eq!(nearest(memory, "other", 17).expect(place).first().map(String::as_str), Some("r17"), "{place}");
     if !["collections", "compactions"].contains(&table) {
         assert_eq!(nearest(memory, "t", 17).expect(place).first().map(String::as_str), Some("r17"), "{place}");
