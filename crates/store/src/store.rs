@@ -191,7 +191,8 @@ impl Store {
         let mut troubles = self.registry.troubles();
         for collection in self.registry.opened() {
             if let Err(error) = collection.check_vectors() {
-                troubles.push(format!("collection {}/{}: {error}", collection.tenant, collection.name));
+                // By its number: whoever asks whether a box is ready may be anybody. The log has its name.
+                troubles.push(format!("collection number {}: {error}", collection.id));
             }
         }
         troubles

@@ -69,7 +69,7 @@ fn a_vector_file_that_is_cut_at_any_length_is_an_error_of_its_collection_alone()
         assert_eq!(nearest(&memory, "other", "c", 7).expect("the others are answered"), ["r7"]);
     }
     assert_eq!(memory.troubles().len(), damaged);
-    assert!(memory.troubles().iter().all(|trouble| trouble.contains("collection t/c")), "{:?}", memory.troubles());
+    assert!(memory.troubles().iter().all(|trouble| trouble.contains("collection number")), "{:?}", memory.troubles());
     memory.check_ready().expect_err("there is no model; but for that it is ready");
     assert_eq!(memory.read_only(), None);
 }
