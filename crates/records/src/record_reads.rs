@@ -76,12 +76,12 @@ impl Reader {
         while let Some(row) = rows.next()? {
             match read_record(row, &self.sealing).map_err(RecordsError::from) {
                 // Rows rise with slots.
-                Ok(record) => match slots.row(record.slot) {
-                    Some(row) if row < range.start => {}
-                    Some(row) if row < range.end && each(row, record) => {}
-                    Some(_) => break,
-                    None => {}
-                },
+                Ok(record) => {
+                    let row = slots.row(record.slot).filter(|row| *row >= range.start);
+                    if row.is_some_and(|row| row >= range.end || !each(row, record)) {
+                        break;
+                    }
+                }
                 Err(RecordsError::Damaged(_)) => {}
                 Err(error) => return Err(error),
             }

@@ -169,6 +169,9 @@ impl VectorFile {
         if self.poisoned {
             return Err(VectorsError::Poisoned(self.path.clone()));
         }
+        if count == 0 {
+            return Ok(());
+        }
         self.check_length()?;
         let rows = self.rows.checked_add(count).ok_or_else(|| self.full())?;
         if let Err(source) = self.file.write_all_at(bytes, self.header.row_offset(u64::from(self.rows))) {
