@@ -32,7 +32,7 @@ fn a_file_that_is_cut_anywhere_under_a_map_is_damaged_and_ends_nothing() {
     let whole = std::fs::metadata(folder.path().join("other.mbv")).expect("a length").len();
     let stride = 768;
     let mut lengths = vec![0, 1, 4095, 4096, 4097, 4096 + stride, 4096 + stride * 3 + 100, whole - 1, whole];
-    lengths.extend((0..whole).step_by(16 * 1024 + 77));
+    lengths.extend((1500..whole).step_by(16 * 1024 + 77));
     for length in lengths {
         let path = folder.path().join(format!("cut-{length}.mbv"));
         let mut file = made(&path);
