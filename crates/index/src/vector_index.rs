@@ -234,6 +234,9 @@ impl VectorIndex {
         if manifest.version != VERSION {
             return Err(unusable(format!("its format version is {}", manifest.version)));
         }
+        if Path::new(&manifest.file).file_name() != Some(manifest.file.as_ref()) {
+            return Err(unusable("its file is not in its folder".into()));
+        }
         Ok(manifest)
     }
 

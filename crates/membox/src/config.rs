@@ -2,6 +2,7 @@
 
 use crate::gpu::GpuMemory;
 use crate::models;
+use crate::private;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use figment::Figment;
@@ -230,7 +231,10 @@ impl Config {
 
     /// How the box over the data folder is set up.
     pub fn memory_config(&self) -> Result<MemoryConfig> {
-        let read = |path: &PathBuf| MasterKey::read(path).with_context(|| format!("the master key {}", path.display()));
+        let read = |path: &PathBuf| {
+            private::check_master_key(path)?;
+            MasterKey::read(path).with_context(|| format!("the master key {}", path.display()))
+        };
         let older = self.old_master_key_files.iter().map(read).collect::<Result<_>>()?;
         let encryption = match &self.master_key_file {
             Some(path) => Some(EncryptionConfig { master: read(path)?, older }),

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::exit::{BOX_RUNS, ExitError};
 use anyhow::{Result, bail};
 use clap::Args;
-use membox_memory::{MemoryConfig, MemoryError, Models, Report};
+use membox_memory::{BackupSummary, MemoryConfig, MemoryError, Models, Report};
 use std::path::PathBuf;
 
 /// Check a data folder that no box has open, and say what `rebuild` would do. Nothing in the folder is changed.
@@ -115,6 +115,7 @@ pub fn backup(config: &Config, args: &BackupArgs) -> Result<()> {
         s.bytes as f64 / 1e6,
         args.target.display()
     );
+    name_leftovers(&s);
     Ok(())
 }
 
@@ -122,5 +123,16 @@ pub fn backup(config: &Config, args: &BackupArgs) -> Result<()> {
 pub fn restore(config: &Config, args: &RestoreArgs) -> Result<()> {
     let s = membox_memory::restore(&args.backup, &config.data_dir)?;
     println!("{} collections, {} records restored to {}", s.collections, s.records, config.data_dir.display());
+    name_leftovers(&s);
     Ok(())
+}
+
+/// Nothing removes a folder that it has not made.
+fn name_leftovers(summary: &BackupSummary) {
+    for path in &summary.leftovers {
+        println!(
+            "left by one that was interrupted, unless it is still under way; remove it yourself: {}",
+            path.display()
+        );
+    }
 }

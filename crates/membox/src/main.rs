@@ -17,6 +17,7 @@ mod keys;
 mod mcp;
 mod models;
 mod output;
+mod private;
 mod progress;
 mod recall;
 mod serve;
@@ -80,6 +81,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    private::make_files_private();
     let cli = Cli::parse();
     if !matches!(cli.command, Command::Serve(_)) {
         exit::end_with_the_reader();

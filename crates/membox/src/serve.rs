@@ -3,6 +3,7 @@
 use crate::config::{Config, KeyConfig};
 use crate::files::OpenFiles;
 use crate::import;
+use crate::private;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use membox_api::{CollectionSettings, NewRecord};
@@ -64,6 +65,7 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
     memory_config.open_collections = shares.collections;
     shares.log(&files, &config);
     let memory = Arc::new(MemoryBox::open(&memory_config, load_models(&config)?)?);
+    private::look_at_data_folder(&config.data_dir);
     memory.resume_encryption()?;
     let example = args.load.as_deref().map(|file| load(&memory, file)).transpose()?.flatten();
     let server_config = ServerConfig {

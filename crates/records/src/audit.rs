@@ -74,7 +74,10 @@ impl WriteTransaction<'_> {
             .query_row([&event.tenant], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, [u8; 32]>(1)?)))
             .optional()?;
         let (before, hash_before) = last.unwrap_or((0, [0; 32]));
-        let (number, hash) = (before + 1, event.hash(before + 1, &hash_before));
+        let damaged =
+            || RecordsError::Damaged(format!("the audit log of {:?} has no number after {before}", event.tenant));
+        let number = before.checked_add(1).ok_or_else(damaged)?;
+        let hash = event.hash(number, &hash_before);
         self.connection
             .prepare_cached(
                 "INSERT INTO audit (number, at, tenant, actor, action, subject, count, hash) \

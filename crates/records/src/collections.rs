@@ -58,7 +58,7 @@ impl WriteTransaction<'_> {
         let (kept, next) = slots.encode()?;
         self.connection
             .prepare_cached("INSERT OR REPLACE INTO compactions (collection, kept, next) VALUES (?, ?, ?)")?
-            .execute(params![slots.collection, kept, next as i64])?;
+            .execute(params![slots.collection, kept, next])?;
         self.set_rows(slots.collection, slots.file, rows)
     }
 
@@ -81,12 +81,37 @@ impl Reader {
         Ok(tenants.collect::<Result<_, _>>()?)
     }
 
-    /// Every collection.
+    /// Every collection. One that is damaged is passed over: [`Reader::damaged_collections`] names it.
     pub fn collections(&self) -> Result<Vec<StoredCollection>, RecordsError> {
+        Ok(self.read_collections()?.0)
+    }
+
+    /// What is wrong with collections that cannot be read.
+    pub fn damaged_collections(&self) -> Result<Vec<String>, RecordsError> {
+        Ok(self.read_collections()?.1)
+    }
+
+    fn read_collections(&self) -> Result<(Vec<StoredCollection>, Vec<String>), RecordsError> {
         let sql = format!("SELECT {COLLECTION_COLUMNS} FROM collections ORDER BY tenant, name");
         let mut statement = self.connection.prepare_cached(&sql)?;
-        let rows = statement.query_map([], read_collection)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let (mut rows, mut whole, mut damaged) = (statement.query([])?, Vec::new(), Vec::new());
+        while let Some(row) = rows.next()? {
+            match read_collection(row).map_err(RecordsError::from) {
+                Ok(collection) => whole.push(collection),
+                Err(RecordsError::Damaged(what)) => {
+                    damaged.push(format!("collection number {}: {what}", row.get::<_, i64>(0)?));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((whole, damaged))
+    }
+
+    /// Whether anything is stored of a collection of this number, however damaged.
+    pub fn knows_collection(&self, id: i64) -> Result<bool, RecordsError> {
+        let sql = "SELECT 1 WHERE EXISTS (SELECT 1 FROM collections WHERE id = ?1) \
+                   OR EXISTS (SELECT 1 FROM records WHERE collection = ?1)";
+        Ok(self.connection.prepare_cached(sql)?.exists([id])?)
     }
 
     /// A collection by its number.
@@ -108,10 +133,10 @@ impl Reader {
         let kept = self
             .connection
             .prepare_cached("SELECT kept, next FROM compactions WHERE collection = ?")?
-            .query_row([collection.id], |r| Ok((r.get::<_, Vec<u8>>(0)?, r.get::<_, i64>(1)? as u64)))
+            .query_row([collection.id], |r| Ok((r.get::<_, Vec<u8>>(0)?, r.get::<_, i64>(1)?)))
             .optional()?;
         match kept {
-            Some((kept, next)) => Slots::decode(collection.id, collection.vector_file, &kept, next),
+            Some((kept, next)) => Slots::decode(collection.id, collection.vector_file, collection.rows, &kept, next),
             None => Ok(Slots::new(collection.id, collection.vector_file)),
         }
     }

@@ -27,6 +27,14 @@ pub enum RecordsError {
         /// Its version.
         found: u32,
     },
+    /// The schema of the database is not ours: somebody else has made it, or changed it.
+    #[error("{path} is not a database as membox makes it: it has {what}. Nothing of it was read", path = .path.display())]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+        /// What in it is not ours.
+        what: String,
+    },
     /// The expected version of a record is not the current one.
     #[error("record {id:?} has version {current}, not {expected}")]
     VersionConflict {
@@ -74,6 +82,11 @@ impl From<rusqlite::Error> for RecordsError {
             {
                 Self::Gone("what it belongs to")
             }
+            // What a column holds is not what is written into it.
+            damage @ (rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::Utf8Error(..)) => Self::Damaged(damage.to_string()),
             other => Self::Sqlite(other),
         }
     }

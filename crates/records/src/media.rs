@@ -4,10 +4,10 @@
 //! that no message comes to have is found again and removed; and it is named again by a trigger when the last message
 //! that has it goes.
 
-use crate::RecordsError;
 use crate::reader::Reader;
 use crate::record::Record;
 use crate::transaction::WriteTransaction;
+use crate::{FileName, RecordsError};
 use rusqlite::params;
 
 pub(crate) const SCHEMA: &str = "
@@ -45,7 +45,7 @@ impl WriteTransaction<'_> {
 
     /// Names a file that is about to be written for a message to come: unless one has it then, it can be removed
     /// after a time.
-    pub fn expect_media(&mut self, collection: i64, file: &str, until: i64) -> Result<(), RecordsError> {
+    pub fn expect_media(&mut self, collection: i64, file: &FileName, until: i64) -> Result<(), RecordsError> {
         self.connection
             .prepare_cached("INSERT OR REPLACE INTO unused_media (collection, file, since) VALUES (?, ?, ?)")?
             .execute(params![collection, file, until])?;
@@ -53,10 +53,11 @@ impl WriteTransaction<'_> {
     }
 
     /// Forgets the names of files that are in use or that `remove` has removed: those that no message has, by a time.
+    /// What is no name of a file is forgotten too.
     pub fn remove_unused_media(
         &mut self,
         now: i64,
-        mut remove: impl FnMut(i64, &str) -> std::io::Result<()>,
+        mut remove: impl FnMut(i64, &FileName) -> std::io::Result<()>,
     ) -> Result<usize, RecordsError> {
         let used = "EXISTS (SELECT 1 FROM media \
                     WHERE media.collection = unused_media.collection AND media.file = unused_media.file)";
@@ -68,9 +69,14 @@ impl WriteTransaction<'_> {
             .collect::<Result<_, _>>()?;
         let mut removed = 0;
         for (collection, file) in unused {
-            if let Err(error) = remove(collection, &file) {
-                tracing::warn!(file, %error, "a file that no message has could not be removed; it is tried again");
-                continue;
+            match FileName::new(file.as_str()) {
+                Ok(name) => {
+                    if let Err(error) = remove(collection, &name) {
+                        tracing::warn!(file, %error, "a file that no message has could not be removed; it is tried again");
+                        continue;
+                    }
+                }
+                Err(error) => tracing::error!(%error, "what was to be removed is no file of a message"),
             }
             self.connection
                 .prepare_cached("DELETE FROM unused_media WHERE collection = ? AND file = ?")?
@@ -83,7 +89,7 @@ impl WriteTransaction<'_> {
 
 impl Reader {
     /// The files that messages of a collection have, each once.
-    pub fn media_files(&self, collection: i64) -> Result<Vec<String>, RecordsError> {
+    pub fn media_files(&self, collection: i64) -> Result<Vec<FileName>, RecordsError> {
         let sql = "SELECT DISTINCT file FROM media WHERE collection = ? ORDER BY file";
         let mut statement = self.connection.prepare_cached(sql)?;
         let files = statement.query_map([collection], |r| r.get(0))?;

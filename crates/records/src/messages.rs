@@ -7,7 +7,7 @@
 use crate::RecordsError;
 use crate::reader::Reader;
 use crate::record::{Record, StoredRecord};
-use crate::rows::{COLUMNS, read_fields, read_record};
+use crate::rows::{COLUMNS, Place, read_fields, read_record};
 use crate::slots::Slots;
 use crate::transaction::WriteTransaction;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -97,12 +97,10 @@ impl WriteTransaction<'_> {
         let id = Uuid::now_v7().to_string();
         let sql = format!("SELECT {COLUMNS} FROM records WHERE seq = ?");
         let (slot, crc) = self.connection.prepare_cached(&sql)?.query_row([seq], |r| {
-            let (mut stored, body) = read_fields(r)?;
-            let crc: Option<u32> = r.get(14)?;
-            // One that does not have its checksum does not get one.
-            let is_whole = crc == Some(body.checksum(&stored.record, stored.version));
-            stored.record.id.clone_from(&id);
-            Ok((stored.slot, if is_whole { Some(body.checksum(&stored.record, stored.version)) } else { crc }))
+            let ((stored, body), place) = (read_fields(r)?, Place::read(r)?);
+            let renamed = Record { id: id.clone(), ..stored.record.clone() };
+            let crc = body.checksum_after(r.get(14)?, (&stored.record, place), (&renamed, place), stored.version);
+            Ok((stored.slot, crc))
         })?;
         self.connection
             .prepare_cached("UPDATE records SET id = ?, crc = ? WHERE seq = ?")?
@@ -128,23 +126,24 @@ pub(crate) fn put_back(connection: &Connection) -> Result<(), RecordsError> {
     let mut moved = connection.prepare(&sql)?;
     let moved = moved.query_map([], |r| {
         let (stored, body) = read_fields(r)?;
-        Ok((stored, body, r.get::<_, Option<u32>>(14)?, r.get::<_, i64>(19)?))
+        Ok((stored, body, r.get::<_, Option<u32>>(14)?, Place::read(r)?))
     })?;
     for message in moved.collect::<Vec<_>>() {
         // One that is damaged keeps no folder from being opened.
-        let Ok((mut stored, body, crc, collection)) = message else { continue };
+        let Ok((mut stored, body, crc, place)) = message else { continue };
         let Some((session, _)) = stored.record.id.split_once('/') else { continue };
         let session = session.to_owned();
-        let is_whole = crc == Some(body.checksum(&stored.record, stored.version));
+        let is_whole = crc.is_some() && body.is_whole(crc, &stored.record, stored.version, place);
         stored.record.session = Some(session.clone());
-        let crc = if is_whole { Some(body.checksum(&stored.record, stored.version)) } else { crc };
+        // Its place may change below, and was not covered by the checksums of then.
+        let crc = if is_whole { Some(body.checksum_without_place(&stored.record, stored.version)) } else { crc };
         connection
             .execute("UPDATE records SET session = ?, crc = ? WHERE seq = ?", params![session, crc, stored.seq])?;
         connection.execute("UPDATE media SET session = ? WHERE record = ?", params![session, stored.seq])?;
         connection.execute(
             "UPDATE records SET position = -1 - position WHERE seq = ? AND position >= 0
              AND NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.collection = ? AND sessions.id = ?)",
-            params![stored.seq, collection, session],
+            params![stored.seq, place.collection, session],
         )?;
         tracing::info!(session, id = stored.record.id, "a message that a patch had moved is in its session again");
     }

@@ -126,7 +126,7 @@ fn read_item(r: &Row, tenant: &str, session: &str, sealing: &Sealing) -> rusqlit
     let crc = checksum(&[tenant, session], &body);
     let place = ["input", tenant, session];
     let QueueBody { created_at, payload } = read_body(sealing, &place, body, r.get(4)?, crc)?;
-    let (number, leased_until, attempts) = (r.get(0)?, r.get(1)?, r.get::<_, i64>(2)? as u64);
+    let (number, leased_until, attempts) = (r.get(0)?, r.get(1)?, r.get::<_, i64>(2)?.max(0) as u64);
     Ok(QueueItem { number, leased_until, attempts, created_at, payload })
 }
 

@@ -1,7 +1,8 @@
 //! A read-only connection: it sees committed states only. What is read is in the modules of each concept.
 
 use crate::RecordsError;
-use crate::schema::SCHEMA_VERSION;
+use crate::foreign;
+use crate::schema::{self, SCHEMA_VERSION};
 use crate::sealing::Sealing;
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
@@ -24,6 +25,7 @@ impl Reader {
     }
 
     pub(crate) fn over(connection: Connection, path: &Path, sealing: Sealing) -> Result<Self, RecordsError> {
+        foreign::defend(&connection)?;
         connection.set_prepared_statement_cache_capacity(64);
         let found: u32 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
         if found < SCHEMA_VERSION {
@@ -32,6 +34,7 @@ impl Reader {
         if found > SCHEMA_VERSION {
             return Err(RecordsError::TooNew { path: path.to_owned(), found, known: SCHEMA_VERSION });
         }
+        schema::check(&connection, path)?;
         Ok(Self { connection, sealing })
     }
 
@@ -46,9 +49,15 @@ impl Reader {
         &self.sealing
     }
 
-    /// What does not have its checksum beside records: sessions, checkpoints, queues, the audit log.
+    /// What does not have its checksum, or cannot be read, beside records: collections, sessions, checkpoints, queues, the audit log.
     pub fn damaged_tables(&self) -> Result<Vec<String>, RecordsError> {
-        let mut damaged = [self.damaged_sessions()?, self.damaged_checkpoints()?, self.damaged_inputs()?].concat();
+        let tables = [
+            self.damaged_collections()?,
+            self.damaged_sessions()?,
+            self.damaged_checkpoints()?,
+            self.damaged_inputs()?,
+        ];
+        let mut damaged = tables.concat();
         damaged.extend(self.verify_audit().err().map(|error| error.to_string()));
         Ok(damaged)
     }

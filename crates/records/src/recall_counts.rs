@@ -32,7 +32,7 @@ pub struct RecallCount {
 impl RecallCount {
     /// Its heat at a time.
     pub fn heat_at(&self, now: i64) -> f64 {
-        self.heat * 0.5f64.powf((now - self.recalled_at).max(0) as f64 / HALF_LIFE_MS)
+        self.heat * 0.5f64.powf(now.saturating_sub(self.recalled_at).max(0) as f64 / HALF_LIFE_MS)
     }
 }
 

@@ -6,6 +6,7 @@ use crate::record::{LiveRow, Record, StoredRecord};
 use crate::rows::{COLUMNS, live_row, read_record, record_by_id};
 use crate::slots::Slots;
 use rusqlite::{OptionalExtension, params};
+use std::ops::Range;
 
 /// By what records are paged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,34 +42,43 @@ impl Reader {
             .map_err(RecordsError::from)
     }
 
-    /// What recall keeps in memory, in the order of creation. What has no row, because its slot is damaged, is
-    /// passed over: [`Reader::check_records`] gives all.
-    pub fn live_rows(&self, slots: &Slots) -> Result<Vec<LiveRow>, RecordsError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT slot, session, expires_at FROM records WHERE collection = ? ORDER BY seq")?;
-        let rows = statement.query_map([slots.collection], |r| live_row(r, slots))?;
-        Ok(rows.filter_map(Result::transpose).collect::<Result<_, _>>()?)
+    /// What recall keeps in memory of records, each with the CRC32C of its row, in the order of creation; and how many
+    /// have none, because what is stored of them is damaged: [`Reader::check_records`] gives all. What a damaged slot
+    /// says may be any row: the caller knows which there are.
+    pub fn live_rows(&self, slots: &Slots) -> Result<(Vec<(LiveRow, u32)>, u64), RecordsError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT slot, session, expires_at, row_crc FROM records WHERE collection = ? ORDER BY seq",
+        )?;
+        let (mut rows, mut live, mut damaged) = (statement.query([slots.collection])?, Vec::new(), 0);
+        while let Some(row) = rows.next()? {
+            let read = live_row(row, slots).and_then(|live| Ok((live, row.get(3)?)));
+            match read.map_err(RecordsError::from) {
+                Ok((Some(row), crc)) => live.push((row, crc)),
+                Ok((None, _)) | Err(RecordsError::Damaged(_)) => damaged += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((live, damaged))
     }
 
-    /// Calls `each` with every record of a collection whose row is at least `from`, by row; stops when it says
+    /// Calls `each` with every record of a collection whose row is one of `range`, by row; stops when it says
     /// `false`. Damaged records are passed over: [`Reader::check_records`] names them.
     pub fn each_record(
         &self,
         slots: &Slots,
-        from: u32,
+        range: Range<u32>,
         mut each: impl FnMut(u32, StoredRecord) -> bool,
     ) -> Result<(), RecordsError> {
         let mut statement = self.connection.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM records WHERE collection = ? AND slot >= ? ORDER BY slot"
         ))?;
-        let mut rows = statement.query(params![slots.collection, slots.slot(from) as i64])?;
+        let mut rows = statement.query(params![slots.collection, slots.slot(range.start) as i64])?;
         while let Some(row) = rows.next()? {
             match read_record(row, &self.sealing).map_err(RecordsError::from) {
+                // Rows rise with slots.
                 Ok(record) => {
-                    if let Some(row) = slots.row(record.slot)
-                        && !each(row, record)
-                    {
+                    let row = slots.row(record.slot).filter(|row| *row >= range.start);
+                    if row.is_some_and(|row| row >= range.end || !each(row, record)) {
                         break;
                     }
                 }
@@ -132,7 +142,8 @@ impl Reader {
     }
 
     /// The next records after a position that are wanted, at most `limit`. `known` says by a slot alone whether its
-    /// record is, where that is known; the others are read and put to `wanted`.
+    /// record is, where that is known; the others are read and put to `wanted`. Damaged records are passed over:
+    /// [`Reader::check_records`] names them.
     pub fn page(
         &self,
         collection: i64,
@@ -159,7 +170,10 @@ impl Reader {
             if known == Some(false) {
                 continue;
             }
-            let stored = read_record(row, &self.sealing)?;
+            let stored = match read_record(row, &self.sealing).map_err(RecordsError::from) {
+                Err(RecordsError::Damaged(_)) => continue,
+                read => read?,
+            };
             if known == Some(true) || wanted(&stored.record) {
                 page.push(stored);
             }

@@ -3,7 +3,7 @@
 use crate::RecordsError;
 use crate::messages::{Name, Renamed};
 use crate::record::{Deleted, LiveRow, Record, StoredRecord};
-use crate::rows::{StoredBody, live_row};
+use crate::rows::{Place, StoredBody, live_row};
 use crate::slots::Slots;
 use crate::transaction::WriteTransaction;
 use rusqlite::{OptionalExtension, params};
@@ -31,6 +31,7 @@ struct Current {
     id: String,
     session: Option<String>,
     is_message: bool,
+    position: Option<i64>,
     live: Option<LiveRow>,
 }
 
@@ -64,11 +65,14 @@ impl WriteTransaction<'_> {
         let version = current.as_ref().map_or(0, |c| c.version) + 1;
         let sealing = self.sealing;
         let body = StoredBody::of(sealing, self.tenant(slots.collection)?, slots.collection, record, version)?;
+        // A message keeps its place: it may have been moved since it was read.
+        let kept = current.as_ref().and_then(|current| current.position);
+        let position = record.message.as_ref().map(|message| kept.unwrap_or(message.position));
+        let place = Place { collection: slots.collection, position };
         let StoredBody { metadata, message, text } = &body;
         self.connection
             .prepare_cached(
-                // Replaces its own older version alone: a slot that another record has is an error. A message keeps
-                // its place: it may have been moved since it was read.
+                // Replaces its own older version alone: a slot that another record has is an error.
                 "INSERT INTO records (seq, collection, slot, row_crc, version, created_at, expires_at, importance,
                  given_vector, user, session, kind, id, metadata, text, crc, position, role, message, message_id,
                  seal_key, sealed)
@@ -80,8 +84,7 @@ impl WriteTransaction<'_> {
                  kind = excluded.kind,
                  metadata = excluded.metadata, text = excluded.text, crc = excluded.crc, role = excluded.role,
                  message = excluded.message, seal_key = excluded.seal_key, sealed = excluded.sealed,
-                 position = CASE WHEN excluded.role IS NULL THEN NULL
-                 ELSE COALESCE(records.position, excluded.position) END",
+                 position = excluded.position",
             )?
             .execute(params![
                 seq,
@@ -99,8 +102,8 @@ impl WriteTransaction<'_> {
                 record.id,
                 metadata,
                 text.clear,
-                body.checksum(record, version),
-                record.message.as_ref().map(|m| m.position),
+                body.checksum(record, version, place),
+                position,
                 record.message.as_ref().map(|m| &m.role),
                 message,
                 record.message.as_ref().map(|m| &m.id),
@@ -160,14 +163,15 @@ impl WriteTransaction<'_> {
 
     /// What is known of a record.
     fn find(&self, slots: &Slots, name: Name) -> Result<Option<Current>, RecordsError> {
-        let columns = "slot, session, expires_at, seq, version, id, message_id IS NOT NULL";
+        let columns = "slot, session, expires_at, seq, version, id, message_id IS NOT NULL, position";
         name.find(self.connection, columns, slots.collection, |r| {
             Ok(Current {
                 seq: r.get(3)?,
-                version: r.get::<_, i64>(4)? as u64,
+                version: r.get::<_, i64>(4)?.max(0) as u64,
                 id: r.get(5)?,
                 session: r.get(1)?,
                 is_message: r.get(6)?,
+                position: r.get(7)?,
                 live: live_row(r, slots)?,
             })
         })

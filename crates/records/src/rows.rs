@@ -24,15 +24,31 @@ pub(crate) fn read_collection(r: &Row) -> rusqlite::Result<StoredCollection> {
     })
 }
 
-/// Reads slot, session and expiry.
+/// Reads slot, session and expiry; `None` where the slot has no row.
 pub(crate) fn live_row(r: &Row, slots: &Slots) -> rusqlite::Result<Option<LiveRow>> {
-    let Some(row) = slots.row(r.get::<_, i64>(0)? as u64) else { return Ok(None) };
+    let slot = u64::try_from(r.get::<_, i64>(0)?).ok();
+    let Some(row) = slot.and_then(|slot| slots.row(slot)) else { return Ok(None) };
     Ok(Some(LiveRow { row, session: r.get(1)?, expires_at: r.get(2)? }))
 }
 
 pub(crate) const COLUMNS: &str = "seq, slot, row_crc, version, created_at, expires_at, importance, given_vector, \
                                   user, session, kind, id, metadata, text, crc, position, message, \
-                                  seal_key, sealed, collection, message_id";
+                                  seal_key, sealed, collection, message_id, role";
+
+/// Where a record is, beside its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub collection: i64,
+    /// A message's place in its session.
+    pub position: Option<i64>,
+}
+
+impl Place {
+    /// Reads it from [`COLUMNS`].
+    pub fn read(r: &Row) -> rusqlite::Result<Self> {
+        Ok(Self { collection: r.get(19)?, position: r.get(15)? })
+    }
+}
 
 /// What a record says, as its columns hold it: all of it is in `text` where that is sealed.
 pub(crate) struct StoredBody {
@@ -79,9 +95,38 @@ impl StoredBody {
         serde_json::from_str(&all).map_err(|e| RecordsError::Damaged(format!("{}: {e}", place.join(" "))))
     }
 
-    /// CRC32C of everything that a record says, as it is stored, so that no key is needed to check it; not of its
-    /// place, which its row's own checksum guards.
-    pub fn checksum(&self, record: &Record, version: u64) -> u32 {
+    /// CRC32C of everything that a record says, as it is stored, so that no key is needed to check it, and of where it
+    /// is; not of its slot, which its row's own checksum guards.
+    pub fn checksum(&self, record: &Record, version: u64, place: Place) -> u32 {
+        let mut crc = Checksum(self.checksum_without_place(record, version));
+        crc.add(&place.collection.to_le_bytes());
+        crc.add(place.position.map(i64::to_le_bytes).as_ref().map_or(&[], |bytes| bytes));
+        crc.0
+    }
+
+    /// Whether a record has its checksum. One that was written before 0.2.0 has that of what it says alone, or, before
+    /// schema version 2, none.
+    pub fn is_whole(&self, crc: Option<u32>, record: &Record, version: u64, place: Place) -> bool {
+        let is_own =
+            |crc| crc == self.checksum(record, version, place) || crc == self.checksum_without_place(record, version);
+        crc.is_none_or(is_own)
+    }
+
+    /// The checksum of a whole record that is about to be in another place, or to have another id; that of one that
+    /// has none, or is damaged, stays.
+    pub fn checksum_after(
+        &self,
+        crc: Option<u32>,
+        before: (&Record, Place),
+        after: (&Record, Place),
+        version: u64,
+    ) -> Option<u32> {
+        let is_whole = crc.is_some() && self.is_whole(crc, before.0, version, before.1);
+        if is_whole { Some(self.checksum(after.0, version, after.1)) } else { crc }
+    }
+
+    /// CRC32C of everything that a record says.
+    pub fn checksum_without_place(&self, record: &Record, version: u64) -> u32 {
         let mut crc = Checksum::default();
         crc.add(&version.to_le_bytes());
         crc.add(&record.created_at.to_le_bytes());
@@ -125,23 +170,27 @@ pub(crate) fn read_record(r: &Row, sealing: &Sealing) -> rusqlite::Result<Stored
     let seq: i64 = r.get(0)?;
     let damaged = |reason: String| damaged(&format!("record number {seq}"), reason);
     let (mut stored, body) = read_fields(r).map_err(|e| damaged(e.to_string()))?;
-    let message_id: Option<String> = r.get(20).map_err(|e| damaged(e.to_string()))?;
-    let crc = r.get::<_, Option<u32>>(14).map_err(|e| damaged(e.to_string()))?;
-    if crc.is_some_and(|crc| crc != body.checksum(&stored.record, stored.version)) {
+    let columns =
+        || Ok((r.get::<_, Option<String>>(20)?, r.get::<_, Option<String>>(21)?, r.get(14)?, Place::read(r)?));
+    let columns = columns().map_err(|e: rusqlite::Error| damaged(e.to_string()));
+    let (message_id, role, crc, place): (_, _, Option<u32>, Place) = columns?;
+    if !body.is_whole(crc, &stored.record, stored.version, place) {
         return Err(damaged("it does not have its checksum".into()));
     }
-    let (metadata, message, text) = body.open(sealing, r.get(19)?, &stored, message_id.as_deref()).map_err(wrapped)?;
+    let (metadata, message, text) =
+        body.open(sealing, place.collection, &stored, message_id.as_deref()).map_err(wrapped)?;
     stored.record.metadata = serde_json::from_str(&metadata).map_err(|e| damaged(e.to_string()))?;
     stored.record.text = text;
     let message = message.map(|message| serde_json::from_str(&message)).transpose();
     let mut message: Option<Message> = message.map_err(|e| damaged(e.to_string()))?;
     // What it is found by is what it says of itself; so none that is sealed opens in the place of a record that has
     // its name, either.
-    if message.as_ref().map(|message| &message.id) != message_id.as_ref() {
+    let found_as = message.as_ref().map(|message| (message.id.as_str(), message.role.as_str()));
+    if found_as != message_id.as_deref().zip(role.as_deref()) || message_id.is_some() != role.is_some() {
         return Err(damaged("it is not the message that it is found as".into()));
     }
     if let Some(message) = &mut message {
-        message.position = r.get(15)?;
+        message.position = place.position.ok_or_else(|| damaged("it has no place in its session".into()))?;
     }
     stored.record.message = message;
     Ok(stored)
@@ -163,8 +212,15 @@ pub(crate) fn read_fields(r: &Row) -> rusqlite::Result<(StoredRecord, StoredBody
         text: String::new(),
         message: None,
     };
-    let (slot, version) = (r.get::<_, i64>(1)? as u64, r.get::<_, i64>(3)? as u64);
+    // A slot that is damaged is one that has no row of the record.
+    let (slot, version) = (r.get::<_, i64>(1)? as u64, unsigned(r, 3)?);
     Ok((StoredRecord { seq: r.get(0)?, slot, row_crc: r.get(2)?, version, record }, body))
+}
+
+/// A number that is not negative, unless it is damaged.
+fn unsigned(r: &Row, column: usize) -> rusqlite::Result<u64> {
+    let number: i64 = r.get(column)?;
+    u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
 }
 
 /// Reads the JSON text of a row, which belongs to a place, and holds it against its checksum; `crc` is that of what

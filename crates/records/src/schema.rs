@@ -1,6 +1,7 @@
 //! The tables of the database, and what brings those of an older version up to date.
 
 use crate::RecordsError;
+use crate::foreign;
 use crate::{audit, checkpoints, media, messages, queue, recall_counts, sealing, sessions, slots, usage};
 use rusqlite::Connection;
 use std::path::Path;
@@ -86,19 +87,32 @@ const MIGRATIONS: [&[&str]; 4] = [
     &[messages::SCHEMA, messages::NAME_OLD, sessions::INSTRUCTIONS],
 ];
 
-/// Makes the tables, or brings those of an older version up to date, in one commit. No key is needed.
+/// Makes the tables, or brings those of an older version up to date, in one commit. No key is needed. A database whose
+/// schema is not ours is refused, and stays as it is.
 pub(crate) fn bring_up_to_date(connection: &Connection, path: &Path) -> Result<(), RecordsError> {
     let found: u32 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
     match found {
-        SCHEMA_VERSION => return Ok(()),
-        0 => connection.execute_batch(&format!("BEGIN; {}", TABLES.concat()))?,
+        SCHEMA_VERSION => return check(connection, path),
+        0 => {
+            foreign::check_empty(connection, path)?;
+            connection.execute_batch(&format!("BEGIN; {}", TABLES.concat()))?;
+        }
         1..SCHEMA_VERSION => {
+            // What the schema is shows at the end. Until then none of its code runs.
+            foreign::set_code_enabled(connection, false)?;
             let steps = MIGRATIONS[found as usize - 1..].concat().concat();
             connection.execute_batch(&format!("BEGIN; {steps}"))?;
             messages::put_back(connection)?;
             connection.execute_batch(messages::INDEX)?;
+            check(connection, path)?;
+            foreign::set_code_enabled(connection, true)?;
         }
         found => return Err(RecordsError::TooNew { path: path.to_owned(), found, known: SCHEMA_VERSION }),
     }
     Ok(connection.execute_batch(&format!("PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))?)
+}
+
+/// Refuses a database of this version whose schema is not ours.
+pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), RecordsError> {
+    foreign::check(connection, path, &TABLES.concat())
 }

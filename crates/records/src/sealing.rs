@@ -9,7 +9,7 @@ use crate::checkpoints;
 use crate::messages::record_id;
 use crate::queue;
 use crate::record::Record;
-use crate::rows::{COLUMNS, StoredBody, read_record};
+use crate::rows::{COLUMNS, Place, StoredBody, read_record};
 use crate::sessions::{SESSION_COLUMNS, read_session};
 use crate::transaction::WriteTransaction;
 use membox_sealing::{Keyring, SealingError, TermKey};
@@ -141,6 +141,8 @@ impl WriteTransaction<'_> {
         })?;
         for (collection, stored) in &found.whole {
             let body = StoredBody::of(self.sealing, tenant, *collection, &stored.record, stored.version)?;
+            let position = stored.record.message.as_ref().map(|message| message.position);
+            let place = Place { collection: *collection, position };
             let StoredBody { metadata, message, text } = &body;
             self.connection
                 .prepare_cached(
@@ -153,7 +155,7 @@ impl WriteTransaction<'_> {
                     message,
                     text.key,
                     text.sealed,
-                    body.checksum(&stored.record, stored.version),
+                    body.checksum(&stored.record, stored.version, place),
                     stored.seq
                 ])?;
         }

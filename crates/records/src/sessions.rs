@@ -5,10 +5,11 @@
 //! recalled. What a session itself says is one JSON text with a checksum.
 
 use crate::RecordsError;
+use crate::messages::Name;
 use crate::opaque::OpaqueJson;
 use crate::reader::Reader;
 use crate::record::{Message, StoredRecord};
-use crate::rows::{COLUMNS, checksum as checksum_of, read_body, read_record};
+use crate::rows::{COLUMNS, Place, checksum as checksum_of, read_body, read_fields, read_record};
 use crate::sealing::{Sealing, StoredText};
 use crate::slots::Slots;
 use crate::transaction::WriteTransaction;
@@ -176,20 +177,41 @@ impl WriteTransaction<'_> {
 
     /// Takes a message out of its session's list.
     pub fn archive(&mut self, slots: &Slots, session: &str, id: &str) -> Result<(), RecordsError> {
-        self.connection
-            .prepare_cached(
-                "UPDATE records SET position = -1 - position
-                 WHERE collection = ? AND session = ? AND message_id = ? AND position >= 0",
-            )?
-            .execute(params![slots.collection, session, id])?;
-        Ok(())
+        self.move_message(slots, session, id, |position| if position >= 0 { -1 - position } else { position })
     }
 
     /// Gives a message another position.
     pub fn reposition(&mut self, slots: &Slots, session: &str, id: &str, position: i64) -> Result<(), RecordsError> {
-        self.connection
-            .prepare_cached("UPDATE records SET position = ? WHERE collection = ? AND session = ? AND message_id = ?")?
-            .execute(params![position, slots.collection, session, id])?;
+        self.move_message(slots, session, id, |_| position)
+    }
+
+    /// Moves a message, if it is there; its checksum covers its place. A damaged one is moved too, and stays damaged.
+    fn move_message(
+        &mut self,
+        slots: &Slots,
+        session: &str,
+        id: &str,
+        to: impl Fn(i64) -> i64,
+    ) -> Result<(), RecordsError> {
+        let name = Name::Message(Some(session), id);
+        let place = name.find(self.connection, "seq, position", slots.collection, |r| Ok((r.get(0)?, r.get(1)?)))?;
+        let Some((seq, Some(from))): Option<(i64, Option<i64>)> = place else { return Ok(()) };
+        let position = to(from);
+        let sql = format!("SELECT {COLUMNS} FROM records WHERE seq = ?");
+        let read = self.connection.prepare_cached(&sql)?.query_row([seq], |r| {
+            let ((stored, body), before) = (read_fields(r)?, Place::read(r)?);
+            let after = Place { position: Some(position), ..before };
+            Ok(body.checksum_after(r.get(14)?, (&stored.record, before), (&stored.record, after), stored.version))
+        });
+        let set = "UPDATE records SET position = ? WHERE seq = ?";
+        self.connection.prepare_cached(set)?.execute([position, seq])?;
+        match read.map_err(RecordsError::from) {
+            Err(RecordsError::Damaged(_)) => {}
+            crc => {
+                let set = "UPDATE records SET crc = ? WHERE seq = ?";
+                self.connection.prepare_cached(set)?.execute(params![crc?, seq])?;
+            }
+        }
         Ok(())
     }
 

@@ -63,24 +63,35 @@ impl Slots {
     }
 
     /// The slots that were kept, and after them a CRC32C of all that is known here.
-    pub(crate) fn encode(&self) -> Result<(Vec<u8>, u64), RecordsError> {
+    pub(crate) fn encode(&self) -> Result<(Vec<u8>, i64), RecordsError> {
         let mut bytes = Vec::new();
         let failed = |e: std::io::Error| RecordsError::Damaged(e.to_string());
         self.kept.iter().collect::<RoaringTreemap>().serialize_into(&mut bytes).map_err(failed)?;
         bytes.extend_from_slice(&self.checksum(&bytes).to_le_bytes());
-        Ok((bytes, self.next))
+        Ok((bytes, self.next as i64))
     }
 
-    /// Reads what [`Slots::encode`] wrote.
-    pub(crate) fn decode(collection: i64, file: Uuid, bytes: &[u8], next: u64) -> Result<Self, RecordsError> {
+    /// Reads what [`Slots::encode`] wrote, of a file of at most `rows` rows: what takes more memory than these is not
+    /// made.
+    pub(crate) fn decode(
+        collection: i64,
+        file: Uuid,
+        rows: u32,
+        bytes: &[u8],
+        next: i64,
+    ) -> Result<Self, RecordsError> {
         let damaged =
             |reason: &str| RecordsError::Damaged(format!("slots of collection number {collection}: {reason}"));
         let Some((bytes, crc)) = bytes.split_last_chunk::<4>() else { return Err(damaged("they are cut off")) };
+        let next = u64::try_from(next).map_err(|_| damaged("the next one is negative"))?;
         let mut slots = Self { collection, file, kept: Vec::new(), next };
         if u32::from_le_bytes(*crc) != slots.checksum(bytes) {
             return Err(damaged("they do not have their checksum"));
         }
         let kept = RoaringTreemap::deserialize_from(bytes).map_err(|e| damaged(&e.to_string()))?;
+        if kept.len() > u64::from(rows) || kept.max().is_some_and(|last| last >= next) {
+            return Err(damaged("they are not those of its rows"));
+        }
         slots.kept = kept.iter().collect();
         Ok(slots)
     }
@@ -117,9 +128,10 @@ mod tests {
                 for (row, slot) in (0..).zip(&list) {
                     prop_assert_eq!((slots.slot(row), slots.row(*slot)), (*slot, Some(row)));
                 }
-                let (bytes, next) = slots.encode().expect("memory takes all");
-                prop_assert_eq!(&Slots::decode(7, slots.file, &bytes, next).expect("as written"), &slots);
-                prop_assert!(Slots::decode(7, Uuid::new_v4(), &bytes, next).is_err(), "another file's");
+                let ((bytes, next), rows) = (slots.encode().expect("memory takes all"), list.len() as u32);
+                prop_assert_eq!(&Slots::decode(7, slots.file, rows, &bytes, next).expect("as written"), &slots);
+                prop_assert!(Slots::decode(7, Uuid::new_v4(), rows, &bytes, next).is_err(), "another file's");
+                prop_assert!(rows == 0 || Slots::decode(7, slots.file, rows - 1, &bytes, next).is_err(), "fewer rows");
             }
         }
     }

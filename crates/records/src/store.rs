@@ -4,6 +4,7 @@
 //! commit is the acknowledgement.
 
 use crate::RecordsError;
+use crate::foreign;
 use crate::reader::Reader;
 use crate::schema;
 use crate::sealing::Sealing;
@@ -23,6 +24,7 @@ impl Store {
     #[expect(clippy::disallowed_methods, reason = "the one connection that writes, with synchronous=FULL")]
     pub fn open(path: &Path, sealing: Sealing) -> Result<Self, RecordsError> {
         let connection = Connection::open(path)?;
+        foreign::defend(&connection)?;
         // FULL: a commit is on disk when it returns. secure_delete: what is deleted is overwritten.
         connection.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;

@@ -41,7 +41,7 @@ const COUNTERS: [(&str, &str); 20] = [
     ("membox_tokens_total", "Tokens that were encoded, and those that compressions were given and have kept, by kind."),
 ];
 
-const GAUGES: [(&str, &str); 9] = [
+const GAUGES: [(&str, &str); 10] = [
     ("membox_batch_tokens", "Tokens of a batch, in the mean since the start."),
     ("membox_card_lost", "1 once a card has failed and the processor has taken over."),
     ("membox_encode_seconds", "Seconds that a model has computed since the start, over all its threads."),
@@ -51,6 +51,7 @@ const GAUGES: [(&str, &str); 9] = [
     ("membox_records", "Records of a collection."),
     ("membox_resident_bytes", "Memory of the process, mapped files included."),
     ("membox_vector_bytes", "Size of a collection's vector file."),
+    ("membox_vectors_damaged", "1 once a page of a collection's vector file could not be read."),
 ];
 
 const HISTOGRAMS: [(&str, &str); 4] = [

@@ -6,8 +6,8 @@
 use crate::{Collection, StoreError};
 use membox_api::OnConflict;
 use membox_records::{
-    AuditEntry, AuditEvent, CheckpointBody, DayUsage, OpaqueJson, QueueItem, Quota, Record, Resealed, StoredRecord,
-    StoredSession, Summary,
+    AuditEntry, AuditEvent, CheckpointBody, DayUsage, FileName, OpaqueJson, QueueItem, Quota, Record, Resealed,
+    StoredRecord, StoredSession, Summary,
 };
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -146,7 +146,7 @@ pub enum Command {
         /// The collection's number.
         collection: i64,
         /// The file's name.
-        file: String,
+        file: FileName,
         /// Until when it is not removed without a message, in milliseconds since 1970.
         until: i64,
     },

@@ -124,7 +124,7 @@ fn index_texts(
     let (mut goes_on, mut result) = (true, Ok(()));
     if let Some(first) = files.copied.select(text.rows()?) {
         let slots = collection.state().slots.clone();
-        reader.each_record(&slots, first, |old, stored| {
+        reader.each_record(&slots, first..view.rows(), |old, stored| {
             if files.copied.contains(old) {
                 let row = files.copied.rank(old) as u32 - 1;
                 result = text.insert(row, &stored.record.text);

@@ -125,9 +125,10 @@ impl<'a> Reads<'a> {
         from: Option<RecordRef>,
         mut each: impl FnMut(RecordRef, StoredRecord) -> bool,
     ) -> Result<(), StoreError> {
-        Ok(self.reader.each_record(&snapshot.slots, from.map_or(0, |record| record.0), |row, stored| {
-            // Rows past the view are newer than the snapshot.
-            row < snapshot.view.rows() && (!snapshot.allowed.contains(row) || each(RecordRef(row), stored))
+        // Rows past the view are newer than the snapshot.
+        let rows = from.map_or(0, |record| record.0)..snapshot.view.rows();
+        Ok(self.reader.each_record(&snapshot.slots, rows, |row, stored| {
+            !snapshot.allowed.contains(row) || each(RecordRef(row), stored)
         })?)
     }
 

@@ -141,7 +141,11 @@ impl Snapshot {
             effort,
             scanner: &self.collection.scanner,
         };
-        let found = search.nearest(vectors, count)?.into_iter();
+        self.collection.check_readable(&self.view)?;
+        let found = search.nearest(vectors, count);
+        // What was found among rows that could not be read is no answer.
+        self.collection.check_readable(&self.view)?;
+        let found = found?.into_iter();
         let nearest = found.map(|found| Nearest {
             records: found.rows.iter().map(|near| (RecordRef(near.row), near.score)).collect(),
             exact: found.exact,

@@ -15,7 +15,7 @@ use crate::{
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use membox_api::CollectionSettings;
 use membox_index::RowDevice;
-use membox_records::{AuditEvent, Sealing, Store as Records, StoredCollection, StoredRecord};
+use membox_records::{AuditEvent, Reader, Sealing, Store as Records, StoredCollection, StoredRecord};
 use membox_threads::spawn;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -89,8 +89,13 @@ impl Store {
         let lock = lock(&root)?;
         let sealing = config.sealing.open(&root)?;
         let records = Records::open(&root.join("membox.db"), sealing.clone())?;
-        let stored = records.reader()?.collections()?;
-        remove_unknown_folders(&collections, &stored);
+        let reader = records.reader()?;
+        let stored = reader.collections()?;
+        for damage in reader.damaged_collections()? {
+            tracing::error!(damage, "a collection cannot be read, and is left out: run `membox verify`");
+        }
+        remove_unknown_folders(&collections, &reader)?;
+        drop(reader);
         let readers = (0..config.readers.max(2)).map(|_| records.reader()).collect::<Result<_, _>>()?;
 
         let (maintenance, due) = unbounded();
@@ -180,9 +185,17 @@ impl Store {
         self.registry.check_files()
     }
 
-    /// What fails again and again in the background, and is tried further; requests are answered all the same.
+    /// What fails again and again in the background, and is tried further, and collections whose vectors cannot be
+    /// read. All else is answered all the same.
     pub fn troubles(&self) -> Vec<String> {
-        self.registry.troubles()
+        let mut troubles = self.registry.troubles();
+        for collection in self.registry.opened() {
+            if let Err(error) = collection.check_vectors() {
+                // By its number: whoever asks whether a box is ready may be anybody. The log has its name.
+                troubles.push(format!("collection number {}: {error}", collection.id));
+            }
+        }
+        troubles
     }
 
     /// A collection by name, opened if it is not yet.
@@ -350,14 +363,16 @@ impl Drop for Store {
 }
 
 /// Removes folders that no collection has: what a crash within a creation or a drop left.
-fn remove_unknown_folders(collections: &Path, stored: &[StoredCollection]) {
+fn remove_unknown_folders(collections: &Path, reader: &Reader) -> Result<(), StoreError> {
     for entry in std::fs::read_dir(collections).into_iter().flatten().flatten() {
         let id = entry.file_name().to_string_lossy().parse::<i64>();
+        // That of a damaged collection stays.
         if let Ok(id) = id
-            && !stored.iter().any(|c| c.id == id)
+            && !reader.knows_collection(id)?
         {
             tracing::info!(folder = %entry.path().display(), "removing what an interrupted create or drop left");
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
+    Ok(())
 }

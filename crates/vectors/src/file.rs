@@ -2,8 +2,11 @@
 
 use crate::VectorsError;
 use crate::format::{HEADER_BYTES, Header, HeaderError, RowType, VERSION};
+use crate::sigbus::Watched;
 use crate::simd;
 use memmap2::{Mmap, MmapOptions};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -26,6 +29,13 @@ pub struct RowReceipt {
     pub crc: u32,
 }
 
+/// The map of a file. A page of it that cannot be read is zeros, and makes it damaged.
+struct FileMap {
+    /// Ends before the map does.
+    watched: Watched,
+    bytes: Mmap,
+}
+
 /// The one writer of a vector file.
 ///
 /// Rows are appended by `pwrite` and become durable with [`VectorFile::sync`]; they are never written through a map,
@@ -36,7 +46,7 @@ pub struct VectorFile {
     file: File,
     header: Header,
     rows: u32,
-    map: Arc<Mmap>,
+    map: Arc<FileMap>,
     poisoned: bool,
 }
 
@@ -82,11 +92,20 @@ impl VectorFile {
         Ok(Self { path: path.to_owned(), file, header, rows, map, poisoned: false })
     }
 
+    /// How many rows a file holds, committed or not.
+    pub fn whole_rows(path: &Path) -> Result<u32, VectorsError> {
+        let io = |source| VectorsError::Io { action: "open", path: path.to_owned(), source };
+        let file = File::open(path).map_err(io)?;
+        let header = Header::read(path, &file)?;
+        let rows = file.metadata().map_err(io)?.len().saturating_sub(HEADER_BYTES) / header.stride() as u64;
+        Ok(u32::try_from(rows).unwrap_or(u32::MAX))
+    }
+
     /// Reads the header of a file without opening it for writing.
     pub fn header_of(path: &Path) -> Result<Header, VectorsError> {
         let file =
             File::open(path).map_err(|source| VectorsError::Io { action: "open", path: path.to_owned(), source })?;
-        read_header(path, &file)
+        Header::read(path, &file)
     }
 
     /// What the header says.
@@ -129,7 +148,19 @@ impl VectorFile {
                 bytes.extend_from_slice(of.bytes(row));
                 count += 1;
             }
+            of.check_readable()?;
             self.append_bytes(&bytes, count)?;
+        }
+        Ok(())
+    }
+
+    /// An error where somebody has cut the file: a write past its end would hide that.
+    fn check_length(&self) -> Result<(), VectorsError> {
+        let io = |source| VectorsError::Io { action: "read", path: self.path.clone(), source };
+        let (length, wanted) = (self.file.metadata().map_err(io)?.len(), self.header.row_offset(u64::from(self.rows)));
+        if length < wanted {
+            let reason = format!("it has {length} bytes, and had {wanted} when it was written: somebody has cut it");
+            return Err(VectorsError::Damaged { path: self.path.clone(), reason });
         }
         Ok(())
     }
@@ -138,6 +169,10 @@ impl VectorFile {
         if self.poisoned {
             return Err(VectorsError::Poisoned(self.path.clone()));
         }
+        if count == 0 {
+            return Ok(());
+        }
+        self.check_length()?;
         let rows = self.rows.checked_add(count).ok_or_else(|| self.full())?;
         if let Err(source) = self.file.write_all_at(bytes, self.header.row_offset(u64::from(self.rows))) {
             // What part of it was written does not matter: no record names these rows, and the next append overwrites
@@ -146,7 +181,7 @@ impl VectorFile {
         }
         self.rows = rows;
         let end = self.header.row_offset(u64::from(rows));
-        if end > self.map.len() as u64 {
+        if end > self.map.bytes.len() as u64 {
             self.map = map_file(&self.path, &self.file, end)?;
         }
         Ok(())
@@ -194,6 +229,7 @@ impl VectorFile {
 
     /// Overwrites rows with zeros, which become durable with the next [`VectorFile::sync`].
     pub fn erase_lazily(&mut self, rows: impl IntoIterator<Item = u32>) -> Result<(), VectorsError> {
+        self.check_length()?;
         let zeros = vec![0; self.header.stride()];
         for row in rows.into_iter().filter(|&row| row < self.rows) {
             self.file
@@ -214,6 +250,23 @@ impl VectorFile {
 }
 
 impl Header {
+    /// Reads the header of an open file, which is at `path`.
+    pub fn read(path: &Path, file: &File) -> Result<Self, VectorsError> {
+        let mut bytes = vec![0; HEADER_BYTES as usize];
+        if let Err(source) = file.read_exact_at(&mut bytes, 0) {
+            return Err(match source.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    VectorsError::Damaged { path: path.to_owned(), reason: "it is shorter than its header".into() }
+                }
+                _ => VectorsError::Io { action: "read", path: path.to_owned(), source },
+            });
+        }
+        Self::decode(&bytes).map_err(|error| match error {
+            HeaderError::Damaged(reason) => VectorsError::Damaged { path: path.to_owned(), reason },
+            HeaderError::TooNew(found) => VectorsError::TooNew { path: path.to_owned(), found, known: VERSION },
+        })
+    }
+
     /// Whether a vector fits: its dimension, and every number finite in the row type.
     pub fn check(&self, vector: &[f32]) -> Result<(), VectorsError> {
         if vector.len() != self.dimension {
@@ -234,7 +287,7 @@ impl Header {
 #[derive(Clone)]
 pub struct VectorView {
     header: Header,
-    map: Arc<Mmap>,
+    map: Arc<FileMap>,
     rows: u32,
 }
 
@@ -253,6 +306,17 @@ impl VectorView {
         &self.header
     }
 
+    /// An error once a page of the file could not be read: some rows were zeros then, and what was found among them
+    /// is no answer.
+    pub fn check_readable(&self) -> Result<(), VectorsError> {
+        if !self.map.watched.is_damaged() {
+            return Ok(());
+        }
+        let reason = "a page of it could not be read, because the disk has failed or somebody has cut the file; look \
+                      after the disk, stop the box, and run `membox rebuild` or restore a backup";
+        Err(VectorsError::Damaged { path: format!("{}.mbv", self.header.uuid).into(), reason: reason.into() })
+    }
+
     /// Rows in view.
     pub fn rows(&self) -> u32 {
         self.rows
@@ -265,7 +329,7 @@ impl VectorView {
     pub fn bytes(&self, row: u32) -> &[u8] {
         assert!(row < self.rows, "row {row} of {}", self.rows);
         let at = self.header.row_offset(u64::from(row)) as usize;
-        &self.map[at..at + self.header.stride()]
+        &self.map.bytes[at..at + self.header.stride()]
     }
 
     /// CRC32C of a row's bytes, to be held against its record's.
@@ -286,25 +350,9 @@ impl VectorView {
     }
 }
 
-fn read_header(path: &Path, file: &File) -> Result<Header, VectorsError> {
-    let mut bytes = vec![0; HEADER_BYTES as usize];
-    if let Err(source) = file.read_exact_at(&mut bytes, 0) {
-        return Err(match source.kind() {
-            io::ErrorKind::UnexpectedEof => {
-                VectorsError::Damaged { path: path.to_owned(), reason: "it is shorter than its header".into() }
-            }
-            _ => VectorsError::Io { action: "read", path: path.to_owned(), source },
-        });
-    }
-    Header::decode(&bytes).map_err(|error| match error {
-        HeaderError::Damaged(reason) => VectorsError::Damaged { path: path.to_owned(), reason },
-        HeaderError::TooNew(found) => VectorsError::TooNew { path: path.to_owned(), found, known: VERSION },
-    })
-}
-
 /// The header of a file and its length, if it holds `rows` rows.
 fn read_layout(path: &Path, file: &File, rows: u32) -> Result<(Header, u64), VectorsError> {
-    let header = read_header(path, file)?;
+    let header = Header::read(path, file)?;
     let io = |source| VectorsError::Io { action: "read", path: path.to_owned(), source };
     let length = file.metadata().map_err(io)?.len();
     if length < header.row_offset(u64::from(rows)) {
@@ -316,13 +364,15 @@ fn read_layout(path: &Path, file: &File, rows: u32) -> Result<(Header, u64), Vec
 }
 
 /// Maps twice the bytes in use: pages past the end of the file become readable as it grows.
-fn map_file(path: &Path, file: &File, bytes: u64) -> Result<Arc<Mmap>, VectorsError> {
+fn map_file(path: &Path, file: &File, bytes: u64) -> Result<Arc<FileMap>, VectorsError> {
     let length = (bytes * 2).max(MAP_AT_LEAST) as usize;
-    // SAFETY: the map is read-only, the file is never truncated below its committed rows while it is open (one
-    // process holds the data folder's lock), and views read committed rows only, so no read reaches past the end of
-    // the file. A row is overwritten only when it is erased, and then no view's answer names it.
+    // SAFETY: the map is read-only, membox never truncates the file below its committed rows while it is open (one
+    // process holds the data folder's lock), and views read committed rows only. Where somebody else truncates it, or
+    // the disk fails, the pages become zeros (`sigbus.rs`). A row is overwritten only when it is erased, and then no
+    // view's answer names it.
     let map = unsafe { MmapOptions::new().len(length).map(file) };
-    map.map(Arc::new).map_err(|source| VectorsError::Io { action: "map", path: path.to_owned(), source })
+    let bytes = map.map_err(|source| VectorsError::Io { action: "map", path: path.to_owned(), source })?;
+    Ok(Arc::new(FileMap { watched: Watched::new(&bytes), bytes }))
 }
 
 /// Gives a file or folder another name, durably. What it holds is the caller's to fsync before.
@@ -330,6 +380,19 @@ fn map_file(path: &Path, file: &File, bytes: u64) -> Result<Arc<Mmap>, VectorsEr
 pub fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)?;
     sync_parent(to)
+}
+
+/// As [`rename_durably`], and never takes the place of anything: not even of an empty folder.
+pub fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => sync_parent(to),
+        // A file system that does not know how, as some networks' do not: then somebody may be faster.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match to.symlink_metadata() {
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Err(_) => rename_durably(from, to),
+        },
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Makes a folder's entry for `path` durable.

@@ -5,6 +5,9 @@
 //! committed rows, which stays valid and unchanged however long it is held. A row's number is the vector's id
 //! everywhere.
 //!
+//! A page of a map that cannot be read does not end the process: while there are maps, this crate handles SIGBUS for
+//! addresses within them, and passes on any other.
+//!
 //! This crate does not know FAISS or SQLite: how many rows are committed, and what their checksums must be, its
 //! callers say.
 //!
@@ -23,17 +26,20 @@
 //! ```
 
 mod batcher;
+mod beneath;
 mod error;
 mod file;
 pub mod format;
 mod retired;
 mod scan;
+mod sigbus;
 mod simd;
 mod sync;
 mod top_k;
 
+pub use beneath::open_beneath;
 pub use error::VectorsError;
-pub use file::{RowReceipt, VectorFile, VectorView, rename_durably, sync_parent};
+pub use file::{RowReceipt, VectorFile, VectorView, rename_durably, rename_to_new, sync_parent};
 pub use format::{Header, RowType};
 pub use retired::{Retired, RowPin};
 pub use scan::ScanQueue;

@@ -31,6 +31,7 @@ mod older_folder;
 mod openapi;
 mod pipeline;
 mod policies;
+mod private;
 mod redaction;
 mod server;
 mod sessions;

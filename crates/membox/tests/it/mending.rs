@@ -267,13 +267,16 @@ fn an_interrupted_restore_is_begun_anew_and_holds_nothing_until_it_is_whole() {
     assert_eq!(said(&data, &["backup", backup.to_str().expect("a path")]).0, 0);
     let restored = folder.path().join("restored");
     // As a kill leaves it: the vectors are in their place, the database is not.
-    fs::create_dir_all(restored.join("restoring")).expect("a folder");
-    fs::copy(backup.join("membox.db"), restored.join("restoring/membox.db")).expect("a copy");
-    fs::create_dir_all(restored.join("collections/1")).expect("a folder");
+    let partial = restored.join("restoring-5ad24ef5-7e32-4f25-8a53-2b9dca9eba6c");
+    fs::create_dir_all(partial.join("collections")).expect("a folder");
+    let (code, text) = said(&restored, &["restore", backup.to_str().expect("a path")]);
+    assert!(code == 0 && text.contains("restoring-5ad24ef5"), "a copy that is not whole is named: {text}");
+    fs::rename(restored.join("membox.db"), partial.join("membox.db")).expect("a move");
+    fs::write(partial.join("whole"), backup.canonicalize().expect("a path").to_str().expect("a path")).expect("a note");
     let (code, text) = said(&restored, &["restore", backup.to_str().expect("a path")]);
     assert_eq!(code, 0, "{text}");
     let (code, text) = said(&restored, &["verify"]);
     assert!(code == 0 && text.contains("50 records checked"), "{text}");
-    assert!(!restored.join("restoring").exists());
+    assert!(!partial.exists());
     assert_eq!(said(&restored, &["restore", backup.to_str().expect("a path")]).0, 1, "nothing is overwritten");
 }

@@ -4,6 +4,9 @@
 #![expect(clippy::disallowed_methods, reason = "tests have threads, and look into databases, on their own")]
 
 mod bit_flips;
+mod column_flips;
+mod cut_files;
+mod foreign;
 mod ids;
 mod numbers;
 mod promises;

@@ -2,8 +2,8 @@
 
 use membox_records::keys::{Keyring, MasterKey};
 use membox_records::{
-    CheckpointPlace, Message, Order, Reader, Record, RecordsError, Resealed, Sealing, Slots, Store, StoredCollection,
-    StoredRecord, WriteTransaction,
+    CheckpointPlace, FileName, Message, Order, Reader, Record, RecordsError, Resealed, Sealing, Slots, Store,
+    StoredCollection, StoredRecord, WriteTransaction,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -100,9 +100,12 @@ fn a_compaction_gives_records_other_rows_and_writes_none_of_them() {
             seen.push((row, stored.record.id));
             true
         };
-        reader.each_record(&slots, 0, &mut see).expect("a read");
+        reader.each_record(&slots, 0..u32::MAX, &mut see).expect("a read");
         assert!(seen.iter().map(|(row, id)| (*row, id.as_str())).eq((0..).zip(ids.iter().copied())), "{seen:?}");
-        assert_eq!(reader.live_rows(&slots).expect("a read").iter().map(|l| l.row).max(), Some(ids.len() as u32 - 1));
+        assert_eq!(
+            reader.live_rows(&slots).expect("a read").0.iter().map(|(live, _)| live.row).max(),
+            Some(ids.len() as u32 - 1)
+        );
     }
     let reader = store.reader().expect("a reader");
     let r9 = reader.record_of_row(&before, 9).expect("a read").map(|r| (r.record.id, r.row_crc));
@@ -201,6 +204,28 @@ fn pages_go_on_where_they_ended_whatever_is_written_between() {
         assert_eq!(seen.len(), 8, "{order:?}");
         assert!(seen.is_sorted(), "{order:?}: {seen:?}");
     }
+}
+
+#[test]
+fn a_path_in_the_place_of_a_files_name_is_given_to_nobody_and_forgotten() {
+    let (folder, mut store) = store();
+    let mut transaction = store.begin().expect("a transaction");
+    let slots = create(&mut transaction);
+    transaction.expect_media(slots.collection, &FileName::new("image").expect("a name"), 0).expect("a write");
+    transaction.commit().expect("a commit");
+    let path = folder.path().join("membox.db");
+    let foreign = "INSERT INTO unused_media (collection, file, since) VALUES (1, '../../victim', 0)";
+    rusqlite::Connection::open(&path).and_then(|db| db.execute_batch(foreign)).expect("a write");
+    let mut transaction = store.begin().expect("a transaction");
+    let mut removed = Vec::new();
+    let remove = |_, name: &FileName| {
+        removed.push(name.to_string());
+        Ok(())
+    };
+    transaction.remove_unused_media(1, remove).expect("a removal");
+    transaction.commit().expect("a commit");
+    assert_eq!(removed, ["image"]);
+    assert!(!store.reader().expect("a reader").has_unused_media(1).expect("a read"));
 }
 
 #[test]

@@ -90,7 +90,9 @@ pub async fn metrics(State(state): State<AppState>, headers: HeaderMap) -> Respo
         gauge!("membox_records", "collection" => name.clone()).set(view.records as f64);
         gauge!("membox_vector_bytes", "collection" => name.clone()).set(view.vector_bytes as f64);
         let lag = if view.index.kind == "none" { 0 } else { view.rows - view.index.covered_rows };
-        gauge!("membox_index_lag_rows", "collection" => name).set(f64::from(lag));
+        gauge!("membox_index_lag_rows", "collection" => name.clone()).set(f64::from(lag));
+        let is_damaged = collection.check_vectors().is_err();
+        gauge!("membox_vectors_damaged", "collection" => name).set(f64::from(u8::from(is_damaged)));
     }
     let mut text = state.metrics.render();
     if !sees_names(&state, &headers) {

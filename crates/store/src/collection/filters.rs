@@ -23,10 +23,8 @@ impl Collection {
             let mut fields = FieldIndex::default();
             // What is no longer current when it is read stays out of the answers: they are cut down to the current
             // rows.
-            reader.each_record(&slots, 0, |row, stored| {
-                if row < end {
-                    fields.insert(row, &stored.record);
-                }
+            reader.each_record(&slots, 0..end, |row, stored| {
+                fields.insert(row, &stored.record);
                 true
             })?;
             let mut state = self.state_mut();
@@ -36,7 +34,7 @@ impl Collection {
             }
             // Under the write lock nothing is published, and what is committed but not published is not in `rows`:
             // its insertion follows.
-            reader.each_record(&slots, end, |row, stored| {
+            reader.each_record(&slots, end..state.view.rows(), |row, stored| {
                 if state.rows.contains(row) {
                     fields.insert(row, &stored.record);
                 }

@@ -1,6 +1,7 @@
 //! Where the parts of a collection lie.
 
 use membox_index::VectorIndex;
+use membox_records::FileName;
 use membox_text::TextIndex;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
@@ -27,6 +28,11 @@ impl CollectionFolder {
 
     pub fn media(&self) -> PathBuf {
         self.0.join("media")
+    }
+
+    /// A file of a message.
+    pub fn media_file(&self, name: &FileName) -> PathBuf {
+        self.media().join(name)
     }
 
     /// The vector file that a compaction writes.

@@ -6,6 +6,7 @@ mod derived;
 mod filters;
 mod folder;
 mod job;
+mod live_rows;
 mod session_links;
 mod state;
 
@@ -22,11 +23,12 @@ pub(crate) use state::CollectionState;
 use crate::StoreError;
 use crate::convert::index_policy;
 use derived::Derived;
+use live_rows::LiveRows;
 use membox_api::{CollectionSettings, KindDefaults, Metric};
 use membox_index::{IndexPolicy, RowDevice, Scanner};
 use membox_records::{Reader, Slots, StoredCollection};
 use membox_text::Synonyms;
-use membox_vectors::{Retired, VectorFile};
+use membox_vectors::{Retired, VectorFile, VectorView};
 use std::fmt;
 use std::path::{Path, PathBuf};
 #[cfg(test)]
@@ -57,6 +59,8 @@ pub struct Collection {
     /// Set once it is dropped, by the writer's thread, which writes nothing to it from then on. Whoever held it
     /// holds what is left of it.
     dropped: AtomicBool,
+    /// Set once it was said that its vector file cannot be read.
+    is_damage_said: AtomicBool,
     /// How often background work on it is to panic.
     #[cfg(test)]
     pub(crate) breaks: Breaks,
@@ -85,11 +89,17 @@ impl Collection {
         let settings = read_settings(stored)?;
         let folder = CollectionFolder::of(root, stored.id);
         folder.settle_next(stored.vector_file);
-        let file = VectorFile::open(&folder.vectors(stored.vector_file), stored.rows)?;
+        let slots = reader.slots(stored)?;
+        let mut live = LiveRows::read(reader, &slots)?;
+        let path = folder.vectors(stored.vector_file);
+        let rows = live.rows_of_file(stored, VectorFile::whole_rows(&path)?);
+        let stored = &StoredCollection { rows, ..stored.clone() };
+        let file = VectorFile::open(&path, rows)?;
         folder.remove_other_vector_files(stored.vector_file);
-        let view = file.view(stored.rows);
+        let view = file.view(rows);
+        live.keep_those_in(&view, stored);
         let derived = Derived::load(&folder, stored, &view, reader)?;
-        let state = CollectionState::read(reader, reader.slots(stored)?, view, derived)?;
+        let state = CollectionState::read(reader, slots, view, derived, &live.rows())?;
         Ok(Self::new(stored, settings, folder.0, file, state))
     }
 
@@ -139,6 +149,7 @@ impl Collection {
             is_maintained: AtomicBool::new(false),
             job: AtomicBool::new(false),
             dropped: AtomicBool::new(false),
+            is_damage_said: AtomicBool::new(false),
             #[cfg(test)]
             breaks: Breaks::new(0),
             building: AtomicU32::new(0),
@@ -230,6 +241,21 @@ impl Collection {
     /// An error once it is dropped, for who has read from it: what was found missing went with it.
     pub fn check_there(&self) -> Result<(), StoreError> {
         if self.is_dropped() { Err(StoreError::NoCollection(self.name.clone())) } else { Ok(()) }
+    }
+
+    /// An error once a page of its vector file could not be read, since it was opened.
+    pub fn check_vectors(&self) -> Result<(), StoreError> {
+        Ok(self.state().view.check_readable()?)
+    }
+
+    /// An error once a page of one of its views could not be read. The first one is said.
+    pub(crate) fn check_readable(&self, view: &VectorView) -> Result<(), StoreError> {
+        view.check_readable().map_err(|error| {
+            if !self.is_damage_said.swap(true, Ordering::Relaxed) {
+                tracing::error!(tenant = self.tenant, collection = self.name, %error, "a vector file cannot be read");
+            }
+            error.into()
+        })
     }
 
     /// Panics if a test wants background work to.

@@ -200,15 +200,23 @@ impl CollectionState {
 }
 
 impl CollectionState {
-    /// Reads what recall needs of a collection's records; of their texts those that the text index does not have.
-    pub fn read(reader: &Reader, slots: Slots, view: VectorView, derived: Derived) -> Result<Self, StoreError> {
+    /// Reads what recall needs of a collection's records, whose rows are `live`; of their texts those that the text
+    /// index does not have.
+    pub fn read(
+        reader: &Reader,
+        slots: Slots,
+        view: VectorView,
+        derived: Derived,
+        live: &[LiveRow],
+    ) -> Result<Self, StoreError> {
         let mut state = Self::new(view, slots, derived.index);
-        for row in reader.live_rows(&state.slots)? {
-            state.add(&row);
-        }
+        live.iter().for_each(|row| state.add(row));
         let mut tail = Tail::default();
-        reader.each_record(&state.slots, derived.text.as_ref().map_or(0, TextIndex::rows), |row, stored| {
-            tail.insert(row, &stored.record.text);
+        let rows = derived.text.as_ref().map_or(0, TextIndex::rows)..state.view.rows();
+        reader.each_record(&state.slots, rows, |row, stored| {
+            if state.rows.contains(row) {
+                tail.insert(row, &stored.record.text);
+            }
             true
         })?;
         state.texts = Texts::new(derived.text, tail, |row| state.rows.contains(row));

@@ -16,10 +16,13 @@ pub(crate) fn build_index(
     threads: usize,
     progress: Progress,
 ) -> Result<Option<VectorIndex>, StoreError> {
-    match VectorIndex::build(view, spec, threads, progress) {
-        Err(IndexError::Stopped) => Ok(None),
-        built => Ok(Some(calibrated(built?, view, policy, rows)?)),
-    }
+    let built = match VectorIndex::build(view, spec, threads, progress) {
+        Err(IndexError::Stopped) => return Ok(None),
+        built => calibrated(built?, view, policy, rows)?,
+    };
+    // One of rows that could not be read would be kept.
+    view.check_readable()?;
+    Ok(Some(built))
 }
 
 /// An automatic index measures its beam among the current rows.

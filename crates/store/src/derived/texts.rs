@@ -31,8 +31,8 @@ pub(crate) fn commit_texts(
     let mut writer = TextIndexWriter::open(&collection.folder().text(), of)?;
     let from = writer.rows()?;
     let mut result = Ok(());
-    reader.each_record(&slots, from, |row, stored| {
-        if rows.contains(row) && row < view.rows() {
+    reader.each_record(&slots, from..view.rows(), |row, stored| {
+        if rows.contains(row) {
             result = writer.insert(row, &stored.record.text);
         }
         result.is_ok() && !is_stopping()

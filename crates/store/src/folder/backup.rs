@@ -5,21 +5,25 @@
 //! file is held here, so they can be copied without stopping anything. What is derived is not copied: it is built
 //! anew.
 
+use super::making::{FolderInMaking, left_behind};
 use super::sealing::keys_file;
 use crate::StoreError;
 use crate::collection::CollectionFolder;
 use crate::media;
 use membox_records::keys::keys;
 use membox_records::{Reader, RecordsError, Sealing};
-use membox_vectors::VectorFile;
+use membox_vectors::{Header, open_beneath};
 use rustix::fs::{FlockOperation, flock};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+/// End of the name of a backup that is not whole.
+const PARTIAL: &str = ".partial";
+
 /// What a backup holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BackupSummary {
     /// Collections.
     pub collections: usize,
@@ -27,6 +31,8 @@ pub struct BackupSummary {
     pub records: u64,
     /// Bytes written.
     pub bytes: u64,
+    /// Folders that another one has left that was interrupted, unless it is under way.
+    pub leftovers: Vec<PathBuf>,
 }
 
 /// The file whose lock keeps dead rows from being overwritten while a backup copies them.
@@ -41,24 +47,19 @@ pub fn backup(root: &Path, target: &Path, with_keys: bool) -> Result<BackupSumma
     // Held until the end.
     let lock = lock_file(root)?;
     flock(&lock, FlockOperation::LockShared).map_err(|e| StoreError::io("lock", root)(e.into()))?;
-    let mut partial = target.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    let _ = fs::remove_dir_all(&partial);
-    let result = copy(root, &partial, with_keys);
-    match result {
-        Ok(summary) => {
-            membox_vectors::rename_durably(&partial, target).map_err(StoreError::io("rename to", target))?;
-            Ok(summary)
-        }
-        Err(error) => {
-            let _ = fs::remove_dir_all(&partial);
-            Err(error)
-        }
-    }
+    // Beside its place, under a name that nobody else has.
+    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let before = format!("{name}.");
+    let leftovers = left_behind(parent, &before, PARTIAL);
+    let making = FolderInMaking::make(parent, &before, PARTIAL)?;
+    let summary = copy(root, making.path(), with_keys)?;
+    making.move_to(target)?;
+    Ok(BackupSummary { leftovers, ..summary })
 }
 
-fn copy(root: &Path, target: &Path, with_keys: bool) -> Result<BackupSummary, StoreError> {
+/// Copies a data folder to a new one that is empty, the keys of its tenants too or not.
+pub(super) fn copy(root: &Path, target: &Path, with_keys: bool) -> Result<BackupSummary, StoreError> {
     let db = target.join("membox.db");
     fs::create_dir_all(target.join("collections")).map_err(StoreError::io("create", target))?;
     // A compaction may take away a file between the two steps, and a rotation a key; then the newer state is copied
@@ -66,6 +67,9 @@ fn copy(root: &Path, target: &Path, with_keys: bool) -> Result<BackupSummary, St
     for attempt in 0.. {
         let _ = fs::remove_file(&db);
         let keys = key_numbers(root)?;
+        // SQLite would follow a link.
+        let source = root.join("membox.db");
+        open_beneath(root, &source).map_err(StoreError::io("open", &source))?;
         Reader::open(&root.join("membox.db"), Sealing::default())?.copy_to(&db)?;
         match copy_files(root, target) {
             Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && attempt < 3 => {}
@@ -91,7 +95,12 @@ fn key_numbers(root: &Path) -> Result<BTreeSet<u32>, StoreError> {
 
 fn copy_keys(root: &Path, target: &Path) -> Result<(), StoreError> {
     let (from, to) = (keys_file(root), keys_file(target));
-    match fs::copy(&from, &to).and_then(|_| File::open(&to)?.sync_all()) {
+    let copied = open_beneath(root, &from).and_then(|mut source| {
+        let mut copy = File::create(&to)?;
+        io::copy(&mut source, &mut copy)?;
+        copy.sync_all()
+    });
+    match copied {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         copied => copied.map_err(StoreError::io("copy to", &to)),
     }
@@ -100,18 +109,20 @@ fn copy_keys(root: &Path, target: &Path) -> Result<(), StoreError> {
 fn copy_files(root: &Path, target: &Path) -> Result<BackupSummary, StoreError> {
     let reader = Reader::open(&target.join("membox.db"), Sealing::default())?;
     let mut summary = BackupSummary::default();
+    if let Some(damage) = reader.damaged_collections()?.pop() {
+        return Err(RecordsError::Damaged(damage).into());
+    }
     for stored in reader.collections()? {
         let (from, to) = (CollectionFolder::of(root, stored.id), CollectionFolder::of(target, stored.id));
         fs::create_dir_all(&to.0).map_err(StoreError::io("create", &to.0))?;
         let (from, to) = (from.vectors(stored.vector_file), to.vectors(stored.vector_file));
-        let source = File::open(&from).map_err(StoreError::io("open", &from))?;
-        let length = VectorFile::header_of(&from)?.row_offset(u64::from(stored.rows));
+        let source = open_beneath(root, &from).map_err(StoreError::io("open", &from))?;
+        let length = Header::read(&from, &source)?.row_offset(u64::from(stored.rows));
         let mut copy = File::create(&to).map_err(StoreError::io("create", &to))?;
         let written = io::copy(&mut source.take(length), &mut copy).and_then(|n| copy.sync_all().map(|()| n));
         summary.bytes += written.map_err(StoreError::io("copy to", &to))?;
         for name in reader.media_files(stored.id)? {
-            summary.bytes +=
-                media::copy(&CollectionFolder::of(root, stored.id), &CollectionFolder::of(target, stored.id), &name)?;
+            summary.bytes += media::copy(root, target, stored.id, &name)?;
         }
         summary.collections += 1;
         summary.records += reader.count(stored.id)?;
@@ -133,47 +144,8 @@ fn sync_folders(folder: &Path) -> Result<(), StoreError> {
     below().map_err(io)?.iter().filter(|path| path.is_dir()).try_for_each(|path| sync_folders(path))
 }
 
-/// Copies a backup to a data folder that must not hold one already. The models of the folder stay.
-pub fn restore(backup: &Path, root: &Path) -> Result<BackupSummary, StoreError> {
-    let db = root.join("membox.db");
-    refuse_existing(&db)?;
-    let (collections, partial) = (root.join("collections"), root.join("restoring"));
-    if partial.exists() {
-        // What an interrupted restore has left; what is in its place came from there.
-        for own in [&collections, &partial] {
-            fs::remove_dir_all(own).or_else(when_missing).map_err(StoreError::io("remove", own))?;
-        }
-    }
-    let occupied = fs::read_dir(&collections).is_ok_and(|mut entries| entries.next().is_some());
-    if occupied {
-        refuse_existing(&collections)?;
-    }
-    fs::create_dir_all(root).map_err(StoreError::io("create", root))?;
-    let _lock = super::lock::lock(root)?;
-    // The database comes last to its place: a folder without it holds nothing.
-    let copied = copy(backup, &partial, true).and_then(|summary| {
-        fs::remove_dir(&collections).or_else(when_missing).map_err(StoreError::io("remove", &collections))?;
-        for name in ["collections", "keys.json", "membox.db"] {
-            let to = root.join(name);
-            let renamed = membox_vectors::rename_durably(&partial.join(name), &to).or_else(when_missing);
-            renamed.map_err(StoreError::io("rename to", &to))?;
-        }
-        Ok(summary)
-    });
-    let _ = fs::remove_dir_all(&partial);
-    copied
-}
-
-/// What is not there is gone already.
-fn when_missing(error: io::Error) -> io::Result<()> {
-    match error.kind() {
-        io::ErrorKind::NotFound => Ok(()),
-        _ => Err(error),
-    }
-}
-
-fn refuse_existing(path: &Path) -> Result<(), StoreError> {
-    match path.exists() {
+pub(super) fn refuse_existing(path: &Path) -> Result<(), StoreError> {
+    match path.symlink_metadata().is_ok() {
         true => Err(StoreError::io("overwrite", path)(io::ErrorKind::AlreadyExists.into())),
         false => Ok(()),
     }

@@ -3,7 +3,8 @@
 use super::lock::lock_unchanged;
 use crate::{StoreConfig, StoreError};
 use membox_records::{Reader, RecordsError, SCHEMA_VERSION, Sealing, Store, log_of};
-use std::fs::{self, File};
+use membox_vectors::open_beneath;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use tempfile::TempDir;
@@ -23,13 +24,13 @@ impl Inspection {
         let root = &config.data_dir;
         let lock = lock_unchanged(root)?;
         let database = root.join("membox.db");
-        // SQLite would only say that it cannot open it.
-        fs::metadata(&database).map_err(StoreError::io("open", &database))?;
+        // SQLite would only say that it cannot open it, and would follow a link.
+        open_beneath(root, &database).map_err(StoreError::io("open", &database))?;
         let sealing = config.sealing.open_unchanged(root)?;
         let inspection = |reader, notes, copy| Self { reader, notes, _copy: copy, _lock: lock };
         match Reader::open_unchanged(&database, sealing.clone()) {
             Err(RecordsError::TooOld { found, .. }) => {
-                let (reader, copy) = read_copy(&database, sealing)?;
+                let (reader, copy) = read_copy(root, &database, sealing)?;
                 let note = format!(
                     "membox.db has schema version {found}, of an older membox; a copy was looked at. `membox serve` \
                         brings it to version {SCHEMA_VERSION}"
@@ -42,11 +43,12 @@ impl Inspection {
 }
 
 /// Brings a copy of a database up to date, outside of the data folder.
-fn read_copy(database: &Path, sealing: Sealing) -> Result<(Reader, TempDir), StoreError> {
+fn read_copy(root: &Path, database: &Path, sealing: Sealing) -> Result<(Reader, TempDir), StoreError> {
     let folder = tempfile::tempdir().map_err(StoreError::io("make a folder in", &std::env::temp_dir()))?;
     let copy = folder.path().join("membox.db");
     for (from, to) in [(database.to_owned(), copy.clone()), (log_of(database), log_of(&copy))] {
-        match fs::copy(&from, &to) {
+        let copied = open_beneath(root, &from).and_then(|mut file| io::copy(&mut file, &mut File::create_new(&to)?));
+        match copied {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             copied => drop(copied.map_err(StoreError::io("copy the database to", &to))?),
         }

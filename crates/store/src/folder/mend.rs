@@ -38,7 +38,7 @@ fn remove_damaged(root: &Path, reader: &Reader) -> Result<(), StoreError> {
         if TextIndex::check(&folder.text(), &of).is_err() {
             let _ = std::fs::remove_dir_all(folder.text());
         }
-        for (thumbnail, _) in media::damaged_thumbnails(&folder, &reader.media_files(stored.id)?) {
+        for (thumbnail, _) in media::damaged_thumbnails(root, stored.id, &reader.media_files(stored.id)?) {
             let _ = std::fs::remove_file(thumbnail);
         }
     }

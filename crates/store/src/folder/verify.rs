@@ -9,7 +9,8 @@ use membox_records::{Reader, Slots, StoredCollection, StoredRecord};
 use membox_text::TextIndex;
 use membox_vectors::{VectorFile, VectorView};
 use serde::Serialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -79,6 +80,11 @@ fn check_collection(
         |found: String, remedy: &str, serious| Problem { place: place.clone(), found, remedy: remedy.into(), serious };
     let lost =
         "mend the file, and embed anew the texts of rows that are not whole; given vectors of such rows are lost";
+    if let Some(link) = link_to(root, &folder).map_err(StoreError::io("read", &folder.0))? {
+        let found = format!("{} is a symbolic link, which a data folder does not have", link.display());
+        report.problems.push(problem(found, "none: put what it leads to in its place, if that is yours", true));
+        return Ok(());
+    }
     let view = match open_vectors(&path, stored) {
         Ok(view) => view,
         Err(found) => {
@@ -107,11 +113,14 @@ fn check_collection(
         let found = format!("{} records are damaged: {:?} …", unreadable.len(), &unreadable[..unreadable.len().min(5)]);
         report.problems.push(problem(found, "none: restore them from a backup, or write them again", true));
     }
-    let files = reader.media_files(stored.id)?;
-    for found in media::damaged(&folder, &files) {
+    let files = reader.media_files(stored.id).unwrap_or_else(|error| {
+        report.problems.push(problem(error.to_string(), "none: restore the newest backup", true));
+        Vec::new()
+    });
+    for found in media::damaged(root, stored.id, &files) {
         report.problems.push(problem(found, "none: restore it from a backup", true));
     }
-    for (_, error) in media::damaged_thumbnails(&folder, &files) {
+    for (_, error) in media::damaged_thumbnails(root, stored.id, &files) {
         report.problems.push(problem(error.to_string(), "remove it; it is made anew when it is asked for", false));
     }
     let given = damaged.iter().filter(|d| d.record.given_vector).count();
@@ -138,6 +147,34 @@ fn check_collection(
         report.problems.push(problem(error.to_string(), "remove it; it is built anew", false));
     }
     Ok(())
+}
+
+/// A symbolic link on the way to a collection, or in its folder. One may lead to anything, so nothing is read then.
+fn link_to(root: &Path, folder: &CollectionFolder) -> io::Result<Option<PathBuf>> {
+    let collections = root.join("collections");
+    match fs::symlink_metadata(&collections) {
+        Ok(found) if found.is_symlink() => Ok(Some(collections)),
+        _ => first_link(&folder.0),
+    }
+}
+
+/// A symbolic link in a folder or below it, or in its place.
+fn first_link(folder: &Path) -> io::Result<Option<PathBuf>> {
+    let kind = match fs::symlink_metadata(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        found => found?.file_type(),
+    };
+    if kind.is_symlink() {
+        return Ok(Some(folder.to_owned()));
+    }
+    if kind.is_dir() {
+        for entry in fs::read_dir(folder)? {
+            if let Some(link) = first_link(&entry?.path())? {
+                return Ok(Some(link));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// The vectors of a collection, or what is wrong with their file.

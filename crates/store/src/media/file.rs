@@ -11,8 +11,9 @@
 
 use crate::StoreError;
 use membox_records::{RecordsError, Sealing};
-use std::fs::{self, File};
-use std::io::Write;
+use membox_vectors::open_beneath;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 4] = b"MBMF";
@@ -52,8 +53,9 @@ pub(super) fn write(sealing: &Sealing, tenant: &str, path: &Path, bytes: &[u8]) 
 }
 
 /// The key that a whole file is sealed with (0 for none), and its body.
-fn whole(path: &Path) -> Result<(u32, Vec<u8>), StoreError> {
-    let mut bytes = fs::read(path).map_err(StoreError::io("read", path))?;
+fn whole(opened: std::io::Result<File>, path: &Path) -> Result<(u32, Vec<u8>), StoreError> {
+    let mut bytes = Vec::new();
+    opened.and_then(|mut file| file.read_to_end(&mut bytes)).map_err(StoreError::io("read", path))?;
     let damaged = || RecordsError::Damaged(format!("the file {}", path.display()));
     if bytes.len() < HEADER_BYTES || bytes[..4] != *MAGIC {
         return Err(damaged().into());
@@ -67,14 +69,15 @@ fn whole(path: &Path) -> Result<(u32, Vec<u8>), StoreError> {
     Ok((key, bytes))
 }
 
-/// The key that a file is sealed with, 0 for none; an error where it does not have its checksum.
-pub(super) fn check(path: &Path) -> Result<u32, StoreError> {
-    Ok(whole(path)?.0)
+/// The key that a file of a data folder is sealed with, 0 for none; an error where it does not have its checksum. No
+/// symbolic link is followed to it.
+pub(super) fn check(root: &Path, path: &Path) -> Result<u32, StoreError> {
+    Ok(whole(open_beneath(root, path), path)?.0)
 }
 
 /// What was given to [`write`].
 pub(super) fn read(sealing: &Sealing, tenant: &str, path: &Path) -> Result<Vec<u8>, StoreError> {
-    let (key, body) = whole(path)?;
+    let (key, body) = whole(File::open(path), path)?;
     if key == 0 {
         return Ok(body);
     }

@@ -2,4 +2,4 @@ mod background;
 mod commands;
 mod contract;
 mod panics;
-mod sample;
+pub(crate) mod sample;

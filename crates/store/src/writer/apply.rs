@@ -287,7 +287,7 @@ fn spend(tx: &mut WriteTransaction, spend: Spend) -> Result<Spent, StoreError> {
     let quota = tx.quota(&tenant, &user)?.or(default_quota);
     let used = tx.used(&tenant, &user, &day)?;
     let most = quota.map_or(0, |quota| quota.tokens_per_day);
-    if most > 0 && tokens > 0 && used.tokens + tokens > most {
+    if most > 0 && tokens > 0 && used.tokens.saturating_add(tokens) > most {
         return Ok(Spent { used, quota, is_refused: true });
     }
     let more = DayUsage { user: user.clone(), day: day.clone(), tokens, requests: 1, ..DayUsage::default() };

@@ -32,7 +32,10 @@ impl Effects {
     pub fn publish(self, state: &mut CollectionState) -> Vec<u32> {
         let mut dead = self.unused;
         let version = |state: &CollectionState, row| VersionId(state.slots.slot(row));
+        // A damaged slot may name any row: what is not current is nobody's to take away.
+        let current = |state: &CollectionState, old: LiveRow| state.rows.rows().contains(old.row).then_some(old);
         for Published { row, record, replaced, renamed } in self.written {
+            let replaced = replaced.and_then(|old| current(state, old));
             if let Some((renamed, from)) = renamed {
                 state.rename(&renamed, &from);
             }
@@ -42,6 +45,7 @@ impl Effects {
             dead.extend(replaced.map(|old| old.row));
         }
         for old in self.removed {
+            let Some(old) = current(state, old) else { continue };
             state.remove(&old);
             state.changes.push(Change::Deleted(version(state, old.row)));
             dead.push(old.row);
