@@ -1,7 +1,7 @@
 //! Records in SQLite, the one source of truth.
 //!
-//! [`Store`] writes collections, records, sessions, checkpoints and queues in transactions that requests share;
-//! [`Reader`]s see committed states. From the records comes, in memory, the [`FieldIndex`] that filters are
+//! [`Store`] writes collections, records, sessions, checkpoints, queues and jobs in transactions that requests
+//! share; [`Reader`]s see committed states. From the records comes, in memory, the [`FieldIndex`] that filters are
 //! answered from: it can be thrown away and built anew.
 //!
 //! This crate does not know the bytes of vectors (a record names a [slot](Slots) and its row's checksum), no index
@@ -36,6 +36,7 @@ mod checkpoints;
 mod collections;
 mod error;
 pub mod filter;
+mod jobs;
 mod media;
 mod messages;
 mod number;
@@ -62,6 +63,7 @@ pub use audit::{AuditEntry, AuditEvent};
 pub use checkpoints::{Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPlace};
 pub use error::RecordsError;
 pub use filter::{FieldIndex, Filter};
+pub use jobs::{Erases, Erasure, JobBody, JobState, StoredJob};
 pub use membox_sealing as keys;
 pub use messages::{Renamed, record_id};
 pub use number::Number;

@@ -46,9 +46,10 @@ impl Reader {
         &self.sealing
     }
 
-    /// What does not have its checksum beside records: sessions, checkpoints, queues, the audit log.
+    /// What does not have its checksum beside records: sessions, checkpoints, queues, jobs, the audit log.
     pub fn damaged_tables(&self) -> Result<Vec<String>, RecordsError> {
         let mut damaged = [self.damaged_sessions()?, self.damaged_checkpoints()?, self.damaged_inputs()?].concat();
+        damaged.extend(self.damaged_jobs()?);
         damaged.extend(self.verify_audit().err().map(|error| error.to_string()));
         Ok(damaged)
     }

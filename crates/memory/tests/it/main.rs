@@ -5,6 +5,7 @@
 
 mod bit_flips;
 mod ids;
+mod jobs;
 mod numbers;
 mod promises;
 mod races;
