@@ -236,11 +236,6 @@ impl MemoryError {
         Self::Impossible { pointer: pointer.into(), reason: reason.into() }
     }
 
-    pub(crate) fn io(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
-        let as_store = StoreError::io(action, path);
-        move |source| as_store(source).into()
-    }
-
     /// Whether somebody else has written to what the request read: read it again, and try again.
     pub(crate) fn is_conflict(&self) -> bool {
         matches!(self, Self::Records(RecordsError::VersionConflict { .. }))

@@ -291,16 +291,17 @@ impl Reader {
              ORDER BY number DESC LIMIT ?5"
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
-        let jobs = statement.query_map(
-            params![tenant, before, state.map(JobState::name), kind, limit as i64],
-            |r| read_job(r, &self.sealing),
-        )?;
+        let jobs = statement
+            .query_map(params![tenant, before, state.map(JobState::name), kind, limit as i64], |r| {
+                read_job(r, &self.sealing)
+            })?;
         Ok(jobs.collect::<Result<_, _>>()?)
     }
 
     /// Jobs of all tenants that have not ended, oldest first. What is damaged, or whose keys are not here, is left out.
     pub fn jobs_under_way(&self) -> Result<Vec<StoredJob>, RecordsError> {
-        let mut statement = self.connection.prepare_cached(&format!("{JOBS} WHERE ended_at IS NULL ORDER BY number"))?;
+        let mut statement =
+            self.connection.prepare_cached(&format!("{JOBS} WHERE ended_at IS NULL ORDER BY number"))?;
         let mut jobs = Vec::new();
         for read in statement.query_map([], |r| read_job(r, &self.sealing))? {
             match read.map_err(RecordsError::from) {

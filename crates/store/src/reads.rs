@@ -5,8 +5,8 @@ use crate::search::{Matches, Neighbours, Question, Wanted, neighbours, search};
 use crate::snapshot::{Fetched, RecordRef, Snapshot};
 use crate::{Collection, RecordReads, StoreError, VersionId, now};
 use membox_records::{
-    AuditEntry, Checkpoint, CheckpointOrder, CheckpointPlace, DayUsage, Filter, JobState, Order, Position,
-    QueueItem, Quota, Range, RecallCount, Record, RecordsError, StoredJob, StoredRecord, StoredSession,
+    AuditEntry, Checkpoint, CheckpointOrder, CheckpointPlace, DayUsage, Filter, JobState, Order, Position, QueueItem,
+    Quota, Range, RecallCount, Record, RecordsError, StoredJob, StoredRecord, StoredSession,
 };
 use std::collections::HashMap;
 use std::sync::Arc;

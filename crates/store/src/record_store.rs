@@ -14,8 +14,8 @@
 use crate::command::{Command, Outcome, VersionId};
 use crate::{Collection, StoreError};
 use membox_records::{
-    AuditEntry, Checkpoint, CheckpointOrder, CheckpointPlace, DayUsage, JobState, QueueItem, Quota, Range,
-    RecallCount, StoredJob, StoredRecord, StoredSession,
+    AuditEntry, Checkpoint, CheckpointOrder, CheckpointPlace, DayUsage, JobState, QueueItem, Quota, Range, RecallCount,
+    StoredJob, StoredRecord, StoredSession,
 };
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -6,8 +6,8 @@ use crate::command::{
 };
 use crate::{Collection, Durability, RecordStore, Store, StoreError, now};
 use membox_records::{
-    AuditEntry, AuditEvent, CheckpointBody, DayUsage, QueueItem, Quota, Resealed, StoredJob, StoredRecord, StoredSession,
-    Summary,
+    AuditEntry, AuditEvent, CheckpointBody, DayUsage, QueueItem, Quota, Resealed, StoredJob, StoredRecord,
+    StoredSession, Summary,
 };
 use serde_json::Value;
 use std::sync::Arc;

@@ -130,7 +130,10 @@ fn what_is_written_during_an_erasure_is_refused_or_survives_whole() {
             while !is_over.load(Ordering::Relaxed) || kept.is_empty() {
                 let (path, messages) = (
                     format!("/v1/sessions/new-{number}/messages"),
-                    json!([{"role": "user", "content": format!("qwvtopaz {number}")}, {"role": "assistant", "content": "yes"}]),
+                    json!([
+                        {"role": "user", "content": format!("qwvtopaz {number}")},
+                        {"role": "assistant", "content": "yes"}
+                    ]),
                 );
                 let (status, answer) = server.call("POST", &path, &json!({"user": "lena", "messages": messages}));
                 match status {
@@ -146,7 +149,8 @@ fn what_is_written_during_an_erasure_is_refused_or_survives_whole() {
         let id = promised(&server, "/v1/users/lena/erase", &json!({}));
         // Whoever asks from here on is after the promise.
         let messages = json!([{"role": "user", "content": "too early"}]);
-        let (status, problem) = server.call("POST", "/v1/sessions/x/messages", &json!({"user": "lena", "messages": messages}));
+        let (status, problem) =
+            server.call("POST", "/v1/sessions/x/messages", &json!({"user": "lena", "messages": messages}));
         assert_eq!(status, 409, "{problem}");
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("being erased")), "{problem}");
         let job = server.ended(&id);
@@ -237,7 +241,9 @@ fn many_jobs_are_few_threads_and_a_tenant_waits_for_room() {
     loop {
         let (status, _, page) = ask("a", "GET", &format!("/v1/jobs?limit=30{cursor}"));
         assert_eq!(status, 200, "{page}");
-        seen.extend(page["jobs"].as_array().expect("jobs").iter().map(|job| job["id"].as_str().unwrap_or_default().to_owned()));
+        seen.extend(
+            page["jobs"].as_array().expect("jobs").iter().map(|job| job["id"].as_str().unwrap_or_default().to_owned()),
+        );
         let Some(next) = page["next"].as_str() else { break };
         cursor = format!("&cursor={next}");
     }

@@ -94,8 +94,7 @@ impl Job {
     }
 
     fn count(&self, stored: &mut StoredJob) {
-        (stored.body.done, stored.body.total) =
-            (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed));
+        (stored.body.done, stored.body.total) = (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed));
     }
 
     /// Changes it, first in the store.

@@ -40,13 +40,7 @@ impl Tenants<'_> {
 
     /// Takes the user's name out of the job and its receipt, once nothing of the user is left. Writes are taken again
     /// from then on.
-    fn forget_whom(
-        &self,
-        actor: &str,
-        job: &Job,
-        user: &str,
-        receipt: &mut ErasureReceipt,
-    ) -> Result<(), MemoryError> {
+    fn forget_whom(&self, actor: &str, job: &Job, user: &str, receipt: &mut ErasureReceipt) -> Result<(), MemoryError> {
         let (subject, own) = (self.audit.user_subject(user)?, user_collection(user));
         self.store.forget_jobs(&job.tenant, user, &own)?;
         let entry = self.audit.audit(&job.tenant, actor, "erased", &subject, receipt.records as u64)?;
@@ -61,13 +55,7 @@ impl Tenants<'_> {
 
     /// Erases a user's sessions and records, and writes the files anew that held them; `false` where the job was told
     /// to stop before.
-    fn erase_all(
-        &self,
-        actor: &str,
-        job: &Job,
-        user: &str,
-        receipt: &mut ErasureReceipt,
-    ) -> Result<bool, MemoryError> {
+    fn erase_all(&self, actor: &str, job: &Job, user: &str, receipt: &mut ErasureReceipt) -> Result<bool, MemoryError> {
         for pass in 0.. {
             let before = receipt.sessions;
             self.erase_sessions(actor, job, user, receipt)?;

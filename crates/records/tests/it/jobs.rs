@@ -35,7 +35,8 @@ fn a_job_is_there_until_it_is_removed_and_is_listed_by_state_and_kind() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("membox.db");
     let mut store = Store::open(&path, Sealing::default()).expect("a store");
-    for (tenant, id, kind) in [("t", "1", "rebuild"), ("t", "2", "erase"), ("u", "3", "rebuild"), ("t", "4", "rebuild")] {
+    for (tenant, id, kind) in [("t", "1", "rebuild"), ("t", "2", "erase"), ("u", "3", "rebuild"), ("t", "4", "rebuild")]
+    {
         write(&mut store, |tx| tx.insert_job(&job(tenant, id, kind)));
     }
     let mut ended = job("t", "1", "rebuild");
@@ -57,7 +58,9 @@ fn a_job_is_there_until_it_is_removed_and_is_listed_by_state_and_kind() {
     assert_eq!(ids(&list(Some(JobState::Queued), Some("erase"), i64::MAX, 9)), ["2"]);
     assert_eq!(ids(&reader.jobs_under_way().expect("a list")), ["2", "3", "4"]);
 
-    assert!(!reader.has_jobs_ended_before(1000).expect("a read") && reader.has_jobs_ended_before(1001).expect("a read"));
+    assert!(
+        !reader.has_jobs_ended_before(1000).expect("a read") && reader.has_jobs_ended_before(1001).expect("a read")
+    );
     assert_eq!(write(&mut store, |tx| tx.drop_jobs_ended_before(1001)), 1);
     write(&mut store, |tx| tx.drop_tenant("t", "4"));
     assert_eq!(ids(&list(None, None, i64::MAX, 9)), ["4"], "the job that erases the tenant stays");
@@ -145,12 +148,15 @@ fn what_a_job_says_is_sealed_with_its_tenant_and_anew_with_a_newer_key() {
 fn a_damaged_job_is_found_and_not_gone_on_with() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("membox.db");
-    for change in ["user = 'otto'", "collection = NULL", "state = 'done'", "erases = 'tenant'", "body = '{}'", "kind = 'x'"] {
+    for change in
+        ["user = 'otto'", "collection = NULL", "state = 'done'", "erases = 'tenant'", "body = '{}'", "kind = 'x'"]
+    {
         let mut store = Store::open(&path, Sealing::default()).expect("a store");
         write(&mut store, |tx| tx.drop_tenant("t", ""));
         write(&mut store, |tx| tx.insert_job(&erasure("t", "1", "lena")));
         write(&mut store, |tx| tx.insert_job(&job("t", "2", "rebuild")));
-        Connection::open(&path).and_then(|db| db.execute(&format!("UPDATE jobs SET {change} WHERE id = '1'"), []))
+        Connection::open(&path)
+            .and_then(|db| db.execute(&format!("UPDATE jobs SET {change} WHERE id = '1'"), []))
             .expect("a change");
         let reader = store.reader().expect("a reader");
         assert_eq!(reader.damaged_tables().expect("a check").len(), 1, "{change}");

@@ -37,7 +37,12 @@ fn session(sample: &Sample, id: &str, user: &str) -> StoredSession {
 }
 
 fn append(sample: &Sample, id: &str, user: &str) -> Result<(), StoreError> {
-    let message = Message { id: uuid::Uuid::new_v4().to_string(), role: "user".into(), kind: "text".into(), ..Message::default() };
+    let message = Message {
+        id: uuid::Uuid::new_v4().to_string(),
+        role: "user".into(),
+        kind: "text".into(),
+        ..Message::default()
+    };
     let new = of_user(1, Some(user));
     let record = Record {
         id: crate::record_id(id, &message.id),
@@ -180,11 +185,12 @@ fn what_was_written_before_an_erasure_is_there_when_it_begins_and_nothing_after(
     let job = erasure(Erases::User);
     let count = || {
         let (reads, mut count) = (store.read().expect("reads"), 0);
-        reads.records_of_user(sample.collection.id, "lena", &mut |_| {
-            count += 1;
-            true
-        })
-        .expect("a read");
+        reads
+            .records_of_user(sample.collection.id, "lena", &mut |_| {
+                count += 1;
+                true
+            })
+            .expect("a read");
         count
     };
     let (begun, acknowledged) = std::thread::scope(|scope| {

@@ -16,7 +16,8 @@ pub(super) fn check(tx: &WriteTransaction, command: &Command) -> Result<(), Stor
     match command {
         Command::WriteRecords(WriteRecords { collection, records, .. }) => {
             let writes = |user: &str, own: Option<&str>| {
-                own == Some(collection.name.as_str()) || records.iter().any(|new| new.record.user.as_deref() == Some(user))
+                own == Some(collection.name.as_str())
+                    || records.iter().any(|new| new.record.user.as_deref() == Some(user))
             };
             check_all(tx, &collection.tenant, writes)
         }
@@ -86,7 +87,6 @@ fn check_session(tx: &WriteTransaction, tenant: &str, session: &str) -> Result<(
 fn check_job(tx: &WriteTransaction, job: &StoredJob) -> Result<(), StoreError> {
     let is_erasure = job.erases.is_some();
     check_all(tx, &job.tenant, |user, own| {
-        !is_erasure
-            && (job.user.as_deref() == Some(user) || own.is_some() && own == job.collection.as_deref())
+        !is_erasure && (job.user.as_deref() == Some(user) || own.is_some() && own == job.collection.as_deref())
     })
 }
