@@ -178,7 +178,7 @@ pub struct AddQuery {
 }
 
 /// Which memories are to be held against newer ones.
-#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpdateRequest {
     /// Whose memories.
@@ -251,7 +251,7 @@ pub struct UpdateReport {
 }
 
 /// How near-doubles are merged.
-#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConsolidateRequest {
     /// The cosine from which on two texts are held against each other (0.95). They become one if they say the same in

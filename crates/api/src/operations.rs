@@ -1,20 +1,60 @@
 //! Long work and the state of the box.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
+
+/// Which jobs.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct JobsQuery {
+    /// Those in this state.
+    #[param(inline)]
+    pub state: Option<JobState>,
+    /// Those of this kind: `reembed`, `rebuild`, `consolidate`, `update`, `erase` or `seal`.
+    pub kind: Option<String>,
+    /// Jobs a page, 20 unless said otherwise.
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<usize>,
+    /// `next` of the page before.
+    pub cursor: Option<String>,
+}
 
 /// How far a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    Queued,
+    Running,
+    Done,
+    Failed,
+    Cancelled,
+}
+
+/// A page of jobs.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JobList {
+    /// Newest first.
+    pub jobs: Vec<JobView>,
+    /// The cursor of the next page; missing on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A job, and how far it is.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct JobView {
     /// Its id.
     pub id: String,
-    /// `reembed`, `rebuild`, `consolidate` or `erase`.
+    /// `reembed`, `rebuild`, `consolidate`, `update`, `erase` or `seal`.
     pub kind: String,
     /// The collection that it works on, if it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collection: Option<String>,
-    /// `running`, `done`, `failed` or `cancelled`.
+    /// The user that it works on, if it is one. An erasure that is done names nobody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// `queued`, `running`, `done`, `failed` or `cancelled`.
     pub state: String,
     /// Records done.
     pub done: u64,
@@ -32,8 +72,14 @@ pub struct JobView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub result: Option<Value>,
-    /// RFC 3339.
-    pub started_at: String,
+    /// When it was asked for. RFC 3339.
+    pub created_at: String,
+    /// When it began, for the last time if a stop of the box has ended it before. RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<String>,
+    /// When it ended. RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<String>,
 }
 
 /// The state of the box.

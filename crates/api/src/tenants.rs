@@ -21,7 +21,7 @@ pub struct TenantView {
 }
 
 /// What the erasure of a tenant has done.
-#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct TenantReceipt {
     /// Who is gone.
     pub tenant: String,

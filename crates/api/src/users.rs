@@ -47,10 +47,11 @@ pub struct ProfileView {
     pub updated_at: Option<String>,
 }
 
-/// What an erasure has done.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+/// What an erasure has done. It names nobody who is gone: of the user and of the user's own collection it says what
+/// the audit log says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ErasureReceipt {
-    /// Whose data it was.
+    /// Whose data it was, as the `subject` in the audit log.
     pub user: String,
     /// Records that are gone, messages among them.
     pub records: usize,

@@ -21,6 +21,9 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+/// How long a stop waits for jobs to come to a place where they can be gone on with.
+const JOBS_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Run the server.
 ///
 /// SIGTERM and SIGINT (Ctrl-C) stop it: requests under way are finished first, and what was accepted is written.
@@ -66,7 +69,7 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
     shares.log(&files, &config);
     let memory = Arc::new(MemoryBox::open(&memory_config, load_models(&config)?)?);
     private::look_at_data_folder(&config.data_dir);
-    memory.resume_encryption()?;
+    memory.resume()?;
     let example = args.load.as_deref().map(|file| load(&memory, file)).transpose()?.flatten();
     let server_config = ServerConfig {
         keys: config.keys.iter().map(api_key).collect::<Result<_>>()?,
@@ -88,11 +91,12 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
     runtime.block_on(async {
         let listener = listen(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
-        let (signal, models) = (stop_signal()?, memory.clone());
+        let (signal, stopping) = (stop_signal()?, memory.clone());
         let stop = async move {
             signal.await;
+            stopping.stop_jobs();
             // What waits for a language model is to end with its answer, or without it.
-            models.models().llm().inspect(|llm| llm.stop());
+            stopping.models().llm().inspect(|llm| llm.stop());
         };
         tracing::info!(%address, data_dir = %config.data_dir.display(), "listening; the API is described at /docs");
         if let Some(collection) = &example {
@@ -106,6 +110,9 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
     })?;
     drop(runtime);
     tracing::info!("finishing what was accepted");
+    if !memory.wait_for_jobs(JOBS_PATIENCE) {
+        tracing::warn!("a job did not come to a safe place in time and is cut off; the next start does it again");
+    }
     drop(memory);
     tracing::info!("stopped");
     Ok(())

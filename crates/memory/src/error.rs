@@ -72,8 +72,19 @@ pub enum MemoryError {
         /// `done` or `failed`.
         state: &'static str,
     },
+    /// What is written to is being erased.
+    #[error("{0}, and takes no writes until that job has ended: GET /v1/jobs?kind=erase says how far it is")]
+    Erasing(String),
+    /// A tenant has as many jobs waiting as it may.
+    #[error("{waiting} jobs of this tenant wait already; try again in {retry_after_s} s")]
+    TooManyJobs {
+        /// How many wait.
+        waiting: usize,
+        /// When there may be room again, in seconds.
+        retry_after_s: u64,
+    },
     /// The collection has a job running that excludes another.
-    #[error("collection {0:?} has a job running; wait for it or cancel it")]
+    #[error("collection {0:?} has a job running or waiting; wait for it or cancel it")]
     Busy(String),
     /// The tenant's keys or data are being changed as a whole.
     #[error("tenant {0:?} is being sealed anew or erased; wait for that job")]
@@ -174,6 +185,7 @@ impl From<StoreError> for MemoryError {
             StoreError::NoCollection(name) => Self::NoCollection(name),
             StoreError::NoSession(id) => Self::NoSession(id),
             StoreError::Dropped(name) => Self::Dropped(name),
+            StoreError::Erasing(what) => Self::Erasing(what),
             StoreError::Busy(name) => Self::Busy(name),
             StoreError::SessionExists { id, what } => {
                 let difference = format!("somebody else has made it with another {what}");
@@ -226,11 +238,6 @@ impl MemoryError {
 
     pub(crate) fn impossible(pointer: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Impossible { pointer: pointer.into(), reason: reason.into() }
-    }
-
-    pub(crate) fn io(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
-        let as_store = StoreError::io(action, path);
-        move |source| as_store(source).into()
     }
 
     /// Whether somebody else has written to what the request read: read it again, and try again.

@@ -27,7 +27,7 @@
 //!
 //! # Threads
 //!
-//! Calls run on the caller's thread; `job-*` threads run what was asked for as a job. What writes and what
+//! Calls run on the caller's thread; a few threads called `job` do what was asked for as a job. What writes and what
 //! maintains is the store's.
 
 mod admission;

@@ -6,14 +6,14 @@ use crate::audit::Audit;
 use crate::collections::Collections;
 use crate::config::MemoryConfig;
 use crate::cursors::Cursors;
-use crate::jobs::Jobs;
+use crate::jobs::{JobQueue, Jobs};
 use crate::media::MediaFiles;
 use crate::memories::{Memories, Pipeline};
 use crate::models::Models;
 use crate::recall::{AnswerCache, Recall};
 use crate::records::Records;
 use crate::sessions::Sessions;
-use crate::tenants::{Changing, Policies, Policy, Tenants, Usage};
+use crate::tenants::{Policies, Policy, Tenants, Usage};
 use membox_api::{RecallAnswer, RecallRequest};
 use membox_encoder::EncoderError;
 use membox_store::{Collection, Store};
@@ -22,12 +22,11 @@ use std::sync::Arc;
 
 /// A memory box. Shared by reference between threads; dropping it drains what was accepted and stops its threads.
 pub struct MemoryBox {
-    jobs: Jobs,
+    queue: Arc<JobQueue>,
     models: Models,
     answers: AnswerCache,
     pipeline: Pipeline,
     policies: Policies,
-    changing: Arc<Changing>,
     store: Store,
 }
 
@@ -37,11 +36,10 @@ impl MemoryBox {
         let memory = Self {
             store: Store::open(&config.store()?)?,
             models,
-            jobs: Jobs::default(),
+            queue: Arc::default(),
             answers: AnswerCache::new(config.answer_cache),
             pipeline: Pipeline::default(),
             policies: config.policies.clone(),
-            changing: Arc::default(),
         };
         memory.memories().resume_budget()?;
         Ok(memory)
@@ -56,8 +54,8 @@ impl MemoryBox {
         &self.store
     }
 
-    pub(crate) fn changing(&self) -> &Arc<Changing> {
-        &self.changing
+    pub(crate) fn queue(&self) -> &Arc<JobQueue> {
+        &self.queue
     }
 
     /// What holds for a tenant where its requests say nothing.
@@ -65,9 +63,9 @@ impl MemoryBox {
         self.policies.of(tenant)
     }
 
-    /// Long work, by id.
-    pub fn jobs(&self) -> &Jobs {
-        &self.jobs
+    /// Long work.
+    pub fn jobs(&self) -> Jobs<'_> {
+        Jobs { store: &self.store, queue: &self.queue }
     }
 
     /// The audit log.
@@ -180,16 +178,16 @@ impl MemoryBox {
 
 impl Drop for MemoryBox {
     fn drop(&mut self) {
-        self.jobs.cancel_all();
+        self.queue.stop();
     }
 }
 
 /// Whether an error of the encoder means that the caller should come again later.
 pub fn retry_after(error: &MemoryError) -> Option<u64> {
     match error {
-        MemoryError::Overloaded { retry_after_s } | MemoryError::QuotaExceeded { retry_after_s, .. } => {
-            Some(*retry_after_s)
-        }
+        MemoryError::Overloaded { retry_after_s }
+        | MemoryError::QuotaExceeded { retry_after_s, .. }
+        | MemoryError::TooManyJobs { retry_after_s, .. } => Some(*retry_after_s),
         MemoryError::Encoder(EncoderError::Overloaded { retry_after_s }) => Some(*retry_after_s),
         MemoryError::NoFiles(_) => Some(1),
         _ => None,

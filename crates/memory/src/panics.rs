@@ -1,6 +1,5 @@
 //! What a panic of a job takes with it, and who hears of it. What it is with the store's own threads is tested there.
 
-use membox_store::JobGuard;
 use std::time::{Duration, Instant};
 
 fn wait_until(what: &str, is_so: impl Fn() -> bool) {
@@ -18,16 +17,9 @@ fn a_job_that_panics_has_failed_and_holds_nothing() {
     let memory = std::sync::Arc::new(crate::MemoryBox::open(&config, crate::Models::default()).expect("a box"));
     let settings = crate::CollectionSettings { dimension: Some(2), ..Default::default() };
     memory.collections().create_collection("t", "c", &settings).expect("a collection");
-    let collection = memory.collections().collection("t", "c").expect("a collection");
-    let guard = JobGuard::take(&collection).expect("no other job");
-    let job = memory.jobs().begin("rebuild", "t", Some("c"));
-    let job = memory.run_job(job, move |_, _| {
-        let _guard = guard;
-        panic!("as it should")
-    });
-    let id = job.expect("a job").id;
+    let id = memory.begin_to_panic("t", "c").expect("a job").id;
     let state = || memory.jobs().view("t", &id).expect("the job");
-    wait_until("the job ends", || state().state != "running");
+    wait_until("the job ends", || !["queued", "running"].contains(&state().state.as_str()));
     assert_eq!(state().state, "failed");
     assert!(state().error.expect("a reason").contains("as it should"));
     let next = memory.rebuild("t", "c").expect("another job can begin").id;

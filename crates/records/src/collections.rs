@@ -35,13 +35,13 @@ impl WriteTransaction<'_> {
         Ok(())
     }
 
-    /// Removes what a tenant has beside collections and their sessions: checkpoints, inputs that wait, usage and
-    /// quotas.
-    pub fn drop_tenant(&mut self, tenant: &str) -> Result<(), RecordsError> {
+    /// Removes what a tenant has beside collections and their sessions: checkpoints, inputs that wait, usage, quotas,
+    /// and all jobs but the one that does this.
+    pub fn drop_tenant(&mut self, tenant: &str, job: &str) -> Result<(), RecordsError> {
         for table in ["sessions", "checkpoints", "queue", "usage", "quotas"] {
             self.connection.prepare_cached(&format!("DELETE FROM {table} WHERE tenant = ?"))?.execute([tenant])?;
         }
-        Ok(())
+        self.drop_jobs(tenant, job)
     }
 
     /// Says which vector file a collection's rows are in and how many are committed.

@@ -1,7 +1,7 @@
 //! Records in SQLite, the one source of truth.
 //!
-//! [`Store`] writes collections, records, sessions, checkpoints and queues in transactions that requests share;
-//! [`Reader`]s see committed states. From the records comes, in memory, the [`FieldIndex`] that filters are
+//! [`Store`] writes collections, records, sessions, checkpoints, queues and jobs in transactions that requests
+//! share; [`Reader`]s see committed states. From the records comes, in memory, the [`FieldIndex`] that filters are
 //! answered from: it can be thrown away and built anew.
 //!
 //! This crate does not know the bytes of vectors (a record names a [slot](Slots) and its row's checksum), no index
@@ -38,6 +38,7 @@ mod error;
 mod file_name;
 pub mod filter;
 mod foreign;
+mod jobs;
 mod media;
 mod messages;
 mod number;
@@ -65,6 +66,7 @@ pub use checkpoints::{Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPla
 pub use error::RecordsError;
 pub use file_name::FileName;
 pub use filter::{FieldIndex, Filter};
+pub use jobs::{Erases, Erasure, JobBody, JobState, StoredJob};
 pub use membox_sealing as keys;
 pub use messages::{Renamed, record_id};
 pub use number::Number;

@@ -49,13 +49,15 @@ impl Reader {
         &self.sealing
     }
 
-    /// What does not have its checksum, or cannot be read, beside records: collections, sessions, checkpoints, queues, the audit log.
+    /// What does not have its checksum, or cannot be read, beside records: collections, sessions, checkpoints, queues,
+    /// jobs, the audit log.
     pub fn damaged_tables(&self) -> Result<Vec<String>, RecordsError> {
         let tables = [
             self.damaged_collections()?,
             self.damaged_sessions()?,
             self.damaged_checkpoints()?,
             self.damaged_inputs()?,
+            self.damaged_jobs()?,
         ];
         let mut damaged = tables.concat();
         damaged.extend(self.verify_audit().err().map(|error| error.to_string()));

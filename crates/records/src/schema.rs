@@ -2,15 +2,17 @@
 
 use crate::RecordsError;
 use crate::foreign;
-use crate::{audit, checkpoints, media, messages, queue, recall_counts, sealing, sessions, slots, usage};
+use crate::{audit, checkpoints, jobs, media, messages, queue, recall_counts, sealing, sessions, slots, usage};
 use rusqlite::Connection;
 use std::path::Path;
 
 /// Version of the schema, kept in `user_version`. 2 added the checksums of records; those written before have none
 /// until they are written again. 3 made of rows slots, and brought sessions, checkpoints and queues. 4 lets texts be
 /// sealed, counts uses, and keeps images and recordings. 5 finds messages by ids of their own, and those of the role
-/// `developer` among the instructions.
-pub const SCHEMA_VERSION: u32 = 5;
+/// `developer` among the instructions. 6 keeps jobs.
+pub const SCHEMA_VERSION: u32 = 6;
+/// From which version on messages are found by ids of their own.
+const MESSAGES_HAVE_IDS: u32 = 5;
 
 const SCHEMA: &str = "
 CREATE TABLE collections (
@@ -51,7 +53,7 @@ CREATE INDEX records_by_expiry ON records (expires_at) WHERE expires_at IS NOT N
 ";
 
 /// Each concept's own tables.
-const TABLES: [&str; 13] = [
+const TABLES: [&str; 14] = [
     SCHEMA,
     slots::SCHEMA,
     sessions::SCHEMA,
@@ -65,10 +67,11 @@ const TABLES: [&str; 13] = [
     media::SCHEMA,
     messages::SCHEMA,
     messages::INDEX,
+    jobs::SCHEMA,
 ];
 
 /// What leads from each older version of the schema to the one after it.
-const MIGRATIONS: [&[&str]; 4] = [
+const MIGRATIONS: [&[&str]; 5] = [
     &["ALTER TABLE records ADD COLUMN crc INTEGER;"],
     // Until now compactions numbered the records anew, so that each one's slot is its row.
     &[
@@ -85,6 +88,7 @@ const MIGRATIONS: [&[&str]; 4] = [
     ],
     &[sealing::SCHEMA, recall_counts::SCHEMA, media::SCHEMA],
     &[messages::SCHEMA, messages::NAME_OLD, sessions::INSTRUCTIONS],
+    &[jobs::SCHEMA],
 ];
 
 /// Makes the tables, or brings those of an older version up to date, in one commit. No key is needed. A database whose
@@ -102,8 +106,10 @@ pub(crate) fn bring_up_to_date(connection: &Connection, path: &Path) -> Result<(
             foreign::set_code_enabled(connection, false)?;
             let steps = MIGRATIONS[found as usize - 1..].concat().concat();
             connection.execute_batch(&format!("BEGIN; {steps}"))?;
-            messages::put_back(connection)?;
-            connection.execute_batch(messages::INDEX)?;
+            if found < MESSAGES_HAVE_IDS {
+                messages::put_back(connection)?;
+                connection.execute_batch(messages::INDEX)?;
+            }
             check(connection, path)?;
             foreign::set_code_enabled(connection, true)?;
         }

@@ -1,11 +1,12 @@
 //! Texts as their columns hold them: as they are, or sealed with a key of their tenant.
 //!
 //! What is sealed is what was said: a record's text, metadata and message, a session's state, a checkpoint's, an
-//! input that waits. What rows are found by stays as it is: ids, users, sessions, kinds, times. Each text is bound to
-//! its row and version, so that none opens in the place of another.
+//! input that waits, and what a job says. What rows are found by stays as it is: ids, users, sessions, kinds, times.
+//! Each text is bound to its row and version, so that none opens in the place of another.
 
 use crate::RecordsError;
 use crate::checkpoints;
+use crate::jobs;
 use crate::messages::record_id;
 use crate::queue;
 use crate::record::Record;
@@ -105,7 +106,7 @@ pub struct Resealed {
 }
 
 /// Tables that hold texts.
-const TABLES: usize = 4;
+const TABLES: usize = 5;
 
 impl WriteTransaction<'_> {
     /// Seals what of a tenant is not sealed with its newest key, `limit` rows from a place on; gives how many there
@@ -122,7 +123,8 @@ impl WriteTransaction<'_> {
             0 => self.reseal_records(tenant, key, from.after, limit)?,
             1 => self.reseal_sessions(tenant, key, from.after, limit)?,
             2 => checkpoints::reseal_checkpoints(self, tenant, key, from.after, limit)?,
-            _ => queue::reseal_queue(self, tenant, key, from.after, limit)?,
+            3 => queue::reseal_queue(self, tenant, key, from.after, limit)?,
+            _ => jobs::reseal_jobs(self, tenant, key, from.after, limit)?,
         };
         let next = match last {
             Some(after) => Some(Resealed { after, ..from }),

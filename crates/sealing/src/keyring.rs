@@ -148,6 +148,13 @@ impl Keyring {
         })
     }
 
+    /// Takes back that a tenant is to go: what is left of it stays.
+    pub fn stop_erasing(&self, tenant: &str) -> Result<()> {
+        self.change(|state| {
+            state.erasing.remove(tenant);
+        })
+    }
+
     /// Removes a tenant's keys for good and gives how many there were: what they have sealed cannot be read from now
     /// on, wherever it lies.
     pub fn erase(&self, tenant: &str) -> Result<usize> {
@@ -288,6 +295,9 @@ mod tests {
         let keyring = Keyring::open(&path, master.clone(), &[]).expect("keys");
         assert_eq!(keyring.erasing(), ["acme"], "a crash does not end it");
         assert!(matches!(keyring.seal("acme", &["a"], b"more"), Err(SealingError::Erasing)));
+        keyring.stop_erasing("acme").expect("taken back");
+        assert!(keyring.seal("acme", &["a"], b"more").is_ok_and(|(again, _)| again == number), "its key has stayed");
+        keyring.begin_erasing("acme").expect("recorded");
         assert_eq!(keyring.erase("acme").expect("erased"), 1);
         assert!(!fs::read_to_string(&path).expect("a file").contains(&wrapped));
         assert!(matches!(keyring.open_sealed(number, &["a"], &sealed), Err(SealingError::Gone(_))));

@@ -6,8 +6,8 @@ use crate::dialect;
 use crate::pool::{Pool, PoolSize};
 use crate::problem::Problem;
 use crate::routes::{
-    collections, compress, engines, memories, models, operations, recall, records, sessions, tenants, threads, usage,
-    users,
+    collections, compress, engines, jobs, memories, models, operations, recall, records, sessions, tenants, threads,
+    usage, users,
 };
 use crate::state::{AppState, Limits, ServerConfig};
 use crate::{ServerError, recorder, request};
@@ -93,7 +93,8 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(collections::reembed))
         .routes(routes!(collections::rebuild))
         .routes(routes!(collections::consolidate))
-        .routes(routes!(collections::job, collections::cancel_job))
+        .routes(routes!(jobs::list))
+        .routes(routes!(jobs::job, jobs::cancel_job))
         .routes(routes!(records::upsert, records::page))
         .routes(routes!(records::get, records::patch, records::delete))
         .routes(routes!(records::delete_many))

@@ -122,6 +122,7 @@ impl From<MemoryError> for Problem {
             | MemoryError::NoJob(_) => StatusCode::NOT_FOUND,
             MemoryError::Exists { .. }
             | MemoryError::Busy(_)
+            | MemoryError::Erasing(_)
             | MemoryError::TenantBusy(_)
             | MemoryError::Dropped(_)
             | MemoryError::JobEnded { .. }
@@ -132,7 +133,8 @@ impl From<MemoryError> for Problem {
             MemoryError::Encoder(EncoderError::Tokenize(_)) => StatusCode::UNPROCESSABLE_ENTITY,
             MemoryError::Encoder(EncoderError::Overloaded { .. })
             | MemoryError::Overloaded { .. }
-            | MemoryError::QuotaExceeded { .. } => StatusCode::TOO_MANY_REQUESTS,
+            | MemoryError::QuotaExceeded { .. }
+            | MemoryError::TooManyJobs { .. } => StatusCode::TOO_MANY_REQUESTS,
             MemoryError::Llm(_) => StatusCode::BAD_GATEWAY,
             MemoryError::NoModel
             | MemoryError::NoCompressor { .. }
@@ -192,6 +194,8 @@ mod tests {
         let cases = [
             (MemoryError::Dropped("c".into()), 409, None),
             (MemoryError::JobEnded { id: "j".into(), state: "done" }, 409, None),
+            (MemoryError::Erasing("this user is being erased".into()), 409, None),
+            (MemoryError::TooManyJobs { waiting: 64, retry_after_s: 5 }, 429, Some(5)),
             (RecordsError::Gone("the collection").into(), 409, None),
             (RecordsError::from(SealingError::Gone(7)).into(), 409, None),
             (RecordsError::from(SealingError::NoKey(7)).into(), 500, None),

@@ -7,7 +7,7 @@ use crate::{Collection, StoreError};
 use membox_api::OnConflict;
 use membox_records::{
     AuditEntry, AuditEvent, CheckpointBody, DayUsage, FileName, OpaqueJson, QueueItem, Quota, Record, Resealed,
-    StoredRecord, StoredSession, Summary,
+    StoredJob, StoredRecord, StoredSession, Summary,
 };
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -140,7 +140,32 @@ pub enum Command {
         limit: usize,
     },
     /// Deletes all rows of a tenant.
-    DropTenant(String),
+    DropTenant {
+        /// Whose rows.
+        tenant: String,
+        /// The job that stays, since it does this.
+        job: String,
+    },
+    /// Inserts jobs. From then on nothing is written to what they erase.
+    InsertJobs {
+        /// The jobs.
+        jobs: Vec<StoredJob>,
+        /// What the audit log says of them.
+        audit: Option<AuditEvent>,
+    },
+    /// Writes down how far a job is, or how it ended. Gives whether it was there.
+    PutJob(Box<StoredJob>),
+    /// Deletes ended jobs of a tenant that worked on a user, and those that may quote records. Gives how many.
+    ForgetJobs {
+        /// Whose jobs.
+        tenant: String,
+        /// The user.
+        user: String,
+        /// The user's own collection.
+        collection: String,
+    },
+    /// Removes jobs that ended before a time.
+    DropJobsEndedBefore(i64),
     /// Names a media file that is about to be written.
     ExpectMedia {
         /// The collection's number.

@@ -20,6 +20,9 @@ pub enum StoreError {
     /// The collection was dropped between the beginning of a request and its turn.
     #[error("collection {0:?} was dropped while the request was under way; nothing of the request was kept")]
     Dropped(String),
+    /// What is written to is being erased.
+    #[error("{0}, and takes no writes until that job has ended")]
+    Erasing(String),
     /// The collection has a job running that excludes another.
     #[error("collection {0:?} has a job running; wait for it or cancel it")]
     Busy(String),

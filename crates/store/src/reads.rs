@@ -5,8 +5,8 @@ use crate::search::{Matches, Neighbours, Question, Wanted, neighbours, search};
 use crate::snapshot::{Fetched, RecordRef, Snapshot};
 use crate::{Collection, RecordReads, StoreError, VersionId, now};
 use membox_records::{
-    AuditEntry, Checkpoint, CheckpointOrder, CheckpointPlace, DayUsage, Filter, Order, Position, QueueItem, Quota,
-    Range, RecallCount, Record, RecordsError, StoredRecord, StoredSession,
+    AuditEntry, Checkpoint, CheckpointOrder, CheckpointPlace, DayUsage, Filter, JobState, Order, Position, QueueItem,
+    Quota, Range, RecallCount, Record, RecordsError, StoredJob, StoredRecord, StoredSession,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -261,6 +261,25 @@ impl RecordReads for Reads<'_> {
 
     fn quota(&self, tenant: &str, user: &str) -> Result<Option<Quota>, StoreError> {
         Ok(self.reader.quota(tenant, user)?)
+    }
+
+    fn job(&self, tenant: &str, id: &str) -> Result<Option<StoredJob>, StoreError> {
+        Ok(self.reader.job(tenant, id)?)
+    }
+
+    fn jobs(
+        &self,
+        tenant: &str,
+        state: Option<JobState>,
+        kind: Option<&str>,
+        before: i64,
+        limit: usize,
+    ) -> Result<Vec<StoredJob>, StoreError> {
+        Ok(self.reader.jobs(tenant, state, kind, before, limit)?)
+    }
+
+    fn jobs_under_way(&self) -> Result<Vec<StoredJob>, StoreError> {
+        Ok(self.reader.jobs_under_way()?)
     }
 
     fn audit(&self, tenant: &str, after: i64, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {

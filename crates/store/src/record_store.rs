@@ -14,8 +14,8 @@
 use crate::command::{Command, Outcome, VersionId};
 use crate::{Collection, StoreError};
 use membox_records::{
-    AuditEntry, Checkpoint, CheckpointOrder, CheckpointPlace, DayUsage, QueueItem, Quota, Range, RecallCount,
-    StoredRecord, StoredSession,
+    AuditEntry, Checkpoint, CheckpointOrder, CheckpointPlace, DayUsage, JobState, QueueItem, Quota, Range, RecallCount,
+    StoredJob, StoredRecord, StoredSession,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -189,6 +189,19 @@ pub trait RecordReads {
     ) -> Result<Vec<DayUsage>, StoreError>;
     /// The quota of a user.
     fn quota(&self, tenant: &str, user: &str) -> Result<Option<Quota>, StoreError>;
+    /// A tenant's job by its id.
+    fn job(&self, tenant: &str, id: &str) -> Result<Option<StoredJob>, StoreError>;
+    /// Jobs of a tenant that were made before one, newest first: of all states and kinds, or of one.
+    fn jobs(
+        &self,
+        tenant: &str,
+        state: Option<JobState>,
+        kind: Option<&str>,
+        before: i64,
+        limit: usize,
+    ) -> Result<Vec<StoredJob>, StoreError>;
+    /// Jobs of all tenants that have not ended, oldest first.
+    fn jobs_under_way(&self) -> Result<Vec<StoredJob>, StoreError>;
     /// Entries of a tenant's audit log after a number, oldest first.
     fn audit(&self, tenant: &str, after: i64, limit: usize) -> Result<Vec<AuditEntry>, StoreError>;
 }

@@ -6,7 +6,8 @@ use crate::command::{
 };
 use crate::{Collection, Durability, RecordStore, Store, StoreError, now};
 use membox_records::{
-    AuditEntry, AuditEvent, CheckpointBody, DayUsage, QueueItem, Quota, Resealed, StoredRecord, StoredSession, Summary,
+    AuditEntry, AuditEvent, CheckpointBody, DayUsage, QueueItem, Quota, Resealed, StoredJob, StoredRecord,
+    StoredSession, Summary,
 };
 use serde_json::Value;
 use std::sync::Arc;
@@ -154,8 +155,25 @@ impl Store {
         self.commit(Command::Reseal { tenant: tenant.to_owned(), from, limit })?.resealed()
     }
 
-    /// Deletes all rows of a tenant.
-    pub fn drop_tenant(&self, tenant: &str) -> Result<(), StoreError> {
-        self.commit(Command::DropTenant(tenant.to_owned()))?.done()
+    /// Deletes all rows of a tenant, but for the job that does this.
+    pub fn drop_tenant(&self, tenant: &str, job: &str) -> Result<(), StoreError> {
+        self.commit(Command::DropTenant { tenant: tenant.to_owned(), job: job.to_owned() })?.done()
+    }
+
+    /// Inserts jobs, all or none. From then on nothing is written to what they erase.
+    pub fn insert_jobs(&self, jobs: Vec<StoredJob>, audit: Option<AuditEvent>) -> Result<(), StoreError> {
+        self.commit(Command::InsertJobs { jobs, audit })?.done()
+    }
+
+    /// Writes down how far a job is, or how it ended; says whether it was there.
+    pub fn put_job(&self, job: &StoredJob) -> Result<bool, StoreError> {
+        self.commit(Command::PutJob(Box::new(job.clone())))?.flag()
+    }
+
+    /// Deletes ended jobs of a tenant that worked on a user or on the user's own collection, and those that may
+    /// quote records. Gives how many there were.
+    pub fn forget_jobs(&self, tenant: &str, user: &str, collection: &str) -> Result<usize, StoreError> {
+        let [tenant, user, collection] = [tenant, user, collection].map(str::to_owned);
+        self.commit(Command::ForgetJobs { tenant, user, collection })?.count()
     }
 }

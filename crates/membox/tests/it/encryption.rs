@@ -69,7 +69,7 @@ fn job(server: &Server, tenant: &str, path: &str, body: &Value) -> Value {
     let id = done(server, tenant, "POST", path, body)["id"].as_str().expect("an id").to_owned();
     loop {
         let view = done(server, tenant, "GET", &format!("/v1/jobs/{id}"), &Value::Null);
-        if view["state"] != "running" {
+        if view["state"] != "queued" && view["state"] != "running" {
             assert_eq!(view["state"], "done", "{view}");
             return view["result"].clone();
         }

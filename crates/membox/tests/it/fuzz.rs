@@ -285,6 +285,7 @@ const QUESTIONS: &[(&str, &[(&str, &str)])] = &[
     ),
     ("collections/c/records/r1", &[]),
     ("jobs/1", &[]),
+    ("jobs", &[("limit", "3"), ("state", "done"), ("kind", "erase")]),
     ("sessions", &[("user", "u"), ("limit", "3")]),
     ("sessions/s", &[]),
     (

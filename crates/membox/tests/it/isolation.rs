@@ -123,7 +123,7 @@ impl Step {
             Self::Quota { user, tokens } => {
                 vec![("PUT", format!("/v1/quotas/u{user}"), json!({"tokens_per_day": u32::from(*tokens) * 2}))]
             }
-            Self::Lists => ["/v1/collections", "/v1/sessions?limit=1", "/v1/usage", "/v1/audit?limit=100"]
+            Self::Lists => ["/v1/collections", "/v1/sessions?limit=1", "/v1/usage", "/v1/audit?limit=100", "/v1/jobs"]
                 .map(|path| get(path.into()))
                 .into(),
             Self::Export(u) => vec![get(format!("/v1/users/u{u}/export"))],

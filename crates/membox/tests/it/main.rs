@@ -20,6 +20,7 @@ mod fuzz;
 mod ids;
 mod import;
 mod isolation;
+mod jobs;
 mod kill;
 mod links;
 mod mcp;

@@ -44,7 +44,7 @@ impl Memories<'_> {
         job.set_total(ids.len() as u64);
         let mut report = ConsolidateReport::default();
         for (_, _, id) in ids {
-            if job.is_cancelled() {
+            if job.should_stop() {
                 break;
             }
             job.add_done(1);
@@ -145,6 +145,7 @@ pub(crate) fn was_made<T>(change: Result<T, MemoryError>) -> Result<bool, Memory
             MemoryError::Records(RecordsError::VersionConflict { .. })
             | MemoryError::Impossible { .. }
             | MemoryError::NoRecord(_)
+            | MemoryError::Erasing(_)
             | MemoryError::Overloaded { .. },
         ) => Ok(false),
         Err(error) => Err(error),

@@ -14,35 +14,11 @@ use crate::jobs::Job;
 use crate::{MemoryError, now, time_text};
 use membox_api::{TenantReceipt, TenantView};
 use membox_store::{JobGuard, RecordReads, RecordsError, Resealed, StoreError};
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// Rows that are sealed anew in one commit: others write between them.
 const RESEALED_ROWS: usize = 256;
-
-/// Tenants whose keys or data are being changed: one at a time each.
-#[derive(Default)]
-pub(crate) struct Changing(Mutex<HashSet<String>>);
-
-pub(crate) struct ChangeGuard {
-    changing: Arc<Changing>,
-    pub tenant: String,
-}
-
-impl ChangeGuard {
-    pub fn take(changing: &Arc<Changing>, tenant: &str) -> Result<Self, MemoryError> {
-        if !changing.0.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.to_owned()) {
-            return Err(MemoryError::TenantBusy(tenant.to_owned()));
-        }
-        Ok(Self { changing: changing.clone(), tenant: tenant.to_owned() })
-    }
-}
-
-impl Drop for ChangeGuard {
-    fn drop(&mut self) {
-        self.changing.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.tenant);
-    }
-}
+/// After how many collections that are gone an erasure writes down how many there were.
+const NOTED_COLLECTIONS: usize = 32;
 
 impl Tenants<'_> {
     /// How a tenant is kept.
@@ -63,7 +39,7 @@ impl Tenants<'_> {
         let number = keyring.number(tenant).map_err(RecordsError::from)?;
         let (mut sealed, mut from) = (0, Some(Resealed::default()));
         while let Some(place) = from {
-            if job.is_cancelled() {
+            if job.should_stop() {
                 return Ok(());
             }
             let (done, next) = self.store.reseal(tenant, place, RESEALED_ROWS)?;
@@ -79,29 +55,59 @@ impl Tenants<'_> {
             }
             sealed += self.store.reseal_media(&collection, number)?;
         }
-        if job.is_cancelled() {
+        if job.should_stop() {
             return Ok(());
         }
-        self.empty_log()?;
+        self.empty_log(job)?;
         keyring.settle(tenant, number).map_err(RecordsError::from)?;
         tracing::info!(tenant, key = number, rows = sealed, "everything of a tenant is sealed with its newest key");
         Ok(())
     }
 
-    pub(crate) fn run_tenant_erase(&self, tenant: &str, actor: &str, job: &Job) -> Result<TenantReceipt, MemoryError> {
-        let mut receipt =
-            TenantReceipt { tenant: tenant.to_owned(), begun_at: time_text(now()), ..TenantReceipt::default() };
-        loop {
-            let names = self.store.collection_names(Some(tenant));
-            if names.is_empty() {
-                break;
+    /// Erases a tenant. It can be done again from the beginning, whatever a stop has left: nothing is written to the
+    /// tenant meanwhile, and its keys go last.
+    pub(crate) fn run_tenant_erase(&self, actor: &str, job: &Job) -> Result<TenantReceipt, MemoryError> {
+        let tenant = &job.tenant;
+        let keyring = self.store.sealing().keyring();
+        if let Some(keyring) = keyring {
+            keyring.begin_erasing(tenant).map_err(RecordsError::from)?;
+        }
+        let begun = || TenantReceipt { tenant: tenant.clone(), begun_at: time_text(now()), ..TenantReceipt::default() };
+        let mut receipt: TenantReceipt = job.noted().unwrap_or_else(begun);
+        if !self.drop_collections(job, &mut receipt)? {
+            // The keys stay as long as anything of the tenant does.
+            if let Some(keyring) = keyring.filter(|_| job.is_cancelled()) {
+                keyring.stop_erasing(tenant).map_err(RecordsError::from)?;
             }
-            if job.is_cancelled() {
-                // The keys stay as long as anything of the tenant does: the next start goes on.
-                return Ok(receipt);
+            return Ok(receipt);
+        }
+        self.forget_questions(tenant);
+        self.store.drop_tenant(tenant, &job.id)?;
+        if receipt.audit_number == 0 {
+            receipt.audit_number = self.audit.audit(tenant, actor, "tenant erased", tenant, receipt.records)?.number;
+            job.note(self.store, &receipt)?;
+        }
+        self.empty_log(job)?;
+        if let Some(keyring) = keyring {
+            receipt.keys += keyring.erase(tenant).map_err(RecordsError::from)?;
+        }
+        receipt.ended_at = time_text(now());
+        Ok(receipt)
+    }
+
+    /// Drops all of a tenant's collections; `false` where the job was told to stop before.
+    fn drop_collections(&self, job: &Job, receipt: &mut TenantReceipt) -> Result<bool, MemoryError> {
+        loop {
+            let names = self.store.collection_names(Some(&job.tenant));
+            if names.is_empty() {
+                return Ok(true);
             }
             for (_, name) in names {
-                let Some(collection) = self.store.existing(tenant, &name)? else { continue };
+                if job.should_stop() {
+                    job.note(self.store, receipt)?;
+                    return Ok(false);
+                }
+                let Some(collection) = self.store.existing(&job.tenant, &name)? else { continue };
                 // A job on it would write into the folder that goes.
                 let _guard = match JobGuard::take(&collection) {
                     Err(StoreError::Busy(_)) => {
@@ -119,16 +125,10 @@ impl Tenants<'_> {
                 receipt.records += records;
                 receipt.collections += 1;
                 job.add_done(1);
+                if receipt.collections.is_multiple_of(NOTED_COLLECTIONS) {
+                    job.note(self.store, receipt)?;
+                }
             }
         }
-        self.forget_questions(tenant);
-        self.store.drop_tenant(tenant)?;
-        let entry = self.audit.audit(tenant, actor, "tenant erased", tenant, receipt.records)?;
-        self.empty_log()?;
-        if let Some(keyring) = self.store.sealing().keyring() {
-            receipt.keys = keyring.erase(tenant).map_err(RecordsError::from)?;
-        }
-        (receipt.audit_number, receipt.ended_at) = (entry.number, time_text(now()));
-        Ok(receipt)
     }
 }

@@ -1,11 +1,11 @@
 //! Tenants and their users: what holds for them, what they have used, what is remembered of a user, and their keys.
 
 mod encryption;
+mod erasing;
 mod policy;
 mod usage;
 mod users;
 
-pub(crate) use encryption::{ChangeGuard, Changing};
 pub use policy::{DEFAULT_MAX_MESSAGES, Policies, Policy};
 pub use usage::Usage;
 
@@ -50,14 +50,17 @@ impl Tenants<'_> {
     /// Writes a collection's files anew, without what is no longer current.
     fn rewrite(&self, collection: &Arc<Collection>, job: &Job) -> Result<(), MemoryError> {
         let begun = Instant::now();
-        let guard = JobGuard::wait(collection, || begun.elapsed() < PATIENCE && !job.is_cancelled())?;
-        Ok(self.store.compact(&guard, collection, &mut |_| !job.is_cancelled())?)
+        let guard = JobGuard::wait(collection, || begun.elapsed() < PATIENCE && !job.should_stop())?;
+        Ok(self.store.compact(&guard, collection, &mut |_| !job.should_stop())?)
     }
 
     /// Empties the write-ahead log, which holds older states of the pages.
-    fn empty_log(&self) -> Result<(), MemoryError> {
+    fn empty_log(&self, job: &Job) -> Result<(), MemoryError> {
         let begun = Instant::now();
         while !self.store.empty_log()? {
+            if job.should_stop() && !job.is_cancelled() {
+                return Err(MemoryError::Stopped);
+            }
             if begun.elapsed() > PATIENCE {
                 return Err(MemoryError::Overloaded { retry_after_s: 60 });
             }

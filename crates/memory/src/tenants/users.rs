@@ -1,25 +1,15 @@
-//! All that is remembered of a user: given out whole, or gone whole, from the files too.
+//! All that is remembered of a user, given out whole.
 
-use super::{PATIENCE, Tenants};
-use crate::jobs::Job;
+use super::Tenants;
 use crate::views::{message_view, record_view};
-use crate::{MemoryError, now, time_text, user_collection};
+use crate::{MemoryError, now, time_text};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use membox_api::{CollectionSettings, ErasureReceipt, SessionView};
-use membox_store::keys::hex;
-use membox_store::{
-    CheckpointPlace, Collection, DeleteRecords, JobGuard, Range, RecordReads, Selection, Snapshot, StoreError,
-    StoredRecord, VersionId,
-};
+use membox_api::{CollectionSettings, SessionView};
+use membox_store::{CheckpointPlace, Collection, Range, RecordReads, Snapshot, StoredRecord};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
-
-/// Records deleted in one commit.
-const ERASED_RECORDS: usize = 1000;
-/// Passes over a user's records before an erasure gives up on somebody who keeps writing them.
-const MAX_PASSES: usize = 10;
 
 /// How a session's lines are written in an export: since 2, its archived messages are among them.
 const EXPORT_FORMAT: u32 = 2;
@@ -185,126 +175,6 @@ impl Tenants<'_> {
         }
         Ok(all)
     }
-
-    pub(crate) fn run_erase(
-        &self,
-        tenant: &str,
-        actor: &str,
-        user: &str,
-        job: &Job,
-    ) -> Result<ErasureReceipt, MemoryError> {
-        let mut receipt =
-            ErasureReceipt { user: user.to_owned(), begun_at: time_text(now()), ..ErasureReceipt::default() };
-        for pass in 0.. {
-            let before = receipt.sessions;
-            self.erase_sessions(tenant, actor, user, &mut receipt)?;
-            let found = self.erase_records(tenant, user, &mut receipt, job)?;
-            if job.is_cancelled() || found == 0 && before == receipt.sessions {
-                break;
-            }
-            if pass == MAX_PASSES {
-                return Err(MemoryError::impossible(
-                    "/user",
-                    "somebody keeps writing what is to be erased: stop that first",
-                ));
-            }
-        }
-        for name in receipt.rewritten.clone() {
-            if let Some(collection) = self.store.existing(tenant, &name)? {
-                self.rewrite(&collection, job)?;
-            }
-        }
-        if job.is_cancelled() {
-            return Ok(receipt);
-        }
-        self.forget_questions(tenant);
-        self.store.remove_unused_media()?;
-        self.store.drop_usage(tenant, user)?;
-        let subject = self.audit.user_subject(user)?;
-        let entry = self.audit.audit(tenant, actor, "erased", &subject, receipt.records as u64)?;
-        self.empty_log()?;
-        (receipt.audit_number, receipt.audit_hash) = (entry.number, hex(&entry.hash));
-        receipt.ended_at = time_text(now());
-        Ok(receipt)
-    }
-
-    fn erase_sessions(
-        &self,
-        tenant: &str,
-        actor: &str,
-        user: &str,
-        receipt: &mut ErasureReceipt,
-    ) -> Result<(), MemoryError> {
-        loop {
-            let (sessions, _) = self.sessions.sessions(tenant, Some(user), None, 100)?;
-            if sessions.is_empty() {
-                return Ok(());
-            }
-            for session in sessions {
-                receipt.queued += self.sessions.queue(tenant, &session.id, None, usize::MAX >> 1)?.len();
-                receipt.checkpoints += self.sessions.delete_checkpoints(tenant, &session.id)?;
-                add_name(&mut receipt.rewritten, &session.collection);
-                match self.sessions.delete_session(tenant, actor, &session.id) {
-                    Ok(messages) => {
-                        receipt.records += messages;
-                        receipt.sessions += 1;
-                    }
-                    // Somebody else was faster.
-                    Err(MemoryError::NoSession(_) | MemoryError::Dropped(_)) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-    }
-
-    /// Deletes a user's records and gives how many were found: of these, the versions that were read are gone. What
-    /// has become somebody else's meanwhile is not, by whatever id.
-    fn erase_records(
-        &self,
-        tenant: &str,
-        user: &str,
-        receipt: &mut ErasureReceipt,
-        job: &Job,
-    ) -> Result<usize, MemoryError> {
-        let mut found = 0;
-        for (_, name) in self.store.collection_names(Some(tenant)) {
-            let Some(collection) = self.store.existing(tenant, &name)? else { continue };
-            let mut versions = Vec::new();
-            self.store.read()?.records_of_user(collection.id, user, &mut |stored| {
-                versions.push(VersionId::from(&stored));
-                true
-            })?;
-            found += versions.len();
-            for batch in versions.chunks(ERASED_RECORDS) {
-                let (collection, which) = (collection.clone(), Selection::Versions(batch.to_vec()));
-                let delete = DeleteRecords { collection, which, bump_sessions: true, audit: None };
-                receipt.records += match self.store.delete_records(delete) {
-                    Err(StoreError::Dropped(_)) => 0,
-                    deleted => deleted?,
-                };
-                job.add_done(batch.len() as u64);
-            }
-            if !versions.is_empty() {
-                add_name(&mut receipt.rewritten, &name);
-            }
-            let is_own = name == user_collection(user) && self.store.read()?.count(collection.id)? == 0;
-            if is_own {
-                // A job on it would write into the folder that goes.
-                let begun = std::time::Instant::now();
-                let _guard = JobGuard::wait(&collection, || begun.elapsed() < PATIENCE && !job.is_cancelled())?;
-                match self.store.drop_collection(&collection, true, None) {
-                    // Somebody has written to it since, which the next pass looks at.
-                    Ok(false) => continue,
-                    // Or somebody else was faster.
-                    Ok(true) | Err(StoreError::NoCollection(_)) => {}
-                    Err(error) => return Err(error.into()),
-                }
-                receipt.rewritten.retain(|other| *other != name);
-                add_name(&mut receipt.dropped, &name);
-            }
-        }
-        Ok(found)
-    }
 }
 
 /// The vector of a record that was given with it, as little-endian f32 in base64; of others it can be had from
@@ -333,11 +203,5 @@ fn give_with(
             failed.push((id, error));
             goes_on
         }
-    }
-}
-
-fn add_name(names: &mut Vec<String>, name: &str) {
-    if !names.iter().any(|known| known == name) {
-        names.push(name.to_owned());
     }
 }

@@ -8,6 +8,7 @@ mod column_flips;
 mod cut_files;
 mod foreign;
 mod ids;
+mod jobs;
 mod numbers;
 mod promises;
 mod races;

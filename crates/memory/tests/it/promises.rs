@@ -52,6 +52,10 @@ fn ids(memory: &MemoryBox, request: &RecallRequest) -> Vec<String> {
     memory.recall("t", "c", request).expect("an answer").hits.into_iter().map(|h| h.id).collect()
 }
 
+fn is_under_way(state: &str) -> bool {
+    ["queued", "running"].contains(&state)
+}
+
 fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !done() {
@@ -375,7 +379,7 @@ fn a_rebuild_compacts_and_keeps_every_record() {
     let collection = memory.collections().collection("t", "c").expect("the collection");
     assert_eq!(memory.collections().describe(&collection).rows, 400);
     let job = memory.rebuild("t", "c").expect("a job");
-    wait_for("the job", || memory.jobs().view("t", &job.id).expect("the job").state != "running");
+    wait_for("the job", || !is_under_way(&memory.jobs().view("t", &job.id).expect("the job").state));
     assert_eq!(memory.jobs().view("t", &job.id).expect("the job").state, "done");
     assert!(memory.jobs().view("another tenant", &job.id).is_err());
     let view = memory.collections().describe(&collection);
@@ -554,7 +558,7 @@ fn no_compaction_loses_records_that_are_being_published() {
         }
     });
     let state = |id: &str| memory.jobs().view("t", id).map(|job| job.state.to_owned());
-    wait_for("the last compaction", || jobs.iter().all(|job| state(&job.id).is_ok_and(|state| state != "running")));
+    wait_for("the last compaction", || jobs.iter().all(|job| state(&job.id).is_ok_and(|state| !is_under_way(&state))));
     let count = WRITERS * (WRITES + 10);
     let (records, _) = memory.records().page("t", "c", Order::Written, None, count, None).expect("a page");
     assert_eq!(records.len(), count, "after {} compactions", jobs.len());
@@ -689,7 +693,7 @@ fn what_compactions_carry_over_is_what_a_restart_finds() {
     for version in 1..=3 {
         let job = memory.rebuild("t", "c").expect("a job");
         let mut i = version;
-        while memory.jobs().view("t", &job.id).expect("the job").state == "running" || i < 400 {
+        while is_under_way(&memory.jobs().view("t", &job.id).expect("the job").state) || i < 400 {
             memory
                 .records()
                 .upsert("t", "c", vec![in_session(i % 700, version), in_session(700 + i, version)])
@@ -738,7 +742,7 @@ fn a_compaction_runs_beside_writes_deletions_and_recalls_and_misses_none() {
         begun.is_some()
     });
     let job = begun.expect("a job");
-    let running = || memory.jobs().view("t", &job.id).expect("the job").state == "running";
+    let running = || is_under_way(&memory.jobs().view("t", &job.id).expect("the job").state);
     let (mut written, mut asked) = (0, 0);
     std::thread::scope(|scope| {
         let writes = scope.spawn(|| {

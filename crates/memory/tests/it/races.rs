@@ -306,7 +306,7 @@ fn a_job_is_cancelled_or_done_and_stays_so() {
     memory.records().upsert("t", "c", vec![note("1")]).expect("a write");
     let ended = |id: &str| loop {
         let job = memory.jobs().view("t", id).expect("the job");
-        if job.state != "running" {
+        if !["queued", "running"].contains(&job.state.as_str()) {
             return job.state;
         }
         std::thread::yield_now();

@@ -6,6 +6,7 @@
 mod checkpoints;
 mod filter_values;
 mod filters;
+mod jobs;
 mod messages;
 mod number;
 mod truth;

@@ -138,8 +138,8 @@ fn an_older_database_keeps_its_records_and_gets_slots() {
     transaction.commit().expect("a commit");
     drop(store);
     let path = folder.path().join("membox.db");
-    let older = "DROP INDEX messages_by_id; ALTER TABLE records DROP COLUMN message_id; DROP TABLE uses; \
-                 DROP TABLE media; DROP TABLE unused_media; DROP INDEX messages_by_position; \
+    let older = "DROP TABLE jobs; DROP INDEX messages_by_id; ALTER TABLE records DROP COLUMN message_id; \
+                 DROP TABLE uses; DROP TABLE media; DROP TABLE unused_media; DROP INDEX messages_by_position; \
                  DROP INDEX instruction_messages; DROP TABLE sessions; DROP TABLE checkpoints; DROP TABLE audit; \
                  DROP TABLE usage; DROP TABLE quotas; DROP TABLE queue; DROP TABLE compactions; \
                  ALTER TABLE records DROP COLUMN seal_key; ALTER TABLE records DROP COLUMN sealed; \

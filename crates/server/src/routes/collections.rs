@@ -107,7 +107,7 @@ pub async fn remove(
     tag = "jobs",
     params(("collection" = String, Path)),
     responses(
-        (status = 202, description = "the job has begun", body = JobView),
+        (status = 202, description = "the job is promised, whatever becomes of the box", body = JobView),
         (status = 404, description = "there is no such thing", body = Problem),
         (status = 409, description = "it exists with other settings, or a job is running", body = Problem)
     ),
@@ -129,7 +129,7 @@ pub async fn reembed(
     tag = "jobs",
     params(("collection" = String, Path)),
     responses(
-        (status = 202, description = "the job has begun", body = JobView),
+        (status = 202, description = "the job is promised, whatever becomes of the box", body = JobView),
         (status = 404, description = "there is no such thing", body = Problem),
         (status = 409, description = "it exists with other settings, or a job is running", body = Problem)
     ),
@@ -154,7 +154,7 @@ pub async fn rebuild(
     params(("collection" = String, Path)),
     request_body(content = ConsolidateRequest, example = json!({"threshold": 0.95, "user": "lena", "dry_run": true})),
     responses(
-        (status = 202, description = "the job has begun", body = JobView),
+        (status = 202, description = "the job is promised, whatever becomes of the box", body = JobView),
         (status = 404, description = "there is no such thing", body = Problem),
         (status = 409, description = "a job is running", body = Problem),
         (status = 422, description = "well-formed but impossible", body = Problem)
@@ -169,44 +169,4 @@ pub async fn consolidate(
     let memory = state.memory.clone();
     let job = state.writes.run(move || Ok(memory.consolidate(&tenant, &collection, request)?)).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(job)))
-}
-
-/// `GET /v1/jobs/{id}`: how far a job is.
-#[utoipa::path(
-    get,
-    path = "/v1/jobs/{id}",
-    tag = "jobs",
-    params(("id" = String, Path)),
-    responses(
-        (status = 200, description = "done", body = JobView),
-        (status = 404, description = "there is no such thing", body = Problem)
-    ),
-)]
-pub async fn job(
-    State(state): State<AppState>,
-    Tenant(tenant): Tenant,
-    Path(id): Path<String>,
-) -> Result<axum::Json<JobView>, Problem> {
-    Ok(axum::Json(state.memory.jobs().view(&tenant, &id)?))
-}
-
-/// `DELETE /v1/jobs/{id}`: stops a job after the records under way. One that is cancelled already stays so; one
-/// that is done or has failed cannot be cancelled any more.
-#[utoipa::path(
-    delete,
-    path = "/v1/jobs/{id}",
-    tag = "jobs",
-    params(("id" = String, Path)),
-    responses(
-        (status = 200, description = "done", body = JobView),
-        (status = 404, description = "there is no such thing", body = Problem),
-        (status = 409, description = "it has ended already", body = Problem)
-    ),
-)]
-pub async fn cancel_job(
-    State(state): State<AppState>,
-    Tenant(tenant): Tenant,
-    Path(id): Path<String>,
-) -> Result<axum::Json<JobView>, Problem> {
-    Ok(axum::Json(state.memory.jobs().cancel(&tenant, &id)?))
 }

@@ -61,7 +61,11 @@ pub async fn add(
     tag = "memories",
     request_body(content = UpdateRequest, example = json!({"user": "lena"})),
     responses(
-        (status = 202, description = "the job has begun; its `result` will be an UpdateReport", body = JobView),
+        (
+            status = 202,
+            description = "the job is promised, whatever becomes of the box; its `result` will be an UpdateReport",
+            body = JobView
+        ),
         (status = 404, description = "there is no such collection", body = Problem),
         (status = 409, description = "the collection has a job running", body = Problem)
     ),

@@ -4,6 +4,7 @@ pub mod collections;
 pub mod compress;
 pub mod engines;
 mod inputs;
+pub mod jobs;
 pub mod memories;
 pub mod models;
 pub mod operations;

@@ -34,7 +34,7 @@ pub async fn tenant(State(state): State<AppState>, Tenant(tenant): Tenant) -> Re
     path = "/v1/tenant:rotate",
     tag = "tenants",
     responses(
-        (status = 202, description = "the job has begun", body = JobView),
+        (status = 202, description = "the job is promised, whatever becomes of the box", body = JobView),
         (status = 409, description = "another such job runs", body = Problem),
         (status = 422, description = "the tenant is not encrypted", body = Problem)
     ),
@@ -49,14 +49,18 @@ pub async fn rotate(
 }
 
 /// `POST /v1/tenant:erase`: erases everything of the tenant, from the files too, and its keys, as a job. Its result
-/// is the receipt. Until it is done nothing can be written.
+/// is the receipt. Until it has ended nothing can be written: that is 409.
 #[utoipa::path(
     post,
     path = "/v1/tenant:erase",
     tag = "tenants",
     request_body(content = EraseTenant, example = json!({"tenant": "acme"})),
     responses(
-        (status = 202, description = "the job has begun; its `result` will be a TenantReceipt", body = JobView),
+        (
+            status = 202,
+            description = "the job is promised, whatever becomes of the box; its `result` will be a TenantReceipt",
+            body = JobView
+        ),
         (status = 409, description = "another such job runs", body = Problem),
         (status = 422, description = "the key is another tenant's", body = Problem)
     ),

@@ -24,14 +24,20 @@ const PARTS: usize = 4;
 const PART_TIME: Duration = Duration::from_secs(60);
 
 /// `POST /v1/users/{u}/erase`: erases all that is remembered of a user, from the files too, as a job. Its result is
-/// the receipt.
+/// the receipt. Until the job has ended, what would be written to the user is refused with 409.
 #[utoipa::path(
     post,
     path = "/v1/users/{user}/erase",
     tag = "users",
     params(("user" = String, Path)),
     responses(
-        (status = 202, description = "the job has begun; its `result` will be an ErasureReceipt", body = JobView)
+        (
+            status = 202,
+            description = "the job is promised, whatever becomes of the box; its `result` will be an ErasureReceipt",
+            body = JobView
+        ),
+        (status = 409, description = "the tenant is being erased", body = Problem),
+        (status = 429, description = "64 jobs of the tenant wait already; retry-after says when", body = Problem)
     ),
 )]
 pub async fn erase(

@@ -8,15 +8,17 @@ use crate::{StoreError, day, now};
 const SWEEP_ROWS: usize = 4096;
 /// Days of which usage is kept.
 const KEPT_DAYS: i64 = 90;
+/// Days for which jobs that have ended are kept, with what they came to.
+const KEPT_JOB_DAYS: i64 = 30;
 
 impl Maintenance {
     /// Overwrites what somebody still looked at when it died, and deletes records whose time has come.
-    pub(super) fn sweep(&self) -> Result<(), StoreError> {
+    pub(crate) fn sweep(&self) -> Result<(), StoreError> {
         self.registry.opened().iter().for_each(|collection| self.registry.erase_unseen(collection));
         let mut swept = self.sweep_tables();
         if let Err(error) = &swept {
-            tracing::warn!(%error, "recalls are not counted, and expired checkpoints and old usage are not removed \
-                yet");
+            tracing::warn!(%error, "recalls are not counted, and expired checkpoints, old usage and old jobs are \
+                not removed yet");
         }
         let ids = self.registry.reader()?.collections_with_expired(now())?;
         for id in ids {
@@ -55,6 +57,10 @@ impl Maintenance {
         let oldest = day(now - KEPT_DAYS * 24 * 3600 * 1000);
         if self.registry.reader()?.has_usage_before(&oldest)? {
             self.writer.commit(Command::DropUsageBefore(oldest))?;
+        }
+        let oldest = now - KEPT_JOB_DAYS * 24 * 3600 * 1000;
+        if self.registry.reader()?.has_jobs_ended_before(oldest)? {
+            self.writer.commit(Command::DropJobsEndedBefore(oldest))?;
         }
         Ok(())
     }

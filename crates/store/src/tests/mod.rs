@@ -1,5 +1,6 @@
 mod background;
 mod commands;
 mod contract;
+mod jobs;
 mod panics;
 pub(crate) mod sample;

@@ -1,6 +1,8 @@
 //! A store with one collection of numbered records.
 
+use crate::maintenance::Maintenance;
 use crate::{Collection, NewVersion, Question, Record, RecordReads, Store, StoreConfig, Wanted, WriteRecords, now};
+use crossbeam_channel::bounded;
 use membox_api::{CollectionSettings, IndexPolicy};
 use membox_index::Effort;
 use std::ops::Range;
@@ -48,6 +50,13 @@ impl Sample {
             other => panic!("{other:?}"),
         };
         found[0].words.best(3).into_iter().map(fetch).collect()
+    }
+
+    /// As the background thread does every few seconds.
+    pub fn sweep(&self) {
+        let (_keep_on, stop) = bounded(0);
+        let (registry, writer) = (self.store.registry_arc(), self.store.writer().clone());
+        Maintenance { registry, writer, stop, threads: 1 }.sweep().expect("a sweep");
     }
 
     pub fn count(&self) -> u64 {

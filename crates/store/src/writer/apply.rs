@@ -2,6 +2,7 @@
 
 use super::append;
 use super::effects::{Effects, Published, check_made};
+use super::erasing;
 use crate::command::{
     Advance, AppendMessages, ChangeSession, Command, DeleteRecords, Outcome, Selection, Spend, Spent, WriteRecords,
 };
@@ -21,6 +22,7 @@ pub(super) fn apply(
     command: Command,
     receipts: &[RowReceipt],
 ) -> Result<(Outcome, Effects), StoreError> {
+    erasing::check(tx, &command)?;
     let outcome = match command {
         Command::WriteRecords(write) => return write_records(tx, write, receipts),
         Command::AppendMessages(append) => return append_messages(tx, *append, receipts),
@@ -56,7 +58,12 @@ pub(super) fn apply(
         }
         Command::DropCheckpoints { tenant, thread } => Outcome::Count(tx.drop_checkpoints(&tenant, &thread)?),
         Command::AddUsage(all) => {
-            all.iter().try_for_each(|(tenant, more)| tx.add_usage(tenant, more))?;
+            for (tenant, more) in all {
+                // What an erased user has used goes too.
+                if !erasing::is_erased(tx, &tenant, &more.user)? {
+                    tx.add_usage(&tenant, &more)?;
+                }
+            }
             Outcome::Done
         }
         Command::Spend(tokens) => Outcome::Spent(spend(tx, tokens)?),
@@ -74,10 +81,20 @@ pub(super) fn apply(
             let (count, next) = tx.reseal(&tenant, from, limit)?;
             Outcome::Resealed(count, next)
         }
-        Command::DropTenant(tenant) => {
-            tx.drop_tenant(&tenant)?;
+        Command::DropTenant { tenant, job } => {
+            tx.drop_tenant(&tenant, &job)?;
             Outcome::Done
         }
+        Command::InsertJobs { jobs, audit } => {
+            jobs.iter().try_for_each(|job| tx.insert_job(job))?;
+            audit.map_or(Ok(()), |event| tx.audit(&event).map(drop))?;
+            Outcome::Done
+        }
+        Command::PutJob(job) => Outcome::Flag(tx.put_job(&job)?),
+        Command::ForgetJobs { tenant, user, collection } => {
+            Outcome::Count(tx.forget_jobs(&tenant, &user, &collection)?)
+        }
+        Command::DropJobsEndedBefore(time) => Outcome::Count(tx.drop_jobs_ended_before(time)?),
         Command::ExpectMedia { collection, file, until } => {
             tx.expect_media(collection, &file, until)?;
             Outcome::Done

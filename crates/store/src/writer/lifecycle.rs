@@ -1,7 +1,7 @@
 //! What the writer does to a collection as such: it is created, set, switched to the files of a compaction, and
 //! dropped, each in a commit of its own.
 
-use super::Writer;
+use super::{Writer, erasing};
 use crate::StoreError;
 use crate::collection::{Collection, CollectionFolder, CompactedFiles};
 use crate::convert::row_type;
@@ -41,6 +41,7 @@ impl Writer {
         row_type: RowType,
     ) -> Result<VectorFile, StoreError> {
         let mut tx = self.records.begin()?;
+        erasing::check_collection(&tx, &stored.tenant, &stored.name)?;
         stored.id = tx.create_collection(stored)?;
         let folder = CollectionFolder::of(&self.registry.root, stored.id);
         // A creation that failed before its commit may have left something under this number.
@@ -96,6 +97,7 @@ impl Writer {
             return Ok(false);
         }
         let mut tx = self.records.begin()?;
+        erasing::check_collection(&tx, &collection.tenant, &collection.name)?;
         tx.set_settings(collection.id, &serde_json::to_string(&settings).unwrap_or_default())?;
         commit(&self.registry, tx)?;
         collection.set_settings(settings);

@@ -13,6 +13,7 @@
 mod append;
 mod apply;
 mod effects;
+mod erasing;
 mod lifecycle;
 mod queue;
 

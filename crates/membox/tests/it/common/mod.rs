@@ -192,7 +192,7 @@ impl Server {
     pub fn ended(&self, job: &str) -> Value {
         loop {
             let (_, view) = self.call("GET", &format!("/v1/jobs/{job}"), &Value::Null);
-            if view["state"] != "running" {
+            if view["state"] != "queued" && view["state"] != "running" {
                 return view;
             }
             std::thread::sleep(Duration::from_millis(5));
