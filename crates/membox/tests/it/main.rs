@@ -5,6 +5,7 @@
 
 mod answer_cache;
 mod bodies;
+mod browser;
 mod common;
 mod compress;
 mod dependencies;
