@@ -56,7 +56,7 @@ fn api_key(entry: &KeyConfig, place: &str, warnings: &mut Vec<String>) -> Result
             let sha256 = sha256(digits).context("sha256 has 64 hexadecimal digits, as sha256sum prints them")?;
             ApiKey::of_sha256(sha256, &entry.tenant)
         }
-        _ => bail!("it has one of key and sha256"),
+        _ => bail!("give either key or sha256"),
     };
     if let Some(rate) = entry.requests_per_second {
         ensure!(rate > 0.0 && rate.is_finite(), "requests_per_second is {rate}; it is a number over 0");
@@ -160,8 +160,8 @@ mod tests {
             ("key = \"4711 schlüssel 4711 4711\"", "ASCII"),
             ("key = \"a key that is long enough\"", "entry 1 of [[keys]]"),
             ("sha256 = \"4711\"", "64"),
-            ("", "one of key and sha256"),
-            (&format!("key = \"4711 4711 4711 4711\"\nsha256 = \"{digest}\""), "one of key and sha256"),
+            ("", "either key or sha256"),
+            (&format!("key = \"4711 4711 4711 4711\"\nsha256 = \"{digest}\""), "either key or sha256"),
             ("key = \"4711 4711 4711 4711\"\nexpires_at = \"tomorrow\"", "tomorrow"),
             ("key = \"4711 4711 4711 4711\"\nrequests_per_second = 0", "requests_per_second"),
         ];

@@ -105,7 +105,7 @@ impl Guard {
             return Some(Foreign::Name(shown(&name)));
         }
         let site = request.headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-        if site == Some(b"same-origin") {
+        if matches!(site, Some(b"same-origin")) {
             return None;
         }
         let mut origins = values(&request.headers, header::ORIGIN).peekable();

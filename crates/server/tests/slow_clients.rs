@@ -81,7 +81,8 @@ fn a_client_that_says_nothing_or_half_a_head_is_let_go() {
 fn a_body_that_does_not_arrive_ends_in_408() {
     let server = start(limits());
     let mut stream = connect(&server);
-    let head = "PUT /v1/collections/c HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{";
+    let head = "PUT /v1/collections/c HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+                content-length: 50\r\n\r\n{";
     stream.write_all(head.as_bytes()).expect("a write");
     let begun = Instant::now();
     let mut start = [0; 12];

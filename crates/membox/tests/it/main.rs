@@ -32,6 +32,7 @@ mod older_folder;
 mod openapi;
 mod pipeline;
 mod policies;
+mod real_browser;
 mod redaction;
 mod server;
 mod sessions;
