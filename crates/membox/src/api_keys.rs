@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn keys_that_nobody_can_send_are_refused_by_their_place() {
-        let digest = "00".repeat(32);
+        let both = format!("key = \"4711 4711 4711 4711\"\nsha256 = \"{}\"", "00".repeat(32));
         let wrong = [
             ("key = \"\"", "empty"),
             ("key = \" 4711 4711 4711 4711\"", "blank"),
@@ -161,7 +161,7 @@ mod tests {
             ("key = \"a key that is long enough\"", "entry 1 of [[keys]]"),
             ("sha256 = \"4711\"", "64"),
             ("", "either key or sha256"),
-            (&format!("key = \"4711 4711 4711 4711\"\nsha256 = \"{digest}\""), "either key or sha256"),
+            (both.as_str(), "either key or sha256"),
             ("key = \"4711 4711 4711 4711\"\nexpires_at = \"tomorrow\"", "tomorrow"),
             ("key = \"4711 4711 4711 4711\"\nrequests_per_second = 0", "requests_per_second"),
         ];
