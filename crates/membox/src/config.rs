@@ -1,11 +1,11 @@
 //! Settings: a TOML file, then the environment, then flags, each over the one before.
 
 use crate::gpu::GpuMemory;
-use crate::models;
-use crate::private;
+use crate::{api_keys, models, private};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use figment::Figment;
+use figment::error::Kind;
 use figment::providers::{Env, Format, Serialized, Toml};
 use membox_memory::compressor::{Compressor, keep_head};
 use membox_memory::encoder::cuda::Gpu;
@@ -14,8 +14,9 @@ use membox_memory::keys::MasterKey;
 use membox_memory::llm::LlmConfig;
 use membox_memory::{EncryptionConfig, MemoryConfig, Policies, Policy, RowDevice};
 use membox_server::DEFAULT_TENANT;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,14 +24,48 @@ use std::sync::Arc;
 /// The compression model that every box has.
 pub const KEEP_HEAD: &str = "keep-head";
 
-/// A key and whose it is.
+/// What is read, and never shown.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+/// What stands for a secret where settings are shown.
+const NOT_SHOWN: &str = "(not shown)";
+
+impl Secret {
+    /// What it is.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(NOT_SHOWN)
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(NOT_SHOWN)
+    }
+}
+
+/// A key and whose it is. It is checked by `api_keys`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyConfig {
     /// What clients send as `Authorization: Bearer KEY`.
-    pub key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Secret>,
+    /// Instead of it, its SHA-256 in hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
     /// Everything written and asked with it belongs to this tenant.
     pub tenant: String,
+    /// When it ends, such as "2027-01-31T00:00:00Z"; never when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
     /// Requests that it may send a second; any number when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_second: Option<f64>,
@@ -89,9 +124,13 @@ pub struct Config {
     pub log_format: String,
     /// A filter such as info or membox=debug.
     pub log: String,
-    /// The key that shows the names of all tenants' collections at /metrics; on a box with keys they are left out
-    /// without it.
-    pub metrics_key: Option<String>,
+    /// The key that shows the names of all tenants' collections at /metrics; on a box with keys other keys show the
+    /// rest, and without a key nothing is shown.
+    pub metrics_key: Option<Secret>,
+    /// Names by which a box without keys may be called, beside addresses and localhost.
+    pub allowed_hosts: Vec<String>,
+    /// Origins whose pages may use the box from a browser, such as https://app.example.
+    pub allowed_origins: Vec<String>,
     /// A file that holds the master key, as `membox keys new` writes it: with one, texts and metadata are sealed.
     /// Keep it apart from the data and its backups; without it nothing of them can be read.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -142,6 +181,8 @@ impl Default for Config {
             log_format: "text".into(),
             log: "info".into(),
             metrics_key: None,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
             master_key_file: None,
             old_master_key_files: Vec::new(),
             policy: None,
@@ -154,7 +195,7 @@ impl Default for Config {
 }
 
 /// Flags that every command takes.
-#[derive(Args, Serialize)]
+#[derive(Args, Clone, Serialize)]
 pub struct GlobalArgs {
     /// Settings file [default: membox.toml, where there is one].
     #[arg(long, global = true, env = "MEMBOX_CONFIG", value_name = "FILE")]
@@ -200,6 +241,7 @@ pub fn load(args: &GlobalArgs) -> Result<Config> {
         .merge(environment)
         .merge(Serialized::defaults(args))
         .extract()
+        .map_err(without_secrets)
         .context("a setting is wrong (membox.toml, then MEMBOX_* variables, then flags)")?;
     config.precision.parse::<Precision>().map_err(anyhow::Error::msg).context("precision")?;
     config.device.parse::<Device>().map_err(anyhow::Error::msg).context("device")?;
@@ -207,6 +249,29 @@ pub fn load(args: &GlobalArgs) -> Result<Config> {
         bail!("log_format is text or json, not {:?}", config.log_format);
     }
     Ok(config)
+}
+
+/// What is wrong with the settings, without what they say of keys: neither a value that is of a wrong kind, nor the
+/// line of a file that cannot be read.
+fn without_secrets(error: figment::Error) -> anyhow::Error {
+    let plain = |mut error: figment::Error| {
+        let is_of_a_key = error.path.iter().any(|part| part.contains("key"));
+        error.kind = match error.kind {
+            Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) if is_of_a_key => {
+                Kind::Message(format!("{expected} is expected"))
+            }
+            Kind::Message(text) => Kind::Message(without_source(&text)),
+            other => other,
+        };
+        error.to_string()
+    };
+    anyhow::Error::msg(error.into_iter().map(plain).collect::<Vec<_>>().join("; "))
+}
+
+/// A parser's message without the lines that it shows, which begin with `|` or with their number and that.
+fn without_source(text: &str) -> String {
+    let is_source = |line: &&str| line.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit()).starts_with('|');
+    text.lines().filter(|line| !is_source(line)).collect::<Vec<_>>().join(": ")
 }
 
 impl Config {
@@ -358,10 +423,10 @@ enum ConfigCommand {
 pub fn run(config: &Config, args: &ConfigArgs) -> Result<()> {
     let ConfigCommand::Show = args.command;
     let mut shown = config.clone();
-    shown.keys.iter_mut().for_each(|k| k.key = "(not shown)".into());
-    shown.llm.endpoints.iter_mut().for_each(|e| e.key = e.key.take().map(|_| "(not shown)".into()));
-    shown.metrics_key = shown.metrics_key.map(|_| "(not shown)".into());
+    shown.llm.endpoints.iter_mut().for_each(|e| e.key = e.key.take().map(|_| NOT_SHOWN.into()));
     print!("{}", toml::to_string(&shown)?);
+    // What `serve` would refuse, and what it would only say in its log.
+    api_keys::read(config)?.warnings.iter().for_each(|warning| println!("\n# {warning}"));
     let policies = config.tenants_policies()?;
     let mut tenants: Vec<&str> = config.keys.iter().map(|key| key.tenant.as_str()).collect();
     tenants.sort_unstable();
@@ -374,4 +439,36 @@ pub fn run(config: &Config, args: &ConfigArgs) -> Result<()> {
         policies.of(tenant).explain(config.master_key_file.is_some()).iter().for_each(|line| println!("#   {line}"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of settings that cannot be read.
+    fn said_of(settings: &str) -> String {
+        let read = Figment::from(Serialized::defaults(Config::default())).merge(Toml::string(settings));
+        format!("{:#}", without_secrets(read.extract::<Config>().expect_err(settings)))
+    }
+
+    #[test]
+    fn settings_that_cannot_be_read_are_named_without_their_keys() {
+        let said = said_of("threads = 1\n[[keys]]\nkey = \"4711 secret\ntenant = \"a\"\n");
+        assert!(said.contains("line 3") && !said.contains("4711"), "{said}");
+        for settings in ["[[keys]]\nkey = 4711\ntenant = \"a\"\n", "keys = \"4711\"\n", "metrics_key = 4711\n"] {
+            let said = said_of(settings);
+            assert!(said.contains("key") && said.contains("expected") && !said.contains("4711"), "{said}");
+        }
+        assert!(said_of("threads = \"many\"\n").contains("many"), "others are shown");
+    }
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let settings = "metrics_key = \"4711\"\n[[keys]]\nkey = \"4712\"\ntenant = \"a\"\n";
+        let read = Figment::from(Serialized::defaults(Config::default())).merge(Toml::string(settings));
+        let config: Config = read.extract().expect("settings");
+        let shown = format!("{config:?} {}", toml::to_string(&config).expect("settings"));
+        assert!(shown.contains(NOT_SHOWN) && !shown.contains("471"), "{shown}");
+        assert_eq!(config.keys[0].key.as_ref().map(Secret::reveal), Some("4712"));
+    }
 }

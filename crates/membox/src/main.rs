@@ -1,5 +1,6 @@
 //! membox: a memory box for LLM clusters. `membox --help` tells what it does.
 
+mod api_keys;
 mod audit;
 mod bench;
 mod client;
@@ -92,7 +93,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<()> {
     let config = config::load(&cli.global)?;
     match cli.command {
-        Command::Serve(args) => serve::run(config, args),
+        Command::Serve(args) => serve::run(config, cli.global, args),
         Command::Import(args) => import::run(&config, &args),
         Command::Recall(args) => recall::run(&config, &args),
         Command::Embed(args) => embed::run(&config, &args),

@@ -1,6 +1,7 @@
 //! `membox serve`.
 
-use crate::config::{Config, KeyConfig};
+use crate::api_keys::{self, Reload};
+use crate::config::{Config, GlobalArgs};
 use crate::files::OpenFiles;
 use crate::import;
 use crate::private;
@@ -11,7 +12,7 @@ use membox_memory::compressor::Compressor;
 use membox_memory::encoder::EncoderError;
 use membox_memory::llm::Llm;
 use membox_memory::{MemoryBox, MemoryConfig, Models};
-use membox_server::{ApiKey, DEFAULT_TENANT, Limits, Server, ServerConfig, listen};
+use membox_server::{DEFAULT_TENANT, Limits, Server, ServerConfig, listen};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
@@ -27,7 +28,7 @@ const JOBS_PATIENCE: Duration = Duration::from_secs(30);
 /// Run the server.
 ///
 /// SIGTERM and SIGINT (Ctrl-C) stop it: requests under way are finished first, and what was accepted is written.
-/// SIGHUP is logged and stops nothing.
+/// SIGHUP reads the API keys of the settings again.
 #[derive(Args)]
 pub struct ServeArgs {
     /// Where it listens [default: 127.0.0.1:8420].
@@ -48,7 +49,7 @@ pub struct ServeArgs {
 }
 
 /// Runs `membox serve`.
-pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
+pub fn run(mut config: Config, global: GlobalArgs, args: ServeArgs) -> Result<()> {
     config.listen = args.listen.unwrap_or(config.listen);
     config.insecure |= args.insecure;
     config.max_body_bytes = args.max_body_bytes.unwrap_or(config.max_body_bytes);
@@ -62,6 +63,8 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
             config.listen
         );
     }
+    let keys = api_keys::read(&config)?;
+    keys.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let mut memory_config = MemoryConfig { row_device: config.row_device(), ..config.memory_config()? };
     let files = OpenFiles::allowed();
     let shares = files.shared(memory_config.readers, memory_config.open_collections, config.max_connections);
@@ -72,8 +75,10 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
     memory.resume()?;
     let example = args.load.as_deref().map(|file| load(&memory, file)).transpose()?.flatten();
     let server_config = ServerConfig {
-        keys: config.keys.iter().map(api_key).collect::<Result<_>>()?,
-        metrics_key: config.metrics_key.as_ref().map(|key| ApiKey::new(key, "")),
+        keys: keys.keys,
+        metrics_key: keys.metrics_key,
+        allowed_hosts: config.allowed_hosts.clone(),
+        allowed_origins: config.allowed_origins.clone(),
         limits: Limits {
             max_body_bytes: config.max_body_bytes,
             request_timeout: Duration::from_secs(config.request_timeout_s),
@@ -91,7 +96,8 @@ pub fn run(mut config: Config, args: ServeArgs) -> Result<()> {
     runtime.block_on(async {
         let listener = listen(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
-        let (signal, stopping) = (stop_signal()?, memory.clone());
+        let reload = Reload { args: global, policies: memory_config.policies, keys: server.keys() };
+        let (signal, stopping) = (stop_signal(reload)?, memory.clone());
         let stop = async move {
             signal.await;
             stopping.stop_jobs();
@@ -147,21 +153,22 @@ fn or_missing<T>(loaded: Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// Resolves when the process is asked to stop, by SIGTERM or SIGINT; SIGHUP does not stop it. From the call on: a
+/// Resolves when the process is asked to stop, by SIGTERM or SIGINT; SIGHUP reads the keys again. From the call on: a
 /// signal that comes before anybody waits is not lost.
-fn stop_signal() -> Result<impl Future<Output = ()>> {
+fn stop_signal(reload: Reload) -> Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    let reload = Arc::new(reload);
     Ok(async move {
         loop {
             tokio::select! {
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
-                // The end of a terminal, or of who rotates logs: it is no reason to stop.
                 _ = hangup.recv() => {
-                    tracing::info!("SIGHUP: the box goes on. Settings are read at the start; restart it to change \
-                                    them");
+                    let reload = reload.clone();
+                    // One after the other, and on no thread of the sockets: a file is read.
+                    let _ = tokio::task::spawn_blocking(move || reload.run()).await;
                 }
             }
         }
@@ -200,16 +207,4 @@ fn load(memory: &MemoryBox, file: &Path) -> Result<Option<String>> {
         tracing::info!(collection = name, records = records.len(), "loaded");
     }
     Ok(first)
-}
-
-fn api_key(key: &KeyConfig) -> Result<ApiKey> {
-    if key.tenant.is_empty() {
-        bail!("a key has an empty tenant: name whose it is");
-    }
-    let api_key = ApiKey::new(&key.key, &key.tenant);
-    match key.requests_per_second {
-        None => Ok(api_key),
-        Some(rate) if rate > 0.0 && rate.is_finite() => Ok(api_key.with_rate(rate)),
-        Some(rate) => bail!("requests_per_second of a key of {} is {rate}; it is a number over 0", key.tenant),
-    }
 }

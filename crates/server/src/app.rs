@@ -1,8 +1,10 @@
 //! The router, and the server around it: time limits on slow clients, and a stop that drains.
 
-use crate::auth::ApiKey;
+use crate::auth::Peer;
 use crate::contract::{self, Contract};
 use crate::dialect;
+use crate::guard::{self, Guard};
+use crate::keys::Keys;
 use crate::pool::{Pool, PoolSize};
 use crate::problem::Problem;
 use crate::routes::{
@@ -21,7 +23,6 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use membox_memory::MemoryBox;
-use std::collections::HashSet;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
+use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use utoipa::OpenApi;
@@ -137,27 +139,28 @@ pub fn openapi() -> Result<serde_json::Value, ServerError> {
 /// The server of one box.
 pub struct Server {
     state: AppState,
-    router: Router,
+    /// Also what tests ask without a socket.
+    pub(crate) router: Router,
 }
 
 impl Server {
     /// Sets a server up; it listens when it is [run](Server::run).
     pub fn new(memory: Arc<MemoryBox>, config: ServerConfig) -> Result<Self, ServerError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let tenants: HashSet<&str> = config.keys.iter().map(ApiKey::tenant).collect();
+        let has_tenants = !config.keys.is_empty();
         let pool = |name, threads, waiting| {
-            let size = PoolSize::shared_by(tenants.len(), threads, waiting);
+            let size = PoolSize::new(has_tenants, threads, waiting);
             Pool::new(name, size).map(Arc::new).map_err(ServerError::Threads)
         };
         let state = AppState {
             memory,
-            metrics_key: Arc::new(config.metrics_key),
+            keys: Arc::new(Keys::new(config.keys, config.metrics_key)),
+            guard: Arc::new(Guard::new(&config.allowed_hosts, &config.allowed_origins)?),
             limits: Arc::new(config.limits),
             // More threads than cores: a recall waits for the engine, a write for the disk.
             reads: pool("read", cores * 4, 1024)?,
             writes: pool("write", (cores * 8).max(32), 1024)?,
             pipeline: pool("pipeline", cores.max(8), 256)?,
-            keys: Arc::new(config.keys),
             metrics: recorder::handle(),
             model_aliases: Arc::new(config.model_aliases),
             started_at: std::time::SystemTime::now(),
@@ -167,14 +170,17 @@ impl Server {
         let (router, document) = routes().split_for_parts();
         let contract = Contract::of(&document);
         let document = crate::openapi::finish(&document).map_err(ServerError::Document)?;
-        let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", document);
+        // Its badge would ask a server of others whether the document is valid.
+        let docs_config = utoipa_swagger_ui::Config::default().validator_url("none");
+        let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").config(docs_config);
+        let docs = Router::from(docs.external_url_unchecked("/openapi.json", document));
         let request_id = HeaderName::from_static("x-request-id");
         let router = router
             .route_layer(middleware::from_fn_with_state(contract, contract::hold))
             .merge(crate::mcp::router(&state))
             .route("/dashboard", axum::routing::get(operations::dashboard))
             .route_layer(middleware::from_fn(measure))
-            .merge(docs)
+            .merge(docs.layer(middleware::from_fn(guard::add_docs_headers)))
             .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is no such route; GET /docs shows all") })
             .method_not_allowed_fallback(|| async {
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this route has other methods; GET /docs shows all")
@@ -184,12 +190,24 @@ impl Server {
             .layer(CatchPanicLayer::custom(|_| {
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed inside the box; its log says more")
                     .into_response()
-            }))
+            }));
+        let router = match state.guard.cors() {
+            Some(cors) => router.layer(cors),
+            None => router,
+        };
+        let router = router
+            .layer(middleware::from_fn_with_state(state.clone(), guard::admit))
+            .layer(middleware::from_fn(guard::add_headers))
             .layer(middleware::from_fn(dialect::speak))
             .layer(PropagateRequestIdLayer::new(request_id.clone()))
             .layer(SetRequestIdLayer::new(request_id, MakeRequestUuid))
             .with_state(state.clone());
         Ok(Self { state, router })
+    }
+
+    /// The keys, which can be replaced while the server runs.
+    pub fn keys(&self) -> Arc<Keys> {
+        self.state.keys.clone()
     }
 
     /// Serves `listener` until `stop` resolves, then finishes the requests under way (within the drain time) and
@@ -212,8 +230,8 @@ impl Server {
                 }
                 () = &mut stop => break,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file descriptors, most likely: those in use must be given back first.
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -226,7 +244,11 @@ impl Server {
                 continue;
             };
             let _ = stream.set_nodelay(true);
-            let service = TowerToHyperService::new(self.router.clone());
+            let router = self.router.clone().map_request(move |mut request: Request<_>| {
+                request.extensions_mut().insert(Peer(Some(peer)));
+                request
+            });
+            let service = TowerToHyperService::new(router);
             let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
             let connection = graceful.watch(connection);
             tokio::spawn(async move {

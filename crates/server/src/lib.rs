@@ -1,4 +1,4 @@
-//! The HTTP surface of the box: routes, keys, limits, OpenAPI, metrics.
+//! The HTTP surface of the box: routes, keys, what browsers may do, limits, OpenAPI, metrics.
 //!
 //! A [`Server`] translates between HTTP and [`membox_memory`]; it does not know how anything is stored. Errors are
 //! RFC 9457 problem documents ([`Problem`]). Handlers never compute or block: what does runs on two pools of
@@ -28,7 +28,9 @@ mod cursor;
 mod dialect;
 mod etag;
 mod extract;
+mod guard;
 mod json;
+mod keys;
 mod mcp;
 mod openapi;
 mod pool;
@@ -40,11 +42,12 @@ mod routes;
 mod state;
 
 pub use app::{Server, listen, openapi};
-pub use auth::{ApiKey, DEFAULT_TENANT};
+pub use auth::DEFAULT_TENANT;
+pub use keys::{ApiKey, KeyChanges, Keys};
 pub use problem::Problem;
 pub use state::{Limits, ServerConfig};
 
-/// What can go wrong before a server runs.
+/// What can go wrong before a server runs, or when its keys are replaced.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The operating system gives no more threads.
@@ -53,4 +56,15 @@ pub enum ServerError {
     /// The API's document cannot be written as JSON.
     #[error("cannot describe the API: {0}")]
     Document(serde_json::Error),
+    /// A name of `allowed_hosts` is none.
+    #[error("allowed_hosts: {0:?} is no host: write box.example, without scheme, port, path and *")]
+    AllowedHost(String),
+    /// An origin of `allowed_origins` is none.
+    #[error(
+        "allowed_origins: {0:?} is no origin: write https://app.example or http://localhost:3000, without path and *"
+    )]
+    AllowedOrigin(String),
+    /// Without keys everybody could ask.
+    #[error("the last key cannot be taken away while the box runs: everybody could ask then")]
+    NoKeys,
 }

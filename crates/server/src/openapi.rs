@@ -90,8 +90,8 @@ fn finish_operation(path: &str, operation: &mut Value) {
             file["schema"] = json!({"type": "string", "format": "binary"});
         }
     }
-    let others =
-        "any other error: a key that is missing or not known (401), a quota or a queue that is full (429), and so on";
+    let others = "any other error: a key that is missing, not known or expired (401), a page of another site (403), a \
+        quota or a queue that is full (429), and so on";
     operation["responses"]["default"] = json!({"description": others, "content": problem});
 }
 

@@ -30,11 +30,11 @@ pub struct PoolSize {
 const TENANTS_AT_ONCE: usize = 4;
 
 impl PoolSize {
-    /// Of a box with so many tenants. Where there are several, each has as many threads as one alone would have, and
-    /// the system shares the processor among them.
-    pub fn shared_by(tenants: usize, threads: usize, waiting: usize) -> Self {
-        let shares = tenants.clamp(1, TENANTS_AT_ONCE);
-        let waiting_of_tenant = if shares == 1 { waiting } else { waiting - waiting / 4 };
+    /// Where there are several tenants, each has as many threads as one alone would have, and the system shares the
+    /// processor among them.
+    pub fn new(has_tenants: bool, threads: usize, waiting: usize) -> Self {
+        let shares = if has_tenants { TENANTS_AT_ONCE } else { 1 };
+        let waiting_of_tenant = if has_tenants { waiting - waiting / 4 } else { waiting };
         Self { threads: threads * shares, threads_of_tenant: threads, waiting, waiting_of_tenant }
     }
 }

@@ -1,4 +1,5 @@
-//! How often a key may ask: a bucket that fills with time, and gives one for each request.
+//! How often a key may ask: a bucket that fills with time, and gives one for each request. And how often the log says
+//! what others can cause as often as they like.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +18,11 @@ impl Bucket {
         Self { per_second, state: Mutex::new((per_second.max(1.0), Instant::now())) }
     }
 
+    /// With how many a second it fills.
+    pub fn per_second(&self) -> f64 {
+        self.per_second
+    }
+
     /// Takes one, or says how long it will be until there is one.
     pub fn take(&self, now: Instant) -> Result<(), Duration> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -33,10 +39,39 @@ impl Bucket {
     }
 }
 
+/// How long the log is silent about something after it was said.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Counts what is logged once in a while.
+#[derive(Debug, Default)]
+pub struct Throttle {
+    /// When it was said last, and how often it has happened since.
+    state: Mutex<(Option<Instant>, u64)>,
+}
+
+impl Throttle {
+    /// Counts one. How many there were since it was said last, this one included, where it is time to say so.
+    pub fn count(&self, now: Instant) -> Option<u64> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (said, times) = (state.0, state.1 + 1);
+        let is_due = said.is_none_or(|said| now.saturating_duration_since(said) >= SILENCE);
+        *state = if is_due { (Some(now), 0) } else { (said, times) };
+        is_due.then_some(times)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn what_happens_often_is_said_once_in_a_while_with_how_often() {
+        let (throttle, begun) = (Throttle::default(), Instant::now());
+        let said = |ms: u64| throttle.count(begun + Duration::from_millis(ms));
+        assert_eq!([said(0), said(1), said(9_999), said(10_000), said(10_001)], [Some(1), None, None, Some(3), None]);
+        assert_eq!(said(60_000), Some(2));
+    }
 
     proptest! {
         #[test]

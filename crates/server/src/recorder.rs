@@ -15,7 +15,7 @@ const GAUGE_IDLE: Duration = Duration::from_secs(600);
 const SECONDS: [f64; 16] =
     [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-const COUNTERS: [(&str, &str); 20] = [
+const COUNTERS: [(&str, &str); 22] = [
     ("membox_answer_cache_hits_total", "Questions whose answer was remembered."),
     ("membox_answer_cache_misses_total", "Questions whose answer had to be found."),
     ("membox_background_failures_total", "Background work that failed and is tried again."),
@@ -29,6 +29,7 @@ const COUNTERS: [(&str, &str); 20] = [
     ("membox_embedding_cache_hits_total", "Questions whose vector was remembered."),
     ("membox_embedding_cache_misses_total", "Questions that had to be embedded."),
     ("membox_extractions_failed_total", "Calls after which topics wait, since no memories could be made of them."),
+    ("membox_foreign_requests_total", "Requests of pages that may not ask, or by names that are not the box's."),
     ("membox_llm_calls_total", "Calls of language models, by outcome."),
     ("membox_llm_tokens_total", "Tokens that language models have read and written, as they report them."),
     ("membox_mcp_calls_total", "Calls of MCP tools."),
@@ -36,6 +37,7 @@ const COUNTERS: [(&str, &str); 20] = [
     ("membox_messages_total", "Messages appended to sessions."),
     ("membox_panics_total", "Panics, which are faults of membox, by kind of thread."),
     ("membox_redacted_total", "Pieces of texts that were redacted, by kind."),
+    ("membox_refused_keys_total", "Requests refused with 401 because of their key, which is unknown or has expired."),
     ("membox_refused_total", "Requests refused with 429, by what was full."),
     ("membox_sequences_total", "Sequences that the models have encoded; a long text is several."),
     ("membox_tokens_total", "Tokens that were encoded, and those that compressions were given and have kept, by kind."),
@@ -101,6 +103,12 @@ pub(crate) fn show_counters() {
     }
     for thread in ["encode", "maintenance", "pipeline", "query", "read", "tokenize", "write", "writer"] {
         metrics::counter!(membox_threads::PANICS, "thread" => thread).increment(0);
+    }
+    for by in ["host", "origin"] {
+        metrics::counter!("membox_foreign_requests_total", "by" => by).increment(0);
+    }
+    for reason in ["expired", "unknown"] {
+        metrics::counter!("membox_refused_keys_total", "reason" => reason).increment(0);
     }
     for direction in ["in", "out"] {
         metrics::counter!("membox_llm_tokens_total", "direction" => direction).increment(0);

@@ -1,6 +1,7 @@
 //! What every handler has at hand, and the limits it works within.
 
-use crate::auth::ApiKey;
+use crate::guard::Guard;
+use crate::keys::{ApiKey, Keys};
 use crate::pool::Pool;
 use membox_memory::MemoryBox;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -43,8 +44,12 @@ impl Default for Limits {
 pub struct ServerConfig {
     /// Keys that may ask; none means that everybody may, as tenant `default`.
     pub keys: Vec<ApiKey>,
-    /// The key that shows the names of all tenants' collections in the metrics of a box with keys.
+    /// The key that shows the metrics of a box with keys, with the names of all tenants' collections.
     pub metrics_key: Option<ApiKey>,
+    /// Names that a box without keys answers to, beside addresses and `localhost`.
+    pub allowed_hosts: Vec<String>,
+    /// Origins whose pages may ask, such as `https://app.example`.
+    pub allowed_origins: Vec<String>,
     /// Its limits.
     pub limits: Limits,
     /// Further names of the embedding model, for clients that name one.
@@ -55,8 +60,8 @@ pub struct ServerConfig {
 #[derive(Clone)]
 pub struct AppState {
     pub(crate) memory: Arc<MemoryBox>,
-    pub(crate) keys: Arc<Vec<ApiKey>>,
-    pub(crate) metrics_key: Arc<Option<ApiKey>>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) guard: Arc<Guard>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) model_aliases: Arc<Vec<String>>,
     pub(crate) started_at: SystemTime,

@@ -25,7 +25,7 @@ type Outcomes = Arc<Mutex<BTreeMap<(&'static str, u16), Vec<f64>>>>;
 /// One request on a kept-alive connection: the status.
 async fn call(stream: &mut TcpStream, path: &str, body: &str) -> std::io::Result<u16> {
     let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all((head + body).as_bytes()).await?;
@@ -139,7 +139,7 @@ pub fn measure(data: &Data, root: &Path, minutes: u64) {
             tokio::spawn(async move {
                 let Ok(mut stream) = TcpStream::connect(address).await else { return };
                 let head = format!(
-                    "POST {path}/recall HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+                    "POST {path}/recall HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
                      content-length: {}\r\n\r\n",
                     slow.len()
                 );

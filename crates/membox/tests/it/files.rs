@@ -41,7 +41,8 @@ impl Connection {
     fn call(&mut self, method: &str, path: &str, body: &Value) -> (u16, String, Value) {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: box\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n",
             body.len()
         );
         self.0.get_mut().write_all((head + &body).as_bytes()).expect("a request");

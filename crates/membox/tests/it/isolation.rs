@@ -216,8 +216,9 @@ fn a_tenant_hears_what_it_would_hear_alone() {
         let together = tempfile::tempdir().expect("a folder");
         let server = start(together.path());
         let heard: Vec<Vec<String>> = steps.iter().map(|(tenant, step)| ask(&server, TENANTS[*tenant], step)).collect();
-        let (_, _, shown) = server.raw("GET", "/metrics", &[], Vec::new());
-        prop_assert!(!shown.contains("collection="), "metrics name no collections to those without their key");
+        let key = [("authorization", "Bearer key-of-a")];
+        let (status, _, shown) = server.raw("GET", "/metrics", &key, Vec::new());
+        prop_assert!(status == 200 && !shown.contains("collection="), "metrics name no collections to tenants");
         server.stop();
         for (number, tenant) in TENANTS.iter().enumerate() {
             let alone = tempfile::tempdir().expect("a folder");

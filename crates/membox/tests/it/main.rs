@@ -5,6 +5,7 @@
 
 mod answer_cache;
 mod bodies;
+mod browser;
 mod common;
 mod compress;
 mod dependencies;
@@ -33,6 +34,7 @@ mod openapi;
 mod pipeline;
 mod policies;
 mod private;
+mod real_browser;
 mod redaction;
 mod server;
 mod sessions;

@@ -107,12 +107,8 @@ pub fn router(state: &AppState) -> Router<AppState> {
     config.legacy_session_mode = false;
     config.json_response = true;
     config.max_request_body_bytes = state.limits.max_body_bytes;
-    // No page of a browser has business here; and where no key protects the box, none may reach it by a name that
-    // resolves to it either.
-    config = config.enforce_origin_validation();
-    if !state.keys.is_empty() {
-        config = config.disable_allowed_hosts();
-    }
+    // Names and origins are looked at before every route alike, by `guard`.
+    config = config.disable_allowed_hosts();
     let handler = Mcp { state: state.clone() };
     let service =
         StreamableHttpService::new(move || Ok(handler.clone()), Arc::new(NeverSessionManager::default()), config);

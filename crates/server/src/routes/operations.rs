@@ -1,15 +1,38 @@
 //! For whoever runs the box: is it alive, is it ready, what is it doing.
 
-use crate::auth::ApiKey;
 use crate::problem::Problem;
 use crate::state::AppState;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use membox_api::Health;
 use membox_memory::encoder::Lane;
 use metrics::{counter, gauge};
+use sha2::{Digest, Sha256};
+use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
+
+const DASHBOARD: &str = include_str!("dashboard.html");
+
+/// What the dashboard may do: its own style and script, told by their hashes, and to ask the box.
+static DASHBOARD_POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
+    let (style, script) = (hash_of_tag("style"), hash_of_tag("script"));
+    let policy = format!(
+        "default-src 'none'; style-src '{style}'; script-src '{script}'; connect-src 'self'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'"
+    );
+    policy.parse().ok()
+});
+
+/// The hash of what stands in a tag of the dashboard, as a policy writes it.
+fn hash_of_tag(tag: &str) -> String {
+    let after = DASHBOARD.split_once(&format!("<{tag}>")).map(|(_, after)| after).unwrap_or_default();
+    let text = after.split_once(&format!("</{tag}>")).map(|(text, _)| text).unwrap_or_default();
+    format!("sha256-{}", STANDARD.encode(Sha256::digest(text)))
+}
 
 /// `GET /health`: the process is alive.
 #[utoipa::path(
@@ -47,15 +70,20 @@ pub async fn ready(State(state): State<AppState>) -> Result<axum::Json<Health>, 
     Ok(axum::Json(Health { status: "ready", troubles }))
 }
 
-/// `GET /metrics`: for Prometheus. On a box with keys, what names collections is shown only with the key for
-/// metrics (`metrics_key`).
+/// `GET /metrics`: for Prometheus. A box with keys shows them with any of its keys, and what names collections with
+/// the key for metrics alone (`metrics_key`).
 #[utoipa::path(
     get,
     path = "/metrics",
     tag = "operations",
-    responses((status = 200, description = "Prometheus text format", body = String)),
+    responses(
+        (status = 200, description = "Prometheus text format", body = String),
+        (status = 401, description = "the box has keys, and this request has none of them", body = Problem)
+    ),
 )]
-pub async fn metrics(State(state): State<AppState>, headers: HeaderMap) -> Response {
+pub async fn metrics(State(state): State<AppState>, request: Parts) -> Result<Response, Problem> {
+    let keys = state.keys.current();
+    let sees_names = keys.is_empty() || keys.is_of_metrics(state.keys.known(keys.all(), &request)?);
     if let Ok(encoder) = state.memory.models().encoder() {
         let scheduler = encoder.scheduler();
         for lane in Lane::ALL {
@@ -95,11 +123,11 @@ pub async fn metrics(State(state): State<AppState>, headers: HeaderMap) -> Respo
         gauge!("membox_vectors_damaged", "collection" => name).set(f64::from(u8::from(is_damaged)));
     }
     let mut text = state.metrics.render();
-    if !sees_names(&state, &headers) {
+    if !sees_names {
         let lines = text.lines().filter(|line| !line.contains("{collection=\""));
         text = lines.flat_map(|line| [line, "\n"]).collect();
     }
-    (StatusCode::OK, [(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+    Ok((StatusCode::OK, [(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
 }
 
 /// Bytes of memory that the process has, its mapped files included.
@@ -112,14 +140,9 @@ fn resident_bytes() -> f64 {
 /// `GET /dashboard`: a page that shows what the box does. It loads nothing from elsewhere, and asks `/metrics` and
 /// `/v1/usage` with the key that is typed in.
 pub async fn dashboard() -> Response {
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
-        frame-ancestors 'none'";
-    let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, policy)];
-    (headers, include_str!("dashboard.html")).into_response()
-}
-
-/// Whether whoever asks may see the names of all tenants' collections.
-fn sees_names(state: &AppState, headers: &HeaderMap) -> bool {
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    state.keys.is_empty() || ApiKey::given(state.metrics_key.iter(), given).is_some()
+    let mut response = ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], DASHBOARD).into_response();
+    if let Some(policy) = DASHBOARD_POLICY.clone() {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
 }

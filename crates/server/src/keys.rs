@@ -1,0 +1,247 @@
+//! API keys. A key belongs to a tenant. Only its hash is kept, and the keys of a running server can be replaced.
+
+use crate::ServerError;
+use crate::auth::Peer;
+use crate::problem::Problem;
+use crate::rate::{Bucket, Throttle};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use membox_memory::keys::hex;
+use membox_memory::{now, time_text};
+use sha2::{Digest, Sha256};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+use subtle::ConstantTimeEq;
+
+/// A key as it is kept: only its hash is in memory.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    sha256: [u8; 32],
+    tenant: String,
+    /// How often it may ask, if that is bounded.
+    rate: Option<Arc<Bucket>>,
+    /// When it ends, in milliseconds since 1970.
+    expires_at: Option<i64>,
+}
+
+impl ApiKey {
+    /// The key that a client sends, and whose it is.
+    pub fn new(key: &str, tenant: impl Into<String>) -> Self {
+        Self::of_sha256(Sha256::digest(key).into(), tenant)
+    }
+
+    /// The key that has this SHA-256.
+    pub fn of_sha256(sha256: [u8; 32], tenant: impl Into<String>) -> Self {
+        Self { sha256, tenant: tenant.into(), rate: None, expires_at: None }
+    }
+
+    /// The same key, which may ask so often a second.
+    pub fn with_rate(self, per_second: f64) -> Self {
+        Self { rate: Some(Arc::new(Bucket::new(per_second))), ..self }
+    }
+
+    /// The same key, which is refused from then on (milliseconds since 1970).
+    pub fn with_expiry(self, expires_at: i64) -> Self {
+        Self { expires_at: Some(expires_at), ..self }
+    }
+
+    /// Whether clients send the same for both.
+    pub fn is_same_key(&self, other: &Self) -> bool {
+        self.sha256.ct_eq(&other.sha256).into()
+    }
+
+    /// Whether nothing at all differs.
+    fn is_equal(&self, other: &Self) -> bool {
+        let rate = |key: &Self| key.rate.as_ref().map(|bucket| bucket.per_second());
+        self.is_same_key(other)
+            && self.tenant == other.tenant
+            && self.expires_at == other.expires_at
+            && rate(self) == rate(other)
+    }
+
+    /// Whose it is.
+    pub(crate) fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
+    /// What the audit log calls it: the beginning of its hash.
+    pub(crate) fn actor(&self) -> String {
+        format!("key:{}", hex(&self.sha256[..6]))
+    }
+
+    /// Takes one of the requests that it may send, or says how long it will be until there is one.
+    pub(crate) fn take(&self, now: Instant) -> Result<(), Duration> {
+        self.rate.as_ref().map_or(Ok(()), |rate| rate.take(now))
+    }
+}
+
+/// The keys of a moment.
+#[derive(Debug, Default)]
+pub struct KeySet {
+    of_tenants: Vec<ApiKey>,
+    of_metrics: Option<ApiKey>,
+}
+
+impl KeySet {
+    /// Whether everybody may ask.
+    pub fn is_empty(&self) -> bool {
+        self.of_tenants.is_empty()
+    }
+
+    /// Those that ask for a tenant.
+    pub fn of_tenants(&self) -> impl Iterator<Item = &ApiKey> {
+        self.of_tenants.iter()
+    }
+
+    /// Those that may see metrics.
+    pub fn all(&self) -> impl Iterator<Item = &ApiKey> {
+        self.of_tenants.iter().chain(&self.of_metrics)
+    }
+
+    /// Whether a key shows the metrics of all tenants.
+    pub fn is_of_metrics(&self, key: &ApiKey) -> bool {
+        self.of_metrics.as_ref().is_some_and(|own| own.is_same_key(key))
+    }
+}
+
+/// How many keys a change has touched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyChanges {
+    /// Those that were not there.
+    pub added: usize,
+    /// Those that are not there any more.
+    pub removed: usize,
+    /// Those that have another tenant, rate or expiry.
+    pub changed: usize,
+    /// Those that are as they were.
+    pub kept: usize,
+}
+
+/// The keys of a running server. They are replaced as a whole, between two requests.
+#[derive(Debug)]
+pub struct Keys {
+    current: RwLock<Arc<KeySet>>,
+    log: Throttle,
+}
+
+impl Keys {
+    pub(crate) fn new(of_tenants: Vec<ApiKey>, of_metrics: Option<ApiKey>) -> Self {
+        Self { current: RwLock::new(Arc::new(KeySet { of_tenants, of_metrics })), log: Throttle::default() }
+    }
+
+    /// Those that hold now.
+    pub(crate) fn current(&self) -> Arc<KeySet> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.current().is_empty()
+    }
+
+    /// Replaces the keys that may ask, and the one for metrics. What a key has used of its rate stays used. A box that
+    /// has keys is not left without any.
+    pub fn replace(&self, mut of_tenants: Vec<ApiKey>, of_metrics: Option<ApiKey>) -> Result<KeyChanges, ServerError> {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if of_tenants.is_empty() && !current.is_empty() {
+            return Err(ServerError::NoKeys);
+        }
+        let mut changes = KeyChanges::default();
+        for key in of_tenants.iter_mut().chain(&mut of_metrics.clone()) {
+            match current.all().find(|old| old.is_same_key(key)) {
+                Some(old) if old.is_equal(key) => {
+                    key.rate.clone_from(&old.rate);
+                    changes.kept += 1;
+                }
+                Some(_) => changes.changed += 1,
+                None => changes.added += 1,
+            }
+        }
+        let next = KeySet { of_tenants, of_metrics };
+        changes.removed = current.all().filter(|old| !next.all().any(|key| key.is_same_key(old))).count();
+        *current = Arc::new(next);
+        Ok(changes)
+    }
+
+    /// Which of some keys a request was sent with. One that is refused is counted, and logged once in a while: by who
+    /// sent it, never by what it is.
+    pub(crate) fn known<'a>(
+        &self,
+        keys: impl Iterator<Item = &'a ApiKey>,
+        request: &Parts,
+    ) -> Result<&'a ApiKey, Problem> {
+        let given = request.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let given = given.ok_or_else(|| unauthorized("send a key: Authorization: Bearer KEY"))?;
+        let (reason, detail) = match find(keys, given) {
+            None => ("unknown", "this key is not known here".to_owned()),
+            Some(key) => match key.expires_at.filter(|end| now() >= *end) {
+                None => return Ok(key),
+                Some(end) => ("expired", format!("this key has expired, at {}", time_text(end))),
+            },
+        };
+        metrics::counter!("membox_refused_keys_total", "reason" => reason).increment(1);
+        if let Some(times) = self.log.count(Instant::now()) {
+            let peer = Peer::of(request);
+            tracing::warn!(status = 401, %peer, reason, times, "a request was refused by its key");
+        }
+        Err(unauthorized(detail))
+    }
+}
+
+/// The key that an authorization header gives. Hashes are compared, all of them and in constant time, so that the time
+/// taken tells nothing about a key.
+fn find<'a>(keys: impl Iterator<Item = &'a ApiKey>, authorization: &str) -> Option<&'a ApiKey> {
+    let (scheme, key) = authorization.split_once(' ')?;
+    let given: [u8; 32] = Sha256::digest(key.trim()).into();
+    let found = keys.fold(None, |found, key| if key.sha256.ct_eq(&given).into() { Some(key) } else { found });
+    found.filter(|_| scheme.eq_ignore_ascii_case("bearer"))
+}
+
+fn unauthorized(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::Request;
+
+    fn request(authorization: &str) -> Parts {
+        Request::builder().header("authorization", authorization).body(()).expect("a request").into_parts().0
+    }
+
+    fn answer(keys: &Keys, authorization: &str) -> Result<String, String> {
+        let current = keys.current();
+        let known = keys.known(current.of_tenants(), &request(authorization));
+        known.map(|key| key.tenant().to_owned()).map_err(|problem| problem.detail.clone())
+    }
+
+    #[test]
+    fn a_key_is_known_by_its_hash_until_it_expires() {
+        let hashed = ApiKey::of_sha256(Sha256::digest("beta").into(), "b");
+        let old = ApiKey::new("gamma", "c").with_expiry(now() - 1);
+        let keys = Keys::new(vec![ApiKey::new("alpha", "a"), hashed.with_expiry(now() + 60_000), old], None);
+        assert_eq!(answer(&keys, "Bearer alpha"), Ok("a".to_owned()));
+        assert_eq!(answer(&keys, "bearer  beta"), Ok("b".to_owned()));
+        assert!(answer(&keys, "Bearer gamma").is_err_and(|detail| detail.contains("has expired, at 20")));
+        for wrong in ["Bearer delta", "Basic alpha", "alpha", "Bearer", "Bearer "] {
+            assert!(answer(&keys, wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn keys_are_replaced_as_a_whole_and_keep_what_they_have_used() {
+        let bound = |name: &str| ApiKey::new(name, "a").with_rate(1.0);
+        let keys = Keys::new(vec![bound("one"), bound("two"), bound("three")], None);
+        let began = Instant::now();
+        assert!(keys.current().of_tenants().all(|key| key.take(began).is_ok()));
+        let next = vec![bound("one"), bound("two").with_rate(2.0), ApiKey::new("four", "d")];
+        let changes = keys.replace(next, Some(ApiKey::new("metrics", ""))).expect("keys");
+        assert_eq!(changes, KeyChanges { added: 2, removed: 1, changed: 1, kept: 1 });
+        let takes: Vec<bool> = keys.current().of_tenants().map(|key| key.take(began).is_ok()).collect();
+        assert_eq!(takes, [false, true, true]);
+        assert!(answer(&keys, "Bearer three").is_err() && answer(&keys, "Bearer four").is_ok());
+        assert!(answer(&keys, "Bearer metrics").is_err(), "it is no tenant's");
+        assert!(matches!(keys.replace(Vec::new(), None), Err(ServerError::NoKeys)));
+        assert!(answer(&keys, "Bearer four").is_ok(), "a box is not left open");
+    }
+}
