@@ -7,14 +7,20 @@ use crate::lanes::Lane;
 use crate::scheduler::{Embeddings, Inputs, Model, Pending, Reply, Request, Scheduler, Wanted};
 use crate::tokenizer::{Token, Tokenizer};
 use crate::weights::{BertWeights, KeepHead};
+use crossbeam_channel::RecvTimeoutError;
+use membox_threads::budget;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Tokens kept of a text unless the caller asks for more: sentence-transformers' `max_seq_length` of all-MiniLM-L6-v2.
 pub const DEFAULT_MAX_TOKENS: usize = 256;
+
+/// How often who waits for vectors looks whether somebody still waits for them.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// How an encoder is set up.
 #[derive(Clone, Debug)]
@@ -136,11 +142,18 @@ impl Encoder {
         })
     }
 
-    /// Hands a request in and waits for the answer.
+    /// Hands a request in and waits for the answer, as long as somebody waits for the [request](budget) of this thread.
     pub fn encode(&self, request: Request) -> Result<Embeddings, EncoderError> {
         let (sender, receiver) = crossbeam_channel::bounded(1);
         let _pending = self.submit(request, Box::new(move |answer| drop(sender.send(answer))))?;
-        receiver.recv().unwrap_or(Err(EncoderError::Stopped))
+        loop {
+            match receiver.recv_timeout(LOOK_EVERY) {
+                Ok(answer) => return answer,
+                Err(RecvTimeoutError::Disconnected) => return Err(EncoderError::Stopped),
+                // What nobody waits for is given up, and the thread is free for others.
+                Err(RecvTimeoutError::Timeout) => budget::check().map_err(|_| EncoderError::Stopped)?,
+            }
+        }
     }
 
     /// The vector of a query asked before in the same scope, if it is still remembered.

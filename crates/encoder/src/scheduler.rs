@@ -11,15 +11,16 @@
 //! One scheduler serves every model of a process, so that a bulk compression gives way to a query as a bulk import
 //! does. A batch is of one model. A worker takes the interactive lane before the bulk lane, and looks at the
 //! interactive lane a few times a layer while it encodes a bulk batch: a query waits for a fraction of a layer, not
-//! for the batch. Shutdown refuses what is new and finishes what was admitted. A panic ends the requests of its
+//! for the batch. Within a lane tenants take turns, text by text, and each has its share of the room: whose request it
+//! is, the thread that submits it knows ([`membox_threads::budget`]). Shutdown refuses what is new and finishes what was admitted. A panic ends the requests of its
 //! batch, with an error, and neither its thread nor any other request.
 
 use crate::EncoderError;
+use crate::admission::Admission;
 use crate::engine::{Engine, Outputs, PackedBatch, Session};
-use crate::lanes::{Lane, Lanes};
+use crate::lanes::{Lane, Lanes, OfTenant, Turns};
 use crate::tokenizer::Tokenizer;
-use membox_threads::{Panicked, guard, spawn};
-use std::collections::VecDeque;
+use membox_threads::{Panicked, budget, guard, spawn};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -37,7 +38,8 @@ pub struct SchedulerConfig {
     pub tokenizers: usize,
     /// Tokens of a batch; a longer sequence is a batch of its own.
     pub batch_tokens: usize,
-    /// Bytes of text waiting or under way in the interactive lane, over which it answers [`EncoderError::Overloaded`].
+    /// Bytes of text that a tenant may have waiting or under way in the interactive lane; more are answered with
+    /// [`EncoderError::Overloaded`]. All tenants together have at most twice as many, the less each the more there are.
     pub interactive_bytes: usize,
     /// The same for the bulk lane.
     pub bulk_bytes: usize,
@@ -172,6 +174,7 @@ impl Drop for Pending {
 /// A request on its way.
 struct Ticket {
     model: Arc<Model>,
+    tenant: Arc<str>,
     lane: Lane,
     max_tokens: usize,
     wanted: Wanted,
@@ -202,6 +205,18 @@ struct SequenceJob {
     ids: Vec<u32>,
 }
 
+impl OfTenant for TextJob {
+    fn tenant(&self) -> &Arc<str> {
+        &self.ticket.tenant
+    }
+}
+
+impl OfTenant for SequenceJob {
+    fn tenant(&self) -> &Arc<str> {
+        &self.ticket.tenant
+    }
+}
+
 /// Counters that only rise, for metrics.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -224,7 +239,7 @@ struct Shared {
     texts: Lanes<TextJob>,
     sequences: Lanes<SequenceJob>,
     /// Bytes admitted and not yet answered, by lane.
-    admitted: [AtomicUsize; 2],
+    admitted: [Admission; 2],
     /// Workers that run a batch.
     busy: AtomicUsize,
     counters: Counters,
@@ -240,11 +255,12 @@ pub struct Scheduler {
 impl Scheduler {
     /// Starts the threads.
     pub fn start(config: SchedulerConfig) -> std::io::Result<Self> {
+        let admitted = [config.interactive_bytes, config.bulk_bytes].map(Admission::new);
         let shared = Arc::new(Shared {
             config,
             texts: Lanes::new(),
             sequences: Lanes::new(),
-            admitted: [AtomicUsize::new(0), AtomicUsize::new(0)],
+            admitted,
             busy: AtomicUsize::new(0),
             counters: Counters::default(),
         });
@@ -276,7 +292,8 @@ impl Scheduler {
             Inputs::Texts(_) => 0,
             Inputs::Tokens(sequences) => sequences.iter().map(Vec::len).sum(),
         };
-        shared.admit(lane, bytes)?;
+        let tenant = budget::current().map(|budget| budget.tenant()).unwrap_or_default();
+        shared.admit(lane, &tenant, bytes)?;
         let many = |wanted: bool| vec![Vec::new(); if wanted { count } else { 0 }];
         let answer = Embeddings {
             vectors: vec![0.0; if wanted.vectors { count * dimension } else { 0 }],
@@ -289,6 +306,7 @@ impl Scheduler {
         };
         let ticket = Arc::new(Ticket {
             model: model.clone(),
+            tenant,
             lane,
             max_tokens: request.max_tokens.clamp(3, model.engine.max_sequence()),
             wanted,
@@ -355,31 +373,22 @@ fn check_tokens(engine: &dyn Engine, sequences: &[Vec<u32>]) -> Result<(), Encod
 }
 
 impl Shared {
-    fn admit(&self, lane: Lane, bytes: usize) -> Result<(), EncoderError> {
-        let limit = match lane {
-            Lane::Interactive => self.config.interactive_bytes,
-            Lane::Bulk => self.config.bulk_bytes,
-        };
-        let admitted = &self.admitted[lane as usize];
-        let fits = |now: usize| (now == 0 || now + bytes <= limit).then_some(now + bytes);
-        match admitted.try_update(Ordering::AcqRel, Ordering::Acquire, fits) {
-            Ok(_) => Ok(()),
-            Err(waiting) => {
-                self.counters.refused.fetch_add(1, Ordering::Relaxed);
-                // About four bytes a token, at the rate seen so far.
-                let busy = self.counters.busy_us.load(Ordering::Relaxed).max(1) as f64 / 1e6;
-                let rate = self.counters.tokens.load(Ordering::Relaxed) as f64 / busy * self.config.workers as f64;
-                let seconds = waiting as f64 / 4.0 / rate.max(1000.0);
-                Err(EncoderError::Overloaded { retry_after_s: seconds.clamp(1.0, 60.0).ceil() as u64 })
-            }
-        }
+    fn admit(&self, lane: Lane, tenant: &Arc<str>, bytes: usize) -> Result<(), EncoderError> {
+        self.admitted[lane as usize].admit(tenant, bytes).map_err(|waiting| {
+            self.counters.refused.fetch_add(1, Ordering::Relaxed);
+            // About four bytes a token, at the rate seen so far.
+            let busy = self.counters.busy_us.load(Ordering::Relaxed).max(1) as f64 / 1e6;
+            let rate = self.counters.tokens.load(Ordering::Relaxed) as f64 / busy * self.config.workers as f64;
+            let seconds = waiting as f64 / 4.0 / rate.max(1000.0);
+            EncoderError::Overloaded { retry_after_s: seconds.clamp(1.0, 60.0).ceil() as u64 }
+        })
     }
 
     /// Answers a ticket, once.
     fn finish(&self, ticket: &Ticket, result: Result<(), EncoderError>) {
         let mut progress = ticket.progress.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(reply) = progress.reply.take() {
-            self.admitted[ticket.lane as usize].fetch_sub(ticket.bytes, Ordering::AcqRel);
+            self.admitted[ticket.lane as usize].give_back(&ticket.tenant, ticket.bytes);
             let answer = std::mem::take(&mut progress.answer);
             drop(progress);
             reply(result.map(|()| answer));
@@ -404,9 +413,9 @@ impl Shared {
     }
 
     fn tokenize(&self) {
-        let chunk = |lane, queue: &mut VecDeque<TextJob>| {
-            let count = queue.len().min(TOKENIZER_CHUNK);
-            (lane, queue.drain(..count).collect::<Vec<_>>())
+        let chunk = |lane, queue: &mut Turns<TextJob>| {
+            let next = std::iter::from_fn(|| queue.pop(|_| true));
+            (lane, next.take(TOKENIZER_CHUNK).collect::<Vec<_>>())
         };
         while let Some((lane, jobs)) = self.texts.wait(chunk) {
             let mut sequences = Vec::with_capacity(jobs.len());
@@ -471,22 +480,20 @@ impl<'a> Worker<'a> {
     }
 
     /// Takes sequences up to the token budget, at least one, that want the same of the same model.
-    fn take(&mut self, queue: &mut VecDeque<SequenceJob>) {
+    fn take(&mut self, queue: &mut Turns<SequenceJob>) {
         self.batch.clear();
         self.jobs.clear();
-        while let Some(job) = queue.front() {
-            let first = self.jobs.first();
-            let same = first.is_none_or(|f| {
-                Arc::ptr_eq(&f.ticket.model, &job.ticket.model) && f.ticket.wanted == job.ticket.wanted
-            });
-            let most = job.ticket.model.engine.batch_tokens().unwrap_or(self.shared.config.batch_tokens);
-            let fits = self.batch.tokens() + job.ids.len() <= most;
-            if first.is_some() && !(same && fits) {
-                break;
-            }
-            let Some(job) = queue.pop_front() else { break };
+        let max_tokens = |job: &SequenceJob| job.ticket.model.engine.batch_tokens();
+        while let Some(job) = queue.pop(|job| {
+            self.jobs.first().is_none_or(|first| {
+                let max_tokens = max_tokens(job).unwrap_or(self.shared.config.batch_tokens);
+                Arc::ptr_eq(&first.ticket.model, &job.ticket.model)
+                    && first.ticket.wanted == job.ticket.wanted
+                    && self.batch.tokens() + job.ids.len() <= max_tokens
+            })
+        }) {
+            self.batch.push(&job.ids);
             self.jobs.push(job);
-            self.batch.push(&self.jobs[self.jobs.len() - 1].ids);
         }
     }
 
@@ -499,7 +506,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn take_guarded(&mut self, queue: &mut VecDeque<SequenceJob>) {
+    fn take_guarded(&mut self, queue: &mut Turns<SequenceJob>) {
         if let Err(panicked) = guard(|| self.take(queue)) {
             self.fail(&panicked);
         }

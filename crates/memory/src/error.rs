@@ -201,6 +201,7 @@ impl From<StoreError> for MemoryError {
             StoreError::DiskFull => Self::DiskFull,
             StoreError::NoFiles(reason) => Self::NoFiles(reason),
             StoreError::Panicked(panicked) => Self::Panicked(panicked),
+            StoreError::Cancelled(cancelled) => Self::Cancelled(cancelled),
             StoreError::Broken(reason) => Self::Broken(reason),
             // Nothing here follows changes.
             error @ StoreError::ChangesGone(_) => Self::Broken(error.to_string()),

@@ -8,6 +8,7 @@ use crate::{MemoryBox, MemoryError, now, user_collection};
 use membox_api::{ConsolidateRequest, JobView, Metric, UpdateRequest};
 use membox_encoder::Lane;
 use membox_store::{AuditEvent, Collection, JobGuard, JobState, RecordReads, RecordsError, StoredJob};
+use membox_threads::budget::RequestBudget;
 use membox_threads::{guard, spawn};
 use serde_json::Value;
 use std::sync::Arc;
@@ -260,7 +261,10 @@ impl MemoryBox {
             }
         }
         // A job that breaks off gives back what it holds, and has failed.
-        let outcome = guard(|| self.run(job).map_err(|e| e.to_string()));
+        let outcome = guard(|| {
+            let _entered = Arc::new(RequestBudget::of(&job.tenant)).enter();
+            self.run(job).map_err(|e| e.to_string())
+        });
         let outcome = outcome.unwrap_or_else(|panicked| Err(format!("{panicked}; the log of the box says more")));
         if job.was_stopped(&outcome) {
             if let Err(error) = job.put_back(store) {

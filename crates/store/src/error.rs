@@ -2,6 +2,7 @@ use membox_index::IndexError;
 use membox_records::RecordsError;
 use membox_text::TextError;
 use membox_threads::Panicked;
+use membox_threads::budget::Cancelled;
 use membox_vectors::VectorsError;
 use rustix::io::Errno;
 use std::error::Error;
@@ -68,6 +69,9 @@ pub enum StoreError {
     /// The process has as many files open as it may, also after idle collections were closed.
     #[error("the box has as many files open as it may ({0}); try again, and raise its limit (ulimit -n)")]
     NoFiles(String),
+    /// Its caller has gone.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
     /// The request met a fault of membox itself.
     #[error("the request failed inside the box; its log says more")]
     Panicked(#[from] Panicked),

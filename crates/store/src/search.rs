@@ -1,11 +1,12 @@
 //! Vectors and words of questions, looked for in one state of a collection.
 
-use crate::collection::SessionLinks;
+use crate::collection::Links;
 use crate::snapshot::{Nearest, RecordRef, Snapshot};
 use crate::{Collection, StoreError};
 use membox_index::{AllowedRows, Effort};
 use membox_records::Filter;
 use membox_text::TextScores;
+use membox_threads::budget;
 use membox_vectors::TopK;
 use std::sync::Arc;
 
@@ -82,13 +83,16 @@ pub(crate) fn search(
     questions: &[Question],
     wanted: Wanted,
 ) -> Result<(Snapshot, Vec<Matches>), StoreError> {
-    let state = collection.state();
-    let snapshot = Snapshot::of(collection, &state, now, filter);
+    // All of it is of one state; the lock is free before anything is computed, so that no write waits for a question.
+    let (snapshot, texts, links) = {
+        let state = collection.state();
+        (Snapshot::of(collection, &state, now, filter), state.texts.clone(), state.links.links().clone())
+    };
     let vectors: Vec<&[f32]> = questions.iter().filter_map(|q| q.vector.as_deref()).collect();
     let near = &|| snapshot.nearest(&vectors, wanted.nearest, wanted.effort);
     let has_both = !vectors.is_empty() && questions.iter().any(|q| !q.terms.is_empty());
     let is_long = has_both && snapshot.rows() >= ROWS_FOR_TWO_THREADS;
-    // Words are scored under the lock, and vectors without it; by this thread, too, where the system gives no other.
+    // Vectors too are compared by this thread where the system gives no other.
     let (words, found) = std::thread::scope(|scope| {
         let other = is_long
             .then(|| std::thread::Builder::new().name("search".to_owned()).spawn_scoped(scope, near).ok())
@@ -97,12 +101,12 @@ pub(crate) fn search(
             if question.terms.is_empty() {
                 return Ok(WordScores::default());
             }
-            let own = state.texts.score(&question.terms)?;
-            let spread = spread(&own, &state.links, &snapshot.allowed, snapshot.rows());
+            budget::check()?;
+            let own = texts.score(&question.terms)?;
+            let spread = spread(&own, &links, &snapshot.allowed, snapshot.rows());
             Ok(WordScores { own, spread })
         };
         let words: Result<Vec<WordScores>, StoreError> = questions.iter().map(score_words).collect();
-        drop(state);
         let joined = other.map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         (words, joined.unwrap_or_else(near))
     });
@@ -119,11 +123,11 @@ pub(crate) fn search(
 ///
 /// A turn of a conversation seldom says everything itself: the question before it names the subject, the turn after
 /// it the answer.
-fn spread(scores: &TextScores, links: &SessionLinks, allowed: &AllowedRows, rows: u32) -> TextScores {
+fn spread(scores: &TextScores, links: &Links, allowed: &AllowedRows, rows: u32) -> TextScores {
     let mut spread = TextScores::new(rows);
     for (row, score) in scores.iter().filter(|(row, _)| allowed.contains(*row)) {
         spread.add(row, score);
-        for step in [SessionLinks::before, SessionLinks::after] {
+        for step in [Links::before, Links::after] {
             let mut at = step(links, row);
             for share in SPREAD {
                 let Some(neighbour) = at else { break };
@@ -161,19 +165,21 @@ pub(crate) fn neighbours(
     let row = |r: &RecordRef| state.slots.row(of.slots.slot(r.0)).filter(|&row| state.rows.contains(row));
     let rows = records.iter().map(row).collect::<Option<Vec<u32>>>()?;
     let snapshot = Snapshot::of(collection, &state, now, filter);
-    let walk = |row: u32, step: fn(&SessionLinks, u32) -> Option<u32>, most: usize| -> Vec<RecordRef> {
-        let rows = std::iter::successors(step(&state.links, row), |&r| step(&state.links, r));
+    let links = state.links.links().clone();
+    drop(state);
+    let walk = |row: u32, step: fn(&Links, u32) -> Option<u32>, most: usize| -> Vec<RecordRef> {
+        let rows = std::iter::successors(step(&links, row), |&r| step(&links, r));
         rows.filter(|r| snapshot.allowed.rows().contains(*r)).take(most).map(RecordRef).collect()
     };
-    let around = |row| (walk(row, SessionLinks::before, before), walk(row, SessionLinks::after, after));
+    let around = |row| (walk(row, Links::before, before), walk(row, Links::after, after));
     let around = rows.into_iter().map(around).collect();
-    drop(state);
     Some(Neighbours { snapshot, around })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collection::SessionLinks;
 
     #[test]
     fn neighbours_in_the_session_share_a_score_and_others_do_not() {
@@ -182,9 +188,13 @@ mod tests {
         links.push(5, "b");
         let scores = TextScores::from_iter([(2, 8.0)]);
         let allowed = |rows: &[u32]| AllowedRows::from(rows.iter().copied().collect::<roaring::RoaringBitmap>());
-        let got: Vec<_> = spread(&scores, &links, &allowed(&[0, 1, 2, 3, 4, 5]), 6).iter().collect();
+        let got: Vec<_> = spread(&scores, links.links(), &allowed(&[0, 1, 2, 3, 4, 5]), 6).iter().collect();
         let want = [(0, 8.0 * SPREAD[1]), (1, 8.0 * SPREAD[0]), (2, 8.0), (3, 8.0 * SPREAD[0]), (4, 8.0 * SPREAD[1])];
         assert_eq!(got, want);
-        assert_eq!(spread(&scores, &links, &allowed(&[2, 3]), 6).iter().count(), 2, "a filtered row gets nothing");
+        assert_eq!(
+            spread(&scores, links.links(), &allowed(&[2, 3]), 6).iter().count(),
+            2,
+            "a filtered row gets nothing"
+        );
     }
 }

@@ -5,6 +5,7 @@ use crate::scores::TextScores;
 use crate::tail::Tail;
 use crate::totals::Totals;
 use roaring::RoaringBitmap;
+use std::sync::Arc;
 
 /// BM25's saturation and length normalisation: Anserini's defaults, which suit short messages better than Lucene's
 /// 1.2 and 0.75 (evidence recall@10 on LoCoMo 0.628 against 0.613).
@@ -13,12 +14,14 @@ const B: f32 = 0.4;
 
 /// Which rows hold which terms. Rows that were removed are no part of any score or statistic, whether their postings
 /// are still there or not: the same current texts give the same scores, whatever was written before.
-#[derive(Default)]
+///
+/// A copy shares what is there and stays as it is: texts are scored while others are written.
+#[derive(Clone, Default)]
 pub struct Texts {
     disk: Option<TextIndex>,
     tail: Tail,
     /// Rows that were removed and whose postings are still there.
-    removed: RoaringBitmap,
+    removed: Arc<RoaringBitmap>,
     removed_totals: Totals,
 }
 
@@ -39,7 +42,7 @@ impl Texts {
     /// Removes the text of a row, if there is one.
     pub fn remove(&mut self, row: u32) {
         let Some(length) = self.length(row) else { return };
-        if self.removed.insert(row) {
+        if Arc::make_mut(&mut self.removed).insert(row) {
             self.removed_totals.texts += 1;
             self.removed_totals.terms += u64::from(length);
         }
@@ -71,7 +74,7 @@ impl Texts {
         self.tail.drop_below(disk.rows());
         self.disk = Some(disk);
         self.removed_totals = Totals::default();
-        for row in std::mem::take(&mut self.removed) {
+        for row in &*std::mem::take(&mut self.removed) {
             self.remove(row);
         }
     }

@@ -5,6 +5,7 @@ use super::{models, server_timing};
 use crate::auth::Tenant;
 use crate::extract::Json;
 use crate::problem::Problem;
+use crate::request;
 use crate::state::AppState;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -18,6 +19,7 @@ use membox_api::{
 use membox_memory::MemoryError;
 use membox_memory::compressor::{DEFAULT_ENCODING, TokenCounter, conversation_overhead};
 use membox_memory::encoder::{DEFAULT_MAX_TOKENS, Embeddings, EncoderError, Inputs, Lane, Request, Wanted};
+use membox_threads::budget::RequestBudget;
 use tokio::sync::oneshot;
 
 /// Requests of at most this many inputs take the interactive lane.
@@ -169,8 +171,13 @@ async fn encode(
     let lane = if inputs.len() <= INTERACTIVE_INPUTS { Lane::Interactive } else { Lane::Bulk };
     let (sender, receiver) = oneshot::channel();
     let reply = Box::new(move |answer| drop(sender.send(answer)));
-    let request = Request { inputs, max_tokens, wanted: Wanted::vectors(normalize), lane };
-    let _pending = state.memory.models().encoder()?.submit(request, reply).map_err(|error| match error {
+    let wanted = Request { inputs, max_tokens, wanted: Wanted::vectors(normalize), lane };
+    let encoder = state.memory.models().encoder()?;
+    let submitted = {
+        let _entered = request::current().map(RequestBudget::enter);
+        encoder.submit(wanted, reply)
+    };
+    let _pending = submitted.map_err(|error| match error {
         EncoderError::BadTokens { input, reason } => {
             Problem::field(StatusCode::UNPROCESSABLE_ENTITY, format!("{at}/{input}"), reason)
         }

@@ -17,7 +17,7 @@ pub(crate) use compacted::CompactedFiles;
 pub(crate) use derived::{read_settings, text_of};
 pub(crate) use folder::CollectionFolder;
 pub use job::JobGuard;
-pub(crate) use session_links::SessionLinks;
+pub(crate) use session_links::{Links, SessionLinks};
 pub(crate) use state::CollectionState;
 
 use crate::StoreError;

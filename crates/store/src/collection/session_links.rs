@@ -1,40 +1,85 @@
 //! Who stands beside whom in a conversation: the rows of each session, linked in the order of writing.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 const NONE: u32 = u32::MAX;
+/// Rows of one part. A link that changes while somebody reads copies its part, 32 KB.
+const PART_ROWS: usize = 4096;
 
-/// For every row the rows before and after it in its session.
+/// For every row the rows before and after it in its session. A copy shares what is there, and stays as it is.
+#[derive(Clone, Default)]
+pub(crate) struct Links {
+    parts: Arc<Vec<Arc<[Link; PART_ROWS]>>>,
+}
+
+/// The rows before and after a row, or [`NONE`].
+#[derive(Clone, Copy, PartialEq)]
+struct Link {
+    before: u32,
+    after: u32,
+}
+
+const ALONE: Link = Link { before: NONE, after: NONE };
+
+impl Links {
+    fn get(&self, row: u32) -> Link {
+        let row = row as usize;
+        self.parts.get(row / PART_ROWS).map_or(ALONE, |part| part[row % PART_ROWS])
+    }
+
+    fn get_mut(&mut self, row: u32) -> &mut Link {
+        let row = row as usize;
+        let parts = Arc::make_mut(&mut self.parts);
+        if parts.len() <= row / PART_ROWS {
+            parts.resize_with(row / PART_ROWS + 1, || Arc::new([ALONE; PART_ROWS]));
+        }
+        &mut Arc::make_mut(&mut parts[row / PART_ROWS])[row % PART_ROWS]
+    }
+
+    /// The row before a row.
+    pub fn before(&self, row: u32) -> Option<u32> {
+        Some(self.get(row).before).filter(|&r| r != NONE)
+    }
+
+    /// The row after a row.
+    pub fn after(&self, row: u32) -> Option<u32> {
+        Some(self.get(row).after).filter(|&r| r != NONE)
+    }
+
+    /// Rows that have somebody beside them.
+    fn linked(&self) -> impl Iterator<Item = (u32, Link)> {
+        let links = self.parts.iter().flat_map(|part| part.iter().copied());
+        (0..).zip(links).filter(|(_, link)| *link != ALONE)
+    }
+}
+
+/// The links, and where each session ends.
 #[derive(Default)]
 pub(crate) struct SessionLinks {
-    before: Vec<u32>,
-    after: Vec<u32>,
+    links: Links,
     last: HashMap<String, u32>,
 }
 
 impl SessionLinks {
     /// Appends a row to a session.
     pub fn push(&mut self, row: u32, session: &str) {
-        self.reserve(row);
         if let Some(&last) = self.last.get(session) {
-            self.after[last as usize] = row;
-            self.before[row as usize] = last;
+            self.links.get_mut(last).after = row;
+            self.links.get_mut(row).before = last;
         }
         self.last.insert(session.to_owned(), row);
     }
 
     /// Puts a row in the place of another: a new version of the same record.
     pub fn replace(&mut self, old: u32, new: u32, session: &str) {
-        self.reserve(old.max(new));
-        let (before, after) = (self.before[old as usize], self.after[old as usize]);
-        self.isolate(old);
-        self.before[new as usize] = before;
-        self.after[new as usize] = after;
-        if before != NONE {
-            self.after[before as usize] = new;
+        let link = std::mem::replace(self.links.get_mut(old), ALONE);
+        *self.links.get_mut(new) = link;
+        if link.before != NONE {
+            self.links.get_mut(link.before).after = new;
         }
-        if after != NONE {
-            self.before[after as usize] = new;
+        if link.after != NONE {
+            self.links.get_mut(link.after).before = new;
         }
         if let Some(last) = self.last.get_mut(session).filter(|last| **last == old) {
             *last = new;
@@ -43,14 +88,12 @@ impl SessionLinks {
 
     /// Takes a row out of its session; those beside it become neighbours.
     pub fn remove(&mut self, row: u32, session: &str) {
-        self.reserve(row);
-        let (before, after) = (self.before[row as usize], self.after[row as usize]);
-        self.isolate(row);
+        let Link { before, after } = std::mem::replace(self.links.get_mut(row), ALONE);
         if before != NONE {
-            self.after[before as usize] = after;
+            self.links.get_mut(before).after = after;
         }
         if after != NONE {
-            self.before[after as usize] = before;
+            self.links.get_mut(after).before = before;
         }
         if self.last.get(session) == Some(&row) {
             if before == NONE {
@@ -63,38 +106,17 @@ impl SessionLinks {
 
     /// The same links between other row numbers, in the same order.
     pub fn renumbered(&self, row: impl Fn(u32) -> u32) -> Self {
-        let mut links =
-            Self { last: self.last.iter().map(|(name, &last)| (name.clone(), row(last))).collect(), ..Self::default() };
-        for (old, (&before, &after)) in (0..).zip(self.before.iter().zip(&self.after)) {
-            if before != NONE || after != NONE {
-                let new = row(old);
-                links.reserve(new);
-                links.before[new as usize] = if before == NONE { NONE } else { row(before) };
-                links.after[new as usize] = if after == NONE { NONE } else { row(after) };
-            }
+        let mut links = Links::default();
+        let renumbered = |old: u32| if old == NONE { NONE } else { row(old) };
+        for (old, link) in self.links.linked() {
+            *links.get_mut(row(old)) = Link { before: renumbered(link.before), after: renumbered(link.after) };
         }
-        links
+        Self { links, last: self.last.iter().map(|(name, &last)| (name.clone(), row(last))).collect() }
     }
 
-    /// The row before a row.
-    pub fn before(&self, row: u32) -> Option<u32> {
-        self.before.get(row as usize).copied().filter(|&r| r != NONE)
-    }
-
-    /// The row after a row.
-    pub fn after(&self, row: u32) -> Option<u32> {
-        self.after.get(row as usize).copied().filter(|&r| r != NONE)
-    }
-
-    fn isolate(&mut self, row: u32) {
-        self.before[row as usize] = NONE;
-        self.after[row as usize] = NONE;
-    }
-
-    fn reserve(&mut self, row: u32) {
-        let length = self.before.len().max(row as usize + 1);
-        self.before.resize(length, NONE);
-        self.after.resize(length, NONE);
+    /// Who stands beside whom now.
+    pub fn links(&self) -> &Links {
+        &self.links
     }
 }
 
@@ -126,6 +148,7 @@ mod tests {
             kept.sort_unstable();
             let new = |row: u32| kept.binary_search(&row).expect("a current row") as u32;
             let compacted = links.renumbered(new);
+            let (links, compacted) = (links.links(), compacted.links());
             for list in &lists {
                 for (i, &row) in list.iter().enumerate() {
                     prop_assert_eq!(compacted.before(new(row)), i.checked_sub(1).map(|i| new(list[i])));
