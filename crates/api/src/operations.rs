@@ -82,10 +82,22 @@ pub struct JobView {
     pub ended_at: Option<String>,
 }
 
+/// Memory that requests have together, in bytes: their bodies, what is made of these, and their answers.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct RequestMemory {
+    /// What they have now.
+    pub used: usize,
+    /// What they have at most (`request_memory_mib`); those of one tenant half of it.
+    pub limit: usize,
+}
+
 /// The state of the box.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Health {
     pub status: &'static str,
+    /// Memory of the requests under way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_memory: Option<RequestMemory>,
     /// Background work that has failed several times in a row, and is tried further.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub troubles: Vec<String>,

@@ -28,7 +28,6 @@
 //! `tokenize-N` threads turn texts into ids, `encode-N` threads (one a core) run batches. Callers never compute: they
 //! hand a request in and are called back. See [`scheduler`].
 
-mod admission;
 mod config;
 pub mod cpu;
 pub mod cuda;

@@ -16,10 +16,10 @@
 //! batch, with an error, and neither its thread nor any other request.
 
 use crate::EncoderError;
-use crate::admission::Admission;
 use crate::engine::{Engine, Outputs, PackedBatch, Session};
 use crate::lanes::{Lane, Lanes, OfTenant, Turns};
 use crate::tokenizer::Tokenizer;
+use membox_threads::room::{NoRoom, Room};
 use membox_threads::{Panicked, budget, guard, spawn};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -239,7 +239,7 @@ struct Shared {
     texts: Lanes<TextJob>,
     sequences: Lanes<SequenceJob>,
     /// Bytes admitted and not yet answered, by lane.
-    admitted: [Admission; 2],
+    admitted: [Room; 2],
     /// Workers that run a batch.
     busy: AtomicUsize,
     counters: Counters,
@@ -255,7 +255,7 @@ pub struct Scheduler {
 impl Scheduler {
     /// Starts the threads.
     pub fn start(config: SchedulerConfig) -> std::io::Result<Self> {
-        let admitted = [config.interactive_bytes, config.bulk_bytes].map(Admission::new);
+        let admitted = [config.interactive_bytes, config.bulk_bytes].map(|bytes| Room::new(bytes.saturating_mul(2)));
         let shared = Arc::new(Shared {
             config,
             texts: Lanes::new(),
@@ -374,12 +374,12 @@ fn check_tokens(engine: &dyn Engine, sequences: &[Vec<u32>]) -> Result<(), Encod
 
 impl Shared {
     fn admit(&self, lane: Lane, tenant: &Arc<str>, bytes: usize) -> Result<(), EncoderError> {
-        self.admitted[lane as usize].admit(tenant, bytes).map_err(|waiting| {
+        self.admitted[lane as usize].take_first(tenant, bytes).map_err(|NoRoom { before }| {
             self.counters.refused.fetch_add(1, Ordering::Relaxed);
             // About four bytes a token, at the rate seen so far.
             let busy = self.counters.busy_us.load(Ordering::Relaxed).max(1) as f64 / 1e6;
             let rate = self.counters.tokens.load(Ordering::Relaxed) as f64 / busy * self.config.workers as f64;
-            let seconds = waiting as f64 / 4.0 / rate.max(1000.0);
+            let seconds = before as f64 / 4.0 / rate.max(1000.0);
             EncoderError::Overloaded { retry_after_s: seconds.clamp(1.0, 60.0).ceil() as u64 }
         })
     }

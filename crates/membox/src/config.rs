@@ -114,6 +114,10 @@ pub struct Config {
     pub open_collections: usize,
     /// Bytes of a request body.
     pub max_body_bytes: usize,
+    /// MiB of memory that requests have together: their bodies, what is made of these, and their answers; without it, a
+    /// quarter of the memory that there is. One tenant has at most half of it. What is over it is refused with 429 or 413.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_memory_mib: Option<usize>,
     /// Seconds that a request may take.
     pub request_timeout_s: u64,
     /// Connections open at the same time.
@@ -175,6 +179,7 @@ impl Default for Config {
             answer_cache: membox_memory::DEFAULT_ANSWER_CACHE,
             open_collections: membox_memory::DEFAULT_OPEN_COLLECTIONS,
             max_body_bytes: limits.max_body_bytes,
+            request_memory_mib: None,
             request_timeout_s: limits.request_timeout.as_secs(),
             max_connections: limits.max_connections,
             insecure: false,

@@ -15,6 +15,7 @@ mod files;
 mod gpu;
 mod import;
 mod keys;
+mod machine;
 mod mcp;
 mod models;
 mod output;

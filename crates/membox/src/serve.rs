@@ -4,6 +4,7 @@ use crate::api_keys::{self, Reload};
 use crate::config::{Config, GlobalArgs};
 use crate::files::OpenFiles;
 use crate::import;
+use crate::machine;
 use crate::private;
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -81,6 +82,7 @@ pub fn run(mut config: Config, global: GlobalArgs, args: ServeArgs) -> Result<()
         allowed_origins: config.allowed_origins.clone(),
         limits: Limits {
             max_body_bytes: config.max_body_bytes,
+            request_memory_bytes: machine::request_memory_bytes(&config),
             request_timeout: Duration::from_secs(config.request_timeout_s),
             max_connections: shares.connections,
             ..Limits::default()

@@ -15,6 +15,8 @@ const OVERLAP: usize = 200;
 /// Bytes of a text.
 const MAX_CHUNKED_BYTES: usize = 16 << 20;
 
+/// About how many bytes a piece takes beside its text.
+const OF_CHUNK: usize = 128;
 /// Bytes of the longest token of any encoding.
 const MAX_TOKEN_BYTES: usize = 256;
 
@@ -109,6 +111,8 @@ pub fn chunk(request: &ChunkRequest) -> Result<Vec<Chunk>, MemoryError> {
     let mut chunks = Vec::new();
     for cut in splitter.chunk_indices(&mask) {
         budget::check()?;
+        // Its own bytes, and those of its answer.
+        budget::take(OF_CHUNK + 2 * cut.1.len())?;
         chunks.push(piece(cut));
     }
     chunks.retain(|chunk| !chunk.text.is_empty());

@@ -3,7 +3,7 @@ use membox_encoder::EncoderError;
 use membox_llm::LlmError;
 use membox_store::{IndexError, RecordsError, StoreError, TextError, VectorsError};
 use membox_threads::Panicked;
-use membox_threads::budget::Cancelled;
+use membox_threads::budget::{Cancelled, OverBudget};
 use std::path::PathBuf;
 
 /// What can go wrong in the box. Each variant says what the caller can do about it.
@@ -168,6 +168,9 @@ pub enum MemoryError {
     /// Its caller has gone.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
+    /// It has no memory for what it asks for.
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
     /// From an index.
     #[error(transparent)]
     Index(IndexError),
@@ -211,6 +214,7 @@ impl From<StoreError> for MemoryError {
             StoreError::Vectors(error) => Self::Vectors(error),
             StoreError::Index(error) => Self::Index(error),
             StoreError::Text(error) => Self::Text(error),
+            StoreError::Records(RecordsError::OverBudget(over)) => Self::OverBudget(over),
             StoreError::Records(error) => Self::Records(error),
         }
     }

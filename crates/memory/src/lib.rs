@@ -89,7 +89,7 @@ pub use memory_box::{MemoryBox, retry_after};
 pub use mend::rebuild;
 pub use models::Models;
 pub use names::{named_or_users, user_collection};
-pub use numbers::{Kept, check_numbers};
+pub use numbers::{Kept, check_numbers, string_end};
 pub use records::{MAX_RECORDS, Records};
 pub use sessions::{MAX_MESSAGES, MediaFile, MessageQuery, Sessions};
 pub use tenants::{DEFAULT_MAX_MESSAGES, Policies, Policy, Tenants, Usage};

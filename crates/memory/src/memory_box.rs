@@ -17,6 +17,7 @@ use crate::tenants::{Policies, Policy, Tenants, Usage};
 use membox_api::{RecallAnswer, RecallRequest};
 use membox_encoder::EncoderError;
 use membox_store::{Collection, Store};
+use membox_threads::budget::OverBudget;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -189,7 +190,7 @@ pub fn retry_after(error: &MemoryError) -> Option<u64> {
         | MemoryError::QuotaExceeded { retry_after_s, .. }
         | MemoryError::TooManyJobs { retry_after_s, .. } => Some(*retry_after_s),
         MemoryError::Encoder(EncoderError::Overloaded { retry_after_s }) => Some(*retry_after_s),
-        MemoryError::NoFiles(_) => Some(1),
+        MemoryError::NoFiles(_) | MemoryError::OverBudget(OverBudget::Taken) => Some(1),
         _ => None,
     }
 }

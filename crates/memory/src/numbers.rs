@@ -95,8 +95,8 @@ enum Place<'a> {
     Key(&'a str),
 }
 
-/// Where a string ends that begins at a quotation mark.
-fn string_end(bytes: &[u8], begin: usize) -> usize {
+/// Where a string of a JSON text ends that begins at a quotation mark.
+pub fn string_end(bytes: &[u8], begin: usize) -> usize {
     let mut at = begin + 1;
     while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
         if bytes[at + found] == b'"' {

@@ -8,6 +8,7 @@ use crate::reader::Reader;
 use crate::rows::{checksum, read_body};
 use crate::sealing::{Found, Resealing, Sealing, StoredText};
 use crate::transaction::WriteTransaction;
+use membox_threads::budget;
 use rusqlite::{OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -247,7 +248,7 @@ impl Reader {
             let mut statement = self.connection.prepare_cached(&sql)?;
             let parameters = params![tenant, thread, namespace, before, *TIME_ID, now, limit as i64];
             let rows = statement.query_map(parameters, |r| read_checkpoint(r, place, &self.sealing))?;
-            found = rows.collect::<Result<_, _>>()?;
+            take_within_budget(rows, &mut found)?;
         }
         let left = limit - found.len();
         if left > 0 {
@@ -259,9 +260,8 @@ impl Reader {
                 format!("{CHECKPOINTS} AND number < ?4 AND id NOT GLOB ?5 AND {ALIVE} ORDER BY number DESC LIMIT ?7");
             let mut statement = self.connection.prepare_cached(&sql)?;
             let parameters = params![tenant, thread, namespace, before, *TIME_ID, now, left as i64];
-            for checkpoint in statement.query_map(parameters, |r| read_checkpoint(r, place, &self.sealing))? {
-                found.push(checkpoint?);
-            }
+            let rows = statement.query_map(parameters, |r| read_checkpoint(r, place, &self.sealing))?;
+            take_within_budget(rows, &mut found)?;
         }
         Ok(found)
     }
@@ -351,6 +351,34 @@ fn merged_writes(before: Option<Value>, writes: Value) -> Value {
 /// The channel of a write: `[channel, value]`, or an object that names it.
 fn channel(write: &Value) -> Option<&str> {
     write.get(0).or_else(|| write.get("channel"))?.as_str()
+}
+
+/// Appends what is read, as far as the request has memory for it.
+fn take_within_budget(
+    rows: impl Iterator<Item = rusqlite::Result<Checkpoint>>,
+    found: &mut Vec<Checkpoint>,
+) -> Result<(), RecordsError> {
+    for checkpoint in rows {
+        let checkpoint = checkpoint?;
+        budget::take(json_bytes(&checkpoint.body.state))?;
+        for written in checkpoint.body.writes.values() {
+            budget::take(json_bytes(written))?;
+        }
+        found.push(checkpoint);
+    }
+    Ok(())
+}
+
+/// About how many bytes of memory a JSON value takes, with an answer that it stands in.
+fn json_bytes(value: &Value) -> usize {
+    const OF_VALUE: usize = 96;
+    OF_VALUE
+        + match value {
+            Value::String(text) => text.len() * 2,
+            Value::Array(values) => values.iter().map(json_bytes).sum(),
+            Value::Object(members) => members.iter().map(|(key, value)| key.len() * 2 + json_bytes(value)).sum(),
+            _ => 0,
+        }
 }
 
 fn read_checkpoint(r: &Row, place: CheckpointPlace, sealing: &Sealing) -> rusqlite::Result<Checkpoint> {

@@ -1,4 +1,5 @@
 use membox_sealing::SealingError;
+use membox_threads::budget::OverBudget;
 use std::path::PathBuf;
 
 /// What can go wrong in the record store.
@@ -51,6 +52,9 @@ pub enum RecordsError {
     /// A stored value cannot be read back.
     #[error("the record store holds a damaged value: {0}")]
     Damaged(String),
+    /// The request has no memory for what it asks for.
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
     /// What is stored is sealed, and there are no keys.
     #[error("what is stored is sealed: set master_key_file to its master key")]
     Sealed,

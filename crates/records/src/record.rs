@@ -128,6 +128,14 @@ pub struct StoredRecord {
     pub row_crc: u32,
 }
 
+impl StoredRecord {
+    /// About how many bytes of memory it takes, with an answer that it stands in.
+    pub fn memory_bytes(&self) -> usize {
+        const BESIDE_TEXT: usize = 2048;
+        BESIDE_TEXT + self.record.text.len() * 2
+    }
+}
+
 /// A collection as it is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredCollection {

@@ -5,6 +5,7 @@ use crate::reader::Reader;
 use crate::record::{LiveRow, Record, StoredRecord};
 use crate::rows::{COLUMNS, live_row, read_record, record_by_id};
 use crate::slots::Slots;
+use membox_threads::budget;
 use rusqlite::{OptionalExtension, params};
 use std::ops::Range;
 
@@ -175,6 +176,7 @@ impl Reader {
                 read => read?,
             };
             if known == Some(true) || wanted(&stored.record) {
+                budget::take(stored.memory_bytes())?;
                 page.push(stored);
             }
         }

@@ -23,6 +23,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use membox_memory::MemoryBox;
+use membox_threads::room::Room;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
@@ -136,6 +138,9 @@ pub fn openapi() -> Result<serde_json::Value, ServerError> {
     crate::openapi::finish(&routes().split_for_parts().1).map_err(ServerError::Document)
 }
 
+/// Bytes that a connection buffers; what is beside them is counted as memory of its request.
+const CONNECTION_BUFFER: usize = 64 << 10;
+
 /// The server of one box.
 pub struct Server {
     state: AppState,
@@ -156,6 +161,7 @@ impl Server {
             memory,
             keys: Arc::new(Keys::new(config.keys, config.metrics_key)),
             guard: Arc::new(Guard::new(&config.allowed_hosts, &config.allowed_origins)?),
+            room: Arc::new(Room::new(config.limits.request_memory_bytes)),
             limits: Arc::new(config.limits),
             // More threads than cores: a recall waits for the engine, a write for the disk.
             reads: pool("read", cores * 4, 1024)?,
@@ -186,7 +192,7 @@ impl Server {
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this route has other methods; GET /docs shows all")
             })
             .layer(middleware::from_fn_with_state(state.clone(), limit_time))
-            .layer(middleware::from_fn(request::budget))
+            .layer(middleware::from_fn_with_state(state.clone(), request::budget))
             .layer(CatchPanicLayer::custom(|_| {
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed inside the box; its log says more")
                     .into_response()
@@ -213,10 +219,11 @@ impl Server {
     /// Serves `listener` until `stop` resolves, then finishes the requests under way (within the drain time) and
     /// returns.
     pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>) {
-        let Limits { header_timeout, max_connections, drain_timeout, .. } = *self.state.limits;
+        let Limits { header_timeout, write_timeout, max_connections, drain_timeout, .. } = *self.state.limits;
         // HTTP/1 only: looking out for HTTP/2's preface would wait without a limit for a client that says nothing.
         let mut builder = Builder::new(TokioExecutor::new()).http1_only();
         builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
+        builder.http1().max_buf_size(CONNECTION_BUFFER);
         let connections = Arc::new(Semaphore::new(max_connections));
         let graceful = GracefulShutdown::new();
         let mut upkeep = tokio::time::interval(recorder::UPKEEP);
@@ -249,7 +256,10 @@ impl Server {
                 request
             });
             let service = TowerToHyperService::new(router);
-            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+            // An answer that nobody reads is not kept.
+            let mut stream = TimeoutStream::new(stream);
+            stream.set_write_timeout(Some(write_timeout));
+            let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service).into_owned();
             let connection = graceful.watch(connection);
             tokio::spawn(async move {
                 let _ = connection.await;

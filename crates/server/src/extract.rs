@@ -2,6 +2,7 @@
 
 use crate::json::{self, Numbers};
 use crate::problem::Problem;
+use crate::request;
 use crate::state::AppState;
 use axum::body::Body;
 use axum::extract::{FromRef, FromRequest, FromRequestParts, Request};
@@ -60,6 +61,8 @@ pub async fn read_body(mut body: Body, limit: usize) -> Result<Vec<u8>, Problem>
         let Ok(data) = frame.into_data() else { continue };
         length += data.len();
         if length <= limit {
+            // Twice: it grows by copying.
+            request::take(2 * data.len())?;
             bytes.extend_from_slice(&data);
         } else {
             bytes = Vec::new();
@@ -78,6 +81,7 @@ pub async fn read_body(mut body: Body, limit: usize) -> Result<Vec<u8>, Problem>
 
 /// Reads JSON; an error names the field by a pointer, or the place in the text.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    request::take(json::memory_bytes(body))?;
     json::read(as_text(body)?, Numbers::Plain).map_err(|fault| match fault.error.classify() {
         Category::Data => Problem::field(StatusCode::BAD_REQUEST, fault.pointer, fault.error.to_string()),
         _ => Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {}", fault.error)),

@@ -8,11 +8,13 @@
 //!
 //! An error comes with a pointer to its place, which is put together only when there is one.
 
+use membox_memory::string_end;
 use serde::de::value::CowStrDeserializer;
 use serde::de::{
     self, DeserializeSeed, EnumAccess, IgnoredAny, MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -45,6 +47,30 @@ pub fn read<'de, T: Deserialize<'de>>(text: &'de str, numbers: Numbers) -> Resul
     let mut inner = serde_json::Deserializer::from_str(text);
     let value = T::deserialize(Reader { inner: &mut inner, document: &document });
     value.and_then(|value| inner.end().map(|()| value)).map_err(|error| Fault { pointer: document.pointer(), error })
+}
+
+/// About how many bytes of memory the values of a document take, its texts aside: known before it is read. It is no
+/// less than they take as [`serde_json::Value`]s.
+pub fn memory_bytes(document: &[u8]) -> usize {
+    /// A node of its map, which has room for eleven members.
+    const OF_OBJECT: usize = 640;
+    /// A part of such a node, of which half may be empty, and the allocation of a short key.
+    const OF_MEMBER: usize = 160;
+    /// In a list of numbers, as vectors are. Twice: a list grows by copying.
+    const OF_NUMBER: usize = 2 * size_of::<Value>();
+    let (mut bytes, mut at, mut of_next) = (0, 0, OF_MEMBER);
+    while let Some(found) = document.get(at..).and_then(|rest| rest.iter().position(|b| b"\"{}[],".contains(b))) {
+        let start = at + found;
+        at = start + 1;
+        match document[start] {
+            b'"' => (at, of_next) = (string_end(document, start), OF_MEMBER),
+            b'{' => (bytes, of_next) = (bytes + OF_OBJECT, OF_MEMBER),
+            b'[' => (bytes, of_next) = (bytes + 4 * OF_NUMBER, OF_NUMBER),
+            b',' => bytes += of_next,
+            _ => of_next = OF_MEMBER,
+        }
+    }
+    bytes
 }
 
 /// Fields whose null is not the same as their absence: a patch takes a field away with it, and a state may be null.

@@ -7,6 +7,7 @@ use membox_memory::compressor::CompressorError;
 use membox_memory::encoder::EncoderError;
 use membox_memory::keys::SealingError;
 use membox_memory::{MemoryError, RecordsError, retry_after};
+use membox_threads::budget::OverBudget;
 use std::borrow::Cow;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
@@ -144,6 +145,11 @@ impl From<MemoryError> for Problem {
             | MemoryError::Stopped
             | MemoryError::Cancelled(_)
             | MemoryError::Encoder(EncoderError::Stopped) => StatusCode::SERVICE_UNAVAILABLE,
+            MemoryError::OverBudget(over) => match over {
+                OverBudget::TooMuch { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+                OverBudget::Taken => StatusCode::TOO_MANY_REQUESTS,
+                OverBudget::Cancelled(_) => StatusCode::SERVICE_UNAVAILABLE,
+            },
             MemoryError::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             _ => {
                 tracing::error!(%error, "a request failed");
@@ -200,6 +206,8 @@ mod tests {
             (RecordsError::from(SealingError::Gone(7)).into(), 409, None),
             (RecordsError::from(SealingError::NoKey(7)).into(), 500, None),
             (MemoryError::NoFiles("cannot open x".into()), 503, Some(1)),
+            (OverBudget::TooMuch { wanted: 2, most: 1 }.into(), 413, None),
+            (OverBudget::Taken.into(), 429, Some(1)),
             (MemoryError::Broken("the background work has ended".into()), 503, None),
             (panicked().into(), 500, None),
             (EncoderError::Panicked(panicked()).into(), 500, None),

@@ -43,7 +43,7 @@ const COUNTERS: [(&str, &str); 22] = [
     ("membox_tokens_total", "Tokens that were encoded, and those that compressions were given and have kept, by kind."),
 ];
 
-const GAUGES: [(&str, &str); 10] = [
+const GAUGES: [(&str, &str); 12] = [
     ("membox_batch_tokens", "Tokens of a batch, in the mean since the start."),
     ("membox_card_lost", "1 once a card has failed and the processor has taken over."),
     ("membox_encode_seconds", "Seconds that a model has computed since the start, over all its threads."),
@@ -51,6 +51,8 @@ const GAUGES: [(&str, &str); 10] = [
     ("membox_pool_depth", "Requests that wait for a thread, by pool."),
     ("membox_queue_depth", "Texts that wait to be encoded, by lane."),
     ("membox_records", "Records of a collection."),
+    ("membox_request_memory_bytes", "Memory of the requests under way: bodies, what is made of them, answers."),
+    ("membox_request_memory_limit_bytes", "What they have at most (request_memory_mib)."),
     ("membox_resident_bytes", "Memory of the process, mapped files included."),
     ("membox_vector_bytes", "Size of a collection's vector file."),
     ("membox_vectors_damaged", "1 once a page of a collection's vector file could not be read."),

@@ -4,6 +4,7 @@ use crate::guard::Guard;
 use crate::keys::{ApiKey, Keys};
 use crate::pool::Pool;
 use membox_memory::MemoryBox;
+use membox_threads::room::Room;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -14,12 +15,17 @@ use std::time::{Duration, SystemTime};
 pub struct Limits {
     /// Bytes of a request body.
     pub max_body_bytes: usize,
+    /// Bytes of memory that requests have together: their bodies, what is made of these, and their answers. One tenant
+    /// has at most half of it.
+    pub request_memory_bytes: usize,
     /// Texts of one embedding request.
     pub max_inputs: usize,
     /// Time that a request may take, its body's arrival included.
     pub request_timeout: Duration,
     /// Time that the head of a request may take to arrive, and that a connection may idle between two.
     pub header_timeout: Duration,
+    /// Time that an answer may lie in a connection whose client takes nothing of it.
+    pub write_timeout: Duration,
     /// Connections open at the same time.
     pub max_connections: usize,
     /// Time that requests under way have to end when the server stops.
@@ -30,9 +36,11 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_body_bytes: 32 << 20,
+            request_memory_bytes: 1 << 30,
             max_inputs: 2048,
             request_timeout: Duration::from_secs(120),
             header_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
             max_connections: 16_384,
             drain_timeout: Duration::from_secs(30),
         }
@@ -63,6 +71,8 @@ pub struct AppState {
     pub(crate) keys: Arc<Keys>,
     pub(crate) guard: Arc<Guard>,
     pub(crate) limits: Arc<Limits>,
+    /// Memory that requests share.
+    pub(crate) room: Arc<Room>,
     pub(crate) model_aliases: Arc<Vec<String>>,
     pub(crate) started_at: SystemTime,
     /// For what reads: recalls and look-ups.

@@ -8,6 +8,7 @@ use membox_records::{
     AuditEntry, Checkpoint, CheckpointOrder, CheckpointPlace, DayUsage, Filter, JobState, Order, Position, QueueItem,
     Quota, Range, RecallCount, Record, RecordsError, StoredJob, StoredRecord, StoredSession,
 };
+use membox_threads::budget;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -96,6 +97,7 @@ impl<'a> Reads<'a> {
             }
             Err(error) => return Err(error.into()),
         };
+        budget::take(stored.memory_bytes()).map_err(RecordsError::from)?;
         if stored.row_crc != snapshot.view.crc(record.0) {
             metrics::counter!("membox_damaged_rows_total").increment(1);
             tracing::error!(

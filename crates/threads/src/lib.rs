@@ -8,7 +8,8 @@
 //! - [`guard`] runs the work of one request, and gives a panic in it as an error;
 //! - [`spawn`] starts a thread by its name. One that ends by a panic all the same says so.
 //!
-//! [`budget`] tells a thread whose request it works on, and whether anybody still waits for it.
+//! [`budget`] tells a thread whose request it works on, whether anybody still waits for it, and how much memory it may
+//! have; [`room`] is what tenants share that memory by.
 //!
 //! # Example
 //!
@@ -20,6 +21,7 @@
 //! ```
 
 pub mod budget;
+pub mod room;
 
 use std::any::Any;
 use std::backtrace::Backtrace;

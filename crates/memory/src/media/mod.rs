@@ -18,6 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 use membox_api::{MessageType, NewMedia};
 use membox_store::keys::hex;
 use membox_store::{Collection, Media, Record, RecordsError, Store};
+use picture::NoPicture;
 use sha2::{Digest, Sha256};
 
 /// Bytes of one file.
@@ -66,7 +67,10 @@ pub(crate) fn given(kind: MessageType, new: &NewMedia, at: &str) -> Result<Given
             return Err(MemoryError::impossible(at, "a message of type text has none: type is image or audio"));
         }
         MessageType::Image => {
-            let picture = picture::look_at(&bytes).map_err(wrong)?;
+            let picture = picture::look_at(&bytes).map_err(|no| match no {
+                NoPicture::Unusable(reason) => wrong(reason),
+                NoPicture::OverBudget(over) => over.into(),
+            })?;
             media.content_type = picture.content_type.to_owned();
             (media.width, media.height, small) = (Some(picture.width), Some(picture.height), Some(picture.small));
         }

@@ -1,7 +1,10 @@
 //! Looking at images: what they are, how large, and small.
 
+use NoPicture::Unusable;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use membox_threads::budget::{self, OverBudget};
 use std::io::Cursor;
+use std::time::Duration;
 
 /// Width and height that a thumbnail fits.
 const SMALL: u32 = 200;
@@ -9,6 +12,9 @@ const SMALL: u32 = 200;
 const MAX_PIXELS_A_SIDE: u32 = 16_384;
 /// Memory that decoding may take: 64 million pixels in four colours.
 const MAX_DECODED_BYTES: u64 = 256 << 20;
+
+/// How long an image waits until others have been looked at.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) struct Picture {
     pub content_type: &'static str,
@@ -19,21 +25,34 @@ pub(super) struct Picture {
     pub small: Vec<u8>,
 }
 
-/// Looks at an image; the error says what is wrong with it.
-pub(super) fn look_at(bytes: &[u8]) -> Result<Picture, String> {
+/// Why an image is not taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoPicture {
+    /// What is wrong with it.
+    #[error("{0}")]
+    Unusable(String),
+    /// There is no memory to look at it.
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
+}
+
+/// Looks at an image. Those of all requests share the memory that requests may have.
+pub(super) fn look_at(bytes: &[u8]) -> Result<Picture, NoPicture> {
     let known = "it is no image that is known here: PNG, JPEG, GIF, WebP";
-    let format = image::guess_format(bytes).map_err(|_| known.to_owned())?;
+    let format = image::guess_format(bytes).map_err(|_| Unusable(known.to_owned()))?;
     let mut limits = Limits::default();
     (limits.max_image_width, limits.max_image_height) = (Some(MAX_PIXELS_A_SIDE), Some(MAX_PIXELS_A_SIDE));
     limits.max_alloc = Some(MAX_DECODED_BYTES);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits);
-    let cannot = |error: image::ImageError| format!("it cannot be read as an image: {error}");
+    let cannot = |error: image::ImageError| Unusable(format!("it cannot be read as an image: {error}"));
     let mut decoder = reader.into_decoder().map_err(cannot)?;
     let orientation = decoder.orientation().map_err(cannot)?;
     if decoder.total_bytes() > MAX_DECODED_BYTES {
-        return Err(format!("it is too large: {} MiB decoded", decoder.total_bytes() >> 20));
+        return Err(Unusable(format!("it is too large: {} MiB decoded", decoder.total_bytes() >> 20)));
     }
+    // As it is decoded, and as it is turned upright.
+    let _lent = budget::lend(2 * decoder.total_bytes() as usize, PATIENCE)?;
     let mut whole = DynamicImage::from_decoder(decoder).map_err(cannot)?;
     whole.apply_orientation(orientation);
     let small = whole.thumbnail(SMALL.min(whole.width()), SMALL.min(whole.height()));

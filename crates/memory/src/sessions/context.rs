@@ -10,6 +10,7 @@ use crate::{MemoryError, now};
 use membox_api::{ContextAnswer, ContextMessage, ContextRequest, RecallRequest, Scope, Strategy};
 use membox_encoder::Lane;
 use membox_store::{Range, Reads, RecordReads, StoredRecord, StoredSession, Summary};
+use membox_threads::budget;
 use serde_json::json;
 
 /// Last turns that `smart` and `recall` always keep.
@@ -157,11 +158,13 @@ impl Sessions<'_> {
         request: &ContextRequest,
     ) -> Result<(), MemoryError> {
         let until = session.state.summary.as_ref().map_or(0, |summary| summary.until);
-        let mut since = Vec::new();
+        let (mut since, mut within_budget) = (Vec::new(), Ok(()));
         self.store.read()?.messages(session.collection, &session.id, Range::After(until - 1), &mut |stored| {
+            within_budget = budget::take(stored.memory_bytes());
             since.push(fitting.message(stored));
-            true
+            within_budget.is_ok()
         })?;
+        within_budget?;
         let known = session.state.summary.as_ref().map_or(0, |summary| fitting.counter.count(&summary.text));
         let tokens = known + since.iter().map(|m| cost(m.tokens)).sum::<usize>();
         let keep_last = request.keep_last.unwrap_or(KEEP_LAST);

@@ -39,6 +39,7 @@ use membox_store::{
     RecordsError, Selection, SessionChange, SessionState, StoredRecord, StoredSession, record_id,
 };
 use membox_text::analysis::Words;
+use membox_threads::budget;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -366,15 +367,17 @@ impl Sessions<'_> {
         let no_words = || MemoryError::invalid("/q", "a word is wanted: it is blank");
         let words = query.words.as_deref().map(|asked| Words::of(asked).ok_or_else(no_words)).transpose()?;
         let has_words = |text: &str| words.as_ref().is_none_or(|words| words.are_in(text));
-        let (now, mut page) = (now(), Vec::new());
+        let (now, mut page, mut within_budget) = (now(), Vec::new(), Ok(()));
         self.store.read()?.messages(session.collection, id, range, &mut |stored| {
             let kind = stored.record.message.as_ref().map(|message| message.kind.as_str());
             let is_wanted = query.modality.name().is_none_or(|wanted| kind == Some(wanted));
             if is_wanted && stored.record.is_alive(now) && has_words(&stored.record.text) {
+                within_budget = budget::take(stored.memory_bytes());
                 page.push(message_view(stored));
             }
-            page.len() <= query.limit
+            within_budget.is_ok() && page.len() <= query.limit
         })?;
+        within_budget?;
         let more = page.len() > query.limit;
         page.truncate(query.limit);
         let next = page.last().filter(|_| more).map(|last| last.seq);

@@ -199,3 +199,47 @@ proptest! {
         prop_assert!(plain::<AppendRequest>(&whole[..cut]).is_err());
     }
 }
+
+/// What a value takes: what is allocated for it, with room that is not used.
+fn taken(value: &Value) -> usize {
+    match value {
+        Value::Array(values) => values.capacity() * size_of::<Value>() + values.iter().map(taken).sum::<usize>(),
+        // Nodes of at most eleven members, which may be half empty.
+        Value::Object(members) => {
+            let nodes = members.len().div_ceil(5);
+            let keys = members.keys().map(|key| key.capacity().next_multiple_of(16)).sum::<usize>();
+            nodes * (11 * (size_of::<String>() + size_of::<Value>()) + 16)
+                + keys
+                + members.values().map(taken).sum::<usize>()
+        }
+        _ => 0,
+    }
+}
+
+proptest! {
+    /// It bounds what is allocated for values, whatever a document looks like.
+    #[test]
+    fn the_memory_of_values_is_known_before_they_are_read(value in any_value()) {
+        let document = value.to_string();
+        let read: Value = serde_json::from_str(&document).expect("JSON");
+        let texts = document.len();
+        prop_assert!(memory_bytes(document.as_bytes()) + texts >= taken(&read), "{document}");
+    }
+}
+
+/// Long lists, large objects, and texts that look like either.
+fn any_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<i32>().prop_map(Value::from),
+        r#"[a-z"\\{}\[\],]{0,8}"#.prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 200, 30, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..30).prop_map(Value::from),
+            prop::collection::vec(any::<i32>(), 0..100).prop_map(Value::from),
+            prop::collection::btree_map("[a-z\"]{0,3}", inner, 0..30)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}

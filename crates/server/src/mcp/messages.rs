@@ -3,7 +3,9 @@
 //! answered. What is wrong with a message is said as JSON-RPC says it.
 
 use crate::extract::{as_text, parse, read_body};
+use crate::json;
 use crate::problem::Problem;
+use crate::request;
 use crate::state::AppState;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
@@ -42,6 +44,9 @@ pub async fn hand_on(State(state): State<AppState>, request: Request, next: Next
         Ok(body) => Bytes::from(body),
         Err(problem) => return problem.into_response(),
     };
+    if let Err(problem) = request::take(json::memory_bytes(&body)) {
+        return problem.into_response();
+    }
     match as_text(&body) {
         Ok(text) if text.trim_start().starts_with('[') => answer_batch(&parts, &body, text, &next, limit).await,
         Ok(_) => answer(&parts, body, next).await,

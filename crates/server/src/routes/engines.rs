@@ -19,9 +19,11 @@ use membox_api::{
 use membox_memory::MemoryError;
 use membox_memory::compressor::{DEFAULT_ENCODING, TokenCounter, conversation_overhead};
 use membox_memory::encoder::{DEFAULT_MAX_TOKENS, Embeddings, EncoderError, Inputs, Lane, Request, Wanted};
-use membox_threads::budget::RequestBudget;
+use membox_threads::budget::{self, RequestBudget};
 use tokio::sync::oneshot;
 
+/// Memory that a byte of a text takes while it is tokenized and its tokens are answered: 30 MB took 4 GB.
+const OF_TOKENIZED_BYTE: usize = 160;
 /// Requests of at most this many inputs take the interactive lane.
 const INTERACTIVE_INPUTS: usize = 4;
 
@@ -252,6 +254,7 @@ pub async fn tokenize(
             stop: t.stop,
         };
         let of_text = |text: String| -> Result<Vec<TokenView>, Problem> {
+            budget::take(text.len() * OF_TOKENIZED_BYTE).map_err(MemoryError::from)?;
             let tokens = encoder.tokens(&text, request.add_special_tokens).map_err(MemoryError::from)?;
             Ok(tokens.into_iter().map(view).collect())
         };

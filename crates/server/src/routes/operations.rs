@@ -8,7 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use membox_api::Health;
+use membox_api::{Health, RequestMemory};
 use membox_memory::encoder::Lane;
 use metrics::{counter, gauge};
 use sha2::{Digest, Sha256};
@@ -42,7 +42,7 @@ fn hash_of_tag(tag: &str) -> String {
     responses((status = 200, description = "done", body = Health)),
 )]
 pub async fn health() -> axum::Json<Health> {
-    axum::Json(Health { status: "alive", troubles: Vec::new() })
+    axum::Json(Health { status: "alive", request_memory: None, troubles: Vec::new() })
 }
 
 /// `GET /ready`: the model is loaded, the store is open and takes writes.
@@ -67,7 +67,8 @@ pub async fn ready(State(state): State<AppState>) -> Result<axum::Json<Health>, 
     // Not on a pool's thread: a box whose pools are full is busy, and ready.
     let checked = tokio::task::spawn_blocking(move || memory.check_ready().map(|()| memory.troubles())).await;
     let troubles = checked.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the check panicked"))??;
-    Ok(axum::Json(Health { status: "ready", troubles }))
+    let request_memory = Some(RequestMemory { used: state.room.taken(), limit: state.room.bytes() });
+    Ok(axum::Json(Health { status: "ready", request_memory, troubles }))
 }
 
 /// `GET /metrics`: for Prometheus. A box with keys shows them with any of its keys, and what names collections with
@@ -105,6 +106,8 @@ pub async fn metrics(State(state): State<AppState>, request: Parts) -> Result<Re
         counter!("membox_embedding_cache_hits_total").absolute(hits);
         counter!("membox_embedding_cache_misses_total").absolute(misses);
     }
+    gauge!("membox_request_memory_bytes").set(state.room.taken() as f64);
+    gauge!("membox_request_memory_limit_bytes").set(state.room.bytes() as f64);
     let (hits, misses) = state.memory.answer_counts();
     counter!("membox_answer_cache_hits_total").absolute(hits);
     counter!("membox_answer_cache_misses_total").absolute(misses);
