@@ -12,8 +12,8 @@
 //! does. A batch is of one model. A worker takes the interactive lane before the bulk lane, and looks at the
 //! interactive lane a few times a layer while it encodes a bulk batch: a query waits for a fraction of a layer, not
 //! for the batch. Within a lane tenants take turns, text by text, and each has its share of the room: whose request it
-//! is, the thread that submits it knows ([`membox_threads::budget`]). Shutdown refuses what is new and finishes what was admitted. A panic ends the requests of its
-//! batch, with an error, and neither its thread nor any other request.
+//! is, the thread that submits it knows ([`membox_threads::budget`]). Shutdown refuses what is new and finishes what
+//! was admitted. A panic ends the requests of its batch, with an error, and neither its thread nor any other request.
 
 use crate::EncoderError;
 use crate::engine::{Engine, Outputs, PackedBatch, Session};

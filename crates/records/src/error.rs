@@ -29,7 +29,10 @@ pub enum RecordsError {
         found: u32,
     },
     /// The schema of the database is not ours: somebody else has made it, or changed it.
-    #[error("{path} is not a database as membox makes it: it has {what}. Nothing of it was read", path = .path.display())]
+    #[error(
+        "{path} is not a database as membox makes it: it has {what}. Nothing of it was read",
+        path = .path.display()
+    )]
     Foreign {
         /// Which file.
         path: PathBuf,

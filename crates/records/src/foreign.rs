@@ -151,7 +151,8 @@ mod tests {
             ),
             ("ALTER TABLE records ADD COLUMN more TEXT AS (upper(text))", "table \"records\" that is not membox's"),
             (
-                "DROP INDEX records_by_id; CREATE UNIQUE INDEX records_by_id ON records (collection, id COLLATE NOCASE)",
+                "DROP INDEX records_by_id; \
+                 CREATE UNIQUE INDEX records_by_id ON records (collection, id COLLATE NOCASE)",
                 "index \"records_by_id\" that is not membox's",
             ),
             ("DROP TABLE quotas; CREATE VIEW quotas AS SELECT * FROM usage", "view \"quotas\""),
@@ -185,8 +186,9 @@ mod tests {
         let older = "DROP INDEX messages_by_id; ALTER TABLE records DROP COLUMN message_id; PRAGMA user_version = 4;
              INSERT INTO collections (tenant, name, settings, vector_file, rows, created_at)
              VALUES ('t', 'c', '{}', x'', 0, 0);
-             INSERT INTO records (collection, slot, row_crc, version, created_at, given_vector, id, metadata, text, role)
-             VALUES (1, 0, 0, 1, 0, 0, 's/1', '{}', '', 'user');
+             INSERT INTO records
+             (collection, slot, row_crc, version, created_at, given_vector, id, metadata, text, role) VALUES
+             (1, 0, 0, 1, 0, 0, 's/1', '{}', '', 'user');
              CREATE TRIGGER t AFTER UPDATE ON records BEGIN DELETE FROM collections; END;";
         let (_folder, path) = changed(older);
         assert!(refusal(Store::open(&path, Sealing::default())).contains("trigger \"t\""));

@@ -72,7 +72,8 @@ impl WriteTransaction<'_> {
             match FileName::new(file.as_str()) {
                 Ok(name) => {
                     if let Err(error) = remove(collection, &name) {
-                        tracing::warn!(file, %error, "a file that no message has could not be removed; it is tried again");
+                        let what = "a file that no message has could not be removed; it is tried again";
+                        tracing::warn!(file, %error, "{what}");
                         continue;
                     }
                 }

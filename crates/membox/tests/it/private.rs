@@ -28,6 +28,7 @@ fn what_a_box_and_its_commands_write_is_their_owners_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = data_with_model(folder.path());
     let server = Server::start(&data, &[]);
+    assert_eq!(server.call("PUT", "/v1/collections/c", &json!({})).0, 201);
     post(&server, "/v1/collections/c/records", &json!({"records": [{"text": "the spare key is under the pot"}]}));
     let backup = folder.path().join("backup");
     assert!(membox(&data).arg("backup").arg(&backup).status().expect("the binary").success());

@@ -1,4 +1,5 @@
-//! Jobs are kept as they were promised, sealed with their tenant, and a database of an older version comes to keep them.
+//! Jobs are kept as they were promised, sealed with their tenant, and a database of an older version comes to keep
+//! them.
 
 use membox_records::keys::{Keyring, MasterKey};
 use membox_records::{Erases, Erasure, JobBody, JobState, Reader, RecordsError, Resealed, Sealing, Store, StoredJob};
