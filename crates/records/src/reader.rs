@@ -64,11 +64,19 @@ impl Reader {
         Ok(damaged)
     }
 
-    /// Checks the database's own structure and gives what SQLite finds wrong.
+    /// Checks the database's own structure, and that what belongs to something belongs to what is there; gives what
+    /// SQLite finds wrong.
     pub fn integrity_problems(&self) -> Result<Vec<String>, RecordsError> {
         let mut statement = self.connection.prepare("PRAGMA integrity_check")?;
         let lines: Vec<String> = statement.query_map([], |r| r.get(0))?.collect::<Result<_, _>>()?;
-        Ok(lines.into_iter().filter(|line| line != "ok").collect())
+        let mut problems: Vec<String> = lines.into_iter().filter(|line| line != "ok").collect();
+        let mut statement = self.connection.prepare("PRAGMA foreign_key_check")?;
+        let strays = statement.query_map([], |r| {
+            let (table, row, of): (String, Option<i64>, String) = (r.get(0)?, r.get(1)?, r.get(2)?);
+            Ok(format!("row {} of {table} belongs to nothing in {of}", row.unwrap_or_default()))
+        })?;
+        problems.extend(strays.collect::<Result<Vec<_>, _>>()?);
+        Ok(problems)
     }
 
     /// Writes a consistent copy of the database, as of now.

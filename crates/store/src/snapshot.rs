@@ -133,6 +133,9 @@ impl Snapshot {
 
     /// The `count` records nearest to each vector.
     pub fn nearest(&self, vectors: &[&[f32]], count: usize, effort: Effort) -> Result<Vec<Nearest>, StoreError> {
+        if vectors.is_empty() {
+            return Ok(Vec::new());
+        }
         let search = Search {
             view: &self.view,
             index: self.index.as_deref(),

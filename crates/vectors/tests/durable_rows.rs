@@ -60,7 +60,7 @@ fn damaged_and_foreign_files_are_refused_with_the_reason() {
     let message = |rows| VectorFile::open(&path, rows).err().map(|e| e.to_string()).unwrap_or_default();
     assert!(message(2).contains("it holds 1 rows; 2 were committed"));
     for at in [0, 9, 13, 20, 30, 41, 2000] {
-        overwrite(&path, at, &[0x55]);
+        overwrite(&path, at, &[!whole[at as usize]]);
         assert!(!message(1).is_empty(), "a flipped byte at {at} went unseen");
         std::fs::write(&path, &whole).expect("a write");
     }

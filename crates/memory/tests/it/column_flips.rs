@@ -19,7 +19,37 @@ const RECORDS: usize = 40;
 const MAX_MIB: u64 = 1000;
 
 /// Columns whose flips no check finds: docs/guarantees.md names them.
-const NOT_COVERED: [&str; 0] = [];
+const NOT_COVERED: [&str; 29] = [
+    "checkpoints.number",
+    "collections.created_at",
+    "collections.name",
+    "collections.settings",
+    "collections.tenant",
+    "jobs.number",
+    "jobs.quotes",
+    "queue.attempts",
+    "queue.leased_until",
+    "queue.number",
+    "quotas.micros_per_1000",
+    "quotas.tenant",
+    "quotas.tokens_per_day",
+    "quotas.user",
+    "records.given_vector",
+    "records.seq",
+    "sessions.number",
+    "unused_media.file",
+    "unused_media.since",
+    "usage.day",
+    "usage.messages",
+    "usage.requests",
+    "usage.stored_tokens",
+    "usage.tenant",
+    "usage.tokens",
+    "usage.user",
+    "uses.heat",
+    "uses.record",
+    "uses.used_at",
+];
 
 fn vector(i: usize) -> Vec<f32> {
     (0..8).map(|d| ((i * 31 + d * 17 + i * i % 97) % 101) as f32 / 50.0 - 1.01).collect()
