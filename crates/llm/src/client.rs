@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// Bytes of an answer.
 pub(crate) const MAX_ANSWER_BYTES: u64 = 4 << 20;
+/// Bytes of a refusal.
+const MAX_REFUSAL_BYTES: u64 = 64 << 10;
 /// Tokens that one answer can have cost, whatever an endpoint says.
 const MAX_REPORTED_TOKENS: u64 = u32::MAX as u64;
 
@@ -42,9 +44,8 @@ impl Client {
     ) -> Result<T, Failure> {
         let mut format = self.format.get();
         let response = loop {
-            let response = self.send(agent, question, format, max_tokens)?;
-            let is_refused = matches!(response.status().as_u16(), 400 | 404 | 422);
-            match format.next().filter(|_| is_refused) {
+            let mut response = self.send(agent, question, format, max_tokens)?;
+            match format.next().filter(|_| is_refused(&mut response)) {
                 Some(next) => {
                     usage.failed += 1;
                     format = next;
@@ -90,6 +91,18 @@ impl Client {
             request = request.header("authorization", format!("Bearer {key}"));
         }
         request.send_json(&body).map_err(|e| Failure::of_transport(e.to_string()))
+    }
+}
+
+/// Whether an endpoint does not take a format. Some, such as llama-cpp-python, call that a failure of their own.
+fn is_refused(response: &mut ureq::http::Response<ureq::Body>) -> bool {
+    match response.status().as_u16() {
+        400 | 404 | 422 => true,
+        500 | 501 => {
+            let text = response.body_mut().with_config().limit(MAX_REFUSAL_BYTES).read_to_string().unwrap_or_default();
+            ["response_format", "json_schema", "json_object"].iter().any(|name| text.contains(name))
+        }
+        _ => false,
     }
 }
 

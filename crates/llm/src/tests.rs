@@ -1,5 +1,7 @@
 //! Against a stand-in that speaks HTTP and does what a test says.
 
+#![expect(clippy::disallowed_methods, reason = "tests have threads on their own")]
+
 use super::*;
 use serde_json::json;
 use std::collections::VecDeque;
@@ -212,6 +214,19 @@ fn an_endpoint_is_asked_in_the_strictest_way_that_it_takes_and_this_is_remembere
     let asked = model.asked();
     let system = |i: usize| asked[i]["messages"][0]["content"].as_str().expect("a text");
     assert!(!system(0).contains("JSON schema") && system(7).contains(&schema.to_string()), "{}", system(7));
+}
+
+#[test]
+fn a_refusal_of_a_format_may_look_like_a_failure_of_the_endpoint() {
+    let model = StandIn::start();
+    let llm = model.llm(|config| config.tries = 1);
+    let refusal = "{\"error\": {\"loc\": [\"body\", \"response_format\", \"type\"]}}";
+    model.then([(500, String::new(), refusal.into())]);
+    assert!(ask(&llm, "a").is_ok());
+    assert_eq!(model.asked()[1]["response_format"]["type"], "json_object");
+    model.then([status(500)]);
+    assert!(ask(&llm, "a").is_err());
+    assert_eq!(model.asked().len(), 3);
 }
 
 #[test]
