@@ -238,7 +238,8 @@ pub struct UpdateReport {
     pub deleted: u64,
     /// Those that are the history of newer ones.
     pub merged: u64,
-    /// Those that somebody changed meanwhile, and which stay for the next time.
+    /// Those that somebody changed meanwhile, or of which the language model has made nothing: they stay for the next
+    /// time.
     pub skipped: u64,
     /// Why some could not be decided, if so: they stay as they are.
     #[serde(skip_serializing_if = "Option::is_none")]

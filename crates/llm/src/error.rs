@@ -11,6 +11,12 @@ pub enum LlmError {
         /// What each said last.
         reason: String,
     },
+    /// There are answers, and none is what was asked for. Other questions may have better ones.
+    #[error("no language model gives an answer that is of use: {reason}")]
+    Useless {
+        /// What was wrong with each.
+        reason: String,
+    },
     /// Every endpoint has failed just now, and is left alone for a while.
     #[error("no language model has answered {seconds} s ago ({reason}); it is asked again in a while")]
     Resting {

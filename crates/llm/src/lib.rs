@@ -131,7 +131,7 @@ impl Llm {
         if let Some(reason) = self.tenants.reason(question.tenant, rest) {
             return Err(LlmError::TenantResting { reason });
         }
-        let (mut resting, mut failed, mut is_of_content) = (Vec::new(), Vec::new(), false);
+        let (mut resting, mut failed, mut useless) = (Vec::new(), Vec::new(), 0);
         for client in self.clients.iter().take_while(|_| !self.is_stopping()) {
             let model = &client.endpoint.model;
             if let Some((since, reason)) = client.rest.since(rest) {
@@ -148,7 +148,7 @@ impl Llm {
                     if failure.concerns == Concerns::Everybody {
                         client.rest.begin(&failure.reason);
                     }
-                    is_of_content |= failure.concerns == Concerns::Question;
+                    useless += usize::from(failure.concerns == Concerns::Question);
                     failed.push(format!("{model}: {}", failure.reason));
                 }
             }
@@ -162,10 +162,10 @@ impl Llm {
             });
         }
         let reason = failed.join("; ");
-        if is_of_content {
+        if useless > 0 {
             self.tenants.failed(question.tenant, &reason);
         }
-        Err(LlmError::Failed { reason })
+        Err(if useless == failed.len() { LlmError::Useless { reason } } else { LlmError::Failed { reason } })
     }
 
     /// Tries one endpoint as often as is set. The outer error ends the question.

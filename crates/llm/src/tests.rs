@@ -111,14 +111,14 @@ fn an_answer_that_is_of_no_use_ends_one_question_and_none_of_another_tenant() {
     for reply in [wrote("Certainly!"), wrote("{\"no\": 1}"), (200, String::new(), "<html>".into()), wrote("")] {
         model.then([reply.clone(), reply]);
         let mut usage = Usage::default();
-        assert!(matches!(ask_with(&llm, "a", &mut usage), Err(LlmError::Failed { .. })));
+        assert!(matches!(ask_with(&llm, "a", &mut usage), Err(LlmError::Useless { .. })));
         assert_eq!((usage.failed, usage.calls), (2, 0), "two tries");
         assert!(ask(&llm, "b").is_ok_and(|yes| yes));
         assert!(ask(&llm, "a").is_ok_and(|yes| yes), "nor of the same one");
     }
     model.then(vec![status(400); 4]);
     let before = model.asked().len();
-    assert!(matches!(ask(&llm, "a"), Err(LlmError::Failed { .. })), "a question that is too long");
+    assert!(matches!(ask(&llm, "a"), Err(LlmError::Useless { .. })), "a question that is too long");
     assert_eq!(model.asked().len(), before + 4, "each way once");
     assert!(ask(&llm, "b").is_ok());
 }
@@ -129,7 +129,7 @@ fn a_tenant_whose_questions_come_to_nothing_again_and_again_rests_alone() {
     let llm = model.llm(|config| config.tries = 1);
     model.then(vec![wrote("Certainly!"); 3]);
     for _ in 0..3 {
-        assert!(matches!(ask(&llm, "a"), Err(LlmError::Failed { .. })));
+        assert!(matches!(ask(&llm, "a"), Err(LlmError::Useless { .. })));
     }
     assert!(matches!(ask(&llm, "a"), Err(LlmError::TenantResting { .. })));
     assert_eq!(model.asked().len(), 3);

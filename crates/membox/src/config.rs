@@ -115,7 +115,8 @@ pub struct Config {
     /// Bytes of a request body.
     pub max_body_bytes: usize,
     /// MiB of memory that requests have together: their bodies, what is made of these, and their answers; without it, a
-    /// quarter of the memory that there is. One tenant has at most half of it. What is over it is refused with 429 or 413.
+    /// quarter of the memory that there is. One tenant has at most half of it. What is over it is refused with 429 or
+    /// 413.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_memory_mib: Option<usize>,
     /// Seconds that a request may take.

@@ -179,3 +179,29 @@ fn what_is_said_in_one_session_or_of_one_user_changes_no_memory_of_another() {
     assert_eq!((&report["queued"], &report["changes"][0]["id"]), (&json!(1), &json!(first)), "{report}");
     server.stop();
 }
+
+#[test]
+fn one_memory_of_which_a_language_model_makes_nothing_does_not_keep_it_from_the_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = StandIn::start();
+    let server = start(folder.path(), &model, "", "");
+    let said = [
+        "Lena has a cat that is called Miso.",
+        "Lena lives in Bergen in a red house.",
+        "Lena lives in Oslo in a red house.",
+        "Lena has a cat that is called Miso and a dog.",
+    ];
+    for (day, fact) in (1..).zip(said) {
+        remember(&server, &model, json!({"session": format!("s{day}"), "user": "lena"}), day, fact);
+    }
+    let delete = json!({"action": "delete", "new_memory": ""}).to_string();
+    model.then([Behaviour::Write("Certainly!".into()), Behaviour::Write(delete)]);
+    let report = server.job("/v1/memories:update", &json!({"user": "lena", "score_threshold": 0.7}));
+    assert_eq!(
+        (&report["queued"], &report["skipped"], &report["deleted"]),
+        (&json!(2), &json!(1), &json!(1)),
+        "{report}"
+    );
+    assert!(problem(&report).contains("not JSON"), "{report}");
+    server.stop();
+}

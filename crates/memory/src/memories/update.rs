@@ -19,7 +19,7 @@ use crate::convert::add_usage;
 use crate::redaction::redacted;
 use crate::{MemoryError, now, time_text};
 use membox_api::{Decision, MemoryChange, RecordPatch, UpdateReport, UpdateRequest};
-use membox_llm::{Llm, Usage};
+use membox_llm::{Llm, LlmError, Usage};
 use membox_store::{Collection, Filter, RecordReads, StoredRecord};
 use serde_json::json;
 use std::collections::HashMap;
@@ -87,6 +87,11 @@ impl Memories<'_> {
             let mut queue = queues.remove(&id).unwrap_or_default();
             queue.sort_by(|a, b| b.1.total_cmp(&a.1));
             match self.update_one(collection, &id, queue, llm, request.dry_run, &mut report) {
+                // What is wrong with this one need not be wrong with the next.
+                Err(MemoryError::Llm(error @ LlmError::Useless { .. })) => {
+                    report.problem = Some(error.to_string());
+                    report.skipped += 1;
+                }
                 Err(MemoryError::Llm(error)) => {
                     // What it says of the others is said already.
                     report.problem = Some(error.to_string());
