@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MEMBOX := target/release/membox
 LISTEN ?= 127.0.0.1:8420
 
-.PHONY: help setup build model serve check lint test torture fuzz bench bench-search bench-growth bench-sessions bench-memories bench-sealed kernels docker-lint alerts-lint test-gpu bench-gpu clean
+.PHONY: help setup build model serve check lint test torture test-llm fuzz bench bench-search bench-growth bench-sessions bench-memories bench-sealed kernels docker-lint alerts-lint test-gpu bench-gpu clean
 
 help: ## Show this.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -47,6 +47,9 @@ test: model lint ## Format, lints, documentation, and every test: what CI passes
 ROUNDS ?= 500
 torture: build ## kill -9, power cuts and failing disks, ROUNDS times each (500).
 	MEMBOX_TORTURE_ROUNDS=$(ROUNDS) cargo test --release -p membox --test it -- kill:: faults:: --nocapture
+
+test-llm: model ## Test with a real language model of 135 million parameters; fetches it, and may build llama.cpp.
+	scripts/small-model.sh
 
 SECONDS ?= 60
 fuzz: ## Fuzz each parser of fuzz/ for SECONDS (60), or those of TARGETS; fetches cargo-fuzz.

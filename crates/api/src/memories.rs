@@ -203,7 +203,7 @@ pub enum Decision {
     Keep,
     /// It says something else now.
     Update,
-    /// It is gone.
+    /// It is no memory any more: the newer one that is most like it keeps it whole, in `metadata.history`.
     Delete,
     /// It is the history of a newer one now.
     Merge,
@@ -234,11 +234,12 @@ pub struct UpdateReport {
     pub kept: u64,
     /// Those that say something else now.
     pub updated: u64,
-    /// Those that are gone.
+    /// Those that the language model would delete: each is in the history of a newer one.
     pub deleted: u64,
     /// Those that are the history of newer ones.
     pub merged: u64,
-    /// Those that somebody changed meanwhile, and which stay for the next time.
+    /// Those that somebody changed meanwhile, or of which the language model has made nothing: they stay for the next
+    /// time.
     pub skipped: u64,
     /// Why some could not be decided, if so: they stay as they are.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -294,8 +295,8 @@ pub struct LlmUsage {
     pub calls: u64,
     /// Requests that failed.
     pub failed: u64,
-    /// Tokens of what was asked, as the endpoint counts them.
+    /// Tokens of what was asked, as the endpoint counts them; a token for four bytes where it does not.
     pub prompt_tokens: u64,
-    /// Tokens of what was answered.
+    /// Tokens of what was answered, counted in the same way.
     pub completion_tokens: u64,
 }

@@ -1,12 +1,21 @@
 //! Tokens of a day.
 
+use crate::LlmError;
 use jiff::civil::Date;
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How many tokens are left today, in UTC.
-pub struct Budget {
+/// How many tokens are left today, in UTC: to all tenants together, and to each.
+pub(crate) struct Budget {
     per_day: u64,
-    used: Mutex<(Date, u64)>,
+    per_tenant: u64,
+    used: Mutex<Used>,
+}
+
+struct Used {
+    day: Date,
+    all: u64,
+    tenants: HashMap<String, u64>,
 }
 
 fn today() -> Date {
@@ -14,25 +23,52 @@ fn today() -> Date {
 }
 
 impl Budget {
-    /// So many tokens a day; any number for 0.
-    pub fn new(per_day: u64) -> Self {
-        Self { per_day, used: Mutex::new((today(), 0)) }
+    /// So many tokens a day, and so many of each tenant; any number for 0.
+    pub fn new(per_day: u64, per_tenant: u64) -> Self {
+        Self { per_day, per_tenant, used: Mutex::new(Used { day: today(), all: 0, tenants: HashMap::new() }) }
     }
 
-    /// Whether there are any left. The last answer may take more than there were.
-    pub fn has_left(&self) -> bool {
-        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        self.per_day == 0 || used.0 != today() || used.1 < self.per_day
-    }
-
-    /// Takes tokens off.
-    pub fn spend(&self, tokens: u64) {
+    /// What was used today.
+    fn used(&self) -> MutexGuard<'_, Used> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let today = today();
-        if used.0 != today {
-            *used = (today, 0);
+        if used.day != today {
+            *used = Used { day: today, all: 0, tenants: HashMap::new() };
         }
-        used.1 += tokens;
+        used
+    }
+
+    /// Whether a tenant has any left. The last answer may take more than there were.
+    pub fn check(&self, tenant: &str) -> Result<(), LlmError> {
+        let used = self.used();
+        let of_tenant = used.tenants.get(tenant).copied().unwrap_or_default();
+        if self.per_tenant > 0 && of_tenant >= self.per_tenant {
+            return Err(LlmError::TenantBudget { budget: self.per_tenant });
+        }
+        if self.per_day > 0 && used.all >= self.per_day {
+            return Err(LlmError::Budget { budget: self.per_day });
+        }
+        Ok(())
+    }
+
+    /// Takes tokens off those of all and of a tenant.
+    pub fn spend(&self, tenant: &str, tokens: u64) {
+        let mut used = self.used();
+        used.all = used.all.saturating_add(tokens);
+        let of_tenant = used.tenants.entry(tenant.to_owned()).or_default();
+        *of_tenant = of_tenant.saturating_add(tokens);
+    }
+
+    /// Sets what a tenant, or all, have used today at least.
+    pub fn resume(&self, tenant: Option<&str>, tokens: u64) {
+        let mut used = self.used();
+        match tenant {
+            None => used.all = used.all.max(tokens),
+            Some(tenant) => {
+                let of_tenant = used.tenants.entry(tenant.to_owned()).or_default();
+                *of_tenant = tokens.max(*of_tenant);
+            }
+        }
     }
 }
 
@@ -42,15 +78,35 @@ mod tests {
 
     #[test]
     fn a_day_has_so_many_tokens_and_the_next_one_as_many_again() {
-        let budget = Budget::new(100);
-        budget.spend(99);
-        assert!(budget.has_left());
-        budget.spend(50);
-        assert!(!budget.has_left());
-        budget.used.lock().expect("no panic").0 = today().yesterday().expect("a day");
-        assert!(budget.has_left(), "that was yesterday");
-        budget.spend(1);
-        assert!(budget.has_left());
-        assert!(Budget::new(0).has_left());
+        let budget = Budget::new(100, 0);
+        budget.spend("a", 99);
+        assert!(budget.check("a").is_ok());
+        budget.spend("a", 50);
+        assert!(matches!(budget.check("b"), Err(LlmError::Budget { budget: 100 })));
+        budget.used.lock().expect("no panic").day = today().yesterday().expect("a day");
+        assert!(budget.check("a").is_ok(), "that was yesterday");
+        budget.spend("a", 1);
+        assert!(budget.check("a").is_ok());
+        assert!(Budget::new(0, 0).check("a").is_ok());
+    }
+
+    #[test]
+    fn a_tenant_uses_up_its_own_tokens_and_not_those_of_others() {
+        let budget = Budget::new(100, 50);
+        budget.spend("a", 50);
+        assert!(matches!(budget.check("a"), Err(LlmError::TenantBudget { budget: 50 })));
+        assert!(budget.check("b").is_ok());
+        budget.spend("b", u64::MAX);
+        assert!(matches!(budget.check("c"), Err(LlmError::Budget { .. })));
+    }
+
+    #[test]
+    fn what_another_process_has_used_counts() {
+        let budget = Budget::new(100, 50);
+        budget.resume(None, 60);
+        budget.resume(Some("a"), 50);
+        assert!(budget.check("a").is_err() && budget.check("b").is_ok());
+        budget.spend("b", 40);
+        assert!(matches!(budget.check("b"), Err(LlmError::Budget { .. })));
     }
 }

@@ -115,7 +115,8 @@ pub struct Config {
     /// Bytes of a request body.
     pub max_body_bytes: usize,
     /// MiB of memory that requests have together: their bodies, what is made of these, and their answers; without it, a
-    /// quarter of the memory that there is. One tenant has at most half of it. What is over it is refused with 429 or 413.
+    /// quarter of the memory that there is. One tenant has at most half of it. What is over it is refused with 429 or
+    /// 413.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_memory_mib: Option<usize>,
     /// Seconds that a request may take.
@@ -359,6 +360,14 @@ impl Config {
         Ok(Arc::new(Scheduler::start(scheduler).context("the threads of the engine")?))
     }
 
+    /// The tenants that keys are of.
+    pub fn tenants(&self) -> Vec<&str> {
+        let mut tenants: Vec<&str> = self.keys.iter().map(|key| key.tenant.as_str()).collect();
+        tenants.sort_unstable();
+        tenants.dedup();
+        tenants
+    }
+
     /// What models run on, and how.
     fn engine(&self) -> EncoderConfig {
         // Both were checked when the settings were read.
@@ -428,14 +437,13 @@ enum ConfigCommand {
 pub fn run(config: &Config, args: &ConfigArgs) -> Result<()> {
     let ConfigCommand::Show = args.command;
     let mut shown = config.clone();
+    shown.llm = shown.llm.for_tenants(config.tenants().len());
     shown.llm.endpoints.iter_mut().for_each(|e| e.key = e.key.take().map(|_| NOT_SHOWN.into()));
     print!("{}", toml::to_string(&shown)?);
     // What `serve` would refuse, and what it would only say in its log.
     api_keys::read(config)?.warnings.iter().for_each(|warning| println!("\n# {warning}"));
     let policies = config.tenants_policies()?;
-    let mut tenants: Vec<&str> = config.keys.iter().map(|key| key.tenant.as_str()).collect();
-    tenants.sort_unstable();
-    tenants.dedup();
+    let mut tenants = config.tenants();
     if tenants.is_empty() {
         tenants.push(DEFAULT_TENANT);
     }

@@ -136,7 +136,8 @@ fn load_models(config: &Config) -> Result<Models> {
     if let Some(encoder) = encoder.as_ref().filter(|e| e.engine().has_keep_head()) {
         compressors.push(Arc::new(Compressor::over(encoder.clone())?));
     }
-    let llm = (!config.llm.endpoints.is_empty()).then(|| Arc::new(Llm::new(config.llm.clone())));
+    let llm = (!config.llm.endpoints.is_empty())
+        .then(|| Arc::new(Llm::new(config.llm.clone().for_tenants(config.tenants().len()))));
     Ok(Models { encoder, compressors, llm })
 }
 

@@ -4,6 +4,7 @@
 use crate::audit::event;
 use crate::jobs::{Job, NewJob, Work};
 use crate::memories::THRESHOLD;
+use crate::tenants::llm_usage;
 use crate::{MemoryBox, MemoryError, now, user_collection};
 use membox_api::{ConsolidateRequest, JobView, Metric, UpdateRequest};
 use membox_encoder::Lane;
@@ -380,7 +381,7 @@ impl MemoryBox {
             job.add_done(done);
             !job.should_stop()
         })?;
-        self.memories().count_llm(&collection.tenant, request.user.as_deref(), report.llm)?;
+        llm_usage::count(self.store(), &collection.tenant, request.user.as_deref(), report.llm)?;
         Ok(serde_json::to_value(report).ok())
     }
 }

@@ -13,7 +13,7 @@ use crate::models::Models;
 use crate::recall::{AnswerCache, Recall};
 use crate::records::Records;
 use crate::sessions::Sessions;
-use crate::tenants::{Policies, Policy, Tenants, Usage};
+use crate::tenants::{Policies, Policy, Tenants, Usage, llm_usage};
 use membox_api::{RecallAnswer, RecallRequest};
 use membox_encoder::EncoderError;
 use membox_store::{Collection, Store};
@@ -42,7 +42,9 @@ impl MemoryBox {
             pipeline: Pipeline::default(),
             policies: config.policies.clone(),
         };
-        memory.memories().resume_budget()?;
+        if let Some(llm) = memory.models.llm() {
+            llm_usage::resume(&memory.store, llm)?;
+        }
         Ok(memory)
     }
 

@@ -276,7 +276,7 @@ fn a_profile_is_what_is_remembered_and_what_is_set_and_is_recalled_by_meaning() 
     let built = post(&server, "/v1/users/lena/profile", &json!({}));
     assert_eq!(built["summary"], "Lena likes owls and has a sunny roof.");
     let asked = model.asked()[0]["messages"][1]["content"].as_str().map(str::to_owned);
-    assert_eq!(asked.as_deref(), Some("- Lena likes owls."));
+    assert_eq!(asked.as_deref(), Some("{\"text\":\"Lena likes owls.\"}\n"));
     model.then([Behaviour::Status(500)]);
     assert_eq!(server.call("POST", "/v1/users/lena/profile", &json!({})).0, 502);
     assert_eq!(profile()["summary"], built["summary"], "nothing was changed");

@@ -268,7 +268,7 @@ mod tests {
         let erasure = queued(&queue, again.clone());
         queued(&queue, again);
         let superseded: Vec<String> = queue.superseded_by(&erasure).into_iter().map(|job| job.id.clone()).collect();
-        assert_eq!(superseded, [own.id.clone()]);
+        assert_eq!(superseded, std::slice::from_ref(&own.id));
         let tenants = queued(&queue, erase("t", None));
         assert_eq!(queue.superseded_by(&tenants).len(), 4);
     }

@@ -7,7 +7,7 @@ use super::Memories;
 use crate::jobs::Job;
 use crate::memories::same::say_the_same;
 use crate::{MemoryError, now, time_text};
-use membox_api::{ConsolidateReport, ConsolidateRequest, MergedPair, RecordPatch};
+use membox_api::{ConsolidateReport, ConsolidateRequest, MergedPair, NewRecord, RecordPatch};
 use membox_store::{Collection, Effort, Fetched, Filter, RecordReads, RecordsError, StoredRecord};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -50,7 +50,7 @@ impl Memories<'_> {
             job.add_done(1);
             report.records += 1;
             let Some((older, newer, score)) = self.newer_double(collection, &id, threshold)? else { continue };
-            if !request.dry_run && !self.absorb(collection, &older, &newer)? {
+            if !request.dry_run && !self.absorb(collection, &older, &newer, history_entry(&older))? {
                 report.skipped += 1;
                 continue;
             }
@@ -105,14 +105,15 @@ impl Memories<'_> {
     }
 
     /// Makes one record the history of another, in one commit; `false` where one of them has changed since, or the
-    /// history is full.
+    /// history is full. `entry` is what the history keeps of it.
     pub(crate) fn absorb(
         &self,
         collection: &Arc<Collection>,
         older: &StoredRecord,
         newer: &StoredRecord,
+        entry: Value,
     ) -> Result<bool, MemoryError> {
-        let entries = [history(newer), history(older), vec![history_entry(older)]].concat();
+        let entries = [history(newer), history(older), vec![entry]].concat();
         let patch = RecordPatch { metadata: Some(history_patch(entries)), ..RecordPatch::default() };
         let absorbed = Some((older.record.id.clone(), older.version));
         was_made(self.records.patch_record(collection, &newer.record.id, &patch, Some(newer.version), absorbed))
@@ -130,6 +131,25 @@ pub(crate) fn history(stored: &StoredRecord) -> Vec<Value> {
 /// What a record that is no more has said, as a history keeps it.
 pub(crate) fn history_entry(older: &StoredRecord) -> Value {
     json!({"id": older.record.id, "text": older.record.text, "created_at": time_text(older.record.created_at)})
+}
+
+/// All of a record that is no more but its own history, as a request that remembers it again would say it.
+pub(crate) fn whole_entry(older: &StoredRecord) -> Value {
+    let record = older.record.clone();
+    let mut metadata = record.metadata;
+    metadata.remove(HISTORY_FIELD);
+    json!(NewRecord {
+        id: Some(record.id),
+        text: record.text,
+        metadata,
+        created_at: Some(time_text(record.created_at)),
+        expires_at: record.expires_at.map(time_text),
+        importance: record.importance,
+        user: record.user,
+        session: record.session,
+        kind: record.kind,
+        ..NewRecord::default()
+    })
 }
 
 /// A change of metadata: a record's history.

@@ -3,6 +3,8 @@
 use super::Memories;
 use super::clock::weekday;
 use super::cutting::is_remembered;
+use super::made::SESSION_FIELD;
+use super::prompts;
 use super::state::TopicSpan;
 use super::{SOURCES_FIELD, STAMP_FIELD, TOPIC_FIELD, Trace};
 use crate::admission::add_keywords;
@@ -24,15 +26,6 @@ pub(super) const EPISODIC: &str = "episodic";
 const FACT: &str = "semantic";
 /// Characters of a fact.
 const MAX_FACT_CHARS: usize = 2000;
-
-const FACTS: &str = "You keep the memory of an assistant. Read the numbered messages and write down every fact \
-    about the speakers that may \
-matter later: who they are, what they like, own, plan, did, were told. One fact is one short sentence that can be \
-understood alone: name the \
-person, keep names, places, numbers and titles as they are, and turn relative times (yesterday, next week) into \
-dates by the time in brackets. Leave \
-out greetings and what nobody will ask for. Answer with a JSON object: {\"data\": [{\"source_id\": NUMBER OF THE \
-MESSAGE, \"fact\": \"...\"}]}.";
 
 /// A message that is meant, with the topic that it is of.
 struct Said<'a> {
@@ -90,7 +83,7 @@ impl Memories<'_> {
             .map(|(topic, stored)| Said { topic: *topic, stored })
             .collect();
         let drafts = match self.models.llm().filter(|_| policy.llm) {
-            Some(llm) => facts(llm, &said, usage, trace)?,
+            Some(llm) => facts(llm, &session.tenant, &said, usage, trace)?,
             None => self.summaries(&said, policy, trace)?,
         };
         self.memories(collection, &settings, session, drafts)
@@ -177,7 +170,7 @@ impl Memories<'_> {
             speakers.sort_unstable();
             speakers.dedup();
             let mut metadata = Map::new();
-            metadata.insert("session".into(), json!(session.id));
+            metadata.insert(SESSION_FIELD.into(), json!(session.id));
             metadata.insert(TOPIC_FIELD.into(), json!(first.topic));
             metadata.insert("weekday".into(), json!(weekday(created_at)));
             metadata.insert("speakers".into(), json!(speakers));
@@ -220,24 +213,21 @@ impl Memories<'_> {
 /// The facts that a language model finds, each by the message that it is from.
 fn facts<'a>(
     llm: &Llm,
+    tenant: &str,
     said: &'a [Said<'a>],
     usage: &mut Usage,
     trace: &mut Trace,
 ) -> Result<Vec<Draft<'a>>, MemoryError> {
     let mut drafts = Vec::new();
     for batch in said.chunks(BATCH) {
-        let mut question = String::new();
-        let mut topic = 0;
-        for (number, said) in (1..).zip(batch) {
-            if said.topic != topic {
-                topic = said.topic;
-                question.push_str(&format!("--- Topic {topic} ---\n"));
-            }
+        let line = |(number, said): (usize, &Said)| {
             let record = &said.stored.record;
             let (time, day) = (time_text(record.created_at), weekday(record.created_at));
-            question.push_str(&format!("[{time}, {day}] {number}. {}: {}\n", said.speaker(), record.text));
-        }
-        let found = llm.ask(FACTS, &question, usage, &|value| read_facts(value, batch.len()))?;
+            prompts::line(&json!({"number": number, "time": time, "day": day, "topic": said.topic,
+                "speaker": said.speaker(), "text": record.text}))
+        };
+        let text: String = (1..).zip(batch).map(line).collect();
+        let found = llm.ask(&prompts::facts(tenant, &text), usage, &|value| read_facts(value, batch.len()))?;
         trace.note(|| json!({"step": "extract", "model": llm.model(), "messages": batch.len(), "facts": found}));
         let of = |(source, text): (Option<usize>, String)| {
             // A fact whose message the model does not name is one of all of them.

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 /// Where a memory's topic is in its metadata, and the messages that it is made of.
 pub(super) const TOPIC_FIELD: &str = "topic";
 pub(super) const SOURCES_FIELD: &str = "sources";
+/// Where its session is.
+pub(super) const SESSION_FIELD: &str = "session";
 
 /// Whether the pipeline has made a record: it is of a topic and names the messages that it is made of. A caller's
 /// own record may have a topic too.

@@ -16,6 +16,7 @@ mod extract;
 mod forget;
 pub(crate) mod made;
 mod profile;
+mod prompts;
 pub(crate) mod same;
 mod state;
 mod topics;
@@ -28,7 +29,8 @@ use crate::convert::add_usage;
 use crate::models::Models;
 use crate::records::Records;
 use crate::sessions::Sessions;
-use crate::{MemoryError, now, time_text};
+use crate::tenants::llm_usage;
+use crate::{MemoryError, time_text};
 use clock::Clock;
 pub(crate) use consolidate::THRESHOLD;
 pub(crate) use made::is_made;
@@ -40,7 +42,7 @@ use membox_api::{
 };
 use membox_llm::Usage;
 use membox_store::Store;
-use membox_store::{Advance, DayUsage, Range, Record, RecordReads, StoredSession, WriteRecords, day};
+use membox_store::{Advance, Range, Record, RecordReads, StoredSession, WriteRecords};
 use serde_json::{Value, json};
 pub(crate) use state::PipelineState;
 use state::TopicSpan;
@@ -53,9 +55,6 @@ use turns::TurnVectors;
 const STAMP_FIELD: &str = "time_stamp";
 /// Messages that are looked at together.
 const MAX_READ: i64 = 4096;
-/// Under what the box counts its own usage: no key has this tenant.
-const NO_TENANT: &str = "";
-const LANGUAGE_MODELS: &str = "language models";
 /// Times that a step is tried again when the session has changed meanwhile.
 const TRIES: usize = 16;
 
@@ -178,7 +177,7 @@ impl Memories<'_> {
                 error => return Err(error),
             }
         }
-        self.count_llm(tenant, session.user.as_deref(), answer.llm)?;
+        llm_usage::count(self.store, tenant, session.user.as_deref(), answer.llm)?;
         let session = self.sessions.stored_session(tenant, id)?;
         let state = PipelineState::of(&session)?;
         answer.version = session.version;
@@ -294,33 +293,6 @@ impl Memories<'_> {
             answer.problem = answer.problem.take().or(report.problem);
         }
         answer.memories.extend(views);
-        Ok(())
-    }
-
-    /// Adds what language models have used to what the user and the box have used today.
-    pub(crate) fn count_llm(&self, tenant: &str, user: Option<&str>, used: LlmUsage) -> Result<(), MemoryError> {
-        let tokens = used.prompt_tokens + used.completion_tokens;
-        if tokens == 0 {
-            return Ok(());
-        }
-        let more = |user: &str| DayUsage {
-            user: user.to_owned(),
-            day: day(now()),
-            tokens: tokens as i64,
-            requests: used.calls as i64,
-            ..DayUsage::default()
-        };
-        let of_user = user.map(|user| (tenant.to_owned(), more(user)));
-        let of_box = (NO_TENANT.to_owned(), more(LANGUAGE_MODELS));
-        Ok(self.store.add_usage(of_user.into_iter().chain([of_box]).collect())?)
-    }
-
-    /// Goes on with the day's budget of language models where the process before has left it.
-    pub(crate) fn resume_budget(&self) -> Result<(), MemoryError> {
-        let Some(llm) = self.models.llm() else { return Ok(()) };
-        let today = day(now());
-        let used = self.store.read()?.usage(NO_TENANT, Some(LANGUAGE_MODELS), (&today, &today), 1)?;
-        llm.count_as_used(used.first().map_or(0, |day| day.tokens.max(0) as u64));
         Ok(())
     }
 }

@@ -3,10 +3,11 @@
 //! A profile is a record of the user's own collection like any other, of kind `profile`: it is recalled by meaning,
 //! exported and erased with the rest.
 
-use super::Memories;
+use super::{Memories, prompts};
 use crate::convert::add_usage;
 use crate::redaction::{redacted, redacted_changes};
 use crate::retry::retry;
+use crate::tenants::llm_usage;
 use crate::{MemoryError, time_text, user_collection};
 use membox_api::{LlmUsage, NewRecord, ProfileView, Term};
 use membox_keywords::Keywords;
@@ -24,10 +25,6 @@ const TOPICS: usize = 5;
 const MAX_READ: usize = 500;
 /// Newest memories that a language model reads.
 const MAX_SUMMARIZED: usize = 50;
-
-const DESCRIBE: &str = "Here is what an assistant remembers of its user. Write three sentences at most that say who \
-    the user is: work, people, places, \
-likes, plans. Say only what is written here. Answer with a JSON object: {\"summary\": \"...\"}.";
 
 /// What is counted of a user's records.
 #[derive(Default)]
@@ -146,10 +143,10 @@ impl Memories<'_> {
             return Ok(None);
         }
         let mut usage = Usage::default();
-        let summary = describe(llm, &newest, &mut usage);
+        let summary = describe(llm, tenant, &newest, &mut usage);
         let mut used = LlmUsage::default();
         add_usage(&mut used, usage);
-        self.count_llm(tenant, Some(user), used)?;
+        llm_usage::count(self.store, tenant, Some(user), used)?;
         summary.map(Some)
     }
 
@@ -209,9 +206,9 @@ impl Memories<'_> {
     }
 }
 
-fn describe(llm: &Llm, memories: &[String], usage: &mut Usage) -> Result<String, MemoryError> {
-    let lines: Vec<String> = memories.iter().map(|text| format!("- {text}")).collect();
-    Ok(llm.ask(DESCRIBE, &lines.join("\n"), usage, &|value| {
+fn describe(llm: &Llm, tenant: &str, memories: &[String], usage: &mut Usage) -> Result<String, MemoryError> {
+    let text: String = memories.iter().map(|text| prompts::line(&json!({ "text": text }))).collect();
+    Ok(llm.ask(&prompts::summary(tenant, &text), usage, &|value| {
         let summary = value["summary"].as_str().map(str::trim).filter(|text| !text.is_empty());
         summary.map(str::to_owned).ok_or_else(|| "the answer has no summary".to_owned())
     })?)

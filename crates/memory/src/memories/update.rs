@@ -4,15 +4,22 @@
 //! stand in its queue. A language model says whether it is to be kept, to be changed or to go; without one, an
 //! older memory that a newer one says again becomes its history. Each change is a commit of its own, and holds only
 //! if the memory is still what it was when it was looked at.
+//!
+//! What a language model says may be what a message has told it to say. So nothing that it decides is for good: a
+//! memory that is to go becomes the history of a newer one, whole. And a memory is held against those of its own
+//! user alone, or without a user against those of its own session.
 
 use super::Memories;
-use super::consolidate::{THRESHOLD, history, history_entry, history_patch, is_older, may_be_one, was_made};
-use super::{is_made, made_conditions};
+use super::consolidate::{
+    THRESHOLD, history, history_entry, history_patch, is_older, may_be_one, was_made, whole_entry,
+};
+use super::made::SESSION_FIELD;
+use super::{is_made, made_conditions, prompts};
 use crate::convert::add_usage;
 use crate::redaction::redacted;
 use crate::{MemoryError, now, time_text};
-use membox_api::{Decision, MemoryChange, RecordPatch, Redaction, UpdateReport, UpdateRequest};
-use membox_llm::{Llm, Usage};
+use membox_api::{Decision, MemoryChange, RecordPatch, UpdateReport, UpdateRequest};
+use membox_llm::{Llm, LlmError, Usage};
 use membox_store::{Collection, Filter, RecordReads, StoredRecord};
 use serde_json::json;
 use std::collections::HashMap;
@@ -23,14 +30,6 @@ use std::sync::Arc;
 const TOP_K: usize = 20;
 const KEEP_TOP_N: usize = 10;
 const SCORE: f32 = 0.8;
-
-const DECIDE: &str = "You keep the memory of an assistant. Here are an older memory and newer ones that may be \
-    about the same. Decide what becomes of the \
-older one: \"update\" where the newer ones add to it or change it, and write the one sentence or few that are true \
-now; \"delete\" where they make it \
-untrue or say all of it; \"keep\" where they are about something else. Answer with a JSON object: {\"action\": \
-\"update\" | \"delete\" | \"keep\", \
-\"new_memory\": \"...\"}.";
 
 /// Changes that a report names.
 const NAMED_CHANGES: usize = 1000;
@@ -68,7 +67,7 @@ impl Memories<'_> {
         // The older memories, each with the newer ones in its queue.
         let mut queues: HashMap<String, Vec<(String, f32)>> = HashMap::new();
         for id in newer {
-            for (older, score) in self.older_ones(collection, id, request, threshold)? {
+            for (older, score) in self.older_ones(collection, id, request, threshold, llm.is_some())? {
                 queues.entry(older).or_default().push((id.clone(), score));
             }
             report.memories += 1;
@@ -88,6 +87,11 @@ impl Memories<'_> {
             let mut queue = queues.remove(&id).unwrap_or_default();
             queue.sort_by(|a, b| b.1.total_cmp(&a.1));
             match self.update_one(collection, &id, queue, llm, request.dry_run, &mut report) {
+                // What is wrong with this one need not be wrong with the next.
+                Err(MemoryError::Llm(error @ LlmError::Useless { .. })) => {
+                    report.problem = Some(error.to_string());
+                    report.skipped += 1;
+                }
                 Err(MemoryError::Llm(error)) => {
                     // What it says of the others is said already.
                     report.problem = Some(error.to_string());
@@ -103,13 +107,14 @@ impl Memories<'_> {
     }
 
     /// The memories that one queues up at: the nearest that are not newer, of the same user, by a score of
-    /// `threshold` and more.
+    /// `threshold` and more; of these, where a language model decides, those on which the newer one has a say.
     fn older_ones(
         &self,
         collection: &Arc<Collection>,
         id: &str,
         request: &UpdateRequest,
         threshold: f32,
+        by_llm: bool,
     ) -> Result<Vec<(String, f32)>, MemoryError> {
         let found = self.store.read()?.record(collection.id, id)?;
         let Some(own) = found.filter(|own| own.record.is_alive(now())) else { return Ok(Vec::new()) };
@@ -117,10 +122,16 @@ impl Memories<'_> {
         conditions.push(json!({"field": "created_at", "lte": time_text(own.record.created_at)}));
         if let Some(user) = &own.record.user {
             conditions.push(json!({"field": "user", "eq": user}));
+        } else if by_llm {
+            conditions.push(json!({"field": "user", "exists": false}));
+            conditions.push(json!({"field": "metadata.session", "eq": own.record.metadata.get(SESSION_FIELD)}));
         }
         let filter = Filter::parse(&json!({ "and": conditions }), "/filter")?;
         let near = self.nearest(collection, &own, Some(&filter), request.top_k.unwrap_or(TOP_K) + 1, threshold)?;
-        let older = near.into_iter().filter(|(other, _)| is_made(&other.record) && is_older(other, &own));
+        let is_queued_at = |other: &StoredRecord| {
+            is_made(&other.record) && is_older(other, &own) && (!by_llm || has_a_say(&own, other))
+        };
+        let older = near.into_iter().filter(|(other, _)| is_queued_at(other));
         let most = request.keep_top_n.unwrap_or(KEEP_TOP_N);
         Ok(older.map(|(other, score)| (other.record.id, score)).take(most).collect())
     }
@@ -130,7 +141,7 @@ impl Memories<'_> {
         &self,
         collection: &Arc<Collection>,
         id: &str,
-        queue: Vec<(String, f32)>,
+        mut queue: Vec<(String, f32)>,
         llm: Option<&Llm>,
         dry_run: bool,
         report: &mut UpdateReport,
@@ -140,6 +151,10 @@ impl Memories<'_> {
         for (id, _) in &queue {
             newer.extend(self.store.read()?.record(collection.id, id)?);
         }
+        if llm.is_some() {
+            newer.retain(|newer| has_a_say(newer, &older));
+        }
+        queue.retain(|(id, _)| newer.iter().any(|newer| newer.record.id == *id));
         if newer.is_empty() {
             return Ok(());
         }
@@ -149,7 +164,7 @@ impl Memories<'_> {
         let (decision, text) = match llm {
             Some(llm) => {
                 let mut usage = Usage::default();
-                let decided = decide(llm, &redaction, &older, &newer, &mut usage);
+                let decided = decide(llm, collection, &older, &newer, &mut usage);
                 add_usage(&mut report.llm, usage);
                 let (decision, text) = decided?;
                 (decision, text.map(|text| redacted(&redaction, text)))
@@ -160,11 +175,10 @@ impl Memories<'_> {
         let done = dry_run
             || match (decision, &text) {
                 (Decision::Keep, _) => true,
-                (Decision::Merge, _) => self.absorb(collection, &older, double.unwrap_or(&newer[0]))?,
-                (Decision::Delete, _) => {
-                    let doomed = vec![(older.record.id.clone(), Some(older.version))];
-                    was_made(self.records.delete(&collection.tenant, "pipeline", &collection.name, doomed))?
+                (Decision::Merge, _) => {
+                    self.absorb(collection, &older, double.unwrap_or(&newer[0]), history_entry(&older))?
                 }
+                (Decision::Delete, _) => self.absorb(collection, &older, &newer[0], whole_entry(&older))?,
                 (Decision::Update, text) => {
                     let entries = [history(&older), vec![history_entry(&older)]].concat();
                     let metadata = Some(history_patch(entries));
@@ -187,20 +201,35 @@ impl Memories<'_> {
     }
 }
 
+/// Whether what a language model makes of a newer memory may change an older one: both are of one user, or of one
+/// session where they have no user. One that is pinned stays as it is.
+fn has_a_say(newer: &StoredRecord, older: &StoredRecord) -> bool {
+    let (newer, older) = (&newer.record, &older.record);
+    let session = newer.metadata.get(SESSION_FIELD);
+    let are_of_one = match &newer.user {
+        Some(_) => newer.user == older.user,
+        None => older.user.is_none() && session.is_some() && session == older.metadata.get(SESSION_FIELD),
+    };
+    are_of_one && is_made(newer) && is_made(older) && older.metadata.get("pinned") != Some(&json!(true))
+}
+
 /// What a language model makes of an older memory beside newer ones.
 fn decide(
     llm: &Llm,
-    redaction: &Redaction,
+    collection: &Collection,
     older: &StoredRecord,
     newer: &[StoredRecord],
     usage: &mut Usage,
 ) -> Result<(Decision, Option<String>), MemoryError> {
     // They may be older than the policy.
-    let text = |stored: &StoredRecord| redacted(redaction, stored.record.text.clone());
-    let line = |stored: &StoredRecord| format!("[{}] {}\n", time_text(stored.record.created_at), text(stored));
+    let redaction = collection.settings().redaction.unwrap_or_default();
+    let line = |stored: &StoredRecord| {
+        let text = redacted(&redaction, stored.record.text.clone());
+        prompts::line(&json!({"time": time_text(stored.record.created_at), "text": text}))
+    };
     let candidates: String = newer.iter().map(line).collect();
-    let question = format!("Older memory:\n{}\nNewer memories:\n{candidates}", line(older));
-    Ok(llm.ask(DECIDE, &question, usage, &|value| {
+    let text = format!("Older memory:\n{}\nNewer memories:\n{candidates}", line(older));
+    Ok(llm.ask(&prompts::decision(&collection.tenant, &text), usage, &|value| {
         let text = value["new_memory"].as_str().map(str::trim).filter(|text| !text.is_empty());
         match (value["action"].as_str(), text) {
             (Some("update"), Some(text)) => Ok((Decision::Update, Some(text.to_owned()))),

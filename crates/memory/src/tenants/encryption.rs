@@ -9,7 +9,7 @@
 //! older key is gone for good. Vectors and what rows are found by (ids, users, sessions, kinds, times) stay
 //! readable.
 
-use super::Tenants;
+use super::{Tenants, llm_usage};
 use crate::jobs::Job;
 use crate::{MemoryError, now, time_text};
 use membox_api::{TenantReceipt, TenantView};
@@ -82,6 +82,7 @@ impl Tenants<'_> {
             return Ok(receipt);
         }
         self.forget_questions(tenant);
+        llm_usage::forget(self.store, tenant)?;
         self.store.drop_tenant(tenant, &job.id)?;
         if receipt.audit_number == 0 {
             receipt.audit_number = self.audit.audit(tenant, actor, "tenant erased", tenant, receipt.records)?.number;

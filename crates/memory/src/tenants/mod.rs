@@ -2,6 +2,7 @@
 
 mod encryption;
 mod erasing;
+pub(crate) mod llm_usage;
 mod policy;
 mod usage;
 mod users;

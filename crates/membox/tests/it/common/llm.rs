@@ -99,16 +99,16 @@ fn answer(content: &str) -> String {
     json!({"choices": [{"message": {"role": "assistant", "content": content}}], "usage": usage}).to_string()
 }
 
-/// A fact of each numbered message: `[time, day] 3. Ann: text` becomes `Ann said: text`.
+/// A fact of each numbered message: of `{"number": 3, "speaker": "Ann", "text": "Hi"}` it is `Ann said: Hi`.
 fn answer_to(request: &Value) -> String {
     let question = request["messages"][1]["content"].as_str().unwrap_or_default();
     if question.starts_with("Older memory") {
-        return json!({"action": "keep"}).to_string();
+        return json!({"action": "keep", "new_memory": ""}).to_string();
     }
     let fact = |line: &str| {
-        let (number, said) = line.split_once("] ")?.1.split_once(". ")?;
-        let (name, text) = said.split_once(": ")?;
-        Some(json!({"source_id": number.parse::<u64>().ok()?, "fact": format!("{name} said: {text}")}))
+        let message: Value = serde_json::from_str(line).ok()?;
+        let (name, text) = (message["speaker"].as_str()?, message["text"].as_str()?);
+        Some(json!({"source_id": message["number"], "fact": format!("{name} said: {text}")}))
     };
     let facts: Vec<Value> = question.lines().filter_map(fact).collect();
     format!("```json\n{}\n```", json!({ "data": facts }))
