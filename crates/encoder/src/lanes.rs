@@ -213,7 +213,7 @@ mod tests {
     fn who_has_nothing_that_is_wanted_is_passed_over() {
         let mut turns = Turns::new();
         of("a", [1, 2]).into_iter().chain(of("b", [12, 13])).for_each(|item| turns.push(item));
-        let is_even = |item: &Item| item.1 % 2 == 0;
+        let is_even = |item: &Item| item.1.is_multiple_of(2);
         assert_eq!(turns.pop(is_even).map(|item| item.1), Some(12));
         assert_eq!(turns.pop(is_even), None, "what comes first of a tenant is not overtaken");
         assert_eq!((first(&mut turns), first(&mut turns), turns.len()), (1, 13, 1));

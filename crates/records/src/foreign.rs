@@ -115,6 +115,7 @@ fn spaced(sql: &str) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "databases as somebody else changes them")]
 mod tests {
     use crate::{Reader, RecordsError, Sealing, Store};
     use rusqlite::Connection;

@@ -171,15 +171,15 @@ mod tests {
             let (mut tail, mut rows, mut next) = (Tail::default(), Vec::new(), 0);
             for gap in gaps {
                 next += gap;
-                tail.insert(next, if next % 3 == 0 { "tea" } else { "tea and coffee" });
+                tail.insert(next, if next.is_multiple_of(3) { "tea" } else { "tea and coffee" });
                 rows.push(next);
             }
             tail.drop_below(cut);
-            let tail = tail.renumbered(|row| (row % 7 != 0).then_some(row + add));
-            let left: Vec<u32> = rows.into_iter().filter(|row| *row >= cut && row % 7 != 0).collect();
-            let with_tea: Vec<_> = left.iter().map(|row| (row + add, 1, if row % 3 == 0 { 1 } else { 2 })).collect();
+            let tail = tail.renumbered(|row| (!row.is_multiple_of(7)).then_some(row + add));
+            let left: Vec<u32> = rows.into_iter().filter(|row| *row >= cut && !row.is_multiple_of(7)).collect();
+            let with_tea: Vec<_> = left.iter().map(|row| (row + add, 1, if row.is_multiple_of(3) { 1 } else { 2 })).collect();
             prop_assert_eq!(found(&tail, "tea"), with_tea);
-            let with_coffee = left.iter().filter(|row| *row % 3 != 0).count();
+            let with_coffee = left.iter().filter(|row| !row.is_multiple_of(3)).count();
             prop_assert_eq!(found(&tail, "coffe").len() + found(&tail, "coffee").len(), with_coffee);
             prop_assert_eq!((tail.len(), tail.end()), (left.len(), left.last().map_or(0, |row| row + add + 1)));
             prop_assert!(left.iter().all(|row| tail.length(row + add).is_some()));
