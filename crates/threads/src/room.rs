@@ -63,7 +63,7 @@ impl Room {
     /// As [`take`](Self::take), but what a tenant takes while it has nothing may have any size, as long as others
     /// leave it some room: it could not be served at all otherwise.
     pub fn take_first(&self, tenant: &Arc<str>, bytes: usize) -> Result<(), NoRoom> {
-        let is_first = |own, all| own == 0 && all < self.bytes / 4 * 3;
+        let is_first = |own, all| own == 0 && all < self.bytes - self.bytes / 4;
         self.take_if(tenant, bytes, |own, all| is_first(own, all) || own + bytes + all + bytes <= self.bytes)
     }
 
