@@ -344,7 +344,9 @@ fn every_body_in_the_documentation_has_an_example_that_is_accepted() {
 fn operations_are_visible() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(&data_with_model(folder.path()), &[]);
-    assert_eq!(server.call("GET", "/ready", &Value::Null), (200, json!({"status": "ready"})));
+    let (status, ready) = server.call("GET", "/ready", &Value::Null);
+    assert_eq!((status, &ready["status"], &ready["troubles"]), (200, &json!("ready"), &Value::Null));
+    assert!(ready["request_memory"]["limit"].as_u64() >= Some(256 << 20), "{ready}");
     server.call("PUT", "/v1/collections/c", &json!({}));
     server.call("POST", "/v1/collections/c/records", &json!({"records": [{"text": "x"}]}));
     let (_, headers, _) =
