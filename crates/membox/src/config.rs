@@ -134,7 +134,7 @@ pub struct Config {
     pub metrics_key: Option<Secret>,
     /// Names by which a box without keys may be called, beside addresses and localhost.
     pub allowed_hosts: Vec<String>,
-    /// Origins whose pages may use the box from a browser, such as https://app.example.
+    /// Origins whose pages may use the box from a browser, such as `https://app.example`.
     pub allowed_origins: Vec<String>,
     /// A file that holds the master key, as `membox keys new` writes it: with one, texts and metadata are sealed.
     /// Keep it apart from the data and its backups; without it nothing of them can be read.
