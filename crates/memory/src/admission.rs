@@ -7,17 +7,18 @@ use crate::fields;
 use crate::memories::made::is_made;
 use crate::recall::vector_error;
 use crate::redaction::{Known, redact_record, redacted_changes};
+use crate::tenants::Limits;
 use crate::{MemoryError, in_seconds, now, time_millis, token_counter};
 use membox_api::{CollectionSettings, MessageType, NewRecord, RecordPatch};
 use membox_redaction::{Counts, without_placeholders};
-use membox_store::Store;
-use membox_store::{Collection, Message, NewVersion, Record};
+use membox_store::{Collection, Footprint, Message, NewVersion, Record, Store};
 use serde_json::{Map, Value};
 
 /// What everything that enters goes through.
 #[derive(Clone, Copy)]
 pub struct Admission<'a> {
     pub(crate) store: &'a Store,
+    pub(crate) limits: Limits<'a>,
 }
 
 impl Admission<'_> {
@@ -62,6 +63,7 @@ impl Admission<'_> {
             add_keywords(&mut record);
         }
         count_tokens(&mut record)?;
+        self.limits.admit(&collection.tenant, || footprint(&record, collection.dimension()))?;
         Ok(NewVersion { record, vector, expected: new.version })
     }
 
@@ -93,6 +95,15 @@ impl Admission<'_> {
         record.message.iter_mut().for_each(|message| message.updated_at = Some(now()));
         Ok(record)
     }
+}
+
+/// About what a record takes, with a vector of so many numbers.
+fn footprint(record: &Record, dimension: usize) -> Footprint {
+    let json_bytes = |json: serde_json::Result<String>| json.map_or(0, |json| json.len());
+    let said = json_bytes(serde_json::to_string(&record.metadata)) + json_bytes(serde_json::to_string(&record.message));
+    let said = said + record.text.len() + record.id.len();
+    let file = record.message.as_ref().and_then(|message| message.media.as_ref()).map_or(0, |media| media.bytes);
+    Footprint { records: 1, sessions: 0, bytes: file + (said + dimension * size_of::<f32>()) as u64 }
 }
 
 fn check(record: &mut Record, at: &str) -> Result<(), MemoryError> {

@@ -83,6 +83,16 @@ pub enum MemoryError {
         /// When there may be room again, in seconds.
         retry_after_s: u64,
     },
+    /// A tenant has stored as much as it may.
+    #[error("that is over this tenant's {limit} of {most}: delete something, or ask whoever runs the box for more")]
+    LimitReached {
+        /// The limit's name.
+        limit: &'static str,
+        /// What it is.
+        most: u64,
+        /// When to try again, in seconds, if something was deleted.
+        retry_after_s: u64,
+    },
     /// The collection has a job running that excludes another.
     #[error("collection {0:?} has a job running or waiting; wait for it or cancel it")]
     Busy(String),

@@ -162,7 +162,7 @@ impl MemoryBox {
             }
         }
         // One that is there already is the one that is wanted.
-        let jobs: Vec<Arc<Job>> = wanted.into_iter().filter_map(|new| self.queue().admit(new).ok()).collect();
+        let jobs: Vec<Arc<Job>> = wanted.into_iter().filter_map(|new| self.queue().admit(new, None).ok()).collect();
         if jobs.is_empty() {
             return Ok(());
         }
@@ -195,7 +195,8 @@ impl MemoryBox {
         audit: Option<AuditEvent>,
         before: impl FnOnce() -> Result<Option<AuditEvent>, MemoryError>,
     ) -> Result<JobView, MemoryError> {
-        let job = self.queue().admit(new)?;
+        let most = self.limits().max_jobs(&new.tenant);
+        let job = self.queue().admit(new, most)?;
         let stored = before().and_then(|said| Ok(self.store().insert_jobs(vec![job.stored()], audit.or(said))?));
         if let Err(error) = stored {
             self.queue().forget(&job);

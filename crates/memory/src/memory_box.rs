@@ -13,7 +13,7 @@ use crate::models::Models;
 use crate::recall::{AnswerCache, Recall};
 use crate::records::Records;
 use crate::sessions::Sessions;
-use crate::tenants::{Policies, Policy, Tenants, Usage, llm_usage};
+use crate::tenants::{Limits, Policies, Policy, StoredCounts, Tenants, Usage, llm_usage};
 use membox_api::{RecallAnswer, RecallRequest};
 use membox_encoder::EncoderError;
 use membox_store::{Collection, Store};
@@ -28,6 +28,7 @@ pub struct MemoryBox {
     answers: AnswerCache,
     pipeline: Pipeline,
     policies: Policies,
+    counts: StoredCounts,
     store: Store,
 }
 
@@ -41,6 +42,7 @@ impl MemoryBox {
             answers: AnswerCache::new(config.answer_cache),
             pipeline: Pipeline::default(),
             policies: config.policies.clone(),
+            counts: StoredCounts::default(),
         };
         if let Some(llm) = memory.models.llm() {
             llm_usage::resume(&memory.store, llm)?;
@@ -81,16 +83,25 @@ impl MemoryBox {
         Cursors { store: &self.store }
     }
 
+    pub(crate) fn limits(&self) -> Limits<'_> {
+        let Self { store, policies, counts, .. } = self;
+        Limits { store, policies, counts }
+    }
+
+    pub(crate) fn admission(&self) -> Admission<'_> {
+        Admission { store: &self.store, limits: self.limits() }
+    }
+
     /// Collections.
     pub fn collections(&self) -> Collections<'_> {
         let Self { store, models, policies, .. } = self;
-        Collections { store, models, policies, audit: self.audit() }
+        Collections { store, models, policies, limits: self.limits(), audit: self.audit() }
     }
 
     /// Records of collections.
     pub fn records(&self) -> Records<'_> {
         let Self { store, models, .. } = self;
-        let (collections, admission, audit) = (self.collections(), Admission { store }, self.audit());
+        let (collections, admission, audit) = (self.collections(), self.admission(), self.audit());
         Records { store, models, collections, admission, audit }
     }
 
@@ -118,7 +129,7 @@ impl MemoryBox {
             policies,
             collections: self.collections(),
             records: self.records(),
-            admission: Admission { store },
+            admission: self.admission(),
             media: MediaFiles { store },
             recall: self.recalls(),
             cursors: self.cursors(),
@@ -129,7 +140,7 @@ impl MemoryBox {
     pub fn memories(&self) -> Memories<'_> {
         let Self { store, models, pipeline, .. } = self;
         let (collections, records, sessions) = (self.collections(), self.records(), self.sessions());
-        Memories { store, models, collections, records, admission: Admission { store }, sessions, pipeline }
+        Memories { store, models, collections, records, admission: self.admission(), sessions, pipeline }
     }
 
     /// What users have used, and their quotas.
@@ -190,7 +201,8 @@ pub fn retry_after(error: &MemoryError) -> Option<u64> {
     match error {
         MemoryError::Overloaded { retry_after_s }
         | MemoryError::QuotaExceeded { retry_after_s, .. }
-        | MemoryError::TooManyJobs { retry_after_s, .. } => Some(*retry_after_s),
+        | MemoryError::TooManyJobs { retry_after_s, .. }
+        | MemoryError::LimitReached { retry_after_s, .. } => Some(*retry_after_s),
         MemoryError::Encoder(EncoderError::Overloaded { retry_after_s }) => Some(*retry_after_s),
         MemoryError::NoFiles(_) | MemoryError::OverBudget(OverBudget::Taken) => Some(1),
         _ => None,

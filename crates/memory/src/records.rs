@@ -15,7 +15,7 @@ use membox_api::{CompressOptions, NewRecord, RecordPatch, RecordView, WrittenRec
 use membox_compressor::CompressedText;
 use membox_store::Store;
 use membox_store::{
-    Collection, DeleteRecords, Filter, NewVersion, Order, Position, RecordReads, RecordsError, Selection, StoredRecord,
+    Collection, DeleteRecords, NewVersion, Order, Position, RecordReads, RecordsError, Selection, StoredRecord,
     WriteRecords,
 };
 use serde_json::Value;
@@ -129,7 +129,7 @@ impl Records<'_> {
         filter: Option<&Value>,
     ) -> Result<(Vec<RecordView>, Option<Position>), MemoryError> {
         let collection = self.collections.collection(tenant, name)?;
-        let filter = filter.map(|f| Filter::parse(f, "/filter")).transpose()?;
+        let filter = filter.map(|filter| self.collections.limits.filter(tenant, filter)).transpose()?;
         let mut page = self.store.read()?.page(&collection, order, after, limit + 1, filter.as_ref())?;
         collection.check_there()?;
         let more = page.len() > limit;
@@ -238,7 +238,7 @@ impl Records<'_> {
         filter: &Value,
     ) -> Result<usize, MemoryError> {
         let collection = self.collections.collection(tenant, name)?;
-        let filter = Filter::parse(filter, "/filter")?;
+        let filter = self.collections.limits.filter(tenant, filter)?;
         let which = self.store.read()?.snapshot(&collection, Some(&filter))?.selection();
         self.delete_selected(tenant, actor, collection, which)
     }

@@ -92,6 +92,15 @@ impl Filter {
         parse(value, pointer, MAX_DEPTH, &mut left)
     }
 
+    /// Conditions in it, those that join others among them.
+    pub fn conditions(&self) -> usize {
+        1 + match self {
+            Self::And(parts) | Self::Or(parts) => parts.iter().map(Self::conditions).sum(),
+            Self::Not(part) => part.conditions(),
+            Self::Field(..) => 0,
+        }
+    }
+
     /// Whether a record meets it. For many records, keep a [`FieldIndex`].
     pub fn allows(&self, record: &Record) -> bool {
         let mut index = FieldIndex::default();

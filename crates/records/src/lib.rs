@@ -37,6 +37,7 @@ mod collections;
 mod error;
 mod file_name;
 pub mod filter;
+mod footprint;
 mod foreign;
 mod jobs;
 mod media;
@@ -66,6 +67,7 @@ pub use checkpoints::{Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPla
 pub use error::RecordsError;
 pub use file_name::FileName;
 pub use filter::{FieldIndex, Filter};
+pub use footprint::Footprint;
 pub use jobs::{Erases, Erasure, JobBody, JobState, StoredJob};
 pub use membox_sealing as keys;
 pub use messages::{Renamed, record_id};

@@ -124,6 +124,23 @@ impl Reader {
         Ok(())
     }
 
+    /// The numbers (`seq`) of a collection's records that are about a user, in the order of writing. A record keeps its
+    /// number when it is replaced.
+    pub fn numbers_of_user(&self, collection: i64, user: &str) -> Result<Vec<i64>, RecordsError> {
+        let sql = "SELECT seq FROM records WHERE collection = ? AND user = ? ORDER BY seq";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let numbers = statement.query_map(params![collection, user], |r| r.get(0))?;
+        Ok(numbers.collect::<Result<_, _>>()?)
+    }
+
+    /// A record by its number.
+    pub fn record_of_number(&self, collection: i64, number: i64) -> Result<Option<StoredRecord>, RecordsError> {
+        let sql = format!("SELECT {COLUMNS} FROM records WHERE seq = ? AND collection = ?");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let found = statement.query_row(params![number, collection], |r| read_record(r, &self.sealing)).optional();
+        found.map_err(RecordsError::from)
+    }
+
     /// Records of a collection.
     pub fn count(&self, collection: i64) -> Result<u64, RecordsError> {
         let count: i64 = self

@@ -13,7 +13,7 @@ use crate::rows::{COLUMNS, Place, checksum as checksum_of, read_body, read_field
 use crate::sealing::{Sealing, StoredText};
 use crate::slots::Slots;
 use crate::transaction::WriteTransaction;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -111,8 +111,6 @@ pub enum Range {
     Before(i64),
     /// Those of the system, oldest first.
     System,
-    /// Those that are archived, oldest first.
-    Archived,
 }
 
 impl WriteTransaction<'_> {
@@ -300,6 +298,51 @@ impl Reader {
         Ok(found)
     }
 
+    /// Calls `each` with a session's messages from a place on, archived ones too, in their order, until it says
+    /// `false`. A damaged one is passed over.
+    pub fn messages_from(
+        &self,
+        collection: i64,
+        session: &str,
+        place: i64,
+        mut each: impl FnMut(StoredRecord) -> bool,
+    ) -> Result<(), RecordsError> {
+        let sql = |condition| {
+            format!("SELECT {COLUMNS} FROM records WHERE collection = ? AND session = ? AND position {condition}")
+        };
+        let mut listed = self.connection.prepare_cached(&sql(">= ? ORDER BY position"))?;
+        // An archived message's position is -1 less its place.
+        let mut archived = self.connection.prepare_cached(&sql("<= ? ORDER BY position DESC"))?;
+        let mut listed = listed.query(params![collection, session, place.max(0)])?;
+        let mut archived = archived.query(params![collection, session, -1 - place.max(0)])?;
+        let (mut next_listed, mut next_archived) = (self.next_message(&mut listed)?, self.next_message(&mut archived)?);
+        loop {
+            let place = |next: &Option<StoredRecord>| Some(next.as_ref()?.record.message.as_ref()?.place());
+            let listed_is_first = match (place(&next_listed), place(&next_archived)) {
+                (Some(listed), Some(archived)) => listed < archived,
+                (listed, _) => listed.is_some(),
+            };
+            let next = if listed_is_first {
+                std::mem::replace(&mut next_listed, self.next_message(&mut listed)?)
+            } else {
+                std::mem::replace(&mut next_archived, self.next_message(&mut archived)?)
+            };
+            if !next.is_some_and(&mut each) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn next_message(&self, rows: &mut Rows) -> Result<Option<StoredRecord>, RecordsError> {
+        while let Some(row) = rows.next()? {
+            match read_record(row, &self.sealing).map_err(RecordsError::from) {
+                Err(RecordsError::Damaged(_)) => {}
+                read => return read.map(Some),
+            }
+        }
+        Ok(None)
+    }
+
     /// Messages in a session's list, from a position on.
     pub fn count_messages(&self, collection: i64, session: &str, from: i64) -> Result<u64, RecordsError> {
         let count: i64 = self
@@ -331,8 +374,6 @@ fn messages(
         Range::After(position) => ("position > ? AND position >= 0 ORDER BY position", position),
         Range::Before(position) => ("position < ? AND position >= 0 ORDER BY position DESC", position),
         Range::System => ("role IN ('system', 'developer') AND position > ? ORDER BY position", -1),
-        // An archived message's position is -1 less its place.
-        Range::Archived => ("position < ? ORDER BY position DESC", 0),
     };
     let sql = format!("SELECT {COLUMNS} FROM records WHERE collection = ? AND session = ? AND {condition}");
     let mut statement = connection.prepare_cached(&sql)?;

@@ -48,7 +48,15 @@ where
         let detail = format!("the body must be application/json, and content-type says {content_type:?}");
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    read_body(request.into_body(), AppState::from_ref(state).limits.max_body_bytes).await
+    let state = AppState::from_ref(state);
+    let of_tenant = request::current().map(|budget| state.memory.policy(&budget.tenant()).limits.clone());
+    let of_tenant = of_tenant.unwrap_or_default();
+    let most = of_tenant.max_body_bytes.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+    let body = read_body(request.into_body(), state.limits.max_body_bytes.min(most)).await?;
+    if of_tenant.max_batch.is_some() {
+        of_tenant.check_batch(json::longest_list(&body) as u64)?;
+    }
+    Ok(body)
 }
 
 /// Reads a body. One over the limit is read on for a while and thrown away: a client that is still sending would

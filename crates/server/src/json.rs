@@ -73,6 +73,39 @@ pub fn memory_bytes(document: &[u8]) -> usize {
     bytes
 }
 
+/// Entries of the longest list that is a document, or a member of it: what the request is about. Lists of numbers are
+/// vectors, and lists within these lists are part of one entry.
+pub fn longest_list(document: &[u8]) -> usize {
+    const MAX_DEPTH: usize = 2;
+    let (mut longest, mut depth, mut at) = (0, 0usize, 0);
+    // Entries of the list at each depth; 0 where that is an object, or a list that does not count.
+    let mut entries = [0; MAX_DEPTH];
+    while let Some(found) = document.get(at..).and_then(|rest| rest.iter().position(|b| b"\"{}[],".contains(b))) {
+        let start = at + found;
+        at = start + 1;
+        match document[start] {
+            b'"' => at = string_end(document, start),
+            open @ (b'{' | b'[') => {
+                if let Some(entries) = entries.get_mut(depth) {
+                    let first = document[at..].trim_ascii_start().first();
+                    let counts = open == b'[' && first.is_some_and(|b| !b"-0123456789]".contains(b));
+                    *entries = usize::from(counts);
+                    longest = longest.max(*entries);
+                }
+                depth += 1;
+            }
+            b',' => {
+                if let Some(entries) = depth.checked_sub(1).and_then(|at| entries.get_mut(at)).filter(|n| **n > 0) {
+                    *entries += 1;
+                    longest = longest.max(*entries);
+                }
+            }
+            _ => depth = depth.saturating_sub(1),
+        }
+    }
+    longest
+}
+
 /// Fields whose null is not the same as their absence: a patch takes a field away with it, and a state may be null.
 fn null_is_a_value(of: &str, field: &str) -> bool {
     matches!((of, field), ("RecordPatch", _) | ("NewCheckpoint", "state") | ("TaskWrites", "writes"))

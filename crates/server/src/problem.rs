@@ -135,7 +135,8 @@ impl From<MemoryError> for Problem {
             MemoryError::Encoder(EncoderError::Overloaded { .. })
             | MemoryError::Overloaded { .. }
             | MemoryError::QuotaExceeded { .. }
-            | MemoryError::TooManyJobs { .. } => StatusCode::TOO_MANY_REQUESTS,
+            | MemoryError::TooManyJobs { .. }
+            | MemoryError::LimitReached { .. } => StatusCode::TOO_MANY_REQUESTS,
             MemoryError::Llm(_) => StatusCode::BAD_GATEWAY,
             MemoryError::NoModel
             | MemoryError::NoCompressor { .. }

@@ -5,7 +5,7 @@ mod common;
 
 use common::{Running, connect, rest, start};
 use membox_server::Limits;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 fn ask(server: &Running, method: &str, path: &str, body: &str) -> String {
@@ -66,4 +66,41 @@ fn an_answer_that_nobody_reads_is_let_go() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!(becomes_empty(&server), "the answers are still there");
+}
+
+#[test]
+fn exports_that_nobody_reads_take_no_thread_and_little_memory() {
+    let server = start(Limits::default());
+    let made = ask(&server, "PUT", "/v1/collections/c", r#"{"dimension": 2}"#);
+    assert!(made.starts_with("HTTP/1.1 201"), "{made}");
+    let text = "a long note ".repeat(10_000);
+    for batch in 0..20 {
+        let record = |n| format!(r#"{{"id":"{batch}-{n}","text":"{text}","vector":[1,0],"user":"u"}}"#);
+        let records = (0..10).map(record).collect::<Vec<_>>().join(",");
+        let written = ask(&server, "POST", "/v1/collections/c/records", &format!(r#"{{"records":[{records}]}}"#));
+        assert!(written.starts_with("HTTP/1.1 200"), "{written}");
+    }
+    // More than there are threads that read, or readers of the database: 24 MB each, which fit into no buffer.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from) * 4;
+    let exports: Vec<_> = (0..3 * threads)
+        .map(|_| {
+            let mut stream = connect(&server);
+            stream.write_all(b"GET /v1/users/u/export HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("a write");
+            stream
+        })
+        .collect();
+    for stream in &exports {
+        let mut first = [0; 12];
+        (&mut &*stream).read_exact(&mut first).expect("it begins");
+        assert_eq!(&first, b"HTTP/1.1 200");
+    }
+    let found = ask(&server, "GET", "/v1/collections/c/records?limit=1", "");
+    assert!(found.starts_with("HTTP/1.1 200"), "{found}");
+    assert!(used(&server) < (exports.len() as u64 + 8) << 20, "{} bytes", used(&server));
+    drop(exports);
+    let whole = ask(&server, "GET", "/v1/users/u/export", "");
+    assert!(whole.contains(r#"{"type":"end","lines":200}"#), "an export that is read is whole");
+    assert!(becomes_empty(&server));
+    let audit = ask(&server, "GET", "/v1/audit", "");
+    assert!(audit.contains(r#""action":"export broken off""#), "{audit}");
 }

@@ -81,8 +81,8 @@ pub use membox_records::filter::{Condition, Scalar};
 pub use membox_records::keys::{self, Keyring, SealingError};
 pub use membox_records::{
     AuditEntry, AuditEvent, Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPlace, DayUsage, Erases, Filter,
-    JobBody, JobState, LAST_TIME, Media, Message, Number, OpaqueJson, Order, Position, QueueItem, Quota, Range,
-    RecallCount, Record, RecordsError, Resealed, Sealing, SessionState, StoredJob, StoredRecord, StoredSession,
+    Footprint, JobBody, JobState, LAST_TIME, Media, Message, Number, OpaqueJson, Order, Position, QueueItem, Quota,
+    Range, RecallCount, Record, RecordsError, Resealed, Sealing, SessionState, StoredJob, StoredRecord, StoredSession,
     Summary, civil, civil_millis, record_id, time_millis, time_text,
 };
 pub use membox_text::TextError;

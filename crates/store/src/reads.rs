@@ -5,8 +5,8 @@ use crate::search::{Matches, Neighbours, Question, Wanted, neighbours, search};
 use crate::snapshot::{Fetched, RecordRef, Snapshot};
 use crate::{Collection, RecordReads, StoreError, VersionId, now};
 use membox_records::{
-    AuditEntry, Checkpoint, CheckpointOrder, CheckpointPlace, DayUsage, Filter, JobState, Order, Position, QueueItem,
-    Quota, Range, RecallCount, Record, RecordsError, StoredJob, StoredRecord, StoredSession,
+    AuditEntry, Checkpoint, CheckpointOrder, CheckpointPlace, DayUsage, Filter, Footprint, JobState, Order, Position,
+    QueueItem, Quota, Range, RecallCount, Record, RecordsError, StoredJob, StoredRecord, StoredSession,
 };
 use membox_threads::budget;
 use std::collections::HashMap;
@@ -171,6 +171,14 @@ impl RecordReads for Reads<'_> {
         Ok(self.reader.records_of_user(collection, user, each)?)
     }
 
+    fn numbers_of_user(&self, collection: i64, user: &str) -> Result<Vec<i64>, StoreError> {
+        Ok(self.reader.numbers_of_user(collection, user)?)
+    }
+
+    fn record_of_number(&self, collection: i64, number: i64) -> Result<Option<StoredRecord>, StoreError> {
+        Ok(self.reader.record_of_number(collection, number)?)
+    }
+
     fn recall_counts(&self, collection: i64) -> Result<HashMap<i64, RecallCount>, StoreError> {
         Ok(self.reader.recall_counts(collection)?)
     }
@@ -189,6 +197,10 @@ impl RecordReads for Reads<'_> {
         Ok(self.reader.sessions(tenant, user, before, limit)?)
     }
 
+    fn footprint(&self, tenant: &str) -> Result<Footprint, StoreError> {
+        Ok(self.reader.footprint(tenant)?)
+    }
+
     fn count_sessions(&self, tenant: &str, user: &str) -> Result<u64, StoreError> {
         Ok(self.reader.count_sessions(tenant, user)?)
     }
@@ -205,6 +217,16 @@ impl RecordReads for Reads<'_> {
         each: &mut dyn FnMut(StoredRecord) -> bool,
     ) -> Result<(), StoreError> {
         Ok(self.reader.messages(collection, session, range, each)?)
+    }
+
+    fn messages_from(
+        &self,
+        collection: i64,
+        session: &str,
+        place: i64,
+        each: &mut dyn FnMut(StoredRecord) -> bool,
+    ) -> Result<(), StoreError> {
+        Ok(self.reader.messages_from(collection, session, place, each)?)
     }
 
     fn messages_between(

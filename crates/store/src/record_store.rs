@@ -14,8 +14,8 @@
 use crate::command::{Command, Outcome, VersionId};
 use crate::{Collection, StoreError};
 use membox_records::{
-    AuditEntry, Checkpoint, CheckpointOrder, CheckpointPlace, DayUsage, JobState, QueueItem, Quota, Range, RecallCount,
-    StoredJob, StoredRecord, StoredSession,
+    AuditEntry, Checkpoint, CheckpointOrder, CheckpointPlace, DayUsage, Footprint, JobState, QueueItem, Quota, Range,
+    RecallCount, StoredJob, StoredRecord, StoredSession,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -127,6 +127,10 @@ pub trait RecordReads {
         user: &str,
         each: &mut dyn FnMut(StoredRecord) -> bool,
     ) -> Result<(), StoreError>;
+    /// The numbers (`seq`) of a collection's records that are about a user, in the order of writing.
+    fn numbers_of_user(&self, collection: i64, user: &str) -> Result<Vec<i64>, StoreError>;
+    /// A record by its number.
+    fn record_of_number(&self, collection: i64, number: i64) -> Result<Option<StoredRecord>, StoreError>;
     /// How often records were recalled, by their `seq`.
     fn recall_counts(&self, collection: i64) -> Result<HashMap<i64, RecallCount>, StoreError>;
     /// A session by its id.
@@ -139,6 +143,8 @@ pub trait RecordReads {
         before: i64,
         limit: usize,
     ) -> Result<Vec<StoredSession>, StoreError>;
+    /// How much a tenant has stored, vectors and files aside. It reads all of it.
+    fn footprint(&self, tenant: &str) -> Result<Footprint, StoreError>;
     /// Sessions of a user.
     fn count_sessions(&self, tenant: &str, user: &str) -> Result<u64, StoreError>;
     /// A message by its id in a session.
@@ -149,6 +155,14 @@ pub trait RecordReads {
         collection: i64,
         session: &str,
         range: Range,
+        each: &mut dyn FnMut(StoredRecord) -> bool,
+    ) -> Result<(), StoreError>;
+    /// Messages of a session from a place on, archived ones too, in their order, until `each` has enough.
+    fn messages_from(
+        &self,
+        collection: i64,
+        session: &str,
+        place: i64,
         each: &mut dyn FnMut(StoredRecord) -> bool,
     ) -> Result<(), StoreError>;
     /// Messages of a session whose place is at least `first` and less than `end`, archived ones too.

@@ -236,6 +236,12 @@ impl Registry {
         names
     }
 
+    /// The numbers of a tenant's collections.
+    pub fn numbers(&self, tenant: &str) -> Vec<i64> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.iter().filter(|(key, _)| key.0 == tenant).map(|(_, entry)| entry.id).collect()
+    }
+
     /// The collections that are open.
     pub fn opened(&self) -> Vec<Arc<Collection>> {
         let entries: Vec<Arc<Entry>> =

@@ -1,7 +1,7 @@
 //! The store: one data folder, and the threads that write and maintain it.
 
 use crate::box_key::BoxKey;
-use crate::collection::{Collection, JobGuard};
+use crate::collection::{Collection, CollectionFolder, JobGuard};
 use crate::compaction::compact;
 use crate::folder::{backup_lock, lock};
 use crate::maintenance::Maintenance;
@@ -15,7 +15,7 @@ use crate::{
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use membox_api::CollectionSettings;
 use membox_index::RowDevice;
-use membox_records::{AuditEvent, Reader, Sealing, Store as Records, StoredCollection, StoredRecord};
+use membox_records::{AuditEvent, Footprint, Reader, Sealing, Store as Records, StoredCollection, StoredRecord};
 use membox_threads::spawn;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -221,6 +221,15 @@ impl Store {
     /// Every collection of a tenant, by name; of all tenants for `None`.
     pub fn collection_names(&self, tenant: Option<&str>) -> Vec<(String, String)> {
         self.registry.names(tenant)
+    }
+
+    /// How much a tenant has stored. It reads all of it, and looks at the files of its collections.
+    pub fn footprint(&self, tenant: &str) -> Result<Footprint, StoreError> {
+        let mut all = self.read()?.footprint(tenant)?;
+        for id in self.registry.numbers(tenant) {
+            all.bytes += CollectionFolder::of(self.data_dir(), id).disk_bytes();
+        }
+        Ok(all)
     }
 
     /// The collections that are open.

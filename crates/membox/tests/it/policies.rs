@@ -28,6 +28,7 @@ keywords = true
 redaction = { mode = "full" }
 memories = { rate = 0.5, llm = false }
 kinds.working.ttl_s = 3600
+limits = { max_batch = 5, max_body_bytes = 4000, max_collections = 3 }
 "#;
 
 fn start(folder: &Path) -> Server {
@@ -95,6 +96,39 @@ fn a_tenant_gets_what_its_policy_says_and_a_request_may_say_otherwise() {
 }
 
 #[test]
+fn a_tenant_is_held_to_its_limits_and_the_refusal_names_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = start(folder.path());
+    let raw = |tenant: &str, method: &str, path: &str, body: &Value| {
+        let key = format!("Bearer key-of-{tenant}");
+        let headers = [("content-type", "application/json"), ("authorization", key.as_str())];
+        server.raw(method, path, &headers, body.to_string().into_bytes())
+    };
+    let records = |count: usize, text: &str| json!({"records": vec![json!({"text": text}); count]});
+    for tenant in ["a", "b"] {
+        assert_eq!(raw(tenant, "PUT", "/v1/collections/one", &json!({})).0, 201);
+        assert_eq!(raw(tenant, "POST", "/v1/collections/one/records", &records(5, "a note")).0, 200);
+    }
+    let (status, _, text) = raw("a", "POST", "/v1/collections/one/records", &records(6, "a note"));
+    assert!(status == 422 && text.contains("max_batch is 5"), "{status} {text}");
+    let (status, _, text) = raw("a", "POST", "/v1/embeddings", &json!({"input": ["x"; 6]}));
+    assert!(status == 422 && text.contains("max_batch is 5"), "{status} {text}");
+    let (status, _, text) = raw("a", "POST", "/v1/collections/one/records", &records(1, &"x".repeat(5000)));
+    assert!(status == 413 && text.contains("max_body_bytes"), "{status} {text}");
+    assert_eq!(raw("b", "POST", "/v1/collections/one/records", &records(6, &"x".repeat(1000))).0, 200, "no limit");
+
+    for name in ["two", "three"] {
+        assert_eq!(raw("a", "PUT", &format!("/v1/collections/{name}"), &json!({})).0, 201);
+    }
+    let (status, headers, text) = raw("a", "PUT", "/v1/collections/four", &json!({}));
+    let retry = headers.iter().any(|(name, seconds)| name == "retry-after" && seconds == "60");
+    assert!(status == 429 && retry && text.contains("max_collections of 3"), "{status} {headers:?} {text}");
+    assert_eq!(raw("a", "DELETE", "/v1/collections/three", &Value::Null).0, 204);
+    assert_eq!(raw("a", "PUT", "/v1/collections/four", &json!({})).0, 201, "there is room again");
+    server.stop();
+}
+
+#[test]
 fn config_show_says_in_words_what_holds_and_a_policy_that_is_not_there_is_an_error() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = data_with_model(folder.path());
@@ -115,6 +149,7 @@ fn config_show_says_in_words_what_holds_and_a_policy_that_is_not_there_is_an_err
         "redaction: full",
         "encryption: none",
         "quotas: 1000 tokens a user and day",
+        "limits: max_batch 5, max_body_bytes 4000, max_collections 3",
         "tenant b,",
         "a session lists 2 messages; what is over is archived",
     ] {

@@ -10,7 +10,7 @@ use crate::audit::Audit;
 use crate::audit::event;
 use crate::models::Models;
 use crate::retry::retry;
-use crate::tenants::Policies;
+use crate::tenants::{Limits, Policies};
 use crate::views::collection_view;
 use membox_api::{CollectionSettings, CollectionView};
 use membox_store::Store;
@@ -25,6 +25,7 @@ pub struct Collections<'a> {
     pub(crate) store: &'a Store,
     pub(crate) models: &'a Models,
     pub(crate) policies: &'a Policies,
+    pub(crate) limits: Limits<'a>,
     pub(crate) audit: Audit<'a>,
 }
 
@@ -62,6 +63,7 @@ impl Collections<'_> {
         name: &str,
         wanted: &CollectionSettings,
     ) -> Result<(Arc<Collection>, bool), MemoryError> {
+        self.limits.check_new_collection(tenant)?;
         let settings = self.settle(&self.policies.of(tenant).collection(wanted))?;
         check_redacted(wanted.synonyms.as_deref().unwrap_or_default(), settings.redaction.as_ref())?;
         Ok(self.store.create_collection(tenant, name, settings)?)

@@ -62,9 +62,9 @@ impl JobQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A job that somebody asks for, unless that cannot be. It holds its place from now on, and is done once it is
-    /// [ready](Self::ready).
-    pub fn admit(&self, new: NewJob) -> Result<Arc<Job>, MemoryError> {
+    /// A job that somebody asks for, unless that cannot be, or its tenant has as many as it may. It holds its place from
+    /// now on, and is done once it is [ready](Self::ready).
+    pub fn admit(&self, new: NewJob, max_jobs: Option<u64>) -> Result<Arc<Job>, MemoryError> {
         let job = Arc::new(Job::new(new, self.stops.clone()));
         let mut state = self.state();
         let own = state.live.values().filter(|other| other.tenant == job.tenant && !other.has_ended());
@@ -77,6 +77,9 @@ impl JobQueue {
             && own.iter().any(is_busy)
         {
             return Err(MemoryError::Busy(name.clone()));
+        }
+        if let Some(most) = max_jobs.filter(|&most| own.len() as u64 >= most && !job.work.is_tenant_wide()) {
+            return Err(MemoryError::LimitReached { limit: "max_jobs", most, retry_after_s: RETRY_AFTER_S });
         }
         let is_waiting = |other: &&&Arc<Job>| !state.running.iter().any(|running| running.id == other.id);
         let waiting = own.iter().filter(is_waiting).count();
@@ -182,7 +185,7 @@ mod tests {
     }
 
     fn queued(queue: &JobQueue, new: NewJob) -> Arc<Job> {
-        let job = queue.admit(new).expect("there is room");
+        let job = queue.admit(new, None).expect("there is room");
         queue.ready(job.clone());
         job
     }
@@ -226,7 +229,7 @@ mod tests {
         for number in 0..MAX_WAITING_JOBS {
             queued(&queue, new("t", &format!("c{number}")));
         }
-        let refused = queue.admit(new("t", "more")).map(drop);
+        let refused = queue.admit(new("t", "more"), None).map(drop);
         assert!(matches!(refused, Err(MemoryError::TooManyJobs { waiting: MAX_WAITING_JOBS, .. })), "{refused:?}");
         queued(&queue, new("other", "c"));
         assert!(queue.wants_worker());
@@ -238,13 +241,13 @@ mod tests {
     fn jobs_of_the_same_exclude_each_other() {
         let queue = JobQueue::default();
         queued(&queue, new("t", "c"));
-        assert!(matches!(queue.admit(new("t", "c")), Err(MemoryError::Busy(_))), "it is documented so");
+        assert!(matches!(queue.admit(new("t", "c"), None), Err(MemoryError::Busy(_))), "it is documented so");
         queued(&queue, new("other", "c"));
         // Two erasures of a user wait for each other, and one of the tenant for all others.
         let first = queued(&queue, erase("t", Some("lena")));
         queued(&queue, erase("t", Some("lena")));
         queued(&queue, erase("t", None));
-        assert!(matches!(queue.admit(erase("t", None)), Err(MemoryError::TenantBusy(_))));
+        assert!(matches!(queue.admit(erase("t", None), None), Err(MemoryError::TenantBusy(_))));
         let mut running = Vec::new();
         while let Some(job) = queue.state().take() {
             running.push(job);

@@ -32,7 +32,8 @@ impl Memories<'_> {
         if !(half_life > 0.0 && half_life.is_finite()) {
             return Err(MemoryError::impossible("/half_life_s", "a half-life is more than 0 seconds"));
         }
-        let filter = request.filter.as_ref().map(|f| Filter::parse(f, "/filter")).transpose()?;
+        let filter =
+            request.filter.as_ref().map(|filter| self.collections.limits.filter(tenant, filter)).transpose()?;
         // Where somebody has written to one of them meanwhile, it is worth another look; nothing was deleted.
         retry(|| self.forget_once(tenant, actor, name, request, filter.as_ref(), half_life).map(Some))
     }

@@ -74,7 +74,8 @@ impl Recall<'_> {
     pub fn recall(&self, tenant: &str, collection: &str, request: &RecallRequest) -> Result<RecallAnswer, MemoryError> {
         let begun = Instant::now();
         check(request)?;
-        let filter = filter_of(request)?;
+        self.collections.limits.check_top_k(tenant, request.k)?;
+        let filter = self.filter_of(tenant, request)?;
         let collection = self.collections.collection(tenant, collection)?;
         let question = question(collection.id, request);
         let version = collection.version();
@@ -172,12 +173,15 @@ pub(crate) fn vector_error(pointer: &str, error: StoreError) -> MemoryError {
     }
 }
 
-/// Which records may be found.
-fn filter_of(request: &RecallRequest) -> Result<Option<Filter>, MemoryError> {
-    let given = request.filter.as_ref().map(|f| Filter::parse(f, "/filter")).transpose()?;
-    let Some(name) = request.modality.name() else { return Ok(given) };
-    let modality = Filter::Field("modality".to_owned(), Condition::In(vec![Scalar::Text(name.to_owned())]));
-    Ok(Some(Filter::And(given.into_iter().chain([modality]).collect())))
+impl Recall<'_> {
+    /// Which records may be found.
+    fn filter_of(&self, tenant: &str, request: &RecallRequest) -> Result<Option<Filter>, MemoryError> {
+        let limits = self.collections.limits;
+        let given = request.filter.as_ref().map(|filter| limits.filter(tenant, filter)).transpose()?;
+        let Some(name) = request.modality.name() else { return Ok(given) };
+        let modality = Filter::Field("modality".to_owned(), Condition::In(vec![Scalar::Text(name.to_owned())]));
+        Ok(Some(Filter::And(given.into_iter().chain([modality]).collect())))
+    }
 }
 
 fn check(request: &RecallRequest) -> Result<(), MemoryError> {

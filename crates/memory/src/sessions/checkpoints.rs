@@ -71,6 +71,7 @@ impl Sessions<'_> {
         let mut body = CheckpointBody { parent, state, metadata, writes: BTreeMap::new(), created_at: now() };
         fields::check(&mut body, "")?;
         redact(&self.redaction_beside(tenant, thread)?, &mut body);
+        self.admit_state(tenant, 0, &body)?;
         let body = self.store.put_checkpoint(checkpoint_key(tenant, thread, namespace, id), expires_at, body)?;
         Ok(view(thread, namespace, Checkpoint { number: 0, id: id.to_owned(), expires_at, body }))
     }
@@ -90,6 +91,7 @@ impl Sessions<'_> {
         fields::check(&mut writes, "")?;
         redact(&self.redaction_beside(tenant, thread)?, &mut writes);
         let TaskWrites(writes) = writes;
+        self.admit_state(tenant, 0, &writes)?;
         let key = checkpoint_key(tenant, thread, namespace, id);
         self.store.put_checkpoint_writes(key, task, writes, MAX_WRITES_BYTES).map_err(|error| match error {
             StoreError::TooLarge { .. } => MemoryError::impossible("/writes", error.to_string()),

@@ -277,7 +277,6 @@ fn buffer_text(messages: &[ContextMessage], request: &ContextRequest) -> String 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admission::Admission;
     use crate::sample::Sample;
     use membox_api::{IndexPolicy, NewRecord, SessionSettings, Strategy as Chosen};
     use membox_compressor::{TokenCounter, conversation_overhead};
@@ -297,9 +296,7 @@ mod tests {
             let (id, vector, session) =
                 (Some(format!("{session}/{i}")), Some(vec![1.0, 0.0]), Some(session.to_owned()));
             let record = NewRecord { id, text, vector, session, ..NewRecord::default() };
-            Admission { store: memory.store() }
-                .admit(&collection, &collection.settings(), record, Some(message), "")
-                .expect("a message")
+            memory.admission().admit(&collection, &collection.settings(), record, Some(message), "").expect("a message")
         };
         let messages = messages.into_iter().enumerate().map(upsert).collect();
         let session = memory.sessions().stored_session("t", session).expect("a session");

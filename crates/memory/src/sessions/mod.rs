@@ -35,11 +35,12 @@ use membox_api::{
 use membox_redaction::Counts;
 use membox_store::Store;
 use membox_store::{
-    AppendMessages, ChangeSession, Collection, DeleteRecords, Message, NewVersion, REDACTION_FIELD, Range, RecordReads,
-    RecordsError, Selection, SessionChange, SessionState, StoredRecord, StoredSession, record_id,
+    AppendMessages, ChangeSession, Collection, DeleteRecords, Footprint, Message, NewVersion, REDACTION_FIELD, Range,
+    RecordReads, RecordsError, Selection, SessionChange, SessionState, StoredRecord, StoredSession, record_id,
 };
 use membox_text::analysis::Words;
 use membox_threads::budget;
+use serde::Serialize;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -91,6 +92,12 @@ impl Sessions<'_> {
         found.ok_or_else(|| MemoryError::NoSession(session.id.clone()))
     }
 
+    /// Counts a state that is about to be stored, of so many new sessions, or refuses it.
+    fn admit_state(&self, tenant: &str, sessions: u64, state: &impl Serialize) -> Result<(), MemoryError> {
+        let bytes = || serde_json::to_string(state).map_or(0, |json| json.len() as u64);
+        self.collections.limits.admit(tenant, || Footprint { records: 0, sessions, bytes: bytes() })
+    }
+
     /// What a session would be made of; its collection is created if it is not there.
     fn new_session(&self, tenant: &str, id: &str, settings: &SessionSettings) -> Result<StoredSession, MemoryError> {
         check_session_id(id)?;
@@ -98,6 +105,7 @@ impl Sessions<'_> {
         if settings.user.as_ref().is_some_and(|user| user.is_empty() || user.len() > MAX_NAME_BYTES) {
             return Err(MemoryError::invalid("/user", format!("1 to {MAX_NAME_BYTES} bytes are wanted")));
         }
+        self.admit_state(tenant, 1, &settings.metadata)?;
         let name = named_or_users(settings.collection.as_deref(), settings.user.as_deref());
         let name = name.unwrap_or_else(|| COMMON_COLLECTION.to_owned());
         let collection = match self.store.existing(tenant, &name)? {

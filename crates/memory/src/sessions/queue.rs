@@ -26,7 +26,8 @@ impl Sessions<'_> {
             fields::check_at(input, |_| format!("/items/{i}"))?;
             redact(&redaction, input);
         }
-        let payloads = inputs.into_iter().map(|Input(payload)| payload).collect();
+        let payloads: Vec<Value> = inputs.into_iter().map(|Input(payload)| payload).collect();
+        self.admit_state(tenant, 0, &payloads)?;
         let numbers = self.store.push_inputs(tenant, session, payloads)?;
         numbers.into_iter().map(|number| self.cursors.seal(tenant, &queue_purpose(session), &[number])).collect()
     }

@@ -2,11 +2,15 @@
 
 mod encryption;
 mod erasing;
+mod export;
+mod limits;
 pub(crate) mod llm_usage;
 mod policy;
 mod usage;
-mod users;
 
+pub use export::Export;
+pub use limits::TenantLimits;
+pub(crate) use limits::{Limits, StoredCounts};
 pub use policy::{DEFAULT_MAX_MESSAGES, Policies, Policy};
 pub use usage::Usage;
 

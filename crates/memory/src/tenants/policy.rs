@@ -1,5 +1,6 @@
 //! A policy: what holds for a tenant where its requests say nothing. It is data, one table of the settings file.
 
+use super::limits::TenantLimits;
 use crate::MemoryError;
 use crate::collections::check_memories;
 use membox_api::{CollectionSettings, Evict, KindDefaults, MemoriesPolicy, Redaction, RedactionMode, SessionSettings};
@@ -46,6 +47,8 @@ pub struct Policy {
     /// Expiry and weight of records by their kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kinds: Option<BTreeMap<String, KindDefaults>>,
+    /// What the tenant may ask and store at most; it holds at once.
+    pub limits: TenantLimits,
 }
 
 /// The policies of a box.
@@ -136,6 +139,8 @@ impl Policy {
             Some(tokens) => format!("{tokens} tokens a user and day"),
             None => "none".to_owned(),
         };
+        let limits: Vec<String> = self.limits.set().map(|(name, most)| format!("{name} {most}")).collect();
+        let limits = if limits.is_empty() { "those of the box alone".to_owned() } else { limits.join(", ") };
         vec![
             format!("window: {window}"),
             format!(
@@ -146,6 +151,7 @@ impl Policy {
             format!("redaction: {redaction}"),
             format!("encryption: {encryption}"),
             format!("quotas: {quotas}"),
+            format!("limits: {limits}"),
         ]
     }
 }

@@ -9,6 +9,7 @@ mod cut_files;
 mod foreign;
 mod ids;
 mod jobs;
+mod limits;
 mod numbers;
 mod promises;
 mod races;

@@ -2,8 +2,8 @@
 //! without a word.
 
 use membox_memory::{
-    AppendRequest, CollectionSettings, IndexPolicy, MemoryBox, MemoryConfig, MemoryError, Models, NewRecord, Order,
-    RecallMode, RecallRequest, RecordPatch, RecordsError, SessionSettings,
+    AppendRequest, CollectionSettings, Export, IndexPolicy, MemoryBox, MemoryConfig, MemoryError, Models, NewRecord,
+    Order, RecallMode, RecallRequest, RecordPatch, RecordsError, SessionSettings,
 };
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -180,7 +180,14 @@ fn whatever_is_asked_of_a_collection_that_is_dropped_meanwhile_is_done_or_says_s
             }),
         ),
         ("list", Box::new(|_| m.collections().describe_all("t").map(drop))),
-        ("export", Box::new(|_| m.tenants().export_user("t", "x", "u", &mut |_| true))),
+        (
+            "export",
+            Box::new(|_| {
+                let mut export = Export::of("t", "x", "u");
+                while m.tenants().next_part(&mut export)?.is_some() {}
+                m.tenants().end_export(&export)
+            }),
+        ),
     ];
     beside_each_other(&requests);
     drop(requests);

@@ -243,3 +243,18 @@ fn any_value() -> impl Strategy<Value = Value> {
         ]
     })
 }
+
+#[test]
+fn the_longest_list_is_that_of_entries() {
+    for (document, entries) in [
+        (r#"{"records": [{"text": "a, [b", "tags": ["x", "y", "z"]}, {"text": "c"}], "ids": ["1"]}"#, 2),
+        (r#"["a", ["b", "c", "d"], "e"]"#, 3),
+        (r#"{"vector": [0.1, -2, 3e5, 4], "k": 3}"#, 0),
+        (r#"{"input": [[1, 2, 3], [4]], "empty": []}"#, 2),
+        (r#"{"filter": {"or": [{}, {}, {}]}, "queries": ["a", "b"]}"#, 2),
+        (r#"{"broken": ["a", }}]] , ["#, 2),
+        ("17", 0),
+    ] {
+        assert_eq!(longest_list(document.as_bytes()), entries, "{document}");
+    }
+}

@@ -10,17 +10,17 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use http_body_util::channel::Channel;
+use http_body_util::channel::{Channel, Sender};
 use membox_api::{AuditPage, AuditQuery, JobView, ProfileView};
+use membox_memory::{Export, MemoryError};
 use membox_threads::budget::RequestBudget;
 use serde_json::{Map, Value};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-/// Bytes of an archive that are sent at a time, and how many such parts may wait for the client.
-const PART_BYTES: usize = 64 << 10;
-const PARTS: usize = 4;
-/// How long a client may take to read a part.
+/// Bytes of an archive that are handed to the connection at a time.
+const FRAME_BYTES: usize = 64 << 10;
+/// How long a client may take to read a frame, and how long a busy box may keep it waiting for a part.
 const PART_TIME: Duration = Duration::from_secs(60);
 
 /// `POST /v1/users/{u}/erase`: erases all that is remembered of a user, from the files too, as a job. Its result is
@@ -67,41 +67,101 @@ pub async fn erase(
         )
     ),
 )]
-pub async fn export(State(state): State<AppState>, caller: Caller, Path(user): Path<String>) -> Response {
-    let (mut sender, body) = Channel::<Bytes>::new(PARTS);
-    let (memory, runtime) = (state.memory.clone(), tokio::runtime::Handle::current());
-    let tenant = caller.tenant.clone();
-    let archive = move || {
-        let (mut part, mut lines) = (Vec::with_capacity(PART_BYTES), 0u64);
-        let mut send = |part: &mut Vec<u8>| {
-            let bytes = Bytes::from(std::mem::take(part));
-            let sent = runtime.block_on(async { tokio::time::timeout(PART_TIME, sender.send_data(bytes)).await });
-            matches!(sent, Ok(Ok(())))
-        };
-        let mut client_reads = true;
-        memory.tenants().export_user(&caller.tenant, &caller.actor, &user, &mut |line| {
-            lines += 1;
-            part.extend_from_slice(line.to_string().as_bytes());
-            part.push(b'\n');
-            client_reads = part.len() < PART_BYTES || send(&mut part);
-            client_reads
-        })?;
-        if client_reads {
-            part.extend_from_slice(format!("{{\"type\":\"end\",\"lines\":{lines}}}\n").as_bytes());
-            send(&mut part);
-        }
-        Ok(())
-    };
-    let budget = Arc::new(RequestBudget::of(&tenant));
+pub async fn export(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(user): Path<String>,
+) -> Result<Response, Problem> {
+    let export = Export::of(&caller.tenant, &caller.actor, &user);
+    let mut archive = Archive { tenant: caller.tenant, export: Arc::new(Mutex::new(export)), state };
+    let first = archive.next_part().await?;
+    let (sender, body) = Channel::<Bytes>::new(1);
     tokio::spawn(async move {
-        let done: Result<(), Problem> = with_budget(budget, state.reads.run(archive)).await;
-        if let Err(problem) = done {
+        if let Err(problem) = archive.send(first, sender).await {
             tracing::warn!(reason = problem.detail, "an export was broken off");
         }
     });
     let name = "attachment; filename=\"membox-export.ndjson\"";
-    ([(header::CONTENT_TYPE, "application/x-ndjson"), (header::CONTENT_DISPOSITION, name)], Body::new(body))
-        .into_response()
+    let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CONTENT_DISPOSITION, name)];
+    Ok((headers, Body::new(body)).into_response())
+}
+
+/// An archive that is sent at its client's pace. It has a thread of the pool for each part that it reads, and none
+/// while the client takes its time.
+struct Archive {
+    tenant: String,
+    export: Arc<Mutex<Export>>,
+    state: AppState,
+}
+
+/// Lines of an archive, with the memory that they take until they are sent.
+struct Part {
+    lines: Bytes,
+    _memory: Arc<RequestBudget>,
+}
+
+impl Archive {
+    /// Reads the next part; a box that is busy is asked again.
+    async fn next_part(&mut self) -> Result<Option<Part>, Problem> {
+        let begun = Instant::now();
+        loop {
+            let budget = Arc::new(RequestBudget::within(self.state.room.clone()));
+            budget.set_tenant(&self.tenant);
+            let (memory, export) = (self.state.memory.clone(), self.export.clone());
+            let read = move || {
+                let mut export = export.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(memory.tenants().next_part(&mut export)?)
+            };
+            match with_budget(budget.clone(), self.state.reads.run(read)).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(lines)) => {
+                    budget.take(lines.len()).map_err(MemoryError::from)?;
+                    return Ok(Some(Part { lines: lines.into(), _memory: budget }));
+                }
+                Err(busy) if busy.status == 429 && begun.elapsed() < PART_TIME => {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                Err(problem) => return Err(problem),
+            }
+        }
+    }
+
+    /// Sends the archive, from a part on. However it ends, the audit log says how much was given out.
+    async fn send(mut self, first: Option<Part>, mut sender: Sender<Bytes>) -> Result<(), Problem> {
+        let sent = self.send_parts(first, &mut sender).await;
+        let (memory, export) = (self.state.memory.clone(), self.export.clone());
+        let budget = Arc::new(RequestBudget::of(&self.tenant));
+        let noted = move || {
+            let export = export.lock().unwrap_or_else(PoisonError::into_inner);
+            memory.tenants().end_export(&export)?;
+            Ok(export.lines())
+        };
+        let lines = with_budget(budget, self.state.writes.run(noted)).await?;
+        if sent? {
+            send_frame(&mut sender, format!("{{\"type\":\"end\",\"lines\":{lines}}}\n").into()).await;
+        }
+        Ok(())
+    }
+
+    /// Sends all parts, and says whether the client has read them.
+    async fn send_parts(&mut self, mut next: Option<Part>, sender: &mut Sender<Bytes>) -> Result<bool, Problem> {
+        while let Some(mut part) = next {
+            while !part.lines.is_empty() {
+                let frame = part.lines.split_to(part.lines.len().min(FRAME_BYTES));
+                if !send_frame(sender, frame).await {
+                    return Ok(false);
+                }
+            }
+            drop(part);
+            next = self.next_part().await?;
+        }
+        Ok(true)
+    }
+}
+
+/// Hands a frame to the connection; `false` when its client has gone or takes too long.
+async fn send_frame(sender: &mut Sender<Bytes>, frame: Bytes) -> bool {
+    matches!(tokio::time::timeout(PART_TIME, sender.send_data(frame)).await, Ok(Ok(())))
 }
 
 /// `GET /v1/users/{u}/profile`: who a user is, by what is remembered now: fields that were set, what the user's

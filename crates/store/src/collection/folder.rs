@@ -3,6 +3,7 @@
 use membox_index::VectorIndex;
 use membox_records::FileName;
 use membox_text::TextIndex;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
@@ -12,6 +13,19 @@ pub(crate) struct CollectionFolder(pub PathBuf);
 impl CollectionFolder {
     pub fn of(root: &Path, collection: i64) -> Self {
         Self(root.join("collections").join(collection.to_string()))
+    }
+
+    /// Bytes that its files take on the disk. What goes away meanwhile takes none.
+    pub fn disk_bytes(&self) -> u64 {
+        fn of_folder(path: &Path) -> u64 {
+            let of_entry = |entry: std::fs::DirEntry| match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => of_folder(&entry.path()),
+                Ok(metadata) => metadata.blocks() * 512,
+                Err(_) => 0,
+            };
+            std::fs::read_dir(path).map_or(0, |entries| entries.flatten().map(of_entry).sum())
+        }
+        of_folder(&self.0)
     }
 
     pub fn vectors(&self, file: Uuid) -> PathBuf {
