@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MEMBOX := target/release/membox
 LISTEN ?= 127.0.0.1:8420
 
-.PHONY: help setup build model serve check lint test torture test-llm fuzz bench bench-search bench-growth bench-sessions bench-memories bench-sealed kernels docker-lint alerts-lint test-gpu bench-gpu clean
+.PHONY: help setup build model serve check lint test torture neighbours test-llm fuzz bench bench-search bench-growth bench-sessions bench-memories bench-sealed kernels docker-lint alerts-lint test-gpu bench-gpu clean
 
 help: ## Show this.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,10 @@ torture: build ## kill -9, power cuts and failing disks, ROUNDS times each (500)
 
 test-llm: model ## Test with a real language model of 135 million parameters; fetches it, and may build llama.cpp.
 	scripts/small-model.sh
+
+EACH ?= 10
+neighbours: model ## Attack a box by one tenant for EACH seconds (10) an attack, beside another one; writes benches/results/neighbours.md.
+	scripts/neighbours.sh $(EACH)
 
 SECONDS ?= 60
 fuzz: ## Fuzz each parser of fuzz/ for SECONDS (60), or those of TARGETS; fetches cargo-fuzz.

@@ -29,6 +29,7 @@ mod mcp;
 mod media;
 mod memories;
 mod mending;
+mod neighbours;
 mod numbers;
 mod older_folder;
 mod openapi;

@@ -1,0 +1,409 @@
+//! The most expensive bodies that a box takes, by route.
+
+use super::ATTACKER;
+use super::client::Request;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use image::{DynamicImage, ImageFormat, RgbImage};
+use serde_json::{Value, json};
+use std::io::Cursor;
+
+/// What the attacker does with answers.
+pub enum Pace {
+    Read,
+    /// It keeps the connection and reads nothing.
+    Leave,
+    /// It goes away while the box works.
+    HangUp,
+}
+
+pub struct Attack {
+    pub name: &'static str,
+    pub routes: &'static [&'static str],
+    pub pace: Pace,
+    /// The request of a number.
+    pub request: Box<dyn Fn(usize) -> Request + Sync>,
+}
+
+/// Routes that answer with what lies in memory, whoever asks and whatever is stored.
+pub const ROUTES_OF_NO_COST: [&str; 7] = [
+    "GET /health",
+    "GET /ready",
+    "GET /info",
+    "GET /v1/models",
+    "GET /v1/models/{model}",
+    "GET /v1/models/{organisation}/{model}",
+    // It wants a key of its own on a box with keys, or shows the asker's own.
+    "GET /metrics",
+];
+
+const SENTENCE: &str = "The committee met in the blue room by the harbour and spoke for hours about the costs of it. ";
+
+/// The same body each time, sent to one place.
+fn always(
+    name: &'static str,
+    routes: &'static [&'static str],
+    pace: Pace,
+    (method, path): (&'static str, &'static str),
+    body: &Value,
+) -> Attack {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    Attack { name, routes, pace, request: Box::new(move |_| Request::new(method, path, ATTACKER, body.as_bytes())) }
+}
+
+/// One of several requests in turn.
+fn in_turn(name: &'static str, routes: &'static [&'static str], all: Vec<(&'static str, String, Value)>) -> Attack {
+    let request = move |n: usize| {
+        let (method, path, body) = &all[n % all.len()];
+        Request::json(method, path, ATTACKER, body)
+    };
+    Attack { name, routes, pace: Pace::Read, request: Box::new(request) }
+}
+
+pub fn attacks() -> Vec<Attack> {
+    [of_the_engines(), of_recall(), of_records(), of_sessions(), of_the_whole()].into_iter().flatten().collect()
+}
+
+fn of_the_engines() -> Vec<Attack> {
+    let texts = vec![SENTENCE.repeat(12); 2048];
+    let long = SENTENCE.repeat(8000);
+    vec![
+        always(
+            "2048 long texts to embed",
+            &["POST /v1/embeddings"],
+            Pace::Read,
+            ("POST", "/v1/embeddings"),
+            &json!({ "input": texts }),
+        ),
+        always(
+            "2048 long texts to embed, gone",
+            &["POST /embed"],
+            Pace::HangUp,
+            ("POST", "/embed"),
+            &json!({ "inputs": texts }),
+        ),
+        always(
+            "700 kB to tokenize",
+            &["POST /tokenize"],
+            Pace::Read,
+            ("POST", "/tokenize"),
+            &json!({ "inputs": long }),
+        ),
+        always("30 MB to tokenize", &[], Pace::Read, ("POST", "/tokenize"), &json!({"inputs": "a ".repeat(15 << 20)})),
+        always(
+            "700 kB to count",
+            &["POST /v1/tokens"],
+            Pace::Read,
+            ("POST", "/v1/tokens"),
+            &json!({ "input": [long] }),
+        ),
+        always(
+            "200 kB into chunks of one character",
+            &["POST /v1/chunks"],
+            Pace::Read,
+            ("POST", "/v1/chunks"),
+            &json!({"text": "a b\n".repeat(50_000), "size": 1, "overlap": 0}),
+        ),
+        always(
+            "700 kB to compress",
+            &["POST /v1/compress"],
+            Pace::Read,
+            ("POST", "/v1/compress"),
+            &json!({"text": long, "rate": 0.5}),
+        ),
+    ]
+}
+
+fn of_recall() -> Vec<Attack> {
+    let vector: Vec<f32> = (0..384).map(|d| (d as f32 * 0.37).sin()).collect();
+    let recall = ("POST", "/v1/collections/big/recall");
+    let by_vector = |more: Value| {
+        let mut body = json!({"vector": vector, "mode": "vector", "k": 10_000, "include": []});
+        for (name, value) in more.as_object().into_iter().flatten() {
+            body[name] = value.clone();
+        }
+        body
+    };
+    let conditions: Vec<Value> = (0..990).map(|n| json!({"field": "metadata.n", "gte": n, "lt": n + 30_000})).collect();
+    let route = &["POST /v1/collections/{collection}/recall"];
+    vec![
+        always("recalls of 10 000", route, Pace::Read, recall, &by_vector(json!({"include": ["text", "metadata"]}))),
+        always(
+            "recalls of 10 000, unread",
+            &[],
+            Pace::Leave,
+            recall,
+            &by_vector(json!({"include": ["text", "vector"]})),
+        ),
+        always(
+            "recalls with MMR, gone",
+            &[],
+            Pace::HangUp,
+            recall,
+            &by_vector(json!({"k": 1000, "rerank": {"mmr_lambda": 0.5}})),
+        ),
+        always(
+            "recalls with a budget of 10¹² tokens",
+            &[],
+            Pace::Read,
+            recall,
+            &by_vector(json!({"budget": {"tokens": 1_000_000_000_000u64}})),
+        ),
+        always(
+            "recalls with 990 conditions",
+            &[],
+            Pace::Read,
+            recall,
+            &by_vector(json!({"k": 10, "filter": {"and": conditions}})),
+        ),
+        always(
+            "64 long questions a recall",
+            &[],
+            Pace::Read,
+            recall,
+            &json!({"queries": vec![SENTENCE.repeat(20); 64], "k": 1000, "include": []}),
+        ),
+    ]
+}
+
+fn of_records() -> Vec<Attack> {
+    let write = ("POST", "/v1/collections/big/records");
+    let texts: Vec<Value> = (0..500).map(|n| json!({"id": format!("x{n}"), "text": SENTENCE.repeat(12)})).collect();
+    let small = vec![r#"{"":0}"#; 4_000_000].join(",");
+    let keys = format!(r#"{{"records":[{{"text":"a","metadata":{{"x":[{small}]}}}}]}}"#);
+    let filter = json!({"field": "metadata.n", "lt": 1_000_000});
+    let ids: Vec<String> = (0..10_000).map(|n| format!("none{n}")).collect();
+    vec![
+        always(
+            "500 long records to write",
+            &["POST /v1/collections/{collection}/records"],
+            Pace::Read,
+            write,
+            &json!({ "records": texts }),
+        ),
+        Attack {
+            name: "28 MB of small keys",
+            routes: &[],
+            pace: Pace::Read,
+            request: Box::new(move |_| Request::new("POST", "/v1/collections/big/records", ATTACKER, keys.as_bytes())),
+        },
+        always(
+            "pages of 1000 records, unread",
+            &["GET /v1/collections/{collection}/records"],
+            Pace::Leave,
+            ("GET", "/v1/collections/big/records?limit=1000"),
+            &Value::Null,
+        ),
+        in_turn(
+            "look-ups, changes and deletions of records",
+            &[
+                "GET /v1/collections/{collection}/records/{id}",
+                "PATCH /v1/collections/{collection}/records/{id}",
+                "DELETE /v1/collections/{collection}/records/{id}",
+                "POST /v1/collections/{collection}/records:delete",
+                "POST /v1/collections/{collection}/forget",
+            ],
+            vec![
+                ("GET", "/v1/collections/big/records/r1".into(), Value::Null),
+                ("PATCH", "/v1/collections/big/records/r2".into(), json!({"text": SENTENCE.repeat(300)})),
+                ("DELETE", "/v1/collections/big/records/r3".into(), Value::Null),
+                ("POST", "/v1/collections/big/records:delete".into(), json!({ "ids": ids })),
+                (
+                    "POST",
+                    "/v1/collections/big/forget".into(),
+                    json!({"filter": filter, "unused_for_s": 1_000_000_000, "dry_run": true}),
+                ),
+            ],
+        ),
+        in_turn(
+            "collections and jobs on them",
+            &[
+                "GET /v1/collections",
+                "GET /v1/collections/{collection}",
+                "PUT /v1/collections/{collection}",
+                "DELETE /v1/collections/{collection}",
+                "POST /v1/collections/{collection}/rebuild",
+                "POST /v1/collections/{collection}/reembed",
+                "POST /v1/collections/{collection}/consolidate",
+                "GET /v1/jobs",
+                "GET /v1/jobs/{id}",
+                "DELETE /v1/jobs/{id}",
+            ],
+            vec![
+                ("GET", "/v1/collections".into(), Value::Null),
+                ("GET", "/v1/collections/big".into(), Value::Null),
+                ("PUT", "/v1/collections/another".into(), json!({})),
+                ("POST", "/v1/collections/big/rebuild".into(), Value::Null),
+                ("POST", "/v1/collections/another/reembed".into(), Value::Null),
+                ("POST", "/v1/collections/big/consolidate".into(), json!({})),
+                ("GET", "/v1/jobs?limit=1000".into(), Value::Null),
+                ("GET", "/v1/jobs/none".into(), Value::Null),
+                ("DELETE", "/v1/jobs/none".into(), Value::Null),
+                ("DELETE", "/v1/collections/another".into(), Value::Null),
+            ],
+        ),
+    ]
+}
+
+/// A picture of few bytes that is large once it is read.
+fn picture() -> String {
+    let mut bytes = Cursor::new(Vec::new());
+    let picture = DynamicImage::ImageRgb8(RgbImage::new(6000, 6000));
+    picture.write_to(&mut bytes, ImageFormat::Png).expect("a picture");
+    format!("data:image/png;base64,{}", STANDARD.encode(bytes.into_inner()))
+}
+
+fn of_sessions() -> Vec<Attack> {
+    let messages: Vec<Value> = (0..250).map(|_| json!({"role": "user", "content": SENTENCE.repeat(12)})).collect();
+    let state = json!({"state": "y".repeat(4 << 20)});
+    let pictured = json!({"role": "user", "type": "image", "content": "", "media": {"data": picture()}});
+    let context = |strategy: &str| {
+        let path = format!("/v1/sessions/s/context?strategy={strategy}&max_tokens=1000000&query=the%20harbour");
+        ("GET", path, Value::Null)
+    };
+    let said: Vec<Value> = (0..100).map(|_| json!({"role": "user", "content": SENTENCE.repeat(3)})).collect();
+    vec![
+        always(
+            "250 long messages to append",
+            &["POST /v1/sessions/{session}/messages"],
+            Pace::Read,
+            ("POST", "/v1/sessions/long/messages"),
+            &json!({"messages": messages, "user": "u"}),
+        ),
+        always(
+            "pictures of 36 million pixels",
+            &[],
+            Pace::Read,
+            ("POST", "/v1/sessions/pictured/messages"),
+            &json!({ "messages": [pictured] }),
+        ),
+        in_turn(
+            "contexts of a million tokens",
+            &["GET /v1/sessions/{session}/context"],
+            vec![context("recent"), context("recall"), context("compress"), context("smart")],
+        ),
+        always(
+            "checkpoints of 4 MB",
+            &["PUT /v1/threads/{thread}/checkpoints/{id}"],
+            Pace::Read,
+            ("PUT", "/v1/threads/t/checkpoints/large"),
+            &state,
+        ),
+        always(
+            "lists of checkpoints of 1 MB, unread",
+            &["GET /v1/threads/{thread}/checkpoints"],
+            Pace::Leave,
+            ("GET", "/v1/threads/t/checkpoints?limit=100"),
+            &Value::Null,
+        ),
+        in_turn(
+            "threads and queues",
+            &[
+                "PUT /v1/threads/{thread}/checkpoints/{id}/writes/{task}",
+                "GET /v1/threads/{thread}/checkpoints/{id}",
+                "DELETE /v1/threads/{thread}/checkpoints",
+                "POST /v1/sessions/{session}/queue",
+                "GET /v1/sessions/{session}/queue",
+                "POST /v1/sessions/{session}/queue:take",
+                "DELETE /v1/sessions/{session}/queue/{id}",
+            ],
+            vec![
+                ("PUT", "/v1/threads/w/checkpoints/c/writes/task".into(), json!({"writes": "z".repeat(1 << 20)})),
+                ("GET", "/v1/threads/t/checkpoints/c1".into(), Value::Null),
+                ("DELETE", "/v1/threads/w/checkpoints".into(), Value::Null),
+                ("POST", "/v1/sessions/s/queue".into(), json!({"items": vec!["q".repeat(1000); 1000]})),
+                ("GET", "/v1/sessions/s/queue?limit=1000".into(), Value::Null),
+                ("POST", "/v1/sessions/s/queue:take".into(), json!({"count": 100, "lease_s": 1})),
+                ("DELETE", "/v1/sessions/s/queue/none".into(), Value::Null),
+            ],
+        ),
+        in_turn(
+            "sessions and their messages",
+            &[
+                "GET /v1/sessions",
+                "PUT /v1/sessions/{session}",
+                "GET /v1/sessions/{session}",
+                "DELETE /v1/sessions/{session}",
+                "GET /v1/sessions/{session}/messages",
+                "GET /v1/sessions/{session}/messages/{message}",
+                "GET /v1/sessions/{session}/messages/{message}/media",
+                "PATCH /v1/sessions/{session}/messages/{message}",
+                "DELETE /v1/sessions/{session}/messages/{message}",
+            ],
+            vec![
+                ("GET", "/v1/sessions?limit=1000".into(), Value::Null),
+                ("PUT", "/v1/sessions/other".into(), json!({"metadata": {"a": "b".repeat(10_000)}})),
+                ("GET", "/v1/sessions/s".into(), Value::Null),
+                ("GET", "/v1/sessions/s/messages?limit=1000".into(), Value::Null),
+                ("GET", "/v1/sessions/s/messages/none".into(), Value::Null),
+                ("GET", "/v1/sessions/s/messages/none/media".into(), Value::Null),
+                ("PATCH", "/v1/sessions/s/messages/none".into(), json!({"content": SENTENCE.repeat(300)})),
+                ("DELETE", "/v1/sessions/s/messages/none".into(), Value::Null),
+                ("DELETE", "/v1/sessions/other".into(), Value::Null),
+            ],
+        ),
+        in_turn(
+            "memories of what was said",
+            &["POST /v1/memories", "POST /v1/memories:update", "POST /v1/topics"],
+            vec![
+                (
+                    "POST",
+                    "/v1/memories".into(),
+                    json!({"session": "made", "user": "u", "messages": said, "force": true,
+                        "time_stamp": "2026/05/20 (Wed) 10:00"}),
+                ),
+                ("POST", "/v1/memories:update".into(), json!({"collection": "user-u"})),
+                ("POST", "/v1/topics".into(), json!({ "messages": said })),
+            ],
+        ),
+    ]
+}
+
+fn of_the_whole() -> Vec<Attack> {
+    vec![
+        always(
+            "exports, unread",
+            &["GET /v1/users/{user}/export"],
+            Pace::Leave,
+            ("GET", "/v1/users/u/export"),
+            &Value::Null,
+        ),
+        in_turn(
+            "users, usage and the audit log",
+            &[
+                "POST /v1/usage",
+                "GET /v1/usage",
+                "PUT /v1/quotas/{user}",
+                "GET /v1/quotas/{user}",
+                "DELETE /v1/quotas/{user}",
+                "GET /v1/users/{user}/profile",
+                "PATCH /v1/users/{user}/profile",
+                "POST /v1/users/{user}/profile",
+                "GET /v1/audit",
+                "GET /v1/tenant",
+                "POST /v1/tenant:rotate",
+            ],
+            vec![
+                ("POST", "/v1/usage".into(), json!({"user": "u", "tokens": 1})),
+                ("GET", "/v1/usage?from=2000-01-01&to=2100-01-01".into(), Value::Null),
+                ("PUT", "/v1/quotas/u".into(), json!({"tokens_per_day": 1_000_000_000})),
+                ("GET", "/v1/quotas/u".into(), Value::Null),
+                ("DELETE", "/v1/quotas/u".into(), Value::Null),
+                ("GET", "/v1/users/u/profile".into(), Value::Null),
+                ("PATCH", "/v1/users/p/profile".into(), json!({"likes": SENTENCE.repeat(100)})),
+                ("POST", "/v1/users/u/profile".into(), Value::Null),
+                ("GET", "/v1/audit?limit=1000".into(), Value::Null),
+                ("GET", "/v1/tenant".into(), Value::Null),
+                ("POST", "/v1/tenant:rotate".into(), Value::Null),
+            ],
+        ),
+        in_turn(
+            "erasures",
+            &["POST /v1/users/{user}/erase", "POST /v1/tenant:erase"],
+            (0..20)
+                .map(|n| ("POST", format!("/v1/users/e{n}/erase"), Value::Null))
+                .chain([("POST", "/v1/tenant:erase".to_owned(), Value::Null)])
+                .collect(),
+        ),
+    ]
+}
