@@ -111,7 +111,7 @@ fn a_tenant_is_held_to_its_limits_and_the_refusal_names_them() {
     }
     let (status, _, text) = raw("a", "POST", "/v1/collections/one/records", &records(6, "a note"));
     assert!(status == 422 && text.contains("max_batch is 5"), "{status} {text}");
-    let (status, _, text) = raw("a", "POST", "/v1/embeddings", &json!({"input": ["x"; 6]}));
+    let (status, _, text) = raw("a", "POST", "/v1/embeddings", &json!({"input": vec!["x"; 6]}));
     assert!(status == 422 && text.contains("max_batch is 5"), "{status} {text}");
     let (status, _, text) = raw("a", "POST", "/v1/collections/one/records", &records(1, &"x".repeat(5000)));
     assert!(status == 413 && text.contains("max_body_bytes"), "{status} {text}");
