@@ -56,6 +56,7 @@ mod reads;
 mod recall_counts;
 mod record_store;
 mod registry;
+mod reserve;
 mod search;
 mod snapshot;
 mod store;
