@@ -31,6 +31,7 @@ mod index;
 mod memories;
 mod messages;
 mod models;
+pub mod names;
 mod operations;
 mod problem;
 mod recall;

@@ -283,6 +283,10 @@ fn without_source(text: &str) -> String {
 impl Config {
     /// Which policy holds for whom.
     pub fn tenants_policies(&self) -> Result<Policies> {
+        for (i, key) in self.keys.iter().enumerate() {
+            let checked = membox_api::names::check_characters(&key.tenant).map_err(anyhow::Error::msg);
+            checked.with_context(|| format!("the tenant of entry {} of [[keys]]", i + 1))?;
+        }
         let named = |name: &String| {
             let policy =
                 self.policies.get(name).with_context(|| format!("there is no [policies.{name}] in the settings"))?;
@@ -386,7 +390,9 @@ impl Config {
     /// Loads the embedding model, with the keep head that goes with it.
     pub fn load_encoder(&self, scheduler: &Arc<Scheduler>) -> Result<Arc<Encoder>> {
         let folder = self.models_dir().join(&self.model);
-        let encoder = EncoderConfig { keep_head: self.keep_head()?, query_cache: self.query_cache, ..self.engine() };
+        let (keep_head, query_cache) = (self.keep_head()?, self.query_cache);
+        let checksums = models::checksums(&self.model, &folder);
+        let encoder = EncoderConfig { keep_head, query_cache, checksums, ..self.engine() };
         let encoder = Encoder::load(&self.model, &folder, encoder, scheduler);
         Ok(Arc::new(encoder.with_context(|| format!("the model {} cannot be loaded", self.model))?))
     }
@@ -413,7 +419,9 @@ impl Config {
     /// Loads an LLMLingua-2 model.
     pub fn load_compressor(&self, name: &str, scheduler: &Arc<Scheduler>) -> Result<Arc<Compressor>> {
         let name = models::find(name)?.name;
-        let compressor = Compressor::load(&name, &self.models_dir().join(&name), self.engine(), scheduler);
+        let folder = self.models_dir().join(&name);
+        let config = EncoderConfig { checksums: models::checksums(&name, &folder), ..self.engine() };
+        let compressor = Compressor::load(&name, &folder, config, scheduler);
         let context =
             || format!("the compression model {name} cannot be loaded (`membox models pull {name}` installs it)");
         Ok(Arc::new(compressor.with_context(context)?))

@@ -49,16 +49,19 @@ impl Audit<'_> {
         match owner_of(name) {
             Owner::User(user) => self.user_subject(user),
             // The hash of one user's name may be the name of another one.
-            Owner::Hashed => {
-                Ok(format!("collection:{}", &self.store.box_key().digest(&format!("collection/{name}"))?[..32]))
-            }
+            Owner::Hashed => Ok(format!("collection:{}", &self.digest(&format!("collection/{name}"))?[..32])),
             Owner::None => Ok(name.to_owned()),
         }
     }
 
     /// How the audit log names a user.
     pub fn user_subject(&self, user: &str) -> Result<String, MemoryError> {
-        Ok(format!("user:{}", &self.store.box_key().digest(&format!("user/{user}"))?[..32]))
+        Ok(format!("user:{}", &self.digest(&format!("user/{user}"))?[..32]))
+    }
+
+    /// The key may be made by this, also for an erasure on a full disk.
+    fn digest(&self, text: &str) -> Result<String, MemoryError> {
+        Ok(self.store.with_reserve(|| self.store.box_key().digest(text))?)
     }
 }
 

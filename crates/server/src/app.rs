@@ -1,6 +1,7 @@
 //! The router, and the server around it: time limits on slow clients, and a stop that drains.
 
 use crate::auth::Peer;
+use crate::connections::Connections;
 use crate::contract::{self, Contract};
 use crate::dialect;
 use crate::guard::{self, Guard};
@@ -30,7 +31,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -224,7 +224,7 @@ impl Server {
         let mut builder = Builder::new(TokioExecutor::new()).http1_only();
         builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
         builder.http1().max_buf_size(CONNECTION_BUFFER);
-        let connections = Arc::new(Semaphore::new(max_connections));
+        let connections = Connections::new(max_connections);
         let graceful = GracefulShutdown::new();
         let mut upkeep = tokio::time::interval(recorder::UPKEEP);
         tokio::pin!(stop);
@@ -242,12 +242,13 @@ impl Server {
                 Err(error) => {
                     // Out of file descriptors, most likely: those in use must be given back first.
                     tracing::warn!(%error, "a connection could not be accepted");
+                    connections.close_one();
                     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                     continue;
                 }
             };
-            let Ok(permit) = connections.clone().try_acquire_owned() else {
-                tracing::warn!(max_connections, "a connection over the limit was closed");
+            let Some(held) = connections.admit(peer.ip()) else {
+                tracing::warn!(max_connections, "a connection over the limit was closed: none idles");
                 continue;
             };
             let _ = stream.set_nodelay(true);
@@ -255,16 +256,19 @@ impl Server {
                 request.extensions_mut().insert(Peer(Some(peer)));
                 request
             });
-            let service = TowerToHyperService::new(router);
+            let service = TowerToHyperService::new(held.serve(router));
             // An answer that nobody reads is not kept.
             let mut stream = TimeoutStream::new(stream);
             stream.set_write_timeout(Some(write_timeout));
-            let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service).into_owned();
+            let connection = builder.serve_connection(TokioIo::new(held.watch(Box::pin(stream))), service).into_owned();
             let connection = graceful.watch(connection);
             tokio::spawn(async move {
-                let _ = connection.await;
-                drop(permit);
+                tokio::select! {
+                    _ = connection => {}
+                    () = held.told_to_close() => {}
+                }
             });
+            connections.settle().await;
         }
         drop(listener);
         self.state.stopping.store(true, Ordering::Release);

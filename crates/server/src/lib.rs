@@ -23,6 +23,7 @@
 
 mod app;
 mod auth;
+mod connections;
 mod contract;
 mod cursor;
 mod dialect;

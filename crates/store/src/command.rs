@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub const REDACTION_FIELD: &str = "redaction";
 
 /// One write.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Command {
     /// Writes versions of records. Gives their versions.
     WriteRecords(WriteRecords),
@@ -192,7 +192,7 @@ pub enum Command {
 }
 
 /// Versions of records to be written.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct WriteRecords {
     /// Whose records they are.
     pub collection: Arc<Collection>,
@@ -225,7 +225,7 @@ pub struct NewVersion {
 }
 
 /// Messages for a session, each with its vector.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct AppendMessages {
     /// The collection of the session.
     pub collection: Arc<Collection>,
@@ -255,7 +255,7 @@ pub struct Appended {
 }
 
 /// Records to be deleted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct DeleteRecords {
     /// Whose records they are.
     pub collection: Arc<Collection>,
@@ -304,7 +304,7 @@ impl From<&StoredRecord> for VersionId {
 }
 
 /// A session as it is to be.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ChangeSession {
     /// The session as it was read, or as it is made if it is not there (version 0).
     pub session: StoredSession,
@@ -419,6 +419,26 @@ impl Command {
             | Self::DeleteRecords(DeleteRecords { collection, .. }) => Some(collection),
             Self::AppendMessages(append) => Some(&append.collection),
             _ => None,
+        }
+    }
+
+    /// Whether it makes room on the disk, or is a small step of what does: it is taken on a full disk too.
+    pub(crate) fn frees(&self) -> bool {
+        match self {
+            Self::DeleteRecords(_)
+            | Self::RemoveInput { .. }
+            | Self::DropCheckpoints { .. }
+            | Self::DropUsage { .. }
+            | Self::DropTenant { .. }
+            | Self::ForgetJobs { .. }
+            | Self::DropJobsEndedBefore(_)
+            | Self::RemoveUnusedMedia
+            | Self::DropExpiredCheckpoints { .. }
+            | Self::DropUsageBefore(_) => true,
+            // An input is taken before it is removed; an erasure is a job, and the audit log says of it.
+            Self::TakeInputs { .. } | Self::PutJob(_) | Self::Audit(_) => true,
+            Self::InsertJobs { jobs, .. } => jobs.iter().all(|job| job.erases.is_some()),
+            _ => false,
         }
     }
 

@@ -17,6 +17,7 @@ mod encryption;
 mod faults;
 mod fields;
 mod files;
+mod full_disk;
 mod fuzz;
 mod ids;
 mod import;

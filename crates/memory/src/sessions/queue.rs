@@ -19,7 +19,7 @@ fn queue_purpose(session: &str) -> String {
 impl Sessions<'_> {
     /// Appends inputs to a session's queue, all or none, and gives their ids.
     pub fn push(&self, tenant: &str, session: &str, payloads: Vec<Value>) -> Result<Vec<String>, MemoryError> {
-        crate::names::check_session_id(session)?;
+        crate::names::check_new_session_id(session)?;
         let redaction = self.redaction_beside(tenant, session)?;
         let mut inputs: Vec<Input> = payloads.into_iter().map(Input).collect();
         for (i, input) in inputs.iter_mut().enumerate() {
