@@ -4,7 +4,7 @@
 use crate::config::{Config, GlobalArgs, KeyConfig, Secret, load};
 use anyhow::{Context, Result, bail, ensure};
 use membox_memory::{Policies, now, time_millis};
-use membox_server::{ApiKey, KeyChanges, Keys};
+use membox_server::{ApiKey, KeyChanges, Keys, Reach};
 use std::sync::Arc;
 
 /// Shorter keys are taken, and warned of: they can be guessed.
@@ -58,6 +58,8 @@ fn api_key(entry: &KeyConfig, place: &str, warnings: &mut Vec<String>) -> Result
         }
         _ => bail!("give either key or sha256"),
     };
+    let reach = Reach::new(entry.collections.clone(), entry.sessions.clone(), entry.users.clone());
+    key = key.with_access(entry.access).with_reach(reach.map_err(anyhow::Error::msg)?);
     if let Some(rate) = entry.requests_per_second {
         ensure!(rate > 0.0 && rate.is_finite(), "requests_per_second is {rate}; it is a number over 0");
         key = key.with_rate(rate);
@@ -164,6 +166,8 @@ mod tests {
             (both.as_str(), "either key or sha256"),
             ("key = \"4711 4711 4711 4711\"\nexpires_at = \"tomorrow\"", "tomorrow"),
             ("key = \"4711 4711 4711 4711\"\nrequests_per_second = 0", "requests_per_second"),
+            ("key = \"4711 4711 4711 4711\"\nusers = []", "users has 0 names"),
+            ("key = \"4711 4711 4711 4711\"\ncollections = [\"\"]", "collections has a name that is empty"),
         ];
         for (fields, reason) in wrong {
             let said = said_of(&entry(fields)).expect_err(fields);

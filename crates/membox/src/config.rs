@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use figment::Figment;
 use figment::error::Kind;
 use figment::providers::{Env, Format, Serialized, Toml};
+use membox_api::Access;
 use membox_memory::compressor::{Compressor, keep_head};
 use membox_memory::encoder::cuda::Gpu;
 use membox_memory::encoder::{Device, Encoder, EncoderConfig, KeepHead, Precision, Scheduler, SchedulerConfig};
@@ -63,6 +64,18 @@ pub struct KeyConfig {
     pub sha256: Option<String>,
     /// Everything written and asked with it belongs to this tenant.
     pub tenant: String,
+    /// What it may do: read, append, write or admin; everything of its tenant (admin) when left out.
+    #[serde(default)]
+    pub access: Access,
+    /// The only collections that it reaches; all of them when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collections: Option<Vec<String>>,
+    /// The only sessions that it reaches; all of them when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<Vec<String>>,
+    /// The only users that it reaches; all of them when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub users: Option<Vec<String>>,
     /// When it ends, such as "2027-01-31T00:00:00Z"; never when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,

@@ -1,5 +1,6 @@
 //! The router, and the server around it: time limits on slow clients, and a stop that drains.
 
+use crate::access;
 use crate::auth::Peer;
 use crate::contract::{self, Contract};
 use crate::dialect;
@@ -170,6 +171,7 @@ impl Server {
             metrics: recorder::handle(),
             model_aliases: Arc::new(config.model_aliases),
             started_at: std::time::SystemTime::now(),
+            checkpoint_locks: Arc::default(),
             stopping: Arc::new(AtomicBool::new(false)),
         };
         recorder::show_counters();
@@ -183,6 +185,7 @@ impl Server {
         let request_id = HeaderName::from_static("x-request-id");
         let router = router
             .route_layer(middleware::from_fn_with_state(contract, contract::hold))
+            .route_layer(middleware::from_fn_with_state(state.clone(), access::hold))
             .merge(crate::mcp::router(&state))
             .route("/dashboard", axum::routing::get(operations::dashboard))
             .route_layer(middleware::from_fn(measure))

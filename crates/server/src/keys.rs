@@ -1,11 +1,13 @@
 //! API keys. A key belongs to a tenant. Only its hash is kept, and the keys of a running server can be replaced.
 
 use crate::ServerError;
+use crate::access::Reach;
 use crate::auth::Peer;
 use crate::problem::Problem;
 use crate::rate::{Bucket, Throttle};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
+use membox_api::Access;
 use membox_memory::keys::hex;
 use membox_memory::{now, time_text};
 use sha2::{Digest, Sha256};
@@ -18,6 +20,10 @@ use subtle::ConstantTimeEq;
 pub struct ApiKey {
     sha256: [u8; 32],
     tenant: String,
+    /// What it may do.
+    access: Access,
+    /// The part of the tenant that it reaches.
+    reach: Arc<Reach>,
     /// How often it may ask, if that is bounded.
     rate: Option<Arc<Bucket>>,
     /// When it ends, in milliseconds since 1970.
@@ -32,7 +38,18 @@ impl ApiKey {
 
     /// The key that has this SHA-256.
     pub fn of_sha256(sha256: [u8; 32], tenant: impl Into<String>) -> Self {
-        Self { sha256, tenant: tenant.into(), rate: None, expires_at: None }
+        let (access, reach) = (Access::default(), Arc::default());
+        Self { sha256, tenant: tenant.into(), access, reach, rate: None, expires_at: None }
+    }
+
+    /// The same key, which may do this much.
+    pub fn with_access(self, access: Access) -> Self {
+        Self { access, ..self }
+    }
+
+    /// The same key, which reaches this much.
+    pub fn with_reach(self, reach: Reach) -> Self {
+        Self { reach: Arc::new(reach), ..self }
     }
 
     /// The same key, which may ask so often a second.
@@ -55,6 +72,8 @@ impl ApiKey {
         let rate = |key: &Self| key.rate.as_ref().map(|bucket| bucket.per_second());
         self.is_same_key(other)
             && self.tenant == other.tenant
+            && self.access == other.access
+            && self.reach == other.reach
             && self.expires_at == other.expires_at
             && rate(self) == rate(other)
     }
@@ -62,6 +81,16 @@ impl ApiKey {
     /// Whose it is.
     pub(crate) fn tenant(&self) -> &str {
         &self.tenant
+    }
+
+    /// What it may do.
+    pub(crate) fn access(&self) -> Access {
+        self.access
+    }
+
+    /// The part of its tenant that it reaches.
+    pub(crate) fn reach(&self) -> &Arc<Reach> {
+        &self.reach
     }
 
     /// What the audit log calls it: the beginning of its hash.
@@ -111,7 +140,7 @@ pub struct KeyChanges {
     pub added: usize,
     /// Those that are not there any more.
     pub removed: usize,
-    /// Those that have another tenant, rate or expiry.
+    /// Those that have another tenant, access, reach, rate or expiry.
     pub changed: usize,
     /// Those that are as they were.
     pub kept: usize,

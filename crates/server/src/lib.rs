@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+mod access;
 mod app;
 mod auth;
 mod contract;
@@ -41,6 +42,7 @@ mod request;
 mod routes;
 mod state;
 
+pub use access::Reach;
 pub use app::{Server, listen, openapi};
 pub use auth::DEFAULT_TENANT;
 pub use keys::{ApiKey, KeyChanges, Keys};

@@ -6,8 +6,9 @@ use crate::pool::Pool;
 use membox_memory::MemoryBox;
 use membox_threads::room::Room;
 use metrics_exporter_prometheus::PrometheusHandle;
-use std::sync::Arc;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, SystemTime};
 
 /// Limits of the server. Each has a flag of its name.
@@ -64,6 +65,25 @@ pub struct ServerConfig {
     pub model_aliases: Vec<String>,
 }
 
+/// Locks of threads, by the hash of their names.
+#[derive(Debug)]
+pub(crate) struct CheckpointLocks([RwLock<()>; 64]);
+
+impl Default for CheckpointLocks {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| RwLock::default()))
+    }
+}
+
+impl CheckpointLocks {
+    /// The lock of a thread.
+    pub fn of(&self, tenant: &str, thread: &str) -> &RwLock<()> {
+        let mut hasher = DefaultHasher::new();
+        (tenant, thread).hash(&mut hasher);
+        &self.0[hasher.finish() as usize % self.0.len()]
+    }
+}
+
 /// Shared by all handlers.
 #[derive(Clone)]
 pub struct AppState {
@@ -82,5 +102,7 @@ pub struct AppState {
     /// For what makes memories, which may wait a minute for a language model: nobody else waits behind it.
     pub(crate) pipeline: Arc<Pool>,
     pub(crate) metrics: PrometheusHandle,
+    /// Who may only add looks whether a checkpoint is there before it writes: nobody else writes it in between.
+    pub(crate) checkpoint_locks: Arc<CheckpointLocks>,
     pub(crate) stopping: Arc<AtomicBool>,
 }
