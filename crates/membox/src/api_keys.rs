@@ -4,7 +4,7 @@
 use crate::config::{Config, GlobalArgs, KeyConfig, Secret, load};
 use anyhow::{Context, Result, bail, ensure};
 use membox_memory::{Policies, now, time_millis};
-use membox_server::{ApiKey, KeyChanges, Keys, Reach};
+use membox_server::{ApiKey, KeyChanges, Keys, Reach, sha256_of_digits};
 use std::sync::Arc;
 
 /// Shorter keys are taken, and warned of: they can be guessed.
@@ -53,7 +53,8 @@ fn api_key(entry: &KeyConfig, place: &str, warnings: &mut Vec<String>) -> Result
             ApiKey::new(key.reveal(), &entry.tenant)
         }
         (None, Some(digits)) => {
-            let sha256 = sha256(digits).context("sha256 has 64 hexadecimal digits, as sha256sum prints them")?;
+            let sha256 =
+                sha256_of_digits(digits).context("sha256 has 64 hexadecimal digits, as sha256sum prints them")?;
             ApiKey::of_sha256(sha256, &entry.tenant)
         }
         _ => bail!("give either key or sha256"),
@@ -89,15 +90,6 @@ fn check_text(key: &str, place: &str, warnings: &mut Vec<String>) -> Result<()> 
         ));
     }
     Ok(())
-}
-
-fn sha256(digits: &str) -> Option<[u8; 32]> {
-    let is_hexadecimal = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let mut bytes = [0; 32];
-    for (i, byte) in bytes.iter_mut().enumerate().filter(|_| is_hexadecimal) {
-        *byte = u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).ok()?;
-    }
-    is_hexadecimal.then_some(bytes)
 }
 
 /// Reads the keys of a running box again.

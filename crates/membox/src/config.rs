@@ -14,7 +14,7 @@ use membox_memory::encoder::{Device, Encoder, EncoderConfig, KeepHead, Precision
 use membox_memory::keys::MasterKey;
 use membox_memory::llm::LlmConfig;
 use membox_memory::{EncryptionConfig, MemoryConfig, Policies, Policy, RowDevice};
-use membox_server::DEFAULT_TENANT;
+use membox_server::{DEFAULT_TENANT, KeyFile};
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -158,7 +158,10 @@ pub struct Config {
     pub old_master_key_files: Vec<PathBuf>,
     /// The policy of tenants whose keys name none, by its name in `policies`.
     pub policy: Option<String>,
-    /// API keys; none means that everybody may ask.
+    /// The file of the keys that `membox keys create` and the API make; without it, api-keys.json in the data folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys_file: Option<PathBuf>,
+    /// API keys; none, and no file of keys, means that everybody may ask.
     pub keys: Vec<KeyConfig>,
     /// Language models that extract facts and decide on memories: any OpenAI-compatible endpoints, tried in their
     /// order. None: what was said is compressed.
@@ -205,6 +208,7 @@ impl Default for Config {
             master_key_file: None,
             old_master_key_files: Vec::new(),
             policy: None,
+            keys_file: None,
             keys: Vec::new(),
             llm: LlmConfig::default(),
             policies: BTreeMap::new(),
@@ -311,6 +315,11 @@ impl Config {
             }
         }
         Ok(Policies { default, tenants })
+    }
+
+    /// The file of managed keys.
+    pub fn key_file(&self) -> KeyFile {
+        KeyFile::new(self.keys_file.clone().unwrap_or_else(|| self.data_dir.join("api-keys.json")))
     }
 
     /// How the box over the data folder is set up.

@@ -51,18 +51,21 @@ pub struct Caller {
     pub access: Access,
     /// The part of the tenant that it reaches.
     pub reach: Arc<Reach>,
+    /// How often the key may ask a second, and when it ends (milliseconds since 1970): what it makes may no more.
+    pub bounds: (Option<f64>, Option<i64>),
 }
 
 impl Caller {
     /// Who may do everything, as who asks a box without keys.
     fn local() -> Self {
         let (tenant, actor) = (DEFAULT_TENANT.to_owned(), "local".to_owned());
-        Self { tenant, actor, access: Access::Admin, reach: Arc::default() }
+        Self { tenant, actor, access: Access::Admin, reach: Arc::default(), bounds: (None, None) }
     }
 
     fn of(key: &ApiKey) -> Self {
         let (tenant, actor) = (key.tenant().to_owned(), key.actor());
-        Self { tenant, actor, access: key.access(), reach: key.reach().clone() }
+        let bounds = (key.per_second(), key.expires_at());
+        Self { tenant, actor, access: key.access(), reach: key.reach().clone(), bounds }
     }
 }
 
@@ -82,7 +85,7 @@ impl FromRequestParts<AppState> for Caller {
             return Ok(known.clone());
         }
         let keys = state.keys.current();
-        let caller = if keys.is_empty() {
+        let caller = if keys.is_open() {
             Self::local()
         } else {
             let known: &ApiKey = state.keys.known(keys.of_tenants(), parts)?;

@@ -1,7 +1,9 @@
 //! What every handler has at hand, and the limits it works within.
 
 use crate::guard::Guard;
+use crate::key_file::KeyFile;
 use crate::keys::{ApiKey, Keys};
+use crate::managed::Managed;
 use crate::pool::Pool;
 use membox_memory::MemoryBox;
 use membox_threads::room::Room;
@@ -55,6 +57,8 @@ pub struct ServerConfig {
     pub keys: Vec<ApiKey>,
     /// The key that shows the metrics of a box with keys, with the names of all tenants' collections.
     pub metrics_key: Option<ApiKey>,
+    /// The file of managed keys, if the box has any. It need not be there; once it is, nobody asks without a key.
+    pub key_file: Option<KeyFile>,
     /// Names that a box without keys answers to, beside addresses and `localhost`.
     pub allowed_hosts: Vec<String>,
     /// Origins whose pages may ask, such as `https://app.example`.
@@ -89,6 +93,8 @@ impl CheckpointLocks {
 pub struct AppState {
     pub(crate) memory: Arc<MemoryBox>,
     pub(crate) keys: Arc<Keys>,
+    /// The keys of the file of keys, where the box has one.
+    pub(crate) managed: Option<Arc<Managed>>,
     pub(crate) guard: Arc<Guard>,
     pub(crate) limits: Arc<Limits>,
     /// Memory that requests share.

@@ -86,7 +86,7 @@ pub async fn ready(State(state): State<AppState>) -> Result<axum::Json<Health>, 
 pub async fn metrics(State(state): State<AppState>, request: Parts) -> Result<Response, Problem> {
     let keys = state.keys.current();
     let mut sees_names = true;
-    if !keys.is_empty() {
+    if !keys.is_open() {
         let key = state.keys.known(keys.all(), &request)?;
         if !key.reach().is_whole() {
             let detail = "this key reaches a part of its tenant only, and these are numbers of the whole box";
