@@ -7,13 +7,14 @@ use clap::{Args, Subcommand};
 use figment::Figment;
 use figment::error::Kind;
 use figment::providers::{Env, Format, Serialized, Toml};
+use membox_api::Access;
 use membox_memory::compressor::{Compressor, keep_head};
 use membox_memory::encoder::cuda::Gpu;
 use membox_memory::encoder::{Device, Encoder, EncoderConfig, KeepHead, Precision, Scheduler, SchedulerConfig};
 use membox_memory::keys::MasterKey;
 use membox_memory::llm::LlmConfig;
 use membox_memory::{EncryptionConfig, MemoryConfig, Policies, Policy, RowDevice};
-use membox_server::DEFAULT_TENANT;
+use membox_server::{DEFAULT_TENANT, KeyFile};
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -63,6 +64,18 @@ pub struct KeyConfig {
     pub sha256: Option<String>,
     /// Everything written and asked with it belongs to this tenant.
     pub tenant: String,
+    /// What it may do: read, append, write or admin; everything of its tenant (admin) when left out.
+    #[serde(default)]
+    pub access: Access,
+    /// The only collections that it reaches; all of them when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collections: Option<Vec<String>>,
+    /// The only sessions that it reaches; all of them when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<Vec<String>>,
+    /// The only users that it reaches; all of them when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub users: Option<Vec<String>>,
     /// When it ends, such as "2027-01-31T00:00:00Z"; never when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
@@ -145,7 +158,10 @@ pub struct Config {
     pub old_master_key_files: Vec<PathBuf>,
     /// The policy of tenants whose keys name none, by its name in `policies`.
     pub policy: Option<String>,
-    /// API keys; none means that everybody may ask.
+    /// The file of the keys that `membox keys create` and the API make; without it, api-keys.json in the data folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys_file: Option<PathBuf>,
+    /// API keys; none, and no file of keys, means that everybody may ask.
     pub keys: Vec<KeyConfig>,
     /// Language models that extract facts and decide on memories: any OpenAI-compatible endpoints, tried in their
     /// order. None: what was said is compressed.
@@ -192,6 +208,7 @@ impl Default for Config {
             master_key_file: None,
             old_master_key_files: Vec::new(),
             policy: None,
+            keys_file: None,
             keys: Vec::new(),
             llm: LlmConfig::default(),
             policies: BTreeMap::new(),
@@ -302,6 +319,11 @@ impl Config {
             }
         }
         Ok(Policies { default, tenants })
+    }
+
+    /// The file of managed keys.
+    pub fn key_file(&self) -> KeyFile {
+        KeyFile::new(self.keys_file.clone().unwrap_or_else(|| self.data_dir.join("api-keys.json")))
     }
 
     /// How the box over the data folder is set up.

@@ -26,6 +26,12 @@ use std::time::Duration;
 /// Records of one upsert.
 pub const MAX_RECORDS: usize = 2048;
 
+/// Refuses a filter that says nothing, by the place that is wrong.
+pub fn check_filter(filter: &Value) -> Result<(), MemoryError> {
+    Filter::parse(filter, "/filter")?;
+    Ok(())
+}
+
 /// Records of collections.
 #[derive(Clone, Copy)]
 pub struct Records<'a> {

@@ -23,6 +23,7 @@ mod ids;
 mod import;
 mod isolation;
 mod jobs;
+mod keys;
 mod kill;
 mod language_models;
 mod links;

@@ -88,7 +88,7 @@ pub async fn list(
 )]
 pub async fn put(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    caller: Caller,
     Path(session): Path<String>,
     headers: HeaderMap,
     Json(settings): Json<SessionSettings>,
@@ -96,8 +96,17 @@ pub async fn put(
     let expected = if_match(&headers)?;
     let memory = state.memory.clone();
     let work = move || {
-        let current = || session_version(&memory, &tenant, &session);
-        let put = |settings, version| memory.sessions().put_session(&tenant, &session, settings, version);
+        let tenant = &caller.tenant;
+        if caller.only_adds() {
+            // What is there stays as it is.
+            if ![IfMatch::Unsaid, IfMatch::OneOf(vec![0])].contains(&expected) {
+                return Err(caller.is_there("session", &session));
+            }
+            let made = memory.sessions().put_session(tenant, &session, settings, Some(0));
+            return made.map_err(|error| caller.own_conflict("session", error));
+        }
+        let current = || session_version(&memory, tenant, &session);
+        let put = |settings, version| memory.sessions().put_session(tenant, &session, settings, version);
         expected.run(settings, current, put)
     };
     let (view, created) = state.writes.run(work).await?;
