@@ -234,10 +234,10 @@ impl Server {
         let looks = async move {
             let mut ticks = tokio::time::interval(managed::LOOKS);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            while let Some(managed) = &state.managed {
+            loop {
                 ticks.tick().await;
-                let (managed, memory) = (managed.clone(), state.memory.clone());
-                let _ = tokio::task::spawn_blocking(move || managed.look(&memory)).await;
+                let state = state.clone();
+                let _ = tokio::task::spawn_blocking(move || state.look_after_keys()).await;
             }
         };
         tokio::spawn(looks).abort_handle()
@@ -304,6 +304,7 @@ impl Server {
         if tokio::time::timeout(drain_timeout, graceful.shutdown()).await.is_err() {
             tracing::warn!("some requests did not end within the drain time and are cut off");
         }
+        let _ = tokio::task::spawn_blocking(move || self.state.look_after_keys()).await;
     }
 }
 

@@ -11,7 +11,7 @@ use membox_api::{Access, ApiKeyView};
 use membox_memory::keys::hex;
 use membox_memory::{now, time_text};
 use sha2::{Digest, Sha256};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
 
@@ -211,12 +211,33 @@ pub struct Keys {
     current: RwLock<Arc<KeySet>>,
     wrong: WrongKeys,
     log: Throttle,
+    /// What the audit log is still to say of refused keys; as seldom as the log does.
+    refusals: Mutex<Vec<Refusals>>,
+}
+
+/// Requests that were refused by their keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusals {
+    /// Where the last one came from.
+    pub peer: String,
+    /// How many, since this was last said.
+    pub times: u64,
 }
 
 impl Keys {
     pub(crate) fn new(of_tenants: Vec<ApiKey>, of_metrics: Option<ApiKey>) -> Self {
         let keys = KeySet { of_settings: of_tenants, managed: None, of_metrics };
-        Self { current: RwLock::new(Arc::new(keys)), wrong: WrongKeys::default(), log: Throttle::default() }
+        Self {
+            current: RwLock::new(Arc::new(keys)),
+            wrong: WrongKeys::default(),
+            log: Throttle::default(),
+            refusals: Mutex::default(),
+        }
+    }
+
+    /// Takes what the audit log is to say of refused keys.
+    pub(crate) fn take_refusals(&self) -> Vec<Refusals> {
+        std::mem::take(&mut self.refusals.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Those that hold now.
@@ -285,6 +306,8 @@ impl Keys {
         metrics::counter!("membox_refused_keys_total", "reason" => reason).increment(1);
         if let Some(times) = self.log.count(at) {
             tracing::warn!(status = problem.status, %peer, reason, times, "a request was refused by its key");
+            let peer = peer.0.map_or_else(|| "unknown".to_owned(), |address| address.ip().to_string());
+            self.refusals.lock().unwrap_or_else(PoisonError::into_inner).push(Refusals { peer, times });
         }
         Err(problem)
     }

@@ -2,10 +2,10 @@
 
 use crate::guard::Guard;
 use crate::key_file::KeyFile;
-use crate::keys::{ApiKey, Keys};
+use crate::keys::{ApiKey, Keys, Refusals};
 use crate::managed::Managed;
 use crate::pool::Pool;
-use membox_memory::MemoryBox;
+use membox_memory::{BOX_LOG, MemoryBox};
 use membox_threads::room::Room;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -111,4 +111,19 @@ pub struct AppState {
     /// Who may only add looks whether a checkpoint is there before it writes: nobody else writes it in between.
     pub(crate) checkpoint_locks: Arc<CheckpointLocks>,
     pub(crate) stopping: Arc<AtomicBool>,
+}
+
+impl AppState {
+    /// Takes managed keys up that have changed, and has the audit log say which keys were refused. It waits for files.
+    pub(crate) fn look_after_keys(&self) {
+        if let Some(managed) = &self.managed {
+            managed.look(&self.memory);
+        }
+        for Refusals { peer, times } in self.keys.take_refusals() {
+            let noted = self.memory.audit().audit(BOX_LOG, "unknown", "refuse keys", &peer, times);
+            if let Err(error) = noted {
+                tracing::warn!(%error, peer, times, "the audit log does not say that keys were refused");
+            }
+        }
+    }
 }

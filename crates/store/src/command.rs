@@ -3,7 +3,7 @@
 //! A new kind of write is one variant of [`Command`], one arm of `writer::apply`, and one method of
 //! [`Store`](crate::Store) that gives its outcome a type.
 
-use crate::{Collection, StoreError};
+use crate::{Collection, StoreError, now};
 use membox_api::OnConflict;
 use membox_records::{
     AuditEntry, AuditEvent, CheckpointBody, DayUsage, FileName, OpaqueJson, QueueItem, Quota, Record, Resealed,
@@ -15,6 +15,12 @@ use std::sync::Arc;
 
 /// Where a record's metadata says how it was redacted.
 pub const REDACTION_FIELD: &str = "redaction";
+
+/// What the audit log says of what the box does of its own accord.
+pub(crate) fn event_of_box(tenant: &str, action: &str) -> AuditEvent {
+    let [tenant, actor, action] = [tenant, "box", action].map(str::to_owned);
+    AuditEvent { at: now(), tenant, actor, action, subject: String::new(), count: 0 }
+}
 
 /// One write.
 #[derive(Clone, Debug)]
@@ -76,6 +82,8 @@ pub enum Command {
         session: String,
         /// The input's number.
         number: i64,
+        /// What the audit log says of it.
+        audit: Option<AuditEvent>,
     },
     /// Writes a checkpoint. Gives it as it is then.
     PutCheckpoint {
@@ -105,6 +113,8 @@ pub enum Command {
         tenant: String,
         /// Its id.
         thread: String,
+        /// What the audit log says of it; the count is filled in.
+        audit: Option<AuditEvent>,
     },
     /// Adds to what users have used, each with its tenant.
     AddUsage(Vec<(String, DayUsage)>),

@@ -76,17 +76,17 @@ pub use command::{
 pub use description::{Description, IndexDescription};
 pub use error::StoreError;
 pub use folder::{
-    BackupSummary, EncryptionConfig, Overview, Problem, Report, SealingConfig, backup, keys_file, mend_files, overview,
-    restore, verify, verify_audit,
+    BackupSummary, EncryptionConfig, Overview, Problem, Report, SealingConfig, backup, keys_file, list_audit,
+    mend_files, overview, restore, verify, verify_audit,
 };
 pub use membox_index::{DeviceRows, Effort, IndexError, RowDevice};
 pub use membox_records::filter::{Condition, Scalar};
 pub use membox_records::keys::{self, Keyring, SealingError};
 pub use membox_records::{
-    AuditEntry, AuditEvent, Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPlace, DayUsage, Erases, Filter,
-    Footprint, JobBody, JobState, LAST_TIME, Media, Message, Number, OpaqueJson, Order, Position, QueueItem, Quota,
-    Range, RecallCount, Record, RecordsError, Resealed, Sealing, SessionState, StoredJob, StoredRecord, StoredSession,
-    Summary, civil, civil_millis, record_id, time_millis, time_text,
+    AuditChain, AuditEntry, AuditEvent, BOX_LOG, Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPlace,
+    DayUsage, Erases, Filter, Footprint, JobBody, JobState, LAST_TIME, Media, Message, Number, OpaqueJson, Order,
+    Position, QueueItem, Quota, Range, RecallCount, Record, RecordsError, Resealed, Sealing, SessionState, StoredJob,
+    StoredRecord, StoredSession, Summary, civil, civil_millis, record_id, time_millis, time_text,
 };
 pub use membox_text::TextError;
 pub use membox_vectors::{VectorsError, rename_durably, sync_parent};

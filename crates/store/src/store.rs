@@ -2,6 +2,7 @@
 
 use crate::box_key::BoxKey;
 use crate::collection::{Collection, CollectionFolder, JobGuard};
+use crate::command::event_of_box;
 use crate::compaction::compact;
 use crate::folder::{backup_lock, lock};
 use crate::maintenance::Maintenance;
@@ -90,7 +91,11 @@ impl Store {
         let lock = lock(&root)?;
         let sealing = config.sealing.open(&root)?;
         let reserve = Reserve::open(&root);
-        let open = || Records::open(&root.join("membox.db"), sealing.clone()).map_err(StoreError::from);
+        let box_key = BoxKey::new(&root);
+        let open = || -> Result<Records, StoreError> {
+            let audit_key = box_key.audit_key()?;
+            Ok(Records::open(&root.join("membox.db"), sealing.clone())?.with_audit_key(audit_key))
+        };
         // The log and its shared memory are files too, which a full disk has no room for.
         let records = match open() {
             Err(StoreError::DiskFull) => {
@@ -135,10 +140,15 @@ impl Store {
         };
         let maintenance_thread =
             spawn("maintenance", move || maintenance.run(&due)).map_err(StoreError::io("start a thread for", &root))?;
+        for tenant in registry.reader()?.audit_logs_without_key()? {
+            // It holds what older versions wrote.
+            let event = event_of_box(&tenant, "audit log keyed");
+            writer.commit(Command::Audit(event))?;
+        }
         Ok(Self {
             registry,
             sealing,
-            box_key: BoxKey::new(&root),
+            box_key,
             build_threads: config.build_threads,
             writer,
             stop: Some(stop),

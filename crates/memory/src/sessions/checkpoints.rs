@@ -1,6 +1,7 @@
 //! Checkpoints of a thread's state, as an agent keeps them beside its messages.
 
 use super::Sessions;
+use crate::audit::event;
 use crate::fields::{self, MAX_ID_BYTES, MAX_WRITES_BYTES, TaskWrites};
 use crate::names::{check_new, check_some};
 use crate::redaction::redact;
@@ -158,7 +159,8 @@ impl Sessions<'_> {
     }
 
     /// Deletes a thread's checkpoints, of all namespaces, and gives how many there were.
-    pub fn delete_checkpoints(&self, tenant: &str, thread: &str) -> Result<usize, MemoryError> {
-        Ok(self.store.drop_checkpoints(tenant, thread)?)
+    pub fn delete_checkpoints(&self, tenant: &str, actor: &str, thread: &str) -> Result<usize, MemoryError> {
+        let audit = event(tenant, actor, "delete checkpoints", "");
+        Ok(self.store.drop_checkpoints(tenant, thread, Some(audit))?)
     }
 }

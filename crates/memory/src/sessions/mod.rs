@@ -436,6 +436,7 @@ impl Sessions<'_> {
     pub fn delete_message(
         &self,
         tenant: &str,
+        actor: &str,
         session: &str,
         id: &str,
         expected: Option<u64>,
@@ -443,7 +444,9 @@ impl Sessions<'_> {
         let stored = self.stored_session(tenant, session)?;
         let collection = self.collection_of(&stored)?;
         let which = Selection::Message { session: session.to_owned(), id: id.to_owned(), expected };
-        let delete = DeleteRecords { collection, which, bump_sessions: true, audit: None };
+        // Not by its ids: they may name whom an erasure is to leave no trace of.
+        let audit = Some(event(tenant, actor, "delete message", ""));
+        let delete = DeleteRecords { collection, which, bump_sessions: true, audit };
         match self.store.delete_records(delete)? {
             0 => Err(MemoryError::NoRecord(id.to_owned())),
             _ => Ok(()),

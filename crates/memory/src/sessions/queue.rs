@@ -1,6 +1,7 @@
 //! A session's queue: inputs that wait to be taken, each leased until it is acknowledged.
 
 use super::Sessions;
+use crate::audit::event;
 use crate::fields::{self, Input};
 use crate::redaction::redact;
 use crate::{MemoryError, in_seconds, time_text};
@@ -58,9 +59,10 @@ impl Sessions<'_> {
     }
 
     /// Removes an input that has been dealt with.
-    pub fn acknowledge(&self, tenant: &str, session: &str, id: &str) -> Result<(), MemoryError> {
+    pub fn acknowledge(&self, tenant: &str, actor: &str, session: &str, id: &str) -> Result<(), MemoryError> {
         let [number] = self.cursors.unseal(tenant, &queue_purpose(session), id, "/id")?;
-        match self.store.remove_input(tenant, session, number)? {
+        let audit = event(tenant, actor, "acknowledge input", "");
+        match self.store.remove_input(tenant, session, number, Some(audit))? {
             true => Ok(()),
             false => Err(MemoryError::Missing { what: "input", id: id.to_owned() }),
         }

@@ -363,7 +363,7 @@ pub async fn patch_message(
 )]
 pub async fn delete_message(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    Caller { tenant, actor, .. }: Caller,
     Path((session, message)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
@@ -371,7 +371,8 @@ pub async fn delete_message(
     let memory = state.memory.clone();
     let work = move || {
         let current = || Ok(memory.sessions().message(&tenant, &session, &message)?.version);
-        expected.run((), current, |(), version| memory.sessions().delete_message(&tenant, &session, &message, version))
+        let delete = |(), version| memory.sessions().delete_message(&tenant, &actor, &session, &message, version);
+        expected.run((), current, delete)
     };
     state.writes.run(work).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -482,10 +483,10 @@ pub async fn take(
 )]
 pub async fn acknowledge(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    Caller { tenant, actor, .. }: Caller,
     Path((session, id)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let memory = state.memory.clone();
-    state.writes.run(move || Ok(memory.sessions().acknowledge(&tenant, &session, &id)?)).await?;
+    state.writes.run(move || Ok(memory.sessions().acknowledge(&tenant, &actor, &session, &id)?)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

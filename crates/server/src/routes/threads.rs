@@ -144,10 +144,11 @@ pub async fn list(
     responses((status = 200, description = "done", body = DeletedCheckpoints)))]
 pub async fn delete(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    Caller { tenant, actor, .. }: Caller,
     Path(thread): Path<String>,
 ) -> Result<axum::Json<DeletedCheckpoints>, Problem> {
     let memory = state.memory.clone();
-    let deleted = state.writes.run(move || Ok(memory.sessions().delete_checkpoints(&tenant, &thread)?)).await?;
+    let delete = move || Ok(memory.sessions().delete_checkpoints(&tenant, &actor, &thread)?);
+    let deleted = state.writes.run(delete).await?;
     Ok(axum::Json(DeletedCheckpoints { deleted }))
 }

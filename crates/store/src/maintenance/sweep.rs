@@ -1,7 +1,7 @@
 //! Deleting what has expired.
 
 use super::Maintenance;
-use crate::command::{Command, DeleteRecords, Selection, VersionId};
+use crate::command::{Command, DeleteRecords, Selection, VersionId, event_of_box};
 use crate::writer::Work;
 use crate::{StoreError, day, now};
 
@@ -42,8 +42,9 @@ impl Maintenance {
         if expired.is_empty() {
             return Ok(());
         }
+        let audit = Some(event_of_box(&collection.tenant, "expire records"));
         let which = Selection::Versions(expired.into_iter().map(VersionId).collect());
-        let delete = DeleteRecords { collection, which, bump_sessions: false, audit: None };
+        let delete = DeleteRecords { collection, which, bump_sessions: false, audit };
         match self.writer.commit(Command::DeleteRecords(delete)) {
             Ok(_) | Err(StoreError::Dropped(_)) => Ok(()),
             Err(error) => Err(error),
