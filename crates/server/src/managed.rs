@@ -88,6 +88,8 @@ impl Managed {
         new: &NewApiKey,
     ) -> Result<(String, ManagedKey), crate::Problem> {
         let mut seen = self.seen();
+        let own = self.keys.current().managed().filter(|key| key.tenant() == tenant).count() as u64;
+        memory.policy(tenant).limits.check_keys(own + 1)?;
         let (text, made) = self.file.create(tenant, new)?;
         let noted = memory.audit().audit(tenant, actor, "key created", &format!("key:{}", made.id), 1);
         if let Err(error) = noted {

@@ -38,7 +38,8 @@ pub async fn list(State(state): State<AppState>, caller: Caller) -> axum::Json<A
         (status = 201, description = "made", body = CreatedApiKey),
         (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
         (status = 403, description = "the new key would outlive this one, or ask more often", body = Problem),
-        (status = 409, description = "the box has no keys yet, or no file for them", body = Problem)
+        (status = 409, description = "the box has no keys yet, or no file for them", body = Problem),
+        (status = 429, description = "the tenant has as many as its policy allows", body = Problem)
     ),
 )]
 pub async fn create(
