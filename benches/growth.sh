@@ -5,14 +5,11 @@ cd "$(dirname "$0")/.."
 
 SIZES=${SIZES:-10000,100000,1000000}
 FOLDER=${FOLDER:-.peers/growth}
-if [ ! -x .peers/bin/python ]; then
-  python3 -m venv .peers
-fi
-.peers/bin/pip install --quiet numpy matplotlib
+scripts/pypi-tools.sh benches/searchers.txt "$PWD/.peers/searchers"
 cargo build --release --package membox --package membox-benches --bin membox --bin scale
 [ -f "$FOLDER/reference.npy" ] || benches/reference.sh "$FOLDER"
 rm -f benches/results/growth.jsonl
 for index in hnsw ivf; do
-  .peers/bin/python benches/growth.py run "$FOLDER" --reference "$FOLDER/reference.npy" --sizes "$SIZES" --index "$index" --out benches/results/growth.jsonl
+  .peers/searchers/bin/python benches/growth.py run "$FOLDER" --reference "$FOLDER/reference.npy" --sizes "$SIZES" --index "$index" --out benches/results/growth.jsonl
 done
-.peers/bin/python benches/growth.py report benches/results/growth.jsonl | tee benches/results/growth.md
+.peers/searchers/bin/python benches/growth.py report benches/results/growth.jsonl | tee benches/results/growth.md

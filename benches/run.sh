@@ -4,11 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-if [ ! -x .peers/bin/python ]; then
-  echo "Installing the peers into .peers (torch, sentence-transformers, onnxruntime, llmlingua, faiss): some 2 GB"
-  python3 -m venv .peers
-  .peers/bin/pip install --quiet torch sentence-transformers onnxruntime onnx faiss-cpu numpy matplotlib llmlingua==0.2.2 sentencepiece protobuf
-fi
+# torch, sentence-transformers, onnxruntime, llmlingua, faiss: some 2 GB.
+scripts/pypi-tools.sh benches/peers.txt "$PWD/.peers/encoders"
 cargo bench -p membox-benches
-.peers/bin/python benches/compare.py ${TEXTS:+--texts "$TEXTS"}
-.peers/bin/python benches/compress.py ${TEXTS:+--texts "$TEXTS"}
+.peers/encoders/bin/python benches/compare.py ${TEXTS:+--texts "$TEXTS"}
+.peers/encoders/bin/python benches/compress.py ${TEXTS:+--texts "$TEXTS"}

@@ -6,16 +6,13 @@ cd "$(dirname "$0")/.."
 
 N=${N:-1000000}
 FOLDER=${FOLDER:-.peers/search-$N}
-if [ ! -x .peers/bin/python ]; then
-  python3 -m venv .peers
-fi
-.peers/bin/pip install --quiet numpy matplotlib faiss-cpu usearch lancedb qdrant-edge-py pgserver 'psycopg[binary]'
+scripts/pypi-tools.sh benches/searchers.txt "$PWD/.peers/searchers"
 cargo build --release --package membox-benches --bin scale
 mkdir -p "$FOLDER"
 if [ ! -f "$FOLDER/truth.i64" ]; then
   benches/reference.sh "$FOLDER"
-  .peers/bin/python benches/search.py make "$FOLDER" --n "$N" --reference "$FOLDER/reference.npy"
+  .peers/searchers/bin/python benches/search.py make "$FOLDER" --n "$N" --reference "$FOLDER/reference.npy"
 fi
 rm -f benches/results/search.jsonl
-.peers/bin/python benches/search.py run "$FOLDER" --scratch "$FOLDER/scratch" --out benches/results/search.jsonl ${ENGINES:+--engines "$ENGINES"}
-.peers/bin/python benches/search.py report benches/results/search.jsonl | tee benches/results/search.md
+.peers/searchers/bin/python benches/search.py run "$FOLDER" --scratch "$FOLDER/scratch" --out benches/results/search.jsonl ${ENGINES:+--engines "$ENGINES"}
+.peers/searchers/bin/python benches/search.py report benches/results/search.jsonl | tee benches/results/search.md

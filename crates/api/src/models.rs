@@ -14,6 +14,9 @@ pub struct ModelView {
     pub created: u64,
     /// Who serves it.
     pub owned_by: &'static str,
+    /// Who said what the model's files must be when they were loaded: `manifest` (membox has their SHA-256 built in),
+    /// `recorded` (`SHA256SUMS` beside them), or `none`.
+    pub checksums: &'static str,
 }
 
 /// The models that embed texts.

@@ -1,6 +1,7 @@
 //! What `config.json` of a BERT or XLM-RoBERTa model says about its shape.
 
 use crate::EncoderError;
+use crate::checksums::read_file;
 use serde::Deserialize;
 use std::path::Path;
 
@@ -47,8 +48,13 @@ pub struct BertConfig {
 impl BertConfig {
     /// Reads and checks `config.json`.
     pub fn read(path: &Path) -> Result<Self, EncoderError> {
+        Self::parse(path, &read_file(path)?)
+    }
+
+    /// Checks what the `config.json` at a path says.
+    pub(crate) fn parse(path: &Path, json: &[u8]) -> Result<Self, EncoderError> {
         let bad = |reason: String| EncoderError::BadModel { path: path.to_owned(), reason };
-        let config: Self = serde_json::from_slice(&read_file(path)?).map_err(|e| bad(e.to_string()))?;
+        let config: Self = serde_json::from_slice(json).map_err(|e| bad(e.to_string()))?;
         let head = config.hidden_size.checked_div(config.num_attention_heads).unwrap_or(0);
         if config.hidden_act != "gelu" {
             return Err(bad(format!("hidden_act is {:?}; only \"gelu\" is known", config.hidden_act)));
@@ -119,12 +125,4 @@ impl BertConfig {
     pub fn head_width(&self) -> usize {
         self.hidden_size / self.num_attention_heads
     }
-}
-
-/// Reads a file of a model folder; one that is not there says how to get it.
-pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, EncoderError> {
-    std::fs::read(path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => EncoderError::MissingFile(path.to_owned()),
-        _ => EncoderError::Read { path: path.to_owned(), source },
-    })
 }

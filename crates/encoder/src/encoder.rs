@@ -1,6 +1,7 @@
 //! The encoder as its callers see it: a model folder in; vectors and keep probabilities out.
 
 use crate::EncoderError;
+use crate::checksums::{ChecksumSource, Checksums, ModelFiles};
 use crate::cuda::{Chosen, choose};
 use crate::engine::{Device, Engine, Precision};
 use crate::lanes::Lane;
@@ -31,6 +32,8 @@ pub struct EncoderConfig {
     pub precision: Precision,
     /// Where kernels that were compiled for a GPU are kept; nowhere, and they are compiled at each start.
     pub kernels: Option<PathBuf>,
+    /// What the model's files must be.
+    pub checksums: Checksums,
     /// A keep head over a model that has none of its own.
     pub keep_head: Option<KeepHead>,
     /// Query vectors of each scope kept by [`Encoder::cached_query`].
@@ -39,7 +42,14 @@ pub struct EncoderConfig {
 
 impl Default for EncoderConfig {
     fn default() -> Self {
-        Self { device: Device::Cpu, precision: Precision::Int8, kernels: None, keep_head: None, query_cache: 1000 }
+        Self {
+            device: Device::Cpu,
+            precision: Precision::Int8,
+            kernels: None,
+            checksums: Checksums::default(),
+            keep_head: None,
+            query_cache: 1000,
+        }
     }
 }
 
@@ -51,6 +61,7 @@ pub struct Encoder {
     name: String,
     model: Arc<Model>,
     why_not_cuda: Option<String>,
+    checked_by: ChecksumSource,
     scheduler: Arc<Scheduler>,
     /// By scope: no tenant can tell what another has asked, nor pushes it out.
     queries: Mutex<HashMap<String, Queries>>,
@@ -68,8 +79,9 @@ impl Encoder {
         config: EncoderConfig,
         scheduler: &Arc<Scheduler>,
     ) -> Result<Self, EncoderError> {
-        let tokenizer = Tokenizer::load(folder)?;
-        let mut weights = BertWeights::load(folder)?;
+        let files = ModelFiles::new(folder, &config.checksums);
+        let tokenizer = Tokenizer::read(&files)?;
+        let mut weights = BertWeights::read_from(&files)?;
         if let Some(head) = config.keep_head {
             weights = weights.with_keep_head(head)?;
         }
@@ -79,11 +91,17 @@ impl Encoder {
             tracing::info!(model = name, reason, "no card is used");
         }
         let query_cache = NonZeroUsize::new(config.query_cache).unwrap_or(NonZeroUsize::MIN);
-        tracing::info!(model = name, engine = engine.name(), "encoder ready");
+        tracing::info!(
+            model = name,
+            engine = engine.name(),
+            checksums = config.checksums.source.name(),
+            "encoder ready"
+        );
         Ok(Self {
             name: name.to_owned(),
             model: Arc::new(Model { engine, tokenizer }),
             why_not_cuda,
+            checked_by: config.checksums.source,
             scheduler: scheduler.clone(),
             queries: Mutex::default(),
             query_cache,
@@ -105,6 +123,11 @@ impl Encoder {
     /// Why no GPU computes, where one was looked for.
     pub fn why_not_cuda(&self) -> Option<&str> {
         self.why_not_cuda.as_deref()
+    }
+
+    /// Who said what its files must be, when they were loaded.
+    pub fn checked_by(&self) -> ChecksumSource {
+        self.checked_by
     }
 
     /// Width of a vector.

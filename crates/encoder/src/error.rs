@@ -22,6 +22,19 @@ pub enum EncoderError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file of the model is another one than it must be.
+    #[error("{path} is refused: its SHA-256 is {found}, not {wanted} ({whose}). Somebody has changed it, or it broke: \
+        `membox models pull --force` installs the model anew", path = .path.display(), whose = said_by(*.by))]
+    WrongChecksum {
+        /// Which file.
+        path: PathBuf,
+        /// What it is.
+        found: String,
+        /// What it must be.
+        wanted: String,
+        /// Who says so.
+        by: crate::ChecksumSource,
+    },
     /// The tokenizer refused a text.
     #[error("the text cannot be tokenized: {0}")]
     Tokenize(String),
@@ -56,4 +69,11 @@ pub enum EncoderError {
     /// The encoder is shutting down, or the caller went away.
     #[error("the encoder is stopping")]
     Stopped,
+}
+
+fn said_by(source: crate::ChecksumSource) -> &'static str {
+    match source {
+        crate::ChecksumSource::Recorded => "as SHA256SUMS beside it says",
+        _ => "as membox knows it",
+    }
 }

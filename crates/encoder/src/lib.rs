@@ -28,6 +28,7 @@
 //! `tokenize-N` threads turn texts into ids, `encode-N` threads (one a core) run batches. Callers never compute: they
 //! hand a request in and are called back. See [`scheduler`].
 
+mod checksums;
 mod config;
 pub mod cpu;
 pub mod cuda;
@@ -41,6 +42,7 @@ pub mod scheduler;
 mod tokenizer;
 mod weights;
 
+pub use checksums::{ChecksumSource, Checksums};
 pub use config::{BertConfig, Family};
 pub use encoder::{DEFAULT_MAX_TOKENS, Encoder, EncoderConfig};
 pub use engine::{Device, Engine, Outputs, PackedBatch, Precision, Session};

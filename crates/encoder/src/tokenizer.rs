@@ -2,7 +2,7 @@
 //! pieces with their places, for those who must know which words a token stands for.
 
 use crate::EncoderError;
-use crate::config::read_file;
+use crate::checksums::{Checksums, ModelFiles};
 use std::path::Path;
 
 /// Texts longer than this many bytes a wanted token are cut before they are tokenized: no text has tokens this long on
@@ -53,9 +53,13 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// Reads `tokenizer.json` of a model folder.
     pub fn load(folder: &Path) -> Result<Self, EncoderError> {
-        let path = folder.join("tokenizer.json");
+        Self::read(&ModelFiles::new(folder, &Checksums::default()))
+    }
+
+    pub(crate) fn read(files: &ModelFiles) -> Result<Self, EncoderError> {
+        let path = files.path("tokenizer.json");
         let bad = |e: tokenizers::Error| EncoderError::BadModel { path: path.clone(), reason: e.to_string() };
-        let mut inner = tokenizers::Tokenizer::from_bytes(read_file(&path)?).map_err(bad)?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(files.read("tokenizer.json")?).map_err(bad)?;
         inner.with_padding(None);
         inner.with_truncation(None).map_err(bad)?;
         Ok(Self { inner })

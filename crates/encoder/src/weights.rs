@@ -1,6 +1,6 @@
 //! The weights of an encoder, read from `model.safetensors` by candle.
 
-use crate::config::read_file;
+use crate::checksums::{Checksums, ModelFiles};
 use crate::{BertConfig, EncoderError};
 use candle_core::safetensors::BufferedSafetensors;
 use candle_core::{DType, Device, Tensor};
@@ -106,10 +106,14 @@ impl BertWeights {
     /// Reads `config.json` and `model.safetensors` of a model folder. Tensor names with the prefix `bert.` or
     /// `roberta.` and without are known, and `classifier`, LLMLingua-2's head.
     pub fn load(folder: &Path) -> Result<Self, EncoderError> {
-        let config = BertConfig::read(&folder.join("config.json"))?;
-        let path = folder.join("model.safetensors");
+        Self::read_from(&ModelFiles::new(folder, &Checksums::default()))
+    }
+
+    pub(crate) fn read_from(files: &ModelFiles) -> Result<Self, EncoderError> {
+        let config = BertConfig::parse(&files.path("config.json"), &files.read("config.json")?)?;
+        let path = files.path("model.safetensors");
         let bad = |e: candle_core::Error| EncoderError::BadModel { path: path.clone(), reason: e.to_string() };
-        let file = BufferedSafetensors::new(read_file(&path)?).map_err(bad)?;
+        let file = BufferedSafetensors::new(files.read("model.safetensors")?).map_err(bad)?;
         let prefix = check_tensors(&config, &file).map_err(bad)?;
         let vb = VarBuilder::from_backend(Box::new(file), DType::F32, Device::Cpu);
         let body = if prefix.is_empty() { vb.clone() } else { vb.pp(prefix.trim_end_matches('.')) };

@@ -32,7 +32,9 @@ impl Budget {
     fn used(&self) -> MutexGuard<'_, Used> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let today = today();
-        if used.day != today {
+        // A clock that is set back over midnight brings no tokens; one that was days ahead is right now.
+        let is_set_back = today < used.day && today.tomorrow().is_ok_and(|tomorrow| used.day <= tomorrow);
+        if used.day != today && !is_set_back {
             *used = Used { day: today, all: 0, tenants: HashMap::new() };
         }
         used
@@ -87,6 +89,12 @@ mod tests {
         assert!(budget.check("a").is_ok(), "that was yesterday");
         budget.spend("a", 1);
         assert!(budget.check("a").is_ok());
+        budget.spend("a", 100);
+        budget.used.lock().expect("no panic").day = today().tomorrow().expect("a day");
+        assert!(budget.check("a").is_err(), "a clock that is set back over midnight brings none");
+        let days = jiff::Span::new().days(2);
+        budget.used.lock().expect("no panic").day = today().checked_add(days).expect("a day");
+        assert!(budget.check("a").is_ok(), "a clock that was days ahead takes none");
         assert!(Budget::new(0, 0).check("a").is_ok());
     }
 

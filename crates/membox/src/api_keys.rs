@@ -4,7 +4,7 @@
 use crate::config::{Config, GlobalArgs, KeyConfig, Secret, load};
 use anyhow::{Context, Result, bail, ensure};
 use membox_memory::{Policies, now, time_millis};
-use membox_server::{ApiKey, KeyChanges, Keys};
+use membox_server::{ApiKey, KeyChanges, Keys, Reach, sha256_of_digits};
 use std::sync::Arc;
 
 /// Shorter keys are taken, and warned of: they can be guessed.
@@ -53,11 +53,14 @@ fn api_key(entry: &KeyConfig, place: &str, warnings: &mut Vec<String>) -> Result
             ApiKey::new(key.reveal(), &entry.tenant)
         }
         (None, Some(digits)) => {
-            let sha256 = sha256(digits).context("sha256 has 64 hexadecimal digits, as sha256sum prints them")?;
+            let sha256 =
+                sha256_of_digits(digits).context("sha256 has 64 hexadecimal digits, as sha256sum prints them")?;
             ApiKey::of_sha256(sha256, &entry.tenant)
         }
         _ => bail!("give either key or sha256"),
     };
+    let reach = Reach::new(entry.collections.clone(), entry.sessions.clone(), entry.users.clone());
+    key = key.with_access(entry.access).with_reach(reach.map_err(anyhow::Error::msg)?);
     if let Some(rate) = entry.requests_per_second {
         ensure!(rate > 0.0 && rate.is_finite(), "requests_per_second is {rate}; it is a number over 0");
         key = key.with_rate(rate);
@@ -87,15 +90,6 @@ fn check_text(key: &str, place: &str, warnings: &mut Vec<String>) -> Result<()> 
         ));
     }
     Ok(())
-}
-
-fn sha256(digits: &str) -> Option<[u8; 32]> {
-    let is_hexadecimal = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let mut bytes = [0; 32];
-    for (i, byte) in bytes.iter_mut().enumerate().filter(|_| is_hexadecimal) {
-        *byte = u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).ok()?;
-    }
-    is_hexadecimal.then_some(bytes)
 }
 
 /// Reads the keys of a running box again.
@@ -164,6 +158,8 @@ mod tests {
             (both.as_str(), "either key or sha256"),
             ("key = \"4711 4711 4711 4711\"\nexpires_at = \"tomorrow\"", "tomorrow"),
             ("key = \"4711 4711 4711 4711\"\nrequests_per_second = 0", "requests_per_second"),
+            ("key = \"4711 4711 4711 4711\"\nusers = []", "users has 0 names"),
+            ("key = \"4711 4711 4711 4711\"\ncollections = [\"\"]", "collections has a name that is empty"),
         ];
         for (fields, reason) in wrong {
             let said = said_of(&entry(fields)).expect_err(fields);

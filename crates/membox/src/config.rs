@@ -7,13 +7,14 @@ use clap::{Args, Subcommand};
 use figment::Figment;
 use figment::error::Kind;
 use figment::providers::{Env, Format, Serialized, Toml};
+use membox_api::Access;
 use membox_memory::compressor::{Compressor, keep_head};
 use membox_memory::encoder::cuda::Gpu;
 use membox_memory::encoder::{Device, Encoder, EncoderConfig, KeepHead, Precision, Scheduler, SchedulerConfig};
 use membox_memory::keys::MasterKey;
 use membox_memory::llm::LlmConfig;
 use membox_memory::{EncryptionConfig, MemoryConfig, Policies, Policy, RowDevice};
-use membox_server::DEFAULT_TENANT;
+use membox_server::{DEFAULT_TENANT, KeyFile};
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -63,6 +64,18 @@ pub struct KeyConfig {
     pub sha256: Option<String>,
     /// Everything written and asked with it belongs to this tenant.
     pub tenant: String,
+    /// What it may do: read, append, write or admin; everything of its tenant (admin) when left out.
+    #[serde(default)]
+    pub access: Access,
+    /// The only collections that it reaches; all of them when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collections: Option<Vec<String>>,
+    /// The only sessions that it reaches; all of them when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<Vec<String>>,
+    /// The only users that it reaches; all of them when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub users: Option<Vec<String>>,
     /// When it ends, such as "2027-01-31T00:00:00Z"; never when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
@@ -145,7 +158,10 @@ pub struct Config {
     pub old_master_key_files: Vec<PathBuf>,
     /// The policy of tenants whose keys name none, by its name in `policies`.
     pub policy: Option<String>,
-    /// API keys; none means that everybody may ask.
+    /// The file of the keys that `membox keys create` and the API make; without it, api-keys.json in the data folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys_file: Option<PathBuf>,
+    /// API keys; none, and no file of keys, means that everybody may ask.
     pub keys: Vec<KeyConfig>,
     /// Language models that extract facts and decide on memories: any OpenAI-compatible endpoints, tried in their
     /// order. None: what was said is compressed.
@@ -192,6 +208,7 @@ impl Default for Config {
             master_key_file: None,
             old_master_key_files: Vec::new(),
             policy: None,
+            keys_file: None,
             keys: Vec::new(),
             llm: LlmConfig::default(),
             policies: BTreeMap::new(),
@@ -283,6 +300,10 @@ fn without_source(text: &str) -> String {
 impl Config {
     /// Which policy holds for whom.
     pub fn tenants_policies(&self) -> Result<Policies> {
+        for (i, key) in self.keys.iter().enumerate() {
+            let checked = membox_api::names::check_characters(&key.tenant).map_err(anyhow::Error::msg);
+            checked.with_context(|| format!("the tenant of entry {} of [[keys]]", i + 1))?;
+        }
         let named = |name: &String| {
             let policy =
                 self.policies.get(name).with_context(|| format!("there is no [policies.{name}] in the settings"))?;
@@ -298,6 +319,11 @@ impl Config {
             }
         }
         Ok(Policies { default, tenants })
+    }
+
+    /// The file of managed keys.
+    pub fn key_file(&self) -> KeyFile {
+        KeyFile::new(self.keys_file.clone().unwrap_or_else(|| self.data_dir.join("api-keys.json")))
     }
 
     /// How the box over the data folder is set up.
@@ -386,7 +412,9 @@ impl Config {
     /// Loads the embedding model, with the keep head that goes with it.
     pub fn load_encoder(&self, scheduler: &Arc<Scheduler>) -> Result<Arc<Encoder>> {
         let folder = self.models_dir().join(&self.model);
-        let encoder = EncoderConfig { keep_head: self.keep_head()?, query_cache: self.query_cache, ..self.engine() };
+        let (keep_head, query_cache) = (self.keep_head()?, self.query_cache);
+        let checksums = models::checksums(&self.model, &folder);
+        let encoder = EncoderConfig { keep_head, query_cache, checksums, ..self.engine() };
         let encoder = Encoder::load(&self.model, &folder, encoder, scheduler);
         Ok(Arc::new(encoder.with_context(|| format!("the model {} cannot be loaded", self.model))?))
     }
@@ -413,7 +441,9 @@ impl Config {
     /// Loads an LLMLingua-2 model.
     pub fn load_compressor(&self, name: &str, scheduler: &Arc<Scheduler>) -> Result<Arc<Compressor>> {
         let name = models::find(name)?.name;
-        let compressor = Compressor::load(&name, &self.models_dir().join(&name), self.engine(), scheduler);
+        let folder = self.models_dir().join(&name);
+        let config = EncoderConfig { checksums: models::checksums(&name, &folder), ..self.engine() };
+        let compressor = Compressor::load(&name, &folder, config, scheduler);
         let context =
             || format!("the compression model {name} cannot be loaded (`membox models pull {name}` installs it)");
         Ok(Arc::new(compressor.with_context(context)?))

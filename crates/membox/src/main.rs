@@ -13,6 +13,8 @@ mod embed;
 mod exit;
 mod files;
 mod gpu;
+#[cfg(feature = "hub")]
+mod hub;
 mod import;
 mod keys;
 mod machine;

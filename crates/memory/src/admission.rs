@@ -5,6 +5,7 @@
 
 use crate::fields;
 use crate::memories::made::is_made;
+use crate::names::check_some;
 use crate::recall::vector_error;
 use crate::redaction::{Known, redact_record, redacted_changes};
 use crate::tenants::Limits;
@@ -76,6 +77,10 @@ impl Admission<'_> {
         patch: &RecordPatch,
     ) -> Result<Record, MemoryError> {
         let redaction = settings.redaction.clone().unwrap_or_default();
+        // What is there may have such names, of an older membox; no change gives it one.
+        for (name, given) in [("user", &patch.user), ("session", &patch.session), ("kind", &patch.kind)] {
+            check_some(given.as_ref().and_then(Option::as_ref), format!("/{name}"))?;
+        }
         let mut known = if patch.text.is_none() { Known::of(stored) } else { Known::default() };
         let mut found = Counts::new();
         let changes = patch.metadata.as_ref().map(|changes| redacted_changes(&redaction, changes, &mut found));

@@ -5,7 +5,7 @@ use crate::{MemoryError, now, time_text};
 use membox_api::AuditView;
 use membox_store::keys::hex;
 use membox_store::{AuditEntry, AuditEvent, RecordReads, Store};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The audit logs of a box's tenants.
 #[derive(Clone, Copy)]
@@ -49,22 +49,49 @@ impl Audit<'_> {
         match owner_of(name) {
             Owner::User(user) => self.user_subject(user),
             // The hash of one user's name may be the name of another one.
-            Owner::Hashed => {
-                Ok(format!("collection:{}", &self.store.box_key().digest(&format!("collection/{name}"))?[..32]))
-            }
+            Owner::Hashed => Ok(format!("collection:{}", &self.digest(&format!("collection/{name}"))?[..32])),
             Owner::None => Ok(name.to_owned()),
         }
     }
 
     /// How the audit log names a user.
     pub fn user_subject(&self, user: &str) -> Result<String, MemoryError> {
-        Ok(format!("user:{}", &self.store.box_key().digest(&format!("user/{user}"))?[..32]))
+        Ok(format!("user:{}", &self.digest(&format!("user/{user}"))?[..32]))
+    }
+
+    /// The key may be made by this, also for an erasure on a full disk.
+    fn digest(&self, text: &str) -> Result<String, MemoryError> {
+        Ok(self.store.with_reserve(|| self.store.box_key().digest(text))?)
     }
 }
 
-/// Goes along the audit logs of a data folder, also of one that a running box has open. Gives for each tenant how
-/// many entries there are, and the last hash.
-pub fn verify_audit(root: &Path) -> Result<Vec<(String, u64, String)>, MemoryError> {
-    let chains = membox_store::verify_audit(root)?;
-    Ok(chains.into_iter().map(|(tenant, count, last)| (tenant, count, hex(&last))).collect())
+/// A tenant's log, as far as it could be checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditChain {
+    /// Whose it is; nothing for the box's own.
+    pub tenant: String,
+    /// How many entries it has.
+    pub entries: u64,
+    /// How many of them are keyed with something that is not here.
+    pub unchecked: u64,
+    /// How many at its end have no key: an older version wrote them, or newer ones were taken off.
+    pub without_key: u64,
+    /// The code of the last one, in hexadecimal digits.
+    pub last: String,
+}
+
+/// Goes along the audit logs of a data folder, also of one that a running box has open. `keys` are files of keys that it
+/// had before (`redaction.key`).
+pub fn verify_audit(root: &Path, keys: &[PathBuf]) -> Result<Vec<AuditChain>, MemoryError> {
+    let chains = membox_store::verify_audit(root, keys)?.into_iter();
+    let shown = |chain: membox_store::AuditChain| {
+        let membox_store::AuditChain { tenant, entries, unchecked, without_key, last } = chain;
+        AuditChain { tenant, entries, unchecked, without_key, last: hex(&last) }
+    };
+    Ok(chains.map(shown).collect())
+}
+
+/// The entries of an audit log after a number, of a data folder that a box may have open.
+pub fn list_audit(root: &Path, tenant: &str, after: i64, limit: usize) -> Result<Vec<AuditView>, MemoryError> {
+    Ok(membox_store::list_audit(root, tenant, after, limit)?.into_iter().map(audit_view).collect())
 }

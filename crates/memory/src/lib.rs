@@ -62,7 +62,7 @@ mod tenants;
 mod verify;
 mod views;
 
-pub use audit::{Audit, verify_audit};
+pub use audit::{Audit, AuditChain, list_audit, verify_audit};
 pub use chunk::chunk;
 pub use collections::Collections;
 pub use config::{DEFAULT_ANSWER_CACHE, MemoryConfig};
@@ -80,9 +80,9 @@ pub use membox_compressor as compressor;
 pub use membox_encoder as encoder;
 pub use membox_llm as llm;
 pub use membox_store::{
-    BackupSummary, CheckpointOrder, Collection, DEFAULT_OPEN_COLLECTIONS, DeviceRows, EncryptionConfig, IndexError,
-    Order, Overview, Position, Problem, REDACTION_FIELD, RecordsError, Report, RowDevice, backup, keys, keys_file, now,
-    rename_durably, restore, sync_parent, time_millis, time_text,
+    BOX_LOG, BackupSummary, CheckpointOrder, Collection, DEFAULT_OPEN_COLLECTIONS, DeviceRows, EncryptionConfig,
+    IndexError, Order, Overview, Position, Problem, REDACTION_FIELD, RecordsError, Report, RowDevice, backup, keys,
+    keys_file, now, rename_durably, restore, sync_parent, time_millis, time_text,
 };
 pub use memories::{Memories, made_conditions};
 pub use memory_box::{MemoryBox, retry_after};
@@ -90,7 +90,7 @@ pub use mend::rebuild;
 pub use models::Models;
 pub use names::{named_or_users, user_collection};
 pub use numbers::{Kept, check_numbers, string_end};
-pub use records::{MAX_RECORDS, Records};
+pub use records::{MAX_RECORDS, Records, check_filter};
 pub use sessions::{MAX_MESSAGES, MediaFile, MessageQuery, Sessions};
 pub use tenants::{DEFAULT_MAX_MESSAGES, Export, Policies, Policy, TenantLimits, Tenants, Usage};
 pub use verify::{overview, verify};

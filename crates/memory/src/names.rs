@@ -8,6 +8,23 @@ use sha2::{Digest, Sha256};
 /// Bytes of a user's name that is part of a collection's.
 const MAX_PLAIN_BYTES: usize = 48;
 
+/// Refuses a new name by its characters ([`membox_api::names`]). What is there already by such a name, of an older
+/// membox, is read and deleted by it: names are looked at where they come in with what is written, and nowhere else.
+pub(crate) fn check_new(name: &str, pointer: impl Into<String>) -> Result<(), MemoryError> {
+    membox_api::names::check_characters(name).map_err(|reason| MemoryError::invalid(pointer, reason))
+}
+
+/// As [`check_new`], of a name that may be left out.
+pub(crate) fn check_some(name: Option<&String>, pointer: impl Into<String>) -> Result<(), MemoryError> {
+    name.map_or(Ok(()), |name| check_new(name, pointer))
+}
+
+/// Refuses the id of a session that is to be made.
+pub(crate) fn check_new_session_id(id: &str) -> Result<(), MemoryError> {
+    check_session_id(id)?;
+    check_new(id, "/session")
+}
+
 pub(crate) fn check_session_id(id: &str) -> Result<(), MemoryError> {
     if id.is_empty() || id.len() > MAX_ID_BYTES || id.contains('/') || id.chars().any(char::is_control) {
         let reason = format!("a session's id has 1 to {MAX_ID_BYTES} bytes, no / and no control characters");

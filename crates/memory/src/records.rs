@@ -7,6 +7,7 @@ use crate::collections::Collections;
 use crate::convert::{compress_options, compression};
 use crate::models::Models;
 use crate::models::lane;
+use crate::names::check_some;
 use crate::redaction::redacted;
 use crate::retry::retry;
 use crate::views::record_view;
@@ -24,6 +25,12 @@ use std::time::Duration;
 
 /// Records of one upsert.
 pub const MAX_RECORDS: usize = 2048;
+
+/// Refuses a filter that says nothing, by the place that is wrong.
+pub fn check_filter(filter: &Value) -> Result<(), MemoryError> {
+    Filter::parse(filter, "/filter")?;
+    Ok(())
+}
 
 /// Records of collections.
 #[derive(Clone, Copy)]
@@ -58,6 +65,10 @@ impl Records<'_> {
         let settings = collection.settings();
         let mut versions = Vec::with_capacity(records.len());
         for (i, record) in records.into_iter().enumerate() {
+            let NewRecord { id, user, session, kind, .. } = &record;
+            for (name, given) in [("id", id), ("user", user), ("session", session), ("kind", kind)] {
+                check_some(given.as_ref(), format!("/records/{i}/{name}"))?;
+            }
             versions.push(self.admission.admit(&collection, &settings, record, None, &format!("/records/{i}"))?);
         }
         let mut compressed = Vec::new();

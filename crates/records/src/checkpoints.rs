@@ -219,10 +219,14 @@ impl WriteTransaction<'_> {
         Ok(statement.execute([tenant, thread])?)
     }
 
-    /// Removes what had expired by `now`, and gives how many there were.
-    pub fn drop_expired_checkpoints(&mut self, now: i64) -> Result<usize, RecordsError> {
-        let sql = format!("DELETE FROM checkpoints WHERE {EXPIRED}");
-        Ok(self.connection.prepare_cached(&sql)?.execute([now])?)
+    /// Removes what had expired by `now`, and gives how many there were, by tenant.
+    pub fn drop_expired_checkpoints(&mut self, now: i64) -> Result<BTreeMap<String, u64>, RecordsError> {
+        let sql = format!("DELETE FROM checkpoints WHERE {EXPIRED} RETURNING tenant");
+        let mut of_tenants = BTreeMap::new();
+        for tenant in self.connection.prepare_cached(&sql)?.query_map([now], |r| r.get(0))? {
+            *of_tenants.entry(tenant?).or_insert(0) += 1;
+        }
+        Ok(of_tenants)
     }
 }
 

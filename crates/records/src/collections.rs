@@ -9,6 +9,18 @@ use crate::transaction::WriteTransaction;
 use rusqlite::{OptionalExtension, params};
 use uuid::Uuid;
 
+/// The tenant of collections that are dropped in steps.
+const DROPPED_TENANT: &str = "";
+/// How their names begin, which end with their numbers.
+const DROPPED_NAME: &str = "/dropped/";
+
+impl StoredCollection {
+    /// Whether it is being dropped in steps, and there for nobody.
+    pub fn is_dropped(&self) -> bool {
+        self.tenant == DROPPED_TENANT && self.name.starts_with(DROPPED_NAME)
+    }
+}
+
 impl WriteTransaction<'_> {
     /// Creates a collection and gives its number.
     pub fn create_collection(&mut self, collection: &StoredCollection) -> Result<i64, RecordsError> {
@@ -33,6 +45,20 @@ impl WriteTransaction<'_> {
         self.connection.prepare_cached("DELETE FROM records WHERE collection = ?")?.execute([id])?;
         self.connection.prepare_cached("DELETE FROM collections WHERE id = ?")?.execute([id])?;
         Ok(())
+    }
+
+    /// Takes a collection from its tenant, before it is dropped in steps. No tenant is called so, and no collection.
+    pub fn mark_dropped(&mut self, id: i64) -> Result<(), RecordsError> {
+        self.connection
+            .prepare_cached("UPDATE collections SET tenant = ?, name = ? || id WHERE id = ?")?
+            .execute(params![DROPPED_TENANT, DROPPED_NAME, id])?;
+        Ok(())
+    }
+
+    /// Drops some records of a collection, and gives how many.
+    pub fn drop_some_records(&mut self, id: i64, limit: usize) -> Result<usize, RecordsError> {
+        let sql = "DELETE FROM records WHERE seq IN (SELECT seq FROM records WHERE collection = ? LIMIT ?)";
+        Ok(self.connection.prepare_cached(sql)?.execute(params![id, limit as i64])?)
     }
 
     /// Removes what a tenant has beside collections and their sessions: checkpoints, inputs that wait, usage, quotas,

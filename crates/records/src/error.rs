@@ -103,7 +103,10 @@ impl RecordsError {
     /// Whether the disk is full.
     pub fn is_disk_full(&self) -> bool {
         match self {
-            Self::Sqlite(rusqlite::Error::SqliteFailure(e, _)) => e.code == rusqlite::ErrorCode::DiskFull,
+            Self::Sqlite(rusqlite::Error::SqliteFailure(e, _)) => {
+                // The shared memory of the log is written when it grows, and has a code of its own for that.
+                e.code == rusqlite::ErrorCode::DiskFull || e.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+            }
             Self::Sealing(SealingError::Io { source, .. }) => source.kind() == std::io::ErrorKind::StorageFull,
             _ => false,
         }

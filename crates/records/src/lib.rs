@@ -62,7 +62,7 @@ mod transaction;
 mod unchanged;
 mod usage;
 
-pub use audit::{AuditEntry, AuditEvent};
+pub use audit::{AuditChain, AuditEntry, AuditEvent, AuditKey, BOX_LOG};
 pub use checkpoints::{Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPlace};
 pub use error::RecordsError;
 pub use file_name::FileName;

@@ -1,6 +1,7 @@
 //! A read-only connection: it sees committed states only. What is read is in the modules of each concept.
 
 use crate::RecordsError;
+use crate::audit::AuditKey;
 use crate::foreign;
 use crate::schema::{self, SCHEMA_VERSION};
 use crate::sealing::Sealing;
@@ -51,7 +52,7 @@ impl Reader {
 
     /// What does not have its checksum, or cannot be read, beside records: collections, sessions, checkpoints, queues,
     /// jobs, the audit log.
-    pub fn damaged_tables(&self) -> Result<Vec<String>, RecordsError> {
+    pub fn damaged_tables(&self, audit_keys: &[AuditKey]) -> Result<Vec<String>, RecordsError> {
         let tables = [
             self.damaged_collections()?,
             self.damaged_sessions()?,
@@ -60,7 +61,7 @@ impl Reader {
             self.damaged_jobs()?,
         ];
         let mut damaged = tables.concat();
-        damaged.extend(self.verify_audit().err().map(|error| error.to_string()));
+        damaged.extend(self.verify_audit(audit_keys).err().map(|error| error.to_string()));
         Ok(damaged)
     }
 

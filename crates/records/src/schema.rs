@@ -10,7 +10,7 @@ use std::path::Path;
 /// until they are written again. 3 made of rows slots, and brought sessions, checkpoints and queues. 4 lets texts be
 /// sealed, counts uses, and keeps images and recordings. 5 finds messages by ids of their own, and those of the role
 /// `developer` among the instructions. 6 keeps jobs.
-pub const SCHEMA_VERSION: u32 = 6;
+pub const SCHEMA_VERSION: u32 = 7;
 /// From which version on messages are found by ids of their own.
 const MESSAGES_HAVE_IDS: u32 = 5;
 
@@ -53,7 +53,7 @@ CREATE INDEX records_by_expiry ON records (expires_at) WHERE expires_at IS NOT N
 ";
 
 /// Each concept's own tables.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 15] = [
     SCHEMA,
     slots::SCHEMA,
     sessions::SCHEMA,
@@ -61,6 +61,7 @@ const TABLES: [&str; 14] = [
     checkpoints::SCHEMA,
     queue::SCHEMA,
     audit::SCHEMA,
+    audit::KEY,
     usage::SCHEMA,
     sealing::SCHEMA,
     recall_counts::SCHEMA,
@@ -71,7 +72,7 @@ const TABLES: [&str; 14] = [
 ];
 
 /// What leads from each older version of the schema to the one after it.
-const MIGRATIONS: [&[&str]; 5] = [
+const MIGRATIONS: [&[&str]; 6] = [
     &["ALTER TABLE records ADD COLUMN crc INTEGER;"],
     // Until now compactions numbered the records anew, so that each one's slot is its row.
     &[
@@ -89,6 +90,7 @@ const MIGRATIONS: [&[&str]; 5] = [
     &[sealing::SCHEMA, recall_counts::SCHEMA, media::SCHEMA],
     &[messages::SCHEMA, messages::NAME_OLD, sessions::INSTRUCTIONS],
     &[jobs::SCHEMA],
+    &[audit::KEY],
 ];
 
 /// Makes the tables, or brings those of an older version up to date, in one commit. No key is needed. A database whose

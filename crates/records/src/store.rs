@@ -4,6 +4,7 @@
 //! commit is the acknowledgement.
 
 use crate::RecordsError;
+use crate::audit::AuditKey;
 use crate::foreign;
 use crate::reader::Reader;
 use crate::schema;
@@ -17,6 +18,7 @@ pub struct Store {
     path: PathBuf,
     connection: Connection,
     sealing: Sealing,
+    audit_key: Option<AuditKey>,
 }
 
 impl Store {
@@ -32,7 +34,12 @@ impl Store {
         )?;
         schema::bring_up_to_date(&connection, path)?;
         connection.set_prepared_statement_cache_capacity(64);
-        Ok(Self { path: path.to_owned(), connection, sealing })
+        Ok(Self { path: path.to_owned(), connection, sealing, audit_key: None })
+    }
+
+    /// The same, which keys entries of the audit log.
+    pub fn with_audit_key(self, key: AuditKey) -> Self {
+        Self { audit_key: Some(key), ..self }
     }
 
     /// A reader of the same database.
@@ -44,7 +51,7 @@ impl Store {
     /// before.
     pub fn begin(&mut self) -> Result<WriteTransaction<'_>, RecordsError> {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
-        Ok(WriteTransaction::begun(&self.connection, &self.sealing))
+        Ok(WriteTransaction::begun(&self.connection, &self.sealing, self.audit_key.as_ref()))
     }
 
     /// Moves the write-ahead log into the database file and empties it; `false` when a reader was in the way.

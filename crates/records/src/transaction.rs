@@ -4,6 +4,7 @@
 //! nothing of the others back. What is written is in the modules of each concept.
 
 use crate::RecordsError;
+use crate::audit::AuditKey;
 use crate::sealing::Sealing;
 use rusqlite::{Connection, OptionalExtension};
 use std::collections::HashMap;
@@ -13,6 +14,7 @@ use std::collections::hash_map::Entry;
 pub struct WriteTransaction<'a> {
     pub(crate) connection: &'a Connection,
     pub(crate) sealing: &'a Sealing,
+    pub(crate) audit_key: Option<&'a AuditKey>,
     /// Whose collections are, of those that were asked for.
     tenants: HashMap<i64, String>,
     open: bool,
@@ -20,8 +22,8 @@ pub struct WriteTransaction<'a> {
 
 impl<'a> WriteTransaction<'a> {
     /// One that has begun on a connection.
-    pub(crate) fn begun(connection: &'a Connection, sealing: &'a Sealing) -> Self {
-        Self { connection, sealing, tenants: HashMap::new(), open: true }
+    pub(crate) fn begun(connection: &'a Connection, sealing: &'a Sealing, audit_key: Option<&'a AuditKey>) -> Self {
+        Self { connection, sealing, audit_key, tenants: HashMap::new(), open: true }
     }
 }
 

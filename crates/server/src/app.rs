@@ -1,15 +1,18 @@
 //! The router, and the server around it: time limits on slow clients, and a stop that drains.
 
+use crate::access;
 use crate::auth::Peer;
+use crate::connections::Connections;
 use crate::contract::{self, Contract};
 use crate::dialect;
 use crate::guard::{self, Guard};
 use crate::keys::Keys;
+use crate::managed::{self, Managed};
 use crate::pool::{Pool, PoolSize};
 use crate::problem::Problem;
 use crate::routes::{
-    collections, compress, engines, jobs, memories, models, operations, recall, records, sessions, tenants, threads,
-    usage, users,
+    collections, compress, engines, jobs, keys, memories, models, operations, recall, records, sessions, tenants,
+    threads, usage, users,
 };
 use crate::state::{AppState, Limits, ServerConfig};
 use crate::{ServerError, recorder, request};
@@ -30,7 +33,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+use tokio::time::MissedTickBehavior;
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -73,6 +77,7 @@ const WAITING_CONNECTIONS: u32 = 4096;
         ),
         (name = "threads", description = "Checkpoints of an agent's state"),
         (name = "users", description = "All of a user: export, erasure, audit"),
+        (name = "keys", description = "Keys of the API: made, listed and revoked"),
         (name = "tenants", description = "A tenant as a whole: its key, and its end"),
         (name = "jobs", description = "Long work"),
         (name = "operations", description = "For whoever runs the box")
@@ -125,6 +130,8 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(tenants::tenant))
         .routes(routes!(tenants::rotate))
         .routes(routes!(tenants::erase))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::revoke))
         .routes(routes!(users::export))
         .routes(routes!(users::audit))
         .routes(routes!(users::profile, users::patch_profile, users::build_profile))
@@ -143,7 +150,7 @@ const CONNECTION_BUFFER: usize = 64 << 10;
 
 /// The server of one box.
 pub struct Server {
-    state: AppState,
+    pub(crate) state: AppState,
     /// Also what tests ask without a socket.
     pub(crate) router: Router,
 }
@@ -152,14 +159,17 @@ impl Server {
     /// Sets a server up; it listens when it is [run](Server::run).
     pub fn new(memory: Arc<MemoryBox>, config: ServerConfig) -> Result<Self, ServerError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let has_tenants = !config.keys.is_empty();
+        let keys = Arc::new(Keys::new(config.keys, config.metrics_key));
+        let managed = config.key_file.map(|file| Managed::begin(file, keys.clone()).map(Arc::new)).transpose()?;
+        let has_tenants = !keys.is_open();
         let pool = |name, threads, waiting| {
             let size = PoolSize::new(has_tenants, threads, waiting);
             Pool::new(name, size).map(Arc::new).map_err(ServerError::Threads)
         };
         let state = AppState {
             memory,
-            keys: Arc::new(Keys::new(config.keys, config.metrics_key)),
+            keys,
+            managed,
             guard: Arc::new(Guard::new(&config.allowed_hosts, &config.allowed_origins)?),
             room: Arc::new(Room::new(config.limits.request_memory_bytes)),
             limits: Arc::new(config.limits),
@@ -170,6 +180,7 @@ impl Server {
             metrics: recorder::handle(),
             model_aliases: Arc::new(config.model_aliases),
             started_at: std::time::SystemTime::now(),
+            checkpoint_locks: Arc::default(),
             stopping: Arc::new(AtomicBool::new(false)),
         };
         recorder::show_counters();
@@ -183,6 +194,7 @@ impl Server {
         let request_id = HeaderName::from_static("x-request-id");
         let router = router
             .route_layer(middleware::from_fn_with_state(contract, contract::hold))
+            .route_layer(middleware::from_fn_with_state(state.clone(), access::hold))
             .merge(crate::mcp::router(&state))
             .route("/dashboard", axum::routing::get(operations::dashboard))
             .route_layer(middleware::from_fn(measure))
@@ -216,6 +228,21 @@ impl Server {
         self.state.keys.clone()
     }
 
+    /// Looks at files that may change while the box runs.
+    fn watch(&self) -> AbortHandle {
+        let state = self.state.clone();
+        let looks = async move {
+            let mut ticks = tokio::time::interval(managed::LOOKS);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                let state = state.clone();
+                let _ = tokio::task::spawn_blocking(move || state.look_after_keys()).await;
+            }
+        };
+        tokio::spawn(looks).abort_handle()
+    }
+
     /// Serves `listener` until `stop` resolves, then finishes the requests under way (within the drain time) and
     /// returns.
     pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>) {
@@ -224,9 +251,10 @@ impl Server {
         let mut builder = Builder::new(TokioExecutor::new()).http1_only();
         builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
         builder.http1().max_buf_size(CONNECTION_BUFFER);
-        let connections = Arc::new(Semaphore::new(max_connections));
+        let connections = Connections::new(max_connections);
         let graceful = GracefulShutdown::new();
         let mut upkeep = tokio::time::interval(recorder::UPKEEP);
+        let watch = self.watch();
         tokio::pin!(stop);
         loop {
             let accepted = tokio::select! {
@@ -242,12 +270,13 @@ impl Server {
                 Err(error) => {
                     // Out of file descriptors, most likely: those in use must be given back first.
                     tracing::warn!(%error, "a connection could not be accepted");
+                    connections.close_one();
                     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                     continue;
                 }
             };
-            let Ok(permit) = connections.clone().try_acquire_owned() else {
-                tracing::warn!(max_connections, "a connection over the limit was closed");
+            let Some(held) = connections.admit(peer.ip()) else {
+                tracing::warn!(max_connections, "a connection over the limit was closed: none idles");
                 continue;
             };
             let _ = stream.set_nodelay(true);
@@ -255,22 +284,27 @@ impl Server {
                 request.extensions_mut().insert(Peer(Some(peer)));
                 request
             });
-            let service = TowerToHyperService::new(router);
+            let service = TowerToHyperService::new(held.serve(router));
             // An answer that nobody reads is not kept.
             let mut stream = TimeoutStream::new(stream);
             stream.set_write_timeout(Some(write_timeout));
-            let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service).into_owned();
+            let connection = builder.serve_connection(TokioIo::new(held.watch(Box::pin(stream))), service).into_owned();
             let connection = graceful.watch(connection);
             tokio::spawn(async move {
-                let _ = connection.await;
-                drop(permit);
+                tokio::select! {
+                    _ = connection => {}
+                    () = held.told_to_close() => {}
+                }
             });
+            connections.settle().await;
         }
         drop(listener);
+        watch.abort();
         self.state.stopping.store(true, Ordering::Release);
         if tokio::time::timeout(drain_timeout, graceful.shutdown()).await.is_err() {
             tracing::warn!("some requests did not end within the drain time and are cut off");
         }
+        let _ = tokio::task::spawn_blocking(move || self.state.look_after_keys()).await;
     }
 }
 

@@ -1,5 +1,7 @@
 //! Request bodies and queries, with errors that name the field.
 
+use crate::access::Named;
+use crate::auth::Caller;
 use crate::json::{self, Numbers};
 use crate::problem::Problem;
 use crate::request;
@@ -23,15 +25,24 @@ impl<S, T, const IS_KEPT: bool> FromRequest<S> for Json<T, IS_KEPT>
 where
     AppState: FromRef<S>,
     S: Send + Sync,
-    T: DeserializeOwned + Send,
+    T: DeserializeOwned + Named + Send,
 {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let caller = request.extensions().get::<Caller>().cloned();
         let body = json_body(request, state).await?;
         let kept = if IS_KEPT { Kept::Everything } else { Kept::Fields };
         check_numbers(as_text(&body)?, kept, "")?;
-        parse(&body).map(Self)
+        held(parse(&body)?, caller.as_ref()).map(Self)
+    }
+}
+
+/// What was read, held to the reach of the key that sends it.
+fn held<T: Named>(mut value: T, caller: Option<&Caller>) -> Result<T, Problem> {
+    match caller.filter(|caller| !caller.reach.is_whole()) {
+        Some(caller) => value.hold(&caller.reach).map(|()| value),
+        None => Ok(value),
     }
 }
 
@@ -121,13 +132,13 @@ pub struct Query<T>(pub T);
 impl<S, T> FromRequestParts<S> for Query<T>
 where
     S: Send + Sync,
-    T: DeserializeOwned,
+    T: DeserializeOwned + Named,
 {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = axum::extract::Query::<T>::try_from_uri(&parts.uri);
-        query.map(|q| Self(q.0)).map_err(|rejection| {
+        let query = query.map(|q| q.0).map_err(|rejection| {
             let first: &(dyn Error + 'static) = &rejection;
             let mut causes = std::iter::successors(Some(first), |&cause| cause.source());
             let named =
@@ -139,6 +150,7 @@ where
                 }
                 None => Problem::new(StatusCode::BAD_REQUEST, format!("the query of the URL: {rejection}")),
             }
-        })
+        })?;
+        held(query, parts.extensions.get()).map(Self)
     }
 }

@@ -155,7 +155,7 @@ impl Foreign {
 /// Lets in what may ask.
 pub async fn admit(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    let Some(foreign) = state.guard.refusal(&parts, !state.keys.is_empty()) else {
+    let Some(foreign) = state.guard.refusal(&parts, !state.keys.is_open()) else {
         return next.run(Request::from_parts(parts, body)).await;
     };
     let by = if matches!(foreign, Foreign::Name(_)) { "host" } else { "origin" };

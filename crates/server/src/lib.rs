@@ -21,8 +21,10 @@
 //! # }
 //! ```
 
+mod access;
 mod app;
 mod auth;
+mod connections;
 mod contract;
 mod cursor;
 mod dialect;
@@ -30,7 +32,9 @@ mod etag;
 mod extract;
 mod guard;
 mod json;
+mod key_file;
 mod keys;
+mod managed;
 mod mcp;
 mod openapi;
 mod pool;
@@ -41,11 +45,15 @@ mod request;
 mod routes;
 mod state;
 
+pub use access::Reach;
 pub use app::{Server, listen, openapi};
 pub use auth::DEFAULT_TENANT;
+pub use key_file::{KeyFile, MAX_KEYS, ManagedKey, sha256_of_digits};
 pub use keys::{ApiKey, KeyChanges, Keys};
 pub use problem::Problem;
 pub use state::{Limits, ServerConfig};
+
+use std::path::PathBuf;
 
 /// What can go wrong before a server runs, or when its keys are replaced.
 #[derive(Debug, thiserror::Error)]
@@ -67,4 +75,42 @@ pub enum ServerError {
     /// Without keys everybody could ask.
     #[error("the last key cannot be taken away while the box runs: everybody could ask then")]
     NoKeys,
+    /// A key stands in the settings and in the file of keys.
+    #[error("a key of the settings is in the file of keys too, as {0}: take it out of one of them")]
+    SameKey(String),
+    /// The file of keys cannot be read or written.
+    #[error("cannot {action} the file of keys {path}: {source}")]
+    KeyFile {
+        /// What was being done.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The file of keys holds what this version does not understand.
+    #[error("the file of keys {path}: {reason}")]
+    BrokenKeyFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A key cannot be made as it is asked for.
+    #[error("{field}: {reason}")]
+    NewKey {
+        /// The field that is wrong.
+        field: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// No key has this id.
+    #[error("there is no key {0:?} in the file of keys; `membox keys list` and GET /v1/keys show all")]
+    NoKey(String),
+    /// Without any key nobody could ask.
+    #[error("this is the last key of the box: make another one first, or revoke it by `membox keys revoke`")]
+    LastKey,
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes: {0}")]
+    Random(getrandom::Error),
 }

@@ -11,7 +11,7 @@ const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
 const PROBLEM: &str = "#/components/schemas/Problem";
 
 /// What parameters of paths are, by how a path names them.
-const PARAMETERS: [(&str, &str); 14] = [
+const PARAMETERS: [(&str, &str); 15] = [
     ("collections/{collection}", "The collection's name: `[a-z0-9][a-z0-9_.-]{0,63}`."),
     ("records/{id}", "The record's id."),
     ("jobs/{id}", "The job's id."),
@@ -21,6 +21,7 @@ const PARAMETERS: [(&str, &str); 14] = [
     ("threads/{thread}", "The thread's id, 1 to 255 bytes."),
     ("checkpoints/{id}", "The checkpoint's id, 1 to 255 bytes."),
     ("writes/{task}", "The task's id, 1 to 255 bytes."),
+    ("keys/{id}", "The key's id, as the list of keys has it."),
     ("users/{user}", "The user."),
     ("quotas/{user}", "The user; `*` for all who have no quota of their own."),
     ("models/{model}", "The model's name."),
@@ -35,7 +36,8 @@ pub fn finish(document: &utoipa::openapi::OpenApi) -> Result<Value, serde_json::
     document["security"] = json!([{"key": []}, {}]);
     document["components"]["securitySchemes"] = json!({"key": {
         "type": "http", "scheme": "bearer",
-        "description": "A key of the box's configuration. A box that has none takes requests without one.",
+        "description": "A key of the box's settings, or one that was made by POST /v1/keys or `membox keys create`. A \
+            box that has no keys takes requests without one.",
     }});
     for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
         for method in METHODS {
@@ -90,8 +92,8 @@ fn finish_operation(path: &str, operation: &mut Value) {
             file["schema"] = json!({"type": "string", "format": "binary"});
         }
     }
-    let others = "any other error: a key that is missing, not known or expired (401), a page of another site (403), a \
-        quota or a queue that is full (429), and so on";
+    let others = "any other error: a key that is missing, not known or expired (401), a key that may not do this or a \
+        page of another site (403), a quota or a queue that is full (429), and so on";
     operation["responses"]["default"] = json!({"description": others, "content": problem});
 }
 

@@ -1,5 +1,6 @@
 //! Errors as RFC 9457 problem documents.
 
+use crate::ServerError;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use membox_api::{FieldError, ProblemDocument};
@@ -158,6 +159,24 @@ impl From<MemoryError> for Problem {
             }
         };
         Self { retry_after_s, ..Self::new(status, detail) }
+    }
+}
+
+impl From<ServerError> for Problem {
+    fn from(error: ServerError) -> Self {
+        let detail = error.to_string();
+        let status = match error {
+            ServerError::NewKey { field, reason } => {
+                return Self::field(StatusCode::BAD_REQUEST, format!("/{field}"), reason);
+            }
+            ServerError::NoKey(_) => StatusCode::NOT_FOUND,
+            ServerError::LastKey | ServerError::NoKeys | ServerError::SameKey(_) => StatusCode::CONFLICT,
+            error => {
+                tracing::error!(%error, "a request failed");
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        };
+        Self::new(status, detail)
     }
 }
 

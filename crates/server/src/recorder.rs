@@ -37,7 +37,7 @@ const COUNTERS: [(&str, &str); 22] = [
     ("membox_messages_total", "Messages appended to sessions."),
     ("membox_panics_total", "Panics, which are faults of membox, by kind of thread."),
     ("membox_redacted_total", "Pieces of texts that were redacted, by kind."),
-    ("membox_refused_keys_total", "Requests refused with 401 because of their key, which is unknown or has expired."),
+    ("membox_refused_keys_total", "Requests refused by their key: unknown or expired (401), or slowed (429)."),
     ("membox_refused_total", "Requests refused with 429, by what was full."),
     ("membox_sequences_total", "Sequences that the models have encoded; a long text is several."),
     ("membox_tokens_total", "Tokens that were encoded, and those that compressions were given and have kept, by kind."),
@@ -109,7 +109,7 @@ pub(crate) fn show_counters() {
     for by in ["host", "origin"] {
         metrics::counter!("membox_foreign_requests_total", "by" => by).increment(0);
     }
-    for reason in ["expired", "unknown"] {
+    for reason in ["expired", "slowed", "unknown"] {
         metrics::counter!("membox_refused_keys_total", "reason" => reason).increment(0);
     }
     for direction in ["in", "out"] {

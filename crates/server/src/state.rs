@@ -1,13 +1,16 @@
 //! What every handler has at hand, and the limits it works within.
 
 use crate::guard::Guard;
-use crate::keys::{ApiKey, Keys};
+use crate::key_file::KeyFile;
+use crate::keys::{ApiKey, Keys, Refusals};
+use crate::managed::Managed;
 use crate::pool::Pool;
-use membox_memory::MemoryBox;
+use membox_memory::{BOX_LOG, MemoryBox};
 use membox_threads::room::Room;
 use metrics_exporter_prometheus::PrometheusHandle;
-use std::sync::Arc;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, SystemTime};
 
 /// Limits of the server. Each has a flag of its name.
@@ -54,6 +57,8 @@ pub struct ServerConfig {
     pub keys: Vec<ApiKey>,
     /// The key that shows the metrics of a box with keys, with the names of all tenants' collections.
     pub metrics_key: Option<ApiKey>,
+    /// The file of managed keys, if the box has any. It need not be there; once it is, nobody asks without a key.
+    pub key_file: Option<KeyFile>,
     /// Names that a box without keys answers to, beside addresses and `localhost`.
     pub allowed_hosts: Vec<String>,
     /// Origins whose pages may ask, such as `https://app.example`.
@@ -64,11 +69,32 @@ pub struct ServerConfig {
     pub model_aliases: Vec<String>,
 }
 
+/// Locks of threads, by the hash of their names.
+#[derive(Debug)]
+pub(crate) struct CheckpointLocks([RwLock<()>; 64]);
+
+impl Default for CheckpointLocks {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| RwLock::default()))
+    }
+}
+
+impl CheckpointLocks {
+    /// The lock of a thread.
+    pub fn of(&self, tenant: &str, thread: &str) -> &RwLock<()> {
+        let mut hasher = DefaultHasher::new();
+        (tenant, thread).hash(&mut hasher);
+        &self.0[hasher.finish() as usize % self.0.len()]
+    }
+}
+
 /// Shared by all handlers.
 #[derive(Clone)]
 pub struct AppState {
     pub(crate) memory: Arc<MemoryBox>,
     pub(crate) keys: Arc<Keys>,
+    /// The keys of the file of keys, where the box has one.
+    pub(crate) managed: Option<Arc<Managed>>,
     pub(crate) guard: Arc<Guard>,
     pub(crate) limits: Arc<Limits>,
     /// Memory that requests share.
@@ -82,5 +108,22 @@ pub struct AppState {
     /// For what makes memories, which may wait a minute for a language model: nobody else waits behind it.
     pub(crate) pipeline: Arc<Pool>,
     pub(crate) metrics: PrometheusHandle,
+    /// Who may only add looks whether a checkpoint is there before it writes: nobody else writes it in between.
+    pub(crate) checkpoint_locks: Arc<CheckpointLocks>,
     pub(crate) stopping: Arc<AtomicBool>,
+}
+
+impl AppState {
+    /// Takes managed keys up that have changed, and has the audit log say which keys were refused. It waits for files.
+    pub(crate) fn look_after_keys(&self) {
+        if let Some(managed) = &self.managed {
+            managed.look(&self.memory);
+        }
+        for Refusals { peer, times } in self.keys.take_refusals() {
+            let noted = self.memory.audit().audit(BOX_LOG, "unknown", "refuse keys", &peer, times);
+            if let Err(error) = noted {
+                tracing::warn!(%error, peer, times, "the audit log does not say that keys were refused");
+            }
+        }
+    }
 }

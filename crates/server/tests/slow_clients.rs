@@ -1,9 +1,8 @@
-//! Clients that say nothing, or half of it, do not keep a connection for ever; more than the limit of them are
-//! turned away.
+//! Clients that say nothing, or half of it, do not keep a connection for ever, and shut nobody out meanwhile.
 
 mod common;
 
-use common::{LOCAL, connect, rest, start};
+use common::{LOCAL, Running, connect, rest, start};
 use membox_server::{Limits, listen};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{Read, Write};
@@ -47,20 +46,78 @@ fn a_body_that_does_not_arrive_ends_in_408() {
     assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
+const ASK: &[u8] = b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+
+fn ask(server: &Running) -> String {
+    let mut stream = connect(server);
+    let _ = stream.write_all(ASK);
+    rest(stream)
+}
+
+/// Whether the server has closed a connection that has nothing to say.
+fn is_closed(stream: &mut TcpStream) -> bool {
+    stream.set_nonblocking(true).expect("a setting");
+    let read = stream.read(&mut [0]);
+    stream.set_nonblocking(false).expect("a setting");
+    !matches!(read, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
 #[test]
-fn connections_over_the_limit_are_closed_and_room_is_given_back() {
-    let server = start(Limits { header_timeout: Duration::from_secs(2), ..limits() });
-    let ask = || {
+fn clients_that_hold_every_connection_and_ask_nothing_shut_nobody_out() {
+    let patient = Duration::from_secs(600);
+    let server = start(Limits { header_timeout: patient, request_timeout: patient, max_connections: 256, ..limits() });
+    // A request under way, which is the oldest of all.
+    let mut under_way = connect(&server);
+    let head =
+        "POST /v1/tokens HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 16\r\n\r\n";
+    under_way.write_all(head.as_bytes()).expect("a write");
+    let mut kept_alive = connect(&server);
+    kept_alive.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("a write");
+    let mut first = [0; 15];
+    kept_alive.read_exact(&mut first).expect("an answer");
+    assert_eq!(&first, b"HTTP/1.1 200 OK");
+    // Silent ones, and ones that send a head for ever: more than there is room for.
+    let mut held: Vec<TcpStream> = (0..512)
+        .map(|i| {
+            let mut stream = connect(&server);
+            if i % 2 == 0 {
+                let _ = stream.write_all(b"GET /health HTTP/1.1\r\nhost: loc");
+            }
+            stream
+        })
+        .collect();
+    for _ in 0..20 {
+        assert!(ask(&server).contains("200 OK"), "a new client is answered");
+    }
+    assert!(is_closed(&mut held[0]), "who has idled longest has gone");
+    under_way.write_all(b"{\"input\":\"word\"}").expect("a write");
+    let mut answer = [0; 9];
+    under_way.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 ", "a request under way is not cut");
+}
+
+#[test]
+fn where_every_connection_has_a_request_another_one_is_turned_away_until_one_ends() {
+    let request_timeout = Duration::from_secs(600);
+    let server = start(Limits { request_timeout, drain_timeout: Duration::from_millis(10), ..limits() });
+    let head =
+        "POST /v1/tokens HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 16\r\n\r\n{";
+    let mut held: Vec<TcpStream> = Vec::new();
+    // Six of eight are the most that one address has.
+    while held.len() < 6 {
         let mut stream = connect(&server);
-        let _ = stream.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
-        rest(stream)
-    };
-    let held: Vec<TcpStream> = (0..8).map(|_| connect(&server)).collect();
-    std::thread::sleep(Duration::from_millis(200));
-    assert_eq!(ask(), "", "the ninth is closed without an answer");
-    drop(held);
-    std::thread::sleep(Duration::from_millis(300));
-    assert!(ask().contains("200 OK"));
+        stream.write_all(head.as_bytes()).expect("a write");
+        held.push(stream);
+    }
+    while !ask(&server).is_empty() {
+        // The heads are on their way still.
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(held.iter_mut().all(|stream| !is_closed(stream)), "none of them is cut");
+    held.pop();
+    while !ask(&server).contains("200 OK") {
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// As many as the queue of a listener that asks for nothing has no room for, and fewer than half of what this one

@@ -2,6 +2,7 @@
 
 use crate::StoreError;
 use hmac::{Hmac, KeyInit, Mac};
+use membox_records::AuditKey;
 use membox_records::keys::hex;
 use sha2::Sha256;
 use std::fs::{self, File};
@@ -12,6 +13,10 @@ use std::sync::OnceLock;
 
 /// SHA-256's block: HMAC takes a key of that size as it is.
 const KEY_BYTES: usize = 64;
+/// The key of a data folder.
+const BOX_KEY_FILE: &str = "redaction.key";
+/// For what the audit log's key is made.
+const AUDIT_PURPOSE: &str = "audit/";
 
 /// Made when it is first wanted, and kept in the data folder.
 pub struct BoxKey {
@@ -21,7 +26,7 @@ pub struct BoxKey {
 
 impl BoxKey {
     pub(crate) fn new(root: &Path) -> Self {
-        Self { path: root.join("redaction.key"), key: OnceLock::new() }
+        Self { path: root.join(BOX_KEY_FILE), key: OnceLock::new() }
     }
 
     /// HMAC-SHA-256 of a text. The text begins with what it is for (`user/`, `original/`), so that what is given
@@ -39,19 +44,41 @@ impl BoxKey {
         Ok(mac.finalize().into_bytes().into())
     }
 
+    /// What the audit log is keyed with.
+    pub(crate) fn audit_key(&self) -> Result<AuditKey, StoreError> {
+        Ok(AuditKey::new(self.mac(AUDIT_PURPOSE)?))
+    }
+
     /// [`BoxKey::mac`] in hexadecimal digits.
     pub fn digest(&self, text: &str) -> Result<String, StoreError> {
         Ok(hex(&self.mac(text)?))
     }
 }
 
+/// What the audit log of a data folder is keyed with, if its key is there.
+pub(crate) fn audit_key_of(root: &Path) -> Result<Option<AuditKey>, StoreError> {
+    let path = root.join(BOX_KEY_FILE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    audit_key_in(&path).map(Some)
+}
+
+/// What the audit log is keyed with by the key of a file.
+pub(crate) fn audit_key_in(path: &Path) -> Result<AuditKey, StoreError> {
+    let key = read(path).map_err(StoreError::io("read the key", path))?;
+    let known = BoxKey { path: path.to_owned(), key: OnceLock::from(key) };
+    known.audit_key()
+}
+
+fn read(path: &Path) -> std::io::Result<[u8; KEY_BYTES]> {
+    let bytes = fs::read(path)?;
+    bytes.try_into().map_err(|_| std::io::Error::new(ErrorKind::InvalidData, "it does not hold 64 bytes"))
+}
+
 /// The key, made if there is none yet; of several that make one at a time, one stays.
 fn read_or_make(path: &Path) -> std::io::Result<[u8; KEY_BYTES]> {
-    let read = || -> std::io::Result<[u8; KEY_BYTES]> {
-        let bytes = fs::read(path)?;
-        bytes.try_into().map_err(|_| std::io::Error::new(ErrorKind::InvalidData, "it does not hold 64 bytes"))
-    };
-    match read() {
+    match read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         known => return known,
     }
@@ -73,5 +100,5 @@ fn read_or_make(path: &Path) -> std::io::Result<[u8; KEY_BYTES]> {
     let written = write();
     let _ = fs::remove_file(&temporary);
     written?;
-    read()
+    read(path)
 }

@@ -3,7 +3,7 @@
 //! A new kind of write is one variant of [`Command`], one arm of `writer::apply`, and one method of
 //! [`Store`](crate::Store) that gives its outcome a type.
 
-use crate::{Collection, StoreError};
+use crate::{Collection, StoreError, now};
 use membox_api::OnConflict;
 use membox_records::{
     AuditEntry, AuditEvent, CheckpointBody, DayUsage, FileName, OpaqueJson, QueueItem, Quota, Record, Resealed,
@@ -16,8 +16,14 @@ use std::sync::Arc;
 /// Where a record's metadata says how it was redacted.
 pub const REDACTION_FIELD: &str = "redaction";
 
+/// What the audit log says of what the box does of its own accord.
+pub(crate) fn event_of_box(tenant: &str, action: &str) -> AuditEvent {
+    let [tenant, actor, action] = [tenant, "box", action].map(str::to_owned);
+    AuditEvent { at: now(), tenant, actor, action, subject: String::new(), count: 0 }
+}
+
 /// One write.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Command {
     /// Writes versions of records. Gives their versions.
     WriteRecords(WriteRecords),
@@ -76,6 +82,8 @@ pub enum Command {
         session: String,
         /// The input's number.
         number: i64,
+        /// What the audit log says of it.
+        audit: Option<AuditEvent>,
     },
     /// Writes a checkpoint. Gives it as it is then.
     PutCheckpoint {
@@ -105,6 +113,8 @@ pub enum Command {
         tenant: String,
         /// Its id.
         thread: String,
+        /// What the audit log says of it; the count is filled in.
+        audit: Option<AuditEvent>,
     },
     /// Adds to what users have used, each with its tenant.
     AddUsage(Vec<(String, DayUsage)>),
@@ -192,7 +202,7 @@ pub enum Command {
 }
 
 /// Versions of records to be written.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct WriteRecords {
     /// Whose records they are.
     pub collection: Arc<Collection>,
@@ -225,7 +235,7 @@ pub struct NewVersion {
 }
 
 /// Messages for a session, each with its vector.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct AppendMessages {
     /// The collection of the session.
     pub collection: Arc<Collection>,
@@ -255,7 +265,7 @@ pub struct Appended {
 }
 
 /// Records to be deleted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct DeleteRecords {
     /// Whose records they are.
     pub collection: Arc<Collection>,
@@ -304,7 +314,7 @@ impl From<&StoredRecord> for VersionId {
 }
 
 /// A session as it is to be.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ChangeSession {
     /// The session as it was read, or as it is made if it is not there (version 0).
     pub session: StoredSession,
@@ -419,6 +429,26 @@ impl Command {
             | Self::DeleteRecords(DeleteRecords { collection, .. }) => Some(collection),
             Self::AppendMessages(append) => Some(&append.collection),
             _ => None,
+        }
+    }
+
+    /// Whether it makes room on the disk, or is a small step of what does: it is taken on a full disk too.
+    pub(crate) fn frees(&self) -> bool {
+        match self {
+            Self::DeleteRecords(_)
+            | Self::RemoveInput { .. }
+            | Self::DropCheckpoints { .. }
+            | Self::DropUsage { .. }
+            | Self::DropTenant { .. }
+            | Self::ForgetJobs { .. }
+            | Self::DropJobsEndedBefore(_)
+            | Self::RemoveUnusedMedia
+            | Self::DropExpiredCheckpoints { .. }
+            | Self::DropUsageBefore(_) => true,
+            // An input is taken before it is removed; an erasure is a job, and the audit log says of it.
+            Self::TakeInputs { .. } | Self::PutJob(_) | Self::Audit(_) => true,
+            Self::InsertJobs { jobs, .. } => jobs.iter().all(|job| job.erases.is_some()),
+            _ => false,
         }
     }
 

@@ -123,19 +123,29 @@ impl From<RecordsError> for StoreError {
 
 impl From<IndexError> for StoreError {
     fn from(error: IndexError) -> Self {
-        Self::no_files(&error).unwrap_or(Self::Index(error))
+        Self::scarce(&error).unwrap_or(Self::Index(error))
     }
 }
 
 impl From<TextError> for StoreError {
     fn from(error: TextError) -> Self {
-        Self::no_files(&error).unwrap_or(Self::Text(error))
+        if error.is_disk_full() { Self::DiskFull } else { Self::scarce(&error).unwrap_or(Self::Text(error)) }
     }
 }
 
 /// Whether the system refused because the process, or the machine, has as many files open as it may.
 fn is_out_of_files(error: &std::io::Error) -> bool {
     [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// Whether an error of the system of some kind is among the causes of an error.
+fn is_caused_by(error: &(dyn Error + 'static), is: impl Fn(&std::io::Error) -> bool) -> bool {
+    let io = |cause: &(dyn Error + 'static)| match cause.downcast_ref::<std::io::Error>() {
+        Some(io) => is(io),
+        // As tantivy has it.
+        None => cause.downcast_ref::<Arc<std::io::Error>>().is_some_and(|io| is(io)),
+    };
+    std::iter::successors(Some(error), |&cause| cause.source()).any(io)
 }
 
 impl StoreError {
@@ -149,15 +159,15 @@ impl StoreError {
         }
     }
 
+    /// [`StoreError::DiskFull`] or [`StoreError::NoFiles`], if that is at the bottom of an error.
+    fn scarce(error: &(dyn Error + 'static)) -> Option<Self> {
+        let is_full = is_caused_by(error, |io| io.kind() == std::io::ErrorKind::StorageFull);
+        if is_full { Some(Self::DiskFull) } else { Self::no_files(error) }
+    }
+
     /// [`StoreError::NoFiles`], if that is at the bottom of an error.
     fn no_files(error: &(dyn Error + 'static)) -> Option<Self> {
-        let io = |cause: &(dyn Error + 'static)| match cause.downcast_ref::<std::io::Error>() {
-            Some(io) => is_out_of_files(io),
-            // As tantivy has it.
-            None => cause.downcast_ref::<Arc<std::io::Error>>().is_some_and(|io| is_out_of_files(io)),
-        };
-        let is_out = std::iter::successors(Some(error), |&cause| cause.source()).any(io);
-        is_out.then(|| Self::NoFiles(error.to_string()))
+        is_caused_by(error, is_out_of_files).then(|| Self::NoFiles(error.to_string()))
     }
 
     /// Whether the system cannot find a file.

@@ -41,6 +41,7 @@
 //! ```
 
 mod box_key;
+mod clock;
 mod collection;
 mod command;
 mod compaction;
@@ -56,6 +57,7 @@ mod reads;
 mod recall_counts;
 mod record_store;
 mod registry;
+mod reserve;
 mod search;
 mod snapshot;
 mod store;
@@ -65,6 +67,7 @@ mod writer;
 mod writes;
 
 pub use box_key::BoxKey;
+pub use clock::now;
 pub use collection::{Collection, JobGuard};
 pub use command::{
     Advance, AppendMessages, Appended, ChangeSession, CheckpointKey, Command, DeleteRecords, NewVersion, Outcome,
@@ -73,17 +76,17 @@ pub use command::{
 pub use description::{Description, IndexDescription};
 pub use error::StoreError;
 pub use folder::{
-    BackupSummary, EncryptionConfig, Overview, Problem, Report, SealingConfig, backup, keys_file, mend_files, overview,
-    restore, verify, verify_audit,
+    BackupSummary, EncryptionConfig, Overview, Problem, Report, SealingConfig, backup, keys_file, list_audit,
+    mend_files, overview, restore, verify, verify_audit,
 };
 pub use membox_index::{DeviceRows, Effort, IndexError, RowDevice};
 pub use membox_records::filter::{Condition, Scalar};
 pub use membox_records::keys::{self, Keyring, SealingError};
 pub use membox_records::{
-    AuditEntry, AuditEvent, Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPlace, DayUsage, Erases, Filter,
-    Footprint, JobBody, JobState, LAST_TIME, Media, Message, Number, OpaqueJson, Order, Position, QueueItem, Quota,
-    Range, RecallCount, Record, RecordsError, Resealed, Sealing, SessionState, StoredJob, StoredRecord, StoredSession,
-    Summary, civil, civil_millis, record_id, time_millis, time_text,
+    AuditChain, AuditEntry, AuditEvent, BOX_LOG, Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPlace,
+    DayUsage, Erases, Filter, Footprint, JobBody, JobState, LAST_TIME, Media, Message, Number, OpaqueJson, Order,
+    Position, QueueItem, Quota, Range, RecallCount, Record, RecordsError, Resealed, Sealing, SessionState, StoredJob,
+    StoredRecord, StoredSession, Summary, civil, civil_millis, record_id, time_millis, time_text,
 };
 pub use membox_text::TextError;
 pub use membox_vectors::{VectorsError, rename_durably, sync_parent};
@@ -92,11 +95,6 @@ pub use record_store::{Change, Changes, Durability, Freshness, Lease, RecordRead
 pub use search::{Matches, Neighbours, Question, Wanted, WordScores};
 pub use snapshot::{Fetched, Nearest, RecordRef, Snapshot, StateVersion};
 pub use store::{DEFAULT_OPEN_COLLECTIONS, Store, StoreConfig};
-
-/// Milliseconds since 1970.
-pub fn now() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
-}
 
 /// The day of a time, in UTC, as 2026-05-20.
 pub fn day(milliseconds: i64) -> String {

@@ -4,6 +4,7 @@ use crate::StoreError;
 use crate::collection::Collection;
 use crate::leases::Leases;
 use crate::recall_counts::RecallCounts;
+use crate::reserve::Reserve;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use membox_index::RowDevice;
 use membox_records::{Reader, StoredCollection};
@@ -51,6 +52,8 @@ pub(crate) struct Registry {
     /// What was recalled and is not written down yet.
     pub recall_counts: RecallCounts,
     pub leases: Leases,
+    /// Room on the disk for what frees room.
+    pub reserve: Reserve,
     media: Mutex<()>,
 }
 
@@ -85,6 +88,7 @@ impl Registry {
         most_open: usize,
         row_device: Option<Arc<dyn RowDevice>>,
         backups: File,
+        reserve: Reserve,
     ) -> Self {
         let pool = bounded(readers.len().max(1));
         for reader in readers {
@@ -116,6 +120,7 @@ impl Registry {
             backups,
             recall_counts: RecallCounts::default(),
             leases: Leases::default(),
+            reserve,
             media: Mutex::default(),
         }
     }
@@ -189,6 +194,19 @@ impl Registry {
                 let left = self.open.load(Ordering::Relaxed);
                 tracing::warn!(%error, closed = before.saturating_sub(left), left, "idle collections were closed");
                 work()
+            }
+            done => done,
+        }
+    }
+
+    /// Does what frees room on the disk. When the disk has none for that, it is tried again in the reserve's.
+    pub fn with_reserve<T>(&self, mut work: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        match work() {
+            Err(StoreError::DiskFull) => {
+                self.reserve.release();
+                let done = work();
+                self.reserve.fill();
+                done
             }
             done => done,
         }

@@ -2,10 +2,12 @@
 
 use crate::box_key::BoxKey;
 use crate::collection::{Collection, CollectionFolder, JobGuard};
+use crate::command::event_of_box;
 use crate::compaction::compact;
 use crate::folder::{backup_lock, lock};
 use crate::maintenance::Maintenance;
 use crate::registry::Registry;
+use crate::reserve::Reserve;
 use crate::snapshot::Snapshot;
 use crate::writer::{Work, Writer, WriterQueue};
 use crate::{
@@ -88,9 +90,23 @@ impl Store {
         std::fs::create_dir_all(&collections).map_err(StoreError::io("create", &collections))?;
         let lock = lock(&root)?;
         let sealing = config.sealing.open(&root)?;
-        let records = Records::open(&root.join("membox.db"), sealing.clone())?;
+        let reserve = Reserve::open(&root);
+        let box_key = BoxKey::new(&root);
+        let open = || -> Result<Records, StoreError> {
+            let audit_key = box_key.audit_key()?;
+            Ok(Records::open(&root.join("membox.db"), sealing.clone())?.with_audit_key(audit_key))
+        };
+        // The log and its shared memory are files too, which a full disk has no room for.
+        let records = match open() {
+            Err(StoreError::DiskFull) => {
+                reserve.release();
+                open()?
+            }
+            opened => opened?,
+        };
         let reader = records.reader()?;
-        let stored = reader.collections()?;
+        let (dropped, stored): (Vec<_>, Vec<_>) =
+            reader.collections()?.into_iter().partition(|stored| stored.is_dropped());
         for damage in reader.damaged_collections()? {
             tracing::error!(damage, "a collection cannot be read, and is left out: run `membox verify`");
         }
@@ -107,11 +123,13 @@ impl Store {
             config.open_collections.max(1),
             config.row_device.clone(),
             backup_lock(&root)?,
+            reserve,
         ));
         let (writer, work): (Sender<Work>, Receiver<Work>) = bounded(WRITER_QUEUE);
         let writer = WriterQueue(writer);
         let (stop, stopped) = bounded(0);
-        let running = Writer { records, registry: registry.clone() };
+        let mut running = Writer::new(records, registry.clone());
+        running.finish_drops(dropped.into_iter().map(|stored| stored.id));
         let writer_thread =
             spawn("writer", move || running.run(&work)).map_err(StoreError::io("start a thread for", &root))?;
         let maintenance = Maintenance {
@@ -122,10 +140,15 @@ impl Store {
         };
         let maintenance_thread =
             spawn("maintenance", move || maintenance.run(&due)).map_err(StoreError::io("start a thread for", &root))?;
+        for tenant in registry.reader()?.audit_logs_without_key()? {
+            // It holds what older versions wrote.
+            let event = event_of_box(&tenant, "audit log keyed");
+            writer.commit(Command::Audit(event))?;
+        }
         Ok(Self {
             registry,
             sealing,
-            box_key: BoxKey::new(&root),
+            box_key,
             build_threads: config.build_threads,
             writer,
             stop: Some(stop),
@@ -189,6 +212,9 @@ impl Store {
     /// read. All else is answered all the same.
     pub fn troubles(&self) -> Vec<String> {
         let mut troubles = self.registry.troubles();
+        if self.registry.reserve.is_spent() {
+            troubles.push("the disk is full: deletions are taken, and new data is refused until there is room".into());
+        }
         for collection in self.registry.opened() {
             if let Err(error) = collection.check_vectors() {
                 // By its number: whoever asks whether a box is ready may be anybody. The log has its name.
@@ -310,7 +336,16 @@ impl Store {
         progress: &mut dyn FnMut(u32) -> bool,
     ) -> Result<(), StoreError> {
         let _derived_files = collection.derived_files.lock().unwrap_or_else(PoisonError::into_inner);
-        compact(&self.registry, &self.writer, collection, self.build_threads, progress)
+        self.registry.with_reserve(|| compact(&self.registry, &self.writer, collection, self.build_threads, progress))
+    }
+
+    /// Does what frees room on the disk, beside the records: when the disk has none for that, it is tried again in the
+    /// reserve's.
+    pub fn with_reserve<T, E>(&self, mut work: impl FnMut() -> Result<T, E>) -> Result<T, StoreError>
+    where
+        StoreError: From<E>,
+    {
+        self.registry.with_reserve(|| Ok(work()?))
     }
 
     /// Empties the write-ahead log, which holds older states of the pages; `false` where somebody reads them.

@@ -82,9 +82,15 @@ impl Store {
     }
 
     /// Removes an input; says whether it was there.
-    pub fn remove_input(&self, tenant: &str, session: &str, number: i64) -> Result<bool, StoreError> {
+    pub fn remove_input(
+        &self,
+        tenant: &str,
+        session: &str,
+        number: i64,
+        audit: Option<AuditEvent>,
+    ) -> Result<bool, StoreError> {
         let (tenant, session) = (tenant.to_owned(), session.to_owned());
-        self.commit(Command::RemoveInput { tenant, session, number })?.flag()
+        self.commit(Command::RemoveInput { tenant, session, number, audit })?.flag()
     }
 
     /// Writes a checkpoint and gives it as it is then: its writes and its time stay.
@@ -113,9 +119,9 @@ impl Store {
     }
 
     /// Deletes a thread's checkpoints and gives how many there were.
-    pub fn drop_checkpoints(&self, tenant: &str, thread: &str) -> Result<usize, StoreError> {
+    pub fn drop_checkpoints(&self, tenant: &str, thread: &str, audit: Option<AuditEvent>) -> Result<usize, StoreError> {
         let (tenant, thread) = (tenant.to_owned(), thread.to_owned());
-        self.commit(Command::DropCheckpoints { tenant, thread })?.count()
+        self.commit(Command::DropCheckpoints { tenant, thread, audit })?.count()
     }
 
     /// Adds to what users have used, each with its tenant.

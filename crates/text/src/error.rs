@@ -8,3 +8,21 @@ pub enum TextError {
     #[error("the record store holds a damaged value: {0}")]
     Damaged(String),
 }
+
+impl TextError {
+    /// Whether the disk is full.
+    pub fn is_disk_full(&self) -> bool {
+        use tantivy::TantivyError;
+        use tantivy::directory::error::{OpenDirectoryError, OpenWriteError};
+        let Self::Tantivy(error) = self else { return false };
+        let io = match error {
+            TantivyError::IoError(io_error)
+            | TantivyError::OpenWriteError(OpenWriteError::IoError { io_error, .. })
+            | TantivyError::OpenDirectoryError(
+                OpenDirectoryError::IoError { io_error, .. } | OpenDirectoryError::FailedToCreateTempDir(io_error),
+            ) => io_error,
+            _ => return false,
+        };
+        io.kind() == std::io::ErrorKind::StorageFull
+    }
+}

@@ -87,10 +87,11 @@ fn with_few_files_more_collections_than_files_are_used_and_connections_leave_roo
         let (status, answer) = connection.fill(&format!("c{i}"));
         assert_eq!(status, 200, "collection {i}: {answer}");
     }
-    // Far more connections than files: those over the limit are closed, and collections are opened and created all
-    // the same.
+    // Far more connections than files: those that have idled longest are closed, and collections are opened and created
+    // all the same.
     let address = server.url.strip_prefix("http://").expect("an address").to_owned();
     let others: Vec<_> = (0..400).filter_map(|_| TcpStream::connect(&address).ok()).collect();
+    let mut connection = Connection::open(&server);
     for i in 150..300 {
         let (status, answer) = connection.fill(&format!("c{i}"));
         assert_eq!(status, 200, "collection {i}: {answer}");

@@ -230,6 +230,69 @@ fn the_audit_log_says_what_was_done_and_a_changed_entry_is_noticed() {
 }
 
 #[test]
+fn whatever_is_deleted_is_in_the_audit_log_and_so_are_keys_that_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = "a-key-of-lena-which-is-long-enough";
+    let settings = format!("[[keys]]\nkey = \"{key}\"\ntenant = \"t\"\n");
+    std::fs::write(folder.path().join("membox.toml"), settings).expect("a file");
+    let data = data_with_model(folder.path());
+    let server = Server::start(&data, &[]);
+    let call = |method: &str, path: &str, body: &Value| {
+        let bearer = format!("Bearer {key}");
+        let headers = [("content-type", "application/json"), ("authorization", bearer.as_str())];
+        let (status, _, text) = server.raw(method, path, &headers, body.to_string().into_bytes());
+        assert!((200..300).contains(&status), "{method} {path}: {status} {text}");
+        serde_json::from_str::<Value>(&text).unwrap_or_default()
+    };
+    call("PUT", "/v1/sessions/s", &json!({"max_messages": 2, "evict": "delete"}));
+    let say = |id: &str| json!({"messages": [{"id": id, "role": "user", "content": "a word"}]});
+    for id in ["a", "b", "c"] {
+        call("POST", "/v1/sessions/s/messages", &say(id));
+    }
+    call("DELETE", "/v1/sessions/s/messages/c", &Value::Null);
+    call("POST", "/v1/sessions/s/queue", &json!({"items": ["one"]}));
+    let taken = call("POST", "/v1/sessions/s/queue:take", &json!({"count": 1, "lease_s": 60}));
+    let item = taken["items"][0]["id"].as_str().expect("an id").to_owned();
+    call("DELETE", &format!("/v1/sessions/s/queue/{item}"), &Value::Null);
+    call("PUT", "/v1/threads/t/checkpoints/one", &json!({"state": 1}));
+    call("DELETE", "/v1/threads/t/checkpoints", &Value::Null);
+    call("DELETE", "/v1/threads/t/checkpoints", &Value::Null);
+    let wrong = [("authorization", "Bearer a-key-that-nobody-has-given-out")];
+    assert_eq!(server.raw("GET", "/v1/collections", &wrong, Vec::new()).0, 401);
+
+    let log = call("GET", "/v1/audit", &Value::Null);
+    let said: Vec<(&str, &str, u64)> = log["entries"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|e| (e["actor"].as_str().unwrap_or_default(), e["action"].as_str().unwrap_or_default(), &e["count"]))
+        .map(|(actor, action, count)| (if actor == "box" { "box" } else { "key" }, action, count.as_u64().unwrap_or(0)))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            ("box", "evict messages", 1),
+            ("key", "delete message", 1),
+            ("key", "acknowledge input", 1),
+            ("key", "delete checkpoints", 1)
+        ]
+    );
+    server.stop();
+    let audit = |args: &[&str]| {
+        let out = membox(&data).arg("audit").args(args).output().expect("the command");
+        assert!(out.status.success(), "{out:?}");
+        String::from_utf8(out.stdout).expect("text")
+    };
+    let of_the_box: Value = serde_json::from_str(audit(&["list"]).trim()).expect("one entry");
+    assert_eq!(
+        (&of_the_box["action"], &of_the_box["subject"], &of_the_box["count"]),
+        (&json!("refuse keys"), &json!("127.0.0.1"), &json!(1))
+    );
+    assert_eq!(audit(&["list", "t", "--after", "1"]).lines().count(), 3);
+    assert!(audit(&["verify"]).contains("the box itself: 1 entries"));
+}
+
+#[test]
 fn a_profile_is_what_is_remembered_and_what_is_set_and_is_recalled_by_meaning() {
     let folder = tempfile::tempdir().expect("a folder");
     let model = StandIn::start();

@@ -9,6 +9,7 @@ use crate::MemoryError;
 use crate::audit::Audit;
 use crate::audit::event;
 use crate::models::Models;
+use crate::names::check_new;
 use crate::retry::retry;
 use crate::tenants::{Limits, Policies};
 use crate::views::collection_view;
@@ -71,6 +72,7 @@ impl Collections<'_> {
 
     fn settle(&self, wanted: &CollectionSettings) -> Result<CollectionSettings, MemoryError> {
         for (kind, defaults) in wanted.kinds.iter().flatten() {
+            check_new(kind, "/kinds")?;
             if defaults.importance.is_some_and(|importance| !(0.0..=1.0).contains(&importance)) {
                 let reason = "importance is a number from 0 to 1";
                 return Err(MemoryError::impossible(format!("/kinds/{kind}/importance"), reason));

@@ -5,6 +5,7 @@
 
 use super::{Memories, prompts};
 use crate::convert::add_usage;
+use crate::names::check_new;
 use crate::redaction::{redacted, redacted_changes};
 use crate::retry::retry;
 use crate::tenants::llm_usage;
@@ -96,6 +97,7 @@ impl Memories<'_> {
         changes: &Map<String, Value>,
         summarize: bool,
     ) -> Result<ProfileView, MemoryError> {
+        check_new(user, "/user")?;
         let name = user_collection(user);
         let redaction = self.collections.ensure_collection(tenant, &name)?.settings().redaction.unwrap_or_default();
         if self.profile_record(tenant, user)?.is_some_and(|record| !is_profile(&record)) {

@@ -1,7 +1,9 @@
 //! Checkpoints of a thread's state, as an agent keeps them beside its messages.
 
 use super::Sessions;
+use crate::audit::event;
 use crate::fields::{self, MAX_ID_BYTES, MAX_WRITES_BYTES, TaskWrites};
+use crate::names::{check_new, check_some};
 use crate::redaction::redact;
 use crate::{MemoryError, in_seconds, now, time_text};
 use membox_api::{CheckpointView, NewCheckpoint, Redaction};
@@ -40,6 +42,7 @@ fn check_names(names: &[(&'static str, &str)]) -> Result<(), MemoryError> {
         if name.is_empty() && !may_be_empty || name.len() > MAX_ID_BYTES {
             return Err(MemoryError::invalid(format!("/{what}"), format!("1 to {MAX_ID_BYTES} bytes are wanted")));
         }
+        check_new(name, format!("/{what}"))?;
     }
     Ok(())
 }
@@ -67,6 +70,7 @@ impl Sessions<'_> {
     ) -> Result<CheckpointView, MemoryError> {
         check_names(&[("thread", thread), ("namespace", namespace), ("id", id)])?;
         let NewCheckpoint { state, parent, metadata, ttl_s } = new;
+        check_some(parent.as_ref(), "/parent")?;
         let expires_at = ttl_s.map(in_seconds);
         let mut body = CheckpointBody { parent, state, metadata, writes: BTreeMap::new(), created_at: now() };
         fields::check(&mut body, "")?;
@@ -155,7 +159,8 @@ impl Sessions<'_> {
     }
 
     /// Deletes a thread's checkpoints, of all namespaces, and gives how many there were.
-    pub fn delete_checkpoints(&self, tenant: &str, thread: &str) -> Result<usize, MemoryError> {
-        Ok(self.store.drop_checkpoints(tenant, thread)?)
+    pub fn delete_checkpoints(&self, tenant: &str, actor: &str, thread: &str) -> Result<usize, MemoryError> {
+        let audit = event(tenant, actor, "delete checkpoints", "");
+        Ok(self.store.drop_checkpoints(tenant, thread, Some(audit))?)
     }
 }

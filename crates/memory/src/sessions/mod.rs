@@ -20,7 +20,7 @@ use crate::fields::{self, MAX_ID_BYTES, MAX_NAME_BYTES};
 use crate::media::MediaFiles;
 use crate::memories::PipelineState;
 use crate::models::Models;
-use crate::names::{check_session_id, hash, named_or_users};
+use crate::names::{check_new, check_new_session_id, check_session_id, check_some, hash, named_or_users};
 use crate::recall::Recall;
 use crate::records::Records;
 use crate::redaction::{redact, redacted_changes};
@@ -100,11 +100,12 @@ impl Sessions<'_> {
 
     /// What a session would be made of; its collection is created if it is not there.
     fn new_session(&self, tenant: &str, id: &str, settings: &SessionSettings) -> Result<StoredSession, MemoryError> {
-        check_session_id(id)?;
+        check_new_session_id(id)?;
         let settings = &self.policies.of(tenant).session(settings);
         if settings.user.as_ref().is_some_and(|user| user.is_empty() || user.len() > MAX_NAME_BYTES) {
             return Err(MemoryError::invalid("/user", format!("1 to {MAX_NAME_BYTES} bytes are wanted")));
         }
+        check_some(settings.user.as_ref(), "/user")?;
         self.admit_state(tenant, 1, &settings.metadata)?;
         let name = named_or_users(settings.collection.as_deref(), settings.user.as_deref());
         let name = name.unwrap_or_else(|| COMMON_COLLECTION.to_owned());
@@ -313,6 +314,7 @@ impl Sessions<'_> {
                 let reason = format!("an id has 1 to {MAX_ID_BYTES} bytes, and stands once in a request");
                 return Err(MemoryError::invalid(format!("{at}/id"), reason));
             }
+            check_new(&id, format!("{at}/id"))?;
             let file =
                 new.media.map(|media| crate::media::given(new.kind, &media, &format!("{at}/media"))).transpose()?;
             let text = new.content.unwrap_or_default();
@@ -434,6 +436,7 @@ impl Sessions<'_> {
     pub fn delete_message(
         &self,
         tenant: &str,
+        actor: &str,
         session: &str,
         id: &str,
         expected: Option<u64>,
@@ -441,7 +444,9 @@ impl Sessions<'_> {
         let stored = self.stored_session(tenant, session)?;
         let collection = self.collection_of(&stored)?;
         let which = Selection::Message { session: session.to_owned(), id: id.to_owned(), expected };
-        let delete = DeleteRecords { collection, which, bump_sessions: true, audit: None };
+        // Not by its ids: they may name whom an erasure is to leave no trace of.
+        let audit = Some(event(tenant, actor, "delete message", ""));
+        let delete = DeleteRecords { collection, which, bump_sessions: true, audit };
         match self.store.delete_records(delete)? {
             0 => Err(MemoryError::NoRecord(id.to_owned())),
             _ => Ok(()),

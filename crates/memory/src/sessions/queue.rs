@@ -1,6 +1,7 @@
 //! A session's queue: inputs that wait to be taken, each leased until it is acknowledged.
 
 use super::Sessions;
+use crate::audit::event;
 use crate::fields::{self, Input};
 use crate::redaction::redact;
 use crate::{MemoryError, in_seconds, time_text};
@@ -19,7 +20,7 @@ fn queue_purpose(session: &str) -> String {
 impl Sessions<'_> {
     /// Appends inputs to a session's queue, all or none, and gives their ids.
     pub fn push(&self, tenant: &str, session: &str, payloads: Vec<Value>) -> Result<Vec<String>, MemoryError> {
-        crate::names::check_session_id(session)?;
+        crate::names::check_new_session_id(session)?;
         let redaction = self.redaction_beside(tenant, session)?;
         let mut inputs: Vec<Input> = payloads.into_iter().map(Input).collect();
         for (i, input) in inputs.iter_mut().enumerate() {
@@ -58,9 +59,10 @@ impl Sessions<'_> {
     }
 
     /// Removes an input that has been dealt with.
-    pub fn acknowledge(&self, tenant: &str, session: &str, id: &str) -> Result<(), MemoryError> {
+    pub fn acknowledge(&self, tenant: &str, actor: &str, session: &str, id: &str) -> Result<(), MemoryError> {
         let [number] = self.cursors.unseal(tenant, &queue_purpose(session), id, "/id")?;
-        match self.store.remove_input(tenant, session, number)? {
+        let audit = event(tenant, actor, "acknowledge input", "");
+        match self.store.remove_input(tenant, session, number, Some(audit))? {
             true => Ok(()),
             false => Err(MemoryError::Missing { what: "input", id: id.to_owned() }),
         }

@@ -70,14 +70,14 @@ impl Tenants<'_> {
         let tenant = &job.tenant;
         let keyring = self.store.sealing().keyring();
         if let Some(keyring) = keyring {
-            keyring.begin_erasing(tenant).map_err(RecordsError::from)?;
+            self.store.with_reserve(|| keyring.begin_erasing(tenant).map_err(RecordsError::from))?;
         }
         let begun = || TenantReceipt { tenant: tenant.clone(), begun_at: time_text(now()), ..TenantReceipt::default() };
         let mut receipt: TenantReceipt = job.noted().unwrap_or_else(begun);
         if !self.drop_collections(job, &mut receipt)? {
             // The keys stay as long as anything of the tenant does.
             if let Some(keyring) = keyring.filter(|_| job.is_cancelled()) {
-                keyring.stop_erasing(tenant).map_err(RecordsError::from)?;
+                self.store.with_reserve(|| keyring.stop_erasing(tenant).map_err(RecordsError::from))?;
             }
             return Ok(receipt);
         }
@@ -90,7 +90,7 @@ impl Tenants<'_> {
         }
         self.empty_log(job)?;
         if let Some(keyring) = keyring {
-            receipt.keys += keyring.erase(tenant).map_err(RecordsError::from)?;
+            receipt.keys += self.store.with_reserve(|| keyring.erase(tenant).map_err(RecordsError::from))?;
         }
         receipt.ended_at = time_text(now());
         Ok(receipt)

@@ -88,6 +88,11 @@ impl TenantLimits {
         all.into_iter().filter_map(|(name, limit)| Some((name, limit?)))
     }
 
+    /// Refuses one more key where there would be too many.
+    pub fn check_keys(&self, after: u64) -> Result<(), MemoryError> {
+        check_stored("max_keys", self.max_keys, after)
+    }
+
     /// Refuses a list that is too long.
     pub fn check_batch(&self, entries: u64) -> Result<(), MemoryError> {
         check_asked("max_batch", self.max_batch, entries, "")

@@ -3,6 +3,7 @@
 use super::Policies;
 use crate::audit::event;
 use crate::fields::MAX_NAME_BYTES;
+use crate::names::check_new;
 use crate::{MemoryError, now};
 use membox_api::{QuotaSettings, UsageReport, UsageView};
 use membox_store::Store;
@@ -47,6 +48,7 @@ impl Usage<'_> {
         if user.is_empty() || user.len() > MAX_NAME_BYTES {
             return Err(MemoryError::invalid("/user", format!("1 to {MAX_NAME_BYTES} bytes are wanted")));
         }
+        check_new(&user, "/user")?;
         if tokens.unsigned_abs() > 1 << 40 {
             return Err(MemoryError::impossible("/tokens", "no request has that many tokens"));
         }
@@ -97,6 +99,10 @@ impl Usage<'_> {
     ) -> Result<(), MemoryError> {
         if user.len() > MAX_NAME_BYTES {
             return Err(MemoryError::invalid("/user", format!("at most {MAX_NAME_BYTES} bytes are possible")));
+        }
+        // The quota of a user who is there already can be taken away.
+        if quota.is_some() {
+            check_new(user, "/user")?;
         }
         let stored = quota.map(|q| Quota {
             tokens_per_day: q.tokens_per_day as i64,

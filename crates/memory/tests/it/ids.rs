@@ -341,7 +341,7 @@ proptest! {
                 }
                 Step::DeleteMessage(session, id) => {
                     let was_there = model.messages.remove(&(session.to_owned(), id.to_owned())).is_some();
-                    assert_eq!(memory.sessions().delete_message("t", session, id, None).is_ok(), was_there);
+                    assert_eq!(memory.sessions().delete_message("t", "x", session, id, None).is_ok(), was_there);
                 }
                 Step::PatchMessage(session, id, n) => {
                     let patch = MessagePatch { metadata: number(n), content: None };

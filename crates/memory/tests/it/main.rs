@@ -5,6 +5,7 @@
 
 mod bit_flips;
 mod column_flips;
+mod control_characters;
 mod cut_files;
 mod foreign;
 mod ids;

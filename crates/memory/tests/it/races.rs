@@ -128,7 +128,7 @@ fn whatever_is_asked_of_a_collection_that_is_dropped_meanwhile_is_done_or_says_s
                     .map(drop)
             }),
         ),
-        ("delete a message", Box::new(|_| m.sessions().delete_message("t", "s", "m", None))),
+        ("delete a message", Box::new(|_| m.sessions().delete_message("t", "x", "s", "m", None))),
         (
             "recall",
             Box::new(|_| {

@@ -3,6 +3,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests have threads, and look into databases, on their own")]
 
+mod audit;
 mod checkpoints;
 mod filter_values;
 mod filters;

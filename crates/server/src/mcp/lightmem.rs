@@ -1,6 +1,7 @@
 //! LightMem's own tools, with its names and arguments, so that what was written for it finds them here.
 
 use super::tools::{MemoryTool, Place, answer, read, tool};
+use crate::access::Named;
 use crate::auth::Caller;
 use crate::problem::Problem;
 use membox_api::{
@@ -79,11 +80,12 @@ pub fn tools() -> Vec<MemoryTool> {
     let adds = || ToolAnnotations::new().read_only(false).destructive(false).open_world(false);
     let changes = || ToolAnnotations::new().read_only(false).destructive(true).open_world(false);
     vec![
-        tool::<Nothing>("get_timestamp", "The time now, ISO 8601.", reads(), timestamp),
+        tool::<Nothing>("get_timestamp", "The time now, ISO 8601.", reads(), ("GET", "/info"), timestamp),
         tool::<AddMemory>(
             "add_memory",
             "Remember a turn of a conversation; memories are made of it once there is enough.",
             adds(),
+            ("POST", "/v1/memories"),
             add_memory,
         )
         .in_pipeline(),
@@ -91,15 +93,17 @@ pub fn tools() -> Vec<MemoryTool> {
             "offline_update",
             "Hold older memories against newer ones, in the background.",
             changes(),
+            ("POST", "/v1/memories:update"),
             offline_update,
         ),
         tool::<RetrieveMemory>(
             "retrieve_memory",
             "Memories that are made of conversations, the best first.",
             reads(),
+            ("POST", "/v1/collections/{collection}/recall"),
             retrieve,
         ),
-        tool::<Nothing>("show_lightmem_instance", "How this memory is set up.", reads(), show),
+        tool::<Nothing>("show_lightmem_instance", "How this memory is set up.", reads(), ("GET", "/info"), show),
     ]
 }
 
@@ -109,7 +113,9 @@ fn timestamp(_: &Arc<MemoryBox>, _: &Caller, arguments: Value) -> Result<Value, 
 }
 
 fn add_memory(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
-    let given: AddMemory = read(arguments)?;
+    let mut given: AddMemory = read(arguments)?;
+    caller.reach.set_user(&mut given.user, "")?;
+    caller.reach.set_session(&mut given.session, "")?;
     let message = |role: &str, content: String| json!({"role": role, "content": content});
     let mut messages = vec![message("user", given.user_input)];
     if !given.assistant_reply.is_empty() {
@@ -121,7 +127,7 @@ fn add_memory(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Res
         (None, Some(user)) => memory.sessions().user_session(&caller.tenant, SESSION, user)?,
         (None, None) => SESSION.to_owned(),
     };
-    let request = AddMemories {
+    let mut request = AddMemories {
         session,
         collection: given.user.is_none().then(|| Place::default().name()),
         user: given.user,
@@ -129,7 +135,10 @@ fn add_memory(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Res
         time_stamp: given.timestamp,
         force: given.force_segment || given.force_extract,
     };
-    if let Some(collection) = &request.collection {
+    let is_common = request.collection.is_some();
+    request.hold(&caller.reach)?;
+    caller.hold_session(memory, &request.session, true)?;
+    if let Some(collection) = request.collection.as_ref().filter(|_| is_common) {
         memory.collections().ensure_collection(&caller.tenant, collection)?;
     }
     let added = memory.memories().add_memories(&caller.tenant, request, false)?;
@@ -144,7 +153,7 @@ fn add_memory(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Res
 
 fn offline_update(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
     let OfflineUpdate { top_k, keep_top_n, score_threshold, user, collection } = read(arguments)?;
-    let place = Place { user, collection };
+    let place = Place { user, collection }.within(caller)?;
     let collection = Some(place.name());
     let request = UpdateRequest { collection, top_k, keep_top_n, score_threshold, user: place.user, dry_run: false };
     let (message, job) = match memory.update_memories(&caller.tenant, request) {
@@ -157,10 +166,10 @@ fn offline_update(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) ->
 
 fn retrieve(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
     let RetrieveMemory { query, limit, filters, user, collection } = read(arguments)?;
-    let place = Place { user, collection };
+    let place = Place { user, collection }.within(caller)?;
     let mut conditions = made_conditions();
     conditions.extend(filters.filter(|filters| filters.as_object().is_none_or(|object| !object.is_empty())));
-    let request = RecallRequest {
+    let mut request = RecallRequest {
         query: Some(query),
         k: limit.unwrap_or(10),
         filter: Some(json!({ "and": conditions })),
@@ -168,6 +177,7 @@ fn retrieve(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Resul
         include: vec![Include::Text, Include::Metadata],
         ..RecallRequest::default()
     };
+    request.hold(&caller.reach)?;
     let hits = match memory.recall(&caller.tenant, &place.name(), &request) {
         Err(MemoryError::NoCollection(_)) => Vec::new(),
         found => found?.hits,

@@ -52,9 +52,12 @@ impl ServerHandler for Mcp {
     async fn list_tools(
         &self,
         _: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(tools::ALL.iter().map(|tool| tool.described.clone()).collect()))
+        // A tool that could only be refused costs a model tokens.
+        let caller = caller(&context)?;
+        let may = tools::ALL.iter().filter(|tool| caller.may(&tool.rule()).is_ok());
+        Ok(ListToolsResult::with_all_items(may.map(|tool| tool.described.clone()).collect()))
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
@@ -73,8 +76,10 @@ impl ServerHandler for Mcp {
         if let Some(messages::Inexact(problem)) = parts.and_then(|parts| parts.extensions.get()) {
             return Ok(failure(problem).into());
         }
-        let caller = parts.and_then(|parts| parts.extensions.get::<Caller>()).cloned();
-        let caller = caller.ok_or_else(|| ErrorData::internal_error("the request has no caller", None))?;
+        let caller = caller(&context)?;
+        if let Err(problem) = caller.may(&tool.rule()) {
+            return Ok(failure(&problem).into());
+        }
         let arguments = Value::Object(request.arguments.unwrap_or_default());
         let memory = self.state.memory.clone();
         let pool = (tool.pool)(&self.state);
@@ -85,6 +90,12 @@ impl ServerHandler for Mcp {
         let done: Result<Value, Problem> = with_budget(budget, call).await;
         Ok(done.map_or_else(|problem| failure(&problem), CallToolResult::structured).into())
     }
+}
+
+/// Whose call it is.
+fn caller(context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
+    let caller = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<Caller>());
+    caller.cloned().ok_or_else(|| ErrorData::internal_error("the request has no caller", None))
 }
 
 /// What the model did wrong it can put right: it is told, as a result and not as an error of the protocol.

@@ -1,16 +1,18 @@
 //! The tools. What they answer is bounded: a model pays for each token of it.
 
+use crate::access::{Named, Rule, rule};
 use crate::auth::Caller;
 use crate::extract::from_value;
 use crate::json::Numbers;
 use crate::pool::Pool;
 use crate::problem::Problem;
+use crate::routes::records::delete_selected as delete;
 use crate::state::AppState;
 use axum::http::StatusCode;
 use membox_api::{
-    AddedMemory, AppendAnswer, AppendRequest, AppendedIds, ContextAnswer, ContextRequest, DeleteAnswer, FoundMemories,
-    FoundMemory, Include, ListedMemories, NewRecord, RecallRequest, RecordPatch, SessionContext, Strategy,
-    UpdatedMemory, WrittenRecord,
+    AddedMemory, AppendAnswer, AppendRequest, AppendedIds, ContextAnswer, ContextRequest, DeleteAnswer, DeleteRequest,
+    FoundMemories, FoundMemory, Include, ListedMemories, NewRecord, RecallRequest, RecordPatch, SessionContext,
+    Strategy, UpdatedMemory, WrittenRecord,
 };
 use membox_memory::compressor::{DEFAULT_ENCODING, TokenCounter};
 use membox_memory::{MemoryBox, MemoryError, Order, named_or_users};
@@ -37,6 +39,8 @@ type Run = fn(&Arc<MemoryBox>, &Caller, Value) -> Result<Value, Problem>;
 /// What a model can call.
 pub struct MemoryTool {
     pub described: Tool,
+    /// The operation of the API that it stands for: a key that may do that may do this.
+    pub operation: (&'static str, &'static str),
     /// On which threads it runs.
     pub pool: fn(&AppState) -> &Pool,
     pub run: Run,
@@ -46,6 +50,11 @@ impl MemoryTool {
     /// The same one, on the threads of what may wait for a language model.
     pub fn in_pipeline(self) -> Self {
         Self { pool: |state| &state.pipeline, ..self }
+    }
+
+    /// What it asks of a key.
+    pub fn rule(&self) -> Rule {
+        rule(self.operation.0, self.operation.1)
     }
 }
 
@@ -57,6 +66,16 @@ pub struct Place {
 }
 
 impl Place {
+    /// The place that is meant by a key of some users or collections: what is left out and can be only one thing is
+    /// that, and others are refused.
+    pub fn within(mut self, caller: &Caller) -> Result<Self, Problem> {
+        caller.reach.set_user(&mut self.user, "")?;
+        if self.collection.is_some() || caller.reach.collection(&self.name()).is_err() {
+            caller.reach.set_collection(&mut self.collection, "")?;
+        }
+        Ok(self)
+    }
+
     pub fn name(&self) -> String {
         let name = named_or_users(self.collection.as_deref(), self.user.as_deref());
         name.unwrap_or_else(|| COMMON_MEMORIES.to_owned())
@@ -196,20 +215,52 @@ pub static ALL: LazyLock<Vec<MemoryTool>> = LazyLock::new(|| {
             "memory_search",
             "Search what is remembered, by meaning and by words. The best come first.",
             reads(),
+            ("POST", "/v1/collections/{collection}/recall"),
             search,
         ),
-        tool::<Add>("memory_add", "Remember something. It is durable, and found at once.", adds(), add),
+        tool::<Add>(
+            "memory_add",
+            "Remember something. It is durable, and found at once.",
+            adds(),
+            ("POST", "/v1/collections/{collection}/records"),
+            add,
+        ),
         tool::<Context>(
             "memory_context",
             "The messages of a session that matter now, within a budget of tokens: the last turns, and what is \
                 recalled of earlier ones.",
             reads(),
+            ("GET", "/v1/sessions/{session}/context"),
             context,
         ),
-        tool::<SessionAppend>("session_append", "Append messages to a session, all or none.", adds(), append),
-        tool::<List>("memory_list", "List memories, newest first.", reads(), list),
-        tool::<Update>("memory_update", "Change a memory.", changes(), update),
-        tool::<Forget>("memory_forget", "Delete memories, by their ids.", changes(), forget),
+        tool::<SessionAppend>(
+            "session_append",
+            "Append messages to a session, all or none.",
+            adds(),
+            ("POST", "/v1/sessions/{session}/messages"),
+            append,
+        ),
+        tool::<List>(
+            "memory_list",
+            "List memories, newest first.",
+            reads(),
+            ("GET", "/v1/collections/{collection}/records"),
+            list,
+        ),
+        tool::<Update>(
+            "memory_update",
+            "Change a memory.",
+            changes(),
+            ("PATCH", "/v1/collections/{collection}/records/{id}"),
+            update,
+        ),
+        tool::<Forget>(
+            "memory_forget",
+            "Delete memories, by their ids.",
+            changes(),
+            ("POST", "/v1/collections/{collection}/records:delete"),
+            forget,
+        ),
     ];
     all.extend(super::lightmem::tools());
     all
@@ -219,6 +270,7 @@ pub fn tool<T: JsonSchema + 'static>(
     name: &'static str,
     says: &'static str,
     annotations: ToolAnnotations,
+    operation: (&'static str, &'static str),
     run: Run,
 ) -> MemoryTool {
     let schema = schema_for_input::<T>().unwrap_or_default();
@@ -226,7 +278,7 @@ pub fn tool<T: JsonSchema + 'static>(
         Some(true) => |state| &state.reads,
         _ => |state| &state.writes,
     };
-    MemoryTool { described: Tool::new(name, says, schema).with_annotations(annotations), pool, run }
+    MemoryTool { described: Tool::new(name, says, schema).with_annotations(annotations), operation, pool, run }
 }
 
 /// Reads arguments, numbers as texts among them: models write them so.
@@ -242,10 +294,11 @@ pub fn answer(answer: &impl Serialize) -> Result<Value, Problem> {
 
 fn search(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
     let Search { query, user, collection, limit, max_tokens, filter } = read(arguments)?;
-    let place = Place { user, collection };
+    let place = Place { user, collection }.within(caller)?;
     let include = vec![Include::Text, Include::Metadata];
-    let request =
+    let mut request =
         RecallRequest { query: Some(query), k: limit.unwrap_or(HITS), filter, include, ..RecallRequest::default() };
+    request.hold(&caller.reach)?;
     let found = match memory.recall(&caller.tenant, &place.name(), &request) {
         Err(MemoryError::NoCollection(_)) if place.collection.is_none() => {
             return answer(&FoundMemories::default());
@@ -277,14 +330,17 @@ fn search(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<
 
 fn add(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
     let Add { text, user, collection, kind, importance, session, expires_at, metadata } = read(arguments)?;
-    let place = Place { user, collection };
+    let place = Place { user, collection }.within(caller)?;
     let name = place.name();
+    let user = place.user;
+    let mut records =
+        vec![NewRecord { text, user, kind, importance, session, expires_at, metadata, ..NewRecord::default() }];
+    records.hold(&caller.reach).map_err(of_one_record)?;
+    caller.hold_records(memory, &name, &mut records).map_err(of_one_record)?;
     if place.collection.is_none() {
         memory.collections().ensure_collection(&caller.tenant, &name)?;
     }
-    let record =
-        NewRecord { text, user: place.user, kind, importance, session, expires_at, metadata, ..NewRecord::default() };
-    let written = memory.records().upsert(&caller.tenant, &name, vec![record])?;
+    let written = memory.records().upsert(&caller.tenant, &name, records)?;
     let WrittenRecord { id, version, .. } = written[0].clone();
     answer(&AddedMemory { id, version, collection: name })
 }
@@ -293,7 +349,9 @@ fn context(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result
     let Context { session, strategy, query, max_tokens } = read(arguments)?;
     let strategy: Strategy = strategy.map_or(Ok(Strategy::Recall), |name| read(Value::String(name)))?;
     let max_tokens = Some(max_tokens.unwrap_or(CONTEXT_TOKENS));
-    let request = ContextRequest { strategy, query, max_tokens, ..ContextRequest::default() };
+    let mut request = ContextRequest { strategy, query, max_tokens, ..ContextRequest::default() };
+    request.hold(&caller.reach)?;
+    caller.hold_session(memory, &session, false)?;
     let ContextAnswer { messages, tokens, omitted, .. } =
         memory.sessions().context(&caller.tenant, &session, &request)?;
     answer(&SessionContext { messages, tokens, omitted })
@@ -301,14 +359,17 @@ fn context(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result
 
 fn append(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
     let SessionAppend { session, messages, user } = read(arguments)?;
-    let request: AppendRequest = read(without_nulls(json!({"messages": messages, "user": user})))?;
+    let mut request: AppendRequest = read(without_nulls(json!({"messages": messages, "user": user})))?;
+    request.hold(&caller.reach)?;
+    caller.hold_session(memory, &session, true)?;
     let AppendAnswer { version, messages, .. } = memory.sessions().append(&caller.tenant, &session, request, None)?;
     answer(&AppendedIds { version, ids: messages.into_iter().map(|message| message.id).collect() })
 }
 
 fn list(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
-    let List { user, collection, limit, filter } = read(arguments)?;
-    let place = Place { user, collection };
+    let List { user, collection, limit, mut filter } = read(arguments)?;
+    let place = Place { user, collection }.within(caller)?;
+    caller.reach.narrow(&mut filter)?;
     let limit = limit.unwrap_or(20).clamp(1, MAX_LISTED);
     let page = memory.records().page(&caller.tenant, &place.name(), Order::Newest, None, limit, filter.as_ref());
     let (records, next) = match page {
@@ -320,19 +381,29 @@ fn list(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Va
 
 fn update(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
     let Update { id, user, collection, text, importance, metadata } = read(arguments)?;
-    let place = Place { user, collection };
+    let name = Place { user, collection }.within(caller)?.name();
     let patch = RecordPatch { text, metadata, importance: importance.map(Some), ..RecordPatch::default() };
-    let view = memory.records().patch(&caller.tenant, &place.name(), &id, &patch, None)?;
+    let version = caller.looked_at(memory, &name, &id)?;
+    let view = memory.records().patch(&caller.tenant, &name, &id, &patch, version)?;
     answer(&UpdatedMemory { id: view.id, version: view.version })
 }
 
 fn forget(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Result<Value, Problem> {
     let Forget { ids, user, collection } = read(arguments)?;
-    let place = Place { user, collection };
-    let name = place.name();
-    let ids = ids.into_iter().map(|id| (id, None)).collect();
-    let deleted = memory.records().delete(&caller.tenant, &caller.actor, &name, ids)?;
-    answer(&DeleteAnswer { deleted })
+    let name = Place { user, collection }.within(caller)?.name();
+    let mut request = DeleteRequest { ids: Some(ids), filter: None };
+    request.hold(&caller.reach)?;
+    answer(&DeleteAnswer { deleted: delete(memory, caller, &name, request)? })
+}
+
+/// A problem of the one record that a tool writes: its arguments are the record.
+fn of_one_record(mut problem: Problem) -> Problem {
+    for field in &mut problem.errors {
+        if let Some(below) = field.pointer.strip_prefix("/records/0") {
+            field.pointer = below.to_owned();
+        }
+    }
+    problem
 }
 
 pub fn without_nulls(value: Value) -> Value {

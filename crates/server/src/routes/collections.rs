@@ -45,12 +45,11 @@ pub async fn create(
     tag = "collections",
     responses((status = 200, description = "done", body = CollectionList)),
 )]
-pub async fn list(
-    State(state): State<AppState>,
-    Tenant(tenant): Tenant,
-) -> Result<axum::Json<CollectionList>, Problem> {
+pub async fn list(State(state): State<AppState>, caller: Caller) -> Result<axum::Json<CollectionList>, Problem> {
     let memory = state.memory.clone();
-    let collections = state.reads.run(move || Ok(memory.collections().describe_all(&tenant)?)).await?;
+    let tenant = caller.tenant.clone();
+    let mut collections = state.reads.run(move || Ok(memory.collections().describe_all(&tenant)?)).await?;
+    collections.retain(|collection| caller.reach.collection(&collection.name).is_ok());
     Ok(axum::Json(CollectionList { collections }))
 }
 

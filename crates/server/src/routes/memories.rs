@@ -1,6 +1,6 @@
 //! LightMem's pipeline: from what is said to memories.
 
-use crate::auth::Tenant;
+use crate::auth::{Caller, Tenant};
 use crate::extract::{Json, Query};
 use crate::problem::Problem;
 use crate::state::AppState;
@@ -43,12 +43,15 @@ use membox_api::{AddMemories, AddQuery, AddedMemories, JobView, TopicsAnswer, To
 )]
 pub async fn add(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    caller: Caller,
     Query(query): Query<AddQuery>,
     Json(request): Json<AddMemories>,
 ) -> Result<axum::Json<AddedMemories>, Problem> {
     let memory = state.memory.clone();
-    let work = move || Ok(memory.memories().add_memories(&tenant, request, query.explain)?);
+    let work = move || {
+        caller.hold_session(&memory, &request.session, true)?;
+        Ok(memory.memories().add_memories(&caller.tenant, request, query.explain)?)
+    };
     Ok(axum::Json(state.pipeline.run(work).await?))
 }
 

@@ -5,6 +5,7 @@ pub mod compress;
 pub mod engines;
 mod inputs;
 pub mod jobs;
+pub mod keys;
 pub mod memories;
 pub mod models;
 pub mod operations;

@@ -14,9 +14,10 @@ fn names(state: &AppState) -> Result<impl Iterator<Item = &str>, Problem> {
     Ok(std::iter::once(own).chain(state.model_aliases.iter().map(String::as_str).filter(move |alias| *alias != own)))
 }
 
-fn view(state: &AppState, id: &str) -> ModelView {
+fn view(state: &AppState, id: &str) -> Result<ModelView, Problem> {
     let created = state.started_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    ModelView { id: id.to_owned(), object: "model", created, owned_by: "membox" }
+    let checksums = state.memory.models().encoder()?.checked_by().name();
+    Ok(ModelView { id: id.to_owned(), object: "model", created, owned_by: "membox", checksums })
 }
 
 /// Refuses a model that is not there, and says which ones are.
@@ -43,7 +44,7 @@ pub(super) fn check_name(state: &AppState, wanted: &str) -> Result<(), Problem> 
     ),
 )]
 pub async fn list(State(state): State<AppState>, _: Tenant) -> Result<axum::Json<ModelList>, Problem> {
-    let data = names(&state)?.map(|name| view(&state, name)).collect();
+    let data = names(&state)?.map(|name| view(&state, name)).collect::<Result<_, _>>()?;
     Ok(axum::Json(ModelList { object: "list", data }))
 }
 
@@ -64,7 +65,7 @@ pub async fn get(
     Path(model): Path<String>,
 ) -> Result<axum::Json<ModelView>, Problem> {
     check_name(&state, &model)?;
-    Ok(axum::Json(view(&state, &model)))
+    Ok(axum::Json(view(&state, &model)?))
 }
 
 /// `GET /v1/models/{organisation}/{model}`: the same, for a name with a slash that the client has not escaped.

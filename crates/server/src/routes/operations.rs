@@ -79,12 +79,21 @@ pub async fn ready(State(state): State<AppState>) -> Result<axum::Json<Health>, 
     tag = "operations",
     responses(
         (status = 200, description = "Prometheus text format", body = String),
-        (status = 401, description = "the box has keys, and this request has none of them", body = Problem)
+        (status = 401, description = "the box has keys, and this request has none of them", body = Problem),
+        (status = 403, description = "the key reaches a part of its tenant only", body = Problem)
     ),
 )]
 pub async fn metrics(State(state): State<AppState>, request: Parts) -> Result<Response, Problem> {
     let keys = state.keys.current();
-    let sees_names = keys.is_empty() || keys.is_of_metrics(state.keys.known(keys.all(), &request)?);
+    let mut sees_names = true;
+    if !keys.is_open() {
+        let key = state.keys.known(keys.all(), &request)?;
+        if !key.reach().is_whole() {
+            let detail = "this key reaches a part of its tenant only, and these are numbers of the whole box";
+            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+        }
+        sees_names = keys.is_of_metrics(key);
+    }
     if let Ok(encoder) = state.memory.models().encoder() {
         let scheduler = encoder.scheduler();
         for lane in Lane::ALL {

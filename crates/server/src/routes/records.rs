@@ -1,6 +1,7 @@
 //! Records: write, read, page, change, delete.
 
-use crate::auth::{Caller, Tenant};
+use crate::access::{Named, Reach};
+use crate::auth::Caller;
 use crate::etag::{if_match, version_header};
 use crate::extract::{Json, Query, from_value};
 use crate::json::{self, Fault, Numbers};
@@ -12,7 +13,7 @@ use membox_api::{
     CompressOptions, DeleteAnswer, DeleteRequest, ForgetAnswer, ForgetRequest, NewRecord, Page, PageQuery, RecordPatch,
     RecordView, UpsertAnswer,
 };
-use membox_memory::{Kept, Order, Position, check_numbers};
+use membox_memory::{Kept, MemoryBox, Order, Position, check_numbers};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -34,6 +35,12 @@ pub struct UpsertRequest {
     /// nothing here and `compress` in the budget there.
     #[serde(default)]
     compress: CompressOnWrite,
+}
+
+impl Named for UpsertRequest {
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
+        self.records.hold(reach)
+    }
 }
 
 /// Whether and how texts are compressed when they are written.
@@ -115,13 +122,18 @@ impl CompressOnWrite {
 )]
 pub async fn upsert(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    caller: Caller,
     Path(collection): Path<String>,
     Json(request): Json<UpsertRequest>,
 ) -> Result<axum::Json<UpsertAnswer>, Problem> {
     let memory = state.memory.clone();
     let compress = request.compress.options();
-    let work = move || Ok(memory.records().remember(&tenant, &collection, request.records, compress.as_ref())?);
+    let work = move || {
+        let mut records = request.records;
+        caller.hold_records(&memory, &collection, &mut records)?;
+        let written = memory.records().remember(&caller.tenant, &collection, records, compress.as_ref());
+        written.map_err(|error| caller.own_conflict("record", error))
+    };
     Ok(axum::Json(UpsertAnswer { records: state.writes.run(work).await? }))
 }
 
@@ -139,7 +151,7 @@ pub async fn upsert(
 )]
 pub async fn page(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    caller: Caller,
     Path(collection): Path<String>,
     Query(query): Query<PageQuery>,
 ) -> Result<axum::Json<Page>, Problem> {
@@ -160,9 +172,11 @@ pub async fn page(
             |fault: Fault| Problem::field(StatusCode::BAD_REQUEST, "/filter", format!("not JSON: {}", fault.error));
         json::read::<Value>(text, Numbers::Plain).map_err(not_json)
     };
-    let filter = query.filter.as_deref().map(read).transpose()?;
+    let mut filter = query.filter.as_deref().map(read).transpose()?;
+    caller.reach.narrow(&mut filter)?;
     let memory = state.memory.clone();
     let work = move || {
+        let tenant = caller.tenant;
         let purpose = format!("records by {order:?}");
         let read =
             |cursor: &str| memory.cursors().unseal(&tenant, &purpose, cursor, "/cursor").map(|[time, seq]| (time, seq));
@@ -187,11 +201,11 @@ pub async fn page(
 )]
 pub async fn get(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    caller: Caller,
     Path((collection, id)): Path<(String, String)>,
 ) -> Result<(HeaderMap, axum::Json<RecordView>), Problem> {
     let memory = state.memory.clone();
-    let view = state.reads.run(move || Ok(memory.records().record(&tenant, &collection, &id)?)).await?;
+    let view = state.reads.run(move || caller.record(&memory, &collection, &id)).await?;
     Ok((version_header(view.version), axum::Json(view)))
 }
 
@@ -214,7 +228,7 @@ pub async fn get(
 )]
 pub async fn patch(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    caller: Caller,
     Path((collection, id)): Path<(String, String)>,
     headers: HeaderMap,
     Json(patch): Json<RecordPatch>,
@@ -222,9 +236,11 @@ pub async fn patch(
     let expected = if_match(&headers)?;
     let memory = state.memory.clone();
     let work = move || {
-        let current = || Ok(memory.records().record(&tenant, &collection, &id)?.version);
-        expected
-            .run(&patch, current, |patch, version| memory.records().patch(&tenant, &collection, &id, patch, version))
+        let expected = caller.hold_version(&memory, &collection, &id, expected)?;
+        caller.hold_patch(&memory, &patch)?;
+        let tenant = &caller.tenant;
+        let current = || Ok(memory.records().record(tenant, &collection, &id)?.version);
+        expected.run(&patch, current, |patch, version| memory.records().patch(tenant, &collection, &id, patch, version))
     };
     let view = state.writes.run(work).await?;
     Ok((version_header(view.version), axum::Json(view)))
@@ -256,7 +272,8 @@ pub async fn delete(
     let memory = state.memory.clone();
     let named = id.clone();
     let work = move || {
-        let Caller { tenant, actor } = &caller;
+        let expected = caller.hold_version(&memory, &collection, &named, expected)?;
+        let Caller { tenant, actor, .. } = &caller;
         let current = || Ok(memory.records().record(tenant, &collection, &named)?.version);
         expected.run(&named, current, |id, version| {
             memory.records().delete(tenant, actor, &collection, vec![(id.clone(), version)])
@@ -315,16 +332,24 @@ pub async fn delete_many(
     Json(request): Json<DeleteRequest>,
 ) -> Result<axum::Json<DeleteAnswer>, Problem> {
     let memory = state.memory.clone();
-    let work = move || {
-        let Caller { tenant, actor } = &caller;
-        match (request.ids, request.filter) {
-            (Some(ids), None) => {
-                let ids = ids.into_iter().map(|id| (id, None)).collect();
-                Ok(memory.records().delete(tenant, actor, &collection, ids)?)
-            }
-            (None, Some(filter)) => Ok(memory.records().delete_by_filter(tenant, actor, &collection, &filter)?),
-            _ => Err(Problem::field(StatusCode::BAD_REQUEST, "/ids", "exactly one of ids and filter is wanted")),
-        }
-    };
+    let work = move || delete_selected(&memory, &caller, &collection, request);
     Ok(axum::Json(DeleteAnswer { deleted: state.writes.run(work).await? }))
+}
+
+/// Deletes by ids or by a filter. Gives how many there were.
+pub(crate) fn delete_selected(
+    memory: &MemoryBox,
+    caller: &Caller,
+    collection: &str,
+    request: DeleteRequest,
+) -> Result<usize, Problem> {
+    let Caller { tenant, actor, .. } = caller;
+    match (request.ids, request.filter) {
+        (Some(ids), None) => {
+            let ids = ids.into_iter().map(|id| (id, None)).collect();
+            Ok(memory.records().delete(tenant, actor, collection, ids)?)
+        }
+        (None, Some(filter)) => Ok(memory.records().delete_by_filter(tenant, actor, collection, &filter)?),
+        _ => Err(Problem::field(StatusCode::BAD_REQUEST, "/ids", "exactly one of ids and filter is wanted")),
+    }
 }

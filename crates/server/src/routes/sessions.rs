@@ -88,7 +88,7 @@ pub async fn list(
 )]
 pub async fn put(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    caller: Caller,
     Path(session): Path<String>,
     headers: HeaderMap,
     Json(settings): Json<SessionSettings>,
@@ -96,8 +96,17 @@ pub async fn put(
     let expected = if_match(&headers)?;
     let memory = state.memory.clone();
     let work = move || {
-        let current = || session_version(&memory, &tenant, &session);
-        let put = |settings, version| memory.sessions().put_session(&tenant, &session, settings, version);
+        let tenant = &caller.tenant;
+        if caller.only_adds() {
+            // What is there stays as it is.
+            if ![IfMatch::Unsaid, IfMatch::OneOf(vec![0])].contains(&expected) {
+                return Err(caller.is_there("session", &session));
+            }
+            let made = memory.sessions().put_session(tenant, &session, settings, Some(0));
+            return made.map_err(|error| caller.own_conflict("session", error));
+        }
+        let current = || session_version(&memory, tenant, &session);
+        let put = |settings, version| memory.sessions().put_session(tenant, &session, settings, version);
         expected.run(settings, current, put)
     };
     let (view, created) = state.writes.run(work).await?;
@@ -354,7 +363,7 @@ pub async fn patch_message(
 )]
 pub async fn delete_message(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    Caller { tenant, actor, .. }: Caller,
     Path((session, message)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
@@ -362,7 +371,8 @@ pub async fn delete_message(
     let memory = state.memory.clone();
     let work = move || {
         let current = || Ok(memory.sessions().message(&tenant, &session, &message)?.version);
-        expected.run((), current, |(), version| memory.sessions().delete_message(&tenant, &session, &message, version))
+        let delete = |(), version| memory.sessions().delete_message(&tenant, &actor, &session, &message, version);
+        expected.run((), current, delete)
     };
     state.writes.run(work).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -473,10 +483,10 @@ pub async fn take(
 )]
 pub async fn acknowledge(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    Caller { tenant, actor, .. }: Caller,
     Path((session, id)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let memory = state.memory.clone();
-    state.writes.run(move || Ok(memory.sessions().acknowledge(&tenant, &session, &id)?)).await?;
+    state.writes.run(move || Ok(memory.sessions().acknowledge(&tenant, &actor, &session, &id)?)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,6 +1,6 @@
 //! Checkpoints: the states of a thread, as an agent framework's checkpointer keeps them.
 
-use crate::auth::Tenant;
+use crate::auth::{Caller, Tenant};
 use crate::extract::{Json, Query};
 use crate::problem::Problem;
 use crate::routes::sessions::page_limit;
@@ -10,6 +10,8 @@ use axum::http::StatusCode;
 use membox_api::{
     CheckpointList, CheckpointView, CheckpointsQuery, DeletedCheckpoints, NamespaceQuery, NewCheckpoint, TaskWrites,
 };
+use membox_memory::MemoryError;
+use std::sync::PoisonError;
 
 /// `PUT /v1/threads/{t}/checkpoints/{id}`: writes it. One of the same id is replaced; what tasks have written to
 /// it, when it was made and its place among the others stay.
@@ -27,13 +29,28 @@ use membox_api::{
 )]
 pub async fn put(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    caller: Caller,
     Path((thread, id)): Path<(String, String)>,
     Query(query): Query<NamespaceQuery>,
     Json(new): Json<NewCheckpoint>,
 ) -> Result<axum::Json<CheckpointView>, Problem> {
     let memory = state.memory.clone();
-    let work = move || Ok(memory.sessions().put_checkpoint(&tenant, &thread, &query.namespace, &id, new)?);
+    let locks = state.checkpoint_locks.clone();
+    let work = move || {
+        let Caller { tenant, .. } = &caller;
+        let put = |new| Ok(memory.sessions().put_checkpoint(tenant, &thread, &query.namespace, &id, new)?);
+        let lock = locks.of(tenant, &thread);
+        if !caller.only_adds() {
+            let _shared = lock.read().unwrap_or_else(PoisonError::into_inner);
+            return put(new);
+        }
+        let _alone = lock.write().unwrap_or_else(PoisonError::into_inner);
+        match memory.sessions().checkpoint(tenant, &thread, &query.namespace, Some(&id)) {
+            Ok(_) => Err(caller.is_there("checkpoint", &id)),
+            Err(MemoryError::Missing { .. }) => put(new),
+            Err(error) => Err(error.into()),
+        }
+    };
     Ok(axum::Json(state.writes.run(work).await?))
 }
 
@@ -127,10 +144,11 @@ pub async fn list(
     responses((status = 200, description = "done", body = DeletedCheckpoints)))]
 pub async fn delete(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    Caller { tenant, actor, .. }: Caller,
     Path(thread): Path<String>,
 ) -> Result<axum::Json<DeletedCheckpoints>, Problem> {
     let memory = state.memory.clone();
-    let deleted = state.writes.run(move || Ok(memory.sessions().delete_checkpoints(&tenant, &thread)?)).await?;
+    let delete = move || Ok(memory.sessions().delete_checkpoints(&tenant, &actor, &thread)?);
+    let deleted = state.writes.run(delete).await?;
     Ok(axum::Json(DeletedCheckpoints { deleted }))
 }

@@ -1,12 +1,13 @@
 //! A data folder that is inspected and stays as it is: no file of it is written, made or removed.
 
 use super::lock::lock_unchanged;
+use crate::box_key::{audit_key_in, audit_key_of};
 use crate::{StoreConfig, StoreError};
-use membox_records::{Reader, RecordsError, SCHEMA_VERSION, Sealing, Store, log_of};
+use membox_records::{AuditChain, AuditEntry, AuditKey, Reader, RecordsError, SCHEMA_VERSION, Sealing, Store, log_of};
 use membox_vectors::open_beneath;
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// A data folder that no box has open, for as long as this lives.
@@ -79,14 +80,29 @@ pub fn overview(config: &StoreConfig) -> Result<Overview, StoreError> {
     Ok(found)
 }
 
-/// Goes along the audit logs of a data folder, also of one that a running box has open. Gives for each tenant how
-/// many entries there are, and the last hash.
-pub fn verify_audit(root: &Path) -> Result<Vec<(String, u64, [u8; 32])>, StoreError> {
+/// The database of a data folder, also of one that a running box has open.
+fn read_beside_a_box(root: &Path) -> Result<(Reader, Option<File>), StoreError> {
     let database = root.join("membox.db");
     // Without a running box nothing in the folder changes.
-    let (reader, _lock) = match lock_unchanged(root) {
+    Ok(match lock_unchanged(root) {
         Err(StoreError::Locked(_)) => (Reader::open(&database, Sealing::default())?, None),
         lock => (Reader::open_unchanged(&database, Sealing::default())?, lock?),
-    };
-    Ok(reader.verify_audit()?)
+    })
+}
+
+/// Goes along the audit logs of a data folder, also of one that a running box has open. `keys` are files of keys that it
+/// had before.
+pub fn verify_audit(root: &Path, keys: &[PathBuf]) -> Result<Vec<AuditChain>, StoreError> {
+    let (reader, _lock) = read_beside_a_box(root)?;
+    let mut known: Vec<AuditKey> = audit_key_of(root)?.into_iter().collect();
+    for path in keys {
+        known.push(audit_key_in(path)?);
+    }
+    Ok(reader.verify_audit(&known)?)
+}
+
+/// The entries of a tenant's audit log after a number, also of a folder that a running box has open.
+pub fn list_audit(root: &Path, tenant: &str, after: i64, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
+    let (reader, _lock) = read_beside_a_box(root)?;
+    Ok(reader.audit(tenant, after, limit)?)
 }

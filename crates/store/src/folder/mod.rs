@@ -11,7 +11,7 @@ mod verify;
 
 pub(crate) use backup::lock_file as backup_lock;
 pub use backup::{BackupSummary, backup};
-pub use inspect::{Overview, overview, verify_audit};
+pub use inspect::{Overview, list_audit, overview, verify_audit};
 pub(crate) use lock::lock;
 pub use mend::mend_files;
 pub use restore::restore;

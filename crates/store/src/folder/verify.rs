@@ -1,6 +1,7 @@
 //! Checking a data folder: nothing in it is changed.
 
 use super::inspect::Inspection;
+use crate::box_key::audit_key_of;
 use crate::collection::{CollectionFolder, text_of};
 use crate::media;
 use crate::{StoreConfig, StoreError};
@@ -52,7 +53,7 @@ pub fn verify(config: &StoreConfig) -> Result<Report, StoreError> {
             serious: true,
         });
     }
-    for line in reader.damaged_tables()? {
+    for line in reader.damaged_tables(&audit_key_of(root)?.into_iter().collect::<Vec<_>>())? {
         report.problems.push(Problem {
             place: "membox.db".into(),
             found: line,

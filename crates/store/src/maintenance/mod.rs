@@ -121,6 +121,8 @@ impl Maintenance {
         // A rebuild asks for this again when it ends.
         self.registry.erase_unseen(collection);
         let Ok(_derived_files) = collection.derived_files.try_lock() else { return Ok(()) };
+        // What is left of the disk is for what frees room.
+        self.registry.reserve.check()?;
         commit_texts(&self.registry, collection, || self.is_over(collection))?;
         self.compact(collection)?;
         self.keep_index(collection)

@@ -1,7 +1,8 @@
 //! Deleting what has expired.
 
 use super::Maintenance;
-use crate::command::{Command, DeleteRecords, Selection, VersionId};
+use crate::command::{Command, DeleteRecords, Selection, VersionId, event_of_box};
+use crate::writer::Work;
 use crate::{StoreError, day, now};
 
 /// Expired records deleted in one go.
@@ -15,6 +16,10 @@ impl Maintenance {
     /// Overwrites what somebody still looked at when it died, and deletes records whose time has come.
     pub(crate) fn sweep(&self) -> Result<(), StoreError> {
         self.registry.opened().iter().for_each(|collection| self.registry.erase_unseen(collection));
+        if self.registry.reserve.is_spent() {
+            // The writer looks for room with it, also when nobody writes.
+            self.writer.ask(|reply| Work::EmptyLog { reply })?;
+        }
         let mut swept = self.sweep_tables();
         if let Err(error) = &swept {
             tracing::warn!(%error, "recalls are not counted, and expired checkpoints, old usage and old jobs are \
@@ -37,8 +42,9 @@ impl Maintenance {
         if expired.is_empty() {
             return Ok(());
         }
+        let audit = Some(event_of_box(&collection.tenant, "expire records"));
         let which = Selection::Versions(expired.into_iter().map(VersionId).collect());
-        let delete = DeleteRecords { collection, which, bump_sessions: false, audit: None };
+        let delete = DeleteRecords { collection, which, bump_sessions: false, audit };
         match self.writer.commit(Command::DeleteRecords(delete)) {
             Ok(_) | Err(StoreError::Dropped(_)) => Ok(()),
             Err(error) => Err(error),
@@ -46,7 +52,10 @@ impl Maintenance {
     }
 
     fn sweep_tables(&self) -> Result<(), StoreError> {
-        self.registry.recall_counts.write(&self.writer)?;
+        // They can wait for room; what is removed makes some.
+        if !self.registry.reserve.is_spent() {
+            self.registry.recall_counts.write(&self.writer)?;
+        }
         let now = now();
         if self.registry.reader()?.has_unused_media(now)? {
             self.writer.commit(Command::RemoveUnusedMedia)?;

@@ -6,11 +6,11 @@
 //! ```
 
 use super::effects::{Effects, Published, check_made};
-use crate::command::{AppendMessages, Appended, NewVersion, REDACTION_FIELD};
+use crate::command::{AppendMessages, Appended, NewVersion, REDACTION_FIELD, event_of_box};
 use crate::{StoreError, day, now};
 use membox_api::{MessageType, OnConflict};
 use membox_records::{
-    DayUsage, LiveRow, Message, Record, RecordsError, SessionState, Slots, StoredRecord, StoredSession,
+    AuditEvent, DayUsage, LiveRow, Message, Record, RecordsError, SessionState, Slots, StoredRecord, StoredSession,
     WriteTransaction,
 };
 use membox_vectors::RowReceipt;
@@ -128,6 +128,10 @@ pub(super) fn execute(
         } else {
             tx.archive(slots, &session.id, id)?;
         }
+    }
+    if session.state.deletes_evicted && !answer.evicted.is_empty() {
+        let event = event_of_box(&session.tenant, "evict messages");
+        tx.audit(&AuditEvent { count: answer.evicted.len() as u64, ..event })?;
     }
     tx.put_session(&session)?;
     if let Some(user) = session.user {

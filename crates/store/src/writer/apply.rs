@@ -5,6 +5,7 @@ use super::effects::{Effects, Published, check_made};
 use super::erasing;
 use crate::command::{
     Advance, AppendMessages, ChangeSession, Command, DeleteRecords, Outcome, Selection, Spend, Spent, WriteRecords,
+    event_of_box,
 };
 use crate::registry::Registry;
 use crate::{Collection, StoreError, media, now};
@@ -43,8 +44,10 @@ pub(super) fn apply(
         Command::TakeInputs { tenant, session, limit, now, until } => {
             Outcome::Inputs(tx.take(&tenant, &session, limit, now, until)?)
         }
-        Command::RemoveInput { tenant, session, number } => {
-            Outcome::Flag(tx.remove_from_queue(&tenant, &session, number)?)
+        Command::RemoveInput { tenant, session, number, audit } => {
+            let was_there = tx.remove_from_queue(&tenant, &session, number)?;
+            note(tx, audit.filter(|_| was_there), 1)?;
+            Outcome::Flag(was_there)
         }
         Command::PutCheckpoint { key, expires_at, body } => {
             let place = CheckpointPlace { tenant: &key.tenant, thread: &key.thread, namespace: &key.namespace };
@@ -56,7 +59,11 @@ pub(super) fn apply(
             check_together(&body, max_bytes)?;
             Outcome::Done
         }
-        Command::DropCheckpoints { tenant, thread } => Outcome::Count(tx.drop_checkpoints(&tenant, &thread)?),
+        Command::DropCheckpoints { tenant, thread, audit } => {
+            let count = tx.drop_checkpoints(&tenant, &thread)?;
+            note(tx, audit.filter(|_| count > 0), count as u64)?;
+            Outcome::Count(count)
+        }
         Command::AddUsage(all) => {
             for (tenant, more) in all {
                 // What an erased user has used goes too.
@@ -105,7 +112,13 @@ pub(super) fn apply(
             counts.iter().try_for_each(|(collection, id, count)| tx.add_recalls(*collection, id, *count, at))?;
             Outcome::Done
         }
-        Command::DropExpiredCheckpoints { now } => Outcome::Count(tx.drop_expired_checkpoints(now)?),
+        Command::DropExpiredCheckpoints { now } => {
+            let of_tenants = tx.drop_expired_checkpoints(now)?;
+            for (tenant, &count) in &of_tenants {
+                note(tx, Some(event_of_box(tenant, "expire checkpoints")), count)?;
+            }
+            Outcome::Count(of_tenants.values().sum::<u64>() as usize)
+        }
         Command::DropUsageBefore(day) => Outcome::Count(tx.drop_usage_before(&day)?),
         #[cfg(test)]
         Command::Panic(event) => {
@@ -203,12 +216,15 @@ fn delete_records(tx: &mut WriteTransaction, delete: &DeleteRecords) -> Result<(
         sessions.into_iter().try_for_each(|session| bump_session(tx, &collection.tenant, session))?;
     }
     // With what it says, or not at all.
-    if let Some(event) = audit {
-        tx.audit(&AuditEvent { count: done.len() as u64, ..event.clone() })?;
-    }
+    note(tx, audit.clone(), done.len() as u64)?;
     let count = done.len();
     let removed = done.into_iter().filter_map(|deleted| deleted.live).collect();
     Ok((Outcome::Count(count), Effects { removed, ..Effects::default() }))
+}
+
+/// Notes in the audit log what was done to so many.
+pub(super) fn note(tx: &mut WriteTransaction, audit: Option<AuditEvent>, count: u64) -> Result<(), StoreError> {
+    audit.map_or(Ok(()), |event| Ok(tx.audit(&AuditEvent { count, ..event }).map(drop)?))
 }
 
 fn delete_selected(tx: &mut WriteTransaction, slots: &Slots, which: &Selection) -> Result<Vec<Deleted>, StoreError> {

@@ -12,6 +12,9 @@ use membox_vectors::{RowType, VectorFile};
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Records of a collection that is dropped in one commit.
+const DROPPED_AT_ONCE: u64 = 1024;
+
 impl Writer {
     pub(crate) fn create(
         &mut self,
@@ -19,6 +22,7 @@ impl Writer {
         settings: CollectionSettings,
     ) -> Result<(Arc<Collection>, bool), StoreError> {
         self.check_writable()?;
+        self.registry.reserve.check()?;
         if let Some(existing) = self.registry.existing(&stored.tenant, &stored.name)? {
             return Ok((existing, false));
         }
@@ -69,20 +73,36 @@ impl Writer {
         if only_empty && !collection.state().rows.rows().is_empty() {
             return Ok(false);
         }
+        let is_whole = self.freeing(|writer| writer.commit_drop(collection, audit))?;
+        // Before its name is free: from here on nothing more is written to it.
+        collection.set_dropped();
+        self.registry.forget(collection);
+        let changing = self.registry.change_media();
+        if let Err(error) = std::fs::remove_dir_all(collection.folder().0) {
+            tracing::warn!(collection = collection.name, %error, "the folder of a dropped collection is left behind");
+        }
+        drop(changing);
+        if !is_whole {
+            self.finish_drops([collection.id]);
+            self.seek_room();
+        }
+        Ok(true)
+    }
+
+    /// Drops a collection in one commit, or marks it as dropped where it has many records: to delete those at once
+    /// needs as much room for the log as they have, and keeps other writes waiting. Says whether it is gone.
+    fn commit_drop(&mut self, collection: &Collection, audit: Option<&AuditEvent>) -> Result<bool, StoreError> {
+        let at_once = collection.state().rows.rows().len() <= DROPPED_AT_ONCE && !self.registry.reserve.is_spent();
         let mut tx = self.records.begin()?;
-        tx.drop_collection(collection.id)?;
+        match at_once {
+            true => tx.drop_collection(collection.id)?,
+            false => tx.mark_dropped(collection.id)?,
+        }
         if let Some(event) = audit {
             tx.audit(event)?;
         }
         commit(&self.registry, tx)?;
-        // Before its name is free: from here on nothing more is written to it.
-        collection.set_dropped();
-        self.registry.forget(collection);
-        let _changing = self.registry.change_media();
-        if let Err(error) = std::fs::remove_dir_all(collection.folder().0) {
-            tracing::warn!(collection = collection.name, %error, "the folder of a dropped collection is left behind");
-        }
-        Ok(true)
+        Ok(at_once)
     }
 
     pub(crate) fn set_settings(
@@ -92,6 +112,7 @@ impl Writer {
         settings: CollectionSettings,
     ) -> Result<bool, StoreError> {
         self.check_writable()?;
+        self.registry.reserve.check()?;
         collection.check_writable()?;
         if collection.settings() != *from {
             return Ok(false);

@@ -14,6 +14,7 @@ mod append;
 mod apply;
 mod effects;
 mod erasing;
+mod full_disk;
 mod lifecycle;
 mod queue;
 
@@ -52,17 +53,27 @@ struct Pending {
     collection: Option<Arc<Collection>>,
     rows: Vec<u32>,
     reply: Reply<Outcome>,
+    /// What it asks for, if that is done again when the disk is full: it frees room.
+    again: Option<Command>,
 }
 
 /// A collection that a group writes to, and its rows before.
 type Touched = (Arc<Collection>, u32);
 
 pub(crate) struct Writer {
-    pub records: Records,
-    pub registry: Arc<Registry>,
+    records: Records,
+    registry: Arc<Registry>,
+    /// Collections that are dropped, and of which some records are left.
+    dropping: Vec<i64>,
+    /// When the log was last emptied to find room on the disk.
+    sought_room: Option<Instant>,
 }
 
 impl Writer {
+    pub fn new(records: Records, registry: Arc<Registry>) -> Self {
+        Self { records, registry, dropping: Vec::new(), sought_room: None }
+    }
+
     /// Runs until it is told to stop; what was sent before that is done first.
     pub fn run(mut self, work: &Receiver<Work>) {
         let mut next = None;
@@ -76,7 +87,11 @@ impl Writer {
                 Work::Stop => break,
                 Work::Commit(request) => next = self.run_group(request, work),
                 Work::EmptyLog { reply } => {
-                    self.guarded(|w| reply(w.records.checkpoint().map_err(StoreError::from)));
+                    self.guarded(|w| {
+                        let emptied = w.freeing(|w| Ok(w.records.checkpoint()?));
+                        w.seek_room();
+                        reply(emptied);
+                    });
                 }
                 Work::Create { stored, settings, reply } => self.guarded(|w| reply(w.create(stored, settings))),
                 Work::Drop { collection, only_empty, audit, reply } => {
@@ -132,6 +147,10 @@ impl Writer {
             group.into_iter().for_each(|request| (request.reply)(Err(StoreError::ReadOnly(reason.clone()))));
             return;
         }
+        let group = self.with_room_for(group);
+        if group.is_empty() {
+            return;
+        }
         // 1. Vectors to their files.
         let (accepted, pending, touched) = append_vectors(group);
         // 2. and 3. Durable vectors, then the transaction.
@@ -141,17 +160,27 @@ impl Writer {
                 self.publish(pending.into_iter().zip(applied).collect(), touched);
             }
             Err(error) => {
-                let requests = pending.len();
-                tracing::error!(%error, "a commit failed; none of its {requests} requests was kept");
                 for (collection, rows) in touched {
                     collection.file().forget_rows_from(rows);
                 }
-                if !matches!(error, StoreError::DiskFull) {
-                    self.registry.set_read_only(error.to_string());
-                }
-                pending.into_iter().for_each(|pending| (pending.reply)(Err(error.shared())));
+                let is_full = matches!(error, StoreError::DiskFull);
+                let (again, refused) = pending.into_iter().partition(|pending| is_full && pending.again.is_some());
+                self.refuse(refused, &error);
+                self.free(again);
             }
         }
+    }
+
+    /// Answers requests of which nothing was kept.
+    fn refuse(&self, pending: Vec<Pending>, error: &StoreError) {
+        if pending.is_empty() {
+            return;
+        }
+        tracing::error!(%error, "a commit failed; none of its {} requests was kept", pending.len());
+        if !matches!(error, StoreError::DiskFull) {
+            self.registry.set_read_only(error.to_string());
+        }
+        pending.into_iter().for_each(|pending| (pending.reply)(Err(error.shared())));
     }
 
     fn commit(&mut self, accepted: Vec<Accepted>, touched: &[Touched]) -> Result<Vec<Applied>, StoreError> {
@@ -213,8 +242,9 @@ fn append_vectors(group: Vec<Request>) -> (Vec<Accepted>, Vec<Pending>, Vec<Touc
     let mut touched: Vec<Touched> = Vec::new();
     for Request { command, reply } in group {
         let Some(collection) = command.collection().cloned() else {
+            let again = command.frees().then(|| command.clone());
             accepted.push(Accepted { command, receipts: Vec::new() });
-            all.push(Pending { collection: None, rows: Vec::new(), reply });
+            all.push(Pending { collection: None, rows: Vec::new(), reply, again });
             continue;
         };
         // Its rows would go into a file that is gone, and its records would belong to nothing.
@@ -232,8 +262,9 @@ fn append_vectors(group: Vec<Request>) -> (Vec<Accepted>, Vec<Pending>, Vec<Touc
                     touched.push((collection.clone(), before));
                 }
                 let rows = receipts.iter().map(|receipt| receipt.row).collect();
+                let again = command.frees().then(|| command.clone());
                 accepted.push(Accepted { command, receipts });
-                all.push(Pending { collection: Some(collection), rows, reply });
+                all.push(Pending { collection: Some(collection), rows, reply, again });
             }
             Err(error) => reply(Err(error.into())),
         }

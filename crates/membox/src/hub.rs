@@ -1,0 +1,34 @@
+//! Files from the Hugging Face hub, for `membox models pull` alone: its client brings an HTTP stack of its own, so a
+//! build without the feature `hub` has none of it.
+
+use crate::progress;
+use anyhow::{Context, Result};
+use hf_hub::progress::{DownloadEvent, Progress, ProgressEvent, ProgressHandler};
+use indicatif::ProgressBar;
+use std::path::Path;
+
+/// Moves a bar as the hub's client reports bytes.
+struct HubProgress(ProgressBar);
+
+impl ProgressHandler for HubProgress {
+    fn on_progress(&self, event: &ProgressEvent) {
+        if let ProgressEvent::Download(DownloadEvent::Progress { files }) = event
+            && let Some(file) = files.first()
+        {
+            self.0.set_position(file.bytes_completed);
+        }
+    }
+}
+
+/// Downloads files of a model, each with about how many bytes it has, into a folder.
+pub fn download<'a>(hub: &str, files: impl Iterator<Item = (&'a str, u64)>, target: &Path) -> Result<()> {
+    let (owner, name) = hub.split_once('/').context("a hub id is OWNER/NAME")?;
+    let repository = hf_hub::HFClientSync::new()?.model(owner, name);
+    for (file, bytes) in files {
+        let bar = progress::bytes(bytes, file);
+        let progress = Progress::new(HubProgress(bar.clone()));
+        repository.download_file().filename(file.to_owned()).local_dir(target).progress(progress).send()?;
+        bar.finish();
+    }
+    Ok(())
+}

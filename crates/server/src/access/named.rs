@@ -1,0 +1,179 @@
+//! What the fields of a request name, held to the reach of a key.
+
+use super::Reach;
+use crate::problem::Problem;
+use axum::http::StatusCode;
+use membox_api::{
+    AddMemories, AddQuery, AppendRequest, AuditQuery, CheckpointsQuery, ChunkRequest, CollectionSettings,
+    ConsolidateRequest, ContextRequest, DeleteRequest, EmbedRequest, EmbeddingsRequest, EraseTenant, ForgetRequest,
+    JobsQuery, MediaQuery, MessagePatch, MessagesQuery, NamespaceQuery, NewApiKey, NewCheckpoint, NewRecord, PageQuery,
+    PushRequest, QueueQuery, QuotaSettings, RecallRequest, RecordPatch, Scope, SessionSettings, SessionsQuery,
+    TakeRequest, TaskWrites, TokenizeRequest, TokensRequest, TopicsRequest, UpdateRequest, UsageQuery, UsageReport,
+};
+use membox_memory::named_or_users;
+use serde_json::{Map, Value, json};
+
+/// A body or a query.
+pub trait Named {
+    /// Sets what is left out and can be only one thing, narrows filters, and refuses what is not in a reach. It is
+    /// called where the reach is not the whole tenant.
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem>;
+}
+
+/// What names nothing that a key could not reach: its route's path does, or its route is not for such keys.
+macro_rules! names_nothing {
+    ($($kind:ty)*) => {
+        $(impl Named for $kind {
+            fn hold(&mut self, _: &Reach) -> Result<(), Problem> {
+                Ok(())
+            }
+        })*
+    };
+}
+
+names_nothing! {
+    AddQuery AuditQuery CheckpointsQuery ChunkRequest CollectionSettings ConsolidateRequest EmbedRequest
+    EmbeddingsRequest EraseTenant JobsQuery Map<String, Value> MediaQuery MessagePatch MessagesQuery NamespaceQuery
+    NewApiKey NewCheckpoint PushRequest QueueQuery QuotaSettings TakeRequest TaskWrites TokenizeRequest TokensRequest
+    TopicsRequest
+}
+
+/// Its filter is a text: the route narrows it once it is read.
+impl Named for PageQuery {
+    fn hold(&mut self, _: &Reach) -> Result<(), Problem> {
+        Ok(())
+    }
+}
+
+impl Named for RecallRequest {
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
+        reach.narrow(&mut self.filter)
+    }
+}
+
+impl Named for [NewRecord] {
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
+        for (i, record) in self.iter_mut().enumerate() {
+            let pointer = format!("/records/{i}");
+            reach.set_user(&mut record.user, &pointer)?;
+            reach.set_session(&mut record.session, &pointer)?;
+        }
+        Ok(())
+    }
+}
+
+impl Named for RecordPatch {
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
+        // Taken away, the record would be nobody's.
+        let kept = |of: &Option<String>, is_held: bool, what: &str| match of {
+            None if is_held => Err(Problem::field(
+                StatusCode::FORBIDDEN,
+                format!("/{what}"),
+                format!("this key reaches some {what}s only, and cannot take the {what} of a record away"),
+            )),
+            _ => Ok(()),
+        };
+        if let Some(user) = &mut self.user {
+            kept(user, reach.users.is_some(), "user")?;
+            reach.set_user(user, "")?;
+        }
+        if let Some(session) = &mut self.session {
+            kept(session, reach.sessions.is_some(), "session")?;
+            reach.set_session(session, "")?;
+        }
+        Ok(())
+    }
+}
+
+impl Named for DeleteRequest {
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
+        if !reach.is_of_records() || self.ids.is_some() == self.filter.is_some() {
+            return Ok(());
+        }
+        // Of ids, those that it reaches: the others are as if they were not there.
+        let named = self.ids.take().map(|ids| json!({"field": "id", "in": ids}));
+        self.filter = self.filter.take().or(named);
+        reach.narrow(&mut self.filter)
+    }
+}
+
+impl Named for ForgetRequest {
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
+        if let Some(user) = &self.user {
+            reach.user(user).map_err(|problem| at("/user", &problem))?;
+        }
+        reach.narrow(&mut self.filter)
+    }
+}
+
+impl Named for SessionSettings {
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
+        reach.set_user(&mut self.user, "")?;
+        reach.set_collection(&mut self.collection, "")
+    }
+}
+
+impl Named for AppendRequest {
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
+        reach.set_user(&mut self.user, "")?;
+        reach.set_collection(&mut self.collection, "")
+    }
+}
+
+impl Named for AddMemories {
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
+        reach.session(&self.session).map_err(|problem| at("/session", &problem))?;
+        reach.set_user(&mut self.user, "")?;
+        reach.set_collection(&mut self.collection, "")
+    }
+}
+
+impl Named for UpdateRequest {
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
+        reach.set_user(&mut self.user, "")?;
+        match named_or_users(self.collection.as_deref(), self.user.as_deref()) {
+            Some(name) => reach.collection(&name).map_err(|problem| at("/collection", &problem)),
+            // It is refused for that.
+            None => Ok(()),
+        }
+    }
+}
+
+impl Named for ContextRequest {
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
+        // Without a scope it is the session's user, or the session.
+        if reach.sessions.is_some() {
+            self.scope.get_or_insert(Scope::Session);
+        }
+        let (scope, name) = match self.scope {
+            Some(Scope::Collection) if reach.sessions.is_some() => ("sessions", "collection"),
+            Some(Scope::User) if reach.sessions.is_some() => ("sessions", "user"),
+            Some(Scope::Collection) if reach.users.is_some() => ("users", "collection"),
+            _ => return Ok(()),
+        };
+        let detail = format!("this key reaches some {scope} only: it recalls nothing of a whole {name}");
+        Err(Problem::field(StatusCode::FORBIDDEN, "/scope", detail))
+    }
+}
+
+impl Named for SessionsQuery {
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
+        reach.set_user(&mut self.user, "")
+    }
+}
+
+impl Named for UsageQuery {
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
+        reach.set_user(&mut self.user, "")
+    }
+}
+
+impl Named for UsageReport {
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
+        reach.user(&self.user).map_err(|problem| at("/user", &problem))
+    }
+}
+
+fn at(pointer: &str, problem: &Problem) -> Problem {
+    Problem::field(StatusCode::FORBIDDEN, pointer, &problem.detail)
+}
