@@ -30,6 +30,7 @@ mod mcp;
 mod media;
 mod memories;
 mod mending;
+mod models;
 mod numbers;
 mod older_folder;
 mod openapi;
