@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Third-party notices and an SBOM of the binary: `cargo metadata … | notices.py FOLDER`. See scripts/notices.sh.
 
-cargo-about and cargo-cyclonedx do the same for packages of Cargo alone; here the native parts, the word lists and the models
-of scripts/notices.toml and models/manifest.toml are in the same two files, and nothing has to be installed.
+cargo-about and cargo-cyclonedx do the same for packages of Cargo alone; here the native parts, the word lists and the
+models of scripts/notices.toml and models/manifest.toml are in the same two files, and nothing has to be installed.
 """
 
 import datetime
@@ -39,7 +39,8 @@ def built(metadata):
 
 
 def licence_texts(folder):
-    files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name.lower().startswith(LICENCE_FILES)]
+    is_licence = lambda path: path.is_file() and path.name.lower().startswith(LICENCE_FILES)
+    files = filter(is_licence, sorted(folder.iterdir()))
     return [(path.name, path.read_text(encoding="utf-8", errors="replace").strip()) for path in files]
 
 
@@ -108,7 +109,8 @@ def of_model(model):
 def sbom(own, packages, edges, others, models, sums):
     by_id = {package["id"]: package for package in packages}
     dependencies = [
-        {"ref": reference(by_id[id]), "dependsOn": [reference(by_id[other]) for other in edges[id]]} for id in sorted(edges)
+        {"ref": reference(by_id[id]), "dependsOn": [reference(by_id[other]) for other in edges[id]]}
+        for id in sorted(edges)
     ]
     components = [of_cargo(package, sums) for package in packages if package is not own]
     components += [of_others(part) for part in others] + [of_model(model) for model in models]

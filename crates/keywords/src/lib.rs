@@ -33,8 +33,7 @@ const TOPIC_TAGS: [&str; 8] = ["n", "vn", "nr", "nrt", "ns", "nt", "nz", "eng"];
 
 /// Some 150 ms and 60 MB, which only who writes Chinese pays.
 static JIEBA: LazyLock<Jieba> = LazyLock::new(Jieba::new);
-/// spaCy's list, under MIT. Those within yake-rust are of a package under the LGPL (docs/decisions/034), and are left
-/// out of the build.
+/// spaCy's list, under MIT. Those within yake-rust are of a package under the LGPL: docs/decisions/034.
 static STOP_WORDS: LazyLock<StopWords> =
     LazyLock::new(|| StopWords::custom(include_str!("stop_words.txt").lines().map(str::to_owned).collect()));
 

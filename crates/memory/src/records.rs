@@ -28,7 +28,7 @@ pub const MAX_RECORDS: usize = 2048;
 
 /// Refuses a filter that says nothing, by the place that is wrong.
 pub fn check_filter(filter: &Value) -> Result<(), MemoryError> {
-    Filter::parse(filter, "/filter")?;
+    membox_store::Filter::parse(filter, "/filter")?;
     Ok(())
 }
 

@@ -31,6 +31,7 @@ mod mcp;
 mod media;
 mod memories;
 mod mending;
+mod models;
 mod neighbours;
 mod numbers;
 mod older_folder;

@@ -39,7 +39,8 @@ mod tests {
         {
             assert_eq!(forbidden(name), None, "{name:?}");
         }
-        let wrong = "\0\t\n\r\u{1b}\u{7f}\u{80}\u{9f}\u{2028}\u{2029}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\
+        let wrong = "\0\t\n\r\u{1b}\u{7f}\u{80}\u{9f}\
+            \u{2028}\u{2029}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\
             \u{2068}\u{2069}\u{feff}\u{fdd0}\u{ffff}\u{10fffe}";
         for c in wrong.chars() {
             assert_eq!(forbidden(&format!("le{c}na")), Some(c));
