@@ -178,7 +178,7 @@ fn fill(server: &Server, records: usize) {
         let messages: Vec<Value> = (0..250).map(message).collect();
         call(ATTACKER, "POST", "/v1/sessions/s/messages", &json!({"user": "u", "messages": messages}));
     }
-    let state = json!({"state": "x".repeat(1 << 20)});
+    let state = json!({"state": "x".repeat(1_000_000)});
     (0..20).for_each(|n| call(ATTACKER, "PUT", &format!("/v1/threads/t/checkpoints/c{n}"), &state));
 }
 
@@ -211,7 +211,7 @@ fn whatever_one_tenant_sends_another_is_served_and_memory_stays_under_its_bound(
     let seconds = std::env::var("MEMBOX_NEIGHBOURS_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
     let (time, records) =
         (Duration::from_secs_f64(seconds.unwrap_or(1.0)), if seconds.is_some() { 40_000 } else { 5_000 });
-    let server = Server::start(&data, &["--log", "error"]);
+    let server = Server::start(&data, &[]);
     fill(&server, records);
     let nothing =
         Attack { name: "nothing", routes: &[], pace: Pace::HangUp, request: Box::new(|_| Request::nothing()) };

@@ -255,7 +255,7 @@ fn picture() -> String {
 
 fn of_sessions() -> Vec<Attack> {
     let messages: Vec<Value> = (0..250).map(|_| json!({"role": "user", "content": SENTENCE.repeat(12)})).collect();
-    let state = json!({"state": "y".repeat(4 << 20)});
+    let state = json!({"state": "y".repeat(1_000_000)});
     let pictured = json!({"role": "user", "type": "image", "content": "", "media": {"data": picture()}});
     let context = |strategy: &str| {
         let path = format!("/v1/sessions/s/context?strategy={strategy}&max_tokens=1000000&query=the%20harbour");
@@ -283,7 +283,7 @@ fn of_sessions() -> Vec<Attack> {
             vec![context("recent"), context("recall"), context("compress"), context("smart")],
         ),
         always(
-            "checkpoints of 4 MB",
+            "checkpoints of 1 MB",
             &["PUT /v1/threads/{thread}/checkpoints/{id}"],
             Pace::Read,
             ("PUT", "/v1/threads/t/checkpoints/large"),
@@ -308,7 +308,7 @@ fn of_sessions() -> Vec<Attack> {
                 "DELETE /v1/sessions/{session}/queue/{id}",
             ],
             vec![
-                ("PUT", "/v1/threads/w/checkpoints/c/writes/task".into(), json!({"writes": "z".repeat(1 << 20)})),
+                ("PUT", "/v1/threads/w/checkpoints/c/writes/task".into(), json!({"writes": "z".repeat(1_000_000)})),
                 ("GET", "/v1/threads/t/checkpoints/c1".into(), Value::Null),
                 ("DELETE", "/v1/threads/w/checkpoints".into(), Value::Null),
                 ("POST", "/v1/sessions/s/queue".into(), json!({"items": vec!["q".repeat(1000); 1000]})),
@@ -395,6 +395,15 @@ fn of_the_whole() -> Vec<Attack> {
                 ("GET", "/v1/audit?limit=1000".into(), Value::Null),
                 ("GET", "/v1/tenant".into(), Value::Null),
                 ("POST", "/v1/tenant:rotate".into(), Value::Null),
+            ],
+        ),
+        in_turn(
+            "keys",
+            &["GET /v1/keys", "POST /v1/keys", "DELETE /v1/keys/{id}"],
+            vec![
+                ("POST", "/v1/keys".into(), json!({"name": "one more", "access": "read"})),
+                ("GET", "/v1/keys".into(), Value::Null),
+                ("DELETE", "/v1/keys/none".into(), Value::Null),
             ],
         ),
         in_turn(
