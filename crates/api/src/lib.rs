@@ -20,6 +20,7 @@
 // What is written here is given out with the schema; where a field has no words of its own, its name says all.
 #![allow(missing_docs)]
 
+pub mod characters;
 mod checkpoints;
 mod chunks;
 mod collections;
@@ -31,7 +32,6 @@ mod index;
 mod memories;
 mod messages;
 mod models;
-pub mod names;
 mod operations;
 mod problem;
 mod recall;

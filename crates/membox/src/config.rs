@@ -284,7 +284,7 @@ impl Config {
     /// Which policy holds for whom.
     pub fn tenants_policies(&self) -> Result<Policies> {
         for (i, key) in self.keys.iter().enumerate() {
-            let checked = membox_api::names::check_characters(&key.tenant).map_err(anyhow::Error::msg);
+            let checked = membox_api::characters::check_characters(&key.tenant).map_err(anyhow::Error::msg);
             checked.with_context(|| format!("the tenant of entry {} of [[keys]]", i + 1))?;
         }
         let named = |name: &String| {

@@ -8,10 +8,10 @@ use sha2::{Digest, Sha256};
 /// Bytes of a user's name that is part of a collection's.
 const MAX_PLAIN_BYTES: usize = 48;
 
-/// Refuses a new name by its characters ([`membox_api::names`]). What is there already by such a name, of an older
+/// Refuses a new name by its characters ([`membox_api::characters`]). What is there already by such a name, of an older
 /// membox, is read and deleted by it: names are looked at where they come in with what is written, and nowhere else.
 pub(crate) fn check_new(name: &str, pointer: impl Into<String>) -> Result<(), MemoryError> {
-    membox_api::names::check_characters(name).map_err(|reason| MemoryError::invalid(pointer, reason))
+    membox_api::characters::check_characters(name).map_err(|reason| MemoryError::invalid(pointer, reason))
 }
 
 /// As [`check_new`], of a name that may be left out.
