@@ -54,7 +54,9 @@ impl SmallDisk {
         command.args(["--user", "--mount", "--preserve-credentials", "sh", "-c", "cd \"$0\" && exec \"$@\""]);
         command.arg(self.data.parent().expect("a folder")).arg(own.get_program()).args(own.get_args());
         command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--device", "cpu"]);
-        own.get_envs().for_each(|(name, _)| drop(command.env_remove(name)));
+        for (name, _) in own.get_envs() {
+            command.env_remove(name);
+        }
         Server::run(command).expect("the server ended before it listened")
     }
 
