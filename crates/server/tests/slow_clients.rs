@@ -100,19 +100,17 @@ fn clients_that_hold_every_connection_and_ask_nothing_shut_nobody_out() {
 fn where_every_connection_has_a_request_another_one_is_turned_away_until_one_ends() {
     let request_timeout = Duration::from_secs(600);
     let server = start(Limits { request_timeout, drain_timeout: Duration::from_millis(10), ..limits() });
-    let head =
-        "POST /v1/tokens HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 16\r\n\r\n{";
-    let mut held: Vec<TcpStream> = Vec::new();
+    let head = "POST /v1/tokens HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 16\r\n\
+                expect: 100-continue\r\n\r\n";
     // Six of eight are the most that one address has.
-    while held.len() < 6 {
-        let mut stream = connect(&server);
+    let mut held: Vec<TcpStream> = (0..6).map(|_| connect(&server)).collect();
+    for stream in &mut held {
         stream.write_all(head.as_bytes()).expect("a write");
-        held.push(stream);
+        let mut goes_on = [0; 25];
+        stream.read_exact(&mut goes_on).expect("the request is under way");
+        assert_eq!(&goes_on, b"HTTP/1.1 100 Continue\r\n\r\n");
     }
-    while !ask(&server).is_empty() {
-        // The heads are on their way still.
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    assert_eq!(ask(&server), "", "none idles");
     assert!(held.iter_mut().all(|stream| !is_closed(stream)), "none of them is cut");
     held.pop();
     while !ask(&server).contains("200 OK") {

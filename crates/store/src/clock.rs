@@ -61,8 +61,8 @@ mod tests {
         assert_eq!(at(990_000, 0), 1_000_000);
         assert_eq!(at(990_001, 1), 1_000_000);
         assert_eq!(at(991_000, 1000), 1_000_500, "at half the speed, however often somebody asks");
-        assert_eq!(at(1_009_000, 19_000), 1_009_500);
-        assert_eq!(at(1_010_100, 20_100), 1_010_100, "it has caught up");
+        assert_eq!(at(1_000_400, 10_400), 1_005_200);
+        assert_eq!(at(1_009_000, 19_000), 1_009_000, "it has caught up with what was given out last");
     }
 
     #[test]

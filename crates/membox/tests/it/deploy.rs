@@ -110,7 +110,7 @@ fn nothing_of_pypi_is_installed_without_its_hash() {
     let mut packages = 0;
     for path in [list("scripts", ".txt"), list("benches", ".txt")].concat() {
         let text = std::fs::read_to_string(&path).expect("a file").replace("\\\n", " ");
-        for line in text.lines().filter(|line| line.contains("==")) {
+        for line in text.lines().filter(|line| line.contains("==") && !line.starts_with('#')) {
             packages += 1;
             assert!(line.contains("--hash=sha256:"), "{}: {line}", path.display());
         }

@@ -47,14 +47,22 @@ impl SmallDisk {
         root.join(self.data.strip_prefix("/").expect("an absolute path"))
     }
 
-    fn server(&self) -> Server {
+    /// A command of the binary, in the namespace.
+    fn membox(&self) -> Command {
         let own = membox(&self.data);
         let mut command = Command::new("nsenter");
         command.arg("--target").arg(self.holder.id().to_string());
         command.args(["--user", "--mount", "--preserve-credentials", "sh", "-c", "cd \"$0\" && exec \"$@\""]);
         command.arg(self.data.parent().expect("a folder")).arg(own.get_program()).args(own.get_args());
+        for (name, _) in own.get_envs() {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    fn server(&self) -> Server {
+        let mut command = self.membox();
         command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--device", "cpu"]);
-        own.get_envs().for_each(|(name, _)| _ = command.env_remove(name));
         Server::run(command).expect("the server ended before it listened")
     }
 
@@ -108,7 +116,7 @@ fn ids(from: usize, count: usize) -> Value {
 fn verify(disk: &SmallDisk) {
     let folder = tempfile::tempdir().expect("a folder");
     let copy = folder.path().join("copy");
-    let made = membox(&disk.outside()).arg("backup").arg(&copy).output().expect("the binary");
+    let made = disk.membox().arg("backup").arg(&copy).output().expect("the binary");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     assert!(!copy.join("reserve").exists(), "a copy needs no reserve");
     let verified = membox(&copy).arg("verify").output().expect("the binary");

@@ -1,6 +1,7 @@
 mod background;
 mod commands;
 mod contract;
+mod drops;
 mod jobs;
 mod panics;
 pub(crate) mod sample;

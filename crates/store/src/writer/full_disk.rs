@@ -3,6 +3,7 @@
 
 use super::{Accepted, Pending, Touched, Writer};
 use crate::StoreError;
+use crate::collection::CollectionFolder;
 use crate::writer::Request;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -81,6 +82,8 @@ impl Writer {
     /// Drops what is left of collections that are marked as dropped; what the disk has no room for is left for later.
     pub(crate) fn finish_drops(&mut self, collections: impl IntoIterator<Item = i64>) {
         for collection in collections {
+            // A stop may have come before they went.
+            let _ = std::fs::remove_dir_all(CollectionFolder::of(&self.registry.root, collection).0);
             if let Err(error) = self.drop_in_steps(collection) {
                 tracing::warn!(%error, collection, "records of a dropped collection are removed later");
                 self.dropping.push(collection);
