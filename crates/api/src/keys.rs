@@ -41,12 +41,13 @@ impl std::fmt::Display for Access {
 
 /// A key to be made.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct NewApiKey {
     /// What it is for, 1 to 100 characters: the list of keys shows it.
     #[schema(min_length = 1, max_length = 100)]
     pub name: String,
     /// What it may do.
+    #[serde(default)]
     pub access: Access,
     /// The only collections that it reaches, 1 to 100; all of them when left out.
     #[schema(min_items = 1, max_items = 100)]

@@ -4,7 +4,7 @@
 use crate::config::{Config, GlobalArgs, KeyConfig, Secret, load};
 use anyhow::{Context, Result, bail, ensure};
 use membox_memory::{Policies, now, time_millis};
-use membox_server::{ApiKey, KeyChanges, Keys, Reach, sha256_of_digits};
+use membox_server::{ApiKey, KeyChanges, Keys, Reach, Tls, sha256_of_digits};
 use std::sync::Arc;
 
 /// Shorter keys are taken, and warned of: they can be guessed.
@@ -92,16 +92,17 @@ fn check_text(key: &str, place: &str, warnings: &mut Vec<String>) -> Result<()> 
     Ok(())
 }
 
-/// Reads the keys of a running box again.
+/// Reads the keys of a running box again, and its certificate.
 pub struct Reload {
     pub args: GlobalArgs,
     /// What holds for whom since the start: only a start changes that.
     pub policies: Policies,
     pub keys: Arc<Keys>,
+    pub tls: Option<Arc<Tls>>,
 }
 
 impl Reload {
-    /// Replaces the keys by those of the settings, or says why they stay as they are.
+    /// Replaces the keys by those of the settings and reads the certificate again, or says why they stay as they are.
     pub fn run(&self) {
         match self.replace() {
             Ok(KeyChanges { added, removed, changed, kept }) => tracing::info!(
@@ -112,6 +113,9 @@ impl Reload {
                 "SIGHUP: the keys were read again; other settings are read at the start"
             ),
             Err(error) => tracing::error!("SIGHUP: the keys stay as they are: {error:#}"),
+        }
+        if let Some(Err(error)) = self.tls.as_ref().map(|tls| tls.reload()) {
+            tracing::error!("SIGHUP: the TLS certificate stays as it is: {error}");
         }
     }
 

@@ -1,11 +1,13 @@
 //! The client of a running box.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde_json::Value;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use ureq::Agent;
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 
 /// Tries of a request that is answered by 429 or 503.
 const TRIES: u32 = 30;
@@ -19,6 +21,50 @@ pub struct ClientArgs {
     /// The API key, if the box has keys.
     #[arg(long, env = "MEMBOX_KEY", hide_env_values = true, value_name = "KEY")]
     key: Option<String>,
+    #[command(flatten)]
+    tls: TlsArgs,
+}
+
+/// What a client trusts, and by what it is trusted, where the box speaks TLS.
+#[derive(Args, Clone, Default)]
+pub struct TlsArgs {
+    /// Certificates of authorities in PEM, one of which the box's certificate must be of [default: those of the web].
+    #[arg(long, env = "MEMBOX_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// The client's own certificate in PEM, where the box wants one (tls_client_ca_file).
+    #[arg(long, env = "MEMBOX_CLIENT_CERTIFICATE_FILE", value_name = "FILE", requires = "client_key_file")]
+    client_certificate_file: Option<PathBuf>,
+    /// That certificate's private key in PEM.
+    #[arg(long, env = "MEMBOX_CLIENT_KEY_FILE", value_name = "FILE", requires = "client_certificate_file")]
+    client_key_file: Option<PathBuf>,
+}
+
+impl TlsArgs {
+    /// How a client speaks TLS by these.
+    pub fn config(&self) -> Result<TlsConfig> {
+        let mut config = TlsConfig::builder();
+        if let Some(path) = &self.ca_file {
+            config = config.root_certs(RootCerts::new_with_certs(&certificates(path)?));
+        }
+        if let (Some(certificate), Some(key)) = (&self.client_certificate_file, &self.client_key_file) {
+            let pem = std::fs::read(key).with_context(|| format!("cannot read {}", key.display()))?;
+            let own = PrivateKey::from_pem(&pem).with_context(|| format!("{} holds no private key", key.display()))?;
+            config = config.client_cert(Some(ClientCert::new_with_certs(&certificates(certificate)?, own)));
+        }
+        Ok(config.build())
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>> {
+    let pem = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut found = Vec::new();
+    for item in parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) = item.with_context(|| path.display().to_string())? {
+            found.push(certificate);
+        }
+    }
+    ensure!(!found.is_empty(), "{} holds no certificate", path.display());
+    Ok(found)
 }
 
 /// What a box answers instead of doing what it was asked.
@@ -60,10 +106,10 @@ pub struct Client {
 
 impl Client {
     /// For the box that the flags name.
-    pub fn new(args: &ClientArgs) -> Self {
-        let config =
-            Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(300))).build();
-        Self { agent: config.into(), url: args.url.trim_end_matches('/').to_owned(), key: args.key.clone() }
+    pub fn new(args: &ClientArgs) -> Result<Self> {
+        let config = Agent::config_builder().http_status_as_error(false).tls_config(args.tls.config()?);
+        let agent = config.timeout_global(Some(Duration::from_secs(300))).build().into();
+        Ok(Self { agent, url: args.url.trim_end_matches('/').to_owned(), key: args.key.clone() })
     }
 
     /// Sends a body as it is and gives the JSON of the answer, whatever its status; null where it has no body.

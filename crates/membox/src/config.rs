@@ -14,7 +14,7 @@ use membox_memory::encoder::{Device, Encoder, EncoderConfig, KeepHead, Precision
 use membox_memory::keys::MasterKey;
 use membox_memory::llm::LlmConfig;
 use membox_memory::{EncryptionConfig, MemoryConfig, Policies, Policy, RowDevice};
-use membox_server::{DEFAULT_TENANT, KeyFile};
+use membox_server::{DEFAULT_TENANT, KeyFile, TlsFiles};
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -158,6 +158,16 @@ pub struct Config {
     pub old_master_key_files: Vec<PathBuf>,
     /// The policy of tenants whose keys name none, by its name in `policies`.
     pub policy: Option<String>,
+    /// The box's certificate in PEM, with those that lead to a root: then it speaks TLS, and nothing else. It is read
+    /// again when it changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_certificate_file: Option<PathBuf>,
+    /// The certificate's private key in PEM, which nobody else may read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key_file: Option<PathBuf>,
+    /// Certificates of authorities in PEM: then each client must have a certificate of one of them (mutual TLS).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_client_ca_file: Option<PathBuf>,
     /// The file of the keys that `membox keys create` and the API make; without it, api-keys.json in the data folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keys_file: Option<PathBuf>,
@@ -208,6 +218,9 @@ impl Default for Config {
             master_key_file: None,
             old_master_key_files: Vec::new(),
             policy: None,
+            tls_certificate_file: None,
+            tls_key_file: None,
+            tls_client_ca_file: None,
             keys_file: None,
             keys: Vec::new(),
             llm: LlmConfig::default(),
@@ -259,7 +272,8 @@ pub fn load(args: &GlobalArgs) -> Result<Config> {
         None => figment = figment.merge(Toml::file("membox.toml")),
     }
     // Other MEMBOX_* variables are the client's (MEMBOX_KEY, MEMBOX_URL) or the build's.
-    let environment = Env::prefixed("MEMBOX_").ignore(&["config", "key", "url", "cpu", "model_dir"]);
+    let others = ["config", "key", "url", "ca_file", "client_certificate_file", "client_key_file", "cpu", "model_dir"];
+    let environment = Env::prefixed("MEMBOX_").ignore(&others);
     let config: Config = figment
         .merge(environment)
         .merge(Serialized::defaults(args))
@@ -321,6 +335,17 @@ impl Config {
         Ok(Policies { default, tenants })
     }
 
+    /// Where the box's certificate is, if it has one.
+    pub fn tls_files(&self) -> Result<Option<TlsFiles>> {
+        let (certificate, key) = match (&self.tls_certificate_file, &self.tls_key_file) {
+            (Some(certificate), Some(key)) => (certificate.clone(), key.clone()),
+            (None, None) if self.tls_client_ca_file.is_none() => return Ok(None),
+            _ => bail!("tls_certificate_file and tls_key_file go together, and tls_client_ca_file goes with both"),
+        };
+        private::check_secret(&key, "the private key of the certificate")?;
+        Ok(Some(TlsFiles { certificate, key, client_ca: self.tls_client_ca_file.clone() }))
+    }
+
     /// The file of managed keys.
     pub fn key_file(&self) -> KeyFile {
         KeyFile::new(self.keys_file.clone().unwrap_or_else(|| self.data_dir.join("api-keys.json")))
@@ -329,7 +354,7 @@ impl Config {
     /// How the box over the data folder is set up.
     pub fn memory_config(&self) -> Result<MemoryConfig> {
         let read = |path: &PathBuf| {
-            private::check_master_key(path)?;
+            private::check_secret(path, "the master key")?;
             MasterKey::read(path).with_context(|| format!("the master key {}", path.display()))
         };
         let older = self.old_master_key_files.iter().map(read).collect::<Result<_>>()?;

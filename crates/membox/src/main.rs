@@ -23,6 +23,7 @@ mod models;
 mod output;
 mod private;
 mod progress;
+mod ready;
 mod recall;
 mod serve;
 mod text;
@@ -57,6 +58,7 @@ enum Command {
     Import(import::ImportArgs),
     /// Ask a running box what it remembers.
     Recall(recall::RecallArgs),
+    Ready(ready::ReadyArgs),
     Embed(embed::EmbedArgs),
     Compress(compress::CompressArgs),
     Distil(distil::DistilArgs),
@@ -99,6 +101,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Serve(args) => serve::run(config, cli.global, args),
         Command::Import(args) => import::run(&config, &args),
         Command::Recall(args) => recall::run(&config, &args),
+        Command::Ready(args) => ready::run(&config, &args),
         Command::Embed(args) => embed::run(&config, &args),
         Command::Compress(args) => compress::run(&config, &args),
         Command::Distil(args) => distil::run(&config, &args),

@@ -26,7 +26,7 @@ pub struct McpArgs {
 
 /// Runs `membox mcp` until stdin ends and what was asked is answered.
 pub fn run(_: &Config, args: &McpArgs) -> Result<()> {
-    let client = Client::new(&args.client);
+    let client = Client::new(&args.client)?;
     let (output, negotiated) = (Mutex::new(stdout()), Mutex::new(None::<String>));
     std::thread::scope(|scope| {
         for line in stdin().lock().lines() {

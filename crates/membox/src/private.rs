@@ -16,15 +16,14 @@ pub fn make_files_private() {
     rustix::process::umask(Mode::from_raw_mode(OTHERS));
 }
 
-/// Refuses a master key that others can read. One that is not our own, as a secret that is mounted, is read by its
-/// group.
-pub fn check_master_key(path: &Path) -> Result<()> {
+/// Refuses a secret that others can read. One that is not our own, as a secret that is mounted, is read by its group.
+pub fn check_secret(path: &Path, what: &str) -> Result<()> {
     let found = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
     let is_own = found.uid() == rustix::process::geteuid().as_raw();
     let (wrong, mode) = if is_own { (OTHERS, "600") } else { (EVERYBODY, "o=") };
     if rights(&found) & wrong != 0 {
         let (path, rights) = (path.display(), rights(&found));
-        bail!("others can read or change the master key {path} (mode {rights:o}): run `chmod {mode} {path}`");
+        bail!("others can read or change {what} {path} (mode {rights:o}): run `chmod {mode} {path}`");
     }
     Ok(())
 }
@@ -54,7 +53,7 @@ mod tests {
         fs::write(&path, "a key").expect("a file");
         for (mode, is_private) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false), (0o620, false)] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("rights");
-            let checked = check_master_key(&path);
+            let checked = check_secret(&path, "the master key");
             assert_eq!(checked.is_ok(), is_private, "{mode:o}");
             if let Err(error) = checked {
                 assert!(error.to_string().contains(&format!("chmod 600 {}", path.display())), "{error}");

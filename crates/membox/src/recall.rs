@@ -50,7 +50,7 @@ pub fn run(_: &Config, args: &RecallArgs) -> Result<()> {
         request["filter"] = serde_json::from_str(filter).context("--filter is not JSON")?;
     }
     let path = format!("/v1/collections/{}/recall", args.collection);
-    let answer = Client::new(&args.client).call("POST", &path, &request)?;
+    let answer = Client::new(&args.client)?.call("POST", &path, &request)?;
     if args.json {
         println!("{answer:#}");
         return Ok(());

@@ -29,7 +29,7 @@ const JOBS_PATIENCE: Duration = Duration::from_secs(30);
 /// Run the server.
 ///
 /// SIGTERM and SIGINT (Ctrl-C) stop it: requests under way are finished first, and what was accepted is written.
-/// SIGHUP reads the API keys of the settings again.
+/// SIGHUP reads the API keys of the settings again, and the TLS certificate.
 #[derive(Args)]
 pub struct ServeArgs {
     /// Where it listens [default: 127.0.0.1:8420].
@@ -73,6 +73,7 @@ pub fn run(mut config: Config, global: GlobalArgs, args: ServeArgs) -> Result<()
         keys: keys.keys,
         metrics_key: keys.metrics_key,
         key_file: Some(config.key_file()),
+        tls: config.tls_files()?,
         allowed_hosts: config.allowed_hosts.clone(),
         allowed_origins: config.allowed_origins.clone(),
         limits: Limits {
@@ -93,7 +94,7 @@ pub fn run(mut config: Config, global: GlobalArgs, args: ServeArgs) -> Result<()
     runtime.block_on(async {
         let listener = listen(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
-        let reload = Reload { args: global, policies: memory_config.policies, keys: server.keys() };
+        let reload = Reload { args: global, policies: memory_config.policies, keys: server.keys(), tls: server.tls() };
         let (signal, stopping) = (stop_signal(reload)?, memory.clone());
         let stop = async move {
             signal.await;
@@ -101,9 +102,12 @@ pub fn run(mut config: Config, global: GlobalArgs, args: ServeArgs) -> Result<()
             // What waits for a language model is to end with its answer, or without it.
             stopping.models().llm().inspect(|llm| llm.stop());
         };
-        tracing::info!(%address, data_dir = %config.data_dir.display(), "listening; the API is described at /docs");
+        let tls = server.tls().is_some();
+        let data_dir = config.data_dir.display();
+        tracing::info!(%address, tls, %data_dir, "listening; the API is described at /docs");
         if let Some(collection) = &example {
-            println!("\nAsk it:\n\n  curl -s http://{address}/v1/collections/{collection}/recall \\");
+            let scheme = if tls { "https" } else { "http" };
+            println!("\nAsk it:\n\n  curl -s {scheme}://{address}/v1/collections/{collection}/recall \\");
             println!(
                 "    -H 'content-type: application/json' -d '{{\"query\": \"where is the spare key?\", \"k\": 3}}'\n"
             );
@@ -168,8 +172,8 @@ fn or_missing<T>(loaded: Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// Resolves when the process is asked to stop, by SIGTERM or SIGINT; SIGHUP reads the keys again. From the call on: a
-/// signal that comes before anybody waits is not lost.
+/// Resolves when the process is asked to stop, by SIGTERM or SIGINT; SIGHUP reads keys and certificate again. From the
+/// call on: a signal that comes before anybody waits is not lost.
 fn stop_signal(reload: Reload) -> Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;

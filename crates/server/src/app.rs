@@ -2,7 +2,7 @@
 
 use crate::access;
 use crate::auth::Peer;
-use crate::connections::Connections;
+use crate::connections::{Connection, Connections};
 use crate::contract::{self, Contract};
 use crate::dialect;
 use crate::guard::{self, Guard};
@@ -15,6 +15,7 @@ use crate::routes::{
     threads, usage, users,
 };
 use crate::state::{AppState, Limits, ServerConfig};
+use crate::tls::{Socket, Tls};
 use crate::{ServerError, recorder, request};
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -23,7 +24,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use membox_memory::MemoryBox;
 use membox_threads::room::Room;
@@ -32,7 +33,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 use tokio_io_timeout::TimeoutStream;
@@ -148,11 +149,21 @@ pub fn openapi() -> Result<serde_json::Value, ServerError> {
 /// Bytes that a connection buffers; what is beside them is counted as memory of its request.
 const CONNECTION_BUFFER: usize = 64 << 10;
 
+/// A connection that was accepted.
+struct Accepted {
+    peer: SocketAddr,
+    held: Arc<Connection>,
+    /// Asks it to end when the server stops.
+    watcher: Watcher,
+}
+
 /// The server of one box.
+#[derive(Clone)]
 pub struct Server {
     pub(crate) state: AppState,
     /// Also what tests ask without a socket.
     pub(crate) router: Router,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Server {
@@ -161,6 +172,7 @@ impl Server {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let keys = Arc::new(Keys::new(config.keys, config.metrics_key));
         let managed = config.key_file.map(|file| Managed::begin(file, keys.clone()).map(Arc::new)).transpose()?;
+        let tls = config.tls.map(|files| Tls::new(files).map(Arc::new)).transpose()?;
         let has_tenants = !keys.is_open();
         let pool = |name, threads, waiting| {
             let size = PoolSize::new(has_tenants, threads, waiting);
@@ -220,7 +232,12 @@ impl Server {
             .layer(PropagateRequestIdLayer::new(request_id.clone()))
             .layer(SetRequestIdLayer::new(request_id, MakeRequestUuid))
             .with_state(state.clone());
-        Ok(Self { state, router })
+        Ok(Self { state, router, tls })
+    }
+
+    /// The certificate, which can be read again while the server runs; `None` where it speaks plain HTTP.
+    pub fn tls(&self) -> Option<Arc<Tls>> {
+        self.tls.clone()
     }
 
     /// The keys, which can be replaced while the server runs.
@@ -228,16 +245,51 @@ impl Server {
         self.state.keys.clone()
     }
 
+    /// Serves a connection to its end. A handshake is made here, so that nobody waits behind one.
+    async fn serve(&self, stream: TcpStream, accepted: Accepted, builder: Builder<TokioExecutor>) {
+        let Accepted { peer, held, watcher } = accepted;
+        let Limits { write_timeout, handshake_timeout, .. } = *self.state.limits;
+        let served = async {
+            let _ = stream.set_nodelay(true);
+            // An answer that nobody reads is not kept.
+            let mut stream = TimeoutStream::new(stream);
+            stream.set_write_timeout(Some(write_timeout));
+            let stream = Box::pin(stream);
+            let socket: Box<dyn Socket> = match &self.tls {
+                None => Box::new(stream),
+                Some(tls) => match tls.accept(stream, peer, handshake_timeout).await {
+                    Some(socket) => socket,
+                    None => return,
+                },
+            };
+            let router = self.router.clone().map_request(move |mut request: Request<_>| {
+                request.extensions_mut().insert(Peer(Some(peer)));
+                request
+            });
+            let service = TowerToHyperService::new(held.serve(router));
+            let connection = builder.serve_connection(TokioIo::new(held.watch(socket)), service).into_owned();
+            let _ = watcher.watch(connection).await;
+        };
+        tokio::select! {
+            () = served => {}
+            () = held.told_to_close() => {}
+        }
+    }
+
     /// Looks at files that may change while the box runs.
     fn watch(&self) -> AbortHandle {
-        let state = self.state.clone();
+        let (state, tls) = (self.state.clone(), self.tls.clone());
         let looks = async move {
             let mut ticks = tokio::time::interval(managed::LOOKS);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
-                let state = state.clone();
-                let _ = tokio::task::spawn_blocking(move || state.look_after_keys()).await;
+                let (state, tls) = (state.clone(), tls.clone());
+                let look = move || {
+                    state.look_after_keys();
+                    tls.inspect(|tls| tls.look());
+                };
+                let _ = tokio::task::spawn_blocking(look).await;
             }
         };
         tokio::spawn(looks).abort_handle()
@@ -246,7 +298,7 @@ impl Server {
     /// Serves `listener` until `stop` resolves, then finishes the requests under way (within the drain time) and
     /// returns.
     pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>) {
-        let Limits { header_timeout, write_timeout, max_connections, drain_timeout, .. } = *self.state.limits;
+        let Limits { header_timeout, max_connections, drain_timeout, .. } = *self.state.limits;
         // HTTP/1 only: looking out for HTTP/2's preface would wait without a limit for a client that says nothing.
         let mut builder = Builder::new(TokioExecutor::new()).http1_only();
         builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
@@ -279,23 +331,9 @@ impl Server {
                 tracing::warn!(max_connections, "a connection over the limit was closed: none idles");
                 continue;
             };
-            let _ = stream.set_nodelay(true);
-            let router = self.router.clone().map_request(move |mut request: Request<_>| {
-                request.extensions_mut().insert(Peer(Some(peer)));
-                request
-            });
-            let service = TowerToHyperService::new(held.serve(router));
-            // An answer that nobody reads is not kept.
-            let mut stream = TimeoutStream::new(stream);
-            stream.set_write_timeout(Some(write_timeout));
-            let connection = builder.serve_connection(TokioIo::new(held.watch(Box::pin(stream))), service).into_owned();
-            let connection = graceful.watch(connection);
-            tokio::spawn(async move {
-                tokio::select! {
-                    _ = connection => {}
-                    () = held.told_to_close() => {}
-                }
-            });
+            let (server, accepted) = (self.clone(), Accepted { peer, held, watcher: graceful.watcher() });
+            let builder = builder.clone();
+            tokio::spawn(async move { server.serve(stream, accepted, builder).await });
             connections.settle().await;
         }
         drop(listener);

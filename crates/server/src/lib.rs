@@ -44,6 +44,7 @@ mod recorder;
 mod request;
 mod routes;
 mod state;
+mod tls;
 
 pub use access::Reach;
 pub use app::{Server, listen, openapi};
@@ -52,6 +53,7 @@ pub use key_file::{KeyFile, MAX_KEYS, ManagedKey, sha256_of_digits};
 pub use keys::{ApiKey, KeyChanges, Keys};
 pub use problem::Problem;
 pub use state::{Limits, ServerConfig};
+pub use tls::{Tls, TlsFiles};
 
 use std::path::PathBuf;
 
@@ -102,6 +104,14 @@ pub enum ServerError {
         /// The field that is wrong.
         field: &'static str,
         /// Why.
+        reason: String,
+    },
+    /// A certificate, its key or an authority cannot be used.
+    #[error("TLS: {path}: {reason}")]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
         reason: String,
     },
     /// No key has this id.

@@ -5,6 +5,7 @@ use crate::key_file::KeyFile;
 use crate::keys::{ApiKey, Keys, Refusals};
 use crate::managed::Managed;
 use crate::pool::Pool;
+use crate::tls::TlsFiles;
 use membox_memory::{BOX_LOG, MemoryBox};
 use membox_threads::room::Room;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -25,6 +26,8 @@ pub struct Limits {
     pub max_inputs: usize,
     /// Time that a request may take, its body's arrival included.
     pub request_timeout: Duration,
+    /// Time that the handshake of TLS may take.
+    pub handshake_timeout: Duration,
     /// Time that the head of a request may take to arrive, and that a connection may idle between two.
     pub header_timeout: Duration,
     /// Time that an answer may lie in a connection whose client takes nothing of it.
@@ -42,6 +45,7 @@ impl Default for Limits {
             request_memory_bytes: 1 << 30,
             max_inputs: 2048,
             request_timeout: Duration::from_secs(120),
+            handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             max_connections: 16_384,
@@ -59,6 +63,8 @@ pub struct ServerConfig {
     pub metrics_key: Option<ApiKey>,
     /// The file of managed keys, if the box has any. It need not be there; once it is, nobody asks without a key.
     pub key_file: Option<KeyFile>,
+    /// Its certificate: then it speaks TLS, and nothing else.
+    pub tls: Option<TlsFiles>,
     /// Names that a box without keys answers to, beside addresses and `localhost`.
     pub allowed_hosts: Vec<String>,
     /// Origins whose pages may ask, such as `https://app.example`.

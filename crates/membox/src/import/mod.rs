@@ -114,7 +114,7 @@ struct Outcome {
 
 /// Runs `membox import`.
 pub fn run(_: &Config, args: &ImportArgs) -> Result<()> {
-    let client = Client::new(&args.client);
+    let client = Client::new(&args.client)?;
     let mut ids = LineIds::default();
     let (mut all, mut failed) = (Outcome::default(), Vec::new());
     let begun = std::time::Instant::now();

@@ -44,4 +44,5 @@ mod redaction;
 mod server;
 mod sessions;
 mod small_model;
+mod tls;
 mod users;

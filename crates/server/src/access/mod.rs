@@ -30,6 +30,7 @@ use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use membox_api::Access;
+use membox_memory::user_collection;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -90,8 +91,16 @@ impl Reach {
         list.as_ref().is_none_or(|list| name.is_some_and(|name| list.contains(name)))
     }
 
-    /// Refuses a collection that is not in it.
+    /// Refuses a collection that is not in it. Users have collections of their own, where others have nothing to
+    /// write: whoever looks there takes what is found for the user's.
     pub fn collection(&self, name: &str) -> Result<(), Problem> {
+        let is_of_others = |users: &BTreeSet<String>| {
+            (name.starts_with("user-") || name.starts_with("user."))
+                && !users.iter().any(|u| user_collection(u) == name)
+        };
+        if self.users.as_ref().is_some_and(is_of_others) {
+            return Err(beyond("users", "collection", name));
+        }
         if Self::has(&self.collections, Some(name)) { Ok(()) } else { Err(beyond("collections", "collection", name)) }
     }
 
@@ -112,7 +121,11 @@ impl Reach {
 
     /// As [`Self::set_user`], of a collection.
     pub fn set_collection(&self, collection: &mut Option<String>, pointer: &str) -> Result<(), Problem> {
-        set(&self.collections, collection, "collections", "collection", pointer)
+        set(&self.collections, collection, "collections", "collection", pointer)?;
+        let Some(name) = collection else { return Ok(()) };
+        let at =
+            |problem: Problem| Problem::field(StatusCode::FORBIDDEN, format!("{pointer}/collection"), &problem.detail);
+        self.collection(name).map_err(at)
     }
 
     /// As [`Self::set_user`], of a session.
@@ -173,7 +186,7 @@ fn set(
 /// What is beyond a key's reach, by the list that it is not in.
 fn beyond(scope: &str, what: &str, name: &str) -> Problem {
     let shown: String = name.chars().take(100).collect();
-    let detail = format!("this key does not reach the {what} {shown:?}: it is not among its {scope}");
+    let detail = format!("this key does not reach the {what} {shown:?}: its {scope} are others");
     Problem::new(StatusCode::FORBIDDEN, detail)
 }
 

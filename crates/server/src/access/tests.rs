@@ -243,6 +243,16 @@ async fn what_a_key_of_a_user_writes_is_the_users() {
     };
     running.done("lena", "POST", records, record("mine", json!({}))).await;
     assert_eq!(running.done("admin", "GET", &format!("{records}/mine"), Value::Null).await["user"], "lena");
+    for collection in ["user-omar", "user.2db95e8e1a9267b7a1188556b2013b33"] {
+        running.done("admin", "PUT", &format!("/v1/collections/{collection}"), json!({"dimension": 2})).await;
+        let path = format!("/v1/collections/{collection}/records");
+        assert!(
+            running.refused("lena", "POST", &path, record("own", json!({}))).await.contains("its users are others")
+        );
+        running.refused("lena", "PUT", "/v1/sessions/new", json!({"collection": collection})).await;
+        let (failed, said) = running.tool("lena", "memory_add", json!({"text": "a", "collection": collection})).await;
+        assert!(failed && said["error"].as_str().is_some_and(|error| error.contains("users")), "{said}");
+    }
     // Another's record, user and session.
     for (id, fields) in
         [("o", json!({})), ("n", json!({})), ("x", json!({"user": "omar"})), ("y", json!({"session": "tuesday"}))]
@@ -311,7 +321,7 @@ async fn a_key_of_a_collection_sees_no_other() {
     for path in ["", "/records", "/records/l"] {
         let there = running.refused("notes", "GET", &format!("/v1/collections/others{path}"), Value::Null).await;
         let missing = running.refused("notes", "GET", &format!("/v1/collections/missing{path}"), Value::Null).await;
-        assert_eq!(there.replace("others", "missing"), missing, "nothing is told of what is there");
+        assert_eq!(there.replace("\"others\"", "\"missing\""), missing, "nothing is told of what is there");
     }
     for path in ["/v1/jobs", "/v1/audit", "/v1/tenant", "/v1/users/lena/export", "/v1/usage", "/metrics"] {
         running.refused("notes", "GET", path, Value::Null).await;
