@@ -14,7 +14,7 @@ pub const DEFAULT_ANSWER_CACHE: usize = 1000;
 pub struct MemoryConfig {
     /// The data folder; created if it is not there.
     pub data_dir: PathBuf,
-    /// Connections that read records at the same time.
+    /// Connections that read records at the same time; one tenant has at most half of them.
     pub readers: usize,
     /// Threads of an index build.
     pub build_threads: usize,

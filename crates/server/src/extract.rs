@@ -11,11 +11,14 @@ use axum::extract::{FromRef, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use http_body_util::BodyExt;
-use membox_memory::{Kept, check_numbers};
+use membox_memory::{Kept, TenantLimits, check_numbers};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::error::Category;
 use std::error::Error;
+
+/// Bytes of a body that takes a while to read: it is read on a thread of the pool.
+const LONG_BODY: usize = 64 << 10;
 
 /// A JSON body. Numbers that are kept are kept exactly, or refused: those of the fields that are kept, or all of a body
 /// that is kept as a whole.
@@ -25,16 +28,26 @@ impl<S, T, const IS_KEPT: bool> FromRequest<S> for Json<T, IS_KEPT>
 where
     AppState: FromRef<S>,
     S: Send + Sync,
-    T: DeserializeOwned + Named + Send,
+    T: DeserializeOwned + Named + Send + 'static,
 {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let caller = request.extensions().get::<Caller>().cloned();
-        let body = json_body(request, state).await?;
+        let state = AppState::from_ref(state);
+        let limits = request::current().map(|budget| state.memory.policy(&budget.tenant()).limits.clone());
+        let limits = limits.unwrap_or_default();
+        let body = json_body(request, &state, &limits).await?;
         let kept = if IS_KEPT { Kept::Everything } else { Kept::Fields };
-        check_numbers(as_text(&body)?, kept, "")?;
-        held(parse(&body)?, caller.as_ref()).map(Self)
+        let is_long = body.len() > LONG_BODY;
+        let read = move || {
+            if limits.max_batch.is_some() {
+                limits.check_batch(json::longest_list(&body) as u64)?;
+            }
+            check_numbers(as_text(&body)?, kept, "")?;
+            held(parse(&body)?, caller.as_ref())
+        };
+        if is_long { state.reads.run(read).await.map(Self) } else { read().map(Self) }
     }
 }
 
@@ -49,25 +62,15 @@ fn held<T: Named>(mut value: T, caller: Option<&Caller>) -> Result<T, Problem> {
 /// A JSON body that is kept as a whole.
 pub type KeptJson<T> = Json<T, true>;
 
-async fn json_body<S>(request: Request, state: &S) -> Result<Vec<u8>, Problem>
-where
-    AppState: FromRef<S>,
-{
+async fn json_body(request: Request, state: &AppState, limits: &TenantLimits) -> Result<Vec<u8>, Problem> {
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
         let detail = format!("the body must be application/json, and content-type says {content_type:?}");
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    let state = AppState::from_ref(state);
-    let of_tenant = request::current().map(|budget| state.memory.policy(&budget.tenant()).limits.clone());
-    let of_tenant = of_tenant.unwrap_or_default();
-    let most = of_tenant.max_body_bytes.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
-    let body = read_body(request.into_body(), state.limits.max_body_bytes.min(most)).await?;
-    if of_tenant.max_batch.is_some() {
-        of_tenant.check_batch(json::longest_list(&body) as u64)?;
-    }
-    Ok(body)
+    let most = limits.max_body_bytes.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+    read_body(request.into_body(), state.limits.max_body_bytes.min(most)).await
 }
 
 /// Reads a body. One over the limit is read on for a while and thrown away: a client that is still sending would

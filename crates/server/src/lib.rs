@@ -41,6 +41,7 @@ mod pool;
 mod problem;
 mod rate;
 mod recorder;
+mod rendered;
 mod request;
 mod routes;
 mod state;

@@ -8,7 +8,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body::{Frame, SizeHint};
 use membox_memory::MemoryError;
-use membox_threads::budget::RequestBudget;
+use membox_threads::budget::{self, RequestBudget};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -27,9 +27,9 @@ pub fn current() -> Option<Arc<RequestBudget>> {
     CURRENT.try_with(Clone::clone).ok()
 }
 
-/// Takes memory for this task's request.
+/// Takes memory for the request of this task, or on a thread of a pool for the one that it works on.
 pub fn take(bytes: usize) -> Result<(), Problem> {
-    let taken = CURRENT.try_with(|budget| budget.take(bytes)).unwrap_or(Ok(()));
+    let taken = CURRENT.try_with(|budget| budget.take(bytes)).unwrap_or_else(|_| budget::take(bytes));
     Ok(taken.map_err(MemoryError::from)?)
 }
 

@@ -53,6 +53,7 @@ mod folder;
 mod leases;
 mod maintenance;
 mod media;
+mod reader_pool;
 mod reads;
 mod recall_counts;
 mod record_store;

@@ -1,6 +1,7 @@
 //! Reading what is committed.
 
-use crate::registry::{PooledReader, Registry};
+use crate::reader_pool::PooledReader;
+use crate::registry::Registry;
 use crate::search::{Matches, Neighbours, Question, Wanted, neighbours, search};
 use crate::snapshot::{Fetched, RecordRef, Snapshot};
 use crate::{Collection, RecordReads, StoreError, VersionId, now};

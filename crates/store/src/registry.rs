@@ -3,9 +3,10 @@
 use crate::StoreError;
 use crate::collection::Collection;
 use crate::leases::Leases;
+use crate::reader_pool::{PooledReader, ReaderPool};
 use crate::recall_counts::RecallCounts;
 use crate::reserve::Reserve;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::Sender;
 use membox_index::RowDevice;
 use membox_records::{Reader, StoredCollection};
 use rustix::fs::{FlockOperation, flock};
@@ -38,7 +39,7 @@ pub(crate) struct Registry {
     most_open: usize,
     /// Where vectors of large collections may be searched.
     pub row_device: Option<Arc<dyn RowDevice>>,
-    readers: (Sender<Reader>, Receiver<Reader>),
+    readers: ReaderPool,
     read_only: OnceLock<String>,
     /// Which thread that the box cannot do without has ended.
     broken: OnceLock<String>,
@@ -57,28 +58,6 @@ pub(crate) struct Registry {
     media: Mutex<()>,
 }
 
-/// A reader that goes back to the pool when dropped.
-pub(crate) struct PooledReader<'a> {
-    reader: Option<Reader>,
-    pool: &'a Sender<Reader>,
-}
-
-impl std::ops::Deref for PooledReader<'_> {
-    type Target = Reader;
-
-    fn deref(&self) -> &Reader {
-        self.reader.as_ref().expect("the reader is taken only by drop")
-    }
-}
-
-impl Drop for PooledReader<'_> {
-    fn drop(&mut self) {
-        if let Some(reader) = self.reader.take() {
-            let _ = self.pool.try_send(reader);
-        }
-    }
-}
-
 impl Registry {
     pub fn new(
         root: PathBuf,
@@ -90,10 +69,6 @@ impl Registry {
         backups: File,
         reserve: Reserve,
     ) -> Self {
-        let pool = bounded(readers.len().max(1));
-        for reader in readers {
-            let _ = pool.0.try_send(reader);
-        }
         let keys = stored.iter().map(|stored| (stored.id, (stored.tenant.clone(), stored.name.clone())));
         let keys = RwLock::new(keys.collect());
         let entry = |stored: StoredCollection| {
@@ -103,7 +78,7 @@ impl Registry {
         let entries = RwLock::new(stored.into_iter().map(entry).collect());
         let (clock, open) = (AtomicU64::new(1), AtomicUsize::new(0));
         let backups = Mutex::new(backups);
-        let (readers, read_only) = (pool, OnceLock::new());
+        let (readers, read_only) = (ReaderPool::new(readers), OnceLock::new());
         Self {
             root,
             entries,
@@ -130,10 +105,9 @@ impl Registry {
         self.media.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A reader of the record store; waits while all are in use.
+    /// A reader of the record store; waits while others have what there is.
     pub fn reader(&self) -> Result<PooledReader<'_>, StoreError> {
-        let reader = self.readers.1.recv().map_err(|_| StoreError::Stopped)?;
-        Ok(PooledReader { reader: Some(reader), pool: &self.readers.0 })
+        self.readers.take()
     }
 
     /// A collection by name, opened if it is not yet.

@@ -35,7 +35,7 @@ pub const DEFAULT_OPEN_COLLECTIONS: usize = 512;
 pub struct StoreConfig {
     /// The data folder; created if it is not there.
     pub data_dir: PathBuf,
-    /// Connections that read records at the same time.
+    /// Connections that read records at the same time; one tenant has at most half of them.
     pub readers: usize,
     /// Threads of an index build.
     pub build_threads: usize,
@@ -54,7 +54,7 @@ impl StoreConfig {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             data_dir: data_dir.into(),
-            readers: (cores * 4).clamp(8, 64),
+            readers: (cores * 8).clamp(16, 64),
             build_threads: cores,
             open_collections: DEFAULT_OPEN_COLLECTIONS,
             sealing: SealingConfig::default(),

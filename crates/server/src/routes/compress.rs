@@ -5,6 +5,7 @@ use crate::auth::Tenant;
 use crate::extract::{Json, from_value};
 use crate::json::Numbers;
 use crate::problem::Problem;
+use crate::rendered::Rendered;
 use crate::state::AppState;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -40,7 +41,7 @@ pub async fn compress(
     State(state): State<AppState>,
     _: Tenant,
     Json(body): Json<Map<String, Value>>,
-) -> Result<(HeaderMap, axum::Json<CompressAnswer>), Problem> {
+) -> Result<(HeaderMap, Rendered<CompressAnswer>), Problem> {
     let (source, options) = parts(body)?;
     check(&source, state.limits.max_inputs)?;
     let memory = state.memory.clone();
@@ -48,12 +49,12 @@ pub async fn compress(
     let work = move || {
         let answer = memory.models().compress(source, &options)?;
         count(&answer);
-        Ok(answer)
+        Rendered::of(&answer)
     };
     let answer = state.reads.run(work).await?;
     let timing = Timing { compress: begun.elapsed(), ..Timing::default() };
     metrics::histogram!("membox_compress_seconds").record(timing.compress.as_secs_f64());
-    Ok((server_timing(&timing), axum::Json(answer)))
+    Ok((server_timing(&timing), answer))
 }
 
 /// Tells the options from what they are applied to: both have strict forms of their own, so that no misspelt option

@@ -5,6 +5,7 @@ use super::{models, server_timing};
 use crate::auth::Tenant;
 use crate::extract::Json;
 use crate::problem::Problem;
+use crate::rendered::Rendered;
 use crate::request;
 use crate::state::AppState;
 use axum::extract::State;
@@ -61,10 +62,31 @@ pub async fn embeddings(
     let max_tokens = check_inputs(&state, &inputs, request.max_tokens, request.dimensions, "/input")?;
     let answer = encode(&state, inputs, max_tokens, true, "/input").await?;
     let headers = server_timing(&timing(&answer));
+    let model = state.memory.models().encoder()?.name().to_owned();
+    let is_long = answer.rows().len() > INTERACTIVE_INPUTS;
+    let work = move || embeddings_answer(&answer, request.encoding_format, request.dimensions, model);
+    Ok((headers, render(&state, is_long, work).await?).into_response())
+}
+
+/// Writes an answer, on a thread of the pool where that takes a while.
+async fn render<T: Send + 'static>(
+    state: &AppState,
+    is_long: bool,
+    work: impl FnOnce() -> Result<Rendered<T>, Problem> + Send + 'static,
+) -> Result<Rendered<T>, Problem> {
+    if is_long { state.reads.run(work).await } else { work() }
+}
+
+fn embeddings_answer(
+    answer: &Embeddings,
+    format: EncodingFormat,
+    dimensions: Option<usize>,
+    model: String,
+) -> Result<Rendered<EmbeddingsAnswer>, Problem> {
     let engine = base64::engine::general_purpose::STANDARD;
     let data = answer.rows().enumerate().map(|(index, row)| {
-        let vector = cut(row, request.dimensions, true);
-        let embedding = match request.encoding_format {
+        let vector = cut(row, dimensions, true);
+        let embedding = match format {
             EncodingFormat::Float => EmbeddingData::Float(vector),
             EncodingFormat::Base64 => {
                 EmbeddingData::Base64(engine.encode(vector.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>()))
@@ -75,10 +97,10 @@ pub async fn embeddings(
     let body = EmbeddingsAnswer {
         object: "list",
         data: data.collect(),
-        model: state.memory.models().encoder()?.name().to_owned(),
+        model,
         usage: EmbeddingsUsage { prompt_tokens: answer.tokens, total_tokens: answer.tokens },
     };
-    Ok((headers, axum::Json(body)).into_response())
+    Rendered::of(&body)
 }
 
 /// `POST /embed`: text-embeddings-inference's.
@@ -117,8 +139,13 @@ pub async fn embed(
         let detail = format!("{truncated} of the texts have more than {max_tokens} tokens, and truncate is false");
         return Err(Problem::field(StatusCode::UNPROCESSABLE_ENTITY, "/inputs", detail));
     }
-    let rows: Vec<Vec<f32>> = answer.rows().map(|row| cut(row, request.dimensions, request.normalize)).collect();
-    Ok((server_timing(&timing(&answer)), axum::Json(rows)).into_response())
+    let headers = server_timing(&timing(&answer));
+    let is_long = answer.rows().len() > INTERACTIVE_INPUTS;
+    let rendered = render(&state, is_long, move || {
+        let row = |row| cut(row, request.dimensions, request.normalize);
+        Rendered::of(&answer.rows().map(row).collect::<Vec<Vec<f32>>>())
+    });
+    Ok((headers, rendered.await?).into_response())
 }
 
 fn timing(answer: &Embeddings) -> Timing {
@@ -242,7 +269,7 @@ pub async fn tokenize(
     State(state): State<AppState>,
     _: Tenant,
     Json(request): Json<TokenizeRequest>,
-) -> Result<axum::Json<Vec<Vec<TokenView>>>, Problem> {
+) -> Result<Rendered<Vec<Vec<TokenView>>>, Problem> {
     let memory = state.memory.clone();
     let tokens = state.reads.run(move || {
         let encoder = memory.models().encoder()?;
@@ -258,9 +285,11 @@ pub async fn tokenize(
             let tokens = encoder.tokens(&text, request.add_special_tokens).map_err(MemoryError::from)?;
             Ok(tokens.into_iter().map(view).collect())
         };
-        request.inputs.into_vec().into_iter().map(of_text).collect()
+        let tokens: Vec<Vec<TokenView>> =
+            request.inputs.into_vec().into_iter().map(of_text).collect::<Result<_, _>>()?;
+        Rendered::of(&tokens)
     });
-    Ok(axum::Json(tokens.await?))
+    tokens.await
 }
 
 /// Tokens of all that a message says.
@@ -292,9 +321,9 @@ pub async fn chunks(
     State(state): State<AppState>,
     Tenant(_tenant): Tenant,
     Json(request): Json<ChunkRequest>,
-) -> Result<axum::Json<ChunkAnswer>, Problem> {
-    let chunks = state.reads.run(move || Ok(membox_memory::chunk(&request)?)).await?;
-    Ok(axum::Json(ChunkAnswer { chunks }))
+) -> Result<Rendered<ChunkAnswer>, Problem> {
+    let work = move || Rendered::of(&ChunkAnswer { chunks: membox_memory::chunk(&request)? });
+    state.reads.run(work).await
 }
 
 /// `POST /v1/tokens`: tokens by tiktoken's encodings.

@@ -4,6 +4,7 @@ use super::server_timing;
 use crate::auth::Tenant;
 use crate::extract::Json;
 use crate::problem::Problem;
+use crate::rendered::Rendered;
 use crate::state::AppState;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
@@ -30,16 +31,17 @@ pub async fn recall(
     Tenant(tenant): Tenant,
     Path(collection): Path<String>,
     Json(request): Json<RecallRequest>,
-) -> Result<(HeaderMap, axum::Json<RecallAnswer>), Problem> {
+) -> Result<(HeaderMap, Rendered<RecallAnswer>), Problem> {
     let memory = state.memory.clone();
-    let answer = state.reads.run(move || Ok(memory.recall(&tenant, &collection, &request)?)).await?;
-    for (stage, time) in [
-        ("search", answer.timing.search),
-        ("rerank", answer.timing.rerank),
-        ("encode", answer.timing.encode),
-        ("compress", answer.timing.compress),
-    ] {
+    let work = move || {
+        let answer = memory.recall(&tenant, &collection, &request)?;
+        Ok((Rendered::of(&answer)?, answer.timing))
+    };
+    let (answer, timing) = state.reads.run(work).await?;
+    for (stage, time) in
+        [("search", timing.search), ("rerank", timing.rerank), ("encode", timing.encode), ("compress", timing.compress)]
+    {
         metrics::histogram!("membox_search_seconds", "stage" => stage).record(time.as_secs_f64());
     }
-    Ok((server_timing(&answer.timing), axum::Json(answer)))
+    Ok((server_timing(&timing), answer))
 }

@@ -6,6 +6,7 @@ use crate::etag::{if_match, version_header};
 use crate::extract::{Json, Query, from_value};
 use crate::json::{self, Fault, Numbers};
 use crate::problem::Problem;
+use crate::rendered::Rendered;
 use crate::state::AppState;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -154,7 +155,7 @@ pub async fn page(
     caller: Caller,
     Path(collection): Path<String>,
     Query(query): Query<PageQuery>,
-) -> Result<axum::Json<Page>, Problem> {
+) -> Result<Rendered<Page>, Problem> {
     let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
     let order = match query.order.as_deref() {
         None | Some("written") => Order::Written,
@@ -183,9 +184,9 @@ pub async fn page(
         let after: Option<Position> = query.cursor.as_deref().map(read).transpose()?;
         let (records, next) = memory.records().page(&tenant, &collection, order, after, limit, filter.as_ref())?;
         let next = next.map(|(time, seq)| memory.cursors().seal(&tenant, &purpose, &[time, seq])).transpose()?;
-        Ok(Page { records, next })
+        Rendered::of(&Page { records, next })
     };
-    Ok(axum::Json(state.reads.run(work).await?))
+    state.reads.run(work).await
 }
 
 /// `GET /v1/collections/{c}/records/{id}`.

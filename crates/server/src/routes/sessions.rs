@@ -5,6 +5,7 @@ use crate::cursor;
 use crate::etag::{IfMatch, if_match, version_header};
 use crate::extract::{Json, Query};
 use crate::problem::Problem;
+use crate::rendered::Rendered;
 use crate::state::AppState;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -238,7 +239,7 @@ pub async fn messages(
     Tenant(tenant): Tenant,
     Path(session): Path<String>,
     Query(query): Query<MessagesQuery>,
-) -> Result<axum::Json<MessageList>, Problem> {
+) -> Result<Rendered<MessageList>, Problem> {
     let newest_first = match query.order.as_deref() {
         None | Some("oldest") => false,
         Some("newest") => true,
@@ -255,8 +256,11 @@ pub async fn messages(
         modality: query.modality,
     };
     let memory = state.memory.clone();
-    let (messages, next) = state.reads.run(move || Ok(memory.sessions().messages(&tenant, &session, &wanted)?)).await?;
-    Ok(axum::Json(MessageList { messages, next }))
+    let work = move || {
+        let (messages, next) = memory.sessions().messages(&tenant, &session, &wanted)?;
+        Rendered::of(&MessageList { messages, next })
+    };
+    state.reads.run(work).await
 }
 
 /// `GET /v1/sessions/{s}/messages/{m}`.
@@ -396,10 +400,13 @@ pub async fn context(
     Tenant(tenant): Tenant,
     Path(session): Path<String>,
     Query(request): Query<ContextRequest>,
-) -> Result<(HeaderMap, axum::Json<ContextAnswer>), Problem> {
+) -> Result<(HeaderMap, Rendered<ContextAnswer>), Problem> {
     let memory = state.memory.clone();
-    let answer = state.reads.run(move || Ok(memory.sessions().context(&tenant, &session, &request)?)).await?;
-    Ok((version_header(answer.version), axum::Json(answer)))
+    let work = move || {
+        let answer = memory.sessions().context(&tenant, &session, &request)?;
+        Ok((version_header(answer.version), Rendered::of(&answer)?))
+    };
+    state.reads.run(work).await
 }
 
 /// `POST /v1/sessions/{s}/queue`: inputs that wait until they are taken, over restarts too.
@@ -438,14 +445,14 @@ pub async fn queue(
     Tenant(tenant): Tenant,
     Path(session): Path<String>,
     Query(query): Query<QueueQuery>,
-) -> Result<axum::Json<QueueItems>, Problem> {
+) -> Result<Rendered<QueueItems>, Problem> {
     let limit = page_limit(query.limit)?;
     let memory = state.memory.clone();
-    let items = state
-        .reads
-        .run(move || Ok(memory.sessions().queue(&tenant, &session, query.cursor.as_deref(), limit)?))
-        .await?;
-    Ok(axum::Json(QueueItems { items }))
+    let work = move || {
+        let items = memory.sessions().queue(&tenant, &session, query.cursor.as_deref(), limit)?;
+        Rendered::of(&QueueItems { items })
+    };
+    state.reads.run(work).await
 }
 
 /// `POST /v1/sessions/{s}/queue:take`: the oldest inputs that nobody works on. Delete each when it has been dealt with.

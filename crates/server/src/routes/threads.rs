@@ -3,6 +3,7 @@
 use crate::auth::{Caller, Tenant};
 use crate::extract::{Json, Query};
 use crate::problem::Problem;
+use crate::rendered::Rendered;
 use crate::routes::sessions::page_limit;
 use crate::state::AppState;
 use axum::extract::{Path, State};
@@ -100,13 +101,13 @@ pub async fn get(
     Tenant(tenant): Tenant,
     Path((thread, id)): Path<(String, String)>,
     Query(query): Query<NamespaceQuery>,
-) -> Result<axum::Json<CheckpointView>, Problem> {
+) -> Result<Rendered<CheckpointView>, Problem> {
     let memory = state.memory.clone();
     let work = move || {
         let id = Some(id.as_str()).filter(|id| *id != "latest");
-        Ok(memory.sessions().checkpoint(&tenant, &thread, &query.namespace, id)?)
+        Rendered::of(&memory.sessions().checkpoint(&tenant, &thread, &query.namespace, id)?)
     };
-    Ok(axum::Json(state.reads.run(work).await?))
+    state.reads.run(work).await
 }
 
 /// `GET /v1/threads/{t}/checkpoints`: the latest first. Those whose ids are UUIDs of version 6 or 7, as LangGraph's
@@ -126,7 +127,7 @@ pub async fn list(
     Tenant(tenant): Tenant,
     Path(thread): Path<String>,
     Query(query): Query<CheckpointsQuery>,
-) -> Result<axum::Json<CheckpointList>, Problem> {
+) -> Result<Rendered<CheckpointList>, Problem> {
     let limit = page_limit(query.limit)?;
     let memory = state.memory.clone();
     let work = move || {
@@ -134,9 +135,9 @@ pub async fn list(
             query.cursor.as_deref().map(|cursor| memory.sessions().unseal_checkpoint(&tenant, cursor)).transpose()?;
         let (checkpoints, next) = memory.sessions().checkpoints(&tenant, &thread, &query.namespace, after, limit)?;
         let next = next.map(|next| memory.sessions().seal_checkpoint(&tenant, next)).transpose()?;
-        Ok(CheckpointList { checkpoints, next })
+        Rendered::of(&CheckpointList { checkpoints, next })
     };
-    Ok(axum::Json(state.reads.run(work).await?))
+    state.reads.run(work).await
 }
 
 /// `DELETE /v1/threads/{t}/checkpoints`: all of them, of all namespaces.

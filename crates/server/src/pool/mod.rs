@@ -1,10 +1,15 @@
 //! Threads for what blocks or computes, so that tokio's never do, shared fairly by tenants.
 
+mod keeper;
+
 use crate::problem::Problem;
 use crate::request::current;
 use axum::http::StatusCode;
+use keeper::{Worker, keep, own_processor_time};
 use membox_threads::budget::RequestBudget;
 use membox_threads::{guard, spawn};
+use rustix::process::Pid;
+use rustix::thread::gettid;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -44,13 +49,15 @@ impl PoolSize {
 pub struct Pool {
     name: &'static str,
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
 }
 
 struct Shared {
     size: PoolSize,
     queues: Mutex<Queues>,
     changed: Condvar,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Told when the keeper has something to do.
+    kept: Condvar,
 }
 
 /// Who waits, and who is served.
@@ -61,6 +68,10 @@ struct Queues {
     turns: VecDeque<Tenant>,
     waiting: usize,
     is_closed: bool,
+    /// What the threads do.
+    workers: Vec<Worker>,
+    /// Threads that have ended, to be replaced.
+    ended: usize,
 }
 
 #[derive(Default)]
@@ -83,6 +94,10 @@ impl Queues {
         }
         self.waiting -= 1;
         Some((tenant, task))
+    }
+
+    fn worker(&mut self, thread: Pid) -> Option<&mut Worker> {
+        self.workers.iter_mut().find(|worker| worker.thread == thread)
     }
 
     fn done(&mut self, tenant: &Tenant) {
@@ -125,9 +140,14 @@ impl Shared {
     }
 
     fn work(&self) {
+        let thread = gettid();
         let mut queues = self.lock();
+        queues.workers.push(Worker { thread, begun_at: None, steps_back: false });
         loop {
             if let Some((tenant, task)) = queues.next(self.size) {
+                if let Some(own) = queues.worker(thread) {
+                    own.begun_at = Some(own_processor_time());
+                }
                 drop(queues);
                 // A panic ends its request, whose caller sees the closed channel, and not the thread.
                 let _ = guard(task);
@@ -135,6 +155,17 @@ impl Shared {
                 queues.done(&tenant);
                 // Another thread may have passed over what this tenant has waiting.
                 self.changed.notify_one();
+                let steps_back = queues.worker(thread).is_some_and(|own| {
+                    own.begun_at = None;
+                    own.steps_back
+                });
+                // Nobody replaces it once the pool is closed.
+                if steps_back && !queues.is_closed {
+                    queues.workers.retain(|worker| worker.thread != thread);
+                    queues.ended += 1;
+                    self.kept.notify_one();
+                    return;
+                }
             } else if queues.is_closed && queues.waiting == 0 {
                 // Who waits for this tenant's room sees that there is nothing left.
                 self.changed.notify_all();
@@ -149,13 +180,22 @@ impl Shared {
 impl Pool {
     /// Starts the threads.
     pub fn new(name: &'static str, size: PoolSize) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared { size, queues: Mutex::default(), changed: Condvar::new() });
-        let start = |i| {
+        let size = PoolSize { threads: size.threads.max(1), ..size };
+        let (queues, threads) = (Mutex::default(), Mutex::default());
+        let shared = Arc::new(Shared { size, queues, threads, changed: Condvar::new(), kept: Condvar::new() });
+        // Dropped, it ends the threads that were started.
+        let pool = Self { name, shared: shared.clone() };
+        let mut threads = Vec::new();
+        for i in 0..size.threads {
             let shared = shared.clone();
-            spawn(format!("{name}-{i}"), move || shared.work())
-        };
-        let threads = (0..size.threads.max(1)).map(start).collect::<Result<_, _>>()?;
-        Ok(Self { name, shared, threads })
+            threads.push(spawn(format!("{name}-{i}"), move || shared.work())?);
+        }
+        if size.threads > size.threads_of_tenant {
+            let shared = shared.clone();
+            threads.push(spawn(format!("{name}-keeper"), move || keep(&shared, name))?);
+        }
+        shared.threads.lock().unwrap_or_else(PoisonError::into_inner).extend(threads);
+        Ok(pool)
     }
 
     /// Runs `work` on one of the threads, for the request of this task. A full queue answers 429. Work whose caller
@@ -207,7 +247,10 @@ impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.lock().is_closed = true;
         self.shared.changed.notify_all();
-        for thread in self.threads.drain(..) {
+        self.shared.kept.notify_all();
+        loop {
+            let thread = self.shared.threads.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some(thread) = thread else { return };
             let _ = thread.join();
         }
     }
@@ -334,5 +377,25 @@ mod tests {
         assert!(tokio::time::timeout(Duration::from_millis(20), endless).await.is_err());
         heard.recv_timeout(Duration::from_secs(20)).expect("it has ended");
         assert!(run_for(&pool, "a", || ()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_worked_long_is_replaced_and_the_pool_keeps_its_size() {
+        let pool = Pool::new("read", size(2, 1)).expect("threads");
+        let busy = || {
+            let begun = own_processor_time();
+            while own_processor_time() - begun < Duration::from_millis(200) {}
+            rustix::process::getpriority_process(Some(gettid())).expect("a priority")
+        };
+        let short = || (rustix::process::getpriority_process(Some(gettid())).expect("a priority"), gettid());
+        assert_eq!(run_for(&pool, "a", busy).await.ok(), Some(10), "it has stepped back");
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..200 {
+            let (nice, thread) = run_for(&pool, "a", short).await.expect("an answer");
+            assert_eq!(nice, 0);
+            seen.insert(thread);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(seen.len() >= 2, "there is another one in its place: {seen:?}");
     }
 }
