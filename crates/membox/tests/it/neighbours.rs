@@ -32,8 +32,9 @@ tenant = "victim"
 "#;
 const REQUEST_MEMORY_BYTES: u64 = 512 << 20;
 const OVERHEAD_BYTES: u64 = 384 << 20;
-/// Requests of the attacker at the same time.
+/// Requests of the attacker at the same time, and how many in the short form.
 const ATTACKERS: usize = 16;
+const FEW_ATTACKERS: usize = 4;
 /// How long the other tenant waits between two requests.
 const PAUSE: Duration = Duration::from_millis(10);
 /// What a request of the other tenant may take before it counts as lost.
@@ -88,7 +89,7 @@ fn anonymous_bytes(pid: u32) -> u64 {
 }
 
 /// Makes an attack for a while, and serves the other tenant meanwhile.
-fn attack(server: &Server, attack: &Attack, time: Duration) -> Report {
+fn attack(server: &Server, attack: &Attack, attackers: usize, time: Duration) -> Report {
     let address = server.url.trim_start_matches("http://");
     let (is_over, next) = (AtomicBool::new(false), AtomicUsize::new(0));
     let (peak, statuses) = (AtomicU64::new(0), Mutex::new(BTreeMap::new()));
@@ -116,7 +117,7 @@ fn attack(server: &Server, attack: &Attack, time: Duration) -> Report {
                 *statuses.lock().expect("a lock").entry(status).or_insert(0) += 1;
             }
         };
-        (0..ATTACKERS).for_each(|_| drop(scope.spawn(attacker)));
+        (0..attackers).for_each(|_| drop(scope.spawn(attacker)));
         scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
                 peak.fetch_max(anonymous_bytes(server.child.id()), Ordering::Relaxed);
@@ -209,22 +210,22 @@ fn whatever_one_tenant_sends_another_is_served_and_memory_stays_under_its_bound(
     std::fs::write(folder.path().join("membox.toml"), SETTINGS).expect("settings");
     let data = data_with_model(folder.path());
     let seconds = std::env::var("MEMBOX_NEIGHBOURS_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
-    let (time, records) =
-        (Duration::from_secs_f64(seconds.unwrap_or(1.0)), if seconds.is_some() { 40_000 } else { 5_000 });
+    let time = Duration::from_secs_f64(seconds.unwrap_or(0.3));
+    let (attackers, records) = if seconds.is_some() { (ATTACKERS, 40_000) } else { (FEW_ATTACKERS, 5_000) };
     let server = Server::start(&data, &[]);
     fill(&server, records);
     let nothing =
         Attack { name: "nothing", routes: &[], pace: Pace::HangUp, request: Box::new(|_| Request::nothing()) };
-    let mut alone = attack(&server, &nothing, time.max(Duration::from_secs(2)));
+    let mut alone = attack(&server, &nothing, attackers, time.max(Duration::from_secs(1)));
     let before = anonymous_bytes(server.child.id());
     let only = std::env::var("MEMBOX_NEIGHBOURS_ONLY").unwrap_or_default();
     let mut reports = Vec::new();
     for next in attacks().iter().filter(|attack| attack.name.contains(&only)) {
-        let mut report = attack(&server, next, time);
+        let mut report = attack(&server, next, attackers, time);
         println!("{}", table(std::slice::from_mut(&mut report), before, &mut alone).lines().nth(3).unwrap_or_default());
         reports.push(report);
     }
-    let after = attack(&server, &nothing, Duration::from_secs(2));
+    let after = attack(&server, &nothing, attackers, Duration::from_secs(1));
     reports.push(Report { attack: "nothing any more", ..after });
     let table = table(&mut reports, before, &mut alone);
     println!("{table}");

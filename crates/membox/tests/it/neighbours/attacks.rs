@@ -109,7 +109,7 @@ fn of_the_engines() -> Vec<Attack> {
             &["POST /v1/compress"],
             Pace::Read,
             ("POST", "/v1/compress"),
-            &json!({"text": long, "rate": 0.5}),
+            &json!({"context": long, "rate": 0.5}),
         ),
     ]
 }
@@ -211,7 +211,7 @@ fn of_records() -> Vec<Attack> {
                 (
                     "POST",
                     "/v1/collections/big/forget".into(),
-                    json!({"filter": filter, "unused_for_s": 1_000_000_000, "dry_run": true}),
+                    json!({"keep": 100, "filter": filter, "half_life_s": 100.0, "dry_run": true}),
                 ),
             ],
         ),
@@ -261,7 +261,8 @@ fn of_sessions() -> Vec<Attack> {
         let path = format!("/v1/sessions/s/context?strategy={strategy}&max_tokens=1000000&query=the%20harbour");
         ("GET", path, Value::Null)
     };
-    let said: Vec<Value> = (0..100).map(|_| json!({"role": "user", "content": SENTENCE.repeat(3)})).collect();
+    let texts: Vec<String> = (0..100).map(|_| SENTENCE.repeat(3)).collect();
+    let said: Vec<Value> = (0..100).map(|_| json!({"content": SENTENCE.repeat(3)})).collect();
     vec![
         always(
             "250 long messages to append",
@@ -352,8 +353,8 @@ fn of_sessions() -> Vec<Attack> {
                     json!({"session": "made", "user": "u", "messages": said, "force": true,
                         "time_stamp": "2026/05/20 (Wed) 10:00"}),
                 ),
-                ("POST", "/v1/memories:update".into(), json!({"collection": "user-u"})),
-                ("POST", "/v1/topics".into(), json!({ "messages": said })),
+                ("POST", "/v1/memories:update".into(), json!({"user": "u", "dry_run": true})),
+                ("POST", "/v1/topics".into(), json!({ "texts": texts })),
             ],
         ),
     ]
