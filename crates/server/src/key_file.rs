@@ -327,7 +327,7 @@ mod tests {
         let twice = serde_json::json!({"version": 1, "keys": [made, made]}).to_string();
         let wrong = [
             (kept.replace("\"version\": 1", "\"version\": 2"), "version 2"),
-            (kept.replace("\"name\"", "\"nmae\""), "nmae"),
+            (kept.replace("\"name\"", "\"label\""), "label"),
             (kept.replace("\"admin\"", "\"root\""), "root"),
             (kept.replace(&format!("{:?},", made.id), "\"000000000000\","), "entry 1"),
             (twice, "entry 2"),

@@ -6,12 +6,13 @@ mod export;
 mod limits;
 pub(crate) mod llm_usage;
 mod policy;
+mod tenant_limits;
 mod usage;
 
 pub use export::Export;
-pub use limits::TenantLimits;
 pub(crate) use limits::{Limits, StoredCounts};
 pub use policy::{DEFAULT_MAX_MESSAGES, Policies, Policy};
+pub use tenant_limits::TenantLimits;
 pub use usage::Usage;
 
 use crate::MemoryError;

@@ -1,6 +1,6 @@
 //! A policy: what holds for a tenant where its requests say nothing. It is data, one table of the settings file.
 
-use super::limits::TenantLimits;
+use super::tenant_limits::TenantLimits;
 use crate::MemoryError;
 use crate::collections::check_memories;
 use membox_api::{CollectionSettings, Evict, KindDefaults, MemoriesPolicy, Redaction, RedactionMode, SessionSettings};
