@@ -80,8 +80,8 @@ pub struct AuditChain {
     pub last: String,
 }
 
-/// Goes along the audit logs of a data folder, also of one that a running box has open. `keys` are files of keys that it
-/// had before (`redaction.key`).
+/// Goes along the audit logs of a data folder, also of one that a running box has open. `keys` are files of keys that
+/// it had before (`redaction.key`).
 pub fn verify_audit(root: &Path, keys: &[PathBuf]) -> Result<Vec<AuditChain>, MemoryError> {
     let chains = membox_store::verify_audit(root, keys)?.into_iter();
     let shown = |chain: membox_store::AuditChain| {

@@ -61,11 +61,10 @@ pub(crate) struct Registry {
 impl Registry {
     pub fn new(
         root: PathBuf,
+        (most_open, row_device): (usize, Option<Arc<dyn RowDevice>>),
         stored: Vec<StoredCollection>,
         readers: Vec<Reader>,
         maintenance: Sender<Weak<Collection>>,
-        most_open: usize,
-        row_device: Option<Arc<dyn RowDevice>>,
         backups: File,
         reserve: Reserve,
     ) -> Self {

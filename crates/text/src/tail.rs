@@ -177,7 +177,8 @@ mod tests {
             tail.drop_below(cut);
             let tail = tail.renumbered(|row| (!row.is_multiple_of(7)).then_some(row + add));
             let left: Vec<u32> = rows.into_iter().filter(|row| *row >= cut && !row.is_multiple_of(7)).collect();
-            let with_tea: Vec<_> = left.iter().map(|row| (row + add, 1, if row.is_multiple_of(3) { 1 } else { 2 })).collect();
+            let length = |row: u32| if row.is_multiple_of(3) { 1 } else { 2 };
+            let with_tea: Vec<_> = left.iter().map(|row| (row + add, 1, length(*row))).collect();
             prop_assert_eq!(found(&tail, "tea"), with_tea);
             let with_coffee = left.iter().filter(|row| !row.is_multiple_of(3)).count();
             let coffee = terms("coffee").into_iter().next().expect("a term").text;

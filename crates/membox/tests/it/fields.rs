@@ -113,6 +113,8 @@ const STORING: &[(&str, &[(&str, Fate)])] = &[
     ("PATCH /v1/users/{user}/profile", &[("", Exported("pro.fields"))]),
     ("POST /v1/usage", &[("user", Kept)]),
     ("PUT /v1/quotas/{user}", &[]),
+    // Of a key, in a file of the box, and no tenant's data.
+    ("POST /v1/keys", &[]),
 ];
 
 /// Routes that take JSON and store nothing of it.

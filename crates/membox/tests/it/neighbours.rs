@@ -167,7 +167,7 @@ fn fill(server: &Server, records: usize) {
         let record = |n: usize| {
             let vector: Vec<f32> = (0..384).map(|d| ((n * 31 + d * 7) as f32 * 0.37).sin()).collect();
             let text = format!("note {n} of the meeting in the blue room about plan {} and its costs", n % 97);
-            json!({"id": format!("r{n}"), "text": text, "vector": vector, "user": "u", "metadata": {"n": n, "tag": "t"}})
+            json!({"id": format!("r{n}"), "text": text, "vector": vector, "user": "u", "metadata": {"n": n}})
         };
         let records: Vec<Value> = (batch * 500..(batch + 1) * 500).map(record).collect();
         call(ATTACKER, "POST", "/v1/collections/big/records", &json!({ "records": records }));
@@ -185,7 +185,8 @@ fn fill(server: &Server, records: usize) {
 
 fn table(reports: &mut [Report], before: u64, alone: &mut Report) -> String {
     let mut text = String::from(
-        "| one tenant sends | answers | recall p50 / p99, ms | write p50 / p99, ms | embedding p50 / p99, ms | memory, MB |\n\
+        "| one tenant sends | answers | recall p50 / p99, ms | write p50 / p99, ms | embedding p50 / p99, ms \
+         | memory, MB |\n\
          |---|---|---|---|---|---|\n",
     );
     for report in std::iter::once(alone).chain(reports) {

@@ -62,8 +62,8 @@ impl JobQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A job that somebody asks for, unless that cannot be, or its tenant has as many as it may. It holds its place from
-    /// now on, and is done once it is [ready](Self::ready).
+    /// A job that somebody asks for, unless that cannot be, or its tenant has as many as it may. It holds its place
+    /// from now on, and is done once it is [ready](Self::ready).
     pub fn admit(&self, new: NewJob, max_jobs: Option<u64>) -> Result<Arc<Job>, MemoryError> {
         let job = Arc::new(Job::new(new, self.stops.clone()));
         let mut state = self.state();

@@ -1,9 +1,9 @@
 //! Limits of a tenant, beside those that the box has for everybody: what a request may ask, and what may be stored.
 //!
 //! The idea and most of the names are those of Qdrant's strict mode, which has them by collection. Two things differ.
-//! They are a tenant's, who could make another collection. And what is stored is counted ahead: whatever is admitted is
-//! added to the last count, and only a tenant that seems to be over a limit is counted anew. So a limit is never passed,
-//! and to be below it costs nothing.
+//! They are a tenant's, who could make another collection. And what is stored is counted ahead: whatever is admitted
+//! is added to the last count, and only a tenant that seems to be over a limit is counted anew. So a limit is never
+//! passed, and to be below it costs nothing.
 
 use super::policy::Policies;
 use super::tenant_limits::{TenantLimits, check_asked, check_stored};

@@ -28,8 +28,8 @@ pub(super) struct Worker {
     pub steps_back: bool,
 }
 
-/// Looks after the threads of a pool until it is closed: lowers the priority of those that work long, and replaces those
-/// that have ended. `name` begins the names of threads.
+/// Looks after the threads of a pool until it is closed: lowers the priority of those that work long, and replaces
+/// those that have ended. `name` begins the names of threads.
 pub(super) fn keep(shared: &Arc<Shared>, name: &str) {
     let mut made = shared.size.threads;
     loop {

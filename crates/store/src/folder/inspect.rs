@@ -90,8 +90,8 @@ fn read_beside_a_box(root: &Path) -> Result<(Reader, Option<File>), StoreError> 
     })
 }
 
-/// Goes along the audit logs of a data folder, also of one that a running box has open. `keys` are files of keys that it
-/// had before.
+/// Goes along the audit logs of a data folder, also of one that a running box has open. `keys` are files of keys that
+/// it had before.
 pub fn verify_audit(root: &Path, keys: &[PathBuf]) -> Result<Vec<AuditChain>, StoreError> {
     let (reader, _lock) = read_beside_a_box(root)?;
     let mut known: Vec<AuditKey> = audit_key_of(root)?.into_iter().collect();
