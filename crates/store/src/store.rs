@@ -115,7 +115,15 @@ impl Store {
         let readers = (0..config.readers.max(2)).map(|_| records.reader()).collect::<Result<_, _>>()?;
 
         let (maintenance, due) = unbounded();
-        let registry = Arc::new(Registry::new(config, stored, readers, maintenance, backup_lock(&root)?, reserve));
+        let registry = Arc::new(Registry::new(
+            root.clone(),
+            (config.open_collections.max(1), config.row_device.clone()),
+            stored,
+            readers,
+            maintenance,
+            backup_lock(&root)?,
+            reserve,
+        ));
         let (writer, work): (Sender<Work>, Receiver<Work>) = bounded(WRITER_QUEUE);
         let writer = WriterQueue(writer);
         let (stop, stopped) = bounded(0);
