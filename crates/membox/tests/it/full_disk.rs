@@ -72,7 +72,7 @@ impl SmallDisk {
         for size in [1 << 20, 4096, 1] {
             while file.write_all(&vec![1; size]).is_ok() {}
         }
-        let free = rustix::fs::statvfs(&self.outside()).expect("its size").f_bavail;
+        let free = rustix::fs::statvfs(self.outside()).expect("its size").f_bavail;
         assert_eq!(free, 0, "nothing is left");
     }
 
