@@ -16,7 +16,8 @@ pub struct AuditArgs {
 
 #[derive(Subcommand)]
 enum AuditCommand {
-    /// Go along each tenant's chain, also of a running box: fails when an entry was changed, or is missing in the middle.
+    /// Go along each tenant's chain, also of a running box: fails when an entry was changed, or one in the middle is
+    /// missing.
     ///
     /// Entries are keyed with redaction.key of the data folder, so whoever can only write the database cannot make a
     /// chain that holds. Prints how many entries there are and the last code. Note both where the box cannot write, and

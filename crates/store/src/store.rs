@@ -93,8 +93,8 @@ impl Store {
         let reserve = Reserve::open(&root);
         let box_key = BoxKey::new(&root);
         let open = || -> Result<Records, StoreError> {
-            let audit_key = box_key.audit_key()?;
-            Ok(Records::open(&root.join("membox.db"), sealing.clone())?.with_audit_key(audit_key))
+            let records = Records::open(&root.join("membox.db"), sealing.clone())?;
+            Ok(records.with_audit_key(box_key.audit_key()?))
         };
         // The log and its shared memory are files too, which a full disk has no room for.
         let records = match open() {

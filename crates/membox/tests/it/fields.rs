@@ -114,7 +114,10 @@ const STORING: &[(&str, &[(&str, Fate)])] = &[
     ("POST /v1/usage", &[("user", Kept)]),
     ("PUT /v1/quotas/{user}", &[]),
     // Of a key, in a file of the box, and no tenant's data.
-    ("POST /v1/keys", &[]),
+    (
+        "POST /v1/keys",
+        &[("name", Kept), ("collections/*", Kept), ("sessions/*", Kept), ("users/*", Kept), ("expires_at", Kept)],
+    ),
 ];
 
 /// Routes that take JSON and store nothing of it.
