@@ -31,7 +31,7 @@ key = "key-of-the-victim"
 tenant = "victim"
 "#;
 const REQUEST_MEMORY_BYTES: u64 = 512 << 20;
-const OVERHEAD_BYTES: u64 = 384 << 20;
+const OVERHEAD_BYTES: u64 = 512 << 20;
 /// Requests of the attacker at the same time, and how many in the short form.
 const ATTACKERS: usize = 16;
 const FEW_ATTACKERS: usize = 4;

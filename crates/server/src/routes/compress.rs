@@ -10,8 +10,17 @@ use crate::state::AppState;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use membox_api::{CompressAnswer, CompressOptions, CompressRequest, CompressSource, Texts, Timing};
+use membox_memory::MemoryError;
+use membox_threads::budget;
 use serde_json::{Map, Value};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Memory that a byte of a text takes while it is compressed: 700 kB took 100 MB.
+const OF_COMPRESSED_BYTE: usize = 140;
+/// Memory that one compression waits for at most: a long text is to be compressed on a small box too.
+const MAX_LENT_BYTES: usize = 64 << 20;
+/// How long it waits for it.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// `POST /v1/compress`: leaves out the words that a reader can do without, as LLMLingua-2 does.
 #[utoipa::path(
@@ -42,11 +51,14 @@ pub async fn compress(
     _: Tenant,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<(HeaderMap, Rendered<CompressAnswer>), Problem> {
+    let memory_bytes = body.values().map(text_bytes).sum::<usize>().saturating_mul(OF_COMPRESSED_BYTE);
     let (source, options) = parts(body)?;
     check(&source, state.limits.max_inputs)?;
+    let lent = memory_bytes.min(MAX_LENT_BYTES).min(state.room.bytes_of_tenant() / 2);
     let memory = state.memory.clone();
     let begun = Instant::now();
     let work = move || {
+        let _lent = budget::lend(lent, PATIENCE).map_err(MemoryError::from)?;
         let answer = memory.models().compress(source, &options)?;
         count(&answer);
         Rendered::of(&answer)
@@ -55,6 +67,16 @@ pub async fn compress(
     let timing = Timing { compress: begun.elapsed(), ..Timing::default() };
     metrics::histogram!("membox_compress_seconds").record(timing.compress.as_secs_f64());
     Ok((server_timing(&timing), answer))
+}
+
+/// Bytes of the texts in a value.
+fn text_bytes(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(text_bytes).sum(),
+        Value::Object(members) => members.values().map(text_bytes).sum(),
+        _ => 0,
+    }
 }
 
 /// Tells the options from what they are applied to: both have strict forms of their own, so that no misspelt option
