@@ -270,6 +270,18 @@ impl Reader {
         Ok(found)
     }
 
+    /// The ids of a thread's checkpoints that had not expired by `now`, in the same order. No state is read.
+    pub fn checkpoint_ids(&self, place: CheckpointPlace, now: i64) -> Result<Vec<String>, RecordsError> {
+        let CheckpointPlace { tenant, thread, namespace } = place;
+        let sql = format!(
+            "SELECT id FROM checkpoints WHERE tenant = ?1 AND thread = ?2 AND namespace = ?3 AND {ALIVE}
+             ORDER BY id GLOB ?4 DESC, CASE WHEN id GLOB ?5 THEN id END DESC, number DESC"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let ids = statement.query_map(params![tenant, thread, namespace, *TIME_ID, *TIME_ID, now], |r| r.get(0))?;
+        Ok(ids.collect::<Result<_, _>>()?)
+    }
+
     /// Writes of a thread whose checkpoints have not come, each as one without a state.
     pub fn awaited_checkpoints(&self, place: CheckpointPlace) -> Result<Vec<Checkpoint>, RecordsError> {
         let sql = format!("{CHECKPOINTS} AND expires_at = ?4 ORDER BY number");

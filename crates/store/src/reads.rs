@@ -266,6 +266,10 @@ impl RecordReads for Reads<'_> {
         Ok(self.reader.checkpoint(place, id, now)?)
     }
 
+    fn checkpoint_ids(&self, place: CheckpointPlace, now: i64) -> Result<Vec<String>, StoreError> {
+        Ok(self.reader.checkpoint_ids(place, now)?)
+    }
+
     fn checkpoint_namespaces(&self, tenant: &str, thread: &str) -> Result<Vec<String>, StoreError> {
         Ok(self.reader.checkpoint_namespaces(tenant, thread)?)
     }

@@ -189,6 +189,8 @@ pub trait RecordReads {
     fn awaited_checkpoints(&self, place: CheckpointPlace) -> Result<Vec<Checkpoint>, StoreError>;
     /// A checkpoint by its id.
     fn checkpoint(&self, place: CheckpointPlace, id: &str, now: i64) -> Result<Option<Checkpoint>, StoreError>;
+    /// The ids of a thread's checkpoints that had not expired, the latest first.
+    fn checkpoint_ids(&self, place: CheckpointPlace, now: i64) -> Result<Vec<String>, StoreError>;
     /// The namespaces in which a thread has checkpoints.
     fn checkpoint_namespaces(&self, tenant: &str, thread: &str) -> Result<Vec<String>, StoreError>;
     /// What waits in a session's queue after a number, oldest first.

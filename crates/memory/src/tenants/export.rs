@@ -10,7 +10,7 @@ use crate::{MemoryError, now, time_text};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use membox_api::{CollectionSettings, UsageView};
-use membox_store::{CheckpointOrder, CheckpointPlace, Collection, RecordReads, Snapshot, StoredRecord, StoredSession};
+use membox_store::{CheckpointPlace, Collection, RecordReads, Snapshot, StoredRecord, StoredSession};
 use membox_threads::budget;
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -19,7 +19,7 @@ use std::collections::HashSet;
 const EXPORT_FORMAT: u32 = 2;
 /// Bytes after which a part ends.
 const PART_BYTES: usize = 64 << 10;
-/// Sessions, inputs of a queue, and checkpoints that are read at a time.
+/// Sessions, and inputs of a queue, that are read at a time.
 const PAGE: usize = 16;
 
 /// An export under way. What is left to do lies on a stack, the next step on top.
@@ -265,18 +265,7 @@ impl Tenants<'_> {
     fn list_checkpoints(&self, export: &mut Export, thread: &str) -> Result<(), MemoryError> {
         let reads = self.store.read()?;
         for namespace in reads.checkpoint_namespaces(&export.tenant, thread)?.into_iter().rev() {
-            let place = export.place(thread, &namespace);
-            let (mut ids, mut after): (Vec<String>, Option<CheckpointOrder>) = (Vec::new(), None);
-            loop {
-                let found = reads.checkpoints(place, after, PAGE, now())?;
-                let is_last = found.len() < PAGE;
-                after = found.last().map(|last| last.order());
-                ids.extend(found.into_iter().map(|checkpoint| checkpoint.id));
-                if is_last {
-                    break;
-                }
-                budget::check()?;
-            }
+            let ids = reads.checkpoint_ids(export.place(thread, &namespace), now())?;
             let thread = thread.to_owned();
             export.steps.push(Step::Awaited { thread: thread.clone(), namespace: namespace.clone() });
             export.steps.push(Step::Checkpoints { thread, namespace, ids });

@@ -109,7 +109,9 @@ proptest! {
             .map(|(id, state)| (IDS[id].to_owned(), json!(state), writes.get(&id).cloned().unwrap_or_default()))
             .collect();
         let reader = store.reader().expect("a reader");
+        let ids: Vec<String> = wanted.iter().map(|(id, ..)| id.clone()).collect();
         prop_assert_eq!(listed(&reader, 100, page), wanted);
+        prop_assert_eq!(reader.checkpoint_ids(PLACE, 100).expect("a read"), ids);
         let awaited = reader.awaited_checkpoints(PLACE).expect("a read").into_iter().map(|c| (c.id, c.body.writes));
         let waiting = writes.iter().filter(|(id, _)| !states.iter().any(|known| known.0 == **id));
         let waiting: BTreeMap<String, _> = waiting.map(|(id, writes)| (IDS[*id].to_owned(), writes.clone())).collect();
