@@ -171,9 +171,14 @@ impl Reader {
 
     /// Tenants whose log ends with entries that have no key.
     pub fn audit_logs_without_key(&self) -> Result<Vec<String>, RecordsError> {
+        // From tenant to tenant: the log is long, and this is asked at each start.
         let mut statement = self.connection.prepare_cached(
-            "SELECT tenant FROM audit AS last WHERE key = 0
-             AND number = (SELECT max(number) FROM audit WHERE tenant = last.tenant)",
+            "WITH RECURSIVE logs (tenant) AS (
+                 SELECT min(tenant) FROM audit
+                 UNION ALL
+                 SELECT (SELECT min(tenant) FROM audit WHERE tenant > logs.tenant) FROM logs WHERE tenant IS NOT NULL)
+             SELECT tenant FROM logs WHERE tenant IS NOT NULL
+             AND (SELECT key FROM audit WHERE audit.tenant = logs.tenant ORDER BY number DESC LIMIT 1) = 0",
         )?;
         Ok(statement.query_map([], |r| r.get(0))?.collect::<Result<_, _>>()?)
     }

@@ -87,7 +87,13 @@ fn entries_of_older_versions_stay_and_are_held_by_the_first_keyed_one() {
     let folder = folder.path();
     write(folder, None, 0..3);
     assert_eq!(verify(folder, &[key(1)]), Ok((3, 0, 3)), "it ends without a key");
+    let without_key = || {
+        let reader = Reader::open(&folder.join("membox.db"), Sealing::default()).expect("a reader");
+        reader.audit_logs_without_key().expect("a read")
+    };
+    assert_eq!(without_key(), ["t"]);
     write(folder, Some(key(1)), 3..5);
+    assert_eq!(without_key(), [""; 0]);
     assert_eq!(verify(folder, &[key(1)]), Ok((5, 0, 0)));
     // A box that was restored elsewhere has another key.
     write(folder, Some(key(2)), 5..6);
