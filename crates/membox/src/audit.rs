@@ -4,6 +4,7 @@ use crate::config::Config;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use membox_memory::AuditChain;
+use membox_memory::keys::hex;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -65,9 +66,9 @@ pub fn run(config: &Config, args: &AuditArgs) -> Result<()> {
 fn verify(config: &Config, keys: &[PathBuf]) -> Result<()> {
     let mut unchecked = 0;
     for chain in membox_memory::verify_audit(&config.data_dir, keys)? {
-        let AuditChain { tenant, entries, last, .. } = chain;
-        let whose = if tenant.is_empty() { "the box itself" } else { &tenant };
-        println!("{whose}: {entries} entries, all as they were written; the last code is {last}");
+        let AuditChain { tenant, entries, last, .. } = &chain;
+        let whose = if tenant.is_empty() { "the box itself" } else { tenant };
+        println!("{whose}: {entries} entries, all as they were written; the last code is {}", hex(last));
         if chain.unchecked > 0 {
             println!("  of these, {} are keyed with a key that is not here, and were not checked", chain.unchecked);
         }

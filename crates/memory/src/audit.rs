@@ -4,7 +4,7 @@ use crate::names::{Owner, owner_of};
 use crate::{MemoryError, now, time_text};
 use membox_api::AuditView;
 use membox_store::keys::hex;
-use membox_store::{AuditEntry, AuditEvent, RecordReads, Store};
+use membox_store::{AuditChain, AuditEntry, AuditEvent, RecordReads, Store};
 use std::path::{Path, PathBuf};
 
 /// The audit logs of a box's tenants.
@@ -65,30 +65,10 @@ impl Audit<'_> {
     }
 }
 
-/// A tenant's log, as far as it could be checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuditChain {
-    /// Whose it is; nothing for the box's own.
-    pub tenant: String,
-    /// How many entries it has.
-    pub entries: u64,
-    /// How many of them are keyed with something that is not here.
-    pub unchecked: u64,
-    /// How many at its end have no key: an older version wrote them, or newer ones were taken off.
-    pub without_key: u64,
-    /// The code of the last one, in hexadecimal digits.
-    pub last: String,
-}
-
 /// Goes along the audit logs of a data folder, also of one that a running box has open. `keys` are files of keys that
 /// it had before (`redaction.key`).
 pub fn verify_audit(root: &Path, keys: &[PathBuf]) -> Result<Vec<AuditChain>, MemoryError> {
-    let chains = membox_store::verify_audit(root, keys)?.into_iter();
-    let shown = |chain: membox_store::AuditChain| {
-        let membox_store::AuditChain { tenant, entries, unchecked, without_key, last } = chain;
-        AuditChain { tenant, entries, unchecked, without_key, last: hex(&last) }
-    };
-    Ok(chains.map(shown).collect())
+    Ok(membox_store::verify_audit(root, keys)?)
 }
 
 /// The entries of an audit log after a number, of a data folder that a box may have open.

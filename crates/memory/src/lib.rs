@@ -62,7 +62,7 @@ mod tenants;
 mod verify;
 mod views;
 
-pub use audit::{Audit, AuditChain, list_audit, verify_audit};
+pub use audit::{Audit, list_audit, verify_audit};
 pub use chunk::chunk;
 pub use collections::Collections;
 pub use config::{DEFAULT_ANSWER_CACHE, MemoryConfig};
@@ -80,9 +80,9 @@ pub use membox_compressor as compressor;
 pub use membox_encoder as encoder;
 pub use membox_llm as llm;
 pub use membox_store::{
-    BOX_LOG, BackupSummary, CheckpointOrder, Collection, DEFAULT_OPEN_COLLECTIONS, DeviceRows, EncryptionConfig,
-    IndexError, Order, Overview, Position, Problem, REDACTION_FIELD, RecordsError, Report, RowDevice, backup, keys,
-    keys_file, now, rename_durably, restore, sync_parent, time_millis, time_text,
+    AuditChain, BOX_LOG, BackupSummary, CheckpointOrder, Collection, DEFAULT_OPEN_COLLECTIONS, DeviceRows,
+    EncryptionConfig, IndexError, Order, Overview, Position, Problem, REDACTION_FIELD, RecordsError, Report, RowDevice,
+    backup, keys, keys_file, now, rename_durably, restore, sync_parent, time_millis, time_text,
 };
 pub use memories::{Memories, made_conditions};
 pub use memory_box::{MemoryBox, retry_after};

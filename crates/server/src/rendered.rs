@@ -4,6 +4,7 @@
 //! A long one is written in parts, and memory is taken for each before it is filled.
 
 use crate::problem::Problem;
+use crate::request::PART_BYTES;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -17,9 +18,6 @@ use std::io;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-
-/// Bytes of a part.
-const PART_BYTES: usize = 64 << 10;
 
 /// An answer as JSON.
 pub struct Rendered<T> {

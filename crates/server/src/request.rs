@@ -16,7 +16,7 @@ use std::task::{Context, Poll, ready};
 /// Bytes of an answer that are not worth counting.
 const SMALL_ANSWER: u64 = 16 << 10;
 /// Bytes of an answer that are handed to the connection at a time.
-const PART_BYTES: usize = 64 << 10;
+pub const PART_BYTES: usize = 64 << 10;
 
 tokio::task_local! {
     static CURRENT: Arc<RequestBudget>;

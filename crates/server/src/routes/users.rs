@@ -3,7 +3,7 @@
 use crate::auth::{Caller, Tenant};
 use crate::extract::{Json, KeptJson, Query};
 use crate::problem::Problem;
-use crate::request::with_budget;
+use crate::request::{PART_BYTES, with_budget};
 use crate::routes::sessions::page_limit;
 use crate::state::AppState;
 use axum::body::{Body, Bytes};
@@ -18,8 +18,6 @@ use serde_json::{Map, Value};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Bytes of an archive that are handed to the connection at a time.
-const FRAME_BYTES: usize = 64 << 10;
 /// How long a client may take to read a frame, and how long a busy box may keep it waiting for a part.
 const PART_TIME: Duration = Duration::from_secs(60);
 
@@ -147,7 +145,7 @@ impl Archive {
     async fn send_parts(&mut self, mut next: Option<Part>, sender: &mut Sender<Bytes>) -> Result<bool, Problem> {
         while let Some(mut part) = next {
             while !part.lines.is_empty() {
-                let frame = part.lines.split_to(part.lines.len().min(FRAME_BYTES));
+                let frame = part.lines.split_to(part.lines.len().min(PART_BYTES));
                 if !send_frame(sender, frame).await {
                     return Ok(false);
                 }
