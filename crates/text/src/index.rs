@@ -2,6 +2,7 @@
 
 use crate::TextError;
 use crate::analysis::terms;
+use crate::people::{Document, People};
 use crate::totals::Totals;
 use membox_sealing::TermKey;
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ use tantivy::{DocSet, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, T
 use uuid::Uuid;
 
 /// Version of the schema and of the analysis; an index of another one is built anew.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Memory that tantivy gathers documents in before it writes a segment: its least is 15 MB.
 const WRITER_BYTES: usize = 32 << 20;
 /// Segments over which a commit merges them all into one.
@@ -108,6 +109,8 @@ struct Fields {
     text: Field,
     row: Field,
     length: Field,
+    speaker: Field,
+    user: Field,
 }
 
 fn schema() -> (Schema, Fields) {
@@ -116,7 +119,9 @@ fn schema() -> (Schema, Fields) {
     let text = builder.add_text_field("text", TextOptions::default().set_indexing_options(indexing));
     let row = builder.add_u64_field("row", FAST | INDEXED);
     let length = builder.add_u64_field("length", FAST);
-    (builder.build(), Fields { text, row, length })
+    let speaker = builder.add_u64_field("speaker", FAST);
+    let user = builder.add_u64_field("user", FAST);
+    (builder.build(), Fields { text, row, length, speaker, user })
 }
 
 /// A committed state, to read from.
@@ -128,6 +133,8 @@ pub struct TextIndex {
     rows_of_documents: Vec<Arc<[u32]>>,
     /// The length of each row's text; [`NO_TEXT`] where it has none.
     lengths: Arc<[u32]>,
+    /// Who said the text of each row, and whom it is about.
+    people: Arc<[People]>,
     fields: Fields,
     rows: u32,
     totals: Totals,
@@ -177,22 +184,27 @@ impl TextIndex {
         let fields = schema().1;
         let mut rows_of_documents = Vec::new();
         let mut lengths = vec![NO_TEXT; mark.rows as usize];
+        let mut people = vec![People::default(); mark.rows as usize];
         let mut totals = Totals::default();
         for segment in searcher.segment_readers() {
             let fast = segment.fast_fields();
             let (row, length) = (fast.u64("row")?, fast.u64("length")?);
+            let (speaker, user) = (fast.u64("speaker")?, fast.u64("user")?);
             let rows: Arc<[u32]> = row.values.iter().map(|row| row as u32).collect();
             for document in segment.doc_ids_alive() {
                 let length = length.values.get_val(document) as u32;
-                let row = rows.get(document as usize).and_then(|&row| lengths.get_mut(row as usize));
-                *row.ok_or_else(|| TextError::Damaged("a text is of a row past the watermark".into()))? = length;
+                let row = rows.get(document as usize).map_or(usize::MAX, |&row| row as usize);
+                let past = || TextError::Damaged("a text is of a row past the watermark".into());
+                *lengths.get_mut(row).ok_or_else(past)? = length;
+                let number = |column: &tantivy::columnar::Column<u64>| column.values.get_val(document) as u32;
+                people[row] = People { speaker: number(&speaker), user: number(&user) };
                 totals.texts += 1;
                 totals.terms += u64::from(length);
             }
             rows_of_documents.push(rows);
         }
-        let lengths = lengths.into();
-        Ok(Some(Self { searcher, rows_of_documents, lengths, fields, rows: mark.rows, totals, of: of.clone() }))
+        let (lengths, people) = (lengths.into(), people.into());
+        Ok(Some(Self { searcher, rows_of_documents, lengths, people, fields, rows: mark.rows, totals, of: of.clone() }))
     }
 
     /// As [`TextIndex::open`], for who only wants to know whether it could be opened: an open index notes in its
@@ -260,6 +272,11 @@ impl TextIndex {
         self.lengths.get(row as usize).copied().filter(|&length| length != NO_TEXT)
     }
 
+    /// Who said a row's text, and whom it is about.
+    pub fn people(&self, row: u32) -> Option<People> {
+        self.length(row).and_then(|_| self.people.get(row as usize).copied())
+    }
+
     /// Whether a commit has removed texts whose postings are not merged away yet.
     pub fn has_deletions(&self) -> bool {
         self.searcher.segment_readers().iter().any(tantivy::SegmentReader::has_deletes)
@@ -319,9 +336,12 @@ impl TextIndexWriter {
     }
 
     /// Adds the text of a row.
-    pub fn insert(&mut self, row: u32, text: &str) -> crate::Result<()> {
+    pub fn insert<'a>(&mut self, row: u32, document: impl Into<Document<'a>>) -> crate::Result<()> {
+        let document = document.into();
+        let people = document.people();
+        let people = if self.of.key.is_some() { people.sealed() } else { people };
         let mut length = 0u64;
-        let tokens = terms(text).into_iter().enumerate().map(|(position, term)| {
+        let tokens = terms(document.text).into_iter().enumerate().map(|(position, term)| {
             length += u64::from(!term.is_stop_word);
             Token { position, text: self.of.term(&term.text), ..Token::default() }
         });
@@ -330,6 +350,8 @@ impl TextIndexWriter {
         document.add_pre_tokenized_text(self.fields.text, PreTokenizedString { text: String::new(), tokens });
         document.add_u64(self.fields.row, u64::from(row));
         document.add_u64(self.fields.length, length);
+        document.add_u64(self.fields.speaker, u64::from(people.speaker));
+        document.add_u64(self.fields.user, u64::from(people.user));
         self.writer.add_document(document)?;
         Ok(())
     }

@@ -43,6 +43,7 @@
 pub mod analysis;
 mod error;
 mod index;
+mod people;
 mod scores;
 mod synonyms;
 mod tail;
@@ -51,6 +52,7 @@ mod totals;
 
 pub use error::TextError;
 pub use index::{TextIndex, TextIndexWriter, TextSource};
+pub use people::{Document, People};
 pub use scores::TextScores;
 pub use synonyms::Synonyms;
 pub use tail::Tail;

@@ -1,6 +1,7 @@
 //! The part of the text index that tantivy has not committed yet, in memory.
 
 use crate::analysis::terms;
+use crate::people::{Document, People};
 use crate::totals::Totals;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,15 +23,16 @@ struct Part {
     /// Rows and how often they hold the term, by rising row.
     postings: HashMap<String, Vec<(u32, u32)>>,
     lengths: HashMap<u32, u32>,
+    people: HashMap<u32, People>,
     totals: Totals,
     end: u32,
 }
 
 impl Part {
-    fn insert(&mut self, row: u32, text: &str) {
+    fn insert(&mut self, row: u32, document: Document<'_>) {
         let mut counts: HashMap<String, u32> = HashMap::new();
         let mut length = 0;
-        for term in terms(text) {
+        for term in terms(document.text) {
             length += u32::from(!term.is_stop_word);
             *counts.entry(term.text).or_default() += 1;
         }
@@ -38,6 +40,7 @@ impl Part {
             self.postings.entry(term).or_default().push((row, count));
         }
         self.lengths.insert(row, length);
+        self.people.insert(row, document.people());
         self.end = row + 1;
         self.totals.texts += 1;
         self.totals.terms += u64::from(length);
@@ -55,21 +58,22 @@ impl Part {
         }
         let lengths: HashMap<u32, u32> =
             self.lengths.iter().filter_map(|(&old, &length)| new(&(old, length))).collect();
+        let people = self.people.iter().filter_map(|(&old, &people)| Some((row(old)?, people))).collect();
         let end = lengths.keys().max().map_or(0, |row| row + 1);
         let terms = lengths.values().map(|&l| u64::from(l)).sum();
         let totals = Totals { texts: lengths.len() as u64, terms };
-        Self { postings, lengths, totals, end }
+        Self { postings, lengths, people, totals, end }
     }
 }
 
 impl Tail {
     /// Adds the text of a row; rows come in rising order.
-    pub fn insert(&mut self, row: u32, text: &str) {
+    pub fn insert<'a>(&mut self, row: u32, document: impl Into<Document<'a>>) {
         if self.parts.last().is_none_or(|part| part.lengths.len() >= PART_TEXTS) {
             self.parts.push(Arc::default());
         }
         if let Some(last) = self.parts.last_mut() {
-            Arc::make_mut(last).insert(row, text);
+            Arc::make_mut(last).insert(row, document.into());
         }
     }
 
@@ -99,6 +103,12 @@ impl Tail {
     pub fn length(&self, row: u32) -> Option<u32> {
         let part = self.parts.partition_point(|part| part.end <= row);
         self.parts.get(part)?.lengths.get(&row).copied()
+    }
+
+    /// Who said a row's text, and whom it is about.
+    pub fn people(&self, row: u32) -> Option<People> {
+        let part = self.parts.partition_point(|part| part.end <= row);
+        self.parts.get(part)?.people.get(&row).copied()
     }
 
     /// Texts in the tail.

@@ -1,6 +1,7 @@
 //! The texts of a collection's current rows: both parts of the index as one, and BM25 over them.
 
 use crate::index::TextIndex;
+use crate::people::{Document, People, names, sealed};
 use crate::scores::TextScores;
 use crate::tail::Tail;
 use crate::totals::Totals;
@@ -35,8 +36,8 @@ impl Texts {
     }
 
     /// Adds the text of a row; rows come in rising order.
-    pub fn insert(&mut self, row: u32, text: &str) {
-        self.tail.insert(row, text);
+    pub fn insert<'a>(&mut self, row: u32, document: impl Into<Document<'a>>) {
+        self.tail.insert(row, document);
     }
 
     /// Removes the text of a row, if there is one.
@@ -51,6 +52,34 @@ impl Texts {
     /// Terms of a row's text, by its postings.
     fn length(&self, row: u32) -> Option<u32> {
         self.tail.length(row).or_else(|| self.disk.as_ref()?.length(row))
+    }
+
+    /// Who said a row's text, and whom it is about.
+    pub fn people(&self, row: u32) -> People {
+        let is_sealed = self.disk.as_ref().is_some_and(|disk| disk.key().is_some());
+        match self.tail.people(row) {
+            Some(people) if is_sealed => people.sealed(),
+            Some(people) => people,
+            None => self.disk.as_ref().and_then(|disk| disk.people(row)).unwrap_or_default(),
+        }
+    }
+
+    /// The numbers of names that a question has, as [`People`] has them.
+    pub fn names(&self, question: &str) -> Vec<u32> {
+        let is_sealed = self.disk.as_ref().is_some_and(|disk| disk.key().is_some());
+        let names = names(question).into_iter();
+        if is_sealed { names.map(sealed).collect() } else { names.collect() }
+    }
+
+    /// Terms of a row's text, stop words not counted; 0 where it has none.
+    pub fn text_length(&self, row: u32) -> u32 {
+        self.length(row).unwrap_or(0)
+    }
+
+    /// How rare each term is among the current texts: BM25's inverse document frequency.
+    pub fn rarities(&self, terms: &[String]) -> crate::Result<Vec<f32>> {
+        let texts = self.totals().texts as f32;
+        terms.iter().map(|term| Ok(rarity(texts, self.frequency(term)? as f32))).collect()
     }
 
     /// What tantivy has committed.
@@ -123,7 +152,7 @@ impl Texts {
             if frequency == 0.0 {
                 continue;
             }
-            let rarity = (1.0 + (texts - frequency + 0.5) / (frequency + 0.5)).ln();
+            let rarity = rarity(texts, frequency);
             self.postings(term, |row, count, length| {
                 let count = count as f32;
                 scores.add(row, rarity * count * (K1 + 1.0) / (count + norm(length)));
@@ -131,4 +160,8 @@ impl Texts {
         }
         Ok(scores)
     }
+}
+
+fn rarity(texts: f32, frequency: f32) -> f32 {
+    (1.0 + (texts - frequency + 0.5) / (frequency + 0.5)).ln()
 }

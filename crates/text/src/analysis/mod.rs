@@ -2,8 +2,9 @@
 //!
 //! Characters are folded: NFKD, lower case, no accents. Runs of letters and digits become one term, stemmed
 //! by Snowball's English stemmer when they are ASCII. Scripts that put no blanks between words (Han, kana, hangul,
-//! Thai, Lao, Khmer, Burmese) are cut into characters and pairs of neighbours (bigrams, as Lucene's CJK analyser
-//! has them), so a query finds words of any length without a dictionary. Emoji are terms, and signs that make names
+//! Thai, Lao, Khmer, Burmese) are cut into characters, pairs of neighbours (bigrams, as Lucene's CJK analyser has
+//! them) and words of three characters and more, by Unicode's dictionaries (`segment.rs`). A question asks for its words
+//! but for stop words; its bigrams find what the dictionary does not know. Emoji are terms, and signs that make names
 //! belong to their words: C++, C#, .NET, @name, #tag.
 //!
 //! Whoever changes the terms of a text raises the version in `index.rs`: indexes of the terms from before are then
@@ -11,42 +12,66 @@
 
 mod fold;
 mod pieces;
+mod segment;
 mod words;
 
 pub use words::Words;
 
 use fold::Kind;
 use pieces::{Link, Piece, pieces};
+use segment::segment;
 
 /// A term of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Term {
     /// Folded and stemmed.
     pub text: String,
-    /// Whether it is one of the stop words.
+    /// Whether it is one of the stop words, or a part of one.
     pub is_stop_word: bool,
-    /// Whether it is one character of a longer run that bigrams cover.
+    /// Whether a question that has it asks for other terms instead: it is part of a longer run.
     is_covered: bool,
 }
 
 /// Every term of a text, in order.
 pub fn terms(text: &str) -> Vec<Term> {
-    let term = |text: String, is_stop_word: bool, is_covered: bool| Term { text, is_stop_word, is_covered };
     let pieces = pieces(text);
     let mut terms = Vec::with_capacity(pieces.len());
     let is_run = |a: &Piece, b: &Piece| (a.kind, b.kind, b.link) == (Kind::Unspaced, Kind::Unspaced, Link::Direct);
     for run in pieces.chunk_by(is_run) {
-        for piece in run {
-            terms.push(term(piece.text.clone(), piece.is_stop_word, run.len() > 1));
-            terms.extend(piece.signed.clone().map(|signed| term(signed, false, false)));
+        if run.len() > 1 {
+            terms_of_run(run, &mut terms);
+            continue;
         }
-        terms.extend(run.windows(2).map(|pair| term(format!("{}{}", pair[0].text, pair[1].text), false, false)));
+        for piece in run {
+            let term = |text: String, is_stop_word| Term { text, is_stop_word, is_covered: false };
+            terms.push(term(piece.text.clone(), piece.is_stop_word));
+            terms.extend(piece.signed.clone().map(|signed| term(signed, false)));
+        }
     }
     terms
 }
 
-/// The terms of a query: without stop words unless there is nothing else, without the single characters of longer
-/// runs, each once.
+/// The terms of characters without blanks between them: each character, each pair, and each longer word.
+fn terms_of_run(run: &[Piece], terms: &mut Vec<Term>) {
+    let words = segment(run);
+    let mut is_stop = vec![false; run.len()];
+    words.iter().filter(|word| word.is_stop_word).for_each(|word| is_stop[word.range.clone()].fill(true));
+    let joined = |pieces: &[Piece]| pieces.iter().map(|piece| piece.text.as_str()).collect::<String>();
+    for (piece, &is_stop_word) in run.iter().zip(&is_stop) {
+        // A sign of an alphabet says nothing alone; one of Han says what the word is about.
+        let is_covered = !piece.text.starts_with(segment::is_ideograph);
+        terms.push(Term { text: piece.text.clone(), is_stop_word, is_covered });
+    }
+    for (pair, is_stop) in run.windows(2).zip(is_stop.windows(2)) {
+        terms.push(Term { text: joined(pair), is_stop_word: is_stop[0] || is_stop[1], is_covered: false });
+    }
+    for word in words.iter().filter(|word| word.range.len() > 2) {
+        let text = pieces::bounded(&joined(&run[word.range.clone()]));
+        terms.push(Term { text, is_stop_word: word.is_stop_word, is_covered: false });
+    }
+}
+
+/// The terms of a query: without stop words unless there is nothing else, each once.
 pub fn query_terms(text: &str) -> Vec<String> {
     let all = terms(text);
     let wanted = |t: &&Term| !t.is_covered && !t.is_stop_word;

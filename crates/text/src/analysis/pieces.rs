@@ -212,7 +212,7 @@ fn stem(word: &str) -> String {
     }
 }
 
-fn bounded(term: &str) -> String {
+pub fn bounded(term: &str) -> String {
     if term.len() <= MAX_TERM_BYTES {
         return term.to_owned();
     }

@@ -1,0 +1,101 @@
+//! Who said a text, and whom it is about: numbers that tell one name from another, and find the names of a question.
+//!
+//! Only the first word of a name counts: who asks for Caroline means Caroline Smith. Where a tenant's texts are sealed,
+//! so are names. The files then hold 8 bits of a number, which many names share.
+
+use crate::analysis::terms;
+
+/// Names that say what somebody is and not who.
+const ROLES: [&str; 11] =
+    ["user", "assist", "system", "tool", "function", "develop", "human", "ai", "bot", "agent", "custom"];
+
+/// What of a record is searched by words.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Document<'a> {
+    /// What it says.
+    pub text: &'a str,
+    /// Who said it.
+    pub speaker: Option<&'a str>,
+    /// Whom it is about.
+    pub user: Option<&'a str>,
+}
+
+impl<'a> Document<'a> {
+    /// A text of nobody.
+    pub fn of(text: &'a str) -> Self {
+        Self { text, ..Self::default() }
+    }
+
+    pub(crate) fn people(&self) -> People {
+        let number = |name: Option<&str>| name.and_then(first_word).map_or(0, |word| number(&word));
+        People { speaker: number(self.speaker), user: number(self.user) }
+    }
+}
+
+impl<'a, T: AsRef<str> + ?Sized> From<&'a T> for Document<'a> {
+    fn from(text: &'a T) -> Self {
+        Self::of(text.as_ref())
+    }
+}
+
+/// The numbers of the names of a text; 0 where there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct People {
+    /// Of who said it.
+    pub speaker: u32,
+    /// Of whom it is about.
+    pub user: u32,
+}
+
+impl People {
+    /// As the files of a sealed tenant have it.
+    pub(crate) fn sealed(self) -> Self {
+        Self { speaker: sealed(self.speaker), user: sealed(self.user) }
+    }
+
+    /// Whether one of them has one of these names.
+    pub fn is_one_of(&self, names: &[u32]) -> bool {
+        names.iter().any(|&name| name == self.speaker || name == self.user)
+    }
+}
+
+/// Of a name's number that which does not tell it from others.
+pub(crate) fn sealed(number: u32) -> u32 {
+    number & 0xff
+}
+
+/// The numbers of what may be names in a question.
+pub(crate) fn names(question: &str) -> Vec<u32> {
+    let words = terms(question).into_iter().filter(|term| !term.is_stop_word);
+    words.filter(|term| !ROLES.contains(&term.text.as_str())).map(|term| number(&term.text)).collect()
+}
+
+fn first_word(name: &str) -> Option<String> {
+    terms(name).into_iter().next().map(|term| term.text)
+}
+
+/// Never 0, nor are its lowest 8 bits.
+fn number(word: &str) -> u32 {
+    let number = crc32c::crc32c(word.as_bytes());
+    if sealed(number) == 0 { number | 1 } else { number }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_finds_the_names_in_it_and_not_the_roles() {
+        let said_by = |name| Document { speaker: Some(name), ..Document::of("hello") }.people();
+        let about = |name| Document { user: Some(name), ..Document::of("hello") }.people();
+        let asked = names("When did Caroline's user leave for Löwenberg?");
+        assert!(said_by("Caroline").is_one_of(&asked) && about("caroline smith").is_one_of(&asked));
+        assert!(said_by("LOWENBERG").is_one_of(&asked));
+        for other in ["Melanie", "user", "When", ""] {
+            assert!(!said_by(other).is_one_of(&asked), "{other:?}");
+        }
+        assert!(!Document::of("Caroline").people().is_one_of(&asked), "a text is no name");
+        let sealed: Vec<u32> = asked.into_iter().map(sealed).collect();
+        assert!(said_by("Caroline").sealed().is_one_of(&sealed));
+    }
+}
