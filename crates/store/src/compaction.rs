@@ -11,7 +11,7 @@
 //! or put to use if the commit had happened.
 
 use crate::StoreError;
-use crate::collection::{Collection, CompactedFiles, text_of};
+use crate::collection::{Collection, CompactedFiles, document, text_of};
 use crate::derived::{build_index, commit_texts};
 use crate::registry::Registry;
 use crate::writer::{Work, WriterQueue};
@@ -127,7 +127,7 @@ fn index_texts(
         reader.each_record(&slots, first..view.rows(), |old, stored| {
             if files.copied.contains(old) {
                 let row = files.copied.rank(old) as u32 - 1;
-                result = text.insert(row, &stored.record.text);
+                result = text.insert(row, document(&stored.record));
                 goes_on = progress(row + 1);
             }
             result.is_ok() && goes_on

@@ -62,6 +62,7 @@ mod reserve;
 mod search;
 mod snapshot;
 mod store;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -94,7 +95,7 @@ pub use membox_vectors::{VectorsError, rename_durably, sync_parent};
 pub use reads::{OneMoment, Reads};
 pub use record_store::{Change, Changes, Durability, Freshness, Lease, RecordReads, RecordStore, Sequence};
 pub use search::{Matches, Neighbours, Question, Wanted, WordScores};
-pub use snapshot::{Fetched, Nearest, RecordRef, Snapshot, StateVersion};
+pub use snapshot::{Fetched, Nearest, RecordRef, Snapshot, SpokenFor, StateVersion};
 pub use store::{DEFAULT_OPEN_COLLECTIONS, Store, StoreConfig};
 
 /// The day of a time, in UTC, as 2026-05-20.

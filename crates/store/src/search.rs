@@ -2,6 +2,7 @@
 
 use crate::collection::Links;
 use crate::snapshot::{Nearest, RecordRef, Snapshot};
+use crate::surroundings::{MAX_STEPS, Surroundings};
 use crate::{Collection, StoreError};
 use membox_index::{AllowedRows, Effort};
 use membox_records::Filter;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 pub const ROWS_FOR_TWO_THREADS: u32 = 200_000;
 /// What the neighbours of a row get of its text score, one and two steps away: 0.6 a step. From 0.5 and 0.25 to 0.7
 /// and 0.35 evidence recall@10 on LoCoMo stays within 0.6 points.
-const SPREAD: [f32; 2] = [0.6, 0.36];
+const SPREAD: [f32; MAX_STEPS] = [0.6, 0.36];
 
 /// A question with its vector and its terms.
 #[derive(Clone, Debug, Default)]
@@ -49,12 +50,18 @@ pub struct Matches {
 pub struct WordScores {
     own: TextScores,
     spread: TextScores,
+    rarity: f32,
 }
 
 impl WordScores {
     /// The score of a record, with what its neighbours in the session give it.
     pub fn get(&self, record: RecordRef) -> Option<f32> {
         self.spread.get(record.0)
+    }
+
+    /// The score that a text of average length has which holds each term once: the sum of the terms' rarities.
+    pub fn rarity(&self) -> f32 {
+        self.rarity
     }
 
     /// The `count` best records, those too that only their neighbours speak for.
@@ -84,10 +91,8 @@ pub(crate) fn search(
     wanted: Wanted,
 ) -> Result<(Snapshot, Vec<Matches>), StoreError> {
     // All of it is of one state; the lock is free before anything is computed, so that no write waits for a question.
-    let (snapshot, texts, links) = {
-        let state = collection.state();
-        (Snapshot::of(collection, &state, now, filter), state.texts.clone(), state.links.links().clone())
-    };
+    let snapshot = Snapshot::take(collection, now, filter);
+    let surroundings = &snapshot.surroundings;
     let vectors: Vec<&[f32]> = questions.iter().filter_map(|q| q.vector.as_deref()).collect();
     let near = &|| snapshot.nearest(&vectors, wanted.nearest, wanted.effort);
     let has_both = !vectors.is_empty() && questions.iter().any(|q| !q.terms.is_empty());
@@ -102,9 +107,10 @@ pub(crate) fn search(
                 return Ok(WordScores::default());
             }
             budget::check()?;
-            let own = texts.score(&question.terms)?;
-            let spread = spread(&own, &links, &snapshot.allowed, snapshot.rows());
-            Ok(WordScores { own, spread })
+            let own = surroundings.texts.score(&question.terms)?;
+            let spread = spread(&own, surroundings, &snapshot.allowed, snapshot.rows());
+            let rarity = surroundings.texts.rarities(&question.terms)?.iter().sum();
+            Ok(WordScores { own, spread, rarity })
         };
         let words: Result<Vec<WordScores>, StoreError> = questions.iter().map(score_words).collect();
         let joined = other.map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
@@ -119,24 +125,16 @@ pub(crate) fn search(
     Ok((snapshot, matches))
 }
 
-/// Spreads text scores to the neighbours in the session. Only rows of `allowed` give and get.
-///
-/// A turn of a conversation seldom says everything itself: the question before it names the subject, the turn after
-/// it the answer.
-fn spread(scores: &TextScores, links: &Links, allowed: &AllowedRows, rows: u32) -> TextScores {
+/// Spreads text scores to the records that they [speak for](Surroundings). Only rows of `allowed` give and get.
+fn spread(scores: &TextScores, surroundings: &Surroundings, allowed: &AllowedRows, rows: u32) -> TextScores {
     let mut spread = TextScores::new(rows);
     for (row, score) in scores.iter().filter(|(row, _)| allowed.contains(*row)) {
         spread.add(row, score);
-        for step in [Links::before, Links::after] {
-            let mut at = step(links, row);
-            for share in SPREAD {
-                let Some(neighbour) = at else { break };
-                if allowed.contains(neighbour) {
-                    spread.add(neighbour, share * score);
-                }
-                at = step(links, neighbour);
+        surroundings.around(row, |neighbour, steps| {
+            if allowed.contains(neighbour) {
+                spread.add(neighbour, SPREAD[steps - 1] * surroundings.openness(neighbour) * score);
             }
-        }
+        });
     }
     spread
 }
@@ -186,15 +184,13 @@ mod tests {
         let mut links = SessionLinks::default();
         (0..5).for_each(|row| links.push(row, "a"));
         links.push(5, "b");
+        let surroundings = Surroundings { links: links.links().clone(), ..Surroundings::default() };
         let scores = TextScores::from_iter([(2, 8.0)]);
         let allowed = |rows: &[u32]| AllowedRows::from(rows.iter().copied().collect::<roaring::RoaringBitmap>());
-        let got: Vec<_> = spread(&scores, links.links(), &allowed(&[0, 1, 2, 3, 4, 5]), 6).iter().collect();
+        let got: Vec<_> = spread(&scores, &surroundings, &allowed(&[0, 1, 2, 3, 4, 5]), 6).iter().collect();
         let want = [(0, 8.0 * SPREAD[1]), (1, 8.0 * SPREAD[0]), (2, 8.0), (3, 8.0 * SPREAD[0]), (4, 8.0 * SPREAD[1])];
         assert_eq!(got, want);
-        assert_eq!(
-            spread(&scores, links.links(), &allowed(&[2, 3]), 6).iter().count(),
-            2,
-            "a filtered row gets nothing"
-        );
+        let filtered = spread(&scores, &surroundings, &allowed(&[2, 3]), 6);
+        assert_eq!(filtered.iter().count(), 2, "a filtered row gets nothing");
     }
 }

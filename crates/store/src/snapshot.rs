@@ -1,6 +1,7 @@
 //! What one recall looks at: it stays as it is, whatever is written meanwhile.
 
 use crate::command::{Selection, VersionId};
+use crate::surroundings::Surroundings;
 use crate::{Collection, StoreError};
 use membox_index::{AllowedRows, Effort, Search, VectorIndex};
 use membox_records::{Filter, Slots, StoredRecord};
@@ -27,11 +28,23 @@ pub struct StateVersion {
 pub struct Snapshot {
     pub(crate) collection: Arc<Collection>,
     pub(crate) view: VectorView,
+    pub(crate) surroundings: Surroundings,
     pub(crate) slots: Arc<Slots>,
     index: Option<Arc<VectorIndex>>,
     pub(crate) allowed: Arc<AllowedRows>,
     version: StateVersion,
     _pin: RowPin,
+}
+
+/// A record that speaks for another one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SpokenFor {
+    /// The record.
+    pub by: RecordRef,
+    /// Steps between both in their session.
+    pub steps: usize,
+    /// The share of what it says that counts, 0 to 1.
+    pub share: f32,
 }
 
 /// The records nearest to a vector, best first.
@@ -77,6 +90,7 @@ impl Snapshot {
         Self {
             collection: collection.clone(),
             view: state.view.clone(),
+            surroundings: Surroundings { links: state.links.links().clone(), texts: state.texts.clone() },
             slots: state.slots.clone(),
             index: state.index.clone(),
             allowed,
@@ -129,6 +143,34 @@ impl Snapshot {
     /// How near a record is to a vector.
     pub fn score(&self, vector: &[f32], record: RecordRef) -> f32 {
         self.view.score(vector, record.0)
+    }
+
+    /// Records of its session that speak for a record, each with the steps to it and the share of what it says that
+    /// counts.
+    pub fn spoken_for_by(&self, record: RecordRef) -> Vec<SpokenFor> {
+        let mut found = Vec::new();
+        let share = self.surroundings.openness(record.0);
+        self.surroundings.around(record.0, |row, steps| {
+            if self.allowed.contains(row) {
+                found.push(SpokenFor { by: RecordRef(row), steps, share });
+            }
+        });
+        found
+    }
+
+    /// Whether a record was said by, or is about, somebody of one of these names: see [`Snapshot::names`].
+    pub fn is_of_one_of(&self, record: RecordRef, names: &[u32]) -> bool {
+        !names.is_empty() && self.surroundings.texts.people(record.0).is_one_of(names)
+    }
+
+    /// The numbers of what may be names in a question.
+    pub fn names(&self, question: &str) -> Vec<u32> {
+        self.surroundings.texts.names(question)
+    }
+
+    /// How rare each term is among the texts: BM25's inverse document frequency.
+    pub fn rarities(&self, terms: &[String]) -> Result<Vec<f32>, StoreError> {
+        Ok(self.surroundings.texts.rarities(terms)?)
     }
 
     /// The `count` records nearest to each vector.

@@ -4,8 +4,8 @@ use super::CollectionFolder;
 use crate::StoreError;
 use membox_api::CollectionSettings;
 use membox_index::VectorIndex;
-use membox_records::{Reader, RecordsError, StoredCollection};
-use membox_text::{TextIndex, TextSource};
+use membox_records::{Reader, Record, RecordsError, StoredCollection};
+use membox_text::{Document, TextIndex, TextSource};
 use membox_vectors::VectorView;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -54,4 +54,18 @@ impl Derived {
 /// The text index that is wanted over the rows of a tenant's vector file.
 pub(crate) fn text_of(reader: &Reader, tenant: &str, vector_file: Uuid, rows: u32) -> Result<TextSource, StoreError> {
     Ok(TextSource { vector_file, rows, key: reader.sealing().term_key(tenant)? })
+}
+
+/// Keys of metadata that say who said a record's text, the first that there is.
+const SPEAKER_KEYS: [&str; 3] = ["speaker", "author", "name"];
+
+/// What of a record is searched by words. Who said it is the name of a message, or its role; of another record what
+/// its metadata says.
+pub(crate) fn document(record: &Record) -> Document<'_> {
+    let said = || SPEAKER_KEYS.iter().find_map(|key| record.metadata.get(*key)?.as_str());
+    let speaker = match &record.message {
+        Some(message) => message.name.as_deref().or_else(said).or(Some(&message.role)),
+        None => said(),
+    };
+    Document { text: &record.text, speaker, user: record.user.as_deref() }
 }

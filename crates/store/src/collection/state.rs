@@ -1,7 +1,7 @@
 //! What is committed of a collection, as recall sees it.
 
 use super::compacted::CompactedFiles;
-use super::derived::Derived;
+use super::derived::{Derived, document};
 use super::{ChangeLog, SessionLinks};
 use crate::StoreError;
 use lru::LruCache;
@@ -125,7 +125,7 @@ impl CollectionState {
             }
             None => self.add(&new),
         }
-        self.texts.insert(row, &record.text);
+        self.texts.insert(row, document(record));
         if let Some(fields) = &mut self.fields {
             fields.insert(row, record);
         }
@@ -215,7 +215,7 @@ impl CollectionState {
         let rows = derived.text.as_ref().map_or(0, TextIndex::rows)..state.view.rows();
         reader.each_record(&state.slots, rows, |row, stored| {
             if state.rows.contains(row) {
-                tail.insert(row, &stored.record.text);
+                tail.insert(row, document(&stored.record));
             }
             true
         })?;

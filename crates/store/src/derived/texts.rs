@@ -1,7 +1,7 @@
 //! Handing texts from the tail to the postings on disk.
 
 use crate::StoreError;
-use crate::collection::{Collection, text_of};
+use crate::collection::{Collection, document, text_of};
 use crate::registry::Registry;
 use membox_text::TextIndexWriter;
 
@@ -33,7 +33,7 @@ pub(crate) fn commit_texts(
     let mut result = Ok(());
     reader.each_record(&slots, from..view.rows(), |row, stored| {
         if rows.contains(row) {
-            result = writer.insert(row, &stored.record.text);
+            result = writer.insert(row, document(&stored.record));
         }
         result.is_ok() && !is_stopping()
     })?;
