@@ -3,6 +3,7 @@
 
 use crate::EncoderError;
 use crate::checksums::{Checksums, ModelFiles};
+use std::ops::Range;
 use std::path::Path;
 
 /// Texts longer than this many bytes a wanted token are cut before they are tokenized: no text has tokens this long on
@@ -81,6 +82,20 @@ impl Tokenizer {
             *end = *last;
         }
         Ok(TokenIds { ids, truncated: true })
+    }
+
+    /// As [`Self::encode`], with the places in `text`, in bytes, of the tokens that are not special.
+    pub fn encode_with_places(
+        &self,
+        text: &str,
+        max_tokens: usize,
+    ) -> Result<(Vec<u32>, Vec<Range<usize>>), EncoderError> {
+        let (text, _) = cut_at_boundary(text, max_tokens.saturating_mul(BYTES_PER_TOKEN));
+        let (open, close) = self.special_tokens()?;
+        let mut pieces = self.pieces(text)?;
+        pieces.truncate(max_tokens.saturating_sub(2));
+        let ids = [open].into_iter().chain(pieces.iter().map(|piece| piece.id)).chain([close]).collect();
+        Ok((ids, pieces.into_iter().map(|piece| piece.start..piece.end).collect()))
     }
 
     /// The same tokenizer, which reads `[SEP]` and the like in a text as the plain text that they are.
