@@ -3,7 +3,7 @@
 use crate::encoder::Encoder;
 use crate::lanes::Lane;
 use crate::scheduler::{Embeddings, Inputs, Request, Wanted};
-use crate::windows::{MAX_TOKEN_WINDOWS, token_windows};
+use crate::windows::{MAX_TOKEN_WINDOWS, TokenWindow, token_windows};
 use crate::{DEFAULT_MAX_TOKENS, EncoderError};
 use std::collections::HashSet;
 use std::ops::Range;
@@ -18,9 +18,9 @@ pub struct DocumentEmbedding {
     pub token_vectors: Vec<f32>,
 }
 
-/// A sequence of a text, and those of its tokens whose vectors are taken from it.
+/// A sequence of a text: with its special tokens, and which of the others have their vectors taken from it.
 struct Sequence {
-    text: usize,
+    ids: Vec<u32>,
     owned: Range<usize>,
 }
 
@@ -47,23 +47,23 @@ impl Encoder {
                 |(vector, token_vectors): (&[f32], _)| DocumentEmbedding { vector: vector.to_vec(), token_vectors };
             return Ok(answer.rows().zip(tokens).map(document).collect());
         }
-        let (mut ids, mut sequences) = (Vec::new(), Vec::new());
-        for (text, said) in texts.iter().enumerate() {
-            for (own_ids, owned) in self.sequences_of(said)? {
-                ids.push(own_ids);
-                sequences.push(Sequence { text, owned });
+        let (mut ids, mut parts) = (Vec::new(), Vec::with_capacity(texts.len()));
+        for text in &texts {
+            let mut owned = Vec::new();
+            for sequence in self.sequences_of(text)? {
+                ids.push(sequence.ids);
+                owned.push(sequence.owned);
             }
+            parts.push(owned);
         }
-        let answer = self.encode(request(Inputs::Tokens(ids)))?;
-        Ok(join(&answer, &sequences, texts.len(), token_dimension))
+        Ok(join(&self.encode(request(Inputs::Tokens(ids)))?, &parts, token_dimension))
     }
 
-    /// The sequences of a text with their special tokens, and which of their other tokens are taken from each.
-    fn sequences_of(&self, text: &str) -> Result<Vec<(Vec<u32>, Range<usize>)>, EncoderError> {
+    fn sequences_of(&self, text: &str) -> Result<Vec<Sequence>, EncoderError> {
         let (max_tokens, tokenizer) = (self.max_tokens(), self.tokenizer());
         let first = tokenizer.encode(text, max_tokens)?;
         let length = first.ids.len().saturating_sub(2);
-        let whole = |ids| Ok(vec![(ids, 0..length)]);
+        let whole = |ids| Ok(vec![Sequence { ids, owned: 0..length }]);
         let (Some(&open), Some(&close)) = (first.ids.first(), first.ids.last()) else { return whole(first.ids) };
         if !first.truncated || first.ids.len() < max_tokens {
             return whole(first.ids);
@@ -76,14 +76,11 @@ impl Encoder {
         }
         let ends = sentence_ends(text, &places);
         let windows = token_windows(inner.len(), length, |token| ends.contains(&token));
-        let sequence = |tokens: Range<usize>| [&[open], &inner[tokens], &[close]].concat();
-        Ok(windows
-            .into_iter()
-            .map(|window| {
-                let from = window.tokens.start;
-                (sequence(window.tokens), window.owned.start - from..window.owned.end - from)
-            })
-            .collect())
+        let sequence = |TokenWindow { tokens, owned }: TokenWindow| Sequence {
+            owned: owned.start - tokens.start..owned.end - tokens.start,
+            ids: [&[open], &inner[tokens], &[close]].concat(),
+        };
+        Ok(windows.into_iter().map(sequence).collect())
     }
 }
 
@@ -105,18 +102,20 @@ fn sentence_ends(text: &str, places: &[Range<usize>]) -> HashSet<usize> {
     ends
 }
 
-/// The answers of sequences, put together to those of their texts.
-fn join(answer: &Embeddings, sequences: &[Sequence], texts: usize, dimension: usize) -> Vec<DocumentEmbedding> {
-    let mut documents = vec![DocumentEmbedding::default(); texts];
-    for ((sequence, vector), tokens) in sequences.iter().zip(answer.rows()).zip(&answer.token_vectors) {
-        let document = &mut documents[sequence.text];
-        if document.vector.is_empty() {
-            document.vector = vector.to_vec();
+/// The answers of sequences, put together to those of their texts; `parts` are the sequences of each.
+fn join(answer: &Embeddings, parts: &[Vec<Range<usize>>], dimension: usize) -> Vec<DocumentEmbedding> {
+    let mut answers = answer.rows().zip(&answer.token_vectors);
+    let mut document = |owned: &Vec<Range<usize>>| {
+        let mut document = DocumentEmbedding::default();
+        for (owned, (vector, tokens)) in owned.iter().zip(answers.by_ref()) {
+            if document.vector.is_empty() {
+                document.vector = vector.to_vec();
+            }
+            document.token_vectors.extend_from_slice(&tokens[owned.start * dimension..owned.end * dimension]);
         }
-        let owned = sequence.owned.start * dimension..sequence.owned.end * dimension;
-        document.token_vectors.extend_from_slice(&tokens[owned]);
-    }
-    documents
+        document
+    };
+    parts.iter().map(&mut document).collect()
 }
 
 #[cfg(test)]

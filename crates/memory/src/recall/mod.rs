@@ -154,7 +154,7 @@ impl Recall<'_> {
         let mut vectors = vec![None; texts.len()];
         if request.mode != RecallMode::Text {
             let found = self.models.embed_queries(tenant, collection, &texts, timing)?;
-            vectors = found.into_iter().map(Some).collect();
+            vectors = found.into_iter().map(|query| Some(query.vector)).collect();
         }
         let questions = texts.iter().zip(vectors).map(|(text, vector)| {
             let terms = if request.mode == RecallMode::Vector { Vec::new() } else { collection.query_terms(text) };
