@@ -8,7 +8,7 @@ use crate::tenants::llm_usage;
 use crate::{MemoryBox, MemoryError, now, user_collection};
 use membox_api::{ConsolidateRequest, JobView, Metric, UpdateRequest};
 use membox_encoder::Lane;
-use membox_store::{AuditEvent, Collection, JobGuard, JobState, RecordReads, RecordsError, StoredJob};
+use membox_store::{AuditEvent, Collection, JobGuard, JobState, NewVector, RecordReads, RecordsError, StoredJob};
 use membox_threads::budget::RequestBudget;
 use membox_threads::{guard, spawn};
 use serde_json::Value;
@@ -347,8 +347,9 @@ impl MemoryBox {
             batch.retain(|stored| !stored.record.given_vector);
             let texts = batch.iter().map(|s| s.record.text.clone()).collect();
             let embedded = self.models().encoder_of(collection)?.embed(texts, Lane::Bulk)?;
-            let vectors = batch.into_iter().zip(embedded.rows().map(<[f32]>::to_vec)).collect();
-            self.store().replace_vectors(collection, vectors)?;
+            let vectors = batch.into_iter().zip(embedded.rows().map(<[f32]>::to_vec));
+            let new = vectors.map(|(stored, vector)| NewVector { stored, vector, tokens: None });
+            self.store().replace_vectors(collection, new.collect())?;
             job.add_done(count);
             if next.is_none() {
                 break;

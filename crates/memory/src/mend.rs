@@ -7,7 +7,7 @@
 use crate::verify::verify;
 use crate::{MemoryBox, MemoryConfig, MemoryError, Models};
 use membox_encoder::Lane;
-use membox_store::{Collection, NewVersion, Record, Report, StoredRecord, WriteRecords, mend_files};
+use membox_store::{Collection, NewVector, NewVersion, Record, Report, StoredRecord, WriteRecords, mend_files};
 use std::sync::Arc;
 
 /// Records mended at a time.
@@ -108,12 +108,13 @@ impl MemoryBox {
             // It says from now on that its vector is that of its text.
             let records = pairs.map(|(stored, vector)| {
                 let record = Record { given_vector: false, ..stored.record.clone() };
-                NewVersion { record, vector, expected: Some(stored.version) }
+                NewVersion { record, vector, tokens: None, expected: Some(stored.version) }
             });
             let write = WriteRecords::new(collection.clone(), records.collect());
             return Ok(self.store().write_records(write).map(drop)?);
         }
-        let vectors = pairs.map(|(stored, vector)| ((*stored).clone(), vector)).collect();
+        let vectors =
+            pairs.map(|(stored, vector)| NewVector { stored: (*stored).clone(), vector, tokens: None }).collect();
         Ok(self.store().replace_vectors(collection, vectors).map(drop)?)
     }
 }
