@@ -1,12 +1,18 @@
 //! What one recall looks at: it stays as it is, whatever is written meanwhile.
 
+use crate::collection::{Links, open_sealed};
 use crate::command::{Selection, VersionId};
 use crate::{Collection, StoreError};
 use membox_index::{AllowedRows, Effort, Search, VectorIndex};
+use membox_records::keys::Opener;
 use membox_records::{Filter, Slots, StoredRecord};
-use membox_vectors::{RowPin, VectorView};
+use membox_vectors::{QuestionTokens, RowPin, TokenVectors, TokenView, VectorView};
+use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+/// Steps in a session to a record's farthest neighbour.
+const MAX_STEPS: usize = 2;
 
 /// A record within one snapshot. Of two, the one whose version was committed first is less: so ties between hits are
 /// broken the same way in every replica that follows the [changes](crate::RecordStore::changes), whatever rows
@@ -27,6 +33,11 @@ pub struct StateVersion {
 pub struct Snapshot {
     pub(crate) collection: Arc<Collection>,
     pub(crate) view: VectorView,
+    /// Vectors of tokens, where there are any.
+    tokens: Option<TokenView>,
+    /// What opens those that are sealed, by the first key that was met.
+    opener: OnceLock<(u32, Opener)>,
+    links: Links,
     pub(crate) slots: Arc<Slots>,
     index: Option<Arc<VectorIndex>>,
     pub(crate) allowed: Arc<AllowedRows>,
@@ -77,6 +88,9 @@ impl Snapshot {
         Self {
             collection: collection.clone(),
             view: state.view.clone(),
+            tokens: state.tokens.clone(),
+            opener: OnceLock::new(),
+            links: state.links.links().clone(),
             slots: state.slots.clone(),
             index: state.index.clone(),
             allowed,
@@ -129,6 +143,50 @@ impl Snapshot {
     /// How near a record is to a vector.
     pub fn score(&self, vector: &[f32], record: RecordRef) -> f32 {
         self.view.score(vector, record.0)
+    }
+
+    /// For each token of a question the cosine of the nearest token of a record; `None` where the record has no whole
+    /// vectors of tokens, or has them of another model.
+    pub fn token_similarities(&self, question: &QuestionTokens, record: RecordRef) -> Option<Vec<f32>> {
+        if self.tokens.as_ref()?.space() != question.space() {
+            return None;
+        }
+        let mut best = vec![-1.0; question.len()];
+        question.max_sim(&self.codes(record)?, &mut best);
+        Some(best)
+    }
+
+    /// The vectors of a record's tokens; `None` where it has no whole ones.
+    pub fn token_vectors(&self, record: RecordRef) -> Option<TokenVectors> {
+        TokenVectors::from_bytes(self.tokens.as_ref()?.space(), self.codes(record)?.into_owned())
+    }
+
+    fn codes(&self, record: RecordRef) -> Option<Cow<'_, [u8]>> {
+        let stored = self.tokens.as_ref()?.get(record.0, self.view.crc(record.0))?;
+        let opener = |key: u32| {
+            let found = || self.collection.sealing.keyring()?.opener(key).ok();
+            let (known, opener) = match self.opener.get() {
+                Some(known) => known,
+                None => {
+                    let found = found()?;
+                    self.opener.get_or_init(|| (key, found))
+                }
+            };
+            if *known == key { Some(opener.clone()) } else { found() }
+        };
+        open_sealed(stored, (self.collection.id, self.slots.slot(record.0)), opener)
+    }
+
+    /// Records beside another one in its session, up to two before it and two after it, each with how many steps away
+    /// it is. One that the snapshot does not show is passed over, and counts as a step.
+    pub fn session_neighbours(&self, record: RecordRef) -> Vec<(RecordRef, usize)> {
+        let mut found = Vec::new();
+        for step in [Links::before, Links::after] {
+            let rows = std::iter::successors(step(&self.links, record.0), |&row| step(&self.links, row));
+            let near = rows.zip(1..=MAX_STEPS).filter(|(row, _)| self.allowed.contains(*row));
+            found.extend(near.map(|(row, steps)| (RecordRef(row), steps)));
+        }
+        found
     }
 
     /// The `count` records nearest to each vector.

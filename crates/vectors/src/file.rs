@@ -30,10 +30,30 @@ pub struct RowReceipt {
 }
 
 /// The map of a file. A page of it that cannot be read is zeros, and makes it damaged.
-struct FileMap {
+pub(crate) struct FileMap {
     /// Ends before the map does.
     watched: Watched,
     bytes: Mmap,
+}
+
+impl FileMap {
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// 16 bytes at an offset that is a multiple of 8. They may be written to meanwhile: then some are of before.
+    ///
+    /// # Panics
+    /// When they are not in the map.
+    pub fn copy_16(&self, at: usize) -> [u8; 16] {
+        let bytes = &self.bytes[at..at + 16];
+        assert!(at.is_multiple_of(8));
+        let first = bytes.as_ptr().cast::<u64>();
+        // SAFETY: both numbers are in the map, at addresses that are multiples of 8 since the map begins at a page's.
+        // Another thread may be writing to the file: each number is read once, and any bytes are a number.
+        let [low, high] = unsafe { [first.read_volatile(), first.add(1).read_volatile()] };
+        (u128::from(low.to_le()) | u128::from(high.to_le()) << 64).to_le_bytes()
+    }
 }
 
 /// The one writer of a vector file.
@@ -364,12 +384,12 @@ fn read_layout(path: &Path, file: &File, rows: u32) -> Result<(Header, u64), Vec
 }
 
 /// Maps twice the bytes in use: pages past the end of the file become readable as it grows.
-fn map_file(path: &Path, file: &File, bytes: u64) -> Result<Arc<FileMap>, VectorsError> {
+pub(crate) fn map_file(path: &Path, file: &File, bytes: u64) -> Result<Arc<FileMap>, VectorsError> {
     let length = (bytes * 2).max(MAP_AT_LEAST) as usize;
     // SAFETY: the map is read-only, membox never truncates the file below its committed rows while it is open (one
     // process holds the data folder's lock), and views read committed rows only. Where somebody else truncates it, or
     // the disk fails, the pages become zeros (`sigbus.rs`). A row is overwritten only when it is erased, and then no
-    // view's answer names it.
+    // view's answer names it; the same holds for codes of tokens, and their entries are read by `FileMap::copy_16`.
     let map = unsafe { MmapOptions::new().len(length).map(file) };
     let bytes = map.map_err(|source| VectorsError::Io { action: "map", path: path.to_owned(), source })?;
     Ok(Arc::new(FileMap { watched: Watched::new(&bytes), bytes }))

@@ -5,6 +5,9 @@
 //! committed rows, which stays valid and unchanged however long it is held. A row's number is the vector's id
 //! everywhere.
 //!
+//! Beside a vector file may lie token vectors ([`token_format`]): a small vector for each token of a row's text, which
+//! a question is compared with token by token.
+//!
 //! A page of a map that cannot be read does not end the process: while there are maps, this crate handles SIGBUS for
 //! addresses within them, and passes on any other.
 //!
@@ -35,6 +38,9 @@ mod scan;
 mod sigbus;
 mod simd;
 mod sync;
+mod token_file;
+pub mod token_format;
+mod tokens;
 mod top_k;
 
 pub use beneath::open_beneath;
@@ -44,4 +50,6 @@ pub use format::{Header, RowType};
 pub use retired::{Retired, RowPin};
 pub use scan::ScanQueue;
 pub use simd::prefetch;
+pub use token_file::{RowCodes, StoredCodes, TokenFile, TokenSync, TokenView, remove_token_files};
+pub use tokens::{MAX_TOKEN_DIMENSION, MAX_TOKENS, QuestionTokens, TokenSpace, TokenVectors};
 pub use top_k::{ScoredRow, TopK};

@@ -148,7 +148,7 @@ impl Recall<'_> {
             let mut vector = vector.clone();
             collection.check_vector(&vector).map_err(|e| vector_error("/vector", e))?;
             collection.normalize(&mut vector);
-            return Ok(vec![Question { vector: Some(vector), terms: Vec::new() }]);
+            return Ok(vec![Question { vector: Some(vector), ..Question::default() }]);
         }
         let texts: Vec<&String> = request.query.iter().chain(request.queries.iter().flatten()).collect();
         let mut vectors = vec![None; texts.len()];
@@ -158,7 +158,7 @@ impl Recall<'_> {
         }
         let questions = texts.iter().zip(vectors).map(|(text, vector)| {
             let terms = if request.mode == RecallMode::Vector { Vec::new() } else { collection.query_terms(text) };
-            Question { vector: vector.map(|v| v.to_vec()), terms }
+            Question { vector: vector.map(|v| v.to_vec()), terms, tokens: None }
         });
         Ok(questions.collect())
     }
