@@ -17,7 +17,7 @@ metadata = json.load(sys.stdin)
 root = metadata["workspace_root"] + "/"
 packages = {package["name"]: package for package in metadata["packages"]}
 folders = {os.path.dirname(package["manifest_path"])[len(root):] + "/": name for name, package in packages.items()}
-folders |= {"kernels/": "membox-cuda", "models/": "membox-compressor"}
+folders |= {"kernels/": "membox-cuda", "models/": "membox-encoder"}
 found = set()
 for path in os.environ["CHANGED"].splitlines():
     if path in ("Cargo.toml", "Cargo.lock", "clippy.toml", "rust-toolchain.toml") or path.startswith(".cargo/"):

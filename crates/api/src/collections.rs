@@ -1,6 +1,6 @@
 //! Collections and what they are made with.
 
-use crate::{IndexPolicy, MemoriesPolicy, Redaction};
+use crate::{IndexPolicy, LateInteraction, MemoriesPolicy, Redaction};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -27,8 +27,8 @@ pub enum Metric {
     InnerProduct,
 }
 
-/// What a collection is made with. Everything but the policies of index, kinds, redaction, synonyms, keywords and
-/// memories stays as it is.
+/// What a collection is made with. Everything but the policies of index, kinds, redaction, synonyms, keywords,
+/// memories and late interaction stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CollectionSettings {
@@ -62,6 +62,21 @@ pub struct CollectionSettings {
     /// How what is said becomes memories (`POST /v1/memories`): the defaults when left out, or as it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memories: Option<MemoriesPolicy>,
+    /// Whether a small vector is kept for each token of a text that the model embeds, by which hits are ordered more
+    /// finely: `{"dimension": 32 | 48 | 64}`, or `"off"`, which removes those that are there. 48 numbers when left
+    /// out, or as it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late_interaction: Option<LateInteraction>,
+}
+
+impl CollectionSettings {
+    /// Numbers of a token's vector; `None` where no vectors of tokens are kept.
+    pub fn token_dimension(&self) -> Option<usize> {
+        match self.late_interaction.unwrap_or_default() {
+            LateInteraction::On { dimension } if self.model.is_some() => Some(dimension),
+            _ => None,
+        }
+    }
 }
 
 /// What a kind of record gets by default.
@@ -94,6 +109,20 @@ pub struct CollectionView {
     pub vector_bytes: u64,
     /// The state of the derived indexes.
     pub index: IndexView,
+    /// Vectors of tokens; left out where none are kept, and in a list for a collection that is not open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_vectors: Option<TokenVectorsView>,
+}
+
+/// What a collection has of vectors of tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct TokenVectorsView {
+    /// Records that have them.
+    pub records: u64,
+    /// Records that have none: they have no text, or their vectors are still to be made.
+    pub missing: u64,
+    /// Bytes of their files.
+    pub bytes: u64,
 }
 
 /// The state of a collection's derived indexes.

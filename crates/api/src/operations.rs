@@ -11,7 +11,7 @@ pub struct JobsQuery {
     /// Those in this state.
     #[param(inline)]
     pub state: Option<JobState>,
-    /// Those of this kind: `reembed`, `rebuild`, `consolidate`, `update`, `erase` or `seal`.
+    /// Those of this kind: `reembed`, `token-vectors`, `rebuild`, `consolidate`, `update`, `erase` or `seal`.
     pub kind: Option<String>,
     /// Jobs a page, 20 unless said otherwise.
     #[param(minimum = 1, maximum = 1000)]
@@ -46,7 +46,7 @@ pub struct JobList {
 pub struct JobView {
     /// Its id.
     pub id: String,
-    /// `reembed`, `rebuild`, `consolidate`, `update`, `erase` or `seal`.
+    /// `reembed`, `token-vectors`, `rebuild`, `consolidate`, `update`, `erase` or `seal`.
     pub kind: String,
     /// The collection that it works on, if it is one.
     #[serde(skip_serializing_if = "Option::is_none")]

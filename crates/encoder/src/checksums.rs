@@ -56,12 +56,21 @@ impl<'a> ModelFiles<'a> {
 
     /// The bytes of a file. One that is not there says how to get it.
     pub fn read(&self, name: &str) -> Result<Vec<u8>, EncoderError> {
+        if self.checksums.sha256.contains_key(name) {
+            return self.read_hashed(name).map(|(bytes, _)| bytes);
+        }
+        read_file(&self.path(name))
+    }
+
+    /// The bytes of a file, and their SHA-256.
+    pub fn read_hashed(&self, name: &str) -> Result<(Vec<u8>, [u8; 32]), EncoderError> {
         let path = self.path(name);
         let bytes = read_file(&path)?;
-        let Some(wanted) = self.checksums.sha256.get(name) else { return Ok(bytes) };
-        let found = Hex(&Sha256::digest(&bytes)).to_string();
+        let hash = <[u8; 32]>::from(Sha256::digest(&bytes));
+        let Some(wanted) = self.checksums.sha256.get(name) else { return Ok((bytes, hash)) };
+        let found = Hex(&hash).to_string();
         if found.eq_ignore_ascii_case(wanted) {
-            return Ok(bytes);
+            return Ok((bytes, hash));
         }
         Err(EncoderError::WrongChecksum { path, found, wanted: wanted.clone(), by: self.checksums.source })
     }
@@ -74,7 +83,8 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, EncoderError> {
     })
 }
 
-struct Hex<'a>(&'a [u8]);
+/// Bytes as hexadecimal digits.
+pub(crate) struct Hex<'a>(pub &'a [u8]);
 
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,20 +1,19 @@
 //! The encoder as its callers see it: a model folder in; vectors and keep probabilities out.
 
 use crate::EncoderError;
-use crate::checksums::{ChecksumSource, Checksums, ModelFiles};
+use crate::axes::TokenAxes;
+use crate::checksums::{ChecksumSource, Checksums, Hex, ModelFiles};
 use crate::cuda::{Chosen, choose};
 use crate::engine::{Device, Engine, Precision};
 use crate::lanes::Lane;
+use crate::queries::QueryCache;
 use crate::scheduler::{Embeddings, Inputs, Model, Pending, Reply, Request, Scheduler, Wanted};
 use crate::tokenizer::{Token, Tokenizer};
 use crate::weights::{BertWeights, KeepHead};
 use crossbeam_channel::RecvTimeoutError;
 use membox_threads::budget;
-use std::collections::HashMap;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Tokens kept of a text unless the caller asks for more: sentence-transformers' `max_seq_length` of all-MiniLM-L6-v2.
@@ -36,7 +35,7 @@ pub struct EncoderConfig {
     pub checksums: Checksums,
     /// A keep head over a model that has none of its own.
     pub keep_head: Option<KeepHead>,
-    /// Query vectors of each scope kept by [`Encoder::cached_query`].
+    /// Queries of each scope kept by [`Encoder::cached_query`].
     pub query_cache: usize,
 }
 
@@ -53,21 +52,15 @@ impl Default for EncoderConfig {
     }
 }
 
-/// Vectors of queries.
-type Queries = lru::LruCache<String, Arc<[f32]>>;
-
 /// A loaded model.
 pub struct Encoder {
     name: String,
     model: Arc<Model>,
     why_not_cuda: Option<String>,
     checked_by: ChecksumSource,
+    weights_sha256: String,
     scheduler: Arc<Scheduler>,
-    /// By scope: no tenant can tell what another has asked, nor pushes it out.
-    queries: Mutex<HashMap<String, Queries>>,
-    query_cache: NonZeroUsize,
-    hits: AtomicU64,
-    misses: AtomicU64,
+    queries: QueryCache,
 }
 
 impl Encoder {
@@ -85,28 +78,28 @@ impl Encoder {
         if let Some(head) = config.keep_head {
             weights = weights.with_keep_head(head)?;
         }
+        let axes = TokenAxes::find(&files, &weights.sha256, weights.config.hidden_size)?;
+        let weights_sha256 = Hex(&weights.sha256).to_string();
         let Chosen { engine, why_not_cuda } =
             choose(weights, config.precision, config.device, config.kernels.as_deref())?;
         if let Some(reason) = &why_not_cuda {
             tracing::info!(model = name, reason, "no card is used");
         }
-        let query_cache = NonZeroUsize::new(config.query_cache).unwrap_or(NonZeroUsize::MIN);
         tracing::info!(
             model = name,
             engine = engine.name(),
             checksums = config.checksums.source.name(),
+            token_vectors = axes.is_some(),
             "encoder ready"
         );
         Ok(Self {
             name: name.to_owned(),
-            model: Arc::new(Model { engine, tokenizer }),
+            model: Arc::new(Model { engine, tokenizer, axes }),
             why_not_cuda,
             checked_by: config.checksums.source,
+            weights_sha256,
             scheduler: scheduler.clone(),
-            queries: Mutex::default(),
-            query_cache,
-            hits: AtomicU64::new(0),
-            misses: AtomicU64::new(0),
+            queries: QueryCache::new(config.query_cache),
         })
     }
 
@@ -130,6 +123,11 @@ impl Encoder {
         self.checked_by
     }
 
+    /// SHA-256 of `model.safetensors`, as 64 hexadecimal digits.
+    pub fn weights_sha256(&self) -> &str {
+        &self.weights_sha256
+    }
+
     /// Width of a vector.
     pub fn dimension(&self) -> usize {
         self.model.engine.dimension()
@@ -143,6 +141,15 @@ impl Encoder {
     /// Its tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.model.tokenizer
+    }
+
+    /// What token vectors are made with; without it there are none.
+    pub fn token_axes(&self) -> Option<&TokenAxes> {
+        self.model.axes.as_ref()
+    }
+
+    pub(crate) fn queries(&self) -> &QueryCache {
+        &self.queries
     }
 
     /// Every token of a text.
@@ -177,31 +184,5 @@ impl Encoder {
                 Err(RecvTimeoutError::Timeout) => budget::check().map_err(|_| EncoderError::Stopped)?,
             }
         }
-    }
-
-    /// The vector of a query asked before in the same scope, if it is still remembered.
-    pub fn cached_query(&self, scope: &str, text: &str) -> Option<Arc<[f32]>> {
-        let mut queries = self.queries.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = queries.get_mut(scope).and_then(|queries| queries.get(text).cloned());
-        let counter = if found.is_some() { &self.hits } else { &self.misses };
-        counter.fetch_add(1, Ordering::Relaxed);
-        found
-    }
-
-    /// Remembers the vector of a query.
-    pub fn cache_query(&self, scope: &str, text: &str, vector: Arc<[f32]>) {
-        let mut queries = self.queries.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = queries.entry(scope.to_owned()).or_insert_with(|| Queries::new(self.query_cache));
-        own.put(text.to_owned(), vector);
-    }
-
-    /// Forgets every cached query of a scope.
-    pub fn forget_queries(&self, scope: &str) {
-        self.queries.lock().unwrap_or_else(PoisonError::into_inner).remove(scope);
-    }
-
-    /// Cache hits and misses so far.
-    pub fn cache_counts(&self) -> (u64, u64) {
-        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
     }
 }

@@ -49,6 +49,12 @@ pub enum EncoderError {
     /// The model cannot say which tokens to keep.
     #[error("the model has no keep head: it embeds, and does not compress")]
     NoKeepHead,
+    /// Token vectors cannot be had of the model.
+    #[error("the model has no token axes, so there are no vectors of its tokens: `membox models axes` makes them")]
+    NoTokenAxes,
+    /// Token vectors do not have as many dimensions.
+    #[error("token vectors have 32, 48 or 64 dimensions, not {0}")]
+    TokenDimension(usize),
     /// The GPU that was asked for cannot be used.
     #[error("device = {device} cannot be had: {reason}; with device = auto the CPU is used instead")]
     NoGpu {

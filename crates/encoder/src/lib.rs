@@ -28,26 +28,34 @@
 //! `tokenize-N` threads turn texts into ids, `encode-N` threads (one a core) run batches. Callers never compute: they
 //! hand a request in and are called back. See [`scheduler`].
 
+mod axes;
 mod checksums;
 mod config;
 pub mod cpu;
 pub mod cuda;
+mod documents;
 mod encoder;
 mod engine;
 mod error;
 mod lanes;
 #[cfg(test)]
 mod panics;
+mod queries;
 pub mod scheduler;
 mod tokenizer;
 mod weights;
+mod windows;
 
+pub use axes::{DEFAULT_TOKEN_DIMENSION, MAX_TOKEN_DIMENSION, TOKEN_AXES_FILE, TOKEN_DIMENSIONS, TokenAxes};
 pub use checksums::{ChecksumSource, Checksums};
 pub use config::{BertConfig, Family};
+pub use documents::DocumentEmbedding;
 pub use encoder::{DEFAULT_MAX_TOKENS, Encoder, EncoderConfig};
 pub use engine::{Device, Engine, Outputs, PackedBatch, Precision, Session};
 pub use error::EncoderError;
 pub use lanes::Lane;
+pub use queries::{EncodedQueries, QueryEmbedding, QueryTokens};
 pub use scheduler::{Embeddings, Inputs, Model, Pending, Request, Scheduler, SchedulerConfig, Wanted};
 pub use tokenizer::{Piece, Token, TokenIds, Tokenizer};
 pub use weights::{BertWeights, KeepHead};
+pub use windows::{MAX_TOKEN_WINDOWS, TokenWindow, token_windows};

@@ -16,6 +16,7 @@
 //! was admitted. A panic ends the requests of its batch, with an error, and neither its thread nor any other request.
 
 use crate::EncoderError;
+use crate::axes::{TOKEN_DIMENSIONS, TokenAxes};
 use crate::engine::{Engine, Outputs, PackedBatch, Session};
 use crate::lanes::{Lane, Lanes, OfTenant, Turns};
 use crate::tokenizer::Tokenizer;
@@ -64,6 +65,8 @@ pub struct Model {
     pub engine: Arc<dyn Engine>,
     /// Its tokenizer.
     pub tokenizer: Tokenizer,
+    /// What token vectors are made with, if it has any.
+    pub axes: Option<TokenAxes>,
 }
 
 /// What a request wants of each input; one pass gives all of it.
@@ -79,6 +82,8 @@ pub struct Wanted {
     pub states: bool,
     /// The attention that its tokens pay to each other.
     pub attention: bool,
+    /// The vectors of its tokens, of so many dimensions: one of [`TOKEN_DIMENSIONS`].
+    pub token_vectors: Option<usize>,
 }
 
 impl Wanted {
@@ -137,6 +142,9 @@ pub struct Embeddings {
     pub states: Vec<Vec<f32>>,
     /// `[tokens, tokens]` of each input, if wanted: see [`Outputs::attention`].
     pub attention: Vec<Vec<f32>>,
+    /// `[tokens without the first and the last, dimension]` of each input, of unit length, if wanted: see
+    /// [`TokenAxes`].
+    pub token_vectors: Vec<Vec<f32>>,
     /// Width of a vector.
     pub dimension: usize,
     /// Tokens encoded, special ones included.
@@ -288,6 +296,14 @@ impl Scheduler {
         if wanted.keep && !model.engine.has_keep_head() {
             return Err(EncoderError::NoKeepHead);
         }
+        if let Some(dimension) = wanted.token_vectors {
+            if model.axes.is_none() {
+                return Err(EncoderError::NoTokenAxes);
+            }
+            if !TOKEN_DIMENSIONS.contains(&dimension) {
+                return Err(EncoderError::TokenDimension(dimension));
+            }
+        }
         let tokens = match &request.inputs {
             Inputs::Texts(_) => 0,
             Inputs::Tokens(sequences) => sequences.iter().map(Vec::len).sum(),
@@ -300,6 +316,7 @@ impl Scheduler {
             keep: many(wanted.keep),
             states: many(wanted.states),
             attention: many(wanted.attention),
+            token_vectors: many(wanted.token_vectors.is_some()),
             dimension,
             tokens,
             ..Embeddings::default()
@@ -471,12 +488,14 @@ struct Worker<'a> {
     keep: Vec<f32>,
     states: Vec<f32>,
     attention: Vec<f32>,
+    /// Of the states by the token axes.
+    products: Vec<f32>,
 }
 
 impl<'a> Worker<'a> {
     fn new(shared: &'a Shared) -> Self {
-        let (sessions, jobs, vectors, keep, states, attention) = Default::default();
-        Self { shared, sessions, batch: PackedBatch::new(), jobs, vectors, keep, states, attention }
+        let (sessions, jobs, vectors, keep, states, attention, products) = Default::default();
+        Self { shared, sessions, batch: PackedBatch::new(), jobs, vectors, keep, states, attention, products }
     }
 
     /// Takes sequences up to the token budget, at least one, that want the same of the same model.
@@ -541,13 +560,16 @@ impl<'a> Worker<'a> {
         let size = |wanted: bool, count: usize| if wanted { count } else { 0 };
         self.vectors.resize(size(wanted.vectors, self.batch.sequences() * dimension), 0.0);
         self.keep.resize(size(wanted.keep, self.batch.tokens()), 0.0);
-        self.states.resize(size(wanted.states, self.batch.tokens() * dimension), 0.0);
+        // What a card computes is read back for it: to multiply there would save most of the transfer.
+        let axes = model.axes.as_ref().zip(wanted.token_vectors);
+        let needs_states = wanted.states || axes.is_some();
+        self.states.resize(size(needs_states, self.batch.tokens() * dimension), 0.0);
         self.attention.resize(size(wanted.attention, self.batch.squares()), 0.0);
         let outputs = Outputs {
             vectors: wanted.vectors.then_some(&mut self.vectors),
             normalize: wanted.normalize,
             keep: wanted.keep.then_some(&mut self.keep),
-            states: wanted.states.then_some(&mut self.states),
+            states: needs_states.then_some(&mut self.states),
             attention: wanted.attention.then_some(&mut self.attention),
         };
         let begun = Instant::now();
@@ -556,6 +578,9 @@ impl<'a> Worker<'a> {
         let alone = busy.others == 0 && self.jobs[0].ticket.lane == Lane::Interactive;
         let helpers = if alone { shared.config.workers - 1 } else { 0 };
         self.sessions[known].1.run(&self.batch, outputs, helpers, pause);
+        if let Some((axes, _)) = axes {
+            axes.multiply(&self.states, &mut self.products);
+        }
         drop(busy);
         let encode = begun.elapsed();
         shared.counters.tokens.fetch_add(self.batch.tokens() as u64, Ordering::Relaxed);
@@ -580,6 +605,11 @@ impl<'a> Worker<'a> {
             squares = square.end;
             if let Some(place) = progress.answer.attention.get_mut(job.index) {
                 *place = self.attention[square].to_vec();
+            }
+            if let (Some(place), Some((axes, dimension))) = (progress.answer.token_vectors.get_mut(job.index), axes) {
+                // Without the tokens that open and close a sequence.
+                let inner = first + 1..(last - 1).max(first + 1);
+                *place = axes.vectors(&self.states, &self.products, inner, dimension);
             }
             progress.answer.queue = queue;
             progress.answer.encode = encode;

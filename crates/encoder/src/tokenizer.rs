@@ -3,11 +3,15 @@
 
 use crate::EncoderError;
 use crate::checksums::{Checksums, ModelFiles};
+use std::ops::Range;
 use std::path::Path;
 
 /// Texts longer than this many bytes a wanted token are cut before they are tokenized: no text has tokens this long on
 /// average, and a megabyte must not be normalised to keep 256 tokens of it.
 const BYTES_PER_TOKEN: usize = 256;
+
+/// How vocabularies write what they do not know.
+const UNKNOWN: [&str; 2] = ["[UNK]", "<unk>"];
 
 /// One token of a text, as `/tokenize` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +85,25 @@ impl Tokenizer {
             *end = *last;
         }
         Ok(TokenIds { ids, truncated: true })
+    }
+
+    /// As [`Self::encode`], with the places in `text`, in bytes, of the tokens that are not special.
+    pub fn encode_with_places(
+        &self,
+        text: &str,
+        max_tokens: usize,
+    ) -> Result<(Vec<u32>, Vec<Range<usize>>), EncoderError> {
+        let (text, _) = cut_at_boundary(text, max_tokens.saturating_mul(BYTES_PER_TOKEN));
+        let (open, close) = self.special_tokens()?;
+        let mut pieces = self.pieces(text)?;
+        pieces.truncate(max_tokens.saturating_sub(2));
+        let ids = [open].into_iter().chain(pieces.iter().map(|piece| piece.id)).chain([close]).collect();
+        Ok((ids, pieces.into_iter().map(|piece| piece.start..piece.end).collect()))
+    }
+
+    /// The token of whatever the model does not know; `None` where it knows everything.
+    pub fn unknown(&self) -> Option<u32> {
+        UNKNOWN.iter().find_map(|token| self.inner.token_to_id(token))
     }
 
     /// The same tokenizer, which reads `[SEP]` and the like in a text as the plain text that they are.

@@ -100,6 +100,8 @@ pub struct BertWeights {
     pub(crate) embedding_norm: NormWeights,
     pub(crate) layers: Vec<LayerWeights>,
     pub(crate) keep: Option<KeepHead>,
+    /// Of the file that they were read from.
+    pub(crate) sha256: [u8; 32],
 }
 
 impl BertWeights {
@@ -113,11 +115,13 @@ impl BertWeights {
         let config = BertConfig::parse(&files.path("config.json"), &files.read("config.json")?)?;
         let path = files.path("model.safetensors");
         let bad = |e: candle_core::Error| EncoderError::BadModel { path: path.clone(), reason: e.to_string() };
-        let file = BufferedSafetensors::new(files.read("model.safetensors")?).map_err(bad)?;
+        let (bytes, sha256) = files.read_hashed("model.safetensors")?;
+        let file = BufferedSafetensors::new(bytes).map_err(bad)?;
         let prefix = check_tensors(&config, &file).map_err(bad)?;
         let vb = VarBuilder::from_backend(Box::new(file), DType::F32, Device::Cpu);
         let body = if prefix.is_empty() { vb.clone() } else { vb.pp(prefix.trim_end_matches('.')) };
         let mut weights = Self::read(config, &body).map_err(bad)?;
+        weights.sha256 = sha256;
         if vb.contains_tensor("classifier.weight") {
             weights.keep = Some(KeepHead::classifier(&vb.pp("classifier"), weights.config.hidden_size).map_err(bad)?);
         }
@@ -171,6 +175,7 @@ impl BertWeights {
             embedding_norm: norm(&e.pp("LayerNorm"), hidden)?,
             layers: (0..config.num_hidden_layers).map(layer).collect::<candle_core::Result<_>>()?,
             keep: None,
+            sha256: [0; 32],
             config,
         })
     }

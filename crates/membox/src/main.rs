@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod audit;
+mod axes;
 mod bench;
 mod client;
 mod compress;

@@ -1,5 +1,6 @@
 //! Models: which are known, how they get here, and whether their bytes are right.
 
+use crate::axes::{self, AxesArgs};
 use crate::config::Config;
 use crate::progress;
 use anyhow::{Context, Result, bail};
@@ -88,6 +89,7 @@ enum ModelsCommand {
     },
     /// Check every file of the installed models against its checksum.
     Verify,
+    Axes(AxesArgs),
 }
 
 /// Runs `membox models`.
@@ -98,6 +100,7 @@ pub fn run(config: &Config, args: &ModelsArgs) -> Result<()> {
             pull(config, name.as_deref().unwrap_or(&config.model), from.as_deref(), *force)
         }
         ModelsCommand::Verify => verify(config),
+        ModelsCommand::Axes(args) => axes::run(config, args),
     }
 }
 

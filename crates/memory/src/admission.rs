@@ -65,7 +65,7 @@ impl Admission<'_> {
         }
         count_tokens(&mut record)?;
         self.limits.admit(&collection.tenant, || footprint(&record, collection.dimension()))?;
-        Ok(NewVersion { record, vector, expected: new.version })
+        Ok(NewVersion { record, vector, tokens: None, expected: new.version })
     }
 
     /// A record with a caller's changes, as it is to be written: checked, redacted, its keywords and tokens those

@@ -4,20 +4,24 @@
 use crate::audit::event;
 use crate::jobs::{Job, NewJob, Work};
 use crate::memories::THRESHOLD;
+use crate::models::EmbeddedText;
 use crate::tenants::llm_usage;
 use crate::{MemoryBox, MemoryError, now, user_collection};
 use membox_api::{ConsolidateRequest, JobView, Metric, UpdateRequest};
-use membox_encoder::Lane;
-use membox_store::{AuditEvent, Collection, JobGuard, JobState, RecordReads, RecordsError, StoredJob};
+use membox_encoder::{EncoderError, Lane};
+use membox_store::{
+    AuditEvent, Collection, JobGuard, JobState, NewVector, RecordReads, RecordsError, Snapshot, StoredJob,
+    StoredRecord, VersionId,
+};
 use membox_threads::budget::RequestBudget;
 use membox_threads::{guard, spawn};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Records re-embedded at a time.
-const REEMBED_RECORDS: usize = 256;
+/// Records embedded at a time.
+const EMBEDDED_RECORDS: usize = 256;
 /// Who does what nobody has asked for.
 const BOX: &str = "box";
 
@@ -38,6 +42,21 @@ impl MemoryBox {
         let collection = self.collections().collection(tenant, name)?;
         self.models().encoder_of(&collection)?;
         self.begin_on(&collection, on(tenant, name, Work::Reembed))
+    }
+
+    /// Makes the vectors of tokens that records of a collection lack, while it is read and written. The job's result
+    /// says how many records got them.
+    pub fn make_token_vectors(self: &Arc<Self>, tenant: &str, name: &str) -> Result<JobView, MemoryError> {
+        let collection = self.collections().collection(tenant, name)?;
+        let encoder = self.models().encoder_of(&collection)?;
+        if collection.token_dimension().is_none() {
+            let reason = "the collection keeps no vectors of tokens: late_interaction is off";
+            return Err(MemoryError::impossible("/collection", reason));
+        }
+        if encoder.token_axes().is_none() {
+            return Err(MemoryError::impossible("/collection", EncoderError::NoTokenAxes.to_string()));
+        }
+        self.begin_on(&collection, on(tenant, name, Work::TokenVectors))
     }
 
     /// Rewrites a collection's vector file without dead rows and builds its indexes anew, while it is read.
@@ -288,6 +307,10 @@ impl MemoryBox {
                 let (collection, _guard) = self.hold(job)?;
                 self.run_reembed(&collection, job).map(|()| None)
             }
+            Work::TokenVectors => {
+                let (collection, _guard) = self.hold(job)?;
+                self.run_token_vectors(&collection, job).map(|records| Some(json!({ "records": records })))
+            }
             Work::Rebuild => {
                 let (collection, guard) = self.hold(job)?;
                 self.run_rebuild(&collection, &guard, job).map(|()| None)
@@ -328,28 +351,61 @@ impl MemoryBox {
     fn run_reembed(&self, collection: &Arc<Collection>, job: &Job) -> Result<(), MemoryError> {
         // Records that are written from now on have the new model's vectors.
         let snapshot = self.store().read()?.snapshot(collection, None)?;
+        self.each_page(&snapshot, job, |mut page| {
+            page.retain(|stored| !stored.record.given_vector);
+            let texts = page.iter().map(|stored| stored.record.text.clone()).collect();
+            let embedded = self.models().embed_texts(collection, texts, Lane::Bulk)?;
+            let new = |(stored, EmbeddedText { vector, tokens })| NewVector { stored, vector, tokens };
+            self.store().replace_vectors(collection, page.into_iter().zip(embedded).map(new).collect())?;
+            Ok(())
+        })
+    }
+
+    /// Gives how many records got vectors of their tokens.
+    fn run_token_vectors(&self, collection: &Arc<Collection>, job: &Job) -> Result<usize, MemoryError> {
+        // Records that are written from now on have them.
+        let snapshot = self.store().read()?.snapshot(collection, None)?;
+        let Some(space) = self.models().token_space(collection) else { return Ok(0) };
+        let mut written = 0;
+        self.each_page(&snapshot, job, |mut page| {
+            page.retain(|stored| {
+                let lacks = |record| snapshot.token_vectors(record).is_none_or(|own| own.space() != space);
+                !stored.record.text.trim().is_empty() && snapshot.locate(stored).is_some_and(lacks)
+            });
+            let texts = page.iter().map(|stored| stored.record.text.clone()).collect();
+            let embedded = self.models().embed_texts(collection, texts, Lane::Bulk)?;
+            let pairs = page.iter().zip(embedded);
+            let tokens = pairs.filter_map(|(stored, new)| Some((VersionId::from(stored), new.tokens?))).collect();
+            written += self.store().put_token_vectors(collection, tokens)?;
+            Ok(())
+        })?;
+        Ok(written)
+    }
+
+    /// Hands the records of a snapshot on, page by page, and counts them, until the job is to stop.
+    fn each_page(
+        &self,
+        snapshot: &Snapshot,
+        job: &Job,
+        mut work: impl FnMut(Vec<StoredRecord>) -> Result<(), MemoryError>,
+    ) -> Result<(), MemoryError> {
         job.set_total(snapshot.len());
         let mut from = None;
         while !job.should_stop() {
-            let (mut batch, mut next) = (Vec::new(), None);
-            self.store().read()?.each_record_from(&snapshot, from, |record, stored| {
-                if batch.len() == REEMBED_RECORDS {
+            let (mut page, mut next) = (Vec::new(), None);
+            self.store().read()?.each_record_from(snapshot, from, |record, stored| {
+                if page.len() == EMBEDDED_RECORDS {
                     next = Some(record);
                     return false;
                 }
-                batch.push(stored);
+                page.push(stored);
                 true
             })?;
-            if batch.is_empty() {
-                break;
+            let count = page.len() as u64;
+            if count > 0 {
+                work(page)?;
+                job.add_done(count);
             }
-            let count = batch.len() as u64;
-            batch.retain(|stored| !stored.record.given_vector);
-            let texts = batch.iter().map(|s| s.record.text.clone()).collect();
-            let embedded = self.models().encoder_of(collection)?.embed(texts, Lane::Bulk)?;
-            let vectors = batch.into_iter().zip(embedded.rows().map(<[f32]>::to_vec)).collect();
-            self.store().replace_vectors(collection, vectors)?;
-            job.add_done(count);
             if next.is_none() {
                 break;
             }

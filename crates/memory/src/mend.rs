@@ -4,10 +4,11 @@
 //! the record's text; an index or a text index that is damaged or stale is removed, and built anew when the box
 //! starts.
 
+use crate::models::EmbeddedText;
 use crate::verify::verify;
 use crate::{MemoryBox, MemoryConfig, MemoryError, Models};
 use membox_encoder::Lane;
-use membox_store::{Collection, NewVersion, Record, Report, StoredRecord, WriteRecords, mend_files};
+use membox_store::{Collection, NewVector, NewVersion, Record, Report, StoredRecord, WriteRecords, mend_files};
 use std::sync::Arc;
 
 /// Records mended at a time.
@@ -92,28 +93,29 @@ impl MemoryBox {
         remedy: Remedy,
         batch: &[&StoredRecord],
     ) -> Result<(), MemoryError> {
-        let vectors: Vec<Vec<f32>> = match remedy {
+        let vectors: Vec<EmbeddedText> = match remedy {
             Remedy::Zeros | Remedy::ZerosInstead => {
                 let dimension = collection.dimension();
-                batch.iter().map(|_| vec![0.0; dimension]).collect()
+                batch.iter().map(|_| EmbeddedText { vector: vec![0.0; dimension], tokens: None }).collect()
             }
             Remedy::Embed | Remedy::EmbedInstead => {
                 let texts = batch.iter().map(|stored| stored.record.text.clone()).collect();
-                let embedded = self.models().encoder_of(collection)?.embed(texts, Lane::Bulk)?;
-                embedded.rows().map(<[f32]>::to_vec).collect()
+                self.models().embed_texts(collection, texts, Lane::Bulk)?
             }
         };
         let pairs = batch.iter().zip(vectors);
         if remedy == Remedy::EmbedInstead {
             // It says from now on that its vector is that of its text.
-            let records = pairs.map(|(stored, vector)| {
+            let records = pairs.map(|(stored, EmbeddedText { vector, tokens })| {
                 let record = Record { given_vector: false, ..stored.record.clone() };
-                NewVersion { record, vector, expected: Some(stored.version) }
+                NewVersion { record, vector, tokens, expected: Some(stored.version) }
             });
             let write = WriteRecords::new(collection.clone(), records.collect());
             return Ok(self.store().write_records(write).map(drop)?);
         }
-        let vectors = pairs.map(|(stored, vector)| ((*stored).clone(), vector)).collect();
+        let vectors = pairs
+            .map(|(stored, EmbeddedText { vector, tokens })| NewVector { stored: (*stored).clone(), vector, tokens })
+            .collect();
         Ok(self.store().replace_vectors(collection, vectors).map(drop)?)
     }
 }

@@ -17,7 +17,7 @@ use membox_compressor::CompressedText;
 use membox_store::Store;
 use membox_store::{
     Collection, DeleteRecords, NewVersion, Order, Position, RecordReads, RecordsError, Selection, StoredRecord,
-    WriteRecords,
+    TokenVectors, WriteRecords,
 };
 use serde_json::Value;
 use std::sync::Arc;
@@ -197,14 +197,17 @@ impl Records<'_> {
             let record = self.admission.admit_patch(&collection.settings(), &stored.record, patch)?;
             let bump_session = record.session.clone().filter(|_| record.message.is_some());
             let keeps_vector = record.text == stored.record.text || record.given_vector;
-            let mut records = vec![NewVersion { record, vector: Vec::new(), expected: Some(stored.version) }];
+            let keeps_tokens = record.text == stored.record.text;
+            let expected = Some(stored.version);
+            let mut records = vec![NewVersion { record, vector: Vec::new(), tokens: None, expected }];
             if keeps_vector {
-                let Some(vector) = self.vector_of(collection, &stored)? else {
+                let Some((vector, tokens)) = self.vectors_of(collection, &stored)? else {
                     // It is committed and not yet published.
                     std::thread::sleep(Duration::from_millis(1));
                     return Ok(None);
                 };
                 records[0].vector = vector;
+                records[0].tokens = tokens.filter(|_| keeps_tokens);
             } else {
                 self.models.embed_missing(collection, &mut records)?;
             }
@@ -219,14 +222,16 @@ impl Records<'_> {
         })?
     }
 
-    /// The vector of a record as it was read; `None` where it is not published yet, or is not that of the record.
-    pub(crate) fn vector_of(
+    /// The vector of a record as it was read, and those of its tokens; `None` where it is not published yet, or is not
+    /// that of the record.
+    fn vectors_of(
         &self,
         collection: &Arc<Collection>,
         stored: &StoredRecord,
-    ) -> Result<Option<Vec<f32>>, MemoryError> {
+    ) -> Result<Option<(Vec<f32>, Option<TokenVectors>)>, MemoryError> {
         let snapshot = self.store.read()?.snapshot(collection, None)?;
-        Ok(snapshot.locate(stored).map(|record| snapshot.vector(record)))
+        let found = snapshot.locate(stored);
+        Ok(found.map(|record| (snapshot.vector(record), snapshot.token_vectors(record))))
     }
 
     /// Deletes records by id; one with a version must have it. Gives how many there were.

@@ -79,5 +79,6 @@ pub(crate) fn collection_view(d: Description) -> CollectionView {
             building_rows: d.index.building_rows,
             text_covered_rows: d.index.text_covered_rows,
         },
+        token_vectors: d.token_vectors,
     }
 }

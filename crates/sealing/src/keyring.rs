@@ -32,6 +32,17 @@ struct Key {
     cipher: Cipher,
 }
 
+/// Opens what one key has sealed.
+#[derive(Clone)]
+pub struct Opener(Arc<Key>);
+
+impl Opener {
+    /// Opens bytes that were sealed for a place.
+    pub fn open(&self, place: &[&str], sealed: &[u8]) -> Result<Vec<u8>> {
+        self.0.cipher.open(place, sealed)
+    }
+}
+
 /// Where a wrapped key belongs.
 fn place<'a>(tenant: &'a str, number: &'a str) -> [&'a str; 3] {
     ["tenant key", tenant, number]
@@ -100,13 +111,19 @@ impl Keyring {
 
     /// Opens bytes that key `number` has sealed for a place.
     pub fn open_sealed(&self, number: u32, place: &[&str], sealed: &[u8]) -> Result<Vec<u8>> {
+        self.opener(number)?.open(place, sealed)
+    }
+
+    /// What opens all that key `number` has sealed, for who opens much at a time. It opens it also when the key has
+    /// gone since.
+    pub fn opener(&self, number: u32) -> Result<Opener> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         let key = held.keys.get(&number).cloned().ok_or_else(|| match held.gone.contains(&number) {
             true => SealingError::Gone(number),
             false => SealingError::NoKey(number),
         });
         drop(held);
-        key?.cipher.open(place, sealed)
+        Ok(Opener(key?))
     }
 
     /// What gives a tenant's words their codes, by its newest key.

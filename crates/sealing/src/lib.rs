@@ -36,7 +36,7 @@ mod keyring;
 pub use cipher::{MasterKey, TermKey, hex};
 pub use error::SealingError;
 pub use file::{KeyView, keys};
-pub use keyring::Keyring;
+pub use keyring::{Keyring, Opener};
 
 /// Results of this crate.
 pub type Result<T> = std::result::Result<T, SealingError>;

@@ -101,6 +101,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(collections::list))
         .routes(routes!(collections::create, collections::describe, collections::remove))
         .routes(routes!(collections::reembed))
+        .routes(routes!(collections::token_vectors))
         .routes(routes!(collections::rebuild))
         .routes(routes!(collections::consolidate))
         .routes(routes!(jobs::list))

@@ -9,6 +9,7 @@ use membox_records::{
     AuditEntry, AuditEvent, CheckpointBody, DayUsage, FileName, OpaqueJson, QueueItem, Quota, Record, Resealed,
     StoredJob, StoredRecord, StoredSession, Summary,
 };
+use membox_vectors::TokenVectors;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,7 +34,15 @@ pub enum Command {
         /// Whose records they are.
         collection: Arc<Collection>,
         /// Each with its new vector.
-        vectors: Vec<(StoredRecord, Vec<f32>)>,
+        vectors: Vec<NewVector>,
+    },
+    /// Gives records vectors of their tokens; those that are gone by then, and those that have whole ones, are passed
+    /// over. It changes no record. Gives how many got them.
+    PutTokenVectors {
+        /// Whose records they are.
+        collection: Arc<Collection>,
+        /// Those of each record's text.
+        tokens: Vec<(VersionId, TokenVectors)>,
     },
     /// Appends messages to a session.
     AppendMessages(Box<AppendMessages>),
@@ -230,8 +239,21 @@ pub struct NewVersion {
     pub record: Record,
     /// As many numbers as the collection's dimension.
     pub vector: Vec<f32>,
+    /// Those of its text's tokens, where there are any. They are kept where the collection wants them.
+    pub tokens: Option<TokenVectors>,
     /// The version that must be there now; 0 for none.
     pub expected: Option<u64>,
+}
+
+/// A record as it was read, and another vector for it.
+#[derive(Clone, Debug)]
+pub struct NewVector {
+    /// The record.
+    pub stored: StoredRecord,
+    /// As many numbers as the collection's dimension.
+    pub vector: Vec<f32>,
+    /// As those of a [`NewVersion`]; those that the record had are not kept.
+    pub tokens: Option<TokenVectors>,
 }
 
 /// Messages for a session, each with its vector.
@@ -426,6 +448,7 @@ impl Command {
         match self {
             Self::WriteRecords(WriteRecords { collection, .. })
             | Self::ReplaceVectors { collection, .. }
+            | Self::PutTokenVectors { collection, .. }
             | Self::DeleteRecords(DeleteRecords { collection, .. }) => Some(collection),
             Self::AppendMessages(append) => Some(&append.collection),
             _ => None,
@@ -457,7 +480,17 @@ impl Command {
         match self {
             Self::WriteRecords(write) => write.records.iter().map(|new| new.vector.as_slice()).collect(),
             Self::AppendMessages(append) => append.messages.iter().map(|new| new.vector.as_slice()).collect(),
-            Self::ReplaceVectors { vectors, .. } => vectors.iter().map(|(_, vector)| vector.as_slice()).collect(),
+            Self::ReplaceVectors { vectors, .. } => vectors.iter().map(|new| new.vector.as_slice()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What it brings for the tokens of each of its [vectors](Self::vectors).
+    pub(crate) fn tokens(&self) -> Vec<Option<&TokenVectors>> {
+        match self {
+            Self::WriteRecords(write) => write.records.iter().map(|new| new.tokens.as_ref()).collect(),
+            Self::AppendMessages(append) => append.messages.iter().map(|new| new.tokens.as_ref()).collect(),
+            Self::ReplaceVectors { vectors, .. } => vectors.iter().map(|new| new.tokens.as_ref()).collect(),
             _ => Vec::new(),
         }
     }

@@ -17,7 +17,7 @@ use crate::registry::Registry;
 use crate::writer::{Work, WriterQueue};
 use membox_index::{AllowedRows, VectorIndex};
 use membox_text::TextIndexWriter;
-use membox_vectors::{VectorFile, VectorView};
+use membox_vectors::{TokenFile, VectorFile, VectorView};
 use roaring::RoaringBitmap;
 use std::sync::Arc;
 
@@ -68,6 +68,7 @@ fn build(
             break;
         }
         files.catch_up(&view, rows.rows())?;
+        files.copy_tokens(collection)?;
         index_texts(&mut files, registry, collection, &view, &mut |_| true)?;
         if since <= CATCH_UP_ROWS {
             break;
@@ -88,6 +89,7 @@ fn build_derived(
     let (folder, next) = (collection.folder(), collection.folder().next());
     folder.discard_next();
     std::fs::create_dir_all(next.index()).map_err(StoreError::io("create", &next.0))?;
+    collection.note_tokens_from_now();
     let mut file = VectorFile::create(&folder.compacting(), view.header().dimension, view.header().row_type)?;
     file.append_rows(&view, copied.iter())?;
     file.sync()?;
@@ -103,8 +105,11 @@ fn build_derived(
     }
     let done = index.as_ref().map_or(0, VectorIndex::rows);
     let of = view.header().uuid;
+    let (erased, tokens_copied) = (RoaringBitmap::new(), RoaringBitmap::new());
     let mut files =
-        CompactedFiles { file, of, copied, erased: RoaringBitmap::new(), index, text: None, texts_until: 0 };
+        CompactedFiles { file, tokens: None, tokens_copied, of, copied, erased, index, text: None, texts_until: 0 };
+    files.copy_tokens(collection)?;
+    files.tokens.as_mut().map_or(Ok(()), TokenFile::sync)?;
     let goes_on = index_texts(&mut files, registry, collection, &view, &mut |row| progress(done + row))?;
     Ok(goes_on.then_some(files))
 }

@@ -4,7 +4,7 @@ use crate::collection::{Collection, CollectionFolder, read_settings};
 use crate::convert::index_policy;
 use crate::snapshot::Snapshot;
 use crate::{Store, StoreError, now};
-use membox_api::CollectionSettings;
+use membox_api::{CollectionSettings, TokenVectorsView};
 use membox_index::{Effort, IndexPolicy, IndexSpec, VectorIndex};
 use membox_records::{Reader, StoredCollection};
 use membox_text::TextIndex;
@@ -30,6 +30,8 @@ pub struct Description {
     pub vector_bytes: u64,
     /// Its indexes.
     pub index: IndexDescription,
+    /// Its vectors of tokens; `None` where none are kept, or it is not open.
+    pub token_vectors: Option<TokenVectorsView>,
 }
 
 /// The state of a collection's indexes.
@@ -52,6 +54,7 @@ pub struct IndexDescription {
 impl Store {
     /// Describes a collection.
     pub fn describe(&self, collection: &Arc<Collection>) -> Description {
+        let token_vectors = collection.count_tokens();
         let state = collection.state();
         let rows = state.view.rows();
         Description {
@@ -67,6 +70,7 @@ impl Store {
                 text_covered_rows: state.texts.disk().map_or(0, TextIndex::rows),
                 ..describe_index(state.index.as_ref().map(|index| index.spec()), collection.index_policy())
             },
+            token_vectors,
         }
     }
 
@@ -117,6 +121,7 @@ fn describe_stored(root: &Path, stored: &StoredCollection, reader: &Reader) -> R
             text_covered_rows: TextIndex::covered(&folder.text(), stored.vector_file).unwrap_or(0),
             ..describe_index(index.map(|index| index.spec), policy)
         },
+        token_vectors: None,
     })
 }
 

@@ -29,11 +29,12 @@
 //! let (notes, _) = store.create_collection("default", "notes", settings)?;
 //!
 //! let record = Record { id: "1".into(), text: "The key is under the pot.".into(), ..Record::default() };
-//! let new = NewVersion { record, vector: vec![1.0, 0.0], expected: None };
+//! let new = NewVersion { record, vector: vec![1.0, 0.0], tokens: None, expected: None };
 //! assert_eq!(store.write_records(WriteRecords::new(notes.clone(), vec![new]))?, [1]);
 //!
 //! let reads = store.read()?;
-//! let question = Question { vector: Some(vec![1.0, 0.1]), terms: notes.query_terms("where is the key?") };
+//! let terms = notes.query_terms("where is the key?");
+//! let question = Question { vector: Some(vec![1.0, 0.1]), terms, tokens: None };
 //! let wanted = Wanted { nearest: 10, effort: Default::default() };
 //! let (snapshot, found) = reads.search(&notes, None, &[question], wanted)?;
 //! assert_eq!((snapshot.len(), found[0].nearest.records.len(), found[0].words.best(10).len()), (1, 1, 1));
@@ -72,8 +73,8 @@ pub use box_key::BoxKey;
 pub use clock::now;
 pub use collection::{Collection, JobGuard};
 pub use command::{
-    Advance, AppendMessages, Appended, ChangeSession, CheckpointKey, Command, DeleteRecords, NewVersion, Outcome,
-    REDACTION_FIELD, Selection, SessionChange, Spend, Spent, VersionId, WriteRecords,
+    Advance, AppendMessages, Appended, ChangeSession, CheckpointKey, Command, DeleteRecords, NewVector, NewVersion,
+    Outcome, REDACTION_FIELD, Selection, SessionChange, Spend, Spent, VersionId, WriteRecords,
 };
 pub use description::{Description, IndexDescription};
 pub use error::StoreError;
@@ -91,11 +92,11 @@ pub use membox_records::{
     StoredRecord, StoredSession, Summary, civil, civil_millis, record_id, time_millis, time_text,
 };
 pub use membox_text::TextError;
-pub use membox_vectors::{VectorsError, rename_durably, sync_parent};
+pub use membox_vectors::{QuestionTokens, TokenSpace, TokenVectors, VectorsError, rename_durably, sync_parent};
 pub use reads::{OneMoment, Reads};
 pub use record_store::{Change, Changes, Durability, Freshness, Lease, RecordReads, RecordStore, Sequence};
 pub use search::{Matches, Neighbours, Question, Wanted, WordScores};
-pub use snapshot::{Fetched, Nearest, RecordRef, Snapshot, SpokenFor, StateVersion};
+pub use snapshot::{Fetched, Nearest, RecordRef, Snapshot, SpokenFor, StateVersion, TokenSimilarities};
 pub use store::{DEFAULT_OPEN_COLLECTIONS, Store, StoreConfig};
 
 /// The day of a time, in UTC, as 2026-05-20.

@@ -8,7 +8,7 @@ use membox_index::{AllowedRows, Effort};
 use membox_records::Filter;
 use membox_text::TextScores;
 use membox_threads::budget;
-use membox_vectors::TopK;
+use membox_vectors::{QuestionTokens, TopK};
 use std::sync::Arc;
 
 /// Rows from which on words and vectors are looked for on two threads: either takes a millisecond at a million, and
@@ -25,6 +25,8 @@ pub struct Question {
     pub vector: Option<Vec<f32>>,
     /// Its terms; empty where words are not looked for.
     pub terms: Vec<String>,
+    /// Its tokens, where hits are ordered by those of their texts: see [`Snapshot::token_similarities`].
+    pub tokens: Option<QuestionTokens>,
 }
 
 /// What is looked for, for each question.

@@ -1,13 +1,16 @@
 //! What one recall looks at: it stays as it is, whatever is written meanwhile.
 
+use crate::collection::open_sealed;
 use crate::command::{Selection, VersionId};
 use crate::surroundings::Surroundings;
 use crate::{Collection, StoreError};
 use membox_index::{AllowedRows, Effort, Search, VectorIndex};
+use membox_records::keys::Opener;
 use membox_records::{Filter, Slots, StoredRecord};
-use membox_vectors::{RowPin, VectorView};
+use membox_vectors::{QuestionTokens, RowPin, TokenVectors, TokenView, VectorView};
+use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A record within one snapshot. Of two, the one whose version was committed first is less: so ties between hits are
 /// broken the same way in every replica that follows the [changes](crate::RecordStore::changes), whatever rows
@@ -29,11 +32,24 @@ pub struct Snapshot {
     pub(crate) collection: Arc<Collection>,
     pub(crate) view: VectorView,
     pub(crate) surroundings: Surroundings,
+    /// Vectors of tokens, where there are any.
+    tokens: Option<TokenView>,
+    /// What opens those that are sealed, by the first key that was met.
+    opener: OnceLock<(u32, Opener)>,
     pub(crate) slots: Arc<Slots>,
     index: Option<Arc<VectorIndex>>,
     pub(crate) allowed: Arc<AllowedRows>,
     version: StateVersion,
     _pin: RowPin,
+}
+
+/// How near the tokens of a question are to those of a record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenSimilarities {
+    /// For each token of the question the cosine of the nearest one of the record.
+    pub best: Vec<f32>,
+    /// Tokens that the record has.
+    pub tokens: usize,
 }
 
 /// A record that speaks for another one.
@@ -91,6 +107,8 @@ impl Snapshot {
             collection: collection.clone(),
             view: state.view.clone(),
             surroundings: Surroundings { links: state.links.links().clone(), texts: state.texts.clone() },
+            tokens: state.tokens.clone(),
+            opener: OnceLock::new(),
             slots: state.slots.clone(),
             index: state.index.clone(),
             allowed,
@@ -171,6 +189,39 @@ impl Snapshot {
     /// How rare each term is among the texts: BM25's inverse document frequency.
     pub fn rarities(&self, terms: &[String]) -> Result<Vec<f32>, StoreError> {
         Ok(self.surroundings.texts.rarities(terms)?)
+    }
+
+    /// For each token of a question the cosine of the nearest token of a record; `None` where the record has no whole
+    /// vectors of tokens, or has them of another model.
+    pub fn token_similarities(&self, question: &QuestionTokens, record: RecordRef) -> Option<TokenSimilarities> {
+        if self.tokens.as_ref()?.space() != question.space() {
+            return None;
+        }
+        let mut best = vec![-1.0; question.len()];
+        let codes = self.codes(record)?;
+        question.max_sim(&codes, &mut best);
+        Some(TokenSimilarities { best, tokens: question.space().tokens(&codes) })
+    }
+
+    /// The vectors of a record's tokens; `None` where it has no whole ones.
+    pub fn token_vectors(&self, record: RecordRef) -> Option<TokenVectors> {
+        TokenVectors::from_bytes(self.tokens.as_ref()?.space(), self.codes(record)?.into_owned())
+    }
+
+    fn codes(&self, record: RecordRef) -> Option<Cow<'_, [u8]>> {
+        let stored = self.tokens.as_ref()?.get(record.0, self.view.crc(record.0))?;
+        let opener = |key: u32| {
+            let found = || self.collection.sealing.keyring()?.opener(key).ok();
+            let (known, opener) = match self.opener.get() {
+                Some(known) => known,
+                None => {
+                    let found = found()?;
+                    self.opener.get_or_init(|| (key, found))
+                }
+            };
+            if *known == key { Some(opener.clone()) } else { found() }
+        };
+        open_sealed(stored, (self.collection.id, self.slots.slot(record.0)), opener)
     }
 
     /// The `count` records nearest to each vector.

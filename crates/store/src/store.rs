@@ -18,6 +18,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use membox_api::CollectionSettings;
 use membox_index::RowDevice;
 use membox_records::{AuditEvent, Footprint, Reader, Sealing, Store as Records, StoredCollection, StoredRecord};
+use membox_text::TextIndex;
 use membox_threads::spawn;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -304,10 +305,11 @@ impl Store {
         self.writer.ask(|reply| Work::Drop { collection, only_empty, audit, reply })
     }
 
-    /// Whether the text index on disk is under another key of the tenant than the one of this number, or under none.
-    pub fn is_text_sealed_otherwise(&self, collection: &Collection, key: u32) -> bool {
-        let state = collection.state();
-        state.texts.disk().is_some_and(|disk| disk.key().map(|key| key.number()) != Some(key))
+    /// Whether the text index on disk, or vectors of tokens, are under another key of the tenant than the one of this
+    /// number, or under none.
+    pub fn is_sealed_otherwise(&self, collection: &Collection, key: u32) -> bool {
+        let is_other = |disk: &TextIndex| disk.key().map(|key| key.number()) != Some(key);
+        collection.state().texts.disk().is_some_and(is_other) || collection.has_tokens_under_another_key(key)
     }
 
     /// Records of a collection whose vector is not in its file as it was written.

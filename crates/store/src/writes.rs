@@ -1,14 +1,14 @@
 //! Each command with its outcome's type. When a write returns, it is durable and visible.
 
 use crate::command::{
-    Advance, AppendMessages, Appended, ChangeSession, CheckpointKey, Command, DeleteRecords, Outcome, Spend, Spent,
-    WriteRecords,
+    Advance, AppendMessages, Appended, ChangeSession, CheckpointKey, Command, DeleteRecords, NewVector, Outcome, Spend,
+    Spent, VersionId, WriteRecords,
 };
 use crate::{Collection, Durability, RecordStore, Store, StoreError, now};
 use membox_records::{
-    AuditEntry, AuditEvent, CheckpointBody, DayUsage, QueueItem, Quota, Resealed, StoredJob, StoredRecord,
-    StoredSession, Summary,
+    AuditEntry, AuditEvent, CheckpointBody, DayUsage, QueueItem, Quota, Resealed, StoredJob, StoredSession, Summary,
 };
+use membox_vectors::TokenVectors;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -24,12 +24,17 @@ impl Store {
     }
 
     /// Replaces vectors of records that are still at the version that was read. Gives how many.
-    pub fn replace_vectors(
+    pub fn replace_vectors(&self, collection: &Arc<Collection>, vectors: Vec<NewVector>) -> Result<usize, StoreError> {
+        self.commit(Command::ReplaceVectors { collection: collection.clone(), vectors })?.count()
+    }
+
+    /// Gives records vectors of their tokens, unless they are gone or have whole ones. Gives how many got them.
+    pub fn put_token_vectors(
         &self,
         collection: &Arc<Collection>,
-        vectors: Vec<(StoredRecord, Vec<f32>)>,
+        tokens: Vec<(VersionId, TokenVectors)>,
     ) -> Result<usize, StoreError> {
-        self.commit(Command::ReplaceVectors { collection: collection.clone(), vectors })?.count()
+        self.commit(Command::PutTokenVectors { collection: collection.clone(), tokens })?.count()
     }
 
     /// Appends messages to a session, all or none.

@@ -285,7 +285,7 @@ impl TokenFile {
     }
 
     /// Copies the codes of the first `rows` rows from files that may be written to meanwhile, without what no entry
-    /// names, to `to`, durably. Gives the bytes that were written.
+    /// names, to `to`, durably; files that are there are replaced. Gives the bytes that were written.
     pub fn copy(
         (entries, codes): (&File, &File),
         vector_file: Uuid,
@@ -296,7 +296,7 @@ impl TokenFile {
         // The entries that are there now, and after them the codes: those that they name are there then.
         let (there, end) = lengths(to, entries, codes)?;
         let failed = io("copy to", to);
-        let create = |path: &Path| File::create_new(path).map_err(&failed);
+        let create = |path: &Path| File::create(path).map_err(&failed);
         let (mut new_entries, mut new_codes) = (BufWriter::new(create(to)?), BufWriter::new(create(&codes_of(to))?));
         new_entries.write_all(&header.encode()).map_err(&failed)?;
         let (mut at, mut next, mut stored) = (0, 0, Vec::new());

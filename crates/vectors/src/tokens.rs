@@ -40,6 +40,11 @@ impl TokenSpace {
         self.dimension / 2
     }
 
+    /// Tokens whose codes these are.
+    pub fn tokens(self, codes: &[u8]) -> usize {
+        codes.len() / self.token_bytes()
+    }
+
     /// # Panics
     /// Where no vector can have its dimension, or `numbers` are not whole vectors.
     fn check(self, numbers: usize) {

@@ -15,9 +15,12 @@ mod simd;
 use crate::config::Family;
 use crate::engine::{Engine, Outputs, PackedBatch, Precision, Session};
 use crate::weights::{BertWeights, LinearWeights, NormWeights};
+pub(crate) use gemm::PackedF32;
+pub(crate) use isa::Isa;
+pub(crate) use rows::unit_projections;
+
 use attention::AttentionScratch;
-use gemm::{PackedF32, PackedI8, QuantizedRows};
-use isa::Isa;
+use gemm::{PackedI8, QuantizedRows};
 use padding::{Widths, pad};
 use std::sync::Arc;
 

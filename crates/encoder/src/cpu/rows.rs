@@ -142,6 +142,36 @@ multiversion! {
     }
 }
 
+multiversion! {
+    /// The first `dimension` numbers (a multiple of 16) of `x / |x| · axes + shift` at unit length, row by row, where
+    /// `products` holds `x · axes` in rows as long as `shift`.
+    pub fn unit_projections(
+        simd, x: &[f32], width: usize, products: &[f32], shift: &[f32], dimension: usize, out: &mut [f32],
+    ) {
+        let rows = x.chunks_exact(width).zip(products.chunks_exact(shift.len()));
+        for ((x, product), out) in rows.zip(out.chunks_exact_mut(dimension)) {
+            let (lanes, rest) = x.as_chunks::<LANES>();
+            let mut squares = simd.splat(0.0);
+            for x in lanes {
+                squares = simd.fma(simd.load(x), simd.load(x), squares);
+            }
+            let square = simd.sum(squares) + rest.iter().map(|x| x * x).sum::<f32>();
+            let inverse = simd.splat(1.0 / square.sqrt().max(1e-12));
+            let mut squares = simd.splat(0.0);
+            let numbers = product.as_chunks::<LANES>().0.iter().zip(shift.as_chunks::<LANES>().0);
+            for ((product, shift), out) in numbers.zip(out.as_chunks_mut::<LANES>().0) {
+                let y = simd.fma(simd.load(product), inverse, simd.load(shift));
+                squares = simd.fma(y, y, squares);
+                simd.store(y, out);
+            }
+            let inverse = simd.splat(1.0 / simd.sum(squares).sqrt().max(1e-12));
+            for out in out.as_chunks_mut::<LANES>().0 {
+                simd.store(simd.mul(simd.load(out), inverse), out);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,3 +5,4 @@ mod common;
 mod published;
 mod reference;
 mod scheduling;
+mod token_vectors;

@@ -2,7 +2,8 @@
 
 use crate::common::real_model;
 use membox_encoder::{
-    Embeddings, Encoder, EncoderConfig, EncoderError, Inputs, Lane, Request, Scheduler, SchedulerConfig, Wanted,
+    Embeddings, Encoder, EncoderConfig, EncoderError, Inputs, Lane, QueryEmbedding, QueryTokens, Request, Scheduler,
+    SchedulerConfig, Wanted,
 };
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -118,10 +119,18 @@ fn tokens_that_the_model_does_not_know_are_refused_by_their_place() {
 #[test]
 fn queries_are_remembered_for_each_scope_apart() {
     let encoder = encoder(SchedulerConfig::default());
-    encoder.cache_query("a", "q", vec![1.0].into());
-    assert_eq!(encoder.cached_query("a", "q").as_deref(), Some([1.0].as_slice()));
-    assert_eq!(encoder.cached_query("b", "q"), None);
+    let plain = QueryEmbedding { vector: vec![1.0].into(), tokens: None, known_share: 1.0 };
+    encoder.cache_query("a", "q", plain.clone());
+    assert_eq!(encoder.cached_query("a", "q", None), Some(plain.clone()));
+    assert_eq!(encoder.cached_query("b", "q", None), None);
+    assert_eq!(encoder.cached_query("a", "q", Some(48)), None, "it has no token vectors");
+    let tokens = QueryTokens { dimension: 48, vectors: vec![0.0; 48], places: vec![0..1], known: vec![true] };
+    let whole = QueryEmbedding { tokens: Some(Arc::new(tokens)), ..plain };
+    encoder.cache_query("a", "q", whole.clone());
+    assert_eq!(encoder.cached_query("a", "q", None), Some(whole.clone()));
+    assert_eq!(encoder.cached_query("a", "q", Some(48)), Some(whole));
+    assert_eq!(encoder.cached_query("a", "q", Some(32)), None, "it has others");
     encoder.forget_queries("a");
-    assert_eq!(encoder.cached_query("a", "q"), None);
-    assert_eq!(encoder.cache_counts(), (1, 2));
+    assert_eq!(encoder.cached_query("a", "q", None), None);
+    assert_eq!(encoder.cache_counts(), (3, 4));
 }

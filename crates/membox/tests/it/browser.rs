@@ -47,6 +47,7 @@ fn a_page_of_another_site_changes_and_learns_nothing() {
         "/v1/users/lena/profile",
         "/v1/collections/c/rebuild",
         "/v1/collections/c/reembed",
+        "/v1/collections/c/token-vectors",
         "/v1/tenant:rotate",
         "/v1/usage",
         "/mcp",

@@ -45,4 +45,5 @@ mod server;
 mod sessions;
 mod small_model;
 mod tls;
+mod token_vectors;
 mod users;

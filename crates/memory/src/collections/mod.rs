@@ -13,7 +13,7 @@ use crate::names::check_new;
 use crate::retry::retry;
 use crate::tenants::{Limits, Policies};
 use crate::views::collection_view;
-use membox_api::{CollectionSettings, CollectionView};
+use membox_api::{CollectionSettings, CollectionView, LateInteraction, TOKEN_DIMENSIONS};
 use membox_store::Store;
 use membox_store::{Collection, JobGuard};
 use settings::MAX_DIMENSIONS;
@@ -80,6 +80,12 @@ impl Collections<'_> {
         }
         synonyms::check(wanted.synonyms.as_deref().unwrap_or_default())?;
         wanted.memories.as_ref().map_or(Ok(()), |memories| check_memories(memories, "/memories"))?;
+        if let Some(LateInteraction::On { dimension }) = wanted.late_interaction
+            && !TOKEN_DIMENSIONS.contains(&dimension)
+        {
+            let reason = format!("a token's vector has {TOKEN_DIMENSIONS:?} numbers, not {dimension}");
+            return Err(MemoryError::impossible("/late_interaction/dimension", reason));
+        }
         let mut settings = wanted.clone();
         let loaded = self.models.encoder().ok();
         if let (Some(model), Some(encoder)) = (&settings.model, loaded)
@@ -101,7 +107,7 @@ impl Collections<'_> {
     }
 
     /// Holds an existing collection against what a caller wants: only the policies of index, kinds, redaction,
-    /// synonyms, keywords and memories can change. `false` where somebody else has changed them meanwhile.
+    /// synonyms, keywords, memories and late interaction can change. `false` where somebody else has changed them meanwhile.
     fn reconcile(
         &self,
         existing: &Arc<Collection>,
@@ -147,6 +153,9 @@ impl Collections<'_> {
         }
         if wanted.memories.is_some() {
             settings.memories.clone_from(&settled.memories);
+        }
+        if wanted.late_interaction.is_some() {
+            settings.late_interaction = settled.late_interaction;
         }
         if settings == have {
             return Ok(true);

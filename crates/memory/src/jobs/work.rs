@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Work {
     /// Embeds all texts of a collection anew.
     Reembed,
+    /// Makes the vectors of tokens that records of a collection lack.
+    TokenVectors,
     /// Writes a collection's files anew.
     Rebuild,
     /// Merges near-doubles of a collection.
@@ -32,6 +34,7 @@ impl Work {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Reembed => "reembed",
+            Self::TokenVectors => "token-vectors",
             Self::Rebuild => "rebuild",
             Self::Consolidate { .. } => "consolidate",
             Self::Update { .. } => "update",

@@ -148,17 +148,17 @@ impl Recall<'_> {
             let mut vector = vector.clone();
             collection.check_vector(&vector).map_err(|e| vector_error("/vector", e))?;
             collection.normalize(&mut vector);
-            return Ok(vec![Question { vector: Some(vector), terms: Vec::new() }]);
+            return Ok(vec![Question { vector: Some(vector), ..Question::default() }]);
         }
         let texts: Vec<&String> = request.query.iter().chain(request.queries.iter().flatten()).collect();
         let mut vectors = vec![None; texts.len()];
         if request.mode != RecallMode::Text {
             let found = self.models.embed_queries(tenant, collection, &texts, timing)?;
-            vectors = found.into_iter().map(Some).collect();
+            vectors = found.into_iter().map(|query| Some(query.vector)).collect();
         }
         let questions = texts.iter().zip(vectors).map(|(text, vector)| {
             let terms = if request.mode == RecallMode::Vector { Vec::new() } else { collection.query_terms(text) };
-            Question { vector: vector.map(|v| v.to_vec()), terms }
+            Question { vector: vector.map(|v| v.to_vec()), terms, tokens: None }
         });
         Ok(questions.collect())
     }

@@ -49,7 +49,7 @@ impl Tenants<'_> {
         for (_, name) in self.store.collection_names(Some(tenant)) {
             // One that is opened now has its words by the newest key, or builds them anew.
             let Some(collection) = self.store.existing(tenant, &name)? else { continue };
-            let is_older = self.store.is_text_sealed_otherwise(&collection, number);
+            let is_older = self.store.is_sealed_otherwise(&collection, number);
             if is_older {
                 self.rewrite(&collection, job)?;
             }

@@ -66,6 +66,7 @@ const LINES: &[Line] = &[
     ("PUT", "/v1/collections/{collection}", Some(Write), COLLECTION),
     ("DELETE", "/v1/collections/{collection}", Some(Admin), COLLECTION),
     ("POST", "/v1/collections/{collection}/reembed", Some(Admin), COLLECTION),
+    ("POST", "/v1/collections/{collection}/token-vectors", Some(Admin), COLLECTION),
     ("POST", "/v1/collections/{collection}/rebuild", Some(Admin), COLLECTION),
     ("POST", "/v1/collections/{collection}/consolidate", Some(Write), COLLECTION),
     // Records.

@@ -121,6 +121,30 @@ pub async fn reembed(
     Ok((StatusCode::ACCEPTED, axum::Json(job)))
 }
 
+/// `POST /v1/collections/{c}/token-vectors`: makes the vectors of tokens that records lack, as a job whose `result`
+/// says how many `records` got them.
+#[utoipa::path(
+    post,
+    path = "/v1/collections/{collection}/token-vectors",
+    tag = "jobs",
+    params(("collection" = String, Path)),
+    responses(
+        (status = 202, description = "the job is promised, whatever becomes of the box", body = JobView),
+        (status = 404, description = "there is no such thing", body = Problem),
+        (status = 409, description = "a job is running", body = Problem),
+        (status = 422, description = "the collection keeps no vectors of tokens", body = Problem)
+    ),
+)]
+pub async fn token_vectors(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(collection): Path<String>,
+) -> Result<(StatusCode, axum::Json<JobView>), Problem> {
+    let memory = state.memory.clone();
+    let job = state.writes.run(move || Ok(memory.make_token_vectors(&tenant, &collection)?)).await?;
+    Ok((StatusCode::ACCEPTED, axum::Json(job)))
+}
+
 /// `POST /v1/collections/{c}/rebuild`: compacts it and builds its indexes anew, as a job.
 #[utoipa::path(
     post,

@@ -3,7 +3,7 @@
 use crate::StoreError;
 use membox_index::VectorIndex;
 use membox_text::TextIndex;
-use membox_vectors::{VectorFile, VectorView};
+use membox_vectors::{TokenFile, VectorFile, VectorView};
 use roaring::RoaringBitmap;
 use uuid::Uuid;
 
@@ -11,6 +11,10 @@ use uuid::Uuid;
 pub(crate) struct CompactedFiles {
     /// The rows, in the order in which they were.
     pub file: VectorFile,
+    /// Vectors of tokens, where there are any.
+    pub tokens: Option<TokenFile>,
+    /// The rows whose vectors of tokens were looked for.
+    pub tokens_copied: RoaringBitmap,
     /// The vector file that the rows are of.
     pub of: Uuid,
     /// The rows that were copied.
@@ -31,7 +35,11 @@ impl CompactedFiles {
         self.file.append_rows(view, since.iter())?;
         self.copied |= since;
         let dead = &self.copied - rows - &self.erased;
-        self.file.erase(dead.iter().map(|row| self.copied.rank(row) as u32 - 1))?;
+        let copies: Vec<u32> = dead.iter().map(|row| self.copied.rank(row) as u32 - 1).collect();
+        self.file.erase(copies.iter().copied())?;
+        if let Some(tokens) = &mut self.tokens {
+            tokens.erase(copies)?;
+        }
         self.erased |= dead;
         Ok(())
     }

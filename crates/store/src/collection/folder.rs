@@ -32,6 +32,11 @@ impl CollectionFolder {
         self.0.join(format!("{file}.mbv"))
     }
 
+    /// The entries of the vectors of tokens that belong to a vector file; their codes lie beside them.
+    pub fn tokens(&self, vector_file: Uuid) -> PathBuf {
+        self.0.join(format!("{vector_file}.mbe"))
+    }
+
     pub fn index(&self) -> PathBuf {
         self.0.join("index")
     }
@@ -59,12 +64,14 @@ impl CollectionFolder {
         Self(self.0.join("next"))
     }
 
-    /// Removes vector files that no commit names: what an interrupted compaction left.
+    /// Removes vector files that no commit names, and vectors of tokens of any other vector file: what an interrupted
+    /// compaction left.
     pub fn remove_other_vector_files(&self, keep: Uuid) {
         let keep = self.vectors(keep);
         for entry in std::fs::read_dir(&self.0).into_iter().flatten().flatten() {
             let path = entry.path();
-            if path.extension().is_some_and(|e| e == "mbv") && path != keep {
+            let is_one = path.extension().is_some_and(|e| e == "mbv" || e == "mbe" || e == "mbt");
+            if is_one && path.file_stem() != keep.file_stem() {
                 let _ = std::fs::remove_file(path);
             }
         }
@@ -92,6 +99,17 @@ impl CollectionFolder {
         let next = self.next();
         if !next.0.exists() {
             return;
+        }
+        // Entries without their codes would be those of none.
+        for extension in ["mbt", "mbe"] {
+            let [from, to] = [&next, self].map(|folder| folder.tokens(vector_file).with_extension(extension));
+            #[expect(clippy::disallowed_methods, reason = "vectors of tokens whose name is lost are made anew")]
+            match std::fs::rename(&from, &to) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::warn!(file = %to.display(), %error, "vectors of tokens of a compaction are lost");
+                }
+                _ => {}
+            }
         }
         let replace = |from: PathBuf, to: PathBuf| {
             let _ = std::fs::remove_dir_all(&to);

@@ -9,6 +9,7 @@ mod job;
 mod live_rows;
 mod session_links;
 mod state;
+mod tokens;
 
 pub(crate) use change_log::ChangeLog;
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub(crate) use folder::CollectionFolder;
 pub use job::JobGuard;
 pub(crate) use session_links::{Links, SessionLinks};
 pub(crate) use state::CollectionState;
+pub(crate) use tokens::open_sealed;
 
 use crate::StoreError;
 use crate::convert::index_policy;
@@ -26,15 +28,16 @@ use derived::Derived;
 use live_rows::LiveRows;
 use membox_api::{CollectionSettings, KindDefaults, Metric};
 use membox_index::{IndexPolicy, RowDevice, Scanner};
-use membox_records::{Reader, Slots, StoredCollection};
+use membox_records::{Reader, Sealing, Slots, StoredCollection};
 use membox_text::Synonyms;
-use membox_vectors::{Retired, VectorFile, VectorView};
+use membox_vectors::{Retired, TokenFile, VectorFile, VectorView};
 use std::fmt;
 use std::path::{Path, PathBuf};
 #[cfg(test)]
 use std::sync::atomic::AtomicU32 as Breaks;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokens::KeptTokens;
 
 /// A collection that has been used since the start.
 pub struct Collection {
@@ -51,6 +54,9 @@ pub struct Collection {
     synonyms: RwLock<Arc<Synonyms>>,
     folder: PathBuf,
     file: Mutex<VectorFile>,
+    tokens: Mutex<KeptTokens>,
+    /// With what its vectors of tokens are sealed.
+    pub(crate) sealing: Sealing,
     state: RwLock<CollectionState>,
     /// Set while background work is queued or under way.
     pub(crate) is_maintained: AtomicBool,
@@ -99,17 +105,25 @@ impl Collection {
         let view = file.view(rows);
         live.keep_those_in(&view, stored);
         let derived = Derived::load(&folder, stored, &view, reader)?;
-        let state = CollectionState::read(reader, slots, view, derived, &live.rows())?;
-        Ok(Self::new(stored, settings, folder.0, file, state))
+        let tokens = KeptTokens::open(&folder, stored, &settings)?;
+        let mut state = CollectionState::read(reader, slots, view, derived, &live.rows())?;
+        state.tokens = tokens.view();
+        Ok(Self::new(stored, settings, (folder.0, reader.sealing().clone()), (file, tokens), state))
     }
 
     /// Switches to another vector file and to what is known of its rows, and gives the file that was used until now.
-    pub(crate) fn switch(&self, file: VectorFile, state: CollectionState) -> VectorFile {
+    pub(crate) fn switch(
+        &self,
+        file: VectorFile,
+        tokens: Option<TokenFile>,
+        state: CollectionState,
+    ) -> (VectorFile, Option<TokenFile>) {
         let mut current = self.state_mut();
         *current = state;
         let mut current_file = self.file();
         self.retired.clear();
-        std::mem::replace(&mut *current_file, file)
+        let old = std::mem::replace(&mut *self.tokens(), tokens.into());
+        (std::mem::replace(&mut *current_file, file), old.into_file())
     }
 
     /// A collection that was just created.
@@ -117,11 +131,12 @@ impl Collection {
         root: &Path,
         stored: &StoredCollection,
         settings: CollectionSettings,
-        file: VectorFile,
+        (file, sealing): (VectorFile, Sealing),
     ) -> Self {
         let slots = Slots::new(stored.id, stored.vector_file);
         let state = CollectionState::new(file.view(0), slots, None);
-        Self::new(stored, settings, CollectionFolder::of(root, stored.id).0, file, state)
+        let folder = CollectionFolder::of(root, stored.id).0;
+        Self::new(stored, settings, (folder, sealing), (file, KeptTokens::default()), state)
     }
 
     /// The same, whose vectors may be taken to a device.
@@ -132,8 +147,8 @@ impl Collection {
     fn new(
         stored: &StoredCollection,
         settings: CollectionSettings,
-        folder: PathBuf,
-        file: VectorFile,
+        (folder, sealing): (PathBuf, Sealing),
+        (file, tokens): (VectorFile, KeptTokens),
         state: CollectionState,
     ) -> Self {
         Self {
@@ -145,6 +160,8 @@ impl Collection {
             settings: RwLock::new(settings),
             folder,
             file: Mutex::new(file),
+            tokens: Mutex::new(tokens),
+            sealing,
             state: RwLock::new(state),
             is_maintained: AtomicBool::new(false),
             job: AtomicBool::new(false),
@@ -179,6 +196,7 @@ impl Collection {
         let synonyms = Arc::new(Synonyms::new(settings.synonyms.as_deref().unwrap_or_default()));
         *self.synonyms.write().unwrap_or_else(PoisonError::into_inner) = synonyms;
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+        self.remove_unwanted_tokens();
         self.state_mut().set_changed();
     }
 
@@ -284,17 +302,19 @@ impl Collection {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Overwrites dead rows that nobody looks at any more: the bytes of what is gone do not stay in the file. They
+    /// Overwrites dead rows that nobody looks at any more: the bytes of what is gone do not stay in the files. They
     /// become durable zeros with the next fsync. No backup may run meanwhile.
     pub(crate) fn erase_unseen(&self) {
         // The file first: a compaction that switches to another forgets what was retired under the same lock.
         let mut file = self.file();
         let rows = self.retired.take_unseen();
-        if !rows.is_empty()
-            && let Err(error) = file.erase_lazily(rows)
-        {
+        if rows.is_empty() {
+            return;
+        }
+        if let Err(error) = file.erase_lazily(rows.iter().copied()) {
             tracing::warn!(collection = self.name, %error, "rows of deleted records could not be overwritten");
         }
+        self.erase_tokens(rows);
     }
 
     /// Has dead rows overwritten when nobody looks at them any more; nothing names them from now on.

@@ -8,7 +8,7 @@ use lru::LruCache;
 use membox_index::{AllowedRows, VectorIndex};
 use membox_records::{FieldIndex, Filter, LiveRow, Reader, Record, Renamed, Slots};
 use membox_text::{Tail, TextIndex, Texts};
-use membox_vectors::{RowPin, VectorView};
+use membox_vectors::{RowPin, TokenFile, TokenView, VectorView};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -22,6 +22,8 @@ const REMEMBERED_FILTERS: NonZeroUsize = NonZeroUsize::new(32).unwrap();
 /// swapped in.
 pub(crate) struct CollectionState {
     pub view: VectorView,
+    /// Vectors of tokens, where there are any.
+    pub tokens: Option<TokenView>,
     /// Which record each row is of, now and for whoever has looked at it.
     pub slots: Arc<Slots>,
     /// Rows of current versions.
@@ -52,6 +54,7 @@ impl CollectionState {
     pub fn new(view: VectorView, slots: Slots, index: Option<Arc<VectorIndex>>) -> Self {
         Self {
             view,
+            tokens: None,
             slots: Arc::new(slots),
             rows: Arc::default(),
             pin: RowPin::default(),
@@ -226,7 +229,7 @@ impl CollectionState {
     /// What is known of the same records by their rows in the file of a compaction, which has caught up with all of
     /// them.
     pub fn compacted(&self, files: &mut CompactedFiles) -> Self {
-        let CompactedFiles { file, copied, index, text, texts_until, .. } = files;
+        let CompactedFiles { file, tokens, copied, index, text, texts_until, .. } = files;
         let slots = self.slots.compacted(file.header().uuid, copied, self.view.rows());
         let mut state = Self::new(file.view(u32::MAX), slots, index.take().map(Arc::new));
         let mut new_rows = vec![u32::MAX; self.view.rows() as usize];
@@ -234,6 +237,7 @@ impl CollectionState {
             new_rows[old as usize] = new;
         }
         let row = |old: u32| new_rows[old as usize];
+        state.tokens = tokens.as_ref().map(TokenFile::view);
         state.rows = Arc::new(self.rows.rows().iter().map(row).collect::<RoaringBitmap>().into());
         state.links = self.links.renumbered(row);
         state.changes = self.changes.clone();

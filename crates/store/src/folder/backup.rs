@@ -11,8 +11,8 @@ use crate::StoreError;
 use crate::collection::CollectionFolder;
 use crate::media;
 use membox_records::keys::keys;
-use membox_records::{Reader, RecordsError, Sealing};
-use membox_vectors::{Header, open_beneath};
+use membox_records::{Reader, RecordsError, Sealing, StoredCollection};
+use membox_vectors::{Header, TokenFile, VectorsError, open_beneath};
 use rustix::fs::{FlockOperation, flock};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -115,12 +115,13 @@ fn copy_files(root: &Path, target: &Path) -> Result<BackupSummary, StoreError> {
     for stored in reader.collections()? {
         let (from, to) = (CollectionFolder::of(root, stored.id), CollectionFolder::of(target, stored.id));
         fs::create_dir_all(&to.0).map_err(StoreError::io("create", &to.0))?;
-        let (from, to) = (from.vectors(stored.vector_file), to.vectors(stored.vector_file));
+        let (from, to) = (&from.vectors(stored.vector_file), &to.vectors(stored.vector_file));
         let source = open_beneath(root, &from).map_err(StoreError::io("open", &from))?;
         let length = Header::read(&from, &source)?.row_offset(u64::from(stored.rows));
         let mut copy = File::create(&to).map_err(StoreError::io("create", &to))?;
         let written = io::copy(&mut source.take(length), &mut copy).and_then(|n| copy.sync_all().map(|()| n));
         summary.bytes += written.map_err(StoreError::io("copy to", &to))?;
+        summary.bytes += copy_tokens(root, &from, &to, &stored)?;
         for name in reader.media_files(stored.id)? {
             summary.bytes += media::copy(root, target, stored.id, &name)?;
         }
@@ -132,6 +133,26 @@ fn copy_files(root: &Path, target: &Path) -> Result<BackupSummary, StoreError> {
     File::open(&db).and_then(|f| f.sync_all()).map_err(StoreError::io("fsync", &db))?;
     sync_folders(target)?;
     Ok(summary)
+}
+
+/// Copies the vectors of tokens beside a vector file, if there are any that can be read. They are written meanwhile,
+/// but not overwritten, and what is not whole in the copy is missing there.
+fn copy_tokens(root: &Path, from: &Path, to: &Path, stored: &StoredCollection) -> Result<u64, StoreError> {
+    let [entries, codes] = ["mbe", "mbt"].map(|extension| open_beneath(root, &from.with_extension(extension)));
+    let (entries, codes) = match (entries, codes) {
+        (Ok(entries), Ok(codes)) => (entries, codes),
+        // A compaction may have switched to others, which are not asked for: that would be another moment.
+        (Err(error), _) | (_, Err(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        (Err(error), _) | (_, Err(error)) => return Err(StoreError::io("open", from)(error)),
+    };
+    let to = to.with_extension("mbe");
+    match TokenFile::copy((&entries, &codes), stored.vector_file, stored.rows, &to) {
+        Err(error @ VectorsError::Damaged { .. }) => {
+            tracing::warn!(collection = stored.name, %error, "vectors of tokens are not copied");
+            Ok(0)
+        }
+        copied => Ok(copied?),
+    }
 }
 
 /// Makes the entries of a folder durable, and of those in it.

@@ -7,9 +7,9 @@ use crate::convert::row_type;
 use crate::media;
 use crate::{StoreConfig, StoreError};
 use membox_index::VectorIndex;
-use membox_records::{Reader, RecordsError, Store as Records};
+use membox_records::{Reader, RecordsError, Store as Records, StoredCollection};
 use membox_text::TextIndex;
-use membox_vectors::{Header, VectorFile};
+use membox_vectors::{Header, TokenFile, VectorFile, VectorView, remove_token_files};
 use std::path::Path;
 
 /// Removes derived state that is damaged or stale: it is built anew. With `vectors`, gives damaged vector files
@@ -38,11 +38,29 @@ fn remove_damaged(root: &Path, reader: &Reader) -> Result<(), StoreError> {
         if TextIndex::check(&folder.text(), &of).is_err() {
             let _ = std::fs::remove_dir_all(folder.text());
         }
+        remove_damaged_tokens(&folder, &stored)?;
         for (thumbnail, _) in media::damaged_thumbnails(root, stored.id, &reader.media_files(stored.id)?) {
             let _ = std::fs::remove_file(thumbnail);
         }
     }
     Ok(())
+}
+
+/// Removes vectors of tokens that are damaged, or that are not wanted: they are made anew from the texts.
+fn remove_damaged_tokens(folder: &CollectionFolder, stored: &StoredCollection) -> Result<(), StoreError> {
+    let Ok(settings) = read_settings(stored) else { return Ok(()) };
+    let (path, wanted) = (folder.tokens(stored.vector_file), settings.token_dimension());
+    let vectors = VectorView::open(&folder.vectors(stored.vector_file), stored.rows);
+    match (TokenFile::open(&path, stored.vector_file, stored.rows), vectors) {
+        (Ok(mut tokens), Ok(vectors)) if wanted == Some(tokens.space().dimension) => {
+            let view = tokens.view();
+            let is_damaged = |row: &u32| view.get(*row, vectors.crc(*row)).is_none();
+            let damaged: Vec<u32> = tokens.filled().iter().filter(is_damaged).collect();
+            tokens.erase(damaged)?;
+            Ok(tokens.sync()?)
+        }
+        _ => Ok(remove_token_files(&path)?),
+    }
 }
 
 /// Gives vector files that cannot be opened their header and their length again. What their rows lack is then

@@ -2,13 +2,13 @@
 
 use super::inspect::Inspection;
 use crate::box_key::audit_key_of;
-use crate::collection::{CollectionFolder, text_of};
+use crate::collection::{CollectionFolder, read_settings, text_of};
 use crate::media;
 use crate::{StoreConfig, StoreError};
 use membox_index::VectorIndex;
 use membox_records::{Reader, Slots, StoredCollection, StoredRecord};
 use membox_text::TextIndex;
-use membox_vectors::{VectorFile, VectorView};
+use membox_vectors::{TokenView, VectorFile, VectorView};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -101,9 +101,11 @@ fn check_collection(
         }
     };
     let (mut unreadable, mut damaged) = (Vec::new(), Vec::new());
+    let mut tokens = CheckedTokens::open(&folder, stored);
     reader.check_records(stored.id, |record| match record {
         Ok(record) => {
             report.records += 1;
+            tokens.check(&record, &slots);
             if !has_its_vector(&record, &slots, &view) {
                 damaged.push(record);
             }
@@ -137,6 +139,7 @@ fn check_collection(
         };
         report.problems.push(problem(found, remedy, given > 0));
     }
+    tokens.report(&place, report);
     let (index, text) = folder.derived(stored.vector_file);
     if index.join("index.json").exists()
         && let Err(error) = VectorIndex::check(&index, stored.vector_file, stored.rows)
@@ -148,6 +151,60 @@ fn check_collection(
         report.problems.push(problem(error.to_string(), "remove it; it is built anew", false));
     }
     Ok(())
+}
+
+/// Vectors of tokens of a collection that are held against its records.
+#[derive(Default)]
+struct CheckedTokens {
+    /// Whether any are to be there.
+    are_wanted: bool,
+    view: Option<TokenView>,
+    /// Why its file cannot be used.
+    unusable: Option<String>,
+    /// Records whose tokens have no vectors, and those that have damaged ones.
+    missing: u64,
+    damaged: u64,
+}
+
+impl CheckedTokens {
+    fn open(folder: &CollectionFolder, stored: &StoredCollection) -> Self {
+        let wanted = read_settings(stored).ok().and_then(|settings| settings.token_dimension());
+        let Some(dimension) = wanted else { return Self::default() };
+        let mut checked = Self { are_wanted: true, ..Self::default() };
+        match TokenView::open(&folder.tokens(stored.vector_file), stored.vector_file).map_err(StoreError::from) {
+            Ok(view) if view.space().dimension == dimension => checked.view = Some(view),
+            Ok(_) => checked.unusable = Some("vectors of tokens are of another dimension".to_owned()),
+            Err(error) if error.is_missing_file() => {}
+            Err(error) => checked.unusable = Some(error.to_string()),
+        }
+        checked
+    }
+
+    fn check(&mut self, stored: &StoredRecord, slots: &Slots) {
+        let row = slots.row(stored.slot);
+        let there = self.view.as_ref().and_then(|view| view.key(row?).map(|_| view.get(row?, stored.row_crc)));
+        match there {
+            Some(whole) => self.damaged += u64::from(whole.is_none()),
+            None => self.missing += u64::from(self.are_wanted && !stored.record.text.trim().is_empty()),
+        }
+    }
+
+    fn report(self, place: &str, report: &mut Report) {
+        let Self { missing, damaged, unusable, .. } = self;
+        let found = unusable.or((damaged > 0).then(|| format!("vectors of tokens of {damaged} records are damaged")));
+        report.problems.extend(found.map(|found| Problem {
+            place: place.to_owned(),
+            found,
+            remedy: "remove them; they are made anew from the texts, and until then recalls do without them".into(),
+            serious: false,
+        }));
+        if missing > 0 {
+            report.notes.push(format!(
+                "{place}: {missing} records with a text have no vectors of tokens; recalls do without them until they \
+                 are made"
+            ));
+        }
+    }
 }
 
 /// A symbolic link on the way to a collection, or in its folder. One may lead to anything, so nothing is read then.

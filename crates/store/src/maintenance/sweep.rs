@@ -13,9 +13,13 @@ const KEPT_DAYS: i64 = 90;
 const KEPT_JOB_DAYS: i64 = 30;
 
 impl Maintenance {
-    /// Overwrites what somebody still looked at when it died, and deletes records whose time has come.
+    /// Overwrites what somebody still looked at when it died, makes vectors of tokens durable, and deletes records
+    /// whose time has come.
     pub(crate) fn sweep(&self) -> Result<(), StoreError> {
-        self.registry.opened().iter().for_each(|collection| self.registry.erase_unseen(collection));
+        for collection in self.registry.opened() {
+            self.registry.erase_unseen(&collection);
+            collection.sync_tokens();
+        }
         if self.registry.reserve.is_spent() {
             // The writer looks for room with it, also when nobody writes.
             self.writer.ask(|reply| Work::EmptyLog { reply })?;

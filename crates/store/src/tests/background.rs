@@ -118,7 +118,7 @@ fn large_collections_are_asked_by_meaning_and_by_words_at_the_same_time() {
     sample.write(0..crate::search::ROWS_FOR_TWO_THREADS as usize);
     let (reads, collection) = (sample.store.read().expect("reads"), &sample.collection);
     let terms = collection.query_terms("number150077");
-    let question = Question { vector: Some(Sample::vector(77)), terms };
+    let question = Question { vector: Some(Sample::vector(77)), terms, tokens: None };
     let wanted = Wanted { nearest: 200, effort: Default::default() };
     let (snapshot, found) = reads.search(collection, None, &[question], wanted).expect("an answer");
     let words = found[0].words.best(3);

@@ -5,3 +5,4 @@ mod drops;
 mod jobs;
 mod panics;
 pub(crate) mod sample;
+mod tokens;

@@ -41,7 +41,7 @@ impl Sample {
     /// Ids of the records that the words of a question find.
     pub fn found_by_words(&self, question: &str) -> Vec<String> {
         let reads = self.store.read().expect("reads");
-        let question = Question { vector: None, terms: self.collection.query_terms(question) };
+        let question = Question { terms: self.collection.query_terms(question), ..Question::default() };
         let wanted = Wanted { nearest: 3, effort: Effort::default() };
         let (_, found) = reads.search(&self.collection, None, &[question], wanted).expect("an answer");
         let snapshot = reads.snapshot(&self.collection, None).expect("a snapshot");
@@ -77,5 +77,5 @@ pub fn numbered(number: usize) -> NewVersion {
         given_vector: true,
         ..Record::default()
     };
-    NewVersion { record, vector: Sample::vector(number), expected: None }
+    NewVersion { record, vector: Sample::vector(number), tokens: None, expected: None }
 }

@@ -4,13 +4,13 @@ use super::append;
 use super::effects::{Effects, Published, check_made};
 use super::erasing;
 use crate::command::{
-    Advance, AppendMessages, ChangeSession, Command, DeleteRecords, Outcome, Selection, Spend, Spent, WriteRecords,
-    event_of_box,
+    Advance, AppendMessages, ChangeSession, Command, DeleteRecords, NewVector, Outcome, Selection, Spend, Spent,
+    WriteRecords, event_of_box,
 };
 use crate::registry::Registry;
 use crate::{Collection, StoreError, media, now};
 use membox_records::{
-    AuditEvent, CheckpointBody, CheckpointPlace, DayUsage, Deleted, LiveRow, Record, RecordsError, Slots, StoredRecord,
+    AuditEvent, CheckpointBody, CheckpointPlace, DayUsage, Deleted, LiveRow, Record, RecordsError, Slots,
     StoredSession, Summary, WriteTransaction,
 };
 use membox_vectors::RowReceipt;
@@ -30,6 +30,10 @@ pub(super) fn apply(
         Command::DeleteRecords(delete) => return delete_records(tx, &delete),
         Command::ReplaceVectors { collection, vectors } => {
             return replace_vectors(tx, &collection, vectors, receipts);
+        }
+        // They are in their file, those that are left of them: nothing of it is in the database.
+        Command::PutTokenVectors { tokens, .. } => {
+            return Ok((Outcome::Count(tokens.len()), Effects { has_tokens: true, ..Effects::default() }));
         }
         Command::ChangeSession(change) => Outcome::Flag(change_session(tx, *change)?),
         Command::PutSummary { session: read, summary } => Outcome::Summary(put_summary(tx, &read, summary)?),
@@ -157,12 +161,12 @@ fn write_records(
 fn replace_vectors(
     tx: &mut WriteTransaction,
     collection: &Collection,
-    vectors: Vec<(StoredRecord, Vec<f32>)>,
+    vectors: Vec<NewVector>,
     receipts: &[RowReceipt],
 ) -> Result<(Outcome, Effects), StoreError> {
     let slots = collection.state().slots.clone();
     let mut effects = Effects::default();
-    for ((stored, _), receipt) in vectors.into_iter().zip(receipts) {
+    for (NewVector { stored, .. }, receipt) in vectors.into_iter().zip(receipts) {
         if !tx.move_row(&slots, &stored, receipt.row, receipt.crc)? {
             effects.unused.push(receipt.row);
             continue;

@@ -15,6 +15,8 @@ pub(super) struct Effects {
     pub removed: Vec<LiveRow>,
     /// Rows that were appended and that no record names.
     pub unused: Vec<u32>,
+    /// Whether records that were there have vectors of their tokens now.
+    pub has_tokens: bool,
 }
 
 /// A record's new version.
@@ -31,6 +33,9 @@ impl Effects {
     /// Makes them visible, and gives the rows that are dead from then on.
     pub fn publish(self, state: &mut CollectionState) -> Vec<u32> {
         let mut dead = self.unused;
+        if self.has_tokens {
+            state.set_changed();
+        }
         let version = |state: &CollectionState, row| VersionId(state.slots.slot(row));
         // A damaged slot may name any row: what is not current is nobody's to take away.
         let current = |state: &CollectionState, old: LiveRow| state.rows.rows().contains(old.row).then_some(old);

@@ -8,7 +8,7 @@ use crate::convert::row_type;
 use crate::registry::Registry;
 use membox_api::CollectionSettings;
 use membox_records::{AuditEvent, StoredCollection, WriteTransaction};
-use membox_vectors::{RowType, VectorFile};
+use membox_vectors::{RowType, TokenFile, VectorFile};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -29,8 +29,9 @@ impl Writer {
         let dimension = settings.dimension.unwrap_or_default();
         stored.settings = serde_json::to_string(&settings).unwrap_or_default();
         let registry = self.registry.clone();
+        let sealing = registry.reader()?.sealing().clone();
         let file = registry.with_files(|| self.create_files(&mut stored, dimension, row_type(settings.vector_type)))?;
-        let collection = Collection::empty(&registry.root, &stored, settings, file);
+        let collection = Collection::empty(&registry.root, &stored, settings, (file, sealing));
         let collection = Arc::new(collection.searched_on(registry.row_device.clone()));
         registry.add(stored, collection.clone());
         Ok((collection, true))
@@ -137,16 +138,18 @@ impl Writer {
             return Err(StoreError::Busy(collection.name.clone()));
         }
         let (folder, uuid) = (collection.folder(), files.file.header().uuid);
-        let caught_up =
-            files.catch_up(&view, rows.rows()).and_then(|()| Ok(files.file.rename(&folder.vectors(uuid))?));
+        let caught_up = files
+            .catch_up(&view, rows.rows())
+            .and_then(|()| files.copy_tokens(collection))
+            .and_then(|()| Ok(files.file.rename(&folder.vectors(uuid))?));
         let switched = caught_up.and_then(|()| {
             let state = collection.state().compacted(&mut files);
             let mut tx = self.records.begin()?;
             tx.compact(&state.slots, state.view.rows())?;
             commit(&self.registry, tx).map(|()| state)
         });
-        let (file, state) = match switched {
-            Ok(state) => (files.file, state),
+        let (file, mut tokens, state) = match switched {
+            Ok(state) => (files.file, files.tokens, state),
             Err(error) => {
                 // Once the box is read-only, it is unknown which file the records name.
                 if self.registry.read_only().is_none() {
@@ -157,9 +160,13 @@ impl Writer {
             }
         };
         let count = state.view.rows();
-        let old = collection.switch(file, state);
+        if let Some(Err(error)) = tokens.as_mut().map(|tokens| tokens.rename(&folder.tokens(uuid))) {
+            tracing::warn!(collection = collection.name, %error, "vectors of tokens of a compaction are lost");
+            tokens = None;
+        }
+        let (old, old_tokens) = collection.switch(file, tokens, state);
         folder.settle_next(uuid);
-        if let Err(error) = old.remove() {
+        if let Err(error) = old.remove().and_then(|()| old_tokens.map_or(Ok(()), TokenFile::remove)) {
             tracing::warn!(collection = collection.name, %error, "the vector file from before a compaction is left \
                 behind");
         }

@@ -202,8 +202,11 @@ impl Writer {
             }
             all.push(applied);
         }
-        for (collection, _) in touched {
+        for (collection, before) in touched {
             let file = collection.file();
+            if file.rows() == *before {
+                continue;
+            }
             tx.set_rows(collection.id, file.header().uuid, file.rows())?;
         }
         tx.commit()?;
@@ -240,7 +243,7 @@ impl Writer {
 fn append_vectors(group: Vec<Request>) -> (Vec<Accepted>, Vec<Pending>, Vec<Touched>) {
     let (mut accepted, mut all) = (Vec::new(), Vec::new());
     let mut touched: Vec<Touched> = Vec::new();
-    for Request { command, reply } in group {
+    for Request { mut command, reply } in group {
         let Some(collection) = command.collection().cloned() else {
             let again = command.frees().then(|| command.clone());
             accepted.push(Accepted { command, receipts: Vec::new() });
@@ -252,11 +255,8 @@ fn append_vectors(group: Vec<Request>) -> (Vec<Accepted>, Vec<Pending>, Vec<Touc
             reply(Err(error));
             continue;
         }
-        let mut file = collection.file();
-        let before = file.rows();
-        let appended = file.append(command.vectors());
-        drop(file);
-        match appended {
+        let before = collection.file().rows();
+        match append(&collection, &mut command, before) {
             Ok(receipts) => {
                 if !touched.iter().any(|(c, _)| Arc::ptr_eq(c, &collection)) {
                     touched.push((collection.clone(), before));
@@ -266,10 +266,21 @@ fn append_vectors(group: Vec<Request>) -> (Vec<Accepted>, Vec<Pending>, Vec<Touc
                 accepted.push(Accepted { command, receipts });
                 all.push(Pending { collection: Some(collection), rows, reply, again });
             }
-            Err(error) => reply(Err(error.into())),
+            Err(error) => reply(Err(error)),
         }
     }
     (accepted, all, touched)
+}
+
+/// Appends the vectors of one request, and those of its tokens, to files of which `before` rows are there: all or none.
+fn append(collection: &Collection, command: &mut Command, before: u32) -> Result<Vec<RowReceipt>, StoreError> {
+    let receipts = collection.file().append(command.vectors())?;
+    let appended = match command {
+        Command::PutTokenVectors { tokens, .. } => collection.put_tokens(before, tokens),
+        _ => collection.append_tokens(before, receipts.iter().zip(command.tokens())),
+    };
+    appended.inspect_err(|_| collection.file().forget_rows_from(before))?;
+    Ok(receipts)
 }
 
 /// Makes what was committed to a collection visible, and gives what answers its requests.
@@ -277,6 +288,7 @@ fn publish(collection: &Collection, requests: Vec<(Pending, Applied)>) -> Vec<Bo
     let mut state = collection.state_mut();
     // Together with its rows: who sees the view takes those of its rows that are not current for dead.
     state.view = collection.file().view(u32::MAX);
+    state.tokens = collection.token_view();
     let mut answers: Vec<Box<dyn FnOnce()>> = Vec::with_capacity(requests.len());
     for (Pending { rows, reply, .. }, applied) in requests {
         let (dead, answer) = match applied {

@@ -1,0 +1,93 @@
+//! Long texts in windows, so that each of their tokens gets a vector: where they are cut, and which window a token's
+//! vector is taken from.
+
+use std::ops::Range;
+
+/// Windows of a text. What comes after them has no token vectors.
+pub const MAX_TOKEN_WINDOWS: usize = 16;
+/// Tokens that two windows share where no sentence ends between them, so that each token sees what is around it.
+const OVERLAP: usize = 32;
+
+/// A part of a text that is encoded at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenWindow {
+    /// Its tokens.
+    pub tokens: Range<usize>,
+    /// Those whose vectors are taken from here: no other window owns them.
+    pub owned: Range<usize>,
+}
+
+/// Cuts a text of so many tokens into windows of at most `limit` tokens, at most [`MAX_TOKEN_WINDOWS`] of them. A
+/// window ends at the last end of a sentence (`ends_sentence` of its last token) in its last third, and the next one
+/// begins there. Where there is none, the two overlap, and each token belongs to the one in which it is farther from
+/// an edge. The first window always has as many tokens as it may: its pass gives the text's vector too.
+pub fn token_windows(tokens: usize, limit: usize, ends_sentence: impl Fn(usize) -> bool) -> Vec<TokenWindow> {
+    let limit = limit.max(1);
+    let overlap = OVERLAP.min(limit / 4);
+    let (mut windows, mut start, mut owned) = (Vec::new(), 0, 0);
+    loop {
+        let end = tokens.min(start + limit);
+        if end == tokens || windows.len() + 1 == MAX_TOKEN_WINDOWS {
+            windows.push(TokenWindow { tokens: start..end, owned: owned..end });
+            return windows;
+        }
+        if let Some(last) = (end - limit / 3..end).rev().find(|&token| ends_sentence(token)) {
+            let cut = last + 1;
+            let own_end = if windows.is_empty() { end } else { cut };
+            windows.push(TokenWindow { tokens: start..own_end, owned: owned..cut });
+            (start, owned) = (cut, cut);
+        } else {
+            let middle = end - overlap / 2;
+            windows.push(TokenWindow { tokens: start..end, owned: owned..middle });
+            (start, owned) = (end - overlap, middle);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn windows_cover_all_tokens_and_each_token_belongs_to_one(
+            tokens in 0usize..5000,
+            limit in 1usize..300,
+            sentences in prop::collection::btree_set(0usize..5000, 0..200),
+        ) {
+            let windows = token_windows(tokens, limit, |token| sentences.contains(&token));
+            prop_assert!(windows.len() <= MAX_TOKEN_WINDOWS);
+            let mut next = 0;
+            for window in &windows {
+                prop_assert!(window.tokens.len() <= limit);
+                prop_assert_eq!(window.owned.start, next, "no token is left out or owned twice");
+                prop_assert!(window.tokens.start <= window.owned.start && window.owned.end <= window.tokens.end);
+                prop_assert!(tokens == 0 || !window.owned.is_empty());
+                next = window.owned.end;
+            }
+            prop_assert_eq!(windows[0].tokens.clone(), 0..tokens.min(limit));
+            prop_assert!(next == tokens || windows.len() == MAX_TOKEN_WINDOWS);
+            for pair in windows.windows(2) {
+                let cut = pair[0].owned.end;
+                let is_sentence_end = sentences.contains(&(cut - 1)) && pair[1].tokens.start == cut;
+                // From the edge of the window that is left, and from that of the window that is entered.
+                let (before, after) = (pair[0].tokens.end - cut, cut - pair[1].tokens.start);
+                prop_assert!(is_sentence_end || before.abs_diff(after) <= 1, "{before} and {after} to the edges");
+            }
+        }
+    }
+
+    #[test]
+    fn a_window_ends_with_a_sentence_or_overlaps_the_next() {
+        let window = |tokens, owned| TokenWindow { tokens, owned };
+        assert_eq!(token_windows(254, 254, |_| true), [window(0..254, 0..254)], "what fits is not cut");
+        let at = |end| move |token| token + 1 == end || token == 20;
+        assert_eq!(
+            token_windows(400, 254, at(200)),
+            [window(0..254, 0..200), window(200..400, 200..400)],
+            "the first window is as long as it may be"
+        );
+        assert_eq!(token_windows(400, 254, at(100)), [window(0..254, 0..238), window(222..400, 238..400)]);
+    }
+}
