@@ -1,7 +1,7 @@
 //! Questions to a collection, and what is found.
 
 use crate::vectors::{vector, vector_schema};
-use crate::{Compression, Fusion, Modality};
+use crate::{Compression, Explanation, Fusion, Modality};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -73,6 +73,29 @@ pub struct SearchEffort {
     pub exact: bool,
 }
 
+/// Records that are no hits, whatever they say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Exclude {
+    /// Ids of records, at most 1 000.
+    #[schema(max_items = 1000)]
+    pub ids: Vec<String>,
+    /// Sessions, at most 1 000.
+    #[schema(max_items = 1000)]
+    pub sessions: Vec<String>,
+}
+
+/// In what order hits come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HitOrder {
+    /// The best first.
+    #[default]
+    Score,
+    /// The oldest first, as it was said.
+    Time,
+}
+
 /// A budget for the text that is to go into a prompt.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -108,8 +131,16 @@ pub struct RecallRequest {
     pub filter: Option<Value>,
     /// Only texts, images (by their captions) or recordings (by their transcripts).
     pub modality: Modality,
-    /// Hits below this score are dropped: the cosine in mode `vector`, the final score otherwise.
+    /// Hits below this score are dropped. In mode `vector` a score is the cosine (or inner product), in mode `text`
+    /// BM25. In mode `hybrid` it is a share of the best hit's score before late interaction, which adds up to 0.5; it
+    /// says nothing about whether the question is answered: see `min_relevance`.
     pub min_score: Option<f32>,
+    /// Hits below this relevance are dropped, 0 to 1. 0.02 keeps nearly all that answer a question, and drops most of
+    /// what is found where nothing does.
+    #[schema(minimum = 0, maximum = 1)]
+    pub min_relevance: Option<f32>,
+    /// Records that are no hits.
+    pub exclude: Exclude,
     /// How hard the index is searched, instead of what the collection's policy says.
     pub effort: Option<SearchEffort>,
     /// How the legs of mode `hybrid` are joined.
@@ -122,6 +153,17 @@ pub struct RecallRequest {
     pub budget: Option<Budget>,
     /// What hits carry.
     pub include: Vec<Include>,
+    /// In what order hits come.
+    pub order: HitOrder,
+    /// Hits whose vectors are at least this near to that of a better one (a cosine, such as 0.97) become part of that:
+    /// see `doubles` of a hit.
+    #[schema(minimum = 0, maximum = 1)]
+    pub fold_doubles: Option<f32>,
+    /// Whether the tokens of question and records are compared, in mode `hybrid` of a collection that keeps their
+    /// vectors.
+    pub late_interaction: bool,
+    /// Whether each hit says why it is one.
+    pub explain: bool,
 }
 
 impl Default for RecallRequest {
@@ -135,12 +177,18 @@ impl Default for RecallRequest {
             filter: None,
             modality: Modality::All,
             min_score: None,
+            min_relevance: None,
+            exclude: Exclude::default(),
             effort: None,
             fusion: None,
             rerank: None,
             context: None,
             budget: None,
             include: vec![Include::Text, Include::Metadata, Include::Scores],
+            order: HitOrder::Score,
+            fold_doubles: None,
+            late_interaction: true,
+            explain: false,
         }
     }
 }
@@ -154,6 +202,9 @@ pub struct Scores {
     /// BM25, with what the neighbours in the session share.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<f32>,
+    /// How near the tokens of the question are: see `tokens` of an explanation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<f32>,
     /// What recency added.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recency: Option<f32>,
@@ -178,6 +229,11 @@ pub struct Hit {
     pub id: String,
     /// How well it matches: higher is better.
     pub score: f32,
+    /// How sure it is that it answers the question, 0 to 1, in every mode alike: of hits of one relevance, so many were
+    /// evidence for the answers of measured conversations. Missing where nothing says so: a given vector of a model
+    /// that the box does not know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relevance: Option<f32>,
     /// The parts of the score.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scores: Option<Scores>,
@@ -211,6 +267,12 @@ pub struct Hit {
     /// The stored vector.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vector: Option<Vec<f32>>,
+    /// Ids of further hits that say nearly the same, best first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub doubles: Vec<String>,
+    /// Why it is a hit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Explanation>,
     /// Records before it in its session, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub before: Vec<Neighbour>,
@@ -222,7 +284,7 @@ pub struct Hit {
 /// The text of the hits that fit a budget.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ContextText {
-    /// The hits' texts in the order of their scores, each on lines of its own.
+    /// The hits' texts in the order of the hits, each on lines of its own.
     pub text: String,
     /// Its tokens, never more than the budget.
     pub tokens: usize,
@@ -236,7 +298,7 @@ pub struct ContextText {
 /// The answer to a question.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RecallAnswer {
-    /// Best first.
+    /// Best first, unless another order was asked for.
     pub hits: Vec<Hit>,
     /// The text for a prompt, when a budget was given.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -38,7 +38,7 @@ impl<'a> Reads<'a> {
         &self,
         collection: &Arc<Collection>,
         filter: Option<&Filter>,
-        questions: &[Question],
+        questions: &[&Question],
         wanted: Wanted,
     ) -> Result<(Snapshot, Vec<Matches>), StoreError> {
         self.prepare(collection, filter)?;

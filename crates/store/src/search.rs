@@ -61,6 +61,11 @@ impl WordScores {
         self.spread.get(record.0)
     }
 
+    /// The score of a record by its own words.
+    pub fn own(&self, record: RecordRef) -> Option<f32> {
+        self.own.get(record.0)
+    }
+
     /// The score that a text of average length has which holds each term once: the sum of the terms' rarities.
     pub fn rarity(&self) -> f32 {
         self.rarity
@@ -89,7 +94,7 @@ pub(crate) fn search(
     collection: &Arc<Collection>,
     now: i64,
     filter: Option<&Filter>,
-    questions: &[Question],
+    questions: &[&Question],
     wanted: Wanted,
 ) -> Result<(Snapshot, Vec<Matches>), StoreError> {
     // All of it is of one state; the lock is free before anything is computed, so that no write waits for a question.
@@ -104,7 +109,7 @@ pub(crate) fn search(
         let other = is_long
             .then(|| std::thread::Builder::new().name("search".to_owned()).spawn_scoped(scope, near).ok())
             .flatten();
-        let score_words = |question: &Question| {
+        let score_words = |question: &&Question| {
             if question.terms.is_empty() {
                 return Ok(WordScores::default());
             }

@@ -1,60 +1,144 @@
 //! From the scores of the two legs to one ranking.
 //!
-//! The legs are joined by their scores, each divided by its best, because ranks forget how far apart two hits are.
-//! What each step gives on LoCoMo is in docs/decisions.
+//! The legs are joined by their scores, each divided by its best, because ranks forget how far apart two hits are. The
+//! vector leg counts as far as the model knows the language of the question. A record gets some more that was said by
+//! somebody whom the question names. What each step gives is in docs/decisions/043.
 
-use membox_api::Fusion;
+use membox_api::{Fusion, PartName, ScorePart};
 use membox_store::RecordRef;
 use membox_threads::budget::{self, Cancelled};
 
-/// A record with the scores of both legs and their fusion.
+/// What a record gets that was said by, or is about, somebody whom the question names.
+const NAMED: f32 = 0.2;
+
+/// A record that was found, with what was measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Candidate<R = RecordRef> {
+    pub record: R,
+    /// Cosine or inner product.
+    pub vector: Option<f32>,
+    /// BM25.
+    pub text: Option<f32>,
+    /// Whether the question names who said it, or whom it is about.
+    pub is_named: bool,
+}
+
+/// A record with its score and what that is made of.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Fused<R = RecordRef> {
     pub record: R,
     pub score: f32,
     pub vector: Option<f32>,
     pub text: Option<f32>,
+    pub is_named: bool,
+    /// MaxSim, where it was compared.
+    pub tokens: Option<f32>,
+    /// They add up to the score.
+    pub parts: Vec<ScorePart>,
+    /// Which of the questions found it best.
+    pub question: usize,
 }
 
-/// Joins candidates, each with its scores, best first.
+impl<R> Fused<R> {
+    /// A record with a score of one part.
+    pub fn of_one(candidate: Candidate<R>, part: PartName, score: f32) -> Self {
+        let Candidate { record, vector, text, is_named } = candidate;
+        let parts = vec![ScorePart { part, value: score, score }];
+        Self { record, score, vector, text, is_named, tokens: None, parts, question: 0 }
+    }
+
+    /// Adds a part to the score.
+    pub fn add(&mut self, part: PartName, value: f32, score: f32) {
+        self.parts.push(ScorePart { part, value, score });
+        self.score += score;
+    }
+
+    /// Adds what late interaction says.
+    pub fn add_tokens(&mut self, score: f32) {
+        self.add(PartName::Tokens, self.tokens.unwrap_or_default(), score);
+    }
+}
+
+/// Sorts by score, the best first; of two that are equal the older one.
+pub(crate) fn sort<R: Ord>(fused: &mut [Fused<R>]) {
+    fused.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.record.cmp(&b.record)));
+}
+
+/// Joins candidates, best first. `fluency` is how well the model knows the language of the question, 0 to 1.
 pub(crate) fn fuse<R: Copy + Ord>(
     fusion: Fusion,
-    candidates: impl IntoIterator<Item = (R, Option<f32>, Option<f32>)>,
+    fluency: f32,
+    candidates: impl IntoIterator<Item = Candidate<R>>,
 ) -> Vec<Fused<R>> {
-    let mut fused: Vec<Fused<R>> =
-        candidates.into_iter().map(|(record, vector, text)| Fused { record, score: 0.0, vector, text }).collect();
-    match fusion {
-        Fusion::Scores { vector_weight } => {
-            let best = |leg: fn(&Fused<R>) -> Option<f32>| fused.iter().filter_map(leg).fold(0f32, f32::max);
-            let (best_vector, best_text) = (best(|f| f.vector), best(|f| f.text));
-            // A leg that found nothing leaves the other its whole weight.
-            let weight = match (best_vector > 0.0, best_text > 0.0) {
-                (true, true) => vector_weight.clamp(0.0, 1.0),
-                (true, false) => 1.0,
-                _ => 0.0,
-            };
-            let part = |score: Option<f32>, best: f32| if best > 0.0 { score.unwrap_or(0.0) / best } else { 0.0 };
-            for f in &mut fused {
-                f.score = weight * part(f.vector, best_vector) + (1.0 - weight) * part(f.text, best_text);
-            }
+    let candidates: Vec<Candidate<R>> = candidates.into_iter().collect();
+    let mut fused = match fusion {
+        Fusion::Scores { vector_weight } => by_scores(vector_weight.clamp(0.0, 1.0), fluency, &candidates),
+        Fusion::Rrf { constant } => by_ranks(constant.max(0.0), &candidates),
+    };
+    sort(&mut fused);
+    fused
+}
+
+fn by_scores<R: Copy>(vector_weight: f32, fluency: f32, candidates: &[Candidate<R>]) -> Vec<Fused<R>> {
+    let best = |leg: fn(&Candidate<R>) -> Option<f32>| candidates.iter().filter_map(leg).fold(0f32, f32::max);
+    let (best_vector, best_text) = (best(|c| c.vector), best(|c| c.text));
+    // A leg that found nothing leaves the other its whole weight.
+    let (vector_weight, text_weight) = match (best_vector > 0.0, best_text > 0.0) {
+        (true, true) => (vector_weight * fluency, 1.0 - vector_weight),
+        (true, false) => (1.0, 0.0),
+        _ => (0.0, 1.0),
+    };
+    let share = |score: Option<f32>, best: f32| if best > 0.0 { score.unwrap_or(0.0) / best } else { 0.0 };
+    let weighed = |c: &Candidate<R>| {
+        let vector = vector_weight * share(c.vector, best_vector);
+        let words = text_weight * share(c.text, best_text);
+        (vector, words, if c.is_named { NAMED } else { 0.0 })
+    };
+    let sum = |(vector, words, named): (f32, f32, f32)| vector + words + named;
+    let best = candidates.iter().map(|c| sum(weighed(c))).fold(0f32, f32::max);
+    let scale = if best > 0.0 { 1.0 / best } else { 1.0 };
+    let fused = |c: &Candidate<R>| {
+        let (vector, words, named) = weighed(c);
+        let Candidate { record, vector: cosine, text, is_named } = *c;
+        let mut fused = Fused {
+            record,
+            score: 0.0,
+            vector: cosine,
+            text,
+            is_named,
+            tokens: None,
+            parts: Vec::with_capacity(4),
+            question: 0,
+        };
+        if let Some(cosine) = cosine {
+            fused.add(PartName::Vector, cosine, scale * vector);
         }
-        Fusion::Rrf { constant } => {
-            for leg in [(|f: &Fused<R>| f.vector) as fn(&Fused<R>) -> Option<f32>, |f| f.text] {
-                let mut ranked: Vec<usize> = (0..fused.len()).filter(|&i| leg(&fused[i]).is_some()).collect();
-                ranked.sort_by(|&a, &b| {
-                    leg(&fused[b])
-                        .unwrap_or_default()
-                        .total_cmp(&leg(&fused[a]).unwrap_or_default())
-                        .then(fused[a].record.cmp(&fused[b].record))
-                });
-                for (rank, i) in ranked.into_iter().enumerate() {
-                    fused[i].score += 1.0 / (constant.max(0.0) + rank as f32 + 1.0);
-                }
-            }
+        if let Some(text) = text {
+            fused.add(PartName::Words, text, scale * words);
+        }
+        if is_named {
+            fused.add(PartName::Name, 1.0, scale * named);
+        }
+        fused
+    };
+    candidates.iter().map(fused).collect()
+}
+
+fn by_ranks<R: Copy + Ord>(constant: f32, candidates: &[Candidate<R>]) -> Vec<Fused<R>> {
+    let mut scores = vec![0.0; candidates.len()];
+    for leg in [(|c: &Candidate<R>| c.vector) as fn(&Candidate<R>) -> Option<f32>, |c| c.text] {
+        let mut ranked: Vec<usize> = (0..candidates.len()).filter(|&i| leg(&candidates[i]).is_some()).collect();
+        ranked.sort_by(|&a, &b| {
+            leg(&candidates[b])
+                .unwrap_or_default()
+                .total_cmp(&leg(&candidates[a]).unwrap_or_default())
+                .then(candidates[a].record.cmp(&candidates[b].record))
+        });
+        for (rank, i) in ranked.into_iter().enumerate() {
+            scores[i] += 1.0 / (constant + rank as f32 + 1.0);
         }
     }
-    fused.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.record.cmp(&b.record)));
-    fused
+    candidates.iter().zip(scores).map(|(&c, score)| Fused::of_one(c, PartName::Ranks, score)).collect()
 }
 
 /// Reorders hits by maximal marginal relevance (Carbonell and Goldstein, 1998): each next hit is the one with the best
@@ -89,10 +173,18 @@ pub(crate) fn marginal_relevance(
 mod tests {
     use super::*;
 
+    fn candidate((record, vector, text): (u32, Option<f32>, Option<f32>)) -> Candidate<u32> {
+        Candidate { record, vector, text, is_named: false }
+    }
+
+    fn records(fused: &[Fused<u32>]) -> Vec<u32> {
+        fused.iter().map(|f| f.record).collect()
+    }
+
     #[test]
     fn a_leg_without_hits_leaves_the_other_its_order() {
         let rows = |fusion, c: &[(u32, Option<f32>, Option<f32>)]| {
-            fuse(fusion, c.to_vec()).iter().map(|f| f.record).collect::<Vec<_>>()
+            records(&fuse(fusion, 1.0, c.iter().copied().map(candidate)))
         };
         for fusion in [Fusion::default(), Fusion::Rrf { constant: 60.0 }] {
             assert_eq!(rows(fusion, &[(1, Some(0.2), None), (2, Some(0.9), None)]), [2, 1]);
@@ -102,6 +194,26 @@ mod tests {
             rows(Fusion::default(), &[(1, Some(0.5), Some(1.0)), (2, Some(1.0), Some(0.9)), (3, Some(0.1), None)]),
             [2, 1, 3]
         );
+    }
+
+    #[test]
+    fn a_model_counts_as_far_as_it_knows_the_language() {
+        let both = [(1, Some(0.9), Some(1.0)), (2, Some(0.1), Some(1.2))].map(candidate);
+        assert_eq!(records(&fuse(Fusion::default(), 1.0, both)), [1, 2]);
+        assert_eq!(records(&fuse(Fusion::default(), 0.0, both)), [2, 1]);
+        let near = [(1, Some(0.1), None), (2, Some(0.9), None)].map(candidate);
+        assert_eq!(records(&fuse(Fusion::default(), 0.0, near)), [2, 1], "where nothing else speaks, it does");
+    }
+
+    #[test]
+    fn who_is_named_in_the_question_comes_first_and_parts_add_up_to_the_score() {
+        let mut said = [(1, Some(0.8), Some(1.0)), (2, Some(0.8), Some(0.9))].map(candidate);
+        said[1].is_named = true;
+        let fused = fuse(Fusion::default(), 1.0, said);
+        assert_eq!((records(&fused), fused[0].score), (vec![2, 1], 1.0));
+        for f in &fused {
+            assert!((f.parts.iter().map(|part| part.score).sum::<f32>() - f.score).abs() < 1e-6, "{f:?}");
+        }
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Sample {
         let reads = self.store.read().expect("reads");
         let question = Question { terms: self.collection.query_terms(question), ..Question::default() };
         let wanted = Wanted { nearest: 3, effort: Effort::default() };
-        let (_, found) = reads.search(&self.collection, None, &[question], wanted).expect("an answer");
+        let (_, found) = reads.search(&self.collection, None, &[&question], wanted).expect("an answer");
         let snapshot = reads.snapshot(&self.collection, None).expect("a snapshot");
         let fetch = |(record, _)| match reads.fetch(&snapshot, record).expect("a record") {
             crate::Fetched::Found(stored) => stored.record.id,

@@ -20,6 +20,8 @@ pub use words::Words;
 use fold::Kind;
 use pieces::{Link, Piece, pieces};
 use segment::segment;
+use std::ops::Range;
+use unicode_segmentation::UnicodeSegmentation;
 
 /// A term of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +84,16 @@ pub fn query_terms(text: &str) -> Vec<String> {
     chosen.sort();
     chosen.dedup();
     chosen
+}
+
+/// For each place in a text, in bytes, the term of the word that it is a part of; `None` where there is none.
+pub fn terms_at(text: &str, places: &[Range<usize>]) -> Vec<Option<Term>> {
+    let words: Vec<(usize, &str)> = text.unicode_word_indices().collect();
+    let word_at = |place: &Range<usize>| {
+        let &(start, word) = words.get(words.partition_point(|word| word.0 <= place.start).checked_sub(1)?)?;
+        (place.start < start + word.len()).then_some(word)
+    };
+    places.iter().map(|place| terms(word_at(place)?).into_iter().next()).collect()
 }
 
 #[cfg(test)]

@@ -35,6 +35,15 @@ fn a_question_without_blanks_asks_for_its_words_and_their_characters() {
 }
 
 #[test]
+fn a_part_of_a_word_has_the_term_of_the_whole() {
+    let text = "Caroline's pottery, 青霉素!";
+    let at = |part: &str| text.find(part).map(|from| from..from + part.len()).expect("a part");
+    let found = terms_at(text, &[at("Caro"), at("line"), at("tery"), at(","), at("霉"), at("!")]);
+    let found: Vec<Option<&str>> = found.iter().map(|term| term.as_ref().map(|term| term.text.as_str())).collect();
+    assert_eq!(found, [Some("carolin"), Some("carolin"), Some("potteri"), None, Some("霉"), None]);
+}
+
+#[test]
 fn a_question_finds_the_texts_that_have_its_words_and_no_others() {
     const CASES: &[(&str, &str, bool)] = &[
         // Stop words, names and letters.

@@ -1,0 +1,83 @@
+//! What a request may ask for.
+
+use super::{MAX_DIVERSE_HITS, MAX_HITS};
+use crate::MemoryError;
+use crate::tenants::Limits;
+use membox_api::{Exclude, RecallMode, RecallRequest};
+use membox_store::{Condition, Filter, Scalar};
+
+/// Questions of one request.
+const MAX_QUERIES: usize = 64;
+/// Neighbours given on each side of a hit.
+const MAX_NEIGHBOURS: usize = 20;
+/// Ids and sessions, each, that a request may exclude.
+const MAX_EXCLUDED: usize = 1000;
+
+/// Which records may be found.
+pub(super) fn filter_of(
+    limits: Limits<'_>,
+    tenant: &str,
+    request: &RecallRequest,
+) -> Result<Option<Filter>, MemoryError> {
+    let given = request.filter.as_ref().map(|filter| limits.filter(tenant, filter)).transpose()?;
+    let one_of = |field: &str, values: &[String]| {
+        let values = values.iter().cloned().map(Scalar::Text).collect();
+        Filter::Field(field.to_owned(), Condition::In(values))
+    };
+    let modality = request.modality.name().map(|name| one_of("modality", &[name.to_owned()]));
+    let Exclude { ids, sessions } = &request.exclude;
+    let excluded = [("id", ids), ("session", sessions)].into_iter().filter(|(_, values)| !values.is_empty());
+    let excluded = excluded.map(|(field, values)| Filter::Not(Box::new(one_of(field, values))));
+    let mut all: Vec<Filter> = given.into_iter().chain(modality).chain(excluded).collect();
+    Ok(if all.len() > 1 { Some(Filter::And(all)) } else { all.pop() })
+}
+
+pub(super) fn check(request: &RecallRequest) -> Result<(), MemoryError> {
+    let asked = [request.query.is_some(), request.vector.is_some(), request.queries.is_some()];
+    if asked.iter().filter(|&&a| a).count() != 1 {
+        return Err(MemoryError::invalid("/query", "exactly one of query, vector and queries is wanted"));
+    }
+    if request.vector.is_some() && request.mode != RecallMode::Vector {
+        return Err(MemoryError::invalid("/mode", "a vector has no words: ask with mode \"vector\""));
+    }
+    let queries = request.queries.as_deref().unwrap_or_default();
+    if request.queries.is_some() && (queries.is_empty() || queries.len() > MAX_QUERIES) {
+        return Err(MemoryError::invalid("/queries", format!("1 to {MAX_QUERIES} questions are wanted")));
+    }
+    let empty = |text: &String| text.trim().is_empty();
+    if request.query.as_ref().is_some_and(empty) || queries.iter().any(empty) {
+        return Err(MemoryError::invalid("/query", "the question is empty"));
+    }
+    if request.k == 0 || request.k > MAX_HITS {
+        return Err(MemoryError::impossible("/k", format!("k is {}; 1 to {MAX_HITS} is possible", request.k)));
+    }
+    let is_diverse = request.rerank.is_some_and(|rerank| rerank.mmr_lambda.is_some());
+    if is_diverse && request.k > MAX_DIVERSE_HITS {
+        let reason = format!("k is {}; with mmr_lambda at most {MAX_DIVERSE_HITS} is possible", request.k);
+        return Err(MemoryError::impossible("/k", reason));
+    }
+    if let Some(context) = request.context
+        && context.before.max(context.after) > MAX_NEIGHBOURS
+    {
+        return Err(MemoryError::impossible(
+            "/context",
+            format!("at most {MAX_NEIGHBOURS} neighbours are given on a side"),
+        ));
+    }
+    for (pointer, share) in [("/min_relevance", request.min_relevance), ("/fold_doubles", request.fold_doubles)] {
+        if share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
+            return Err(MemoryError::impossible(pointer, "0 to 1 is possible"));
+        }
+    }
+    if request.fold_doubles.is_some() && request.k > MAX_DIVERSE_HITS {
+        let reason = format!("k is {}; with fold_doubles at most {MAX_DIVERSE_HITS} is possible", request.k);
+        return Err(MemoryError::impossible("/k", reason));
+    }
+    let Exclude { ids, sessions } = &request.exclude;
+    for (pointer, values) in [("/exclude/ids", ids), ("/exclude/sessions", sessions)] {
+        if values.len() > MAX_EXCLUDED {
+            return Err(MemoryError::impossible(pointer, format!("at most {MAX_EXCLUDED} are possible")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,208 @@
+//! From records that were found to hits.
+
+use super::MAX_DIVERSE_HITS;
+use super::find::{Found, Judge, wanted};
+use super::fusion::{Fused, marginal_relevance};
+use super::questions::Asked;
+use crate::{MemoryError, now};
+use membox_api::{
+    ContextWindow, Explanation, Hit, Include, MessageType, Neighbour, PartName, RecallRequest, Rerank, Scores,
+};
+use membox_store::{Fetched, Filter, Reads, RecordRef, Snapshot, StoredRecord};
+use membox_threads::budget::{self, Cancelled};
+
+/// A week.
+const HALF_LIFE_S: f64 = 604_800.0;
+
+/// A record that was chosen.
+pub(super) struct Chosen {
+    pub fused: Fused,
+    pub stored: StoredRecord,
+    pub explanation: Option<Explanation>,
+    relevance: Option<f32>,
+    recency: Option<f32>,
+    importance: Option<f32>,
+    /// Ids of what says nearly the same.
+    doubles: Vec<String>,
+}
+
+/// The hits of a request, and whether a record was deleted or changed since it was found.
+pub(super) fn choose(
+    found: &Found,
+    asked: &[Asked],
+    request: &RecallRequest,
+    reads: &Reads,
+) -> Result<(Vec<Chosen>, bool), MemoryError> {
+    let (mut chosen, changed) = fetch(found, asked, request, reads)?;
+    if let Some(rerank) = request.rerank {
+        add_recency_and_importance(&mut chosen, rerank);
+        chosen.retain(|c| request.min_score.is_none_or(|min| c.fused.score >= min));
+    }
+    if let Some(least) = request.fold_doubles {
+        chosen = fold_doubles(chosen, &found.snapshot, least, request.k)?;
+    }
+    if let Some(lambda) = request.rerank.and_then(|rerank| rerank.mmr_lambda) {
+        chosen = diverse(chosen, &found.snapshot, lambda, request.k)?;
+    }
+    chosen.truncate(request.k);
+    Ok((chosen, changed))
+}
+
+/// Reads the records that were found, in order, and says whether one of them was deleted or changed since. One that
+/// is damaged is never an answer.
+fn fetch(
+    found: &Found,
+    asked: &[Asked],
+    request: &RecallRequest,
+    reads: &Reads,
+) -> Result<(Vec<Chosen>, bool), MemoryError> {
+    let _moment = reads.at_one_moment()?;
+    let mut judge = Judge::of(found, asked, request.mode)?;
+    let mut changed = false;
+    let is_chosen_from = request.rerank.is_some() || request.fold_doubles.is_some();
+    let most = if is_chosen_from { wanted(request) } else { request.k };
+    let mut chosen = Vec::with_capacity(most.min(found.fused.len()));
+    for (rank, fused) in found.fused.iter().enumerate() {
+        let is_too_low = request.rerank.is_none() && request.min_score.is_some_and(|min| fused.score < min);
+        if chosen.len() >= most || is_too_low {
+            break;
+        }
+        let relevance = judge.relevance(fused, rank);
+        if request.min_relevance.is_some_and(|min| relevance.is_some_and(|relevance| relevance < min)) {
+            continue;
+        }
+        let stored = match reads.fetch(&found.snapshot, fused.record)? {
+            Fetched::Found(stored) => *stored,
+            Fetched::Changed => {
+                changed = true;
+                continue;
+            }
+            Fetched::Damaged => continue,
+        };
+        let fused = fused.clone();
+        let (recency, importance, explanation, doubles) = (None, None, None, Vec::new());
+        chosen.push(Chosen { fused, stored, explanation, relevance, recency, importance, doubles });
+    }
+    Ok((chosen, changed))
+}
+
+fn add_recency_and_importance(chosen: &mut [Chosen], rerank: Rerank) {
+    let half_life = rerank.recency_half_life_s.filter(|h| *h > 0.0).unwrap_or(HALF_LIFE_S);
+    for c in chosen.iter_mut() {
+        if let Some(weight) = rerank.recency_weight {
+            let age = (now() - c.stored.record.created_at).max(0) as f64 / 1000.0;
+            let newness = 0.5f64.powf(age / half_life) as f32;
+            c.recency = Some(weight * newness);
+            c.fused.add(PartName::Recency, newness, weight * newness);
+        }
+        if let Some(weight) = rerank.importance_weight {
+            let importance = c.stored.record.importance.unwrap_or(0.0) as f32;
+            c.importance = Some(weight * importance);
+            c.fused.add(PartName::Importance, importance, weight * importance);
+        }
+    }
+    let order = |a: &Chosen, b: &Chosen| {
+        b.fused.score.total_cmp(&a.fused.score).then_with(|| a.fused.record.cmp(&b.fused.record))
+    };
+    chosen.sort_by(order);
+}
+
+/// Makes hits that are at least so near to a better one a part of that, until there are `k`.
+fn fold_doubles(chosen: Vec<Chosen>, snapshot: &Snapshot, least: f32, k: usize) -> Result<Vec<Chosen>, Cancelled> {
+    let mut kept: Vec<(Chosen, Vec<f32>)> = Vec::with_capacity(k.min(MAX_DIVERSE_HITS));
+    for c in chosen {
+        budget::check()?;
+        // Whose vector is of zeros is like nothing.
+        let double = kept.iter().position(|(_, vector)| snapshot.score(vector, c.fused.record) >= least);
+        if let Some(at) = double {
+            kept[at].0.doubles.push(c.stored.record.id);
+        } else if kept.len() < k {
+            let vector = snapshot.vector(c.fused.record);
+            kept.push((c, vector));
+        }
+    }
+    Ok(kept.into_iter().map(|(c, _)| c).collect())
+}
+
+/// The hits that are relevant and differ from each other.
+fn diverse(chosen: Vec<Chosen>, snapshot: &Snapshot, lambda: f32, k: usize) -> Result<Vec<Chosen>, Cancelled> {
+    let vectors: Vec<Vec<f32>> = chosen.iter().map(|c| snapshot.vector(c.fused.record)).collect();
+    let most = chosen.first().map_or(1.0, |c| c.fused.score.max(f32::MIN_POSITIVE));
+    let scores: Vec<f32> = chosen.iter().map(|c| c.fused.score / most).collect();
+    let likeness = |a: usize, b: usize| snapshot.score(&vectors[a], chosen[b].fused.record);
+    let order = marginal_relevance(&scores, likeness, lambda.clamp(0.0, 1.0), k)?;
+    let mut places: Vec<Option<Chosen>> = chosen.into_iter().map(Some).collect();
+    Ok(order.into_iter().filter_map(|i| places[i].take()).collect())
+}
+
+/// The records before and after a hit in its session.
+#[derive(Default)]
+pub(super) struct Neighbours {
+    before: Vec<Neighbour>,
+    after: Vec<Neighbour>,
+}
+
+/// The neighbours of each hit, and whether one of them was changed since it was looked for.
+pub(super) fn neighbours(
+    snapshot: &Snapshot,
+    filter: Option<&Filter>,
+    chosen: &[Chosen],
+    request: &RecallRequest,
+    reads: &Reads,
+) -> Result<(Vec<Neighbours>, bool), MemoryError> {
+    let window = request.context.unwrap_or_default();
+    let none = || chosen.iter().map(|_| Neighbours::default()).collect();
+    if window == ContextWindow::default() {
+        return Ok((none(), false));
+    }
+    let hits: Vec<RecordRef> = chosen.iter().map(|c| c.fused.record).collect();
+    let Some(found) = reads.neighbours(snapshot, &hits, (window.before, window.after), filter)? else {
+        return Ok((none(), true));
+    };
+    let mut moved = false;
+    let mut read = |records: Vec<RecordRef>| -> Result<Vec<Neighbour>, MemoryError> {
+        let mut near = Vec::with_capacity(records.len());
+        for record in records {
+            match reads.fetch(&found.snapshot, record)? {
+                Fetched::Found(stored) => near.push(Neighbour { id: stored.record.id, text: stored.record.text }),
+                Fetched::Changed => moved = true,
+                Fetched::Damaged => {}
+            }
+        }
+        Ok(near)
+    };
+    let mut all = Vec::with_capacity(hits.len());
+    for (mut before, after) in found.around {
+        before.reverse();
+        all.push(Neighbours { before: read(before)?, after: read(after)? });
+    }
+    Ok((all, moved))
+}
+
+pub(super) fn hit(chosen: Chosen, around: Neighbours, snapshot: &Snapshot, request: &RecallRequest) -> Hit {
+    let has = |part| request.include.contains(&part);
+    let Chosen { fused, stored, explanation, relevance, recency, importance, doubles } = chosen;
+    let record = stored.record;
+    let with_metadata = has(Include::Metadata);
+    let scores = Scores { vector: fused.vector, text: fused.text, tokens: fused.tokens, recency, importance };
+    Hit {
+        id: record.id,
+        score: fused.score,
+        relevance,
+        scores: has(Include::Scores).then_some(scores),
+        text: has(Include::Text).then_some(record.text),
+        metadata: with_metadata.then_some(record.metadata),
+        created_at: with_metadata.then(|| crate::time_text(record.created_at)),
+        user: record.user.filter(|_| with_metadata),
+        session: record.session.filter(|_| with_metadata),
+        message: record.message.as_ref().filter(|_| with_metadata).map(|message| message.id.clone()),
+        kind: record.kind.filter(|_| with_metadata),
+        modality: record.message.map(|message| message.kind).filter(|kind| kind != MessageType::Text.name()),
+        version: stored.version,
+        vector: has(Include::Vector).then(|| snapshot.vector(fused.record)),
+        doubles,
+        explanation,
+        before: around.before,
+        after: around.after,
+    }
+}

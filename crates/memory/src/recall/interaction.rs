@@ -1,0 +1,129 @@
+//! Late interaction: how near the tokens of a question are to those of a record (MaxSim).
+//!
+//! ColBERT (Khattab and Zaharia, 2020) adds up, over the tokens of the question, the cosine of the nearest token of the
+//! text. Three things are different here, since nothing was trained for it. A token of the question counts by the rarity
+//! of its word. A token of a record that [speaks for](SpokenFor) another one counts for that too, somewhat less. And a long
+//! text loses something, since among many tokens one is near by chance. docs/decisions/043 has what each of them gives.
+
+use super::fusion::Fused;
+use super::questions::Asked;
+use membox_api::ExplainedToken;
+use membox_store::{RecordRef, Snapshot, SpokenFor, StoreError, TokenSimilarities};
+use membox_text::analysis::terms_at;
+use membox_threads::budget;
+use std::collections::HashMap;
+
+/// Best records whose tokens are compared.
+pub(super) const MAX_COMPARED: usize = 100;
+/// What the best of them gets, in units of the best score before.
+const WEIGHT: f32 = 0.5;
+/// What a token counts for a record one step away; squared, for one two steps away.
+const NEIGHBOUR: f32 = 0.9;
+/// What a text loses each time that it is e times as long as …
+const LENGTH_PENALTY: f32 = 0.05;
+/// … so many tokens.
+const SHORT_TOKENS: usize = 32;
+/// What a stop word counts. A rare word counts some six times as much.
+const STOP_WORD_RARITY: f32 = 1.0;
+
+/// The tokens of one question, compared with those of records.
+pub(super) struct Interaction<'a> {
+    snapshot: &'a Snapshot,
+    asked: &'a Asked,
+    /// Of the question's tokens; their sum is 1.
+    weights: Vec<f32>,
+    /// What was compared already.
+    known: HashMap<RecordRef, Option<Vec<f32>>>,
+}
+
+impl<'a> Interaction<'a> {
+    /// `None` where there is nothing to compare.
+    pub fn of(snapshot: &'a Snapshot, asked: &'a Asked) -> Result<Option<Self>, StoreError> {
+        let (Some(text), Some(tokens), Some(_)) = (&asked.text, &asked.tokens, &asked.question.tokens) else {
+            return Ok(None);
+        };
+        let found = terms_at(text, &tokens.places);
+        let rare: Vec<String> = found.iter().flatten().filter(|t| !t.is_stop_word).map(|t| t.text.clone()).collect();
+        let mut rarities = snapshot.rarities(&rare)?.into_iter();
+        let weight = |(term, &known): (&Option<_>, &bool)| {
+            let term: &membox_text::analysis::Term = term.as_ref()?;
+            let rarity = if term.is_stop_word { STOP_WORD_RARITY } else { rarities.next()? };
+            known.then_some(rarity)
+        };
+        let weights: Vec<f32> = found.iter().zip(&tokens.known).map(weight).map(Option::unwrap_or_default).collect();
+        let sum: f32 = weights.iter().sum();
+        if sum <= 0.0 || asked.fluency <= 0.0 {
+            return Ok(None);
+        }
+        let weights = weights.into_iter().map(|weight| weight / sum).collect();
+        Ok(Some(Self { snapshot, asked, weights, known: HashMap::new() }))
+    }
+
+    /// How near a record's tokens are, with those of records that speak for it; `None` where it has none.
+    pub fn max_sim(&mut self, record: RecordRef) -> Option<f32> {
+        let nearest = self.nearest(record)?;
+        Some(nearest.iter().zip(&self.weights).map(|(near, weight)| near * weight).sum())
+    }
+
+    /// The tokens of the question, each with how near the nearest one of a record is.
+    pub fn explain(&mut self, record: RecordRef) -> Vec<ExplainedToken> {
+        let Some(nearest) = self.nearest(record) else { return Vec::new() };
+        let (Some(text), Some(tokens)) = (&self.asked.text, &self.asked.tokens) else { return Vec::new() };
+        let parts = tokens.places.iter().zip(self.weights.iter().zip(nearest));
+        let token = |(place, (&weight, similarity)): (&std::ops::Range<usize>, (&f32, f32))| {
+            let text = text.get(place.clone()).unwrap_or_default().to_owned();
+            ExplainedToken { text, weight, similarity }
+        };
+        parts.map(token).collect()
+    }
+
+    fn nearest(&mut self, record: RecordRef) -> Option<Vec<f32>> {
+        let mut nearest = self.own(record)?.clone();
+        for SpokenFor { by, steps, share } in self.snapshot.spoken_for_by(record) {
+            let part = share * NEIGHBOUR.powi(steps as i32);
+            if let Some(near) = self.own(by) {
+                nearest.iter_mut().zip(near).for_each(|(best, near)| *best = best.max(part * near));
+            }
+        }
+        Some(nearest)
+    }
+
+    fn own(&mut self, record: RecordRef) -> Option<&Vec<f32>> {
+        let (snapshot, question) = (self.snapshot, self.asked.question.tokens.as_ref()?);
+        let compared = self.known.entry(record).or_insert_with(|| {
+            let TokenSimilarities { mut best, tokens } = snapshot.token_similarities(question, record)?;
+            let penalty = LENGTH_PENALTY * (tokens.max(SHORT_TOKENS) as f32 / SHORT_TOKENS as f32).ln();
+            best.iter_mut().for_each(|near| *near -= penalty);
+            Some(best)
+        });
+        compared.as_ref()
+    }
+
+    /// Adds what the tokens say to the scores of the best, and sorts them anew. A record without vectors of tokens
+    /// gets what others get on average: it may be older than they are.
+    pub fn add_to(&mut self, fused: &mut [Fused]) -> Result<(), StoreError> {
+        let compared = fused.len().min(MAX_COMPARED);
+        let fused = &mut fused[..compared];
+        for f in fused.iter_mut() {
+            budget::check()?;
+            f.tokens = self.max_sim(f.record);
+        }
+        let known: Vec<f32> = fused.iter().filter_map(|f| f.tokens).collect();
+        if known.len() * 2 < fused.len() {
+            return Ok(());
+        }
+        let least = known.iter().copied().fold(f32::INFINITY, f32::min);
+        let range = known.iter().copied().fold(f32::NEG_INFINITY, f32::max) - least;
+        if range <= 0.0 {
+            return Ok(());
+        }
+        let mean = known.iter().sum::<f32>() / known.len() as f32;
+        let best = fused.iter().map(|f| f.score).fold(0.0, f32::max);
+        for f in fused.iter_mut() {
+            let share = (f.tokens.unwrap_or(mean) - least) / range;
+            f.add_tokens(WEIGHT * self.asked.fluency * share * best);
+        }
+        super::fusion::sort(fused);
+        Ok(())
+    }
+}

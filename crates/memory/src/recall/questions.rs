@@ -1,0 +1,69 @@
+//! What is asked, as it is looked for: vectors, terms, tokens and names.
+
+use super::vector_error;
+use crate::MemoryError;
+use crate::models::Models;
+use membox_api::{RecallMode, RecallRequest, Timing};
+use membox_encoder::{QueryEmbedding, QueryTokens};
+use membox_store::{Collection, Question, QuestionTokens};
+use std::sync::Arc;
+
+/// The share of a question's tokens that a model must know to have a say at all. It has its whole say where it knows
+/// all: MiniLM knows a third of a Chinese question, and its vector then says next to nothing.
+const LEAST_KNOWN: f32 = 0.5;
+
+/// A question in words or as a vector.
+pub(super) struct Asked {
+    /// What is searched for.
+    pub question: Question,
+    /// In words.
+    pub text: Option<String>,
+    /// Its terms, whether they are searched for or not.
+    pub terms: Vec<String>,
+    /// Its vector, whether it is searched for or not.
+    pub vector: Option<Arc<[f32]>>,
+    /// How well the model knows its language, 0 to 1.
+    pub fluency: f32,
+    /// The places of its tokens, and which of them the model knows.
+    pub tokens: Option<Arc<QueryTokens>>,
+}
+
+/// The questions of a request.
+pub(super) fn questions(
+    models: &Models,
+    tenant: &str,
+    collection: &Collection,
+    request: &RecallRequest,
+    timing: &mut Timing,
+) -> Result<Vec<Asked>, MemoryError> {
+    if let Some(vector) = &request.vector {
+        let mut vector = vector.clone();
+        collection.check_vector(&vector).map_err(|e| vector_error("/vector", e))?;
+        collection.normalize(&mut vector);
+        let question = Question { vector: Some(vector.clone()), ..Question::default() };
+        let vector = collection.settings().model.is_some().then(|| vector.into());
+        return Ok(vec![Asked { question, text: None, terms: Vec::new(), vector, fluency: 1.0, tokens: None }]);
+    }
+    let texts: Vec<&String> = request.query.iter().chain(request.queries.iter().flatten()).collect();
+    let embedded = match request.mode {
+        // Words find without a model; with one, it too says how relevant a hit is.
+        RecallMode::Text if models.encoder_of(collection).is_err() => vec![None; texts.len()],
+        _ => models.embed_queries(tenant, collection, &texts, timing)?.into_iter().map(Some).collect(),
+    };
+    let space = models.token_space(collection).filter(|_| request.late_interaction);
+    let asked = texts.into_iter().zip(embedded).map(|(text, embedded): (_, Option<QueryEmbedding>)| {
+        let terms = collection.query_terms(text);
+        let tokens = embedded.as_ref().and_then(|embedded| embedded.tokens.clone());
+        let prepared = space.zip(tokens.as_ref()).map(|(space, tokens)| QuestionTokens::new(space, &tokens.vectors));
+        let vector = embedded.as_ref().map(|embedded| embedded.vector.clone());
+        let question = Question {
+            vector: vector.as_ref().filter(|_| request.mode != RecallMode::Text).map(|vector| vector.to_vec()),
+            terms: if request.mode == RecallMode::Vector { Vec::new() } else { terms.clone() },
+            tokens: prepared,
+        };
+        let known = embedded.map_or(0.0, |embedded| embedded.known_share);
+        let fluency = ((known - LEAST_KNOWN) / (1.0 - LEAST_KNOWN)).clamp(0.0, 1.0);
+        Asked { question, text: Some(text.clone()), terms, vector, fluency, tokens }
+    });
+    Ok(asked.collect())
+}
