@@ -197,6 +197,20 @@ fn what_is_replaced_or_deleted_is_not_in_the_files() {
 }
 
 #[test]
+fn a_write_that_is_refused_leaves_none() {
+    let sample = Sample::new(SealingConfig::default());
+    sample.write(vec![new(1, Some(11))]);
+    let write = |new| sample.store().write_records(WriteRecords::new(sample.collection(), vec![new]));
+    write(NewVersion { expected: Some(7), ..new(1, Some(12)) }).expect_err("it has another version");
+    assert!(sample.has(1, 11) && !is_in_files(&sample.config.data_dir, 12));
+    // Its vector does not fit, and with it none of it is kept.
+    write(NewVersion { vector: vec![1.0], ..new(2, Some(13)) }).expect_err("it has another dimension");
+    assert!(!is_in_files(&sample.config.data_dir, 13));
+    sample.write(vec![new(3, None)]);
+    assert!(!sample.has(3, 13) && sample.counts() == (1, 1));
+}
+
+#[test]
 fn codes_that_somebody_looks_at_are_overwritten_when_nobody_does() {
     let sample = Sample::new(SealingConfig::default());
     sample.write(vec![new(1, Some(11))]);
