@@ -1,4 +1,5 @@
-//! How many files a process may have open, and who gets how many: each open collection is one, and each connection.
+//! How many files a process may have open, and who gets how many: each open collection is three, and each connection
+//! one.
 
 use crate::config::Config;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -8,6 +9,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const OWN_FILES: u64 = 64;
 /// Files of a connection to the database.
 const READER_FILES: u64 = 2;
+/// Files of an open collection: its vectors, and two of vectors of tokens.
+const COLLECTION_FILES: u64 = 3;
 /// Collections and connections that a box keeps, however few files it may have open.
 const MIN_SHARE: u64 = 8;
 
@@ -37,10 +40,12 @@ impl OpenFiles {
     /// What is left beside the box's own files, for collections and connections: all that is wanted, or else half each.
     pub fn shared(&self, readers: usize, collections: usize, connections: usize) -> Shares {
         let Some(limit) = self.limit else { return Shares { collections, connections } };
-        let left = limit.saturating_sub(OWN_FILES + READER_FILES * readers as u64).max(2 * MIN_SHARE);
+        let least = 2 * MIN_SHARE * COLLECTION_FILES;
+        let left = limit.saturating_sub(OWN_FILES + READER_FILES * readers as u64).max(least);
         // What the one does not need the other may have.
-        let of_collections = (collections as u64).min((left / 2).max(left.saturating_sub(connections as u64)));
-        let of_connections = (connections as u64).min(left - of_collections);
+        let for_collections = (left / 2).max(left.saturating_sub(connections as u64));
+        let of_collections = (collections as u64).min(for_collections / COLLECTION_FILES);
+        let of_connections = (connections as u64).min(left - of_collections * COLLECTION_FILES);
         Shares { collections: of_collections as usize, connections: of_connections as usize }
     }
 }
@@ -81,10 +86,10 @@ mod tests {
         };
         assert_eq!(shares(None, 512, 16_384), (512, 16_384));
         assert_eq!(shares(Some(1 << 20), 512, 16_384), (512, 16_384));
-        assert_eq!(shares(Some(256), 512, 16_384), (88, 88));
-        assert_eq!(shares(Some(256), 512, 10), (166, 10), "what one does not need the other may have");
-        assert_eq!(shares(Some(256), 10, 16_384), (10, 166));
-        assert_eq!(shares(Some(30), 512, 16_384), (8, 8), "some are always tried");
+        assert_eq!(shares(Some(256), 512, 16_384), (29, 89));
+        assert_eq!(shares(Some(256), 512, 10), (55, 10), "what one does not need the other may have");
+        assert_eq!(shares(Some(256), 10, 16_384), (10, 146));
+        assert_eq!(shares(Some(30), 512, 16_384), (8, 24), "some are always tried");
     }
 
     proptest! {
@@ -93,10 +98,12 @@ mod tests {
             limit in 256u64..100_000, readers in 1usize..64, a in 1usize..20_000, b in 1usize..20_000,
         ) {
             let Shares { collections, connections } = OpenFiles { limit: Some(limit) }.shared(readers, a, b);
-            let files = OWN_FILES + READER_FILES * readers as u64 + collections as u64 + connections as u64;
+            let own = OWN_FILES + READER_FILES * readers as u64;
+            let files = own + COLLECTION_FILES * collections as u64 + connections as u64;
             prop_assert!(files <= limit && collections >= 1 && connections >= 1);
             prop_assert!(collections <= a && connections <= b);
-            prop_assert!(collections + connections == a + b || files == limit, "nothing is left over that is wanted");
+            let is_used_up = files + COLLECTION_FILES > limit;
+            prop_assert!(collections + connections == a + b || is_used_up, "nothing is left over that is wanted");
         }
     }
 }

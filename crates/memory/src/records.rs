@@ -42,6 +42,9 @@ pub struct Records<'a> {
     pub(crate) audit: Audit<'a>,
 }
 
+/// A record's vector, and those of its tokens where it has them.
+type KeptVectors = (Vec<f32>, Option<TokenVectors>);
+
 impl Records<'_> {
     /// Writes records. When it returns they are durable and can be recalled; on an error none of them was kept.
     pub fn upsert(&self, tenant: &str, name: &str, records: Vec<NewRecord>) -> Result<Vec<WrittenRecord>, MemoryError> {
@@ -228,7 +231,7 @@ impl Records<'_> {
         &self,
         collection: &Arc<Collection>,
         stored: &StoredRecord,
-    ) -> Result<Option<(Vec<f32>, Option<TokenVectors>)>, MemoryError> {
+    ) -> Result<Option<KeptVectors>, MemoryError> {
         let snapshot = self.store.read()?.snapshot(collection, None)?;
         let found = snapshot.locate(stored);
         Ok(found.map(|record| (snapshot.vector(record), snapshot.token_vectors(record))))

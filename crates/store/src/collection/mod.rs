@@ -6,6 +6,7 @@ mod derived;
 mod filters;
 mod folder;
 mod job;
+mod kept_tokens;
 mod live_rows;
 mod session_links;
 mod state;
@@ -18,13 +19,14 @@ pub(crate) use compacted::CompactedFiles;
 pub(crate) use derived::{read_settings, text_of};
 pub(crate) use folder::CollectionFolder;
 pub use job::JobGuard;
+pub(crate) use kept_tokens::open_sealed;
 pub(crate) use session_links::{Links, SessionLinks};
 pub(crate) use state::CollectionState;
-pub(crate) use tokens::open_sealed;
 
 use crate::StoreError;
 use crate::convert::index_policy;
 use derived::Derived;
+use kept_tokens::KeptTokens;
 use live_rows::LiveRows;
 use membox_api::{CollectionSettings, KindDefaults, Metric};
 use membox_index::{IndexPolicy, RowDevice, Scanner};
@@ -37,7 +39,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU32 as Breaks;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use tokens::KeptTokens;
 
 /// A collection that has been used since the start.
 pub struct Collection {

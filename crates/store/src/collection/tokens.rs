@@ -4,114 +4,20 @@
 //! its records have no vectors of tokens until these are made again. A full disk alone refuses the write that they
 //! came with.
 
-use super::{Collection, CollectionFolder, CompactedFiles};
+use super::kept_tokens::{Codes, KeptTokens, open_sealed, opener, tokens_place};
+use super::{Collection, CompactedFiles};
 use crate::StoreError;
 use crate::command::VersionId;
-use membox_api::{CollectionSettings, TokenVectorsView};
-use membox_records::keys::Opener;
-use membox_records::{RecordsError, Sealing, StoredCollection};
-use membox_vectors::{
-    RowCodes, RowReceipt, StoredCodes, TokenFile, TokenSpace, TokenVectors, TokenView, VectorsError, remove_token_files,
-};
+use membox_api::TokenVectorsView;
+use membox_records::RecordsError;
+use membox_vectors::{RowReceipt, TokenFile, TokenSpace, TokenSync, TokenVectors, TokenView, VectorsError};
 use roaring::RoaringBitmap;
 use std::borrow::Cow;
 use std::sync::{MutexGuard, PoisonError};
+use uuid::Uuid;
 
 /// Rows whose codes a compaction copies in one go.
 const COPIED_ROWS: usize = 4096;
-
-/// The file, and what of it a compaction has to copy again.
-#[derive(Default)]
-pub(super) struct KeptTokens {
-    /// Made with the first tokens that are written.
-    file: Option<TokenFile>,
-    /// Rows that have got codes since they were written, of which a compaction may have copied none.
-    filled_later: RoaringBitmap,
-}
-
-impl From<Option<TokenFile>> for KeptTokens {
-    fn from(file: Option<TokenFile>) -> Self {
-        Self { file, filled_later: RoaringBitmap::new() }
-    }
-}
-
-impl KeptTokens {
-    /// Opens the file of a collection. What is there and is not wanted, or cannot be used, is removed.
-    pub fn open(
-        folder: &CollectionFolder,
-        stored: &StoredCollection,
-        settings: &CollectionSettings,
-    ) -> Result<Self, StoreError> {
-        let path = folder.tokens(stored.vector_file);
-        let unusable = match TokenFile::open(&path, stored.vector_file, stored.rows) {
-            Ok(file) if Some(file.space().dimension) == settings.token_dimension() => return Ok(Some(file).into()),
-            Ok(_) => "they are not wanted any more".to_owned(),
-            Err(error) => match StoreError::from(error) {
-                error if error.is_missing_file() && !path.exists() => {
-                    // Codes without entries are nobody's.
-                    remove_token_files(&path)?;
-                    return Ok(Self::default());
-                }
-                error @ (StoreError::NoFiles(_) | StoreError::DiskFull) => return Err(error),
-                error => error.to_string(),
-            },
-        };
-        tracing::warn!(collection = stored.name, reason = unusable, "vectors of tokens are begun anew");
-        remove_token_files(&path)?;
-        Ok(Self::default())
-    }
-
-    pub fn view(&self) -> Option<TokenView> {
-        self.file.as_ref().map(TokenFile::view)
-    }
-
-    pub fn into_file(self) -> Option<TokenFile> {
-        self.file
-    }
-
-    /// Removes the file; views of it stay.
-    fn remove(&mut self, of: &Collection, reason: &dyn std::fmt::Display) {
-        self.filled_later.clear();
-        if let Some(file) = self.file.take() {
-            tracing::warn!(collection = of.name, %reason, "vectors of tokens are begun anew");
-            if let Err(error) = file.remove() {
-                tracing::warn!(collection = of.name, %error, "vectors of tokens could not be removed");
-            }
-        }
-    }
-}
-
-/// Codes for a row, as they are to be stored.
-struct Codes<'a> {
-    row: u32,
-    vector_crc: u32,
-    tokens: u16,
-    key: u32,
-    bytes: Cow<'a, [u8]>,
-}
-
-/// Where sealed codes belong: to their slot, which stays when a compaction gives them another row.
-fn tokens_place(collection: i64, slot: u64) -> [String; 3] {
-    ["tokens".to_owned(), collection.to_string(), slot.to_string()]
-}
-
-/// Codes as they were packed; `None` where their key is gone or they are of another place.
-pub(crate) fn open_sealed<'a>(
-    codes: StoredCodes<'a>,
-    (collection, slot): (i64, u64),
-    opener: impl FnOnce(u32) -> Option<Opener>,
-) -> Option<Cow<'a, [u8]>> {
-    if codes.key == 0 {
-        return Some(Cow::Borrowed(codes.bytes));
-    }
-    let place = tokens_place(collection, slot);
-    let opened = opener(codes.key)?.open(&place.each_ref().map(String::as_str), codes.bytes).ok()?;
-    Some(Cow::Owned(opened))
-}
-
-fn opener(sealing: &Sealing) -> impl FnOnce(u32) -> Option<Opener> {
-    |key| sealing.keyring()?.opener(key).ok()
-}
 
 impl Collection {
     pub(super) fn tokens(&self) -> MutexGuard<'_, KeptTokens> {
@@ -207,16 +113,16 @@ impl Collection {
         let mut kept = self.tokens();
         // What a commit that failed has left there belongs to no record.
         if let Some(Err(error)) = kept.file.as_mut().map(|file| file.forget_rows_from(before)) {
-            kept.remove(self, &error);
+            kept.remove(&self.name, &error);
         }
         let Some((_, _, first)) = new.first() else { return Ok(()) };
         if kept.file.as_ref().is_some_and(|file| file.space() != first.space()) {
-            kept.remove(self, &"they are of another model");
+            kept.remove(&self.name, &"they are of another model");
         }
         let written = self.write_codes(&mut kept, (vector_file, first.space()), &codes);
         let written = written.or_else(|error| match error {
             VectorsError::Damaged { .. } => {
-                kept.remove(self, &error);
+                kept.remove(&self.name, &error);
                 self.write_codes(&mut kept, (vector_file, first.space()), &codes)
             }
             error => Err(error),
@@ -236,7 +142,7 @@ impl Collection {
     fn write_codes(
         &self,
         kept: &mut KeptTokens,
-        (vector_file, space): (uuid::Uuid, TokenSpace),
+        (vector_file, space): (Uuid, TokenSpace),
         codes: &[Codes],
     ) -> Result<(), VectorsError> {
         let file = match &mut kept.file {
@@ -260,7 +166,7 @@ impl Collection {
         let mut kept = self.tokens();
         if let Some(Err(error)) = kept.file.as_mut().map(|file| file.erase(rows)) {
             // They would stay.
-            kept.remove(self, &error);
+            kept.remove(&self.name, &error);
         }
     }
 
@@ -269,7 +175,7 @@ impl Collection {
         let wanted = self.token_dimension();
         let mut kept = self.tokens();
         if kept.file.as_ref().is_some_and(|file| wanted != Some(file.space().dimension)) {
-            kept.remove(self, &"the settings want others, or none");
+            kept.remove(&self.name, &"the settings want others, or none");
             drop(kept);
             self.state_mut().tokens = None;
         }
@@ -278,8 +184,8 @@ impl Collection {
     /// Makes the vectors of tokens durable that were written until now, while more are written.
     pub(crate) fn sync_tokens(&self) {
         let unsynced = self.tokens().file.as_mut().and_then(TokenFile::take_unsynced);
-        if let Some(Err(error)) = unsynced.map(membox_vectors::TokenSync::sync) {
-            self.tokens().remove(self, &error);
+        if let Some(Err(error)) = unsynced.map(TokenSync::sync) {
+            self.tokens().remove(&self.name, &error);
             let mut state = self.state_mut();
             state.tokens = self.token_view();
             state.set_changed();
@@ -295,13 +201,6 @@ impl Collection {
     fn take_tokens_filled_later(&self) -> (Option<TokenView>, RoaringBitmap) {
         let mut kept = self.tokens();
         (kept.view(), std::mem::take(&mut kept.filled_later))
-    }
-}
-
-impl Codes<'_> {
-    fn as_row(&self) -> RowCodes<'_> {
-        let Self { row, vector_crc, tokens, key, bytes } = self;
-        RowCodes { row: *row, vector_crc: *vector_crc, codes: StoredCodes { tokens: *tokens, key: *key, bytes } }
     }
 }
 
@@ -330,7 +229,8 @@ impl CompactedFiles {
             let state = of.state();
             (state.view.clone(), state.slots.clone())
         };
-        let rows = (&self.copied - &self.tokens_copied | (filled_later & &self.copied)) - &self.erased;
+        let is_new = &self.copied - &self.tokens_copied;
+        let rows = (is_new | (filled_later & &self.copied)) - &self.erased;
         let mut rows = rows.iter().peekable();
         while rows.peek().is_some() {
             let mut codes = Vec::new();

@@ -115,7 +115,7 @@ fn copy_files(root: &Path, target: &Path) -> Result<BackupSummary, StoreError> {
     for stored in reader.collections()? {
         let (from, to) = (CollectionFolder::of(root, stored.id), CollectionFolder::of(target, stored.id));
         fs::create_dir_all(&to.0).map_err(StoreError::io("create", &to.0))?;
-        let (from, to) = (&from.vectors(stored.vector_file), &to.vectors(stored.vector_file));
+        let (from, to) = (from.vectors(stored.vector_file), to.vectors(stored.vector_file));
         let source = open_beneath(root, &from).map_err(StoreError::io("open", &from))?;
         let length = Header::read(&from, &source)?.row_offset(u64::from(stored.rows));
         let mut copy = File::create(&to).map_err(StoreError::io("create", &to))?;
