@@ -6,12 +6,14 @@
 //! ```
 
 use membox_encoder::{
-    DEFAULT_MAX_TOKENS, DEFAULT_TOKEN_DIMENSION, Encoder, EncoderConfig, EncoderError, Inputs, Lane, Precision,
-    Request, Scheduler, SchedulerConfig, Wanted,
+    DEFAULT_MAX_TOKENS, Encoder, EncoderConfig, EncoderError, Inputs, Lane, Precision, Request, Scheduler,
+    SchedulerConfig, Wanted,
 };
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+const TOKEN_DIMENSION: usize = 48;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
@@ -76,7 +78,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn cost_of_token_vectors(encoder: &Encoder, texts: &[String]) -> Result<f64, EncoderError> {
     let mut best = [f64::MAX; 2];
     for turn in 0..20 {
-        let token_vectors = (turn % 2 == 1).then_some(DEFAULT_TOKEN_DIMENSION);
+        let token_vectors = (turn % 2 == 1).then_some(TOKEN_DIMENSION);
         let (inputs, max_tokens) = (Inputs::Texts(texts.to_vec()), DEFAULT_MAX_TOKENS);
         let wanted = Wanted { token_vectors, ..Wanted::vectors(true) };
         let begun = processor_time();

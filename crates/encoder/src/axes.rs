@@ -27,8 +27,6 @@ use std::path::Path;
 pub const MAX_TOKEN_DIMENSION: usize = 64;
 /// Dimensions that a token's vector may have.
 pub const TOKEN_DIMENSIONS: [usize; 3] = [32, 48, MAX_TOKEN_DIMENSION];
-/// Dimensions of a token's vector, where nothing else is asked for.
-pub const DEFAULT_TOKEN_DIMENSION: usize = 48;
 
 /// The axes of a model folder that has its own.
 pub const TOKEN_AXES_FILE: &str = "token_axes.safetensors";

@@ -46,7 +46,7 @@ mod tokenizer;
 mod weights;
 mod windows;
 
-pub use axes::{DEFAULT_TOKEN_DIMENSION, MAX_TOKEN_DIMENSION, TOKEN_AXES_FILE, TOKEN_DIMENSIONS, TokenAxes};
+pub use axes::{MAX_TOKEN_DIMENSION, TOKEN_AXES_FILE, TOKEN_DIMENSIONS, TokenAxes};
 pub use checksums::{ChecksumSource, Checksums};
 pub use config::{BertConfig, Family};
 pub use documents::DocumentEmbedding;

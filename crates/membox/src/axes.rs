@@ -195,7 +195,8 @@ mod tests {
     fn of_markdown_the_sentences_are_taken() {
         let sentence = "A paragraph that is long enough to be one says something about the box, in a whole sentence.";
         let text = format!(
-            "# A heading\n\n{sentence}\nIt goes on.\n\n```sh\n{sentence}\n\n{sentence}\n```\n\n| {sentence} |\n|---|\n\nShort.\n"
+            "# A heading\n\n{sentence}\nIt goes on.\n\n```sh\n{sentence}\n\n{sentence}\n```\n\n\
+             | {sentence} |\n|---|\n\nShort.\n"
         );
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
         assert_eq!(paragraphs(&lines, true), [format!("{sentence}\nIt goes on.")]);

@@ -194,3 +194,12 @@ impl Models {
 pub(crate) fn lane(records: usize) -> Lane {
     if records <= INTERACTIVE_RECORDS { Lane::Interactive } else { Lane::Bulk }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_collection_may_have_the_token_vectors_that_an_encoder_gives() {
+        assert_eq!(membox_api::TOKEN_DIMENSIONS, membox_encoder::TOKEN_DIMENSIONS);
+        assert!(membox_api::TOKEN_DIMENSIONS.into_iter().all(membox_store::TokenSpace::is_possible));
+    }
+}

@@ -124,7 +124,7 @@ fn queries_are_remembered_for_each_scope_apart() {
     assert_eq!(encoder.cached_query("a", "q", None), Some(plain.clone()));
     assert_eq!(encoder.cached_query("b", "q", None), None);
     assert_eq!(encoder.cached_query("a", "q", Some(48)), None, "it has no token vectors");
-    let tokens = QueryTokens { dimension: 48, vectors: vec![0.0; 48], places: vec![0..1], known: vec![true] };
+    let tokens = QueryTokens { dimension: 48, vectors: vec![0.0; 96], places: vec![0..1, 1..2], known: vec![true; 2] };
     let whole = QueryEmbedding { tokens: Some(Arc::new(tokens)), ..plain };
     encoder.cache_query("a", "q", whole.clone());
     assert_eq!(encoder.cached_query("a", "q", None), Some(whole.clone()));

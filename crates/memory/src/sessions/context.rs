@@ -15,6 +15,10 @@ use serde_json::json;
 
 /// Last turns that `smart` and `recall` always keep.
 const TURNS: usize = 2;
+/// The share of its room that `recall` gives to all last turns but the newest message, as 1 / this, unless turns are
+/// asked for: what was said long ago is what it is asked for. At 350 tokens 0.63 of LoCoMo's evidence is in a context
+/// where all of two turns are kept, 0.66 with this.
+const RECENT_SHARE: usize = 5;
 /// Last turns that `window` keeps.
 const WINDOW_TURNS: usize = 5;
 /// Tokens of messages over which `compress` makes a summary.
@@ -39,6 +43,8 @@ struct Newest {
     after: i64,
     /// Whether those of the system are taken as they come, and not before.
     with_system: bool,
+    /// Tokens of the context over which none is taken but the newest.
+    most: usize,
 }
 
 impl Sessions<'_> {
@@ -46,7 +52,7 @@ impl Sessions<'_> {
     pub fn context(&self, tenant: &str, id: &str, request: &ContextRequest) -> Result<ContextAnswer, MemoryError> {
         let mut session = self.stored_session(tenant, id)?;
         let mut fitting = Fitting::new(id, request)?;
-        let newest = Newest { turns: request.turns.unwrap_or(TURNS), older: false, after: -1, with_system: false };
+        let newest = Newest { turns: request.turns.unwrap_or(TURNS), older: false, after: -1, with_system: false, most: usize::MAX };
         match request.strategy {
             Strategy::Recent => {
                 self.take_newest(
@@ -73,7 +79,9 @@ impl Sessions<'_> {
             }
             Strategy::Recall => {
                 self.take_system(&session, &mut fitting)?;
-                self.take_newest(&session, &mut fitting, &newest)?;
+                let share = fitting.used + fitting.max_tokens.saturating_sub(fitting.used) / RECENT_SHARE;
+                let most = if request.turns.is_some() { usize::MAX } else { share };
+                self.take_newest(&session, &mut fitting, &Newest { most, ..newest })?;
                 self.take_recalled(tenant, &session, &mut fitting, request)?;
             }
         }
@@ -138,6 +146,9 @@ impl Sessions<'_> {
             let answers = std::mem::take(&mut answers);
             if unit[0].role == "assistant" {
                 unit.extend(answers.into_iter().rev());
+            }
+            if !is_newest && fitting.used + unit.iter().map(|m| cost(m.tokens)).sum::<usize>() > newest.most {
+                return false;
             }
             let fits = fitting.take(&unit);
             let is_begun = !fits && is_newest && fitting.take_part(&unit);
