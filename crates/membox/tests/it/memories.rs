@@ -299,16 +299,16 @@ fn a_collection_says_whether_it_keeps_vectors_of_tokens() {
     // Given vectors have no tokens.
     assert_eq!(put("given", json!({"dimension": 3, "late_interaction": {"dimension": 32}})).0, 201);
     assert!(get("given").get("token_vectors").is_none());
-    for (wrong, at) in [
-        (json!({"dimension": 40}), "/late_interaction/dimension"),
-        (json!("on"), "/late_interaction"),
-        (json!(true), "/late_interaction"),
-        (json!({"size": 48}), "/late_interaction/size"),
-        (json!({"dimension": "48"}), "/late_interaction/dimension"),
+    for (wrong, refused, at) in [
+        (json!({"dimension": 40}), 422, "/late_interaction/dimension"),
+        (json!("on"), 400, "/late_interaction"),
+        (json!(true), 400, "/late_interaction"),
+        (json!({"size": 48}), 400, "/late_interaction/size"),
+        (json!({"dimension": "48"}), 400, "/late_interaction/dimension"),
     ] {
         for name in ["c", "new"] {
             let (status, problem) = put(name, json!({"late_interaction": wrong}));
-            assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!(at)), "{wrong}: {problem}");
+            assert_eq!((status, &problem["errors"][0]["pointer"]), (refused, &json!(at)), "{wrong}: {problem}");
         }
     }
 }
