@@ -135,7 +135,7 @@ pub struct RecallRequest {
     /// BM25. In mode `hybrid` it is a share of the best hit's score before late interaction, which adds up to 0.5; it
     /// says nothing about whether the question is answered: see `min_relevance`.
     pub min_score: Option<f32>,
-    /// Hits below this relevance are dropped, 0 to 1. 0.02 keeps nearly all that answer a question, and drops most of
+    /// Hits below this relevance are dropped, 0 to 1. 0.04 keeps nearly all that answer a question, and drops most of
     /// what is found where nothing does.
     #[schema(minimum = 0, maximum = 1)]
     pub min_relevance: Option<f32>,

@@ -14,7 +14,7 @@ use membox_threads::budget;
 use std::collections::HashMap;
 
 /// Best records whose tokens are compared.
-pub(super) const MAX_COMPARED: usize = 100;
+const MAX_COMPARED: usize = 100;
 /// What the best of them gets, in units of the best score before.
 const WEIGHT: f32 = 0.5;
 /// What a token counts for a record one step away; squared, for one two steps away.
@@ -60,13 +60,13 @@ impl<'a> Interaction<'a> {
     }
 
     /// How near a record's tokens are, with those of records that speak for it; `None` where it has none.
-    pub fn max_sim(&mut self, record: RecordRef) -> Option<f32> {
+    fn max_sim(&mut self, record: RecordRef) -> Option<f32> {
         let nearest = self.nearest(record)?;
         Some(nearest.iter().zip(&self.weights).map(|(near, weight)| near * weight).sum())
     }
 
     /// The tokens of the question, each with how near the nearest one of a record is.
-    pub fn explain(&mut self, record: RecordRef) -> Vec<ExplainedToken> {
+    pub fn explain(mut self, record: RecordRef) -> Vec<ExplainedToken> {
         let Some(nearest) = self.nearest(record) else { return Vec::new() };
         let (Some(text), Some(tokens)) = (&self.asked.text, &self.asked.tokens) else { return Vec::new() };
         let parts = tokens.places.iter().zip(self.weights.iter().zip(nearest));

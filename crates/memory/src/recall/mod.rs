@@ -91,7 +91,7 @@ impl Recall<'_> {
         let context = request.budget.as_ref().map(|budget| self.fit(&chosen, budget)).transpose()?;
         timing.compress = compressed.elapsed();
         if request.explain {
-            let mut judge = Judge::of(&found, &asked, request.mode)?;
+            let judge = Judge::of(&found, &asked, request.mode);
             for hit in &mut chosen {
                 hit.explanation = Some(judge.explain(&hit.fused, &hit.stored.record.text)?);
             }
