@@ -46,7 +46,7 @@ fn hits_say_how_relevant_they_are_in_every_mode_and_what_is_not_known_is_not_fou
     };
     for mode in ["hybrid", "text", "vector"] {
         let known = best("Which class did Caroline sign up for?", mode);
-        assert!(known > 0.1 && known <= 1.0, "{mode}: {known}");
+        assert!(known > 0.06 && known <= 1.0, "{mode}: {known}");
     }
     let unknown = best("What does the invoice of the plumber say?", "hybrid");
     assert!(unknown < 0.04, "{unknown}");
@@ -111,7 +111,7 @@ fn what_is_excluded_is_no_hit_and_hits_come_in_the_order_that_is_asked_for() {
     assert!(ids(&all).contains(&"a") && !ids(&without).contains(&"a") && without.len() == all.len() - 1);
     assert!(hits(&server, &json!({"query": query, "exclude": {"sessions": ["s"]}})).is_empty());
     let (status, answer) = server.call("POST", RECALL, &json!({"query": query, "exclude": {"users": ["u"]}}));
-    assert_eq!(status, 422, "{answer}");
+    assert_eq!((status, &answer["errors"][0]["pointer"]), (400, &json!("/exclude/users")), "{answer}");
     let many = vec!["a"; 1001];
     let (status, answer) = server.call("POST", RECALL, &json!({"query": query, "exclude": {"ids": many}}));
     assert_eq!((status, &answer["pointer"]), (422, &json!("/exclude/ids")), "{answer}");
