@@ -58,7 +58,7 @@ fn hits_say_how_relevant_they_are_in_every_mode_and_what_is_not_known_is_not_fou
     let in_mode = |mode: &str| hits(&server, &json!({"query": a, "mode": mode}))[0]["relevance"].clone();
     assert_eq!(in_mode(b), in_mode("text"), "a number of question and record, not of the mode");
     let (status, answer) = server.call("POST", RECALL, &json!({"query": a, "min_relevance": 1.5}));
-    assert_eq!((status, &answer["pointer"]), (422, &json!("/min_relevance")), "{answer}");
+    assert_eq!((status, &answer["errors"][0]["pointer"]), (422, &json!("/min_relevance")), "{answer}");
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn what_is_excluded_is_no_hit_and_hits_come_in_the_order_that_is_asked_for() {
     assert_eq!((status, &answer["errors"][0]["pointer"]), (400, &json!("/exclude/users")), "{answer}");
     let many = vec!["a"; 1001];
     let (status, answer) = server.call("POST", RECALL, &json!({"query": query, "exclude": {"ids": many}}));
-    assert_eq!((status, &answer["pointer"]), (422, &json!("/exclude/ids")), "{answer}");
+    assert_eq!((status, &answer["errors"][0]["pointer"]), (422, &json!("/exclude/ids")), "{answer}");
     let by_time = hits(&server, &json!({"query": query, "order": "time", "k": 4, "budget": {"tokens": 200}}));
     let times: Vec<&str> = by_time.iter().map(|hit| hit["created_at"].as_str().expect("a time")).collect();
     assert!(times.len() == 4 && times.is_sorted(), "{times:?}");

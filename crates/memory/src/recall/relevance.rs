@@ -19,13 +19,22 @@ pub(super) struct Evidence {
 
 /// More of the words than this says no more.
 const MAX_WORDS: f32 = 1.5;
-const VECTOR: f32 = 4.229;
-const WORDS: f32 = 1.187;
-const NAMED: f32 = 0.468;
-/// What is added where the model does not know the language, and what words count more there.
-const FOREIGN: f32 = 1.618;
-const FOREIGN_WORDS: f32 = 2.018;
-const CONSTANT: f32 = -5.105;
+
+/// What each kind of evidence weighs.
+struct Weights {
+    vector: f32,
+    words: f32,
+    named: f32,
+    /// What is added where the model does not know the language, and what words count more there.
+    foreign: f32,
+    foreign_words: f32,
+    constant: f32,
+}
+
+const WITH_WORDS: Weights =
+    Weights { vector: 4.229, words: 1.187, named: 0.468, foreign: 1.618, foreign_words: 2.018, constant: -5.105 };
+const BY_VECTOR: Weights =
+    Weights { vector: 4.414, words: 0.0, named: 0.11, foreign: 2.085, foreign_words: 0.0, constant: -4.156 };
 
 /// 0 to 1; `None` where nothing is known that says so.
 pub(super) fn relevance(evidence: &Evidence) -> Option<f32> {
@@ -33,12 +42,13 @@ pub(super) fn relevance(evidence: &Evidence) -> Option<f32> {
     if evidence.words.is_none() && fluency <= 0.0 {
         return None;
     }
+    let weights = if evidence.words.is_some() { &WITH_WORDS } else { &BY_VECTOR };
     let words = evidence.words.unwrap_or_default().clamp(0.0, MAX_WORDS);
-    let sum = CONSTANT
-        + VECTOR * fluency * evidence.vector.unwrap_or_default()
-        + (WORDS + FOREIGN_WORDS * (1.0 - fluency)) * words
-        + FOREIGN * (1.0 - fluency)
-        + if evidence.is_named { NAMED } else { 0.0 };
+    let sum = weights.constant
+        + weights.vector * fluency * evidence.vector.unwrap_or_default()
+        + (weights.words + weights.foreign_words * (1.0 - fluency)) * words
+        + weights.foreign * (1.0 - fluency)
+        + if evidence.is_named { weights.named } else { 0.0 };
     Some(1.0 / (1.0 + (-sum).exp()))
 }
 
