@@ -107,7 +107,8 @@ impl Collections<'_> {
     }
 
     /// Holds an existing collection against what a caller wants: only the policies of index, kinds, redaction,
-    /// synonyms, keywords, memories and late interaction can change. `false` where somebody else has changed them meanwhile.
+    /// synonyms, keywords, memories and late interaction can change. `false` where somebody else has changed them
+    /// meanwhile.
     fn reconcile(
         &self,
         existing: &Arc<Collection>,

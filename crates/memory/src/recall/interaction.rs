@@ -1,9 +1,10 @@
 //! Late interaction: how near the tokens of a question are to those of a record (MaxSim).
 //!
-//! ColBERT (Khattab and Zaharia, 2020) adds up, over the tokens of the question, the cosine of the nearest token of the
-//! text. Three things are different here, since nothing was trained for it. A token of the question counts by the rarity
-//! of its word. A token of a record that [speaks for](SpokenFor) another one counts for that too, somewhat less. And a long
-//! text loses something, since among many tokens one is near by chance. docs/decisions/043 has what each of them gives.
+//! ColBERT (Khattab and Zaharia, 2020) adds up, over the tokens of the question, the cosine of the nearest token of
+//! the text. Three things are different here, since nothing was trained for it. A token of the question counts by the
+//! rarity of its word. A token of a record that [speaks for](SpokenFor) another one counts for that too, somewhat less.
+//! And a long text loses something, since among many tokens one is near by chance. docs/decisions/043 has what each
+//! of them gives.
 
 use super::fusion::Fused;
 use super::questions::Asked;

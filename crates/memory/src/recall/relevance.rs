@@ -1,8 +1,8 @@
 //! How sure it is that a hit answers the question: a number with the same meaning in every mode.
 //!
 //! Scores are made for ranking: the best hit has the best one, whatever it is. Relevance is made of what was measured
-//! alone, without a look at other hits, by logistic regression over hits of LoCoMo, BEAM and MemDaily, among them those of
-//! questions that were asked to somebody else's memory. docs/decisions/043 says how, and what it tells apart.
+//! alone, without a look at other hits, by logistic regression over hits of LoCoMo, BEAM and MemDaily, among them those
+//! of questions that were asked to somebody else's memory. docs/decisions/043 says how, and what it tells apart.
 
 /// What was measured of a question and a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
