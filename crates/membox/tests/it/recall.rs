@@ -115,7 +115,11 @@ fn what_is_excluded_is_no_hit_and_hits_come_in_the_order_that_is_asked_for() {
     let many = vec!["a"; 1001];
     let (status, answer) = server.call("POST", RECALL, &json!({"query": query, "exclude": {"ids": many}}));
     assert_eq!((status, &answer["errors"][0]["pointer"]), (422, &json!("/exclude/ids")), "{answer}");
-    let by_time = hits(&server, &json!({"query": query, "order": "time", "k": 4, "budget": {"tokens": 200}}));
+    let small = json!({"query": query, "order": "time", "k": 4, "budget": {"tokens": 40}});
+    let context = post(&server, RECALL, &small)["context"].clone();
+    let text = context["text"].as_str().expect("a text");
+    assert!(text.starts_with("I signed up for a pottery class"), "the best is in it, where it was said: {context}");
+    let by_time = hits(&server, &json!({"query": query, "order": "time", "k": 4}));
     let times: Vec<&str> = by_time.iter().map(|hit| hit["created_at"].as_str().expect("a time")).collect();
     assert!(times.len() == 4 && times.is_sorted(), "{times:?}");
 }

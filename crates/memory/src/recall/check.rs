@@ -1,11 +1,14 @@
 //! What a request may ask for.
 
-use super::{MAX_DIVERSE_HITS, MAX_HITS};
 use crate::MemoryError;
 use crate::tenants::Limits;
 use membox_api::{Exclude, RecallMode, RecallRequest};
 use membox_store::{Condition, Filter, Scalar};
 
+/// Hits of one answer.
+const MAX_HITS: usize = 10_000;
+/// Hits of one answer that are chosen by how they differ: each is held against each that is chosen already.
+pub(super) const MAX_DIVERSE_HITS: usize = 1000;
 /// Questions of one request.
 const MAX_QUERIES: usize = 64;
 /// Neighbours given on each side of a hit.

@@ -1,6 +1,6 @@
 //! From records that were found to hits.
 
-use super::MAX_DIVERSE_HITS;
+use super::check::MAX_DIVERSE_HITS;
 use super::find::{Found, Judge, wanted};
 use super::fusion::{Fused, marginal_relevance};
 use super::questions::Asked;

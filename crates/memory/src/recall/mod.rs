@@ -18,6 +18,7 @@ mod questions;
 mod relevance;
 
 pub(crate) use cache::AnswerCache;
+pub(crate) use questions::vector_error;
 
 use crate::collections::Collections;
 use crate::models::Models;
@@ -25,16 +26,13 @@ use crate::{MemoryError, now};
 use cache::question;
 use check::{check, filter_of};
 use find::{Judge, find};
-use hits::{choose, hit, neighbours};
+use fit::fit;
+use hits::{Chosen, Neighbours, choose, hit, neighbours};
 use membox_api::{HitOrder, RecallAnswer, RecallRequest, Timing};
-use membox_store::{Store, StoreError, VectorsError};
+use membox_store::Store;
 use questions::questions;
 use std::time::{Duration, Instant};
 
-/// Hits of one answer.
-const MAX_HITS: usize = 10_000;
-/// Hits of one answer that are chosen by how they differ: each is held against each that is chosen already.
-const MAX_DIVERSE_HITS: usize = 1000;
 /// How long a recall looks again when what it found has changed before it was read. A commit is published in a
 /// fraction of a millisecond, if the writer's thread gets its turn.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -71,10 +69,7 @@ impl Recall<'_> {
             let found = find(&reads, &collection, &asked, filter.as_ref(), request)?;
             timing.search = searched.elapsed();
             let fetched = Instant::now();
-            let (mut chosen, changed) = choose(&found, &asked, request, &reads)?;
-            if request.order == HitOrder::Time {
-                chosen.sort_by_key(|hit| hit.stored.record.created_at);
-            }
+            let (chosen, changed) = choose(&found, &asked, request, &reads)?;
             let (around, moved) = neighbours(&found.snapshot, filter.as_ref(), &chosen, request, &reads)?;
             timing.rerank = fetched.elapsed();
             collection.check_there()?;
@@ -88,7 +83,8 @@ impl Recall<'_> {
         // Others wait for a connection while what was found is fitted.
         drop(reads);
         let compressed = Instant::now();
-        let context = request.budget.as_ref().map(|budget| self.fit(&chosen, budget)).transpose()?;
+        let context =
+            request.budget.as_ref().map(|budget| fit(self.models, &chosen, budget, request.order)).transpose()?;
         timing.compress = compressed.elapsed();
         if request.explain {
             let judge = Judge::of(&found, &asked, request.mode);
@@ -96,7 +92,11 @@ impl Recall<'_> {
                 hit.explanation = Some(judge.explain(&hit.fused, &hit.stored.record.text)?);
             }
         }
-        let hits = chosen.into_iter().zip(around).map(|(c, around)| hit(c, around, &found.snapshot, request)).collect();
+        let mut hits: Vec<(Chosen, Neighbours)> = chosen.into_iter().zip(around).collect();
+        if request.order == HitOrder::Time {
+            hits.sort_by_key(|(hit, _)| hit.stored.record.created_at);
+        }
+        let hits = hits.into_iter().map(|(c, around)| hit(c, around, &found.snapshot, request)).collect();
         let answer = RecallAnswer { hits, context, exact: found.exact, took_ms: milliseconds(begun.elapsed()), timing };
         self.store.count_recalls(&collection, answer.hits.iter().map(|hit| &hit.id));
         // One whose words were read before other synonyms came is of no state.
@@ -104,15 +104,6 @@ impl Recall<'_> {
             self.answers.put(tenant, question, found.snapshot.version(), &answer);
         }
         Ok(answer)
-    }
-}
-
-/// The field of a request that a bad vector is in.
-pub(crate) fn vector_error(pointer: &str, error: StoreError) -> MemoryError {
-    match error {
-        StoreError::Vectors(error @ VectorsError::NotFinite(_)) => MemoryError::impossible(pointer, error.to_string()),
-        StoreError::Vectors(error @ VectorsError::Dimension { .. }) => MemoryError::invalid(pointer, error.to_string()),
-        other => other.into(),
     }
 }
 
