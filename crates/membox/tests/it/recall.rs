@@ -155,3 +155,33 @@ fn a_question_in_a_language_that_the_model_does_not_know_is_answered_by_its_word
         assert_eq!(ids(&hits(&server, &json!({"query": question, "k": 2})))[0], id, "{question}");
     }
 }
+
+#[test]
+fn a_time_in_the_question_counts_for_records_of_that_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    server.call("PUT", "/v1/collections/c", &json!({}));
+    let record =
+        |id: &str, time: &str| json!({"id": id, "text": format!("We ran ten miles, {id} of us."), "created_at": time});
+    let runs = [("two", "2026-05-04T08:00:00Z"), ("three", "2026-05-13T08:00:00Z"), ("four", "2026-05-19T08:00:00Z")];
+    let records: Vec<Value> = runs.iter().map(|(id, time)| record(id, time)).collect();
+    post(&server, "/v1/collections/c/records", &json!({ "records": records }));
+    let asked = |time: &str| {
+        let request = json!({"query": "How far did we run last week?", "now": "2026-05-20T15:00:00Z", "time": time,
+            "explain": true});
+        post(&server, RECALL, &request)
+    };
+    let boosted = asked("boost");
+    assert_eq!(
+        boosted["time"],
+        json!({"text": "last week", "from": "2026-05-11T00:00:00Z", "until": "2026-05-18T00:00:00Z"})
+    );
+    let found = boosted["hits"].as_array().expect("hits");
+    assert_eq!((ids(found)[0], found.len()), ("three", 3));
+    assert!(found[0]["explanation"]["parts"].as_array().expect("parts").iter().any(|part| part["part"] == "time"));
+    assert_eq!(ids(asked("filter")["hits"].as_array().expect("hits")), ["three"]);
+    assert_eq!(asked("off").get("time"), None);
+    let wrong = json!({"query": "last week", "now": "soon"});
+    let (status, answer) = server.call("POST", RECALL, &wrong);
+    assert_eq!((status, &answer["errors"][0]["pointer"]), (400, &json!("/now")), "{answer}");
+}

@@ -21,6 +21,7 @@ pub(super) fn filter_of(
     limits: Limits<'_>,
     tenant: &str,
     request: &RecallRequest,
+    time: Option<Filter>,
 ) -> Result<Option<Filter>, MemoryError> {
     let given = request.filter.as_ref().map(|filter| limits.filter(tenant, filter)).transpose()?;
     let one_of = |field: &str, values: &[String]| {
@@ -31,7 +32,7 @@ pub(super) fn filter_of(
     let Exclude { ids, sessions } = &request.exclude;
     let excluded = [("id", ids), ("session", sessions)].into_iter().filter(|(_, values)| !values.is_empty());
     let excluded = excluded.map(|(field, values)| Filter::Not(Box::new(one_of(field, values))));
-    let mut all: Vec<Filter> = given.into_iter().chain(modality).chain(excluded).collect();
+    let mut all: Vec<Filter> = given.into_iter().chain(time).chain(modality).chain(excluded).collect();
     Ok(if all.len() > 1 { Some(Filter::And(all)) } else { all.pop() })
 }
 

@@ -39,13 +39,14 @@ pub(super) fn find(
     collection: &Arc<Collection>,
     asked: &[Asked],
     filter: Option<&Filter>,
+    time: Option<&Filter>,
     request: &RecallRequest,
 ) -> Result<Found, MemoryError> {
     let wanted = wanted(request);
     let leg = wanted.max(LEG);
     let SearchEffort { ef_search, nprobe, exact } = request.effort.unwrap_or_default();
     let nearest = if request.mode == RecallMode::Hybrid { leg } else { wanted };
-    let looked_for = Wanted { nearest, effort: Effort { ef_search, nprobe, exact } };
+    let looked_for = Wanted { nearest, effort: Effort { ef_search, nprobe, exact }, marked: time };
     let questions: Vec<&Question> = asked.iter().map(|asked| &asked.question).collect();
     let (snapshot, found) = reads.search(collection, filter, &questions, looked_for)?;
     let exact = found.iter().zip(&questions).all(|(found, question)| question.vector.is_none() || found.nearest.exact);
@@ -78,7 +79,7 @@ fn fuse_legs(snapshot: &Snapshot, asked: &Asked, found: &Matches, request: &Reca
     let names = asked.text.as_deref().map(|text| snapshot.names(text)).unwrap_or_default();
     let candidate = |record, vector, text| {
         let is_named = snapshot.is_of_one_of(record, &names);
-        Candidate { record, vector, text, is_named }
+        Candidate { record, vector, text, is_named, is_of_time: snapshot.is_marked(record) }
     };
     match request.mode {
         RecallMode::Vector => {
