@@ -201,8 +201,8 @@ impl Records<'_> {
             let bump_session = record.session.clone().filter(|_| record.message.is_some());
             let keeps_vector = record.text == stored.record.text || record.given_vector;
             let keeps_tokens = record.text == stored.record.text;
-            let expected = Some(stored.version);
-            let mut records = vec![NewVersion { record, vector: Vec::new(), tokens: None, expected }];
+            let version = Some(stored.version);
+            let mut records = vec![NewVersion { record, vector: Vec::new(), tokens: None, expected: version }];
             if keeps_vector {
                 let Some((vector, tokens)) = self.vectors_of(collection, &stored)? else {
                     // It is committed and not yet published.

@@ -76,8 +76,12 @@ impl<'a> Reads<'a> {
         let Some(filter) = filter else {
             return Ok(self.reader.page(collection.id, order, after, limit, |_| None, is_alive)?);
         };
-        let snapshot = self.snapshot(collection, Some(filter))?;
-        let current = collection.state().rows.clone();
+        self.prepare(collection, Some(filter))?;
+        // Both of one state: what is written between two is in none of them.
+        let (snapshot, current) = {
+            let state = collection.state();
+            (Snapshot::of(collection, &state, now, Some(filter)), state.rows.clone())
+        };
         // What is committed and not yet published has a row that is not in the snapshot.
         let in_view = |slot| snapshot.slots.row(slot).filter(|&row| current.contains(row));
         let known = |slot| in_view(slot).map(|row| snapshot.allowed.contains(row));

@@ -270,3 +270,45 @@ fn a_word_is_found_by_those_that_mean_the_same_here() {
     let (status, problem) = server.call("PUT", "/v1/collections/c", &json!({"synonyms": [["alone"]]}));
     assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!("/synonyms/0")));
 }
+
+#[test]
+fn a_collection_says_whether_it_keeps_vectors_of_tokens() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    let put = |name: &str, settings: Value| server.call("PUT", &format!("/v1/collections/{name}"), &settings);
+    let get = |name: &str| server.call("GET", &format!("/v1/collections/{name}"), &Value::Null).1;
+    assert_eq!(put("c", json!({})).0, 201);
+    write(&server, json!([{"id": "a", "text": "The gadget hums."}]));
+    let kept = get("c");
+    assert!(kept["settings"].get("late_interaction").is_none() && kept["token_vectors"].is_object(), "{kept}");
+    let counted = kept["token_vectors"]["records"].as_u64().zip(kept["token_vectors"]["missing"].as_u64());
+    assert_eq!(counted.map(|(records, missing)| records + missing), Some(1));
+    for (settings, shown) in [
+        (json!({"dimension": 64}), json!({"dimension": 64})),
+        (json!({}), json!({"dimension": 48})),
+        (json!("off"), json!("off")),
+    ] {
+        assert_eq!(put("c", json!({"late_interaction": settings})).0, 200);
+        assert_eq!(put("c", json!({})).0, 200, "as it was when left out");
+        let view = get("c");
+        assert_eq!(
+            (&view["settings"]["late_interaction"], view["token_vectors"].is_object()),
+            (&shown, shown != "off")
+        );
+    }
+    // Given vectors have no tokens.
+    assert_eq!(put("given", json!({"dimension": 3, "late_interaction": {"dimension": 32}})).0, 201);
+    assert!(get("given").get("token_vectors").is_none());
+    for (wrong, refused, at) in [
+        (json!({"dimension": 40}), 422, "/late_interaction/dimension"),
+        (json!("on"), 400, "/late_interaction"),
+        (json!(true), 400, "/late_interaction"),
+        (json!({"size": 48}), 400, "/late_interaction/size"),
+        (json!({"dimension": "48"}), 400, "/late_interaction/dimension"),
+    ] {
+        for name in ["c", "new"] {
+            let (status, problem) = put(name, json!({"late_interaction": wrong}));
+            assert_eq!((status, &problem["errors"][0]["pointer"]), (refused, &json!(at)), "{wrong}: {problem}");
+        }
+    }
+}

@@ -152,7 +152,7 @@ impl Writer {
             return;
         }
         // 1. Vectors to their files.
-        let (accepted, pending, touched) = append_vectors(group);
+        let (accepted, pending, touched) = append_vectors(&self.registry, group);
         // 2. and 3. Durable vectors, then the transaction.
         match self.commit(accepted, &touched) {
             Ok(applied) => {
@@ -240,7 +240,7 @@ impl Writer {
 }
 
 /// Appends the vectors of requests to their files. What does not fit a file refuses its own request only.
-fn append_vectors(group: Vec<Request>) -> (Vec<Accepted>, Vec<Pending>, Vec<Touched>) {
+fn append_vectors(registry: &Registry, group: Vec<Request>) -> (Vec<Accepted>, Vec<Pending>, Vec<Touched>) {
     let (mut accepted, mut all) = (Vec::new(), Vec::new());
     let mut touched: Vec<Touched> = Vec::new();
     for Request { mut command, reply } in group {
@@ -256,7 +256,7 @@ fn append_vectors(group: Vec<Request>) -> (Vec<Accepted>, Vec<Pending>, Vec<Touc
             continue;
         }
         let before = collection.file().rows();
-        match append(&collection, &mut command, before) {
+        match append(registry, &collection, &mut command, before) {
             Ok(receipts) => {
                 if !touched.iter().any(|(c, _)| Arc::ptr_eq(c, &collection)) {
                     touched.push((collection.clone(), before));
@@ -273,12 +273,18 @@ fn append_vectors(group: Vec<Request>) -> (Vec<Accepted>, Vec<Pending>, Vec<Touc
 }
 
 /// Appends the vectors of one request, and those of its tokens, to files of which `before` rows are there: all or none.
-fn append(collection: &Collection, command: &mut Command, before: u32) -> Result<Vec<RowReceipt>, StoreError> {
+fn append(
+    registry: &Registry,
+    collection: &Collection,
+    command: &mut Command,
+    before: u32,
+) -> Result<Vec<RowReceipt>, StoreError> {
     let receipts = collection.file().append(command.vectors())?;
-    let appended = match command {
+    // The first tokens of a collection make their files.
+    let appended = registry.with_files(|| match command {
         Command::PutTokenVectors { tokens, .. } => collection.put_tokens(before, tokens),
         _ => collection.append_tokens(before, receipts.iter().zip(command.tokens())),
-    };
+    });
     appended.inspect_err(|_| collection.file().forget_rows_from(before))?;
     Ok(receipts)
 }
