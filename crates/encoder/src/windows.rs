@@ -1,10 +1,10 @@
-//! Long texts in windows, so that each of their tokens gets a vector: where they are cut, and which window a token's
-//! vector is taken from.
+//! Long texts in windows, so that each part and each token of them gets a vector: where they are cut, and which window
+//! a token's vector is taken from.
 
 use std::ops::Range;
 
-/// Windows of a text. What comes after them has no token vectors.
-pub const MAX_TOKEN_WINDOWS: usize = 16;
+/// Windows of a text. What comes after them is in no vector.
+pub const MAX_WINDOWS: usize = 16;
 /// Tokens that two windows share where no sentence ends between them, so that each token sees what is around it.
 const OVERLAP: usize = 32;
 
@@ -17,7 +17,7 @@ pub struct TokenWindow {
     pub owned: Range<usize>,
 }
 
-/// Cuts a text of so many tokens into windows of at most `limit` tokens, at most [`MAX_TOKEN_WINDOWS`] of them. A
+/// Cuts a text of so many tokens into windows of at most `limit` tokens, at most [`MAX_WINDOWS`] of them. A
 /// window ends at the last end of a sentence (`ends_sentence` of its last token) in its last third, and the next one
 /// begins there. Where there is none, the two overlap, and each token belongs to the one in which it is farther from
 /// an edge. The first window always has as many tokens as it may: its pass gives the text's vector too.
@@ -27,7 +27,7 @@ pub fn token_windows(tokens: usize, limit: usize, ends_sentence: impl Fn(usize) 
     let (mut windows, mut start, mut owned) = (Vec::new(), 0, 0);
     loop {
         let end = tokens.min(start + limit);
-        if end == tokens || windows.len() + 1 == MAX_TOKEN_WINDOWS {
+        if end == tokens || windows.len() + 1 == MAX_WINDOWS {
             windows.push(TokenWindow { tokens: start..end, owned: owned..end });
             return windows;
         }
@@ -57,7 +57,7 @@ mod tests {
             sentences in prop::collection::btree_set(0usize..5000, 0..200),
         ) {
             let windows = token_windows(tokens, limit, |token| sentences.contains(&token));
-            prop_assert!(windows.len() <= MAX_TOKEN_WINDOWS);
+            prop_assert!(windows.len() <= MAX_WINDOWS);
             let mut next = 0;
             for window in &windows {
                 prop_assert!(window.tokens.len() <= limit);
@@ -67,7 +67,7 @@ mod tests {
                 next = window.owned.end;
             }
             prop_assert_eq!(windows[0].tokens.clone(), 0..tokens.min(limit));
-            prop_assert!(next == tokens || windows.len() == MAX_TOKEN_WINDOWS);
+            prop_assert!(next == tokens || windows.len() == MAX_WINDOWS);
             for pair in windows.windows(2) {
                 let cut = pair[0].owned.end;
                 let is_sentence_end = sentences.contains(&(cut - 1)) && pair[1].tokens.start == cut;

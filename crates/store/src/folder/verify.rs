@@ -106,7 +106,7 @@ fn check_collection(
         Ok(record) => {
             report.records += 1;
             tokens.check(&record, &slots);
-            if !has_its_vector(&record, &slots, &view) {
+            if !slots.row(record.slot).is_some_and(|row| has_its_vectors(&record, row, &view)) {
                 damaged.push(record);
             }
         }
@@ -129,10 +129,8 @@ fn check_collection(
     let given = damaged.iter().filter(|d| d.record.given_vector).count();
     if !damaged.is_empty() {
         let ids: Vec<&str> = damaged.iter().take(5).map(|d| d.record.id.as_str()).collect();
-        let found = format!(
-            "{} vectors do not have the checksum of their record, {given} of them given: {ids:?} …",
-            damaged.len()
-        );
+        let found =
+            format!("{} records have vectors without their checksums, {given} of them given: {ids:?} …", damaged.len());
         let remedy = match given {
             0 => "embed their texts anew",
             _ => "embed their texts anew; given vectors are lost, and the embeddings of their texts take their places",
@@ -244,7 +242,9 @@ fn open_vectors(path: &Path, stored: &StoredCollection) -> Result<VectorView, St
     VectorView::open(path, stored.rows).map_err(|error| error.to_string())
 }
 
-/// Whether the row of a record is there and has the checksum that the record says.
-pub(crate) fn has_its_vector(stored: &StoredRecord, slots: &Slots, view: &VectorView) -> bool {
-    slots.row(stored.slot).is_some_and(|row| row < view.rows() && view.crc(row) == stored.row_crc)
+/// Whether the rows of a record, the first one of which is `row`, are there and have the checksums that it says.
+pub(crate) fn has_its_vectors(stored: &StoredRecord, row: u32, view: &VectorView) -> bool {
+    let has = |row: u32, crc: u32| row < view.rows() && view.crc(row) == crc;
+    // The first window's row is the record's own.
+    has(row, stored.row_crc) && (row..).zip(&stored.windows).skip(1).all(|(row, window)| has(row, window.row_crc))
 }
