@@ -259,6 +259,13 @@ pub struct TextWindows {
     pub vectors: Vec<Vec<f32>>,
 }
 
+impl TextWindows {
+    /// The same, where another text is stored than was embedded: nobody knows where in that they are.
+    pub fn forget_places(&mut self) {
+        self.places.fill(0..0);
+    }
+}
+
 /// What a record to be written has: its vector, its windows and the vectors of its tokens.
 type NewVectors<'a> = (&'a [f32], &'a TextWindows, Option<&'a TokenVectors>);
 

@@ -96,7 +96,11 @@ impl Recall<'_> {
                 hit.explanation = Some(judge.explain(&hit.fused, &hit.stored.record.text)?);
             }
         }
-        let hits = chosen.into_iter().zip(around).map(|(c, around)| hit(c, around, &found.snapshot, request)).collect();
+        let hits = chosen
+            .into_iter()
+            .zip(around)
+            .map(|(c, around)| hit(c, around, (&found.snapshot, &asked), request))
+            .collect();
         let answer = RecallAnswer { hits, context, exact: found.exact, took_ms: milliseconds(begun.elapsed()), timing };
         self.store.count_recalls(&collection, answer.hits.iter().map(|hit| &hit.id));
         // One whose words were read before other synonyms came is of no state.

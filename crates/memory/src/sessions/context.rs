@@ -52,7 +52,13 @@ impl Sessions<'_> {
     pub fn context(&self, tenant: &str, id: &str, request: &ContextRequest) -> Result<ContextAnswer, MemoryError> {
         let mut session = self.stored_session(tenant, id)?;
         let mut fitting = Fitting::new(id, request)?;
-        let newest = Newest { turns: request.turns.unwrap_or(TURNS), older: false, after: -1, with_system: false, most: usize::MAX };
+        let newest = Newest {
+            turns: request.turns.unwrap_or(TURNS),
+            older: false,
+            after: -1,
+            with_system: false,
+            most: usize::MAX,
+        };
         match request.strategy {
             Strategy::Recent => {
                 self.take_newest(

@@ -230,6 +230,11 @@ impl Collection {
         Ok(self.state().view.header().check(vector)?)
     }
 
+    /// Windows of a text that have a vector at most.
+    pub fn max_windows(&self) -> usize {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).max_windows()
+    }
+
     /// Brings a vector to the form in which the collection compares: unit length for cosine.
     pub fn normalize(&self, vector: &mut [f32]) {
         if self.settings().metric == Metric::Cosine {
