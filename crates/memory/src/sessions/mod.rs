@@ -295,7 +295,11 @@ impl Sessions<'_> {
             local: if on_conflict == Some(OnConflict::Manual) { ids.clone() } else { Vec::new() },
         });
         let messages = ids.into_iter().zip(done.positions).zip(truncated);
-        let message = |((id, seq), at): (_, Option<usize>)| AppendedMessage { id, seq, truncated_at: at.filter(|_| seq.is_some()) };
+        let message = |((id, seq), at): (_, Option<usize>)| AppendedMessage {
+            id,
+            seq,
+            truncated_at: at.filter(|_| seq.is_some()),
+        };
         let messages = messages.map(message).collect();
         Ok(AppendAnswer { version: done.version, messages, evicted: done.evicted, conflict })
     }
