@@ -50,6 +50,14 @@ fn rank(hits: &[Value], id: &str) -> usize {
     hits.iter().position(|hit| hit["id"] == id).expect("it is found") + 1
 }
 
+/// The hit of the long record by vector, among the first five.
+fn long_hit(server: &Server) -> Value {
+    let found = hits(server, ASKED, "vector");
+    let rank = rank(&found, "long");
+    assert!(rank <= 5, "it is number {rank}");
+    found[rank - 1].clone()
+}
+
 /// The part of a hit's text that it says has matched.
 fn matched(hit: &Value) -> String {
     let at = |name: &str| hit["matched"][name].as_u64().unwrap_or_else(|| panic!("{hit}")) as usize;
@@ -77,11 +85,9 @@ fn what_stands_at_the_end_of_a_long_text_is_found() {
         }
         let (records, vectors) = counts(&server);
         assert!(records == 41 && (44..=56).contains(&vectors), "{records} records, {vectors} vectors");
-        let found = hits(&server, ASKED, "vector");
-        assert!(rank(&found, "long") <= 5, "{found:#?}");
-        let long = &found[rank(&found, "long") - 1];
-        let part = matched(long);
+        let part = matched(&long_hit(&server));
         assert!(part.contains(ANSWER) && part.len() < 1000, "{part}");
+        let found = hits(&server, ASKED, "vector");
         assert!(found.iter().filter(|hit| hit["id"] != "long").all(|hit| hit.get("matched").is_none()));
         // By words, and by both, the part is the same.
         assert_eq!(matched(&hits(&server, "quokka-lantern wifi", "hybrid")[0]), part);
@@ -93,6 +99,7 @@ fn what_stands_at_the_end_of_a_long_text_is_found() {
 fn a_part_is_counted_in_characters() {
     let folder = KeptOnFailure::new();
     let server = Server::start(&data_with_model(folder.path()), &[]);
+    server.call("PUT", COLLECTION, &json!({}));
     let text = format!("{}{ANSWER}", "Vi spiste smørbrød på hytta i går kveld, og så gikk vi på ski. ".repeat(30));
     write(&server, &json!([{"id": "long", "text": text}]));
     let found = hits(&server, ASKED, "vector");
@@ -127,6 +134,7 @@ fn windows_are_set_by_collection_and_made_anew_by_reembed() {
 fn a_text_with_too_many_windows_says_where_it_is_cut_off() {
     let folder = KeptOnFailure::new();
     let server = Server::start(&data_with_model(folder.path()), &[]);
+    server.call("PUT", COLLECTION, &json!({}));
     let long = text(900, ANSWER);
     let answer = write(&server, &json!([{"id": "long", "text": long}, {"id": "s", "text": "so it was"}]));
     let cut = answer["records"][0]["truncated_at"].as_u64().expect("a place") as usize;
@@ -153,7 +161,7 @@ fn all_vectors_follow_their_record() {
     let record = format!("{COLLECTION}/records/long");
     let (status, _) = server.call("PATCH", &record, &json!({"metadata": {"seen": true}}));
     assert_eq!((status, counts(&server)), (200, (41, vectors)), "a patch that keeps the text keeps them");
-    assert!(matched(&hits(&server, ASKED, "vector")[0]).contains(ANSWER));
+    assert!(matched(&long_hit(&server)).contains(ANSWER));
     let (status, _) = server.call("PATCH", &record, &json!({"text": ANSWER}));
     assert_eq!((status, counts(&server)), (200, (41, 41)));
     let found = hits(&server, ASKED, "vector");
@@ -190,7 +198,7 @@ fn what_is_exported_has_as_many_vectors_when_it_is_imported() {
     let output = import.output().expect("the binary");
     assert!(output.status.success(), "{output:?}");
     assert_eq!(counts(&server), (41, vectors));
-    assert!(matched(&hits(&server, ASKED, "vector")[0]).contains(ANSWER));
+    assert!(matched(&long_hit(&server)).contains(ANSWER));
 }
 
 #[test]
@@ -203,8 +211,7 @@ fn a_text_that_is_compressed_is_found_by_all_that_it_said() {
         let write = json!({"records": [{"id": "long", "text": text(120, ANSWER)}], "compress": {"rate": 0.3}});
         post(&server, &format!("{COLLECTION}/records"), &write);
         assert_eq!(counts(&server), (41, vectors));
-        let found = hits(&server, ASKED, "vector");
-        let long = &found[rank(&found, "long") - 1];
-        assert!(rank(&found, "long") <= 5 && long.get("matched").is_none(), "its text is another one: {long}");
+        let long = long_hit(&server);
+        assert!(long.get("matched").is_none(), "its text is another one: {long}");
     }
 }
