@@ -122,8 +122,10 @@ fn give_windows(folder: &Path, id: &str) {
     let store = Store::open(&StoreConfig::new(folder)).expect("a store");
     let collection = store.collection("t", "c").expect("the collection");
     let stored = store.read().and_then(|reads| reads.record(collection.id, id)).expect("a read").expect("the record");
-    let windows = TextWindows { places: vec![0..9, 8..15, 15..20], vectors: vec![vector(60), vector(61)] };
-    let new = NewVersion { record: stored.record, vector: vector(6), windows, tokens: None, expected: None };
+    // Shorter than those of the others, so that it is not the nearest.
+    let short = |i: usize| vector(i).iter().map(|x| x / 10.0).collect::<Vec<f32>>();
+    let windows = TextWindows { places: vec![0..9, 8..15, 15..20], vectors: vec![short(60), short(61)] };
+    let new = NewVersion { record: stored.record, vector: short(6), windows, tokens: None, expected: None };
     store.write_records(WriteRecords::new(collection, vec![new])).expect("a write");
 }
 

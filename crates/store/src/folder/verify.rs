@@ -129,8 +129,10 @@ fn check_collection(
     let given = damaged.iter().filter(|d| d.record.given_vector).count();
     if !damaged.is_empty() {
         let ids: Vec<&str> = damaged.iter().take(5).map(|d| d.record.id.as_str()).collect();
-        let found =
-            format!("{} records have vectors without their checksums, {given} of them given: {ids:?} …", damaged.len());
+        let found = format!(
+            "{} vectors do not have the checksum of their record, {given} of them given: {ids:?} …",
+            damaged.len()
+        );
         let remedy = match given {
             0 => "embed their texts anew",
             _ => "embed their texts anew; given vectors are lost, and the embeddings of their texts take their places",
