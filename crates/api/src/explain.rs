@@ -17,6 +17,8 @@ pub enum PartName {
     Ranks,
     /// 1 where the question names who said the record, or whom it is about.
     Name,
+    /// 1 where the record is of the time that the question speaks of.
+    Time,
     /// How near the tokens of the question are to those of the record and of those beside it (late interaction): a
     /// mean of cosines, less some for a long text.
     Tokens,

@@ -96,6 +96,30 @@ pub enum HitOrder {
     Time,
 }
 
+/// What a time does that the question speaks of, such as "last week", "in May 2023" or 上周三.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TimeUse {
+    /// Records of that time get more, in mode `hybrid`.
+    #[default]
+    Boost,
+    /// Records of other times are no hits.
+    Filter,
+    /// Nothing.
+    Off,
+}
+
+/// A time that the question speaks of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct AskedTime {
+    /// How the question says it.
+    pub text: String,
+    /// RFC 3339.
+    pub from: String,
+    /// RFC 3339; not part of it.
+    pub until: String,
+}
+
 /// A budget for the text that is to go into a prompt.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -135,7 +159,7 @@ pub struct RecallRequest {
     /// BM25. In mode `hybrid` it is a share of the best hit's score before late interaction, which adds up to 0.5; it
     /// says nothing about whether the question is answered: see `min_relevance`.
     pub min_score: Option<f32>,
-    /// Hits below this relevance are dropped, 0 to 1. 0.02 keeps nearly all that answer a question, and drops most of
+    /// Hits below this relevance are dropped, 0 to 1. 0.04 keeps nearly all that answer a question, and drops most of
     /// what is found where nothing does.
     #[schema(minimum = 0, maximum = 1)]
     pub min_relevance: Option<f32>,
@@ -164,6 +188,10 @@ pub struct RecallRequest {
     pub late_interaction: bool,
     /// Whether each hit says why it is one.
     pub explain: bool,
+    /// What a time does that the question speaks of.
+    pub time: TimeUse,
+    /// When the question is asked, for what it says of times: RFC 3339. The time of the box unless it is given.
+    pub now: Option<String>,
 }
 
 impl Default for RecallRequest {
@@ -189,6 +217,8 @@ impl Default for RecallRequest {
             fold_doubles: None,
             late_interaction: true,
             explain: false,
+            time: TimeUse::Boost,
+            now: None,
         }
     }
 }
@@ -315,6 +345,9 @@ pub struct RecallAnswer {
     /// The text for a prompt, when a budget was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<ContextText>,
+    /// The time that the question speaks of, if that was looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<AskedTime>,
     /// Whether every allowed record was scored, and not only what an index proposed.
     pub exact: bool,
     /// Time from question to answer within the box.

@@ -37,7 +37,7 @@
 //! let reads = store.read()?;
 //! let terms = notes.query_terms("where is the key?");
 //! let question = Question { vector: Some(vec![1.0, 0.1]), terms, tokens: None };
-//! let wanted = Wanted { nearest: 10, effort: Default::default() };
+//! let wanted = Wanted { nearest: 10, effort: Default::default(), marked: None };
 //! let (snapshot, found) = reads.search(&notes, None, &[&question], wanted)?;
 //! assert_eq!((snapshot.len(), found[0].nearest.records.len(), found[0].words.best(10).len()), (1, 1, 1));
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -40,9 +40,9 @@ impl<'a> Reads<'a> {
         collection: &Arc<Collection>,
         filter: Option<&Filter>,
         questions: &[&Question],
-        wanted: Wanted,
+        wanted: Wanted<'_>,
     ) -> Result<(Snapshot, Vec<Matches>), StoreError> {
-        self.prepare(collection, filter)?;
+        self.prepare(collection, filter.or(wanted.marked))?;
         search(collection, now(), filter, questions, wanted)
     }
 

@@ -31,11 +31,13 @@ pub struct Question {
 
 /// What is looked for, for each question.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted {
+pub struct Wanted<'a> {
     /// Nearest records of each vector.
     pub nearest: usize,
     /// How hard the index is searched.
     pub effort: Effort,
+    /// Records that are marked: see [`Snapshot::is_marked`].
+    pub marked: Option<&'a Filter>,
 }
 
 /// What was found for one question.
@@ -95,10 +97,10 @@ pub(crate) fn search(
     now: i64,
     filter: Option<&Filter>,
     questions: &[&Question],
-    wanted: Wanted,
+    wanted: Wanted<'_>,
 ) -> Result<(Snapshot, Vec<Matches>), StoreError> {
     // All of it is of one state; the lock is free before anything is computed, so that no write waits for a question.
-    let snapshot = Snapshot::take(collection, now, filter);
+    let snapshot = Snapshot::marking(collection, now, filter, wanted.marked);
     let surroundings = &snapshot.surroundings;
     let vectors: Vec<&[f32]> = questions.iter().filter_map(|q| q.vector.as_deref()).collect();
     let near = &|| snapshot.nearest(&vectors, wanted.nearest, wanted.effort);

@@ -50,6 +50,7 @@ pub struct Snapshot {
     /// The same, and where all of their vectors are.
     searched: Allowed,
     windows: Arc<WindowRows>,
+    marked: Option<Arc<AllowedRows>>,
     version: StateVersion,
     _pin: RowPin,
 }
@@ -107,6 +108,18 @@ impl Snapshot {
         Self::of(collection, &collection.state(), now, filter)
     }
 
+    /// As [`Snapshot::take`], with those marked that another filter allows.
+    pub(crate) fn marking(
+        collection: &Arc<Collection>,
+        now: i64,
+        filter: Option<&Filter>,
+        marked: Option<&Filter>,
+    ) -> Self {
+        let state = collection.state();
+        let marked = marked.map(|filter| state.allowed(now, Some(filter)).0.records);
+        Self { marked, ..Self::of(collection, &state, now, filter) }
+    }
+
     pub(crate) fn of(
         collection: &Arc<Collection>,
         state: &crate::collection::CollectionState,
@@ -125,6 +138,7 @@ impl Snapshot {
             allowed: searched.records.clone(),
             searched,
             windows: state.windows.clone(),
+            marked: None,
             version: StateVersion { number: state.version(), until },
             _pin: state.pin(),
         }
@@ -169,6 +183,11 @@ impl Snapshot {
     /// Whether a record is one that may be found.
     pub fn contains(&self, record: RecordRef) -> bool {
         self.allowed.contains(record.0)
+    }
+
+    /// Whether a record is one of those that the search marked.
+    pub fn is_marked(&self, record: RecordRef) -> bool {
+        self.marked.as_ref().is_some_and(|marked| marked.contains(record.0))
     }
 
     /// A record's vector; that of its first window where it has several.

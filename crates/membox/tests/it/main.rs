@@ -41,6 +41,7 @@ mod pipeline;
 mod policies;
 mod private;
 mod real_browser;
+mod recall;
 mod redaction;
 mod server;
 mod sessions;

@@ -1,11 +1,14 @@
 //! What a request may ask for.
 
-use super::{MAX_DIVERSE_HITS, MAX_HITS};
 use crate::MemoryError;
 use crate::tenants::Limits;
 use membox_api::{Exclude, RecallMode, RecallRequest};
 use membox_store::{Condition, Filter, Scalar};
 
+/// Hits of one answer.
+const MAX_HITS: usize = 10_000;
+/// Hits of one answer that are chosen by how they differ: each is held against each that is chosen already.
+pub(super) const MAX_DIVERSE_HITS: usize = 1000;
 /// Questions of one request.
 const MAX_QUERIES: usize = 64;
 /// Neighbours given on each side of a hit.
@@ -18,6 +21,7 @@ pub(super) fn filter_of(
     limits: Limits<'_>,
     tenant: &str,
     request: &RecallRequest,
+    time: Option<Filter>,
 ) -> Result<Option<Filter>, MemoryError> {
     let given = request.filter.as_ref().map(|filter| limits.filter(tenant, filter)).transpose()?;
     let one_of = |field: &str, values: &[String]| {
@@ -28,7 +32,7 @@ pub(super) fn filter_of(
     let Exclude { ids, sessions } = &request.exclude;
     let excluded = [("id", ids), ("session", sessions)].into_iter().filter(|(_, values)| !values.is_empty());
     let excluded = excluded.map(|(field, values)| Filter::Not(Box::new(one_of(field, values))));
-    let mut all: Vec<Filter> = given.into_iter().chain(modality).chain(excluded).collect();
+    let mut all: Vec<Filter> = given.into_iter().chain(time).chain(modality).chain(excluded).collect();
     Ok(if all.len() > 1 { Some(Filter::And(all)) } else { all.pop() })
 }
 

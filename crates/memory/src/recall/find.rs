@@ -1,7 +1,7 @@
 //! From questions to the best records.
 
 use super::fusion::{Candidate, Fused, fuse, sort};
-use super::interaction::{Interaction, MAX_COMPARED};
+use super::interaction::Interaction;
 use super::questions::Asked;
 use super::relevance::{Evidence, relevance};
 use crate::MemoryError;
@@ -39,13 +39,14 @@ pub(super) fn find(
     collection: &Arc<Collection>,
     asked: &[Asked],
     filter: Option<&Filter>,
+    time: Option<&Filter>,
     request: &RecallRequest,
 ) -> Result<Found, MemoryError> {
     let wanted = wanted(request);
     let leg = wanted.max(LEG);
     let SearchEffort { ef_search, nprobe, exact } = request.effort.unwrap_or_default();
     let nearest = if request.mode == RecallMode::Hybrid { leg } else { wanted };
-    let looked_for = Wanted { nearest, effort: Effort { ef_search, nprobe, exact } };
+    let looked_for = Wanted { nearest, effort: Effort { ef_search, nprobe, exact }, marked: time };
     let questions: Vec<&Question> = asked.iter().map(|asked| &asked.question).collect();
     let (snapshot, found) = reads.search(collection, filter, &questions, looked_for)?;
     let exact = found.iter().zip(&questions).all(|(found, question)| question.vector.is_none() || found.nearest.exact);
@@ -78,7 +79,7 @@ fn fuse_legs(snapshot: &Snapshot, asked: &Asked, found: &Matches, request: &Reca
     let names = asked.text.as_deref().map(|text| snapshot.names(text)).unwrap_or_default();
     let candidate = |record, vector, text| {
         let is_named = snapshot.is_of_one_of(record, &names);
-        Candidate { record, vector, text, is_named }
+        Candidate { record, vector, text, is_named, is_of_time: snapshot.is_marked(record) }
     };
     match request.mode {
         RecallMode::Vector => {
@@ -108,35 +109,25 @@ pub(super) struct Judge<'a> {
     found: &'a Found,
     asked: &'a [Asked],
     mode: RecallMode,
-    interactions: Vec<Option<Interaction<'a>>>,
 }
 
 impl<'a> Judge<'a> {
-    pub fn of(found: &'a Found, asked: &'a [Asked], mode: RecallMode) -> Result<Self, StoreError> {
-        let interactions =
-            asked.iter().map(|asked| Interaction::of(&found.snapshot, asked)).collect::<Result<_, _>>()?;
-        Ok(Self { found, asked, mode, interactions })
+    pub fn of(found: &'a Found, asked: &'a [Asked], mode: RecallMode) -> Self {
+        Self { found, asked, mode }
     }
 
-    /// How relevant the record of some rank is, best first from 0; `None` where nothing says so.
-    pub fn relevance(&mut self, fused: &Fused, rank: usize) -> Option<f32> {
+    /// How relevant a record is; `None` where nothing says so.
+    pub fn relevance(&self, fused: &Fused) -> Option<f32> {
         let asked = self.asked.get(fused.question)?;
         let own = || Some(self.found.snapshot.score(asked.vector.as_deref()?, fused.record));
         let vector = fused.vector.filter(|_| asked.vector.is_some()).or_else(own);
-        let tokens = match self.interactions.get_mut(fused.question) {
-            Some(Some(interaction)) if fused.tokens.is_none() && rank < MAX_COMPARED => {
-                interaction.max_sim(fused.record)
-            }
-            _ => fused.tokens,
-        };
         let rarity = self.found.words.get(fused.question).map_or(0.0, WordScores::rarity);
         let words = (self.mode != RecallMode::Vector && rarity > 0.0).then(|| fused.text.unwrap_or(0.0) / rarity);
-        let fluency = asked.fluency;
-        relevance(&Evidence { vector, tokens, words, is_named: fused.is_named, fluency })
+        relevance(&Evidence { vector, words, is_named: fused.is_named, fluency: asked.fluency })
     }
 
     /// Why a record was found that says `text`.
-    pub fn explain(&mut self, fused: &Fused, text: &str) -> Result<Explanation, StoreError> {
+    pub fn explain(&self, fused: &Fused, text: &str) -> Result<Explanation, StoreError> {
         let Some(asked) = self.asked.get(fused.question) else { return Ok(Explanation::default()) };
         let words = self.found.words.get(fused.question);
         let own = words.and_then(|words| words.own(fused.record)).unwrap_or(0.0);
@@ -159,10 +150,8 @@ impl<'a> Judge<'a> {
             ExplainedTerm { term: term.clone(), rarity, found }
         };
         let terms = asked.terms.iter().zip(rarities).map(term).collect();
-        let tokens = match self.interactions.get_mut(fused.question) {
-            Some(Some(interaction)) => interaction.explain(fused.record),
-            _ => Vec::new(),
-        };
+        let interaction = if fused.tokens.is_some() { Interaction::of(&self.found.snapshot, asked)? } else { None };
+        let tokens = interaction.map_or_else(Vec::new, |interaction| interaction.explain(fused.record));
         Ok(Explanation { parts, terms, tokens })
     }
 }

@@ -1,11 +1,11 @@
 //! The texts of hits for a prompt, within a budget of tokens.
 
-use super::Recall;
 use super::hits::Chosen;
 use super::joined::JoinedTexts;
 use crate::convert::compression;
+use crate::models::Models;
 use crate::{MemoryError, token_counter};
-use membox_api::{Budget, ContextText};
+use membox_api::{Budget, ContextText, HitOrder};
 use membox_compressor::TokenCounter;
 use membox_encoder::Lane;
 use membox_threads::budget::{self, Cancelled};
@@ -13,28 +13,44 @@ use membox_threads::budget::{self, Cancelled};
 /// Share of the texts below which compression leaves too little to be understood: rather fewer hits.
 const READABLE: f64 = 0.4;
 
-impl Recall<'_> {
-    /// The texts of hits that fit a budget, compressed if need be and if the budget says so.
-    pub(super) fn fit(&self, chosen: &[Chosen], budget: &Budget) -> Result<ContextText, MemoryError> {
-        let counter = token_counter(budget.encoding.as_deref(), "/budget/encoding")?;
-        let whole = fit_whole(chosen, budget.tokens, counter)?;
-        if !budget.compress || whole.dropped.is_empty() || budget.tokens == 0 {
-            return Ok(whole);
-        }
-        let counts: Vec<usize> = chosen.iter().map(|c| counter.count(&c.stored.record.text)).collect();
-        let count = compressible(&counts, budget.tokens);
-        let texts: Vec<String> = chosen[..count].iter().map(|c| c.stored.record.text.clone()).collect();
-        let answer = self.models.compressor(None)?.fit(&texts, "\n", budget.tokens, counter, Lane::Interactive)?;
-        let is_dropped = |i: usize| i >= count || answer.kept[i].is_empty();
-        let dropped =
-            (0..chosen.len()).filter(|&i| is_dropped(i)).map(|i| chosen[i].stored.record.id.clone()).collect();
-        let compression = Some(compression(&answer));
-        Ok(ContextText { tokens: answer.compressed_tokens, text: answer.compressed_prompt, dropped, compression })
+/// The texts of hits that fit a budget, compressed if need be and if the budget says so: of the best as many as fit,
+/// in the order that is asked for.
+pub(super) fn fit(
+    models: &Models,
+    chosen: &[Chosen],
+    budget: &Budget,
+    order: HitOrder,
+) -> Result<ContextText, MemoryError> {
+    let best: Vec<&Chosen> = chosen.iter().collect();
+    let context = fit_in_order(models, &best, budget)?;
+    if order == HitOrder::Score {
+        return Ok(context);
     }
+    let is_in = |hit: &&Chosen| !context.dropped.contains(&hit.stored.record.id);
+    let mut kept: Vec<&Chosen> = best.into_iter().filter(is_in).collect();
+    kept.sort_by_key(|hit| hit.stored.record.created_at);
+    let in_time = fit_in_order(models, &kept, budget)?;
+    Ok(ContextText { dropped: [context.dropped, in_time.dropped].concat(), ..in_time })
+}
+
+fn fit_in_order(models: &Models, chosen: &[&Chosen], budget: &Budget) -> Result<ContextText, MemoryError> {
+    let counter = token_counter(budget.encoding.as_deref(), "/budget/encoding")?;
+    let whole = fit_whole(chosen, budget.tokens, counter)?;
+    if !budget.compress || whole.dropped.is_empty() || budget.tokens == 0 {
+        return Ok(whole);
+    }
+    let counts: Vec<usize> = chosen.iter().map(|c| counter.count(&c.stored.record.text)).collect();
+    let count = compressible(&counts, budget.tokens);
+    let texts: Vec<String> = chosen[..count].iter().map(|c| c.stored.record.text.clone()).collect();
+    let answer = models.compressor(None)?.fit(&texts, "\n", budget.tokens, counter, Lane::Interactive)?;
+    let is_dropped = |i: usize| i >= count || answer.kept[i].is_empty();
+    let dropped = (0..chosen.len()).filter(|&i| is_dropped(i)).map(|i| chosen[i].stored.record.id.clone()).collect();
+    let compression = Some(compression(&answer));
+    Ok(ContextText { tokens: answer.compressed_tokens, text: answer.compressed_prompt, dropped, compression })
 }
 
 /// Joins texts while they fit the budget, best first.
-fn fit_whole(chosen: &[Chosen], max_tokens: usize, counter: TokenCounter) -> Result<ContextText, Cancelled> {
+fn fit_whole(chosen: &[&Chosen], max_tokens: usize, counter: TokenCounter) -> Result<ContextText, Cancelled> {
     let mut joined = JoinedTexts::new(counter);
     let mut is_in = Vec::with_capacity(chosen.len());
     for candidate in chosen {

@@ -11,6 +11,9 @@ use membox_threads::budget::{self, Cancelled};
 /// What a record gets that was said by, or is about, somebody whom the question names.
 const NAMED: f32 = 0.2;
 
+/// What a record gets that is of the time that the question speaks of.
+const OF_TIME: f32 = 0.2;
+
 /// A record that was found, with what was measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Candidate<R = RecordRef> {
@@ -21,6 +24,8 @@ pub(crate) struct Candidate<R = RecordRef> {
     pub text: Option<f32>,
     /// Whether the question names who said it, or whom it is about.
     pub is_named: bool,
+    /// Whether it is of the time that the question speaks of.
+    pub is_of_time: bool,
 }
 
 /// A record with its score and what that is made of.
@@ -42,7 +47,7 @@ pub(crate) struct Fused<R = RecordRef> {
 impl<R> Fused<R> {
     /// A record with a score of one part.
     pub fn of_one(candidate: Candidate<R>, part: PartName, score: f32) -> Self {
-        let Candidate { record, vector, text, is_named } = candidate;
+        let Candidate { record, vector, text, is_named, .. } = candidate;
         let parts = vec![ScorePart { part, value: score, score }];
         Self { record, score, vector, text, is_named, tokens: None, parts, question: 0 }
     }
@@ -92,14 +97,15 @@ fn by_scores<R: Copy>(vector_weight: f32, fluency: f32, candidates: &[Candidate<
     let weighed = |c: &Candidate<R>| {
         let vector = vector_weight * share(c.vector, best_vector);
         let words = text_weight * share(c.text, best_text);
-        (vector, words, if c.is_named { NAMED } else { 0.0 })
+        let named = if c.is_named { NAMED } else { 0.0 };
+        (vector, words, named, if c.is_of_time { OF_TIME } else { 0.0 })
     };
-    let sum = |(vector, words, named): (f32, f32, f32)| vector + words + named;
+    let sum = |(vector, words, named, of_time): (f32, f32, f32, f32)| vector + words + named + of_time;
     let best = candidates.iter().map(|c| sum(weighed(c))).fold(0f32, f32::max);
     let scale = if best > 0.0 { 1.0 / best } else { 1.0 };
     let fused = |c: &Candidate<R>| {
-        let (vector, words, named) = weighed(c);
-        let Candidate { record, vector: cosine, text, is_named } = *c;
+        let (vector, words, named, of_time) = weighed(c);
+        let Candidate { record, vector: cosine, text, is_named, is_of_time } = *c;
         let mut fused = Fused {
             record,
             score: 0.0,
@@ -118,6 +124,9 @@ fn by_scores<R: Copy>(vector_weight: f32, fluency: f32, candidates: &[Candidate<
         }
         if is_named {
             fused.add(PartName::Name, 1.0, scale * named);
+        }
+        if is_of_time {
+            fused.add(PartName::Time, 1.0, scale * of_time);
         }
         fused
     };
@@ -174,7 +183,7 @@ mod tests {
     use super::*;
 
     fn candidate((record, vector, text): (u32, Option<f32>, Option<f32>)) -> Candidate<u32> {
-        Candidate { record, vector, text, is_named: false }
+        Candidate { record, vector, text, is_named: false, is_of_time: false }
     }
 
     fn records(fused: &[Fused<u32>]) -> Vec<u32> {

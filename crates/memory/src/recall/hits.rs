@@ -1,6 +1,6 @@
 //! From records that were found to hits.
 
-use super::MAX_DIVERSE_HITS;
+use super::check::MAX_DIVERSE_HITS;
 use super::find::{Found, Judge, wanted};
 use super::fusion::{Fused, marginal_relevance};
 use super::questions::Asked;
@@ -58,17 +58,17 @@ fn fetch(
     reads: &Reads,
 ) -> Result<(Vec<Chosen>, bool), MemoryError> {
     let _moment = reads.at_one_moment()?;
-    let mut judge = Judge::of(found, asked, request.mode)?;
+    let judge = Judge::of(found, asked, request.mode);
     let mut changed = false;
     let is_chosen_from = request.rerank.is_some() || request.fold_doubles.is_some();
     let most = if is_chosen_from { wanted(request) } else { request.k };
     let mut chosen = Vec::with_capacity(most.min(found.fused.len()));
-    for (rank, fused) in found.fused.iter().enumerate() {
+    for fused in &found.fused {
         let is_too_low = request.rerank.is_none() && request.min_score.is_some_and(|min| fused.score < min);
         if chosen.len() >= most || is_too_low {
             break;
         }
-        let relevance = judge.relevance(fused, rank);
+        let relevance = judge.relevance(fused);
         if request.min_relevance.is_some_and(|min| relevance.is_some_and(|relevance| relevance < min)) {
             continue;
         }

@@ -1,9 +1,10 @@
 //! Late interaction: how near the tokens of a question are to those of a record (MaxSim).
 //!
-//! ColBERT (Khattab and Zaharia, 2020) adds up, over the tokens of the question, the cosine of the nearest token of the
-//! text. Three things are different here, since nothing was trained for it. A token of the question counts by the rarity
-//! of its word. A token of a record that [speaks for](SpokenFor) another one counts for that too, somewhat less. And a long
-//! text loses something, since among many tokens one is near by chance. docs/decisions/043 has what each of them gives.
+//! ColBERT (Khattab and Zaharia, 2020) adds up, over the tokens of the question, the cosine of the nearest token of
+//! the text. Three things are different here, since nothing was trained for it. A token of the question counts by the
+//! rarity of its word. A token of a record that [speaks for](SpokenFor) another one counts for that too, somewhat less.
+//! And a long text loses something, since among many tokens one is near by chance. docs/decisions/043 has what each
+//! of them gives.
 
 use super::fusion::Fused;
 use super::questions::Asked;
@@ -14,7 +15,7 @@ use membox_threads::budget;
 use std::collections::HashMap;
 
 /// Best records whose tokens are compared.
-pub(super) const MAX_COMPARED: usize = 100;
+const MAX_COMPARED: usize = 100;
 /// What the best of them gets, in units of the best score before.
 const WEIGHT: f32 = 0.5;
 /// What a token counts for a record one step away; squared, for one two steps away.
@@ -60,13 +61,13 @@ impl<'a> Interaction<'a> {
     }
 
     /// How near a record's tokens are, with those of records that speak for it; `None` where it has none.
-    pub fn max_sim(&mut self, record: RecordRef) -> Option<f32> {
+    fn max_sim(&mut self, record: RecordRef) -> Option<f32> {
         let nearest = self.nearest(record)?;
         Some(nearest.iter().zip(&self.weights).map(|(near, weight)| near * weight).sum())
     }
 
     /// The tokens of the question, each with how near the nearest one of a record is.
-    pub fn explain(&mut self, record: RecordRef) -> Vec<ExplainedToken> {
+    pub fn explain(mut self, record: RecordRef) -> Vec<ExplainedToken> {
         let Some(nearest) = self.nearest(record) else { return Vec::new() };
         let (Some(text), Some(tokens)) = (&self.asked.text, &self.asked.tokens) else { return Vec::new() };
         let parts = tokens.places.iter().zip(self.weights.iter().zip(nearest));

@@ -16,8 +16,10 @@ mod interaction;
 mod joined;
 mod questions;
 mod relevance;
+mod spoken_time;
 
 pub(crate) use cache::AnswerCache;
+pub(crate) use questions::vector_error;
 
 use crate::collections::Collections;
 use crate::models::Models;
@@ -25,16 +27,15 @@ use crate::{MemoryError, now};
 use cache::question;
 use check::{check, filter_of};
 use find::{Judge, find};
-use hits::{choose, hit, neighbours};
-use membox_api::{HitOrder, RecallAnswer, RecallRequest, Timing};
-use membox_store::{Store, StoreError, VectorsError};
+use fit::fit;
+use hits::{Chosen, Neighbours, choose, hit, neighbours};
+use membox_api::{AskedTime, HitOrder, RecallAnswer, RecallMode, RecallRequest, TimeUse, Timing};
+use membox_store::{Condition, Filter, Store, time_millis, time_text};
 use questions::questions;
+use spoken_time::{SpokenTime, spoken_time};
+use std::ops::Bound;
 use std::time::{Duration, Instant};
 
-/// Hits of one answer.
-const MAX_HITS: usize = 10_000;
-/// Hits of one answer that are chosen by how they differ: each is held against each that is chosen already.
-const MAX_DIVERSE_HITS: usize = 1000;
 /// How long a recall looks again when what it found has changed before it was read. A commit is published in a
 /// fraction of a millisecond, if the writer's thread gets its turn.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -54,9 +55,15 @@ impl Recall<'_> {
         let begun = Instant::now();
         check(request)?;
         self.collections.limits.check_top_k(tenant, request.k)?;
-        let filter = filter_of(self.collections.limits, tenant, request)?;
+        let time = asked_time(request, now())?;
+        let of_time = time.as_ref().map(of_time);
+        let only = of_time.clone().filter(|_| request.time == TimeUse::Filter);
+        let filter = filter_of(self.collections.limits, tenant, request, only)?;
+        let marked = of_time.filter(|_| request.time == TimeUse::Boost && request.mode == RecallMode::Hybrid);
         let collection = self.collections.collection(tenant, collection)?;
-        let question = question(collection.id, request);
+        // What depends on the time of asking is not remembered.
+        let is_timeless = time.is_none() || request.now.is_some();
+        let question = question(collection.id, request).filter(|_| is_timeless);
         let version = collection.version();
         if let Some(known) = question.as_ref().and_then(|q| self.answers.get(tenant, q, version, now())) {
             self.store.count_recalls(&collection, known.hits.iter().map(|hit| &hit.id));
@@ -68,13 +75,10 @@ impl Recall<'_> {
         let patience = Instant::now() + PATIENCE;
         let (found, mut chosen, around) = loop {
             let searched = Instant::now();
-            let found = find(&reads, &collection, &asked, filter.as_ref(), request)?;
+            let found = find(&reads, &collection, &asked, filter.as_ref(), marked.as_ref(), request)?;
             timing.search = searched.elapsed();
             let fetched = Instant::now();
-            let (mut chosen, changed) = choose(&found, &asked, request, &reads)?;
-            if request.order == HitOrder::Time {
-                chosen.sort_by_key(|hit| hit.stored.record.created_at);
-            }
+            let (chosen, changed) = choose(&found, &asked, request, &reads)?;
             let (around, moved) = neighbours(&found.snapshot, filter.as_ref(), &chosen, request, &reads)?;
             timing.rerank = fetched.elapsed();
             collection.check_there()?;
@@ -88,20 +92,29 @@ impl Recall<'_> {
         // Others wait for a connection while what was found is fitted.
         drop(reads);
         let compressed = Instant::now();
-        let context = request.budget.as_ref().map(|budget| self.fit(&chosen, budget)).transpose()?;
+        let context =
+            request.budget.as_ref().map(|budget| fit(self.models, &chosen, budget, request.order)).transpose()?;
         timing.compress = compressed.elapsed();
         if request.explain {
-            let mut judge = Judge::of(&found, &asked, request.mode)?;
+            let judge = Judge::of(&found, &asked, request.mode);
             for hit in &mut chosen {
                 hit.explanation = Some(judge.explain(&hit.fused, &hit.stored.record.text)?);
             }
         }
-        let hits = chosen
-            .into_iter()
-            .zip(around)
-            .map(|(c, around)| hit(c, around, (&found.snapshot, &asked), request))
-            .collect();
-        let answer = RecallAnswer { hits, context, exact: found.exact, took_ms: milliseconds(begun.elapsed()), timing };
+        let mut hits: Vec<(Chosen, Neighbours)> = chosen.into_iter().zip(around).collect();
+        if request.order == HitOrder::Time {
+            hits.sort_by_key(|(hit, _)| hit.stored.record.created_at);
+        }
+        let seen = (&found.snapshot, &asked[..]);
+        let hits = hits.into_iter().map(|(c, around)| hit(c, around, seen, request)).collect();
+        let answer = RecallAnswer {
+            hits,
+            context,
+            time: time.map(asked_view),
+            exact: found.exact,
+            took_ms: milliseconds(begun.elapsed()),
+            timing,
+        };
         self.store.count_recalls(&collection, answer.hits.iter().map(|hit| &hit.id));
         // One whose words were read before other synonyms came is of no state.
         if let Some(question) = question.filter(|_| found.snapshot.version().number == version) {
@@ -111,13 +124,21 @@ impl Recall<'_> {
     }
 }
 
-/// The field of a request that a bad vector is in.
-pub(crate) fn vector_error(pointer: &str, error: StoreError) -> MemoryError {
-    match error {
-        StoreError::Vectors(error @ VectorsError::NotFinite(_)) => MemoryError::impossible(pointer, error.to_string()),
-        StoreError::Vectors(error @ VectorsError::Dimension { .. }) => MemoryError::invalid(pointer, error.to_string()),
-        other => other.into(),
-    }
+/// The time that a question speaks of, if that is looked at.
+fn asked_time(request: &RecallRequest, now: i64) -> Result<Option<SpokenTime>, MemoryError> {
+    let wrong = || MemoryError::invalid("/now", "RFC 3339 is wanted, such as 2026-05-20T15:00:00Z");
+    let now = request.now.as_deref().map_or(Ok(now), |text| time_millis(text).ok_or_else(wrong))?;
+    let question = request.query.as_deref().filter(|_| request.time != TimeUse::Off);
+    Ok(question.and_then(|question| spoken_time(question, now)))
+}
+
+fn of_time(time: &SpokenTime) -> Filter {
+    let range = Condition::Range(Bound::Included(time.span.start.into()), Bound::Excluded(time.span.end.into()));
+    Filter::Field("created_at".to_owned(), range)
+}
+
+fn asked_view(SpokenTime { text, span }: SpokenTime) -> AskedTime {
+    AskedTime { text, from: time_text(span.start), until: time_text(span.end) }
 }
 
 pub(crate) fn milliseconds(time: Duration) -> f64 {

@@ -1,11 +1,10 @@
 //! What is asked, as it is looked for: vectors, terms, tokens and names.
 
-use super::vector_error;
 use crate::MemoryError;
 use crate::models::Models;
 use membox_api::{RecallMode, RecallRequest, Timing};
 use membox_encoder::{QueryEmbedding, QueryTokens};
-use membox_store::{Collection, Question, QuestionTokens};
+use membox_store::{Collection, Question, QuestionTokens, StoreError, VectorsError};
 use std::sync::Arc;
 
 /// The share of a question's tokens that a model must know to have a say at all. It has its whole say where it knows
@@ -66,4 +65,13 @@ pub(super) fn questions(
         Asked { question, text: Some(text.clone()), terms, vector, fluency, tokens }
     });
     Ok(asked.collect())
+}
+
+/// The field of a request that a bad vector is in.
+pub(crate) fn vector_error(pointer: &str, error: StoreError) -> MemoryError {
+    match error {
+        StoreError::Vectors(error @ VectorsError::NotFinite(_)) => MemoryError::impossible(pointer, error.to_string()),
+        StoreError::Vectors(error @ VectorsError::Dimension { .. }) => MemoryError::invalid(pointer, error.to_string()),
+        other => other.into(),
+    }
 }

@@ -89,6 +89,8 @@ impl Sessions<'_> {
                 let most = if request.turns.is_some() { usize::MAX } else { share };
                 self.take_newest(&session, &mut fitting, &Newest { most, ..newest })?;
                 self.take_recalled(tenant, &session, &mut fitting, request)?;
+                // Where less was recalled than there is room for.
+                self.take_newest(&session, &mut fitting, &newest)?;
             }
         }
         let Fitting { counter, used, mut chosen, .. } = fitting;

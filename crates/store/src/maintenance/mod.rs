@@ -74,7 +74,9 @@ impl Maintenance {
         }
         self.attempt(&what, &weak, retries, || self.registry.with_files(|| self.maintain(&collection)));
         if collection.is_dropped() {
-            // What it has written since then belongs to nothing.
+            // What it has written since then belongs to nothing. A file that is being written was begun before the
+            // drop, and is finished first.
+            let _changing = self.registry.change_media();
             let _ = std::fs::remove_dir_all(collection.folder().0);
         }
     }

@@ -119,7 +119,7 @@ fn large_collections_are_asked_by_meaning_and_by_words_at_the_same_time() {
     let (reads, collection) = (sample.store.read().expect("reads"), &sample.collection);
     let terms = collection.query_terms("number150077");
     let question = Question { vector: Some(Sample::vector(77)), terms, tokens: None };
-    let wanted = Wanted { nearest: 200, effort: Default::default() };
+    let wanted = Wanted { nearest: 200, effort: Default::default(), marked: None };
     let (snapshot, found) = reads.search(collection, None, &[&question], wanted).expect("an answer");
     let words = found[0].words.best(3);
     assert_eq!(words.len(), 1);

@@ -42,7 +42,7 @@ impl Sample {
     pub fn found_by_words(&self, question: &str) -> Vec<String> {
         let reads = self.store.read().expect("reads");
         let question = Question { terms: self.collection.query_terms(question), ..Question::default() };
-        let wanted = Wanted { nearest: 3, effort: Effort::default() };
+        let wanted = Wanted { nearest: 3, effort: Effort::default(), marked: None };
         let (_, found) = reads.search(&self.collection, None, &[&question], wanted).expect("an answer");
         let snapshot = reads.snapshot(&self.collection, None).expect("a snapshot");
         let fetch = |(record, _)| match reads.fetch(&snapshot, record).expect("a record") {

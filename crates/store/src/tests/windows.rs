@@ -107,7 +107,7 @@ impl Sample {
     fn nearest(&self, query: &[f32], count: usize, filter: Option<&Filter>) -> Vec<(usize, f32)> {
         let reads = self.store().read().expect("reads");
         let question = Question { vector: Some(query.to_vec()), ..Question::default() };
-        let wanted = Wanted { nearest: count, effort: Effort::default() };
+        let wanted = Wanted { nearest: count, effort: Effort::default(), marked: None };
         let (snapshot, found) = reads.search(&self.collection(), filter, &[&question], wanted).expect("an answer");
         let id = |record| match reads.fetch(&snapshot, record).expect("a record") {
             Fetched::Found(stored) => stored.record.id.parse().expect("a number"),

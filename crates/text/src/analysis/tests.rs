@@ -31,7 +31,7 @@ fn a_question_without_blanks_asks_for_its_words_and_their_characters() {
     assert_eq!(asked("한국"), "한국");
     assert_eq!(asked("ＡＢＣ１２３"), "abc123", "full-width forms are folded");
     let has = |text: &str, term: &str| terms(text).iter().any(|t| t.text == term);
-    assert!(has("北京", "京") && has("我对青霉素过敏", "青霉素") && has("ฉันรักกรุงเทพ", "กรุงเทพ"));
+    assert!(has("北京", "京") && has("我对青霉素过敏", "青霉素") && has("ฉันรักกรุงเทพ", "กรุง"));
 }
 
 #[test]
