@@ -1,6 +1,6 @@
 //! Collections and what they are made with.
 
-use crate::{IndexPolicy, LateInteraction, MemoriesPolicy, Redaction};
+use crate::{IndexPolicy, LateInteraction, MemoriesPolicy, Redaction, Windows};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -28,7 +28,7 @@ pub enum Metric {
 }
 
 /// What a collection is made with. Everything but the policies of index, kinds, redaction, synonyms, keywords,
-/// memories and late interaction stays as it is.
+/// memories, late interaction and windows stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CollectionSettings {
@@ -67,6 +67,11 @@ pub struct CollectionSettings {
     /// out, or as it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late_interaction: Option<LateInteraction>,
+    /// Whether each window of a text that is longer than the model reads at once has a vector: `{"max": 1 to 16}`, or
+    /// `"off"` for one vector, that of the text's beginning. It holds for what is written from now on. 16 when left
+    /// out, or as it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub windows: Option<Windows>,
 }
 
 impl CollectionSettings {
@@ -75,6 +80,14 @@ impl CollectionSettings {
         match self.late_interaction.unwrap_or_default() {
             LateInteraction::On { dimension } if self.model.is_some() => Some(dimension),
             _ => None,
+        }
+    }
+
+    /// Windows of a text that have a vector at most; 1 where a text has one vector.
+    pub fn max_windows(&self) -> usize {
+        match self.windows.unwrap_or_default() {
+            Windows::On { max } if self.model.is_some() => max,
+            _ => 1,
         }
     }
 }
@@ -103,6 +116,10 @@ pub struct CollectionView {
     pub settings: CollectionSettings,
     /// Records that are current and not expired.
     pub records: u64,
+    /// Vectors that they have: more than records where long texts have several. Left out in a list for a collection
+    /// that is not open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vectors: Option<u64>,
     /// Rows of the vector file, those of older versions among them.
     pub rows: u32,
     /// Bytes of the vector file.

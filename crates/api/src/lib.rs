@@ -48,6 +48,7 @@ mod topics;
 mod usage;
 mod users;
 mod vectors;
+mod windows;
 
 pub use checkpoints::*;
 pub use chunks::*;
@@ -75,6 +76,7 @@ pub use tools::*;
 pub use topics::*;
 pub use usage::*;
 pub use users::*;
+pub use windows::*;
 
 /// What a flag is that is left out.
 fn yes() -> bool {

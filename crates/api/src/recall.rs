@@ -252,6 +252,15 @@ pub struct Neighbour {
     pub text: String,
 }
 
+/// A part of a text: from `start` to before `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct MatchedPart {
+    /// Its first character.
+    pub start: usize,
+    /// The character after its last.
+    pub end: usize,
+}
+
 /// A record that was found.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Hit {
@@ -270,6 +279,9 @@ pub struct Hit {
     /// What is remembered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// The part of the text that is nearest to the question's vector, where the text has several vectors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matched: Option<MatchedPart>,
     /// Its metadata.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]

@@ -134,6 +134,10 @@ pub struct WrittenRecord {
     /// What compression left of its text, if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
+    /// Where its text, in characters, is cut off: what comes after that is in no vector, and words alone find it. Left
+    /// out where all of the text is in vectors. Of a text that is compressed, it is a place in the text before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub truncated_at: Option<usize>,
 }
 
 /// How much was left by a compression.

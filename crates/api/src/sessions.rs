@@ -125,6 +125,10 @@ pub struct AppendedMessage {
     /// already.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<i64>,
+    /// Where its text, in characters, is cut off: what comes after that is in no vector, and words alone find it. Left
+    /// out where all of the text is in vectors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub truncated_at: Option<usize>,
 }
 
 /// What an append did.

@@ -1,9 +1,9 @@
-//! Texts to be kept: a vector of each, and the vectors of all of its tokens.
+//! Texts to be kept: a vector of each of their windows, and the vectors of all of their tokens.
 
 use crate::encoder::Encoder;
 use crate::lanes::Lane;
 use crate::scheduler::{Embeddings, Inputs, Request, Wanted};
-use crate::windows::{MAX_TOKEN_WINDOWS, TokenWindow, token_windows};
+use crate::windows::{MAX_WINDOWS, TokenWindow, token_windows};
 use crate::{DEFAULT_MAX_TOKENS, EncoderError};
 use std::collections::HashSet;
 use std::ops::Range;
@@ -14,19 +14,50 @@ use unicode_segmentation::UnicodeSegmentation;
 pub struct DocumentEmbedding {
     /// Its vector, of unit length: that of its first tokens, as [`Encoder::embed`] gives it.
     pub vector: Vec<f32>,
-    /// `[tokens, dimension]`: the vectors of its tokens, of unit length, without special ones.
+    /// The windows of a text that is longer than one.
+    pub windows: DocumentWindows,
+    /// `[tokens, dimension]`: the vectors of its tokens, of unit length, without special ones; empty where none are
+    /// wanted.
     pub token_vectors: Vec<f32>,
 }
 
-/// A sequence of a text: with its special tokens, and which of the others have their vectors taken from it.
+/// The windows of a text that is longer than one; empty for others.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DocumentWindows {
+    /// Where each is in the text, in bytes, the first one's place among them.
+    pub places: Vec<Range<usize>>,
+    /// The vectors of all but the first, each of unit length.
+    pub vectors: Vec<Vec<f32>>,
+    /// From which byte of the text on it is in no vector.
+    pub truncated_at: Option<usize>,
+}
+
+/// A sequence of a text, with its special tokens.
 struct Sequence {
     ids: Vec<u32>,
+    /// Which of its other tokens have their vectors taken from it.
     owned: Range<usize>,
+    /// Its place in the text, in bytes; `None` where it is the only one.
+    place: Option<Range<usize>>,
+}
+
+/// The sequences of a text.
+struct Sequences {
+    all: Vec<Sequence>,
+    /// From which byte of the text on it is in none of the first so many of them that have vectors.
+    truncated_at: Option<usize>,
+}
+
+/// A text in a request of sequences.
+struct Part {
+    owned: Vec<Range<usize>>,
+    windows: DocumentWindows,
 }
 
 impl Encoder {
     /// Encodes texts with the vectors of their tokens. A text that is longer than a sequence is encoded in windows, at
-    /// most [`MAX_TOKEN_WINDOWS`]; its vector is that of the first sequence, the same as without token vectors.
+    /// most [`MAX_WINDOWS`], of which the first `windows` give it vectors too; its own vector is that of the first one,
+    /// the same as without token vectors.
     ///
     /// # Errors
     /// As [`Encoder::encode`]; [`EncoderError::NoTokenAxes`] where the model has no axes.
@@ -34,53 +65,130 @@ impl Encoder {
         &self,
         texts: Vec<String>,
         token_dimension: usize,
+        windows: usize,
         lane: Lane,
     ) -> Result<Vec<DocumentEmbedding>, EncoderError> {
         let wanted = Wanted { token_vectors: Some(token_dimension), ..Wanted::vectors(true) };
         let request = |inputs| Request { inputs, max_tokens: DEFAULT_MAX_TOKENS, wanted, lane };
-        let limit = self.max_tokens() - 2;
-        // A token is a byte at least: short texts need not be looked at here.
-        if texts.iter().all(|text| text.len() <= limit) {
+        if texts.iter().all(|text| !self.may_be_long(text)) {
             let mut answer = self.encode(request(Inputs::Texts(texts)))?;
             let tokens = std::mem::take(&mut answer.token_vectors).into_iter();
-            let document =
-                |(vector, token_vectors): (&[f32], _)| DocumentEmbedding { vector: vector.to_vec(), token_vectors };
+            let document = |(vector, token_vectors): (&[f32], _)| DocumentEmbedding {
+                vector: vector.to_vec(),
+                token_vectors,
+                ..DocumentEmbedding::default()
+            };
             return Ok(answer.rows().zip(tokens).map(document).collect());
         }
         let (mut ids, mut parts) = (Vec::new(), Vec::with_capacity(texts.len()));
         for text in &texts {
-            let mut owned = Vec::new();
-            for sequence in self.sequences_of(text)? {
-                ids.push(sequence.ids);
-                owned.push(sequence.owned);
-            }
-            parts.push(owned);
+            let Sequences { all, truncated_at } = self.sequences_of(text, windows)?;
+            let places = all.iter().take(windows).filter_map(|sequence| sequence.place.clone());
+            let places = if windows > 1 { places.collect() } else { Vec::new() };
+            let windows = DocumentWindows { places, truncated_at, ..DocumentWindows::default() };
+            parts.push(Part { owned: all.iter().map(|sequence| sequence.owned.clone()).collect(), windows });
+            ids.extend(all.into_iter().map(|sequence| sequence.ids));
         }
-        Ok(join(&self.encode(request(Inputs::Tokens(ids)))?, &parts, token_dimension))
+        Ok(join(&self.encode(request(Inputs::Tokens(ids)))?, parts, token_dimension))
     }
 
-    fn sequences_of(&self, text: &str) -> Result<Vec<Sequence>, EncoderError> {
+    /// As [`Encoder::embed_documents`], without the vectors of tokens.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn embed_windows(
+        &self,
+        texts: Vec<String>,
+        windows: usize,
+        lane: Lane,
+    ) -> Result<Vec<DocumentEmbedding>, EncoderError> {
+        let vectors = self.embed(texts.clone(), lane)?;
+        let of_long = match vectors.truncated {
+            0 => vec![DocumentWindows::default(); texts.len()],
+            _ => self.further_windows(&texts, windows, lane)?,
+        };
+        let document = |(vector, windows): (&[f32], _)| DocumentEmbedding {
+            vector: vector.to_vec(),
+            windows,
+            ..DocumentEmbedding::default()
+        };
+        Ok(vectors.rows().zip(of_long).map(document).collect())
+    }
+
+    /// The windows of texts whose own vectors are there, the first `windows` of each.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn further_windows(
+        &self,
+        texts: &[String],
+        windows: usize,
+        lane: Lane,
+    ) -> Result<Vec<DocumentWindows>, EncoderError> {
+        let (mut ids, mut all) = (Vec::new(), Vec::with_capacity(texts.len()));
+        for text in texts {
+            let mut own = DocumentWindows::default();
+            if self.may_be_long(text) {
+                let Sequences { all, truncated_at } = self.sequences_of(text, windows)?;
+                own.truncated_at = truncated_at;
+                if windows > 1 && all.len() > 1 {
+                    let kept = all.into_iter().take(windows);
+                    for (i, Sequence { ids: sequence, place, .. }) in kept.enumerate() {
+                        own.places.extend(place);
+                        ids.extend((i > 0).then_some(sequence));
+                    }
+                }
+            }
+            all.push(own);
+        }
+        if ids.is_empty() {
+            return Ok(all);
+        }
+        let (max_tokens, wanted) = (DEFAULT_MAX_TOKENS, Wanted::vectors(true));
+        let answer = self.encode(Request { inputs: Inputs::Tokens(ids), max_tokens, wanted, lane })?;
+        let mut vectors = answer.rows();
+        for own in &mut all {
+            let further = own.places.len().saturating_sub(1);
+            own.vectors = vectors.by_ref().take(further).map(<[f32]>::to_vec).collect();
+        }
+        Ok(all)
+    }
+
+    /// Whether a text may be longer than a sequence: a token is a byte at least, so short ones need not be looked at.
+    pub fn may_be_long(&self, text: &str) -> bool {
+        text.len() > self.max_tokens() - 2
+    }
+
+    /// The sequences of a text, of which the first `windows` have vectors.
+    fn sequences_of(&self, text: &str, windows: usize) -> Result<Sequences, EncoderError> {
         let (max_tokens, tokenizer) = (self.max_tokens(), self.tokenizer());
         let first = tokenizer.encode(text, max_tokens)?;
         let length = first.ids.len().saturating_sub(2);
-        let whole = |ids| Ok(vec![Sequence { ids, owned: 0..length }]);
-        let (Some(&open), Some(&close)) = (first.ids.first(), first.ids.last()) else { return whole(first.ids) };
-        if !first.truncated || first.ids.len() < max_tokens {
-            return whole(first.ids);
+        let whole = |ids, truncated_at| {
+            Ok(Sequences { all: vec![Sequence { ids, owned: 0..length, place: None }], truncated_at })
+        };
+        let (Some(&open), Some(&close)) = (first.ids.first(), first.ids.last()) else { return whole(first.ids, None) };
+        if !first.truncated {
+            return whole(first.ids, None);
         }
-        let (ids, places) = tokenizer.encode_with_places(text, MAX_TOKEN_WINDOWS * length + 2)?;
+        let (ids, places) = tokenizer.encode_with_places(text, MAX_WINDOWS * length + 2)?;
         let inner = &ids[1..ids.len() - 1];
-        if !inner.starts_with(&first.ids[1..=length]) {
+        if first.ids.len() < max_tokens || !inner.starts_with(&first.ids[1..=length]) {
             // A text nearly without tokens, of which another part was looked at.
-            return whole(first.ids);
+            let read = places.get(length.saturating_sub(1)).map_or(text.len(), |place| place.end);
+            return whole(first.ids, Some(read).filter(|read| *read < text.trim_end().len()));
         }
         let ends = sentence_ends(text, &places);
-        let windows = token_windows(inner.len(), length, |token| ends.contains(&token));
+        let cut = token_windows(inner.len(), length, |token| ends.contains(&token));
+        let last = cut.iter().take(windows.max(1)).next_back().map_or(0, |window| window.tokens.end);
+        let read = places.get(last.saturating_sub(1)).map_or(0, |place| place.end);
         let sequence = |TokenWindow { tokens, owned }: TokenWindow| Sequence {
             owned: owned.start - tokens.start..owned.end - tokens.start,
+            place: Some(places[tokens.start].start..places[tokens.end - 1].end),
             ids: [&[open], &inner[tokens], &[close]].concat(),
         };
-        Ok(windows.into_iter().map(sequence).collect())
+        let all = cut.into_iter().map(sequence).collect();
+        Ok(Sequences { all, truncated_at: Some(read).filter(|read| *read < text.trim_end().len()) })
     }
 }
 
@@ -102,20 +210,22 @@ fn sentence_ends(text: &str, places: &[Range<usize>]) -> HashSet<usize> {
     ends
 }
 
-/// The answers of sequences, put together to those of their texts; `parts` are the sequences of each.
-fn join(answer: &Embeddings, parts: &[Vec<Range<usize>>], dimension: usize) -> Vec<DocumentEmbedding> {
+/// The answers of sequences, put together to those of their texts.
+fn join(answer: &Embeddings, parts: Vec<Part>, dimension: usize) -> Vec<DocumentEmbedding> {
     let mut answers = answer.rows().zip(&answer.token_vectors);
-    let mut document = |owned: &Vec<Range<usize>>| {
-        let mut document = DocumentEmbedding::default();
-        for (owned, (vector, tokens)) in owned.iter().zip(answers.by_ref()) {
-            if document.vector.is_empty() {
-                document.vector = vector.to_vec();
+    let mut document = |Part { owned, windows }: Part| {
+        let mut document = DocumentEmbedding { windows, ..DocumentEmbedding::default() };
+        for (i, (owned, (vector, tokens))) in owned.iter().zip(answers.by_ref()).enumerate() {
+            match i {
+                0 => document.vector = vector.to_vec(),
+                i if i < document.windows.places.len() => document.windows.vectors.push(vector.to_vec()),
+                _ => {}
             }
             document.token_vectors.extend_from_slice(&tokens[owned.start * dimension..owned.end * dimension]);
         }
         document
     };
-    parts.iter().map(&mut document).collect()
+    parts.into_iter().map(&mut document).collect()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::tenants::Limits;
 use crate::{MemoryError, in_seconds, now, time_millis, token_counter};
 use membox_api::{CollectionSettings, MessageType, NewRecord, RecordPatch};
 use membox_redaction::{Counts, without_placeholders};
-use membox_store::{Collection, Footprint, Message, NewVersion, Record, Store};
+use membox_store::{Collection, Footprint, Message, NewVersion, Record, Store, TextWindows};
 use serde_json::{Map, Value};
 
 /// What everything that enters goes through.
@@ -64,8 +64,8 @@ impl Admission<'_> {
             add_keywords(&mut record);
         }
         count_tokens(&mut record)?;
-        self.limits.admit(&collection.tenant, || footprint(&record, collection.dimension()))?;
-        Ok(NewVersion { record, vector, tokens: None, expected: new.version })
+        self.limits.admit(&collection.tenant, || footprint(&record, collection))?;
+        Ok(NewVersion { record, vector, windows: TextWindows::default(), tokens: None, expected: new.version })
     }
 
     /// A record with a caller's changes, as it is to be written: checked, redacted, its keywords and tokens those
@@ -102,13 +102,18 @@ impl Admission<'_> {
     }
 }
 
-/// About what a record takes, with a vector of so many numbers.
-fn footprint(record: &Record, dimension: usize) -> Footprint {
+/// Bytes of text of a window, about: it has 254 tokens.
+const WINDOW_BYTES: usize = 1000;
+
+/// About what a record takes in a collection, with the vectors of its windows.
+fn footprint(record: &Record, collection: &Collection) -> Footprint {
+    let windows = record.text.len().div_ceil(WINDOW_BYTES).clamp(1, collection.max_windows());
+    let numbers = collection.dimension() * if record.given_vector { 1 } else { windows };
     let json_bytes = |json: serde_json::Result<String>| json.map_or(0, |json| json.len());
     let said = json_bytes(serde_json::to_string(&record.metadata)) + json_bytes(serde_json::to_string(&record.message));
     let said = said + record.text.len() + record.id.len();
     let file = record.message.as_ref().and_then(|message| message.media.as_ref()).map_or(0, |media| media.bytes);
-    Footprint { records: 1, sessions: 0, bytes: file + (said + dimension * size_of::<f32>()) as u64 }
+    Footprint { records: 1, sessions: 0, bytes: file + (said + numbers * size_of::<f32>()) as u64 }
 }
 
 fn check(record: &mut Record, at: &str) -> Result<(), MemoryError> {

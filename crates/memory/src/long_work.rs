@@ -355,7 +355,8 @@ impl MemoryBox {
             page.retain(|stored| !stored.record.given_vector);
             let texts = page.iter().map(|stored| stored.record.text.clone()).collect();
             let embedded = self.models().embed_texts(collection, texts, Lane::Bulk)?;
-            let new = |(stored, EmbeddedText { vector, tokens })| NewVector { stored, vector, tokens };
+            let new =
+                |(stored, EmbeddedText { vector, windows, tokens, .. })| NewVector { stored, vector, windows, tokens };
             self.store().replace_vectors(collection, page.into_iter().zip(embedded).map(new).collect())?;
             Ok(())
         })
@@ -415,8 +416,8 @@ impl MemoryBox {
     }
 
     fn run_rebuild(&self, collection: &Arc<Collection>, guard: &JobGuard, job: &Job) -> Result<(), MemoryError> {
-        let records = collection.records();
-        job.set_total(if collection.wants_index() { records * 2 } else { records });
+        let vectors = collection.vectors();
+        job.set_total(if collection.wants_index() { vectors * 2 } else { vectors });
         let compacted = self.store().compact(guard, collection, &mut |done| {
             job.done.store(u64::from(done), Ordering::Relaxed);
             !job.should_stop()

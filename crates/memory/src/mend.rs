@@ -96,7 +96,7 @@ impl MemoryBox {
         let vectors: Vec<EmbeddedText> = match remedy {
             Remedy::Zeros | Remedy::ZerosInstead => {
                 let dimension = collection.dimension();
-                batch.iter().map(|_| EmbeddedText { vector: vec![0.0; dimension], tokens: None }).collect()
+                batch.iter().map(|_| EmbeddedText::without_text(vec![0.0; dimension])).collect()
             }
             Remedy::Embed | Remedy::EmbedInstead => {
                 let texts = batch.iter().map(|stored| stored.record.text.clone()).collect();
@@ -106,16 +106,20 @@ impl MemoryBox {
         let pairs = batch.iter().zip(vectors);
         if remedy == Remedy::EmbedInstead {
             // It says from now on that its vector is that of its text.
-            let records = pairs.map(|(stored, EmbeddedText { vector, tokens })| {
+            let records = pairs.map(|(stored, EmbeddedText { vector, windows, tokens, .. })| {
                 let record = Record { given_vector: false, ..stored.record.clone() };
-                NewVersion { record, vector, tokens, expected: Some(stored.version) }
+                NewVersion { record, vector, windows, tokens, expected: Some(stored.version) }
             });
             let write = WriteRecords::new(collection.clone(), records.collect());
             return Ok(self.store().write_records(write).map(drop)?);
         }
-        let vectors = pairs
-            .map(|(stored, EmbeddedText { vector, tokens })| NewVector { stored: (*stored).clone(), vector, tokens })
-            .collect();
+        let new = |(stored, EmbeddedText { vector, windows, tokens, .. }): (&&StoredRecord, _)| NewVector {
+            stored: (*stored).clone(),
+            vector,
+            windows,
+            tokens,
+        };
+        let vectors = pairs.map(new).collect();
         Ok(self.store().replace_vectors(collection, vectors).map(drop)?)
     }
 }

@@ -4,23 +4,25 @@ use crate::MemoryError;
 use membox_api::Timing;
 use membox_compressor::Compressor;
 use membox_encoder::{
-    DEFAULT_MAX_TOKENS, DocumentEmbedding, Embeddings, EncodedQueries, Encoder, Inputs, Lane, QueryEmbedding, Request,
-    Wanted,
+    DEFAULT_MAX_TOKENS, DocumentEmbedding, DocumentWindows, Embeddings, EncodedQueries, Encoder, Inputs, Lane,
+    QueryEmbedding, Request, Wanted,
 };
 use membox_llm::Llm;
-use membox_store::{Collection, NewVersion, TokenSpace, TokenVectors};
-use membox_threads::budget;
+use membox_store::{Collection, NewVersion, TextWindows, TokenSpace, TokenVectors};
+use membox_threads::budget::{self, OverBudget};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// An upsert of at most this many texts is embedded in the interactive lane: somebody is waiting in a conversation.
 const INTERACTIVE_RECORDS: usize = 4;
-/// … if they have at most so many bytes together, where each of their tokens is encoded.
+/// … if they have at most so many bytes together: each of their tokens is encoded.
 const INTERACTIVE_BYTES: usize = 16 << 10;
 
 /// Bytes of the texts whose token vectors are made at once: until they are packed, these take many times as much.
 const TOKEN_VECTOR_BYTES: usize = 64 << 10;
+/// Bytes of the texts whose windows are embedded at once where tokens need no vectors.
+const WINDOWS_BYTES: usize = 1 << 20;
 /// How often a byte of text takes the numbers of a token, in bytes: a token has four bytes or so, as a number has, and
 /// there are two copies.
 const OF_TEXT_BYTE: usize = 2;
@@ -30,8 +32,39 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A text as a collection keeps it.
 pub(crate) struct EmbeddedText {
     pub vector: Vec<f32>,
+    /// Where the text is longer than one, as many as the collection keeps.
+    pub windows: TextWindows,
     /// Where the collection keeps such.
     pub tokens: Option<TokenVectors>,
+    /// From which byte of the text on it is in no vector.
+    pub truncated_at: Option<usize>,
+}
+
+impl EmbeddedText {
+    /// What takes the place of an embedding where there is nothing to embed.
+    pub fn without_text(vector: Vec<f32>) -> Self {
+        Self { vector, windows: TextWindows::default(), tokens: None, truncated_at: None }
+    }
+}
+
+/// The windows of a text, as they are kept, and from which byte of the text on it is in no vector.
+fn kept_windows(windows: DocumentWindows) -> Result<(TextWindows, Option<usize>), OverBudget> {
+    let DocumentWindows { places, vectors, truncated_at } = windows;
+    budget::take(vectors.iter().map(|vector| size_of_val(vector.as_slice())).sum())?;
+    let number = |byte: usize| u32::try_from(byte).unwrap_or(u32::MAX);
+    let places = places.into_iter().map(|place| number(place.start)..number(place.end)).collect();
+    Ok((TextWindows { places, vectors }, truncated_at))
+}
+
+/// The next texts of a list, as many as have so many bytes together, one at least.
+fn next_texts(texts: &mut VecDeque<String>, most: usize) -> Vec<String> {
+    let mut bytes = 0;
+    let fits = |text: &&String| {
+        bytes += text.len();
+        bytes <= most
+    };
+    let count = texts.iter().take_while(fits).count().max(1);
+    texts.drain(..count.min(texts.len())).collect()
 }
 
 /// The models of a box.
@@ -103,49 +136,82 @@ impl Models {
         lane: Lane,
     ) -> Result<Vec<EmbeddedText>, MemoryError> {
         let encoder = self.encoder_of(collection)?;
-        let Some(space) = self.token_space(collection) else {
-            let vectors = encoder.embed(texts, lane)?;
-            return Ok(vectors.rows().map(|row| EmbeddedText { vector: row.to_vec(), tokens: None }).collect());
-        };
+        let (space, max_windows) = (self.token_space(collection), collection.max_windows());
         let mut embedded = Vec::with_capacity(texts.len());
         let mut texts = VecDeque::from(texts);
         while !texts.is_empty() {
-            let mut bytes = 0;
-            let fits = |text: &&String| {
-                bytes += text.len();
-                bytes <= TOKEN_VECTOR_BYTES
+            let some = next_texts(&mut texts, if space.is_some() { TOKEN_VECTOR_BYTES } else { WINDOWS_BYTES });
+            let bytes = some.iter().map(String::len).sum::<usize>().min(TOKEN_VECTOR_BYTES);
+            let (_lent, documents) = match space {
+                Some(TokenSpace { dimension, .. }) => {
+                    let lent = budget::lend(bytes * OF_TEXT_BYTE * dimension, PATIENCE)?;
+                    (Some(lent), encoder.embed_documents(some, dimension, max_windows, lane)?)
+                }
+                None => (None, encoder.embed_windows(some, max_windows, lane)?),
             };
-            let count = texts.iter().take_while(fits).count().max(1);
-            let _lent = budget::lend(bytes.min(TOKEN_VECTOR_BYTES) * OF_TEXT_BYTE * space.dimension, PATIENCE)?;
-            let documents = encoder.embed_documents(texts.drain(..count).collect(), space.dimension, lane)?;
-            for DocumentEmbedding { vector, token_vectors } in documents {
-                let tokens = TokenVectors::pack(space, &token_vectors);
-                budget::take(tokens.bytes().len())?;
-                embedded.push(EmbeddedText { vector, tokens: Some(tokens) });
+            for DocumentEmbedding { vector, windows, token_vectors } in documents {
+                let tokens = space.map(|space| TokenVectors::pack(space, &token_vectors));
+                budget::take(tokens.as_ref().map_or(0, |tokens| tokens.bytes().len()))?;
+                let (windows, truncated_at) = kept_windows(windows)?;
+                embedded.push(EmbeddedText { vector, windows, tokens, truncated_at });
             }
         }
         Ok(embedded)
     }
 
-    /// Embeds the texts of the records that have no vector yet, and of those that lack the vectors of their tokens.
-    /// A record whose vector was given is left as it is: who gives vectors does so to have nothing encoded.
-    pub(crate) fn embed_missing(&self, collection: &Collection, records: &mut [NewVersion]) -> Result<(), MemoryError> {
+    /// Embeds the texts of the records that have no vector yet, and of those that lack the vectors of their tokens or of
+    /// their further windows. A record whose vector was given is left as it is: who gives vectors does so to have
+    /// nothing encoded. Says for each record from which character of its text on that is in no vector.
+    pub(crate) fn embed_missing(
+        &self,
+        collection: &Collection,
+        records: &mut [NewVersion],
+    ) -> Result<Vec<Option<usize>>, MemoryError> {
         let wants_tokens = self.token_space(collection).is_some();
         let lacks = |new: &NewVersion| {
             new.vector.is_empty() || wants_tokens && new.tokens.is_none() && !new.record.given_vector
         };
-        let missing: Vec<usize> = (0..records.len()).filter(|&i| lacks(&records[i])).collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let texts: Vec<String> = missing.iter().map(|&i| records[i].record.text.clone()).collect();
-        let is_long = wants_tokens && texts.iter().map(String::len).sum::<usize>() > INTERACTIVE_BYTES;
-        let lane = if is_long { Lane::Bulk } else { lane(texts.len()) };
-        for (&i, EmbeddedText { vector, tokens }) in missing.iter().zip(self.embed_texts(collection, texts, lane)?) {
-            if records[i].vector.is_empty() {
-                records[i].vector = vector;
+        let (missing, others): (Vec<usize>, Vec<usize>) = (0..records.len()).partition(|&i| lacks(&records[i]));
+        let mut truncated = vec![None; records.len()];
+        if !missing.is_empty() {
+            let texts: Vec<String> = missing.iter().map(|&i| records[i].record.text.clone()).collect();
+            let is_long = texts.iter().map(String::len).sum::<usize>() > INTERACTIVE_BYTES;
+            let lane = if is_long { Lane::Bulk } else { lane(texts.len()) };
+            for (&i, embedded) in missing.iter().zip(self.embed_texts(collection, texts, lane)?) {
+                let EmbeddedText { vector, windows, tokens, truncated_at } = embedded;
+                if records[i].vector.is_empty() {
+                    records[i].vector = vector;
+                }
+                (records[i].windows, records[i].tokens, truncated[i]) = (windows, tokens, truncated_at);
             }
-            records[i].tokens = tokens;
+        }
+        self.embed_further_windows(collection, records, &others, &mut truncated)?;
+        metrics::counter!("membox_truncated_texts_total").increment(truncated.iter().flatten().count() as u64);
+        let in_characters = |(new, at): (&NewVersion, Option<usize>)| {
+            at.map(|at| new.record.text.get(..at).map_or(0, |before| before.chars().count()))
+        };
+        Ok(records.iter().zip(truncated).map(in_characters).collect())
+    }
+
+    /// Embeds the further windows of those of `records` that have the vector of their first one, as a compression gives
+    /// it.
+    fn embed_further_windows(
+        &self,
+        collection: &Collection,
+        records: &mut [NewVersion],
+        which: &[usize],
+        truncated: &mut [Option<usize>],
+    ) -> Result<(), MemoryError> {
+        let Ok(encoder) = self.encoder_of(collection) else { return Ok(()) };
+        let is_long = |i: &usize| {
+            let NewVersion { record, windows, .. } = &records[*i];
+            !record.given_vector && windows.vectors.is_empty() && encoder.may_be_long(&record.text)
+        };
+        let long: Vec<usize> = which.iter().copied().filter(is_long).collect();
+        let texts: Vec<String> = long.iter().map(|&i| records[i].record.text.clone()).collect();
+        let found = encoder.further_windows(&texts, collection.max_windows(), Lane::Bulk)?;
+        for (i, windows) in long.into_iter().zip(found) {
+            (records[i].windows, truncated[i]) = kept_windows(windows)?;
         }
         Ok(())
     }
@@ -198,8 +264,9 @@ pub(crate) fn lane(records: usize) -> Lane {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_collection_may_have_the_token_vectors_that_an_encoder_gives() {
+    fn a_collection_may_have_the_token_vectors_and_windows_that_an_encoder_gives() {
         assert_eq!(membox_api::TOKEN_DIMENSIONS, membox_encoder::TOKEN_DIMENSIONS);
+        assert_eq!(membox_api::MAX_WINDOWS, membox_encoder::MAX_WINDOWS);
         assert!(membox_api::TOKEN_DIMENSIONS.into_iter().all(membox_store::TokenSpace::is_possible));
     }
 }

@@ -17,7 +17,7 @@ use membox_compressor::CompressedText;
 use membox_store::Store;
 use membox_store::{
     Collection, DeleteRecords, NewVersion, Order, Position, RecordReads, RecordsError, Selection, StoredRecord,
-    TokenVectors, WriteRecords,
+    TextWindows, TokenVectors, WriteRecords,
 };
 use serde_json::Value;
 use std::sync::Arc;
@@ -42,8 +42,8 @@ pub struct Records<'a> {
     pub(crate) audit: Audit<'a>,
 }
 
-/// A record's vector, and those of its tokens where it has them.
-type KeptVectors = (Vec<f32>, Option<TokenVectors>);
+/// A record's vector, its windows, and the vectors of its tokens where it has them.
+type KeptVectors = (Vec<f32>, TextWindows, Option<TokenVectors>);
 
 impl Records<'_> {
     /// Writes records. When it returns they are durable and can be recalled; on an error none of them was kept.
@@ -78,17 +78,22 @@ impl Records<'_> {
         if let Some(options) = compress {
             compressed = self.compress_texts(&collection, &mut versions, options)?;
         }
-        self.models.embed_missing(&collection, &mut versions)?;
+        let truncated = self.models.embed_missing(&collection, &mut versions)?;
         let redaction = settings.redaction.unwrap_or_default();
         for (new, compressed) in versions.iter_mut().zip(&compressed) {
             // Digits that stood apart may stand together now.
-            new.record.text = redacted(&redaction, compressed.compressed_prompt.clone());
+            let text = redacted(&redaction, compressed.compressed_prompt.clone());
+            if text != new.record.text {
+                new.windows.forget_places();
+            }
+            new.record.text = text;
         }
         let ids: Vec<String> = versions.iter().map(|u| u.record.id.clone()).collect();
         let versions = self.store.write_records(WriteRecords::new(collection, versions))?;
         let mut compressed = compressed.iter().map(compression);
-        let written = |(id, version)| WrittenRecord { id, version, compression: compressed.next() };
-        Ok(ids.into_iter().zip(versions).map(written).collect())
+        let written =
+            |((id, version), truncated_at)| WrittenRecord { id, version, compression: compressed.next(), truncated_at };
+        Ok(ids.into_iter().zip(versions).zip(truncated).map(written).collect())
     }
 
     /// Compresses the texts of records, and sets the vectors of those that have none where the same pass gives them.
@@ -200,17 +205,20 @@ impl Records<'_> {
             let record = self.admission.admit_patch(&collection.settings(), &stored.record, patch)?;
             let bump_session = record.session.clone().filter(|_| record.message.is_some());
             let keeps_vector = record.text == stored.record.text || record.given_vector;
-            let keeps_tokens = record.text == stored.record.text;
+            let keeps_text = record.text == stored.record.text;
             let version = Some(stored.version);
-            let mut records = vec![NewVersion { record, vector: Vec::new(), tokens: None, expected: version }];
+            let (vector, windows) = (Vec::new(), TextWindows::default());
+            let mut records = vec![NewVersion { record, vector, windows, tokens: None, expected: version }];
             if keeps_vector {
-                let Some((vector, tokens)) = self.vectors_of(collection, &stored)? else {
+                let Some((vector, windows, tokens)) = self.vectors_of(collection, &stored)? else {
                     // It is committed and not yet published.
                     std::thread::sleep(Duration::from_millis(1));
                     return Ok(None);
                 };
                 records[0].vector = vector;
-                records[0].tokens = tokens.filter(|_| keeps_tokens);
+                // A given vector has no windows.
+                records[0].windows = windows;
+                records[0].tokens = tokens.filter(|_| keeps_text);
             } else {
                 self.models.embed_missing(collection, &mut records)?;
             }
@@ -225,8 +233,8 @@ impl Records<'_> {
         })?
     }
 
-    /// The vector of a record as it was read, and those of its tokens; `None` where it is not published yet, or is not
-    /// that of the record.
+    /// The vector of a record as it was read, its windows, and the vectors of its tokens; `None` where it is not
+    /// published yet, or is not that of the record.
     fn vectors_of(
         &self,
         collection: &Arc<Collection>,
@@ -234,7 +242,11 @@ impl Records<'_> {
     ) -> Result<Option<KeptVectors>, MemoryError> {
         let snapshot = self.store.read()?.snapshot(collection, None)?;
         let found = snapshot.locate(stored);
-        Ok(found.map(|record| (snapshot.vector(record), snapshot.token_vectors(record))))
+        Ok(found.map(|record| {
+            let places = stored.windows.iter().map(|window| window.start..window.end).collect();
+            let windows = TextWindows { places, vectors: snapshot.further_vectors(record) };
+            (snapshot.vector(record), windows, snapshot.token_vectors(record))
+        }))
     }
 
     /// Deletes records by id; one with a version must have it. Gives how many there were.

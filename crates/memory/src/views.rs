@@ -69,6 +69,7 @@ pub(crate) fn collection_view(d: Description) -> CollectionView {
         created_at: time_text(d.created_at),
         settings: d.settings,
         records: d.records,
+        vectors: d.vectors,
         rows: d.rows,
         vector_bytes: d.vector_bytes,
         index: IndexView {

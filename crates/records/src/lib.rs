@@ -4,7 +4,7 @@
 //! share; [`Reader`]s see committed states. From the records comes, in memory, the [`FieldIndex`] that filters are
 //! answered from: it can be thrown away and built anew.
 //!
-//! This crate does not know the bytes of vectors (a record names a [slot](Slots) and its row's checksum), no index
+//! This crate does not know the bytes of vectors (a record names a [slot](Slots) and its rows' checksums), no index
 //! of texts, and nothing of HTTP.
 //!
 //! # Example
@@ -76,7 +76,9 @@ pub use opaque::OpaqueJson;
 pub use queue::QueueItem;
 pub use reader::{Reader, Snapshot};
 pub use recall_counts::RecallCount;
-pub use record::{Deleted, LiveRow, Media, Message, Record, StoredCollection, StoredRecord};
+pub use record::{
+    Deleted, LiveRow, Media, Message, NamedRows, Record, RowChecks, StoredCollection, StoredRecord, Window,
+};
 pub use record_reads::{Order, Position};
 pub use record_writes::Written;
 pub use schema::SCHEMA_VERSION;

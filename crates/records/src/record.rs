@@ -126,6 +126,60 @@ pub struct StoredRecord {
     pub slot: u64,
     /// CRC32C of that row.
     pub row_crc: u32,
+    /// The windows of a text that has several vectors, the first one's among them: their rows follow each other. Empty
+    /// for a record with one vector.
+    pub windows: Vec<Window>,
+}
+
+/// A part of a text that has a vector of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// CRC32C of its row.
+    pub row_crc: u32,
+    /// Its first byte in the text.
+    pub start: u32,
+    /// The byte after its last; `start` where it is not known, because another text is stored than was embedded.
+    pub end: u32,
+}
+
+/// Bytes of a window as it is stored.
+const WINDOW_BYTES: usize = 3 * size_of::<u32>();
+
+impl Window {
+    /// Windows as they are stored, little-endian; `None` where there are none.
+    pub(crate) fn encode(windows: &[Self]) -> Option<Vec<u8>> {
+        let numbers = windows.iter().flat_map(|window| [window.row_crc, window.start, window.end]);
+        (!windows.is_empty()).then(|| numbers.flat_map(u32::to_le_bytes).collect())
+    }
+
+    /// Reads what [`Window::encode`] wrote; `None` for what it did not write.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Vec<Self>> {
+        let number = |bytes: &[u8]| bytes.try_into().map(u32::from_le_bytes).unwrap_or_default();
+        let window =
+            |bytes: &[u8]| Self { row_crc: number(&bytes[..4]), start: number(&bytes[4..8]), end: number(&bytes[8..]) };
+        let is_whole = !bytes.is_empty() && bytes.len().is_multiple_of(WINDOW_BYTES);
+        is_whole.then(|| bytes.chunks_exact(WINDOW_BYTES).map(window).collect())
+    }
+
+    /// How many rows follow the first one of a record whose windows take so many bytes.
+    pub(crate) fn further_rows(bytes: u32) -> u32 {
+        (bytes / WINDOW_BYTES as u32).saturating_sub(1)
+    }
+}
+
+/// What the rows of a record's vectors are held against: a number alone for a record with one row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RowChecks {
+    /// CRC32C of its first row.
+    pub row_crc: u32,
+    /// As [`StoredRecord::windows`].
+    pub windows: Vec<Window>,
+}
+
+impl From<u32> for RowChecks {
+    fn from(row_crc: u32) -> Self {
+        Self { row_crc, windows: Vec::new() }
+    }
 }
 
 impl StoredRecord {
@@ -164,6 +218,17 @@ pub struct LiveRow {
     pub session: Option<String>,
     /// Milliseconds since 1970.
     pub expires_at: Option<i64>,
+}
+
+/// The rows of a record, as the database names them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedRows {
+    /// What recall keeps in memory of it.
+    pub live: LiveRow,
+    /// CRC32C of its first row.
+    pub row_crc: u32,
+    /// How many rows follow that one.
+    pub further: u32,
 }
 
 /// A record that was deleted.

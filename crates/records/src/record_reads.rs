@@ -2,7 +2,7 @@
 
 use crate::RecordsError;
 use crate::reader::Reader;
-use crate::record::{LiveRow, Record, StoredRecord};
+use crate::record::{NamedRows, Record, StoredRecord, Window};
 use crate::rows::{COLUMNS, live_row, read_record, record_by_id};
 use crate::slots::Slots;
 use membox_threads::budget;
@@ -43,19 +43,22 @@ impl Reader {
             .map_err(RecordsError::from)
     }
 
-    /// What recall keeps in memory of records, each with the CRC32C of its row, in the order of creation; and how many
-    /// have none, because what is stored of them is damaged: [`Reader::check_records`] gives all. What a damaged slot
+    /// The rows of records and what recall keeps in memory of them, in the order of creation; and how many records have
+    /// none, because what is stored of them is damaged: [`Reader::check_records`] gives all. What a damaged slot
     /// says may be any row: the caller knows which there are.
-    pub fn live_rows(&self, slots: &Slots) -> Result<(Vec<(LiveRow, u32)>, u64), RecordsError> {
+    pub fn live_rows(&self, slots: &Slots) -> Result<(Vec<NamedRows>, u64), RecordsError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT slot, session, expires_at, row_crc FROM records WHERE collection = ? ORDER BY seq",
+            "SELECT slot, session, expires_at, row_crc, coalesce(octet_length(windows), 0) FROM records
+             WHERE collection = ? ORDER BY seq",
         )?;
         let (mut rows, mut live, mut damaged) = (statement.query([slots.collection])?, Vec::new(), 0);
         while let Some(row) = rows.next()? {
-            let read = live_row(row, slots).and_then(|live| Ok((live, row.get(3)?)));
+            let read = live_row(row, slots).and_then(|live| Ok((live, row.get(3)?, row.get(4)?)));
             match read.map_err(RecordsError::from) {
-                Ok((Some(row), crc)) => live.push((row, crc)),
-                Ok((None, _)) | Err(RecordsError::Damaged(_)) => damaged += 1,
+                Ok((Some(row), row_crc, bytes)) => {
+                    live.push(NamedRows { live: row, row_crc, further: Window::further_rows(bytes) });
+                }
+                Ok((None, ..)) | Err(RecordsError::Damaged(_)) => damaged += 1,
                 Err(error) => return Err(error),
             }
         }

@@ -2,8 +2,8 @@
 
 use crate::RecordsError;
 use crate::messages::{Name, Renamed};
-use crate::record::{Deleted, LiveRow, Record, StoredRecord};
-use crate::rows::{Place, StoredBody, live_row};
+use crate::record::{Deleted, LiveRow, Record, RowChecks, StoredRecord, Window};
+use crate::rows::{COLUMNS, Place, StoredBody, live_row, read_fields};
 use crate::slots::Slots;
 use crate::transaction::WriteTransaction;
 use rusqlite::{OptionalExtension, params};
@@ -36,17 +36,18 @@ struct Current {
 }
 
 impl WriteTransaction<'_> {
-    /// Writes a record, new or the next version of an older one, whose vector is in `row`. With `expected`, the
-    /// current version must be that one (0: there must be none). A message is known by its session and its id
-    /// there, any other record by its id.
+    /// Writes a record, new or the next version of an older one, whose vector is in `row`; those of
+    /// its further windows are in the rows after it. With `expected`, the current version must be that one (0: there
+    /// must be none). A message is known by its session and its id there, any other record by its id.
     pub fn upsert(
         &mut self,
         slots: &Slots,
         record: &Record,
         row: u32,
-        row_crc: u32,
+        checks: impl Into<RowChecks>,
         expected: Option<u64>,
     ) -> Result<Written, RecordsError> {
+        let RowChecks { row_crc, windows } = checks.into();
         let mut current = self.find(slots, Name::of(record))?;
         let mut renamed = None;
         if record.message.is_none()
@@ -64,19 +65,20 @@ impl WriteTransaction<'_> {
         let seq = current.as_ref().map(|c| c.seq);
         let version = current.as_ref().map_or(0, |c| c.version) + 1;
         let sealing = self.sealing;
-        let body = StoredBody::of(sealing, self.tenant(slots.collection)?, slots.collection, record, version)?;
+        let tenant = self.tenant(slots.collection)?;
+        let body = StoredBody::of(sealing, tenant, slots.collection, record, &windows, version)?;
         // A message keeps its place: it may have been moved since it was read.
         let kept = current.as_ref().and_then(|current| current.position);
         let position = record.message.as_ref().map(|message| kept.unwrap_or(message.position));
         let place = Place { collection: slots.collection, position };
-        let StoredBody { metadata, message, text } = &body;
+        let StoredBody { metadata, message, text, windows } = &body;
         self.connection
             .prepare_cached(
                 // Replaces its own older version alone: a slot that another record has is an error.
                 "INSERT INTO records (seq, collection, slot, row_crc, version, created_at, expires_at, importance,
                  given_vector, user, session, kind, id, metadata, text, crc, position, role, message, message_id,
-                 seal_key, sealed)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                 seal_key, sealed, windows)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                  ON CONFLICT (seq) DO UPDATE SET slot = excluded.slot, row_crc = excluded.row_crc,
                  version = excluded.version,
                  created_at = excluded.created_at, expires_at = excluded.expires_at, importance = excluded.importance,
@@ -84,7 +86,7 @@ impl WriteTransaction<'_> {
                  kind = excluded.kind,
                  metadata = excluded.metadata, text = excluded.text, crc = excluded.crc, role = excluded.role,
                  message = excluded.message, seal_key = excluded.seal_key, sealed = excluded.sealed,
-                 position = excluded.position",
+                 position = excluded.position, windows = excluded.windows",
             )?
             .execute(params![
                 seq,
@@ -108,27 +110,40 @@ impl WriteTransaction<'_> {
                 message,
                 record.message.as_ref().map(|m| &m.id),
                 text.key,
-                text.sealed
+                text.sealed,
+                windows
             ])?;
         let seq = seq.unwrap_or_else(|| self.connection.last_insert_rowid());
         self.put_media(seq, slots.collection, record)?;
         Ok(Written { seq, version, replaced: current.and_then(|c| c.live), id: record.id.clone(), renamed })
     }
 
-    /// Gives a record's version the vector of another row, as re-embedding does; `false` when the version is no
-    /// longer current.
+    /// Gives a record's version the vectors of other rows, the first one of which is `row`, as re-embedding does;
+    /// `false` when the version is no longer current.
     pub fn move_row(
         &mut self,
         slots: &Slots,
         stored: &StoredRecord,
         row: u32,
-        row_crc: u32,
+        checks: impl Into<RowChecks>,
     ) -> Result<bool, RecordsError> {
-        let changed = self
+        let RowChecks { row_crc, windows } = checks.into();
+        let is_same = "seq = ? AND version = ? AND slot = ?";
+        let key = params![stored.seq, stored.version as i64, stored.slot as i64];
+        let found = self
             .connection
-            .prepare_cached("UPDATE records SET slot = ?, row_crc = ? WHERE seq = ? AND version = ? AND slot = ?")?
-            .execute(params![slots.slot(row) as i64, row_crc, stored.seq, stored.version as i64, stored.slot as i64])?;
-        Ok(changed == 1)
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE {is_same}"))?
+            .query_row(key, |r| Ok((read_fields(r)?, Place::read(r)?, r.get::<_, Option<u32>>(14)?)))
+            .optional()?;
+        let Some(((before, mut body), place, crc)) = found else { return Ok(false) };
+        let is_whole = crc.is_some() && body.is_whole(crc, &before.record, before.version, place);
+        body.windows = Window::encode(&windows);
+        // The checksum of one that is damaged stays: it is as damaged as before.
+        let crc = if is_whole { Some(body.checksum(&before.record, before.version, place)) } else { crc };
+        self.connection
+            .prepare_cached("UPDATE records SET slot = ?, row_crc = ?, windows = ?, crc = ? WHERE seq = ?")?
+            .execute(params![slots.slot(row) as i64, row_crc, body.windows, crc, stored.seq])?;
+        Ok(true)
     }
 
     /// Deletes a record and gives what it was; `None` when there is none.

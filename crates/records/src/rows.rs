@@ -2,7 +2,7 @@
 
 use crate::RecordsError;
 use crate::messages::Name;
-use crate::record::{LiveRow, Message, Record, StoredCollection, StoredRecord};
+use crate::record::{LiveRow, Message, Record, StoredCollection, StoredRecord, Window};
 use crate::sealing::{Sealing, StoredText, record_place};
 use crate::slots::Slots;
 use rusqlite::{Connection, Row};
@@ -33,7 +33,7 @@ pub(crate) fn live_row(r: &Row, slots: &Slots) -> rusqlite::Result<Option<LiveRo
 
 pub(crate) const COLUMNS: &str = "seq, slot, row_crc, version, created_at, expires_at, importance, given_vector, \
                                   user, session, kind, id, metadata, text, crc, position, message, \
-                                  seal_key, sealed, collection, message_id, role";
+                                  seal_key, sealed, collection, message_id, role, windows";
 
 /// Where a record is, beside its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub(crate) struct StoredBody {
     pub metadata: String,
     pub message: Option<String>,
     pub text: StoredText,
+    /// As [`Window::encode`] writes them; never sealed, since they say nothing of a text but how long it is.
+    pub windows: Option<Vec<u8>>,
 }
 
 impl StoredBody {
@@ -64,18 +66,20 @@ impl StoredBody {
         tenant: &str,
         collection: i64,
         record: &Record,
+        windows: &[Window],
         version: u64,
     ) -> Result<Self, RecordsError> {
+        let windows = Window::encode(windows);
         let metadata = serde_json::to_string(&record.metadata).unwrap_or_default();
         let message = record.message.as_ref().map(|m| serde_json::to_string(m).unwrap_or_default());
         if sealing.keyring_of(tenant).is_none() {
             let text = StoredText { clear: record.text.clone(), ..StoredText::default() };
-            return Ok(Self { metadata, message, text });
+            return Ok(Self { metadata, message, text, windows });
         }
         let place = record_place(collection, record, record.message.as_ref().map(|m| m.id.as_str()), version);
         let all = serde_json::to_string(&(&metadata, &message, &record.text)).unwrap_or_default();
         let text = sealing.store(tenant, &place.each_ref().map(String::as_str), all)?;
-        Ok(Self { metadata: String::new(), message: None, text })
+        Ok(Self { metadata: String::new(), message: None, text, windows })
     }
 
     /// Opens it where it is sealed: metadata, message and text.
@@ -142,6 +146,10 @@ impl StoredBody {
             crc.add(text.as_bytes());
         }
         crc.add_sealed(&self.text);
+        if let Some(windows) = &self.windows {
+            crc.add(b"windows");
+            crc.add(windows);
+        }
         crc.0
     }
 }
@@ -198,7 +206,8 @@ pub(crate) fn read_record(r: &Row, sealing: &Sealing) -> rusqlite::Result<Stored
 
 /// A record without what it says, and that as it is stored.
 pub(crate) fn read_fields(r: &Row) -> rusqlite::Result<(StoredRecord, StoredBody)> {
-    let body = StoredBody { metadata: r.get(12)?, message: r.get(16)?, text: StoredText::read(r, 13, 17)? };
+    let (metadata, message, text, windows) = (r.get(12)?, r.get(16)?, StoredText::read(r, 13, 17)?, r.get(22)?);
+    let body = StoredBody { metadata, message, text, windows };
     let record = Record {
         created_at: r.get(4)?,
         expires_at: r.get(5)?,
@@ -214,7 +223,9 @@ pub(crate) fn read_fields(r: &Row) -> rusqlite::Result<(StoredRecord, StoredBody
     };
     // A slot that is damaged is one that has no row of the record.
     let (slot, version) = (r.get::<_, i64>(1)? as u64, unsigned(r, 3)?);
-    Ok((StoredRecord { seq: r.get(0)?, slot, row_crc: r.get(2)?, version, record }, body))
+    let windows = body.windows.as_deref().map_or(Some(Vec::new()), Window::decode);
+    let windows = windows.ok_or_else(|| damaged(&record.id, "its windows cannot be read".into()))?;
+    Ok((StoredRecord { seq: r.get(0)?, slot, row_crc: r.get(2)?, windows, version, record }, body))
 }
 
 /// A number that is not negative, unless it is damaged.

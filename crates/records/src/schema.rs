@@ -9,8 +9,9 @@ use std::path::Path;
 /// Version of the schema, kept in `user_version`. 2 added the checksums of records; those written before have none
 /// until they are written again. 3 made of rows slots, and brought sessions, checkpoints and queues. 4 lets texts be
 /// sealed, counts uses, and keeps images and recordings. 5 finds messages by ids of their own, and those of the role
-/// `developer` among the instructions. 6 keeps jobs.
-pub const SCHEMA_VERSION: u32 = 7;
+/// `developer` among the instructions. 6 keeps jobs. 7 keys entries of the audit log. 8 keeps where the windows of long
+/// texts stand.
+pub const SCHEMA_VERSION: u32 = 8;
 /// From which version on messages are found by ids of their own.
 const MESSAGES_HAVE_IDS: u32 = 5;
 
@@ -44,7 +45,8 @@ CREATE TABLE records (
     crc INTEGER,
     position INTEGER,
     role TEXT,
-    message TEXT
+    message TEXT,
+    windows BLOB
 ) STRICT;
 CREATE UNIQUE INDEX records_by_id ON records (collection, id);
 CREATE UNIQUE INDEX records_by_slot ON records (collection, slot);
@@ -72,7 +74,7 @@ const TABLES: [&str; 15] = [
 ];
 
 /// What leads from each older version of the schema to the one after it.
-const MIGRATIONS: [&[&str]; 6] = [
+const MIGRATIONS: [&[&str]; 7] = [
     &["ALTER TABLE records ADD COLUMN crc INTEGER;"],
     // Until now compactions numbered the records anew, so that each one's slot is its row.
     &[
@@ -91,6 +93,7 @@ const MIGRATIONS: [&[&str]; 6] = [
     &[messages::SCHEMA, messages::NAME_OLD, sessions::INSTRUCTIONS],
     &[jobs::SCHEMA],
     &[audit::KEY],
+    &["ALTER TABLE records ADD COLUMN windows BLOB;"],
 ];
 
 /// Makes the tables, or brings those of an older version up to date, in one commit. No key is needed. A database whose

@@ -142,10 +142,11 @@ impl WriteTransaction<'_> {
             Ok((row.get::<_, i64>(19)?, read_record(row, self.sealing)?))
         })?;
         for (collection, stored) in &found.whole {
-            let body = StoredBody::of(self.sealing, tenant, *collection, &stored.record, stored.version)?;
+            let body =
+                StoredBody::of(self.sealing, tenant, *collection, &stored.record, &stored.windows, stored.version)?;
             let position = stored.record.message.as_ref().map(|message| message.position);
             let place = Place { collection: *collection, position };
-            let StoredBody { metadata, message, text } = &body;
+            let StoredBody { metadata, message, text, .. } = &body;
             self.connection
                 .prepare_cached(
                     "UPDATE records SET metadata = ?, text = ?, message = ?, seal_key = ?, sealed = ?, crc = ? \

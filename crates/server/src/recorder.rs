@@ -15,7 +15,7 @@ const GAUGE_IDLE: Duration = Duration::from_secs(600);
 const SECONDS: [f64; 16] =
     [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-const COUNTERS: [(&str, &str); 23] = [
+const COUNTERS: [(&str, &str); 24] = [
     ("membox_answer_cache_hits_total", "Questions whose answer was remembered."),
     ("membox_answer_cache_misses_total", "Questions whose answer had to be found."),
     ("membox_background_failures_total", "Background work that failed and is tried again."),
@@ -41,6 +41,7 @@ const COUNTERS: [(&str, &str); 23] = [
     ("membox_refused_total", "Requests refused with 429, by what was full."),
     ("membox_sequences_total", "Sequences that the models have encoded; a long text is several."),
     ("membox_tls_failures_total", "Connections that could not be made by TLS."),
+    ("membox_truncated_texts_total", "Texts written of which the end is in no vector: they have too many windows."),
     ("membox_tokens_total", "Tokens that were encoded, and those that compressions were given and have kept, by kind."),
 ];
 

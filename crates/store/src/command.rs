@@ -12,6 +12,7 @@ use membox_records::{
 use membox_vectors::TokenVectors;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Where a record's metadata says how it was redacted.
@@ -239,11 +240,34 @@ pub struct NewVersion {
     pub record: Record,
     /// As many numbers as the collection's dimension.
     pub vector: Vec<f32>,
+    /// The windows of its text, where that has several vectors.
+    pub windows: TextWindows,
     /// Those of its text's tokens, where there are any. They are kept where the collection wants them.
     pub tokens: Option<TokenVectors>,
     /// The version that must be there now; 0 for none.
     pub expected: Option<u64>,
 }
+
+/// The windows of a text that has several vectors; empty for others.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TextWindows {
+    /// The first byte of each in the text and the byte after its last, the first window's among them; `0..0` where
+    /// they are not known, because another text is stored than was embedded.
+    pub places: Vec<Range<u32>>,
+    /// The vectors of all but the first, each of as many numbers as the collection's dimension. The first window's is
+    /// the record's own.
+    pub vectors: Vec<Vec<f32>>,
+}
+
+impl TextWindows {
+    /// The same, where another text is stored than was embedded: nobody knows where in that they are.
+    pub fn forget_places(&mut self) {
+        self.places.fill(0..0);
+    }
+}
+
+/// What a record to be written has: its vector, its windows and the vectors of its tokens.
+type NewVectors<'a> = (&'a [f32], &'a TextWindows, Option<&'a TokenVectors>);
 
 /// A record as it was read, and another vector for it.
 #[derive(Clone, Debug)]
@@ -252,6 +276,8 @@ pub struct NewVector {
     pub stored: StoredRecord,
     /// As many numbers as the collection's dimension.
     pub vector: Vec<f32>,
+    /// As those of a [`NewVersion`].
+    pub windows: TextWindows,
     /// As those of a [`NewVersion`]; those that the record had are not kept.
     pub tokens: Option<TokenVectors>,
 }
@@ -475,24 +501,27 @@ impl Command {
         }
     }
 
-    /// The vectors that it brings.
-    pub(crate) fn vectors(&self) -> Vec<&[f32]> {
+    /// What it brings for each of its records.
+    pub(crate) fn contents(&self) -> Vec<NewVectors<'_>> {
         match self {
-            Self::WriteRecords(write) => write.records.iter().map(|new| new.vector.as_slice()).collect(),
-            Self::AppendMessages(append) => append.messages.iter().map(|new| new.vector.as_slice()).collect(),
-            Self::ReplaceVectors { vectors, .. } => vectors.iter().map(|new| new.vector.as_slice()).collect(),
+            Self::WriteRecords(write) => write.records.iter().map(NewVersion::vectors).collect(),
+            Self::AppendMessages(append) => append.messages.iter().map(NewVersion::vectors).collect(),
+            Self::ReplaceVectors { vectors, .. } => {
+                vectors.iter().map(|new| (new.vector.as_slice(), &new.windows, new.tokens.as_ref())).collect()
+            }
             _ => Vec::new(),
         }
     }
 
-    /// What it brings for the tokens of each of its [vectors](Self::vectors).
-    pub(crate) fn tokens(&self) -> Vec<Option<&TokenVectors>> {
-        match self {
-            Self::WriteRecords(write) => write.records.iter().map(|new| new.tokens.as_ref()).collect(),
-            Self::AppendMessages(append) => append.messages.iter().map(|new| new.tokens.as_ref()).collect(),
-            Self::ReplaceVectors { vectors, .. } => vectors.iter().map(|new| new.tokens.as_ref()).collect(),
-            _ => Vec::new(),
-        }
+    /// Rows that it brings.
+    pub(crate) fn rows(&self) -> usize {
+        self.contents().iter().map(|(_, windows, _)| 1 + windows.vectors.len()).sum()
+    }
+}
+
+impl NewVersion {
+    fn vectors(&self) -> NewVectors<'_> {
+        (&self.vector, &self.windows, self.tokens.as_ref())
     }
 }
 

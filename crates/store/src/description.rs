@@ -24,6 +24,8 @@ pub struct Description {
     pub settings: CollectionSettings,
     /// Records that are current and not expired.
     pub records: u64,
+    /// Vectors that they have; `None` where it is not open.
+    pub vectors: Option<u64>,
     /// Rows of the vector file, those of older versions among them.
     pub rows: u32,
     /// Bytes of the vector file.
@@ -57,11 +59,13 @@ impl Store {
         let token_vectors = collection.count_tokens();
         let state = collection.state();
         let rows = state.view.rows();
+        let snapshot = Snapshot::of(collection, &state, now(), None);
         Description {
             name: collection.name.clone(),
             created_at: collection.created_at,
             settings: collection.settings(),
-            records: Snapshot::of(collection, &state, now(), None).len(),
+            records: snapshot.len(),
+            vectors: Some(snapshot.vectors()),
             rows,
             vector_bytes: state.view.header().row_offset(u64::from(rows)),
             index: IndexDescription {
@@ -114,6 +118,7 @@ fn describe_stored(root: &Path, stored: &StoredCollection, reader: &Reader) -> R
         created_at: stored.created_at,
         settings,
         records: reader.count(stored.id)? - reader.count_expired(stored.id, now())?,
+        vectors: None,
         rows: stored.rows,
         vector_bytes: header.row_offset(u64::from(stored.rows)),
         index: IndexDescription {

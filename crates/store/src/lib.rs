@@ -29,7 +29,9 @@
 //! let (notes, _) = store.create_collection("default", "notes", settings)?;
 //!
 //! let record = Record { id: "1".into(), text: "The key is under the pot.".into(), ..Record::default() };
-//! let new = NewVersion { record, vector: vec![1.0, 0.0], tokens: None, expected: None };
+//! let new = NewVersion {
+//!     record, vector: vec![1.0, 0.0], windows: Default::default(), tokens: None, expected: None,
+//! };
 //! assert_eq!(store.write_records(WriteRecords::new(notes.clone(), vec![new]))?, [1]);
 //!
 //! let reads = store.read()?;
@@ -74,7 +76,7 @@ pub use clock::now;
 pub use collection::{Collection, JobGuard};
 pub use command::{
     Advance, AppendMessages, Appended, ChangeSession, CheckpointKey, Command, DeleteRecords, NewVector, NewVersion,
-    Outcome, REDACTION_FIELD, Selection, SessionChange, Spend, Spent, VersionId, WriteRecords,
+    Outcome, REDACTION_FIELD, Selection, SessionChange, Spend, Spent, TextWindows, VersionId, WriteRecords,
 };
 pub use description::{Description, IndexDescription};
 pub use error::StoreError;
@@ -89,7 +91,7 @@ pub use membox_records::{
     AuditChain, AuditEntry, AuditEvent, BOX_LOG, Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPlace,
     DayUsage, Erases, Filter, Footprint, JobBody, JobState, LAST_TIME, Media, Message, Number, OpaqueJson, Order,
     Position, QueueItem, Quota, Range, RecallCount, Record, RecordsError, Resealed, Sealing, SessionState, StoredJob,
-    StoredRecord, StoredSession, Summary, civil, civil_millis, record_id, time_millis, time_text,
+    StoredRecord, StoredSession, Summary, Window, civil, civil_millis, record_id, time_millis, time_text,
 };
 pub use membox_text::TextError;
 pub use membox_vectors::{QuestionTokens, TokenSpace, TokenVectors, VectorsError, rename_durably, sync_parent};

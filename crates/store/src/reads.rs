@@ -1,5 +1,6 @@
 //! Reading what is committed.
 
+use crate::folder::has_its_vectors;
 use crate::reader_pool::PooledReader;
 use crate::registry::Registry;
 use crate::search::{Matches, Neighbours, Question, Wanted, neighbours, search};
@@ -103,7 +104,7 @@ impl<'a> Reads<'a> {
             Err(error) => return Err(error.into()),
         };
         budget::take(stored.memory_bytes()).map_err(RecordsError::from)?;
-        if stored.row_crc != snapshot.view.crc(record.0) {
+        if !has_its_vectors(&stored, record.0, &snapshot.view) {
             metrics::counter!("membox_damaged_rows_total").increment(1);
             tracing::error!(
                 collection = snapshot.collection.name,

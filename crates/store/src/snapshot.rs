@@ -1,16 +1,23 @@
 //! What one recall looks at: it stays as it is, whatever is written meanwhile.
 
-use crate::collection::open_sealed;
+use crate::collection::{Allowed, WindowRows, open_sealed};
 use crate::command::{Selection, VersionId};
+use crate::folder::has_its_vectors;
 use crate::surroundings::Surroundings;
 use crate::{Collection, StoreError};
-use membox_index::{AllowedRows, Effort, Search, VectorIndex};
+use membox_index::{AllowedRows, Effort, Found, Search, VectorIndex};
 use membox_records::keys::Opener;
 use membox_records::{Filter, Slots, StoredRecord};
 use membox_vectors::{QuestionTokens, RowPin, TokenVectors, TokenView, VectorView};
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
+
+/// Rows beyond those that are wanted, a quarter and so many, where records have several: the best rows of some are
+/// several of one record.
+const SPARE_ROWS: usize = 8;
 
 /// A record within one snapshot. Of two, the one whose version was committed first is less: so ties between hits are
 /// broken the same way in every replica that follows the [changes](crate::RecordStore::changes), whatever rows
@@ -38,7 +45,11 @@ pub struct Snapshot {
     opener: OnceLock<(u32, Opener)>,
     pub(crate) slots: Arc<Slots>,
     index: Option<Arc<VectorIndex>>,
+    /// Rows of the records that may be found.
     pub(crate) allowed: Arc<AllowedRows>,
+    /// The same, and where all of their vectors are.
+    searched: Allowed,
+    windows: Arc<WindowRows>,
     marked: Option<Arc<AllowedRows>>,
     version: StateVersion,
     _pin: RowPin,
@@ -105,7 +116,7 @@ impl Snapshot {
         marked: Option<&Filter>,
     ) -> Self {
         let state = collection.state();
-        let marked = marked.map(|filter| state.allowed(now, Some(filter)).0);
+        let marked = marked.map(|filter| state.allowed(now, Some(filter)).0.records);
         Self { marked, ..Self::of(collection, &state, now, filter) }
     }
 
@@ -115,7 +126,7 @@ impl Snapshot {
         now: i64,
         filter: Option<&Filter>,
     ) -> Self {
-        let (allowed, until) = state.allowed(now, filter);
+        let (searched, until) = state.allowed(now, filter);
         Self {
             collection: collection.clone(),
             view: state.view.clone(),
@@ -124,7 +135,9 @@ impl Snapshot {
             opener: OnceLock::new(),
             slots: state.slots.clone(),
             index: state.index.clone(),
-            allowed,
+            allowed: searched.records.clone(),
+            searched,
+            windows: state.windows.clone(),
             marked: None,
             version: StateVersion { number: state.version(), until },
             _pin: state.pin(),
@@ -156,10 +169,15 @@ impl Snapshot {
         Selection::Versions(self.allowed.rows().iter().map(|row| VersionId(self.slots.slot(row))).collect())
     }
 
-    /// Where a record is, if this version of it is in the snapshot's file with the vector that belongs to it.
+    /// Rows of all vectors of its records: more than records where texts have several.
+    pub fn vectors(&self) -> u64 {
+        self.searched.vectors(&self.windows).rows().len()
+    }
+
+    /// Where a record is, if this version of it is in the snapshot's file with the vectors that belong to it.
     pub fn locate(&self, stored: &StoredRecord) -> Option<RecordRef> {
-        let row = self.slots.row(stored.slot).filter(|&row| row < self.view.rows())?;
-        (self.view.crc(row) == stored.row_crc).then_some(RecordRef(row))
+        let row = self.slots.row(stored.slot)?;
+        has_its_vectors(stored, row, &self.view).then_some(RecordRef(row))
     }
 
     /// Whether a record is one that may be found.
@@ -172,14 +190,52 @@ impl Snapshot {
         self.marked.as_ref().is_some_and(|marked| marked.contains(record.0))
     }
 
-    /// A record's vector.
+    /// A record's vector; that of its first window where it has several.
     pub fn vector(&self, record: RecordRef) -> Vec<f32> {
         self.view.vector(record.0)
     }
 
-    /// How near a record is to a vector.
+    /// The vectors of a record's further windows.
+    pub fn further_vectors(&self, record: RecordRef) -> Vec<Vec<f32>> {
+        self.windows.of(record.0).map(|row| self.view.vector(row)).collect()
+    }
+
+    /// How many vectors a record has: 1, or as many as its text has windows.
+    pub fn windows(&self, record: RecordRef) -> usize {
+        1 + self.windows.of(record.0).len()
+    }
+
+    /// How near a record is to a vector: the nearest of its windows.
     pub fn score(&self, vector: &[f32], record: RecordRef) -> f32 {
-        self.view.score(vector, record.0)
+        let further = self.windows.of(record.0).map(|row| self.view.score(vector, row));
+        further.fold(self.view.score(vector, record.0), f32::max)
+    }
+
+    /// Where in the text of a record the window is that is nearest to a vector, in bytes; `None` for a record with one
+    /// vector, and where it is not known. `stored` is the record as it was fetched.
+    pub fn window_of(&self, vector: &[f32], record: RecordRef, stored: &StoredRecord) -> Option<Range<usize>> {
+        let further = self.windows.of(record.0);
+        if further.is_empty() {
+            return None;
+        }
+        let score = |row: u32| self.view.score(vector, row);
+        let first = (record.0, score(record.0));
+        let nearer = |best: (u32, f32), row| Some((row, score(row))).filter(|own| own.1 > best.1).unwrap_or(best);
+        let (row, _) = further.fold(first, nearer);
+        let window = stored.windows.get((row - record.0) as usize)?;
+        (window.start < window.end).then_some(window.start as usize..window.end as usize)
+    }
+
+    /// How alike two records are: by the part of either that is least like any part of the other.
+    pub fn likeness(&self, a: RecordRef, b: RecordRef) -> f32 {
+        let least = |of: RecordRef, to: RecordRef| {
+            let rows = std::iter::once(of.0).chain(self.windows.of(of.0));
+            rows.map(|row| self.score(&self.view.vector(row), to)).fold(f32::INFINITY, f32::min)
+        };
+        match self.windows(a).max(self.windows(b)) {
+            1 => least(a, b),
+            _ => least(a, b).min(least(b, a)),
+        }
     }
 
     /// Records of its session that speak for a record, each with the steps to it and the share of what it says that
@@ -243,28 +299,66 @@ impl Snapshot {
         open_sealed(stored, (self.collection.id, self.slots.slot(record.0)), opener)
     }
 
-    /// The `count` records nearest to each vector.
+    /// The `count` records nearest to each vector, each by the nearest of its windows.
     pub fn nearest(&self, vectors: &[&[f32]], count: usize, effort: Effort) -> Result<Vec<Nearest>, StoreError> {
         if vectors.is_empty() {
             return Ok(Vec::new());
         }
+        self.collection.check_readable(&self.view)?;
+        let nearest = match self.windows.is_empty() {
+            true => self.nearest_rows(vectors, count, effort)?.into_iter().map(Nearest::from).collect(),
+            false => self.nearest_by_windows(vectors, count, effort)?,
+        };
+        // What was found among rows that could not be read is no answer.
+        self.collection.check_readable(&self.view)?;
+        Ok(nearest)
+    }
+
+    fn nearest_rows(&self, vectors: &[&[f32]], count: usize, effort: Effort) -> Result<Vec<Found>, StoreError> {
         let search = Search {
             view: &self.view,
             index: self.index.as_deref(),
-            allowed: &self.allowed,
+            allowed: self.searched.vectors(&self.windows),
             policy: self.collection.index_policy(),
             effort,
             scanner: &self.collection.scanner,
         };
-        self.collection.check_readable(&self.view)?;
-        let found = search.nearest(vectors, count);
-        // What was found among rows that could not be read is no answer.
-        self.collection.check_readable(&self.view)?;
-        let found = found?.into_iter();
-        let nearest = found.map(|found| Nearest {
-            records: found.rows.iter().map(|near| (RecordRef(near.row), near.score)).collect(),
-            exact: found.exact,
-        });
-        Ok(nearest.collect())
+        Ok(search.nearest(vectors, count)?)
+    }
+
+    /// Where records have several rows: asks for more rows than records, and again for twice as many where too few
+    /// records are among them.
+    fn nearest_by_windows(&self, vectors: &[&[f32]], count: usize, effort: Effort) -> Result<Vec<Nearest>, StoreError> {
+        let mut nearest = vec![Nearest::default(); vectors.len()];
+        let mut open: Vec<usize> = (0..vectors.len()).collect();
+        let mut wanted = count.saturating_add(count / 4 + SPARE_ROWS);
+        while !open.is_empty() {
+            let asked: Vec<&[f32]> = open.iter().map(|&i| vectors[i]).collect();
+            let mut left = Vec::new();
+            for (i, found) in open.into_iter().zip(self.nearest_rows(&asked, wanted, effort)?) {
+                let are_all = found.rows.len() < wanted;
+                nearest[i] = self.best_of_each(found, count);
+                if nearest[i].records.len() < count && !are_all {
+                    left.push(i);
+                }
+            }
+            (open, wanted) = (left, wanted.saturating_mul(2));
+        }
+        Ok(nearest)
+    }
+
+    /// The records of rows, each once, by its best.
+    fn best_of_each(&self, found: Found, count: usize) -> Nearest {
+        let mut seen = HashSet::with_capacity(found.rows.len());
+        let records = found.rows.iter().map(|near| (RecordRef(self.windows.record(near.row)), near.score));
+        let records = records.filter(|(record, _)| seen.insert(*record)).take(count).collect();
+        Nearest { records, exact: found.exact }
+    }
+}
+
+impl From<Found> for Nearest {
+    fn from(found: Found) -> Self {
+        let records = found.rows.iter().map(|near| (RecordRef(near.row), near.score)).collect();
+        Self { records, exact: found.exact }
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::common::{Shape, real_model, write_model};
 use membox_encoder::{
-    DEFAULT_MAX_TOKENS, Encoder, EncoderConfig, EncoderError, Inputs, Lane, Precision, Request, Scheduler,
-    SchedulerConfig, TOKEN_DIMENSIONS, TokenAxes, Tokenizer, Wanted,
+    DEFAULT_MAX_TOKENS, DocumentEmbedding, Encoder, EncoderConfig, EncoderError, Inputs, Lane, Precision, Request,
+    Scheduler, SchedulerConfig, TOKEN_DIMENSIONS, TokenAxes, Tokenizer, Wanted,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -83,7 +83,7 @@ fn a_vector_is_the_same_to_the_bit_with_and_without_token_vectors() {
         let alone = encode(&encoder, Wanted::vectors(true)).vectors;
         let both = encode(&encoder, Wanted { token_vectors: Some(48), ..Wanted::vectors(true) });
         assert_eq!(alone, both.vectors, "{precision}");
-        let documents = encoder.embed_documents(texts(), 48, Lane::Bulk).expect("documents");
+        let documents = encoder.embed_documents(texts(), 48, 16, Lane::Bulk).expect("documents");
         let vectors: Vec<f32> = documents.iter().flat_map(|document| document.vector.clone()).collect();
         assert_eq!(alone, vectors, "{precision}, of texts in windows");
         let queries = encoder.embed_queries(texts(), Some(48)).expect("queries").queries;
@@ -99,13 +99,14 @@ fn every_token_of_a_long_text_has_one_vector() {
     let sentence = "On Sunday Lena brought tomatoes from the garden, and we talked about the train. ";
     let others = ["the quick brown fox ".repeat(150), "So it was. ".repeat(2000), "Yes.".into(), String::new()];
     let texts: Vec<String> = [sentence.repeat(40)].into_iter().chain(others).collect();
-    let documents = encoder.embed_documents(texts.clone(), 32, Lane::Bulk).expect("documents");
+    let documents = encoder.embed_documents(texts.clone(), 32, 16, Lane::Bulk).expect("documents");
     let count = |i: usize| documents[i].token_vectors.len() / 32;
     let pieces = |i: usize| tokenizer.pieces(&texts[i]).expect("tokens").len();
     for i in [0, 1, 3, 4] {
         assert_eq!(count(i), pieces(i), "of {:.20}…", texts[i]);
     }
     assert!(pieces(2) > 6000 && (2700..=254 * 16).contains(&count(2)), "{} of 16 windows", count(2));
+    a_window_has_the_vector_of_its_text(&encoder, &texts, &documents);
     // What a token means depends on what is around it, which is nearly the same in each window here.
     let own = sentence.split(' ').count() + 2;
     let places = |word: &str| {
@@ -121,6 +122,39 @@ fn every_token_of_a_long_text_has_one_vector() {
         let next: f32 = vector(pair[0]).iter().zip(vector(pair[0] + 4)).map(|(a, b)| a * b).sum();
         assert!(alike > 0.8 && alike > next, "tokens {pair:?}: {alike}, and {next} to another word");
     }
+}
+
+/// The windows of texts, with and without vectors of tokens.
+fn a_window_has_the_vector_of_its_text(encoder: &Encoder, texts: &[String], documents: &[DocumentEmbedding]) {
+    let without = encoder.embed_windows(texts.to_vec(), 16, Lane::Bulk).expect("documents");
+    for (text, (document, without)) in texts.iter().zip(documents.iter().zip(&without)) {
+        assert_eq!((&document.vector, &document.windows), (&without.vector, &without.windows), "of {text:.20}…");
+        let windows = &document.windows;
+        assert_eq!(windows.vectors.len(), windows.places.len().saturating_sub(1));
+        let own: Vec<String> = windows.places.iter().map(|place| text[place.clone()].to_owned()).collect();
+        let vectors = [&document.vector].into_iter().chain(&windows.vectors);
+        for (window, vector) in encoder.embed(own, Lane::Bulk).expect("vectors").rows().zip(vectors) {
+            let alike: f32 = window.iter().zip(vector).map(|(a, b)| a * b).sum();
+            assert!(alike > 0.999, "{alike}: a window is encoded like a text of its own");
+        }
+        for pair in windows.places.windows(2) {
+            let between = text.get(pair[0].end..pair[1].start).unwrap_or_default();
+            assert!(between.trim().is_empty() && pair[0].end < pair[1].end, "{pair:?}: nothing is left out");
+        }
+        let end = windows.places.last().map_or(text.trim_end().len(), |last| last.end);
+        let truncated = windows.truncated_at;
+        assert_eq!(truncated.unwrap_or(text.trim_end().len()), end, "what comes after the windows is said");
+    }
+    let counts: Vec<usize> = documents.iter().map(|document| document.windows.places.len()).collect();
+    assert!(counts[0] > 1 && counts[2] == 16 && counts[3..] == [0, 0], "{counts:?}");
+    assert!(documents[0].windows.truncated_at.is_none() && documents[2].windows.truncated_at.is_some());
+    let few = encoder.embed_windows(texts.to_vec(), 2, Lane::Bulk).expect("documents");
+    assert_eq!(few[0].windows.vectors[..], documents[0].windows.vectors[..1], "fewer windows are the first ones");
+    assert_eq!(few[0].windows.truncated_at, Some(documents[0].windows.places[1].end));
+    let one = encoder.embed_documents(texts.to_vec(), 32, 1, Lane::Bulk).expect("documents");
+    assert!(one.iter().all(|document| document.windows.places.is_empty() && document.windows.vectors.is_empty()));
+    assert_eq!(one[0].windows.truncated_at, Some(documents[0].windows.places[0].end), "that it is cut is said");
+    assert_eq!(one[0].token_vectors, documents[0].token_vectors, "tokens have vectors all the same");
 }
 
 #[test]
@@ -146,7 +180,7 @@ fn a_model_has_its_own_axes_or_the_built_in_ones_of_its_weights_or_none() {
     std::fs::copy(real_model().join("tokenizer.json"), folder.path().join("tokenizer.json")).expect("a tokenizer");
     let without = encoder_of(folder.path(), Precision::F32).expect("an encoder");
     assert!(without.token_axes().is_none());
-    let refused = without.embed_documents(vec!["a".into()], 48, Lane::Bulk);
+    let refused = without.embed_documents(vec!["a".into()], 48, 1, Lane::Bulk);
     assert!(matches!(refused, Err(EncoderError::NoTokenAxes)), "it says that it has none");
 
     let mut axes = vec![0.0; 64 * 64];

@@ -27,6 +27,7 @@ mod keys;
 mod kill;
 mod language_models;
 mod links;
+mod long_texts;
 mod mcp;
 mod media;
 mod memories;

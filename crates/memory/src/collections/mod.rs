@@ -13,7 +13,7 @@ use crate::names::check_new;
 use crate::retry::retry;
 use crate::tenants::{Limits, Policies};
 use crate::views::collection_view;
-use membox_api::{CollectionSettings, CollectionView, LateInteraction, TOKEN_DIMENSIONS};
+use membox_api::{CollectionSettings, CollectionView, LateInteraction, MAX_WINDOWS, TOKEN_DIMENSIONS, Windows};
 use membox_store::Store;
 use membox_store::{Collection, JobGuard};
 use settings::MAX_DIMENSIONS;
@@ -86,6 +86,12 @@ impl Collections<'_> {
             let reason = format!("a token's vector has {TOKEN_DIMENSIONS:?} numbers, not {dimension}");
             return Err(MemoryError::impossible("/late_interaction/dimension", reason));
         }
+        if let Some(Windows::On { max }) = wanted.windows
+            && !(1..=MAX_WINDOWS).contains(&max)
+        {
+            let reason = format!("a text has vectors of 1 to {MAX_WINDOWS} windows, not {max}");
+            return Err(MemoryError::impossible("/windows/max", reason));
+        }
         let mut settings = wanted.clone();
         let loaded = self.models.encoder().ok();
         if let (Some(model), Some(encoder)) = (&settings.model, loaded)
@@ -107,8 +113,8 @@ impl Collections<'_> {
     }
 
     /// Holds an existing collection against what a caller wants: only the policies of index, kinds, redaction,
-    /// synonyms, keywords, memories and late interaction can change. `false` where somebody else has changed them
-    /// meanwhile.
+    /// synonyms, keywords, memories, late interaction and windows can change. `false` where somebody else has changed
+    /// them meanwhile.
     fn reconcile(
         &self,
         existing: &Arc<Collection>,
@@ -157,6 +163,9 @@ impl Collections<'_> {
         }
         if wanted.late_interaction.is_some() {
             settings.late_interaction = settled.late_interaction;
+        }
+        if wanted.windows.is_some() {
+            settings.windows = settled.windows;
         }
         if settings == have {
             return Ok(true);

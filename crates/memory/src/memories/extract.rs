@@ -204,6 +204,9 @@ impl Memories<'_> {
         }
         self.models.embed_missing(collection, &mut all)?;
         for (new, view) in all.iter_mut().zip(&views) {
+            if new.record.text != view.text {
+                new.windows.forget_places();
+            }
             new.record.text.clone_from(&view.text);
         }
         Ok(all.into_iter().zip(views).collect())

@@ -79,7 +79,8 @@ fn fuse_legs(snapshot: &Snapshot, asked: &Asked, found: &Matches, request: &Reca
     let names = asked.text.as_deref().map(|text| snapshot.names(text)).unwrap_or_default();
     let candidate = |record, vector, text| {
         let is_named = snapshot.is_of_one_of(record, &names);
-        Candidate { record, vector, text, is_named, is_of_time: snapshot.is_marked(record) }
+        let (is_of_time, windows) = (snapshot.is_marked(record), snapshot.windows(record));
+        Candidate { record, vector, text, is_named, is_of_time, windows }
     };
     match request.mode {
         RecallMode::Vector => {

@@ -14,6 +14,9 @@ const NAMED: f32 = 0.2;
 /// What a record gets that is of the time that the question speaks of.
 const OF_TIME: f32 = 0.2;
 
+/// What a cosine loses each time that it is the best of e times as many: among many one is near by chance.
+const WINDOW_PENALTY: f32 = 0.05;
+
 /// A record that was found, with what was measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Candidate<R = RecordRef> {
@@ -26,6 +29,8 @@ pub(crate) struct Candidate<R = RecordRef> {
     pub is_named: bool,
     /// Whether it is of the time that the question speaks of.
     pub is_of_time: bool,
+    /// How many vectors it has, one of which is the nearest.
+    pub windows: usize,
 }
 
 /// A record with its score and what that is made of.
@@ -42,6 +47,13 @@ pub(crate) struct Fused<R = RecordRef> {
     pub parts: Vec<ScorePart>,
     /// Which of the questions found it best.
     pub question: usize,
+}
+
+impl<R> Candidate<R> {
+    /// How near it is, as it is held against records of other lengths.
+    fn nearness(&self) -> Option<f32> {
+        self.vector.map(|cosine| cosine - WINDOW_PENALTY * (self.windows.max(1) as f32).ln())
+    }
 }
 
 impl<R> Fused<R> {
@@ -86,7 +98,7 @@ pub(crate) fn fuse<R: Copy + Ord>(
 
 fn by_scores<R: Copy>(vector_weight: f32, fluency: f32, candidates: &[Candidate<R>]) -> Vec<Fused<R>> {
     let best = |leg: fn(&Candidate<R>) -> Option<f32>| candidates.iter().filter_map(leg).fold(0f32, f32::max);
-    let (best_vector, best_text) = (best(|c| c.vector), best(|c| c.text));
+    let (best_vector, best_text) = (best(Candidate::nearness), best(|c| c.text));
     // A leg that found nothing leaves the other its whole weight.
     let (vector_weight, text_weight) = match (best_vector > 0.0, best_text > 0.0) {
         (true, true) => (vector_weight * fluency, 1.0 - vector_weight),
@@ -95,7 +107,7 @@ fn by_scores<R: Copy>(vector_weight: f32, fluency: f32, candidates: &[Candidate<
     };
     let share = |score: Option<f32>, best: f32| if best > 0.0 { score.unwrap_or(0.0) / best } else { 0.0 };
     let weighed = |c: &Candidate<R>| {
-        let vector = vector_weight * share(c.vector, best_vector);
+        let vector = vector_weight * share(c.nearness(), best_vector);
         let words = text_weight * share(c.text, best_text);
         let named = if c.is_named { NAMED } else { 0.0 };
         (vector, words, named, if c.is_of_time { OF_TIME } else { 0.0 })
@@ -105,7 +117,7 @@ fn by_scores<R: Copy>(vector_weight: f32, fluency: f32, candidates: &[Candidate<
     let scale = if best > 0.0 { 1.0 / best } else { 1.0 };
     let fused = |c: &Candidate<R>| {
         let (vector, words, named, of_time) = weighed(c);
-        let Candidate { record, vector: cosine, text, is_named, is_of_time } = *c;
+        let Candidate { record, vector: cosine, text, is_named, is_of_time, .. } = *c;
         let mut fused = Fused {
             record,
             score: 0.0,
@@ -183,7 +195,7 @@ mod tests {
     use super::*;
 
     fn candidate((record, vector, text): (u32, Option<f32>, Option<f32>)) -> Candidate<u32> {
-        Candidate { record, vector, text, is_named: false, is_of_time: false }
+        Candidate { record, vector, text, is_named: false, is_of_time: false, windows: 1 }
     }
 
     fn records(fused: &[Fused<u32>]) -> Vec<u32> {
@@ -212,6 +224,14 @@ mod tests {
         assert_eq!(records(&fuse(Fusion::default(), 0.0, both)), [2, 1]);
         let near = [(1, Some(0.1), None), (2, Some(0.9), None)].map(candidate);
         assert_eq!(records(&fuse(Fusion::default(), 0.0, near)), [2, 1], "where nothing else speaks, it does");
+    }
+
+    #[test]
+    fn the_best_of_many_windows_is_near_by_chance() {
+        let mut both = [(1, Some(0.60), None), (2, Some(0.58), None)].map(candidate);
+        assert_eq!(records(&fuse(Fusion::default(), 1.0, both)), [1, 2]);
+        both[0].windows = 4;
+        assert_eq!(records(&fuse(Fusion::default(), 1.0, both)), [2, 1]);
     }
 
     #[test]

@@ -6,7 +6,8 @@ use super::fusion::{Fused, marginal_relevance};
 use super::questions::Asked;
 use crate::{MemoryError, now};
 use membox_api::{
-    ContextWindow, Explanation, Hit, Include, MessageType, Neighbour, PartName, RecallRequest, Rerank, Scores,
+    ContextWindow, Explanation, Hit, Include, MatchedPart, MessageType, Neighbour, PartName, RecallRequest, Rerank,
+    Scores,
 };
 use membox_store::{Fetched, Filter, Reads, RecordRef, Snapshot, StoredRecord};
 use membox_threads::budget::{self, Cancelled};
@@ -109,27 +110,25 @@ fn add_recency_and_importance(chosen: &mut [Chosen], rerank: Rerank) {
 
 /// Makes hits that are at least so near to a better one a part of that, until there are `k`.
 fn fold_doubles(chosen: Vec<Chosen>, snapshot: &Snapshot, least: f32, k: usize) -> Result<Vec<Chosen>, Cancelled> {
-    let mut kept: Vec<(Chosen, Vec<f32>)> = Vec::with_capacity(k.min(MAX_DIVERSE_HITS));
+    let mut kept: Vec<Chosen> = Vec::with_capacity(k.min(MAX_DIVERSE_HITS));
     for c in chosen {
         budget::check()?;
         // Whose vector is of zeros is like nothing.
-        let double = kept.iter().position(|(_, vector)| snapshot.score(vector, c.fused.record) >= least);
+        let double = kept.iter().position(|kept| snapshot.likeness(kept.fused.record, c.fused.record) >= least);
         if let Some(at) = double {
-            kept[at].0.doubles.push(c.stored.record.id);
+            kept[at].doubles.push(c.stored.record.id);
         } else if kept.len() < k {
-            let vector = snapshot.vector(c.fused.record);
-            kept.push((c, vector));
+            kept.push(c);
         }
     }
-    Ok(kept.into_iter().map(|(c, _)| c).collect())
+    Ok(kept)
 }
 
 /// The hits that are relevant and differ from each other.
 fn diverse(chosen: Vec<Chosen>, snapshot: &Snapshot, lambda: f32, k: usize) -> Result<Vec<Chosen>, Cancelled> {
-    let vectors: Vec<Vec<f32>> = chosen.iter().map(|c| snapshot.vector(c.fused.record)).collect();
     let most = chosen.first().map_or(1.0, |c| c.fused.score.max(f32::MIN_POSITIVE));
     let scores: Vec<f32> = chosen.iter().map(|c| c.fused.score / most).collect();
-    let likeness = |a: usize, b: usize| snapshot.score(&vectors[a], chosen[b].fused.record);
+    let likeness = |a: usize, b: usize| snapshot.likeness(chosen[a].fused.record, chosen[b].fused.record);
     let order = marginal_relevance(&scores, likeness, lambda.clamp(0.0, 1.0), k)?;
     let mut places: Vec<Option<Chosen>> = chosen.into_iter().map(Some).collect();
     Ok(order.into_iter().filter_map(|i| places[i].take()).collect())
@@ -179,7 +178,22 @@ pub(super) fn neighbours(
     Ok((all, moved))
 }
 
-pub(super) fn hit(chosen: Chosen, around: Neighbours, snapshot: &Snapshot, request: &RecallRequest) -> Hit {
+/// The part of a record's text that is nearest to the vector of the question that found it.
+fn matched(chosen: &Chosen, asked: &[Asked], snapshot: &Snapshot) -> Option<MatchedPart> {
+    let Chosen { fused, stored, .. } = chosen;
+    let vector = asked.get(fused.question)?.question.vector.as_ref()?;
+    let bytes = snapshot.window_of(vector, fused.record, stored)?;
+    let characters = |until: usize| Some(stored.record.text.get(..until)?.chars().count());
+    Some(MatchedPart { start: characters(bytes.start)?, end: characters(bytes.end)? })
+}
+
+pub(super) fn hit(
+    chosen: Chosen,
+    around: Neighbours,
+    (snapshot, asked): (&Snapshot, &[Asked]),
+    request: &RecallRequest,
+) -> Hit {
+    let matched = matched(&chosen, asked, snapshot);
     let has = |part| request.include.contains(&part);
     let Chosen { fused, stored, explanation, relevance, recency, importance, doubles } = chosen;
     let record = stored.record;
@@ -191,6 +205,7 @@ pub(super) fn hit(chosen: Chosen, around: Neighbours, snapshot: &Snapshot, reque
         relevance,
         scores: has(Include::Scores).then_some(scores),
         text: has(Include::Text).then_some(record.text),
+        matched,
         metadata: with_metadata.then_some(record.metadata),
         created_at: with_metadata.then(|| crate::time_text(record.created_at)),
         user: record.user.filter(|_| with_metadata),

@@ -105,7 +105,8 @@ impl Recall<'_> {
         if request.order == HitOrder::Time {
             hits.sort_by_key(|(hit, _)| hit.stored.record.created_at);
         }
-        let hits = hits.into_iter().map(|(c, around)| hit(c, around, &found.snapshot, request)).collect();
+        let seen = (&found.snapshot, &asked[..]);
+        let hits = hits.into_iter().map(|(c, around)| hit(c, around, seen, request)).collect();
         let answer = RecallAnswer {
             hits,
             context,

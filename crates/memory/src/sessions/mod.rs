@@ -55,6 +55,8 @@ struct Prepared {
     /// Their ids within the session.
     ids: Vec<String>,
     records: Vec<NewVersion>,
+    /// From which character of its text on each is in no vector.
+    truncated: Vec<Option<usize>>,
     /// What those said, by their places, of which redaction took something out.
     originals: HashMap<usize, String>,
 }
@@ -283,7 +285,7 @@ impl Sessions<'_> {
             None => self.new_session(tenant, id, &settings)?,
         };
         let collection = self.collection_of(&session)?;
-        let Prepared { ids, records, originals } = self.prepare(&collection, &session, messages)?;
+        let Prepared { ids, records, truncated, originals } = self.prepare(&collection, &session, messages)?;
         let append = AppendMessages { collection, session, messages: records, originals, expected, on_conflict };
         let done = self.store.append_messages(append)?;
         metrics::counter!("membox_messages_total").increment(done.positions.iter().flatten().count() as u64);
@@ -292,7 +294,13 @@ impl Sessions<'_> {
             server: since.into_iter().map(message_view).collect(),
             local: if on_conflict == Some(OnConflict::Manual) { ids.clone() } else { Vec::new() },
         });
-        let messages = ids.into_iter().zip(done.positions).map(|(id, seq)| AppendedMessage { id, seq }).collect();
+        let messages = ids.into_iter().zip(done.positions).zip(truncated);
+        let message = |((id, seq), at): (_, Option<usize>)| AppendedMessage {
+            id,
+            seq,
+            truncated_at: at.filter(|_| seq.is_some()),
+        };
+        let messages = messages.map(message).collect();
         Ok(AppendAnswer { version: done.version, messages, evicted: done.evicted, conflict })
     }
 
@@ -351,7 +359,7 @@ impl Sessions<'_> {
             files.push(file);
             records.push(new_version);
         }
-        self.models.embed_missing(collection, &mut records)?;
+        let truncated = self.models.embed_missing(collection, &mut records)?;
         for (new_version, file) in records.iter_mut().zip(files) {
             if let (Some(media), Some(file)) =
                 (new_version.record.message.as_mut().and_then(|m| m.media.as_mut()), file)
@@ -359,7 +367,7 @@ impl Sessions<'_> {
                 media.file = self.media.keep_media(collection, file)?;
             }
         }
-        Ok(Prepared { ids, records, originals })
+        Ok(Prepared { ids, records, truncated, originals })
     }
 
     /// A page of a session's messages, and `seq` of the last one where more follow.

@@ -5,6 +5,7 @@ use membox_memory::{
     AppendRequest, CollectionSettings, MemoryBox, MemoryConfig, MemoryError, MessageQuery, Models, NewRecord, Order,
     QuotaSettings, RecallMode, RecallRequest, UsageReport, verify,
 };
+use membox_store::{NewVersion, RecordReads, Store, StoreConfig, TextWindows, WriteRecords};
 use rusqlite::Connection;
 use rusqlite::types::Value as Cell;
 use serde_json::json;
@@ -110,9 +111,22 @@ fn filled(folder: &Path) {
     let quota = QuotaSettings { tokens_per_day: 1000, price_per_1000: 0.5 };
     memory.usage().set_quota("t", "somebody", "ann", Some(quota)).expect("a write");
     drop(memory);
+    give_windows(folder, "r6");
     let others = "INSERT INTO unused_media VALUES (1, 'unused', 9000000000000000);
         INSERT OR REPLACE INTO uses SELECT seq, 1.5, 1700000000000 FROM records WHERE collection = 1 LIMIT 3;";
     Connection::open(folder.join("membox.db")).and_then(|db| db.execute_batch(others)).expect("rows");
+}
+
+/// Writes a record of the damaged tenant again, as if its text had three windows.
+fn give_windows(folder: &Path, id: &str) {
+    let store = Store::open(&StoreConfig::new(folder)).expect("a store");
+    let collection = store.collection("t", "c").expect("the collection");
+    let stored = store.read().and_then(|reads| reads.record(collection.id, id)).expect("a read").expect("the record");
+    // Shorter than those of the others, so that it is not the nearest.
+    let short = |i: usize| vector(i).iter().map(|x| x / 10.0).collect::<Vec<f32>>();
+    let windows = TextWindows { places: vec![0..9, 8..15, 15..20], vectors: vec![short(60), short(61)] };
+    let new = NewVersion { record: stored.record, vector: short(6), windows, tokens: None, expected: None };
+    store.write_records(WriteRecords::new(collection, vec![new])).expect("a write");
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -155,7 +155,8 @@ fn what_a_message_is_found_by_is_checked() {
 
 /// Makes a database what a box of version 4 would have left: messages were found by their records' ids alone.
 fn make_older(path: &Path) {
-    let older = "ALTER TABLE audit DROP COLUMN key; DROP TABLE jobs; DROP INDEX messages_by_id; \
+    let older = "ALTER TABLE records DROP COLUMN windows; ALTER TABLE audit DROP COLUMN key; DROP TABLE jobs; \
+                 DROP INDEX messages_by_id; \
                  ALTER TABLE records DROP COLUMN message_id; PRAGMA user_version = 4; VACUUM;";
     Connection::open(path).and_then(|c| c.execute_batch(older)).expect("a write");
 }

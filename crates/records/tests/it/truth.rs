@@ -2,8 +2,8 @@
 
 use membox_records::keys::{Keyring, MasterKey};
 use membox_records::{
-    CheckpointPlace, FileName, Message, Order, Reader, Record, RecordsError, Resealed, Sealing, Slots, Store,
-    StoredCollection, StoredRecord, WriteTransaction,
+    CheckpointPlace, FileName, Message, Order, Reader, Record, RecordsError, Resealed, RowChecks, Sealing, Slots,
+    Store, StoredCollection, StoredRecord, Window, WriteTransaction,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -103,7 +103,7 @@ fn a_compaction_gives_records_other_rows_and_writes_none_of_them() {
         reader.each_record(&slots, 0..u32::MAX, &mut see).expect("a read");
         assert!(seen.iter().map(|(row, id)| (*row, id.as_str())).eq((0..).zip(ids.iter().copied())), "{seen:?}");
         assert_eq!(
-            reader.live_rows(&slots).expect("a read").0.iter().map(|(live, _)| live.row).max(),
+            reader.live_rows(&slots).expect("a read").0.iter().map(|named| named.live.row).max(),
             Some(ids.len() as u32 - 1)
         );
     }
@@ -138,7 +138,8 @@ fn an_older_database_keeps_its_records_and_gets_slots() {
     transaction.commit().expect("a commit");
     drop(store);
     let path = folder.path().join("membox.db");
-    let older = "DROP TABLE jobs; DROP INDEX messages_by_id; ALTER TABLE records DROP COLUMN message_id; \
+    let older = "ALTER TABLE records DROP COLUMN windows; DROP TABLE jobs; \
+                 DROP INDEX messages_by_id; ALTER TABLE records DROP COLUMN message_id; \
                  DROP TABLE uses; DROP TABLE media; DROP TABLE unused_media; DROP INDEX messages_by_position; \
                  DROP INDEX instruction_messages; DROP TABLE sessions; DROP TABLE checkpoints; DROP TABLE audit; \
                  DROP TABLE usage; DROP TABLE quotas; DROP TABLE queue; DROP TABLE compactions; \
@@ -255,6 +256,7 @@ proptest! {
         (key, number, word) in (any::<String>(), prop::num::f64::NORMAL, any::<String>()),
         given_vector: bool,
         (is_message, position, role, name) in (any::<bool>(), 0i64..1 << 40, any::<String>(), any::<Option<String>>()),
+        (windows, later) in (windows(), windows()),
     ) {
         let (_folder, mut store) = store();
         let mut transaction = store.begin().expect("a transaction");
@@ -263,13 +265,57 @@ proptest! {
         let metadata = json!({key: {"number": number, "word": word}}).as_object().cloned().unwrap_or_default();
         let written = Record { id, text, metadata, created_at, expires_at, importance, user, session, kind,
             given_vector, message };
-        transaction.upsert(&slots, &written, 0, 7, None).expect("a write");
+        let checks = RowChecks { row_crc: 7, windows: windows.clone() };
+        transaction.upsert(&slots, &written, 0, checks, None).expect("a write");
         transaction.commit().expect("a commit");
         let reader = store.reader().expect("a reader");
         reader.check_records(slots.collection, |record| assert!(record.is_ok(), "{record:?}")).expect("a read");
         let stored = reader.record(slots.collection, &written.id).expect("a read").expect("the record");
-        prop_assert_eq!(stored.record, written);
+        prop_assert_eq!((&stored.record, &stored.windows), (&written, &windows));
+        let mut transaction = store.begin().expect("a transaction");
+        let checks = RowChecks { row_crc: 8, windows: later.clone() };
+        prop_assert!(transaction.move_row(&slots, &stored, 20, checks.clone()).expect("a write"));
+        prop_assert!(!transaction.move_row(&slots, &stored, 30, checks).expect("a read"), "it is in another row");
+        transaction.commit().expect("a commit");
+        let moved = reader.record(slots.collection, &written.id).expect("a read").expect("the record");
+        prop_assert_eq!((&moved.record, moved.row_crc, &moved.windows), (&written, 8, &later));
+        let (named, damaged) = reader.live_rows(&slots).expect("a read");
+        prop_assert_eq!((named[0].live.row, named[0].row_crc, damaged), (20, 8, 0));
+        prop_assert_eq!(named[0].further as usize, later.len().saturating_sub(1));
     }
+}
+
+fn windows() -> impl Strategy<Value = Vec<Window>> {
+    let window = any::<(u32, u32, u32)>().prop_map(|(row_crc, start, end)| Window { row_crc, start, end });
+    prop::collection::vec(window, 0..5)
+}
+
+/// A database as version 7 wrote it.
+#[test]
+fn records_of_an_older_database_have_no_windows_until_they_are_written_again() {
+    let (folder, mut store) = store();
+    let mut transaction = store.begin().expect("a transaction");
+    let slots = create(&mut transaction);
+    transaction.upsert(&slots, &record("a", 5), 0, 77, None).expect("a write");
+    transaction.commit().expect("a commit");
+    drop(store);
+    let path = folder.path().join("membox.db");
+    let older = "ALTER TABLE records DROP COLUMN windows; PRAGMA user_version = 7;";
+    rusqlite::Connection::open(&path).and_then(|c| c.execute_batch(older)).expect("a write");
+    let mut store = Store::open(&path, Sealing::default()).expect("a store");
+    let reader = store.reader().expect("a reader");
+    let stored = || reader.record(slots.collection, "a").expect("a read").expect("the record");
+    assert_eq!((stored().record, stored().windows), (record("a", 5), Vec::new()));
+    let windows: Vec<Window> = (0..3).map(|i| Window { row_crc: 80 + i, start: 9 * i, end: 9 * i + 10 }).collect();
+    let mut transaction = store.begin().expect("a transaction");
+    let checks = RowChecks { row_crc: 80, windows: windows.clone() };
+    transaction.upsert(&slots, &record("a", 6), 1, checks, Some(1)).expect("a write");
+    transaction.commit().expect("a commit");
+    assert_eq!(stored().windows, windows);
+    rusqlite::Connection::open(&path)
+        .and_then(|c| c.execute("UPDATE records SET windows = substr(windows, 1, 24)", []))
+        .expect("a write");
+    assert!(matches!(reader.record(slots.collection, "a"), Err(RecordsError::Damaged(_))), "a window is gone");
 }
 
 fn sealed_store(folder: &std::path::Path, master: &MasterKey) -> (Store, Sealing) {

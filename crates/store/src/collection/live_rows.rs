@@ -4,14 +4,20 @@
 //! no row; and of two records that name one row, it is that of the one whose checksum it has.
 
 use crate::StoreError;
-use membox_records::{LiveRow, Reader, Slots, StoredCollection};
+use membox_records::{NamedRows, Reader, Slots, StoredCollection};
 use membox_vectors::VectorView;
 use roaring::RoaringBitmap;
+use std::ops::RangeInclusive;
 
-/// Rows of records, each with its CRC32C, and how many records have none.
+/// Rows of records, and how many records have none.
 pub(super) struct LiveRows {
-    rows: Vec<(LiveRow, u32)>,
+    rows: Vec<NamedRows>,
     damaged: u64,
+}
+
+/// All rows of a record, those of its further windows among them.
+fn all(named: &NamedRows) -> RangeInclusive<u32> {
+    named.live.row..=named.live.row.saturating_add(named.further)
 }
 
 impl LiveRows {
@@ -23,7 +29,7 @@ impl LiveRows {
     /// How many rows of the file are committed. What lies past them is cut off, so where the number is damaged, the
     /// records say which rows of the file, of which there are `whole`, are theirs.
     pub fn rows_of_file(&self, stored: &StoredCollection, whole: u32) -> u32 {
-        let named = self.rows.iter().map(|(live, _)| live.row).filter(|row| *row < whole).max();
+        let named = self.rows.iter().map(|named| *all(named).end()).filter(|row| *row < whole).max();
         let named = named.map_or(0, |row| row + 1);
         if named > stored.rows {
             let (collection, rows) = (&stored.name, stored.rows);
@@ -35,17 +41,21 @@ impl LiveRows {
     /// Takes out rows that are not in view, and those that belong to another record.
     pub fn keep_those_in(&mut self, view: &VectorView, stored: &StoredCollection) {
         let before = self.rows.len();
-        self.rows.retain(|(live, _)| live.row < view.rows());
+        self.rows.retain(|named| *all(named).end() < view.rows());
         let (mut named, mut doubled) = (RoaringBitmap::new(), RoaringBitmap::new());
-        for (live, _) in &self.rows {
-            if !named.insert(live.row) {
-                doubled.insert(live.row);
+        for rows in self.rows.iter().map(all) {
+            let count = u64::from(rows.end() - rows.start()) + 1;
+            if named.insert_range(rows.clone()) < count {
+                doubled.insert_range(rows);
             }
         }
         if !doubled.is_empty() {
             let mut taken = RoaringBitmap::new();
-            self.rows.retain(|(LiveRow { row, .. }, crc)| {
-                !doubled.contains(*row) || view.crc(*row) == *crc && taken.insert(*row)
+            self.rows.retain(|named| {
+                let rows = all(named);
+                let is_doubled = rows.clone().any(|row| doubled.contains(row));
+                let is_own = || view.crc(named.live.row) == named.row_crc;
+                !is_doubled || is_own() && taken.range_cardinality(rows.clone()) == 0 && taken.insert_range(rows) > 0
             });
         }
         self.damaged += (before - self.rows.len()) as u64;
@@ -57,7 +67,7 @@ impl LiveRows {
     }
 
     /// The rows, in the order of the records' creation.
-    pub fn rows(self) -> Vec<LiveRow> {
-        self.rows.into_iter().map(|(live, _)| live).collect()
+    pub fn rows(self) -> Vec<NamedRows> {
+        self.rows
     }
 }

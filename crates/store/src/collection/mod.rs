@@ -11,6 +11,7 @@ mod live_rows;
 mod session_links;
 mod state;
 mod tokens;
+mod windows;
 
 pub(crate) use change_log::ChangeLog;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub use job::JobGuard;
 pub(crate) use kept_tokens::open_sealed;
 pub(crate) use session_links::{Links, SessionLinks};
 pub(crate) use state::CollectionState;
+pub(crate) use windows::{Allowed, WindowRows};
 
 use crate::StoreError;
 use crate::convert::index_policy;
@@ -183,9 +185,9 @@ impl Collection {
         self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether it keeps an index of as many records as it has.
+    /// Whether it keeps an index of as many vectors as it has.
     pub fn wants_index(&self) -> bool {
-        self.index_policy().wanted(self.records() as u32).is_some()
+        self.index_policy().wanted(self.vectors() as u32).is_some()
     }
 
     /// Which index it keeps.
@@ -228,6 +230,11 @@ impl Collection {
         Ok(self.state().view.header().check(vector)?)
     }
 
+    /// Windows of a text that have a vector at most.
+    pub fn max_windows(&self) -> usize {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).max_windows()
+    }
+
     /// Brings a vector to the form in which the collection compares: unit length for cosine.
     pub fn normalize(&self, vector: &mut [f32]) {
         if self.settings().metric == Metric::Cosine {
@@ -241,6 +248,11 @@ impl Collection {
     /// Current records, expired ones that are not swept yet among them.
     pub fn records(&self) -> u64 {
         self.state().rows.rows().len()
+    }
+
+    /// Rows of current vectors: one a record, and those of the further windows of long texts.
+    pub fn vectors(&self) -> u64 {
+        self.state().vectors().rows().len()
     }
 
     pub(crate) fn set_dropped(&self) {

@@ -2,11 +2,12 @@
 
 use super::compacted::CompactedFiles;
 use super::derived::{Derived, document};
+use super::windows::{Allowed, WindowRows};
 use super::{ChangeLog, SessionLinks};
 use crate::StoreError;
 use lru::LruCache;
 use membox_index::{AllowedRows, VectorIndex};
-use membox_records::{FieldIndex, Filter, LiveRow, Reader, Record, Renamed, Slots};
+use membox_records::{FieldIndex, Filter, LiveRow, NamedRows, Reader, Record, Renamed, Slots};
 use membox_text::{Tail, TextIndex, Texts};
 use membox_vectors::{RowPin, TokenFile, TokenView, VectorView};
 use roaring::RoaringBitmap;
@@ -28,6 +29,9 @@ pub(crate) struct CollectionState {
     pub slots: Arc<Slots>,
     /// Rows of current versions.
     pub rows: Arc<AllowedRows>,
+    /// Rows of their further windows, and these with `rows`, where there are any.
+    pub windows: Arc<WindowRows>,
+    with_windows: Option<Arc<AllowedRows>>,
     pub index: Option<Arc<VectorIndex>>,
     /// Held by whoever looks at these rows; another one once some of them are dead.
     pin: RowPin,
@@ -38,7 +42,7 @@ pub(crate) struct CollectionState {
     /// Built by the first filter, kept in step from then on, also over a compaction.
     pub fields: Option<FieldIndex>,
     /// What recent filters allow, until the next change.
-    filtered: Mutex<LruCache<String, Arc<AllowedRows>>>,
+    filtered: Mutex<LruCache<String, Allowed>>,
     /// Another one after each change that may change an answer.
     version: u64,
 }
@@ -57,6 +61,8 @@ impl CollectionState {
             tokens: None,
             slots: Arc::new(slots),
             rows: Arc::default(),
+            windows: Arc::default(),
+            with_windows: None,
             pin: RowPin::default(),
             index,
             texts: Texts::default(),
@@ -69,9 +75,14 @@ impl CollectionState {
         }
     }
 
-    /// The file and its current rows.
+    /// The file and its current rows, those of windows among them.
     pub fn current(&self) -> (VectorView, Arc<AllowedRows>) {
-        (self.view.clone(), self.rows.clone())
+        (self.view.clone(), self.vectors().clone())
+    }
+
+    /// Rows of all current vectors.
+    pub fn vectors(&self) -> &Arc<AllowedRows> {
+        self.with_windows.as_ref().unwrap_or(&self.rows)
     }
 
     /// Which state this is: another one after each change that may change an answer.
@@ -94,9 +105,15 @@ impl CollectionState {
         (self.index, self.version) = (index, next_version());
     }
 
-    /// Adds a current row, without its text.
-    fn add(&mut self, live: &LiveRow) {
+    /// Adds a current row and those of its further windows, without its text.
+    fn add(&mut self, live: &LiveRow, further: u32) {
         self.set(live.row, true);
+        if further > 0 {
+            Arc::make_mut(&mut self.windows).insert(live.row, further);
+            let rows = self.with_windows.get_or_insert_with(|| Arc::new(AllowedRows::clone(&self.rows)));
+            let rows = Arc::make_mut(rows);
+            self.windows.of(live.row).for_each(|row| rows.set(row, true));
+        }
         if let Some(session) = &live.session {
             self.links.push(live.row, session);
         }
@@ -109,10 +126,14 @@ impl CollectionState {
         self.filtered.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
         self.version = next_version();
         Arc::make_mut(&mut self.rows).set(row, current);
+        if let Some(rows) = &mut self.with_windows {
+            Arc::make_mut(rows).set(row, current);
+        }
     }
 
-    /// Publishes a committed version of a record, and takes the one that it replaced away.
-    pub fn insert(&mut self, row: u32, record: &Record, replaced: Option<&LiveRow>) {
+    /// Publishes a committed version of a record, which has `further` rows behind its own, and takes the one that it
+    /// replaced away.
+    pub fn insert(&mut self, (row, further): (u32, u32), record: &Record, replaced: Option<&LiveRow>) {
         let new = LiveRow { row, session: record.session.clone(), expires_at: record.expires_at };
         match replaced {
             Some(old) if old.session == new.session => {
@@ -120,13 +141,13 @@ impl CollectionState {
                     self.links.replace(old.row, row, session);
                 }
                 self.forget(old);
-                self.add(&LiveRow { session: None, ..new });
+                self.add(&LiveRow { session: None, ..new }, further);
             }
             Some(old) => {
                 self.remove(old);
-                self.add(&new);
+                self.add(&new, further);
             }
-            None => self.add(&new),
+            None => self.add(&new, further),
         }
         self.texts.insert(row, document(record));
         if let Some(fields) = &mut self.fields {
@@ -155,6 +176,14 @@ impl CollectionState {
 
     fn forget(&mut self, old: &LiveRow) {
         self.set(old.row, false);
+        let further = self.windows.of(old.row);
+        if let Some(rows) = self.with_windows.as_mut().filter(|_| !further.is_empty()) {
+            let rows = Arc::make_mut(rows);
+            further.for_each(|row| rows.set(row, false));
+            Arc::make_mut(&mut self.windows).remove(old.row);
+            // Without any, nothing more is to be done for them.
+            self.with_windows.take_if(|_| self.windows.is_empty());
+        }
         if let Some(expires_at) = old.expires_at {
             self.expiry.remove(&(expires_at, old.row));
         }
@@ -167,30 +196,32 @@ impl CollectionState {
     }
 
     /// The rows of `all` that a filter allows; remembered where `all` is what it is until the next change.
-    fn filter(&self, filter: &Filter, all: &RoaringBitmap, remember: bool) -> Arc<AllowedRows> {
+    fn filter(&self, filter: &Filter, all: &RoaringBitmap, remember: bool) -> Allowed {
         let remembered = || self.filtered.lock().unwrap_or_else(PoisonError::into_inner);
         let key = remember.then(|| format!("{filter:?}"));
         if let Some(known) = key.as_ref().and_then(|key| remembered().get(key).cloned()) {
             return known;
         }
         let allowed = self.fields.as_ref().map(|f| f.allowed(filter, all)).unwrap_or_default();
-        let allowed = Arc::new(AllowedRows::from(allowed));
+        let allowed = Allowed::new(Arc::new(allowed.into()), &self.windows, None);
         if let Some(key) = key {
             remembered().put(key, allowed.clone());
         }
         allowed
     }
 
-    /// The rows that may be found at `now`, of those that a filter allows, and until when they are these. With a
+    /// The records that may be found at `now`, of those that a filter allows, and until when they are these. With a
     /// filter, [`prepare_filters`](crate::Collection::prepare_filters) has been called.
-    pub fn allowed(&self, now: i64, filter: Option<&Filter>) -> (Arc<AllowedRows>, i64) {
-        let mut allowed = self.rows.clone();
+    pub fn allowed(&self, now: i64, filter: Option<&Filter>) -> (Allowed, i64) {
+        let mut allowed = Allowed::new(self.rows.clone(), &self.windows, self.with_windows.clone());
         let expired: RoaringBitmap = self.expiry.range(..=(now, u32::MAX)).map(|e| e.1).collect();
         if !expired.is_empty() {
-            allowed = Arc::new((allowed.rows() - &expired).into());
+            let without = |rows: &AllowedRows, gone: &RoaringBitmap| Arc::new((rows.rows() - gone).into());
+            let all = self.with_windows.as_ref().map(|all| without(all, &(self.windows.of_all(&expired) | &expired)));
+            allowed = Allowed::new(without(&self.rows, &expired), &self.windows, all);
         }
         if let Some(filter) = filter {
-            allowed = self.filter(filter, allowed.rows(), expired.is_empty());
+            allowed = self.filter(filter, allowed.records.rows(), expired.is_empty());
         }
         let next = self.expiry.range((now, u32::MAX)..).next();
         (allowed, next.map_or(i64::MAX, |expiry| expiry.0))
@@ -210,10 +241,10 @@ impl CollectionState {
         slots: Slots,
         view: VectorView,
         derived: Derived,
-        live: &[LiveRow],
+        live: &[NamedRows],
     ) -> Result<Self, StoreError> {
         let mut state = Self::new(view, slots, derived.index);
-        live.iter().for_each(|row| state.add(row));
+        live.iter().for_each(|named| state.add(&named.live, named.further));
         let mut tail = Tail::default();
         let rows = derived.text.as_ref().map_or(0, TextIndex::rows)..state.view.rows();
         reader.each_record(&state.slots, rows, |row, stored| {
@@ -238,7 +269,10 @@ impl CollectionState {
         }
         let row = |old: u32| new_rows[old as usize];
         state.tokens = tokens.as_ref().map(TokenFile::view);
-        state.rows = Arc::new(self.rows.rows().iter().map(row).collect::<RoaringBitmap>().into());
+        let renumbered = |rows: &AllowedRows| Arc::new(rows.rows().iter().map(row).collect::<RoaringBitmap>().into());
+        state.rows = renumbered(&self.rows);
+        state.windows = Arc::new(self.windows.renumbered(row));
+        state.with_windows = self.with_windows.as_deref().map(renumbered);
         state.links = self.links.renumbered(row);
         state.changes = self.changes.clone();
         state.expiry = self.expiry.iter().map(|(at, old)| (*at, row(*old))).collect();

@@ -106,7 +106,7 @@ fn check_collection(
         Ok(record) => {
             report.records += 1;
             tokens.check(&record, &slots);
-            if !has_its_vector(&record, &slots, &view) {
+            if !slots.row(record.slot).is_some_and(|row| has_its_vectors(&record, row, &view)) {
                 damaged.push(record);
             }
         }
@@ -244,7 +244,9 @@ fn open_vectors(path: &Path, stored: &StoredCollection) -> Result<VectorView, St
     VectorView::open(path, stored.rows).map_err(|error| error.to_string())
 }
 
-/// Whether the row of a record is there and has the checksum that the record says.
-pub(crate) fn has_its_vector(stored: &StoredRecord, slots: &Slots, view: &VectorView) -> bool {
-    slots.row(stored.slot).is_some_and(|row| row < view.rows() && view.crc(row) == stored.row_crc)
+/// Whether the rows of a record, the first one of which is `row`, are there and have the checksums that it says.
+pub(crate) fn has_its_vectors(stored: &StoredRecord, row: u32, view: &VectorView) -> bool {
+    let has = |row: u32, crc: u32| row < view.rows() && view.crc(row) == crc;
+    // The first window's row is the record's own.
+    has(row, stored.row_crc) && (row..).zip(&stored.windows).skip(1).all(|(row, window)| has(row, window.row_crc))
 }

@@ -45,7 +45,7 @@ impl Maintenance {
             // What doubles while it is built would be built anew at once: the write that doubled it asks for that.
             texts.is_ok() && !self.is_over(collection) && collection.state().view.rows() < view.rows().saturating_mul(2)
         };
-        let (policy, rows) = (collection.index_policy(), collection.state().rows.clone());
+        let (policy, rows) = (collection.index_policy(), collection.state().vectors().clone());
         let built = match saved {
             Some(mut index) => match index.extend(&view, self.threads, &mut progress) {
                 Err(IndexError::Stopped) => Ok(None),

@@ -135,7 +135,7 @@ impl Maintenance {
         let is_due = {
             let state = collection.state();
             let rows = state.view.rows();
-            rows >= COMPACT_ROWS && state.rows.rows().len() * 3 < u64::from(rows) * 2
+            rows >= COMPACT_ROWS && state.vectors().rows().len() * 3 < u64::from(rows) * 2
         };
         if !is_due {
             return Ok(());

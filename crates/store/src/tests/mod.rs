@@ -6,3 +6,4 @@ mod jobs;
 mod panics;
 pub(crate) mod sample;
 mod tokens;
+mod windows;

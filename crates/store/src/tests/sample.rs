@@ -77,5 +77,11 @@ pub fn numbered(number: usize) -> NewVersion {
         given_vector: true,
         ..Record::default()
     };
-    NewVersion { record, vector: Sample::vector(number), tokens: None, expected: None }
+    NewVersion {
+        record,
+        vector: Sample::vector(number),
+        windows: crate::TextWindows::default(),
+        tokens: None,
+        expected: None,
+    }
 }

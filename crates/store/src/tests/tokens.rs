@@ -3,8 +3,8 @@
 use crate::folder::{EncryptionConfig, SealingConfig};
 use crate::{
     Collection, DeleteRecords, JobGuard, NewVector, NewVersion, QuestionTokens, RecordReads, RecordRef, Selection,
-    Snapshot, Store, StoreConfig, StoredRecord, TokenSpace, TokenVectors, VersionId, WriteRecords, backup, mend_files,
-    now, restore, verify,
+    Snapshot, Store, StoreConfig, StoredRecord, TextWindows, TokenSpace, TokenVectors, VersionId, WriteRecords, backup,
+    mend_files, now, restore, verify,
 };
 use membox_api::{CollectionSettings, LateInteraction, TokenVectorsView};
 use membox_records::keys::MasterKey;
@@ -48,7 +48,13 @@ fn new(id: usize, seed: Option<usize>) -> NewVersion {
     let (id, text) = (id.to_string(), format!("memory number{id} said {seed:?}"));
     let record = crate::Record { id, text, created_at: now(), ..crate::Record::default() };
     let angle = seed.unwrap_or(0) as f32;
-    NewVersion { record, vector: vec![angle.cos(), angle.sin()], tokens: seed.map(packed), expected: None }
+    NewVersion {
+        record,
+        vector: vec![angle.cos(), angle.sin()],
+        windows: TextWindows::default(),
+        tokens: seed.map(packed),
+        expected: None,
+    }
 }
 
 struct Sample {
@@ -184,7 +190,8 @@ fn what_is_replaced_or_deleted_is_not_in_the_files() {
     sample.write(vec![new(1, Some(201)), new(2, None)]);
     sample.delete(3);
     let vector = vec![0.6, 0.8];
-    let moved = NewVector { stored: sample.stored(4), vector, tokens: Some(packed(204)) };
+    let moved =
+        NewVector { stored: sample.stored(4), vector, windows: TextWindows::default(), tokens: Some(packed(204)) };
     assert_eq!(sample.store().replace_vectors(&sample.collection(), vec![moved]).expect("a write"), 1);
     assert!(sample.has(0, 100) && sample.has(1, 201) && !sample.has(2, 102) && sample.has(4, 204));
     for seed in [100, 201, 204] {

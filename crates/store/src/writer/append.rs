@@ -5,6 +5,7 @@
 //! read ─▶ State ─▶ plan (a pure function) ─▶ Plan ─▶ execute
 //! ```
 
+use super::WrittenRows;
 use super::effects::{Effects, Published, check_made};
 use crate::command::{AppendMessages, Appended, NewVersion, REDACTION_FIELD, event_of_box};
 use crate::{StoreError, day, now};
@@ -13,7 +14,6 @@ use membox_records::{
     AuditEvent, DayUsage, LiveRow, Message, Record, RecordsError, SessionState, Slots, StoredRecord, StoredSession,
     WriteTransaction,
 };
-use membox_vectors::RowReceipt;
 
 /// What an append changed, to be published after the commit.
 pub(super) struct Done {
@@ -69,10 +69,10 @@ pub(super) fn execute(
     tx: &mut WriteTransaction,
     slots: &Slots,
     append: AppendMessages,
-    receipts: &[RowReceipt],
+    rows: &[WrittenRows],
 ) -> Result<Done, StoreError> {
     let state = read(tx, slots, &append)?;
-    let all_rows = || receipts.iter().map(|receipt| receipt.row);
+    let all_rows = || rows.iter().flat_map(WrittenRows::all);
     let planned = plan(&append, &state, now())?;
     let mut session = state.session;
     let (expired, first, order, since) = match planned {
@@ -104,21 +104,21 @@ pub(super) fn execute(
             Placed::Old(_, old) if *old == position => {}
             Placed::Old(id, _) => tx.reposition(slots, &session.id, id, position)?,
             Placed::New(i) => {
-                let Some(NewVersion { mut record, .. }) = messages[*i].take() else { continue };
+                let Some(NewVersion { mut record, windows, .. }) = messages[*i].take() else { continue };
                 if let Some(message) = &mut record.message {
                     (message.position, message.written_by) = (position, session.version);
                     tokens += message.tokens as i64;
                 }
-                let RowReceipt { row, crc, .. } = receipts[*i];
-                let written = tx.upsert(slots, &record, row, crc, Some(0))?;
+                let (row, further) = (rows[*i].first.row, rows[*i].further());
+                let written = tx.upsert(slots, &record, row, rows[*i].checks(&windows), Some(0))?;
                 record.id = written.id;
-                effects.written.push(Published { row, record, replaced: None, renamed: None });
+                effects.written.push(Published { row, further, record, replaced: None, renamed: None });
                 answer.positions[*i] = Some(position);
             }
         }
     }
-    let left = messages.iter().zip(receipts).filter(|(message, _)| message.is_some());
-    effects.unused = left.map(|(_, receipt)| receipt.row).collect();
+    let left = messages.iter().zip(rows).filter(|(message, _)| message.is_some());
+    effects.unused = left.flat_map(|(_, rows)| rows.all()).collect();
     if session.state.max_messages > 0 {
         answer.evicted = tx.messages_over(slots, &session.id, session.state.max_messages)?;
     }

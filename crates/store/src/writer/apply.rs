@@ -1,5 +1,6 @@
 //! What each command does within the writer's transaction, and what of it is published after the commit.
 
+use super::WrittenRows;
 use super::append;
 use super::effects::{Effects, Published, check_made};
 use super::erasing;
@@ -13,7 +14,6 @@ use membox_records::{
     AuditEvent, CheckpointBody, CheckpointPlace, DayUsage, Deleted, LiveRow, Record, RecordsError, Slots,
     StoredSession, Summary, WriteTransaction,
 };
-use membox_vectors::RowReceipt;
 use std::collections::BTreeSet;
 
 /// Does a command, as one request of the transaction.
@@ -21,15 +21,15 @@ pub(super) fn apply(
     tx: &mut WriteTransaction,
     registry: &Registry,
     command: Command,
-    receipts: &[RowReceipt],
+    rows: &[WrittenRows],
 ) -> Result<(Outcome, Effects), StoreError> {
     erasing::check(tx, &command)?;
     let outcome = match command {
-        Command::WriteRecords(write) => return write_records(tx, write, receipts),
-        Command::AppendMessages(append) => return append_messages(tx, *append, receipts),
+        Command::WriteRecords(write) => return write_records(tx, write, rows),
+        Command::AppendMessages(append) => return append_messages(tx, *append, rows),
         Command::DeleteRecords(delete) => return delete_records(tx, &delete),
         Command::ReplaceVectors { collection, vectors } => {
-            return replace_vectors(tx, &collection, vectors, receipts);
+            return replace_vectors(tx, &collection, vectors, rows);
         }
         // They are in their file, those that are left of them: nothing of it is in the database.
         Command::PutTokenVectors { tokens, .. } => {
@@ -136,18 +136,19 @@ pub(super) fn apply(
 fn write_records(
     tx: &mut WriteTransaction,
     write: WriteRecords,
-    receipts: &[RowReceipt],
+    rows: &[WrittenRows],
 ) -> Result<(Outcome, Effects), StoreError> {
     let WriteRecords { collection, records, bump_session: bumped, delete, advance: step } = write;
     // Only this thread changes them.
     let slots = collection.state().slots.clone();
     let (mut effects, mut versions) = (Effects::default(), Vec::with_capacity(records.len()));
-    for (new, receipt) in records.into_iter().zip(receipts) {
-        let written = tx.upsert(&slots, &new.record, receipt.row, receipt.crc, new.expected)?;
+    for (new, rows) in records.into_iter().zip(rows) {
+        let (row, further) = (rows.first.row, rows.further());
+        let written = tx.upsert(&slots, &new.record, row, rows.checks(&new.windows), new.expected)?;
         let renamed = written.renamed.map(|renamed| (renamed, new.record.id.clone()));
         let record = Record { id: written.id, ..new.record };
         versions.push(written.version);
-        effects.written.push(Published { row: receipt.row, record, replaced: written.replaced, renamed });
+        effects.written.push(Published { row, further, record, replaced: written.replaced, renamed });
     }
     bumped.iter().try_for_each(|session| bump_session(tx, &collection.tenant, session))?;
     step.map_or(Ok(()), |step| advance(tx, &step))?;
@@ -162,18 +163,19 @@ fn replace_vectors(
     tx: &mut WriteTransaction,
     collection: &Collection,
     vectors: Vec<NewVector>,
-    receipts: &[RowReceipt],
+    rows: &[WrittenRows],
 ) -> Result<(Outcome, Effects), StoreError> {
     let slots = collection.state().slots.clone();
     let mut effects = Effects::default();
-    for (NewVector { stored, .. }, receipt) in vectors.into_iter().zip(receipts) {
-        if !tx.move_row(&slots, &stored, receipt.row, receipt.crc)? {
-            effects.unused.push(receipt.row);
+    for (NewVector { stored, windows, .. }, rows) in vectors.into_iter().zip(rows) {
+        let (row, further) = (rows.first.row, rows.further());
+        if !tx.move_row(&slots, &stored, row, rows.checks(&windows))? {
+            effects.unused.extend(rows.all());
             continue;
         }
         let (session, expires_at) = (stored.record.session.clone(), stored.record.expires_at);
         let replaced = slots.row(stored.slot).map(|row| LiveRow { row, session, expires_at });
-        effects.written.push(Published { row: receipt.row, record: stored.record, replaced, renamed: None });
+        effects.written.push(Published { row, further, record: stored.record, replaced, renamed: None });
     }
     Ok((Outcome::Count(effects.written.len()), effects))
 }
@@ -204,10 +206,10 @@ fn check_together(body: &CheckpointBody, max_bytes: usize) -> Result<(), StoreEr
 fn append_messages(
     tx: &mut WriteTransaction,
     append: AppendMessages,
-    receipts: &[RowReceipt],
+    rows: &[WrittenRows],
 ) -> Result<(Outcome, Effects), StoreError> {
     let slots = append.collection.state().slots.clone();
-    let done = append::execute(tx, &slots, append, receipts)?;
+    let done = append::execute(tx, &slots, append, rows)?;
     Ok((Outcome::Appended(done.answer), done.effects))
 }
 

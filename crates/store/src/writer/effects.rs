@@ -23,6 +23,8 @@ pub(super) struct Effects {
 #[derive(Debug)]
 pub(super) struct Published {
     pub row: u32,
+    /// Rows behind it, of further windows.
+    pub further: u32,
     pub record: Record,
     pub replaced: Option<LiveRow>,
     /// A message that has another id among records, and the one that it had.
@@ -39,24 +41,29 @@ impl Effects {
         let version = |state: &CollectionState, row| VersionId(state.slots.slot(row));
         // A damaged slot may name any row: what is not current is nobody's to take away.
         let current = |state: &CollectionState, old: LiveRow| state.rows.rows().contains(old.row).then_some(old);
-        for Published { row, record, replaced, renamed } in self.written {
+        for Published { row, further, record, replaced, renamed } in self.written {
             let replaced = replaced.and_then(|old| current(state, old));
             if let Some((renamed, from)) = renamed {
                 state.rename(&renamed, &from);
             }
-            state.insert(row, &record, replaced.as_ref());
+            dead.extend(replaced.iter().flat_map(|old| all_rows(state, old)));
+            state.insert((row, further), &record, replaced.as_ref());
             let replaced_version = replaced.as_ref().map(|old| version(state, old.row));
             state.changes.push(Change::Written { version: version(state, row), replaced: replaced_version });
-            dead.extend(replaced.map(|old| old.row));
         }
         for old in self.removed {
             let Some(old) = current(state, old) else { continue };
+            dead.extend(all_rows(state, &old));
             state.remove(&old);
             state.changes.push(Change::Deleted(version(state, old.row)));
-            dead.push(old.row);
         }
         dead
     }
+}
+
+/// The row of a record and those of its further windows.
+fn all_rows(state: &CollectionState, of: &LiveRow) -> impl Iterator<Item = u32> {
+    std::iter::once(of.row).chain(state.windows.of(of.row))
 }
 
 /// Refuses a session that somebody else has made with another user or collection.

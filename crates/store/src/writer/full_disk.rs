@@ -52,7 +52,7 @@ impl Writer {
             let Some(command) = pending.again.take() else { continue };
             let touched = pending.collection.iter().map(|of| (Arc::clone(of), of.file().rows()));
             let touched: Vec<Touched> = touched.collect();
-            match self.commit(vec![Accepted { command, receipts: Vec::new() }], &touched) {
+            match self.commit(vec![Accepted { command, rows: Vec::new() }], &touched) {
                 Ok(applied) => self.publish(std::iter::once(pending).zip(applied).collect(), touched),
                 Err(error) => self.refuse(vec![pending], &error),
             }

@@ -22,15 +22,16 @@ pub(crate) use queue::{Reply, Request, Work, WriterQueue};
 
 use crate::StoreError;
 use crate::collection::Collection;
-use crate::command::{Command, Outcome};
+use crate::command::{Command, Outcome, TextWindows};
 use crate::registry::Registry;
 use apply::apply;
 use crossbeam_channel::Receiver;
 use effects::Effects;
-use membox_records::Store as Records;
+use membox_records::{RowChecks, Store as Records, Window};
 use membox_threads::guard;
 use membox_vectors::RowReceipt;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -42,7 +43,38 @@ const GROUP_ROWS: usize = 8192;
 /// A request whose vectors are in their file.
 struct Accepted {
     command: Command,
-    receipts: Vec<RowReceipt>,
+    rows: Vec<WrittenRows>,
+}
+
+/// The rows that were appended for one record: its own, and behind it those of its further windows.
+struct WrittenRows {
+    first: RowReceipt,
+    behind: Vec<RowReceipt>,
+}
+
+impl WrittenRows {
+    fn all(&self) -> impl Iterator<Item = u32> {
+        std::iter::once(self.first.row).chain(self.behind.iter().map(|receipt| receipt.row))
+    }
+
+    fn further(&self) -> u32 {
+        self.behind.len() as u32
+    }
+
+    /// What is stored to hold them against.
+    fn checks(&self, of: &TextWindows) -> RowChecks {
+        if self.behind.is_empty() {
+            return self.first.crc.into();
+        }
+        let places = of.places.iter().cloned().chain(std::iter::repeat(0..0));
+        let receipts = std::iter::once(&self.first).chain(&self.behind);
+        let window = |(receipt, place): (&RowReceipt, Range<u32>)| Window {
+            row_crc: receipt.crc,
+            start: place.start,
+            end: place.end,
+        };
+        RowChecks { row_crc: self.first.crc, windows: receipts.zip(places).map(window).collect() }
+    }
 }
 
 /// What a request has come to, to be published and answered after the commit.
@@ -122,12 +154,12 @@ impl Writer {
     /// Gathers the requests that wait behind `first`, does them in one commit, and gives back the first thing that
     /// was none.
     fn run_group(&mut self, first: Request, work: &Receiver<Work>) -> Option<Work> {
-        let mut rows = first.command.vectors().len();
+        let mut rows = first.command.rows();
         let (mut group, mut next) = (vec![first], None);
         while group.len() < GROUP_REQUESTS && rows < GROUP_ROWS {
             match work.try_recv() {
                 Ok(Work::Commit(request)) => {
-                    rows += request.command.vectors().len();
+                    rows += request.command.rows();
                     group.push(request);
                 }
                 Ok(other) => {
@@ -193,10 +225,10 @@ impl Writer {
         }
         let mut tx = self.records.begin()?;
         let mut all = Vec::with_capacity(accepted.len());
-        for Accepted { command, receipts } in accepted {
+        for Accepted { command, rows } in accepted {
             let registry = &self.registry;
             // A panic in a request's own writes is its error, and its savepoint takes back what they have done.
-            let applied = tx.request(|tx| guard(|| apply(tx, registry, command, &receipts))?);
+            let applied = tx.request(|tx| guard(|| apply(tx, registry, command, &rows))?);
             if let Err(StoreError::DiskFull) = applied {
                 return Err(StoreError::DiskFull);
             }
@@ -246,7 +278,7 @@ fn append_vectors(registry: &Registry, group: Vec<Request>) -> (Vec<Accepted>, V
     for Request { mut command, reply } in group {
         let Some(collection) = command.collection().cloned() else {
             let again = command.frees().then(|| command.clone());
-            accepted.push(Accepted { command, receipts: Vec::new() });
+            accepted.push(Accepted { command, rows: Vec::new() });
             all.push(Pending { collection: None, rows: Vec::new(), reply, again });
             continue;
         };
@@ -257,13 +289,13 @@ fn append_vectors(registry: &Registry, group: Vec<Request>) -> (Vec<Accepted>, V
         }
         let before = collection.file().rows();
         match append(registry, &collection, &mut command, before) {
-            Ok(receipts) => {
+            Ok(written) => {
                 if !touched.iter().any(|(c, _)| Arc::ptr_eq(c, &collection)) {
                     touched.push((collection.clone(), before));
                 }
-                let rows = receipts.iter().map(|receipt| receipt.row).collect();
+                let rows = written.iter().flat_map(WrittenRows::all).collect();
                 let again = command.frees().then(|| command.clone());
-                accepted.push(Accepted { command, receipts });
+                accepted.push(Accepted { command, rows: written });
                 all.push(Pending { collection: Some(collection), rows, reply, again });
             }
             Err(error) => reply(Err(error)),
@@ -278,15 +310,26 @@ fn append(
     collection: &Collection,
     command: &mut Command,
     before: u32,
-) -> Result<Vec<RowReceipt>, StoreError> {
-    let receipts = collection.file().append(command.vectors())?;
+) -> Result<Vec<WrittenRows>, StoreError> {
+    let contents = command.contents();
+    let vectors = contents
+        .iter()
+        .flat_map(|(vector, windows, _)| std::iter::once(*vector).chain(windows.vectors.iter().map(Vec::as_slice)));
+    let mut receipts = collection.file().append(vectors)?.into_iter();
+    let rows = contents.iter().filter_map(|(_, windows, _)| {
+        Some(WrittenRows { first: receipts.next()?, behind: receipts.by_ref().take(windows.vectors.len()).collect() })
+    });
+    let rows: Vec<WrittenRows> = rows.collect();
     // The first tokens of a collection make their files.
     let appended = registry.with_files(|| match command {
         Command::PutTokenVectors { tokens, .. } => collection.put_tokens(before, tokens),
-        _ => collection.append_tokens(before, receipts.iter().zip(command.tokens())),
+        _ => {
+            let tokens = command.contents().into_iter().map(|(.., tokens)| tokens);
+            collection.append_tokens(before, rows.iter().map(|rows| &rows.first).zip(tokens))
+        }
     });
     appended.inspect_err(|_| collection.file().forget_rows_from(before))?;
-    Ok(receipts)
+    Ok(rows)
 }
 
 /// Makes what was committed to a collection visible, and gives what answers its requests.
