@@ -62,6 +62,7 @@ mod recall_counts;
 mod record_store;
 mod registry;
 mod reserve;
+mod row_checks;
 mod search;
 mod snapshot;
 mod store;

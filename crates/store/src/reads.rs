@@ -1,8 +1,8 @@
 //! Reading what is committed.
 
-use crate::folder::has_its_vectors;
 use crate::reader_pool::PooledReader;
 use crate::registry::Registry;
+use crate::row_checks::has_its_vectors;
 use crate::search::{Matches, Neighbours, Question, Wanted, neighbours, search};
 use crate::snapshot::{Fetched, RecordRef, Snapshot};
 use crate::{Collection, RecordReads, StoreError, VersionId, now};

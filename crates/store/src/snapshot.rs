@@ -2,7 +2,7 @@
 
 use crate::collection::{Allowed, WindowRows, open_sealed};
 use crate::command::{Selection, VersionId};
-use crate::folder::has_its_vectors;
+use crate::row_checks::has_its_vectors;
 use crate::surroundings::Surroundings;
 use crate::{Collection, StoreError};
 use membox_index::{AllowedRows, Effort, Found, Search, VectorIndex};

@@ -269,10 +269,9 @@ impl CollectionState {
         }
         let row = |old: u32| new_rows[old as usize];
         state.tokens = tokens.as_ref().map(TokenFile::view);
-        let renumbered = |rows: &AllowedRows| Arc::new(rows.rows().iter().map(row).collect::<RoaringBitmap>().into());
-        state.rows = renumbered(&self.rows);
+        state.rows = renumbered(&self.rows, row);
         state.windows = Arc::new(self.windows.renumbered(row));
-        state.with_windows = self.with_windows.as_deref().map(renumbered);
+        state.with_windows = self.with_windows.as_ref().map(|rows| renumbered(rows, row));
         state.links = self.links.renumbered(row);
         state.changes = self.changes.clone();
         state.expiry = self.expiry.iter().map(|(at, old)| (*at, row(*old))).collect();
@@ -284,4 +283,9 @@ impl CollectionState {
         state.texts = Texts::new(text.take(), tail, |row| state.rows.contains(row));
         state
     }
+}
+
+/// The same rows by other numbers.
+fn renumbered(rows: &AllowedRows, row: impl Fn(u32) -> u32) -> Arc<AllowedRows> {
+    Arc::new(rows.rows().iter().map(row).collect::<RoaringBitmap>().into())
 }

@@ -18,10 +18,6 @@ impl WindowRows {
         self.0.is_empty()
     }
 
-    pub fn rows(&self) -> &RoaringBitmap {
-        &self.0
-    }
-
     /// The rows behind that of a record, of which `further` are its windows'.
     pub fn insert(&mut self, record: u32, further: u32) {
         self.0.insert_range(behind(record, further));
@@ -123,7 +119,7 @@ mod tests {
                 }
             }
             let all: RoaringBitmap = kept.iter().flat_map(|list| list.start + 1..list.end).collect();
-            prop_assert_eq!(windows.rows(), &all);
+            prop_assert_eq!(&windows.0, &all);
             for step in [1, 2, 3] {
                 let some: Vec<_> = kept.iter().step_by(step).collect();
                 let rows: RoaringBitmap = some.iter().map(|list| list.start).collect();

@@ -16,5 +16,4 @@ pub(crate) use lock::lock;
 pub use mend::mend_files;
 pub use restore::restore;
 pub use sealing::{EncryptionConfig, SealingConfig, keys_file};
-pub(crate) use verify::has_its_vectors;
 pub use verify::{Problem, Report, verify};

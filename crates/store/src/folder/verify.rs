@@ -4,6 +4,7 @@ use super::inspect::Inspection;
 use crate::box_key::audit_key_of;
 use crate::collection::{CollectionFolder, read_settings, text_of};
 use crate::media;
+use crate::row_checks::has_its_vectors;
 use crate::{StoreConfig, StoreError};
 use membox_index::VectorIndex;
 use membox_records::{Reader, Slots, StoredCollection, StoredRecord};
@@ -242,11 +243,4 @@ fn open_vectors(path: &Path, stored: &StoredCollection) -> Result<VectorView, St
         return Err(format!("{} says that it is {}", path.display(), header.uuid));
     }
     VectorView::open(path, stored.rows).map_err(|error| error.to_string())
-}
-
-/// Whether the rows of a record, the first one of which is `row`, are there and have the checksums that it says.
-pub(crate) fn has_its_vectors(stored: &StoredRecord, row: u32, view: &VectorView) -> bool {
-    let has = |row: u32, crc: u32| row < view.rows() && view.crc(row) == crc;
-    // The first window's row is the record's own.
-    has(row, stored.row_crc) && (row..).zip(&stored.windows).skip(1).all(|(row, window)| has(row, window.row_crc))
 }

@@ -296,7 +296,7 @@ fn a_record_with_a_damaged_window_is_no_answer_until_it_has_other_vectors() {
     }
     drop(reads);
     let found = sample.store().damaged_vectors(&sample.collection()).expect("a check");
-    assert_eq!(found, [damaged.clone()]);
+    assert_eq!(found, std::slice::from_ref(&damaged));
     let mended = NewVector { stored: damaged, vector: vector(1), windows: windows(&[1, 2, 3]), tokens: None };
     assert_eq!(sample.store().replace_vectors(&sample.collection(), vec![mended]).expect("a write"), 1);
     assert_eq!(sample.nearest_ids(3, 1), [1]);

@@ -5,8 +5,8 @@
 //! read ─▶ State ─▶ plan (a pure function) ─▶ Plan ─▶ execute
 //! ```
 
-use super::WrittenRows;
 use super::effects::{Effects, Published, check_made};
+use super::written_rows::WrittenRows;
 use crate::command::{AppendMessages, Appended, NewVersion, REDACTION_FIELD, event_of_box};
 use crate::{StoreError, day, now};
 use membox_api::{MessageType, OnConflict};

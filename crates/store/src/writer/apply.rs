@@ -1,9 +1,9 @@
 //! What each command does within the writer's transaction, and what of it is published after the commit.
 
-use super::WrittenRows;
 use super::append;
 use super::effects::{Effects, Published, check_made};
 use super::erasing;
+use super::written_rows::WrittenRows;
 use crate::command::{
     Advance, AppendMessages, ChangeSession, Command, DeleteRecords, NewVector, Outcome, Selection, Spend, Spent,
     WriteRecords, event_of_box,

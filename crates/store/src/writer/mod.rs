@@ -17,21 +17,21 @@ mod erasing;
 mod full_disk;
 mod lifecycle;
 mod queue;
+mod written_rows;
 
 pub(crate) use queue::{Reply, Request, Work, WriterQueue};
 
 use crate::StoreError;
 use crate::collection::Collection;
-use crate::command::{Command, Outcome, TextWindows};
+use crate::command::{Command, Outcome};
 use crate::registry::Registry;
 use apply::apply;
 use crossbeam_channel::Receiver;
 use effects::Effects;
-use membox_records::{RowChecks, Store as Records, Window};
+use membox_records::Store as Records;
 use membox_threads::guard;
-use membox_vectors::RowReceipt;
+use written_rows::WrittenRows;
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -44,37 +44,6 @@ const GROUP_ROWS: usize = 8192;
 struct Accepted {
     command: Command,
     rows: Vec<WrittenRows>,
-}
-
-/// The rows that were appended for one record: its own, and behind it those of its further windows.
-struct WrittenRows {
-    first: RowReceipt,
-    behind: Vec<RowReceipt>,
-}
-
-impl WrittenRows {
-    fn all(&self) -> impl Iterator<Item = u32> {
-        std::iter::once(self.first.row).chain(self.behind.iter().map(|receipt| receipt.row))
-    }
-
-    fn further(&self) -> u32 {
-        self.behind.len() as u32
-    }
-
-    /// What is stored to hold them against.
-    fn checks(&self, of: &TextWindows) -> RowChecks {
-        if self.behind.is_empty() {
-            return self.first.crc.into();
-        }
-        let places = of.places.iter().cloned().chain(std::iter::repeat(0..0));
-        let receipts = std::iter::once(&self.first).chain(&self.behind);
-        let window = |(receipt, place): (&RowReceipt, Range<u32>)| Window {
-            row_crc: receipt.crc,
-            start: place.start,
-            end: place.end,
-        };
-        RowChecks { row_crc: self.first.crc, windows: receipts.zip(places).map(window).collect() }
-    }
 }
 
 /// What a request has come to, to be published and answered after the commit.
