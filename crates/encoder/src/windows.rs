@@ -23,8 +23,8 @@ pub struct TokenWindow {
 /// Cuts a text of so many tokens into windows of at most `limit` tokens, at most [`MAX_WINDOWS`] of them. The first one
 /// has as many tokens as it may: its pass gives the text's vector too. The others are shorter, unless the text is very
 /// long. A window ends at the last end of a sentence (`ends_sentence` of its last token) in its last third, and the
-/// next one begins there. Where there is none, the two overlap, and each token belongs to the one in which it is farther
-/// from an edge.
+/// next one begins there. Where there is none, the two overlap, and each token belongs to the one in which it is
+/// farther from an edge.
 pub fn token_windows(tokens: usize, limit: usize, ends_sentence: impl Fn(usize) -> bool) -> Vec<TokenWindow> {
     let limit = limit.max(1);
     let further = further_tokens(tokens.saturating_sub(limit), limit);

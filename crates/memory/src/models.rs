@@ -159,8 +159,8 @@ impl Models {
         Ok(embedded)
     }
 
-    /// Embeds the texts of the records that have no vector yet, and of those that lack the vectors of their tokens or of
-    /// their further windows. A record whose vector was given is left as it is: who gives vectors does so to have
+    /// Embeds the texts of the records that have no vector yet, and of those that lack the vectors of their tokens or
+    /// of their further windows. A record whose vector was given is left as it is: who gives vectors does so to have
     /// nothing encoded. Says for each record from which character of its text on that is in no vector.
     pub(crate) fn embed_missing(
         &self,

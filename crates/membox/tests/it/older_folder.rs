@@ -114,18 +114,28 @@ fn without_usage(answer: &mut Value) {
     }
 }
 
-/// Takes out of recalls what hangs on the statistics of words, which count current texts alone since 0.2.0: scores, and
-/// what is ranked by them behind the best hit.
-fn without_word_scores(request: &Value, answer: &mut Value) {
-    let Some(hits) = answer.get_mut("hits").and_then(Value::as_array_mut) else { return };
-    for hit in hits.iter_mut() {
-        if let Some(score) = hit["scores"].get_mut("text") {
-            *score = json!(score.is_null());
+/// Takes out of recalls what 0.2.0 ranks otherwise (docs/decisions/043): by words and in mode `hybrid` all scores and
+/// all hits behind the best, and what contexts are filled with; and what 0.1.0 did not say.
+fn without_ranking(request: &Value, answer: &mut Value) {
+    if request["path"].as_str().is_some_and(|path| path.contains("strategy=recall")) {
+        for name in ["messages", "text", "tokens", "omitted"] {
+            answer.as_object_mut().map(|told| told.remove(name));
         }
     }
-    if request["body"]["mode"] == "text" {
+    let Some(hits) = answer.get_mut("hits").and_then(Value::as_array_mut) else { return };
+    let by_vector = request["body"]["mode"] == "vector";
+    if !by_vector {
         hits.truncate(1);
-        hits.iter_mut().for_each(|hit| hit["score"] = Value::Null);
+    }
+    for hit in hits.iter_mut().filter_map(Value::as_object_mut) {
+        hit.remove("relevance");
+        if !by_vector {
+            hit.remove("score");
+            hit.remove("scores");
+        }
+    }
+    if !by_vector {
+        answer.as_object_mut().map(|told| told.remove("context"));
     }
 }
 
@@ -136,7 +146,8 @@ fn without_the_key_of_the_audit_log(answer: &mut Value) {
     }
 }
 
-/// Leaves out how many vectors a collection has, and how many of its records have vectors of tokens: 0.1.0 said neither.
+/// Leaves out how many vectors a collection has, and how many of its records have vectors of tokens: 0.1.0 said
+/// neither.
 fn without_counts_of_vectors(answer: &mut Value) {
     let remove = |told: &mut Value| {
         for name in ["token_vectors", "vectors"] {
@@ -214,7 +225,7 @@ fn answers_as_before(name: &str) {
         }
         let request = old.clone();
         for answer in [&mut old, &mut new] {
-            without_word_scores(&request, &mut answer["answer"]);
+            without_ranking(&request, &mut answer["answer"]);
             without_found_keywords(&request, &mut answer["answer"]);
             without_the_key_of_the_audit_log(&mut answer["answer"]);
             without_counts_of_vectors(&mut answer["answer"]);

@@ -5,7 +5,7 @@ use membox_memory::{
     AppendRequest, CollectionSettings, MemoryBox, MemoryConfig, MemoryError, MessageQuery, Models, NewRecord, Order,
     QuotaSettings, RecallMode, RecallRequest, UsageReport, verify,
 };
-use membox_store::{NewVersion, RecordReads, Store, StoreConfig, TextWindows, WriteRecords};
+use membox_store::{NewVersion, RecordReads, Store, StoreConfig, StoreError, TextWindows, WriteRecords};
 use rusqlite::Connection;
 use rusqlite::types::Value as Cell;
 use serde_json::json;
@@ -119,7 +119,16 @@ fn filled(folder: &Path) {
 
 /// Writes a record of the damaged tenant again, as if its text had three windows.
 fn give_windows(folder: &Path, id: &str) {
-    let store = Store::open(&StoreConfig::new(folder)).expect("a store");
+    // The thread of the job that was done may hold the folder for a moment yet.
+    let begun = Instant::now();
+    let store = loop {
+        match Store::open(&StoreConfig::new(folder)) {
+            Err(StoreError::Locked(_)) if begun.elapsed() < Duration::from_secs(60) => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            opened => break opened.expect("a store"),
+        }
+    };
     let collection = store.collection("t", "c").expect("the collection");
     let stored = store.read().and_then(|reads| reads.record(collection.id, id)).expect("a read").expect("the record");
     // Shorter than those of the others, so that it is not the nearest.
