@@ -116,9 +116,8 @@ pub(crate) fn search(
                 return Ok(WordScores::default());
             }
             budget::check()?;
-            let own = surroundings.texts.score(&question.terms)?;
+            let (own, rarity) = surroundings.texts.score_with_rarity(&question.terms)?;
             let spread = spread(&own, surroundings, &snapshot.allowed, snapshot.rows());
-            let rarity = surroundings.texts.rarities(&question.terms)?.iter().sum();
             Ok(WordScores { own, spread, rarity })
         };
         let words: Result<Vec<WordScores>, StoreError> = questions.iter().map(score_words).collect();

@@ -142,23 +142,30 @@ impl Texts {
 
     /// The scores of the current rows that hold at least one of the terms.
     pub fn score(&self, terms: &[String]) -> crate::Result<TextScores> {
+        Ok(self.score_with_rarity(terms)?.0)
+    }
+
+    /// As [`Texts::score`], with the sum of the terms' rarities, those that no row holds among them.
+    pub fn score_with_rarity(&self, terms: &[String]) -> crate::Result<(TextScores, f32)> {
         let mut scores = TextScores::new(self.disk.as_ref().map_or(0, TextIndex::rows).max(self.tail.end()));
         let totals = self.totals();
         let texts = totals.texts as f32;
         let mean_length = totals.terms as f32 / texts.max(1.0);
         let norm = |length: u32| K1 * (1.0 - B + B * length as f32 / mean_length.max(1e-6));
+        let mut rarities = 0.0;
         for term in terms {
             let frequency = self.frequency(term)? as f32;
+            let rarity = rarity(texts, frequency);
+            rarities += rarity;
             if frequency == 0.0 {
                 continue;
             }
-            let rarity = rarity(texts, frequency);
             self.postings(term, |row, count, length| {
                 let count = count as f32;
                 scores.add(row, rarity * count * (K1 + 1.0) / (count + norm(length)));
             })?;
         }
-        Ok(scores)
+        Ok((scores, rarities))
     }
 }
 
