@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
@@ -27,6 +27,11 @@ const HANDSHAKE: u8 = 0x16;
 /// What a client hears that speaks HTTP where TLS is spoken.
 const PLAIN_HTTP: &str = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: \
                           45\r\n\r\nthis port speaks TLS: call it by https://...\n";
+
+/// How much of such a request is read and thrown away, in bytes.
+const MAX_PLAIN_REQUEST: u64 = 1 << 20;
+/// How long it may take to come.
+const MAX_LINGER: Duration = Duration::from_secs(1);
 
 /// Where the certificate of a box is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,6 +164,10 @@ impl Tls {
         if first[0] != HANDSHAKE {
             let _ = stream.write_all(PLAIN_HTTP.as_bytes()).await;
             let _ = stream.shutdown().await;
+            // A socket that is closed with unread bytes is reset, and a client that is still sending would see that
+            // instead of the answer.
+            let mut rest = stream.take(MAX_PLAIN_REQUEST);
+            let _ = tokio::time::timeout(MAX_LINGER, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
             let reason = "the client spoke plain HTTP, and this port speaks TLS: its URL must begin with https://";
             return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
         }

@@ -126,6 +126,18 @@ fn a_box_with_a_certificate_speaks_tls_and_nothing_else() {
     let _ = plain.read_to_end(&mut said);
     let said = String::from_utf8_lossy(&said);
     assert!(said.starts_with("HTTP/1.1 400") && said.ends_with("call it by https://...\n"), "{said}");
+    // Also where the answer is there before the request is whole.
+    let mut slow = running.connect();
+    slow.write_all(b"POST /v1/compress HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4\r\n\r\n").expect("a head");
+    slow.peek(&mut [0]).expect("an answer");
+    for byte in b"{  }" {
+        slow.write_all(&[*byte]).expect("the box reads on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let mut said = String::new();
+    slow.shutdown(std::net::Shutdown::Write).expect("an open connection");
+    slow.read_to_string(&mut said).expect("the answer is whole");
+    assert!(said.starts_with("HTTP/1.1 400") && said.ends_with("call it by https://...\n"), "{said}");
     let stranger = Authority::new().client(None);
     let refused = running.ask(&stranger).expect_err("a client that does not trust it");
     assert!(refused.contains("invalid peer certificate"), "{refused}");

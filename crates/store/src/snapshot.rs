@@ -58,8 +58,8 @@ pub struct Snapshot {
 /// How near the tokens of a question are to those of a record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TokenSimilarities {
-    /// For each token of the question the cosine of the nearest one of the record.
-    pub best: Vec<f32>,
+    /// For each part of the record, and in it for each token of the question, the cosine of the nearest token.
+    pub parts: Vec<Vec<f32>>,
     /// Tokens that the record has.
     pub tokens: usize,
 }
@@ -266,16 +266,26 @@ impl Snapshot {
         Ok(self.surroundings.texts.rarities(terms)?)
     }
 
-    /// For each token of a question the cosine of the nearest token of a record; `None` where the record has no whole
-    /// vectors of tokens, or has them of another model.
-    pub fn token_similarities(&self, question: &QuestionTokens, record: RecordRef) -> Option<TokenSimilarities> {
-        if self.tokens.as_ref()?.space() != question.space() {
+    /// How near each token of a question is to those of a record, for each `part` tokens of it; `None` where the record
+    /// has none, no whole ones, or those of another model.
+    pub fn token_similarities(
+        &self,
+        question: &QuestionTokens,
+        record: RecordRef,
+        part: usize,
+    ) -> Option<TokenSimilarities> {
+        let space = question.space();
+        if self.tokens.as_ref()?.space() != space {
             return None;
         }
-        let mut best = vec![-1.0; question.len()];
-        let codes = self.codes(record)?;
-        question.max_sim(&codes, &mut best);
-        Some(TokenSimilarities { best, tokens: question.space().tokens(&codes) })
+        let codes = self.codes(record).filter(|codes| !codes.is_empty())?;
+        let nearest = |codes: &[u8]| {
+            let mut best = vec![-1.0; question.len()];
+            question.max_sim(codes, &mut best);
+            best
+        };
+        let parts = codes.chunks(part.max(1) * space.token_bytes()).map(nearest).collect();
+        Some(TokenSimilarities { parts, tokens: space.tokens(&codes) })
     }
 
     /// The vectors of a record's tokens; `None` where it has no whole ones.

@@ -89,6 +89,9 @@ fn what_stands_at_the_end_of_a_long_text_is_found() {
         assert!(part.contains(ANSWER) && part.len() < 1000, "{part}");
         let found = hits(&server, ASKED, "vector");
         assert!(found.iter().filter(|hit| hit["id"] != "long").all(|hit| hit.get("matched").is_none()));
+        // By both, however many short ones look a little like the question.
+        let rank = rank(&hits(&server, ASKED, "hybrid"), "long");
+        assert!(rank <= 5, "it is number {rank}");
         // By words, and by both, the part is the same.
         assert_eq!(matched(&hits(&server, "quokka-lantern wifi", "hybrid")[0]), part);
         assert!(hits(&server, "quokka-lantern", "text")[0].get("matched").is_none(), "no vector was asked for");

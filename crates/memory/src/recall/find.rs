@@ -56,7 +56,7 @@ pub(super) fn find(
         if request.mode == RecallMode::Hybrid
             && let Some(mut interaction) = Interaction::of(&snapshot, asked)?
         {
-            interaction.add_to(&mut fused)?;
+            interaction.add_to(&mut fused, request.k)?;
         }
         for mut f in fused.into_iter().take(wanted) {
             f.question = number;
@@ -84,8 +84,10 @@ fn fuse_legs(snapshot: &Snapshot, asked: &Asked, found: &Matches, request: &Reca
     };
     match request.mode {
         RecallMode::Vector => {
-            let fused = |&(record, score)| Fused::of_one(candidate(record, Some(score), None), PartName::Vector, score);
-            near.iter().map(fused).collect()
+            let fused = |&(record, score)| Fused::by_vector(candidate(record, Some(score), None));
+            let mut fused: Vec<Fused> = near.iter().map(fused).collect();
+            sort(&mut fused);
+            fused
         }
         // By words alone, a record that has none of them is no hit, however good its neighbours are.
         RecallMode::Text => {

@@ -15,7 +15,11 @@ const NAMED: f32 = 0.2;
 const OF_TIME: f32 = 0.2;
 
 /// What a cosine loses each time that it is the best of e times as many: among many one is near by chance.
-const WINDOW_PENALTY: f32 = 0.05;
+const WINDOW_PENALTY: f32 = 0.02;
+
+/// How far the words of a long text raise what its vector counts, where they say more: the vector of a window says
+/// little of one sentence among many.
+const WORDS_OF_LONG: f32 = 0.5;
 
 /// A record that was found, with what was measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,6 +61,14 @@ impl<R> Candidate<R> {
 }
 
 impl<R> Fused<R> {
+    /// A record that was found by its vector alone.
+    pub fn by_vector(candidate: Candidate<R>) -> Self {
+        let score = candidate.nearness().unwrap_or_default();
+        let mut fused = Self::of_one(candidate, PartName::Vector, score);
+        fused.parts[0].value = fused.vector.unwrap_or_default();
+        fused
+    }
+
     /// A record with a score of one part.
     pub fn of_one(candidate: Candidate<R>, part: PartName, score: f32) -> Self {
         let Candidate { record, vector, text, is_named, .. } = candidate;
@@ -107,8 +119,11 @@ fn by_scores<R: Copy>(vector_weight: f32, fluency: f32, candidates: &[Candidate<
     };
     let share = |score: Option<f32>, best: f32| if best > 0.0 { score.unwrap_or(0.0) / best } else { 0.0 };
     let weighed = |c: &Candidate<R>| {
-        let vector = vector_weight * share(c.nearness(), best_vector);
-        let words = text_weight * share(c.text, best_text);
+        let (mut near, words) = (share(c.nearness(), best_vector), share(c.text, best_text));
+        if c.windows > 1 {
+            near += WORDS_OF_LONG * (words - near).max(0.0);
+        }
+        let (vector, words) = (vector_weight * near, text_weight * words);
         let named = if c.is_named { NAMED } else { 0.0 };
         (vector, words, named, if c.is_of_time { OF_TIME } else { 0.0 })
     };
@@ -232,6 +247,16 @@ mod tests {
         assert_eq!(records(&fuse(Fusion::default(), 1.0, both)), [1, 2]);
         both[0].windows = 4;
         assert_eq!(records(&fuse(Fusion::default(), 1.0, both)), [2, 1]);
+        let alone = Fused::by_vector(both[0]);
+        assert!(alone.score < 0.58 && alone.vector == Some(0.60), "by the vector alone too: {alone:?}");
+    }
+
+    #[test]
+    fn words_speak_for_a_long_text_where_its_vector_says_less() {
+        let mut both = [(1, Some(0.4), Some(1.0)), (2, Some(1.0), Some(0.45))].map(candidate);
+        assert_eq!(records(&fuse(Fusion::default(), 1.0, both)), [2, 1]);
+        both[0].windows = 4;
+        assert_eq!(records(&fuse(Fusion::default(), 1.0, both)), [1, 2]);
     }
 
     #[test]

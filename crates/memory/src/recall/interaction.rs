@@ -3,10 +3,10 @@
 //! ColBERT (Khattab and Zaharia, 2020) adds up, over the tokens of the question, the cosine of the nearest token of
 //! the text. Three things are different here, since nothing was trained for it. A token of the question counts by the
 //! rarity of its word. A token of a record that [speaks for](SpokenFor) another one counts for that too, somewhat less.
-//! And a long text loses something, since among many tokens one is near by chance. docs/decisions/043 has what each
-//! of them gives.
+//! And a long text counts by its [best passage](super::passages). docs/decisions/043 has what each of them gives.
 
 use super::fusion::Fused;
+use super::passages::{PART_TOKENS, best_passage};
 use super::questions::Asked;
 use membox_api::ExplainedToken;
 use membox_store::{RecordRef, Snapshot, SpokenFor, StoreError, TokenSimilarities};
@@ -14,16 +14,15 @@ use membox_text::analysis::terms_at;
 use membox_threads::budget;
 use std::collections::HashMap;
 
-/// Best records whose tokens are compared.
-const MAX_COMPARED: usize = 100;
+/// Best records whose tokens are compared: of a small `k` so many, of a larger one [`COMPARED_PER_HIT`] times `k`, and
+/// never more than [`MAX_COMPARED`].
+const MIN_COMPARED: usize = 100;
+const MAX_COMPARED: usize = 300;
+const COMPARED_PER_HIT: usize = 4;
 /// What the best of them gets, in units of the best score before.
 const WEIGHT: f32 = 0.5;
 /// What a token counts for a record one step away; squared, for one two steps away.
 const NEIGHBOUR: f32 = 0.9;
-/// What a text loses each time that it is e times as long as …
-const LENGTH_PENALTY: f32 = 0.05;
-/// … so many tokens.
-const SHORT_TOKENS: usize = 32;
 /// What a stop word counts. A rare word counts some six times as much.
 const STOP_WORD_RARITY: f32 = 1.0;
 
@@ -90,20 +89,18 @@ impl<'a> Interaction<'a> {
     }
 
     fn own(&mut self, record: RecordRef) -> Option<&Vec<f32>> {
-        let (snapshot, question) = (self.snapshot, self.asked.question.tokens.as_ref()?);
+        let (snapshot, weights, question) = (self.snapshot, &self.weights, self.asked.question.tokens.as_ref()?);
         let compared = self.known.entry(record).or_insert_with(|| {
-            let TokenSimilarities { mut best, tokens } = snapshot.token_similarities(question, record)?;
-            let penalty = LENGTH_PENALTY * (tokens.max(SHORT_TOKENS) as f32 / SHORT_TOKENS as f32).ln();
-            best.iter_mut().for_each(|near| *near -= penalty);
-            Some(best)
+            let TokenSimilarities { parts, tokens } = snapshot.token_similarities(question, record, PART_TOKENS)?;
+            Some(best_passage(parts, tokens, weights))
         });
         compared.as_ref()
     }
 
     /// Adds what the tokens say to the scores of the best, and sorts them anew. A record without vectors of tokens
     /// gets what others get on average: it may be older than they are.
-    pub fn add_to(&mut self, fused: &mut [Fused]) -> Result<(), StoreError> {
-        let compared = fused.len().min(MAX_COMPARED);
+    pub fn add_to(&mut self, fused: &mut [Fused], k: usize) -> Result<(), StoreError> {
+        let compared = k.saturating_mul(COMPARED_PER_HIT).clamp(MIN_COMPARED, MAX_COMPARED).min(fused.len());
         let fused = &mut fused[..compared];
         for f in fused.iter_mut() {
             budget::check()?;

@@ -14,6 +14,7 @@ mod fusion;
 mod hits;
 mod interaction;
 mod joined;
+mod passages;
 mod questions;
 mod relevance;
 mod spoken_time;

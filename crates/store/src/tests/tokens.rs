@@ -173,13 +173,20 @@ fn a_question_is_compared_with_the_tokens_of_each_record_that_has_them() {
     let snapshot = sample.snapshot();
     let record = |id| snapshot.locate(&sample.stored(id)).expect("its vector");
     let question = QuestionTokens::new(SPACE, &vectors(13));
-    let nearest = snapshot.token_similarities(&question, record(3)).expect("its tokens");
-    assert!(nearest.best.iter().all(|&near| near > 0.97) && nearest.tokens == TOKENS, "{nearest:?}");
-    let other = snapshot.token_similarities(&question, record(1)).expect("its tokens");
-    assert!(other.best.len() == TOKENS && other.best.iter().all(|&near| near < 0.9), "{other:?}");
-    assert_eq!(snapshot.token_similarities(&question, record(2)), None);
+    let whole = |id| snapshot.token_similarities(&question, record(id), TOKENS);
+    let nearest = whole(3).expect("its tokens");
+    assert!(nearest.parts.concat().iter().all(|&near| near > 0.97) && nearest.tokens == TOKENS, "{nearest:?}");
+    let other = whole(1).expect("its tokens");
+    assert!(other.parts.concat().len() == TOKENS && other.parts[0].iter().all(|&near| near < 0.9), "{other:?}");
+    assert_eq!(whole(2), None);
+    let one_by_one = snapshot.token_similarities(&question, record(3), 1).expect("its tokens").parts;
+    assert_eq!(one_by_one.len(), TOKENS, "a part a token");
+    for (token, nearest) in nearest.parts[0].iter().enumerate() {
+        let best = one_by_one.iter().map(|part| part[token]).fold(-1.0, f32::max);
+        assert_eq!(best, *nearest, "the whole is as near as its nearest part");
+    }
     let elsewhere = QuestionTokens::new(TokenSpace { axes: [2; 16], ..SPACE }, &vectors(13));
-    assert_eq!(snapshot.token_similarities(&elsewhere, record(3)), None, "of another model");
+    assert_eq!(snapshot.token_similarities(&elsewhere, record(3), TOKENS), None, "of another model");
     assert_eq!(sample.counts(), (2, 1));
 }
 
@@ -395,12 +402,12 @@ fn those_of_a_sealed_tenant_are_sealed_and_go_with_its_key() {
     let snapshot = sample.snapshot();
     let question = QuestionTokens::new(SPACE, &vectors(101));
     let record = snapshot.locate(&sample.stored(1)).expect("its vector");
-    let nearest = snapshot.token_similarities(&question, record).expect("its tokens");
-    assert!(nearest.best.iter().all(|&near| near > 0.97));
+    let nearest = snapshot.token_similarities(&question, record, TOKENS).expect("its tokens");
+    assert!(nearest.parts.concat().iter().all(|&near| near > 0.97));
     drop(snapshot);
     let (gone, record) = (sample.snapshot(), record);
     sample.store().sealing().keyring().expect("keys").erase(tenant).expect("erased");
-    assert_eq!(gone.token_similarities(&question, record), None, "they are missing without their key");
+    assert_eq!(gone.token_similarities(&question, record, TOKENS), None, "they are missing without their key");
 }
 
 #[test]
