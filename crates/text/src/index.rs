@@ -20,7 +20,7 @@ use tantivy::{DocSet, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, T
 use uuid::Uuid;
 
 /// Version of the schema and of the analysis; an index of another one is built anew.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 /// Memory that tantivy gathers documents in before it writes a segment: its least is 15 MB.
 const WRITER_BYTES: usize = 32 << 20;
 /// Segments over which a commit merges them all into one.

@@ -1,5 +1,6 @@
 //! A text as folded characters, each with what it is: what differs in case, accents or width alone becomes the same.
 
+use super::simplified::simplified;
 use icu_properties::props::{DefaultIgnorableCodePoint, ExtendedPictographic, GeneralCategory};
 use icu_properties::{CodePointMapData, CodePointSetData};
 use unicode_normalization::UnicodeNormalization;
@@ -110,9 +111,12 @@ impl Folded {
         }
     }
 
-    fn push(&mut self, c: char) {
+    fn push(&mut self, mut c: char) {
         let kind = match c {
-            _ if c.is_alphanumeric() && is_unspaced(c) => Kind::Unspaced,
+            _ if c.is_alphanumeric() && is_unspaced(c) => {
+                c = simplified(c);
+                Kind::Unspaced
+            }
             _ if c.is_alphanumeric() => Kind::Letter,
             _ if c.is_ascii() && SIGNS.contains(&(c as u8)) => Kind::Sign,
             _ => symbol(c),

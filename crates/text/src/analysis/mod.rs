@@ -1,23 +1,26 @@
 //! From text to index terms and to the words that are looked for, in every script.
 //!
-//! Characters are folded: NFKD, lower case, no accents. Runs of letters and digits become one term, stemmed
+//! Characters are folded: NFKD, lower case, no accents, simplified Chinese. Runs of letters and digits become one term, stemmed
 //! by Snowball's English stemmer when they are ASCII. Scripts that put no blanks between words (Han, kana, hangul,
 //! Thai, Lao, Khmer, Burmese) are cut into characters, pairs of neighbours (bigrams, as Lucene's CJK analyser has
 //! them) and words of three characters and more, by Unicode's dictionaries (`segment.rs`). A question asks for its
 //! words but for stop words; its bigrams find what the dictionary does not know. Emoji are terms, and signs that make
-//! names belong to their words: C++, C#, .NET, @name, #tag.
+//! names belong to their words: C++, C#, .NET, @name, #tag. Numbers in words are found by their digits, too.
 //!
 //! Whoever changes the terms of a text raises the version in `index.rs`: indexes of the terms from before are then
 //! built anew.
 
 mod fold;
+mod numbers;
 mod pieces;
 mod segment;
+mod simplified;
 mod words;
 
 pub use words::Words;
 
 use fold::Kind;
+use numbers::numbers;
 use pieces::{Link, Piece, pieces};
 use segment::segment;
 use std::ops::Range;
@@ -34,7 +37,7 @@ pub struct Term {
     is_covered: bool,
 }
 
-/// Every term of a text, in order.
+/// Every term of a text, in order; at the end the digits of numbers that are written in another way.
 pub fn terms(text: &str) -> Vec<Term> {
     let pieces = pieces(text);
     let mut terms = Vec::with_capacity(pieces.len());
@@ -50,6 +53,8 @@ pub fn terms(text: &str) -> Vec<Term> {
             terms.extend(piece.signed.clone().map(|signed| term(signed, false)));
         }
     }
+    let number = |digits| Term { text: digits, is_stop_word: false, is_covered: false };
+    terms.extend(numbers(text, &pieces).into_iter().map(number));
     terms
 }
 

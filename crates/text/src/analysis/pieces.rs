@@ -204,7 +204,8 @@ fn is_stop_word(word: &str) -> bool {
     STOP_WORDS.binary_search(&word).is_ok()
 }
 
-fn stem(word: &str) -> String {
+/// The term of a word.
+pub fn stem(word: &str) -> String {
     if word.is_ascii() && word.len() <= MAX_TERM_BYTES && !is_stop_word(word) {
         STEMMER.stem(word).into_owned()
     } else {
