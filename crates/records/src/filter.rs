@@ -1,24 +1,20 @@
-//! The filter language, and the sets of rows that its conditions allow.
+//! The filter language.
 //!
 //! ```json
 //! {"and": [{"field": "metadata.topic", "eq": "travel"},
 //!          {"not": {"field": "created_at", "lt": "2024-01-01T00:00:00Z"}}]}
 //! ```
 //!
-//! What each condition means for each kind of value stands in `docs/filters.md`.
-//!
-//! A [`FieldIndex`] keeps, for each value of each field, the set of rows that have it. It is derived from the records
-//! and kept in memory in step with each commit, so a filter is as fresh and as exact as the records. A row's values
-//! never change: a new version has a new row.
+//! What each condition means for each kind of value stands in `docs/filters.md`. A [`FieldIndex`] says which rows a
+//! filter allows.
 
 use crate::RecordsError;
+use crate::field_index::FieldIndex;
 use crate::number::Number;
 use crate::record::Record;
-use crate::row_set::{RowSet, union};
 use crate::time::time_millis;
 use roaring::RoaringBitmap;
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
 /// Conditions of a filter may nest this deep.
@@ -37,8 +33,8 @@ const FIELDS: [(&str, Holds); 8] = [
     ("importance", Holds::Number),
 ];
 
-/// The modality of what is neither an image nor a recording.
-const TEXT: &str = "text";
+/// The conditions that there are.
+const CONDITIONS: &str = "eq, ne, in, nin, all, gt, gte, lt, lte, prefix, contains or exists";
 
 /// What a field can hold.
 #[derive(Clone, Copy, PartialEq)]
@@ -48,6 +44,12 @@ enum Holds {
     Time,
     /// Metadata: anything.
     Any,
+}
+
+impl Holds {
+    fn has_text(self) -> bool {
+        matches!(self, Self::Text | Self::Any)
+    }
 }
 
 /// A parsed filter.
@@ -69,7 +71,13 @@ pub enum Condition {
     /// One of its values is one of these.
     In(Vec<Scalar>),
     /// One of its numbers (or times) lies between.
-    Range(Bound<Number>, Bound<Number>),
+    Numbers(Bound<Number>, Bound<Number>),
+    /// One of its strings lies between, in the order of Unicode's code points.
+    Strings(Bound<String>, Bound<String>),
+    /// One of its strings begins so.
+    Prefix(String),
+    /// This stands in one of its strings.
+    Contains(String),
     /// It is there and not null, or it is not.
     Exists(bool),
 }
@@ -147,43 +155,110 @@ fn parse_condition(object: &Map<String, Value>, pointer: &str) -> Result<Filter,
             return wrong(&format!("{pointer}/field"), format!("{field:?} is not a field: {known}, or metadata.NAME"));
         }
     };
-    let (mut low, mut high, mut condition) = (Bound::Unbounded, Bound::Unbounded, None);
+    let (mut bounds, mut condition) = (Bounds::default(), None);
     for key in object.keys().filter(|key| *key != "field") {
-        let at = format!("{pointer}/{key}");
-        let next = match key.as_str() {
-            "eq" => Condition::In(vec![scalar(&object[key], holds, &at)?]),
-            "in" => match object[key].as_array() {
-                Some(values) => {
-                    let each = values.iter().enumerate().map(|(i, value)| scalar(value, holds, &format!("{at}/{i}")));
-                    Condition::In(each.collect::<Result<_, _>>()?)
-                }
-                None => return wrong(&at, "a list is wanted"),
-            },
-            "exists" => match object[key].as_bool() {
-                Some(wanted) => Condition::Exists(wanted),
-                None => return wrong(&at, "true or false is wanted"),
-            },
-            "gt" | "gte" | "lt" | "lte" => {
-                let n = number(&object[key], holds, &at)?;
-                let bound = if key.ends_with('e') { Bound::Included(n) } else { Bound::Excluded(n) };
-                let side = if key.starts_with('g') { &mut low } else { &mut high };
-                if std::mem::replace(side, bound) != Bound::Unbounded {
-                    return wrong(&at, "a side has one bound: gt or gte, lt or lte");
-                }
-                continue;
-            }
-            _ => return wrong(&at, "a condition is eq, in, gt, gte, lt, lte or exists"),
-        };
-        if condition.replace(next).is_some() {
-            return wrong(pointer, "eq, in and exists stand alone: join several by \"and\"");
+        let (value, at) = (&object[key], format!("{pointer}/{key}"));
+        if matches!(key.as_str(), "gt" | "gte" | "lt" | "lte") {
+            bounds.add(key, bound(value, holds, &at)?, &at)?;
+        } else if condition.replace(parse_test(field, key, value, holds, &at)?).is_some() {
+            return wrong(pointer, ALONE);
         }
     }
-    let has_range = (low, high) != (Bound::Unbounded, Bound::Unbounded);
-    match (condition, has_range) {
-        (Some(condition), false) => Ok(Filter::Field(field.to_owned(), condition)),
-        (None, true) => Ok(Filter::Field(field.to_owned(), Condition::Range(low, high))),
-        (Some(_), true) => wrong(pointer, "eq, in and exists stand alone: join several by \"and\""),
-        (None, false) => wrong(pointer, "the condition is missing: eq, in, gt, gte, lt, lte or exists"),
+    match (condition, bounds.condition(pointer)?) {
+        (Some(filter), None) => Ok(filter),
+        (None, Some(range)) => Ok(Filter::Field(field.to_owned(), range)),
+        (Some(_), Some(_)) => wrong(pointer, ALONE),
+        (None, None) => wrong(pointer, format!("the condition is missing: {CONDITIONS}")),
+    }
+}
+
+/// Why two conditions are none.
+const ALONE: &str = "gt or gte may stand beside lt or lte; other conditions stand alone: join several by \"and\"";
+
+/// Reads a condition that stands alone.
+fn parse_test(field: &str, key: &str, value: &Value, holds: Holds, at: &str) -> Result<Filter, RecordsError> {
+    let is = |condition| Filter::Field(field.to_owned(), condition);
+    let list = || match value.as_array() {
+        Some(values) => Ok(values.iter().enumerate().map(|(i, value)| (value, format!("{at}/{i}")))),
+        None => wrong(at, "a list is wanted"),
+    };
+    let string = || match value.as_str() {
+        Some(text) if holds.has_text() && !text.is_empty() => Ok(text.to_owned()),
+        Some("") if holds.has_text() => wrong(at, "a string of one character at least is wanted"),
+        _ if holds.has_text() => wrong(at, "a string is wanted"),
+        _ => wrong(at, "the field holds no text"),
+    };
+    let one_of = || -> Result<Filter, RecordsError> {
+        let (nulls, values): (Vec<_>, Vec<_>) = list()?.partition(|(value, _)| value.is_null());
+        let values = values.iter().map(|(value, at)| scalar(value, holds, at)).collect::<Result<_, _>>()?;
+        let found = is(Condition::In(values));
+        Ok(if nulls.is_empty() { found } else { Filter::Or(vec![found, is(Condition::Exists(false))]) })
+    };
+    let equal = || -> Result<Filter, RecordsError> {
+        match value {
+            Value::Null => Ok(is(Condition::Exists(false))),
+            _ => Ok(is(Condition::In(vec![scalar(value, holds, at)?]))),
+        }
+    };
+    Ok(match key {
+        "eq" => equal()?,
+        "ne" => Filter::Not(Box::new(equal()?)),
+        "in" => one_of()?,
+        "nin" => Filter::Not(Box::new(one_of()?)),
+        "all" => {
+            let each = list()?.map(|(value, at)| Ok(is(Condition::In(vec![scalar(value, holds, &at)?]))));
+            Filter::And(each.collect::<Result<_, RecordsError>>()?)
+        }
+        "prefix" => is(Condition::Prefix(string()?)),
+        "contains" => is(Condition::Contains(string()?)),
+        "exists" => match value.as_bool() {
+            Some(wanted) => is(Condition::Exists(wanted)),
+            None => return wrong(at, "true or false is wanted"),
+        },
+        _ => return wrong(at, format!("a condition is {CONDITIONS}")),
+    })
+}
+
+/// The bounds of a condition.
+#[derive(Default)]
+struct Bounds {
+    low: Option<(Scalar, bool)>,
+    high: Option<(Scalar, bool)>,
+}
+
+impl Bounds {
+    fn add(&mut self, key: &str, value: Scalar, at: &str) -> Result<(), RecordsError> {
+        let side = if key.starts_with('g') { &mut self.low } else { &mut self.high };
+        match side.replace((value, key.ends_with('e'))) {
+            Some(_) => wrong(at, "a side has one bound: gt or gte, lt or lte"),
+            None => Ok(()),
+        }
+    }
+
+    /// What lies between them; `None` where there is none.
+    fn condition(self, pointer: &str) -> Result<Option<Condition>, RecordsError> {
+        let is_text = |side: &Option<(Scalar, bool)>| matches!(side, Some((Scalar::Text(_), _)));
+        if self.low.is_none() && self.high.is_none() {
+            return Ok(None);
+        }
+        let texts = (is_text(&self.low), is_text(&self.high));
+        if self.low.is_some() && self.high.is_some() && texts.0 != texts.1 {
+            return wrong(pointer, "both bounds are numbers, or both are strings");
+        }
+        fn side<T>(side: Option<(Scalar, bool)>, read: impl Fn(Scalar) -> Option<T>) -> Bound<T> {
+            match side.and_then(|(value, is_included)| Some((read(value)?, is_included))) {
+                Some((value, true)) => Bound::Included(value),
+                Some((value, false)) => Bound::Excluded(value),
+                None => Bound::Unbounded,
+            }
+        }
+        Ok(Some(if texts.0 || texts.1 {
+            let text = |value| if let Scalar::Text(text) = value { Some(text) } else { None };
+            Condition::Strings(side(self.low, text), side(self.high, text))
+        } else {
+            let number = |value| if let Scalar::Number(n) = value { Some(n) } else { None };
+            Condition::Numbers(side(self.low, number), side(self.high, number))
+        }))
     }
 }
 
@@ -199,7 +274,7 @@ fn scalar(value: &Value, holds: Holds, at: &str) -> Result<Scalar, RecordsError>
         (Value::String(text), Holds::Text | Holds::Any) => Ok(Scalar::Text(text.clone())),
         (Value::Number(n), Holds::Number | Holds::Time | Holds::Any) => Ok(Scalar::Number(n.into())),
         (Value::Bool(b), Holds::Any) => Ok(Scalar::Bool(*b)),
-        (Value::Null, _) => wrong(at, "null equals nothing: {\"exists\": false} finds what has no value"),
+        (Value::Null, _) => wrong(at, "null has no order, and is in no list: {\"eq\": null} finds what has no value"),
         (Value::Array(_), _) => {
             wrong(at, "a list is met by each of its elements: ask for one of them, or by \"in\" for any of several")
         }
@@ -210,180 +285,10 @@ fn scalar(value: &Value, holds: Holds, at: &str) -> Result<Scalar, RecordsError>
     }
 }
 
-/// Reads what a field's numbers are held against.
-fn number(value: &Value, holds: Holds, at: &str) -> Result<Number, RecordsError> {
-    if holds == Holds::Text {
-        return wrong(at, "the field holds text, which has no order: numbers and times have one");
-    }
+/// Reads a bound.
+fn bound(value: &Value, holds: Holds, at: &str) -> Result<Scalar, RecordsError> {
     match scalar(value, holds, at)? {
-        Scalar::Number(n) => Ok(n),
-        _ => wrong(at, "a number is wanted"),
-    }
-}
-
-#[derive(Default)]
-struct Values {
-    any: RoaringBitmap,
-    texts: HashMap<String, RowSet>,
-    numbers: BTreeMap<Number, RowSet>,
-    bools: [RoaringBitmap; 2],
-}
-
-/// For each value of each field, the rows that have it.
-#[derive(Default)]
-pub struct FieldIndex {
-    fields: HashMap<String, Values>,
-}
-
-impl FieldIndex {
-    /// Indexes the values of a record's version.
-    pub fn insert(&mut self, row: u32, record: &Record) {
-        let texts = [
-            ("id", Some(record.id.as_str())),
-            ("user", record.user.as_deref()),
-            ("session", record.session.as_deref()),
-            ("kind", record.kind.as_deref()),
-            ("role", record.message.as_ref().map(|message| message.role.as_str())),
-            ("modality", Some(record.message.as_ref().map_or(TEXT, |message| &message.kind))),
-        ];
-        for (field, text) in texts {
-            if let Some(text) = text {
-                self.insert_scalar(field, row, Some(Scalar::Text(text.to_owned())));
-            }
-        }
-        self.insert_scalar("created_at", row, Some(Scalar::Number(record.created_at.into())));
-        if let Some(importance) = record.importance {
-            self.insert_scalar("importance", row, Some(Scalar::Number(importance.into())));
-        }
-        for (key, value) in &record.metadata {
-            self.insert_value(&format!("metadata.{key}"), row, value);
-        }
-    }
-
-    /// Records that a row's record has another id.
-    pub fn rename(&mut self, row: u32, from: &str, to: &str) {
-        if let Some(ids) = self.fields.get_mut("id")
-            && ids.texts.get_mut(from).is_some_and(|rows| rows.remove(row))
-        {
-            ids.texts.remove(from);
-        }
-        self.insert_scalar("id", row, Some(Scalar::Text(to.to_owned())));
-    }
-
-    /// The same values of rows by other numbers, without those that get none.
-    pub fn renumbered(&self, row: impl Fn(u32) -> Option<u32>) -> Self {
-        let fields = self.fields.iter().map(|(field, values)| (field.clone(), values.renumbered(&row)));
-        Self { fields: fields.filter(|(_, values)| !values.any.is_empty()).collect() }
-    }
-
-    fn insert_value(&mut self, field: &str, row: u32, value: &Value) {
-        match value {
-            Value::Null => {}
-            Value::String(text) => self.insert_scalar(field, row, Some(Scalar::Text(text.clone()))),
-            Value::Number(n) => self.insert_scalar(field, row, Some(Scalar::Number(n.into()))),
-            Value::Bool(b) => self.insert_scalar(field, row, Some(Scalar::Bool(*b))),
-            Value::Array(elements) => {
-                self.insert_scalar(field, row, None);
-                // What is in a list within a list is no value: nobody could say which element was meant.
-                for element in elements.iter().filter(|element| !element.is_array()) {
-                    self.insert_value(field, row, element);
-                }
-            }
-            Value::Object(object) => {
-                self.insert_scalar(field, row, None);
-                for (key, value) in object {
-                    self.insert_value(&format!("{field}.{key}"), row, value);
-                }
-            }
-        }
-    }
-
-    /// Records that a row has a field, and a value of it.
-    fn insert_scalar(&mut self, field: &str, row: u32, value: Option<Scalar>) {
-        if !self.fields.contains_key(field) {
-            self.fields.insert(field.to_owned(), Values::default());
-        }
-        let Some(values) = self.fields.get_mut(field) else { return };
-        values.any.insert(row);
-        match value {
-            None => {}
-            Some(Scalar::Text(text)) => values.texts.entry(text).or_insert(RowSet::One(row)).insert(row),
-            Some(Scalar::Number(n)) => values.numbers.entry(n).or_insert(RowSet::One(row)).insert(row),
-            Some(Scalar::Bool(b)) => {
-                values.bools[usize::from(b)].insert(row);
-            }
-        }
-    }
-
-    /// The rows of `all` that a filter allows.
-    pub fn allowed(&self, filter: &Filter, all: &RoaringBitmap) -> RoaringBitmap {
-        match filter {
-            Filter::And(parts) => parts
-                .iter()
-                .fold(all.clone(), |rows, part| if rows.is_empty() { rows } else { self.allowed(part, &rows) }),
-            Filter::Or(parts) => parts.iter().fold(RoaringBitmap::new(), |rows, part| rows | self.allowed(part, all)),
-            Filter::Not(part) => all - self.allowed(part, all),
-            Filter::Field(field, condition) => match (self.fields.get(field), condition) {
-                (None, Condition::Exists(false)) => all.clone(),
-                (None, _) => RoaringBitmap::new(),
-                (Some(values), condition) => values.rows(condition, all),
-            },
-        }
-    }
-}
-
-impl Values {
-    fn renumbered(&self, row: &impl Fn(u32) -> Option<u32>) -> Self {
-        let of = |rows: &RoaringBitmap| rows.iter().filter_map(row).collect();
-        // Ids alone are as many as records.
-        let mut texts = HashMap::with_capacity(self.texts.len());
-        for (text, rows) in &self.texts {
-            if let Some(rows) = rows.renumbered(row) {
-                texts.insert(text.clone(), rows);
-            }
-        }
-        let numbers = self.numbers.iter().filter_map(|(&number, rows)| Some((number, rows.renumbered(row)?)));
-        Self { any: of(&self.any), texts, numbers: numbers.collect(), bools: [of(&self.bools[0]), of(&self.bools[1])] }
-    }
-
-    fn rows(&self, condition: &Condition, all: &RoaringBitmap) -> RoaringBitmap {
-        let highest = self.any.max().unwrap_or(0);
-        match condition {
-            Condition::Exists(true) => all & &self.any,
-            Condition::Exists(false) => all - &self.any,
-            Condition::In(wanted) => {
-                let sets = wanted.iter().filter_map(|value| match value {
-                    Scalar::Text(text) => self.texts.get(text),
-                    Scalar::Number(n) => self.numbers.get(n),
-                    Scalar::Bool(_) => None,
-                });
-                let mut rows = match sets.collect::<Vec<_>>().as_slice() {
-                    [RowSet::One(row)] => std::iter::once(*row).collect(),
-                    [RowSet::Many(rows)] => (**rows).clone(),
-                    sets => union(sets.iter().copied(), highest),
-                };
-                for value in wanted {
-                    if let Scalar::Bool(b) = value {
-                        rows |= &self.bools[usize::from(*b)];
-                    }
-                }
-                rows & all
-            }
-            Condition::Range(low, high) => {
-                if !is_ordered(*low, *high) {
-                    return RoaringBitmap::new();
-                }
-                union(self.numbers.range((*low, *high)).map(|(_, rows)| rows), highest) & all
-            }
-        }
-    }
-}
-
-/// Whether a range holds anything: `BTreeMap::range` panics where it does not.
-fn is_ordered(low: Bound<Number>, high: Bound<Number>) -> bool {
-    match (low, high) {
-        (Bound::Included(a), Bound::Included(b)) => a <= b,
-        (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => a < b,
-        _ => true,
+        Scalar::Bool(_) => wrong(at, "true and false have no order: a number or a string is wanted"),
+        value => Ok(value),
     }
 }

@@ -134,7 +134,7 @@ fn asked_time(request: &RecallRequest, now: i64) -> Result<Option<SpokenTime>, M
 }
 
 fn of_time(time: &SpokenTime) -> Filter {
-    let range = Condition::Range(Bound::Included(time.span.start.into()), Bound::Excluded(time.span.end.into()));
+    let range = Condition::Numbers(Bound::Included(time.span.start.into()), Bound::Excluded(time.span.end.into()));
     Filter::Field("created_at".to_owned(), range)
 }
 
