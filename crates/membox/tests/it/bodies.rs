@@ -148,9 +148,10 @@ fn optional(schema: &Value) -> Vec<String> {
     names.filter(|name| !required.contains(&json!(name))).cloned().collect()
 }
 
-/// Whether two requests came as far. A repeated one may find that it has been done.
+/// Whether two requests came as far. A repeated one may find that it has been done, or that the first one has used up
+/// the quota that was set before.
 fn as_far(one: u16, other: u16) -> bool {
-    let class = |status| if status < 300 || [404, 409, 412].contains(&status) { 200 } else { status };
+    let class = |status| if status < 300 || [404, 409, 412, 429].contains(&status) { 200 } else { status };
     class(one) == class(other)
 }
 

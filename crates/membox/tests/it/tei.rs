@@ -175,11 +175,18 @@ fn what_is_wrong_has_its_status_its_kind_and_its_field() {
             "/inputs/sentences",
         ),
         ("/vertex", json!({"instances": [{"inputs": "x"}, {"inputs": ""}]}), 400, "Empty", "/instances/1/inputs"),
-        ("/vertex", json!({"instances": [{"inputs": 7}]}), 400, "Validation", "/instances/0/inputs"),
+        ("/vertex", json!({"instances": [{"inputs": "x"}, {"inputs": 7}]}), 400, "Validation", "/instances/1/inputs"),
+        (
+            "/vertex",
+            json!({"instances": [{"inputs": "x", "max_tokens": 1}]}),
+            422,
+            "Validation",
+            "/instances/0/max_tokens",
+        ),
         ("/vertex", json!({"instances": [{"inputs": half}, {"inputs": half}]}), 413, "Validation", "/instances/1"),
         ("/rerank", json!({"query": "x", "texts": []}), 400, "Empty", "/texts"),
         ("/predict", json!({"inputs": ["x", "y", "z"]}), 422, "Validation", "/inputs"),
-        ("/embed_sparse", json!({"inputs": []}), 400, "Empty", "/inputs"),
+        ("/embed_sparse", json!({ "inputs": many }), 413, "Validation", "/inputs"),
     ];
     for (path, body, status, kind, pointer) in &wrong {
         let (got, problem) = server.call("POST", path, body);
@@ -246,7 +253,7 @@ fn what_runs_and_what_it_cost_is_said_by_its_names() {
     let (_, _, metrics) = server.raw("GET", "/metrics", &[], Vec::new());
     for line in [
         "te_request_count{method=\"single\"} 5",
-        "te_request_count{method=\"batch\"} 2",
+        "te_request_count{method=\"batch\"} 1",
         "te_request_success{method=\"single\"} 4",
         "te_request_success{method=\"batch\"} 1",
         "te_request_failure{err=\"validation\"} 1",

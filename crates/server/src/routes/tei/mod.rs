@@ -88,7 +88,7 @@ async fn answered(
     view: impl FnOnce(&Embeddings) -> Result<Response, Problem> + Send + 'static,
 ) -> Result<Response, Problem> {
     let headers = server_timing(&timing(&answer));
-    let is_long = answer.rows().len().max(answer.states.len()) > INTERACTIVE_INPUTS;
+    let is_long = answer.rows().len() > INTERACTIVE_INPUTS || !answer.states.is_empty();
     let rendered = render(state, is_long, move || view(&answer)).await?;
     Ok((headers, cost.end(state.memory.models().encoder()?), rendered).into_response())
 }
@@ -121,17 +121,17 @@ pub async fn embed(
 ) -> Result<Response, Problem> {
     let mut cost = Cost::begin(request.inputs.is_list(), request.inputs.characters());
     let (dimensions, normalize) = (request.dimensions, request.normalize);
-    let answer = vectors(&state, request, "", &mut cost).await?;
+    let answer = vectors(&state, request, &mut cost).await?;
     let view = move |answer: &Embeddings| written(&rows(answer, dimensions, normalize));
     answered(&state, answer, cost, view).await
 }
 
-async fn vectors(state: &AppState, request: EmbedRequest, at: &str, cost: &mut Cost) -> Result<Embeddings, Problem> {
+async fn vectors(state: &AppState, request: EmbedRequest, cost: &mut Cost) -> Result<Embeddings, Problem> {
     let max_tokens = check_sizes(state, request.max_tokens, request.dimensions)?;
     let options =
         Options { max_tokens, ..Options::of(request.truncate, request.truncation_direction, request.prompt_name) };
     let wanted = Wanted::vectors(request.normalize);
-    encoded(state, request.inputs, options, wanted, &format!("{at}/inputs"), cost).await
+    encoded(state, request.inputs, options, wanted, "/inputs", cost).await
 }
 
 fn rows(answer: &Embeddings, dimensions: Option<usize>, normalize: bool) -> Vec<Vec<f32>> {
@@ -198,28 +198,32 @@ pub async fn vertex(
     Json(request): Json<VertexRequest>,
 ) -> Result<Response, Problem> {
     check_count(&state, request.instances.len(), "/instances")?;
+    let read = |(index, instance)| match from_value::<RerankRequest>(instance, Numbers::Plain) {
+        Ok(_) => Err(wrong_model(NO_RERANKER)),
+        Err(_) => from_value::<EmbedRequest>(instance, Numbers::Plain).map_err(of_instance(index)),
+    };
+    let requests: Vec<EmbedRequest> = request.instances.iter().enumerate().map(read).collect::<Result<_, _>>()?;
     let (mut predictions, mut texts) = (Vec::new(), 0);
-    for (index, instance) in request.instances.iter().enumerate() {
-        if from_value::<RerankRequest>(instance, Numbers::Plain).is_ok() {
-            return Err(wrong_model(NO_RERANKER));
-        }
-        let at = format!("/instances/{index}");
-        let within = |mut problem: Problem| {
-            problem.errors.iter_mut().for_each(|field| field.pointer.insert_str(0, &at));
-            problem
-        };
-        let request: EmbedRequest = from_value(instance, Numbers::Plain).map_err(within)?;
+    for (index, request) in requests.into_iter().enumerate() {
+        texts += request.inputs.count();
+        check_count(&state, texts, "").map_err(of_instance(index))?;
         let mut cost = Cost::begin(request.inputs.is_list(), request.inputs.characters());
         let (dimensions, normalize) = (request.dimensions, request.normalize);
-        texts += request.inputs.count();
-        check_count(&state, texts, &at)?;
-        let answer = vectors(&state, request, &at, &mut cost).await?;
+        let answer = vectors(&state, request, &mut cost).await.map_err(of_instance(index))?;
         request::take(size_of_val(&answer.vectors[..]))?;
         predictions.push(rows(&answer, dimensions, normalize));
         let _ = cost.end(state.memory.models().encoder()?);
     }
     let is_long = texts > INTERACTIVE_INPUTS;
     render(&state, is_long, move || written(&VertexAnswer { predictions })).await
+}
+
+/// What is wrong with an instance of a request.
+fn of_instance(index: usize) -> impl FnOnce(Problem) -> Problem {
+    move |mut problem| {
+        problem.errors.iter_mut().for_each(|field| field.pointer.insert_str(0, &format!("/instances/{index}")));
+        problem
+    }
 }
 
 /// `[inputs, tokens, dimension]`, written as it lies there.

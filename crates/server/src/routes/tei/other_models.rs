@@ -27,7 +27,7 @@ pub(super) fn wrong_model(detail: &str) -> Problem {
     tag = "engines",
     request_body(content = EmbedTokensRequest, example = json!({"inputs": "The spare key is under the blue pot."})),
     responses(
-        (status = 400, description = "a field is missing, wrong or empty; `errors` names it", body = Problem),
+        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
         (status = 413, description = "too many texts", body = Problem),
         (status = 424, description = "the model has no sparse vectors", body = Problem)
     ),
@@ -38,11 +38,7 @@ pub async fn embed_sparse(
     Json(request): Json<EmbedTokensRequest>,
 ) -> Result<Response, Problem> {
     let _ = Cost::begin(request.inputs.is_list(), 0);
-    let inputs = request.inputs.into_vec();
-    if inputs.is_empty() {
-        return Err(empty("/inputs", "inputs"));
-    }
-    check_count(&state, inputs.len(), "/inputs")?;
+    check_count(&state, request.inputs.count(), "/inputs")?;
     Err(wrong_model("Model is not an embedding model with SPLADE pooling"))
 }
 
