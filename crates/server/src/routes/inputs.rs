@@ -8,6 +8,7 @@ use membox_api::{EmbeddingInput, Side, TeiInput, TextOrTokens};
 use membox_memory::MemoryError;
 use membox_memory::compressor::TokenCounter;
 use membox_memory::encoder::{DEFAULT_MAX_TOKENS, Encoder, Inputs};
+use membox_threads::budget;
 
 /// The encoding of OpenAI's embedding models. Its clients take it for models that they do not know, too.
 const OPENAI_ENCODING: &str = "cl100k_base";
@@ -78,6 +79,7 @@ pub(super) async fn as_tei(
         let encoder = memory.models().encoder()?;
         let brackets = brackets(encoder)?;
         let sequence = |input| {
+            budget::check().map_err(MemoryError::from)?;
             Ok(match input {
                 TextOrTokens::Text(text) if from_left => {
                     // A megabyte must not be tokenized to keep 256 tokens of it.

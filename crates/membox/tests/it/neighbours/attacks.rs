@@ -106,12 +106,12 @@ fn of_the_engines() -> Vec<Attack> {
                 ),
             ],
         ),
-        // 200 MB each, as text 700.
+        // 40 MB and 110 MB as text, or more than there is for a tenant.
         in_turn(
-            "the states of all tokens of 600 long texts",
+            "the states of all tokens of 100 long texts",
             &["POST /embed_all"],
             vec![
-                ("POST", "/embed_all".into(), json!({ "inputs": texts[..600] })),
+                ("POST", "/embed_all".into(), json!({ "inputs": texts[..100] })),
                 ("POST", "/embed_all".into(), json!({ "inputs": texts })),
             ],
         ),
@@ -125,11 +125,11 @@ fn of_the_engines() -> Vec<Attack> {
             ],
         ),
         always(
-            "a million ids to decode",
+            "200 000 ids to decode",
             &["POST /decode"],
             Pace::Read,
             ("POST", "/decode"),
-            &json!({"ids": vec![vec![7592; 1000]; 1000]}),
+            &json!({"ids": vec![vec![7592; 1000]; 200]}),
         ),
         always("30 MB to tokenize", &[], Pace::Read, ("POST", "/tokenize"), &json!({"inputs": "a ".repeat(15 << 20)})),
         always(
