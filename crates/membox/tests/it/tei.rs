@@ -142,6 +142,7 @@ fn what_is_wrong_has_its_status_its_kind_and_its_field() {
         ("/embed", json!({"inputs": "x", "prompt_name": "query"}), 422, "Validation", "/prompt_name"),
         ("/embed", json!({"inputs": "x ".repeat(300), "truncate": false}), 422, "Validation", "/inputs"),
         ("/embed", json!({"inputs": vec![7592; 300], "truncate": false}), 422, "Validation", "/inputs"),
+        ("/embed", json!({"inputs": [[7592], "x".repeat(80_000)], "truncate": false}), 422, "Validation", "/inputs"),
         ("/embed", json!({"inputs": [[7592], [40_000]]}), 422, "Validation", "/inputs/1"),
         ("/embed", json!({"inputs": {"a": 1}}), 400, "Validation", "/inputs"),
         ("/embed_all", json!({"inputs": []}), 400, "Empty", "/inputs"),

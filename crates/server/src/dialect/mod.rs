@@ -1,6 +1,6 @@
 //! Errors in the words of those whose routes they are of: what OpenAI's and text-embeddings-inference's clients
-//! print stands beside the problem document's own fields. What text-embeddings-inference says that a request has cost is
-//! in [`cost`].
+//! print stands beside the problem document's own fields. What a request has cost, as text-embeddings-inference says
+//! it, is in [`cost`].
 
 pub(crate) mod cost;
 

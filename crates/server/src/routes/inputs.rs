@@ -78,23 +78,26 @@ pub(super) async fn as_tei(
     let read = move || {
         let encoder = memory.models().encoder()?;
         let brackets = brackets(encoder)?;
+        // With whether a part is cut off already: a megabyte must not be tokenized to keep 256 tokens of it.
         let sequence = |input| {
             budget::check().map_err(MemoryError::from)?;
             Ok(match input {
                 TextOrTokens::Text(text) if from_left => {
-                    // A megabyte must not be tokenized to keep 256 tokens of it.
                     let begin = text.ceil_char_boundary(text.len().saturating_sub(most * MAX_TOKEN_BYTES));
-                    encoder.tokenizer().encode(&text[begin..], usize::MAX).map_err(MemoryError::from)?.ids
+                    let encoded = encoder.tokenizer().encode(&text[begin..], usize::MAX).map_err(MemoryError::from)?;
+                    (encoded.ids, begin > 0)
                 }
-                // One more than are kept: it is seen that there are too many.
-                TextOrTokens::Text(text) => encoder.tokenizer().encode(&text, most + 1).map_err(MemoryError::from)?.ids,
-                TextOrTokens::Tokens(ids) if is_between(&ids, brackets) => ids,
-                TextOrTokens::Tokens(ids) => [&[brackets.0], &ids[..], &[brackets.1]].concat(),
+                TextOrTokens::Text(text) => {
+                    let encoded = encoder.tokenizer().encode(&text, most).map_err(MemoryError::from)?;
+                    (encoded.ids, encoded.truncated)
+                }
+                TextOrTokens::Tokens(ids) if is_between(&ids, brackets) => (ids, false),
+                TextOrTokens::Tokens(ids) => ([&[brackets.0], &ids[..], &[brackets.1]].concat(), false),
             })
         };
-        let lists: Vec<Vec<u32>> = all.into_iter().map(sequence).collect::<Result<_, Problem>>()?;
-        let too_long = lists.iter().filter(|ids| ids.len() > most).count();
-        let cut = |ids: Vec<u32>| match ids.len().checked_sub(most) {
+        let lists: Vec<(Vec<u32>, bool)> = all.into_iter().map(sequence).collect::<Result<_, Problem>>()?;
+        let too_long = lists.iter().filter(|(ids, is_cut)| *is_cut || ids.len() > most).count();
+        let cut = |(ids, _): (Vec<u32>, bool)| match ids.len().checked_sub(most) {
             Some(left_out @ 1..) if from_left => [&ids[..1], &ids[left_out + 1..]].concat(),
             Some(1..) => [&ids[..most - 1], &ids[ids.len() - 1..]].concat(),
             _ => ids,
