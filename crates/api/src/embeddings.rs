@@ -1,6 +1,5 @@
-//! Embeddings as OpenAI and as text-embeddings-inference have them.
+//! Embeddings as OpenAI has them.
 
-use crate::yes;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -18,7 +17,24 @@ pub enum EmbeddingInput {
     TokenLists(Vec<Vec<u32>>),
 }
 
-/// Texts as text-embeddings-inference takes them.
+impl EmbeddingInput {
+    /// Whether it is a list of texts or of token sequences.
+    pub fn is_list(&self) -> bool {
+        matches!(self, Self::Texts(_) | Self::TokenLists(_))
+    }
+
+    /// Characters of the texts, or how many tokens there are.
+    pub fn characters(&self) -> usize {
+        match self {
+            Self::Text(text) => text.chars().count(),
+            Self::Texts(texts) => texts.iter().map(|text| text.chars().count()).sum(),
+            Self::Tokens(ids) => ids.len(),
+            Self::TokenLists(lists) => lists.iter().map(Vec::len).sum(),
+        }
+    }
+}
+
+/// A text, or several.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged, expecting = "a text or a list of texts is wanted")]
 pub enum Texts {
@@ -95,57 +111,4 @@ pub enum EmbeddingData {
 pub struct EmbeddingsUsage {
     pub prompt_tokens: usize,
     pub total_tokens: usize,
-}
-
-/// An end of a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Side {
-    /// Its beginning.
-    #[serde(alias = "Left")]
-    Left,
-    /// Its end.
-    #[serde(alias = "Right")]
-    Right,
-}
-
-/// text-embeddings-inference's request. Further fields are passed over, as there.
-#[derive(Debug, Deserialize, ToSchema)]
-pub struct EmbedRequest {
-    /// Texts, or ids of the model's own tokens.
-    pub inputs: EmbeddingInput,
-    /// Cut what is too long, as when left out; with false, a text that is too long is an error.
-    pub truncate: Option<bool>,
-    /// Where it is cut: `right`, at the end, as when left out, or `left`, at the beginning.
-    pub truncation_direction: Option<Side>,
-    /// A prompt of the model's. The models of this box have none.
-    pub prompt_name: Option<String>,
-    /// Unit length.
-    #[serde(default = "yes")]
-    pub normalize: bool,
-    /// Keep only so many numbers.
-    pub dimensions: Option<usize>,
-    /// Tokens kept of each text: 256 unless said otherwise, 512 at most.
-    pub max_tokens: Option<usize>,
-}
-
-/// What is running, with text-embeddings-inference's field names first.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Info {
-    pub model_id: String,
-    pub model_dtype: String,
-    #[schema(value_type = Object)]
-    pub model_type: serde_json::Value,
-    pub max_input_length: usize,
-    pub max_client_batch_size: usize,
-    pub auto_truncate: bool,
-    pub version: &'static str,
-    /// Which engine computes, on what.
-    pub engine: String,
-    /// Why no GPU computes, where one was looked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub why_not_cuda: Option<String>,
-    pub dimension: usize,
-    /// The models that compress; the first does it where none is named.
-    pub compression_models: Vec<String>,
 }

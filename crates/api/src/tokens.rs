@@ -1,29 +1,9 @@
 //! Tokens of texts and of conversations.
 
-use crate::{Texts, yes};
+use crate::Texts;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
-
-/// A request for tokens. Further fields are passed over, as text-embeddings-inference does.
-#[derive(Debug, Deserialize, ToSchema)]
-pub struct TokenizeRequest {
-    pub inputs: Texts,
-    #[serde(default = "yes")]
-    pub add_special_tokens: bool,
-}
-
-/// A token of the model.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct TokenView {
-    pub id: u32,
-    pub text: String,
-    pub special: bool,
-    #[schema(required)]
-    pub start: Option<usize>,
-    #[schema(required)]
-    pub stop: Option<usize>,
-}
 
 /// A message whose tokens are counted, as OpenAI's API has it.
 #[derive(Debug, Deserialize, ToSchema)]

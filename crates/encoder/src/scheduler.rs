@@ -349,6 +349,11 @@ impl Scheduler {
         Ok(Pending(ticket))
     }
 
+    /// Its sizes and limits.
+    pub fn config(&self) -> &SchedulerConfig {
+        &self.shared.config
+    }
+
     /// What was done so far.
     pub fn counters(&self) -> &Counters {
         &self.shared.counters

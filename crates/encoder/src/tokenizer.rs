@@ -154,6 +154,17 @@ impl Tokenizer {
         }
     }
 
+    /// The text of tokens, as far as the model's decoder can tell, with or without those that are special.
+    ///
+    /// # Errors
+    /// [`EncoderError::Tokenize`] where an id is no token: the decoder would pass over it.
+    pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, EncoderError> {
+        if let Some(id) = ids.iter().find(|&&id| self.inner.id_to_token(id).is_none()) {
+            return Err(EncoderError::Tokenize(format!("there is no token {id}")));
+        }
+        self.inner.decode(ids, skip_special_tokens).map_err(|e| EncoderError::Tokenize(e.to_string()))
+    }
+
     /// The ids that open and close a sequence: `[CLS]` and `[SEP]`, or `<s>` and `</s>`.
     pub fn special_tokens(&self) -> Result<(u32, u32), EncoderError> {
         let whole = self.inner.encode_fast("", true).map_err(|e| EncoderError::Tokenize(e.to_string()))?;

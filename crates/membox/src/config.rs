@@ -101,7 +101,7 @@ pub struct Config {
     /// The embedding model.
     pub model: String,
     /// Further names that clients may call it by at /v1/embeddings, such as text-embedding-3-small for one that
-    /// cannot be told another.
+    /// cannot be told another. With * it takes any name.
     pub model_aliases: Vec<String>,
     /// The model that compresses text: keep-head (a small head over the embedding model), or an LLMLingua-2 model.
     pub compression_model: String,

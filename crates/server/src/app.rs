@@ -11,7 +11,7 @@ use crate::managed::{self, Managed};
 use crate::pool::{Pool, PoolSize};
 use crate::problem::Problem;
 use crate::routes::{
-    collections, compress, engines, jobs, keys, memories, models, operations, recall, records, sessions, tenants,
+    collections, compress, engines, jobs, keys, memories, models, operations, recall, records, sessions, tei, tenants,
     threads, usage, users,
 };
 use crate::state::{AppState, Limits, ServerConfig};
@@ -92,9 +92,20 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(models::list))
         .routes(routes!(models::get))
         .routes(routes!(models::get_of))
-        .routes(routes!(engines::embed))
-        .routes(routes!(engines::info))
-        .routes(routes!(engines::tokenize))
+        .routes(routes!(engines::embeddings_of_any_model))
+        .routes(routes!(tei::embed))
+        .routes(routes!(tei::embed_at_root, tei::about::health_at_root))
+        .routes(routes!(tei::invocations))
+        .routes(routes!(tei::vertex))
+        .routes(routes!(tei::embed_all))
+        .routes(routes!(tei::other_models::embed_sparse))
+        .routes(routes!(tei::other_models::rerank))
+        .routes(routes!(tei::other_models::predict))
+        .routes(routes!(tei::similarity))
+        .routes(routes!(tei::tokens::tokenize))
+        .routes(routes!(tei::tokens::decode))
+        .routes(routes!(tei::about::info))
+        .routes(routes!(tei::about::ping))
         .routes(routes!(engines::tokens))
         .routes(routes!(engines::chunks))
         .routes(routes!(compress::compress))

@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
 /// Routes that ask for no key.
-const WITHOUT_KEY: [&str; 3] = ["/health", "/info", "/ready"];
+const WITHOUT_KEY: [(&str, &str); 5] =
+    [("get", "/"), ("get", "/health"), ("get", "/info"), ("get", "/ping"), ("get", "/ready")];
 const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
 const PROBLEM: &str = "#/components/schemas/Problem";
 
@@ -42,7 +43,7 @@ pub fn finish(document: &utoipa::openapi::OpenApi) -> Result<Value, serde_json::
     for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
         for method in METHODS {
             if let Some(operation) = item.get_mut(method) {
-                finish_operation(path, operation);
+                finish_operation(method, path, operation);
             }
         }
     }
@@ -62,11 +63,11 @@ pub fn finish(document: &utoipa::openapi::OpenApi) -> Result<Value, serde_json::
     Ok(document)
 }
 
-fn finish_operation(path: &str, operation: &mut Value) {
+fn finish_operation(method: &str, path: &str, operation: &mut Value) {
     // Functions of different modules have the same names; tags tell them apart.
     let id = [&operation["tags"][0], &operation["operationId"]].map(|part| part.as_str().unwrap_or_default()).join("_");
     operation["operationId"] = id.into();
-    if WITHOUT_KEY.contains(&path) {
+    if WITHOUT_KEY.contains(&(method, path)) {
         operation["security"] = json!([]);
     }
     for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {

@@ -1,5 +1,6 @@
 //! What Prometheus is shown: the process's recorder, what each metric means, and those that begin with 0.
 
+use crate::dialect::cost;
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
@@ -74,6 +75,7 @@ pub(crate) fn handle() -> PrometheusHandle {
         .get_or_init(|| {
             let builder = PrometheusBuilder::new()
                 .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+                .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_duration".to_owned()), &SECONDS))
                 .unwrap_or_else(|_| PrometheusBuilder::new())
                 // Those of a collection that is no longer open are not shown any more.
                 .idle_timeout(MetricKindMask::GAUGE, Some(GAUGE_IDLE));
@@ -89,13 +91,14 @@ pub(crate) fn handle() -> PrometheusHandle {
 }
 
 fn describe() {
-    COUNTERS.iter().for_each(|(name, help)| describe_counter!(*name, *help));
-    GAUGES.iter().for_each(|(name, help)| describe_gauge!(*name, *help));
-    HISTOGRAMS.iter().for_each(|(name, help)| describe_histogram!(*name, *help));
+    COUNTERS.iter().chain(&cost::COUNTERS).for_each(|(name, help)| describe_counter!(*name, *help));
+    GAUGES.iter().chain(&cost::GAUGES).for_each(|(name, help)| describe_gauge!(*name, *help));
+    HISTOGRAMS.iter().chain(&cost::HISTOGRAMS).for_each(|(name, help)| describe_histogram!(*name, *help));
 }
 
 /// Shows what has not happened yet as 0: Prometheus sees no increase in a counter that begins with 1.
 pub(crate) fn show_counters() {
+    cost::show_counters();
     for name in [
         "membox_damaged_rows_total",
         "membox_damaged_records_total",

@@ -95,6 +95,18 @@ fn the_models_that_are_there_are_listed_and_no_other_embeds() {
     }
     let (status, problem) = server.call("GET", "/v1/models/org/none", &Value::Null);
     assert_eq!((status, &problem["error"]["code"]), (404, &json!("model_not_found")), "{problem}");
+    // Where text-embeddings-inference has it, any name is taken, as there.
+    let (status, answer) = server.call("POST", "/embeddings", &json!({"model": "other", "input": [15339]}));
+    assert_eq!((status, &answer["model"]), (200, &json!(MODEL)), "{answer}");
+}
+
+#[test]
+fn a_box_may_be_told_to_take_any_name_of_a_model() {
+    let (_folder, server) = started("model_aliases = [\"*\"]\n");
+    assert_eq!(server.call("POST", "/v1/embeddings", &json!({"model": "any/of-them", "input": "x"})).0, 200);
+    let (_, list) = server.call("GET", "/v1/models", &Value::Null);
+    let ids: Vec<&Value> = list["data"].as_array().expect("models").iter().map(|model| &model["id"]).collect();
+    assert_eq!(ids, [MODEL, "sentence-transformers/all-MiniLM-L6-v2"]);
 }
 
 #[test]
@@ -158,7 +170,8 @@ fn errors_are_said_as_each_client_knows_them() {
         ("/embed", json!({"inputs": ""}), 400, "Empty"),
         ("/embed", json!({"inputs": "x", "dimensions": 9999}), 422, "Validation"),
         ("/embed", json!({"inputs": {"a": 1}}), 400, "Validation"),
-        ("/rerank", json!({"query": "x", "texts": []}), 404, "Validation"),
+        ("/rerank", json!({"query": "x", "texts": []}), 400, "Empty"),
+        ("/rerank", json!({"query": "x", "texts": ["y"]}), 424, "Backend"),
     ] {
         let (got, problem) = call(path, key, &body);
         assert_eq!((got, &problem["error_type"]), (status, &json!(kind)), "{path}: {problem}");

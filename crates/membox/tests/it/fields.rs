@@ -123,8 +123,18 @@ const STORING: &[(&str, &[(&str, Fate)])] = &[
 /// Routes that take JSON and store nothing of it.
 const ASKING: &[&str] = &[
     "POST /v1/embeddings",
+    "POST /embeddings",
     "POST /embed",
+    "POST /",
+    "POST /invocations",
+    "POST /vertex",
+    "POST /embed_all",
+    "POST /embed_sparse",
+    "POST /rerank",
+    "POST /predict",
+    "POST /similarity",
     "POST /tokenize",
+    "POST /decode",
     "POST /v1/tokens",
     "POST /v1/chunks",
     "POST /v1/compress",

@@ -105,7 +105,17 @@ fn requests() -> Vec<(&'static str, &'static str, Value)> {
                 "dimensions": 384}),
         ),
         ("POST", "/embed", json!({"inputs": ["one", "two"], "truncate": true, "normalize": true})),
+        ("POST", "/embed_all", json!({"inputs": ["one", [101, 102]], "truncation_direction": "left"})),
+        ("POST", "/vertex", json!({"instances": [{"inputs": "one"}, {"inputs": [101, 7592, 102]}]})),
+        (
+            "POST",
+            "/similarity",
+            json!({"inputs": {"source_sentence": "one", "sentences": ["two"]}, "parameters": {"truncate": true}}),
+        ),
+        ("POST", "/rerank", json!({"query": "one", "texts": ["two"], "raw_scores": true, "return_text": false})),
+        ("POST", "/predict", json!({"inputs": [["one", "two"], ["three"]], "raw_scores": true})),
         ("POST", "/tokenize", json!({"inputs": ["one", "two"], "add_special_tokens": true})),
+        ("POST", "/decode", json!({"ids": [[101, 7592], [102]], "skip_special_tokens": true})),
         ("POST", "/v1/tokens", json!({"input": ["one", "two"], "encoding": "o200k_base"})),
         (
             "POST",

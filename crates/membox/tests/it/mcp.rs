@@ -416,6 +416,12 @@ fn clients_of_every_kind_are_answered() {
         assert_eq!(answers[2]["error"]["code"], -32600);
         assert_eq!(send(&server, version, &format!("[{told}, {told}]")).0, 202);
     }
+    // What is not declared is not there.
+    for method in ["prompts/list", "resources/list", "resources/templates/list"] {
+        let body = format!(r#"{{"jsonrpc": "2.0", "id": 1, "method": "{method}"}}"#);
+        let (_, answer) = send(&server, &[], &body);
+        assert_eq!(answer["error"]["code"], -32601, "{method}: {answer}");
+    }
     let later = [("mcp-protocol-version", "2025-06-18")];
     for (headers, body, code) in [
         (&later[..], format!("[{ping}]"), -32600),

@@ -5,10 +5,11 @@ use crate::problem::Problem;
 use axum::http::StatusCode;
 use membox_api::{
     AddMemories, AddQuery, AppendRequest, AuditQuery, CheckpointsQuery, ChunkRequest, CollectionSettings,
-    ConsolidateRequest, ContextRequest, DeleteRequest, EmbedRequest, EmbeddingsRequest, EraseTenant, ForgetRequest,
-    JobsQuery, MediaQuery, MessagePatch, MessagesQuery, NamespaceQuery, NewApiKey, NewCheckpoint, NewRecord, PageQuery,
-    PushRequest, QueueQuery, QuotaSettings, RecallRequest, RecordPatch, Scope, SessionSettings, SessionsQuery,
-    TakeRequest, TaskWrites, TokenizeRequest, TokensRequest, TopicsRequest, UpdateRequest, UsageQuery, UsageReport,
+    ConsolidateRequest, ContextRequest, DecodeRequest, DeleteRequest, EmbedRequest, EmbedTokensRequest,
+    EmbeddingsRequest, EraseTenant, ForgetRequest, JobsQuery, MediaQuery, MessagePatch, MessagesQuery, NamespaceQuery,
+    NewApiKey, NewCheckpoint, NewRecord, PageQuery, PredictRequest, PushRequest, QueueQuery, QuotaSettings,
+    RecallRequest, RecordPatch, RerankRequest, Scope, SessionSettings, SessionsQuery, SimilarityRequest, TakeRequest,
+    TaskWrites, TokenizeRequest, TokensRequest, TopicsRequest, UpdateRequest, UsageQuery, UsageReport, VertexRequest,
 };
 use membox_memory::named_or_users;
 use serde_json::{Map, Value, json};
@@ -32,10 +33,11 @@ macro_rules! names_nothing {
 }
 
 names_nothing! {
-    AddQuery AuditQuery CheckpointsQuery ChunkRequest CollectionSettings ConsolidateRequest EmbedRequest
-    EmbeddingsRequest EraseTenant JobsQuery Map<String, Value> MediaQuery MessagePatch MessagesQuery NamespaceQuery
-    NewApiKey NewCheckpoint PushRequest QueueQuery QuotaSettings TakeRequest TaskWrites TokenizeRequest TokensRequest
-    TopicsRequest
+    AddQuery AuditQuery CheckpointsQuery ChunkRequest CollectionSettings ConsolidateRequest DecodeRequest
+    EmbedRequest EmbedTokensRequest EmbeddingsRequest EraseTenant JobsQuery Map<String, Value> MediaQuery
+    MessagePatch MessagesQuery NamespaceQuery NewApiKey NewCheckpoint PredictRequest PushRequest QueueQuery
+    QuotaSettings RerankRequest SimilarityRequest TakeRequest TaskWrites TokenizeRequest TokensRequest TopicsRequest
+    VertexRequest
 }
 
 /// Its filter is a text: the route narrows it once it is read.

@@ -1,32 +1,24 @@
-//! Embeddings as OpenAI and as text-embeddings-inference have them, and token counts.
+//! Embeddings as OpenAI has them, token counts and chunks.
 
+use super::encoding::{INTERACTIVE_INPUTS, check_count, check_sizes, cut, encode, render, timing};
 use super::inputs;
 use super::{models, server_timing};
 use crate::auth::Tenant;
+use crate::dialect::Cost;
 use crate::extract::Json;
 use crate::problem::Problem;
 use crate::rendered::Rendered;
-use crate::request;
 use crate::state::AppState;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use membox_api::{
-    ChunkAnswer, ChunkRequest, CountedMessage, EmbedRequest, EmbeddingData, EmbeddingObject, EmbeddingsAnswer,
-    EmbeddingsRequest, EmbeddingsUsage, EncodingFormat, Info, Side, Timing, TokenView, TokenizeRequest, TokensAnswer,
-    TokensRequest,
+    ChunkAnswer, ChunkRequest, CountedMessage, EmbeddingData, EmbeddingObject, EmbeddingsAnswer, EmbeddingsRequest,
+    EmbeddingsUsage, EncodingFormat, TokensAnswer, TokensRequest,
 };
-use membox_memory::MemoryError;
 use membox_memory::compressor::{DEFAULT_ENCODING, TokenCounter, conversation_overhead};
-use membox_memory::encoder::{DEFAULT_MAX_TOKENS, Embeddings, EncoderError, Inputs, Lane, Request, Wanted};
-use membox_threads::budget::{self, RequestBudget};
-use tokio::sync::oneshot;
-
-/// Memory that a byte of a text takes while it is tokenized and its tokens are answered: 30 MB took 4 GB.
-const OF_TOKENIZED_BYTE: usize = 160;
-/// Requests of at most this many inputs take the interactive lane.
-const INTERACTIVE_INPUTS: usize = 4;
+use membox_memory::encoder::{Embeddings, Inputs, Wanted};
 
 /// `POST /v1/embeddings`: OpenAI's, for its clients unmodified.
 #[utoipa::path(
@@ -58,23 +50,58 @@ pub async fn embeddings(
     if let Some(model) = &request.model {
         models::check_name(&state, model)?;
     }
-    let inputs = inputs::as_openai(&state, request.input).await?;
-    let max_tokens = check_inputs(&state, &inputs, request.max_tokens, request.dimensions, "/input")?;
-    let answer = encode(&state, inputs, max_tokens, true, "/input").await?;
+    embed(&state, request).await
+}
+
+/// `POST /embeddings`: the same, where text-embeddings-inference has it: any `model` is taken, as there.
+#[utoipa::path(
+    post,
+    path = "/embeddings",
+    tag = "engines",
+    request_body(
+        content = EmbeddingsRequest,
+        example = json!({"model": "any", "input": ["The spare key is under the blue pot."]})
+    ),
+    responses(
+        (status = 200, description = "done", body = EmbeddingsAnswer),
+        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
+        (status = 422, description = "well-formed but impossible", body = Problem),
+        (status = 429, description = "a queue is full; retry-after says when", body = Problem)
+    ),
+)]
+pub async fn embeddings_of_any_model(
+    State(state): State<AppState>,
+    _: Tenant,
+    Json(request): Json<EmbeddingsRequest>,
+) -> Result<Response, Problem> {
+    embed(&state, request).await
+}
+
+async fn embed(state: &AppState, request: EmbeddingsRequest) -> Result<Response, Problem> {
+    let mut cost = Cost::begin(request.input.is_list(), request.input.characters());
+    let inputs = inputs::as_openai(state, request.input).await?;
+    check_inputs(state, &inputs)?;
+    let max_tokens = check_sizes(state, request.max_tokens, request.dimensions)?;
+    let answer = encode(state, inputs, max_tokens, Wanted::vectors(true), "/input", &mut cost).await?;
     let headers = server_timing(&timing(&answer));
     let model = state.memory.models().encoder()?.name().to_owned();
     let is_long = answer.rows().len() > INTERACTIVE_INPUTS;
     let work = move || embeddings_answer(&answer, request.encoding_format, request.dimensions, model);
-    Ok((headers, render(&state, is_long, work).await?).into_response())
+    let rendered = render(state, is_long, work).await?;
+    Ok((headers, cost.end(state.memory.models().encoder()?), rendered).into_response())
 }
 
-/// Writes an answer, on a thread of the pool where that takes a while.
-async fn render<T: Send + 'static>(
-    state: &AppState,
-    is_long: bool,
-    work: impl FnOnce() -> Result<Rendered<T>, Problem> + Send + 'static,
-) -> Result<Rendered<T>, Problem> {
-    if is_long { state.reads.run(work).await } else { work() }
+fn check_inputs(state: &AppState, inputs: &Inputs) -> Result<(), Problem> {
+    if let Inputs::Texts(texts) = inputs
+        && let Some(i) = texts.iter().position(String::is_empty)
+    {
+        let pointer = if texts.len() == 1 { "/input".to_owned() } else { format!("/input/{i}") };
+        return Err(Problem::field(StatusCode::BAD_REQUEST, pointer, "the text is empty"));
+    }
+    if inputs.len() == 0 {
+        return Err(Problem::field(StatusCode::BAD_REQUEST, "/input", "nothing to embed: the list is empty"));
+    }
+    check_count(state, inputs.len(), "/input")
 }
 
 fn embeddings_answer(
@@ -101,195 +128,6 @@ fn embeddings_answer(
         usage: EmbeddingsUsage { prompt_tokens: answer.tokens, total_tokens: answer.tokens },
     };
     Rendered::of(&body)
-}
-
-/// `POST /embed`: text-embeddings-inference's.
-#[utoipa::path(
-    post,
-    path = "/embed",
-    tag = "engines",
-    request_body(
-        content = EmbedRequest,
-        example = json!({"inputs": ["The spare key is under the blue pot."], "normalize": true})
-    ),
-    responses(
-        (status = 200, description = "done", body = Vec<Vec<f32>>),
-        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
-        (status = 422, description = "well-formed but impossible", body = Problem),
-        (status = 429, description = "a queue is full; retry-after says when", body = Problem)
-    ),
-)]
-pub async fn embed(
-    State(state): State<AppState>,
-    _: Tenant,
-    Json(request): Json<EmbedRequest>,
-) -> Result<Response, Problem> {
-    if request.prompt_name.is_some() {
-        return Err(Problem::field(StatusCode::UNPROCESSABLE_ENTITY, "/prompt_name", "the model has no prompts"));
-    }
-    let inputs = inputs::as_tei(state.memory.models().encoder()?, request.inputs)?;
-    let max_tokens = check_inputs(&state, &inputs, request.max_tokens, request.dimensions, "/inputs")?;
-    let (inputs, cut_already) = match request.truncation_direction {
-        Some(Side::Left) => inputs::cut_at_the_left(&state, inputs, max_tokens).await?,
-        _ => (inputs, 0),
-    };
-    let answer = encode(&state, inputs, max_tokens, request.normalize, "/inputs").await?;
-    let truncated = cut_already + answer.truncated;
-    if request.truncate == Some(false) && truncated > 0 {
-        let detail = format!("{truncated} of the texts have more than {max_tokens} tokens, and truncate is false");
-        return Err(Problem::field(StatusCode::UNPROCESSABLE_ENTITY, "/inputs", detail));
-    }
-    let headers = server_timing(&timing(&answer));
-    let is_long = answer.rows().len() > INTERACTIVE_INPUTS;
-    let rendered = render(&state, is_long, move || {
-        let row = |row| cut(row, request.dimensions, request.normalize);
-        Rendered::of(&answer.rows().map(row).collect::<Vec<Vec<f32>>>())
-    });
-    Ok((headers, rendered.await?).into_response())
-}
-
-fn timing(answer: &Embeddings) -> Timing {
-    Timing { tokenize: answer.tokenize, queue: answer.queue, encode: answer.encode, ..Timing::default() }
-}
-
-fn check_inputs(
-    state: &AppState,
-    inputs: &Inputs,
-    max_tokens: Option<usize>,
-    dimensions: Option<usize>,
-    pointer: &str,
-) -> Result<usize, Problem> {
-    let encoder = state.memory.models().encoder()?;
-    if let Inputs::Texts(texts) = inputs
-        && let Some(i) = texts.iter().position(String::is_empty)
-    {
-        let pointer = if texts.len() == 1 { pointer.to_owned() } else { format!("{pointer}/{i}") };
-        return Err(Problem::field(StatusCode::BAD_REQUEST, pointer, "the text is empty"));
-    }
-    let count = inputs.len();
-    if count == 0 {
-        return Err(Problem::field(StatusCode::BAD_REQUEST, pointer, "nothing to embed"));
-    }
-    if count > state.limits.max_inputs {
-        let detail = format!("{count} inputs; at most {} can be sent at once", state.limits.max_inputs);
-        return Err(Problem::field(StatusCode::PAYLOAD_TOO_LARGE, pointer, detail));
-    }
-    if dimensions.is_some_and(|d| d == 0 || d > encoder.dimension()) {
-        let detail = format!("the model gives {} dimensions", encoder.dimension());
-        return Err(Problem::field(StatusCode::UNPROCESSABLE_ENTITY, "/dimensions", detail));
-    }
-    let most = encoder.engine().max_sequence();
-    match max_tokens {
-        Some(tokens) if !(3..=most).contains(&tokens) => Err(Problem::field(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "/max_tokens",
-            format!("3 to {most} tokens can be kept"),
-        )),
-        tokens => Ok(tokens.unwrap_or(DEFAULT_MAX_TOKENS)),
-    }
-}
-
-/// Encodes on the engine's threads; a caller who goes away meanwhile takes the request with them.
-async fn encode(
-    state: &AppState,
-    inputs: Inputs,
-    max_tokens: usize,
-    normalize: bool,
-    at: &str,
-) -> Result<Embeddings, Problem> {
-    let lane = if inputs.len() <= INTERACTIVE_INPUTS { Lane::Interactive } else { Lane::Bulk };
-    let (sender, receiver) = oneshot::channel();
-    let reply = Box::new(move |answer| drop(sender.send(answer)));
-    let wanted = Request { inputs, max_tokens, wanted: Wanted::vectors(normalize), lane };
-    let encoder = state.memory.models().encoder()?;
-    let submitted = {
-        let _entered = request::current().map(RequestBudget::enter);
-        encoder.submit(wanted, reply)
-    };
-    let _pending = submitted.map_err(|error| match error {
-        EncoderError::BadTokens { input, reason } => {
-            Problem::field(StatusCode::UNPROCESSABLE_ENTITY, format!("{at}/{input}"), reason)
-        }
-        error => MemoryError::from(error).into(),
-    })?;
-    let answer = receiver.await.map_err(|_| MemoryError::Stopped)?;
-    Ok(answer.map_err(MemoryError::from)?)
-}
-
-/// The first numbers of a vector, at unit length again.
-fn cut(row: &[f32], dimensions: Option<usize>, normalize: bool) -> Vec<f32> {
-    let mut vector = row[..dimensions.unwrap_or(row.len())].to_vec();
-    if normalize && vector.len() < row.len() {
-        let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-12);
-        vector.iter_mut().for_each(|x| *x /= length);
-    }
-    vector
-}
-
-/// `GET /info`: what is running.
-#[utoipa::path(
-    get,
-    path = "/info",
-    tag = "engines",
-    responses(
-        (status = 200, description = "done", body = Info),
-        (status = 503, description = "starting, stopping, read-only, or no model is installed", body = Problem)
-    ),
-)]
-pub async fn info(State(state): State<AppState>) -> Result<axum::Json<Info>, Problem> {
-    let encoder = state.memory.models().encoder()?;
-    let engine = encoder.engine().name();
-    Ok(axum::Json(Info {
-        model_id: encoder.name().to_owned(),
-        model_dtype: engine.rsplit(' ').next().unwrap_or_default().to_owned(),
-        model_type: serde_json::json!({"embedding": {"pooling": "mean"}}),
-        max_input_length: encoder.engine().max_sequence(),
-        max_client_batch_size: state.limits.max_inputs,
-        auto_truncate: true,
-        version: env!("CARGO_PKG_VERSION"),
-        engine,
-        why_not_cuda: encoder.why_not_cuda().map(str::to_owned),
-        dimension: encoder.dimension(),
-        compression_models: state.memory.models().compressors.iter().map(|c| c.name().to_owned()).collect(),
-    }))
-}
-
-/// `POST /tokenize`: the model's tokens of texts.
-#[utoipa::path(
-    post,
-    path = "/tokenize",
-    tag = "engines",
-    request_body(content = TokenizeRequest, example = json!({"inputs": ["The spare key is under the blue pot."]})),
-    responses(
-        (status = 200, description = "done", body = Vec<Vec<TokenView>>),
-        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem)
-    ),
-)]
-pub async fn tokenize(
-    State(state): State<AppState>,
-    _: Tenant,
-    Json(request): Json<TokenizeRequest>,
-) -> Result<Rendered<Vec<Vec<TokenView>>>, Problem> {
-    let memory = state.memory.clone();
-    let tokens = state.reads.run(move || {
-        let encoder = memory.models().encoder()?;
-        let view = |t: membox_memory::encoder::Token| TokenView {
-            id: t.id,
-            text: t.text,
-            special: t.special,
-            start: t.start,
-            stop: t.stop,
-        };
-        let of_text = |text: String| -> Result<Vec<TokenView>, Problem> {
-            budget::take(text.len() * OF_TOKENIZED_BYTE).map_err(MemoryError::from)?;
-            let tokens = encoder.tokens(&text, request.add_special_tokens).map_err(MemoryError::from)?;
-            Ok(tokens.into_iter().map(view).collect())
-        };
-        let tokens: Vec<Vec<TokenView>> =
-            request.inputs.into_vec().into_iter().map(of_text).collect::<Result<_, _>>()?;
-        Rendered::of(&tokens)
-    });
-    tokens.await
 }
 
 /// Tokens of all that a message says.

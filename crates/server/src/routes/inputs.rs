@@ -1,12 +1,14 @@
 //! What is to be embedded, in the forms that OpenAI and text-embeddings-inference take, and whose the token ids are.
 
+use super::encoding::check_count;
 use crate::problem::Problem;
 use crate::state::AppState;
 use axum::http::StatusCode;
-use membox_api::EmbeddingInput;
+use membox_api::{EmbeddingInput, Side, TeiInput, TextOrTokens};
 use membox_memory::MemoryError;
 use membox_memory::compressor::TokenCounter;
 use membox_memory::encoder::{DEFAULT_MAX_TOKENS, Encoder, Inputs};
+use membox_threads::budget;
 
 /// The encoding of OpenAI's embedding models. Its clients take it for models that they do not know, too.
 const OPENAI_ENCODING: &str = "cl100k_base";
@@ -51,46 +53,76 @@ pub(super) async fn as_openai(state: &AppState, input: EmbeddingInput) -> Result
     state.reads.run(read).await
 }
 
-/// text-embeddings-inference's inputs: token ids are the model's own, with or without the brackets of a text.
-pub(super) fn as_tei(encoder: &Encoder, input: EmbeddingInput) -> Result<Inputs, Problem> {
-    let lists = match input {
-        EmbeddingInput::Text(text) => return Ok(Inputs::Texts(vec![text])),
-        EmbeddingInput::Texts(texts) => return Ok(Inputs::Texts(texts)),
-        EmbeddingInput::Tokens(ids) => vec![ids],
-        EmbeddingInput::TokenLists(lists) => lists,
-    };
-    let brackets = brackets(encoder)?;
-    let within = |ids: Vec<u32>| match (ids.is_empty(), is_between(&ids, brackets)) {
-        (false, false) => [&[brackets.0], &ids[..], &[brackets.1]].concat(),
-        _ => ids,
-    };
-    Ok(Inputs::Tokens(lists.into_iter().map(within).collect()))
-}
-
-/// The ends of texts that are too long, instead of their beginnings, and how many there are.
-pub(super) async fn cut_at_the_left(state: &AppState, inputs: Inputs, most: usize) -> Result<(Inputs, usize), Problem> {
-    let memory = state.memory.clone();
-    let cut = move || {
-        let encoder = memory.models().encoder()?;
-        let lists = match inputs {
-            Inputs::Tokens(lists) => lists,
-            Inputs::Texts(texts) => {
-                let ids = |text: &String| {
-                    // A megabyte must not be tokenized to keep 256 tokens of it.
-                    let begin = text.ceil_char_boundary(text.len().saturating_sub(most * MAX_TOKEN_BYTES));
-                    Ok(encoder.tokenizer().encode(&text[begin..], usize::MAX).map_err(MemoryError::from)?.ids)
-                };
-                texts.iter().map(ids).collect::<Result<_, Problem>>()?
-            }
+/// text-embeddings-inference's inputs, and how many of them are cut already. Token ids are the model's own, with or
+/// without the brackets of a text. Of what is too long the beginning is kept, or with [`Side::Left`] the end.
+pub(super) async fn as_tei(
+    state: &AppState,
+    input: TeiInput,
+    most: usize,
+    side: Option<Side>,
+    at: &str,
+) -> Result<(Inputs, usize), Problem> {
+    let all = input.into_vec();
+    check_some(all.iter().map(TextOrTokens::is_empty), at, "inputs")?;
+    check_count(state, all.len(), at)?;
+    let from_left = side == Some(Side::Left);
+    let is_text = |input: &TextOrTokens| matches!(input, TextOrTokens::Text(_));
+    if !from_left && all.iter().all(is_text) {
+        let text = |input| match input {
+            TextOrTokens::Text(text) => Some(text),
+            TextOrTokens::Tokens(_) => None,
         };
-        let too_long = lists.iter().filter(|ids| ids.len() > most).count();
-        let end = |ids: Vec<u32>| match ids.len().checked_sub(most) {
-            Some(left_out @ 1..) => [&ids[..1], &ids[left_out + 1..]].concat(),
+        return Ok((Inputs::Texts(all.into_iter().filter_map(text).collect()), 0));
+    }
+    let memory = state.memory.clone();
+    let read = move || {
+        let encoder = memory.models().encoder()?;
+        let brackets = brackets(encoder)?;
+        // With whether a part is cut off already: a megabyte must not be tokenized to keep 256 tokens of it.
+        let sequence = |input| {
+            budget::check().map_err(MemoryError::from)?;
+            Ok(match input {
+                TextOrTokens::Text(text) if from_left => {
+                    let begin = text.ceil_char_boundary(text.len().saturating_sub(most * MAX_TOKEN_BYTES));
+                    let encoded = encoder.tokenizer().encode(&text[begin..], usize::MAX).map_err(MemoryError::from)?;
+                    (encoded.ids, begin > 0)
+                }
+                TextOrTokens::Text(text) => {
+                    let encoded = encoder.tokenizer().encode(&text, most).map_err(MemoryError::from)?;
+                    (encoded.ids, encoded.truncated)
+                }
+                TextOrTokens::Tokens(ids) if is_between(&ids, brackets) => (ids, false),
+                TextOrTokens::Tokens(ids) => ([&[brackets.0], &ids[..], &[brackets.1]].concat(), false),
+            })
+        };
+        let lists: Vec<(Vec<u32>, bool)> = all.into_iter().map(sequence).collect::<Result<_, Problem>>()?;
+        let too_long = lists.iter().filter(|(ids, is_cut)| *is_cut || ids.len() > most).count();
+        let cut = |(ids, _): (Vec<u32>, bool)| match ids.len().checked_sub(most) {
+            Some(left_out @ 1..) if from_left => [&ids[..1], &ids[left_out + 1..]].concat(),
+            Some(1..) => [&ids[..most - 1], &ids[ids.len() - 1..]].concat(),
             _ => ids,
         };
-        Ok((Inputs::Tokens(lists.into_iter().map(end).collect()), too_long))
+        Ok((Inputs::Tokens(lists.into_iter().map(cut).collect()), too_long))
     };
-    state.reads.run(cut).await
+    state.reads.run(read).await
+}
+
+/// That there is nothing, as text-embeddings-inference says it.
+pub(super) fn empty(pointer: impl Into<String>, name: &str) -> Problem {
+    Problem::field(StatusCode::BAD_REQUEST, pointer, format!("`{name}` cannot be empty"))
+}
+
+/// Refuses no inputs, and one that is empty.
+pub(super) fn check_some(
+    mut are_empty: impl ExactSizeIterator<Item = bool>,
+    at: &str,
+    name: &str,
+) -> Result<(), Problem> {
+    match (are_empty.len(), are_empty.position(|is_empty| is_empty)) {
+        (0, _) | (1, Some(_)) => Err(empty(at, name)),
+        (_, Some(index)) => Err(empty(format!("{at}/{index}"), name)),
+        (_, None) => Ok(()),
+    }
 }
 
 /// The tokens that open and close a text for the model.

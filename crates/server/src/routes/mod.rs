@@ -2,6 +2,7 @@
 
 pub mod collections;
 pub mod compress;
+mod encoding;
 pub mod engines;
 mod inputs;
 pub mod jobs;
@@ -12,6 +13,7 @@ pub mod operations;
 pub mod recall;
 pub mod records;
 pub mod sessions;
+pub mod tei;
 pub mod tenants;
 pub mod threads;
 pub mod usage;

@@ -8,10 +8,14 @@ use axum::http::StatusCode;
 use membox_api::{ModelList, ModelView};
 use std::time::UNIX_EPOCH;
 
+/// The alias of a model that takes any name.
+const ANY_NAME: &str = "*";
+
 /// The names of the model that embeds texts, its own first.
 fn names(state: &AppState) -> Result<impl Iterator<Item = &str>, Problem> {
     let own = state.memory.models().encoder()?.name();
-    Ok(std::iter::once(own).chain(state.model_aliases.iter().map(String::as_str).filter(move |alias| *alias != own)))
+    let aliases = state.model_aliases.iter().map(String::as_str);
+    Ok(std::iter::once(own).chain(aliases.filter(move |alias| *alias != own && *alias != ANY_NAME)))
 }
 
 fn view(state: &AppState, id: &str) -> Result<ModelView, Problem> {
@@ -23,7 +27,7 @@ fn view(state: &AppState, id: &str) -> Result<ModelView, Problem> {
 /// Refuses a model that is not there, and says which ones are.
 pub(super) fn check_name(state: &AppState, wanted: &str) -> Result<(), Problem> {
     let mut names = names(state)?;
-    if names.any(|name| name == wanted) {
+    if names.any(|name| name == wanted) || state.model_aliases.iter().any(|alias| alias == ANY_NAME) {
         return Ok(());
     }
     let known = self::names(state)?.map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");

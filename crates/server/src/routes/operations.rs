@@ -1,5 +1,6 @@
 //! For whoever runs the box: is it alive, is it ready, what is it doing.
 
+use crate::dialect::cost;
 use crate::problem::Problem;
 use crate::state::AppState;
 use axum::extract::State;
@@ -114,6 +115,7 @@ pub async fn metrics(State(state): State<AppState>, request: Parts) -> Result<Re
         let (hits, misses) = encoder.cache_counts();
         counter!("membox_embedding_cache_hits_total").absolute(hits);
         counter!("membox_embedding_cache_misses_total").absolute(misses);
+        cost::show(encoder);
     }
     gauge!("membox_request_memory_bytes").set(state.room.taken() as f64);
     gauge!("membox_request_memory_limit_bytes").set(state.room.bytes() as f64);

@@ -26,8 +26,10 @@ pub struct Attack {
 }
 
 /// Routes that answer with what lies in memory, whoever asks and whatever is stored.
-pub const ROUTES_OF_NO_COST: [&str; 7] = [
+pub const ROUTES_OF_NO_COST: [&str; 9] = [
+    "GET /",
     "GET /health",
+    "GET /ping",
     "GET /ready",
     "GET /info",
     "GET /v1/models",
@@ -88,6 +90,46 @@ fn of_the_engines() -> Vec<Attack> {
             Pace::Read,
             ("POST", "/tokenize"),
             &json!({ "inputs": long }),
+        ),
+        in_turn(
+            "2048 long texts in the other words",
+            &["POST /embeddings", "POST /", "POST /invocations", "POST /vertex", "POST /similarity"],
+            vec![
+                ("POST", "/embeddings".into(), json!({ "input": texts })),
+                ("POST", "/".into(), json!({ "inputs": texts, "truncation_direction": "left" })),
+                ("POST", "/invocations".into(), json!({ "inputs": texts, "normalize": false })),
+                ("POST", "/vertex".into(), json!({"instances": vec![json!({"inputs": texts[0]}); 2048]})),
+                (
+                    "POST",
+                    "/similarity".into(),
+                    json!({"inputs": {"source_sentence": "Where?", "sentences": texts[1..]}}),
+                ),
+            ],
+        ),
+        // 40 MB and 110 MB as text, or more than there is for a tenant.
+        in_turn(
+            "the states of all tokens of 100 long texts",
+            &["POST /embed_all"],
+            vec![
+                ("POST", "/embed_all".into(), json!({ "inputs": texts[..100] })),
+                ("POST", "/embed_all".into(), json!({ "inputs": texts })),
+            ],
+        ),
+        in_turn(
+            "what wants other models",
+            &["POST /embed_sparse", "POST /rerank", "POST /predict"],
+            vec![
+                ("POST", "/embed_sparse".into(), json!({ "inputs": texts })),
+                ("POST", "/rerank".into(), json!({"query": long, "texts": texts})),
+                ("POST", "/predict".into(), json!({"inputs": vec![[SENTENCE, SENTENCE]; 2048]})),
+            ],
+        ),
+        always(
+            "200 000 ids to decode",
+            &["POST /decode"],
+            Pace::Read,
+            ("POST", "/decode"),
+            &json!({"ids": vec![vec![7592; 1000]; 200]}),
         ),
         always("30 MB to tokenize", &[], Pace::Read, ("POST", "/tokenize"), &json!({"inputs": "a ".repeat(15 << 20)})),
         always(

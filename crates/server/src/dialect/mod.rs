@@ -1,5 +1,10 @@
 //! Errors in the words of those whose routes they are of: what OpenAI's and text-embeddings-inference's clients
-//! print stands beside the problem document's own fields.
+//! print stands beside the problem document's own fields. What a request has cost, as text-embeddings-inference says
+//! it, is in [`cost`].
+
+pub(crate) mod cost;
+
+pub use cost::Cost;
 
 use crate::problem::Problem;
 use axum::extract::Request;
@@ -10,8 +15,8 @@ use membox_api::ProblemDocument;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Routes that text-embeddings-inference has, those that this box lacks among them.
-const OF_TEI: [&str; 10] = [
+/// Routes that text-embeddings-inference has.
+const OF_TEI: [&str; 13] = [
     "/",
     "/embed",
     "/embed_all",
@@ -22,9 +27,12 @@ const OF_TEI: [&str; 10] = [
     "/tokenize",
     "/decode",
     "/info",
+    "/invocations",
+    "/ping",
+    "/vertex",
 ];
-/// Routes that OpenAI has begin so.
-const OF_OPENAI: [&str; 3] = ["/v1/embeddings", "/v1/models", "/v1/chat/"];
+/// Routes that OpenAI has begin so; `/embeddings` is for its clients, too.
+const OF_OPENAI: [&str; 4] = ["/v1/embeddings", "/v1/models", "/v1/chat/", "/embeddings"];
 
 /// Who else has a route of this path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +123,7 @@ fn openai(problem: &Problem) -> OpenAiProblem<'_> {
 
 fn tei(problem: &Problem) -> TeiProblem<'_> {
     let error_type = match problem.status {
-        408 | 500 | 502 | 507 => "Backend",
+        408 | 424 | 500 | 502 | 507 => "Backend",
         429 => "Overloaded",
         503 => "Unhealthy",
         400 if problem.detail.contains("empty") => "Empty",
@@ -129,6 +137,7 @@ pub async fn speak(request: Request, next: Next) -> Response {
     let dialect = Dialect::of(request.uri().path());
     let mut response = next.run(request).await;
     let (Some(dialect), Some(problem)) = (dialect, response.extensions().get::<Problem>()) else { return response };
+    cost::count_failure(problem.status);
     let said = match dialect {
         Dialect::OpenAi => serde_json::to_string(&openai(problem)),
         Dialect::Tei => serde_json::to_string(&tei(problem)),

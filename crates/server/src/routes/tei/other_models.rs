@@ -1,0 +1,95 @@
+//! What wants a model of another kind than a box has. It is answered as text-embeddings-inference answers with a model
+//! that embeds: with its status, its kind of error and its words.
+
+use crate::auth::Tenant;
+use crate::dialect::Cost;
+use crate::extract::Json;
+use crate::problem::Problem;
+use crate::routes::encoding::check_count;
+use crate::routes::inputs::empty;
+use crate::state::AppState;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use membox_api::{EmbedTokensRequest, PredictInput, PredictRequest, RerankRequest};
+
+pub(super) const NO_RERANKER: &str = "model is not a re-ranker model";
+
+/// That the model is of another kind.
+pub(super) fn wrong_model(detail: &str) -> Problem {
+    Problem::new(StatusCode::FAILED_DEPENDENCY, format!("Backend error: {detail}"))
+}
+
+/// `POST /embed_sparse`: it wants a model with SPLADE pooling, and is answered as by a model without.
+#[utoipa::path(
+    post,
+    path = "/embed_sparse",
+    tag = "engines",
+    request_body(content = EmbedTokensRequest, example = json!({"inputs": "The spare key is under the blue pot."})),
+    responses(
+        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
+        (status = 413, description = "too many texts", body = Problem),
+        (status = 424, description = "the model has no sparse vectors", body = Problem)
+    ),
+)]
+pub async fn embed_sparse(
+    State(state): State<AppState>,
+    _: Tenant,
+    Json(request): Json<EmbedTokensRequest>,
+) -> Result<Response, Problem> {
+    let _ = Cost::begin(request.inputs.is_list(), 0);
+    check_count(&state, request.inputs.count(), "/inputs")?;
+    Err(wrong_model("Model is not an embedding model with SPLADE pooling"))
+}
+
+/// `POST /rerank`: it wants a re-ranker, and is answered as by a model that is none.
+#[utoipa::path(
+    post,
+    path = "/rerank",
+    tag = "engines",
+    request_body(
+        content = RerankRequest,
+        example = json!({"query": "Where is the key?", "texts": ["The spare key is under the blue pot."]})
+    ),
+    responses(
+        (status = 400, description = "a field is missing, wrong or empty; `errors` names it", body = Problem),
+        (status = 424, description = "the model is not a re-ranker", body = Problem)
+    ),
+)]
+pub async fn rerank(_: Tenant, Json(request): Json<RerankRequest>) -> Result<Response, Problem> {
+    if request.texts.is_empty() {
+        return Err(empty("/texts", "texts"));
+    }
+    Err(wrong_model(NO_RERANKER))
+}
+
+/// `POST /predict`: it wants a classifier, and is answered as by a model that is none.
+#[utoipa::path(
+    post,
+    path = "/predict",
+    tag = "engines",
+    request_body(content = PredictRequest, example = json!({"inputs": "The spare key is under the blue pot."})),
+    responses(
+        (status = 400, description = "a field is missing, wrong or empty; `errors` names it", body = Problem),
+        (status = 413, description = "too many texts", body = Problem),
+        (status = 424, description = "the model is not a classifier", body = Problem)
+    ),
+)]
+pub async fn predict(
+    State(state): State<AppState>,
+    _: Tenant,
+    Json(request): Json<PredictRequest>,
+) -> Result<Response, Problem> {
+    let lists = match request.inputs {
+        PredictInput::Text(text) => vec![vec![text]],
+        PredictInput::Pair(pair) => vec![pair],
+        PredictInput::Many(lists) => lists,
+    };
+    let _ = Cost::begin(lists.len() > 1, 0);
+    if lists.iter().any(|list| !(1..=2).contains(&list.len())) {
+        let detail = "a text, a pair of texts, or a list of lists of one or two texts is wanted";
+        return Err(Problem::field(StatusCode::UNPROCESSABLE_ENTITY, "/inputs", detail));
+    }
+    check_count(&state, lists.len(), "/inputs")?;
+    Err(wrong_model("Model is not a classifier model"))
+}
