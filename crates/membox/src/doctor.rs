@@ -7,7 +7,7 @@ use clap::Args;
 use membox_memory::MemoryError;
 use membox_memory::encoder::Encoder;
 use membox_memory::encoder::cpu::isa::Isa;
-use membox_memory::encoder::cuda::{Checked, Gpu, Half, check_kernels};
+use membox_memory::encoder::cuda::{CHECKED_SHAPES, Checked, Gpu, Half, check_kernels};
 use std::fs;
 use std::path::Path;
 
@@ -98,7 +98,7 @@ fn check_gpus() -> Result<()> {
         println!("card {ordinal}: {}, compute capability {major}.{minor}, {} GiB", gpu.name(), gpu.memory() >> 30);
         // bf16 came with Ampere.
         for half in [Half::F16, Half::Bf16].into_iter().filter(|half| *half == Half::F16 || major >= 8) {
-            for checked in check_kernels(&gpu, half, None)? {
+            for checked in check_kernels(&gpu, half, &CHECKED_SHAPES, None)? {
                 let verdict = if checked.is_right() { "right" } else { "WRONG" };
                 let Checked { kernel, shape, error, tolerance } = &checked;
                 println!("  {verdict}  {kernel:<24} {half:?} error {error:.1e} of {tolerance:.1e}  {shape}");

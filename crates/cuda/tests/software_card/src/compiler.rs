@@ -2,8 +2,6 @@
 //!
 //! What the front calls a cubin is PTX with a line before it that says so, since machine code cannot be interpreted.
 
-#![expect(non_snake_case, reason = "NVIDIA's names")]
-
 use crate::state::state;
 use libloading::{Library, Symbol};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};

@@ -1,7 +1,5 @@
 //! The driver: the functions of `libcuda` that are called, by the names that cudarc asks for.
 
-#![expect(non_snake_case, reason = "NVIDIA's names")]
-
 use crate::compiler::CUBIN;
 use crate::faults::{Faults, is_due};
 use crate::ptx;
@@ -288,6 +286,9 @@ fn load(state: &State, card: usize, image: &str) -> Result<ptx::Module, (i32, St
     let module = ptx::parse(text).map_err(|why| (code::INVALID_PTX, why))?;
     let newest = newest_ptx(state.faults.driver);
     let target = module.target;
+    if state.faults.refuse_images {
+        return Err((code::UNSUPPORTED_PTX_VERSION, "no image is taken, as was asked for".into()));
+    }
     match header.map(|header| header.parse::<i32>().unwrap_or(0)) {
         Some(major) if major > state.faults.driver / 1000 => {
             Err((code::INVALID_IMAGE, format!("a cubin of CUDA {major}, and a driver of {}", state.faults.driver)))

@@ -30,6 +30,8 @@ pub struct Faults {
     pub product_status: u32,
     /// What the next handle of cuBLASLt answers.
     pub handle_status: u32,
+    /// The driver takes no image.
+    pub refuse_images: bool,
     /// A card whose products are wrong.
     pub wrong_card: Option<usize>,
 }
@@ -50,6 +52,7 @@ impl Default for Faults {
             lose: 0,
             product_status: 0,
             handle_status: 0,
+            refuse_images: false,
             wrong_card: None,
         }
     }
@@ -88,6 +91,7 @@ impl Faults {
                 ("lose", Some(n)) => self.lose = n,
                 ("product_status", Some(n)) => self.product_status = n as u32,
                 ("handle_status", Some(n)) => self.handle_status = n as u32,
+                ("refuse_images", Some(n)) => self.refuse_images = n != 0,
                 ("wrong_card", n) => self.wrong_card = n,
                 _ => panic!("a software card knows no {key}={value}"),
             }

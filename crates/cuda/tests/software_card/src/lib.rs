@@ -10,6 +10,7 @@
 
 #![expect(missing_docs, reason = "a library of tests")]
 #![expect(clippy::missing_safety_doc, reason = "the functions of C are those that NVIDIA documents")]
+#![allow(non_snake_case, reason = "NVIDIA's names")]
 #![expect(clippy::unwrap_used, reason = "a panic ends a test")]
 
 pub mod blas;
