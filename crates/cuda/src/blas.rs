@@ -105,15 +105,8 @@ impl Blas {
             result::set_matmul_desc_attribute(description.0, attribute, (&raw const transposed).cast(), 4)?;
             let attribute = sys::cublasLtMatmulPreferenceAttributes_t::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
             result::set_matmul_pref_attribute(preference.0, attribute, (&raw const size).cast(), size_of::<usize>())?;
-            let choice = result::get_matmul_algo_heuristic(
-                self.handle,
-                description.0,
-                a.0,
-                b.0,
-                c.0,
-                c.0,
-                preference.0,
-            )?;
+            let choice =
+                result::get_matmul_algo_heuristic(self.handle, description.0, a.0, b.0, c.0, c.0, preference.0)?;
             result::matmul(
                 self.handle,
                 description.0,

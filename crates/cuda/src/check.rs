@@ -62,11 +62,7 @@ pub fn check_kernels(
     }
 }
 
-fn check_all<T: Number>(
-    gpu: &Gpu,
-    shapes: &[(usize, usize)],
-    cache: Option<&Path>,
-) -> Result<Vec<Checked>, CudaError> {
+fn check_all<T: Number>(gpu: &Gpu, shapes: &[(usize, usize)], cache: Option<&Path>) -> Result<Vec<Checked>, CudaError> {
     let mut check = Check { gpu, stream: gpu.context.new_stream()?, cache, found: Vec::new() };
     for &(hidden, head) in shapes {
         check.norms::<T>(hidden)?;

@@ -47,7 +47,9 @@ pub enum CudaError {
         log: String,
     },
     /// The driver takes nothing that the compiler makes of a kernel.
-    #[error("the driver does not take kernels/{file}.cu: {reason} ({versions}); `pip install {package}` has a compiler that suits it")]
+    #[error(
+        "the driver does not take kernels/{file}.cu: {reason} ({versions}); `pip install {package}` has a compiler that suits it"
+    )]
     Image {
         /// The kernel's file.
         file: &'static str,

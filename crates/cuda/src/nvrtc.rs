@@ -100,13 +100,7 @@ impl Nvrtc {
     }
 
     /// Compiles a source, or gives the compiler's log. A text ends with a nought.
-    pub fn compile(
-        &self,
-        name: &str,
-        source: &str,
-        options: &[String],
-        wanted: Wanted,
-    ) -> Result<Vec<u8>, String> {
+    pub fn compile(&self, name: &str, source: &str, options: &[String], wanted: Wanted) -> Result<Vec<u8>, String> {
         let c = |text: &str| CString::new(text).map_err(|error| error.to_string());
         let (source, name) = (c(source)?, c(name)?);
         let options = options.iter().map(|option| c(option)).collect::<Result<Vec<_>, _>>()?;

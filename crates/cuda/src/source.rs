@@ -54,9 +54,11 @@ fn make(
 ) -> Result<Vec<u8>, CudaError> {
     let options =
         [format!("--gpu-architecture={architecture}"), "--std=c++17".into(), "--extra-device-vectorization".into()];
-    nvrtc
-        .compile(&format!("{file}.cu"), source, &options, wanted)
-        .map_err(|log| CudaError::Compile { file, architecture: architecture.to_owned(), log })
+    nvrtc.compile(&format!("{file}.cu"), source, &options, wanted).map_err(|log| CudaError::Compile {
+        file,
+        architecture: architecture.to_owned(),
+        log,
+    })
 }
 
 /// What a driver is given: the best first.
@@ -113,7 +115,8 @@ impl Form {
 
 /// PTX with another `.version`.
 fn with_version(ptx: &str, version: &str) -> String {
-    let line = |line: &str| if line.starts_with(".version") { format!(".version {version}\n") } else { format!("{line}\n") };
+    let line =
+        |line: &str| if line.starts_with(".version") { format!(".version {version}\n") } else { format!("{line}\n") };
     ptx.trim_end_matches('\0').lines().map(line).collect::<String>() + "\0"
 }
 

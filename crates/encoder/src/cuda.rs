@@ -47,10 +47,9 @@ pub(crate) fn choose(
     let cpu = Arc::new(CpuEngine::new(weights, precision));
     match found {
         Ok(cards) if cards.is_empty() => Ok(Chosen { engine: cpu, why_not_cuda: None }),
-        Ok(cards) => Ok(Chosen {
-            engine: Arc::new(CudaEngine { cards, next: AtomicUsize::new(0), cpu }),
-            why_not_cuda: None,
-        }),
+        Ok(cards) => {
+            Ok(Chosen { engine: Arc::new(CudaEngine { cards, next: AtomicUsize::new(0), cpu }), why_not_cuda: None })
+        }
         Err(reason) if device == Device::Auto => Ok(Chosen { engine: cpu, why_not_cuda: Some(reason) }),
         Err(reason) => Err(EncoderError::NoGpu { device, reason }),
     }
@@ -387,7 +386,13 @@ fn run_on_gpu(
     let (vectors, later_vectors) = split(outputs.vectors, |all| width(all, sequences.len()) * count);
     let (keep, later_keep) = split(outputs.keep, |_| before);
     let (states, later_states) = split(outputs.states, |all| width(all, tokens.len()) * before);
-    run_on_gpu(pass, room, batch, sequences.start..middle, Outputs { vectors, normalize, keep, states, attention: None })?;
+    run_on_gpu(
+        pass,
+        room,
+        batch,
+        sequences.start..middle,
+        Outputs { vectors, normalize, keep, states, attention: None },
+    )?;
     let (vectors, keep, states) = (later_vectors, later_keep, later_states);
     let later = Outputs { vectors, normalize, keep, states, attention: None };
     run_on_gpu(pass, room, batch, middle..sequences.end, later)

@@ -4,5 +4,9 @@
 #[path = "../it/common/mod.rs"]
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod common;
+mod images;
+mod losses;
+mod memory;
 mod pass;
+mod proof;
 mod small;

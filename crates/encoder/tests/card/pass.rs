@@ -1,36 +1,70 @@
 //! The forward pass as a whole.
 
-use crate::small::{apart, encode, everything, load, model, sequences};
-use membox_encoder::{Device, Precision, Wanted};
+use crate::small::{F16_ERROR, VectorsOfBoth, apart, encode, sequences};
+use membox_encoder::{Inputs, Lane, Request, Wanted};
 use membox_software_card::faults::counts;
 use membox_software_card::on_card;
 
-/// f16 has 11 bits; states are of size 3 or so.
-const F16_ERROR: f32 = 0.03;
-
 #[test]
 fn a_batch_of_every_length_is_what_the_cpu_computes_in_f32() {
-    on_card!("driver=13050", || {
-        let folder = model();
-        let cpu = load(folder.path(), Device::Cpu, Precision::F32, 1).expect("the CPU");
-        let card = load(folder.path(), Device::Cuda(0), Precision::Int8, 1).expect("a card");
-        assert_eq!(card.engine().name(), "cuda Software Card 0 f16");
-        let lengths = [1, 2, 15, 16, 17, 63, 64, 65, 130, 512];
-        let inputs = sequences(&lengths);
-        let (wanted, got) = (encode(&cpu, inputs.clone(), everything()), encode(&card, inputs, everything()));
-        let far = apart(&wanted.expect("states"), &got.expect("states"));
-        println!("apart by {far}");
-        assert!(far < F16_ERROR, "{far}");
-        // Each alone, from a graph, twice.
-        let before = counts();
-        for input in sequences(&[1, 5, 64]) {
+    on_card!("", || {
+        let both = VectorsOfBoth::new();
+        both.agree(&[1, 2, 15, 16, 17, 63, 64, 65, 130, 512]);
+        assert!(both.is_on_card(&[3; 40]));
+        assert_eq!(counts()[4], 0, "nothing to complain of");
+    });
+}
+
+#[test]
+fn a_short_sequence_alone_is_played_back_from_a_recording() {
+    on_card!("", || {
+        let both = VectorsOfBoth::new();
+        let graphs = || counts()[2];
+        // Other batches in between are larger, so that memory moves and recordings are made anew.
+        for (length, larger) in [(1, 70), (5, 130), (64, 512)] {
             let vectors = Wanted::vectors(true);
-            let wanted = encode(&cpu, vec![input.clone()], vectors).expect("a vector");
-            for _ in 0..2 {
-                assert!(apart(&wanted, &encode(&card, vec![input.clone()], vectors).expect("a vector")) < F16_ERROR);
+            let input = sequences(&[length]);
+            let wanted = encode(&both.cpu, input.clone(), vectors).expect("a vector");
+            for _ in 0..3 {
+                let before = graphs();
+                assert!(apart(&wanted, &encode(&both.card, input.clone(), vectors).expect("a vector")) < F16_ERROR);
+                assert_eq!(graphs(), before + 1);
             }
+            both.agree(&[larger, larger]);
         }
-        let [_, _, graphs, _, complaints] = counts();
-        assert_eq!((graphs - before[2], complaints), (6, 0));
+        assert_eq!(counts()[4], 0, "nothing to complain of");
+    });
+}
+
+#[test]
+fn what_wants_attention_goes_by_the_cpu() {
+    on_card!("", || {
+        let both = VectorsOfBoth::new();
+        let wanted = Wanted { attention: true, ..Wanted::vectors(true) };
+        let before = counts()[1];
+        let of = |encoder| encode(encoder, sequences(&[9]), wanted).expect("attention");
+        assert_eq!(of(&both.cpu).attention, of(&both.card).attention);
+        assert_eq!(counts()[1], before);
+    });
+}
+
+#[test]
+fn texts_of_both_lanes_come_from_the_card_at_the_same_time() {
+    on_card!("", || {
+        let both = VectorsOfBoth::new();
+        let texts = vec!["one two one".to_owned(), "two".to_owned()];
+        let ask = |encoder: &membox_encoder::Encoder, lane| {
+            let request =
+                Request { inputs: Inputs::Texts(texts.clone()), max_tokens: 64, wanted: Wanted::vectors(true), lane };
+            encoder.encode(request).expect("vectors")
+        };
+        let wanted = ask(&both.cpu, Lane::Bulk);
+        std::thread::scope(|scope| {
+            for lane in [Lane::Bulk, Lane::Interactive, Lane::Bulk, Lane::Interactive] {
+                let (ask, both, wanted) = (&ask, &both, &wanted);
+                scope.spawn(move || (0..5).for_each(|_| assert!(apart(&ask(&both.card, lane), wanted) < F16_ERROR)));
+            }
+        });
+        assert_eq!(counts()[4], 0, "nothing to complain of");
     });
 }

@@ -68,5 +68,46 @@ pub fn apart(a: &Embeddings, b: &Embeddings) -> f32 {
     };
     let (a, b) = (flat(a), flat(b));
     assert_eq!(a.len(), b.len());
-    a.iter().zip(&b).map(|(a, b)| if a.is_nan() || b.is_nan() { f32::INFINITY } else { (a - b).abs() }).fold(0.0, f32::max)
+    a.iter()
+        .zip(&b)
+        .map(|(a, b)| if a.is_nan() || b.is_nan() { f32::INFINITY } else { (a - b).abs() })
+        .fold(0.0, f32::max)
+}
+
+/// f16 has 11 bits; states are of size 3 or so.
+pub const F16_ERROR: f32 = 0.03;
+
+/// The same model on the CPU in f32 and on a card.
+pub struct VectorsOfBoth {
+    pub cpu: Encoder,
+    pub card: Encoder,
+    _folder: TempDir,
+}
+
+impl VectorsOfBoth {
+    pub fn new() -> Self {
+        let folder = model();
+        let cpu = load(folder.path(), Device::Cpu, Precision::F32, 1).expect("the CPU");
+        // The CPU behind the card computes in f32 too, so that answers are the same wherever they come from.
+        let card = load(folder.path(), Device::Auto, Precision::F32, 1).expect("an encoder");
+        assert_eq!(card.why_not_cuda(), None);
+        Self { cpu, card, _folder: folder }
+    }
+
+    /// Both give the same of sequences of such lengths, and the card's encoder answers.
+    pub fn agree(&self, lengths: &[usize]) {
+        let inputs = sequences(lengths);
+        let wanted = encode(&self.cpu, inputs.clone(), everything()).expect("the CPU's");
+        let got = encode(&self.card, inputs, everything()).expect("the card's");
+        let far = apart(&wanted, &got);
+        assert!(far < F16_ERROR, "{lengths:?}: {far}");
+    }
+
+    /// Whether the card computes such a batch, and not the CPU for it.
+    pub fn is_on_card(&self, lengths: &[usize]) -> bool {
+        let products = || membox_software_card::faults::counts()[1];
+        let before = products();
+        self.agree(lengths);
+        products() > before
+    }
 }

@@ -320,10 +320,20 @@ pub unsafe extern "C" fn cublasLtMatmul(
     let all: Vec<_> = all.collect();
     let [Some((a, of)), Some((b, b_of)), Some((c, c_of)), Some((d, d_of))] = all[..] else { return INVALID_VALUE };
     let transposed = [0, 1].map(|i| description.transposed[i] == 1);
-    let shape = |matrix: Matrix, is_turned: bool| if is_turned { (matrix.columns, matrix.rows) } else { (matrix.rows, matrix.columns) };
+    let shape = |matrix: Matrix, is_turned: bool| {
+        if is_turned { (matrix.columns, matrix.rows) } else { (matrix.rows, matrix.columns) }
+    };
     let ((m, k), (k_of_b, n)) = (shape(a, transposed[0]), shape(b, transposed[1]));
-    let is_known = (of == F16 || of == BF16) && [b_of, c_of, d_of] == [of; 3] && description.scale == F32 && description.compute == 68;
-    if !is_known || k != k_of_b || (m, n) != (d.rows, d.columns) || (m, n) != (c.rows, c.columns) || description.transposed[2] != 0 {
+    let is_known = (of == F16 || of == BF16)
+        && [b_of, c_of, d_of] == [of; 3]
+        && description.scale == F32
+        && description.compute == 68;
+    if !is_known
+        || k != k_of_b
+        || (m, n) != (d.rows, d.columns)
+        || (m, n) != (c.rows, c.columns)
+        || description.transposed[2] != 0
+    {
         state.complain("a product of matrices that do not fit each other");
         return INVALID_VALUE;
     }

@@ -26,9 +26,9 @@ pub struct Program {
 
 /// Where the PTX of a source is kept.
 pub fn fixture(name: &str, source: &str, capability: u32) -> PathBuf {
-    let hash = source.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = source
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     // Only attention has code that differs before Ampere.
     let capability = if name.starts_with("attention") && capability < 80 { 75 } else { 80 };
     let file = format!("{}-{hash:016x}-{capability}.ptx", name.trim_end_matches(".cu"));
@@ -39,10 +39,12 @@ pub fn fixture(name: &str, source: &str, capability: u32) -> PathBuf {
 pub fn nvrtc() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(4)?.join(".kernels/lib");
     let inner = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let found = inner(root).flat_map(|python| inner(python.join("site-packages/nvidia"))).flat_map(|package| inner(package.join("lib")));
-    found.into_iter().find(|path| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libnvrtc.so"))
-    })
+    let found = inner(root)
+        .flat_map(|python| inner(python.join("site-packages/nvidia")))
+        .flat_map(|package| inner(package.join("lib")));
+    found
+        .into_iter()
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libnvrtc.so")))
 }
 
 /// Compiles by the real library.

@@ -13,24 +13,77 @@ pub enum Space {
 
 pub enum Kind {
     /// Without a memory: out, and up to three operands.
-    Compute { run: Operation, out: Register, from: [Register; 3] },
+    Compute {
+        run: Operation,
+        out: Register,
+        from: [Register; 3],
+    },
     /// `bfi`, which has four operands.
-    InsertBits { out: Register, insert: Register, into: Register, at: u64, count: u64 },
+    InsertBits {
+        out: Register,
+        insert: Register,
+        into: Register,
+        at: u64,
+        count: u64,
+    },
     /// Parts of `width` bits into one register, the first in the low bits.
-    Join { out: Register, parts: Vec<Register>, width: u32 },
+    Join {
+        out: Register,
+        parts: Vec<Register>,
+        width: u32,
+    },
     /// The other way.
-    Split { outs: Vec<Register>, from: Register, width: u32 },
+    Split {
+        outs: Vec<Register>,
+        from: Register,
+        width: u32,
+    },
     /// A parameter, by its number.
-    Parameter { out: Register, number: usize },
-    Load { space: Space, width: usize, outs: Vec<Register>, address: Register, offset: i64 },
-    Store { space: Space, width: usize, from: Vec<Register>, address: Register, offset: i64 },
+    Parameter {
+        out: Register,
+        number: usize,
+    },
+    Load {
+        space: Space,
+        width: usize,
+        outs: Vec<Register>,
+        address: Register,
+        offset: i64,
+    },
+    Store {
+        space: Space,
+        width: usize,
+        from: Vec<Register>,
+        address: Register,
+        offset: i64,
+    },
     /// `atom.add.u32`.
-    AtomicAdd { space: Space, out: Register, address: Register, offset: i64, by: Register },
+    AtomicAdd {
+        space: Space,
+        out: Register,
+        address: Register,
+        offset: i64,
+        by: Register,
+    },
     /// `shfl.sync.bfly.b32`.
-    Butterfly { out: Register, is_in: Option<Register>, from: Register, across: Register, members: Register },
+    Butterfly {
+        out: Register,
+        is_in: Option<Register>,
+        from: Register,
+        across: Register,
+        members: Register,
+    },
     /// `mma.sync.aligned.m16n8kK.row.col.f32.T.T.f32`.
-    Multiply { out: [Register; 4], a: Vec<Register>, b: Vec<Register>, c: [Register; 4], is_bf16: bool },
-    Branch { to: usize },
+    Multiply {
+        out: [Register; 4],
+        a: Vec<Register>,
+        b: Vec<Register>,
+        c: [Register; 4],
+        is_bf16: bool,
+    },
+    Branch {
+        to: usize,
+    },
     Barrier,
     Return,
 }

@@ -34,6 +34,8 @@ pub struct Faults {
     pub refuse_images: bool,
     /// A card whose products are wrong.
     pub wrong_card: Option<usize>,
+    /// Products of so many outputs are wrong, on every card.
+    pub wrong_outputs: usize,
 }
 
 impl Default for Faults {
@@ -54,6 +56,7 @@ impl Default for Faults {
             handle_status: 0,
             refuse_images: false,
             wrong_card: None,
+            wrong_outputs: 0,
         }
     }
 }
@@ -92,6 +95,7 @@ impl Faults {
                 ("product_status", Some(n)) => self.product_status = n as u32,
                 ("handle_status", Some(n)) => self.handle_status = n as u32,
                 ("refuse_images", Some(n)) => self.refuse_images = n != 0,
+                ("wrong_outputs", Some(n)) => self.wrong_outputs = n,
                 ("wrong_card", n) => self.wrong_card = n,
                 _ => panic!("a software card knows no {key}={value}"),
             }

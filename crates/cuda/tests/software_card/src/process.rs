@@ -32,6 +32,10 @@ fn again(test: &str, faults: &str, libraries: &[&str]) -> Output {
         .args([test, "--exact", "--nocapture"])
         .env(VARIABLE, format!(" {faults}"))
         .env("LD_LIBRARY_PATH", folder.path())
+        // What a Python of this machine has is not looked for.
+        .env("HOME", folder.path())
+        .env_remove("VIRTUAL_ENV")
+        .env_remove("CONDA_PREFIX")
         .output()
         .expect("a process")
 }

@@ -62,9 +62,11 @@ impl Scope {
             _ => Preset::Number(match (name.strip_prefix("0f"), self.shared.get(name)) {
                 (Some(bits), _) => u64::from_str_radix(bits, 16).map_err(|_| format!("no number: {name}"))?,
                 (None, Some(offset)) => shared::BASE + offset,
-                (None, None) => name.parse::<i64>().map(|n| n as u64).or_else(|_| name.parse()).map_err(
-                    |_| format!("no register and no number: {name}"),
-                )?,
+                (None, None) => name
+                    .parse::<i64>()
+                    .map(|n| n as u64)
+                    .or_else(|_| name.parse())
+                    .map_err(|_| format!("no register and no number: {name}"))?,
             }),
         }))
     }

@@ -77,7 +77,8 @@ impl Shared {
         for unit in &mut self.units[at / UNIT..(at + width).div_ceil(UNIT)] {
             for other in [unit.written, unit.read] {
                 if other.epoch == self.epoch && other.thread != thread && !(is_atomic && other.is_atomic) {
-                    let who = if other.thread == MANY { "others".to_owned() } else { format!("thread {}", other.thread) };
+                    let who =
+                        if other.thread == MANY { "others".to_owned() } else { format!("thread {}", other.thread) };
                     return Err(format!("a race: {who} used byte {at} of shared memory since the last barrier"));
                 }
             }

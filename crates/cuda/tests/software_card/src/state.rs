@@ -140,7 +140,8 @@ impl State {
         match &mut stream.capture {
             None => stream.queue.push_back(work),
             Some((works, is_spoilt)) => {
-                let is_recordable = matches!(work, Work::Kernel { .. } | Work::Product(_) | Work::Copy { .. }) && !is_new;
+                let is_recordable =
+                    matches!(work, Work::Kernel { .. } | Work::Product(_) | Work::Copy { .. }) && !is_new;
                 if !is_recordable {
                     *is_spoilt = true;
                     self.complain("this cannot be recorded, or not at its first use");
@@ -193,7 +194,7 @@ impl State {
                 })
             }
             Work::Product(product) => {
-                let is_wrong = self.faults.wrong_card == Some(card);
+                let is_wrong = self.faults.wrong_card == Some(card) || self.faults.wrong_outputs == product.d.rows;
                 product.run(memory, is_wrong).map_err(bad("a product"))
             }
             Work::Upload { to, bytes } => memory.write(to, &bytes).map_err(bad("a copy to the card")),

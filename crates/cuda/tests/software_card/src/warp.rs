@@ -80,7 +80,8 @@ impl Block<'_> {
                     self.advance(warp)?;
                 }
             }
-            let waiting: Vec<usize> = warps.iter().filter_map(|w| if let At::Barrier(at) = w.at { Some(at) } else { None }).collect();
+            let waiting: Vec<usize> =
+                warps.iter().filter_map(|w| if let At::Barrier(at) = w.at { Some(at) } else { None }).collect();
             let Some(first) = waiting.first() else { return Ok(()) };
             if waiting.iter().any(|at| at != first) {
                 return Err(self.wrong(*first, 0, Wrong::Other("warps wait at different barriers".into())));
@@ -210,7 +211,10 @@ impl Block<'_> {
             Kind::Join { out, parts, width } => {
                 let mask = (1u64 << width) - 1;
                 let joined = |lane: usize| {
-                    parts.iter().enumerate().fold(0, |all, (i, part)| all | (r[*part][lane] & mask) << (i as u32 * width))
+                    parts
+                        .iter()
+                        .enumerate()
+                        .fold(0, |all, (i, part)| all | (r[*part][lane] & mask) << (i as u32 * width))
                 };
                 let value = std::array::from_fn(joined);
                 set(&mut r[*out], &value, active);
