@@ -49,6 +49,16 @@ pub unsafe extern "C" fn software_card_counts(counts: *mut u64) {
     unsafe { std::ptr::copy_nonoverlapping(five.as_ptr(), counts, 5) };
 }
 
+/// As much of the last complaint as there is room for; how long it is.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn software_card_complaint(to: *mut u8, room: usize) -> usize {
+    let state = state();
+    let count = state.complaint.len().min(room);
+    // SAFETY: there is room for so many.
+    unsafe { std::ptr::copy_nonoverlapping(state.complaint.as_ptr(), to, count) };
+    count
+}
+
 #[unsafe(no_mangle)]
 pub extern "C" fn cuInit(_flags: c_uint) -> i32 {
     code::SUCCESS

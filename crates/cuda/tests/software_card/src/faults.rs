@@ -139,3 +139,16 @@ pub fn counts() -> [u64; 5] {
     }
     counts
 }
+
+/// What the card of this process complained of last.
+pub fn complaint() -> String {
+    type Complaint = unsafe extern "C" fn(*mut u8, usize) -> usize;
+    let mut text = vec![0u8; 4096];
+    // SAFETY: as above; there is room for as many bytes as are said.
+    let count = unsafe {
+        let library = libloading::Library::new("libcuda.so").expect("a software card is in the place of the driver");
+        let get: libloading::Symbol<Complaint> = library.get(b"software_card_complaint").expect("a software card");
+        get(text.as_mut_ptr(), text.len())
+    };
+    String::from_utf8_lossy(&text[..count]).into_owned()
+}

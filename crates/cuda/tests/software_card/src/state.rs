@@ -75,6 +75,8 @@ pub struct State {
     /// What was run before: libraries load it at its first use, which cannot be recorded.
     pub used: HashSet<String>,
     pub counts: Counts,
+    /// What was complained of last.
+    pub complaint: String,
     next: usize,
 }
 
@@ -95,8 +97,8 @@ impl State {
         let faults = Faults::from_environment();
         let card = |card| Card { memory: Memory::new(card, Faults::of(&faults.memory, card)), lost: None };
         let cards = (0..faults.cards).map(card).collect();
-        let (streams, modules, functions, graphs, used, counts) = Default::default();
-        Self { faults, cards, streams, modules, functions, graphs, used, counts, next: 0x1000 }
+        let (streams, modules, functions, graphs, used, counts, complaint) = Default::default();
+        Self { faults, cards, streams, modules, functions, graphs, used, counts, complaint, next: 0x1000 }
     }
 
     /// A number that nothing else has.
@@ -108,6 +110,7 @@ impl State {
     /// Says what is wrong.
     pub fn complain(&mut self, what: &str) {
         self.counts.complaints += 1;
+        self.complaint = what.to_owned();
         eprintln!("software card: {what}");
     }
 

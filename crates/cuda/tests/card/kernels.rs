@@ -1,0 +1,36 @@
+//! Every kernel, compiled as for a card and run by the software card, against the references.
+
+use membox_cuda::{Gpu, Half, check_kernels};
+use membox_software_card::faults::counts;
+use membox_software_card::on_card;
+
+fn all_are_right(half: Half) {
+    let gpu = Gpu::find(0).expect("a card");
+    let checked = check_kernels(&gpu, half, &[(64, 32)], None).expect("kernels");
+    for one in &checked {
+        println!("{one:?}");
+        assert!(one.is_right(), "{one:?}");
+    }
+    assert_eq!(checked.len(), 9, "eleven kernels, of which three are one selection");
+    assert_eq!(counts()[4], 0, "nothing to complain of");
+}
+
+#[test]
+fn those_of_hopper_are_right() {
+    on_card!("capability=90", || all_are_right(Half::F16));
+}
+
+#[test]
+fn those_of_turing_are_right() {
+    on_card!("capability=75", || all_are_right(Half::F16));
+}
+
+#[test]
+fn those_of_bf16_are_right() {
+    on_card!("capability=80", || all_are_right(Half::Bf16));
+}
+
+#[test]
+fn a_copy_within_the_card_takes_time() {
+    on_card!("", || assert!(Gpu::find(0).expect("a card").copy_seconds(1 << 16).expect("a copy") > 0.0));
+}
