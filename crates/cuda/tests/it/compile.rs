@@ -149,7 +149,7 @@ fn kernels_fit_the_registers_and_the_shared_memory_that_their_launch_assumes() {
     assert!(seen > 40, "{seen} kernels were reported on");
 }
 
-/// What the tests on a software card run: a small BERT's kernels, and recall.
+/// What the tests on a software card run: the kernels of a small BERT and of MiniLM, and recall.
 fn of_software_card() -> Vec<(&'static str, Half, Vec<(&'static str, usize)>, u32)> {
     let mut all = vec![
         ("recall", Half::F16, vec![("DIMENSION", 64)], 80),
@@ -162,6 +162,9 @@ fn of_software_card() -> Vec<(&'static str, Half, Vec<(&'static str, usize)>, u3
         all.push(("attention", half, vec![("HIDDEN", 64), ("HEAD", 32)], 80));
     }
     all.push(("attention", Half::F16, vec![("HIDDEN", 64), ("HEAD", 32)], 75));
+    // A box with MiniLM.
+    all.push(("norm", Half::F16, vec![("HIDDEN", 384)], 80));
+    all.push(("attention", Half::F16, vec![("HIDDEN", 384), ("HEAD", 32)], 80));
     all
 }
 

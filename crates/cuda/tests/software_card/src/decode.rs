@@ -154,6 +154,28 @@ fn space(part: &str) -> Result<Space, String> {
     }
 }
 
+/// An instruction that reads or writes a memory.
+fn access(op: &str, space: Space, parts: &[&str], from: &[&str], names: &mut impl Names) -> Result<Kind, String> {
+    match (op, parts, from) {
+        ("ld", [.., of], [out, from]) => {
+            let (address, offset) = address(from, names)?;
+            let outs = registers(out, names)?;
+            Ok(Kind::Load { space, width: width(of)?, outs, address, offset })
+        }
+        ("st", [.., of], [to, from]) => {
+            let (address, offset) = address(to, names)?;
+            let from = registers(from, names)?;
+            Ok(Kind::Store { space, width: width(of)?, from, address, offset })
+        }
+        ("atom", [_, _, "add", "u32"], [out, to, by]) => {
+            let (address, offset) = address(to, names)?;
+            let (out, by) = (names.register(out)?, names.register(by)?);
+            Ok(Kind::AtomicAdd { space, out, address, offset, by })
+        }
+        _ => Err(format!("an access that is not known: {parts:?} {from:?}")),
+    }
+}
+
 /// An instruction of `opcode` and operands; `Err` names what is not known of it.
 pub fn decode(opcode: &str, rest: &str, names: &mut impl Names) -> Result<Kind, String> {
     let (parts, from) = (opcode.split('.').collect::<Vec<&str>>(), operands(rest));
@@ -167,21 +189,7 @@ pub fn decode(opcode: &str, rest: &str, names: &mut impl Names) -> Result<Kind, 
             let number = names.parameter(name.trim_matches(['[', ']']).trim())?;
             Ok(Kind::Parameter { out: names.register(out)?, number })
         }
-        (["ld", memory, .., of], [out, from]) if *memory != "param" => {
-            let (address, offset) = address(from, names)?;
-            let outs = registers(out, names)?;
-            Ok(Kind::Load { space: space(memory)?, width: width(of)?, outs, address, offset })
-        }
-        (["st", memory, .., of], [to, from]) => {
-            let (address, offset) = address(to, names)?;
-            let from = registers(from, names)?;
-            Ok(Kind::Store { space: space(memory)?, width: width(of)?, from, address, offset })
-        }
-        (["atom", memory, "add", "u32"], [out, to, by]) => {
-            let (address, offset) = address(to, names)?;
-            let (out, by) = (names.register(out)?, names.register(by)?);
-            Ok(Kind::AtomicAdd { space: space(memory)?, out, address, offset, by })
-        }
+        ([op @ ("ld" | "st" | "atom"), memory, ..], from) => access(op, space(memory)?, &parts, from, names),
         (["shfl", "sync", "bfly", "b32"], [out, from, across, _, members]) => {
             let (out, is_in) = match out.split_once('|') {
                 Some((out, is_in)) => (names.register(out)?, Some(names.register(is_in)?)),

@@ -2,7 +2,9 @@
 //! [`VARIABLE`] when a process starts, and from a test while it runs ([`set`]).
 
 /// The environment variable.
-pub const VARIABLE: &str = "MEMBOX_SOFTWARE_CARD";
+pub const VARIABLE: &str = "SOFTWARE_CARD";
+/// The one with a file that [`counts`] are written to whenever a stream was waited for, for a test of another process.
+pub const REPORT: &str = "SOFTWARE_CARD_REPORT";
 
 #[derive(Clone, Debug)]
 pub struct Faults {

@@ -1,7 +1,7 @@
 //! Cards, streams and what waits in them. All of it is behind one lock.
 
 use crate::blas::Product;
-use crate::faults::{Faults, is_due};
+use crate::faults::{Faults, REPORT, is_due};
 use crate::memory::Memory;
 use crate::ptx::Kernel;
 use crate::warp::{self, Launch, Wrong};
@@ -77,6 +77,7 @@ pub struct State {
     pub counts: Counts,
     /// What was complained of last.
     pub complaint: String,
+    reported_to: Option<std::ffi::OsString>,
     next: usize,
 }
 
@@ -97,8 +98,9 @@ impl State {
         let faults = Faults::from_environment();
         let card = |card| Card { memory: Memory::new(card, Faults::of(&faults.memory, card)), lost: None };
         let cards = (0..faults.cards).map(card).collect();
+        let reported_to = std::env::var_os(REPORT);
         let (streams, modules, functions, graphs, used, counts, complaint) = Default::default();
-        Self { faults, cards, streams, modules, functions, graphs, used, counts, complaint, next: 0x1000 }
+        Self { faults, cards, streams, modules, functions, graphs, used, counts, complaint, reported_to, next: 0x1000 }
     }
 
     /// A number that nothing else has.
@@ -178,10 +180,20 @@ impl State {
                 self.cards[card].lost = Some(code);
                 self.streams.values_mut().filter(|s| s.card == card).for_each(|s| s.queue.clear());
                 self.complain(&why);
+                self.report();
                 return Err(code);
             }
         }
+        self.report();
         Ok(())
+    }
+
+    fn report(&self) {
+        if let Some(path) = &self.reported_to {
+            let Counts { launches, products, graphs, allocations, complaints } = self.counts;
+            let text = format!("{launches} {products} {graphs} {allocations} {complaints}");
+            std::fs::write(path, text).expect("a report");
+        }
     }
 
     fn perform(&mut self, card: usize, work: Work) -> Result<(), (i32, String)> {

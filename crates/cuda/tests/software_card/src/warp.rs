@@ -227,6 +227,40 @@ impl Block<'_> {
                 }
             }
             Kind::Parameter { out, number } => set(&mut r[*out], &[self.launch.parameters[*number]; 32], active),
+            Kind::Load { .. } | Kind::Store { .. } | Kind::AtomicAdd { .. } => self.access(warp, kind, active)?,
+            Kind::Butterfly { out, is_in, from, across, members } => {
+                let first = active.trailing_zeros() as usize;
+                if threads(active).any(|lane| r[*members][lane] as u32 & warp.alive != active) {
+                    return Err((first, Wrong::Other("a shuffle without all of the threads that it names".into())));
+                }
+                let (value, across) = (r[*from], r[*across]);
+                let moved = std::array::from_fn(|lane| {
+                    let other = (lane ^ across[lane] as usize) & 31;
+                    if active >> other & 1 == 1 { value[other] } else { POISON }
+                });
+                set(&mut r[*out], &moved, active);
+                if let Some(is_in) = is_in {
+                    set(&mut r[*is_in], &[1; 32], active);
+                }
+            }
+            Kind::Multiply { out, a, b, c, is_bf16 } => {
+                if active != ALL {
+                    return Err((0, Wrong::Other("tensor cores need all threads of a warp".into())));
+                }
+                let product = multiply(r, a, b, c, *is_bf16);
+                for (out, value) in out.iter().zip(product) {
+                    r[*out] = value;
+                }
+            }
+            Kind::Branch { .. } | Kind::Barrier | Kind::Return => {}
+        }
+        Ok(())
+    }
+
+    /// An instruction that reads or writes a memory.
+    fn access(&mut self, warp: &mut Warp, kind: &Kind, active: u32) -> Result<(), (usize, Wrong)> {
+        let r = &mut warp.registers;
+        match kind {
             Kind::Load { space, width, outs, address, offset } => {
                 for lane in threads(active) {
                     let from = r[*address][lane].wrapping_add_signed(*offset);
@@ -260,31 +294,7 @@ impl Block<'_> {
                     r[*out][lane] = was;
                 }
             }
-            Kind::Butterfly { out, is_in, from, across, members } => {
-                let first = active.trailing_zeros() as usize;
-                if threads(active).any(|lane| r[*members][lane] as u32 & warp.alive != active) {
-                    return Err((first, Wrong::Other("a shuffle without all of the threads that it names".into())));
-                }
-                let (value, across) = (r[*from], r[*across]);
-                let moved = std::array::from_fn(|lane| {
-                    let other = (lane ^ across[lane] as usize) & 31;
-                    if active >> other & 1 == 1 { value[other] } else { POISON }
-                });
-                set(&mut r[*out], &moved, active);
-                if let Some(is_in) = is_in {
-                    set(&mut r[*is_in], &[1; 32], active);
-                }
-            }
-            Kind::Multiply { out, a, b, c, is_bf16 } => {
-                if active != ALL {
-                    return Err((0, Wrong::Other("tensor cores need all threads of a warp".into())));
-                }
-                let product = multiply(r, a, b, c, *is_bf16);
-                for (out, value) in out.iter().zip(product) {
-                    r[*out] = value;
-                }
-            }
-            Kind::Branch { .. } | Kind::Barrier | Kind::Return => {}
+            _ => {}
         }
         Ok(())
     }
