@@ -149,8 +149,11 @@ fn kernels_fit_the_registers_and_the_shared_memory_that_their_launch_assumes() {
     assert!(seen > 40, "{seen} kernels were reported on");
 }
 
+/// A file, its numbers, its defines, and a compute capability.
+type Variant = (&'static str, Half, Vec<(&'static str, usize)>, u32);
+
 /// What the tests on a software card run: the kernels of a small BERT and of MiniLM, and recall.
-fn of_software_card() -> Vec<(&'static str, Half, Vec<(&'static str, usize)>, u32)> {
+fn of_software_card() -> Vec<Variant> {
     let mut all = vec![
         ("recall", Half::F16, vec![("DIMENSION", 64)], 80),
         ("recall", Half::F16, vec![("DIMENSION", 64), ("AT_ONCE", 4)], 80),

@@ -1,6 +1,7 @@
 //! Kernels come to the card in a form that its driver takes, whatever is newer than what.
 
-use crate::small::{VectorsOfBoth, load, model};
+use crate::common::{Shape, write_model};
+use crate::small::{SHAPE, VectorsOfBoth, load, model};
 use membox_encoder::{Device, Precision};
 use membox_software_card::on_card;
 use membox_software_card::process::LIBRARIES;
@@ -113,5 +114,26 @@ fn a_driver_without_cards_leads_to_the_cpu() {
 fn a_card_before_turing_is_left_alone() {
     on_card!("capability=70", || {
         assert_eq!(why_not(Device::Auto), "Software Card 0 is of compute capability 7.0; at least 7.5 is wanted");
+    });
+}
+
+#[test]
+fn a_compiler_that_knows_none_of_a_card_says_so_in_its_own_words() {
+    on_card!("capability=90 known=100", || {
+        let why = why_not(Device::Auto);
+        let begin = "kernels/norm.cu does not compile for compute_90: nvrtc: error: invalid value";
+        assert!(why.starts_with(begin), "{why}");
+    });
+}
+
+#[test]
+fn a_model_of_a_shape_that_the_kernels_do_not_know_goes_by_the_cpu() {
+    on_card!("", || {
+        let folder = model();
+        let narrow = Shape { heads: 4, ..SHAPE };
+        write_model(folder.path(), narrow);
+        let encoder = load(folder.path(), Device::Auto, Precision::F32, 1).expect("the CPU");
+        let why = encoder.why_not_cuda().expect("a reason");
+        assert_eq!(why, "4 heads over a hidden size of 64: the kernels know heads of 32 and 64 and multiples of 64");
     });
 }

@@ -1,7 +1,7 @@
 //! The forward pass as a whole.
 
-use crate::small::{F16_ERROR, VectorsOfBoth, apart, encode, sequences};
-use membox_encoder::{Inputs, Lane, Request, Wanted};
+use crate::small::{F16_ERROR, VectorsOfBoth, apart, as_xlm_roberta, encode, everything, load_with, model, sequences};
+use membox_encoder::{Device, Inputs, Lane, Precision, Request, Wanted};
 use membox_software_card::faults::counts;
 use membox_software_card::on_card;
 
@@ -63,6 +63,43 @@ fn texts_of_both_lanes_come_from_the_card_at_the_same_time() {
             for lane in [Lane::Bulk, Lane::Interactive, Lane::Bulk, Lane::Interactive] {
                 let (ask, both, wanted) = (&ask, &both, &wanted);
                 scope.spawn(move || (0..5).for_each(|_| assert!(apart(&ask(&both.card, lane), wanted) < F16_ERROR)));
+            }
+        });
+        assert_eq!(counts()[4], 0, "nothing to complain of");
+    });
+}
+
+#[test]
+fn a_model_of_xlm_robertas_family_with_llmlinguas_classifier_is_what_the_cpu_computes() {
+    on_card!("", || {
+        let folder = model();
+        as_xlm_roberta(folder.path());
+        let of = |device| load_with(folder.path(), device, Precision::F32, 1, None).expect("an encoder");
+        let (cpu, card) = (of(Device::Cpu), of(Device::Cuda(0)));
+        let inputs = sequences(&[1, 17, 64, 65, 510]);
+        let [wanted, got] = [&cpu, &card].map(|encoder| encode(encoder, inputs.clone(), everything()).expect("all"));
+        assert_eq!(got.keep.iter().map(Vec::len).collect::<Vec<_>>(), [1, 17, 64, 65, 510]);
+        assert!(apart(&wanted, &got) < F16_ERROR);
+    });
+}
+
+#[test]
+fn several_workers_share_a_card_and_several_cards_share_the_work() {
+    on_card!("cards=2", || {
+        let folder = model();
+        let cpu = load_with(folder.path(), Device::Cpu, Precision::F32, 1, None).expect("the CPU");
+        let card = load_with(folder.path(), Device::Auto, Precision::F32, 4, None).expect("cards");
+        let vectors = Wanted::vectors(true);
+        std::thread::scope(|scope| {
+            for length in 1..=4 {
+                let (cpu, card) = (&cpu, &card);
+                scope.spawn(move || {
+                    let inputs = sequences(&vec![length * 9; 30]);
+                    let wanted = encode(cpu, inputs.clone(), vectors).expect("vectors");
+                    for _ in 0..3 {
+                        assert!(apart(&wanted, &encode(card, inputs.clone(), vectors).expect("vectors")) < F16_ERROR);
+                    }
+                });
             }
         });
         assert_eq!(counts()[4], 0, "nothing to complain of");

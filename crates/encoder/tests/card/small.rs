@@ -38,11 +38,41 @@ fn head() -> membox_encoder::KeepHead {
         .expect("a head")
 }
 
+/// Makes a model one of XLM-RoBERTa's family, with LLMLingua-2's classifier.
+pub fn as_xlm_roberta(folder: &Path) {
+    let path = folder.join("config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).expect("a file")).expect("JSON");
+    (config["model_type"], config["pad_token_id"]) = ("xlm-roberta".into(), 1.into());
+    config["layer_norm_eps"] = 1e-5.into();
+    std::fs::write(&path, config.to_string()).expect("a file");
+    let path = folder.join("model.safetensors");
+    let cpu = candle_core::Device::Cpu;
+    let tensors = candle_core::safetensors::load(&path, &cpu).expect("a model");
+    let mut tensors: std::collections::HashMap<String, candle_core::Tensor> =
+        tensors.into_iter().map(|(name, tensor)| (format!("roberta.{name}"), tensor)).collect();
+    for (name, shape) in [("classifier.weight", &[2, SHAPE.hidden][..]), ("classifier.bias", &[2][..])] {
+        let values = numbers(9, shape.iter().product());
+        tensors.insert(name.to_owned(), candle_core::Tensor::from_vec(values, shape, &cpu).expect("a tensor"));
+    }
+    candle_core::safetensors::save(&tensors, &path).expect("a write");
+}
+
+/// A model with a keep head over it.
 pub fn load(folder: &Path, device: Device, precision: Precision, workers: usize) -> Result<Encoder, EncoderError> {
+    load_with(folder, device, precision, workers, Some(head()))
+}
+
+pub fn load_with(
+    folder: &Path,
+    device: Device,
+    precision: Precision,
+    workers: usize,
+    keep_head: Option<membox_encoder::KeepHead>,
+) -> Result<Encoder, EncoderError> {
     let config = SchedulerConfig { workers, tokenizers: 1, ..SchedulerConfig::default() };
     let scheduler = Arc::new(Scheduler::start(config).expect("threads"));
     let kernels = Some(folder.join("kernels"));
-    let config = EncoderConfig { device, precision, kernels, keep_head: Some(head()), ..EncoderConfig::default() };
+    let config = EncoderConfig { device, precision, kernels, keep_head, ..EncoderConfig::default() };
     Encoder::load("small", folder, config, &scheduler)
 }
 

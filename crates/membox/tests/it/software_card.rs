@@ -71,7 +71,7 @@ fn a_box_on_a_card_embeds_compresses_and_recalls_as_one_on_the_cpu() {
     };
     assert_eq!(recalled(&cpu), recalled(&server));
     let counts = card.counts();
-    assert!(counts[1] > 1000 && counts[2] > 0 && counts[4] == 0, "{counts:?}");
+    assert!(counts[1] > 300 && counts[2] > 0 && counts[4] == 0, "{counts:?}");
     server.stop();
     cpu.stop();
 }
@@ -96,7 +96,9 @@ fn a_box_whose_card_is_lost_goes_on_and_says_so() {
     }
     let (_, info) = server.call("GET", "/info", &Value::Null);
     assert!(info["engine"].as_str().is_some_and(|engine| engine.ends_with("(the card is lost)")), "{info}");
-    assert_eq!(server.call("GET", "/ready", &Value::Null).0, 200, "it still answers");
+    let (status, ready) = server.call("GET", "/ready", &Value::Null);
+    assert_eq!(status, 200, "it still answers");
+    assert!(ready["troubles"][0].as_str().is_some_and(|trouble| trouble.starts_with("a card is lost")), "{ready}");
     server.stop();
 }
 

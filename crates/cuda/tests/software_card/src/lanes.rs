@@ -86,6 +86,7 @@ macro_rules! compare {
     };
 }
 
+#[expect(clippy::neg_cmp_op_on_partial_ord, reason = "a number that is none is neither less nor more")]
 fn compared(compare: &str, of: &str) -> Option<Operation> {
     Some(match (of, compare) {
         ("f32", "eq") => lanes!(|x, y| u64::from(f(x) == f(y))),
@@ -119,7 +120,7 @@ fn converted(to: &str, from: &str, how: &[&str]) -> Option<Operation> {
         ("f32", "s32", ["rn"]) => lanes!(|x| b(x as i32 as f32)),
         ("f32", "u32", ["rn"]) => lanes!(|x| b(x as u32 as f32)),
         ("f32", "f32", ["rni"]) => lanes!(|x| b(f(x).round_ties_even())),
-        ("f32", "f32", ["sat"]) => lanes!(|x| b(f(x).max(0.0).min(1.0))),
+        ("f32", "f32", ["sat"]) => lanes!(|x| b(if f(x).is_nan() { 0.0 } else { f(x).clamp(0.0, 1.0) })),
         ("s32", "f32", ["rzi"]) => lanes!(|x| u64::from(f(x) as i32 as u32)),
         ("u32", "f32", ["rzi"]) => lanes!(|x| u64::from(f(x) as u32)),
         ("s32", "f32", ["rni"]) => lanes!(|x| u64::from(f(x).round_ties_even() as i32 as u32)),
@@ -146,7 +147,7 @@ pub fn operation(parts: &[&str]) -> Option<Operation> {
         ["sub", "s64" | "u64"] => lanes!(|x, y| x.wrapping_sub(y)),
         ["mul", "lo", "s32" | "u32"] => lanes!(|x, y| u64::from((x as u32).wrapping_mul(y as u32))),
         ["mul", "lo", "s64" | "u64"] => lanes!(|x, y| x.wrapping_mul(y)),
-        ["mul", "hi", "u32"] => lanes!(|x, y| u64::from(x as u32) * u64::from(y as u32) >> 32),
+        ["mul", "hi", "u32"] => lanes!(|x, y| (u64::from(x as u32) * u64::from(y as u32)) >> 32),
         ["mul", "wide", "u32"] => lanes!(|x, y| u64::from(x as u32) * u64::from(y as u32)),
         ["mul", "wide", "s32"] => lanes!(|x, y| (i64::from(x as i32) * i64::from(y as i32)) as u64),
         ["mul", "wide", "u16"] => lanes!(|x, y| u64::from(x as u16) * u64::from(y as u16)),

@@ -344,16 +344,17 @@ fn multiply(r: &[Lanes], a: &[Register], b: &[Register], c: &[Register; 4], is_b
         false => f16::from_bits(bits as u16).to_f32(),
     };
     let (mut left, mut right) = ([[0f32; 16]; 16], [[0f32; 8]; 16]);
-    for lane in 0..32 {
-        let (group, within) = (lane / 4, lane % 4);
-        for (i, register) in a.iter().enumerate() {
+    for (i, register) in a.iter().enumerate() {
+        for (lane, value) in r[*register].iter().enumerate() {
             for part in 0..2 {
-                left[group + 8 * (i % 2)][2 * within + part + 8 * (i / 2)] = number(r[*register][lane] >> (16 * part));
+                left[lane / 4 + 8 * (i % 2)][2 * (lane % 4) + part + 8 * (i / 2)] = number(value >> (16 * part));
             }
         }
-        for (i, register) in b.iter().enumerate() {
+    }
+    for (i, register) in b.iter().enumerate() {
+        for (lane, value) in r[*register].iter().enumerate() {
             for part in 0..2 {
-                right[2 * within + part + 8 * i][group] = number(r[*register][lane] >> (16 * part));
+                right[2 * (lane % 4) + part + 8 * i][lane / 4] = number(value >> (16 * part));
             }
         }
     }
