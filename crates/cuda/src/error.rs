@@ -47,9 +47,7 @@ pub enum CudaError {
         log: String,
     },
     /// The driver takes nothing that the compiler makes of a kernel.
-    #[error(
-        "the driver does not take kernels/{file}.cu: {reason} ({versions}); `pip install {package}` has a compiler that suits it"
-    )]
+    #[error("no form of kernels/{file}.cu loads: {reason} ({versions}); what suits: `pip install {package}`")]
     Image {
         /// The kernel's file.
         file: &'static str,

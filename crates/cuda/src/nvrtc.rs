@@ -75,7 +75,7 @@ impl Nvrtc {
     }
 
     fn read(library: Library) -> Option<Self> {
-        // SAFETY: the functions are documented to have these types, and the library stays open as long as they are here.
+        // SAFETY: the functions are documented to have these types, and the library stays as long as they do.
         unsafe {
             let text = |size: &[u8], text: &[u8]| -> Option<(Size, Text)> {
                 Some((*library.get::<Size>(size).ok()?, *library.get::<Text>(text).ok()?))

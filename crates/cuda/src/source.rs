@@ -82,8 +82,8 @@ fn newest_ptx(driver: i32) -> String {
     }
 }
 
-/// What to try for a card, in order. Machine code needs no compiler of the driver, which knows no PTX that is newer than
-/// itself; a card that is newer than NVRTC gets PTX for the newest that NVRTC knows.
+/// What to try for a card, in order. Machine code needs no compiler of the driver, which knows no PTX that is newer
+/// than itself; a card that is newer than NVRTC gets PTX for the newest that NVRTC knows.
 fn forms(capability: (i32, i32), driver: i32, makes_cubins: bool, known: &[i32]) -> Vec<Form> {
     let card = capability.0 * 10 + capability.1;
     let newest = known.iter().copied().filter(|known| *known <= card).max().unwrap_or(card);

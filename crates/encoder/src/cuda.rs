@@ -172,7 +172,7 @@ fn compare(got: &[f32], wanted: &[f32], width: usize) -> Result<(), String> {
         let cosine: f32 = got.iter().zip(wanted).map(|(a, b)| a * b).sum();
         if cosine.is_nan() || cosine < LEAST_COSINE {
             return Err(format!(
-                "the card failed its proof: a cosine of {cosine} to the CPU's vector in f32, and not {LEAST_COSINE}"
+                "the card failed its proof: a cosine of {cosine} to the CPU's vector in f32, not {LEAST_COSINE}"
             ));
         }
     }
@@ -183,7 +183,7 @@ fn compare_keep(got: &[f32], wanted: &[f32]) -> Result<(), String> {
     let far = got.iter().zip(wanted).map(|(a, b)| (a - b).abs()).find(|far| far.is_nan() || *far > MAX_KEEP_ERROR);
     far.map_or(Ok(()), |far| {
         Err(format!(
-            "the card failed its proof: a keep probability is {far} from the CPU's in f32, and not {MAX_KEEP_ERROR} at most"
+            "the card failed its proof: a keep probability is {far} from the CPU's in f32, not {MAX_KEEP_ERROR} at most"
         ))
     })
 }

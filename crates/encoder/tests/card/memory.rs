@@ -26,7 +26,8 @@ fn without_room_for_its_workspace_the_library_does_without() {
 #[test]
 fn whichever_allocation_fails_the_answer_is_right_and_the_card_stays() {
     on_card!("", || {
-        for nth in 1..=16 {
+        // Of the workspace, of the first and the last of what a pass works in, and past them.
+        for nth in [1, 2, 3, 8, 13, 14, 15] {
             let both = VectorsOfBoth::new();
             set(&format!("fail_allocation={nth}"));
             both.agree(&[3, 40, 7]);
