@@ -1,6 +1,6 @@
 //! Every kernel, compiled as for a card and run by the software card, against the references.
 
-use membox_cuda::{Gpu, Half, check_kernels};
+use membox_cuda::{CHECKED_SHAPES, Gpu, Half, check_kernels};
 use membox_software_card::faults::counts;
 use membox_software_card::on_card;
 
@@ -28,6 +28,19 @@ fn those_of_turing_are_right() {
 #[test]
 fn those_of_bf16_are_right() {
     on_card!("capability=80", || all_are_right(Half::Bf16));
+}
+
+#[test]
+#[ignore = "wants NVIDIA's compiler: `make kernels`"]
+fn those_of_real_models_are_right() {
+    on_card!("capability=90", || {
+        let gpu = Gpu::find(0).expect("a card");
+        for half in [Half::F16, Half::Bf16] {
+            let checked = check_kernels(&gpu, half, &CHECKED_SHAPES, None).expect("kernels");
+            let wrong: Vec<_> = checked.iter().filter(|one| !one.is_right()).collect();
+            assert!(checked.len() == 19 && wrong.is_empty(), "{} are known, and wrong are {wrong:?}", checked.len());
+        }
+    });
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub fn folder(names: &[&str]) -> TempDir {
 fn again(test: &str, faults: &str, libraries: &[&str]) -> Output {
     let folder = folder(libraries);
     Command::new(std::env::current_exe().expect("a test"))
-        .args([test, "--exact", "--nocapture"])
+        .args([test, "--exact", "--nocapture", "--include-ignored"])
         .env(VARIABLE, format!(" {faults}"))
         .env("LD_LIBRARY_PATH", folder.path())
         // What a Python of this machine has is not looked for.
