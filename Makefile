@@ -93,13 +93,16 @@ docker-lint: ## Check Dockerfile.cuda; fetches hadolint.
 alerts-lint: ## Check Prometheus's alerts and their tests; fetches promtool where there is none.
 	scripts/promtool.sh
 
+# The environment in which membox looks for NVIDIA's libraries: the one that is active, or that of the benchmark.
+GPU_ENVIRONMENT = VIRTUAL_ENV="$${VIRTUAL_ENV:-$(CURDIR)/.peers/encoders}"
+
 test-gpu: model ## Run every kernel on this machine's GPUs against the CPU.
-	$(MEMBOX) doctor --gpu
+	$(GPU_ENVIRONMENT) $(MEMBOX) doctor --gpu
 
 bench-gpu: model ## Measure a GPU beside sentence-transformers on it; writes benches/results/gpu.*.
 	cargo build --release --workspace --examples
 	scripts/pypi-tools.sh benches/peers.txt "$(CURDIR)/.peers/encoders"
-	.peers/encoders/bin/python benches/gpu.py $(if $(TEXTS),--texts $(TEXTS))
+	$(GPU_ENVIRONMENT) .peers/encoders/bin/python benches/gpu.py $(if $(TEXTS),--texts $(TEXTS))
 
 clean: ## Remove what was built; data stays.
 	cargo clean

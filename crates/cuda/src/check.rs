@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The shapes of MiniLM, BERT-base and XLM-R large: hidden size and head.
-const SHAPES: [(usize, usize); 3] = [(384, 32), (768, 64), (1024, 64)];
+pub const CHECKED_SHAPES: [(usize, usize); 3] = [(384, 32), (768, 64), (1024, 64)];
 /// One token, one long sequence, and lengths around the edges of tiles.
 const LENGTHS: [usize; 8] = [1, 512, 63, 64, 65, 2, 17, 130];
 /// Blocks of the kernels that go on in steps of the grid: fewer than the work, so that they do.
@@ -48,23 +48,31 @@ struct Check<'a> {
 /// Numbers on the GPU, and what they are there.
 type Both<T> = (CudaSlice<T>, Vec<f64>);
 
-/// Runs every kernel on random inputs. Compiled kernels are kept in `cache`.
-pub fn check_kernels(gpu: &Gpu, half: Half, cache: Option<&Path>) -> Result<Vec<Checked>, CudaError> {
+/// Runs every kernel on random inputs, for models of these hidden sizes and heads: [`CHECKED_SHAPES`]. Compiled kernels
+/// are kept in `cache`.
+pub fn check_kernels(
+    gpu: &Gpu,
+    half: Half,
+    shapes: &[(usize, usize)],
+    cache: Option<&Path>,
+) -> Result<Vec<Checked>, CudaError> {
     match half {
-        Half::F16 => check_all::<half::f16>(gpu, cache),
-        Half::Bf16 => check_all::<half::bf16>(gpu, cache),
+        Half::F16 => check_all::<half::f16>(gpu, shapes, cache),
+        Half::Bf16 => check_all::<half::bf16>(gpu, shapes, cache),
     }
 }
 
-fn check_all<T: Number>(gpu: &Gpu, cache: Option<&Path>) -> Result<Vec<Checked>, CudaError> {
+fn check_all<T: Number>(gpu: &Gpu, shapes: &[(usize, usize)], cache: Option<&Path>) -> Result<Vec<Checked>, CudaError> {
     let mut check = Check { gpu, stream: gpu.context.new_stream()?, cache, found: Vec::new() };
-    for (hidden, head) in SHAPES {
+    for &(hidden, head) in shapes {
         check.norms::<T>(hidden)?;
         check.attention::<T>(hidden, head)?;
         check.heads::<T>(hidden)?;
     }
-    check.gelu::<T>(1536)?;
-    check.recall(384)?;
+    if let Some(&(hidden, _)) = shapes.first() {
+        check.gelu::<T>(4 * hidden)?;
+        check.recall(hidden)?;
+    }
     Ok(check.found)
 }
 

@@ -7,11 +7,11 @@
 //! graph for each length and played back: launching each kernel by itself would take longer than they do.
 
 use crate::CudaError;
+use crate::blas::{Blas, Shape};
 use crate::gpu::Gpu;
 use crate::launch::{self, Norm};
 use crate::number::Number;
 use crate::source::load;
-use cudarc::cublaslt::{CudaBlasLT, Matmul, MatmulConfig};
 use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
 use cudarc::driver::{CudaFunction, CudaGraph, CudaSlice, CudaStream, DeviceRepr};
 use std::collections::HashMap;
@@ -166,10 +166,7 @@ impl Upload<'_> {
     }
 }
 
-impl<T: Number> Model<T>
-where
-    CudaBlasLT: Matmul<T>,
-{
+impl<T: Number> Model<T> {
     /// Compiles the kernels for a model's shape and puts its weights on the GPU. Compiled kernels are kept in `cache`.
     pub fn upload(gpu: &Gpu, host: &HostModel, cache: Option<&Path>) -> Result<Arc<Self>, CudaError> {
         let head = host.hidden.checked_div(host.heads).unwrap_or(0);
@@ -281,25 +278,32 @@ struct Work<T> {
 pub struct Pass<T> {
     model: Arc<Model<T>>,
     stream: Arc<CudaStream>,
-    blas: CudaBlasLT,
+    blas: Blas,
     work: Option<Work<T>>,
     /// By tokens of a sequence alone, and whether its vector gets unit length.
     graphs: HashMap<(usize, bool), Recorded>,
 }
 
-impl<T: Number> Pass<T>
-where
-    CudaBlasLT: Matmul<T>,
-{
+impl<T: Number> Pass<T> {
     /// A stream of its own.
     pub fn new(model: &Arc<Model<T>>) -> Result<Self, CudaError> {
         let stream = model.gpu.context.new_stream()?;
-        let blas = CudaBlasLT::new(stream.clone())?;
+        let blas = Blas::new(&stream, model.gpu.capability())?;
         Ok(Self { model: model.clone(), stream, blas, work: None, graphs: HashMap::new() })
     }
 
     /// Encodes packed sequences. With the GPU's memory full nothing was computed, and fewer sequences may still fit.
     pub fn run(&mut self, request: Request) -> Result<(), CudaError> {
+        self.compute(request).map_err(|error| {
+            // What was begun ends before its buffers do. If it cannot, the card is lost, whatever was said before.
+            match self.stream.synchronize().map_err(CudaError::from) {
+                Err(lost @ CudaError::Lost(_)) => lost,
+                _ => error,
+            }
+        })
+    }
+
+    fn compute(&mut self, request: Request) -> Result<(), CudaError> {
         let Request { ids, positions, offsets, vectors, normalize, keep, states } = request;
         let (tokens, sequences) = (ids.len(), offsets.len().saturating_sub(1));
         if tokens == 0 {
@@ -416,13 +420,10 @@ pub(crate) fn tiles(offsets: &[u32]) -> Vec<u32> {
 struct OnStream<'a, T> {
     model: &'a Model<T>,
     stream: &'a Arc<CudaStream>,
-    blas: &'a CudaBlasLT,
+    blas: &'a Blas,
 }
 
-impl<T: Number> OnStream<'_, T>
-where
-    CudaBlasLT: Matmul<T>,
-{
+impl<T: Number> OnStream<'_, T> {
     fn forward(&self, w: &mut Work<T>, tokens: usize, tiles: usize) -> Result<(), CudaError> {
         let (model, f, stream) = (self.model, &self.model.functions, self.stream);
         let (word_embeddings, places) = ((&w.ids, &model.word_embeddings), (&w.positions, &model.positions));
@@ -452,7 +453,7 @@ where
         Ok(())
     }
 
-    /// `out = x · weightᵀ`, without the bias. cuBLASLt counts by columns: the rows of ours are its columns.
+    /// `out = x · weightᵀ`, without the bias.
     fn product(
         &self,
         linear: &Linear<T>,
@@ -460,28 +461,8 @@ where
         x: &CudaSlice<T>,
         out: &mut CudaSlice<T>,
     ) -> Result<(), CudaError> {
-        let config = MatmulConfig {
-            transa: true,
-            transb: false,
-            transc: false,
-            m: linear.outputs as u64,
-            n: tokens as u64,
-            k: linear.inputs as u64,
-            alpha: 1.0,
-            lda: linear.inputs as i64,
-            ldb: linear.inputs as i64,
-            beta: 0.0,
-            ldc: linear.outputs as i64,
-            stride_a: None,
-            stride_b: None,
-            stride_c: None,
-            stride_bias: None,
-            batch_size: None,
-        };
-        assert!(linear.inputs * tokens <= x.len() && linear.outputs * tokens <= out.len());
-        // SAFETY: the three matrices have the sizes that the configuration says.
-        unsafe { self.blas.matmul(config, &linear.weight, x, out, None, None)? };
-        Ok(())
+        let shape = Shape { rows: tokens, inputs: linear.inputs, outputs: linear.outputs };
+        self.blas.product(shape, &linear.weight, x, out)
     }
 
     fn pool(&self, w: &mut Work<T>, sequences: usize, normalize: bool) -> Result<(), CudaError> {

@@ -1,9 +1,13 @@
 //! Finding a GPU.
 
 use crate::CudaError;
+use crate::error::Versions;
+use crate::libraries::Runtime;
+use crate::nvrtc::Nvrtc;
 use cudarc::driver::CudaContext;
 use cudarc::driver::sys::CUdevice_attribute;
-use std::sync::Arc;
+use libloading::os::unix::Library;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// A GPU that the kernels can run on.
@@ -13,6 +17,32 @@ pub struct Gpu {
     name: String,
     capability: (i32, i32),
     memory: usize,
+    versions: Versions,
+}
+
+/// The newest CUDA that the driver knows, such as 12040.
+fn driver() -> Result<i32, CudaError> {
+    let mut version = 0;
+    // SAFETY: writes one number.
+    unsafe { cudarc::driver::sys::cuDriverGetVersion(&mut version) }.result()?;
+    Ok(version)
+}
+
+/// Opens cuBLASLt for the process; its version, or nothing where there is none.
+fn cublas_lt(driver: i32) -> Option<usize> {
+    static VERSION: OnceLock<Option<usize>> = OnceLock::new();
+    // SAFETY: the function is documented to have this type.
+    let version = |library: &Library| unsafe {
+        Some(library.get::<unsafe extern "C" fn() -> usize>(b"cublasLtGetVersion").ok()?())
+    };
+    *VERSION.get_or_init(|| {
+        let library = Runtime::CublasLt.open(driver, |library| Some((version(library)? / 10_000) as i32))?;
+        let found = version(&library);
+        // It stays, so that cudarc finds it by its name.
+        std::mem::forget(library);
+        // SAFETY: as above.
+        found.filter(|_| unsafe { cudarc::cublaslt::sys::is_culib_present() })
+    })
 }
 
 /// Least compute capability: that of the tensor cores that the kernels use.
@@ -34,11 +64,11 @@ impl Gpu {
         if ordinal >= count {
             return Err(CudaError::NoGpu { ordinal, count });
         }
-        // SAFETY: as above.
-        let present = unsafe { [cudarc::nvrtc::sys::is_culib_present(), cudarc::cublaslt::sys::is_culib_present()] };
-        if let Some(missing) = ["libnvrtc", "libcublasLt"].iter().zip(present).find(|(_, present)| !present) {
-            return Err(CudaError::NoLibrary(missing.0));
-        }
+        let driver = driver()?;
+        let missing = |of: Runtime| CudaError::NoLibrary { library: of.name(), package: of.package(driver) };
+        let nvrtc = Nvrtc::get(driver).ok_or_else(|| missing(Runtime::Nvrtc))?.version;
+        let cublas_lt = cublas_lt(driver).ok_or_else(|| missing(Runtime::CublasLt))?;
+        let versions = Versions { driver, nvrtc, cublas_lt };
         let context = CudaContext::new(ordinal)?;
         // SAFETY: what is written on one stream is synchronised before another reads it, and no buffer is freed while
         // another stream reads it: a pass owns its stream and its buffers, and holds the model whose weights it
@@ -48,7 +78,7 @@ impl Gpu {
         if capability < MIN_CAPABILITY {
             return Err(CudaError::TooOld { name, major: capability.0, minor: capability.1 });
         }
-        Ok(Self { context, name, capability, memory })
+        Ok(Self { context, name, capability, memory, versions })
     }
 
     /// Its name, such as `NVIDIA H200`.
@@ -92,8 +122,8 @@ impl Gpu {
         Ok(self.context.attribute(attribute)?.max(1) as usize)
     }
 
-    /// What NVRTC calls its architecture: PTX for it.
-    pub(crate) fn architecture(&self) -> String {
-        format!("compute_{}{}", self.capability.0, self.capability.1)
+    /// What is installed of CUDA.
+    pub fn versions(&self) -> Versions {
+        self.versions
     }
 }

@@ -9,8 +9,8 @@
 //! This crate does not know tokenizers, model files, vector files or HTTP: it is given weights as slices and rows as
 //! numbers.
 //!
-//! Unsafe code is where kernels are launched (`launch.rs`) and products called (`forward.rs`), and where libraries
-//! are looked for (`gpu.rs`, `source.rs`).
+//! Unsafe code is where kernels are launched (`launch.rs`) and products called (`blas.rs`), where work on a stream is
+//! recorded (`forward.rs`), and where libraries are opened (`gpu.rs`, `libraries.rs`, `nvrtc.rs`).
 //!
 //! # Example
 //!
@@ -24,18 +24,21 @@
 //! }
 //! ```
 
+mod blas;
 mod check;
 mod error;
 mod forward;
 mod gpu;
 mod launch;
+mod libraries;
 mod number;
+mod nvrtc;
 mod recall;
 pub mod reference;
 mod source;
 
-pub use check::{Checked, check_kernels};
-pub use error::CudaError;
+pub use check::{CHECKED_SHAPES, Checked, check_kernels};
+pub use error::{CudaError, Versions};
 pub use forward::{HostKeep, HostLayer, HostLinear, HostModel, HostNorm, Model, Pass, Request};
 pub use gpu::Gpu;
 pub use number::{Half, Number};

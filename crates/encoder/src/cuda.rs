@@ -1,18 +1,21 @@
 //! The engine on CUDA GPUs: the same pass in f16, with the CPU's engine behind it.
 //!
-//! A GPU is taken only if it proves itself: a fixed set of sequences must come out as on the CPU. Whatever fails
-//! later fails over to the CPU's engine, which stays loaded: a full GPU by halves, as often as it takes; a lost one
-//! for good, with one line in the log.
+//! A GPU is taken only if it proves itself: a fixed set of sequences must come out as on the CPU in f32. Of several,
+//! one that does not is left out. What does not fit a GPU's memory goes by halves, as often as it takes, and by the
+//! CPU's engine, which stays loaded, where one sequence alone does not fit. A GPU is lost only by errors that all
+//! further calls would meet: from then on the others compute, or the CPU.
 
-pub use membox_cuda::{Checked, CudaError, Gpu, Half, check_kernels};
+pub use membox_cuda::{CHECKED_SHAPES, Checked, CudaError, Gpu, Half, check_kernels};
 
 use crate::EncoderError;
 use crate::config::Family;
 use crate::cpu::CpuEngine;
 use crate::engine::{Device, Engine, Outputs, PackedBatch, Precision, Session};
+use crate::room::Room;
 use crate::weights::{BertWeights, LinearWeights, NormWeights};
 use half::f16;
 use membox_cuda::{HostKeep, HostLayer, HostLinear, HostModel, HostNorm, Model, Pass, Request};
+use membox_threads::guard;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -21,6 +24,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 const BATCH_TOKENS: usize = 16_384;
 /// Lengths of the sequences that a GPU proves itself by.
 const PROOF: [usize; 6] = [1, 5, 17, 64, 65, 200];
+/// Least cosine of a GPU's vector to that of the CPU in f32: f16 is closer by an order of magnitude.
+const LEAST_COSINE: f32 = 0.999;
+/// How far a keep probability may be from that of the CPU in f32.
+const MAX_KEEP_ERROR: f32 = 0.05;
 
 /// The engine for a model, and why it is not a GPU where a GPU was looked for.
 pub(crate) struct Chosen {
@@ -35,42 +42,44 @@ pub(crate) fn choose(
     device: Device,
     kernels: Option<&Path>,
 ) -> Result<Chosen, EncoderError> {
-    let models = match device {
-        Device::Cpu => Ok(Vec::new()),
-        Device::Cuda(ordinal) => Gpu::find(ordinal).and_then(|gpu| upload(&[gpu], &weights, kernels)),
-        Device::Auto => gpus().and_then(|gpus| upload(&gpus, &weights, kernels)),
-    };
+    // cudarc panics where a library lacks a function.
+    let found = guard(|| proven(&weights, device, kernels)).unwrap_or_else(|panicked| Err(panicked.to_string()));
     let cpu = Arc::new(CpuEngine::new(weights, precision));
-    let on_gpu = models.map_err(|e| e.to_string()).and_then(|models| {
-        if models.is_empty() {
-            return Ok(None);
+    match found {
+        Ok(cards) if cards.is_empty() => Ok(Chosen { engine: cpu, why_not_cuda: None }),
+        Ok(cards) => {
+            Ok(Chosen { engine: Arc::new(CudaEngine { cards, next: AtomicUsize::new(0), cpu }), why_not_cuda: None })
         }
-        let (next, lost) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let engine = Arc::new(CudaEngine { models, next, lost, cpu: cpu.clone() });
-        engine.prove(precision).map(|()| Some(engine))
-    });
-    match on_gpu {
-        Ok(Some(engine)) => Ok(Chosen { engine, why_not_cuda: None }),
-        Ok(None) => Ok(Chosen { engine: cpu, why_not_cuda: None }),
         Err(reason) if device == Device::Auto => Ok(Chosen { engine: cpu, why_not_cuda: Some(reason) }),
         Err(reason) => Err(EncoderError::NoGpu { device, reason }),
     }
 }
 
-/// Every GPU that can be used.
-fn gpus() -> Result<Vec<Gpu>, CudaError> {
-    let count = Gpu::count()?;
-    // Of several, one that is too old is no reason to leave the others.
-    let found: Vec<Result<Gpu, CudaError>> = (0..count.max(1)).map(Gpu::find).collect();
-    match found.iter().any(Result::is_ok) {
-        true => Ok(found.into_iter().flatten().collect()),
-        false => found.into_iter().take(1).collect(),
+/// The GPUs that can be used, or why there is none; no GPU where none is wanted.
+fn proven(weights: &BertWeights, device: Device, kernels: Option<&Path>) -> Result<Vec<Card>, String> {
+    let ordinals = match device {
+        Device::Cpu => return Ok(Vec::new()),
+        Device::Cuda(ordinal) => ordinal..ordinal + 1,
+        Device::Auto => 0..Gpu::count().map_err(|error| error.to_string())?.max(1),
+    };
+    let (mut cards, mut reasons, mut proof) = (Vec::new(), Vec::new(), None);
+    for ordinal in ordinals {
+        let model = Gpu::find(ordinal).and_then(|gpu| Model::upload(&gpu, &host_model(weights), kernels));
+        let model = model.map_err(|error| error.to_string());
+        match model.and_then(|model| proof.get_or_insert_with(|| Proof::new(weights)).check(&model).map(|()| model)) {
+            Ok(model) => cards.push(Card { model, is_lost: AtomicBool::new(false), room: Room::new(BATCH_TOKENS) }),
+            Err(reason) => reasons.push((ordinal, reason)),
+        }
     }
-}
-
-fn upload(gpus: &[Gpu], weights: &BertWeights, kernels: Option<&Path>) -> Result<Vec<Arc<Model<f16>>>, CudaError> {
-    let host = host_model(weights);
-    gpus.iter().map(|gpu| Model::upload(gpu, &host, kernels)).collect()
+    match (cards.is_empty(), reasons.first()) {
+        (true, Some((_, reason))) => Err(reason.clone()),
+        _ => {
+            for (ordinal, reason) in reasons {
+                tracing::warn!(card = ordinal, reason, "a card is left out");
+            }
+            Ok(cards)
+        }
+    }
 }
 
 fn host_model(weights: &BertWeights) -> HostModel<'_> {
@@ -105,80 +114,111 @@ fn host_model(weights: &BertWeights) -> HostModel<'_> {
     }
 }
 
-/// A BERT encoder on one GPU or several.
-struct CudaEngine {
-    /// One a GPU; sessions take them in turn.
-    models: Vec<Arc<Model<f16>>>,
-    next: AtomicUsize,
-    /// Set when a GPU is lost: from then on the CPU computes.
-    lost: AtomicBool,
-    /// The same model; also says what shape it has.
-    cpu: Arc<CpuEngine>,
+/// What the CPU computes in f32 of a fixed set of sequences.
+struct Proof {
+    batch: PackedBatch,
+    width: usize,
+    vectors: Vec<f32>,
+    /// None where the model has no keep head.
+    keep: Vec<f32>,
 }
 
-/// Least cosine of a GPU's vector to the CPU's.
-fn least_cosine(precision: Precision) -> f32 {
-    match precision {
-        Precision::F32 => 0.9995,
-        Precision::Int8 => 0.99,
-    }
-}
-
-impl CudaEngine {
-    /// Encodes a fixed set of sequences on each GPU and on the CPU, and says what does not agree.
-    fn prove(self: &Arc<Self>, precision: Precision) -> Result<(), String> {
-        let mut batch = PackedBatch::new();
-        let mut id = 7usize;
-        for length in PROOF.map(|length| length.min(self.max_sequence())) {
+impl Proof {
+    fn new(weights: &BertWeights) -> Self {
+        let cpu = Arc::new(CpuEngine::new(weights.clone(), Precision::F32));
+        let (mut batch, mut id, width) = (PackedBatch::new(), 7usize, cpu.dimension());
+        for length in PROOF.map(|length| length.min(cpu.max_sequence())) {
             let next = |_| {
-                id = (id * 7919 + 104_729) % self.vocabulary();
+                id = (id * 7919 + 104_729) % cpu.vocabulary();
                 id as u32
             };
             batch.push(&(0..length).map(next).collect::<Vec<u32>>());
         }
-        let width = self.dimension();
-        let mut wanted = vec![0.0; batch.sequences() * width];
-        let outputs = Outputs { vectors: Some(&mut wanted), normalize: true, ..Outputs::default() };
-        self.cpu.clone().session().run(&batch, outputs, 0, &mut || ());
-        let least = least_cosine(precision);
-        for model in &self.models {
-            let mut pass = Pass::new(model).map_err(|e| e.to_string())?;
-            // Together, and each alone, as a query comes.
-            let mut got = vec![0.0; wanted.len()];
-            let outputs = Outputs { vectors: Some(&mut got), normalize: true, ..Outputs::default() };
-            run_on_gpu(&mut pass, &batch, 0..batch.sequences(), outputs).map_err(|e| e.to_string())?;
-            compare(&got, &wanted, width, least)?;
-            for sequence in 0..batch.sequences() {
-                let mut alone = vec![0.0; width];
-                for _ in 0..2 {
-                    let outputs = Outputs { vectors: Some(&mut alone), normalize: true, ..Outputs::default() };
-                    run_on_gpu(&mut pass, &batch, sequence..sequence + 1, outputs).map_err(|e| e.to_string())?;
-                    compare(&alone, &wanted[sequence * width..(sequence + 1) * width], width, least)?;
-                }
-            }
+        let mut vectors = vec![0.0; batch.sequences() * width];
+        let mut keep = vec![0.0; if cpu.has_keep_head() { batch.tokens() } else { 0 }];
+        let outputs = outputs(&mut vectors, &mut keep);
+        cpu.session().run(&batch, outputs, 0, &mut || ());
+        Self { batch, width, vectors, keep }
+    }
+
+    /// Encodes the sequences on a GPU, together, and each alone, as a query comes; says what does not agree.
+    fn check(&self, model: &Arc<Model<f16>>) -> Result<(), String> {
+        let mut pass = Pass::new(model).map_err(|error| error.to_string())?;
+        let room = Room::new(BATCH_TOKENS);
+        let (mut vectors, mut keep) = (vec![0.0; self.vectors.len()], vec![0.0; self.keep.len()]);
+        let all = 0..self.batch.sequences();
+        run_on_gpu(&mut pass, &room, &self.batch, all.clone(), outputs(&mut vectors, &mut keep))
+            .map_err(|error| error.to_string())?;
+        compare(&vectors, &self.vectors, self.width)?;
+        compare_keep(&keep, &self.keep)?;
+        // The second time is from a recording.
+        for sequence in all.flat_map(|sequence| [sequence; 2]) {
+            let mut alone = vec![0.0; self.width];
+            run_on_gpu(&mut pass, &room, &self.batch, sequence..sequence + 1, outputs(&mut alone, &mut []))
+                .map_err(|error| error.to_string())?;
+            compare(&alone, &self.vectors[sequence * self.width..(sequence + 1) * self.width], self.width)?;
         }
         Ok(())
     }
 }
 
-fn compare(got: &[f32], wanted: &[f32], width: usize, least: f32) -> Result<(), String> {
+fn outputs<'a>(vectors: &'a mut [f32], keep: &'a mut [f32]) -> Outputs<'a> {
+    let keep = (!keep.is_empty()).then_some(keep);
+    Outputs { vectors: Some(vectors), normalize: true, keep, ..Outputs::default() }
+}
+
+fn compare(got: &[f32], wanted: &[f32], width: usize) -> Result<(), String> {
     for (got, wanted) in got.chunks(width).zip(wanted.chunks(width)) {
         let cosine: f32 = got.iter().zip(wanted).map(|(a, b)| a * b).sum();
-        if cosine.is_nan() || cosine < least {
+        if cosine.is_nan() || cosine < LEAST_COSINE {
             return Err(format!(
-                "the card failed its proof: a cosine of {cosine} to the CPU's vector, where {least} is wanted"
+                "the card failed its proof: a cosine of {cosine} to the CPU's vector in f32, not {LEAST_COSINE}"
             ));
         }
     }
     Ok(())
 }
 
+fn compare_keep(got: &[f32], wanted: &[f32]) -> Result<(), String> {
+    let far = got.iter().zip(wanted).map(|(a, b)| (a - b).abs()).find(|far| far.is_nan() || *far > MAX_KEEP_ERROR);
+    far.map_or(Ok(()), |far| {
+        Err(format!(
+            "the card failed its proof: a keep probability is {far} from the CPU's in f32, not {MAX_KEEP_ERROR} at most"
+        ))
+    })
+}
+
+/// A model on a GPU.
+struct Card {
+    model: Arc<Model<f16>>,
+    /// Set by an error that all further calls would meet.
+    is_lost: AtomicBool,
+    room: Room,
+}
+
+impl Card {
+    fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::Relaxed)
+    }
+}
+
+/// A BERT encoder on one GPU or several.
+struct CudaEngine {
+    /// Sessions take them in turn.
+    cards: Vec<Card>,
+    next: AtomicUsize,
+    /// The same model; also says what shape it has.
+    cpu: Arc<CpuEngine>,
+}
+
 impl Engine for CudaEngine {
     fn name(&self) -> String {
-        match self.models.as_slice() {
-            _ if self.lost.load(Ordering::Relaxed) => format!("{} (the card is lost)", self.cpu.name()),
-            [model] => format!("cuda {} f16", model.gpu().name()),
-            models => format!("cuda {} x {} f16", models.len(), models.first().map_or("", |m| m.gpu().name())),
+        let there: Vec<&Card> = self.cards.iter().filter(|card| !card.is_lost()).collect();
+        let of = if there.len() < self.cards.len() { format!(" of {}", self.cards.len()) } else { String::new() };
+        match there.as_slice() {
+            [] => format!("{} (the card is lost)", self.cpu.name()),
+            [card] if of.is_empty() => format!("cuda {} f16", card.model.gpu().name()),
+            [first, ..] => format!("cuda {}{of} x {} f16", there.len(), first.model.gpu().name()),
         }
     }
 
@@ -203,46 +243,95 @@ impl Engine for CudaEngine {
     }
 
     fn batch_tokens(&self) -> Option<usize> {
-        (!self.lost.load(Ordering::Relaxed)).then_some(BATCH_TOKENS)
+        self.cards.iter().any(|card| !card.is_lost()).then_some(BATCH_TOKENS)
     }
 
     fn is_degraded(&self) -> bool {
-        self.lost.load(Ordering::Relaxed)
+        self.cards.iter().any(Card::is_lost)
     }
 
     fn session(self: Arc<Self>) -> Box<dyn Session> {
-        let model = &self.models[self.next.fetch_add(1, Ordering::Relaxed) % self.models.len()];
-        let pass = Pass::new(model).inspect_err(|error| self.lose(error)).ok();
-        Box::new(CudaSession { pass, cpu: None, engine: self.clone() })
+        let card = self.next.fetch_add(1, Ordering::Relaxed) % self.cards.len();
+        Box::new(CudaSession { card, pass: None, cpu: None, engine: self })
     }
 }
 
 impl CudaEngine {
-    fn lose(&self, error: &CudaError) {
-        if !self.lost.swap(true, Ordering::Relaxed) {
-            tracing::error!(%error,
-                "THE CARD IS LOST: the CPU computes from now on, and a restart tries the card again");
+    fn lose(&self, card: &Card, error: &CudaError) {
+        if !card.is_lost.swap(true, Ordering::Relaxed) {
+            let (ordinal, others) = (card.model.gpu().ordinal(), self.batch_tokens().is_some());
+            let next = if others { "the other cards" } else { "the CPU" };
+            tracing::error!(card = ordinal, %error,
+                "THE CARD IS LOST: from now on {next} will compute, and a restart tries the card again");
         }
     }
 }
 
 struct CudaSession {
     engine: Arc<CudaEngine>,
+    /// Which of the engine's.
+    card: usize,
+    /// Made at its first use, and again after an error.
     pass: Option<Pass<f16>>,
     cpu: Option<Box<dyn Session>>,
 }
 
+impl CudaSession {
+    /// Runs a batch on its GPU, or on another one when that is lost; whether it is done.
+    fn run_on_cards(&mut self, batch: &PackedBatch, outputs: &mut Outputs<'_>) -> bool {
+        let engine = self.engine.clone();
+        let count = engine.cards.len();
+        for _ in 0..count {
+            let Some(at) = (0..count).map(|i| (self.card + i) % count).find(|at| !engine.cards[*at].is_lost()) else {
+                self.pass = None;
+                return false;
+            };
+            if at != self.card {
+                (self.card, self.pass) = (at, None);
+            }
+            let card = &engine.cards[at];
+            if card.room.tokens() == 0 {
+                return false;
+            }
+            let error = match self.pass_on(card) {
+                Ok(pass) => match run_on_gpu(pass, &card.room, batch, 0..batch.sequences(), reborrow(outputs)) {
+                    Ok(()) => return true,
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            match error {
+                CudaError::Lost(_) => engine.lose(card, &error),
+                CudaError::OutOfMemory => {
+                    if self.pass.is_none() {
+                        card.room.was_too_small_for(1);
+                    }
+                    return false;
+                }
+                error => {
+                    tracing::warn!(card = card.model.gpu().ordinal(), %error, "a batch goes by the CPU");
+                    // What it recorded may be half of something.
+                    self.pass = None;
+                    return false;
+                }
+            }
+        }
+        false
+    }
+
+    fn pass_on(&mut self, card: &Card) -> Result<&mut Pass<f16>, CudaError> {
+        match &mut self.pass {
+            Some(pass) => Ok(pass),
+            none => Ok(none.insert(Pass::new(&card.model)?)),
+        }
+    }
+}
+
 impl Session for CudaSession {
     fn run(&mut self, batch: &PackedBatch, mut outputs: Outputs<'_>, helpers: usize, pause: &mut (dyn FnMut() + Send)) {
-        if self.engine.lost.load(Ordering::Relaxed) {
-            self.pass = None;
-        }
         // The kernels keep no attention: what wants it, topics now and then, goes by the CPU.
-        if let Some(pass) = self.pass.as_mut().filter(|_| outputs.attention.is_none()) {
-            match run_on_gpu(pass, batch, 0..batch.sequences(), reborrow(&mut outputs)) {
-                Ok(()) => return,
-                Err(error) => self.engine.lose(&error),
-            }
+        if outputs.attention.is_none() && self.run_on_cards(batch, &mut outputs) {
+            return;
         }
         let cpu = self.cpu.get_or_insert_with(|| self.engine.cpu.clone().session());
         cpu.run(batch, outputs, helpers, pause);
@@ -263,26 +352,32 @@ fn reborrow<'a>(outputs: &'a mut Outputs<'_>) -> Outputs<'a> {
 /// of these sequences.
 fn run_on_gpu(
     pass: &mut Pass<f16>,
+    room: &Room,
     batch: &PackedBatch,
     sequences: std::ops::Range<usize>,
     mut outputs: Outputs<'_>,
 ) -> Result<(), CudaError> {
     let first = batch.offsets()[sequences.start];
     let tokens = first as usize..batch.offsets()[sequences.end] as usize;
-    let offsets: Vec<u32> = batch.offsets()[sequences.start..=sequences.end].iter().map(|o| o - first).collect();
-    let Outputs { vectors, normalize, keep, states, .. } = reborrow(&mut outputs);
-    let request = Request {
-        ids: &batch.ids()[tokens.clone()],
-        positions: &batch.positions()[tokens.clone()],
-        offsets: &offsets,
-        vectors,
-        normalize,
-        keep,
-        states,
-    };
-    match pass.run(request) {
-        Err(CudaError::OutOfMemory) if sequences.len() > 1 => {}
-        result => return result,
+    if tokens.len() <= room.tokens() {
+        let offsets: Vec<u32> = batch.offsets()[sequences.start..=sequences.end].iter().map(|o| o - first).collect();
+        let Outputs { vectors, normalize, keep, states, .. } = reborrow(&mut outputs);
+        let request = Request {
+            ids: &batch.ids()[tokens.clone()],
+            positions: &batch.positions()[tokens.clone()],
+            offsets: &offsets,
+            vectors,
+            normalize,
+            keep,
+            states,
+        };
+        match pass.run(request) {
+            Err(CudaError::OutOfMemory) => room.was_too_small_for(tokens.len()),
+            result => return result,
+        }
+    }
+    if sequences.len() == 1 {
+        return Err(CudaError::OutOfMemory);
     }
     let middle = sequences.start + sequences.len() / 2;
     let (count, width) = (middle - sequences.start, |all: usize, of: usize| all.checked_div(of).unwrap_or(0));
@@ -291,10 +386,16 @@ fn run_on_gpu(
     let (vectors, later_vectors) = split(outputs.vectors, |all| width(all, sequences.len()) * count);
     let (keep, later_keep) = split(outputs.keep, |_| before);
     let (states, later_states) = split(outputs.states, |all| width(all, tokens.len()) * before);
-    run_on_gpu(pass, batch, sequences.start..middle, Outputs { vectors, normalize, keep, states, attention: None })?;
+    run_on_gpu(
+        pass,
+        room,
+        batch,
+        sequences.start..middle,
+        Outputs { vectors, normalize, keep, states, attention: None },
+    )?;
     let (vectors, keep, states) = (later_vectors, later_keep, later_states);
     let later = Outputs { vectors, normalize, keep, states, attention: None };
-    run_on_gpu(pass, batch, middle..sequences.end, later)
+    run_on_gpu(pass, room, batch, middle..sequences.end, later)
 }
 
 type Parts<'a> = (Option<&'a mut [f32]>, Option<&'a mut [f32]>);

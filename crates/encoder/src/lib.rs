@@ -41,6 +41,7 @@ mod lanes;
 #[cfg(test)]
 mod panics;
 mod queries;
+mod room;
 pub mod scheduler;
 mod tokenizer;
 mod weights;

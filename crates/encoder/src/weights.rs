@@ -18,12 +18,14 @@ pub(crate) struct LinearWeights {
 }
 
 /// Scale and shift of a LayerNorm.
+#[derive(Clone)]
 pub(crate) struct NormWeights {
     pub weight: Vec<f32>,
     pub bias: Vec<f32>,
 }
 
 /// One transformer layer.
+#[derive(Clone)]
 pub(crate) struct LayerWeights {
     /// Query, key and value in one product; the query is already divided by the root of the head's width.
     pub qkv: LinearWeights,
@@ -91,6 +93,7 @@ impl KeepHead {
 }
 
 /// All weights of an encoder, in f32.
+#[derive(Clone)]
 pub struct BertWeights {
     pub(crate) config: BertConfig,
     /// `[vocabulary, hidden]`.

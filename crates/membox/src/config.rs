@@ -373,13 +373,13 @@ impl Config {
 
     /// The GPU that the vectors of large collections are taken to, the first that can be used, if there is one.
     pub fn row_device(&self) -> Option<Arc<dyn RowDevice>> {
-        let ordinal = match self.device.parse().unwrap_or_default() {
+        let mut ordinals = match self.device.parse().unwrap_or_default() {
             Device::Cpu => return None,
-            Device::Cuda(ordinal) => ordinal,
-            Device::Auto => 0,
+            Device::Cuda(ordinal) => ordinal..ordinal + 1,
+            Device::Auto => 0..Gpu::count().ok()?,
         };
         // Why there is none, the engine says.
-        let gpu = Gpu::find(ordinal).ok()?;
+        let gpu = ordinals.find_map(|ordinal| Gpu::find(ordinal).ok())?;
         let bytes = self.recall_gpu_mib.map_or(gpu.memory() / 2, |mib| mib.saturating_mul(1 << 20));
         if bytes == 0 {
             return None;

@@ -7,7 +7,7 @@ use clap::Args;
 use membox_memory::MemoryError;
 use membox_memory::encoder::Encoder;
 use membox_memory::encoder::cpu::isa::Isa;
-use membox_memory::encoder::cuda::{Checked, Gpu, Half, check_kernels};
+use membox_memory::encoder::cuda::{CHECKED_SHAPES, Checked, Gpu, Half, check_kernels};
 use std::fs;
 use std::path::Path;
 
@@ -91,25 +91,41 @@ fn state(config: &Config, model: &models::Model) -> Result<String> {
 
 /// Every kernel on every GPU.
 fn check_gpus() -> Result<()> {
-    let mut wrong = 0;
+    let (mut wrong, mut broken) = (0, 0);
     for ordinal in 0..Gpu::count()?.max(1) {
-        let gpu = Gpu::find(ordinal)?;
-        let (major, minor) = gpu.capability();
-        println!("card {ordinal}: {}, compute capability {major}.{minor}, {} GiB", gpu.name(), gpu.memory() >> 30);
-        // bf16 came with Ampere.
-        for half in [Half::F16, Half::Bf16].into_iter().filter(|half| *half == Half::F16 || major >= 8) {
-            for checked in check_kernels(&gpu, half, None)? {
-                let verdict = if checked.is_right() { "right" } else { "WRONG" };
-                let Checked { kernel, shape, error, tolerance } = &checked;
-                println!("  {verdict}  {kernel:<24} {half:?} error {error:.1e} of {tolerance:.1e}  {shape}");
-                wrong += usize::from(!checked.is_right());
+        match check_gpu(ordinal) {
+            Ok(found) => wrong += found,
+            // One card that cannot be used is no reason to leave the others unchecked.
+            Err(error) => {
+                println!("card {ordinal}: {error:#}");
+                broken += 1;
             }
         }
     }
-    match wrong {
-        0 => Ok(()),
-        wrong => bail!("{wrong} kernels are wrong on this card: run with device = cpu, and please report this"),
+    match (wrong, broken) {
+        (0, 0) => Ok(()),
+        (0, broken) => bail!("{broken} cards cannot be used"),
+        (wrong, _) => bail!("{wrong} kernels are wrong on a card: run with device = cpu, and please report this"),
     }
+}
+
+/// Every kernel on one GPU: how many are wrong.
+fn check_gpu(ordinal: usize) -> Result<usize> {
+    let mut wrong = 0;
+    let gpu = Gpu::find(ordinal)?;
+    let (major, minor) = gpu.capability();
+    println!("card {ordinal}: {}, compute capability {major}.{minor}, {} GiB", gpu.name(), gpu.memory() >> 30);
+    println!("  {}", gpu.versions());
+    // bf16 came with Ampere.
+    for half in [Half::F16, Half::Bf16].into_iter().filter(|half| *half == Half::F16 || major >= 8) {
+        for checked in check_kernels(&gpu, half, &CHECKED_SHAPES, None)? {
+            let verdict = if checked.is_right() { "right" } else { "WRONG" };
+            let Checked { kernel, shape, error, tolerance } = &checked;
+            println!("  {verdict}  {kernel:<24} {half:?} error {error:.1e} of {tolerance:.1e}  {shape}");
+            wrong += usize::from(!checked.is_right());
+        }
+    }
+    Ok(wrong)
 }
 
 fn runs_on(encoder: &Encoder) -> String {

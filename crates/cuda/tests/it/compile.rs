@@ -148,3 +148,52 @@ fn kernels_fit_the_registers_and_the_shared_memory_that_their_launch_assumes() {
     }
     assert!(seen > 40, "{seen} kernels were reported on");
 }
+
+/// A file, its numbers, its defines, and a compute capability.
+type Variant = (&'static str, Half, Vec<(&'static str, usize)>, u32);
+
+/// What the tests on a software card run: the kernels of a small BERT and of MiniLM, and recall.
+fn of_software_card() -> Vec<Variant> {
+    let mut all = vec![
+        ("recall", Half::F16, vec![("DIMENSION", 64)], 80),
+        ("recall", Half::F16, vec![("DIMENSION", 64), ("AT_ONCE", 4)], 80),
+    ];
+    for half in [Half::F16, Half::Bf16] {
+        all.push(("norm", half, vec![("HIDDEN", 64)], 80));
+        all.push(("gelu", half, vec![], 80));
+        all.push(("heads", half, vec![], 80));
+        all.push(("attention", half, vec![("HIDDEN", 64), ("HEAD", 32)], 80));
+    }
+    all.push(("attention", Half::F16, vec![("HIDDEN", 64), ("HEAD", 32)], 75));
+    // A box with MiniLM.
+    all.push(("norm", Half::F16, vec![("HIDDEN", 384)], 80));
+    all.push(("attention", Half::F16, vec![("HIDDEN", 384), ("HEAD", 32)], 80));
+    all
+}
+
+/// `make kernels` writes it, where it has fetched NVRTC; the tests run it without.
+#[test]
+fn a_software_card_has_ptx_of_these_sources() {
+    let mut kept = Vec::new();
+    for (file, half, defines, capability) in of_software_card() {
+        let source = membox_cuda::source(file, half, &defines).expect("a file");
+        let path = membox_software_card::compiler::fixture(&format!("{file}.cu"), &source, capability);
+        if std::env::var_os("MEMBOX_KEEP_PTX").is_some() && has_compiler() {
+            let ptx = compile(file, half, &defines, &format!("compute_{capability}")).unwrap_or_else(|e| panic!("{e}"));
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            std::fs::write(&path, ptx).expect("a file");
+        }
+        let has_kernel = std::fs::read_to_string(&path).is_ok_and(|ptx| ptx.contains(".entry"));
+        assert!(has_kernel, "kernels/{file}.cu was changed: `make kernels` writes {}", path.display());
+        kept.push(path);
+    }
+    for entry in kept[0].parent().expect("a folder").read_dir().expect("a folder") {
+        let path = entry.expect("a file").path();
+        let is_wanted = kept.contains(&path);
+        if !is_wanted && std::env::var_os("MEMBOX_KEEP_PTX").is_some() {
+            std::fs::remove_file(&path).expect("a file");
+        } else {
+            assert!(is_wanted, "{} is of no source: `make kernels` removes it", path.display());
+        }
+    }
+}

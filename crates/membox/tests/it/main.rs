@@ -46,6 +46,7 @@ mod redaction;
 mod server;
 mod sessions;
 mod small_model;
+mod software_card;
 mod tei;
 mod tls;
 mod token_vectors;

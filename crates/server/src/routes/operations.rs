@@ -67,7 +67,12 @@ pub async fn ready(State(state): State<AppState>) -> Result<axum::Json<Health>, 
     let memory = state.memory.clone();
     // Not on a pool's thread: a box whose pools are full is busy, and ready.
     let checked = tokio::task::spawn_blocking(move || memory.check_ready().map(|()| memory.troubles())).await;
-    let troubles = checked.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the check panicked"))??;
+    let mut troubles = checked.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the check panicked"))??;
+    if let Ok(encoder) = state.memory.models().encoder()
+        && encoder.engine().is_degraded()
+    {
+        troubles.push(format!("a card is lost until a restart; the engine is {}", encoder.engine().name()));
+    }
     let request_memory = Some(RequestMemory { used: state.room.taken(), limit: state.room.bytes() });
     Ok(axum::Json(Health { status: "ready", request_memory, troubles }))
 }

@@ -1,0 +1,139 @@
+//! Products of matrices by cuBLASLt.
+//!
+//! Not by cudarc's wrapper: that one panics where there is no room for its workspace, and where it is dropped after
+//! its card was lost.
+
+use crate::CudaError;
+use crate::number::{Half, Number};
+use cudarc::cublaslt::{result, sys};
+use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, DevicePtrMut};
+use std::sync::Arc;
+
+/// Bytes of workspace that are asked for, the most first: what NVIDIA advises for Hopper, for older cards, and none.
+const WORKSPACES: [usize; 3] = [32 << 20, 4 << 20, 0];
+/// Hopper's compute capability.
+const HOPPER: i32 = 9;
+
+/// A handle of the library, and the memory that products on one stream work in.
+pub(crate) struct Blas {
+    handle: sys::cublasLtHandle_t,
+    stream: Arc<CudaStream>,
+    workspace: Option<CudaSlice<u8>>,
+}
+
+// SAFETY: NVIDIA documents a handle as one that several threads may use.
+unsafe impl Send for Blas {}
+
+/// `out = x · weightᵀ`: `weight` is `[outputs, inputs]`, `x` `[rows, inputs]`, `out` `[rows, outputs]`, row after row.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    pub rows: usize,
+    pub inputs: usize,
+    pub outputs: usize,
+}
+
+/// What describes a product to the library, and is destroyed after it.
+macro_rules! described {
+    ($name:ident, $handle:ty, $destroy:path) => {
+        struct $name($handle);
+
+        impl Drop for $name {
+            fn drop(&mut self) {
+                // SAFETY: it was made by the library, and is destroyed once. There is nothing to do where that fails.
+                let _ = unsafe { $destroy(self.0) };
+            }
+        }
+    };
+}
+
+described!(Layout, sys::cublasLtMatrixLayout_t, result::destroy_matrix_layout);
+described!(Description, sys::cublasLtMatmulDesc_t, result::destroy_matmul_desc);
+described!(Preference, sys::cublasLtMatmulPreference_t, result::destroy_matmul_pref);
+
+impl Blas {
+    /// A handle for a stream of a card, with as large a workspace as there is room for.
+    pub fn new(stream: &Arc<CudaStream>, capability: (i32, i32)) -> Result<Self, CudaError> {
+        stream.context().bind_to_thread()?;
+        let (handle, stream) = (result::create_handle()?, stream.clone());
+        let mut blas = Self { handle, stream, workspace: None };
+        let sizes = if capability.0 >= HOPPER { &WORKSPACES[..] } else { &WORKSPACES[1..] };
+        for size in sizes.iter().filter(|size| **size > 0) {
+            // SAFETY: the library writes what it reads there.
+            match unsafe { blas.stream.alloc::<u8>(*size) }.map_err(CudaError::from) {
+                Ok(workspace) => {
+                    blas.workspace = Some(workspace);
+                    break;
+                }
+                Err(CudaError::OutOfMemory) => tracing::warn!(bytes = size, "no room for cuBLASLt's workspace"),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(blas)
+    }
+
+    /// `out = x · weightᵀ`. The library counts by columns: the rows of ours are its columns.
+    pub fn product<T: Number>(
+        &self,
+        shape: Shape,
+        weight: &CudaSlice<T>,
+        x: &CudaSlice<T>,
+        out: &mut CudaSlice<T>,
+    ) -> Result<(), CudaError> {
+        let Shape { rows, inputs, outputs } = shape;
+        assert!(weight.len() >= inputs * outputs && x.len() >= inputs * rows && out.len() >= outputs * rows);
+        self.stream.context().bind_to_thread()?;
+        let number = match T::HALF {
+            Half::F16 => sys::cudaDataType::CUDA_R_16F,
+            Half::Bf16 => sys::cudaDataType::CUDA_R_16BF,
+        };
+        let layout = |rows: usize, columns: usize| -> Result<Layout, CudaError> {
+            Ok(Layout(result::create_matrix_layout(number, rows as u64, columns as u64, rows as i64)?))
+        };
+        let (a, b, c) = (layout(inputs, outputs)?, layout(inputs, rows)?, layout(outputs, rows)?);
+        let sums = sys::cublasComputeType_t::CUBLAS_COMPUTE_32F;
+        let description = Description(result::create_matmul_desc(sums, sys::cudaDataType::CUDA_R_32F)?);
+        let preference = Preference(result::create_matmul_pref()?);
+        let (transposed, size) = (1i32, self.workspace.as_ref().map_or(0, CudaSlice::len));
+        let (one, zero) = (1f32, 0f32);
+        let workspace = self.workspace.as_ref().map(|memory| memory.device_ptr(&self.stream).0);
+        let (weight, x) = (weight.device_ptr(&self.stream).0, x.device_ptr(&self.stream).0);
+        let out = out.device_ptr_mut(&self.stream).0;
+        // SAFETY: the attributes have the sizes that they are said to have; the three matrices have the sizes of their
+        // layouts, and stay until the stream has done the product: events do not track them (`Gpu::find`).
+        unsafe {
+            let attribute = sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_TRANSA;
+            result::set_matmul_desc_attribute(description.0, attribute, (&raw const transposed).cast(), 4)?;
+            let attribute = sys::cublasLtMatmulPreferenceAttributes_t::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
+            result::set_matmul_pref_attribute(preference.0, attribute, (&raw const size).cast(), size_of::<usize>())?;
+            let choice =
+                result::get_matmul_algo_heuristic(self.handle, description.0, a.0, b.0, c.0, c.0, preference.0)?;
+            result::matmul(
+                self.handle,
+                description.0,
+                (&raw const one).cast(),
+                (&raw const zero).cast(),
+                weight as *const _,
+                a.0,
+                x as *const _,
+                b.0,
+                out as *const _,
+                c.0,
+                out as *mut _,
+                c.0,
+                &raw const choice.algo,
+                workspace.unwrap_or(0) as *mut _,
+                size,
+                self.stream.cu_stream().cast(),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Blas {
+    fn drop(&mut self) {
+        let _ = self.stream.context().bind_to_thread();
+        // SAFETY: the handle is destroyed once. Of a lost card that fails, and nothing is left to do.
+        let _ = unsafe { result::destroy_handle(self.handle) };
+    }
+}

@@ -1,0 +1,6 @@
+//! The library's name for the loader.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libcuda.so");
+}

@@ -1,0 +1,107 @@
+//! The forward pass as a whole.
+
+use crate::small::{F16_ERROR, VectorsOfBoth, apart, as_xlm_roberta, encode, everything, load_with, model, sequences};
+use membox_encoder::{Device, Inputs, Lane, Precision, Request, Wanted};
+use membox_software_card::faults::counts;
+use membox_software_card::on_card;
+
+#[test]
+fn a_batch_of_every_length_is_what_the_cpu_computes_in_f32() {
+    on_card!("", || {
+        let both = VectorsOfBoth::new();
+        both.agree(&[1, 2, 15, 16, 17, 63, 64, 65, 130, 512]);
+        assert!(both.is_on_card(&[3; 40]));
+        assert_eq!(counts()[4], 0, "nothing to complain of");
+    });
+}
+
+#[test]
+fn a_short_sequence_alone_is_played_back_from_a_recording() {
+    on_card!("", || {
+        let both = VectorsOfBoth::new();
+        let graphs = || counts()[2];
+        // Other batches in between are larger, so that memory moves and recordings are made anew.
+        for (length, larger) in [(1, 70), (5, 130), (64, 512)] {
+            let vectors = Wanted::vectors(true);
+            let input = sequences(&[length]);
+            let wanted = encode(&both.cpu, input.clone(), vectors).expect("a vector");
+            for _ in 0..3 {
+                let before = graphs();
+                assert!(apart(&wanted, &encode(&both.card, input.clone(), vectors).expect("a vector")) < F16_ERROR);
+                assert_eq!(graphs(), before + 1);
+            }
+            both.agree(&[larger, larger]);
+        }
+        assert_eq!(counts()[4], 0, "nothing to complain of");
+    });
+}
+
+#[test]
+fn what_wants_attention_goes_by_the_cpu() {
+    on_card!("", || {
+        let both = VectorsOfBoth::new();
+        let wanted = Wanted { attention: true, ..Wanted::vectors(true) };
+        let before = counts()[1];
+        let of = |encoder| encode(encoder, sequences(&[9]), wanted).expect("attention");
+        assert_eq!(of(&both.cpu).attention, of(&both.card).attention);
+        assert_eq!(counts()[1], before);
+    });
+}
+
+#[test]
+fn texts_of_both_lanes_come_from_the_card_at_the_same_time() {
+    on_card!("", || {
+        let both = VectorsOfBoth::new();
+        let texts = vec!["one two one".to_owned(), "two".to_owned()];
+        let ask = |encoder: &membox_encoder::Encoder, lane| {
+            let request =
+                Request { inputs: Inputs::Texts(texts.clone()), max_tokens: 64, wanted: Wanted::vectors(true), lane };
+            encoder.encode(request).expect("vectors")
+        };
+        let wanted = ask(&both.cpu, Lane::Bulk);
+        std::thread::scope(|scope| {
+            for lane in [Lane::Bulk, Lane::Interactive, Lane::Bulk, Lane::Interactive] {
+                let (ask, both, wanted) = (&ask, &both, &wanted);
+                scope.spawn(move || (0..5).for_each(|_| assert!(apart(&ask(&both.card, lane), wanted) < F16_ERROR)));
+            }
+        });
+        assert_eq!(counts()[4], 0, "nothing to complain of");
+    });
+}
+
+#[test]
+fn a_model_of_xlm_robertas_family_with_llmlinguas_classifier_is_what_the_cpu_computes() {
+    on_card!("", || {
+        let folder = model();
+        as_xlm_roberta(folder.path());
+        let of = |device| load_with(folder.path(), device, Precision::F32, 1, None).expect("an encoder");
+        let (cpu, card) = (of(Device::Cpu), of(Device::Cuda(0)));
+        let inputs = sequences(&[1, 17, 64, 65, 510]);
+        let [wanted, got] = [&cpu, &card].map(|encoder| encode(encoder, inputs.clone(), everything()).expect("all"));
+        assert_eq!(got.keep.iter().map(Vec::len).collect::<Vec<_>>(), [1, 17, 64, 65, 510]);
+        assert!(apart(&wanted, &got) < F16_ERROR);
+    });
+}
+
+#[test]
+fn several_workers_share_a_card_and_several_cards_share_the_work() {
+    on_card!("cards=2", || {
+        let folder = model();
+        let cpu = load_with(folder.path(), Device::Cpu, Precision::F32, 1, None).expect("the CPU");
+        let card = load_with(folder.path(), Device::Auto, Precision::F32, 4, None).expect("cards");
+        let vectors = Wanted::vectors(true);
+        std::thread::scope(|scope| {
+            for length in 1..=4 {
+                let (cpu, card) = (&cpu, &card);
+                scope.spawn(move || {
+                    let inputs = sequences(&vec![length * 9; 30]);
+                    let wanted = encode(cpu, inputs.clone(), vectors).expect("vectors");
+                    for _ in 0..3 {
+                        assert!(apart(&wanted, &encode(card, inputs.clone(), vectors).expect("vectors")) < F16_ERROR);
+                    }
+                });
+            }
+        });
+        assert_eq!(counts()[4], 0, "nothing to complain of");
+    });
+}
