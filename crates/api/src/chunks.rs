@@ -21,6 +21,7 @@ pub struct ChunkRequest {
     /// The text, at most 16 MiB.
     pub text: String,
     /// Length of a piece at most (1000).
+    #[schema(minimum = 1)]
     pub size: Option<usize>,
     /// How much of a piece is in the next one too, at most (200, or a fifth of a smaller size).
     pub overlap: Option<usize>,

@@ -35,6 +35,7 @@ pub struct CollectionSettings {
     /// The model that embeds its texts; the box's own when left out.
     pub model: Option<String>,
     /// Numbers in a vector; the model's when left out. Another number makes a collection for given vectors only.
+    #[schema(minimum = 1, maximum = 8192)]
     pub dimension: Option<usize>,
     /// How rows keep their numbers.
     pub vector_type: VectorType,
@@ -54,6 +55,7 @@ pub struct CollectionSettings {
     /// Words that mean the same, `[["car", "automobile"], ["kids", "children"]]`: who asks for one finds the others
     /// by words as well. As they were when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 200)]
     pub synonyms: Option<Vec<Vec<String>>>,
     /// Whether what is written from now on is given its keywords and names, in its metadata: no when left out, or as
     /// it was.

@@ -40,10 +40,12 @@ pub struct CompressOptions {
     /// How faithfully the package is followed.
     pub mode: CompressMode,
     /// Share of the tokens to be kept, over 0 and up to 1.
+    #[schema(exclusive_minimum = 0, maximum = 1)]
     pub rate: f64,
     /// Tokens to be kept, instead of a rate; negative for none.
     pub target_token: f64,
     /// Keep only words that are more likely than this, instead of a rate.
+    #[schema(minimum = 0, maximum = 1)]
     pub threshold: Option<f64>,
     /// tiktoken's encoding that tokens are counted by, or a model's name. The package knows only cl100k_base.
     pub encoding: String,
@@ -55,6 +57,7 @@ pub struct CompressOptions {
     /// Contexts to be kept at most; negative for no such limit.
     pub target_context: f64,
     /// Share of the contexts to be kept.
+    #[schema(exclusive_minimum = 0, maximum = 1)]
     pub context_level_rate: f64,
     /// Tokens of the contexts to be kept; negative for no such limit.
     pub context_level_target_token: f64,
@@ -193,6 +196,7 @@ pub enum ValueType {
 #[serde(deny_unknown_fields, default)]
 pub struct JsonRule {
     /// Share of its tokens to be kept; the request's rate when left out.
+    #[schema(exclusive_minimum = 0, maximum = 1)]
     pub rate: Option<f64>,
     /// Whether it is compressed at all.
     pub compress: bool,
@@ -215,8 +219,10 @@ pub struct CompressSource {
     /// One prompt: a text, or several contexts of it.
     pub context: Option<Texts>,
     /// Independent texts, each with an answer of its own; they share the model's passes.
+    #[schema(min_items = 1, max_items = 2048)]
     pub documents: Option<Vec<String>>,
     /// A conversation: roles stay, messages of role `system` and the last `keep_last` stay whole.
+    #[schema(min_items = 1, max_items = 2048)]
     pub messages: Option<Vec<Message>>,
     /// How many messages at the end of a conversation stay whole (2).
     pub keep_last: Option<usize>,

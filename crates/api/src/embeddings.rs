@@ -76,10 +76,12 @@ pub struct EmbeddingsRequest {
     #[serde(default)]
     pub encoding_format: EncodingFormat,
     /// Keep only so many numbers, and normalise again.
+    #[schema(minimum = 1)]
     pub dimensions: Option<usize>,
     /// Not used.
     pub user: Option<String>,
     /// Tokens kept of each text: 256 unless said otherwise, 512 at most.
+    #[schema(minimum = 3)]
     pub max_tokens: Option<usize>,
 }
 

@@ -15,12 +15,14 @@ pub enum Fusion {
     Scores {
         /// Weight of the vector leg, 0 to 1 (0.5); the text leg has the rest.
         #[serde(default)]
+        #[schema(minimum = 0, maximum = 1)]
         vector_weight: f32,
     },
     /// Reciprocal ranks: Σ 1 / (constant + rank).
     Rrf {
         /// 60 unless said otherwise.
         #[serde(default)]
+        #[schema(minimum = 0)]
         constant: f32,
     },
 }

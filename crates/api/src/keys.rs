@@ -59,6 +59,7 @@ pub struct NewApiKey {
     #[schema(min_items = 1, max_items = 100)]
     pub users: Option<Vec<String>>,
     /// Requests that it may send a second; any number when left out.
+    #[schema(exclusive_minimum = 0)]
     pub requests_per_second: Option<f64>,
     /// When it ends, RFC 3339; never when left out.
     pub expires_at: Option<String>,

@@ -10,12 +10,15 @@ use utoipa::{IntoParams, ToSchema};
 #[serde(deny_unknown_fields, default)]
 pub struct MemoriesPolicy {
     /// Share of a text's tokens that a memory keeps (LightMem: 0.4 to 0.8); 1 for all. The messages stay whole.
+    #[schema(exclusive_minimum = 0, maximum = 1)]
     pub rate: f64,
     /// By what topics are cut.
     pub cut: CutRule,
     /// Tokens of users' messages after which topics are cut.
+    #[schema(minimum = 1)]
     pub buffer_tokens: u64,
-    /// Tokens of topics after which memories are made of them.
+    /// Tokens of topics after which memories are made of them; no fewer than `buffer_tokens`.
+    #[schema(minimum = 1)]
     pub topic_tokens: u64,
     /// Seconds without a message that end a topic; 0 for any number.
     pub gap_s: u64,
@@ -87,6 +90,7 @@ pub struct AddMemories {
     pub collection: Option<String>,
     /// Up to 1 000; none, with `force`, to finish what is waiting.
     #[serde(default)]
+    #[schema(max_items = 1000)]
     pub messages: Vec<MemoryMessage>,
     /// The stamp of messages that have none.
     pub time_stamp: Option<String>,
@@ -190,6 +194,7 @@ pub struct UpdateRequest {
     /// Those of them that it queues up at (10).
     pub keep_top_n: Option<usize>,
     /// How alike they must be: 0.8, or 0.95 without a language model.
+    #[schema(minimum = 0, maximum = 1)]
     pub score_threshold: Option<f32>,
     /// Only say what would be done.
     pub dry_run: bool,
@@ -257,6 +262,7 @@ pub struct UpdateReport {
 pub struct ConsolidateRequest {
     /// The cosine from which on two texts are held against each other (0.95). They become one if they say the same in
     /// the same words.
+    #[schema(minimum = 0.5, maximum = 1)]
     pub threshold: Option<f32>,
     /// Only say what would be merged.
     pub dry_run: bool,

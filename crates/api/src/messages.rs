@@ -243,6 +243,7 @@ pub struct NewMedia {
     /// The file in base64, or as a data URL; up to 16 MiB.
     pub data: String,
     /// Of a recording: how long it is.
+    #[schema(minimum = 0, maximum = 86400)]
     pub seconds: Option<f64>,
     /// Of a recording: its language, as `en` or `zh-CN`, up to 35 bytes.
     pub language: Option<String>,

@@ -1,5 +1,6 @@
 //! Long work and the state of the box.
 
+use crate::{ConsolidateReport, ErasureReceipt, UpdateReport};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -68,9 +69,9 @@ pub struct JobView {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// What it has come to: an erasure's receipt, a consolidation's report.
+    /// What it has come to: an erasure's receipt, a consolidation's or an update's report.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<JobResult>)]
     pub result: Option<Value>,
     /// When it was asked for. RFC 3339.
     pub created_at: String,
@@ -80,6 +81,18 @@ pub struct JobView {
     /// When it ended. RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<String>,
+}
+
+/// What jobs come to, for the API's description; jobs of other kinds have no result.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum JobResult {
+    /// Of `erase`.
+    Erase(ErasureReceipt),
+    /// Of `consolidate`.
+    Consolidate(ConsolidateReport),
+    /// Of `update`.
+    Update(UpdateReport),
 }
 
 /// Memory that requests have together, in bytes: their bodies, what is made of these, and their answers.

@@ -144,6 +144,7 @@ pub struct RecallRequest {
     #[schema(schema_with = vector_schema)]
     pub vector: Option<Vec<f32>>,
     /// Several questions; a record's score is its best.
+    #[schema(min_items = 1, max_items = 64)]
     pub queries: Option<Vec<String>>,
     /// Hits wanted, 1 to 10 000.
     #[schema(minimum = 1, maximum = 10000)]

@@ -209,6 +209,7 @@ pub struct ForgetRequest {
     #[schema(value_type = Option<Object>)]
     pub filter: Option<Value>,
     /// Seconds in which a memory's worth halves (2 592 000: thirty days).
+    #[schema(exclusive_minimum = 0)]
     pub half_life_s: Option<f64>,
     /// Only say what would go.
     #[serde(default)]

@@ -100,8 +100,10 @@ pub struct EmbedRequest {
     #[serde(default = "yes")]
     pub normalize: bool,
     /// Keep only so many numbers.
+    #[schema(minimum = 1)]
     pub dimensions: Option<usize>,
     /// Tokens kept of each text: 256 unless said otherwise, 512 at most.
+    #[schema(minimum = 3)]
     pub max_tokens: Option<usize>,
 }
 

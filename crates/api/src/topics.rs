@@ -32,6 +32,7 @@ pub struct Cut {
 #[serde(deny_unknown_fields)]
 pub struct TopicsRequest {
     /// Turns of a conversation, or sentences of a text, in order.
+    #[schema(max_items = 4096)]
     pub texts: Vec<String>,
     /// By what they are cut.
     #[serde(default)]

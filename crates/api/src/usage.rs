@@ -22,7 +22,8 @@ pub struct UsageReport {
 pub struct QuotaSettings {
     /// Tokens a day in UTC (10 000); 0 for any number.
     pub tokens_per_day: u64,
-    /// The price of 1 000 tokens, in your currency.
+    /// The price of 1 000 tokens, in your currency, with six decimals at most.
+    #[schema(minimum = 0, maximum = 1000000000)]
     pub price_per_1000: f64,
 }
 

@@ -94,8 +94,11 @@ fn mask(text: &str, sizer: &Sizer, size: usize) -> String {
 /// Cuts a text.
 pub fn chunk(request: &ChunkRequest) -> Result<Vec<Chunk>, MemoryError> {
     let size = request.size.unwrap_or(SIZE);
+    if size == 0 {
+        return Err(MemoryError::impossible("/size", "a piece has a length of 1 or more"));
+    }
     let overlap = request.overlap.unwrap_or(OVERLAP.min(size / 5));
-    if size == 0 || overlap >= size {
+    if overlap >= size {
         let reason = format!("an overlap of {overlap} does not fit pieces of {size}");
         return Err(MemoryError::impossible("/overlap", reason));
     }

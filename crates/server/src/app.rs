@@ -60,10 +60,7 @@ const WAITING_CONNECTIONS: u32 = 4096;
             dialect::OpenAiProblem,
             dialect::OpenAiError,
             dialect::TeiProblem,
-            membox_api::Scope,
-            membox_api::ErasureReceipt,
-            membox_api::ConsolidateReport,
-            membox_api::UpdateReport
+            membox_api::Scope
         )
     ),
     tags(

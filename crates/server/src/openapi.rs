@@ -47,9 +47,14 @@ pub fn finish(document: &utoipa::openapi::OpenApi) -> Result<Value, serde_json::
             }
         }
     }
-    let asked = asked_for(&document);
+    let (asked, used) = (asked_for(&document), used(&document));
+    if let Some(schemas) = document["components"]["schemas"].as_object_mut() {
+        schemas.retain(|name, _| used.contains(name));
+    }
     for (name, schema) in document["components"]["schemas"].as_object_mut().into_iter().flatten() {
-        if !asked.contains(name) {
+        if asked.contains(name) {
+            say_defaults(schema);
+        } else {
             drop_nulls(schema);
         }
     }
@@ -111,6 +116,13 @@ fn asked_for(document: &Value) -> BTreeSet<String> {
     found
 }
 
+/// Names of the schemas that anything is made of. The parts that a request's fields are taken from are not.
+fn used(document: &Value) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    references(document, &document["paths"], &mut found);
+    found
+}
+
 fn references(document: &Value, value: &Value, found: &mut BTreeSet<String>) {
     let name = value["$ref"].as_str().and_then(|reference| reference.strip_prefix("#/components/schemas/"));
     if let Some(name) = name
@@ -122,6 +134,21 @@ fn references(document: &Value, value: &Value, found: &mut BTreeSet<String>) {
         Value::Object(object) => object.values().for_each(|value| references(document, value, found)),
         Value::Array(values) => values.iter().for_each(|value| references(document, value, found)),
         _ => {}
+    }
+}
+
+/// Says the defaults of a request's fields in words. A field with `default` is one that is always there to
+/// openapi-typescript, so that no request could leave it out.
+fn say_defaults(schema: &mut Value) {
+    for (_, property) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+        let default = property.as_object_mut().and_then(|property| property.remove("default"));
+        if let Some(default) = default.filter(|default| !default.is_null()) {
+            let description = property["description"].as_str().unwrap_or_default();
+            property["description"] = format!("{description}\n\nDefault: `{default}`.").trim_start().into();
+        }
+    }
+    for key in ["allOf", "oneOf"] {
+        schema.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten().for_each(say_defaults);
     }
 }
 

@@ -114,12 +114,59 @@ fn every_operation_has_an_id_of_its_own_described_parameters_and_its_errors() {
         if operation["responses"]["default"].is_null() {
             wrong.push(format!("{route}: no errors"));
         }
+        let answers = operation["responses"].as_object().expect("responses");
+        if !answers.keys().any(|status| status.starts_with('2')) && !is_refused_for_good(path) {
+            wrong.push(format!("{route}: no answer"));
+        }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(ids.len() > 60 && ids.contains("sessions_list") && ids.contains("collections_list"), "{ids:?}");
     let scheme = &document["components"]["securitySchemes"]["key"];
     assert_eq!((&scheme["type"], &scheme["scheme"]), (&json!("http"), &json!("bearer")));
     assert_eq!(document["security"], json!([{"key": []}, {}]), "with a key, and on a box without keys without one");
+    let open = operations(&document).filter(|(.., operation)| operation["security"] == json!([]));
+    let open: Vec<String> = open.map(|(route, ..)| route).collect();
+    assert_eq!(open, ["GET /", "GET /health", "GET /info", "GET /ping", "GET /ready"]);
+}
+
+/// Routes of text-embeddings-inference's for models of other kinds.
+fn is_refused_for_good(path: &str) -> bool {
+    ["/rerank", "/predict", "/embed_sparse"].contains(&path)
+}
+
+/// Names of the schemas that a part of the document is made of.
+fn schemas_of(document: &Value, part: &Value, found: &mut BTreeSet<String>) {
+    every_object(part, "", &mut |_, object| {
+        if let Some(name) = object.get("$ref").and_then(|at| at.as_str()?.strip_prefix("#/components/schemas/"))
+            && found.insert(name.to_owned())
+        {
+            schemas_of(document, &document["components"]["schemas"][name], found);
+        }
+    });
+}
+
+/// openapi-typescript takes a field with a default for one that is always there, and with it a request that leaves it
+/// out for an error.
+#[test]
+fn no_field_of_a_request_has_a_default_and_no_schema_is_left_over() {
+    let document = document();
+    let (mut asked, mut used) = (BTreeSet::new(), BTreeSet::new());
+    for (.., operation) in operations(&document) {
+        schemas_of(&document, &operation["requestBody"], &mut asked);
+        schemas_of(&document, operation, &mut used);
+    }
+    let mut wrong = Vec::new();
+    for name in &asked {
+        every_object(&document["components"]["schemas"][name], name, &mut |at, object| {
+            if object.contains_key("default") {
+                wrong.push(at.to_owned());
+            }
+        });
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(asked.contains("RecallRequest") && asked.contains("CompressRequest"), "{asked:?}");
+    let all = document["components"]["schemas"].as_object().expect("schemas").keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(all, used);
 }
 
 #[test]
@@ -148,7 +195,13 @@ fn what_takes_any_json_says_so_and_a_vector_has_both_its_forms() {
             forms.as_array().expect("forms").iter().filter_map(|form| form["type"].as_str()).collect();
         assert_eq!(kinds, ["array", "string", "null"], "{schema}");
     }
-    assert_eq!(field("RecallRequest", "k"), json!({"type": "integer", "default": 10, "minimum": 1, "maximum": 10000}));
+    assert_eq!(field("RecallRequest", "k"), json!({"type": "integer", "minimum": 1, "maximum": 10000}));
+    let k = &schemas["RecallRequest"]["properties"]["k"]["description"];
+    assert!(k.as_str().is_some_and(|text| text.ends_with("Default: `10`.")), "{k}");
+    let results = schemas["JobResult"]["oneOf"].as_array().expect("results");
+    let reports = ["ErasureReceipt", "ConsolidateReport", "UpdateReport"];
+    let is_of = |(result, name): (&Value, &str)| result["$ref"] == format!("#/components/schemas/{name}");
+    assert!(results.len() == 3 && results.iter().zip(reports).all(is_of), "{results:?}");
     // Two crates have a mode.
     assert_eq!(field("Redaction", "mode")["$ref"], "#/components/schemas/RedactionMode");
     assert_eq!(field("CompressOptions", "mode")["$ref"], "#/components/schemas/CompressMode");
@@ -207,6 +260,126 @@ fn required_fields_are_those_without_which_a_request_is_refused() {
         }
     }
     assert!(tried > 8, "{tried}");
+    server.stop();
+}
+
+/// Stands for the number in a request that has one.
+const NUMBER: &str = "<number>";
+
+/// Every number of a schema: where it is, what is said of it, and the least that has it.
+fn numbers<'a>(document: &'a Value, schema: &'a Value) -> Vec<(String, &'a Value, Value)> {
+    let schema = resolve(document, schema);
+    let is = |name: &str| schema["type"] == name || schema["type"].as_array().is_some_and(|t| t.contains(&json!(name)));
+    let mut found = Vec::new();
+    if is("integer") || is("number") {
+        found.push((String::new(), schema, json!(NUMBER)));
+    }
+    for key in ["oneOf", "anyOf", "allOf"] {
+        found.extend(schema[key].as_array().into_iter().flatten().flat_map(|of| numbers(document, of)));
+    }
+    let of_items = if is("array") { numbers(document, &schema["items"]) } else { Vec::new() };
+    found.extend(of_items.into_iter().map(|(at, number, least)| (format!("/0{at}"), number, json!([least]))));
+    let fields = schema["properties"].as_object();
+    // What tells it from others of its kind.
+    let tags = fields.into_iter().flatten().filter_map(|(name, field)| match field["enum"].as_array()?.as_slice() {
+        [only] => Some((name.clone(), only.clone())),
+        _ => None,
+    });
+    let tags: Map<String, Value> = tags.collect();
+    for (name, field) in fields.into_iter().flatten() {
+        found.extend(numbers(document, field).into_iter().map(|(at, number, least)| {
+            let mut object = tags.clone();
+            object.insert(name.clone(), least);
+            (format!("/{name}{at}"), number, Value::Object(object))
+        }));
+    }
+    found
+}
+
+/// Puts what is given into a value.
+fn merge(value: &mut Value, given: Value) {
+    match (value, given) {
+        (Value::Object(value), Value::Object(given)) => {
+            given.into_iter().for_each(|(name, given)| merge(value.entry(name).or_insert(Value::Null), given));
+        }
+        (Value::Array(value), Value::Array(given)) if !value.is_empty() => {
+            value.iter_mut().zip(given).for_each(|(value, given)| merge(value, given));
+        }
+        (value, given) => *value = given,
+    }
+}
+
+fn is_within(number: &Value, value: f64) -> bool {
+    let limit = |name: &str| number[name].as_f64();
+    limit("minimum").is_none_or(|least| value >= least)
+        && limit("maximum").is_none_or(|most| value <= most)
+        && limit("exclusiveMinimum").is_none_or(|below| value > below)
+        && number["enum"].as_array().is_none_or(|all| all.iter().any(|one| one.as_f64() == Some(value)))
+}
+
+/// What is possible depends on the model, or on another field; `target_token` is any number but 0.
+const DEPENDING: [&str; 12] = [
+    "/ids/0",
+    "/keep_last",
+    "/messages/0/media",
+    "/target_token",
+    "/dimensions",
+    "/max_tokens",
+    "/overlap",
+    "/memories/buffer_tokens",
+    "/memories/topic_tokens",
+    "/inputs/0",
+    "/input/0",
+    "/records/0/vector/0",
+];
+
+/// Sends numbers that are small, large, and just within and outside of what the document says.
+#[test]
+fn limits_of_numbers_are_those_that_the_box_keeps() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    assert_eq!(server.call("PUT", "/v1/collections/nothing", &json!({})).0, 201);
+    let document = document();
+    let (mut wrong, mut tried) = (Vec::new(), 0);
+    for (route, path, operation) in operations(&document) {
+        let Some(body) = operation["requestBody"]["content"].get("application/json") else { continue };
+        let (method, mut path) = (route.split(' ').next().expect("a method"), path.to_owned());
+        while let (Some(from), Some(until)) = (path.find('{'), path.find('}')) {
+            path.replace_range(from..=until, "nothing");
+        }
+        for (at, number, least) in numbers(&document, &body["schema"]) {
+            let is_whole = number["type"] == "integer" || number["type"][0] == "integer";
+            let step = if is_whole { 1.0 } else { 0.01 };
+            let limits = ["minimum", "maximum", "exclusiveMinimum"].map(|name| number[name].as_f64());
+            let near = limits.iter().flatten().flat_map(|limit| [limit - step, *limit, limit + step]);
+            // Vertex AI wraps them.
+            let own = at.strip_prefix("/instances/0").unwrap_or(&at);
+            for value in near.chain([-1.0, 0.0, 1e9]) {
+                let text = if is_whole { (value as i64).to_string() } else { value.to_string() };
+                let least = least.to_string().replace(&json!(NUMBER).to_string(), &text);
+                let mut request = body["example"].clone();
+                merge(&mut request, serde_json::from_str(&least).expect("JSON"));
+                let (status, answer) = server.call(method, &path, &request);
+                let pointer = answer["errors"][0]["pointer"].as_str().unwrap_or_default();
+                let is_its = !pointer.is_empty() && at.starts_with(pointer);
+                // What is not there, or cannot be now, says nothing of a number.
+                if ![404, 409, 412].contains(&status) {
+                    tried += 1;
+                    let is_refused = status >= 400 && is_its;
+                    let is_wrong = if is_within(number, value) {
+                        is_refused && !DEPENDING.iter().any(|depends| own.starts_with(depends))
+                    } else {
+                        !is_refused
+                    };
+                    if is_wrong {
+                        wrong.push(format!("{route} {at} = {text}, {number}: {status} {answer}"));
+                    }
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(tried > 200, "{tried}");
     server.stop();
 }
 

@@ -24,8 +24,11 @@ pub(crate) fn check_memories(policy: &MemoriesPolicy, at: &str) -> Result<(), Me
     if !(policy.rate > 0.0 && policy.rate <= 1.0) {
         return Err(MemoryError::impossible(format!("{at}/rate"), "a rate is over 0 and up to 1"));
     }
-    if policy.buffer_tokens == 0 || policy.topic_tokens < policy.buffer_tokens {
-        let reason = "buffer_tokens is over 0, and topic_tokens is no less";
+    if policy.buffer_tokens == 0 {
+        return Err(MemoryError::impossible(format!("{at}/buffer_tokens"), "buffer_tokens is over 0"));
+    }
+    if policy.topic_tokens < policy.buffer_tokens {
+        let reason = "topic_tokens is no less than buffer_tokens";
         return Err(MemoryError::impossible(format!("{at}/topic_tokens"), reason));
     }
     Ok(())

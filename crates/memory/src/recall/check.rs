@@ -2,7 +2,7 @@
 
 use crate::MemoryError;
 use crate::tenants::Limits;
-use membox_api::{Exclude, RecallMode, RecallRequest};
+use membox_api::{Exclude, Fusion, RecallMode, RecallRequest};
 use membox_store::{Condition, Filter, Scalar};
 
 /// Hits of one answer.
@@ -13,6 +13,8 @@ pub(super) const MAX_DIVERSE_HITS: usize = 1000;
 const MAX_QUERIES: usize = 64;
 /// Neighbours given on each side of a hit.
 const MAX_NEIGHBOURS: usize = 20;
+/// Beam of a search.
+const MAX_EF_SEARCH: u32 = 4096;
 /// Ids and sessions, each, that a request may exclude.
 const MAX_EXCLUDED: usize = 1000;
 
@@ -68,7 +70,25 @@ pub(super) fn check(request: &RecallRequest) -> Result<(), MemoryError> {
             format!("at most {MAX_NEIGHBOURS} neighbours are given on a side"),
         ));
     }
-    for (pointer, share) in [("/min_relevance", request.min_relevance), ("/fold_doubles", request.fold_doubles)] {
+    if let Some(beam) = request.effort.and_then(|effort| effort.ef_search)
+        && !(1..=MAX_EF_SEARCH).contains(&beam)
+    {
+        let reason = format!("ef_search is {beam}; 1 to {MAX_EF_SEARCH} is possible");
+        return Err(MemoryError::impossible("/effort/ef_search", reason));
+    }
+    let weight = match request.fusion {
+        Some(Fusion::Scores { vector_weight }) => Some(vector_weight),
+        Some(Fusion::Rrf { constant }) if !(0.0..=f32::MAX).contains(&constant) => {
+            return Err(MemoryError::impossible("/fusion/constant", "0 or more is possible"));
+        }
+        _ => None,
+    };
+    let shares = [
+        ("/min_relevance", request.min_relevance),
+        ("/fold_doubles", request.fold_doubles),
+        ("/fusion/vector_weight", weight),
+    ];
+    for (pointer, share) in shares {
         if share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
             return Err(MemoryError::impossible(pointer, "0 to 1 is possible"));
         }

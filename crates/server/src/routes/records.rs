@@ -14,7 +14,7 @@ use membox_api::{
     CompressOptions, DeleteAnswer, DeleteRequest, ForgetAnswer, ForgetRequest, NewRecord, Page, PageQuery, RecordPatch,
     RecordView, UpsertAnswer,
 };
-use membox_memory::{Kept, MemoryBox, Order, Position, check_numbers};
+use membox_memory::{Kept, MemoryBox, MemoryError, Order, Position, check_numbers};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -133,7 +133,14 @@ pub async fn upsert(
         let mut records = request.records;
         caller.hold_records(&memory, &collection, &mut records)?;
         let written = memory.records().remember(&caller.tenant, &collection, records, compress.as_ref());
-        written.map_err(|error| caller.own_conflict("record", error))
+        written.map_err(|error| {
+            let is_of_compression = matches!(error, MemoryError::Compressor(_));
+            let mut problem = caller.own_conflict("record", error);
+            if is_of_compression {
+                problem.errors.iter_mut().for_each(|field| field.pointer.insert_str(0, "/compress"));
+            }
+            problem
+        })
     };
     Ok(axum::Json(UpsertAnswer { records: state.writes.run(work).await? }))
 }

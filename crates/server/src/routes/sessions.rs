@@ -21,14 +21,15 @@ const PAGE: usize = 20;
 const MAX_PAGE: usize = 1000;
 
 pub(super) fn page_limit(limit: Option<usize>) -> Result<usize, Problem> {
-    match limit.unwrap_or(PAGE) {
-        limit @ 1..=MAX_PAGE => Ok(limit),
-        other => Err(Problem::field(
-            StatusCode::BAD_REQUEST,
-            "/limit",
-            format!("limit is {other}; 1 to {MAX_PAGE} is possible"),
-        )),
+    check_limit("limit", limit.unwrap_or(PAGE))
+}
+
+fn check_limit(name: &str, limit: usize) -> Result<usize, Problem> {
+    if (1..=MAX_PAGE).contains(&limit) {
+        return Ok(limit);
     }
+    let detail = format!("{name} is {limit}; 1 to {MAX_PAGE} is possible");
+    Err(Problem::field(StatusCode::BAD_REQUEST, format!("/{name}"), detail))
 }
 
 /// The version that a session is at; 0 where it is not there.
@@ -470,7 +471,7 @@ pub async fn take(
     Path(session): Path<String>,
     Json(request): Json<TakeRequest>,
 ) -> Result<axum::Json<QueueItems>, Problem> {
-    let count = page_limit(Some(request.count.unwrap_or(1)))?;
+    let count = check_limit("count", request.count.unwrap_or(1))?;
     let memory = state.memory.clone();
     let items =
         state.writes.run(move || Ok(memory.sessions().take(&tenant, &session, count, request.lease_s)?)).await?;
