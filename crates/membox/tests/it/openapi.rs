@@ -318,11 +318,12 @@ fn is_within(number: &Value, value: f64) -> bool {
 }
 
 /// What is possible depends on the model, or on another field; `target_token` is any number but 0.
-const DEPENDING: [&str; 12] = [
+const DEPENDING: [&str; 13] = [
     "/ids/0",
     "/keep_last",
     "/messages/0/media",
     "/target_token",
+    "/compress/target_token",
     "/dimensions",
     "/max_tokens",
     "/overlap",
