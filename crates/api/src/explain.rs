@@ -15,7 +15,7 @@ pub enum PartName {
     Neighbours,
     /// The ranks of both legs, with fusion method `rrf`.
     Ranks,
-    /// 1 where the question names who said the record, or whom it is about.
+    /// 1 where the question names who said the record, or whom it is about; in the first person it names users.
     Name,
     /// 1 where the record is of the time that the question speaks of.
     Time,

@@ -256,6 +256,16 @@ impl Snapshot {
         !names.is_empty() && self.surroundings.texts.people(record.0).is_one_of(names)
     }
 
+    /// Whether one of these said a record: see [`Snapshot::askers`].
+    pub fn is_said_by(&self, record: RecordRef, names: &[u32]) -> bool {
+        !names.is_empty() && self.surroundings.texts.people(record.0).is_said_by(names)
+    }
+
+    /// The numbers of those who may have said what a question in the first person asks for.
+    pub fn askers(&self, question: &str) -> Vec<u32> {
+        self.surroundings.texts.askers(question)
+    }
+
     /// The numbers of what may be names in a question.
     pub fn names(&self, question: &str) -> Vec<u32> {
         self.surroundings.texts.names(question)

@@ -9,6 +9,11 @@ use crate::analysis::terms;
 const ROLES: [&str; 11] =
     ["user", "assist", "system", "tool", "function", "develop", "human", "ai", "bot", "agent", "custom"];
 
+/// Words of whoever asks for themselves.
+const FIRST_PERSON: [&str; 9] = ["i", "me", "mine", "my", "our", "us", "we", "我", "私"];
+/// How those are called who ask, where they have no names.
+const ASKERS: [&str; 2] = ["user", "human"];
+
 /// What of a record is searched by words.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Document<'a> {
@@ -53,6 +58,11 @@ impl People {
         Self { speaker: sealed(self.speaker), user: sealed(self.user) }
     }
 
+    /// Whether one of these said it.
+    pub fn is_said_by(&self, names: &[u32]) -> bool {
+        names.contains(&self.speaker)
+    }
+
     /// Whether one of them has one of these names.
     pub fn is_one_of(&self, names: &[u32]) -> bool {
         names.iter().any(|&name| name == self.speaker || name == self.user)
@@ -62,6 +72,12 @@ impl People {
 /// Of a name's number that which does not tell it from others.
 pub(crate) fn sealed(number: u32) -> u32 {
     number & 0xff
+}
+
+/// The numbers of those who may have said what a question in the first person asks for.
+pub(crate) fn askers(question: &str) -> Vec<u32> {
+    let is_own = terms(question).iter().any(|term| FIRST_PERSON.contains(&term.text.as_str()));
+    if is_own { ASKERS.map(number).to_vec() } else { Vec::new() }
 }
 
 /// The numbers of what may be names in a question.
@@ -83,6 +99,17 @@ fn number(word: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_asks_for_themselves_asks_for_what_users_said() {
+        let said_by = |name| Document { speaker: Some(name), ..Document::of("hello") }.people();
+        for question in ["Where did I park?", "what's my name", "我把车停在哪里", "We'd agreed on what?"] {
+            let asked = askers(question);
+            assert!(said_by("user").is_said_by(&asked) && said_by("Human").is_said_by(&asked), "{question}");
+            assert!(!said_by("assistant").is_said_by(&asked) && !said_by("").is_said_by(&asked));
+        }
+        assert!(askers("Where did Caroline park?").is_empty());
+    }
 
     #[test]
     fn a_question_finds_the_names_in_it_and_not_the_roles() {

@@ -1,7 +1,7 @@
 //! The texts of a collection's current rows: both parts of the index as one, and BM25 over them.
 
 use crate::index::TextIndex;
-use crate::people::{Document, People, names, sealed};
+use crate::people::{Document, People, askers, names, sealed};
 use crate::scores::TextScores;
 use crate::tail::Tail;
 use crate::totals::Totals;
@@ -66,9 +66,17 @@ impl Texts {
 
     /// The numbers of names that a question has, as [`People`] has them.
     pub fn names(&self, question: &str) -> Vec<u32> {
+        self.as_kept(names(question))
+    }
+
+    /// The numbers of those who may have said what a question in the first person asks for, as [`People`] has them.
+    pub fn askers(&self, question: &str) -> Vec<u32> {
+        self.as_kept(askers(question))
+    }
+
+    fn as_kept(&self, names: Vec<u32>) -> Vec<u32> {
         let is_sealed = self.disk.as_ref().is_some_and(|disk| disk.key().is_some());
-        let names = names(question).into_iter();
-        if is_sealed { names.map(sealed).collect() } else { names.collect() }
+        if is_sealed { names.into_iter().map(sealed).collect() } else { names }
     }
 
     /// Terms of a row's text, stop words not counted; 0 where it has none.

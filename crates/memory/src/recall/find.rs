@@ -77,10 +77,12 @@ pub(super) fn find(
 fn fuse_legs(snapshot: &Snapshot, asked: &Asked, found: &Matches, request: &RecallRequest, leg: usize) -> Vec<Fused> {
     let near = &found.nearest.records;
     let names = asked.text.as_deref().map(|text| snapshot.names(text)).unwrap_or_default();
+    let askers = asked.text.as_deref().map(|text| snapshot.askers(text)).unwrap_or_default();
     let candidate = |record, vector, text| {
         let is_named = snapshot.is_of_one_of(record, &names);
+        let is_askers = snapshot.is_said_by(record, &askers);
         let (is_of_time, windows) = (snapshot.is_marked(record), snapshot.windows(record));
-        Candidate { record, vector, text, is_named, is_of_time, windows }
+        Candidate { record, vector, text, is_named, is_askers, is_of_time, windows }
     };
     match request.mode {
         RecallMode::Vector => {

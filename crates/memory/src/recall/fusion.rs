@@ -8,13 +8,15 @@ use membox_api::{Fusion, PartName, ScorePart};
 use membox_store::RecordRef;
 use membox_threads::budget::{self, Cancelled};
 
-/// What a record gets that was said by, or is about, somebody whom the question names.
+/// What a record gets that was said by, or is about, somebody whom the question names. Who asks in the first person
+/// names users: they have spoken of "my sister", and an assistant only of what it was told.
 const NAMED: f32 = 0.2;
 
 /// What a record gets that is of the time that the question speaks of.
 const OF_TIME: f32 = 0.2;
 
-/// What a cosine loses each time that it is the best of e times as many: among many one is near by chance.
+/// What a cosine loses each time that it is the best of e times as many, where nothing but the vector speaks: among
+/// many windows one is near by chance.
 const WINDOW_PENALTY: f32 = 0.02;
 
 /// How far the words of a long text raise what its vector counts, where they say more: the vector of a window says
@@ -31,6 +33,8 @@ pub(crate) struct Candidate<R = RecordRef> {
     pub text: Option<f32>,
     /// Whether the question names who said it, or whom it is about.
     pub is_named: bool,
+    /// Whether the question is in the first person, and a user said it.
+    pub is_askers: bool,
     /// Whether it is of the time that the question speaks of.
     pub is_of_time: bool,
     /// How many vectors it has, one of which is the nearest.
@@ -53,19 +57,13 @@ pub(crate) struct Fused<R = RecordRef> {
     pub question: usize,
 }
 
-impl<R> Candidate<R> {
-    /// How near it is, as it is held against records of other lengths.
-    fn nearness(&self) -> Option<f32> {
-        self.vector.map(|cosine| cosine - WINDOW_PENALTY * (self.windows.max(1) as f32).ln())
-    }
-}
-
 impl<R> Fused<R> {
     /// A record that was found by its vector alone.
     pub fn by_vector(candidate: Candidate<R>) -> Self {
-        let score = candidate.nearness().unwrap_or_default();
-        let mut fused = Self::of_one(candidate, PartName::Vector, score);
-        fused.parts[0].value = fused.vector.unwrap_or_default();
+        let cosine = candidate.vector.unwrap_or_default();
+        let penalty = WINDOW_PENALTY * (candidate.windows.max(1) as f32).ln();
+        let mut fused = Self::of_one(candidate, PartName::Vector, cosine - penalty);
+        fused.parts[0].value = cosine;
         fused
     }
 
@@ -110,7 +108,7 @@ pub(crate) fn fuse<R: Copy + Ord>(
 
 fn by_scores<R: Copy>(vector_weight: f32, fluency: f32, candidates: &[Candidate<R>]) -> Vec<Fused<R>> {
     let best = |leg: fn(&Candidate<R>) -> Option<f32>| candidates.iter().filter_map(leg).fold(0f32, f32::max);
-    let (best_vector, best_text) = (best(Candidate::nearness), best(|c| c.text));
+    let (best_vector, best_text) = (best(|c| c.vector), best(|c| c.text));
     // A leg that found nothing leaves the other its whole weight.
     let (vector_weight, text_weight) = match (best_vector > 0.0, best_text > 0.0) {
         (true, true) => (vector_weight * fluency, 1.0 - vector_weight),
@@ -119,12 +117,12 @@ fn by_scores<R: Copy>(vector_weight: f32, fluency: f32, candidates: &[Candidate<
     };
     let share = |score: Option<f32>, best: f32| if best > 0.0 { score.unwrap_or(0.0) / best } else { 0.0 };
     let weighed = |c: &Candidate<R>| {
-        let (mut near, words) = (share(c.nearness(), best_vector), share(c.text, best_text));
+        let (mut near, words) = (share(c.vector, best_vector), share(c.text, best_text));
         if c.windows > 1 {
             near += WORDS_OF_LONG * (words - near).max(0.0);
         }
         let (vector, words) = (vector_weight * near, text_weight * words);
-        let named = if c.is_named { NAMED } else { 0.0 };
+        let named = if c.is_named || c.is_askers { NAMED } else { 0.0 };
         (vector, words, named, if c.is_of_time { OF_TIME } else { 0.0 })
     };
     let sum = |(vector, words, named, of_time): (f32, f32, f32, f32)| vector + words + named + of_time;
@@ -132,7 +130,7 @@ fn by_scores<R: Copy>(vector_weight: f32, fluency: f32, candidates: &[Candidate<
     let scale = if best > 0.0 { 1.0 / best } else { 1.0 };
     let fused = |c: &Candidate<R>| {
         let (vector, words, named, of_time) = weighed(c);
-        let Candidate { record, vector: cosine, text, is_named, is_of_time, .. } = *c;
+        let Candidate { record, vector: cosine, text, is_named, is_askers, is_of_time, .. } = *c;
         let mut fused = Fused {
             record,
             score: 0.0,
@@ -149,7 +147,7 @@ fn by_scores<R: Copy>(vector_weight: f32, fluency: f32, candidates: &[Candidate<
         if let Some(text) = text {
             fused.add(PartName::Words, text, scale * words);
         }
-        if is_named {
+        if is_named || is_askers {
             fused.add(PartName::Name, 1.0, scale * named);
         }
         if is_of_time {
@@ -210,7 +208,7 @@ mod tests {
     use super::*;
 
     fn candidate((record, vector, text): (u32, Option<f32>, Option<f32>)) -> Candidate<u32> {
-        Candidate { record, vector, text, is_named: false, is_of_time: false, windows: 1 }
+        Candidate { record, vector, text, is_named: false, is_askers: false, is_of_time: false, windows: 1 }
     }
 
     fn records(fused: &[Fused<u32>]) -> Vec<u32> {
@@ -242,13 +240,21 @@ mod tests {
     }
 
     #[test]
-    fn the_best_of_many_windows_is_near_by_chance() {
+    fn by_the_vector_alone_the_best_of_many_windows_is_near_by_chance() {
         let mut both = [(1, Some(0.60), None), (2, Some(0.58), None)].map(candidate);
-        assert_eq!(records(&fuse(Fusion::default(), 1.0, both)), [1, 2]);
         both[0].windows = 4;
-        assert_eq!(records(&fuse(Fusion::default(), 1.0, both)), [2, 1]);
-        let alone = Fused::by_vector(both[0]);
-        assert!(alone.score < 0.58 && alone.vector == Some(0.60), "by the vector alone too: {alone:?}");
+        let [many, one] = both.map(Fused::by_vector);
+        assert!(many.score < one.score && many.vector == Some(0.60), "{many:?} {one:?}");
+        assert_eq!(records(&fuse(Fusion::default(), 1.0, both)), [1, 2], "elsewhere others speak too");
+    }
+
+    #[test]
+    fn who_asks_in_the_first_person_finds_what_users_said() {
+        let mut both = [(1, Some(0.60), None), (2, Some(0.58), None)].map(candidate);
+        both[1].is_askers = true;
+        let fused = fuse(Fusion::default(), 1.0, both);
+        assert_eq!(records(&fused), [2, 1]);
+        assert!(!fused[0].is_named, "it says nothing of how relevant it is");
     }
 
     #[test]

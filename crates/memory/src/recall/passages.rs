@@ -1,9 +1,7 @@
 //! What of a long text is near a question.
 //!
 //! A text counts by the passage that is nearest to the question: what is said together belongs together, and words that
-//! are scattered over a long text do not. Among many passages one is near by chance, so the best of many loses
-//! something. It does not where it stands out from the others of its text: then a long text about other things says
-//! this one thing too. docs/decisions/043 has what each of them gives.
+//! are scattered over a long text do not. docs/decisions/043 has what it gives.
 
 /// Tokens of a part. A passage is two parts in a row, so that each sentence stands in the middle of one.
 pub(super) const PART_TOKENS: usize = 32;
@@ -11,29 +9,20 @@ pub(super) const PART_TOKENS: usize = 32;
 const PASSAGE_PARTS: usize = 2;
 /// What a passage loses each time that it is e times as long as a part.
 const LENGTH_PENALTY: f32 = 0.05;
-/// What the best passage loses each time that it is the best of e times as many …
-const PASSAGES_PENALTY: f32 = 0.06;
-/// … and how much less that is for each 1 by which it is nearer than passages of its text are on average.
-const STANDING_OUT: f32 = 1.5;
-
 /// How near each token of a question is to the best passage of a text of `tokens` tokens. `parts` are the nearest
 /// tokens of each of its parts, one or more, and `weights` what a token of the question counts.
 pub(super) fn best_passage(parts: Vec<Vec<f32>>, tokens: usize, weights: &[f32]) -> Vec<f32> {
     let passages = parts.len().saturating_sub(PASSAGE_PARTS - 1).max(1);
-    let (mut best, mut highest, mut sum) = (Vec::new(), f32::NEG_INFINITY, 0.0);
+    let (mut best, mut highest) = (Vec::new(), f32::NEG_INFINITY);
     for from in 0..passages {
         let passage = nearest_of(&parts[from..parts.len().min(from + PASSAGE_PARTS)]);
         let near: f32 = passage.iter().zip(weights).map(|(near, weight)| near * weight).sum();
-        sum += near;
         if near > highest {
             (best, highest) = (passage, near);
         }
     }
     let length = tokens.clamp(PART_TOKENS, PASSAGE_PARTS * PART_TOKENS) as f32 / PART_TOKENS as f32;
-    let stands_out = highest - sum / passages as f32;
-    let by_chance = PASSAGES_PENALTY * (passages as f32).ln() - STANDING_OUT * stands_out;
-    let penalty = LENGTH_PENALTY * length.ln() + by_chance.max(0.0);
-    best.iter_mut().for_each(|near| *near -= penalty);
+    best.iter_mut().for_each(|near| *near -= LENGTH_PENALTY * length.ln());
     best
 }
 
@@ -68,17 +57,12 @@ mod tests {
     }
 
     #[test]
-    fn the_best_of_many_that_are_alike_is_near_by_chance() {
-        let long = [[0.6; 2]; 16];
-        assert!(near(&long[..2]) - near(&long) > 0.15);
-        assert_eq!(near(&long[..1]), 0.6, "a text of one part loses nothing");
-    }
-
-    #[test]
-    fn one_that_stands_out_is_as_near_as_it_would_be_alone() {
+    fn a_long_text_is_as_near_as_its_best_passage_is_alone() {
         let mut long = [[0.3; 2]; 16];
         long[7] = [0.6; 2];
         assert_eq!(near(&long), near(&[[0.6; 2]; 2]));
+        assert!(near(&long) < near(&long[7..8]), "a passage of two parts loses something for its length");
+        assert_eq!(near(&long[7..8]), 0.6);
     }
 
     proptest! {

@@ -1,9 +1,9 @@
 //! From text to index terms and to the words that are looked for, in every script.
 //!
-//! Characters are folded: NFKD, lower case, no accents, simplified Chinese. Runs of letters and digits become one term, stemmed
-//! by Snowball's English stemmer when they are ASCII. Scripts that put no blanks between words (Han, kana, hangul,
-//! Thai, Lao, Khmer, Burmese) are cut into characters, pairs of neighbours (bigrams, as Lucene's CJK analyser has
-//! them) and words of three characters and more, by Unicode's dictionaries (`segment.rs`). A question asks for its
+//! Characters are folded: NFKD, lower case, no accents, simplified Chinese. Runs of letters and digits become one term,
+//! stemmed by Snowball's English stemmer when they are ASCII. Scripts that put no blanks between words (Han, kana,
+//! hangul, Thai, Lao, Khmer, Burmese) are cut into characters, pairs of neighbours (bigrams, as Lucene's CJK analyser
+//! has them) and words of three characters and more, by Unicode's dictionaries (`segment.rs`). A question asks for its
 //! words but for stop words; its bigrams find what the dictionary does not know. Emoji are terms, and signs that make
 //! names belong to their words: C++, C#, .NET, @name, #tag. Numbers in words are found by their digits, too.
 //!

@@ -1,7 +1,7 @@
 //! Traditional Chinese characters as simplified ones, so that each finds what was written in the other.
 //!
-//! The table is OpenCC's `TSCharacters.txt` (Apache-2.0), with the first form where it names several. Japanese texts and
-//! questions are folded by it alike, so they find each other as before.
+//! The table is OpenCC's `TSCharacters.txt` (Apache-2.0), with the first form where it names several. Japanese texts
+//! and questions are folded by it alike, so they find each other as before.
 
 use std::sync::LazyLock;
 
