@@ -266,7 +266,7 @@ fn records_can_be_compressed_when_they_are_written() {
     assert!(apart < 1e-3, "the vector is that of the whole text: {apart}");
     let (status, problem) =
         server.call("POST", "/v1/collections/less/records", &json!({"records": record, "compress": {"rate": 7}}));
-    assert_eq!((status, pointer(&problem)), (422, "/rate"));
+    assert_eq!((status, pointer(&problem)), (422, "/compress/rate"));
     let (_, metrics) = server.call("GET", "/metrics", &Value::Null);
     assert!(text(&metrics).contains("membox_tokens_total{kind=\"encoded\"}"));
 }
