@@ -50,7 +50,7 @@ mod vector_index;
 pub use calibrate::WANTED_RECALL;
 pub use device::{DeviceRows, RowDevice};
 pub use error::IndexError;
-pub use policy::{Effort, IndexPolicy, IndexSpec};
+pub use policy::{Effort, IndexPolicy, IndexSpec, MAX_EF_SEARCH};
 pub use rows::{AllowedRows, Found};
 pub use scanner::Scanner;
 pub use search::Search;

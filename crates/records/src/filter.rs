@@ -121,9 +121,13 @@ fn wrong<T>(pointer: &str, reason: impl Into<String>) -> Result<T, RecordsError>
     Err(RecordsError::Filter { pointer: pointer.to_owned(), reason: reason.into() })
 }
 
+fn too_many() -> String {
+    format!("a filter has at most {MAX_CONDITIONS} conditions, {MAX_DEPTH} deep")
+}
+
 fn parse(value: &Value, pointer: &str, depth: usize, left: &mut usize) -> Result<Filter, RecordsError> {
     if depth == 0 || *left == 0 {
-        return wrong(pointer, format!("a filter has at most {MAX_CONDITIONS} conditions, {MAX_DEPTH} deep"));
+        return wrong(pointer, too_many());
     }
     *left -= 1;
     let Some(object) = value.as_object() else { return wrong(pointer, "a filter is an object") };
@@ -133,7 +137,7 @@ fn parse(value: &Value, pointer: &str, depth: usize, left: &mut usize) -> Result
         parts.iter().enumerate().map(|(i, part)| parse(part, &format!("{pointer}/{i}"), depth - 1, left)).collect()
     };
     if object.contains_key("field") {
-        return parse_condition(object, pointer);
+        return parse_condition(object, pointer, left);
     }
     match object.keys().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["and"] => Ok(Filter::And(list("and")?)),
@@ -143,7 +147,7 @@ fn parse(value: &Value, pointer: &str, depth: usize, left: &mut usize) -> Result
     }
 }
 
-fn parse_condition(object: &Map<String, Value>, pointer: &str) -> Result<Filter, RecordsError> {
+fn parse_condition(object: &Map<String, Value>, pointer: &str, left: &mut usize) -> Result<Filter, RecordsError> {
     let Some(field) = object["field"].as_str() else {
         return wrong(&format!("{pointer}/field"), "a field's name is a string");
     };
@@ -160,7 +164,7 @@ fn parse_condition(object: &Map<String, Value>, pointer: &str) -> Result<Filter,
         let (value, at) = (&object[key], format!("{pointer}/{key}"));
         if matches!(key.as_str(), "gt" | "gte" | "lt" | "lte") {
             bounds.add(key, bound(value, holds, &at)?, &at)?;
-        } else if condition.replace(parse_test(field, key, value, holds, &at)?).is_some() {
+        } else if condition.replace(parse_test((field, holds), key, value, &at, left)?).is_some() {
             return wrong(pointer, ALONE);
         }
     }
@@ -175,8 +179,15 @@ fn parse_condition(object: &Map<String, Value>, pointer: &str) -> Result<Filter,
 /// Why two conditions are none.
 const ALONE: &str = "gt or gte may stand beside lt or lte; other conditions stand alone: join several by \"and\"";
 
-/// Reads a condition that stands alone.
-fn parse_test(field: &str, key: &str, value: &Value, holds: Holds, at: &str) -> Result<Filter, RecordsError> {
+/// Reads a condition that stands alone, on a field and what it holds. Each value of `all` is one of those that are
+/// `left`: it is looked for by itself.
+fn parse_test(
+    (field, holds): (&str, Holds),
+    key: &str,
+    value: &Value,
+    at: &str,
+    left: &mut usize,
+) -> Result<Filter, RecordsError> {
     let is = |condition| Filter::Field(field.to_owned(), condition);
     let list = || match value.as_array() {
         Some(values) => Ok(values.iter().enumerate().map(|(i, value)| (value, format!("{at}/{i}")))),
@@ -206,7 +217,10 @@ fn parse_test(field: &str, key: &str, value: &Value, holds: Holds, at: &str) -> 
         "in" => one_of()?,
         "nin" => Filter::Not(Box::new(one_of()?)),
         "all" => {
-            let each = list()?.map(|(value, at)| Ok(is(Condition::In(vec![scalar(value, holds, &at)?]))));
+            let each = list()?;
+            let Some(rest) = left.checked_sub(each.len()) else { return wrong(at, too_many()) };
+            *left = rest;
+            let each = each.map(|(value, at)| Ok(is(Condition::In(vec![scalar(value, holds, &at)?]))));
             Filter::And(each.collect::<Result<_, RecordsError>>()?)
         }
         "prefix" => is(Condition::Prefix(string()?)),

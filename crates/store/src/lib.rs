@@ -85,7 +85,7 @@ pub use folder::{
     BackupSummary, EncryptionConfig, Overview, Problem, Report, SealingConfig, backup, keys_file, list_audit,
     mend_files, overview, restore, verify, verify_audit,
 };
-pub use membox_index::{DeviceRows, Effort, IndexError, RowDevice};
+pub use membox_index::{DeviceRows, Effort, IndexError, MAX_EF_SEARCH, RowDevice};
 pub use membox_records::filter::{Condition, Scalar};
 pub use membox_records::keys::{self, Keyring, SealingError};
 pub use membox_records::{

@@ -1,18 +1,10 @@
 //! Embeddings as the clients of OpenAI and of text-embeddings-inference ask for them: whose token ids are whose,
 //! which models there are, and errors in words that those clients print.
 
-use crate::common::{Server, data_with_model};
+use crate::common::{Server, started};
 use serde_json::{Value, json};
 
 const MODEL: &str = "all-MiniLM-L6-v2";
-
-fn started(settings: &str) -> (tempfile::TempDir, Server) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let data = data_with_model(folder.path());
-    std::fs::write(folder.path().join("membox.toml"), settings).expect("a file");
-    let server = Server::start(&data, &[]);
-    (folder, server)
-}
 
 fn vectors(server: &Server, body: &Value) -> Vec<Vec<f64>> {
     let (status, answer) = server.call("POST", "/v1/embeddings", body);

@@ -1,18 +1,10 @@
 //! text-embeddings-inference's routes as its own document (`openapi.json`) has them: fields, answers, errors, headers,
 //! metrics.
 
-use crate::common::{Server, data_with_model};
+use crate::common::started;
 use serde_json::{Value, json};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
-
-fn started(settings: &str) -> (tempfile::TempDir, Server) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let data = data_with_model(folder.path());
-    std::fs::write(folder.path().join("membox.toml"), settings).expect("a file");
-    let server = Server::start(&data, &[]);
-    (folder, server)
-}
 
 /// The lengths of a list, of its first entry, and so on inwards.
 fn shape(answer: &Value) -> Vec<usize> {

@@ -3,7 +3,7 @@
 use crate::MemoryError;
 use crate::tenants::Limits;
 use membox_api::{Exclude, Fusion, RecallMode, RecallRequest};
-use membox_store::{Condition, Filter, Scalar};
+use membox_store::{Condition, Filter, MAX_EF_SEARCH, Scalar};
 
 /// Hits of one answer.
 const MAX_HITS: usize = 10_000;
@@ -13,8 +13,6 @@ pub(super) const MAX_DIVERSE_HITS: usize = 1000;
 const MAX_QUERIES: usize = 64;
 /// Neighbours given on each side of a hit.
 const MAX_NEIGHBOURS: usize = 20;
-/// Beam of a search.
-const MAX_EF_SEARCH: u32 = 4096;
 /// Ids and sessions, each, that a request may exclude.
 const MAX_EXCLUDED: usize = 1000;
 

@@ -99,8 +99,8 @@ pub(crate) fn fuse<R: Copy + Ord>(
 ) -> Vec<Fused<R>> {
     let candidates: Vec<Candidate<R>> = candidates.into_iter().collect();
     let mut fused = match fusion {
-        Fusion::Scores { vector_weight } => by_scores(vector_weight.clamp(0.0, 1.0), fluency, &candidates),
-        Fusion::Rrf { constant } => by_ranks(constant.max(0.0), &candidates),
+        Fusion::Scores { vector_weight } => by_scores(vector_weight, fluency, &candidates),
+        Fusion::Rrf { constant } => by_ranks(constant, &candidates),
     };
     sort(&mut fused);
     fused

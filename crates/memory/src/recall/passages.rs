@@ -9,6 +9,7 @@ pub(super) const PART_TOKENS: usize = 32;
 const PASSAGE_PARTS: usize = 2;
 /// What a passage loses each time that it is e times as long as a part.
 const LENGTH_PENALTY: f32 = 0.05;
+
 /// How near each token of a question is to the best passage of a text of `tokens` tokens. `parts` are the nearest
 /// tokens of each of its parts, one or more, and `weights` what a token of the question counts.
 pub(super) fn best_passage(parts: Vec<Vec<f32>>, tokens: usize, weights: &[f32]) -> Vec<f32> {

@@ -68,6 +68,11 @@ fn a_bad_filter_names_the_place() {
     assert_eq!(place(json!({"field": "user"})), "/filter");
     let deep = (0..100).fold(json!({"field": "user", "eq": "a"}), |inner, _| json!({"not": inner}));
     assert!(place(deep).starts_with("/filter/not"));
+    // Each of its values is looked for by itself.
+    let all = |values: u32| json!({"field": "metadata.tags", "all": (0..values).collect::<Vec<u32>>()});
+    assert_eq!(place(all(1000)), "/filter/all");
+    assert_eq!(place(json!({"and": [all(600), all(600)]})), "/filter/and/1/all");
+    assert!(Filter::parse(&all(900), "/filter").is_ok());
 }
 
 proptest! {

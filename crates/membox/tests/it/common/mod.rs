@@ -89,6 +89,15 @@ pub struct Server {
     pub url: String,
 }
 
+/// A box with the embedding model and these settings, in a folder that goes with the first part.
+pub fn started(settings: &str) -> (tempfile::TempDir, Server) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = data_with_model(folder.path());
+    std::fs::write(folder.path().join("membox.toml"), settings).expect("a file");
+    let server = Server::start(&data, &[]);
+    (folder, server)
+}
+
 impl Server {
     pub fn start(data: &Path, flags: &[&str]) -> Self {
         Self::try_start(data, flags, &[]).expect("the server ended before it listened")
