@@ -6,6 +6,7 @@
 
 use crate::collection::Links;
 use membox_text::Texts;
+use std::cell::OnceCell;
 
 /// Steps to the farthest record that speaks for another.
 pub(crate) const MAX_STEPS: usize = 2;
@@ -22,13 +23,18 @@ pub(crate) struct Surroundings {
 impl Surroundings {
     /// Calls `each` with every row that speaks for `row`, which speaks for it too, and with the steps to it.
     pub fn around(&self, row: u32, mut each: impl FnMut(u32, usize)) {
+        let speaker = OnceCell::new();
         for step in [Links::before, Links::after] {
             let Some(beside) = step(&self.links, row) else { continue };
-            if !self.is_answer(row, beside) {
+            let (own, other) = (*speaker.get_or_init(|| self.speaker(row)), self.speaker(beside));
+            // Another one speaks; where it is not known who speaks, it may be.
+            if own != 0 && own == other {
                 continue;
             }
             each(beside, 1);
-            if let Some(beyond) = step(&self.links, beside).filter(|&beyond| self.goes_on(row, beyond)) {
+            // The same one speaks again.
+            let goes_on = |beyond: u32| own == 0 || [0, own].contains(&self.speaker(beyond));
+            if let Some(beyond) = step(&self.links, beside).filter(|&beyond| goes_on(beyond)) {
                 each(beyond, 2);
             }
         }
@@ -39,16 +45,9 @@ impl Surroundings {
         (OPEN_WORDS / (self.texts.text_length(row).max(1) as f32)).min(1.0)
     }
 
-    /// Whether another one speaks; where it is not known who speaks, it may be.
-    fn is_answer(&self, a: u32, b: u32) -> bool {
-        let (a, b) = (self.texts.people(a).speaker, self.texts.people(b).speaker);
-        a == 0 || b == 0 || a != b
-    }
-
-    /// Whether the same one speaks again.
-    fn goes_on(&self, a: u32, b: u32) -> bool {
-        let (a, b) = (self.texts.people(a).speaker, self.texts.people(b).speaker);
-        a == 0 || b == 0 || a == b
+    /// The number of who said a row's text; 0 where it is not known.
+    fn speaker(&self, row: u32) -> u32 {
+        self.texts.people(row).speaker
     }
 }
 

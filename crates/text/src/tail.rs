@@ -13,19 +13,28 @@ const PART_TEXTS: usize = 256;
 /// while texts are added.
 #[derive(Clone, Default)]
 pub struct Tail {
-    /// By rising row.
-    parts: Vec<Arc<Part>>,
+    /// By rising row, each with one more than its highest row: a row is found without a look into the others.
+    parts: Vec<(u32, Arc<Part>)>,
 }
 
 /// An inverted index of some rows that follow each other.
 #[derive(Clone, Default)]
 struct Part {
-    /// Rows and how often they hold the term, by rising row.
+    /// Places in `rows` and how often the term stands there, by rising place.
     postings: HashMap<String, Vec<(u32, u32)>>,
-    lengths: HashMap<u32, u32>,
-    people: HashMap<u32, People>,
-    totals: Totals,
-    end: u32,
+    /// Rising.
+    rows: Vec<u32>,
+    /// Of each row.
+    texts: Vec<Measures>,
+    terms: u64,
+}
+
+/// What is known of a text beside its terms.
+#[derive(Clone, Copy)]
+struct Measures {
+    /// Terms, stop words not counted.
+    length: u32,
+    people: People,
 }
 
 impl Part {
@@ -36,51 +45,68 @@ impl Part {
             length += u32::from(!term.is_stop_word);
             *counts.entry(term.text).or_default() += 1;
         }
+        let place = self.rows.len() as u32;
         for (term, count) in counts {
-            self.postings.entry(term).or_default().push((row, count));
+            self.postings.entry(term).or_default().push((place, count));
         }
-        self.lengths.insert(row, length);
-        self.people.insert(row, document.people());
-        self.end = row + 1;
-        self.totals.texts += 1;
-        self.totals.terms += u64::from(length);
+        self.push(row, Measures { length, people: document.people() });
+    }
+
+    fn push(&mut self, row: u32, text: Measures) {
+        self.rows.push(row);
+        self.texts.push(text);
+        self.terms += u64::from(text.length);
+    }
+
+    fn get(&self, row: u32) -> Option<Measures> {
+        // Most parts have no gaps.
+        let guess = row.checked_sub(*self.rows.first()?)? as usize;
+        let place = if self.rows.get(guess) == Some(&row) { guess } else { self.rows.binary_search(&row).ok()? };
+        self.texts.get(place).copied()
+    }
+
+    fn end(&self) -> u32 {
+        self.rows.last().map_or(0, |row| row + 1)
     }
 
     /// The same texts by other row numbers, in the same order; without those that get none.
     fn renumbered(&self, row: impl Fn(u32) -> Option<u32>) -> Self {
-        let new = |(old, count): &(u32, u32)| Some((row(*old)?, *count));
-        let mut postings = HashMap::with_capacity(self.postings.len());
-        for (term, list) in &self.postings {
-            let list: Vec<(u32, u32)> = list.iter().filter_map(new).collect();
-            if !list.is_empty() {
-                postings.insert(term.clone(), list);
+        let mut part = Self::default();
+        let mut places = Vec::with_capacity(self.rows.len());
+        for (&old, &text) in self.rows.iter().zip(&self.texts) {
+            let new = row(old);
+            places.push(new.map(|_| part.rows.len() as u32));
+            if let Some(new) = new {
+                part.push(new, text);
             }
         }
-        let lengths: HashMap<u32, u32> =
-            self.lengths.iter().filter_map(|(&old, &length)| new(&(old, length))).collect();
-        let people = self.people.iter().filter_map(|(&old, &people)| Some((row(old)?, people))).collect();
-        let end = lengths.keys().max().map_or(0, |row| row + 1);
-        let terms = lengths.values().map(|&l| u64::from(l)).sum();
-        let totals = Totals { texts: lengths.len() as u64, terms };
-        Self { postings, lengths, people, totals, end }
+        for (term, list) in &self.postings {
+            let kept = |&(place, count): &(u32, u32)| Some((places[place as usize]?, count));
+            let list: Vec<(u32, u32)> = list.iter().filter_map(kept).collect();
+            if !list.is_empty() {
+                part.postings.insert(term.clone(), list);
+            }
+        }
+        part
     }
 }
 
 impl Tail {
     /// Adds the text of a row; rows come in rising order.
     pub fn insert<'a>(&mut self, row: u32, document: impl Into<Document<'a>>) {
-        if self.parts.last().is_none_or(|part| part.lengths.len() >= PART_TEXTS) {
-            self.parts.push(Arc::default());
+        if self.parts.last().is_none_or(|(_, part)| part.rows.len() >= PART_TEXTS) {
+            self.parts.push(Default::default());
         }
-        if let Some(last) = self.parts.last_mut() {
+        if let Some((end, last)) = self.parts.last_mut() {
             Arc::make_mut(last).insert(row, document.into());
+            *end = row + 1;
         }
     }
 
     /// Drops the rows below a watermark that tantivy has come to cover.
     pub fn drop_below(&mut self, rows: u32) {
-        *self = self.mapped(|part| match part.lengths.keys().min() {
-            Some(first) if *first >= rows => part.clone(),
+        *self = self.mapped(|part| match part.rows.first() {
+            Some(&first) if first >= rows => part.clone(),
             _ => Arc::new(part.renumbered(|row| (row >= rows).then_some(row))),
         });
     }
@@ -91,29 +117,33 @@ impl Tail {
     }
 
     fn mapped(&self, part: impl Fn(&Arc<Part>) -> Arc<Part>) -> Self {
-        Self { parts: self.parts.iter().map(part).filter(|part| !part.lengths.is_empty()).collect() }
+        let parts = self.parts.iter().map(|(_, old)| part(old)).filter(|part| !part.rows.is_empty());
+        Self { parts: parts.map(|part| (part.end(), part)).collect() }
     }
 
     /// One more than its highest row.
     pub fn end(&self) -> u32 {
-        self.parts.last().map_or(0, |part| part.end)
+        self.parts.last().map_or(0, |(end, _)| *end)
     }
 
     /// Terms of a row's text, stop words not counted.
     pub fn length(&self, row: u32) -> Option<u32> {
-        let part = self.parts.partition_point(|part| part.end <= row);
-        self.parts.get(part)?.lengths.get(&row).copied()
+        self.get(row).map(|text| text.length)
     }
 
     /// Who said a row's text, and whom it is about.
     pub fn people(&self, row: u32) -> Option<People> {
-        let part = self.parts.partition_point(|part| part.end <= row);
-        self.parts.get(part)?.people.get(&row).copied()
+        self.get(row).map(|text| text.people)
+    }
+
+    fn get(&self, row: u32) -> Option<Measures> {
+        let (_, part) = self.parts.get(self.parts.partition_point(|(end, _)| *end <= row))?;
+        part.get(row)
     }
 
     /// Texts in the tail.
     pub fn len(&self) -> usize {
-        self.parts.iter().map(|part| part.lengths.len()).sum()
+        self.parts.iter().map(|(_, part)| part.rows.len()).sum()
     }
 
     /// Whether it holds no text.
@@ -123,12 +153,7 @@ impl Tail {
 
     /// Texts and terms.
     pub fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
-        for part in &self.parts {
-            totals.texts += part.totals.texts;
-            totals.terms += part.totals.terms;
-        }
-        totals
+        Totals { texts: self.len() as u64, terms: self.parts.iter().map(|(_, part)| part.terms).sum() }
     }
 
     /// Texts that hold a term.
@@ -139,14 +164,14 @@ impl Tail {
     /// Calls `each` with row, count and text length for every row that holds a term.
     pub fn postings(&self, term: &str, mut each: impl FnMut(u32, u32, u32)) {
         for (part, list) in self.lists(term) {
-            for &(row, count) in list {
-                each(row, count, part.lengths.get(&row).copied().unwrap_or_default());
+            for &(place, count) in list {
+                each(part.rows[place as usize], count, part.texts[place as usize].length);
             }
         }
     }
 
     fn lists(&self, term: &str) -> impl Iterator<Item = (&Part, &Vec<(u32, u32)>)> {
-        self.parts.iter().filter_map(move |part| Some((&**part, part.postings.get(term)?)))
+        self.parts.iter().filter_map(move |(_, part)| Some((&**part, part.postings.get(term)?)))
     }
 }
 

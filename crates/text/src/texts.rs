@@ -49,19 +49,23 @@ impl Texts {
         }
     }
 
+    /// What tantivy has committed, if it covers a row. The tail has what follows.
+    fn disk_of(&self, row: u32) -> Option<&TextIndex> {
+        self.disk.as_ref().filter(|disk| row < disk.rows())
+    }
+
     /// Terms of a row's text, by its postings.
     fn length(&self, row: u32) -> Option<u32> {
-        self.tail.length(row).or_else(|| self.disk.as_ref()?.length(row))
+        self.disk_of(row).map_or_else(|| self.tail.length(row), |disk| disk.length(row))
     }
 
     /// Who said a row's text, and whom it is about.
     pub fn people(&self, row: u32) -> People {
-        let is_sealed = self.disk.as_ref().is_some_and(|disk| disk.key().is_some());
-        match self.tail.people(row) {
-            Some(people) if is_sealed => people.sealed(),
-            Some(people) => people,
-            None => self.disk.as_ref().and_then(|disk| disk.people(row)).unwrap_or_default(),
+        if let Some(disk) = self.disk_of(row) {
+            return disk.people(row).unwrap_or_default();
         }
+        let people = self.tail.people(row).unwrap_or_default();
+        if self.is_sealed() { people.sealed() } else { people }
     }
 
     /// The numbers of names that a question has, as [`People`] has them.
@@ -74,9 +78,13 @@ impl Texts {
         self.as_kept(askers(question))
     }
 
+    /// Whether the names on disk are those of a sealed tenant.
+    fn is_sealed(&self) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.key().is_some())
+    }
+
     fn as_kept(&self, names: Vec<u32>) -> Vec<u32> {
-        let is_sealed = self.disk.as_ref().is_some_and(|disk| disk.key().is_some());
-        if is_sealed { names.into_iter().map(sealed).collect() } else { names }
+        if self.is_sealed() { names.into_iter().map(sealed).collect() } else { names }
     }
 
     /// Terms of a row's text, stop words not counted; 0 where it has none.

@@ -4,6 +4,9 @@
 //! the text. Three things are different here, since nothing was trained for it. A token of the question counts by the
 //! rarity of its word. A token of a record that [speaks for](SpokenFor) another one counts for that too, somewhat less.
 //! And a long text counts by its [best passage](super::passages). docs/decisions/043 has what each of them gives.
+//!
+//! Neighbours are most of the work: they are four texts for one. They count only for the records that are the best by
+//! their own tokens.
 
 use super::fusion::Fused;
 use super::passages::{PART_TOKENS, best_passage};
@@ -18,6 +21,7 @@ use std::collections::HashMap;
 /// never more than [`MAX_COMPARED`].
 const MIN_COMPARED: usize = 100;
 const MAX_COMPARED: usize = 300;
+/// Of these, so many times `k` with the tokens of their neighbours too.
 const COMPARED_PER_HIT: usize = 4;
 /// What the best of them gets, in units of the best score before.
 const WEIGHT: f32 = 0.5;
@@ -59,10 +63,19 @@ impl<'a> Interaction<'a> {
         Ok(Some(Self { snapshot, asked, weights, known: HashMap::new() }))
     }
 
+    /// How near a record's own tokens are; `None` where it has none.
+    fn own_max_sim(&mut self, record: RecordRef) -> Option<f32> {
+        self.own(record)?;
+        self.known.get(&record)?.as_deref().map(|nearest| self.weighed(nearest))
+    }
+
     /// How near a record's tokens are, with those of records that speak for it; `None` where it has none.
     fn max_sim(&mut self, record: RecordRef) -> Option<f32> {
-        let nearest = self.nearest(record)?;
-        Some(nearest.iter().zip(&self.weights).map(|(near, weight)| near * weight).sum())
+        self.nearest(record).map(|nearest| self.weighed(&nearest))
+    }
+
+    fn weighed(&self, nearest: &[f32]) -> f32 {
+        nearest.iter().zip(&self.weights).map(|(near, weight)| near * weight).sum()
     }
 
     /// The tokens of the question, each with how near the nearest one of a record is.
@@ -97,31 +110,40 @@ impl<'a> Interaction<'a> {
         compared.as_ref()
     }
 
-    /// Adds what the tokens say to the scores of the best, and sorts them anew. A record without vectors of tokens
-    /// gets what others get on average: it may be older than they are.
+    /// Adds what the tokens say to the scores of the best, and sorts them anew.
     pub fn add_to(&mut self, fused: &mut [Fused], k: usize) -> Result<(), StoreError> {
-        let compared = k.saturating_mul(COMPARED_PER_HIT).clamp(MIN_COMPARED, MAX_COMPARED).min(fused.len());
+        let with_neighbours = k.saturating_mul(COMPARED_PER_HIT);
+        let compared = with_neighbours.clamp(MIN_COMPARED, MAX_COMPARED).min(fused.len());
         let fused = &mut fused[..compared];
         for f in fused.iter_mut() {
             budget::check()?;
-            f.tokens = self.max_sim(f.record);
+            f.tokens = self.own_max_sim(f.record);
         }
+        let Some(scores) = self.scores(fused) else { return Ok(()) };
+        let mut order: Vec<(usize, f32)> = fused.iter().zip(scores).map(|(f, s)| f.score + s).enumerate().collect();
+        order.sort_by(|a, b| b.1.total_cmp(&a.1));
+        for &(at, _) in order.iter().take(with_neighbours) {
+            budget::check()?;
+            fused[at].tokens = self.max_sim(fused[at].record);
+        }
+        let scores = self.scores(fused).unwrap_or_default();
+        fused.iter_mut().zip(scores).for_each(|(f, score)| f.add_tokens(score));
+        super::fusion::sort(fused);
+        Ok(())
+    }
+
+    /// What the tokens add to each score; `None` where they tell nothing apart. A record without vectors of tokens
+    /// gets what others get on average: it may be older than they are.
+    fn scores(&self, fused: &[Fused]) -> Option<Vec<f32>> {
         let known: Vec<f32> = fused.iter().filter_map(|f| f.tokens).collect();
-        if known.len() * 2 < fused.len() {
-            return Ok(());
-        }
         let least = known.iter().copied().fold(f32::INFINITY, f32::min);
         let range = known.iter().copied().fold(f32::NEG_INFINITY, f32::max) - least;
-        if range <= 0.0 {
-            return Ok(());
+        if known.len() * 2 < fused.len() || range <= 0.0 {
+            return None;
         }
         let mean = known.iter().sum::<f32>() / known.len() as f32;
         let best = fused.iter().map(|f| f.score).fold(0.0, f32::max);
-        for f in fused.iter_mut() {
-            let share = (f.tokens.unwrap_or(mean) - least) / range;
-            f.add_tokens(WEIGHT * self.asked.fluency * share * best);
-        }
-        super::fusion::sort(fused);
-        Ok(())
+        let score = |f: &Fused| WEIGHT * self.asked.fluency * best * (f.tokens.unwrap_or(mean) - least) / range;
+        Some(fused.iter().map(score).collect())
     }
 }

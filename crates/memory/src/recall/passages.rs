@@ -13,17 +13,23 @@ const LENGTH_PENALTY: f32 = 0.05;
 /// How near each token of a question is to the best passage of a text of `tokens` tokens. `parts` are the nearest
 /// tokens of each of its parts, one or more, and `weights` what a token of the question counts.
 pub(super) fn best_passage(parts: Vec<Vec<f32>>, tokens: usize, weights: &[f32]) -> Vec<f32> {
-    let passages = parts.len().saturating_sub(PASSAGE_PARTS - 1).max(1);
+    let mut best = match <[Vec<f32>; 1]>::try_from(parts) {
+        Ok([only]) => only,
+        Err(parts) => nearest_passage(&parts, weights),
+    };
+    let length = tokens.clamp(PART_TOKENS, PASSAGE_PARTS * PART_TOKENS) as f32 / PART_TOKENS as f32;
+    best.iter_mut().for_each(|near| *near -= LENGTH_PENALTY * length.ln());
+    best
+}
+
+fn nearest_passage(parts: &[Vec<f32>], weights: &[f32]) -> Vec<f32> {
     let (mut best, mut highest) = (Vec::new(), f32::NEG_INFINITY);
-    for from in 0..passages {
-        let passage = nearest_of(&parts[from..parts.len().min(from + PASSAGE_PARTS)]);
+    for passage in parts.windows(PASSAGE_PARTS).map(nearest_of) {
         let near: f32 = passage.iter().zip(weights).map(|(near, weight)| near * weight).sum();
         if near > highest {
             (best, highest) = (passage, near);
         }
     }
-    let length = tokens.clamp(PART_TOKENS, PASSAGE_PARTS * PART_TOKENS) as f32 / PART_TOKENS as f32;
-    best.iter_mut().for_each(|near| *near -= LENGTH_PENALTY * length.ln());
     best
 }
 
