@@ -152,134 +152,29 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// A labelled set: what is joined that is not the same costs a fact, and none may be.
     #[test]
-    fn what_contradicts_does_not_say_the_same() {
-        const PAIRS: &[(&str, &str)] = &[
-            // Numbers, quantities, dates, times.
-            ("The dentist expects Lena at 3 o'clock", "The dentist expects Lena at 4 o'clock"),
-            ("The meeting is at 3:45", "The meeting is at 3.45"),
-            ("It is -5 degrees", "It is 5 degrees"),
-            ("It costs 1.5 million", "It costs 15 million"),
-            ("It costs $5", "It costs €5"),
-            ("It grew by 5%", "It grew by 5"),
-            ("The room is 10²", "The room is 102"),
-            ("Take two pills", "Take three pills"),
-            ("The flight is on 2026-05-01", "The flight is on 2026-05-10"),
-            ("Call at 8 am", "Call at 8 pm"),
-            ("Call at 8am", "Call at 8pm"),
-            ("The box weighs 5 kg", "The box weighs 5 g"),
-            ("Pages 10-12", "Pages 10 12"),
-            ("Add 5 - 3", "Add 5 3"),
-            ("The key", "The keys"),
-            ("Take half of it", "Take all of it"),
-            ("Lena has few friends", "Lena has a few friends"),
-            ("第7次", "第8次"),
-            // Weekdays and months.
-            ("The appointment is on Tuesday at the clinic", "The appointment is on Thursday at the clinic"),
-            ("My appointment with Dr. Miller is next Monday", "My appointment with Dr. Miller is next Tuesday"),
-            ("Rent is due in May", "Rent is due in June"),
-            ("会议在星期一", "会议在星期二"),
-            // Negation.
-            ("Lena is allergic to peanuts", "Lena is not allergic to peanuts"),
-            ("Lena is allergic to peanuts", "Lena isn't allergic to peanuts"),
-            ("Do restart the database", "Do not restart the database"),
-            ("Restart the database", "Don't restart the database"),
-            ("Everybody came", "Nobody came"),
-            ("Lena has a dog", "Lena has no dog"),
-            ("Lena was happy", "Lena was unhappy"),
-            ("Lena is a smoker", "Lena is a non-smoker"),
-            ("No, it is open", "No it is open"),
-            ("Lena can swim", "Lena can't swim"),
-            ("She will come", "She won't come"),
-            ("Either of them came", "Neither of them came"),
-            ("我喜欢茶", "我不喜欢茶"),
-            ("他有钱", "他没有钱"),
-            ("Lena mag Tee", "Lena mag keinen Tee"),
-            ("Elle est là", "Elle n'est pas là"),
-            // Opposites.
-            ("Turn left at the station", "Turn right at the station"),
-            ("The backup key is in the left drawer", "The backup key is in the right drawer"),
-            ("The valve must be open before the pump starts", "The valve must be closed before the pump starts"),
-            ("Come before lunch", "Come after lunch"),
-            ("Switch it on", "Switch it off"),
-            ("Start the pump", "Stop the pump"),
-            ("Allow the port", "Deny the port"),
-            ("Buy the shares", "Sell the shares"),
-            ("Coffee with sugar", "Coffee without sugar"),
-            ("The answer is true", "The answer is false"),
-            ("Lena likes tea", "Lena dislikes tea"),
-            ("She always calls", "She never calls"),
-            ("Use more salt", "Use less salt"),
-            ("Enable the alarm", "Disable the alarm"),
-            ("The first train", "The last train"),
-            ("In the morning", "In the evening"),
-            ("Drive north", "Drive south"),
-            ("Lena accepted the offer", "Lena rejected the offer"),
-            // Who, and who does what to whom.
-            ("Alice owes Bob the deposit", "Bob owes Alice the deposit"),
-            ("Sarah moved to Paris from London", "Sarah moved to London from Paris"),
-            ("Lena lives in Oslo", "Otto lives in Oslo"),
-            ("Lena called her brother", "Lena called his brother"),
-            ("Ana llama a Luis", "A Ana llama Luis"),
-            ("Lena left. Bob stayed", "Lena left Bob. Stayed"),
-            ("I write C++", "I write C#"),
-            ("The plan is A", "The plan is"),
-            // When, and whether at all.
-            ("Lena works at Acme", "Lena worked at Acme"),
-            ("Lena lives in Oslo.", "Lena lives in Oslo?"),
-            ("Lena may come", "Lena must come"),
-            ("Lena wants to move", "Lena has to move"),
-            ("They like to please", "They like to"),
-            // What only case or an accent tells apart.
-            ("The password is Hunter2", "The password is hunter2"),
-            ("The password is aBc", "The password is abc"),
-            ("Use -v", "Use -V"),
-            ("mi papá", "mi papa"),
-            ("👍", "👎"),
-            ("...", "???"),
-        ];
-        assert!(PAIRS.len() >= 60);
-        for (a, b) in PAIRS {
-            assert!(!say_the_same(a, b), "{a:?} and {b:?}: {:?}", words(a));
+    fn of_pairs_that_people_labelled_none_is_joined_that_differs() {
+        let (mut right, mut wrong, mut missed, mut lost) = (0, Vec::new(), 0, Vec::new());
+        let pairs = include_str!("same_pairs.txt").lines().filter(|line| !line.starts_with('#'));
+        for line in pairs {
+            let line = line.replace('␤', "\n");
+            let fields: Vec<String> = line.split('\t').map(|field| field.replace('␉', "\t")).collect();
+            let [kind, a, b] = fields.as_slice() else { panic!("three fields: {line:?}") };
+            assert_eq!(say_the_same(a, b), say_the_same(b, a), "{a:?} {b:?}");
+            match (kind.as_str(), say_the_same(a, b)) {
+                ("same", true) => right += 1,
+                ("same", false) => lost.push((a.clone(), b.clone(), words(a), words(b))),
+                ("different", true) => wrong.push((a.clone(), b.clone(), words(a))),
+                ("different", false) => right += 1,
+                ("missed", false) => missed += 1,
+                _ => panic!("what kind is it? {line:?}"),
+            }
         }
-    }
-
-    #[test]
-    fn what_is_only_written_otherwise_says_the_same() {
-        const PAIRS: &[(&str, &str)] = &[
-            ("Lena keeps the spare key under the blue pot", "Lena keeps the spare key under the blue pot."),
-            ("Lena likes green tea in the morning.", "Lena likes green tea in the morning!"),
-            ("Under the blue pot behind the shed.", "Under the blue pot, behind the shed!"),
-            ("Lena keeps the key", "  Lena\tkeeps\n the  key "),
-            ("Lena keeps the key", "lena keeps the key"),
-            ("Lena keeps the key", "LENA KEEPS THE KEY"),
-            ("Lena's key", "Lena’s key"),
-            ("Lena isn't here", "Lena is not here"),
-            ("I can't swim", "I cannot swim"),
-            ("We won't come", "We will not come"),
-            ("I'm in Oslo", "I am in Oslo"),
-            ("We've moved", "We have moved"),
-            ("It's late", "It is late"),
-            ("The dentist is on Tuesday", "Dentist is on Tuesday"),
-            ("Please restart the server", "Restart the server, please."),
-            ("It broke. Restart it.", "It broke. Please restart it!"),
-            ("\"The key is here\"", "“The key is here”"),
-            ("The key (blue) is here", "The key blue is here"),
-            ("The cafe\u{301} is closed", "The caf\u{e9} is closed"),
-            ("Room １２", "Room 12"),
-            ("The key is under the pot…", "The key is under the pot..."),
-            ("- The key is here", "The key is here"),
-            ("The key \u{2014} the blue one", "The key, the blue one"),
-            ("co\u{ad}operate", "cooperate"),
-            ("我喜欢茶。", "我喜欢茶"),
-            ("Is it open??", "Is it open?"),
-            ("I love it ❤\u{fe0f}", "I love it ❤"),
-            ("Actually, Lena lives in Oslo", "Lena lives in Oslo"),
-        ];
-        assert!(PAIRS.len() >= 20);
-        for (a, b) in PAIRS {
-            assert!(say_the_same(a, b), "{a:?} and {b:?}: {:?} {:?}", words(a), words(b));
-        }
+        println!("{right} right, {} wrong, {missed} missed", wrong.len());
+        assert!(wrong.is_empty(), "joined, though they differ: {wrong:#?}");
+        assert!(lost.is_empty(), "not joined, though nothing differs: {lost:#?}");
+        assert!(right + missed >= 200);
     }
 
     const NAMES: [&str; 6] = ["Alice", "Bob", "Lena", "Otto", "Paris", "London"];
