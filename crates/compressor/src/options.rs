@@ -40,7 +40,7 @@ pub enum TokenToWord {
 }
 
 /// What is kept of a text, and how. Names, meanings and defaults are those of `compress_prompt` of the Python
-/// package, but for `mode`, `encoding`, `threshold` and `structured`, which are ours.
+/// package, but for `mode`, `encoding`, `threshold`, `force_reserve_negation` and `structured`, which are ours.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CompressOptions {
@@ -73,6 +73,8 @@ pub struct CompressOptions {
     pub force_tokens: Vec<String>,
     /// Always keep what has a digit in it: numbers with their signs and units, dates, names such as `v1.2.3`.
     pub force_reserve_digit: bool,
+    /// Always keep what negates: `not`, `don't`, `nicht`, `不`, `没有`.
+    pub force_reserve_negation: bool,
     /// Of a forced token that would stand twice in a row, keep one.
     pub drop_consecutive: bool,
     /// Where a text that is too long for one pass is best cut.
@@ -104,6 +106,7 @@ impl Default for CompressOptions {
             token_to_word: TokenToWord::Mean,
             force_tokens: Vec::new(),
             force_reserve_digit: false,
+            force_reserve_negation: true,
             drop_consecutive: false,
             chunk_end_tokens: vec![".".into(), "\n".into()],
             return_word_label: false,

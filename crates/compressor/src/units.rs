@@ -1,12 +1,21 @@
 //! A text as the units of which some are kept: its words and other wholes, with their places in the source and their
 //! probabilities.
 
+use crate::negation::is_negation;
 use crate::options::{CompressOptions, TokenToWord};
+use crate::rarity::Rarities;
 use crate::wholes::wholes;
 use membox_encoder::{EncoderError, Family, Piece, Tokenizer};
 use std::collections::HashSet;
 use std::ops::Range;
 use unicode_segmentation::GraphemeCursor;
+
+/// Tokens that a word has at least of which it is said that the model spells it.
+const MIN_SPELT: usize = 4;
+/// What a word loses against an equal one before it.
+const TIE: f64 = 1e-12;
+/// How many letters in words that the model knows there are at least for each that it does not.
+const MIN_KNOWN: usize = 3;
 
 /// A whole of a text (a word, a number with its unit, an address), several that one token stands for, or a forced
 /// string.
@@ -43,6 +52,8 @@ pub(crate) struct Reading {
     wholes: Vec<Range<usize>>,
     /// Whether a piece begins a unit.
     begins: Vec<bool>,
+    /// Whether the model's vocabulary has it.
+    known: Vec<bool>,
     /// Pieces of each pass.
     pub chunks: Vec<Range<usize>>,
 }
@@ -86,6 +97,8 @@ impl Reader {
             begins.push(i == 0 || piece.start >= end && self.begins(text, &pieces[i - 1], piece));
             end = end.max(wholes[i].end);
         }
+        let unknown = self.tokenizer.unknown();
+        let known = pieces.iter().map(|piece| Some(piece.id) != unknown).collect();
         let ends: HashSet<&str> = chunk_end_tokens.iter().map(String::as_str).collect();
         let is_end = |i: usize| {
             let after = pieces.get(i + 1).map_or(text.len(), |next: &Piece| next.start);
@@ -108,7 +121,7 @@ impl Reader {
             chunks.push(start..end);
             start = end;
         }
-        Ok(Reading { pieces, wholes, begins, chunks })
+        Ok(Reading { pieces, wholes, begins, known, chunks })
     }
 
     fn begins(&self, text: &str, previous: &Piece, piece: &Piece) -> bool {
@@ -161,24 +174,50 @@ impl Reading {
                         word.unit.place.start = word.unit.place.start.min(place.start);
                         word.unit.place.end = word.unit.place.end.max(place.end);
                         word.add(p, is_sign, options.token_to_word);
+                        word.see(&text[start..end], self.known[piece]);
                     }
                     // A mark of white space and nothing else.
                     _ if start == end => {}
                     _ => {
                         let unforced = f64::from(p);
                         let unit = Unit { place, probability: 0.0, unforced, is_force_token: false, chunk, segment };
-                        words.push(Word { unit, count: 1, is_sign });
+                        let mut word = Word { unit, count: 1, is_sign, pieces: 0, unknown: 0, spelling: 0, letters: 0 };
+                        word.see(&text[start..end], self.known[piece]);
+                        words.push(word);
                     }
                 }
             }
         }
-        let mut units: Vec<Unit> = words.into_iter().map(|word| word.unit).collect();
-        for unit in &mut units {
-            let has_digit = || text[unit.place.clone()].chars().any(|c| c.is_numeric());
-            unit.probability = if options.force_reserve_digit && has_digit() { 1.0 } else { unit.unforced };
-        }
+        let rarities = Rarities::of(words.iter().map(|word| &text[word.unit.place.clone()]));
+        let knows_script = knows_script(text, &words);
+        let unit = |(place, word): (usize, Word)| {
+            let written = &text[word.unit.place.clone()];
+            let is_known = if is_latin(written) { word.is_known() } else { knows_script };
+            // Of words that say as much, the first.
+            let by_rarity = || rarities.probability(written) * (1.0 - TIE * place as f64);
+            let unforced = if is_known { word.unit.unforced } else { by_rarity() };
+            let is_forced = options.force_reserve_digit && written.contains(char::is_numeric)
+                || options.force_reserve_negation && is_negation(written);
+            Unit { unforced, probability: if is_forced { 1.0 } else { unforced }, ..word.unit }
+        };
+        let units = words.into_iter().enumerate().map(unit).collect();
         force(text, units, &options.force_tokens, segment_of)
     }
+}
+
+/// Whether the model knows most words that are not in Latin letters. Of a script that it does not know it may have some
+/// characters; these say no more than the others.
+fn knows_script(text: &str, words: &[Word]) -> bool {
+    let others = words.iter().filter(|word| !is_latin(&text[word.unit.place.clone()]));
+    let (known, unknown): (Vec<&Word>, Vec<&Word>) = others.partition(|word| word.is_known());
+    let letters = |words: Vec<&Word>| words.iter().map(|word| word.letters).sum::<usize>();
+    letters(unknown) * MIN_KNOWN <= letters(known)
+}
+
+/// Whether its first letter, if it has any, is Latin.
+fn is_latin(text: &str) -> bool {
+    let is_latin = |c: char| matches!(u32::from(c), 0..0x250 | 0x1E00..0x1F00 | 0xFF00..0xFF60);
+    text.chars().find(|c| c.is_alphabetic()).is_none_or(is_latin)
 }
 
 /// The places of pieces, each with the wholes that it is a part of.
@@ -200,9 +239,30 @@ struct Word {
     count: usize,
     /// Whether these are signs only.
     is_sign: bool,
+    /// Its tokens, and those of them that the model does not know.
+    pieces: usize,
+    unknown: usize,
+    /// Its tokens of one letter, and its letters.
+    spelling: usize,
+    letters: usize,
 }
 
 impl Word {
+    fn see(&mut self, written: &str, is_known: bool) {
+        let letters = written.chars().filter(|c| c.is_alphabetic());
+        self.pieces += 1;
+        self.unknown += usize::from(!is_known);
+        self.letters += letters.clone().count();
+        // A character of Han is a token of every model that cuts them apart.
+        self.spelling += usize::from(letters.filter(|&c| is_letter(c)).count() == 1);
+    }
+
+    /// Whether the model knows the word: most of its tokens, and not only the letters that it is spelt by.
+    fn is_known(&self) -> bool {
+        let is_spelt = self.spelling >= MIN_SPELT && self.spelling >= self.letters;
+        self.unknown * 2 <= self.pieces && !is_spelt
+    }
+
     /// Adds a token. Signs within a unit say nothing about it, if it has letters or digits.
     fn add(&mut self, p: f32, is_sign: bool, rule: TokenToWord) {
         if is_sign && !self.is_sign {

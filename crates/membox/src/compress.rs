@@ -42,6 +42,9 @@ pub struct CompressArgs {
     /// Keep every word that has a digit in it.
     #[arg(long)]
     digits: bool,
+    /// Drop "not", "no" and the like as any other word; else they are kept.
+    #[arg(long)]
+    drop_negations: bool,
     /// Honour tags in the text such as `<llmlingua, rate=0.5, compress=False>…</llmlingua>`.
     #[arg(long)]
     structured: bool,
@@ -73,6 +76,7 @@ pub fn run(config: &Config, args: &CompressArgs) -> Result<()> {
         encoding: args.encoding.clone(),
         force_tokens: args.force.clone(),
         force_reserve_digit: args.digits,
+        force_reserve_negation: !args.drop_negations,
         structured: args.structured,
         ..CompressOptions::default()
     };

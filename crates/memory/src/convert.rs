@@ -57,6 +57,7 @@ pub(crate) fn compress_options(options: &api::CompressOptions) -> compressor::Co
         },
         force_tokens: options.force_tokens,
         force_reserve_digit: options.force_reserve_digit,
+        force_reserve_negation: options.force_reserve_negation,
         drop_consecutive: options.drop_consecutive,
         chunk_end_tokens: options.chunk_end_tokens,
         return_word_label: options.return_word_label,
@@ -175,6 +176,7 @@ mod tests {
             "target_token": 7.0, "encoding": "o200k_base", "use_context_level_filter": true,
             "use_token_level_filter": false, "target_context": 2.0, "context_level_rate": 0.5,
             "context_level_target_token": 9.0, "force_context_ids": [1], "force_reserve_digit": true,
+            "force_reserve_negation": false,
             "drop_consecutive": true, "chunk_end_tokens": ["x"], "return_word_label": true, "word_sep": "y",
             "label_sep": "z", "structured": true,
         });

@@ -1,12 +1,14 @@
 //! What is kept whole or is gone as a whole: characters, words, numbers with their units, dates, addresses, names of
 //! things in programs.
 //!
-//! The smallest parts are the words of Unicode (UAX #29), cut only between characters (grapheme clusters). Signs
+//! The smallest parts are the words of Unicode (UAX #29), cut only between characters (grapheme clusters). Scripts that
+//! are written without blanks have the words of a dictionary ([`dictionary`]). Signs
 //! between two of them, without a blank, join what is one thing to its reader: `foo-bar`, `1:30`, `a@b.example`. What
 //! ends a clause (`,` `;` `!` `?`, brackets, quotes, dashes) does not. A number takes its sign and currency, and the
 //! unit or month that follows it after one blank ([`quantities`]); a URL goes on to the next blank. All of it is one
 //! walk over the text.
 
+mod dictionary;
 mod lists;
 mod quantities;
 
@@ -57,7 +59,7 @@ enum Kind {
     Space,
     /// A character that is no letter and no digit.
     Sign,
-    /// A character or word of a script of [`is_cjk`].
+    /// A word of a script of [`is_cjk`].
     Ideograph,
     /// Letters and digits of other scripts, and `_`.
     Word,
@@ -99,7 +101,7 @@ fn atoms(text: &str) -> Vec<Atom> {
             start = end;
         }
     }
-    atoms
+    if text.is_ascii() { atoms } else { dictionary::joined(text, atoms) }
 }
 
 /// A walk over a text. Numbers of atoms past the last stand for white space.
@@ -225,9 +227,7 @@ impl Walk<'_> {
         loop {
             let last = self.atom(end - 1);
             if self.is_word(end) && self.is_word(end - 1) {
-                // Scripts without blanks, whose words no table tells.
-                let is_unspaced = |text: &str| text.chars().next().is_some_and(is_unspaced);
-                if is_unspaced(last) && is_unspaced(self.atom(end)) {
+                if dictionary::is_unspaced(last) && dictionary::is_unspaced(self.atom(end)) {
                     return end;
                 }
                 end += 1;
@@ -344,14 +344,6 @@ impl Walk<'_> {
 /// Full-width signs.
 fn is_wide(c: char) -> bool {
     matches!(u32::from(c), 0xFF00..=0xFF65)
-}
-
-/// Scripts that are written without blanks and whose words need a dictionary: of Thai, Laos, Myanmar, Cambodia and
-/// their neighbours.
-fn is_unspaced(c: char) -> bool {
-    matches!(u32::from(c),
-        0x0E00..=0x0EFF | 0x1000..=0x109F | 0x1780..=0x17FF | 0x1950..=0x19FF | 0x1A20..=0x1AAF
-            | 0xA9E0..=0xA9FF | 0xAA60..=0xAADF)
 }
 
 /// `U.S`, `e.g`, `p.m`: the dot after it is its own.

@@ -100,7 +100,7 @@ fn dates_and_telephone_numbers_are_whole() {
     ] {
         is_whole(whole);
     }
-    assert_eq!(of("2026年11月28日下午3点"), ["2026年11月28日", "下", "午", "3点"]);
+    assert_eq!(of("2026年11月28日下午3点"), ["2026年11月28日", "下午", "3点"]);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn addresses_are_whole() {
     ] {
         is_whole(address);
     }
-    assert_eq!(of("见https://a.example/b。然后"), ["见", "https://a.example/b", "。", "然", "后"]);
+    assert_eq!(of("见https://a.example/b。然后"), ["见", "https://a.example/b", "。", "然后"]);
     assert_eq!(of("[x](https://a.example/b)."), ["[", "x", "]", "(", "https://a.example/b", ")", "."]);
     assert_eq!(
         of("<https://a.example/b>, “www.a.example”"),
@@ -215,6 +215,16 @@ fn characters_are_never_cut() {
     }
     assert_eq!(of(characters[16]).concat(), characters[16], "two characters of a script without blanks");
     assert_eq!(of("1️⃣ and #️⃣ done"), ["1️⃣", "and", "#️⃣", "done"]);
+}
+
+#[test]
+fn words_without_blanks_are_those_of_a_dictionary() {
+    assert_eq!(of("我对青霉素过敏。"), ["我", "对", "青霉素", "过敏", "。"]);
+    assert_eq!(of("她上週三在臺北搬家"), ["她", "上", "週三", "在", "臺北", "搬家"]);
+    assert_eq!(of("東京に引っ越しました"), ["東京", "に", "引っ越し", "ました"]);
+    assert_eq!(of("ฉันแพ้ถั่วลิสง"), ["ฉัน", "แพ้", "ถั่วลิสง"]);
+    assert_eq!(of("ຂ້ອຍມັກກາເຟ").concat(), "ຂ້ອຍມັກກາເຟ");
+    assert_eq!(of("我用Rust写了3个月代码"), ["我", "用", "Rust", "写", "了", "3个月", "代码"]);
 }
 
 #[test]

@@ -6,5 +6,6 @@ mod common;
 mod default_mode;
 mod distil;
 mod equality;
+mod languages;
 mod tokens;
 mod wholes;

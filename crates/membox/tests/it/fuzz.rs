@@ -69,6 +69,7 @@ fn requests() -> Vec<(&'static str, &'static str, Value)> {
             json!({"documents": ["One text, with two clauses.", "另一段文字。And 7 more."], "mode": "strict",
                 "target_token": 8.0, "threshold": 0.4, "encoding": "o200k_base",
                 "use_token_level_filter": true, "token_to_word": "mean", "force_reserve_digit": true,
+                "force_reserve_negation": true,
                 "drop_consecutive": true, "chunk_end_tokens": ["."], "return_word_label": true,
                 "word_sep": "\t", "label_sep": " "}),
         ),
