@@ -324,7 +324,7 @@ fn refused(field: &Field, bytes: usize, pointer: String) -> MemoryError {
 }
 
 /// Bytes of JSON as it is stored.
-fn json_bytes(value: &impl Serialize) -> usize {
+pub(crate) fn json_bytes(value: &impl Serialize) -> usize {
     struct Bytes(usize);
     impl io::Write for Bytes {
         fn write(&mut self, part: &[u8]) -> io::Result<usize> {

@@ -117,14 +117,56 @@ pub enum Command {
         /// Milliseconds since 1970.
         now: i64,
     },
+    /// Deletes a checkpoint. Gives whether it was there.
+    DropCheckpoint {
+        /// Where.
+        key: CheckpointKey,
+        /// What the audit log says of it.
+        audit: Option<AuditEvent>,
+        /// Milliseconds since 1970.
+        now: i64,
+    },
     /// Deletes the checkpoints of a thread. Gives how many there were.
     DropCheckpoints {
         /// Whose thread.
         tenant: String,
         /// Its id.
         thread: String,
+        /// Of this namespace; of all for `None`.
+        namespace: Option<String>,
         /// What the audit log says of it; the count is filled in.
         audit: Option<AuditEvent>,
+    },
+    /// Deletes all but the latest checkpoints of each namespace of a thread. Gives how many went.
+    PruneCheckpoints {
+        /// Whose thread.
+        tenant: String,
+        /// Its id.
+        thread: String,
+        /// Of this namespace; of all for `None`.
+        namespace: Option<String>,
+        /// How many stay of each.
+        keep: usize,
+        /// Milliseconds since 1970.
+        now: i64,
+        /// What the audit log says of it; the count is filled in.
+        audit: Option<AuditEvent>,
+    },
+    /// Copies checkpoints to another thread, in the place of those that it has by their ids. Gives how many there
+    /// were.
+    CopyCheckpoints {
+        /// Whose thread.
+        tenant: String,
+        /// From where.
+        thread: String,
+        /// Their namespace, there and here.
+        namespace: String,
+        /// Which.
+        ids: Vec<String>,
+        /// To which thread.
+        to: String,
+        /// Milliseconds since 1970.
+        now: i64,
     },
     /// Adds to what users have used, each with its tenant.
     AddUsage(Vec<(String, DayUsage)>),

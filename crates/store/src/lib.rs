@@ -90,9 +90,10 @@ pub use membox_records::filter::{Condition, Scalar};
 pub use membox_records::keys::{self, Keyring, SealingError};
 pub use membox_records::{
     AuditChain, AuditEntry, AuditEvent, BOX_LOG, Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPlace,
-    DayUsage, Erases, Filter, Footprint, JobBody, JobState, LAST_TIME, Media, Message, Number, OpaqueJson, Order,
-    Position, QueueItem, Quota, Range, RecallCount, Record, RecordsError, Resealed, Sealing, SessionState, StoredJob,
-    StoredRecord, StoredSession, Summary, Window, civil, civil_millis, record_id, time_millis, time_text,
+    CheckpointQuery, DayUsage, Erases, Filter, Footprint, JobBody, JobState, LAST_TIME, Media, Message, Namespace,
+    Number, OpaqueJson, Order, Position, QueueItem, Quota, Range, RecallCount, Record, RecordsError, Resealed, Sealing,
+    SessionState, StoredJob, StoredRecord, StoredSession, Summary, Thread, Window, civil, civil_millis, record_id,
+    time_millis, time_text,
 };
 pub use membox_text::TextError;
 pub use membox_vectors::{QuestionTokens, TokenSpace, TokenVectors, VectorsError, rename_durably, sync_parent};

@@ -7,8 +7,9 @@ use crate::search::{Matches, Neighbours, Question, Wanted, neighbours, search};
 use crate::snapshot::{Fetched, RecordRef, Snapshot};
 use crate::{Collection, RecordReads, StoreError, VersionId, now};
 use membox_records::{
-    AuditEntry, Checkpoint, CheckpointOrder, CheckpointPlace, DayUsage, Filter, Footprint, JobState, Order, Position,
-    QueueItem, Quota, Range, RecallCount, Record, RecordsError, StoredJob, StoredRecord, StoredSession,
+    AuditEntry, Checkpoint, CheckpointOrder, CheckpointPlace, CheckpointQuery, DayUsage, Filter, Footprint, JobState,
+    Namespace, Order, Position, QueueItem, Quota, Range, RecallCount, Record, RecordsError, StoredJob, StoredRecord,
+    StoredSession, Thread,
 };
 use membox_threads::budget;
 use std::collections::HashMap;
@@ -253,14 +254,27 @@ impl RecordReads for Reads<'_> {
         Ok(self.reader.recorded_milliseconds(collection, session)?)
     }
 
-    fn checkpoints(
+    fn threads(&self, tenant: &str, after: &str, limit: usize, now: i64) -> Result<Vec<Thread>, StoreError> {
+        Ok(self.reader.threads(tenant, after, limit, now)?)
+    }
+
+    fn namespaces(
         &self,
-        place: CheckpointPlace,
-        after: Option<CheckpointOrder>,
+        tenant: &str,
+        thread: &str,
+        after: Option<&str>,
         limit: usize,
         now: i64,
-    ) -> Result<Vec<Checkpoint>, StoreError> {
-        Ok(self.reader.checkpoints(place, after, limit, now)?)
+    ) -> Result<Vec<Namespace>, StoreError> {
+        Ok(self.reader.namespaces(tenant, thread, after, limit, now)?)
+    }
+
+    fn checkpoints(
+        &self,
+        query: CheckpointQuery,
+        now: i64,
+    ) -> Result<(Vec<Checkpoint>, Option<CheckpointOrder>), StoreError> {
+        Ok(self.reader.checkpoints(query, now)?)
     }
 
     fn awaited_checkpoints(&self, place: CheckpointPlace) -> Result<Vec<Checkpoint>, StoreError> {

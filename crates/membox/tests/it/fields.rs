@@ -145,6 +145,8 @@ const ASKING: &[&str] = &[
     "POST /v1/collections/{collection}/consolidate",
     "POST /v1/memories:update",
     "POST /v1/sessions/{session}/queue:take",
+    "POST /v1/threads/{thread}/checkpoints:prune",
+    "POST /v1/threads/{thread}/checkpoints:copy",
     "POST /v1/tenant:erase",
 ];
 

@@ -154,6 +154,8 @@ fn requests() -> Vec<(&'static str, &'static str, Value)> {
             json!({"state": {"step": 1}, "parent": "b", "metadata": {"source": "loop"}, "ttl_s": 60}),
         ),
         ("PUT", "/v1/threads/t/checkpoints/c/writes/task?namespace=n", json!({"writes": [["channel", 1]]})),
+        ("POST", "/v1/threads/t/checkpoints:copy", json!({"to": "another"})),
+        ("POST", "/v1/threads/another/checkpoints:prune", json!({"keep": 1, "namespace": "n"})),
         (
             "POST",
             "/v1/memories?explain=true",
@@ -329,7 +331,18 @@ const QUESTIONS: &[(&str, &[(&str, &str)])] = &[
     ("sessions/s/context", &[("strategy", "window"), ("turns", "3")]),
     ("sessions/s/queue", &[("limit", "3")]),
     ("threads/t/checkpoints/c", &[("namespace", "n")]),
-    ("threads/t/checkpoints", &[("namespace", "n"), ("limit", "3")]),
+    (
+        "threads/t/checkpoints",
+        &[
+            ("namespace", "n"),
+            ("limit", "3"),
+            ("before", "c"),
+            ("all_namespaces", "false"),
+            ("filter", r#"{"field": "metadata.source", "eq": "loop"}"#),
+        ],
+    ),
+    ("threads", &[("limit", "3")]),
+    ("threads/t/namespaces", &[("limit", "3")]),
     ("users/u/export", &[]),
     ("users/u/profile", &[]),
     ("usage", &[("user", "u"), ("from", "2024-05-20"), ("to", "2039-05-20"), ("limit", "3")]),

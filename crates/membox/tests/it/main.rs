@@ -48,6 +48,7 @@ mod sessions;
 mod small_model;
 mod software_card;
 mod tei;
+mod threads;
 mod tls;
 mod token_vectors;
 mod users;

@@ -6,6 +6,7 @@ pub(crate) mod fitting;
 mod media;
 mod query;
 mod queue;
+mod threads;
 
 pub use media::MediaFile;
 pub use query::MessageQuery;

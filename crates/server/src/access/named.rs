@@ -5,11 +5,12 @@ use crate::problem::Problem;
 use axum::http::StatusCode;
 use membox_api::{
     AddMemories, AddQuery, AppendRequest, AuditQuery, CheckpointsQuery, ChunkRequest, CollectionSettings,
-    ConsolidateRequest, ContextRequest, DecodeRequest, DeleteRequest, EmbedRequest, EmbedTokensRequest,
+    ConsolidateRequest, ContextRequest, CopyThread, DecodeRequest, DeleteRequest, EmbedRequest, EmbedTokensRequest,
     EmbeddingsRequest, EraseTenant, ForgetRequest, JobsQuery, MediaQuery, MessagePatch, MessagesQuery, NamespaceQuery,
-    NewApiKey, NewCheckpoint, NewRecord, PageQuery, PredictRequest, PushRequest, QueueQuery, QuotaSettings,
-    RecallRequest, RecordPatch, RerankRequest, Scope, SessionSettings, SessionsQuery, SimilarityRequest, TakeRequest,
-    TaskWrites, TokenizeRequest, TokensRequest, TopicsRequest, UpdateRequest, UsageQuery, UsageReport, VertexRequest,
+    NewApiKey, NewCheckpoint, NewRecord, OneNamespaceQuery, PageQuery, PredictRequest, PruneRequest, PushRequest,
+    QueueQuery, QuotaSettings, RecallRequest, RecordPatch, RerankRequest, Scope, SessionSettings, SessionsQuery,
+    SimilarityRequest, TakeRequest, TaskWrites, ThreadsQuery, TokenizeRequest, TokensRequest, TopicsRequest,
+    UpdateRequest, UsageQuery, UsageReport, VertexRequest,
 };
 use membox_memory::named_or_users;
 use serde_json::{Map, Value, json};
@@ -36,7 +37,7 @@ names_nothing! {
     AddQuery AuditQuery CheckpointsQuery ChunkRequest CollectionSettings ConsolidateRequest DecodeRequest
     EmbedRequest EmbedTokensRequest EmbeddingsRequest EraseTenant JobsQuery Map<String, Value> MediaQuery
     MessagePatch MessagesQuery NamespaceQuery NewApiKey NewCheckpoint PredictRequest PushRequest QueueQuery
-    QuotaSettings RerankRequest SimilarityRequest TakeRequest TaskWrites TokenizeRequest TokensRequest TopicsRequest
+    OneNamespaceQuery PruneRequest QuotaSettings RerankRequest SimilarityRequest TakeRequest TaskWrites ThreadsQuery TokenizeRequest TokensRequest TopicsRequest
     VertexRequest
 }
 
@@ -105,6 +106,13 @@ impl Named for ForgetRequest {
             reach.user(user).map_err(|problem| at("/user", &problem))?;
         }
         reach.narrow(&mut self.filter)
+    }
+}
+
+/// Whose the other thread is, the route looks up.
+impl Named for CopyThread {
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
+        reach.session(&self.to).map_err(|problem| at("/to", &problem))
     }
 }
 

@@ -111,6 +111,12 @@ const LINES: &[Line] = &[
     // Checkpoints: a thread is a session by its id.
     ("GET", "/v1/threads/{thread}/checkpoints", Some(Read), SESSION),
     ("DELETE", "/v1/threads/{thread}/checkpoints", Some(Write), SESSION),
+    ("POST", "/v1/threads/{thread}/checkpoints:prune", Some(Write), SESSION),
+    // It replaces what the other thread has by the same ids.
+    ("POST", "/v1/threads/{thread}/checkpoints:copy", Some(Write), SESSION),
+    ("GET", "/v1/threads", Some(Read), TENANT),
+    ("GET", "/v1/threads/{thread}/namespaces", Some(Read), SESSION),
+    ("DELETE", "/v1/threads/{thread}/checkpoints/{id}", Some(Write), SESSION),
     ("GET", "/v1/threads/{thread}/checkpoints/{id}", Some(Read), SESSION),
     ("PUT", "/v1/threads/{thread}/checkpoints/{id}", Some(Append), SESSION),
     // A task's writes replace its earlier ones, also those of a checkpoint that has not come yet.

@@ -288,7 +288,11 @@ async fn sessions_are_reached_by_their_names_users_and_collections() {
             running.refused(key, "POST", &format!("/v1/sessions/{session}/queue"), json!({"items": [1]})).await;
             running.refused(key, "DELETE", &format!("/v1/sessions/{session}"), Value::Null).await;
             running.refused(key, "GET", &format!("/v1/threads/{session}/checkpoints"), Value::Null).await;
+            running.refused(key, "GET", &format!("/v1/threads/{session}/namespaces"), Value::Null).await;
+            let copy = json!({"to": session});
+            running.refused(key, "POST", "/v1/threads/monday/checkpoints:copy", copy).await;
         }
+        running.refused(key, "GET", "/v1/threads", Value::Null).await;
         let message = json!({"role": "user", "content": ""});
         let said = json!({"session": "tuesday", "messages": [message], "force": true});
         running.refused(key, "POST", "/v1/memories", said).await;

@@ -4,12 +4,14 @@ use crate::auth::{Caller, Tenant};
 use crate::extract::{Json, Query};
 use crate::problem::Problem;
 use crate::rendered::Rendered;
+use crate::routes::records::filter_of_query;
 use crate::routes::sessions::page_limit;
 use crate::state::AppState;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use membox_api::{
-    CheckpointList, CheckpointView, CheckpointsQuery, DeletedCheckpoints, NamespaceQuery, NewCheckpoint, TaskWrites,
+    CheckpointList, CheckpointView, CheckpointsQuery, CopiedCheckpoints, CopyThread, DeletedCheckpoints, NamespaceList,
+    NamespaceQuery, NewCheckpoint, OneNamespaceQuery, PruneRequest, TaskWrites, ThreadList, ThreadsQuery,
 };
 use membox_memory::MemoryError;
 use std::sync::PoisonError;
@@ -129,27 +131,158 @@ pub async fn list(
     Query(query): Query<CheckpointsQuery>,
 ) -> Result<Rendered<CheckpointList>, Problem> {
     let limit = page_limit(query.limit)?;
+    let filter = query.filter.as_deref().map(filter_of_query).transpose()?;
     let memory = state.memory.clone();
-    let work = move || {
-        let after =
-            query.cursor.as_deref().map(|cursor| memory.sessions().unseal_checkpoint(&tenant, cursor)).transpose()?;
-        let (checkpoints, next) = memory.sessions().checkpoints(&tenant, &thread, &query.namespace, after, limit)?;
-        let next = next.map(|next| memory.sessions().seal_checkpoint(&tenant, next)).transpose()?;
-        Rendered::of(&CheckpointList { checkpoints, next })
-    };
+    let work =
+        move || Rendered::of(&memory.sessions().checkpoints(&tenant, &thread, &query, filter.as_ref(), limit)?);
     state.reads.run(work).await
 }
 
-/// `DELETE /v1/threads/{t}/checkpoints`: all of them, of all namespaces.
-#[utoipa::path(delete, path = "/v1/threads/{thread}/checkpoints", tag = "threads", params(("thread" = String, Path)),
-    responses((status = 200, description = "done", body = DeletedCheckpoints)))]
+/// `DELETE /v1/threads/{t}/checkpoints`: all of them, of one namespace or of all.
+#[utoipa::path(
+    delete,
+    path = "/v1/threads/{thread}/checkpoints",
+    tag = "threads",
+    params(("thread" = String, Path), OneNamespaceQuery),
+    responses((status = 200, description = "done", body = DeletedCheckpoints)),
+)]
 pub async fn delete(
     State(state): State<AppState>,
     Caller { tenant, actor, .. }: Caller,
     Path(thread): Path<String>,
+    Query(query): Query<OneNamespaceQuery>,
 ) -> Result<axum::Json<DeletedCheckpoints>, Problem> {
     let memory = state.memory.clone();
-    let delete = move || Ok(memory.sessions().delete_checkpoints(&tenant, &actor, &thread)?);
+    let namespace = query.namespace;
+    let delete = move || Ok(memory.sessions().delete_checkpoints((&tenant, &actor), &thread, namespace.as_deref())?);
     let deleted = state.writes.run(delete).await?;
     Ok(axum::Json(DeletedCheckpoints { deleted }))
+}
+
+/// `DELETE /v1/threads/{t}/checkpoints/{id}`: with what tasks have written to it.
+#[utoipa::path(
+    delete,
+    path = "/v1/threads/{thread}/checkpoints/{id}",
+    tag = "threads",
+    params(("thread" = String, Path), ("id" = String, Path), NamespaceQuery),
+    responses(
+        (status = 204, description = "deleted"),
+        (status = 404, description = "there is no such thing", body = Problem)
+    ),
+)]
+pub async fn delete_one(
+    State(state): State<AppState>,
+    Caller { tenant, actor, .. }: Caller,
+    Path((thread, id)): Path<(String, String)>,
+    Query(query): Query<NamespaceQuery>,
+) -> Result<StatusCode, Problem> {
+    let memory = state.memory.clone();
+    let delete = move || Ok(memory.sessions().delete_checkpoint((&tenant, &actor), &thread, &query.namespace, &id)?);
+    state.writes.run(delete).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /v1/threads/{t}/checkpoints:prune`: all but the latest of each namespace go. Of those that stay, whose parent
+/// went has none; what tasks have written for checkpoints that have not come yet stays.
+#[utoipa::path(
+    post,
+    path = "/v1/threads/{thread}/checkpoints:prune",
+    tag = "threads",
+    params(("thread" = String, Path)),
+    request_body(content = PruneRequest, example = json!({"keep": 1})),
+    responses(
+        (status = 200, description = "done", body = DeletedCheckpoints),
+        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem)
+    ),
+)]
+pub async fn prune(
+    State(state): State<AppState>,
+    Caller { tenant, actor, .. }: Caller,
+    Path(thread): Path<String>,
+    Json(request): Json<PruneRequest>,
+) -> Result<axum::Json<DeletedCheckpoints>, Problem> {
+    let memory = state.memory.clone();
+    let PruneRequest { keep, namespace } = request;
+    let prune =
+        move || Ok(memory.sessions().prune_checkpoints((&tenant, &actor), &thread, namespace.as_deref(), keep)?);
+    let deleted = state.writes.run(prune).await?;
+    Ok(axum::Json(DeletedCheckpoints { deleted }))
+}
+
+/// `POST /v1/threads/{t}/checkpoints:copy`: to another thread, with all namespaces and what tasks have written. What
+/// that thread has by the same ids is replaced, so a copy that was cut short can be made again.
+#[utoipa::path(
+    post,
+    path = "/v1/threads/{thread}/checkpoints:copy",
+    tag = "threads",
+    params(("thread" = String, Path)),
+    request_body(content = CopyThread, example = json!({"to": "another"})),
+    responses(
+        (status = 200, description = "done", body = CopiedCheckpoints),
+        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
+        (status = 404, description = "the thread has no checkpoints", body = Problem),
+        (status = 422, description = "what is written to the other thread is redacted in another way", body = Problem)
+    ),
+)]
+pub async fn copy(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(thread): Path<String>,
+    Json(request): Json<CopyThread>,
+) -> Result<axum::Json<CopiedCheckpoints>, Problem> {
+    let memory = state.memory.clone();
+    let copy = move || {
+        if !caller.reach.is_whole() {
+            let at = |problem: Problem| Problem::field(StatusCode::FORBIDDEN, "/to", &problem.detail);
+            caller.hold_session(&memory, &request.to, false).map_err(at)?;
+        }
+        Ok(memory.sessions().copy_thread(&caller.tenant, &thread, &request.to)?)
+    };
+    let copied = state.writes.run(copy).await?;
+    Ok(axum::Json(CopiedCheckpoints { copied }))
+}
+
+/// `GET /v1/threads`: those that have checkpoints, by their ids.
+#[utoipa::path(
+    get,
+    path = "/v1/threads",
+    tag = "threads",
+    params(ThreadsQuery),
+    responses(
+        (status = 200, description = "done", body = ThreadList),
+        (status = 400, description = "a parameter is wrong", body = Problem)
+    ),
+)]
+pub async fn threads(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Query(query): Query<ThreadsQuery>,
+) -> Result<Rendered<ThreadList>, Problem> {
+    let limit = page_limit(query.limit)?;
+    let memory = state.memory.clone();
+    let work = move || Rendered::of(&memory.sessions().threads(&tenant, query.cursor.as_deref(), limit)?);
+    state.reads.run(work).await
+}
+
+/// `GET /v1/threads/{t}/namespaces`: those that have checkpoints, by their names; the thread's own is the empty one.
+#[utoipa::path(
+    get,
+    path = "/v1/threads/{thread}/namespaces",
+    tag = "threads",
+    params(("thread" = String, Path), ThreadsQuery),
+    responses(
+        (status = 200, description = "done", body = NamespaceList),
+        (status = 400, description = "a parameter is wrong", body = Problem)
+    ),
+)]
+pub async fn namespaces(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(thread): Path<String>,
+    Query(query): Query<ThreadsQuery>,
+) -> Result<Rendered<NamespaceList>, Problem> {
+    let limit = page_limit(query.limit)?;
+    let memory = state.memory.clone();
+    let work = move || Rendered::of(&memory.sessions().namespaces(&tenant, &thread, query.cursor.as_deref(), limit)?);
+    state.reads.run(work).await
 }

@@ -63,10 +63,25 @@ pub(super) fn apply(
             check_together(&body, max_bytes)?;
             Outcome::Done
         }
-        Command::DropCheckpoints { tenant, thread, audit } => {
-            let count = tx.drop_checkpoints(&tenant, &thread)?;
+        Command::DropCheckpoint { key, audit, now } => {
+            let place = CheckpointPlace { tenant: &key.tenant, thread: &key.thread, namespace: &key.namespace };
+            let was_there = tx.drop_checkpoint(place, &key.id, now)?;
+            note(tx, audit.filter(|_| was_there), 1)?;
+            Outcome::Flag(was_there)
+        }
+        Command::DropCheckpoints { tenant, thread, namespace, audit } => {
+            let count = tx.drop_checkpoints(&tenant, &thread, namespace.as_deref())?;
             note(tx, audit.filter(|_| count > 0), count as u64)?;
             Outcome::Count(count)
+        }
+        Command::PruneCheckpoints { tenant, thread, namespace, keep, now, audit } => {
+            let count = tx.prune_checkpoints(&tenant, &thread, namespace.as_deref(), keep, now)?;
+            note(tx, audit.filter(|_| count > 0), count as u64)?;
+            Outcome::Count(count)
+        }
+        Command::CopyCheckpoints { tenant, thread, namespace, ids, to, now } => {
+            let from = CheckpointPlace { tenant: &tenant, thread: &thread, namespace: &namespace };
+            Outcome::Count(tx.copy_checkpoints(from, &to, &ids, now)?)
         }
         Command::AddUsage(all) => {
             for (tenant, more) in all {
