@@ -3,6 +3,7 @@
 use crate::vectors::{vector, vector_schema};
 use crate::{Compression, Explanation, Fusion, Modality};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::time::Duration;
 use utoipa::ToSchema;
@@ -32,6 +33,8 @@ pub enum Include {
     Vector,
     /// The parts of the score.
     Scores,
+    /// The payload.
+    Payload,
 }
 
 /// Reranking of what was found.
@@ -287,9 +290,16 @@ pub struct Hit {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Map<String, Value>>,
+    /// Its payload, as it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Value, required = false)]
+    pub payload: Option<Box<RawValue>>,
     /// RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_at: Option<String>,
+    /// RFC 3339; when it was last written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<String>,
     /// Whom it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,

@@ -255,6 +255,15 @@ impl MemoryError {
         Self::Impossible { pointer: pointer.into(), reason: reason.into() }
     }
 
+    /// The same, where the field is a part of another one.
+    pub(crate) fn within(self, part: &str) -> Self {
+        match self {
+            Self::Invalid { pointer, reason } => Self::Invalid { pointer: format!("{part}{pointer}"), reason },
+            Self::Impossible { pointer, reason } => Self::Impossible { pointer: format!("{part}{pointer}"), reason },
+            other => other,
+        }
+    }
+
     /// Whether somebody else has written to what the request read: read it again, and try again.
     pub(crate) fn is_conflict(&self) -> bool {
         matches!(self, Self::Records(RecordsError::VersionConflict { .. }))

@@ -41,6 +41,7 @@ mod cursors;
 mod error;
 mod fields;
 mod jobs;
+mod lists;
 mod long_work;
 mod media;
 mod memories;

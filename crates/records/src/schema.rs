@@ -10,8 +10,8 @@ use std::path::Path;
 /// until they are written again. 3 made of rows slots, and brought sessions, checkpoints and queues. 4 lets texts be
 /// sealed, counts uses, and keeps images and recordings. 5 finds messages by ids of their own, and those of the role
 /// `developer` among the instructions. 6 keeps jobs. 7 keys entries of the audit log. 8 keeps where the windows of long
-/// texts stand.
-pub const SCHEMA_VERSION: u32 = 8;
+/// texts stand. 9 keeps payloads of records, and when they were last written.
+pub const SCHEMA_VERSION: u32 = 9;
 /// From which version on messages are found by ids of their own.
 const MESSAGES_HAVE_IDS: u32 = 5;
 
@@ -46,7 +46,9 @@ CREATE TABLE records (
     position INTEGER,
     role TEXT,
     message TEXT,
-    windows BLOB
+    windows BLOB,
+    payload TEXT,
+    updated_at INTEGER
 ) STRICT;
 CREATE UNIQUE INDEX records_by_id ON records (collection, id);
 CREATE UNIQUE INDEX records_by_slot ON records (collection, slot);
@@ -74,7 +76,7 @@ const TABLES: [&str; 15] = [
 ];
 
 /// What leads from each older version of the schema to the one after it.
-const MIGRATIONS: [&[&str]; 7] = [
+const MIGRATIONS: [&[&str]; 8] = [
     &["ALTER TABLE records ADD COLUMN crc INTEGER;"],
     // Until now compactions numbered the records anew, so that each one's slot is its row.
     &[
@@ -94,6 +96,8 @@ const MIGRATIONS: [&[&str]; 7] = [
     &[jobs::SCHEMA],
     &[audit::KEY],
     &["ALTER TABLE records ADD COLUMN windows BLOB;"],
+    &["ALTER TABLE records ADD COLUMN payload TEXT;
+       ALTER TABLE records ADD COLUMN updated_at INTEGER;"],
 ];
 
 /// Makes the tables, or brings those of an older version up to date, in one commit. No key is needed. A database whose

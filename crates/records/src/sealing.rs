@@ -146,16 +146,18 @@ impl WriteTransaction<'_> {
                 StoredBody::of(self.sealing, tenant, *collection, &stored.record, &stored.windows, stored.version)?;
             let position = stored.record.message.as_ref().map(|message| message.position);
             let place = Place { collection: *collection, position };
-            let StoredBody { metadata, message, text, .. } = &body;
+            let StoredBody { metadata, message, text, payload, .. } = &body;
             self.connection
                 .prepare_cached(
-                    "UPDATE records SET metadata = ?, text = ?, message = ?, seal_key = ?, sealed = ?, crc = ? \
+                    "UPDATE records SET metadata = ?, text = ?, message = ?, payload = ?, seal_key = ?, sealed = ?, \
+                     crc = ? \
                      WHERE seq = ?",
                 )?
                 .execute(params![
                     metadata,
                     text.clear,
                     message,
+                    payload,
                     text.key,
                     text.sealed,
                     body.checksum(&stored.record, stored.version, place),

@@ -11,8 +11,8 @@ use crate::managed::{self, Managed};
 use crate::pool::{Pool, PoolSize};
 use crate::problem::Problem;
 use crate::routes::{
-    collections, compress, engines, jobs, keys, memories, models, operations, recall, records, sessions, tei, tenants,
-    threads, usage, users,
+    collections, compress, engines, jobs, keys, lists, memories, models, operations, recall, records, sessions, tei,
+    tenants, threads, usage, users,
 };
 use crate::state::{AppState, Limits, ServerConfig};
 use crate::tls::{Socket, Tls};
@@ -117,6 +117,11 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(records::upsert, records::page))
         .routes(routes!(records::get, records::patch, records::delete))
         .routes(routes!(records::delete_many))
+        .routes(routes!(lists::get_many))
+        .routes(routes!(lists::count))
+        .routes(routes!(lists::facets))
+        .routes(routes!(lists::scroll))
+        .routes(routes!(lists::patch_many))
         .routes(routes!(records::forget))
         .routes(routes!(recall::recall))
         .routes(routes!(memories::add))

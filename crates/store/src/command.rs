@@ -11,7 +11,7 @@ use membox_records::{
 };
 use membox_vectors::TokenVectors;
 use serde_json::{Map, Value};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -260,8 +260,8 @@ pub struct WriteRecords {
     pub collection: Arc<Collection>,
     /// Each with its vector.
     pub records: Vec<NewVersion>,
-    /// The session whose message it is: it has another version with it.
-    pub bump_session: Option<String>,
+    /// Sessions whose messages they are: they have another version with it.
+    pub bump_sessions: BTreeSet<String>,
     /// A record that is deleted with it, at this version.
     pub delete: Option<(String, u64)>,
     /// How far a session's pipeline has come with these records.
@@ -271,7 +271,7 @@ pub struct WriteRecords {
 impl WriteRecords {
     /// Records, and nothing beside them.
     pub fn new(collection: Arc<Collection>, records: Vec<NewVersion>) -> Self {
-        Self { collection, records, bump_session: None, delete: None, advance: None }
+        Self { collection, records, bump_sessions: BTreeSet::new(), delete: None, advance: None }
     }
 }
 
@@ -288,6 +288,8 @@ pub struct NewVersion {
     pub tokens: Option<TokenVectors>,
     /// The version that must be there now; 0 for none.
     pub expected: Option<u64>,
+    /// Whether it keeps the time of creation of the record that it replaces.
+    pub keeps_created_at: bool,
 }
 
 /// The windows of a text that has several vectors; empty for others.

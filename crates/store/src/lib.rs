@@ -31,6 +31,7 @@
 //! let record = Record { id: "1".into(), text: "The key is under the pot.".into(), ..Record::default() };
 //! let new = NewVersion {
 //!     record, vector: vec![1.0, 0.0], windows: Default::default(), tokens: None, expected: None,
+//!     keeps_created_at: false,
 //! };
 //! assert_eq!(store.write_records(WriteRecords::new(notes.clone(), vec![new]))?, [1]);
 //!

@@ -6,6 +6,7 @@ use crate::row_checks::has_its_vectors;
 use crate::search::{Matches, Neighbours, Question, Wanted, neighbours, search};
 use crate::snapshot::{Fetched, RecordRef, Snapshot};
 use crate::{Collection, RecordReads, StoreError, VersionId, now};
+use membox_records::filter::Scalar;
 use membox_records::{
     AuditEntry, Checkpoint, CheckpointOrder, CheckpointPlace, CheckpointQuery, DayUsage, Filter, Footprint, JobState,
     Namespace, Order, Position, QueueItem, Quota, Range, RecallCount, Record, RecordsError, StoredJob, StoredRecord,
@@ -89,6 +90,42 @@ impl<'a> Reads<'a> {
         let known = |slot| in_view(slot).map(|row| snapshot.allowed.contains(row));
         let wanted = |record: &Record| is_alive(record) && filter.allows(record);
         Ok(self.reader.page(collection.id, order, after, limit, known, wanted)?)
+    }
+
+    /// The values of a field, most first, with how many records have each of those that a filter allows; how many have
+    /// any; and how many there are.
+    pub fn counts(
+        &self,
+        collection: &Arc<Collection>,
+        filter: Option<&Filter>,
+        field: &str,
+    ) -> Result<(Vec<(Scalar, u64)>, u64, u64), StoreError> {
+        collection.prepare_filters(&self.reader)?;
+        let state = collection.state();
+        let (allowed, _) = state.allowed(now(), filter);
+        let rows = allowed.records.rows();
+        let fields = state.fields.as_ref();
+        let counts = fields.map(|fields| (fields.counts(field, rows), fields.having(field, rows)));
+        let (counts, having) = counts.unwrap_or_default();
+        Ok((counts, having, rows.len()))
+    }
+
+    /// The records that a filter allows, in the order of the values of a field, as a [`FieldIndex`] has it.
+    ///
+    /// [`FieldIndex`]: membox_records::FieldIndex
+    pub fn ordered(
+        &self,
+        collection: &Arc<Collection>,
+        filter: Option<&Filter>,
+        field: &str,
+        is_descending: bool,
+    ) -> Result<(Snapshot, Vec<RecordRef>), StoreError> {
+        collection.prepare_filters(&self.reader)?;
+        let state = collection.state();
+        let snapshot = Snapshot::of(collection, &state, now(), filter);
+        let rows = state.fields.as_ref().map(|fields| fields.ordered(field, is_descending, snapshot.allowed.rows()));
+        drop(state);
+        Ok((snapshot, rows.unwrap_or_default().into_iter().map(RecordRef).collect()))
     }
 
     /// Reads a record of a snapshot.

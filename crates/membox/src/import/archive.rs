@@ -101,6 +101,7 @@ fn message(members: &Members) -> Result<MessageLine, String> {
     };
     let message = message.without(&["seq", "tokens", "updated_at", "version", "media"]);
     let message = media.iter().fold(message, |message, media| message.with("media", media));
+    let message = message.with_written("payload", members);
     Ok(MessageLine { session: members.needed("session")?, json: message.json() })
 }
 
@@ -113,11 +114,12 @@ pub fn without_role(session: &str) -> String {
 }
 
 fn record(members: &Members) -> Result<ArchiveLine, String> {
-    let mut record = members.object("record")?.without(&["version"]);
+    let mut record = members.object("record")?.without(&["version", "updated_at"]);
     let session = record.text("session")?.unwrap_or_default();
     if record.get("message").is_some() {
         return Err(without_role(&session));
     }
+    record = record.with_written("payload", members);
     let is_named_so = record.text("id")?.is_some_and(|id| id.starts_with(&format!("{session}/")));
     if let Some(vector) = members.text("vector")? {
         record = record.with("vector", &vector.into());

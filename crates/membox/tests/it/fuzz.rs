@@ -35,6 +35,20 @@ fn requests() -> Vec<(&'static str, &'static str, Value)> {
             "/v1/collections/c/records/a",
             json!({"text": "a new text", "metadata": {"n": 2}, "importance": null, "expires_at": null}),
         ),
+        ("POST", "/v1/collections/c/records:get", json!({"ids": ["a", "x"], "with": ["vector", "payload"]})),
+        ("POST", "/v1/collections/c/records:count", json!({"filter": {"field": "metadata.n", "gt": 1}})),
+        (
+            "POST",
+            "/v1/collections/c/records:facets",
+            json!({"fields": ["metadata.n", "kind"], "filter": {"field": "id", "prefix": "a"}, "limit": 3}),
+        ),
+        (
+            "POST",
+            "/v1/collections/c/records:scroll",
+            json!({"order_by": {"field": "metadata.n", "direction": "desc"}, "offset": 1, "limit": 3,
+                "filter": {"field": "id", "exists": true}, "with": ["payload"]}),
+        ),
+        ("POST", "/v1/collections/c/records:patch", json!({"ids": ["a"], "patch": {"metadata": {"m": 1}}})),
         ("POST", "/v1/collections/c/records:delete", json!({"ids": ["x", "y"], "filter": null})),
         ("POST", "/v1/collections/c/records:delete", json!({"filter": {"field": "metadata.n", "gt": 1000}})),
         (

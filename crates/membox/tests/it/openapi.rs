@@ -183,6 +183,10 @@ fn what_takes_any_json_says_so_and_a_vector_has_both_its_forms() {
         ("CheckpointView", "state"),
         ("QueueItemView", "payload"),
         ("TaskWrites", "writes"),
+        ("NewRecord", "payload"),
+        ("RecordView", "payload"),
+        ("NewMessage", "payload"),
+        ("Hit", "payload"),
     ] {
         assert_eq!(field(schema, name), json!({}), "{schema}/{name}");
     }

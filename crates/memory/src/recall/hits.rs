@@ -9,7 +9,7 @@ use membox_api::{
     ContextWindow, Explanation, Hit, Include, MatchedPart, MessageType, Neighbour, PartName, RecallRequest, Rerank,
     Scores,
 };
-use membox_store::{Fetched, Filter, Reads, RecordRef, Snapshot, StoredRecord};
+use membox_store::{Fetched, Filter, OpaqueJson, Reads, RecordRef, Snapshot, StoredRecord};
 use membox_threads::budget::{self, Cancelled};
 
 /// A week.
@@ -207,7 +207,9 @@ pub(super) fn hit(
         text: has(Include::Text).then_some(record.text),
         matched,
         metadata: with_metadata.then_some(record.metadata),
+        payload: record.payload.filter(|_| has(Include::Payload)).map(OpaqueJson::into_written),
         created_at: with_metadata.then(|| crate::time_text(record.created_at)),
+        updated_at: record.updated_at.filter(|_| with_metadata).map(crate::time_text),
         user: record.user.filter(|_| with_metadata),
         session: record.session.filter(|_| with_metadata),
         message: record.message.as_ref().filter(|_| with_metadata).map(|message| message.id.clone()),

@@ -334,6 +334,7 @@ impl Sessions<'_> {
                 text,
                 vector,
                 metadata: new.metadata,
+                payload: new.payload,
                 created_at: new.created_at,
                 expires_at: expires_at.clone(),
                 user: session.user.clone(),

@@ -10,7 +10,7 @@ use crate::{MemoryError, now, time_text};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use membox_api::{CollectionSettings, UsageView};
-use membox_store::{CheckpointPlace, Collection, RecordReads, Snapshot, StoredRecord, StoredSession};
+use membox_store::{CheckpointPlace, Collection, OpaqueJson, RecordReads, Snapshot, StoredRecord, StoredSession};
 use membox_threads::budget;
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -79,7 +79,17 @@ struct Part {
 impl Part {
     /// Appends a line and says whether there is room for more.
     fn push(&mut self, line: &Value) -> bool {
-        self.bytes.extend_from_slice(line.to_string().as_bytes());
+        self.push_with(line, None)
+    }
+
+    /// As [`Self::push`], with a payload as it is written: no value holds every number.
+    fn push_with(&mut self, line: &Value, payload: Option<&OpaqueJson>) -> bool {
+        let mut text = line.to_string();
+        if let Some(payload) = payload {
+            text.truncate(text.len() - 1);
+            text = format!("{text},\"payload\":{}}}", payload.as_str());
+        }
+        self.bytes.extend_from_slice(text.as_bytes());
         self.bytes.push(b'\n');
         self.lines += 1;
         !self.is_full()
@@ -222,7 +232,8 @@ impl Tenants<'_> {
         if !reads.session(&export.tenant, &session.id)?.is_some_and(is_same) {
             return Ok(());
         }
-        reads.messages_from(session.collection, &session.id, place, &mut |message| {
+        reads.messages_from(session.collection, &session.id, place, &mut |mut message| {
+            let payload = message.record.payload.take();
             let Some(said) = &message.record.message else { return true };
             let (after, is_archived) = (said.place().saturating_add(1), !said.is_listed());
             let media = self.media_of(&collection, &message, &mut failed);
@@ -230,7 +241,7 @@ impl Tenants<'_> {
             if is_archived {
                 line["archived"] = json!(true);
             }
-            let goes_on = give_with(part, line, media) && failed.is_empty();
+            let goes_on = give_with(part, line, media, payload.as_ref()) && failed.is_empty();
             next = (!goes_on).then_some(after);
             goes_on
         })?;
@@ -318,7 +329,8 @@ impl Tenants<'_> {
         {
             let stored = reads.record_of_number(collection, number)?;
             let is_theirs = |stored: &StoredRecord| stored.record.user.as_deref() == Some(&export.user);
-            let Some(stored) = stored.filter(is_theirs) else { continue };
+            let Some(mut stored) = stored.filter(is_theirs) else { continue };
+            let payload = stored.record.payload.take();
             let session = stored.record.session.as_ref().filter(|_| stored.record.message.is_some());
             if session.is_some_and(|session| export.given_out.contains(session)) {
                 continue;
@@ -337,7 +349,7 @@ impl Tenants<'_> {
                 let made = json!({"dimension": found.dimension(), "vector_type": vector_type, "metric": metric});
                 (line["vector"], line["settings"]) = (json!(vector), made);
             }
-            give_with(part, line, media);
+            give_with(part, line, media, payload.as_ref());
         }
         drop(reads);
         self.check_failed(collection, failed)?;
@@ -383,10 +395,10 @@ fn given_vector(snapshot: &Snapshot, stored: &StoredRecord) -> Option<String> {
 
 /// Gives out a line with the file that goes with it, and says whether there is room for more. One whose file could not
 /// be read is left out.
-fn give_with(part: &mut Part, mut line: Value, media: Option<Option<String>>) -> bool {
+fn give_with(part: &mut Part, mut line: Value, media: Option<Option<String>>, payload: Option<&OpaqueJson>) -> bool {
     let Some(media) = media else { return !part.is_full() };
     if let Some(media) = media {
         line["media"] = json!(media);
     }
-    part.push(&line)
+    part.push_with(&line, payload)
 }

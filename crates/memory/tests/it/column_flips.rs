@@ -134,7 +134,14 @@ fn give_windows(folder: &Path, id: &str) {
     // Shorter than those of the others, so that it is not the nearest.
     let short = |i: usize| vector(i).iter().map(|x| x / 10.0).collect::<Vec<f32>>();
     let windows = TextWindows { places: vec![0..9, 8..15, 15..20], vectors: vec![short(60), short(61)] };
-    let new = NewVersion { record: stored.record, vector: short(6), windows, tokens: None, expected: None };
+    let new = NewVersion {
+        record: stored.record,
+        vector: short(6),
+        windows,
+        tokens: None,
+        expected: None,
+        keeps_created_at: false,
+    };
     store.write_records(WriteRecords::new(collection, vec![new])).expect("a write");
 }
 

@@ -43,6 +43,7 @@ fn message(id: &str, n: u32) -> NewMessage {
         tool_call_id: None,
         tool_calls: Some(vec![serde_json::Map::from_iter([("n".to_owned(), json!(n))])]),
         metadata: Map::new(),
+        payload: None,
         created_at: None,
     }
 }

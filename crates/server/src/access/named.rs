@@ -5,12 +5,13 @@ use crate::problem::Problem;
 use axum::http::StatusCode;
 use membox_api::{
     AddMemories, AddQuery, AppendRequest, AuditQuery, CheckpointsQuery, ChunkRequest, CollectionSettings,
-    ConsolidateRequest, ContextRequest, CopyThread, DecodeRequest, DeleteRequest, EmbedRequest, EmbedTokensRequest,
-    EmbeddingsRequest, EraseTenant, ForgetRequest, JobsQuery, MediaQuery, MessagePatch, MessagesQuery, NamespaceQuery,
-    NewApiKey, NewCheckpoint, NewRecord, OneNamespaceQuery, PageQuery, PredictRequest, PruneRequest, PushRequest,
-    QueueQuery, QuotaSettings, RecallRequest, RecordPatch, RerankRequest, Scope, SessionSettings, SessionsQuery,
-    SimilarityRequest, TakeRequest, TaskWrites, ThreadsQuery, TokenizeRequest, TokensRequest, TopicsRequest,
-    UpdateRequest, UsageQuery, UsageReport, VertexRequest,
+    ConsolidateRequest, ContextRequest, CopyThread, CountRequest, DecodeRequest, DeleteRequest, EmbedRequest,
+    EmbedTokensRequest, EmbeddingsRequest, EraseTenant, FacetsRequest, ForgetRequest, GetRequest, JobsQuery,
+    MediaQuery, MessagePatch, MessagesQuery, NamespaceQuery, NewApiKey, NewCheckpoint, NewRecord, OneNamespaceQuery,
+    PageQuery, PatchManyRequest, PredictRequest, PruneRequest, PushRequest, QueueQuery, QuotaSettings, RecallRequest,
+    RecordPatch, RerankRequest, Scope, ScrollRequest, SessionSettings, SessionsQuery, SimilarityRequest, TakeRequest,
+    TaskWrites, ThreadsQuery, TokenizeRequest, TokensRequest, TopicsRequest, UpdateRequest, UsageQuery, UsageReport,
+    VertexRequest,
 };
 use membox_memory::named_or_users;
 use serde_json::{Map, Value, json};
@@ -97,6 +98,40 @@ impl Named for DeleteRequest {
         let named = self.ids.take().map(|ids| json!({"field": "id", "in": ids}));
         self.filter = self.filter.take().or(named);
         reach.narrow(&mut self.filter)
+    }
+}
+
+/// What of it is reached, the route looks up.
+impl Named for GetRequest {
+    fn hold(&mut self, _: &Reach) -> Result<(), Problem> {
+        Ok(())
+    }
+}
+
+impl Named for CountRequest {
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
+        reach.narrow(&mut self.filter)
+    }
+}
+
+impl Named for FacetsRequest {
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
+        reach.narrow(&mut self.filter)
+    }
+}
+
+impl Named for ScrollRequest {
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
+        reach.narrow(&mut self.filter)
+    }
+}
+
+impl Named for PatchManyRequest {
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
+        self.patch.hold(reach).map_err(|mut problem| {
+            problem.errors.iter_mut().for_each(|field| field.pointer.insert_str(0, "/patch"));
+            problem
+        })
     }
 }
 

@@ -87,6 +87,11 @@ const LINES: &[Line] = &[
     ("PATCH", "/v1/collections/{collection}/records/{id}", Some(Write), RECORDS),
     ("DELETE", "/v1/collections/{collection}/records/{id}", Some(Write), RECORDS),
     ("POST", "/v1/collections/{collection}/records:delete", Some(Write), RECORDS),
+    ("POST", "/v1/collections/{collection}/records:get", Some(Read), RECORDS),
+    ("POST", "/v1/collections/{collection}/records:count", Some(Read), RECORDS),
+    ("POST", "/v1/collections/{collection}/records:facets", Some(Read), RECORDS),
+    ("POST", "/v1/collections/{collection}/records:scroll", Some(Read), RECORDS),
+    ("POST", "/v1/collections/{collection}/records:patch", Some(Write), RECORDS),
     ("POST", "/v1/collections/{collection}/forget", Some(Write), RECORDS),
     // Memories.
     ("POST", "/v1/memories", Some(Append), MEMORIES),

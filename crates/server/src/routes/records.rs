@@ -190,7 +190,12 @@ pub async fn page(
         let read =
             |cursor: &str| memory.cursors().unseal(&tenant, &purpose, cursor, "/cursor").map(|[time, seq]| (time, seq));
         let after: Option<Position> = query.cursor.as_deref().map(read).transpose()?;
-        let (records, next) = memory.records().page(&tenant, &collection, order, after, limit, filter.as_ref())?;
+        let records = memory.records();
+        let (records, next) = if query.payload {
+            records.page_with_payloads(&tenant, &collection, order, after, limit, filter.as_ref())?
+        } else {
+            records.page(&tenant, &collection, order, after, limit, filter.as_ref())?
+        };
         let next = next.map(|(time, seq)| memory.cursors().seal(&tenant, &purpose, &[time, seq])).transpose()?;
         Rendered::of(&Page { records, next })
     };

@@ -153,12 +153,17 @@ fn write_records(
     write: WriteRecords,
     rows: &[WrittenRows],
 ) -> Result<(Outcome, Effects), StoreError> {
-    let WriteRecords { collection, records, bump_session: bumped, delete, advance: step } = write;
+    let WriteRecords { collection, records, bump_sessions: bumped, delete, advance: step } = write;
     // Only this thread changes them.
     let slots = collection.state().slots.clone();
     let (mut effects, mut versions) = (Effects::default(), Vec::with_capacity(records.len()));
-    for (new, rows) in records.into_iter().zip(rows) {
+    for (mut new, rows) in records.into_iter().zip(rows) {
         let (row, further) = (rows.first.row, rows.further());
+        if new.keeps_created_at
+            && let Some(created_at) = tx.created_at(&slots, &new.record.id, now())?
+        {
+            new.record.created_at = created_at;
+        }
         let written = tx.upsert(&slots, &new.record, row, rows.checks(&new.windows), new.expected)?;
         let renamed = written.renamed.map(|renamed| (renamed, new.record.id.clone()));
         let record = Record { id: written.id, ..new.record };
