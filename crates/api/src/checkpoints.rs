@@ -19,6 +19,41 @@ pub struct NewCheckpoint {
     pub metadata: Map<String, Value>,
     /// Seconds that it lives; for good when left out.
     pub ttl_s: Option<u64>,
+    /// The versions of the channels whose values it has as blobs. Each is there already, or is among `blobs`.
+    #[serde(default)]
+    pub channels: BTreeMap<String, String>,
+    /// Values that are kept with it. One of a channel and version that is there is replaced.
+    #[serde(default)]
+    pub blobs: Vec<NewBlob>,
+}
+
+/// The value of a channel at a version.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewBlob {
+    /// The channel, 1 to 255 bytes.
+    pub channel: String,
+    /// The version of its value, 1 to 255 bytes.
+    pub version: String,
+    /// What its octets are, up to 255 bytes, such as `msgpack`.
+    #[serde(default, rename = "type")]
+    pub kind: String,
+    /// The octets in base64, up to 64 MiB of them.
+    pub data: String,
+}
+
+/// The value of a channel at a version.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct BlobView {
+    /// The channel.
+    pub channel: String,
+    /// The version of its value.
+    pub version: String,
+    /// What its octets are.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The octets in base64.
+    pub data: String,
 }
 
 /// A checkpoint as it is given out.
@@ -41,6 +76,12 @@ pub struct CheckpointView {
     /// What tasks have written towards the next one, by task.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub writes: BTreeMap<String, Value>,
+    /// The versions of the channels whose values it has as blobs.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub channels: BTreeMap<String, String>,
+    /// These values, where `blobs=true` asks for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blobs: Option<Vec<BlobView>>,
     /// RFC 3339.
     pub created_at: String,
     /// RFC 3339.
@@ -56,6 +97,26 @@ pub struct NamespaceQuery {
     pub namespace: String,
 }
 
+/// Which checkpoint of a thread, and what of it.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckpointQuery {
+    /// The thread's own when left out.
+    pub namespace: String,
+    /// With the values of its channels.
+    pub blobs: bool,
+}
+
+/// Which blob of a thread.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+pub struct BlobQuery {
+    /// The thread's own when left out.
+    pub namespace: String,
+    /// What its octets are, up to 255 bytes, such as `msgpack`.
+    pub r#type: String,
+}
+
 /// Which checkpoints.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]
@@ -64,6 +125,8 @@ pub struct CheckpointsQuery {
     pub namespace: String,
     /// Those of all namespaces, each with its own.
     pub all_namespaces: bool,
+    /// With the values of their channels.
+    pub blobs: bool,
     /// Those that come before the checkpoint of this id. It need not be there where its id is a UUID of version 6 or
     /// 7.
     pub before: Option<String>,

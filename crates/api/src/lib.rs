@@ -29,6 +29,7 @@ mod context;
 mod embeddings;
 mod explain;
 mod fusion;
+mod ids;
 mod index;
 mod keys;
 mod late_interaction;

@@ -1,5 +1,6 @@
 //! Records by their ids, in an order, counted, and changed many at once.
 
+use crate::ids::{ids, ids_schema};
 use crate::{RecordPatch, RecordView};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,7 +21,8 @@ pub enum With {
 #[serde(deny_unknown_fields)]
 pub struct GetRequest {
     /// 1 to 2 048 of them.
-    #[schema(min_items = 1, max_items = 2048)]
+    #[serde(deserialize_with = "ids")]
+    #[schema(schema_with = ids_schema)]
     pub ids: Vec<String>,
     /// Payloads when left out.
     pub with: Option<Vec<With>>,
@@ -164,7 +166,8 @@ pub struct ScrollAnswer {
 #[serde(deny_unknown_fields)]
 pub struct PatchManyRequest {
     /// 1 to 2 048 of them, each once.
-    #[schema(min_items = 1, max_items = 2048)]
+    #[serde(deserialize_with = "ids")]
+    #[schema(schema_with = ids_schema)]
     pub ids: Vec<String>,
     /// What is changed of each, as `PATCH` of one record does.
     pub patch: RecordPatch,

@@ -1,5 +1,6 @@
 //! Records: written, read, changed, deleted and forgotten.
 
+use crate::ids::{id, id_schema, some_ids};
 use crate::vectors::{vector, vector_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -11,8 +12,8 @@ use utoipa::{IntoParams, ToSchema};
 #[serde(deny_unknown_fields)]
 pub struct NewRecord {
     /// The caller's id, 1 to 512 bytes; a UUIDv7 when left out. An id that exists is given a new version.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(min_length = 1, max_length = 512)]
+    #[serde(default, deserialize_with = "id", skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = id_schema)]
     pub id: Option<String>,
     /// What is to be remembered, at most 1 MiB. May be left out when a vector or a payload is given.
     #[serde(default)]
@@ -206,6 +207,7 @@ pub struct Page {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteRequest {
+    #[serde(default, deserialize_with = "some_ids")]
     pub ids: Option<Vec<String>>,
     #[schema(value_type = Option<Object>)]
     pub filter: Option<Value>,

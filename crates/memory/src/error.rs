@@ -208,6 +208,10 @@ impl From<StoreError> for MemoryError {
                 pointer: format!("/messages/{place}/id"),
                 reason: format!("message {id:?} is there already, and says something else"),
             },
+            StoreError::NoBlob(channel) => {
+                let reason = "there is no blob of this channel at that version";
+                Self::impossible(format!("/channels/{}", channel.replace('~', "~0").replace('/', "~1")), reason)
+            }
             error @ StoreError::TooLarge { .. } => Self::impossible("", error.to_string()),
             StoreError::Overloaded { retry_after_s } => Self::Overloaded { retry_after_s },
             StoreError::ReadOnly(reason) => Self::ReadOnly(reason),

@@ -8,7 +8,9 @@ use membox_api::{
     Direction, Facet, FacetsAnswer, FacetsRequest, GetAnswer, GetRequest, ListedRecord, PatchManyAnswer,
     PatchManyRequest, ScrollAnswer, ScrollRequest, ValueCount, With,
 };
-use membox_store::{Fetched, Filter, RecordReads, RecordsError, Scalar, Snapshot, StoredRecord, WriteRecords};
+use membox_store::{
+    Fetched, Filter, RecordReads, RecordsError, Scalar, Snapshot, StoredRecord, ValueCounts, WriteRecords,
+};
 use membox_threads::budget;
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashSet};
@@ -69,12 +71,13 @@ impl Records<'_> {
         for (i, field) in fields.iter().enumerate() {
             check_field(field, &format!("/fields/{i}"))?;
             budget::check()?;
-            let (mut counts, having, count) = reads.counts(&collection, filter.as_ref(), field)?;
+            let ValueCounts { values: mut counts, having, records } =
+                reads.counts(&collection, filter.as_ref(), field)?;
             let distinct = counts.len();
             counts.truncate(limit);
             let values = counts.into_iter().map(|(value, count)| ValueCount { value: json_of(value, field), count });
-            let facet = Facet { field: field.clone(), values: values.collect(), distinct, missing: count - having };
-            answer.count = count;
+            let facet = Facet { field: field.clone(), values: values.collect(), distinct, missing: records - having };
+            answer.count = records;
             answer.facets.push(facet);
         }
         collection.check_there()?;
@@ -180,7 +183,7 @@ fn check_limit(limit: usize, most: usize) -> Result<usize, MemoryError> {
 }
 
 /// Refuses what is no field of a filter.
-fn check_field(field: &str, pointer: &str) -> Result<(), MemoryError> {
+pub(crate) fn check_field(field: &str, pointer: &str) -> Result<(), MemoryError> {
     let wrong = |error: MemoryError| match error {
         MemoryError::Records(RecordsError::Filter { reason, .. }) => MemoryError::invalid(pointer, reason),
         other => other,

@@ -11,7 +11,7 @@ use crate::transaction::WriteTransaction;
 use rusqlite::{OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 use uuid::{Uuid, Variant};
 
@@ -231,10 +231,15 @@ impl WriteTransaction<'_> {
 
     /// Removes what had expired by `now`, and gives how many there were, by tenant.
     pub fn drop_expired_checkpoints(&mut self, now: i64) -> Result<BTreeMap<String, u64>, RecordsError> {
-        let sql = format!("DELETE FROM checkpoints WHERE {EXPIRED} RETURNING tenant");
-        let mut of_tenants = BTreeMap::new();
-        for tenant in self.connection.prepare_cached(&sql)?.query_map([now], |r| r.get(0))? {
-            *of_tenants.entry(tenant?).or_insert(0) += 1;
+        let sql = format!("DELETE FROM checkpoints WHERE {EXPIRED} RETURNING tenant, thread");
+        let (mut of_tenants, mut threads) = (BTreeMap::new(), BTreeSet::new());
+        for gone in self.connection.prepare_cached(&sql)?.query_map([now], |r| Ok((r.get(0)?, r.get(1)?)))? {
+            let (tenant, thread): (String, String) = gone?;
+            *of_tenants.entry(tenant.clone()).or_insert(0) += 1;
+            threads.insert((tenant, thread));
+        }
+        for (tenant, thread) in threads {
+            self.drop_unused_blobs(&tenant, &thread)?;
         }
         Ok(of_tenants)
     }

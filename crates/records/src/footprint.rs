@@ -13,7 +13,7 @@ pub struct Footprint {
     /// Sessions.
     pub sessions: u64,
     /// Bytes of what was said and of the states that are kept, as they are stored: texts, metadata, payloads,
-    /// sessions, checkpoints and inputs of queues. Vectors and files are beside it.
+    /// sessions, checkpoints, blobs and inputs of queues. Vectors and files are beside it.
     pub bytes: u64,
 }
 
@@ -48,6 +48,8 @@ impl Reader {
             let bytes = format!("octet_length({column}) + coalesce(octet_length(sealed), 0)");
             add(table, &format!("SELECT count(*), coalesce(sum({bytes}), 0) FROM {table} WHERE tenant = ?"))?;
         }
+        let blobs = "SELECT count(*), coalesce(sum(octet_length(data)), 0) FROM blobs WHERE tenant = ?";
+        add("blobs", blobs)?;
         Ok(all)
     }
 }

@@ -32,6 +32,7 @@
 //! ```
 
 mod audit;
+mod blobs;
 mod checkpoints;
 mod collections;
 mod error;
@@ -65,6 +66,7 @@ mod unchanged;
 mod usage;
 
 pub use audit::{AuditChain, AuditEntry, AuditEvent, AuditKey, BOX_LOG};
+pub use blobs::Blob;
 pub use checkpoints::{Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPlace};
 pub use error::RecordsError;
 pub use field_index::FieldIndex;

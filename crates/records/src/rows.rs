@@ -297,12 +297,21 @@ pub(crate) fn checksum(texts: &[&str], body: &StoredText) -> u32 {
     crc.0
 }
 
-fn damaged(what: &str, reason: String) -> rusqlite::Error {
+/// CRC32C of texts and of octets as they are stored, under a key where they are sealed.
+pub(crate) fn checksum_of_octets(texts: &[&str], kind: &str, key: Option<u32>, octets: &[u8]) -> u32 {
+    let mut crc = Checksum::default();
+    texts.iter().chain([&kind]).for_each(|text| crc.add(text.as_bytes()));
+    crc.add(key.map(u32::to_le_bytes).as_ref().map_or(&[], |bytes| bytes));
+    crc.add(octets);
+    crc.0
+}
+
+pub(crate) fn damaged(what: &str, reason: String) -> rusqlite::Error {
     wrapped(RecordsError::Damaged(format!("{what}: {reason}")))
 }
 
 /// An error of ours on its way through rusqlite.
-fn wrapped(error: RecordsError) -> rusqlite::Error {
+pub(crate) fn wrapped(error: RecordsError) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Null, Box::new(error))
 }
 

@@ -92,9 +92,10 @@ impl Reader {
         Ok(found.collect::<Result<_, _>>()?)
     }
 
-    /// The namespaces in which a thread has checkpoints, or writes that wait for one.
+    /// The namespaces in which a thread has checkpoints, blobs, or writes that wait for one.
     pub fn checkpoint_namespaces(&self, tenant: &str, thread: &str) -> Result<Vec<String>, RecordsError> {
-        let sql = "SELECT DISTINCT namespace FROM checkpoints WHERE tenant = ? AND thread = ? ORDER BY namespace";
+        let sql = "SELECT namespace FROM checkpoints WHERE tenant = ?1 AND thread = ?2
+                   UNION SELECT namespace FROM blobs WHERE tenant = ?1 AND thread = ?2 ORDER BY namespace";
         let mut statement = self.connection.prepare_cached(sql)?;
         let names = statement.query_map([tenant, thread], |r| r.get(0))?;
         Ok(names.collect::<Result<_, _>>()?)
@@ -189,11 +190,13 @@ impl WriteTransaction<'_> {
         let sql = "DELETE FROM checkpoints WHERE tenant = ?1 AND thread = ?2 AND namespace = ?3 AND id = ?4
                    AND (expires_at IS NULL OR expires_at > ?5)";
         let parameters = params![tenant, thread, namespace, id, now];
-        Ok(self.connection.prepare_cached(sql)?.execute(parameters)? > 0)
+        let was_there = self.connection.prepare_cached(sql)?.execute(parameters)? > 0;
+        self.drop_unused_blobs(tenant, thread)?;
+        Ok(was_there)
     }
 
     /// Removes a thread's checkpoints, of one namespace or of all, and gives how many there were. Writes that wait for
-    /// theirs go too.
+    /// theirs go too, and all blobs.
     pub fn drop_checkpoints(
         &mut self,
         tenant: &str,
@@ -203,7 +206,9 @@ impl WriteTransaction<'_> {
         let of = "DELETE FROM checkpoints WHERE tenant = ?1 AND thread = ?2 AND (?3 IS NULL OR namespace = ?3)";
         let awaited = format!("{of} AND expires_at = ?4");
         self.connection.prepare_cached(&awaited)?.execute(params![tenant, thread, namespace, AWAITED])?;
-        Ok(self.connection.prepare_cached(of)?.execute(params![tenant, thread, namespace])?)
+        let count = self.connection.prepare_cached(of)?.execute(params![tenant, thread, namespace])?;
+        self.drop_blobs(tenant, thread, namespace)?;
+        Ok(count)
     }
 
     /// Removes all but the latest `keep` checkpoints of each namespace of a thread, or of one, and gives how many
@@ -226,6 +231,7 @@ impl WriteTransaction<'_> {
         for namespace in &names {
             gone += self.prune_namespace(CheckpointPlace { tenant, thread, namespace }, keep, now)?;
         }
+        self.drop_unused_blobs(tenant, thread)?;
         Ok(gone)
     }
 
@@ -271,7 +277,11 @@ impl WriteTransaction<'_> {
             if found.is_awaited() && self.checkpoint_or_writes(place, id, now)?.is_some() {
                 continue;
             }
+            let channels = self.channels_of(found.number)?;
             self.insert_checkpoint(place, id, found.expires_at, &found.body)?;
+            if let Some(channel) = self.set_channels(place, id, &channels)? {
+                return Err(RecordsError::Damaged(format!("thread {to:?} has no blob of channel {channel:?}")));
+            }
             copied += usize::from(!found.is_awaited());
         }
         Ok(copied)

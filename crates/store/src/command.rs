@@ -6,12 +6,12 @@
 use crate::{Collection, StoreError, now};
 use membox_api::OnConflict;
 use membox_records::{
-    AuditEntry, AuditEvent, CheckpointBody, DayUsage, FileName, OpaqueJson, QueueItem, Quota, Record, Resealed,
+    AuditEntry, AuditEvent, Blob, CheckpointBody, DayUsage, FileName, OpaqueJson, QueueItem, Quota, Record, Resealed,
     StoredJob, StoredRecord, StoredSession, Summary,
 };
 use membox_vectors::TokenVectors;
 use serde_json::{Map, Value};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -103,6 +103,36 @@ pub enum Command {
         expires_at: Option<i64>,
         /// What it holds.
         body: CheckpointBody,
+        /// Blobs that are kept first.
+        blobs: Vec<Blob>,
+        /// Which blobs it has: the versions of its channels.
+        channels: BTreeMap<String, String>,
+    },
+    /// Keeps the value of a channel of a thread.
+    PutBlob {
+        /// Whose thread.
+        tenant: String,
+        /// Its id.
+        thread: String,
+        /// Empty for the thread's own.
+        namespace: String,
+        /// The value.
+        blob: Blob,
+    },
+    /// Copies the value of a channel to another thread.
+    CopyBlob {
+        /// Whose thread.
+        tenant: String,
+        /// From where.
+        thread: String,
+        /// Its namespace, there and here.
+        namespace: String,
+        /// The channel.
+        channel: String,
+        /// The version of its value.
+        version: String,
+        /// To which thread.
+        to: String,
     },
     /// Adds what a task has written towards the checkpoint after this one.
     PutCheckpointWrites {
@@ -530,7 +560,9 @@ impl Command {
         match self {
             Self::DeleteRecords(_)
             | Self::RemoveInput { .. }
+            | Self::DropCheckpoint { .. }
             | Self::DropCheckpoints { .. }
+            | Self::PruneCheckpoints { .. }
             | Self::DropUsage { .. }
             | Self::DropTenant { .. }
             | Self::ForgetJobs { .. }

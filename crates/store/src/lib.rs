@@ -90,7 +90,7 @@ pub use membox_index::{DeviceRows, Effort, IndexError, MAX_EF_SEARCH, RowDevice}
 pub use membox_records::filter::{Condition, Scalar};
 pub use membox_records::keys::{self, Keyring, SealingError};
 pub use membox_records::{
-    AuditChain, AuditEntry, AuditEvent, BOX_LOG, Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPlace,
+    AuditChain, AuditEntry, AuditEvent, BOX_LOG, Blob, Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPlace,
     CheckpointQuery, DayUsage, Erases, Filter, Footprint, JobBody, JobState, LAST_TIME, Media, Message, Namespace,
     Number, OpaqueJson, Order, Position, QueueItem, Quota, Range, RecallCount, Record, RecordsError, Resealed, Sealing,
     SessionState, StoredJob, StoredRecord, StoredSession, Summary, Thread, Window, civil, civil_millis, record_id,
@@ -98,7 +98,7 @@ pub use membox_records::{
 };
 pub use membox_text::TextError;
 pub use membox_vectors::{QuestionTokens, TokenSpace, TokenVectors, VectorsError, rename_durably, sync_parent};
-pub use reads::{OneMoment, Reads};
+pub use reads::{OneMoment, Reads, ValueCounts};
 pub use record_store::{Change, Changes, Durability, Freshness, Lease, RecordReads, RecordStore, Sequence};
 pub use search::{Matches, Neighbours, Question, Wanted, WordScores};
 pub use snapshot::{Fetched, Nearest, RecordRef, Snapshot, SpokenFor, StateVersion, TokenSimilarities};

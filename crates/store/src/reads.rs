@@ -8,13 +8,24 @@ use crate::snapshot::{Fetched, RecordRef, Snapshot};
 use crate::{Collection, RecordReads, StoreError, VersionId, now};
 use membox_records::filter::Scalar;
 use membox_records::{
-    AuditEntry, Checkpoint, CheckpointOrder, CheckpointPlace, CheckpointQuery, DayUsage, Filter, Footprint, JobState,
-    Namespace, Order, Position, QueueItem, Quota, Range, RecallCount, Record, RecordsError, StoredJob, StoredRecord,
-    StoredSession, Thread,
+    AuditEntry, Blob, Checkpoint, CheckpointOrder, CheckpointPlace, CheckpointQuery, DayUsage, Filter, Footprint,
+    JobState, Namespace, Order, Position, QueueItem, Quota, Range, RecallCount, Record, RecordsError, StoredJob,
+    StoredRecord, StoredSession, Thread,
 };
 use membox_threads::budget;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+
+/// The values of a field, and how many records have them.
+#[derive(Clone, Debug)]
+pub struct ValueCounts {
+    /// Most first.
+    pub values: Vec<(Scalar, u64)>,
+    /// Records that have any.
+    pub having: u64,
+    /// All records that were looked at.
+    pub records: u64,
+}
 
 /// One caller's reads of the local store. Others wait while too many are held: drop it before you wait for anything.
 pub struct Reads<'a> {
@@ -92,22 +103,21 @@ impl<'a> Reads<'a> {
         Ok(self.reader.page(collection.id, order, after, limit, known, wanted)?)
     }
 
-    /// The values of a field, most first, with how many records have each of those that a filter allows; how many have
-    /// any; and how many there are.
+    /// The values of a field, of the records that a filter allows.
     pub fn counts(
         &self,
         collection: &Arc<Collection>,
         filter: Option<&Filter>,
         field: &str,
-    ) -> Result<(Vec<(Scalar, u64)>, u64, u64), StoreError> {
+    ) -> Result<ValueCounts, StoreError> {
         collection.prepare_filters(&self.reader)?;
         let state = collection.state();
         let (allowed, _) = state.allowed(now(), filter);
         let rows = allowed.records.rows();
         let fields = state.fields.as_ref();
         let counts = fields.map(|fields| (fields.counts(field, rows), fields.having(field, rows)));
-        let (counts, having) = counts.unwrap_or_default();
-        Ok((counts, having, rows.len()))
+        let (values, having) = counts.unwrap_or_default();
+        Ok(ValueCounts { values, having, records: rows.len() })
     }
 
     /// The records that a filter allows, in the order of the values of a field, as a [`FieldIndex`] has it.
@@ -312,6 +322,18 @@ impl RecordReads for Reads<'_> {
         now: i64,
     ) -> Result<(Vec<Checkpoint>, Option<CheckpointOrder>), StoreError> {
         Ok(self.reader.checkpoints(query, now)?)
+    }
+
+    fn blob(&self, place: CheckpointPlace, channel: &str, version: &str) -> Result<Option<Blob>, StoreError> {
+        Ok(self.reader.blob(place, channel, version)?)
+    }
+
+    fn blobs(&self, place: CheckpointPlace) -> Result<Vec<(String, String)>, StoreError> {
+        Ok(self.reader.blobs(place)?)
+    }
+
+    fn channels(&self, checkpoint: i64) -> Result<BTreeMap<String, String>, StoreError> {
+        Ok(self.reader.channels(checkpoint)?)
     }
 
     fn awaited_checkpoints(&self, place: CheckpointPlace) -> Result<Vec<Checkpoint>, StoreError> {

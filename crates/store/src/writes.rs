@@ -6,11 +6,12 @@ use crate::command::{
 };
 use crate::{Collection, Durability, RecordStore, Store, StoreError, now};
 use membox_records::{
-    AuditEntry, AuditEvent, CheckpointBody, CheckpointPlace, DayUsage, QueueItem, Quota, Resealed, StoredJob,
+    AuditEntry, AuditEvent, Blob, CheckpointBody, CheckpointPlace, DayUsage, QueueItem, Quota, Resealed, StoredJob,
     StoredSession, Summary,
 };
 use membox_vectors::TokenVectors;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Store {
@@ -99,14 +100,36 @@ impl Store {
         self.commit(Command::RemoveInput { tenant, session, number, audit })?.flag()
     }
 
-    /// Writes a checkpoint and gives it as it is then: its writes and its time stay.
+    /// Writes a checkpoint, with new values of its channels and the versions of all, and gives it as it is then: its
+    /// writes and its time stay.
+    ///
+    /// # Errors
+    /// [`StoreError::NoBlob`] where there is no value of a channel at its version.
     pub fn put_checkpoint(
         &self,
         key: CheckpointKey,
         expires_at: Option<i64>,
         body: CheckpointBody,
+        (blobs, channels): (Vec<Blob>, BTreeMap<String, String>),
     ) -> Result<CheckpointBody, StoreError> {
-        self.commit(Command::PutCheckpoint { key, expires_at, body })?.checkpoint()
+        self.commit(Command::PutCheckpoint { key, expires_at, body, blobs, channels })?.checkpoint()
+    }
+
+    /// Keeps the value of a channel of a thread.
+    pub fn put_blob(&self, place: CheckpointPlace, blob: Blob) -> Result<(), StoreError> {
+        let [tenant, thread, namespace] = [place.tenant, place.thread, place.namespace].map(str::to_owned);
+        self.commit(Command::PutBlob { tenant, thread, namespace, blob })?.done()
+    }
+
+    /// Copies the value of a channel to another thread, unless that has it.
+    pub fn copy_blob(
+        &self,
+        from: CheckpointPlace,
+        to: &str,
+        (channel, version): (String, String),
+    ) -> Result<(), StoreError> {
+        let [tenant, thread, namespace, to] = [from.tenant, from.thread, from.namespace, to].map(str::to_owned);
+        self.commit(Command::CopyBlob { tenant, thread, namespace, channel, version, to })?.done()
     }
 
     /// Adds what a task has written towards the next checkpoint.

@@ -35,6 +35,11 @@ fn requests() -> Vec<(&'static str, &'static str, Value)> {
             "/v1/collections/c/records/a",
             json!({"text": "a new text", "metadata": {"n": 2}, "importance": null, "expires_at": null}),
         ),
+        (
+            "POST",
+            "/v1/collections/c/recall:batch",
+            json!({"recalls": [{"query": "key", "k": 2, "group_by": {"field": "kind", "size": 1}}, {"query": "pot"}]}),
+        ),
         ("POST", "/v1/collections/c/records:get", json!({"ids": ["a", "x"], "with": ["vector", "payload"]})),
         ("POST", "/v1/collections/c/records:count", json!({"filter": {"field": "metadata.n", "gt": 1}})),
         (
@@ -165,7 +170,9 @@ fn requests() -> Vec<(&'static str, &'static str, Value)> {
         (
             "PUT",
             "/v1/threads/t/checkpoints/c?namespace=n",
-            json!({"state": {"step": 1}, "parent": "b", "metadata": {"source": "loop"}, "ttl_s": 60}),
+            json!({"state": {"step": 1}, "parent": "b", "metadata": {"source": "loop"}, "ttl_s": 60,
+                "channels": {"said": "1"},
+                "blobs": [{"channel": "said", "version": "1", "type": "json", "data": "WzFd"}]}),
         ),
         ("PUT", "/v1/threads/t/checkpoints/c/writes/task?namespace=n", json!({"writes": [["channel", 1]]})),
         ("POST", "/v1/threads/t/checkpoints:copy", json!({"to": "another"})),
@@ -344,7 +351,8 @@ const QUESTIONS: &[(&str, &[(&str, &str)])] = &[
     ),
     ("sessions/s/context", &[("strategy", "window"), ("turns", "3")]),
     ("sessions/s/queue", &[("limit", "3")]),
-    ("threads/t/checkpoints/c", &[("namespace", "n")]),
+    ("threads/t/checkpoints/c", &[("namespace", "n"), ("blobs", "true")]),
+    ("threads/t/blobs/said/1", &[("namespace", "n")]),
     (
         "threads/t/checkpoints",
         &[
@@ -352,6 +360,7 @@ const QUESTIONS: &[(&str, &[(&str, &str)])] = &[
             ("limit", "3"),
             ("before", "c"),
             ("all_namespaces", "false"),
+            ("blobs", "true"),
             ("filter", r#"{"field": "metadata.source", "eq": "loop"}"#),
         ],
     ),

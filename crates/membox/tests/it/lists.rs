@@ -8,7 +8,11 @@ fn ids(answer: &Value) -> Vec<&str> {
 }
 
 fn refused(server: &Server, path: &str, body: &Value) -> (u16, Value) {
-    let (status, answer) = server.call("POST", &format!("/v1/collections/c/records{path}"), body);
+    refused_at(server, &format!("c/records{path}"), body)
+}
+
+fn refused_at(server: &Server, path: &str, body: &Value) -> (u16, Value) {
+    let (status, answer) = server.call("POST", &format!("/v1/collections/{path}"), body);
     (status, answer["errors"][0]["pointer"].clone())
 }
 
@@ -118,5 +122,47 @@ fn many_records_are_changed_all_or_none() {
     assert_eq!(refused(&server, ":patch", &json!({"ids": ["a", "a"], "patch": {}})), (400, json!("/ids/1")));
     let found = post(&server, "/v1/collections/c/records:get", &json!({"ids": ["c", "d"]}));
     assert!(found["records"].as_array().expect("records").iter().all(|record| record["version"] == 1), "{found}");
+    server.stop();
+}
+
+#[test]
+fn several_recalls_are_answered_as_each_by_itself_and_hits_are_grouped() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    server.call("PUT", "/v1/collections/Notes", &json!({}));
+    let record = |n: u32, topic: Value| json!({"id": n, "text": format!("note {n}: the boat lies by the river"), "metadata": {"a": {"topic": topic}}});
+    let topics = [json!("boat"), json!("boat"), json!("boat"), json!(1), json!(1), json!(null), json!(null)];
+    let records: Vec<Value> = (1..).zip(topics).map(|(n, topic)| record(n, topic)).collect();
+    let written = post(&server, "/v1/collections/Notes/records", &json!({ "records": records }));
+    assert_eq!(written["records"][2]["id"], "3", "an integer is the text of its digits");
+    let found = post(&server, "/v1/collections/Notes/records:get", &json!({"ids": [3, "1", -1]}));
+    assert_eq!((ids(&found), &found["missing"]), (vec!["3", "1"], &json!(["-1"])));
+    assert_eq!(refused_at(&server, "Notes/records:get", &json!({"ids": [1.5]})), (400, json!("/ids/0")));
+
+    let ask = |query: &str, k: u32| json!({"query": query, "k": k, "include": ["text"]});
+    let recalls = [ask("the boat", 3), ask("note 5", 1)];
+    let both = post(&server, "/v1/collections/Notes/recall:batch", &json!({ "recalls": recalls }));
+    for (i, recall) in recalls.iter().enumerate() {
+        let alone = post(&server, "/v1/collections/Notes/recall", recall);
+        assert_eq!(both["answers"][i]["hits"], alone["hits"]);
+    }
+    let wrong = json!({"recalls": [ask("the boat", 3), ask("", 0)]});
+    let (status, pointer) = refused_at(&server, "Notes/recall:batch", &wrong);
+    assert!((400..500).contains(&status) && pointer.as_str().is_some_and(|at| at.starts_with("/recalls/1/")));
+    assert_eq!(refused_at(&server, "Notes/recall:batch", &json!({"recalls": []})), (422, json!("/recalls")));
+
+    let grouped = |size: u32| {
+        let group = json!({"field": "metadata.a.topic", "size": size});
+        let asked = json!({"query": "the boat by the river", "k": 7, "group_by": group});
+        let found = post(&server, "/v1/collections/Notes/recall", &asked);
+        let mut groups: Vec<String> =
+            found["hits"].as_array().expect("hits").iter().map(|hit| hit["group"].to_string()).collect();
+        groups.sort();
+        groups
+    };
+    assert_eq!(grouped(1), ["\"boat\"", "1", "null", "null"]);
+    assert_eq!(grouped(2), ["\"boat\"", "\"boat\"", "1", "1", "null", "null"]);
+    let wrong = json!({"query": "x", "group_by": {"field": "topic"}});
+    assert_eq!(refused_at(&server, "Notes/recall", &wrong), (400, json!("/group_by/field")));
     server.stop();
 }

@@ -1,6 +1,6 @@
 //! Threads over HTTP, as an agent framework's checkpointer uses them: listed, cut down, copied, and redacted as ever.
 
-use crate::common::{Server, data_with_model};
+use crate::common::{Server, data_with_model, files_with, membox};
 use serde_json::{Value, json};
 
 fn call(server: &Server, method: &str, path: &str, body: &Value) -> Value {
@@ -122,5 +122,94 @@ fn a_thread_is_not_copied_to_where_more_is_redacted() {
     call(&server, "PUT", "/v1/threads/t/checkpoints/1", &json!({"state": "a@b.example.com"}));
     let copy = "/v1/threads/t/checkpoints:copy";
     assert_eq!(refused(&server, "POST", copy, &json!({"to": "careful"})), (422, json!("/to")));
+    server.stop();
+}
+
+#[test]
+fn values_of_channels_are_kept_once_as_octets_and_go_with_the_last_checkpoint_that_has_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    let octets: Vec<u8> = (0..=127).collect();
+    let put_octets = |channel: &str, version: &str| {
+        let path = format!("/v1/threads/t/blobs/{channel}/{version}?type=msgpack");
+        server.raw("PUT", &path, &[("content-type", "application/octet-stream")], octets.clone()).0
+    };
+    assert_eq!(put_octets("large", "1"), 204);
+    let blob = |channel: &str, version: &str, data: &str| json!({"channel": channel, "version": version, "type": "json", "data": data});
+    let put =
+        |id: usize, body: &Value| server.call("PUT", &format!("/v1/threads/t/checkpoints/{}", self::id(id)), body);
+    let first = json!({"state": 1, "channels": {"large": "1", "said": "1"}, "blobs": [blob("said", "1", "WzFd")]});
+    assert_eq!(put(1, &first).1["channels"], first["channels"]);
+    let second = json!({"state": 2, "channels": {"large": "1", "said": "2"}, "blobs": [blob("said", "2", "WzJd")]});
+    assert_eq!(put(2, &second).0, 200);
+    let (status, answer) = put(3, &json!({"state": 3, "channels": {"large": "2"}}));
+    assert_eq!((status, &answer["errors"][0]["pointer"]), (422, &json!("/channels/large")));
+    let (status, answer) = put(3, &json!({"state": 3, "blobs": [blob("x", "1", "AA=="), blob("y", "1", "?")]}));
+    assert_eq!((status, &answer["errors"][0]["pointer"]), (400, &json!("/blobs/1/data")));
+    assert_eq!(server.call("GET", "/v1/threads/t/blobs/x/1", &Value::Null).0, 404, "nothing of it is kept");
+
+    let latest = get(&server, "/v1/threads/t/checkpoints/latest");
+    assert_eq!((&latest["channels"], &latest["blobs"]), (&second["channels"], &Value::Null));
+    let latest = get(&server, "/v1/threads/t/checkpoints/latest?blobs=true");
+    let kinds: Vec<&str> =
+        latest["blobs"].as_array().expect("blobs").iter().filter_map(|blob| blob["type"].as_str()).collect();
+    assert_eq!((kinds, &latest["blobs"][1]["data"]), (vec!["msgpack", "json"], &json!("WzJd")));
+    let all = get(&server, "/v1/threads/t/checkpoints?blobs=true");
+    assert_eq!(all["checkpoints"][1]["blobs"][1]["data"], "WzFd");
+    let (status, headers, _) = server.raw("GET", "/v1/threads/t/blobs/said/2", &[], Vec::new());
+    let kind = headers.iter().find(|(name, _)| name == "x-membox-type").map(|(_, value)| value.as_str());
+    assert_eq!((status, kind), (200, Some("json")));
+
+    call(&server, "POST", "/v1/threads/t/checkpoints:copy", &json!({"to": "u"}));
+    call(&server, "POST", "/v1/threads/t/checkpoints:prune", &json!({"keep": 1}));
+    let there = |thread: &str, channel: &str, version: &str| {
+        let path = format!("/v1/threads/{thread}/blobs/{channel}/{version}");
+        server.raw("GET", &path, &[], Vec::new()).0 == 200
+    };
+    assert!(there("t", "large", "1") && there("t", "said", "2") && !there("t", "said", "1"));
+    assert!(there("u", "large", "1") && there("u", "said", "2") && there("u", "said", "1"));
+    // One that no checkpoint has had yet waits for it.
+    assert_eq!(put_octets("large", "3"), 204);
+    call(&server, "DELETE", &format!("/v1/threads/t/checkpoints/{}", id(2)), &Value::Null);
+    assert!(there("t", "large", "3") && !there("t", "large", "1"));
+    assert_eq!(put(4, &json!({"state": 4, "channels": {"large": "3"}})).0, 200);
+    call(&server, "DELETE", "/v1/threads/u/checkpoints", &Value::Null);
+    assert!(!there("u", "large", "1") && there("t", "large", "3"));
+    server.stop();
+}
+
+#[test]
+fn a_value_of_64_mib_is_kept_exported_and_brought_to_another_box() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = data_with_model(folder.path());
+    let made = membox(&data).args(["keys", "new"]).arg(folder.path().join("master")).output().expect("the binary");
+    assert!(made.status.success());
+    std::fs::write(folder.path().join("membox.toml"), "master_key_file = \"master\"\n").expect("a file");
+    let server = Server::start(&data, &[]);
+    call(&server, "PUT", "/v1/sessions/t", &json!({"user": "lena"}));
+    let value = "Zanzibar".repeat(8 << 20);
+    assert_eq!(value.len(), 64 << 20);
+    let put = |path: &str, value: &str| {
+        server.raw("PUT", path, &[("content-type", "application/octet-stream")], value.as_bytes().to_vec()).0
+    };
+    assert_eq!(put("/v1/threads/t/blobs/large/1?namespace=n", &value), 204);
+    assert_eq!(put("/v1/threads/t/blobs/large/2?namespace=n", &format!("{value}x")), 413);
+    call(&server, "PUT", "/v1/threads/t/checkpoints/1?namespace=n", &json!({"state": 1, "channels": {"large": "1"}}));
+    assert_eq!(files_with(&data, "Zanzibar"), Vec::<String>::new(), "it is sealed");
+    server.job("/v1/tenant:rotate", &Value::Null);
+    assert!(server.raw("GET", "/v1/threads/t/blobs/large/1?namespace=n", &[], Vec::new()).2 == value);
+    let archive = folder.path().join("lena.jsonl");
+    std::fs::write(&archive, server.raw("GET", "/v1/users/lena/export", &[], Vec::new()).2).expect("a file");
+    server.job("/v1/users/lena/erase", &json!({}));
+    assert_eq!(server.call("GET", "/v1/threads/t/blobs/large/1?namespace=n", &Value::Null).0, 404);
+    server.stop();
+
+    let other = tempfile::tempdir().expect("a folder");
+    let data = data_with_model(other.path());
+    let server = Server::start(&data, &[]);
+    let done = membox(&data).arg("import").arg(&archive).env("MEMBOX_URL", &server.url).output().expect("the binary");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(server.raw("GET", "/v1/threads/t/blobs/large/1?namespace=n", &[], Vec::new()).2 == value);
+    assert_eq!(get(&server, "/v1/threads/t/checkpoints/1?namespace=n")["channels"], json!({"large": "1"}));
     server.stop();
 }

@@ -1,13 +1,14 @@
 //! Checkpoints of a thread's state, as an agent keeps them beside its messages.
 
-use super::Sessions;
-use crate::fields::{self, MAX_ID_BYTES, MAX_WRITES_BYTES, TaskWrites};
-use crate::names::{check_new, check_some};
+use super::names::check_names;
+use super::{Sessions, blobs};
+use crate::fields::{self, MAX_WRITES_BYTES, TaskWrites};
+use crate::names::check_some;
 use crate::redaction::redact;
 use crate::{MemoryError, in_seconds, now, time_text};
 use membox_api::{CheckpointList, CheckpointView, CheckpointsQuery, NewCheckpoint, Redaction};
 use membox_store::{
-    Checkpoint, CheckpointBody, CheckpointKey, CheckpointOrder, CheckpointPlace, CheckpointQuery, RecordReads,
+    Checkpoint, CheckpointBody, CheckpointKey, CheckpointOrder, CheckpointPlace, CheckpointQuery, Reads, RecordReads,
     StoreError,
 };
 use serde_json::Value;
@@ -21,9 +22,11 @@ pub(super) fn checkpoint_key(tenant: &str, thread: &str, namespace: &str, id: &s
     CheckpointKey { tenant, thread, namespace, id }
 }
 
-fn view(thread: &str, checkpoint: Checkpoint) -> CheckpointView {
+fn view(thread: &str, checkpoint: Checkpoint, channels: BTreeMap<String, String>) -> CheckpointView {
     let Checkpoint { namespace, id, expires_at, body, .. } = checkpoint;
     CheckpointView {
+        channels,
+        blobs: None,
         thread: thread.to_owned(),
         namespace,
         id,
@@ -36,15 +39,19 @@ fn view(thread: &str, checkpoint: Checkpoint) -> CheckpointView {
     }
 }
 
-pub(super) fn check_names(names: &[(&'static str, &str)]) -> Result<(), MemoryError> {
-    for (what, name) in names {
-        let may_be_empty = *what == "namespace";
-        if name.is_empty() && !may_be_empty || name.len() > MAX_ID_BYTES {
-            return Err(MemoryError::invalid(format!("/{what}"), format!("1 to {MAX_ID_BYTES} bytes are wanted")));
-        }
-        check_new(name, format!("/{what}"))?;
+/// A checkpoint as it was read, with the values of its channels where they are wanted.
+fn viewed(
+    reads: &Reads,
+    place: CheckpointPlace,
+    found: Checkpoint,
+    with_blobs: bool,
+) -> Result<CheckpointView, MemoryError> {
+    let channels = reads.channels(found.number)?;
+    let mut view = view(place.thread, found, channels);
+    if with_blobs {
+        view.blobs = Some(blobs::read(reads, place, &view.channels)?);
     }
-    Ok(())
+    Ok(view)
 }
 
 impl Sessions<'_> {
@@ -69,16 +76,20 @@ impl Sessions<'_> {
         new: NewCheckpoint,
     ) -> Result<CheckpointView, MemoryError> {
         check_names(&[("thread", thread), ("namespace", namespace), ("id", id)])?;
-        let NewCheckpoint { state, parent, metadata, ttl_s } = new;
+        let NewCheckpoint { state, parent, metadata, ttl_s, channels, blobs } = new;
+        let blobs = blobs::given(blobs)?;
+        blobs::check_channels(&channels)?;
         check_some(parent.as_ref(), "/parent")?;
         let expires_at = ttl_s.map(in_seconds);
         let mut body = CheckpointBody { parent, state, metadata, writes: BTreeMap::new(), created_at: now() };
         fields::check(&mut body, "")?;
         redact(&self.redaction_beside(tenant, thread)?, &mut body);
         self.admit_state(tenant, 0, &body)?;
-        let body = self.store.put_checkpoint(checkpoint_key(tenant, thread, namespace, id), expires_at, body)?;
+        blobs.iter().try_for_each(|blob| self.admit_blob(tenant, blob))?;
+        let key = checkpoint_key(tenant, thread, namespace, id);
+        let body = self.store.put_checkpoint(key, expires_at, body, (blobs, channels.clone()))?;
         let (namespace, id) = (namespace.to_owned(), id.to_owned());
-        Ok(view(thread, Checkpoint { number: 0, namespace, id, expires_at, body }))
+        Ok(view(thread, Checkpoint { number: 0, namespace, id, expires_at, body }, channels))
     }
 
     /// Adds what a task has written towards the next checkpoint; written again by the same task, it is replaced. It
@@ -111,18 +122,21 @@ impl Sessions<'_> {
         thread: &str,
         namespace: &str,
         id: Option<&str>,
+        with_blobs: bool,
     ) -> Result<CheckpointView, MemoryError> {
+        let reads = self.store.read()?;
+        let _moment = reads.at_one_moment()?;
         let place = CheckpointPlace { tenant, thread, namespace };
         let found = match id {
-            Some(id) => self.store.read()?.checkpoint(place, id, now())?,
+            Some(id) => reads.checkpoint(place, id, now())?,
             None => {
                 let namespace = Some(namespace);
                 let latest = CheckpointQuery { tenant, thread, namespace, after: None, filter: None, limit: 1 };
-                self.store.read()?.checkpoints(latest, now())?.0.pop()
+                reads.checkpoints(latest, now())?.0.pop()
             }
         };
         let missing = || MemoryError::Missing { what: "checkpoint", id: id.unwrap_or(thread).to_owned() };
-        found.map(|checkpoint| view(thread, checkpoint)).ok_or_else(missing)
+        viewed(&reads, place, found.ok_or_else(missing)?, with_blobs)
     }
 
     /// A thread's checkpoints, the latest first as [`CheckpointOrder`] says, and the cursor of the next page.
@@ -150,9 +164,15 @@ impl Sessions<'_> {
             (None, None) => None,
         };
         let wanted = CheckpointQuery { tenant, thread, namespace, after, filter: filter.as_ref(), limit };
-        let (found, next) = self.store.read()?.checkpoints(wanted, now())?;
+        let reads = self.store.read()?;
+        let _moment = reads.at_one_moment()?;
+        let (found, next) = reads.checkpoints(wanted, now())?;
         let next = next.map(|next| self.seal_checkpoint(tenant, next)).transpose()?;
-        Ok(CheckpointList { checkpoints: found.into_iter().map(|found| view(thread, found)).collect(), next })
+        let of = |found: Checkpoint| {
+            let namespace = found.namespace.clone();
+            viewed(&reads, CheckpointPlace { tenant, thread, namespace: &namespace }, found, query.blobs)
+        };
+        Ok(CheckpointList { checkpoints: found.into_iter().map(of).collect::<Result<_, _>>()?, next })
     }
 
     /// The place after which the checkpoints are that come before one of an id. That one need not be there where its

@@ -1,7 +1,8 @@
 //! Threads as wholes: which there are, and what takes many of their checkpoints at once.
 
 use super::Sessions;
-use super::checkpoints::{check_names, checkpoint_key};
+use super::checkpoints::checkpoint_key;
+use super::names::check_names;
 use crate::audit::event;
 use crate::{MemoryError, fields, now};
 use membox_api::{NamespaceList, NamespaceView, ThreadList, ThreadView};
@@ -115,10 +116,16 @@ impl Sessions<'_> {
             let place = CheckpointPlace { tenant, thread, namespace };
             let reads = self.store.read()?;
             // The latest comes last: written in this order, it is the latest again.
+            let blobs = reads.blobs(place)?;
             let mut ids = reads.checkpoint_ids(place, now())?;
             ids.reverse();
             ids.extend(reads.awaited_checkpoints(place)?.into_iter().map(|awaited| awaited.id));
             drop(reads);
+            for (channel, version) in blobs {
+                let found = self.store.read()?.blob(place, &channel, &version)?;
+                found.map_or(Ok(()), |blob| self.admit_blob(tenant, &blob))?;
+                self.store.copy_blob(place, to, (channel, version))?;
+            }
             for some in ids.chunks(COPIED_AT_ONCE) {
                 let bytes = || self.bytes_of(place, some).unwrap_or_default();
                 self.collections.limits.admit(tenant, || Footprint { bytes: bytes(), ..Footprint::default() })?;

@@ -46,6 +46,12 @@ enum Step {
     Queue(String, Option<String>),
     /// Checkpoints of a thread, in all its namespaces.
     Thread(String),
+    /// Blobs of a namespace, by channel and version; the last one is the next.
+    Blobs {
+        thread: String,
+        namespace: String,
+        left: Vec<(String, String)>,
+    },
     /// Checkpoints of a namespace by their ids; the last one is the next.
     Checkpoints {
         thread: String,
@@ -161,6 +167,7 @@ impl Tenants<'_> {
             Step::Messages(session, place) => self.give_messages(export, session, place, part),
             Step::Queue(session, after) => self.give_queue(export, session, after.as_deref(), part),
             Step::Thread(thread) => self.list_checkpoints(export, &thread),
+            Step::Blobs { thread, namespace, left } => self.give_blobs(export, thread, namespace, left, part),
             Step::Checkpoints { thread, namespace, ids } => self.give_checkpoints(export, thread, namespace, ids, part),
             Step::Awaited { thread, namespace } => {
                 for awaited in self.store.read()?.awaited_checkpoints(export.place(&thread, &namespace))? {
@@ -277,9 +284,37 @@ impl Tenants<'_> {
         let reads = self.store.read()?;
         for namespace in reads.checkpoint_namespaces(&export.tenant, thread)?.into_iter().rev() {
             let ids = reads.checkpoint_ids(export.place(thread, &namespace), now())?;
+            let mut left = reads.blobs(export.place(thread, &namespace))?;
+            left.reverse();
             let thread = thread.to_owned();
+            let blobs = Step::Blobs { thread: thread.clone(), namespace: namespace.clone(), left };
             export.steps.push(Step::Awaited { thread: thread.clone(), namespace: namespace.clone() });
             export.steps.push(Step::Checkpoints { thread, namespace, ids });
+            // Before the checkpoints that have them.
+            export.steps.push(blobs);
+        }
+        Ok(())
+    }
+
+    fn give_blobs(
+        &self,
+        export: &mut Export,
+        thread: String,
+        namespace: String,
+        mut left: Vec<(String, String)>,
+        part: &mut Part,
+    ) -> Result<(), MemoryError> {
+        let reads = self.store.read()?;
+        while !part.is_full()
+            && let Some((channel, version)) = left.pop()
+        {
+            let Some(blob) = reads.blob(export.place(&thread, &namespace), &channel, &version)? else { continue };
+            budget::take(blob.data.len() * 3)?;
+            part.push(&json!({"type": "blob", "blob": {"thread": thread, "namespace": namespace, "channel": channel,
+                "version": version, "type": blob.kind, "data": STANDARD.encode(&blob.data)}}));
+        }
+        if !left.is_empty() {
+            export.steps.push(Step::Blobs { thread, namespace, left });
         }
         Ok(())
     }
@@ -299,6 +334,10 @@ impl Tenants<'_> {
             // One that has been deleted or has expired meanwhile is gone.
             let Some(found) = reads.checkpoint(export.place(&thread, &namespace), &id, now())? else { continue };
             let mut line = json!({"thread": thread, "namespace": namespace, "id": id, "checkpoint": found.body});
+            let channels = reads.channels(found.number)?;
+            if !channels.is_empty() {
+                line["channels"] = json!(channels);
+            }
             if let Some(expires_at) = found.expires_at {
                 line["expires_at"] = json!(time_text(expires_at));
             }

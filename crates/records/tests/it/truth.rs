@@ -137,7 +137,8 @@ fn an_older_database_keeps_its_records_and_gets_slots() {
     transaction.commit().expect("a commit");
     drop(store);
     let path = folder.path().join("membox.db");
-    let older = "ALTER TABLE records DROP COLUMN payload; ALTER TABLE records DROP COLUMN updated_at; \
+    let older = "DROP TABLE channels; DROP TABLE blobs; ALTER TABLE records DROP COLUMN payload; \
+                 ALTER TABLE records DROP COLUMN updated_at; \
                  ALTER TABLE records DROP COLUMN windows; DROP TABLE jobs; \
                  DROP INDEX messages_by_id; ALTER TABLE records DROP COLUMN message_id; \
                  DROP TABLE uses; DROP TABLE media; DROP TABLE unused_media; DROP INDEX messages_by_position; \
@@ -302,7 +303,8 @@ fn records_of_an_older_database_have_no_windows_until_they_are_written_again() {
     transaction.commit().expect("a commit");
     drop(store);
     let path = folder.path().join("membox.db");
-    let older = "ALTER TABLE records DROP COLUMN payload; ALTER TABLE records DROP COLUMN updated_at; \
+    let older = "DROP TABLE channels; DROP TABLE blobs; ALTER TABLE records DROP COLUMN payload; \
+                 ALTER TABLE records DROP COLUMN updated_at; \
                  ALTER TABLE records DROP COLUMN windows; PRAGMA user_version = 7;";
     rusqlite::Connection::open(&path).and_then(|c| c.execute_batch(older)).expect("a write");
     let mut store = Store::open(&path, Sealing::default()).expect("a store");
@@ -331,7 +333,8 @@ fn records_of_an_older_database_have_no_payload_and_are_whole() {
     transaction.commit().expect("a commit");
     drop(store);
     let path = folder.path().join("membox.db");
-    let older = "ALTER TABLE records DROP COLUMN payload; ALTER TABLE records DROP COLUMN updated_at; \
+    let older = "DROP TABLE channels; DROP TABLE blobs; ALTER TABLE records DROP COLUMN payload; \
+                 ALTER TABLE records DROP COLUMN updated_at; \
                  PRAGMA user_version = 8;";
     rusqlite::Connection::open(&path).and_then(|c| c.execute_batch(older)).expect("a write");
     let mut store = Store::open(&path, Sealing::default()).expect("a store");

@@ -4,14 +4,14 @@ use super::Reach;
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use membox_api::{
-    AddMemories, AddQuery, AppendRequest, AuditQuery, CheckpointsQuery, ChunkRequest, CollectionSettings,
-    ConsolidateRequest, ContextRequest, CopyThread, CountRequest, DecodeRequest, DeleteRequest, EmbedRequest,
-    EmbedTokensRequest, EmbeddingsRequest, EraseTenant, FacetsRequest, ForgetRequest, GetRequest, JobsQuery,
-    MediaQuery, MessagePatch, MessagesQuery, NamespaceQuery, NewApiKey, NewCheckpoint, NewRecord, OneNamespaceQuery,
-    PageQuery, PatchManyRequest, PredictRequest, PruneRequest, PushRequest, QueueQuery, QuotaSettings, RecallRequest,
-    RecordPatch, RerankRequest, Scope, ScrollRequest, SessionSettings, SessionsQuery, SimilarityRequest, TakeRequest,
-    TaskWrites, ThreadsQuery, TokenizeRequest, TokensRequest, TopicsRequest, UpdateRequest, UsageQuery, UsageReport,
-    VertexRequest,
+    AddMemories, AddQuery, AppendRequest, AuditQuery, BlobQuery, CheckpointQuery, CheckpointsQuery, ChunkRequest,
+    CollectionSettings, ConsolidateRequest, ContextRequest, CopyThread, CountRequest, DecodeRequest, DeleteRequest,
+    EmbedRequest, EmbedTokensRequest, EmbeddingsRequest, EraseTenant, FacetsRequest, ForgetRequest, GetRequest,
+    JobsQuery, MediaQuery, MessagePatch, MessagesQuery, NamespaceQuery, NewApiKey, NewCheckpoint, NewRecord,
+    OneNamespaceQuery, PageQuery, PatchManyRequest, PredictRequest, PruneRequest, PushRequest, QueueQuery,
+    QuotaSettings, RecallBatch, RecallRequest, RecordPatch, RerankRequest, Scope, ScrollRequest, SessionSettings,
+    SessionsQuery, SimilarityRequest, TakeRequest, TaskWrites, ThreadsQuery, TokenizeRequest, TokensRequest,
+    TopicsRequest, UpdateRequest, UsageQuery, UsageReport, VertexRequest,
 };
 use membox_memory::named_or_users;
 use serde_json::{Map, Value, json};
@@ -35,7 +35,7 @@ macro_rules! names_nothing {
 }
 
 names_nothing! {
-    AddQuery AuditQuery CheckpointsQuery ChunkRequest CollectionSettings ConsolidateRequest DecodeRequest
+    BlobQuery CheckpointQuery AddQuery AuditQuery CheckpointsQuery ChunkRequest CollectionSettings ConsolidateRequest DecodeRequest
     EmbedRequest EmbedTokensRequest EmbeddingsRequest EraseTenant JobsQuery Map<String, Value> MediaQuery
     MessagePatch MessagesQuery NamespaceQuery NewApiKey NewCheckpoint PredictRequest PushRequest QueueQuery
     OneNamespaceQuery PruneRequest QuotaSettings RerankRequest SimilarityRequest TakeRequest TaskWrites ThreadsQuery TokenizeRequest TokensRequest TopicsRequest
@@ -52,6 +52,18 @@ impl Named for PageQuery {
 impl Named for RecallRequest {
     fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
         reach.narrow(&mut self.filter)
+    }
+}
+
+impl Named for RecallBatch {
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
+        for (i, recall) in self.recalls.iter_mut().enumerate() {
+            recall.hold(reach).map_err(|mut problem| {
+                problem.errors.iter_mut().for_each(|field| field.pointer.insert_str(0, &format!("/recalls/{i}")));
+                problem
+            })?;
+        }
+        Ok(())
     }
 }
 

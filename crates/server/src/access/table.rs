@@ -81,6 +81,7 @@ const LINES: &[Line] = &[
     ("POST", "/v1/collections/{collection}/consolidate", Some(Write), COLLECTION),
     // Records.
     ("POST", "/v1/collections/{collection}/recall", Some(Read), RECORDS),
+    ("POST", "/v1/collections/{collection}/recall:batch", Some(Read), RECORDS),
     ("GET", "/v1/collections/{collection}/records", Some(Read), RECORDS),
     ("POST", "/v1/collections/{collection}/records", Some(Append), RECORDS),
     ("GET", "/v1/collections/{collection}/records/{id}", Some(Read), RECORDS),
@@ -119,6 +120,9 @@ const LINES: &[Line] = &[
     ("POST", "/v1/threads/{thread}/checkpoints:prune", Some(Write), SESSION),
     // It replaces what the other thread has by the same ids.
     ("POST", "/v1/threads/{thread}/checkpoints:copy", Some(Write), SESSION),
+    // It replaces the one of its version.
+    ("PUT", "/v1/threads/{thread}/blobs/{channel}/{version}", Some(Write), SESSION),
+    ("GET", "/v1/threads/{thread}/blobs/{channel}/{version}", Some(Read), SESSION),
     ("GET", "/v1/threads", Some(Read), TENANT),
     ("GET", "/v1/threads/{thread}/namespaces", Some(Read), SESSION),
     ("DELETE", "/v1/threads/{thread}/checkpoints/{id}", Some(Write), SESSION),

@@ -1,19 +1,20 @@
 //! Checkpoints: the states of a thread, as an agent framework's checkpointer keeps them.
 
 use crate::auth::{Caller, Tenant};
-use crate::extract::{Json, Query};
+use crate::extract::{Json, Query, read_body};
 use crate::problem::Problem;
 use crate::rendered::Rendered;
 use crate::routes::records::filter_of_query;
 use crate::routes::sessions::page_limit;
 use crate::state::AppState;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use membox_api::{
-    CheckpointList, CheckpointView, CheckpointsQuery, CopiedCheckpoints, CopyThread, DeletedCheckpoints, NamespaceList,
-    NamespaceQuery, NewCheckpoint, OneNamespaceQuery, PruneRequest, TaskWrites, ThreadList, ThreadsQuery,
+    BlobQuery, CheckpointList, CheckpointQuery, CheckpointView, CheckpointsQuery, CopiedCheckpoints, CopyThread,
+    DeletedCheckpoints, NamespaceList, NamespaceQuery, NewCheckpoint, OneNamespaceQuery, PruneRequest, TaskWrites,
+    ThreadList, ThreadsQuery,
 };
-use membox_memory::MemoryError;
+use membox_memory::{MAX_BLOB_BYTES, MemoryError};
 use std::sync::PoisonError;
 
 /// `PUT /v1/threads/{t}/checkpoints/{id}`: writes it. One of the same id is replaced; what tasks have written to
@@ -22,12 +23,20 @@ use std::sync::PoisonError;
     put,
     path = "/v1/threads/{thread}/checkpoints/{id}",
     tag = "threads",
-    request_body(content = NewCheckpoint, example = json!({"state": {"step": 3}, "parent": "2", "ttl_s": 86400})),
+    request_body(content = NewCheckpoint, example = json!(
+            {
+                "state": {"step": 3},
+                "parent": "2",
+                "ttl_s": 86400,
+                "channels": {"messages": "3.1", "topic": "1.0"},
+                "blobs": [{"channel": "messages", "version": "3.1", "type": "msgpack", "data": "kQE="}]
+            }
+        )),
     params(("thread" = String, Path), ("id" = String, Path), NamespaceQuery),
     responses(
         (status = 200, description = "done", body = CheckpointView),
         (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
-        (status = 422, description = "the state is too large", body = Problem)
+        (status = 422, description = "it is too large, or a blob is not there", body = Problem)
     ),
 )]
 pub async fn put(
@@ -48,7 +57,7 @@ pub async fn put(
             return put(new);
         }
         let _alone = lock.write().unwrap_or_else(PoisonError::into_inner);
-        match memory.sessions().checkpoint(tenant, &thread, &query.namespace, Some(&id)) {
+        match memory.sessions().checkpoint(tenant, &thread, &query.namespace, Some(&id), false) {
             Ok(_) => Err(caller.is_there("checkpoint", &id)),
             Err(MemoryError::Missing { .. }) => put(new),
             Err(error) => Err(error.into()),
@@ -92,7 +101,7 @@ pub async fn put_writes(
     get,
     path = "/v1/threads/{thread}/checkpoints/{id}",
     tag = "threads",
-    params(("thread" = String, Path), ("id" = String, Path, description = "or `latest`"), NamespaceQuery),
+    params(("thread" = String, Path), ("id" = String, Path, description = "or `latest`"), CheckpointQuery),
     responses(
         (status = 200, description = "done", body = CheckpointView),
         (status = 404, description = "there is no such thing", body = Problem)
@@ -102,12 +111,12 @@ pub async fn get(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     Path((thread, id)): Path<(String, String)>,
-    Query(query): Query<NamespaceQuery>,
+    Query(query): Query<CheckpointQuery>,
 ) -> Result<Rendered<CheckpointView>, Problem> {
     let memory = state.memory.clone();
     let work = move || {
         let id = Some(id.as_str()).filter(|id| *id != "latest");
-        Rendered::of(&memory.sessions().checkpoint(&tenant, &thread, &query.namespace, id)?)
+        Rendered::of(&memory.sessions().checkpoint(&tenant, &thread, &query.namespace, id, query.blobs)?)
     };
     state.reads.run(work).await
 }
@@ -285,4 +294,65 @@ pub async fn namespaces(
     let memory = state.memory.clone();
     let work = move || Rendered::of(&memory.sessions().namespaces(&tenant, &thread, query.cursor.as_deref(), limit)?);
     state.reads.run(work).await
+}
+
+/// `PUT /v1/threads/{t}/blobs/{channel}/{version}`: the value of a channel, as octets, for checkpoints that name its
+/// version in `channels`. One that none names goes with the thread.
+#[utoipa::path(
+    put,
+    path = "/v1/threads/{thread}/blobs/{channel}/{version}",
+    tag = "threads",
+    params(("thread" = String, Path), ("channel" = String, Path), ("version" = String, Path), BlobQuery),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses(
+        (status = 204, description = "done"),
+        (status = 413, description = "over a limit of this box", body = Problem)
+    ),
+)]
+pub async fn put_blob(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path((thread, channel, version)): Path<(String, String, String)>,
+    Query(query): Query<BlobQuery>,
+    request: Request,
+) -> Result<StatusCode, Problem> {
+    let most = state.memory.policy(&tenant).limits.max_body_bytes.map_or(usize::MAX, |most| most as usize);
+    // Octets take no more memory than they are.
+    let limit = MAX_BLOB_BYTES.min(state.limits.max_body_bytes.saturating_mul(2)).min(most);
+    let data = read_body(request.into_body(), limit).await?;
+    let memory = state.memory.clone();
+    let work = move || {
+        let blob = (channel.as_str(), version.as_str(), query.r#type.as_str(), data);
+        Ok(memory.sessions().put_blob(&tenant, &thread, &query.namespace, blob)?)
+    };
+    state.writes.run(work).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /v1/threads/{t}/blobs/{channel}/{version}`: the octets; the header `x-membox-type` says what they are.
+#[utoipa::path(
+    get,
+    path = "/v1/threads/{thread}/blobs/{channel}/{version}",
+    tag = "threads",
+    params(("thread" = String, Path), ("channel" = String, Path), ("version" = String, Path), NamespaceQuery),
+    responses(
+        (status = 200, description = "the octets", content_type = "application/octet-stream", body = Vec<u8>),
+        (status = 404, description = "there is no such thing", body = Problem)
+    ),
+)]
+pub async fn get_blob(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path((thread, channel, version)): Path<(String, String, String)>,
+    Query(query): Query<NamespaceQuery>,
+) -> Result<(HeaderMap, Vec<u8>), Problem> {
+    let memory = state.memory.clone();
+    let work = move || Ok(memory.sessions().blob(&tenant, &thread, &query.namespace, (&channel, &version))?);
+    let (kind, data) = state.reads.run(work).await?;
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    if let Ok(kind) = HeaderValue::from_str(&kind) {
+        headers.insert("x-membox-type", kind);
+    }
+    Ok((headers, data))
 }

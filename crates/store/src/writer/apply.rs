@@ -53,9 +53,24 @@ pub(super) fn apply(
             note(tx, audit.filter(|_| was_there), 1)?;
             Outcome::Flag(was_there)
         }
-        Command::PutCheckpoint { key, expires_at, body } => {
+        Command::PutCheckpoint { key, expires_at, body, blobs, channels } => {
             let place = CheckpointPlace { tenant: &key.tenant, thread: &key.thread, namespace: &key.namespace };
-            Outcome::Checkpoint(tx.put_checkpoint(place, &key.id, expires_at, body)?)
+            blobs.iter().try_for_each(|blob| tx.put_blob(place, blob))?;
+            let body = tx.put_checkpoint(place, &key.id, expires_at, body)?;
+            match tx.set_channels(place, &key.id, &channels)? {
+                None => Outcome::Checkpoint(body),
+                Some(channel) => return Err(StoreError::NoBlob(channel)),
+            }
+        }
+        Command::PutBlob { tenant, thread, namespace, blob } => {
+            let place = CheckpointPlace { tenant: &tenant, thread: &thread, namespace: &namespace };
+            tx.put_blob(place, &blob)?;
+            Outcome::Done
+        }
+        Command::CopyBlob { tenant, thread, namespace, channel, version, to } => {
+            let from = CheckpointPlace { tenant: &tenant, thread: &thread, namespace: &namespace };
+            tx.copy_blob(from, &to, &channel, &version)?;
+            Outcome::Done
         }
         Command::PutCheckpointWrites { key, task, writes, max_bytes, now } => {
             let place = CheckpointPlace { tenant: &key.tenant, thread: &key.thread, namespace: &key.namespace };

@@ -243,6 +243,7 @@ fn of_records() -> Vec<Attack> {
                 "PATCH /v1/collections/{collection}/records/{id}",
                 "DELETE /v1/collections/{collection}/records/{id}",
                 "POST /v1/collections/{collection}/records:delete",
+                "POST /v1/collections/{collection}/recall:batch",
                 "POST /v1/collections/{collection}/records:get",
                 "POST /v1/collections/{collection}/records:count",
                 "POST /v1/collections/{collection}/records:facets",
@@ -254,6 +255,12 @@ fn of_records() -> Vec<Attack> {
                 ("GET", "/v1/collections/big/records/r1".into(), Value::Null),
                 ("PATCH", "/v1/collections/big/records/r2".into(), json!({"text": SENTENCE.repeat(300)})),
                 ("DELETE", "/v1/collections/big/records/r3".into(), Value::Null),
+                (
+                    "POST",
+                    "/v1/collections/big/recall:batch".into(),
+                    json!({"recalls": (0..32).map(|n| json!({"query": format!("harbour {n}"), "k": 100}))
+                        .collect::<Vec<_>>()}),
+                ),
                 ("POST", "/v1/collections/big/records:get".into(), json!({ "ids": ids, "with": ["vector"] })),
                 (
                     "POST",
@@ -371,6 +378,8 @@ fn of_sessions() -> Vec<Attack> {
                 "DELETE /v1/threads/{thread}/checkpoints",
                 "DELETE /v1/threads/{thread}/checkpoints/{id}",
                 "GET /v1/threads",
+                "PUT /v1/threads/{thread}/blobs/{channel}/{version}",
+                "GET /v1/threads/{thread}/blobs/{channel}/{version}",
                 "GET /v1/threads/{thread}/namespaces",
                 "POST /v1/threads/{thread}/checkpoints:prune",
                 "POST /v1/threads/{thread}/checkpoints:copy",
@@ -383,6 +392,8 @@ fn of_sessions() -> Vec<Attack> {
                 ("PUT", "/v1/threads/w/checkpoints/c/writes/task".into(), json!({"writes": "z".repeat(1_000_000)})),
                 ("GET", "/v1/threads/t/checkpoints/c1".into(), Value::Null),
                 ("GET", "/v1/threads?limit=1000".into(), Value::Null),
+                ("PUT", "/v1/threads/w/blobs/c/1".into(), json!("b".repeat(10_000_000))),
+                ("GET", "/v1/threads/w/blobs/c/1".into(), Value::Null),
                 ("GET", "/v1/threads/t/namespaces?limit=1000".into(), Value::Null),
                 ("POST", "/v1/threads/t/checkpoints:copy".into(), json!({"to": "copied"})),
                 ("POST", "/v1/threads/copied/checkpoints:prune".into(), json!({"keep": 1})),
