@@ -13,6 +13,7 @@ mod deploy;
 mod devices;
 mod documents;
 mod embeddings;
+mod encodings;
 mod encryption;
 mod faults;
 mod fields;
