@@ -192,8 +192,8 @@ pub struct NewMessage {
     #[serde(default)]
     #[schema(value_type = Object)]
     pub metadata: Map<String, Value>,
-    /// Any JSON up to 1 MiB, kept word for word and given back so: numbers of any size, the order of keys, blanks. It is
-    /// in no index. What a collection redacts, it redacts here too.
+    /// Any JSON up to 1 MiB, kept word for word and given back so: numbers of any size, the order of keys, blanks. It
+    /// is in no index. What a collection redacts, it redacts here too.
     #[schema(value_type = Value, required = false)]
     pub payload: Option<Box<RawValue>>,
     /// RFC 3339; now when left out.

@@ -28,8 +28,8 @@ pub struct NewRecord {
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schema(value_type = Object)]
     pub metadata: Map<String, Value>,
-    /// Any JSON up to 1 MiB, kept word for word and given back so: numbers of any size, the order of keys, blanks. It is
-    /// in no index. What a collection redacts, it redacts here too.
+    /// Any JSON up to 1 MiB, kept word for word and given back so: numbers of any size, the order of keys, blanks. It
+    /// is in no index. What a collection redacts, it redacts here too.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Value, required = false)]
     pub payload: Option<Box<RawValue>>,

@@ -61,8 +61,8 @@ impl WriteTransaction<'_> {
         Ok(self.connection.prepare_cached(sql)?.execute(params![id, limit as i64])?)
     }
 
-    /// Removes what a tenant has beside collections and their sessions: checkpoints, blobs, inputs that wait, usage, quotas,
-    /// and all jobs but the one that does this.
+    /// Removes what a tenant has beside collections and their sessions: checkpoints, blobs, inputs that wait, usage,
+    /// quotas, and all jobs but the one that does this.
     pub fn drop_tenant(&mut self, tenant: &str, job: &str) -> Result<(), RecordsError> {
         for table in ["sessions", "checkpoints", "blobs", "queue", "usage", "quotas"] {
             self.connection.prepare_cached(&format!("DELETE FROM {table} WHERE tenant = ?"))?.execute([tenant])?;

@@ -1,7 +1,8 @@
 //! Texts as their columns hold them: as they are, or sealed with a key of their tenant.
 //!
-//! What is sealed is what was said: a record's text, metadata and message, a session's state, a checkpoint's, an
-//! input that waits, a blob, and what a job says. What rows are found by stays as it is: ids, users, sessions, kinds, times.
+//! What is sealed is what was said: a record's text, metadata, payload and message, a session's state, a checkpoint's,
+//! an input that waits, a blob, and what a job says. What rows are found by stays as it is: ids, users, sessions,
+//! kinds, times.
 //! Each text is bound to its row and version, so that none opens in the place of another.
 
 use crate::RecordsError;

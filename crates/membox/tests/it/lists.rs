@@ -18,7 +18,10 @@ fn refused_at(server: &Server, path: &str, body: &Value) -> (u16, Value) {
 
 fn filled(server: &Server) {
     assert_eq!(server.call("PUT", "/v1/collections/c", &json!({"dimension": 2, "model": null})).0, 201);
-    let record = |id: &str, n: Value, tags: Value| json!({"id": id, "text": id, "vector": [3.0, 4.0], "metadata": {"n": n, "tags": tags}, "payload": {"of": id}});
+    let record = |id: &str, n: Value, tags: Value| {
+        let metadata = json!({"n": n, "tags": tags});
+        json!({"id": id, "text": id, "vector": [3.0, 4.0], "metadata": metadata, "payload": {"of": id}})
+    };
     let records = json!([
         record("a", json!(2), json!(["x", "y"])),
         record("b", json!(10), json!(["y"])),
@@ -130,7 +133,10 @@ fn several_recalls_are_answered_as_each_by_itself_and_hits_are_grouped() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(&data_with_model(folder.path()), &[]);
     server.call("PUT", "/v1/collections/Notes", &json!({}));
-    let record = |n: u32, topic: Value| json!({"id": n, "text": format!("note {n}: the boat lies by the river"), "metadata": {"a": {"topic": topic}}});
+    let record = |n: u32, topic: Value| {
+        let text = format!("note {n}: the boat lies by the river");
+        json!({"id": n, "text": text, "metadata": {"a": {"topic": topic}}})
+    };
     let topics = [json!("boat"), json!("boat"), json!("boat"), json!(1), json!(1), json!(null), json!(null)];
     let records: Vec<Value> = (1..).zip(topics).map(|(n, topic)| record(n, topic)).collect();
     let written = post(&server, "/v1/collections/Notes/records", &json!({ "records": records }));

@@ -135,7 +135,10 @@ fn values_of_channels_are_kept_once_as_octets_and_go_with_the_last_checkpoint_th
         server.raw("PUT", &path, &[("content-type", "application/octet-stream")], octets.clone()).0
     };
     assert_eq!(put_octets("large", "1"), 204);
-    let blob = |channel: &str, version: &str, data: &str| json!({"channel": channel, "version": version, "type": "json", "data": data});
+    let blob = |channel: &str, version: &str, data: &str| {
+        let kind = "json";
+        json!({"channel": channel, "version": version, "type": kind, "data": data})
+    };
     let put =
         |id: usize, body: &Value| server.call("PUT", &format!("/v1/threads/t/checkpoints/{}", self::id(id)), body);
     let first = json!({"state": 1, "channels": {"large": "1", "said": "1"}, "blobs": [blob("said", "1", "WzFd")]});

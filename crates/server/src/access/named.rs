@@ -35,11 +35,11 @@ macro_rules! names_nothing {
 }
 
 names_nothing! {
-    BlobQuery CheckpointQuery AddQuery AuditQuery CheckpointsQuery ChunkRequest CollectionSettings ConsolidateRequest DecodeRequest
-    EmbedRequest EmbedTokensRequest EmbeddingsRequest EraseTenant JobsQuery Map<String, Value> MediaQuery
-    MessagePatch MessagesQuery NamespaceQuery NewApiKey NewCheckpoint PredictRequest PushRequest QueueQuery
-    OneNamespaceQuery PruneRequest QuotaSettings RerankRequest SimilarityRequest TakeRequest TaskWrites ThreadsQuery TokenizeRequest TokensRequest TopicsRequest
-    VertexRequest
+    AddQuery AuditQuery BlobQuery CheckpointQuery CheckpointsQuery ChunkRequest CollectionSettings ConsolidateRequest
+    DecodeRequest EmbedRequest EmbedTokensRequest EmbeddingsRequest EraseTenant JobsQuery Map<String, Value> MediaQuery
+    MessagePatch MessagesQuery NamespaceQuery NewApiKey NewCheckpoint OneNamespaceQuery PredictRequest PruneRequest
+    PushRequest QueueQuery QuotaSettings RerankRequest SimilarityRequest TakeRequest TaskWrites ThreadsQuery
+    TokenizeRequest TokensRequest TopicsRequest VertexRequest
 }
 
 /// Its filter is a text: the route narrows it once it is read.

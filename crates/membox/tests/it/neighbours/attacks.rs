@@ -215,6 +215,8 @@ fn of_records() -> Vec<Attack> {
     let keys = format!(r#"{{"records":[{{"text":"a","metadata":{{"x":[{small}]}}}}]}}"#);
     let filter = json!({"field": "metadata.n", "lt": 1_000_000});
     let ids: Vec<String> = (0..10_000).map(|n| format!("none{n}")).collect();
+    let some: Vec<String> = (0..2000).map(|n| format!("r{n}")).collect();
+    let recall = json!({"query": "the harbour", "k": 100});
     vec![
         always(
             "500 long records to write",
@@ -255,13 +257,8 @@ fn of_records() -> Vec<Attack> {
                 ("GET", "/v1/collections/big/records/r1".into(), Value::Null),
                 ("PATCH", "/v1/collections/big/records/r2".into(), json!({"text": SENTENCE.repeat(300)})),
                 ("DELETE", "/v1/collections/big/records/r3".into(), Value::Null),
-                (
-                    "POST",
-                    "/v1/collections/big/recall:batch".into(),
-                    json!({"recalls": (0..32).map(|n| json!({"query": format!("harbour {n}"), "k": 100}))
-                        .collect::<Vec<_>>()}),
-                ),
-                ("POST", "/v1/collections/big/records:get".into(), json!({ "ids": ids, "with": ["vector"] })),
+                ("POST", "/v1/collections/big/recall:batch".into(), json!({"recalls": vec![recall; 32]})),
+                ("POST", "/v1/collections/big/records:get".into(), json!({ "ids": some, "with": ["vector"] })),
                 (
                     "POST",
                     "/v1/collections/big/records:count".into(),
@@ -273,11 +270,7 @@ fn of_records() -> Vec<Attack> {
                     "/v1/collections/big/records:scroll".into(),
                     json!({"order_by": {"field": "id", "direction": "desc"}, "limit": 1000}),
                 ),
-                (
-                    "POST",
-                    "/v1/collections/big/records:patch".into(),
-                    json!({ "ids": ids, "patch": {"metadata": {"a": "b".repeat(1000)}} }),
-                ),
+                ("POST", "/v1/collections/big/records:patch".into(), json!({ "ids": some, "patch": {"kind": "a"} })),
                 ("POST", "/v1/collections/big/records:delete".into(), json!({ "ids": ids })),
                 (
                     "POST",
