@@ -2,6 +2,7 @@
 
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::fmt;
 use utoipa::{IntoParams, ToSchema};
@@ -191,6 +192,10 @@ pub struct NewMessage {
     #[serde(default)]
     #[schema(value_type = Object)]
     pub metadata: Map<String, Value>,
+    /// Any JSON up to 1 MiB, kept word for word and given back so: numbers of any size, the order of keys, blanks. It
+    /// is in no index. What a collection redacts, it redacts here too.
+    #[schema(value_type = Value, required = false)]
+    pub payload: Option<Box<RawValue>>,
     /// RFC 3339; now when left out.
     pub created_at: Option<String>,
 }
@@ -225,6 +230,10 @@ pub struct MessageView {
     /// Its metadata.
     #[schema(value_type = Object)]
     pub metadata: Map<String, Value>,
+    /// Its payload, as it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Value, required = false)]
+    pub payload: Option<Box<RawValue>>,
     /// Tokens of its content, name and calls (o200k_base).
     pub tokens: u64,
     /// RFC 3339.

@@ -3,6 +3,7 @@
 use crate::vectors::{vector, vector_schema};
 use crate::{Compression, Explanation, Fusion, Modality};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::time::Duration;
 use utoipa::ToSchema;
@@ -32,6 +33,35 @@ pub enum Include {
     Vector,
     /// The parts of the score.
     Scores,
+    /// The payload.
+    Payload,
+}
+
+/// Hits by the values of a field.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GroupBy {
+    /// A field, as filters name it. Records that do not have it are in no group, and none of them is left out.
+    pub field: String,
+    /// Hits of each value, 1 unless said otherwise. `k` is still that of all hits.
+    #[schema(minimum = 1, maximum = 100)]
+    pub size: Option<usize>,
+}
+
+/// Several recalls.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecallBatch {
+    /// 1 to 32 of them.
+    #[schema(min_items = 1, max_items = 32)]
+    pub recalls: Vec<RecallRequest>,
+}
+
+/// What several recalls found.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RecallBatchAnswer {
+    /// In the order of the request.
+    pub answers: Vec<RecallAnswer>,
 }
 
 /// Reranking of what was found.
@@ -184,6 +214,8 @@ pub struct RecallRequest {
     /// see `doubles` of a hit.
     #[schema(minimum = 0, maximum = 1)]
     pub fold_doubles: Option<f32>,
+    /// At most so many hits of each value of a field.
+    pub group_by: Option<GroupBy>,
     /// Whether the tokens of question and records are compared, in mode `hybrid` of a collection that keeps their
     /// vectors.
     pub late_interaction: bool,
@@ -216,6 +248,7 @@ impl Default for RecallRequest {
             include: vec![Include::Text, Include::Metadata, Include::Scores],
             order: HitOrder::Score,
             fold_doubles: None,
+            group_by: None,
             late_interaction: true,
             explain: false,
             time: TimeUse::Boost,
@@ -287,9 +320,16 @@ pub struct Hit {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Map<String, Value>>,
+    /// Its payload, as it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Value, required = false)]
+    pub payload: Option<Box<RawValue>>,
     /// RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_at: Option<String>,
+    /// RFC 3339; when it was last written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<String>,
     /// Whom it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
@@ -305,6 +345,10 @@ pub struct Hit {
     /// `image` or `audio`, where it is a message of one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub modality: Option<String>,
+    /// The value of the field by which hits are grouped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Value, required = false)]
+    pub group: Option<Value>,
     /// Its version.
     pub version: u64,
     /// The stored vector.

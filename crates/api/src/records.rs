@@ -1,7 +1,9 @@
 //! Records: written, read, changed, deleted and forgotten.
 
+use crate::ids::{id, id_schema, some_ids};
 use crate::vectors::{vector, vector_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
@@ -10,10 +12,10 @@ use utoipa::{IntoParams, ToSchema};
 #[serde(deny_unknown_fields)]
 pub struct NewRecord {
     /// The caller's id, 1 to 512 bytes; a UUIDv7 when left out. An id that exists is given a new version.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(min_length = 1, max_length = 512)]
+    #[serde(default, deserialize_with = "id", skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = id_schema)]
     pub id: Option<String>,
-    /// What is to be remembered, at most 1 MiB. May be left out when a vector is given.
+    /// What is to be remembered, at most 1 MiB. May be left out when a vector or a payload is given.
     #[serde(default)]
     #[schema(max_length = 1048576)]
     pub text: String,
@@ -26,7 +28,12 @@ pub struct NewRecord {
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schema(value_type = Object)]
     pub metadata: Map<String, Value>,
-    /// RFC 3339; now when left out.
+    /// Any JSON up to 1 MiB, kept word for word and given back so: numbers of any size, the order of keys, blanks. It
+    /// is in no index. What a collection redacts, it redacts here too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Value, required = false)]
+    pub payload: Option<Box<RawValue>>,
+    /// RFC 3339. Left out it is now, or that of the record of this id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_at: Option<String>,
     /// RFC 3339; from then on the record is gone.
@@ -59,6 +66,10 @@ pub struct RecordPatch {
     /// Merged into the metadata; `null` removes a key.
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Map<String, Value>>,
+    /// In the place of the one that is there; null takes it away.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Value, required = false)]
+    pub payload: Option<Option<Box<RawValue>>>,
     /// RFC 3339, or null for never.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>)]
@@ -100,8 +111,15 @@ pub struct RecordView {
     /// Its metadata.
     #[schema(value_type = Object)]
     pub metadata: Map<String, Value>,
+    /// Its payload, as it was given; a list has it where `payload=true` asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Value, required = false)]
+    pub payload: Option<Box<RawValue>>,
     /// RFC 3339.
     pub created_at: String,
+    /// RFC 3339; when it was last written. Missing where an older version wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<String>,
     /// RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
@@ -169,6 +187,9 @@ pub struct PageQuery {
     pub cursor: Option<String>,
     /// A filter as JSON.
     pub filter: Option<String>,
+    /// With payloads.
+    #[serde(default)]
+    pub payload: bool,
     /// `written` (in the order of their first writing), `oldest` or `newest` (by created_at).
     pub order: Option<String>,
 }
@@ -186,6 +207,7 @@ pub struct Page {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteRequest {
+    #[serde(default, deserialize_with = "some_ids")]
     pub ids: Option<Vec<String>>,
     #[schema(value_type = Option<Object>)]
     pub filter: Option<Value>,

@@ -10,9 +10,9 @@ use crate::recall::vector_error;
 use crate::redaction::{Known, redact_record, redacted_changes};
 use crate::tenants::Limits;
 use crate::{MemoryError, in_seconds, now, time_millis, token_counter};
-use membox_api::{CollectionSettings, MessageType, NewRecord, RecordPatch};
+use membox_api::{CollectionSettings, MessageType, NewRecord, RecordPatch, Redaction, RedactionMode};
 use membox_redaction::{Counts, without_placeholders};
-use membox_store::{Collection, Footprint, Message, NewVersion, Record, Store, TextWindows};
+use membox_store::{Collection, Footprint, Message, NewVersion, OpaqueJson, Record, Store, TextWindows};
 use serde_json::{Map, Value};
 
 /// What everything that enters goes through.
@@ -33,21 +33,28 @@ impl Admission<'_> {
         message: Option<Message>,
         at: &str,
     ) -> Result<NewVersion, MemoryError> {
-        let given_vector = new.vector.is_some();
+        let mut given_vector = new.vector.is_some();
         let mut vector = new.vector.unwrap_or_default();
         if given_vector {
             let pointer = format!("{at}/vector");
             collection.check_vector(&vector).map_err(|e| vector_error(&pointer, e))?;
             collection.normalize(&mut vector);
+        } else if new.text.trim().is_empty() && new.payload.is_some() {
+            // What says nothing is like nothing.
+            (given_vector, vector) = (true, vec![0.0; collection.dimension()]);
         } else if new.text.trim().is_empty() {
-            return Err(MemoryError::invalid(format!("{at}/text"), "the text is empty, and no vector is given"));
+            let reason = "the text is empty, and neither a vector nor a payload is given";
+            return Err(MemoryError::invalid(format!("{at}/text"), reason));
         }
+        let keeps_created_at = new.created_at.is_none();
         let by_kind = new.kind.as_deref().map(|kind| collection.defaults_of(kind)).unwrap_or_default();
         let mut record = Record {
             message,
             id: new.id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string()),
             text: new.text,
             metadata: new.metadata,
+            payload: new.payload.map(OpaqueJson::written),
+            updated_at: Some(now()),
             created_at: time(&new.created_at, &format!("{at}/created_at"))?.unwrap_or_else(now),
             expires_at: time(&new.expires_at, &format!("{at}/expires_at"))?.or(by_kind.ttl_s.map(in_seconds)),
             importance: new.importance.or(by_kind.importance),
@@ -58,6 +65,7 @@ impl Admission<'_> {
         };
         check(&mut record, at)?;
         if let Some(redaction) = &settings.redaction {
+            check_payload(redaction, &record, at)?;
             redact_record(self.store.box_key(), redaction, &mut record, Known::default())?;
         }
         if settings.keywords == Some(true) {
@@ -65,7 +73,8 @@ impl Admission<'_> {
         }
         count_tokens(&mut record)?;
         self.limits.admit(&collection.tenant, || footprint(&record, collection))?;
-        Ok(NewVersion { record, vector, windows: TextWindows::default(), tokens: None, expected: new.version })
+        let (windows, expected) = (TextWindows::default(), new.version);
+        Ok(NewVersion { record, vector, windows, tokens: None, expected, keeps_created_at })
     }
 
     /// A record with a caller's changes, as it is to be written: checked, redacted, its keywords and tokens those
@@ -90,6 +99,7 @@ impl Admission<'_> {
         if has_keywords {
             forget_keywords(&mut record, patch);
         }
+        check_payload(&redaction, &record, "")?;
         redact_record(self.store.box_key(), &redaction, &mut record, known)?;
         if has_keywords {
             add_keywords(&mut record);
@@ -97,7 +107,8 @@ impl Admission<'_> {
         if record.text != stored.text || record.message != stored.message {
             count_tokens(&mut record)?;
         }
-        record.message.iter_mut().for_each(|message| message.updated_at = Some(now()));
+        record.updated_at = Some(now());
+        record.message.iter_mut().for_each(|message| message.updated_at = record.updated_at);
         Ok(record)
     }
 }
@@ -111,7 +122,8 @@ fn footprint(record: &Record, collection: &Collection) -> Footprint {
     let numbers = collection.dimension() * if record.given_vector { 1 } else { windows };
     let json_bytes = |json: serde_json::Result<String>| json.map_or(0, |json| json.len());
     let said = json_bytes(serde_json::to_string(&record.metadata)) + json_bytes(serde_json::to_string(&record.message));
-    let said = said + record.text.len() + record.id.len();
+    let payload = record.payload.as_ref().map_or(0, |payload| payload.as_str().len());
+    let said = said + record.text.len() + record.id.len() + payload;
     let file = record.message.as_ref().and_then(|message| message.media.as_ref()).map_or(0, |media| media.bytes);
     Footprint { records: 1, sessions: 0, bytes: file + (said + numbers * size_of::<f32>()) as u64 }
 }
@@ -122,6 +134,15 @@ fn check(record: &mut Record, at: &str) -> Result<(), MemoryError> {
         return Err(MemoryError::impossible(format!("{at}/importance"), "importance is a number from 0 to 1"));
     }
     Ok(())
+}
+
+/// Refuses a payload that cannot be looked through where personal data is to be taken out of it.
+fn check_payload(redaction: &Redaction, record: &Record, at: &str) -> Result<(), MemoryError> {
+    let Some(payload) = record.payload.as_ref().filter(|_| redaction.mode != RedactionMode::Off) else { return Ok(()) };
+    payload.read::<Value>().map(drop).map_err(|error| {
+        let reason = format!("this collection takes personal data out of it, and cannot read it: {error}");
+        MemoryError::impossible(format!("{at}/payload"), reason)
+    })
 }
 
 /// Counts the tokens of a message: of what is kept of it.
@@ -202,6 +223,9 @@ pub(crate) fn apply_patch(
     }
     if let Some(changes) = metadata {
         merge(&mut new.metadata, changes);
+    }
+    if let Some(payload) = &patch.payload {
+        new.payload = payload.clone().map(OpaqueJson::written);
     }
     if let Some(expires_at) = &patch.expires_at {
         new.expires_at = time(expires_at, "/expires_at")?;

@@ -24,9 +24,18 @@ impl Cursors<'_> {
     /// stands a nonce that stays.
     pub fn seal(&self, tenant: &str, purpose: &str, numbers: &[i64]) -> Result<String, MemoryError> {
         let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        self.seal_bytes(tenant, purpose, &bytes)
+    }
+
+    /// As [`Self::seal`], of a name.
+    pub fn seal_name(&self, tenant: &str, purpose: &str, name: &str) -> Result<String, MemoryError> {
+        self.seal_bytes(tenant, purpose, name.as_bytes())
+    }
+
+    fn seal_bytes(&self, tenant: &str, purpose: &str, bytes: &[u8]) -> Result<String, MemoryError> {
         let bound = format!("{purpose}/{tenant}");
         let sealed =
-            cipher(self.store.box_key())?.encrypt(&Nonce::default(), Payload { msg: &bytes, aad: bound.as_bytes() });
+            cipher(self.store.box_key())?.encrypt(&Nonce::default(), Payload { msg: bytes, aad: bound.as_bytes() });
         Ok(URL_SAFE_NO_PAD.encode(sealed.map_err(|_| MemoryError::invalid("/cursor", "it cannot be sealed"))?))
     }
 
@@ -38,13 +47,27 @@ impl Cursors<'_> {
         sealed: &str,
         pointer: &str,
     ) -> Result<[i64; N], MemoryError> {
-        let wrong = || MemoryError::invalid(pointer, format!("{sealed:?} was not given out for this"));
+        let opened = self.unseal_bytes(tenant, purpose, sealed, pointer)?;
+        let numbers: Vec<i64> = opened.as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect();
+        numbers.try_into().map_err(|_| not_given_out(sealed, pointer))
+    }
+
+    /// The name that was sealed for a tenant and a purpose.
+    pub fn unseal_name(&self, tenant: &str, purpose: &str, sealed: &str, pointer: &str) -> Result<String, MemoryError> {
+        let opened = self.unseal_bytes(tenant, purpose, sealed, pointer)?;
+        String::from_utf8(opened).map_err(|_| not_given_out(sealed, pointer))
+    }
+
+    fn unseal_bytes(&self, tenant: &str, purpose: &str, sealed: &str, pointer: &str) -> Result<Vec<u8>, MemoryError> {
+        let wrong = || not_given_out(sealed, pointer);
         let bytes = URL_SAFE_NO_PAD.decode(sealed).map_err(|_| wrong())?;
         let bound = format!("{purpose}/{tenant}");
         let opened =
             cipher(self.store.box_key())?.decrypt(&Nonce::default(), Payload { msg: &bytes, aad: bound.as_bytes() });
-        let opened = opened.map_err(|_| wrong())?;
-        let numbers: Vec<i64> = opened.as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect();
-        numbers.try_into().map_err(|_| wrong())
+        opened.map_err(|_| wrong())
     }
+}
+
+fn not_given_out(sealed: &str, pointer: &str) -> MemoryError {
+    MemoryError::invalid(pointer, format!("{sealed:?} was not given out for this"))
 }

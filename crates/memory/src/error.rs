@@ -208,6 +208,10 @@ impl From<StoreError> for MemoryError {
                 pointer: format!("/messages/{place}/id"),
                 reason: format!("message {id:?} is there already, and says something else"),
             },
+            StoreError::NoBlob(channel) => {
+                let reason = "there is no blob of this channel at that version";
+                Self::impossible(format!("/channels/{}", channel.replace('~', "~0").replace('/', "~1")), reason)
+            }
             error @ StoreError::TooLarge { .. } => Self::impossible("", error.to_string()),
             StoreError::Overloaded { retry_after_s } => Self::Overloaded { retry_after_s },
             StoreError::ReadOnly(reason) => Self::ReadOnly(reason),
@@ -253,6 +257,15 @@ impl MemoryError {
 
     pub(crate) fn impossible(pointer: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Impossible { pointer: pointer.into(), reason: reason.into() }
+    }
+
+    /// The same, where the field is a part of another one.
+    pub(crate) fn within(self, part: &str) -> Self {
+        match self {
+            Self::Invalid { pointer, reason } => Self::Invalid { pointer: format!("{part}{pointer}"), reason },
+            Self::Impossible { pointer, reason } => Self::Impossible { pointer: format!("{part}{pointer}"), reason },
+            other => other,
+        }
     }
 
     /// Whether somebody else has written to what the request read: read it again, and try again.

@@ -6,7 +6,7 @@
 
 use crate::MemoryError;
 use membox_compressor::{DEFAULT_ENCODING, TokenCounter};
-use membox_store::{CheckpointBody, Media, Message, Record, SessionState, StoredSession, Summary};
+use membox_store::{CheckpointBody, Media, Message, OpaqueJson, Record, SessionState, StoredSession, Summary};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::io;
@@ -16,9 +16,13 @@ use std::ops::RangeInclusive;
 pub const MAX_TEXT_BYTES: usize = 1 << 20;
 /// Bytes of the metadata of a record, a message or a session, as JSON.
 pub const MAX_METADATA_BYTES: usize = 16 << 10;
+/// Bytes of the payload of a record or a message, as it is written.
+pub const MAX_PAYLOAD_BYTES: usize = 1 << 20;
 /// Bytes of a message's calls, as JSON.
 pub const MAX_TOOL_CALLS_BYTES: usize = 1 << 20;
-/// Bytes of a checkpoint's state or metadata, of what a task has written, and of an input that waits, each as JSON.
+/// Bytes of a checkpoint's state as JSON: 64 MiB of octets in base64. A request has `max_body_bytes` at most.
+pub const MAX_CHECKPOINT_BYTES: usize = 96 << 20;
+/// Bytes of a checkpoint's metadata, and of an input that waits, each as JSON.
 pub const MAX_STATE_BYTES: usize = 1 << 20;
 /// Bytes of a record's id, a user, a kind, and of the name and the call's id of a message.
 pub const MAX_NAME_BYTES: usize = 512;
@@ -26,7 +30,7 @@ pub const MAX_NAME_BYTES: usize = 512;
 pub const MAX_ID_BYTES: usize = 255;
 /// Bytes of a language, as `zh-Hant-TW`.
 const MAX_LANGUAGE_BYTES: usize = 35;
-/// Bytes of what all tasks have written to a checkpoint, as JSON.
+/// Bytes of what a task has written to a checkpoint, and all of them together, as JSON.
 pub const MAX_WRITES_BYTES: usize = 16 << 20;
 
 /// What a field holds.
@@ -97,6 +101,7 @@ impl Field {
 static RECORD_ID: Field = Field::identifier("record", "id", MAX_NAME_BYTES);
 static RECORD_TEXT: Field = Field::text("record", "text", MAX_TEXT_BYTES).counted();
 static RECORD_METADATA: Field = Field::json("record", "metadata", MAX_METADATA_BYTES);
+static RECORD_PAYLOAD: Field = Field::json("record", "payload", MAX_PAYLOAD_BYTES);
 static RECORD_USER: Field = Field::identifier("record", "user", MAX_NAME_BYTES);
 static RECORD_SESSION: Field = Field::identifier("record", "session", MAX_NAME_BYTES);
 static RECORD_KIND: Field = Field::identifier("record", "kind", MAX_NAME_BYTES);
@@ -106,6 +111,7 @@ static MESSAGE_NAME: Field = Field::text("message", "name", MAX_NAME_BYTES).coun
 static MESSAGE_TOOL_CALL_ID: Field = Field::text("message", "tool_call_id", MAX_NAME_BYTES).counted();
 static MESSAGE_TOOL_CALLS: Field = Field::json("message", "tool_calls", MAX_TOOL_CALLS_BYTES).counted();
 static MESSAGE_METADATA: Field = Field::json("message", "metadata", MAX_METADATA_BYTES);
+static MESSAGE_PAYLOAD: Field = Field::json("message", "payload", MAX_PAYLOAD_BYTES);
 static MESSAGE_LANGUAGE: Field = Field::text("message", "media/language", MAX_LANGUAGE_BYTES);
 static SESSION_ID: Field = Field::identifier("session", "id", MAX_ID_BYTES);
 static SESSION_USER: Field = Field::identifier("session", "user", MAX_NAME_BYTES);
@@ -115,17 +121,18 @@ static SESSION_SUMMARY: Field = Field::text("session", "summary", usize::MAX).co
 /// Sealed with the rest of what the checkpoint says.
 static CHECKPOINT_PARENT: Field =
     Field { is_sealed: true, ..Field::new("checkpoint", "parent", Holds::Identifier, 0..=MAX_ID_BYTES) };
-static CHECKPOINT_STATE: Field = Field::json("checkpoint", "state", MAX_STATE_BYTES);
+static CHECKPOINT_STATE: Field = Field::json("checkpoint", "state", MAX_CHECKPOINT_BYTES);
 static CHECKPOINT_METADATA: Field = Field::json("checkpoint", "metadata", MAX_STATE_BYTES);
 static CHECKPOINT_WRITES: Field =
-    Field { most_together: Some(MAX_WRITES_BYTES), ..Field::json("checkpoint", "writes", MAX_STATE_BYTES) };
+    Field { most_together: Some(MAX_WRITES_BYTES), ..Field::json("checkpoint", "writes", MAX_WRITES_BYTES) };
 static QUEUE_ITEM: Field = Field::json("queue", "items", MAX_STATE_BYTES);
 
 /// Every field that can hold what was said. A memory and a profile are records.
-pub static FIELDS: [&Field; 22] = [
+pub static FIELDS: [&Field; 24] = [
     &RECORD_ID,
     &RECORD_TEXT,
     &RECORD_METADATA,
+    &RECORD_PAYLOAD,
     &RECORD_USER,
     &RECORD_SESSION,
     &RECORD_KIND,
@@ -135,6 +142,7 @@ pub static FIELDS: [&Field; 22] = [
     &MESSAGE_TOOL_CALL_ID,
     &MESSAGE_TOOL_CALLS,
     &MESSAGE_METADATA,
+    &MESSAGE_PAYLOAD,
     &MESSAGE_LANGUAGE,
     &SESSION_ID,
     &SESSION_USER,
@@ -152,6 +160,8 @@ pub(crate) enum Held<'a> {
     Text(&'a mut String),
     Json(&'a mut Value),
     Object(&'a mut Map<String, Value>),
+    /// JSON that is kept as it was written.
+    Written(&'a mut OpaqueJson),
 }
 
 impl Held<'_> {
@@ -160,6 +170,7 @@ impl Held<'_> {
             Self::Text(text) => text.len(),
             Self::Json(value) => json_bytes(value),
             Self::Object(object) => json_bytes(object),
+            Self::Written(json) => json.as_str().len(),
         }
     }
 }
@@ -183,7 +194,9 @@ impl Stored for Record {
             id,
             text,
             metadata,
+            payload,
             created_at: _,
+            updated_at: _,
             expires_at: _,
             importance: _,
             user,
@@ -192,16 +205,19 @@ impl Stored for Record {
             given_vector: _,
             message,
         } = self;
-        let (text_field, metadata_field) = match message {
+        let (text_field, metadata_field, payload_field) = match message {
             // The id of a message's record is made of the ids of its session and its own.
-            Some(_) => (&MESSAGE_CONTENT, &MESSAGE_METADATA),
+            Some(_) => (&MESSAGE_CONTENT, &MESSAGE_METADATA, &MESSAGE_PAYLOAD),
             None => {
                 show(&RECORD_ID, Held::Text(id));
-                (&RECORD_TEXT, &RECORD_METADATA)
+                (&RECORD_TEXT, &RECORD_METADATA, &RECORD_PAYLOAD)
             }
         };
         show(text_field, Held::Text(text));
         show(metadata_field, Held::Object(metadata));
+        if let Some(payload) = payload {
+            show(payload_field, Held::Written(payload));
+        }
         show_text(show, &RECORD_USER, user);
         show_text(show, &RECORD_SESSION, session);
         show_text(show, &RECORD_KIND, kind);
@@ -324,7 +340,7 @@ fn refused(field: &Field, bytes: usize, pointer: String) -> MemoryError {
 }
 
 /// Bytes of JSON as it is stored.
-fn json_bytes(value: &impl Serialize) -> usize {
+pub(crate) fn json_bytes(value: &impl Serialize) -> usize {
     struct Bytes(usize);
     impl io::Write for Bytes {
         fn write(&mut self, part: &[u8]) -> io::Result<usize> {
@@ -399,7 +415,9 @@ mod tests {
             id: "s/m".into(),
             text: "What was said.".into(),
             metadata: Map::from_iter([("seen".to_owned(), json!(true))]),
+            payload: OpaqueJson::of(&json!({"seen": true})).ok(),
             created_at: 0,
+            updated_at: None,
             expires_at: None,
             importance: None,
             user: Some("u".into()),
@@ -442,7 +460,7 @@ mod tests {
             _ if !field.is_counted => {}
             Held::Text(text) => listed += counter.count(text),
             Held::Json(value) => listed += counter.count_json(value),
-            Held::Object(_) => panic!("no object is counted"),
+            Held::Object(_) | Held::Written(_) => panic!("no object is counted"),
         });
         assert_eq!(tokens(&record, counter), listed, "what the list says is counted");
         let mut message = record.message.expect("a message");

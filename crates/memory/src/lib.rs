@@ -41,6 +41,7 @@ mod cursors;
 mod error;
 mod fields;
 mod jobs;
+mod lists;
 mod long_work;
 mod media;
 mod memories;
@@ -91,7 +92,7 @@ pub use models::Models;
 pub use names::{named_or_users, user_collection};
 pub use numbers::{Kept, check_numbers, string_end};
 pub use records::{MAX_RECORDS, Records, check_filter};
-pub use sessions::{MAX_MESSAGES, MediaFile, MessageQuery, Sessions};
+pub use sessions::{MAX_BLOB_BYTES, MAX_MESSAGES, MediaFile, MessageQuery, Sessions};
 pub use tenants::{DEFAULT_MAX_MESSAGES, Export, Policies, Policy, TenantLimits, Tenants, Usage};
 pub use verify::{overview, verify};
 

@@ -108,7 +108,7 @@ impl MemoryBox {
             // It says from now on that its vector is that of its text.
             let records = pairs.map(|(stored, EmbeddedText { vector, windows, tokens, .. })| {
                 let record = Record { given_vector: false, ..stored.record.clone() };
-                NewVersion { record, vector, windows, tokens, expected: Some(stored.version) }
+                NewVersion { record, vector, windows, tokens, expected: Some(stored.version), keeps_created_at: false }
             });
             let write = WriteRecords::new(collection.clone(), records.collect());
             return Ok(self.store().write_records(write).map(drop)?);

@@ -49,7 +49,9 @@ pub fn check_numbers(json: &str, kept: Kept, pointer: &str) -> Result<(), Memory
                 if let Some(Place::Key(key)) = open.last_mut() {
                     *key = text;
                 }
-                if kept_below.is_none() && KEPT_FIELDS.contains(&&*name(text)) {
+                if kept == Kept::Fields && name(text) == "payload" && is_written(&open) {
+                    next = value_end(bytes, next);
+                } else if kept_below.is_none() && KEPT_FIELDS.contains(&&*name(text)) {
                     kept_below = Some(open.len());
                 }
             }
@@ -93,6 +95,36 @@ enum Place<'a> {
     Index(usize),
     /// The member of an object, its name as it stands in the text.
     Key(&'a str),
+}
+
+/// Whether a member that is read is one of a record, a message or a change of one, whose payload is kept as it is
+/// written.
+fn is_written(open: &[Place]) -> bool {
+    match open {
+        [Place::Key(_)] => true,
+        [Place::Key(patch), Place::Key(_)] => name(patch) == "patch",
+        [Place::Key(list), Place::Index(_), Place::Key(_)] => matches!(&*name(list), "records" | "messages"),
+        _ => false,
+    }
+}
+
+/// Where a value of a JSON text ends, of which at most blanks come before its first byte.
+fn value_end(bytes: &[u8], begin: usize) -> usize {
+    let (mut at, mut depth) = (begin, 0usize);
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'"' => {
+                at = string_end(bytes, at);
+                continue;
+            }
+            b'[' | b'{' => depth += 1,
+            b',' | b']' | b'}' if depth == 0 => return at,
+            b']' | b'}' => depth -= 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    bytes.len()
 }
 
 /// Where a string of a JSON text ends that begins at a quotation mark.

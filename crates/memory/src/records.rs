@@ -10,7 +10,7 @@ use crate::models::lane;
 use crate::names::check_some;
 use crate::redaction::redacted;
 use crate::retry::retry;
-use crate::views::record_view;
+use crate::views::{record_view, record_with_payload};
 use crate::{MemoryError, now};
 use membox_api::{CompressOptions, NewRecord, RecordPatch, RecordView, WrittenRecord};
 use membox_compressor::CompressedText;
@@ -128,7 +128,13 @@ impl Records<'_> {
         Ok(record_view(self.stored(&collection, id)?))
     }
 
-    fn stored(&self, collection: &Collection, id: &str) -> Result<StoredRecord, MemoryError> {
+    /// A record by its id, with its payload.
+    pub fn record_with_payload(&self, tenant: &str, name: &str, id: &str) -> Result<RecordView, MemoryError> {
+        let collection = self.collections.collection(tenant, name)?;
+        Ok(record_with_payload(self.stored(&collection, id)?))
+    }
+
+    pub(crate) fn stored(&self, collection: &Collection, id: &str) -> Result<StoredRecord, MemoryError> {
         let stored = self.store.read()?.record(collection.id, id)?;
         let stored = stored.filter(|s| s.record.is_alive(now()));
         stored.map_or_else(
@@ -137,8 +143,23 @@ impl Records<'_> {
         )
     }
 
-    /// A page of records, and where the next one begins; `None` after the last.
+    /// A page of records without their payloads, and where the next one begins; `None` after the last.
     pub fn page(
+        &self,
+        tenant: &str,
+        name: &str,
+        order: Order,
+        after: Option<Position>,
+        limit: usize,
+        filter: Option<&Value>,
+    ) -> Result<(Vec<RecordView>, Option<Position>), MemoryError> {
+        let (mut page, next) = self.page_with_payloads(tenant, name, order, after, limit, filter)?;
+        page.iter_mut().for_each(|record| record.payload = None);
+        Ok((page, next))
+    }
+
+    /// As [`Self::page`], with payloads.
+    pub fn page_with_payloads(
         &self,
         tenant: &str,
         name: &str,
@@ -154,7 +175,7 @@ impl Records<'_> {
         let more = page.len() > limit;
         page.truncate(limit);
         let next = page.last().filter(|_| more).map(|last| (last.record.created_at, last.seq));
-        Ok((page.into_iter().map(record_view).collect(), next))
+        Ok((page.into_iter().map(record_with_payload).collect(), next))
     }
 
     /// Changes a record. With `expected`, its version must be that one.
@@ -202,28 +223,20 @@ impl Records<'_> {
             if expected.is_some_and(|expected| expected != stored.version) {
                 return Ok(Some(Err(conflict(stored.version).into())));
             }
-            let record = self.admission.admit_patch(&collection.settings(), &stored.record, patch)?;
-            let bump_session = record.session.clone().filter(|_| record.message.is_some());
-            let keeps_vector = record.text == stored.record.text || record.given_vector;
-            let keeps_text = record.text == stored.record.text;
-            let version = Some(stored.version);
-            let (vector, windows) = (Vec::new(), TextWindows::default());
-            let mut records = vec![NewVersion { record, vector, windows, tokens: None, expected: version }];
-            if keeps_vector {
-                let Some((vector, windows, tokens)) = self.vectors_of(collection, &stored)? else {
-                    // It is committed and not yet published.
-                    std::thread::sleep(Duration::from_millis(1));
-                    return Ok(None);
-                };
-                records[0].vector = vector;
-                // A given vector has no windows.
-                records[0].windows = windows;
-                records[0].tokens = tokens.filter(|_| keeps_text);
-            } else {
-                self.models.embed_missing(collection, &mut records)?;
-            }
-            let write =
-                WriteRecords { bump_session, delete: delete.clone(), ..WriteRecords::new(collection.clone(), records) };
+            let Some(changed) = self.changed(collection, &stored, patch)? else {
+                // It is committed and not yet published.
+                std::thread::sleep(Duration::from_millis(1));
+                return Ok(None);
+            };
+            let is_message = changed.record.message.is_some();
+            let bump_sessions = changed.record.session.clone().filter(|_| is_message).into_iter().collect();
+            let mut records = vec![changed];
+            self.embed_changed(collection, &mut records)?;
+            let write = WriteRecords {
+                bump_sessions,
+                delete: delete.clone(),
+                ..WriteRecords::new(collection.clone(), records)
+            };
             match self.store.write_records(write).map_err(MemoryError::from) {
                 Ok(_) => find().map(|found| Some(Ok(found))),
                 // Whoever names a version hears of it; the others try again.
@@ -231,6 +244,40 @@ impl Records<'_> {
                 Err(error) => Err(error),
             }
         })?
+    }
+
+    /// Embeds the texts of changed records that are others now. What else they lack, they lack as before.
+    pub(crate) fn embed_changed(&self, collection: &Collection, records: &mut [NewVersion]) -> Result<(), MemoryError> {
+        records.sort_by_key(|new| !new.vector.is_empty());
+        let changed = records.partition_point(|new| new.vector.is_empty());
+        self.models.embed_missing(collection, &mut records[..changed]).map(drop)
+    }
+
+    /// A record as a patch changes it, with the vectors that it keeps: others are missing. `None` where its vectors are
+    /// not published yet.
+    pub(crate) fn changed(
+        &self,
+        collection: &Arc<Collection>,
+        stored: &StoredRecord,
+        patch: &RecordPatch,
+    ) -> Result<Option<NewVersion>, MemoryError> {
+        let record = self.admission.admit_patch(&collection.settings(), &stored.record, patch)?;
+        let keeps_text = record.text == stored.record.text;
+        let keeps_vector = keeps_text || record.given_vector;
+        let (vector, windows, expected) = (Vec::new(), TextWindows::default(), Some(stored.version));
+        let mut new = NewVersion { record, vector, windows, tokens: None, expected, keeps_created_at: false };
+        if !keeps_vector {
+            return Ok(Some(new));
+        }
+        let Some((vector, windows, tokens)) = self.vectors_of(collection, stored)? else { return Ok(None) };
+        if !keeps_text && vector.iter().all(|x| *x == 0.0) {
+            // What said nothing was like nothing.
+            new.record.given_vector = false;
+            return Ok(Some(new));
+        }
+        // A given vector has no windows.
+        (new.vector, new.windows, new.tokens) = (vector, windows, tokens.filter(|_| keeps_text));
+        Ok(Some(new))
     }
 
     /// The vector of a record as it was read, its windows, and the vectors of its tokens; `None` where it is not

@@ -3,16 +3,24 @@
 use crate::fields::message_tokens;
 use crate::time_text;
 use membox_api::{CollectionView, IndexView, MediaView, MessageView, RecordView, SummaryView};
-use membox_store::{Description, Media, StoredRecord, Summary};
+use membox_store::{Description, Media, OpaqueJson, StoredRecord, Summary};
 
-/// A record.
+/// A record with its payload.
+pub(crate) fn record_with_payload(mut stored: StoredRecord) -> RecordView {
+    let payload = stored.record.payload.take().map(OpaqueJson::into_written);
+    RecordView { payload, ..record_view(stored) }
+}
+
+/// A record without its payload.
 pub(crate) fn record_view(stored: StoredRecord) -> RecordView {
     let r = stored.record;
     RecordView {
         id: r.id,
         text: r.text,
         metadata: r.metadata,
+        payload: None,
         created_at: time_text(r.created_at),
+        updated_at: r.updated_at.map(time_text),
         expires_at: r.expires_at.map(time_text),
         importance: r.importance,
         user: r.user,
@@ -38,6 +46,7 @@ pub(crate) fn message_view(stored: StoredRecord) -> MessageView {
         tool_call_id: message.tool_call_id,
         tool_calls: message.tool_calls,
         metadata: stored.record.metadata,
+        payload: stored.record.payload.map(OpaqueJson::into_written),
         tokens,
         created_at: time_text(stored.record.created_at),
         updated_at: message.updated_at.map(time_text),

@@ -8,11 +8,10 @@ use crate::reader::Reader;
 use crate::rows::{checksum, read_body};
 use crate::sealing::{Found, Resealing, Sealing, StoredText};
 use crate::transaction::WriteTransaction;
-use membox_threads::budget;
 use rusqlite::{OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 use uuid::{Uuid, Variant};
 
@@ -45,23 +44,43 @@ pub struct CheckpointPlace<'a> {
 }
 
 /// What a row has in `expires_at` that keeps writes until their checkpoint comes: for readers, a time that has passed.
-const AWAITED: i64 = -1;
+pub(crate) const AWAITED: i64 = -1;
 
 /// Channels in which LangGraph says what became of a task: each stands for itself beside what the task has written.
 const OUTCOME_CHANNELS: [&str; 4] = ["__error__", "__scheduled__", "__interrupt__", "__resume__"];
 
 /// What an id looks like that carries its time: a UUID of version 6 or 7, as SQLite's GLOB has it.
-static TIME_ID: LazyLock<String> =
+pub(crate) static TIME_ID: LazyLock<String> =
     LazyLock::new(|| "hhhhhhhh-hhhh-[67]hhh-[89ab]hhh-hhhhhhhhhhhh".replace('h', "[0-9a-f]"));
 
 /// Where a checkpoint is in its thread. The latest come first: those whose ids carry their time, UUIDs of version 6
 /// or 7, by their ids, as LangGraph has them; then the others, by the order in which they were first written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckpointOrder {
-    /// By an id that carries its time.
-    Id(Uuid),
+    /// By an id that carries its time, then by the order of writing: several namespaces may have the same id.
+    Id(Uuid, i64),
     /// By the order of writing.
     Number(i64),
+}
+
+impl CheckpointOrder {
+    /// Where the checkpoint of an id and of a number is.
+    pub(crate) fn of(id: &str, number: i64) -> Self {
+        time_of_id(id).map_or(Self::Number(number), |id| Self::Id(id, number))
+    }
+
+    /// The place before all checkpoints of an id that carries its time; `None` for another id.
+    pub fn before_id(id: &str) -> Option<Self> {
+        time_of_id(id).map(|id| Self::Id(id, i64::MIN))
+    }
+}
+
+/// An id that carries its time.
+fn time_of_id(id: &str) -> Option<Uuid> {
+    Uuid::try_parse(id).ok().filter(|uuid| {
+        let has_time = matches!(uuid.get_version_num(), 6 | 7) && uuid.get_variant() == Variant::RFC4122;
+        has_time && uuid.to_string() == id
+    })
 }
 
 /// The state of a thread at one moment.
@@ -69,6 +88,8 @@ pub enum CheckpointOrder {
 pub struct Checkpoint {
     /// Order of writing within the store.
     pub number: i64,
+    /// Empty for the thread's own.
+    pub namespace: String,
     /// Unique within the thread and namespace.
     pub id: String,
     /// Milliseconds since 1970.
@@ -80,14 +101,10 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Where it is in its thread.
     pub fn order(&self) -> CheckpointOrder {
-        let time_id = Uuid::try_parse(&self.id).ok().filter(|id| {
-            let has_time = matches!(id.get_version_num(), 6 | 7) && id.get_variant() == Variant::RFC4122;
-            has_time && id.to_string() == self.id
-        });
-        time_id.map_or(CheckpointOrder::Number(self.number), CheckpointOrder::Id)
+        CheckpointOrder::of(&self.id, self.number)
     }
 
-    fn is_awaited(&self) -> bool {
+    pub(crate) fn is_awaited(&self) -> bool {
         self.expires_at == Some(AWAITED)
     }
 }
@@ -132,7 +149,7 @@ impl WriteTransaction<'_> {
     }
 
     /// A checkpoint that had not expired by `now`, or what keeps the writes of one that has not come.
-    fn checkpoint_or_writes(
+    pub(crate) fn checkpoint_or_writes(
         &mut self,
         place: CheckpointPlace,
         id: &str,
@@ -150,7 +167,7 @@ impl WriteTransaction<'_> {
     }
 
     /// Adds a checkpoint as the last that was written, in the place of what is there by its id.
-    fn insert_checkpoint(
+    pub(crate) fn insert_checkpoint(
         &mut self,
         place: CheckpointPlace,
         id: &str,
@@ -196,7 +213,11 @@ impl WriteTransaction<'_> {
     }
 
     /// Writes what a checkpoint says, in its place.
-    fn change_checkpoint(&mut self, place: CheckpointPlace, checkpoint: &Checkpoint) -> Result<(), RecordsError> {
+    pub(crate) fn change_checkpoint(
+        &mut self,
+        place: CheckpointPlace,
+        checkpoint: &Checkpoint,
+    ) -> Result<(), RecordsError> {
         let body = serde_json::to_string(&checkpoint.body).unwrap_or_default();
         let body = self.sealing.store(place.tenant, &place.of(&checkpoint.id), body)?;
         let crc = checksum(&[place.tenant, place.thread, place.namespace, &checkpoint.id], &body);
@@ -208,68 +229,23 @@ impl WriteTransaction<'_> {
         Ok(())
     }
 
-    /// Removes a thread's checkpoints, of all namespaces, and gives how many there were. Writes that wait for
-    /// theirs go too.
-    pub fn drop_checkpoints(&mut self, tenant: &str, thread: &str) -> Result<usize, RecordsError> {
-        self.connection
-            .prepare_cached("DELETE FROM checkpoints WHERE tenant = ? AND thread = ? AND expires_at = ?")?
-            .execute(params![tenant, thread, AWAITED])?;
-        let mut statement =
-            self.connection.prepare_cached("DELETE FROM checkpoints WHERE tenant = ? AND thread = ?")?;
-        Ok(statement.execute([tenant, thread])?)
-    }
-
     /// Removes what had expired by `now`, and gives how many there were, by tenant.
     pub fn drop_expired_checkpoints(&mut self, now: i64) -> Result<BTreeMap<String, u64>, RecordsError> {
-        let sql = format!("DELETE FROM checkpoints WHERE {EXPIRED} RETURNING tenant");
-        let mut of_tenants = BTreeMap::new();
-        for tenant in self.connection.prepare_cached(&sql)?.query_map([now], |r| r.get(0))? {
-            *of_tenants.entry(tenant?).or_insert(0) += 1;
+        let sql = format!("DELETE FROM checkpoints WHERE {EXPIRED} RETURNING tenant, thread");
+        let (mut of_tenants, mut threads) = (BTreeMap::new(), BTreeSet::new());
+        for gone in self.connection.prepare_cached(&sql)?.query_map([now], |r| Ok((r.get(0)?, r.get(1)?)))? {
+            let (tenant, thread): (String, String) = gone?;
+            *of_tenants.entry(tenant.clone()).or_insert(0) += 1;
+            threads.insert((tenant, thread));
+        }
+        for (tenant, thread) in threads {
+            self.drop_unused_blobs(&tenant, &thread)?;
         }
         Ok(of_tenants)
     }
 }
 
 impl Reader {
-    /// A thread's checkpoints that had not expired by `now`, the latest first, those after a place in this
-    /// [order](CheckpointOrder); at most `limit`.
-    pub fn checkpoints(
-        &self,
-        place: CheckpointPlace,
-        after: Option<CheckpointOrder>,
-        limit: usize,
-        now: i64,
-    ) -> Result<Vec<Checkpoint>, RecordsError> {
-        let CheckpointPlace { tenant, thread, namespace } = place;
-        let mut found = Vec::new();
-        if !matches!(after, Some(CheckpointOrder::Number(_))) {
-            // No hexadecimal digit comes after it.
-            let before = match after {
-                Some(CheckpointOrder::Id(id)) => id.to_string(),
-                _ => "g".to_owned(),
-            };
-            let sql = format!("{CHECKPOINTS} AND id < ?4 AND id GLOB ?5 AND {ALIVE} ORDER BY id DESC LIMIT ?7");
-            let mut statement = self.connection.prepare_cached(&sql)?;
-            let parameters = params![tenant, thread, namespace, before, *TIME_ID, now, limit as i64];
-            let rows = statement.query_map(parameters, |r| read_checkpoint(r, place, &self.sealing))?;
-            take_within_budget(rows, &mut found)?;
-        }
-        let left = limit - found.len();
-        if left > 0 {
-            let before = match after {
-                Some(CheckpointOrder::Number(number)) => number,
-                _ => i64::MAX,
-            };
-            let sql =
-                format!("{CHECKPOINTS} AND number < ?4 AND id NOT GLOB ?5 AND {ALIVE} ORDER BY number DESC LIMIT ?7");
-            let mut statement = self.connection.prepare_cached(&sql)?;
-            let parameters = params![tenant, thread, namespace, before, *TIME_ID, now, left as i64];
-            let rows = statement.query_map(parameters, |r| read_checkpoint(r, place, &self.sealing))?;
-            take_within_budget(rows, &mut found)?;
-        }
-        Ok(found)
-    }
-
     /// The ids of a thread's checkpoints that had not expired by `now`, in the same order. No state is read.
     pub fn checkpoint_ids(&self, place: CheckpointPlace, now: i64) -> Result<Vec<String>, RecordsError> {
         let CheckpointPlace { tenant, thread, namespace } = place;
@@ -300,14 +276,6 @@ impl Reader {
         found.optional().map_err(RecordsError::from)
     }
 
-    /// The namespaces in which a thread has checkpoints, or writes that wait for one.
-    pub fn checkpoint_namespaces(&self, tenant: &str, thread: &str) -> Result<Vec<String>, RecordsError> {
-        let sql = "SELECT DISTINCT namespace FROM checkpoints WHERE tenant = ? AND thread = ? ORDER BY namespace";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let names = statement.query_map([tenant, thread], |r| r.get(0))?;
-        Ok(names.collect::<Result<_, _>>()?)
-    }
-
     /// Whether any checkpoint had expired by `now`.
     pub fn has_expired_checkpoints(&self, now: i64) -> Result<bool, RecordsError> {
         let sql = format!("SELECT 1 FROM checkpoints WHERE {EXPIRED} LIMIT 1");
@@ -328,8 +296,10 @@ impl Reader {
     }
 }
 
+/// What [`read_checkpoint`] reads.
+pub(crate) const CHECKPOINT_COLUMNS: &str = "number, id, expires_at, body, crc, seal_key, sealed";
 const ALL_CHECKPOINTS: &str = "SELECT number, id, expires_at, body, crc, seal_key, sealed, tenant, thread, namespace";
-const CHECKPOINTS: &str = "SELECT number, id, expires_at, body, crc, seal_key, sealed FROM checkpoints \
+pub(crate) const CHECKPOINTS: &str = "SELECT number, id, expires_at, body, crc, seal_key, sealed FROM checkpoints \
                            WHERE tenant = ?1 AND thread = ?2 AND namespace = ?3";
 /// That a checkpoint had not expired by a time, `?6`.
 const ALIVE: &str = "(expires_at IS NULL OR expires_at > ?6)";
@@ -369,20 +339,11 @@ fn channel(write: &Value) -> Option<&str> {
     write.get(0).or_else(|| write.get("channel"))?.as_str()
 }
 
-/// Appends what is read, as far as the request has memory for it.
-fn take_within_budget(
-    rows: impl Iterator<Item = rusqlite::Result<Checkpoint>>,
-    found: &mut Vec<Checkpoint>,
-) -> Result<(), RecordsError> {
-    for checkpoint in rows {
-        let checkpoint = checkpoint?;
-        budget::take(json_bytes(&checkpoint.body.state))?;
-        for written in checkpoint.body.writes.values() {
-            budget::take(json_bytes(written))?;
-        }
-        found.push(checkpoint);
+impl CheckpointBody {
+    /// About how many bytes of memory it takes, with an answer that it stands in.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        json_bytes(&self.state) + self.writes.values().map(json_bytes).sum::<usize>()
     }
-    Ok(())
 }
 
 /// About how many bytes of memory a JSON value takes, with an answer that it stands in.
@@ -397,11 +358,11 @@ fn json_bytes(value: &Value) -> usize {
         }
 }
 
-fn read_checkpoint(r: &Row, place: CheckpointPlace, sealing: &Sealing) -> rusqlite::Result<Checkpoint> {
+pub(crate) fn read_checkpoint(r: &Row, place: CheckpointPlace, sealing: &Sealing) -> rusqlite::Result<Checkpoint> {
     let (id, body): (String, StoredText) = (r.get(1)?, StoredText::read(r, 3, 5)?);
     let crc = checksum(&[place.tenant, place.thread, place.namespace, &id], &body);
     let body = read_body(sealing, &place.of(&id), body, r.get(4)?, crc)?;
-    Ok(Checkpoint { number: r.get(0)?, id, expires_at: r.get(2)?, body })
+    Ok(Checkpoint { number: r.get(0)?, namespace: place.namespace.to_owned(), id, expires_at: r.get(2)?, body })
 }
 
 /// Seals checkpoints of a tenant anew that are not under a key.

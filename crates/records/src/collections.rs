@@ -61,10 +61,10 @@ impl WriteTransaction<'_> {
         Ok(self.connection.prepare_cached(sql)?.execute(params![id, limit as i64])?)
     }
 
-    /// Removes what a tenant has beside collections and their sessions: checkpoints, inputs that wait, usage, quotas,
-    /// and all jobs but the one that does this.
+    /// Removes what a tenant has beside collections and their sessions: checkpoints, blobs, inputs that wait, usage,
+    /// quotas, and all jobs but the one that does this.
     pub fn drop_tenant(&mut self, tenant: &str, job: &str) -> Result<(), RecordsError> {
-        for table in ["sessions", "checkpoints", "queue", "usage", "quotas"] {
+        for table in ["sessions", "checkpoints", "blobs", "queue", "usage", "quotas"] {
             self.connection.prepare_cached(&format!("DELETE FROM {table} WHERE tenant = ?"))?.execute([tenant])?;
         }
         self.drop_jobs(tenant, job)
@@ -101,7 +101,7 @@ impl Reader {
     /// Everybody of whom anything is stored.
     pub fn tenants(&self) -> Result<Vec<String>, RecordsError> {
         let sql = "SELECT tenant FROM collections UNION SELECT tenant FROM sessions UNION SELECT tenant \
-                   FROM checkpoints UNION SELECT tenant FROM queue";
+                   FROM checkpoints UNION SELECT tenant FROM blobs UNION SELECT tenant FROM queue";
         let mut statement = self.connection.prepare_cached(sql)?;
         let tenants = statement.query_map([], |r| r.get(0))?;
         Ok(tenants.collect::<Result<_, _>>()?)

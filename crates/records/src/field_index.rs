@@ -109,6 +109,49 @@ impl FieldIndex {
         }
     }
 
+    /// The values of a field, with how many rows of `all` have each: most first, and of as many in the order of the
+    /// values.
+    pub fn counts(&self, field: &str, all: &RoaringBitmap) -> Vec<(Scalar, u64)> {
+        let Some(values) = self.fields.get(field) else { return Vec::new() };
+        let mut counts: Vec<(Scalar, u64)> = values.in_order(all).collect();
+        // Stable: the others stay in their order.
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        counts
+    }
+
+    /// How many rows of `all` have a field.
+    pub fn having(&self, field: &str, all: &RoaringBitmap) -> u64 {
+        self.fields.get(field).map_or(0, |values| values.any.intersection_len(all))
+    }
+
+    /// The rows of `all` in the order of the values of a field: numbers before texts before truth values, and of one
+    /// value in the order of their writing. A row of several values stands where the first one that is met has it, and
+    /// those without any come last, whichever way.
+    pub fn ordered(&self, field: &str, is_descending: bool, all: &RoaringBitmap) -> Vec<u32> {
+        let mut left = all.clone();
+        let mut ordered = Vec::with_capacity(all.len() as usize);
+        let mut take = |rows: &RowSet| {
+            rows.each(|row| {
+                if left.remove(row) {
+                    ordered.push(row);
+                }
+            });
+        };
+        if let Some(values) = self.fields.get(field) {
+            let bools = values.bools.each_ref().map(|rows| RowSet::Many(Box::new(rows.clone())));
+            let mut texts: Vec<(&String, &RowSet)> = values.texts.iter().collect();
+            texts.sort_unstable_by_key(|(text, _)| *text);
+            let all = values.numbers.values().chain(texts.into_iter().map(|(_, rows)| rows)).chain(&bools);
+            if is_descending {
+                all.collect::<Vec<_>>().into_iter().rev().for_each(&mut take);
+            } else {
+                all.for_each(&mut take);
+            }
+        }
+        ordered.extend(left);
+        ordered
+    }
+
     /// The rows of `all` that a filter allows.
     pub fn allowed(&self, filter: &Filter, all: &RoaringBitmap) -> RoaringBitmap {
         match filter {
@@ -138,6 +181,17 @@ impl Values {
         }
         let numbers = self.numbers.iter().filter_map(|(&number, rows)| Some((number, rows.renumbered(row)?)));
         Self { any: of(&self.any), texts, numbers: numbers.collect(), bools: [of(&self.bools[0]), of(&self.bools[1])] }
+    }
+
+    /// The values that rows of `all` have, in their order, with how many have each.
+    fn in_order<'a>(&'a self, all: &'a RoaringBitmap) -> impl Iterator<Item = (Scalar, u64)> + 'a {
+        let mut texts: Vec<(&String, u64)> =
+            self.texts.iter().map(|(text, rows)| (text, rows.count_in(all))).filter(|(_, count)| *count > 0).collect();
+        texts.sort_unstable();
+        let numbers = self.numbers.iter().map(|(number, rows)| (Scalar::Number(*number), rows.count_in(all)));
+        let texts = texts.into_iter().map(|(text, count)| (Scalar::Text(text.clone()), count));
+        let bools = [false, true].map(|b| (Scalar::Bool(b), self.bools[usize::from(b)].intersection_len(all)));
+        numbers.chain(texts).chain(bools).filter(|(_, count)| *count > 0)
     }
 
     /// The rows of all strings that meet a condition. It looks at each string once, of whatever many rows it is.

@@ -12,8 +12,8 @@ pub struct Footprint {
     pub records: u64,
     /// Sessions.
     pub sessions: u64,
-    /// Bytes of what was said and of the states that are kept, as they are stored: texts, metadata, sessions,
-    /// checkpoints and inputs of queues. Vectors and files are beside it.
+    /// Bytes of what was said and of the states that are kept, as they are stored: texts, metadata, payloads,
+    /// sessions, checkpoints, blobs and inputs of queues. Vectors and files are beside it.
     pub bytes: u64,
 }
 
@@ -40,13 +40,16 @@ impl Reader {
         add(
             "records",
             "SELECT count(*), coalesce(sum(octet_length(text) + octet_length(metadata) + octet_length(id)
-                                           + coalesce(octet_length(message), 0) + coalesce(octet_length(sealed), 0)), 0)
+                                           + coalesce(octet_length(message), 0) + coalesce(octet_length(payload), 0)
+                                           + coalesce(octet_length(sealed), 0)), 0)
              FROM records WHERE collection IN (SELECT id FROM collections WHERE tenant = ?)",
         )?;
         for (table, column) in [("sessions", "state"), ("checkpoints", "body"), ("queue", "body")] {
             let bytes = format!("octet_length({column}) + coalesce(octet_length(sealed), 0)");
             add(table, &format!("SELECT count(*), coalesce(sum({bytes}), 0) FROM {table} WHERE tenant = ?"))?;
         }
+        let blobs = "SELECT count(*), coalesce(sum(octet_length(data)), 0) FROM blobs WHERE tenant = ?";
+        add("blobs", blobs)?;
         Ok(all)
     }
 }

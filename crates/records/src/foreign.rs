@@ -184,7 +184,9 @@ mod tests {
     /// The code of an older database does not run while that is brought up to date.
     #[test]
     fn an_older_database_runs_no_code_and_stays_as_it_is_when_it_is_refused() {
-        let older = "ALTER TABLE records DROP COLUMN windows; ALTER TABLE audit DROP COLUMN key; DROP TABLE jobs;
+        let older = "DROP TABLE channels; DROP TABLE blobs; ALTER TABLE records DROP COLUMN payload; \
+                 ALTER TABLE records DROP COLUMN updated_at; ALTER TABLE records DROP COLUMN windows; \
+                 ALTER TABLE audit DROP COLUMN key; DROP TABLE jobs;
              DROP INDEX messages_by_id; ALTER TABLE records DROP COLUMN message_id; PRAGMA user_version = 4;
              INSERT INTO collections (tenant, name, settings, vector_file, rows, created_at)
              VALUES ('t', 'c', '{}', x'', 0, 0);

@@ -32,6 +32,7 @@
 //! ```
 
 mod audit;
+mod blobs;
 mod checkpoints;
 mod collections;
 mod error;
@@ -58,12 +59,14 @@ mod sealing;
 mod sessions;
 mod slots;
 mod store;
+mod threads;
 mod time;
 mod transaction;
 mod unchanged;
 mod usage;
 
 pub use audit::{AuditChain, AuditEntry, AuditEvent, AuditKey, BOX_LOG};
+pub use blobs::Blob;
 pub use checkpoints::{Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPlace};
 pub use error::RecordsError;
 pub use field_index::FieldIndex;
@@ -88,6 +91,7 @@ pub use sealing::{Resealed, Sealing};
 pub use sessions::{Range, SessionState, StoredSession, Summary};
 pub use slots::Slots;
 pub use store::Store;
+pub use threads::{CheckpointQuery, Namespace, Thread};
 pub use time::{FIRST_TIME, LAST_TIME, civil, civil_millis, time_millis, time_text};
 pub use transaction::WriteTransaction;
 pub use unchanged::log_of;

@@ -26,6 +26,29 @@ impl Number {
     }
 }
 
+impl Number {
+    /// The nearest `f64`.
+    fn decimal(self) -> f64 {
+        let nearest = self.nearest;
+        f64::from_bits(if nearest & SIGN == 0 { !nearest } else { nearest & !SIGN })
+    }
+
+    /// As JSON: an integer where it is one.
+    pub fn to_json(self) -> serde_json::Value {
+        let decimal = self.decimal();
+        if decimal.fract() == 0.0 && decimal.abs() < 2f64.powi(65) {
+            let integer = decimal as i128 + i128::from(self.rest);
+            if let Ok(integer) = i64::try_from(integer) {
+                return integer.into();
+            }
+            if let Ok(integer) = u64::try_from(integer) {
+                return integer.into();
+            }
+        }
+        decimal.into()
+    }
+}
+
 impl From<f64> for Number {
     fn from(decimal: f64) -> Self {
         // Adding zero makes −0 and 0 one number.

@@ -21,6 +21,16 @@ impl OpaqueJson {
         serde_json::from_str(self.as_str()).map_err(|error| RecordsError::Damaged(error.to_string()))
     }
 
+    /// JSON as it was written.
+    pub fn written(json: Box<RawValue>) -> Self {
+        Self(json)
+    }
+
+    /// As it is to be given out.
+    pub fn into_written(self) -> Box<RawValue> {
+        self.0
+    }
+
     /// Its text.
     pub fn as_str(&self) -> &str {
         self.0.get()

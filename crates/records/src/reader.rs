@@ -50,13 +50,14 @@ impl Reader {
         &self.sealing
     }
 
-    /// What does not have its checksum, or cannot be read, beside records: collections, sessions, checkpoints, queues,
-    /// jobs, the audit log.
+    /// What does not have its checksum, or cannot be read, beside records: collections, sessions, checkpoints, blobs,
+    /// queues, jobs, the audit log.
     pub fn damaged_tables(&self, audit_keys: &[AuditKey]) -> Result<Vec<String>, RecordsError> {
         let tables = [
             self.damaged_collections()?,
             self.damaged_sessions()?,
             self.damaged_checkpoints()?,
+            self.damaged_blobs()?,
             self.damaged_inputs()?,
             self.damaged_jobs()?,
         ];

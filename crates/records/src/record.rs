@@ -1,5 +1,6 @@
 //! What is stored.
 
+use crate::opaque::OpaqueJson;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -14,8 +15,12 @@ pub struct Record {
     pub text: String,
     /// Any JSON object.
     pub metadata: Map<String, Value>,
+    /// Any JSON, as it was written.
+    pub payload: Option<OpaqueJson>,
     /// Milliseconds since 1970.
     pub created_at: i64,
+    /// When it was last written; `None` for what older versions wrote.
+    pub updated_at: Option<i64>,
     /// Milliseconds since 1970; from then on it is gone.
     pub expires_at: Option<i64>,
     /// 0 to 1.
@@ -186,7 +191,8 @@ impl StoredRecord {
     /// About how many bytes of memory it takes, with an answer that it stands in.
     pub fn memory_bytes(&self) -> usize {
         const BESIDE_TEXT: usize = 2048;
-        BESIDE_TEXT + self.record.text.len() * 2
+        let payload = self.record.payload.as_ref().map_or(0, |payload| payload.as_str().len());
+        BESIDE_TEXT + (self.record.text.len() + payload) * 2
     }
 }
 

@@ -71,14 +71,14 @@ impl WriteTransaction<'_> {
         let kept = current.as_ref().and_then(|current| current.position);
         let position = record.message.as_ref().map(|message| kept.unwrap_or(message.position));
         let place = Place { collection: slots.collection, position };
-        let StoredBody { metadata, message, text, windows } = &body;
+        let StoredBody { metadata, message, text, payload, windows } = &body;
         self.connection
             .prepare_cached(
                 // Replaces its own older version alone: a slot that another record has is an error.
                 "INSERT INTO records (seq, collection, slot, row_crc, version, created_at, expires_at, importance,
                  given_vector, user, session, kind, id, metadata, text, crc, position, role, message, message_id,
-                 seal_key, sealed, windows)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                 seal_key, sealed, windows, payload, updated_at)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                  ON CONFLICT (seq) DO UPDATE SET slot = excluded.slot, row_crc = excluded.row_crc,
                  version = excluded.version,
                  created_at = excluded.created_at, expires_at = excluded.expires_at, importance = excluded.importance,
@@ -86,7 +86,8 @@ impl WriteTransaction<'_> {
                  kind = excluded.kind,
                  metadata = excluded.metadata, text = excluded.text, crc = excluded.crc, role = excluded.role,
                  message = excluded.message, seal_key = excluded.seal_key, sealed = excluded.sealed,
-                 position = excluded.position, windows = excluded.windows",
+                 position = excluded.position, windows = excluded.windows, payload = excluded.payload,
+                 updated_at = excluded.updated_at",
             )?
             .execute(params![
                 seq,
@@ -111,11 +112,21 @@ impl WriteTransaction<'_> {
                 record.message.as_ref().map(|m| &m.id),
                 text.key,
                 text.sealed,
-                windows
+                windows,
+                payload,
+                record.updated_at
             ])?;
         let seq = seq.unwrap_or_else(|| self.connection.last_insert_rowid());
         self.put_media(seq, slots.collection, record)?;
         Ok(Written { seq, version, replaced: current.and_then(|c| c.live), id: record.id.clone(), renamed })
+    }
+
+    /// When a record was created that is there and has not expired by `now`, in milliseconds since 1970.
+    pub fn created_at(&self, slots: &Slots, id: &str, now: i64) -> Result<Option<i64>, RecordsError> {
+        let found = Name::Id(id).find(self.connection, "created_at, expires_at", slots.collection, |r| {
+            Ok((r.get(0)?, r.get::<_, Option<i64>>(1)?))
+        })?;
+        Ok(found.filter(|(_, expires_at)| expires_at.is_none_or(|at| at > now)).map(|(created_at, _)| created_at))
     }
 
     /// Gives a record's version the vectors of other rows, the first one of which is `row`, as re-embedding does;

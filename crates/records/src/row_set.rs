@@ -46,7 +46,15 @@ impl RowSet {
         }
     }
 
-    fn each(&self, mut see: impl FnMut(u32)) {
+    /// How many of some rows it has.
+    pub fn count_in(&self, rows: &RoaringBitmap) -> u64 {
+        match self {
+            Self::One(row) => u64::from(rows.contains(*row)),
+            Self::Many(own) => own.intersection_len(rows),
+        }
+    }
+
+    pub fn each(&self, mut see: impl FnMut(u32)) {
         match self {
             Self::One(row) => see(*row),
             Self::Many(rows) => rows.iter().for_each(see),

@@ -2,6 +2,7 @@
 
 use crate::RecordsError;
 use crate::messages::Name;
+use crate::opaque::OpaqueJson;
 use crate::record::{LiveRow, Message, Record, StoredCollection, StoredRecord, Window};
 use crate::sealing::{Sealing, StoredText, record_place};
 use crate::slots::Slots;
@@ -33,7 +34,8 @@ pub(crate) fn live_row(r: &Row, slots: &Slots) -> rusqlite::Result<Option<LiveRo
 
 pub(crate) const COLUMNS: &str = "seq, slot, row_crc, version, created_at, expires_at, importance, given_vector, \
                                   user, session, kind, id, metadata, text, crc, position, message, \
-                                  seal_key, sealed, collection, message_id, role, windows";
+                                  seal_key, sealed, collection, message_id, role, windows, \
+                                  payload, updated_at";
 
 /// Where a record is, beside its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,11 +52,20 @@ impl Place {
     }
 }
 
+/// What a record says.
+struct Opened {
+    metadata: String,
+    message: Option<String>,
+    text: String,
+    payload: Option<String>,
+}
+
 /// What a record says, as its columns hold it: all of it is in `text` where that is sealed.
 pub(crate) struct StoredBody {
     pub metadata: String,
     pub message: Option<String>,
     pub text: StoredText,
+    pub payload: Option<String>,
     /// As [`Window::encode`] writes them; never sealed, since they say nothing of a text but how long it is.
     pub windows: Option<Vec<u8>>,
 }
@@ -72,31 +83,45 @@ impl StoredBody {
         let windows = Window::encode(windows);
         let metadata = serde_json::to_string(&record.metadata).unwrap_or_default();
         let message = record.message.as_ref().map(|m| serde_json::to_string(m).unwrap_or_default());
+        let payload = record.payload.as_ref().map(OpaqueJson::as_str);
         if sealing.keyring_of(tenant).is_none() {
             let text = StoredText { clear: record.text.clone(), ..StoredText::default() };
-            return Ok(Self { metadata, message, text, windows });
+            let payload = payload.map(str::to_owned);
+            return Ok(Self { metadata, message, text, payload, windows });
         }
         let place = record_place(collection, record, record.message.as_ref().map(|m| m.id.as_str()), version);
-        let all = serde_json::to_string(&(&metadata, &message, &record.text)).unwrap_or_default();
+        // Three parts, as in older versions, where there is no payload.
+        let mut all = vec![Some(metadata.as_str()), message.as_deref(), Some(record.text.as_str())];
+        all.extend(payload.map(Some));
+        let all = serde_json::to_string(&all).unwrap_or_default();
         let text = sealing.store(tenant, &place.each_ref().map(String::as_str), all)?;
-        Ok(Self { metadata: String::new(), message: None, text, windows })
+        Ok(Self { metadata: String::new(), message: None, text, payload: None, windows })
     }
 
-    /// Opens it where it is sealed: metadata, message and text.
+    /// Opens it where it is sealed.
     fn open(
         self,
         sealing: &Sealing,
         collection: i64,
         stored: &StoredRecord,
         message_id: Option<&str>,
-    ) -> Result<(String, Option<String>, String), RecordsError> {
+    ) -> Result<Opened, RecordsError> {
         if self.text.key.is_none() {
-            return Ok((self.metadata, self.message, self.text.clear));
+            let Self { metadata, message, text, payload, .. } = self;
+            return Ok(Opened { metadata, message, text: text.clear, payload });
         }
         let place = record_place(collection, &stored.record, message_id, stored.version);
         let place = place.each_ref().map(String::as_str);
         let all = sealing.read(&place, self.text)?;
-        serde_json::from_str(&all).map_err(|e| RecordsError::Damaged(format!("{}: {e}", place.join(" "))))
+        let damaged = |reason: String| RecordsError::Damaged(format!("{}: {reason}", place.join(" ")));
+        let parts: Vec<Option<String>> = serde_json::from_str(&all).map_err(|e| damaged(e.to_string()))?;
+        let mut parts = parts.into_iter();
+        match (parts.next(), parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some(Some(metadata)), Some(message), Some(Some(text)), payload, None) => {
+                Ok(Opened { metadata, message, text, payload: payload.flatten() })
+            }
+            _ => Err(damaged("what is sealed has other parts".into())),
+        }
     }
 
     /// CRC32C of everything that a record says, as it is stored, so that no key is needed to check it, and of where it
@@ -150,6 +175,15 @@ impl StoredBody {
             crc.add(b"windows");
             crc.add(windows);
         }
+        // What is written without these has the checksum of older versions.
+        if let Some(payload) = &self.payload {
+            crc.add(b"payload");
+            crc.add(payload.as_bytes());
+        }
+        if let Some(updated_at) = record.updated_at {
+            crc.add(b"updated_at");
+            crc.add(&updated_at.to_le_bytes());
+        }
         crc.0
     }
 }
@@ -185,8 +219,10 @@ pub(crate) fn read_record(r: &Row, sealing: &Sealing) -> rusqlite::Result<Stored
     if !body.is_whole(crc, &stored.record, stored.version, place) {
         return Err(damaged("it does not have its checksum".into()));
     }
-    let (metadata, message, text) =
+    let Opened { metadata, message, text, payload } =
         body.open(sealing, place.collection, &stored, message_id.as_deref()).map_err(wrapped)?;
+    let payload = payload.map(|payload| serde_json::from_str(&payload)).transpose();
+    stored.record.payload = payload.map_err(|e: serde_json::Error| damaged(e.to_string()))?;
     stored.record.metadata = serde_json::from_str(&metadata).map_err(|e| damaged(e.to_string()))?;
     stored.record.text = text;
     let message = message.map(|message| serde_json::from_str(&message)).transpose();
@@ -207,9 +243,10 @@ pub(crate) fn read_record(r: &Row, sealing: &Sealing) -> rusqlite::Result<Stored
 /// A record without what it says, and that as it is stored.
 pub(crate) fn read_fields(r: &Row) -> rusqlite::Result<(StoredRecord, StoredBody)> {
     let (metadata, message, text, windows) = (r.get(12)?, r.get(16)?, StoredText::read(r, 13, 17)?, r.get(22)?);
-    let body = StoredBody { metadata, message, text, windows };
+    let body = StoredBody { metadata, message, text, payload: r.get(23)?, windows };
     let record = Record {
         created_at: r.get(4)?,
+        updated_at: r.get(24)?,
         expires_at: r.get(5)?,
         importance: r.get(6)?,
         given_vector: r.get(7)?,
@@ -218,6 +255,7 @@ pub(crate) fn read_fields(r: &Row) -> rusqlite::Result<(StoredRecord, StoredBody
         kind: r.get(10)?,
         id: r.get(11)?,
         metadata: Map::new(),
+        payload: None,
         text: String::new(),
         message: None,
     };
@@ -259,12 +297,21 @@ pub(crate) fn checksum(texts: &[&str], body: &StoredText) -> u32 {
     crc.0
 }
 
-fn damaged(what: &str, reason: String) -> rusqlite::Error {
+/// CRC32C of texts and of octets as they are stored, under a key where they are sealed.
+pub(crate) fn checksum_of_octets(texts: &[&str], kind: &str, key: Option<u32>, octets: &[u8]) -> u32 {
+    let mut crc = Checksum::default();
+    texts.iter().chain([&kind]).for_each(|text| crc.add(text.as_bytes()));
+    crc.add(key.map(u32::to_le_bytes).as_ref().map_or(&[], |bytes| bytes));
+    crc.add(octets);
+    crc.0
+}
+
+pub(crate) fn damaged(what: &str, reason: String) -> rusqlite::Error {
     wrapped(RecordsError::Damaged(format!("{what}: {reason}")))
 }
 
 /// An error of ours on its way through rusqlite.
-fn wrapped(error: RecordsError) -> rusqlite::Error {
+pub(crate) fn wrapped(error: RecordsError) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Null, Box::new(error))
 }
 

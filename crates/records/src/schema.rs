@@ -2,7 +2,7 @@
 
 use crate::RecordsError;
 use crate::foreign;
-use crate::{audit, checkpoints, jobs, media, messages, queue, recall_counts, sealing, sessions, slots, usage};
+use crate::{audit, blobs, checkpoints, jobs, media, messages, queue, recall_counts, sealing, sessions, slots, usage};
 use rusqlite::Connection;
 use std::path::Path;
 
@@ -10,8 +10,9 @@ use std::path::Path;
 /// until they are written again. 3 made of rows slots, and brought sessions, checkpoints and queues. 4 lets texts be
 /// sealed, counts uses, and keeps images and recordings. 5 finds messages by ids of their own, and those of the role
 /// `developer` among the instructions. 6 keeps jobs. 7 keys entries of the audit log. 8 keeps where the windows of long
-/// texts stand.
-pub const SCHEMA_VERSION: u32 = 8;
+/// texts stand. 9 keeps payloads of records, when they were
+/// last written, and blobs of threads.
+pub const SCHEMA_VERSION: u32 = 9;
 /// From which version on messages are found by ids of their own.
 const MESSAGES_HAVE_IDS: u32 = 5;
 
@@ -46,7 +47,9 @@ CREATE TABLE records (
     position INTEGER,
     role TEXT,
     message TEXT,
-    windows BLOB
+    windows BLOB,
+    payload TEXT,
+    updated_at INTEGER
 ) STRICT;
 CREATE UNIQUE INDEX records_by_id ON records (collection, id);
 CREATE UNIQUE INDEX records_by_slot ON records (collection, slot);
@@ -55,7 +58,7 @@ CREATE INDEX records_by_expiry ON records (expires_at) WHERE expires_at IS NOT N
 ";
 
 /// Each concept's own tables.
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 16] = [
     SCHEMA,
     slots::SCHEMA,
     sessions::SCHEMA,
@@ -71,10 +74,11 @@ const TABLES: [&str; 15] = [
     messages::SCHEMA,
     messages::INDEX,
     jobs::SCHEMA,
+    blobs::SCHEMA,
 ];
 
 /// What leads from each older version of the schema to the one after it.
-const MIGRATIONS: [&[&str]; 7] = [
+const MIGRATIONS: [&[&str]; 8] = [
     &["ALTER TABLE records ADD COLUMN crc INTEGER;"],
     // Until now compactions numbered the records anew, so that each one's slot is its row.
     &[
@@ -94,6 +98,11 @@ const MIGRATIONS: [&[&str]; 7] = [
     &[jobs::SCHEMA],
     &[audit::KEY],
     &["ALTER TABLE records ADD COLUMN windows BLOB;"],
+    &[
+        "ALTER TABLE records ADD COLUMN payload TEXT;
+         ALTER TABLE records ADD COLUMN updated_at INTEGER;",
+        blobs::SCHEMA,
+    ],
 ];
 
 /// Makes the tables, or brings those of an older version up to date, in one commit. No key is needed. A database whose

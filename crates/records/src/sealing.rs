@@ -1,10 +1,12 @@
 //! Texts as their columns hold them: as they are, or sealed with a key of their tenant.
 //!
-//! What is sealed is what was said: a record's text, metadata and message, a session's state, a checkpoint's, an
-//! input that waits, and what a job says. What rows are found by stays as it is: ids, users, sessions, kinds, times.
+//! What is sealed is what was said: a record's text, metadata, payload and message, a session's state, a checkpoint's,
+//! an input that waits, a blob, and what a job says. What rows are found by stays as it is: ids, users, sessions,
+//! kinds, times.
 //! Each text is bound to its row and version, so that none opens in the place of another.
 
 use crate::RecordsError;
+use crate::blobs;
 use crate::checkpoints;
 use crate::jobs;
 use crate::messages::record_id;
@@ -15,6 +17,7 @@ use crate::sessions::{SESSION_COLUMNS, read_session};
 use crate::transaction::WriteTransaction;
 use membox_sealing::{Keyring, SealingError, TermKey};
 use rusqlite::{Params, Row, params};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Columns that every table with texts of its own has beside them.
@@ -84,6 +87,31 @@ impl Sealing {
         Ok(StoredText { clear: String::new(), key: Some(key), sealed: Some(sealed) })
     }
 
+    /// Octets as they are to be stored, with the key where they are sealed.
+    pub(crate) fn store_octets<'a>(
+        &self,
+        tenant: &str,
+        place: &[&str],
+        octets: &'a [u8],
+    ) -> Result<(Option<u32>, Cow<'a, [u8]>), RecordsError> {
+        let Some(keyring) = self.keyring_of(tenant) else { return Ok((None, Cow::Borrowed(octets))) };
+        let (key, sealed) = keyring.seal(tenant, place, octets)?;
+        Ok((Some(key), Cow::Owned(sealed)))
+    }
+
+    /// Octets as they were before they were stored.
+    pub(crate) fn read_octets(&self, place: &[&str], key: Option<u32>, stored: &[u8]) -> Result<Vec<u8>, RecordsError> {
+        let Some(key) = key else { return Ok(stored.to_vec()) };
+        let keyring = self.keyring().ok_or(RecordsError::Sealed)?;
+        keyring.open_sealed(key, place, stored).map_err(|error| match error {
+            SealingError::NotGenuine => {
+                let reason = "what is sealed was changed, or belongs elsewhere";
+                RecordsError::Damaged(format!("{}: {reason}", place.join(" ")))
+            }
+            other => other.into(),
+        })
+    }
+
     /// A text as it was before it was stored. Its checksum has been looked at: one that does not open is not what was
     /// written here.
     pub(crate) fn read(&self, place: &[&str], stored: StoredText) -> Result<String, RecordsError> {
@@ -106,7 +134,7 @@ pub struct Resealed {
 }
 
 /// Tables that hold texts.
-const TABLES: usize = 5;
+const TABLES: usize = 6;
 
 impl WriteTransaction<'_> {
     /// Seals what of a tenant is not sealed with its newest key, `limit` rows from a place on; gives how many there
@@ -124,7 +152,8 @@ impl WriteTransaction<'_> {
             1 => self.reseal_sessions(tenant, key, from.after, limit)?,
             2 => checkpoints::reseal_checkpoints(self, tenant, key, from.after, limit)?,
             3 => queue::reseal_queue(self, tenant, key, from.after, limit)?,
-            _ => jobs::reseal_jobs(self, tenant, key, from.after, limit)?,
+            4 => jobs::reseal_jobs(self, tenant, key, from.after, limit)?,
+            _ => blobs::reseal_blobs(self, tenant, key, from.after, limit)?,
         };
         let next = match last {
             Some(after) => Some(Resealed { after, ..from }),
@@ -146,16 +175,18 @@ impl WriteTransaction<'_> {
                 StoredBody::of(self.sealing, tenant, *collection, &stored.record, &stored.windows, stored.version)?;
             let position = stored.record.message.as_ref().map(|message| message.position);
             let place = Place { collection: *collection, position };
-            let StoredBody { metadata, message, text, .. } = &body;
+            let StoredBody { metadata, message, text, payload, .. } = &body;
             self.connection
                 .prepare_cached(
-                    "UPDATE records SET metadata = ?, text = ?, message = ?, seal_key = ?, sealed = ?, crc = ? \
+                    "UPDATE records SET metadata = ?, text = ?, message = ?, payload = ?, seal_key = ?, sealed = ?, \
+                     crc = ? \
                      WHERE seq = ?",
                 )?
                 .execute(params![
                     metadata,
                     text.clear,
                     message,
+                    payload,
                     text.key,
                     text.sealed,
                     body.checksum(&stored.record, stored.version, place),

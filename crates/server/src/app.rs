@@ -11,12 +11,12 @@ use crate::managed::{self, Managed};
 use crate::pool::{Pool, PoolSize};
 use crate::problem::Problem;
 use crate::routes::{
-    collections, compress, engines, jobs, keys, memories, models, operations, recall, records, sessions, tei, tenants,
-    threads, usage, users,
+    collections, compress, engines, jobs, keys, lists, memories, models, operations, recall, records, sessions, tei,
+    tenants, threads, usage, users,
 };
 use crate::state::{AppState, Limits, ServerConfig};
 use crate::tls::{Socket, Tls};
-use crate::{ServerError, recorder, request};
+use crate::{ServerError, encodings, paths, recorder, request, trace};
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -39,6 +39,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -117,8 +118,14 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(records::upsert, records::page))
         .routes(routes!(records::get, records::patch, records::delete))
         .routes(routes!(records::delete_many))
+        .routes(routes!(lists::get_many))
+        .routes(routes!(lists::count))
+        .routes(routes!(lists::facets))
+        .routes(routes!(lists::scroll))
+        .routes(routes!(lists::patch_many))
         .routes(routes!(records::forget))
         .routes(routes!(recall::recall))
+        .routes(routes!(recall::batch))
         .routes(routes!(memories::add))
         .routes(routes!(memories::update))
         .routes(routes!(memories::topics))
@@ -132,7 +139,12 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(sessions::take))
         .routes(routes!(sessions::acknowledge))
         .routes(routes!(threads::list, threads::delete))
-        .routes(routes!(threads::put, threads::get))
+        .routes(routes!(threads::threads))
+        .routes(routes!(threads::namespaces))
+        .routes(routes!(threads::put_blob, threads::get_blob))
+        .routes(routes!(threads::prune))
+        .routes(routes!(threads::copy))
+        .routes(routes!(threads::put, threads::get, threads::delete_one))
         .routes(routes!(threads::put_writes))
         .routes(routes!(usage::report, usage::usage))
         .routes(routes!(usage::set_quota, usage::quota, usage::remove_quota))
@@ -237,7 +249,11 @@ impl Server {
         let router = router
             .layer(middleware::from_fn_with_state(state.clone(), guard::admit))
             .layer(middleware::from_fn(guard::add_headers))
+            .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
+            .layer(middleware::from_fn(encodings::check))
             .layer(middleware::from_fn(dialect::speak))
+            .layer(middleware::map_response(encodings::fuse))
+            .layer(encodings::compression())
             .layer(PropagateRequestIdLayer::new(request_id.clone()))
             .layer(SetRequestIdLayer::new(request_id, MakeRequestUuid))
             .with_state(state.clone());
@@ -273,6 +289,7 @@ impl Server {
             };
             let router = self.router.clone().map_request(move |mut request: Request<_>| {
                 request.extensions_mut().insert(Peer(Some(peer)));
+                paths::trim(&mut request);
                 request
             });
             let service = TowerToHyperService::new(held.serve(router));
@@ -371,6 +388,8 @@ async fn measure(request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", |p| p.as_str()).to_owned();
     let method = request.method().clone();
     let id = request.headers().get("x-request-id").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+    let of_trace = trace::read(request.headers()).map(|trace| (trace.trace.to_owned(), trace.parent.to_owned()));
+    let (trace, parent) = of_trace.unwrap_or_default();
     let mut response = next.run(request).await;
     let total = format!("total;dur={:.3}", begun.elapsed().as_secs_f64() * 1e3);
     if let Ok(value) = HeaderValue::from_str(&total) {
@@ -379,7 +398,8 @@ async fn measure(request: Request, next: Next) -> Response {
     let (seconds, status) = (begun.elapsed().as_secs_f64(), response.status().as_u16());
     metrics::histogram!("membox_request_seconds", "route" => route.clone(), "status" => status.to_string())
         .record(seconds);
-    tracing::debug!(%method, route, status, ms = seconds * 1e3, request_id = id, "request");
+    let ms = seconds * 1e3;
+    tracing::debug!(%method, route, status, ms, request_id = id, trace_id = trace, parent_id = parent, "request");
     response
 }
 

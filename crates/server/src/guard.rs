@@ -88,7 +88,7 @@ impl Guard {
     pub fn cors(&self) -> Option<CorsLayer> {
         let origins: Vec<HeaderValue> = self.origins.iter().filter_map(|origin| origin.parse().ok()).collect();
         let methods = [Method::GET, Method::HEAD, Method::PUT, Method::POST, Method::PATCH, Method::DELETE];
-        let exposed = ["etag", "retry-after", "server-timing", "www-authenticate", "x-request-id"];
+        let exposed = ["etag", "retry-after", "server-timing", "www-authenticate", "x-membox-type", "x-request-id"];
         let cors = CorsLayer::new()
             .allow_methods(methods)
             // Clients have headers of their own (`x-stainless-…`, `mcp-…`). Who may ask may send them.

@@ -12,8 +12,8 @@ const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
 const PROBLEM: &str = "#/components/schemas/Problem";
 
 /// What parameters of paths are, by how a path names them.
-const PARAMETERS: [(&str, &str); 15] = [
-    ("collections/{collection}", "The collection's name: `[a-z0-9][a-z0-9_.-]{0,63}`."),
+const PARAMETERS: [(&str, &str); 17] = [
+    ("collections/{collection}", "The collection's name: `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`."),
     ("records/{id}", "The record's id."),
     ("jobs/{id}", "The job's id."),
     ("sessions/{session}", "The session's id, 1 to 255 bytes."),
@@ -21,6 +21,8 @@ const PARAMETERS: [(&str, &str); 15] = [
     ("queue/{id}", "The input's id, as it was given out."),
     ("threads/{thread}", "The thread's id, 1 to 255 bytes."),
     ("checkpoints/{id}", "The checkpoint's id, 1 to 255 bytes."),
+    ("blobs/{channel}", "The channel, 1 to 255 bytes."),
+    ("{channel}/{version}", "The version of its value, 1 to 255 bytes."),
     ("writes/{task}", "The task's id, 1 to 255 bytes."),
     ("keys/{id}", "The key's id, as the list of keys has it."),
     ("users/{user}", "The user."),

@@ -6,12 +6,12 @@
 use crate::{Collection, StoreError, now};
 use membox_api::OnConflict;
 use membox_records::{
-    AuditEntry, AuditEvent, CheckpointBody, DayUsage, FileName, OpaqueJson, QueueItem, Quota, Record, Resealed,
+    AuditEntry, AuditEvent, Blob, CheckpointBody, DayUsage, FileName, OpaqueJson, QueueItem, Quota, Record, Resealed,
     StoredJob, StoredRecord, StoredSession, Summary,
 };
 use membox_vectors::TokenVectors;
 use serde_json::{Map, Value};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -103,6 +103,36 @@ pub enum Command {
         expires_at: Option<i64>,
         /// What it holds.
         body: CheckpointBody,
+        /// Blobs that are kept first.
+        blobs: Vec<Blob>,
+        /// Which blobs it has: the versions of its channels.
+        channels: BTreeMap<String, String>,
+    },
+    /// Keeps the value of a channel of a thread.
+    PutBlob {
+        /// Whose thread.
+        tenant: String,
+        /// Its id.
+        thread: String,
+        /// Empty for the thread's own.
+        namespace: String,
+        /// The value.
+        blob: Blob,
+    },
+    /// Copies the value of a channel to another thread.
+    CopyBlob {
+        /// Whose thread.
+        tenant: String,
+        /// From where.
+        thread: String,
+        /// Its namespace, there and here.
+        namespace: String,
+        /// The channel.
+        channel: String,
+        /// The version of its value.
+        version: String,
+        /// To which thread.
+        to: String,
     },
     /// Adds what a task has written towards the checkpoint after this one.
     PutCheckpointWrites {
@@ -117,14 +147,56 @@ pub enum Command {
         /// Milliseconds since 1970.
         now: i64,
     },
+    /// Deletes a checkpoint. Gives whether it was there.
+    DropCheckpoint {
+        /// Where.
+        key: CheckpointKey,
+        /// What the audit log says of it.
+        audit: Option<AuditEvent>,
+        /// Milliseconds since 1970.
+        now: i64,
+    },
     /// Deletes the checkpoints of a thread. Gives how many there were.
     DropCheckpoints {
         /// Whose thread.
         tenant: String,
         /// Its id.
         thread: String,
+        /// Of this namespace; of all for `None`.
+        namespace: Option<String>,
         /// What the audit log says of it; the count is filled in.
         audit: Option<AuditEvent>,
+    },
+    /// Deletes all but the latest checkpoints of each namespace of a thread. Gives how many went.
+    PruneCheckpoints {
+        /// Whose thread.
+        tenant: String,
+        /// Its id.
+        thread: String,
+        /// Of this namespace; of all for `None`.
+        namespace: Option<String>,
+        /// How many stay of each.
+        keep: usize,
+        /// Milliseconds since 1970.
+        now: i64,
+        /// What the audit log says of it; the count is filled in.
+        audit: Option<AuditEvent>,
+    },
+    /// Copies checkpoints to another thread, in the place of those that it has by their ids. Gives how many there
+    /// were.
+    CopyCheckpoints {
+        /// Whose thread.
+        tenant: String,
+        /// From where.
+        thread: String,
+        /// Their namespace, there and here.
+        namespace: String,
+        /// Which.
+        ids: Vec<String>,
+        /// To which thread.
+        to: String,
+        /// Milliseconds since 1970.
+        now: i64,
     },
     /// Adds to what users have used, each with its tenant.
     AddUsage(Vec<(String, DayUsage)>),
@@ -218,8 +290,8 @@ pub struct WriteRecords {
     pub collection: Arc<Collection>,
     /// Each with its vector.
     pub records: Vec<NewVersion>,
-    /// The session whose message it is: it has another version with it.
-    pub bump_session: Option<String>,
+    /// Sessions whose messages they are: they have another version with it.
+    pub bump_sessions: BTreeSet<String>,
     /// A record that is deleted with it, at this version.
     pub delete: Option<(String, u64)>,
     /// How far a session's pipeline has come with these records.
@@ -229,7 +301,7 @@ pub struct WriteRecords {
 impl WriteRecords {
     /// Records, and nothing beside them.
     pub fn new(collection: Arc<Collection>, records: Vec<NewVersion>) -> Self {
-        Self { collection, records, bump_session: None, delete: None, advance: None }
+        Self { collection, records, bump_sessions: BTreeSet::new(), delete: None, advance: None }
     }
 }
 
@@ -246,6 +318,8 @@ pub struct NewVersion {
     pub tokens: Option<TokenVectors>,
     /// The version that must be there now; 0 for none.
     pub expected: Option<u64>,
+    /// Whether it keeps the time of creation of the record that it replaces.
+    pub keeps_created_at: bool,
 }
 
 /// The windows of a text that has several vectors; empty for others.
@@ -486,7 +560,9 @@ impl Command {
         match self {
             Self::DeleteRecords(_)
             | Self::RemoveInput { .. }
+            | Self::DropCheckpoint { .. }
             | Self::DropCheckpoints { .. }
+            | Self::PruneCheckpoints { .. }
             | Self::DropUsage { .. }
             | Self::DropTenant { .. }
             | Self::ForgetJobs { .. }

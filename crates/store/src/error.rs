@@ -43,6 +43,9 @@ pub enum StoreError {
         /// Its id in the session.
         id: String,
     },
+    /// A checkpoint names the value of a channel that is not there.
+    #[error("there is no blob of channel {0:?} at that version")]
+    NoBlob(String),
     /// What belongs together is larger than it may be; nothing of the request was kept.
     #[error("{bytes} bytes as JSON with those of others; all have at most {max_bytes} together")]
     TooLarge {

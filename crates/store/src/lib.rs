@@ -31,6 +31,7 @@
 //! let record = Record { id: "1".into(), text: "The key is under the pot.".into(), ..Record::default() };
 //! let new = NewVersion {
 //!     record, vector: vec![1.0, 0.0], windows: Default::default(), tokens: None, expected: None,
+//!     keeps_created_at: false,
 //! };
 //! assert_eq!(store.write_records(WriteRecords::new(notes.clone(), vec![new]))?, [1]);
 //!
@@ -89,14 +90,15 @@ pub use membox_index::{DeviceRows, Effort, IndexError, MAX_EF_SEARCH, RowDevice}
 pub use membox_records::filter::{Condition, Scalar};
 pub use membox_records::keys::{self, Keyring, SealingError};
 pub use membox_records::{
-    AuditChain, AuditEntry, AuditEvent, BOX_LOG, Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPlace,
-    DayUsage, Erases, Filter, Footprint, JobBody, JobState, LAST_TIME, Media, Message, Number, OpaqueJson, Order,
-    Position, QueueItem, Quota, Range, RecallCount, Record, RecordsError, Resealed, Sealing, SessionState, StoredJob,
-    StoredRecord, StoredSession, Summary, Window, civil, civil_millis, record_id, time_millis, time_text,
+    AuditChain, AuditEntry, AuditEvent, BOX_LOG, Blob, Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPlace,
+    CheckpointQuery, DayUsage, Erases, Filter, Footprint, JobBody, JobState, LAST_TIME, Media, Message, Namespace,
+    Number, OpaqueJson, Order, Position, QueueItem, Quota, Range, RecallCount, Record, RecordsError, Resealed, Sealing,
+    SessionState, StoredJob, StoredRecord, StoredSession, Summary, Thread, Window, civil, civil_millis, record_id,
+    time_millis, time_text,
 };
 pub use membox_text::TextError;
 pub use membox_vectors::{QuestionTokens, TokenSpace, TokenVectors, VectorsError, rename_durably, sync_parent};
-pub use reads::{OneMoment, Reads};
+pub use reads::{OneMoment, Reads, ValueCounts};
 pub use record_store::{Change, Changes, Durability, Freshness, Lease, RecordReads, RecordStore, Sequence};
 pub use search::{Matches, Neighbours, Question, Wanted, WordScores};
 pub use snapshot::{Fetched, Nearest, RecordRef, Snapshot, SpokenFor, StateVersion, TokenSimilarities};

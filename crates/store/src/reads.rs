@@ -6,13 +6,26 @@ use crate::row_checks::has_its_vectors;
 use crate::search::{Matches, Neighbours, Question, Wanted, neighbours, search};
 use crate::snapshot::{Fetched, RecordRef, Snapshot};
 use crate::{Collection, RecordReads, StoreError, VersionId, now};
+use membox_records::filter::Scalar;
 use membox_records::{
-    AuditEntry, Checkpoint, CheckpointOrder, CheckpointPlace, DayUsage, Filter, Footprint, JobState, Order, Position,
-    QueueItem, Quota, Range, RecallCount, Record, RecordsError, StoredJob, StoredRecord, StoredSession,
+    AuditEntry, Blob, Checkpoint, CheckpointOrder, CheckpointPlace, CheckpointQuery, DayUsage, Filter, Footprint,
+    JobState, Namespace, Order, Position, QueueItem, Quota, Range, RecallCount, Record, RecordsError, StoredJob,
+    StoredRecord, StoredSession, Thread,
 };
 use membox_threads::budget;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+
+/// The values of a field, and how many records have them.
+#[derive(Clone, Debug)]
+pub struct ValueCounts {
+    /// Most first.
+    pub values: Vec<(Scalar, u64)>,
+    /// Records that have any.
+    pub having: u64,
+    /// All records that were looked at.
+    pub records: u64,
+}
 
 /// One caller's reads of the local store. Others wait while too many are held: drop it before you wait for anything.
 pub struct Reads<'a> {
@@ -88,6 +101,41 @@ impl<'a> Reads<'a> {
         let known = |slot| in_view(slot).map(|row| snapshot.allowed.contains(row));
         let wanted = |record: &Record| is_alive(record) && filter.allows(record);
         Ok(self.reader.page(collection.id, order, after, limit, known, wanted)?)
+    }
+
+    /// The values of a field, of the records that a filter allows.
+    pub fn counts(
+        &self,
+        collection: &Arc<Collection>,
+        filter: Option<&Filter>,
+        field: &str,
+    ) -> Result<ValueCounts, StoreError> {
+        collection.prepare_filters(&self.reader)?;
+        let state = collection.state();
+        let (allowed, _) = state.allowed(now(), filter);
+        let rows = allowed.records.rows();
+        let fields = state.fields.as_ref();
+        let counts = fields.map(|fields| (fields.counts(field, rows), fields.having(field, rows)));
+        let (values, having) = counts.unwrap_or_default();
+        Ok(ValueCounts { values, having, records: rows.len() })
+    }
+
+    /// The records that a filter allows, in the order of the values of a field, as a [`FieldIndex`] has it.
+    ///
+    /// [`FieldIndex`]: membox_records::FieldIndex
+    pub fn ordered(
+        &self,
+        collection: &Arc<Collection>,
+        filter: Option<&Filter>,
+        field: &str,
+        is_descending: bool,
+    ) -> Result<(Snapshot, Vec<RecordRef>), StoreError> {
+        collection.prepare_filters(&self.reader)?;
+        let state = collection.state();
+        let snapshot = Snapshot::of(collection, &state, now(), filter);
+        let rows = state.fields.as_ref().map(|fields| fields.ordered(field, is_descending, snapshot.allowed.rows()));
+        drop(state);
+        Ok((snapshot, rows.unwrap_or_default().into_iter().map(RecordRef).collect()))
     }
 
     /// Reads a record of a snapshot.
@@ -253,14 +301,39 @@ impl RecordReads for Reads<'_> {
         Ok(self.reader.recorded_milliseconds(collection, session)?)
     }
 
-    fn checkpoints(
+    fn threads(&self, tenant: &str, after: &str, limit: usize, now: i64) -> Result<Vec<Thread>, StoreError> {
+        Ok(self.reader.threads(tenant, after, limit, now)?)
+    }
+
+    fn namespaces(
         &self,
-        place: CheckpointPlace,
-        after: Option<CheckpointOrder>,
+        tenant: &str,
+        thread: &str,
+        after: Option<&str>,
         limit: usize,
         now: i64,
-    ) -> Result<Vec<Checkpoint>, StoreError> {
-        Ok(self.reader.checkpoints(place, after, limit, now)?)
+    ) -> Result<Vec<Namespace>, StoreError> {
+        Ok(self.reader.namespaces(tenant, thread, after, limit, now)?)
+    }
+
+    fn checkpoints(
+        &self,
+        query: CheckpointQuery,
+        now: i64,
+    ) -> Result<(Vec<Checkpoint>, Option<CheckpointOrder>), StoreError> {
+        Ok(self.reader.checkpoints(query, now)?)
+    }
+
+    fn blob(&self, place: CheckpointPlace, channel: &str, version: &str) -> Result<Option<Blob>, StoreError> {
+        Ok(self.reader.blob(place, channel, version)?)
+    }
+
+    fn blobs(&self, place: CheckpointPlace) -> Result<Vec<(String, String)>, StoreError> {
+        Ok(self.reader.blobs(place)?)
+    }
+
+    fn channels(&self, checkpoint: i64) -> Result<BTreeMap<String, String>, StoreError> {
+        Ok(self.reader.channels(checkpoint)?)
     }
 
     fn awaited_checkpoints(&self, place: CheckpointPlace) -> Result<Vec<Checkpoint>, StoreError> {

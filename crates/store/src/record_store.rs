@@ -14,10 +14,10 @@
 use crate::command::{Command, Outcome, VersionId};
 use crate::{Collection, StoreError};
 use membox_records::{
-    AuditEntry, Checkpoint, CheckpointOrder, CheckpointPlace, DayUsage, Footprint, JobState, QueueItem, Quota, Range,
-    RecallCount, StoredJob, StoredRecord, StoredSession,
+    AuditEntry, Blob, Checkpoint, CheckpointOrder, CheckpointPlace, CheckpointQuery, DayUsage, Footprint, JobState,
+    Namespace, QueueItem, Quota, Range, RecallCount, StoredJob, StoredRecord, StoredSession, Thread,
 };
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -177,14 +177,29 @@ pub trait RecordReads {
     fn count_messages(&self, collection: i64, session: &str, from: i64) -> Result<u64, StoreError>;
     /// Milliseconds of a session's recordings.
     fn recorded_milliseconds(&self, collection: i64, session: &str) -> Result<u64, StoreError>;
-    /// Checkpoints of a thread, the latest first.
-    fn checkpoints(
+    /// Threads of a tenant that have checkpoints, those after one.
+    fn threads(&self, tenant: &str, after: &str, limit: usize, now: i64) -> Result<Vec<Thread>, StoreError>;
+    /// Namespaces of a thread that have checkpoints, those after one.
+    fn namespaces(
         &self,
-        place: CheckpointPlace,
-        after: Option<CheckpointOrder>,
+        tenant: &str,
+        thread: &str,
+        after: Option<&str>,
         limit: usize,
         now: i64,
-    ) -> Result<Vec<Checkpoint>, StoreError>;
+    ) -> Result<Vec<Namespace>, StoreError>;
+    /// Checkpoints of a thread, the latest first, and where the next page begins.
+    fn checkpoints(
+        &self,
+        query: CheckpointQuery,
+        now: i64,
+    ) -> Result<(Vec<Checkpoint>, Option<CheckpointOrder>), StoreError>;
+    /// The value of a channel of a thread at a version.
+    fn blob(&self, place: CheckpointPlace, channel: &str, version: &str) -> Result<Option<Blob>, StoreError>;
+    /// The values that a thread has in a namespace, by channel and version.
+    fn blobs(&self, place: CheckpointPlace) -> Result<Vec<(String, String)>, StoreError>;
+    /// The channels of a checkpoint, by its number, that have values, with their versions.
+    fn channels(&self, checkpoint: i64) -> Result<BTreeMap<String, String>, StoreError>;
     /// Checkpoints that have writes and have not come yet.
     fn awaited_checkpoints(&self, place: CheckpointPlace) -> Result<Vec<Checkpoint>, StoreError>;
     /// A checkpoint by its id.

@@ -6,10 +6,12 @@ use crate::command::{
 };
 use crate::{Collection, Durability, RecordStore, Store, StoreError, now};
 use membox_records::{
-    AuditEntry, AuditEvent, CheckpointBody, DayUsage, QueueItem, Quota, Resealed, StoredJob, StoredSession, Summary,
+    AuditEntry, AuditEvent, Blob, CheckpointBody, CheckpointPlace, DayUsage, QueueItem, Quota, Resealed, StoredJob,
+    StoredSession, Summary,
 };
 use membox_vectors::TokenVectors;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Store {
@@ -98,14 +100,36 @@ impl Store {
         self.commit(Command::RemoveInput { tenant, session, number, audit })?.flag()
     }
 
-    /// Writes a checkpoint and gives it as it is then: its writes and its time stay.
+    /// Writes a checkpoint, with new values of its channels and the versions of all, and gives it as it is then: its
+    /// writes and its time stay.
+    ///
+    /// # Errors
+    /// [`StoreError::NoBlob`] where there is no value of a channel at its version.
     pub fn put_checkpoint(
         &self,
         key: CheckpointKey,
         expires_at: Option<i64>,
         body: CheckpointBody,
+        (blobs, channels): (Vec<Blob>, BTreeMap<String, String>),
     ) -> Result<CheckpointBody, StoreError> {
-        self.commit(Command::PutCheckpoint { key, expires_at, body })?.checkpoint()
+        self.commit(Command::PutCheckpoint { key, expires_at, body, blobs, channels })?.checkpoint()
+    }
+
+    /// Keeps the value of a channel of a thread.
+    pub fn put_blob(&self, place: CheckpointPlace, blob: Blob) -> Result<(), StoreError> {
+        let [tenant, thread, namespace] = [place.tenant, place.thread, place.namespace].map(str::to_owned);
+        self.commit(Command::PutBlob { tenant, thread, namespace, blob })?.done()
+    }
+
+    /// Copies the value of a channel to another thread, unless that has it.
+    pub fn copy_blob(
+        &self,
+        from: CheckpointPlace,
+        to: &str,
+        (channel, version): (String, String),
+    ) -> Result<(), StoreError> {
+        let [tenant, thread, namespace, to] = [from.tenant, from.thread, from.namespace, to].map(str::to_owned);
+        self.commit(Command::CopyBlob { tenant, thread, namespace, channel, version, to })?.done()
     }
 
     /// Adds what a task has written towards the next checkpoint.
@@ -123,10 +147,42 @@ impl Store {
         self.commit(Command::PutCheckpointWrites { key, task, writes, max_bytes, now })?.done()
     }
 
-    /// Deletes a thread's checkpoints and gives how many there were.
-    pub fn drop_checkpoints(&self, tenant: &str, thread: &str, audit: Option<AuditEvent>) -> Result<usize, StoreError> {
-        let (tenant, thread) = (tenant.to_owned(), thread.to_owned());
-        self.commit(Command::DropCheckpoints { tenant, thread, audit })?.count()
+    /// Deletes a checkpoint and gives whether it was there.
+    pub fn drop_checkpoint(&self, key: CheckpointKey, audit: Option<AuditEvent>) -> Result<bool, StoreError> {
+        self.commit(Command::DropCheckpoint { key, audit, now: now() })?.flag()
+    }
+
+    /// Deletes a thread's checkpoints, of one namespace or of all, and gives how many there were.
+    pub fn drop_checkpoints(
+        &self,
+        tenant: &str,
+        thread: &str,
+        namespace: Option<&str>,
+        audit: Option<AuditEvent>,
+    ) -> Result<usize, StoreError> {
+        let (tenant, thread, namespace) = (tenant.to_owned(), thread.to_owned(), namespace.map(str::to_owned));
+        self.commit(Command::DropCheckpoints { tenant, thread, namespace, audit })?.count()
+    }
+
+    /// Deletes all but the latest `keep` checkpoints of each namespace of a thread, or of one, and gives how many
+    /// went.
+    pub fn prune_checkpoints(
+        &self,
+        tenant: &str,
+        thread: &str,
+        namespace: Option<&str>,
+        keep: usize,
+        audit: Option<AuditEvent>,
+    ) -> Result<usize, StoreError> {
+        let (tenant, thread, namespace) = (tenant.to_owned(), thread.to_owned(), namespace.map(str::to_owned));
+        self.commit(Command::PruneCheckpoints { tenant, thread, namespace, keep, now: now(), audit })?.count()
+    }
+
+    /// Copies checkpoints to another thread, in the place of those that it has by their ids, and gives how many there
+    /// were.
+    pub fn copy_checkpoints(&self, from: CheckpointPlace, to: &str, ids: Vec<String>) -> Result<usize, StoreError> {
+        let [tenant, thread, namespace, to] = [from.tenant, from.thread, from.namespace, to].map(str::to_owned);
+        self.commit(Command::CopyCheckpoints { tenant, thread, namespace, ids, to, now: now() })?.count()
     }
 
     /// Adds to what users have used, each with its tenant.

@@ -4,6 +4,8 @@
 //! that wait, summaries, usage.
 
 use super::line::{Members, RecordLine};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 /// What a line of an export says.
@@ -22,6 +24,7 @@ pub enum ArchiveLine {
         payload: String,
     },
     Checkpoint(CheckpointLine),
+    Blob(BlobLine),
     /// What the box counts itself.
     Usage,
     /// How many lines there were before it.
@@ -46,6 +49,16 @@ pub struct MessageLine {
     pub json: String,
 }
 
+/// The value of a channel of a thread.
+pub struct BlobLine {
+    pub thread: String,
+    pub namespace: String,
+    pub channel: String,
+    pub version: String,
+    pub kind: String,
+    pub data: Vec<u8>,
+}
+
 /// A checkpoint of a thread.
 pub struct CheckpointLine {
     pub thread: String,
@@ -67,6 +80,7 @@ pub fn read(members: &Members, now: i64) -> Option<Result<ArchiveLine, String>> 
         "message" => message(members).map(ArchiveLine::Message),
         "record" => record(members),
         "queued" => queued(members),
+        "blob" => blob(members).map(ArchiveLine::Blob),
         "checkpoint" => checkpoint(members, now).map(ArchiveLine::Checkpoint),
         "usage" => Ok(ArchiveLine::Usage),
         "end" => Ok(ArchiveLine::End(members.get("lines").and_then(|n| n.parse().ok()).unwrap_or(0))),
@@ -101,6 +115,7 @@ fn message(members: &Members) -> Result<MessageLine, String> {
     };
     let message = message.without(&["seq", "tokens", "updated_at", "version", "media"]);
     let message = media.iter().fold(message, |message, media| message.with("media", media));
+    let message = message.with_written("payload", members);
     Ok(MessageLine { session: members.needed("session")?, json: message.json() })
 }
 
@@ -113,11 +128,12 @@ pub fn without_role(session: &str) -> String {
 }
 
 fn record(members: &Members) -> Result<ArchiveLine, String> {
-    let mut record = members.object("record")?.without(&["version"]);
+    let mut record = members.object("record")?.without(&["version", "updated_at"]);
     let session = record.text("session")?.unwrap_or_default();
     if record.get("message").is_some() {
         return Err(without_role(&session));
     }
+    record = record.with_written("payload", members);
     let is_named_so = record.text("id")?.is_some_and(|id| id.starts_with(&format!("{session}/")));
     if let Some(vector) = members.text("vector")? {
         record = record.with("vector", &vector.into());
@@ -136,6 +152,19 @@ fn queued(members: &Members) -> Result<ArchiveLine, String> {
     Ok(ArchiveLine::Queued { session: members.needed("session")?, payload })
 }
 
+fn blob(members: &Members) -> Result<BlobLine, String> {
+    let line = members.object("blob")?;
+    let data = STANDARD.decode(line.needed("data")?).map_err(|error| format!("\"data\" is not base64: {error}"))?;
+    Ok(BlobLine {
+        thread: line.needed("thread")?,
+        namespace: line.text("namespace")?.unwrap_or_default(),
+        channel: line.needed("channel")?,
+        version: line.needed("version")?,
+        kind: line.text("type")?.unwrap_or_default(),
+        data,
+    })
+}
+
 fn checkpoint(members: &Members, now: i64) -> Result<CheckpointLine, String> {
     let line = members.object("checkpoint")?;
     let own = line.object("checkpoint")?;
@@ -151,6 +180,9 @@ fn checkpoint(members: &Members, now: i64) -> Result<CheckpointLine, String> {
         if let Some(json) = own.get(name) {
             body += &format!(",\"{name}\":{json}");
         }
+    }
+    if let Some(channels) = line.get("channels") {
+        body += &format!(",\"channels\":{channels}");
     }
     if let Some(expires_at) = line.text("expires_at")? {
         let at = membox_memory::time_millis(&expires_at).ok_or("\"expires_at\" is not a time")?;

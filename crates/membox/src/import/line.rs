@@ -90,6 +90,14 @@ impl Members {
         members
     }
 
+    /// The object with a member of another one as it is written there, if that has it.
+    pub fn with_written(self, name: &str, from: &Self) -> Self {
+        let found = from.0.iter().find(|(own, _)| own == name).cloned();
+        let mut members = if found.is_some() { self.without(&[name]) } else { self };
+        members.0.extend(found);
+        members
+    }
+
     /// The object.
     pub fn json(&self) -> String {
         let members = self.0.iter().map(|(name, value)| format!("{}:{}", serde_json::json!(name), value.get()));

@@ -418,6 +418,10 @@ impl Reading<'_> {
                 self.target.push(&item, &session, &payload)?;
                 Ok(true)
             }
+            ArchiveLine::Blob(blob) => {
+                self.target.put_blob(&item, &blob)?;
+                Ok(true)
+            }
             ArchiveLine::Checkpoint(checkpoint) => {
                 self.checkpoints.push((item, before, checkpoint));
                 Ok(false)

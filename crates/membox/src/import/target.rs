@@ -1,7 +1,7 @@
 //! The box that is written to: what goes to one place goes there in batches, in its order, and one that is refused
 //! does not take the others with it.
 
-use super::archive::{CheckpointLine, SessionLine};
+use super::archive::{BlobLine, CheckpointLine, SessionLine};
 use super::items::Item;
 use super::progress_file::ReadSoFar;
 use super::refused::Refused;
@@ -279,7 +279,11 @@ impl<'a> Target<'a> {
 
     /// Does what stands alone, and notes the value if the box refuses it.
     fn alone(&mut self, item: &Item, method: &str, path: &str, body: &str) -> Result<Option<Value>> {
-        match self.client.call_with(method, path, body.as_bytes()) {
+        self.alone_with(item, method, path, body.as_bytes())
+    }
+
+    fn alone_with(&mut self, item: &Item, method: &str, path: &str, body: &[u8]) -> Result<Option<Value>> {
+        match self.client.call_with(method, path, body) {
             Ok(answer) => Ok(Some(answer)),
             Err(error) => {
                 let refusal = refusal(error)?;
@@ -347,6 +351,17 @@ impl<'a> Target<'a> {
                 return Ok(waiting);
             }
         }
+    }
+
+    /// Writes the value of a channel of a thread.
+    pub fn put_blob(&mut self, item: &Item, blob: &BlobLine) -> Result<()> {
+        let [thread, channel, version] = [&blob.thread, &blob.channel, &blob.version].map(|name| in_path(name));
+        let [namespace, kind] = [&blob.namespace, &blob.kind].map(|name| in_path(name));
+        let path = format!("/v1/threads/{thread}/blobs/{channel}/{version}?namespace={namespace}&type={kind}");
+        if self.alone_with(item, "PUT", &path, &blob.data)?.is_some() {
+            self.written.others += 1;
+        }
+        Ok(())
     }
 
     /// Writes a checkpoint, with what tasks have written towards the next one.

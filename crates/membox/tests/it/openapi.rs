@@ -183,6 +183,10 @@ fn what_takes_any_json_says_so_and_a_vector_has_both_its_forms() {
         ("CheckpointView", "state"),
         ("QueueItemView", "payload"),
         ("TaskWrites", "writes"),
+        ("NewRecord", "payload"),
+        ("RecordView", "payload"),
+        ("NewMessage", "payload"),
+        ("Hit", "payload"),
     ] {
         assert_eq!(field(schema, name), json!({}), "{schema}/{name}");
     }
@@ -318,7 +322,9 @@ fn is_within(number: &Value, value: f64) -> bool {
 }
 
 /// What is possible depends on the model, or on another field; `target_token` is any number but 0.
-const DEPENDING: [&str; 13] = [
+const DEPENDING: [&str; 15] = [
+    "/group_by/size",
+    "/recalls/0/group_by/size",
     "/ids/0",
     "/keep_last",
     "/messages/0/media",

@@ -6,16 +6,16 @@ use membox_api::MemoriesPolicy;
 /// Numbers that a vector may have at most.
 pub const MAX_DIMENSIONS: usize = 8192;
 
-/// A collection's name: `[a-z0-9][a-z0-9_.-]{0,63}`.
+/// A collection's name: `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`. `Notes` and `notes` are two.
 pub fn check_name(name: &str) -> Result<(), MemoryError> {
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.' | b'-');
-    let first = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+    let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
     if first && name.len() <= 64 && name.bytes().all(allowed) {
         return Ok(());
     }
     Err(MemoryError::invalid(
         "/collection",
-        "a collection's name is 1 to 64 of a-z, 0-9, _, . and -, and begins with a letter or digit",
+        "a collection's name is 1 to 64 of A-Z, a-z, 0-9, _, . and -, and begins with a letter or digit",
     ))
 }
 
@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn hostile_names_are_refused() {
-        for name in ["", "../x", "A", ".x", "a/b", "a\0", "é", &"a".repeat(65)] {
+        for name in ["", "../x", "ä", ".x", "a/b", "a\0", "é", &"a".repeat(65)] {
             assert!(check_name(name).is_err(), "{name:?}");
         }
         for name in ["a", "locomo-26", "0.x_y", &"a".repeat(64)] {

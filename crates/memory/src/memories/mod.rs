@@ -215,6 +215,7 @@ impl Memories<'_> {
                 tool_call_id: None,
                 tool_calls: None,
                 metadata,
+                payload: None,
                 created_at: Some(time_text(time)),
             });
         }

@@ -1,14 +1,17 @@
 //! What a request may ask for.
 
 use crate::MemoryError;
+use crate::lists::check_field;
 use crate::tenants::Limits;
-use membox_api::{Exclude, Fusion, RecallMode, RecallRequest};
+use membox_api::{Exclude, Fusion, GroupBy, RecallMode, RecallRequest};
 use membox_store::{Condition, Filter, MAX_EF_SEARCH, Scalar};
 
 /// Hits of one answer.
 const MAX_HITS: usize = 10_000;
 /// Hits of one answer that are chosen by how they differ: each is held against each that is chosen already.
 pub(super) const MAX_DIVERSE_HITS: usize = 1000;
+/// Hits of each value where hits are grouped.
+const MAX_GROUP: usize = 100;
 /// Questions of one request.
 const MAX_QUERIES: usize = 64;
 /// Neighbours given on each side of a hit.
@@ -89,6 +92,16 @@ pub(super) fn check(request: &RecallRequest) -> Result<(), MemoryError> {
     for (pointer, share) in shares {
         if share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
             return Err(MemoryError::impossible(pointer, "0 to 1 is possible"));
+        }
+    }
+    if let Some(GroupBy { field, size }) = &request.group_by {
+        check_field(field, "/group_by/field")?;
+        if size.is_some_and(|size| !(1..=MAX_GROUP).contains(&size)) {
+            return Err(MemoryError::impossible("/group_by/size", format!("1 to {MAX_GROUP} is possible")));
+        }
+        if request.k > MAX_DIVERSE_HITS {
+            let reason = format!("k is {}; with group_by at most {MAX_DIVERSE_HITS} is possible", request.k);
+            return Err(MemoryError::impossible("/k", reason));
         }
     }
     if request.fold_doubles.is_some() && request.k > MAX_DIVERSE_HITS {

@@ -27,10 +27,15 @@ pub(super) struct Found {
     words: Vec<WordScores>,
 }
 
+/// Whether hits are chosen from more than are wanted.
+pub(super) fn is_chosen_from(request: &RecallRequest) -> bool {
+    request.rerank.is_some() || request.fold_doubles.is_some() || request.group_by.is_some()
+}
+
 /// How many records are found, so that there are enough to choose from.
 pub(super) fn wanted(request: &RecallRequest) -> usize {
     // Reranking, folding and dropped hits need some to choose from.
-    if request.rerank.is_some() || request.fold_doubles.is_some() { (request.k * 4).max(LEG) } else { request.k + 16 }
+    if is_chosen_from(request) { (request.k * 4).max(LEG) } else { request.k + 16 }
 }
 
 /// The best records of all questions, more than are wanted, best first.

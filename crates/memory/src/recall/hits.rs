@@ -1,16 +1,18 @@
 //! From records that were found to hits.
 
 use super::check::MAX_DIVERSE_HITS;
-use super::find::{Found, Judge, wanted};
+use super::find::{Found, Judge, is_chosen_from, wanted};
 use super::fusion::{Fused, marginal_relevance};
 use super::questions::Asked;
 use crate::{MemoryError, now};
 use membox_api::{
-    ContextWindow, Explanation, Hit, Include, MatchedPart, MessageType, Neighbour, PartName, RecallRequest, Rerank,
-    Scores,
+    ContextWindow, Explanation, GroupBy, Hit, Include, MatchedPart, MessageType, Neighbour, PartName, RecallRequest,
+    Rerank, Scores,
 };
-use membox_store::{Fetched, Filter, Reads, RecordRef, Snapshot, StoredRecord};
+use membox_store::{Fetched, Filter, OpaqueJson, Reads, Record, RecordRef, Snapshot, StoredRecord};
 use membox_threads::budget::{self, Cancelled};
+use serde_json::{Map, Value};
+use std::collections::HashMap;
 
 /// A week.
 const HALF_LIFE_S: f64 = 604_800.0;
@@ -42,6 +44,9 @@ pub(super) fn choose(
     if let Some(least) = request.fold_doubles {
         chosen = fold_doubles(chosen, &found.snapshot, least, request.k)?;
     }
+    if let Some(GroupBy { field, size }) = &request.group_by {
+        grouped(&mut chosen, field, size.unwrap_or(1));
+    }
     if let Some(lambda) = request.rerank.and_then(|rerank| rerank.mmr_lambda) {
         chosen = diverse(chosen, &found.snapshot, lambda, request.k)?;
     }
@@ -60,8 +65,7 @@ fn fetch(
     let _moment = reads.at_one_moment()?;
     let judge = Judge::of(found, asked, request.mode);
     let mut changed = false;
-    let is_chosen_from = request.rerank.is_some() || request.fold_doubles.is_some();
-    let most = if is_chosen_from { wanted(request) } else { request.k };
+    let most = if is_chosen_from(request) { wanted(request) } else { request.k };
     let mut chosen = Vec::with_capacity(most.min(found.fused.len()));
     for fused in &found.fused {
         let is_too_low = request.rerank.is_none() && request.min_score.is_some_and(|min| fused.score < min);
@@ -122,6 +126,46 @@ fn fold_doubles(chosen: Vec<Chosen>, snapshot: &Snapshot, least: f32, k: usize) 
         }
     }
     Ok(kept)
+}
+
+/// Leaves the best `size` of each value of a field.
+fn grouped(chosen: &mut Vec<Chosen>, field: &str, size: usize) {
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    chosen.retain(|c| {
+        let Some(value) = value_of(&c.stored.record, field) else { return true };
+        let count = counts.entry(value.to_string()).or_default();
+        *count += 1;
+        *count <= size
+    });
+}
+
+/// The value of a record's field, as filters name it; `None` where it has none.
+fn value_of(record: &Record, field: &str) -> Option<Value> {
+    let text = |text: &Option<String>| text.clone().map(Value::from);
+    match field {
+        "id" => Some(record.id.clone().into()),
+        "user" => text(&record.user),
+        "session" => text(&record.session),
+        "kind" => text(&record.kind),
+        "role" => record.message.as_ref().map(|message| message.role.clone().into()),
+        "modality" => {
+            Some(record.message.as_ref().map_or(MessageType::Text.name(), |message| message.kind.as_str()).into())
+        }
+        "created_at" => Some(crate::time_text(record.created_at).into()),
+        "importance" => record.importance.map(Value::from),
+        _ => {
+            let path = field.strip_prefix("metadata.")?;
+            within(&record.metadata, path).filter(|value| !value.is_null()).cloned()
+        }
+    }
+}
+
+/// A value by its path: a name that has dots of its own is found, too.
+fn within<'a>(object: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+    object.get(path).or_else(|| {
+        let dots = path.match_indices('.').map(|(at, _)| at);
+        dots.filter_map(|at| within(object.get(&path[..at])?.as_object()?, &path[at + 1..])).next()
+    })
 }
 
 /// The hits that are relevant and differ from each other.
@@ -199,6 +243,7 @@ pub(super) fn hit(
     let record = stored.record;
     let with_metadata = has(Include::Metadata);
     let scores = Scores { vector: fused.vector, text: fused.text, tokens: fused.tokens, recency, importance };
+    let group = request.group_by.as_ref().and_then(|group| value_of(&record, &group.field));
     Hit {
         id: record.id,
         score: fused.score,
@@ -207,12 +252,15 @@ pub(super) fn hit(
         text: has(Include::Text).then_some(record.text),
         matched,
         metadata: with_metadata.then_some(record.metadata),
+        payload: record.payload.filter(|_| has(Include::Payload)).map(OpaqueJson::into_written),
         created_at: with_metadata.then(|| crate::time_text(record.created_at)),
+        updated_at: record.updated_at.filter(|_| with_metadata).map(crate::time_text),
         user: record.user.filter(|_| with_metadata),
         session: record.session.filter(|_| with_metadata),
         message: record.message.as_ref().filter(|_| with_metadata).map(|message| message.id.clone()),
         kind: record.kind.filter(|_| with_metadata),
         modality: record.message.map(|message| message.kind).filter(|kind| kind != MessageType::Text.name()),
+        group,
         version: stored.version,
         vector: has(Include::Vector).then(|| snapshot.vector(fused.record)),
         doubles,

@@ -10,7 +10,7 @@ use crate::fields::{Held, Stored};
 use json::{redact_object, redact_text, redact_value};
 use membox_api::{Redaction, RedactionMode};
 use membox_redaction::Counts;
-use membox_store::{BoxKey, REDACTION_FIELD, Record};
+use membox_store::{BoxKey, OpaqueJson, REDACTION_FIELD, Record};
 use serde_json::{Map, Value, json};
 
 const SALT: &str = "salt";
@@ -28,6 +28,7 @@ pub(crate) fn redact(redaction: &Redaction, thing: &mut impl Stored) -> Counts {
                 Held::Text(text) => redact_text(redaction, text, &mut found),
                 Held::Json(value) => redact_value(redaction, value, &mut found),
                 Held::Object(object) => redact_object(redaction, object, &mut found),
+                Held::Written(json) => redact_written(redaction, json, &mut found),
             }
         }
     });
@@ -38,6 +39,19 @@ pub(crate) fn redact(redaction: &Redaction, thing: &mut impl Stored) -> Counts {
         tracing::debug!(?found, "personal data in what is stored");
     }
     found
+}
+
+/// JSON that is kept as it was written stays so where nothing is found in it.
+fn redact_written(redaction: &membox_redaction::Redaction, json: &mut OpaqueJson, found: &mut Counts) {
+    // What cannot be read was refused before; nothing of it would be kept here.
+    let before: Value = json.read().unwrap_or_default();
+    let mut after = before.clone();
+    redact_value(redaction, &mut after, found);
+    if (after != before || before.is_null())
+        && let Ok(redacted) = OpaqueJson::of(&after)
+    {
+        *json = redacted;
+    }
 }
 
 /// What is known of a record before it is redacted.
@@ -152,7 +166,9 @@ mod tests {
             id: MAIL.into(),
             text: MAIL.into(),
             metadata: object(),
+            payload: OpaqueJson::of(&object()).ok(),
             created_at: 0,
+            updated_at: None,
             expires_at: None,
             importance: None,
             user: mark(),
@@ -180,6 +196,7 @@ mod tests {
                 Held::Text(text) => text.clone(),
                 Held::Json(value) => value.to_string(),
                 Held::Object(object) => json!(object).to_string(),
+                Held::Written(json) => json.as_str().to_owned(),
             };
             fields.push((format!("{} {}", field.of, field.name), said));
         };

@@ -1,12 +1,16 @@
 //! Sessions: the messages of a conversation, appended whole and in order, and recalled like every other record.
 
+mod blobs;
 mod checkpoints;
 mod context;
 pub(crate) mod fitting;
 mod media;
+mod names;
 mod query;
 mod queue;
+mod threads;
 
+pub use blobs::MAX_BLOB_BYTES;
 pub use media::MediaFile;
 pub use query::MessageQuery;
 pub(crate) use query::is_instruction;
@@ -333,6 +337,7 @@ impl Sessions<'_> {
                 text,
                 vector,
                 metadata: new.metadata,
+                payload: new.payload,
                 created_at: new.created_at,
                 expires_at: expires_at.clone(),
                 user: session.user.clone(),

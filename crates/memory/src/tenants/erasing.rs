@@ -107,7 +107,7 @@ impl Tenants<'_> {
                 let queued = self.sessions.queue(tenant, &session.id, None, usize::MAX >> 1)?.len();
                 let has_checkpoints = !self.store.read()?.checkpoint_namespaces(tenant, &session.id)?.is_empty();
                 if has_checkpoints {
-                    receipt.checkpoints += self.store.drop_checkpoints(tenant, &session.id, None)?;
+                    receipt.checkpoints += self.store.drop_checkpoints(tenant, &session.id, None, None)?;
                 }
                 match self.sessions.delete_session(tenant, actor, &session.id) {
                     Ok(messages) => {

@@ -10,7 +10,7 @@ use crate::{MemoryError, now, time_text};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use membox_api::{CollectionSettings, UsageView};
-use membox_store::{CheckpointPlace, Collection, RecordReads, Snapshot, StoredRecord, StoredSession};
+use membox_store::{CheckpointPlace, Collection, OpaqueJson, RecordReads, Snapshot, StoredRecord, StoredSession};
 use membox_threads::budget;
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -46,6 +46,12 @@ enum Step {
     Queue(String, Option<String>),
     /// Checkpoints of a thread, in all its namespaces.
     Thread(String),
+    /// Blobs of a namespace, by channel and version; the last one is the next.
+    Blobs {
+        thread: String,
+        namespace: String,
+        left: Vec<(String, String)>,
+    },
     /// Checkpoints of a namespace by their ids; the last one is the next.
     Checkpoints {
         thread: String,
@@ -79,7 +85,17 @@ struct Part {
 impl Part {
     /// Appends a line and says whether there is room for more.
     fn push(&mut self, line: &Value) -> bool {
-        self.bytes.extend_from_slice(line.to_string().as_bytes());
+        self.push_with(line, None)
+    }
+
+    /// As [`Self::push`], with a payload as it is written: no value holds every number.
+    fn push_with(&mut self, line: &Value, payload: Option<&OpaqueJson>) -> bool {
+        let mut text = line.to_string();
+        if let Some(payload) = payload {
+            text.truncate(text.len() - 1);
+            text = format!("{text},\"payload\":{}}}", payload.as_str());
+        }
+        self.bytes.extend_from_slice(text.as_bytes());
         self.bytes.push(b'\n');
         self.lines += 1;
         !self.is_full()
@@ -151,6 +167,7 @@ impl Tenants<'_> {
             Step::Messages(session, place) => self.give_messages(export, session, place, part),
             Step::Queue(session, after) => self.give_queue(export, session, after.as_deref(), part),
             Step::Thread(thread) => self.list_checkpoints(export, &thread),
+            Step::Blobs { thread, namespace, left } => self.give_blobs(export, thread, namespace, left, part),
             Step::Checkpoints { thread, namespace, ids } => self.give_checkpoints(export, thread, namespace, ids, part),
             Step::Awaited { thread, namespace } => {
                 for awaited in self.store.read()?.awaited_checkpoints(export.place(&thread, &namespace))? {
@@ -222,7 +239,8 @@ impl Tenants<'_> {
         if !reads.session(&export.tenant, &session.id)?.is_some_and(is_same) {
             return Ok(());
         }
-        reads.messages_from(session.collection, &session.id, place, &mut |message| {
+        reads.messages_from(session.collection, &session.id, place, &mut |mut message| {
+            let payload = message.record.payload.take();
             let Some(said) = &message.record.message else { return true };
             let (after, is_archived) = (said.place().saturating_add(1), !said.is_listed());
             let media = self.media_of(&collection, &message, &mut failed);
@@ -230,7 +248,7 @@ impl Tenants<'_> {
             if is_archived {
                 line["archived"] = json!(true);
             }
-            let goes_on = give_with(part, line, media) && failed.is_empty();
+            let goes_on = give_with(part, line, media, payload.as_ref()) && failed.is_empty();
             next = (!goes_on).then_some(after);
             goes_on
         })?;
@@ -266,9 +284,37 @@ impl Tenants<'_> {
         let reads = self.store.read()?;
         for namespace in reads.checkpoint_namespaces(&export.tenant, thread)?.into_iter().rev() {
             let ids = reads.checkpoint_ids(export.place(thread, &namespace), now())?;
+            let mut left = reads.blobs(export.place(thread, &namespace))?;
+            left.reverse();
             let thread = thread.to_owned();
+            let blobs = Step::Blobs { thread: thread.clone(), namespace: namespace.clone(), left };
             export.steps.push(Step::Awaited { thread: thread.clone(), namespace: namespace.clone() });
             export.steps.push(Step::Checkpoints { thread, namespace, ids });
+            // Before the checkpoints that have them.
+            export.steps.push(blobs);
+        }
+        Ok(())
+    }
+
+    fn give_blobs(
+        &self,
+        export: &mut Export,
+        thread: String,
+        namespace: String,
+        mut left: Vec<(String, String)>,
+        part: &mut Part,
+    ) -> Result<(), MemoryError> {
+        let reads = self.store.read()?;
+        while !part.is_full()
+            && let Some((channel, version)) = left.pop()
+        {
+            let Some(blob) = reads.blob(export.place(&thread, &namespace), &channel, &version)? else { continue };
+            budget::take(blob.data.len() * 3)?;
+            part.push(&json!({"type": "blob", "blob": {"thread": thread, "namespace": namespace, "channel": channel,
+                "version": version, "type": blob.kind, "data": STANDARD.encode(&blob.data)}}));
+        }
+        if !left.is_empty() {
+            export.steps.push(Step::Blobs { thread, namespace, left });
         }
         Ok(())
     }
@@ -288,6 +334,10 @@ impl Tenants<'_> {
             // One that has been deleted or has expired meanwhile is gone.
             let Some(found) = reads.checkpoint(export.place(&thread, &namespace), &id, now())? else { continue };
             let mut line = json!({"thread": thread, "namespace": namespace, "id": id, "checkpoint": found.body});
+            let channels = reads.channels(found.number)?;
+            if !channels.is_empty() {
+                line["channels"] = json!(channels);
+            }
             if let Some(expires_at) = found.expires_at {
                 line["expires_at"] = json!(time_text(expires_at));
             }
@@ -318,7 +368,8 @@ impl Tenants<'_> {
         {
             let stored = reads.record_of_number(collection, number)?;
             let is_theirs = |stored: &StoredRecord| stored.record.user.as_deref() == Some(&export.user);
-            let Some(stored) = stored.filter(is_theirs) else { continue };
+            let Some(mut stored) = stored.filter(is_theirs) else { continue };
+            let payload = stored.record.payload.take();
             let session = stored.record.session.as_ref().filter(|_| stored.record.message.is_some());
             if session.is_some_and(|session| export.given_out.contains(session)) {
                 continue;
@@ -337,7 +388,7 @@ impl Tenants<'_> {
                 let made = json!({"dimension": found.dimension(), "vector_type": vector_type, "metric": metric});
                 (line["vector"], line["settings"]) = (json!(vector), made);
             }
-            give_with(part, line, media);
+            give_with(part, line, media, payload.as_ref());
         }
         drop(reads);
         self.check_failed(collection, failed)?;
@@ -383,10 +434,10 @@ fn given_vector(snapshot: &Snapshot, stored: &StoredRecord) -> Option<String> {
 
 /// Gives out a line with the file that goes with it, and says whether there is room for more. One whose file could not
 /// be read is left out.
-fn give_with(part: &mut Part, mut line: Value, media: Option<Option<String>>) -> bool {
+fn give_with(part: &mut Part, mut line: Value, media: Option<Option<String>>, payload: Option<&OpaqueJson>) -> bool {
     let Some(media) = media else { return !part.is_full() };
     if let Some(media) = media {
         line["media"] = json!(media);
     }
-    part.push(&line)
+    part.push_with(&line, payload)
 }

@@ -87,7 +87,8 @@ fn contents(folder: &Path) -> (Vec<RecordView>, Vec<String>) {
         let page = MessageQuery { limit: 100, ..MessageQuery::default() };
         let (messages, _) = memory.sessions().messages("t", &format!("said{s}"), &page).expect("a page");
         let waiting = memory.sessions().queue("t", &format!("said{s}"), None, 10).expect("a queue");
-        let checkpoint = memory.sessions().checkpoint("t", &format!("thread{s}"), "", None).expect("a checkpoint");
+        let checkpoint =
+            memory.sessions().checkpoint("t", &format!("thread{s}"), "", None, false).expect("a checkpoint");
         [format!("{messages:?}"), format!("{:?}", waiting[0].payload), format!("{checkpoint:?}")]
     };
     let kept = (0..200).flat_map(said).chain([format!("{:?}", memory.audit().audit_log("t", 0, 500).expect("a log"))]);

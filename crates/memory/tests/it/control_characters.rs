@@ -36,6 +36,7 @@ fn message(id: &str) -> NewMessage {
         tool_call_id: None,
         tool_calls: Some(vec![Map::from_iter([("n".to_owned(), json!(1))])]),
         metadata: Map::new(),
+        payload: None,
         created_at: None,
     }
 }
@@ -102,7 +103,14 @@ fn what_is_there_by_such_a_name_is_read_changed_and_deleted() {
     let version = |id: &str| {
         let (id, text, user) = (id.to_owned(), "a".to_owned(), Some(WRONG.to_owned()));
         let record = Record { id, text, user, given_vector: true, ..Record::default() };
-        NewVersion { record, vector: vec![1.0, 0.0], windows: Default::default(), tokens: None, expected: None }
+        NewVersion {
+            record,
+            vector: vec![1.0, 0.0],
+            windows: Default::default(),
+            tokens: None,
+            expected: None,
+            keeps_created_at: false,
+        }
     };
     let records = vec![version(WRONG), version("2")];
     store.write_records(WriteRecords::new(collection.clone(), records)).expect("a write");

@@ -43,6 +43,7 @@ fn message(id: &str, n: u32) -> NewMessage {
         tool_call_id: None,
         tool_calls: Some(vec![serde_json::Map::from_iter([("n".to_owned(), json!(n))])]),
         metadata: Map::new(),
+        payload: None,
         created_at: None,
     }
 }
@@ -149,7 +150,9 @@ fn no_way_leads_into_a_session_whose_id_has_a_slash() {
 
 /// The folder of a box of version 4, made of one of today's.
 fn make_older(folder: &Path) {
-    let older = "ALTER TABLE records DROP COLUMN windows; ALTER TABLE audit DROP COLUMN key; DROP TABLE jobs; \
+    let older = "DROP TABLE channels; DROP TABLE blobs; ALTER TABLE records DROP COLUMN payload; \
+                 ALTER TABLE records DROP COLUMN updated_at; ALTER TABLE records DROP COLUMN windows; \
+                 ALTER TABLE audit DROP COLUMN key; DROP TABLE jobs; \
                  DROP INDEX messages_by_id; \
                  ALTER TABLE records DROP COLUMN message_id; PRAGMA user_version = 4; VACUUM;";
     rusqlite::Connection::open(folder.join("membox.db")).and_then(|db| db.execute_batch(older)).expect("a write");

@@ -1,7 +1,9 @@
 //! Checkpoints and what tasks have written to them, in whatever order they come: nothing of either is lost, and the
 //! latest is the latest.
 
-use membox_records::{CheckpointBody, CheckpointOrder, CheckpointPlace, Reader, Sealing, Store};
+use membox_records::{
+    Checkpoint, CheckpointBody, CheckpointOrder, CheckpointPlace, CheckpointQuery, Reader, Sealing, Store,
+};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -46,11 +48,16 @@ fn put_writes(store: &mut Store, id: &str, task: &str, writes: Value, now: i64) 
 fn listed(reader: &Reader, now: i64, page: usize) -> Vec<(String, Value, BTreeMap<String, Value>)> {
     let (mut all, mut after) = (Vec::new(), None::<CheckpointOrder>);
     loop {
-        let found = reader.checkpoints(PLACE, after, page, now).expect("a page");
+        let CheckpointPlace { tenant, thread, namespace } = PLACE;
+        let query = CheckpointQuery { tenant, thread, namespace: Some(namespace), after, filter: None, limit: page };
+        let (found, next) = reader.checkpoints(query, now).expect("a page");
         assert!(found.len() <= page);
-        let Some(last) = found.last() else { return all };
-        after = Some(last.order());
+        assert!(next.is_none() || next == found.last().map(Checkpoint::order));
         all.extend(found.into_iter().map(|c| (c.id, c.body.state, c.body.writes)));
+        if next.is_none() {
+            return all;
+        }
+        after = next;
     }
 }
 
@@ -94,7 +101,7 @@ proptest! {
                 }
                 Step::Delete => {
                     let mut transaction = store.begin().expect("a transaction");
-                    assert_eq!(transaction.drop_checkpoints("t", "th").expect("dropped"), states.len());
+                    assert_eq!(transaction.drop_checkpoints("t", "th", None).expect("dropped"), states.len());
                     transaction.commit().expect("a commit");
                     (states, writes) = Default::default();
                 }

@@ -18,8 +18,7 @@ fn record(metadata: Value) -> Record {
         user: Some("lena".to_owned()),
         session: None,
         kind: None,
-        given_vector: false,
-        message: None,
+        ..Record::default()
     }
 }
 

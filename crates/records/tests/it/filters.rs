@@ -17,8 +17,7 @@ fn record(id: u32, metadata: Value) -> Record {
         user: Some(format!("u{}", id % 2)),
         session: None,
         kind: None,
-        given_vector: false,
-        message: None,
+        ..Record::default()
     }
 }
 

@@ -170,7 +170,9 @@ fn a_database_of_version_5_comes_to_keep_jobs() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("membox.db");
     drop(Store::open(&path, Sealing::default()).expect("a store"));
-    let older = "ALTER TABLE records DROP COLUMN windows; \
+    let older = "DROP TABLE channels; DROP TABLE blobs; ALTER TABLE records DROP COLUMN payload; \
+                 ALTER TABLE records DROP COLUMN updated_at; \
+                 ALTER TABLE records DROP COLUMN windows; \
                  ALTER TABLE audit DROP COLUMN key; DROP TABLE jobs; PRAGMA user_version = 5;";
     Connection::open(&path).and_then(|db| db.execute_batch(older)).expect("a change");
     assert!(matches!(Reader::open(&path, Sealing::default()), Err(RecordsError::TooOld { found: 5, .. })));

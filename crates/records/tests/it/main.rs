@@ -10,4 +10,5 @@ mod filters;
 mod jobs;
 mod messages;
 mod number;
+mod threads;
 mod truth;

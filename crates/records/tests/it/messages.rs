@@ -21,8 +21,7 @@ fn record(id: &str, text: &str) -> Record {
         user: None,
         session: None,
         kind: None,
-        given_vector: false,
-        message: None,
+        ..Record::default()
     }
 }
 
@@ -155,7 +154,9 @@ fn what_a_message_is_found_by_is_checked() {
 
 /// Makes a database what a box of version 4 would have left: messages were found by their records' ids alone.
 fn make_older(path: &Path) {
-    let older = "ALTER TABLE records DROP COLUMN windows; ALTER TABLE audit DROP COLUMN key; DROP TABLE jobs; \
+    let older = "DROP TABLE channels; DROP TABLE blobs; ALTER TABLE records DROP COLUMN payload; \
+                 ALTER TABLE records DROP COLUMN updated_at; \
+                 ALTER TABLE records DROP COLUMN windows; ALTER TABLE audit DROP COLUMN key; DROP TABLE jobs; \
                  DROP INDEX messages_by_id; \
                  ALTER TABLE records DROP COLUMN message_id; PRAGMA user_version = 4; VACUUM;";
     Connection::open(path).and_then(|c| c.execute_batch(older)).expect("a write");

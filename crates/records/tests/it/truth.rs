@@ -2,8 +2,8 @@
 
 use membox_records::keys::{Keyring, MasterKey};
 use membox_records::{
-    CheckpointPlace, FileName, Message, Order, Reader, Record, RecordsError, Resealed, RowChecks, Sealing, Slots,
-    Store, StoredCollection, StoredRecord, Window, WriteTransaction,
+    CheckpointPlace, FileName, Message, OpaqueJson, Order, Reader, Record, RecordsError, Resealed, RowChecks, Sealing,
+    Slots, Store, StoredCollection, StoredRecord, Window, WriteTransaction,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -31,8 +31,7 @@ fn record(id: &str, created_at: i64) -> Record {
         user: Some("u".into()),
         session: None,
         kind: None,
-        given_vector: false,
-        message: None,
+        ..Record::default()
     }
 }
 
@@ -138,7 +137,9 @@ fn an_older_database_keeps_its_records_and_gets_slots() {
     transaction.commit().expect("a commit");
     drop(store);
     let path = folder.path().join("membox.db");
-    let older = "ALTER TABLE records DROP COLUMN windows; DROP TABLE jobs; \
+    let older = "DROP TABLE channels; DROP TABLE blobs; ALTER TABLE records DROP COLUMN payload; \
+                 ALTER TABLE records DROP COLUMN updated_at; \
+                 ALTER TABLE records DROP COLUMN windows; DROP TABLE jobs; \
                  DROP INDEX messages_by_id; ALTER TABLE records DROP COLUMN message_id; \
                  DROP TABLE uses; DROP TABLE media; DROP TABLE unused_media; DROP INDEX messages_by_position; \
                  DROP INDEX instruction_messages; DROP TABLE sessions; DROP TABLE checkpoints; DROP TABLE audit; \
@@ -257,14 +258,16 @@ proptest! {
         given_vector: bool,
         (is_message, position, role, name) in (any::<bool>(), 0i64..1 << 40, any::<String>(), any::<Option<String>>()),
         (windows, later) in (windows(), windows()),
+        (updated_at, payload) in (any::<Option<i64>>(), prop::option::of(any::<(String, f32)>())),
     ) {
         let (_folder, mut store) = store();
         let mut transaction = store.begin().expect("a transaction");
         let slots = create(&mut transaction);
         let message = is_message.then(|| Message { id: role.clone(), position, role, name, ..Message::default() });
         let metadata = json!({key: {"number": number, "word": word}}).as_object().cloned().unwrap_or_default();
-        let written = Record { id, text, metadata, created_at, expires_at, importance, user, session, kind,
-            given_vector, message };
+        let payload = payload.and_then(|payload| OpaqueJson::of(&payload).ok());
+        let written = Record { id, text, metadata, payload, created_at, updated_at, expires_at, importance, user,
+            session, kind, given_vector, message };
         let checks = RowChecks { row_crc: 7, windows: windows.clone() };
         transaction.upsert(&slots, &written, 0, checks, None).expect("a write");
         transaction.commit().expect("a commit");
@@ -300,7 +303,9 @@ fn records_of_an_older_database_have_no_windows_until_they_are_written_again() {
     transaction.commit().expect("a commit");
     drop(store);
     let path = folder.path().join("membox.db");
-    let older = "ALTER TABLE records DROP COLUMN windows; PRAGMA user_version = 7;";
+    let older = "DROP TABLE channels; DROP TABLE blobs; ALTER TABLE records DROP COLUMN payload; \
+                 ALTER TABLE records DROP COLUMN updated_at; \
+                 ALTER TABLE records DROP COLUMN windows; PRAGMA user_version = 7;";
     rusqlite::Connection::open(&path).and_then(|c| c.execute_batch(older)).expect("a write");
     let mut store = Store::open(&path, Sealing::default()).expect("a store");
     let reader = store.reader().expect("a reader");
@@ -316,6 +321,40 @@ fn records_of_an_older_database_have_no_windows_until_they_are_written_again() {
         .and_then(|c| c.execute("UPDATE records SET windows = substr(windows, 1, 24)", []))
         .expect("a write");
     assert!(matches!(reader.record(slots.collection, "a"), Err(RecordsError::Damaged(_))), "a window is gone");
+}
+
+/// A database as version 8 wrote it.
+#[test]
+fn records_of_an_older_database_have_no_payload_and_are_whole() {
+    let (folder, mut store) = store();
+    let mut transaction = store.begin().expect("a transaction");
+    let slots = create(&mut transaction);
+    transaction.upsert(&slots, &record("a", 5), 0, 77, None).expect("a write");
+    transaction.commit().expect("a commit");
+    drop(store);
+    let path = folder.path().join("membox.db");
+    let older = "DROP TABLE channels; DROP TABLE blobs; ALTER TABLE records DROP COLUMN payload; \
+                 ALTER TABLE records DROP COLUMN updated_at; \
+                 PRAGMA user_version = 8;";
+    rusqlite::Connection::open(&path).and_then(|c| c.execute_batch(older)).expect("a write");
+    let mut store = Store::open(&path, Sealing::default()).expect("a store");
+    let reader = store.reader().expect("a reader");
+    let stored = || reader.record(slots.collection, "a").expect("a read").expect("the record").record;
+    assert_eq!(stored(), record("a", 5));
+    let written = Record { payload: OpaqueJson::of(&json!([1])).ok(), updated_at: Some(9), ..record("a", 6) };
+    let mut transaction = store.begin().expect("a transaction");
+    transaction.upsert(&slots, &written, 1, 78, Some(1)).expect("a write");
+    transaction.commit().expect("a commit");
+    assert_eq!(stored(), written);
+    for damage in ["payload = '[2]'", "payload = NULL", "updated_at = 8", "updated_at = NULL"] {
+        let both = format!("UPDATE records SET {damage}");
+        rusqlite::Connection::open(&path).and_then(|c| c.execute(&both, [])).expect("a write");
+        let found = reader.record(slots.collection, "a");
+        assert!(matches!(found, Err(RecordsError::Damaged(_))), "{damage}: {found:?}");
+        let mut transaction = store.begin().expect("a transaction");
+        transaction.upsert(&slots, &written, 1, 78, None).expect("a write");
+        transaction.commit().expect("a commit");
+    }
 }
 
 fn sealed_store(folder: &std::path::Path, master: &MasterKey) -> (Store, Sealing) {

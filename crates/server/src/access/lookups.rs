@@ -46,12 +46,17 @@ impl Caller {
     /// A record that the key reaches. Where it reaches some only, one that is not there is as any other.
     pub fn record(&self, memory: &MemoryBox, collection: &str, id: &str) -> Result<RecordView, Problem> {
         self.reach.collection(collection)?;
-        match memory.records().record(&self.tenant, collection, id) {
+        match memory.records().record_with_payload(&self.tenant, collection, id) {
             Ok(found) if self.reach.has_record(found.user.as_deref(), found.session.as_deref()) => Ok(found),
             Err(error) if !self.reach.is_of_records() => Err(error.into()),
             Ok(_) | Err(MemoryError::NoRecord(_)) => Err(self.no_record(id)),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether the key reaches a record of a collection that it reaches.
+    pub fn reaches(&self, record: &RecordView) -> bool {
+        self.reach.has_record(record.user.as_deref(), record.session.as_deref())
     }
 
     /// Refuses a record that the key does not reach. Gives the version that was looked at, where one had to be: what is

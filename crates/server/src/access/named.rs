@@ -4,12 +4,14 @@ use super::Reach;
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use membox_api::{
-    AddMemories, AddQuery, AppendRequest, AuditQuery, CheckpointsQuery, ChunkRequest, CollectionSettings,
-    ConsolidateRequest, ContextRequest, DecodeRequest, DeleteRequest, EmbedRequest, EmbedTokensRequest,
-    EmbeddingsRequest, EraseTenant, ForgetRequest, JobsQuery, MediaQuery, MessagePatch, MessagesQuery, NamespaceQuery,
-    NewApiKey, NewCheckpoint, NewRecord, PageQuery, PredictRequest, PushRequest, QueueQuery, QuotaSettings,
-    RecallRequest, RecordPatch, RerankRequest, Scope, SessionSettings, SessionsQuery, SimilarityRequest, TakeRequest,
-    TaskWrites, TokenizeRequest, TokensRequest, TopicsRequest, UpdateRequest, UsageQuery, UsageReport, VertexRequest,
+    AddMemories, AddQuery, AppendRequest, AuditQuery, BlobQuery, CheckpointQuery, CheckpointsQuery, ChunkRequest,
+    CollectionSettings, ConsolidateRequest, ContextRequest, CopyThread, CountRequest, DecodeRequest, DeleteRequest,
+    EmbedRequest, EmbedTokensRequest, EmbeddingsRequest, EraseTenant, FacetsRequest, ForgetRequest, GetRequest,
+    JobsQuery, MediaQuery, MessagePatch, MessagesQuery, NamespaceQuery, NewApiKey, NewCheckpoint, NewRecord,
+    OneNamespaceQuery, PageQuery, PatchManyRequest, PredictRequest, PruneRequest, PushRequest, QueueQuery,
+    QuotaSettings, RecallBatch, RecallRequest, RecordPatch, RerankRequest, Scope, ScrollRequest, SessionSettings,
+    SessionsQuery, SimilarityRequest, TakeRequest, TaskWrites, ThreadsQuery, TokenizeRequest, TokensRequest,
+    TopicsRequest, UpdateRequest, UsageQuery, UsageReport, VertexRequest,
 };
 use membox_memory::named_or_users;
 use serde_json::{Map, Value, json};
@@ -33,11 +35,11 @@ macro_rules! names_nothing {
 }
 
 names_nothing! {
-    AddQuery AuditQuery CheckpointsQuery ChunkRequest CollectionSettings ConsolidateRequest DecodeRequest
-    EmbedRequest EmbedTokensRequest EmbeddingsRequest EraseTenant JobsQuery Map<String, Value> MediaQuery
-    MessagePatch MessagesQuery NamespaceQuery NewApiKey NewCheckpoint PredictRequest PushRequest QueueQuery
-    QuotaSettings RerankRequest SimilarityRequest TakeRequest TaskWrites TokenizeRequest TokensRequest TopicsRequest
-    VertexRequest
+    AddQuery AuditQuery BlobQuery CheckpointQuery CheckpointsQuery ChunkRequest CollectionSettings ConsolidateRequest
+    DecodeRequest EmbedRequest EmbedTokensRequest EmbeddingsRequest EraseTenant JobsQuery Map<String, Value> MediaQuery
+    MessagePatch MessagesQuery NamespaceQuery NewApiKey NewCheckpoint OneNamespaceQuery PredictRequest PruneRequest
+    PushRequest QueueQuery QuotaSettings RerankRequest SimilarityRequest TakeRequest TaskWrites ThreadsQuery
+    TokenizeRequest TokensRequest TopicsRequest VertexRequest
 }
 
 /// Its filter is a text: the route narrows it once it is read.
@@ -50,6 +52,18 @@ impl Named for PageQuery {
 impl Named for RecallRequest {
     fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
         reach.narrow(&mut self.filter)
+    }
+}
+
+impl Named for RecallBatch {
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
+        for (i, recall) in self.recalls.iter_mut().enumerate() {
+            recall.hold(reach).map_err(|mut problem| {
+                problem.errors.iter_mut().for_each(|field| field.pointer.insert_str(0, &format!("/recalls/{i}")));
+                problem
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -99,12 +113,53 @@ impl Named for DeleteRequest {
     }
 }
 
+/// What of it is reached, the route looks up.
+impl Named for GetRequest {
+    fn hold(&mut self, _: &Reach) -> Result<(), Problem> {
+        Ok(())
+    }
+}
+
+impl Named for CountRequest {
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
+        reach.narrow(&mut self.filter)
+    }
+}
+
+impl Named for FacetsRequest {
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
+        reach.narrow(&mut self.filter)
+    }
+}
+
+impl Named for ScrollRequest {
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
+        reach.narrow(&mut self.filter)
+    }
+}
+
+impl Named for PatchManyRequest {
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
+        self.patch.hold(reach).map_err(|mut problem| {
+            problem.errors.iter_mut().for_each(|field| field.pointer.insert_str(0, "/patch"));
+            problem
+        })
+    }
+}
+
 impl Named for ForgetRequest {
     fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
         if let Some(user) = &self.user {
             reach.user(user).map_err(|problem| at("/user", &problem))?;
         }
         reach.narrow(&mut self.filter)
+    }
+}
+
+/// Whose the other thread is, the route looks up.
+impl Named for CopyThread {
+    fn hold(&mut self, reach: &Reach) -> Result<(), Problem> {
+        reach.session(&self.to).map_err(|problem| at("/to", &problem))
     }
 }
 

@@ -81,12 +81,18 @@ const LINES: &[Line] = &[
     ("POST", "/v1/collections/{collection}/consolidate", Some(Write), COLLECTION),
     // Records.
     ("POST", "/v1/collections/{collection}/recall", Some(Read), RECORDS),
+    ("POST", "/v1/collections/{collection}/recall:batch", Some(Read), RECORDS),
     ("GET", "/v1/collections/{collection}/records", Some(Read), RECORDS),
     ("POST", "/v1/collections/{collection}/records", Some(Append), RECORDS),
     ("GET", "/v1/collections/{collection}/records/{id}", Some(Read), RECORDS),
     ("PATCH", "/v1/collections/{collection}/records/{id}", Some(Write), RECORDS),
     ("DELETE", "/v1/collections/{collection}/records/{id}", Some(Write), RECORDS),
     ("POST", "/v1/collections/{collection}/records:delete", Some(Write), RECORDS),
+    ("POST", "/v1/collections/{collection}/records:get", Some(Read), RECORDS),
+    ("POST", "/v1/collections/{collection}/records:count", Some(Read), RECORDS),
+    ("POST", "/v1/collections/{collection}/records:facets", Some(Read), RECORDS),
+    ("POST", "/v1/collections/{collection}/records:scroll", Some(Read), RECORDS),
+    ("POST", "/v1/collections/{collection}/records:patch", Some(Write), RECORDS),
     ("POST", "/v1/collections/{collection}/forget", Some(Write), RECORDS),
     // Memories.
     ("POST", "/v1/memories", Some(Append), MEMORIES),
@@ -111,6 +117,15 @@ const LINES: &[Line] = &[
     // Checkpoints: a thread is a session by its id.
     ("GET", "/v1/threads/{thread}/checkpoints", Some(Read), SESSION),
     ("DELETE", "/v1/threads/{thread}/checkpoints", Some(Write), SESSION),
+    ("POST", "/v1/threads/{thread}/checkpoints:prune", Some(Write), SESSION),
+    // It replaces what the other thread has by the same ids.
+    ("POST", "/v1/threads/{thread}/checkpoints:copy", Some(Write), SESSION),
+    // It replaces the one of its version.
+    ("PUT", "/v1/threads/{thread}/blobs/{channel}/{version}", Some(Write), SESSION),
+    ("GET", "/v1/threads/{thread}/blobs/{channel}/{version}", Some(Read), SESSION),
+    ("GET", "/v1/threads", Some(Read), TENANT),
+    ("GET", "/v1/threads/{thread}/namespaces", Some(Read), SESSION),
+    ("DELETE", "/v1/threads/{thread}/checkpoints/{id}", Some(Write), SESSION),
     ("GET", "/v1/threads/{thread}/checkpoints/{id}", Some(Read), SESSION),
     ("PUT", "/v1/threads/{thread}/checkpoints/{id}", Some(Append), SESSION),
     // A task's writes replace its earlier ones, also those of a checkpoint that has not come yet.

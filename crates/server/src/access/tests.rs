@@ -210,6 +210,33 @@ async fn a_key_of_a_user_finds_what_is_the_users_and_nothing_else() {
     assert_eq!(running.ids("two users", &format!("{notes}/records")).await, ["l", "o"]);
     let filter = "%7B%22field%22:%22user%22,%22exists%22:false%7D";
     assert!(running.ids("lena", &format!("{notes}/records?filter={filter}")).await.is_empty());
+    let lists = |call: &str| format!("{notes}/records:{call}");
+    let found = running.done("lena", "POST", &lists("get"), json!({"ids": ["o", "l", "x", "n"]})).await;
+    assert_eq!((found["records"].as_array().map(Vec::len), &found["records"][0]["id"]), (Some(1), &json!("l")));
+    let mut missing: Vec<&str> =
+        found["missing"].as_array().expect("ids").iter().filter_map(|id| id.as_str()).collect();
+    missing.sort_unstable();
+    assert_eq!(missing, ["n", "o", "x"]);
+    for filter in [Value::Null, everything.clone()] {
+        let counted = running.done("lena", "POST", &lists("count"), json!({"filter": filter})).await;
+        assert_eq!(counted["count"], 1);
+        let facets = json!({"fields": ["id", "user"], "filter": filter});
+        let facets = running.done("lena", "POST", &lists("facets"), facets).await;
+        assert!(facets["count"] == 1 && !facets.to_string().contains("omar"), "{facets}");
+        let listed = running.done("lena", "POST", &lists("scroll"), json!({"filter": filter})).await;
+        assert_eq!((&listed["count"], &listed["records"][0]["id"]), (&json!(1), &json!("l")));
+        let batch = json!({"recalls": [recall(filter.clone()), recall(filter)]});
+        let found = running.done("lena", "POST", &format!("{notes}/recall:batch"), batch).await;
+        assert!(!found.to_string().contains("of o") && !found.to_string().contains("of n"), "{found}");
+    }
+    let patch = |ids: Value, patch: Value| json!({"ids": ids, "patch": patch});
+    let more = json!({"metadata": {"seen": true}});
+    running.refused("lena", "POST", &lists("patch"), patch(json!(["l", "o"]), more.clone())).await;
+    running.refused("lena", "POST", &lists("patch"), patch(json!(["l"]), json!({"user": "omar"}))).await;
+    let (_, answer) = running.ask("lena", "POST", &lists("patch"), patch(json!(["l"]), json!({"user": null}))).await;
+    assert_eq!(answer["errors"][0]["pointer"], "/patch/user");
+    running.refused("lena reads", "POST", &lists("patch"), patch(json!(["l"]), more.clone())).await;
+    assert_eq!(running.done("lena", "POST", &lists("patch"), patch(json!(["l"]), more)).await["patched"], 1);
     // One that is not there is as another's.
     let record = |id: &str| format!("{notes}/records/{id}");
     running.done("lena", "GET", &record("l"), Value::Null).await;
@@ -288,7 +315,11 @@ async fn sessions_are_reached_by_their_names_users_and_collections() {
             running.refused(key, "POST", &format!("/v1/sessions/{session}/queue"), json!({"items": [1]})).await;
             running.refused(key, "DELETE", &format!("/v1/sessions/{session}"), Value::Null).await;
             running.refused(key, "GET", &format!("/v1/threads/{session}/checkpoints"), Value::Null).await;
+            running.refused(key, "GET", &format!("/v1/threads/{session}/namespaces"), Value::Null).await;
+            let copy = json!({"to": session});
+            running.refused(key, "POST", "/v1/threads/monday/checkpoints:copy", copy).await;
         }
+        running.refused(key, "GET", "/v1/threads", Value::Null).await;
         let message = json!({"role": "user", "content": ""});
         let said = json!({"session": "tuesday", "messages": [message], "force": true});
         running.refused(key, "POST", "/v1/memories", said).await;

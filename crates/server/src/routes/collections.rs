@@ -17,7 +17,7 @@ use membox_api::{CollectionList, CollectionSettings, CollectionView, Consolidate
         content = CollectionSettings,
         example = json!({"keywords": true, "redaction": {"mode": "full"}, "kinds": {"working": {"ttl_s": 3600}}})
     ),
-    params(("collection" = String, Path, description = "[a-z0-9][a-z0-9_.-]{0,63}")),
+    params(("collection" = String, Path, description = "[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")),
     responses(
         (status = 200, description = "it was there", body = CollectionView),
         (status = 201, description = "created", body = CollectionView),

@@ -7,6 +7,7 @@ pub mod engines;
 mod inputs;
 pub mod jobs;
 pub mod keys;
+pub mod lists;
 pub mod memories;
 pub mod models;
 pub mod operations;

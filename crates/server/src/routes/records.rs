@@ -145,6 +145,13 @@ pub async fn upsert(
     Ok(axum::Json(UpsertAnswer { records: state.writes.run(work).await? }))
 }
 
+/// A filter that is a text in the query of an URL.
+pub(super) fn filter_of_query(text: &str) -> Result<Value, Problem> {
+    check_numbers(text, Kept::Everything, "/filter")?;
+    json::read::<Value>(text, Numbers::Plain)
+        .map_err(|Fault { error, .. }| Problem::field(StatusCode::BAD_REQUEST, "/filter", format!("not JSON: {error}")))
+}
+
 /// `GET /v1/collections/{c}/records`: pages that go on where they ended, whatever is written between.
 #[utoipa::path(
     get,
@@ -174,13 +181,7 @@ pub async fn page(
     if limit == 0 || limit > MAX_PAGE {
         return Err(bad(format!("limit is {limit}; 1 to {MAX_PAGE} is possible")));
     }
-    let read = |text: &str| {
-        check_numbers(text, Kept::Everything, "/filter")?;
-        let not_json =
-            |fault: Fault| Problem::field(StatusCode::BAD_REQUEST, "/filter", format!("not JSON: {}", fault.error));
-        json::read::<Value>(text, Numbers::Plain).map_err(not_json)
-    };
-    let mut filter = query.filter.as_deref().map(read).transpose()?;
+    let mut filter = query.filter.as_deref().map(filter_of_query).transpose()?;
     caller.reach.narrow(&mut filter)?;
     let memory = state.memory.clone();
     let work = move || {
@@ -189,7 +190,12 @@ pub async fn page(
         let read =
             |cursor: &str| memory.cursors().unseal(&tenant, &purpose, cursor, "/cursor").map(|[time, seq]| (time, seq));
         let after: Option<Position> = query.cursor.as_deref().map(read).transpose()?;
-        let (records, next) = memory.records().page(&tenant, &collection, order, after, limit, filter.as_ref())?;
+        let records = memory.records();
+        let (records, next) = if query.payload {
+            records.page_with_payloads(&tenant, &collection, order, after, limit, filter.as_ref())?
+        } else {
+            records.page(&tenant, &collection, order, after, limit, filter.as_ref())?
+        };
         let next = next.map(|(time, seq)| memory.cursors().seal(&tenant, &purpose, &[time, seq])).transpose()?;
         Rendered::of(&Page { records, next })
     };

@@ -99,7 +99,7 @@ fn writes(sample: &Sample, user: &str) -> Vec<(&'static str, Result<(), StoreErr
         ("messages", append(sample, &own, user)),
         ("a session", change_session()),
         ("inputs", store.push_inputs("t", &own, vec![json!(1)]).map(drop)),
-        ("a checkpoint", store.put_checkpoint(key(), None, body).map(drop)),
+        ("a checkpoint", store.put_checkpoint(key(), None, body, Default::default()).map(drop)),
         ("writes to one", store.put_checkpoint_writes(key(), "task", json!(1), 100)),
         ("usage", store.spend(spend).map(drop)),
         ("a quota", store.set_quota("t", user, None, event)),

@@ -83,5 +83,6 @@ pub fn numbered(number: usize) -> NewVersion {
         windows: crate::TextWindows::default(),
         tokens: None,
         expected: None,
+        keeps_created_at: false,
     }
 }

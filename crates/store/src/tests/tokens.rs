@@ -54,6 +54,7 @@ fn new(id: usize, seed: Option<usize>) -> NewVersion {
         windows: TextWindows::default(),
         tokens: seed.map(packed),
         expected: None,
+        keeps_created_at: false,
     }
 }
 

@@ -38,7 +38,14 @@ fn new(id: usize, seeds: &[u32]) -> NewVersion {
         created_at: now(),
         ..Record::default()
     };
-    NewVersion { record, vector: vector(seeds[0]), windows: windows(seeds), tokens: None, expected: None }
+    NewVersion {
+        record,
+        vector: vector(seeds[0]),
+        windows: windows(seeds),
+        tokens: None,
+        expected: None,
+        keeps_created_at: false,
+    }
 }
 
 fn windows(seeds: &[u32]) -> TextWindows {

@@ -247,10 +247,10 @@ fn is_repeat(old: &Record, new: &Record, original: Option<&String>) -> bool {
     has_new_words || says_the_same(old, new) || original == Some(&old.text) || was_redacted_otherwise
 }
 
-/// Whether two messages have the same text, and make or answer the same calls.
+/// Whether two messages have the same text and payload, and make or answer the same calls.
 fn says_the_same(a: &Record, b: &Record) -> bool {
     let said = |m: &Message| (m.role.clone(), m.name.clone(), m.tool_call_id.clone(), m.tool_calls.clone());
-    a.text == b.text && a.message.as_ref().map(said) == b.message.as_ref().map(said)
+    a.text == b.text && a.payload == b.payload && a.message.as_ref().map(said) == b.message.as_ref().map(said)
 }
 
 /// Both sides by their time. Messages of one side stay in their order, and at the same time the server's come first.

@@ -53,9 +53,24 @@ pub(super) fn apply(
             note(tx, audit.filter(|_| was_there), 1)?;
             Outcome::Flag(was_there)
         }
-        Command::PutCheckpoint { key, expires_at, body } => {
+        Command::PutCheckpoint { key, expires_at, body, blobs, channels } => {
             let place = CheckpointPlace { tenant: &key.tenant, thread: &key.thread, namespace: &key.namespace };
-            Outcome::Checkpoint(tx.put_checkpoint(place, &key.id, expires_at, body)?)
+            blobs.iter().try_for_each(|blob| tx.put_blob(place, blob))?;
+            let body = tx.put_checkpoint(place, &key.id, expires_at, body)?;
+            match tx.set_channels(place, &key.id, &channels)? {
+                None => Outcome::Checkpoint(body),
+                Some(channel) => return Err(StoreError::NoBlob(channel)),
+            }
+        }
+        Command::PutBlob { tenant, thread, namespace, blob } => {
+            let place = CheckpointPlace { tenant: &tenant, thread: &thread, namespace: &namespace };
+            tx.put_blob(place, &blob)?;
+            Outcome::Done
+        }
+        Command::CopyBlob { tenant, thread, namespace, channel, version, to } => {
+            let from = CheckpointPlace { tenant: &tenant, thread: &thread, namespace: &namespace };
+            tx.copy_blob(from, &to, &channel, &version)?;
+            Outcome::Done
         }
         Command::PutCheckpointWrites { key, task, writes, max_bytes, now } => {
             let place = CheckpointPlace { tenant: &key.tenant, thread: &key.thread, namespace: &key.namespace };
@@ -63,10 +78,25 @@ pub(super) fn apply(
             check_together(&body, max_bytes)?;
             Outcome::Done
         }
-        Command::DropCheckpoints { tenant, thread, audit } => {
-            let count = tx.drop_checkpoints(&tenant, &thread)?;
+        Command::DropCheckpoint { key, audit, now } => {
+            let place = CheckpointPlace { tenant: &key.tenant, thread: &key.thread, namespace: &key.namespace };
+            let was_there = tx.drop_checkpoint(place, &key.id, now)?;
+            note(tx, audit.filter(|_| was_there), 1)?;
+            Outcome::Flag(was_there)
+        }
+        Command::DropCheckpoints { tenant, thread, namespace, audit } => {
+            let count = tx.drop_checkpoints(&tenant, &thread, namespace.as_deref())?;
             note(tx, audit.filter(|_| count > 0), count as u64)?;
             Outcome::Count(count)
+        }
+        Command::PruneCheckpoints { tenant, thread, namespace, keep, now, audit } => {
+            let count = tx.prune_checkpoints(&tenant, &thread, namespace.as_deref(), keep, now)?;
+            note(tx, audit.filter(|_| count > 0), count as u64)?;
+            Outcome::Count(count)
+        }
+        Command::CopyCheckpoints { tenant, thread, namespace, ids, to, now } => {
+            let from = CheckpointPlace { tenant: &tenant, thread: &thread, namespace: &namespace };
+            Outcome::Count(tx.copy_checkpoints(from, &to, &ids, now)?)
         }
         Command::AddUsage(all) => {
             for (tenant, more) in all {
@@ -138,12 +168,17 @@ fn write_records(
     write: WriteRecords,
     rows: &[WrittenRows],
 ) -> Result<(Outcome, Effects), StoreError> {
-    let WriteRecords { collection, records, bump_session: bumped, delete, advance: step } = write;
+    let WriteRecords { collection, records, bump_sessions: bumped, delete, advance: step } = write;
     // Only this thread changes them.
     let slots = collection.state().slots.clone();
     let (mut effects, mut versions) = (Effects::default(), Vec::with_capacity(records.len()));
-    for (new, rows) in records.into_iter().zip(rows) {
+    for (mut new, rows) in records.into_iter().zip(rows) {
         let (row, further) = (rows.first.row, rows.further());
+        if new.keeps_created_at
+            && let Some(created_at) = tx.created_at(&slots, &new.record.id, now())?
+        {
+            new.record.created_at = created_at;
+        }
         let written = tx.upsert(&slots, &new.record, row, rows.checks(&new.windows), new.expected)?;
         let renamed = written.renamed.map(|renamed| (renamed, new.record.id.clone()));
         let record = Record { id: written.id, ..new.record };

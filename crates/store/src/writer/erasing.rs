@@ -35,6 +35,10 @@ pub(super) fn check(tx: &WriteTransaction, command: &Command) -> Result<(), Stor
         Command::PutCheckpoint { key, .. } | Command::PutCheckpointWrites { key, .. } => {
             check_session(tx, &key.tenant, &key.thread)
         }
+        Command::PutBlob { tenant, thread, .. } => check_session(tx, tenant, thread),
+        Command::CopyCheckpoints { tenant, to, .. } | Command::CopyBlob { tenant, to, .. } => {
+            check_session(tx, tenant, to)
+        }
         Command::Spend(spend) => check_all(tx, &spend.tenant, |user, _| spend.user == user),
         Command::SetQuota { tenant, user: of, .. } => check_all(tx, tenant, |user, _| of == user),
         Command::InsertJobs { jobs, .. } => jobs.iter().try_for_each(|job| check_job(tx, job)),

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// Bytes of the longest answer: a checkpoint with all that tasks may write towards it.
-const MAX_ANSWER_BYTES: u64 = 32 << 20;
+/// Bytes of the longest answer: an export with the largest blob.
+const MAX_ANSWER_BYTES: u64 = 96 << 20;
 
 pub const MEMBOX: &str = env!("CARGO_BIN_EXE_membox");
 

@@ -215,6 +215,8 @@ fn of_records() -> Vec<Attack> {
     let keys = format!(r#"{{"records":[{{"text":"a","metadata":{{"x":[{small}]}}}}]}}"#);
     let filter = json!({"field": "metadata.n", "lt": 1_000_000});
     let ids: Vec<String> = (0..10_000).map(|n| format!("none{n}")).collect();
+    let some: Vec<String> = (0..2000).map(|n| format!("r{n}")).collect();
+    let recall = json!({"query": "the harbour", "k": 100});
     vec![
         always(
             "500 long records to write",
@@ -243,12 +245,32 @@ fn of_records() -> Vec<Attack> {
                 "PATCH /v1/collections/{collection}/records/{id}",
                 "DELETE /v1/collections/{collection}/records/{id}",
                 "POST /v1/collections/{collection}/records:delete",
+                "POST /v1/collections/{collection}/recall:batch",
+                "POST /v1/collections/{collection}/records:get",
+                "POST /v1/collections/{collection}/records:count",
+                "POST /v1/collections/{collection}/records:facets",
+                "POST /v1/collections/{collection}/records:scroll",
+                "POST /v1/collections/{collection}/records:patch",
                 "POST /v1/collections/{collection}/forget",
             ],
             vec![
                 ("GET", "/v1/collections/big/records/r1".into(), Value::Null),
                 ("PATCH", "/v1/collections/big/records/r2".into(), json!({"text": SENTENCE.repeat(300)})),
                 ("DELETE", "/v1/collections/big/records/r3".into(), Value::Null),
+                ("POST", "/v1/collections/big/recall:batch".into(), json!({"recalls": vec![recall; 32]})),
+                ("POST", "/v1/collections/big/records:get".into(), json!({ "ids": some, "with": ["vector"] })),
+                (
+                    "POST",
+                    "/v1/collections/big/records:count".into(),
+                    json!({"filter": {"field": "id", "contains": "1"}}),
+                ),
+                ("POST", "/v1/collections/big/records:facets".into(), json!({"fields": ["id"], "limit": 1000})),
+                (
+                    "POST",
+                    "/v1/collections/big/records:scroll".into(),
+                    json!({"order_by": {"field": "id", "direction": "desc"}, "limit": 1000}),
+                ),
+                ("POST", "/v1/collections/big/records:patch".into(), json!({ "ids": some, "patch": {"kind": "a"} })),
                 ("POST", "/v1/collections/big/records:delete".into(), json!({ "ids": ids })),
                 (
                     "POST",
@@ -347,6 +369,13 @@ fn of_sessions() -> Vec<Attack> {
                 "PUT /v1/threads/{thread}/checkpoints/{id}/writes/{task}",
                 "GET /v1/threads/{thread}/checkpoints/{id}",
                 "DELETE /v1/threads/{thread}/checkpoints",
+                "DELETE /v1/threads/{thread}/checkpoints/{id}",
+                "GET /v1/threads",
+                "PUT /v1/threads/{thread}/blobs/{channel}/{version}",
+                "GET /v1/threads/{thread}/blobs/{channel}/{version}",
+                "GET /v1/threads/{thread}/namespaces",
+                "POST /v1/threads/{thread}/checkpoints:prune",
+                "POST /v1/threads/{thread}/checkpoints:copy",
                 "POST /v1/sessions/{session}/queue",
                 "GET /v1/sessions/{session}/queue",
                 "POST /v1/sessions/{session}/queue:take",
@@ -355,6 +384,13 @@ fn of_sessions() -> Vec<Attack> {
             vec![
                 ("PUT", "/v1/threads/w/checkpoints/c/writes/task".into(), json!({"writes": "z".repeat(1_000_000)})),
                 ("GET", "/v1/threads/t/checkpoints/c1".into(), Value::Null),
+                ("GET", "/v1/threads?limit=1000".into(), Value::Null),
+                ("PUT", "/v1/threads/w/blobs/c/1".into(), json!("b".repeat(10_000_000))),
+                ("GET", "/v1/threads/w/blobs/c/1".into(), Value::Null),
+                ("GET", "/v1/threads/t/namespaces?limit=1000".into(), Value::Null),
+                ("POST", "/v1/threads/t/checkpoints:copy".into(), json!({"to": "copied"})),
+                ("POST", "/v1/threads/copied/checkpoints:prune".into(), json!({"keep": 1})),
+                ("DELETE", "/v1/threads/copied/checkpoints/c1".into(), Value::Null),
                 ("DELETE", "/v1/threads/w/checkpoints".into(), Value::Null),
                 ("POST", "/v1/sessions/s/queue".into(), json!({"items": vec!["q".repeat(1000); 1000]})),
                 ("GET", "/v1/sessions/s/queue?limit=1000".into(), Value::Null),
