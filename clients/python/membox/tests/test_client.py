@@ -1,5 +1,6 @@
 """Calls against a real box, by both faces."""
 
+import asyncio
 import inspect
 import json
 import subprocess
@@ -219,3 +220,13 @@ def test_the_types_are_those_of_the_box(url: str) -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code, url], cwd=root, check=False)
     assert ended.returncode == 0, "types.py is not what generate_types.py writes: run it"
+
+
+def test_a_pair_of_clients_serves_several_event_loops(url: str) -> None:
+    pair = membox.Clients(url)
+    health = describe.client.health()
+    for _ in range(2):
+        assert asyncio.run(pair.arun(health))["status"] == pair.run(health)["status"]
+    pair.close()
+    assert pair.run(health)["status"]
+    pair.close()

@@ -10,6 +10,7 @@ notes.recall("where is the key?", k=3)["hits"]
 """
 
 from membox import describe, errors, types, vectors
+from membox._both import Clients
 from membox._client import AsyncClient, Client
 from membox._collection import AsyncCollection, Collection
 from membox._session import AsyncSession, Session
@@ -29,6 +30,7 @@ __all__ = [
     "AsyncUser",
     "Box",
     "Client",
+    "Clients",
     "Collection",
     "MemboxError",
     "Memories",

@@ -251,11 +251,11 @@ def ended(job: JobView) -> JobView | None:
     return job
 
 
-def settled(url: str | None, key: str | None) -> tuple[str, dict[str, str]]:
-    """The address, and the headers of each request."""
-    key = key if key is not None else os.environ.get("MEMBOX_KEY")
+def settled(url: str | None, key: str | None) -> tuple[str, str, dict[str, str]]:
+    """The address, the key, and the headers of each request."""
+    key = key if key is not None else os.environ.get("MEMBOX_KEY", "")
     address = (url or os.environ.get("MEMBOX_URL") or DEFAULT_URL).rstrip("/")
-    return address, {"authorization": f"Bearer {key}"} if key else {}
+    return address, key, {"authorization": f"Bearer {key}"} if key else {}
 
 
 class Client(ClientMethods, Blocking):
@@ -275,7 +275,7 @@ class Client(ClientMethods, Blocking):
         retries: int = DEFAULT_RETRIES,
         http: httpx.Client | None = None,
     ) -> None:
-        self.url, headers = settled(url, key)
+        self.url, self.key, headers = settled(url, key)
         self._owned = http is None
         sender = Sender(http or httpx.Client(timeout=timeout), Retries(retries), self.url, headers)
         super().__init__(sender=sender)
@@ -336,7 +336,7 @@ class AsyncClient(ClientMethods, Awaiting):
         retries: int = DEFAULT_RETRIES,
         http: httpx.AsyncClient | None = None,
     ) -> None:
-        self.url, headers = settled(url, key)
+        self.url, self.key, headers = settled(url, key)
         self._owned = http is None
         sender = AsyncSender(http or httpx.AsyncClient(timeout=timeout), Retries(retries), self.url, headers)
         super().__init__(sender=sender)
