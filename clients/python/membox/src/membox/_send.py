@@ -20,6 +20,10 @@ DEFAULT_RETRIES = 4
 DEFAULT_TIMEOUT_S = 60.0
 FIRST_WAIT_S = 0.2
 MAX_WAIT_S = 30.0
+MAX_AT_ONCE = 16
+"""Requests of one asynchronous client under way. More wait here, where that costs nothing: httpx gets slower with
+each connection and each request that waits for one.
+"""
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,7 @@ class AsyncSender:
         self.retries = retries
         self.url = url
         self.headers = headers
+        self._turns = asyncio.Semaphore(MAX_AT_ONCE)
 
     async def send(self, request: Request[T]) -> T:
         """Sends one request, again where that may help."""
@@ -136,7 +141,9 @@ class AsyncSender:
         while True:
             try:
                 try:
-                    return read(request, await self.http.request(**arguments(request, self.url, self.headers)))
+                    async with self._turns:
+                        response = await self.http.request(**arguments(request, self.url, self.headers))
+                    return read(request, response)
                 except httpx.TransportError as error:
                     raise unreachable(error, request) from error
             except MemboxError as error:

@@ -28,6 +28,7 @@ from langgraph.store.base import (
     validate_op_namespace,
 )
 from langgraph.store.membox._filters import TOO_LARGE, matches, pushed_down
+from langgraph.store.membox._together import Together
 
 from membox import Clients, NotFound, describe
 from membox.describe import Plan
@@ -81,6 +82,7 @@ class MemboxStore(BaseStore):
         self._items = describe.collection(collection)
         self._vectors = describe.collection(f"{collection}.vectors")
         self._is_made = False
+        self._together = Together(self._abatch)
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Does several things: what is read is as it was before what is written."""
@@ -93,8 +95,13 @@ class MemboxStore(BaseStore):
         return self.clients.run(self._batch(ops, dict(zip(questions + texts, vectors, strict=True))))
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """Does several things: what is read is as it was before what is written."""
-        ops = checked(ops)
+        """Does several things: what is read is as it was before what is written.
+
+        What several tasks ask for at the same time is done together.
+        """
+        return await self._together(checked(ops))
+
+    async def _abatch(self, ops: list[Op]) -> list[Result]:
         questions, texts = self._to_embed(ops)
         vectors: list[list[float]] = []
         if self.embeddings and (questions or texts):
@@ -133,17 +140,21 @@ class MemboxStore(BaseStore):
         found = iter((yield from self._items.get_many(ids)) if ids else [])
         results: list[Result] = []
         read: dict[str, RecordView] = {}
+        same: dict[str, Any] = {}  # what several tasks ask alike is asked once
         for op in ops:
             if isinstance(op, GetOp):
                 record = next(found)
                 results.append(item(record, Item) if record else None)
                 read.update({record["id"]: record} if record and op.refresh_ttl else {})
             elif isinstance(op, SearchOp):
-                records = yield from self._search(op, vectors)
+                records = same.get(repr(op)) or (yield from self._search(op, vectors))
+                same[repr(op)] = records
                 results.append([item(record, SearchItem, score) for record, score in records])
                 read.update({record["id"]: record for record, _ in records} if op.refresh_ttl else {})
             elif isinstance(op, ListNamespacesOp):
-                results.append((yield from self._namespaces(op)))
+                spaces = same.get(repr(op)) or (yield from self._namespaces(op))
+                same[repr(op)] = spaces
+                results.append(list(spaces))
             else:
                 results.append(None)
         yield from self._refresh(read)
@@ -244,7 +255,7 @@ class MemboxStore(BaseStore):
         # The box does not count the values of a field, so all items are read.
         conditions = op.match_conditions or ()
         prefixes = [tuple(one.path) for one in conditions if one.match_type == "prefix" and "*" not in one.path]
-        where = under("id", cast("Namespace", max(prefixes, key=len, default=())))
+        where = under("id", max(prefixes, key=len, default=()))
         records = yield from self._items.records(filter=where)
         spaces = {namespace_of(record) for record in records}
         kept = {space[: op.max_depth] for space in spaces if all(is_matched(space, one) for one in conditions)}
