@@ -6,6 +6,7 @@ FOLDER is what scripts/test-clients.sh has prepared. A table of what passed goes
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -20,6 +21,9 @@ HERE = Path(__file__).parent.resolve()
 PLACE = Path(sys.argv[1]).resolve()
 SOURCES = PLACE / "sources"
 MAX_SUITE_S = 1200
+URL = "URL"
+"""Stands for the address of the box in a command."""
+SCRATCH = str(PLACE / "typescript")
 MYPY = ("-m", "mypy", "--explicit-package-bases", "--namespace-packages")
 LANGGRAPH_TESTS = ("tests", "-k", "(sqlite or sqlite_aio) and not aes", "--ignore", "tests/test_prune_postgres.py")
 
@@ -30,7 +34,7 @@ class Suite:
 
     name: str
     group: str
-    """Whose environment it runs in."""
+    """Whose environment it runs in; none of Python's for a script."""
     folder: str
     command: tuple[str, ...]
     counts: bool = True
@@ -80,6 +84,7 @@ def suites() -> list[Suite]:
         Suite("membox: agent frameworks", "agents", "membox", (*tests[:-1], "tests/frameworks")),
         Suite("langgraph-checkpoint-sqlite: its store tests, our store", "langchain", saver, upstream_store),
         Suite(f"{saver}, with langgraph-checkpoint-conformance", "langchain", saver, tests),
+        Suite("typescript/membox: tarball, README, example", "", "../typescript", ("./test.sh", URL, SCRATCH), False),
         Suite("openai-agents: its own session tests", "agents", "membox", upstream_agents),
         Suite(vectors, "llama-index", vectors, tests),
         Suite(chats, "llama-index", chats, tests),
@@ -98,10 +103,11 @@ def run(suite: Suite, url: str) -> Outcome:
     report = PLACE / "reports" / f"{suite.name.split(',')[0].replace(' ', '-').replace(':', '')}.xml"
     more = [f"--junitxml={report}"] if suite.counts else []
     environment = {**os.environ, "MEMBOX_URL": url, "MYPYPATH": "src", "PYTHONDONTWRITEBYTECODE": "1"}
+    program = [str(PLACE / suite.group / "bin/python")] if suite.group else []
     begun = time.monotonic()
     try:
         ended = subprocess.run(
-            [str(PLACE / suite.group / "bin/python"), *suite.command, *more],
+            [*program, *(url if word == URL else word for word in suite.command), *more],
             cwd=HERE / suite.folder,
             env=environment,
             stdout=subprocess.PIPE,
@@ -114,7 +120,7 @@ def run(suite: Suite, url: str) -> Outcome:
     except subprocess.TimeoutExpired as error:
         code, said = 124, f"{error.stdout or b''!r}\nit did not end after {MAX_SUITE_S} s"
     seconds = time.monotonic() - begun
-    passed, lacking, total = counted(report) if suite.counts and report.exists() else (int(code == 0), 0, 1)
+    passed, lacking, total = counted(report) if suite.counts and report.exists() else counted_by_node(said, code)
     print(f"{'ok' if code == 0 else 'FAILED'}  {suite.name}  {passed}/{total}  {seconds:.0f} s", flush=True)
     return Outcome(suite, code == 0, passed, lacking, total, seconds, said)
 
@@ -130,6 +136,14 @@ def counted(report: Path) -> tuple[int, int, int]:
     )
     lacking = len(root.findall(".//skipped[@type='pytest.xfail']"))
     return total - failed - skipped, lacking, total - skipped + lacking
+
+
+def counted_by_node(said: str, code: int) -> tuple[int, int, int]:
+    """How many of node's tests passed; what counts no tests is one."""
+    found = [re.findall(rf"^# {word} (\d+)$", said, re.MULTILINE) for word in ("pass", "tests")]
+    if all(found):
+        return int(found[0][0]), 0, int(found[1][0])
+    return int(code == 0), 0, 1
 
 
 def main() -> int:
