@@ -2,7 +2,7 @@
 
     python tests/upstream_store.py FOLDER [options of pytest]
 
-FOLDER is what the source package of langgraph-checkpoint-sqlite unpacks to. Tests of SQLite's own helpers, and those
+FOLDER is what the source package of langgraph-checkpoint-sqlite unpacks to. Tests of SQLite's own functions, and those
 that look into its database, are left out.
 """
 
@@ -20,8 +20,8 @@ from langgraph.store.membox import MemboxStore
 from membox import NotFound
 
 OWN = {
-    "test_escape_glob_literal": "a helper of SQLite's",
-    "test_namespace_match_pattern": "a helper of SQLite's",
+    "test_escape_glob_literal": "a function of SQLite's",
+    "test_namespace_match_pattern": "a function of SQLite's",
     "test_list_namespaces_prefix_uses_indexable_condition": "a query of SQLite's",
     "test_nonnull_migrations": "migrations of SQLite's",
     "test_no_running_loop": "blocking calls are allowed here",
@@ -82,8 +82,8 @@ if __name__ == "__main__":
     stores = types.ModuleType("langgraph.store.sqlite")
     vars(stores).update(SqliteStore=SqliteStore, AsyncSqliteStore=AsyncSqliteStore)
     base = types.ModuleType("langgraph.store.sqlite.base")
-    helpers = ("NS_MATCH_FUNCTION", "BaseSqliteStore", "SqliteIndexConfig", "_escape_glob_literal")
-    vars(base).update({name: dict for name in (*helpers, "_namespace_match_pattern")})
+    names = ("NS_MATCH_FUNCTION", "BaseSqliteStore", "SqliteIndexConfig", "_escape_glob_literal")
+    vars(base).update({name: dict for name in (*names, "_namespace_match_pattern")})
     sys.modules["langgraph.store.sqlite"], sys.modules["langgraph.store.sqlite.base"] = stores, base
     left_out = " or ".join(OWN)
     tests = ["tests/test_store.py", "tests/test_async_store.py"]

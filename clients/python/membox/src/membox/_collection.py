@@ -104,7 +104,11 @@ class CollectionMethods:
 
     @call
     def create(self, **settings: Unpack[CollectionSettings]) -> Request[CollectionView]:
-        """Creates the collection, or changes its settings; those that are left out stay as they are."""
+        """Creates the collection, or changes its settings.
+
+        What its vectors are (`dimension`, `vector_type`, `metric`, `model`) cannot change: that is a `Conflict`, also
+        where one of them is left out and is not what a new collection would have.
+        """
         return Request("PUT", self._path(), read_json, settings)
 
     @call
