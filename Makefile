@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MEMBOX := target/release/membox
 LISTEN ?= 127.0.0.1:8420
 
-.PHONY: help setup build model serve check lint test torture neighbours test-llm fuzz bench bench-search bench-growth bench-sessions bench-memories bench-sealed notices kernels docker-lint alerts-lint test-gpu bench-gpu clean
+.PHONY: help setup build model serve check lint test torture neighbours test-clients test-llm fuzz bench bench-search bench-growth bench-sessions bench-memories bench-sealed notices kernels docker-lint alerts-lint test-gpu bench-gpu clean
 
 help: ## Show this.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,9 @@ torture: build ## kill -9, power cuts and failing disks, ROUNDS times each (500)
 
 test-llm: model ## Test with a real language model of 135 million parameters; fetches it, and may build llama.cpp.
 	scripts/small-model.sh
+
+test-clients: model ## Test the packages of clients/ and the suites of the frameworks that they are for; fetches those (ONLY=TEXT).
+	scripts/test-clients.sh
 
 EACH ?= 10
 neighbours: model ## Attack a box by one tenant for EACH seconds (10) an attack, beside another one; writes benches/results/neighbours.md.

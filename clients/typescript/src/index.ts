@@ -1,0 +1,6 @@
+/** A client of membox, a memory server for applications of language models. */
+
+export * from "./client.js";
+export * from "./errors.js";
+export type { Options } from "./send.js";
+export * as vectors from "./vectors.js";

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Builds and packs the package, installs it from the file in a clean folder, and runs its tests, its README and its
+# examples there against a box:
+#   clients/typescript/test.sh http://127.0.0.1:8420 FOLDER
+set -euo pipefail
+here=$(realpath "$(dirname "$0")") place=$(realpath --canonicalize-missing "$2")
+export MEMBOX_URL=$1 npm_config_audit=false npm_config_fund=false npm_config_update_notifier=false
+
+rm -rf "$place"
+mkdir -p "$place/user"
+cp -r "$here" "$place/package"
+cd "$place/package"
+npm ci --silent
+npx openapi-typescript "$MEMBOX_URL/openapi.json" -o "$place/schema.ts" >/dev/null
+cmp "$place/schema.ts" src/schema.ts || { echo "src/schema.ts is not that of the box: npm run generate"; exit 1; }
+npm run --silent build
+tarball=$(npm pack --silent --pack-destination "$place")
+
+cd "$place/user"
+echo '{"private": true, "type": "module"}' >package.json
+npm install --silent "$place/$tarball"
+[ "$(ls node_modules)" = membox ] || { echo "it brought others: $(ls node_modules)"; exit 1; }
+cp -r "$here/tests" "$here/examples" .
+node --test tests/*.test.mjs
+sed -n '/^```js$/,/^```$/{/^```/!p}' "$here/README.md" | sed "s#http://127.0.0.1:8420#$MEMBOX_URL#" >readme.mjs
+node readme.mjs
+for example in examples/*.mjs; do node "$example"; done
+# What it says of its types holds for those who use them.
+cat >typed.ts <<'END'
+import { Client, NotFound, type Schemas } from "membox";
+const client = new Client();
+const answer: Schemas["RecallAnswer"] = await client.collection("c").recall("x", { k: 1, mode: "text" });
+const texts: (string | undefined)[] = answer.hits.map((hit) => hit.text);
+// @ts-expect-error: there is no such mode
+await client.collection("c").recall("x", { mode: "magic" });
+try {
+  for await (const record of client.collection("c").records()) texts.push(record.id);
+} catch (error) {
+  if (error instanceof NotFound) texts.push(error.pointer);
+}
+END
+echo '{"compilerOptions": {"strict": true, "target": "ES2022", "module": "NodeNext", "types": [], "noEmit": true,
+  "lib": ["ES2022", "DOM"]}, "files": ["typed.ts"]}' >tsconfig.json
+"$place/package/node_modules/.bin/tsc"
