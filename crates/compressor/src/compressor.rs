@@ -79,10 +79,14 @@ impl Compressor {
             let reason = "it has no token classifier".to_owned();
             return Err(CompressorError::NotACompressor { name: name.to_owned(), reason });
         }
+        let Some(family) = encoder.tokenizer().family() else {
+            let reason = "its tokens are neither WordPiece's nor SentencePiece's".to_owned();
+            return Err(CompressorError::NotACompressor { name: name.to_owned(), reason });
+        };
         let special_tokens = encoder.tokenizer().special_tokens()?;
         let most_pieces = engine.max_sequence().min(max_sequence) - 2;
         let tokenizer = encoder.tokenizer().without_special_literals();
-        let reader = Reader::new(tokenizer, engine.family(), engine.vocabulary(), most_pieces, !is_package);
+        let reader = Reader::new(tokenizer, family, engine.vocabulary(), most_pieces, !is_package);
         let package = is_package.then(OnceLock::new);
         Ok(Self { name: name.to_owned(), encoder, reader, special_tokens, package })
     }

@@ -7,12 +7,12 @@
 
 pub use membox_cuda::{CHECKED_SHAPES, Checked, CudaError, Gpu, Half, check_kernels};
 
-use crate::EncoderError;
-use crate::config::Family;
 use crate::cpu::CpuEngine;
 use crate::engine::{Device, Engine, Outputs, PackedBatch, Precision, Session};
+use crate::pooling::Pooling;
 use crate::room::Room;
-use crate::weights::{BertWeights, LinearWeights, NormWeights};
+use crate::weights::{EncoderWeights, LinearWeights, NormWeights};
+use crate::{Architecture, EncoderError};
 use half::f16;
 use membox_cuda::{HostKeep, HostLayer, HostLinear, HostModel, HostNorm, Model, Pass, Request};
 use membox_threads::guard;
@@ -37,7 +37,7 @@ pub(crate) struct Chosen {
 
 /// The engine on the device that is asked for. With [`Device::Auto`] whatever is wrong with a GPU leads to the CPU.
 pub(crate) fn choose(
-    weights: BertWeights,
+    weights: EncoderWeights,
     precision: Precision,
     device: Device,
     kernels: Option<&Path>,
@@ -56,12 +56,16 @@ pub(crate) fn choose(
 }
 
 /// The GPUs that can be used, or why there is none; no GPU where none is wanted.
-fn proven(weights: &BertWeights, device: Device, kernels: Option<&Path>) -> Result<Vec<Card>, String> {
+fn proven(weights: &EncoderWeights, device: Device, kernels: Option<&Path>) -> Result<Vec<Card>, String> {
     let ordinals = match device {
         Device::Cpu => return Ok(Vec::new()),
         Device::Cuda(ordinal) => ordinal..ordinal + 1,
         Device::Auto => 0..Gpu::count().map_err(|error| error.to_string())?.max(1),
     };
+    let pooling = (weights.pooling != Pooling::Mean).then_some("another pooling than the mean");
+    if let Some(part) = weights.architecture.not_on_card().or(pooling) {
+        return Err(format!("a card does not compute {part} yet"));
+    }
     let (mut cards, mut reasons, mut proof) = (Vec::new(), Vec::new(), None);
     for ordinal in ordinals {
         let model = Gpu::find(ordinal).and_then(|gpu| Model::upload(&gpu, &host_model(weights), kernels));
@@ -82,21 +86,24 @@ fn proven(weights: &BertWeights, device: Device, kernels: Option<&Path>) -> Resu
     }
 }
 
-fn host_model(weights: &BertWeights) -> HostModel<'_> {
+fn host_model(weights: &EncoderWeights) -> HostModel<'_> {
     fn linear(l: &LinearWeights) -> HostLinear<'_> {
         HostLinear { weight: &l.weight, bias: &l.bias }
     }
     fn norm(n: &NormWeights) -> HostNorm<'_> {
         HostNorm { gamma: &n.weight, beta: &n.bias }
     }
-    let config = &weights.config;
-    let layers = weights.layers.iter().map(|l| HostLayer {
-        qkv: linear(&l.qkv),
-        attention_output: linear(&l.attention_output),
-        attention_norm: norm(&l.attention_norm),
-        intermediate: linear(&l.intermediate),
-        output: linear(&l.output),
-        output_norm: norm(&l.output_norm),
+    let config = &weights.architecture;
+    // Each layer has a norm after its attention: others do not get here.
+    let layers = weights.layers.iter().filter_map(|l| {
+        Some(HostLayer {
+            qkv: linear(&l.qkv),
+            attention_output: linear(&l.attention_output),
+            attention_norm: norm(l.attention_norm.as_ref()?),
+            intermediate: linear(&l.intermediate),
+            output: linear(&l.output),
+            output_norm: norm(&l.output_norm),
+        })
     });
     HostModel {
         hidden: config.hidden_size,
@@ -124,7 +131,7 @@ struct Proof {
 }
 
 impl Proof {
-    fn new(weights: &BertWeights) -> Self {
+    fn new(weights: &EncoderWeights) -> Self {
         let cpu = Arc::new(CpuEngine::new(weights.clone(), Precision::F32));
         let (mut batch, mut id, width) = (PackedBatch::new(), 7usize, cpu.dimension());
         for length in PROOF.map(|length| length.min(cpu.max_sequence())) {
@@ -202,7 +209,7 @@ impl Card {
     }
 }
 
-/// A BERT encoder on one GPU or several.
+/// An encoder on one GPU or several.
 struct CudaEngine {
     /// Sessions take them in turn.
     cards: Vec<Card>,
@@ -234,8 +241,8 @@ impl Engine for CudaEngine {
         self.cpu.vocabulary()
     }
 
-    fn family(&self) -> Family {
-        self.cpu.family()
+    fn architecture(&self) -> Option<&Architecture> {
+        self.cpu.architecture()
     }
 
     fn has_keep_head(&self) -> bool {

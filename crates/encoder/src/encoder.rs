@@ -9,7 +9,7 @@ use crate::lanes::Lane;
 use crate::queries::QueryCache;
 use crate::scheduler::{Embeddings, Inputs, Model, Pending, Reply, Request, Scheduler, Wanted};
 use crate::tokenizer::{Token, Tokenizer};
-use crate::weights::{BertWeights, KeepHead};
+use crate::weights::{EncoderWeights, KeepHead};
 use crossbeam_channel::RecvTimeoutError;
 use membox_threads::budget;
 use std::path::{Path, PathBuf};
@@ -74,11 +74,11 @@ impl Encoder {
     ) -> Result<Self, EncoderError> {
         let files = ModelFiles::new(folder, &config.checksums);
         let tokenizer = Tokenizer::read(&files)?;
-        let mut weights = BertWeights::read_from(&files)?;
+        let mut weights = EncoderWeights::read_from(&files)?;
         if let Some(head) = config.keep_head {
             weights = weights.with_keep_head(head)?;
         }
-        let axes = TokenAxes::find(&files, &weights.sha256, weights.config.hidden_size)?;
+        let axes = TokenAxes::find(&files, &weights.sha256, weights.architecture.hidden_size)?;
         let weights_sha256 = Hex(&weights.sha256).to_string();
         let Chosen { engine, why_not_cuda } =
             choose(weights, config.precision, config.device, config.kernels.as_deref())?;

@@ -28,9 +28,9 @@
 //! `tokenize-N` threads turn texts into ids, `encode-N` threads (one a core) run batches. Callers never compute: they
 //! hand a request in and are called back. See [`scheduler`].
 
+mod architecture;
 mod axes;
 mod checksums;
-mod config;
 pub mod cpu;
 pub mod cuda;
 mod documents;
@@ -40,23 +40,27 @@ mod error;
 mod lanes;
 #[cfg(test)]
 mod panics;
+mod pooling;
 mod queries;
 mod room;
 pub mod scheduler;
+mod tensors;
 mod tokenizer;
 mod weights;
 mod windows;
 
+pub use architecture::{Activation, Architecture, ModelType, Positions};
 pub use axes::{MAX_TOKEN_DIMENSION, TOKEN_AXES_FILE, TOKEN_DIMENSIONS, TokenAxes};
 pub use checksums::{ChecksumSource, Checksums};
-pub use config::{BertConfig, Family};
 pub use documents::{DocumentEmbedding, DocumentWindows};
 pub use encoder::{DEFAULT_MAX_TOKENS, Encoder, EncoderConfig};
 pub use engine::{Device, Engine, Outputs, PackedBatch, Precision, Session};
 pub use error::EncoderError;
 pub use lanes::Lane;
+pub use pooling::Pooling;
 pub use queries::{EncodedQueries, QueryEmbedding, QueryTokens};
 pub use scheduler::{Embeddings, Inputs, Model, Pending, Request, Scheduler, SchedulerConfig, Wanted};
-pub use tokenizer::{Piece, Token, TokenIds, Tokenizer};
-pub use weights::{BertWeights, KeepHead};
+pub use tensors::{WEIGHTS_FILE, WEIGHTS_INDEX_FILE, weight_files};
+pub use tokenizer::{Family, Piece, Token, TokenIds, Tokenizer};
+pub use weights::{EncoderWeights, KeepHead};
 pub use windows::{MAX_WINDOWS, TokenWindow, token_windows};

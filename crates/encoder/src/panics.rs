@@ -2,7 +2,7 @@
 
 use crate::engine::{Engine, Outputs, PackedBatch, Session};
 use crate::scheduler::{Inputs, Model, Request, Scheduler, SchedulerConfig, Wanted};
-use crate::{EncoderError, Family, Lane, Tokenizer};
+use crate::{EncoderError, Lane, Tokenizer};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -30,10 +30,6 @@ impl Engine for Breaking {
 
     fn vocabulary(&self) -> usize {
         10
-    }
-
-    fn family(&self) -> Family {
-        Family::Bert
     }
 
     fn has_keep_head(&self) -> bool {
