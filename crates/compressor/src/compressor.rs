@@ -9,7 +9,7 @@ use crate::structured;
 use crate::units::{Reader, Segment, Unit};
 use crate::{CompressorError, TokenCounter};
 use membox_encoder::{
-    DEFAULT_MAX_TOKENS, Embeddings, Encoder, EncoderConfig, Family, Inputs, Lane, Request, Scheduler, Tokenizer, Wanted,
+    Embeddings, Encoder, EncoderConfig, Family, Inputs, Lane, Purpose, Request, Scheduler, Tokenizer, Wanted,
 };
 use std::ops::Range;
 use std::path::Path;
@@ -70,7 +70,8 @@ impl Compressor {
     /// The keep head over an embedding model: one pass gives a text's vector and what to keep of it.
     pub fn over(encoder: Arc<Encoder>) -> Result<Self, CompressorError> {
         let name = format!("keep-head-{}", encoder.name());
-        Self::new(&name, encoder, DEFAULT_MAX_TOKENS, false)
+        let max_tokens = encoder.max_tokens();
+        Self::new(&name, encoder, max_tokens, false)
     }
 
     fn new(name: &str, encoder: Arc<Encoder>, max_sequence: usize, is_package: bool) -> Result<Self, CompressorError> {
@@ -96,9 +97,10 @@ impl Compressor {
         &self.name
     }
 
-    /// Whether it gives a text's vector as well, in the same pass: whether it is the keep head.
+    /// Whether it gives a text's vector as well, in the same pass: whether it is the keep head, over a model that wants
+    /// nothing before a text that is kept.
     pub fn embeds(&self) -> bool {
-        self.package.is_none()
+        self.package.is_none() && self.encoder.prompts().of(Purpose::Document).is_empty()
     }
 
     /// The encoder that runs it.

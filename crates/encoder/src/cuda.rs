@@ -43,13 +43,15 @@ pub(crate) fn choose(
     kernels: Option<&Path>,
 ) -> Result<Chosen, EncoderError> {
     // cudarc panics where a library lacks a function.
+    let pooling = weights.pooling;
     let found = guard(|| proven(&weights, device, kernels)).unwrap_or_else(|panicked| Err(panicked.to_string()));
     let cpu = Arc::new(CpuEngine::new(weights, precision));
     match found {
         Ok(cards) if cards.is_empty() => Ok(Chosen { engine: cpu, why_not_cuda: None }),
-        Ok(cards) => {
-            Ok(Chosen { engine: Arc::new(CudaEngine { cards, next: AtomicUsize::new(0), cpu }), why_not_cuda: None })
-        }
+        Ok(cards) => Ok(Chosen {
+            engine: Arc::new(CudaEngine { cards, next: AtomicUsize::new(0), pooling, cpu }),
+            why_not_cuda: None,
+        }),
         Err(reason) if device == Device::Auto => Ok(Chosen { engine: cpu, why_not_cuda: Some(reason) }),
         Err(reason) => Err(EncoderError::NoGpu { device, reason }),
     }
@@ -62,8 +64,7 @@ fn proven(weights: &EncoderWeights, device: Device, kernels: Option<&Path>) -> R
         Device::Cuda(ordinal) => ordinal..ordinal + 1,
         Device::Auto => 0..Gpu::count().map_err(|error| error.to_string())?.max(1),
     };
-    let pooling = (weights.pooling != Pooling::Mean).then_some("another pooling than the mean");
-    if let Some(part) = weights.architecture.not_on_card().or(pooling) {
+    if let Some(part) = weights.architecture.not_on_card() {
         return Err(format!("a card does not compute {part} yet"));
     }
     let (mut cards, mut reasons, mut proof) = (Vec::new(), Vec::new(), None);
@@ -132,7 +133,9 @@ struct Proof {
 
 impl Proof {
     fn new(weights: &EncoderWeights) -> Self {
-        let cpu = Arc::new(CpuEngine::new(weights.clone(), Precision::F32));
+        // The card gives means; other poolings are of its states.
+        let weights = weights.clone().with_pooling(Pooling::Mean);
+        let cpu = Arc::new(CpuEngine::new(weights, Precision::F32));
         let (mut batch, mut id, width) = (PackedBatch::new(), 7usize, cpu.dimension());
         for length in PROOF.map(|length| length.min(cpu.max_sequence())) {
             let next = |_| {
@@ -214,6 +217,7 @@ struct CudaEngine {
     /// Sessions take them in turn.
     cards: Vec<Card>,
     next: AtomicUsize,
+    pooling: Pooling,
     /// The same model; also says what shape it has.
     cpu: Arc<CpuEngine>,
 }
@@ -259,7 +263,7 @@ impl Engine for CudaEngine {
 
     fn session(self: Arc<Self>) -> Box<dyn Session> {
         let card = self.next.fetch_add(1, Ordering::Relaxed) % self.cards.len();
-        Box::new(CudaSession { card, pass: None, cpu: None, engine: self })
+        Box::new(CudaSession { card, pass: None, cpu: None, states: Vec::new(), engine: self })
     }
 }
 
@@ -281,6 +285,8 @@ struct CudaSession {
     /// Made at its first use, and again after an error.
     pass: Option<Pass<f16>>,
     cpu: Option<Box<dyn Session>>,
+    /// For vectors that are no means: the kernels know no others.
+    states: Vec<f32>,
 }
 
 impl CudaSession {
@@ -326,6 +332,22 @@ impl CudaSession {
         false
     }
 
+    /// As [`Self::run_on_cards`], with vectors that are pooled here from the states.
+    fn pool_from_cards(&mut self, batch: &PackedBatch, outputs: &mut Outputs<'_>) -> bool {
+        let (pooling, width) = (self.engine.pooling, self.engine.dimension());
+        let mut own = std::mem::take(&mut self.states);
+        own.resize(batch.tokens() * width, 0.0);
+        let Outputs { vectors, normalize, keep, states, .. } = reborrow(outputs);
+        let states = states.unwrap_or(&mut own);
+        let mut of_card = Outputs { keep, states: Some(&mut *states), ..Outputs::default() };
+        let is_done = self.run_on_cards(batch, &mut of_card);
+        if let Some(vectors) = vectors.filter(|_| is_done) {
+            pooling.pool(states, batch.offsets(), width, normalize, vectors);
+        }
+        self.states = own;
+        is_done
+    }
+
     fn pass_on(&mut self, card: &Card) -> Result<&mut Pass<f16>, CudaError> {
         match &mut self.pass {
             Some(pass) => Ok(pass),
@@ -337,7 +359,10 @@ impl CudaSession {
 impl Session for CudaSession {
     fn run(&mut self, batch: &PackedBatch, mut outputs: Outputs<'_>, helpers: usize, pause: &mut (dyn FnMut() + Send)) {
         // The kernels keep no attention: what wants it, topics now and then, goes by the CPU.
-        if outputs.attention.is_none() && self.run_on_cards(batch, &mut outputs) {
+        let is_mean = outputs.vectors.is_none() || self.engine.pooling == Pooling::Mean;
+        if outputs.attention.is_none() && is_mean && self.run_on_cards(batch, &mut outputs)
+            || outputs.attention.is_none() && !is_mean && self.pool_from_cards(batch, &mut outputs)
+        {
             return;
         }
         let cpu = self.cpu.get_or_insert_with(|| self.engine.cpu.clone().session());

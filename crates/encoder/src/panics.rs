@@ -61,7 +61,11 @@ fn scheduler(workers: usize) -> (Scheduler, Arc<Model>) {
     let tokenizer = Tokenizer::load(folder.path()).expect("a tokenizer");
     // Room for one request alone: what is not given back after a panic is missed by the next.
     let config = SchedulerConfig { workers, tokenizers: 1, interactive_bytes: 1, bulk_bytes: 1, ..Default::default() };
-    (Scheduler::start(config).expect("threads"), Arc::new(Model { engine: Arc::new(Breaking), tokenizer, axes: None }))
+    let head = crate::VectorHead::default();
+    (
+        Scheduler::start(config).expect("threads"),
+        Arc::new(Model { engine: Arc::new(Breaking), tokenizer, axes: None, head }),
+    )
 }
 
 fn ask(scheduler: &Scheduler, model: &Arc<Model>, inputs: Inputs, lane: Lane) -> Result<Vec<f32>, EncoderError> {

@@ -6,6 +6,7 @@ use crate::checksums::{Checksums, ModelFiles};
 use std::ops::Range;
 use std::path::Path;
 use tokenizers::models::ModelWrapper;
+use tokenizers::normalizers::{Lowercase, Sequence};
 
 /// Texts longer than this many bytes a wanted token are cut before they are tokenized: no text has tokens this long on
 /// average, and a megabyte must not be normalised to keep 256 tokens of it.
@@ -77,6 +78,13 @@ impl Tokenizer {
         inner.with_padding(None);
         inner.with_truncation(None).map_err(bad)?;
         Ok(Self { inner })
+    }
+
+    /// The same tokenizer, which makes letters small first.
+    pub(crate) fn in_lower_case(mut self) -> Self {
+        let all = [Some(Lowercase.into()), self.inner.get_normalizer().cloned()];
+        self.inner.with_normalizer(Some(Sequence::new(all.into_iter().flatten().collect())));
+        self
     }
 
     /// Token ids of `text` with its special tokens, at most `max_tokens` of them.

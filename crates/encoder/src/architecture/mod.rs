@@ -237,9 +237,9 @@ impl Architecture {
         self.hidden_size / self.num_attention_heads
     }
 
-    /// Why the kernels of a card do not compute such a model, if they do not.
+    /// The part of such a model that the kernels of a card do not compute, if there is one. What widths they know, they
+    /// say themselves.
     pub(crate) fn not_on_card(&self) -> Option<&'static str> {
-        let whole_heads = matches!(self.head_width(), 32 | 64);
         let reasons = [
             (self.positions == Positions::Rotary, "rotary positions"),
             (self.relative.is_some(), "relative positions"),
@@ -247,7 +247,6 @@ impl Architecture {
             (self.pre_norm, "norms before a layer"),
             (self.gated, "gated feed-forward layers"),
             (self.activation != Activation::Gelu, "another activation than gelu"),
-            (!whole_heads, "heads that are neither 32 nor 64 wide"),
         ];
         reasons.into_iter().find_map(|(wanted, part)| wanted.then_some(part))
     }

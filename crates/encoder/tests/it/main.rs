@@ -3,6 +3,7 @@
 
 mod architectures;
 mod common;
+mod folders;
 mod published;
 mod reference;
 mod scheduling;
