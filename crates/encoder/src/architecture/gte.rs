@@ -59,7 +59,14 @@ pub(super) fn read(config: &Config) -> Result<Architecture, String> {
 /// Frequencies by the base, stretched where the model is for longer texts than it was trained on: "NTK" raises the base
 /// by the factor, and divides each by factor^(2/D) (<https://kexue.fm/archives/9706>).
 fn frequencies(config: &Config, head_width: usize) -> Result<Vec<f32>, String> {
-    let base = config.number_or("rope_theta", 10_000.0)?;
+    // transformers' own configuration has its parameters together.
+    let parameters = config.get("rope_parameters");
+    let of_parameters = parameters.and_then(|all| all.get("rope_theta")).and_then(Value::as_f64);
+    let kind = parameters.and_then(|all| all.get("rope_type")).and_then(Value::as_str).unwrap_or("default");
+    if kind != "default" {
+        return Err(format!("rope_parameters.rope_type {kind:?} is not computed"));
+    }
+    let base = config.number_or("rope_theta", of_parameters.unwrap_or(10_000.0))?;
     let Some(scaling) = config.get("rope_scaling") else { return Ok(inverse_frequencies(head_width, base)) };
     let kind = scaling.get("type").or_else(|| scaling.get("rope_type")).and_then(Value::as_str).unwrap_or("");
     let factor = scaling.get("factor").and_then(Value::as_f64);
