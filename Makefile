@@ -28,8 +28,10 @@ build: setup ## Build the binary.
 model: build ## Install the embedding model into data/models.
 	$(MEMBOX) models pull all-MiniLM-L6-v2
 
-serve: model ## Run a box with the example history.
-	$(MEMBOX) serve --listen $(LISTEN) --load examples/history.jsonl
+MODEL ?= all-MiniLM-L6-v2
+serve: model ## Run a box with the example history, and with MODEL=NAME by another embedding model (docs/models.md).
+	$(MEMBOX) models pull $(MODEL)
+	$(MEMBOX) serve --listen $(LISTEN) --model $(notdir $(MODEL:hub:%=%)) --load examples/history.jsonl
 
 check: setup ## Format, lints and unit tests of what changed since main (SINCE=REF, SINCE=all); see CONTRIBUTING.md.
 	@scripts/check.sh

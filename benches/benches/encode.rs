@@ -2,13 +2,13 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use membox_encoder::cpu::{CpuEngine, isa::Isa};
-use membox_encoder::{BertWeights, Engine, Outputs, PackedBatch, Precision};
+use membox_encoder::{EncoderWeights, Engine, Outputs, PackedBatch, Precision};
 use std::sync::Arc;
 
 fn encode(c: &mut Criterion) {
     for isa in Isa::available() {
         for precision in [Precision::F32, Precision::Int8] {
-            let weights = BertWeights::load(&membox_benches::model()).expect("the model");
+            let weights = EncoderWeights::load(&membox_benches::model()).expect("the model");
             let engine = Arc::new(CpuEngine::with_isa(weights, precision, isa));
             let mut group = c.benchmark_group(format!("encode/{}/{precision}", isa.name()));
             group.sample_size(10);

@@ -80,7 +80,8 @@ pub struct EmbeddingsRequest {
     pub dimensions: Option<usize>,
     /// Not used.
     pub user: Option<String>,
-    /// Tokens kept of each text: 256 unless said otherwise, 512 at most.
+    /// Tokens kept of each text: as many as the model's folder says, or 256, unless said otherwise; at most as many as
+    /// the model has positions.
     #[schema(minimum = 3)]
     pub max_tokens: Option<usize>,
 }

@@ -94,7 +94,7 @@ pub struct EmbedRequest {
     pub truncate: Option<bool>,
     /// Where it is cut: `right`, at the end, as when left out, or `left`, at the beginning.
     pub truncation_direction: Option<Side>,
-    /// A prompt of the model's. The models of this box have none.
+    /// A prompt of the model's, to be put before each text: one of its `config_sentence_transformers.json`.
     pub prompt_name: Option<String>,
     /// Unit length.
     #[serde(default = "yes")]
@@ -102,7 +102,8 @@ pub struct EmbedRequest {
     /// Keep only so many numbers.
     #[schema(minimum = 1)]
     pub dimensions: Option<usize>,
-    /// Tokens kept of each text: 256 unless said otherwise, 512 at most.
+    /// Tokens kept of each text: as many as the model's folder says, or 256, unless said otherwise; at most as many as
+    /// the model has positions.
     #[schema(minimum = 3)]
     pub max_tokens: Option<usize>,
 }
@@ -116,7 +117,7 @@ pub struct EmbedTokensRequest {
     pub truncate: Option<bool>,
     /// Where it is cut: `right`, at the end, as when left out, or `left`, at the beginning.
     pub truncation_direction: Option<Side>,
-    /// A prompt of the model's. The models of this box have none.
+    /// A prompt of the model's, to be put before each text: one of its `config_sentence_transformers.json`.
     pub prompt_name: Option<String>,
 }
 
@@ -136,7 +137,7 @@ pub struct SimilarityParameters {
     pub truncate: Option<bool>,
     /// Where it is cut: `right`, at the end, as when left out, or `left`, at the beginning.
     pub truncation_direction: Option<Side>,
-    /// A prompt of the model's. The models of this box have none.
+    /// A prompt of the model's, to be put before each text: one of its `config_sentence_transformers.json`.
     pub prompt_name: Option<String>,
 }
 
@@ -202,7 +203,7 @@ pub struct TokenizeRequest {
     /// With the tokens that open and close a text.
     #[serde(default = "yes")]
     pub add_special_tokens: bool,
-    /// A prompt of the model's. The models of this box have none.
+    /// A prompt of the model's, to be put before each text: one of its `config_sentence_transformers.json`.
     pub prompt_name: Option<String>,
 }
 

@@ -9,7 +9,7 @@ use crate::structured;
 use crate::units::{Reader, Segment, Unit};
 use crate::{CompressorError, TokenCounter};
 use membox_encoder::{
-    DEFAULT_MAX_TOKENS, Embeddings, Encoder, EncoderConfig, Family, Inputs, Lane, Request, Scheduler, Tokenizer, Wanted,
+    Embeddings, Encoder, EncoderConfig, Family, Inputs, Lane, Purpose, Request, Scheduler, Tokenizer, Wanted,
 };
 use std::ops::Range;
 use std::path::Path;
@@ -70,7 +70,8 @@ impl Compressor {
     /// The keep head over an embedding model: one pass gives a text's vector and what to keep of it.
     pub fn over(encoder: Arc<Encoder>) -> Result<Self, CompressorError> {
         let name = format!("keep-head-{}", encoder.name());
-        Self::new(&name, encoder, DEFAULT_MAX_TOKENS, false)
+        let max_tokens = encoder.max_tokens();
+        Self::new(&name, encoder, max_tokens, false)
     }
 
     fn new(name: &str, encoder: Arc<Encoder>, max_sequence: usize, is_package: bool) -> Result<Self, CompressorError> {
@@ -79,10 +80,14 @@ impl Compressor {
             let reason = "it has no token classifier".to_owned();
             return Err(CompressorError::NotACompressor { name: name.to_owned(), reason });
         }
+        let Some(family) = encoder.tokenizer().family() else {
+            let reason = "its tokens are neither WordPiece's nor SentencePiece's".to_owned();
+            return Err(CompressorError::NotACompressor { name: name.to_owned(), reason });
+        };
         let special_tokens = encoder.tokenizer().special_tokens()?;
         let most_pieces = engine.max_sequence().min(max_sequence) - 2;
         let tokenizer = encoder.tokenizer().without_special_literals();
-        let reader = Reader::new(tokenizer, engine.family(), engine.vocabulary(), most_pieces, !is_package);
+        let reader = Reader::new(tokenizer, family, engine.vocabulary(), most_pieces, !is_package);
         let package = is_package.then(OnceLock::new);
         Ok(Self { name: name.to_owned(), encoder, reader, special_tokens, package })
     }
@@ -92,9 +97,10 @@ impl Compressor {
         &self.name
     }
 
-    /// Whether it gives a text's vector as well, in the same pass: whether it is the keep head.
+    /// Whether it gives a text's vector as well, in the same pass: whether it is the keep head, over a model that wants
+    /// nothing before a text that is kept.
     pub fn embeds(&self) -> bool {
-        self.package.is_none()
+        self.package.is_none() && self.encoder.prompts().of(Purpose::Document).is_empty()
     }
 
     /// The encoder that runs it.

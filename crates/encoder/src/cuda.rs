@@ -7,12 +7,12 @@
 
 pub use membox_cuda::{CHECKED_SHAPES, Checked, CudaError, Gpu, Half, check_kernels};
 
-use crate::EncoderError;
-use crate::config::Family;
 use crate::cpu::CpuEngine;
 use crate::engine::{Device, Engine, Outputs, PackedBatch, Precision, Session};
+use crate::pooling::Pooling;
 use crate::room::Room;
-use crate::weights::{BertWeights, LinearWeights, NormWeights};
+use crate::weights::{EncoderWeights, LinearWeights, NormWeights};
+use crate::{Architecture, EncoderError};
 use half::f16;
 use membox_cuda::{HostKeep, HostLayer, HostLinear, HostModel, HostNorm, Model, Pass, Request};
 use membox_threads::guard;
@@ -37,31 +37,36 @@ pub(crate) struct Chosen {
 
 /// The engine on the device that is asked for. With [`Device::Auto`] whatever is wrong with a GPU leads to the CPU.
 pub(crate) fn choose(
-    weights: BertWeights,
+    weights: EncoderWeights,
     precision: Precision,
     device: Device,
     kernels: Option<&Path>,
 ) -> Result<Chosen, EncoderError> {
     // cudarc panics where a library lacks a function.
+    let pooling = weights.pooling;
     let found = guard(|| proven(&weights, device, kernels)).unwrap_or_else(|panicked| Err(panicked.to_string()));
     let cpu = Arc::new(CpuEngine::new(weights, precision));
     match found {
         Ok(cards) if cards.is_empty() => Ok(Chosen { engine: cpu, why_not_cuda: None }),
-        Ok(cards) => {
-            Ok(Chosen { engine: Arc::new(CudaEngine { cards, next: AtomicUsize::new(0), cpu }), why_not_cuda: None })
-        }
+        Ok(cards) => Ok(Chosen {
+            engine: Arc::new(CudaEngine { cards, next: AtomicUsize::new(0), pooling, cpu }),
+            why_not_cuda: None,
+        }),
         Err(reason) if device == Device::Auto => Ok(Chosen { engine: cpu, why_not_cuda: Some(reason) }),
         Err(reason) => Err(EncoderError::NoGpu { device, reason }),
     }
 }
 
 /// The GPUs that can be used, or why there is none; no GPU where none is wanted.
-fn proven(weights: &BertWeights, device: Device, kernels: Option<&Path>) -> Result<Vec<Card>, String> {
+fn proven(weights: &EncoderWeights, device: Device, kernels: Option<&Path>) -> Result<Vec<Card>, String> {
     let ordinals = match device {
         Device::Cpu => return Ok(Vec::new()),
         Device::Cuda(ordinal) => ordinal..ordinal + 1,
         Device::Auto => 0..Gpu::count().map_err(|error| error.to_string())?.max(1),
     };
+    if let Some(part) = weights.architecture.not_on_card() {
+        return Err(format!("a card does not compute {part} yet"));
+    }
     let (mut cards, mut reasons, mut proof) = (Vec::new(), Vec::new(), None);
     for ordinal in ordinals {
         let model = Gpu::find(ordinal).and_then(|gpu| Model::upload(&gpu, &host_model(weights), kernels));
@@ -82,21 +87,24 @@ fn proven(weights: &BertWeights, device: Device, kernels: Option<&Path>) -> Resu
     }
 }
 
-fn host_model(weights: &BertWeights) -> HostModel<'_> {
+fn host_model(weights: &EncoderWeights) -> HostModel<'_> {
     fn linear(l: &LinearWeights) -> HostLinear<'_> {
         HostLinear { weight: &l.weight, bias: &l.bias }
     }
     fn norm(n: &NormWeights) -> HostNorm<'_> {
         HostNorm { gamma: &n.weight, beta: &n.bias }
     }
-    let config = &weights.config;
-    let layers = weights.layers.iter().map(|l| HostLayer {
-        qkv: linear(&l.qkv),
-        attention_output: linear(&l.attention_output),
-        attention_norm: norm(&l.attention_norm),
-        intermediate: linear(&l.intermediate),
-        output: linear(&l.output),
-        output_norm: norm(&l.output_norm),
+    let config = &weights.architecture;
+    // Each layer has a norm after its attention: others do not get here.
+    let layers = weights.layers.iter().filter_map(|l| {
+        Some(HostLayer {
+            qkv: linear(&l.qkv),
+            attention_output: linear(&l.attention_output),
+            attention_norm: norm(l.attention_norm.as_ref()?),
+            intermediate: linear(&l.intermediate),
+            output: linear(&l.output),
+            output_norm: norm(&l.output_norm),
+        })
     });
     HostModel {
         hidden: config.hidden_size,
@@ -124,8 +132,10 @@ struct Proof {
 }
 
 impl Proof {
-    fn new(weights: &BertWeights) -> Self {
-        let cpu = Arc::new(CpuEngine::new(weights.clone(), Precision::F32));
+    fn new(weights: &EncoderWeights) -> Self {
+        // The card gives means; other poolings are of its states.
+        let weights = weights.clone().with_pooling(Pooling::Mean);
+        let cpu = Arc::new(CpuEngine::new(weights, Precision::F32));
         let (mut batch, mut id, width) = (PackedBatch::new(), 7usize, cpu.dimension());
         for length in PROOF.map(|length| length.min(cpu.max_sequence())) {
             let next = |_| {
@@ -202,11 +212,12 @@ impl Card {
     }
 }
 
-/// A BERT encoder on one GPU or several.
+/// An encoder on one GPU or several.
 struct CudaEngine {
     /// Sessions take them in turn.
     cards: Vec<Card>,
     next: AtomicUsize,
+    pooling: Pooling,
     /// The same model; also says what shape it has.
     cpu: Arc<CpuEngine>,
 }
@@ -234,8 +245,8 @@ impl Engine for CudaEngine {
         self.cpu.vocabulary()
     }
 
-    fn family(&self) -> Family {
-        self.cpu.family()
+    fn architecture(&self) -> Option<&Architecture> {
+        self.cpu.architecture()
     }
 
     fn has_keep_head(&self) -> bool {
@@ -252,7 +263,7 @@ impl Engine for CudaEngine {
 
     fn session(self: Arc<Self>) -> Box<dyn Session> {
         let card = self.next.fetch_add(1, Ordering::Relaxed) % self.cards.len();
-        Box::new(CudaSession { card, pass: None, cpu: None, engine: self })
+        Box::new(CudaSession { card, pass: None, cpu: None, states: Vec::new(), engine: self })
     }
 }
 
@@ -274,6 +285,8 @@ struct CudaSession {
     /// Made at its first use, and again after an error.
     pass: Option<Pass<f16>>,
     cpu: Option<Box<dyn Session>>,
+    /// For vectors that are no means: the kernels know no others.
+    states: Vec<f32>,
 }
 
 impl CudaSession {
@@ -319,6 +332,22 @@ impl CudaSession {
         false
     }
 
+    /// As [`Self::run_on_cards`], with vectors that are pooled here from the states.
+    fn pool_from_cards(&mut self, batch: &PackedBatch, outputs: &mut Outputs<'_>) -> bool {
+        let (pooling, width) = (self.engine.pooling, self.engine.dimension());
+        let mut own = std::mem::take(&mut self.states);
+        own.resize(batch.tokens() * width, 0.0);
+        let Outputs { vectors, normalize, keep, states, .. } = reborrow(outputs);
+        let states = states.unwrap_or(&mut own);
+        let mut of_card = Outputs { keep, states: Some(&mut *states), ..Outputs::default() };
+        let is_done = self.run_on_cards(batch, &mut of_card);
+        if let Some(vectors) = vectors.filter(|_| is_done) {
+            pooling.pool(states, batch.offsets(), width, normalize, vectors);
+        }
+        self.states = own;
+        is_done
+    }
+
     fn pass_on(&mut self, card: &Card) -> Result<&mut Pass<f16>, CudaError> {
         match &mut self.pass {
             Some(pass) => Ok(pass),
@@ -330,7 +359,10 @@ impl CudaSession {
 impl Session for CudaSession {
     fn run(&mut self, batch: &PackedBatch, mut outputs: Outputs<'_>, helpers: usize, pause: &mut (dyn FnMut() + Send)) {
         // The kernels keep no attention: what wants it, topics now and then, goes by the CPU.
-        if outputs.attention.is_none() && self.run_on_cards(batch, &mut outputs) {
+        let is_mean = outputs.vectors.is_none() || self.engine.pooling == Pooling::Mean;
+        if outputs.attention.is_none() && is_mean && self.run_on_cards(batch, &mut outputs)
+            || outputs.attention.is_none() && !is_mean && self.pool_from_cards(batch, &mut outputs)
+        {
             return;
         }
         let cpu = self.cpu.get_or_insert_with(|| self.engine.cpu.clone().session());

@@ -1,10 +1,12 @@
 //! Texts to be kept: a vector of each of their windows, and the vectors of all of their tokens.
 
+use crate::EncoderError;
 use crate::encoder::Encoder;
 use crate::lanes::Lane;
+use crate::prompts::{Purpose, prompted};
+use crate::queries::without_prompt;
 use crate::scheduler::{Embeddings, Inputs, Request, Wanted};
 use crate::windows::{MAX_WINDOWS, TokenWindow, token_windows};
-use crate::{DEFAULT_MAX_TOKENS, EncoderError};
 use std::collections::HashSet;
 use std::ops::Range;
 use unicode_segmentation::UnicodeSegmentation;
@@ -12,7 +14,7 @@ use unicode_segmentation::UnicodeSegmentation;
 /// A text as it is kept.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DocumentEmbedding {
-    /// Its vector, of unit length: that of its first tokens, as [`Encoder::embed`] gives it.
+    /// Its vector, of unit length: that of its first tokens, as [`Encoder::embed_for`] gives it.
     pub vector: Vec<f32>,
     /// The windows of a text that is longer than one.
     pub windows: DocumentWindows,
@@ -69,8 +71,8 @@ impl Encoder {
         lane: Lane,
     ) -> Result<Vec<DocumentEmbedding>, EncoderError> {
         let wanted = Wanted { token_vectors: Some(token_dimension), ..Wanted::vectors(true) };
-        let request = |inputs| Request { inputs, max_tokens: DEFAULT_MAX_TOKENS, wanted, lane };
-        if texts.iter().all(|text| !self.may_be_long(text)) {
+        let request = |inputs| Request { inputs, max_tokens: self.max_tokens(), wanted, lane };
+        if self.prompt().is_empty() && texts.iter().all(|text| !self.may_be_long(text)) {
             let mut answer = self.encode(request(Inputs::Texts(texts)))?;
             let tokens = std::mem::take(&mut answer.token_vectors).into_iter();
             let document = |(vector, token_vectors): (&[f32], _)| DocumentEmbedding {
@@ -102,7 +104,7 @@ impl Encoder {
         windows: usize,
         lane: Lane,
     ) -> Result<Vec<DocumentEmbedding>, EncoderError> {
-        let vectors = self.embed(texts.clone(), lane)?;
+        let vectors = self.embed_for(Purpose::Document, texts.clone(), lane)?;
         let of_long = match vectors.truncated {
             0 => vec![DocumentWindows::default(); texts.len()],
             _ => self.further_windows(&texts, windows, lane)?,
@@ -144,7 +146,7 @@ impl Encoder {
         if ids.is_empty() {
             return Ok(all);
         }
-        let (max_tokens, wanted) = (DEFAULT_MAX_TOKENS, Wanted::vectors(true));
+        let (max_tokens, wanted) = (self.max_tokens(), Wanted::vectors(true));
         let answer = self.encode(Request { inputs: Inputs::Tokens(ids), max_tokens, wanted, lane })?;
         let mut vectors = answer.rows();
         for own in &mut all {
@@ -156,36 +158,51 @@ impl Encoder {
 
     /// Whether a text may be longer than a sequence: a token is a byte at least, so short ones need not be looked at.
     pub fn may_be_long(&self, text: &str) -> bool {
-        text.len() > self.max_tokens() - 2
+        self.prompt().len() + text.len() > self.max_tokens() - 2
+    }
+
+    /// What comes before a text that is kept, in each of its windows.
+    fn prompt(&self) -> &str {
+        self.prompts().of(Purpose::Document)
     }
 
     /// The sequences of a text, of which the first `windows` have vectors.
     fn sequences_of(&self, text: &str, windows: usize) -> Result<Sequences, EncoderError> {
-        let (max_tokens, tokenizer) = (self.max_tokens(), self.tokenizer());
-        let first = tokenizer.encode(text, max_tokens)?;
+        let (max_tokens, tokenizer, prompt) = (self.max_tokens(), self.tokenizer(), self.prompt());
+        let prompted = prompted(prompt, text);
+        let first = tokenizer.encode(&prompted, max_tokens)?;
         let length = first.ids.len().saturating_sub(2);
-        let whole = |ids, truncated_at| {
-            Ok(Sequences { all: vec![Sequence { ids, owned: 0..length, place: None }], truncated_at })
+        let whole = |ids, of_prompt: usize, truncated_at| {
+            let owned = of_prompt.min(length)..length;
+            Ok(Sequences { all: vec![Sequence { ids, owned, place: None }], truncated_at })
         };
-        let (Some(&open), Some(&close)) = (first.ids.first(), first.ids.last()) else { return whole(first.ids, None) };
+        let (Some(&open), Some(&close)) = (first.ids.first(), first.ids.last()) else {
+            return whole(first.ids, 0, None);
+        };
+        if !first.truncated && prompt.is_empty() {
+            return whole(first.ids, 0, None);
+        }
+        let (ids, places) = tokenizer.encode_with_places(&prompted, MAX_WINDOWS * length + 2)?;
+        let (of_prompt, places) = without_prompt(places, prompt.len());
         if !first.truncated {
-            return whole(first.ids, None);
+            return whole(first.ids, of_prompt, None);
         }
-        let (ids, places) = tokenizer.encode_with_places(text, MAX_WINDOWS * length + 2)?;
         let inner = &ids[1..ids.len() - 1];
-        if first.ids.len() < max_tokens || !inner.starts_with(&first.ids[1..=length]) {
+        if first.ids.len() < max_tokens || of_prompt >= length || !inner.starts_with(&first.ids[1..=length]) {
             // A text nearly without tokens, of which another part was looked at.
-            let read = places.get(length.saturating_sub(1)).map_or(text.len(), |place| place.end);
-            return whole(first.ids, Some(read).filter(|read| *read < text.trim_end().len()));
+            let read = places.get((length.saturating_sub(1)).saturating_sub(of_prompt));
+            let read = read.map_or(text.len(), |place| place.end);
+            return whole(first.ids, of_prompt, Some(read).filter(|read| *read < text.trim_end().len()));
         }
+        let (of_prompt, own) = inner.split_at(of_prompt);
         let ends = sentence_ends(text, &places);
-        let cut = token_windows(inner.len(), length, |token| ends.contains(&token));
+        let cut = token_windows(own.len(), length - of_prompt.len(), |token| ends.contains(&token));
         let last = cut.iter().take(windows.max(1)).next_back().map_or(0, |window| window.tokens.end);
         let read = places.get(last.saturating_sub(1)).map_or(0, |place| place.end);
         let sequence = |TokenWindow { tokens, owned }: TokenWindow| Sequence {
-            owned: owned.start - tokens.start..owned.end - tokens.start,
+            owned: owned.start - tokens.start + of_prompt.len()..owned.end - tokens.start + of_prompt.len(),
             place: Some(places[tokens.start].start..places[tokens.end - 1].end),
-            ids: [&[open], &inner[tokens], &[close]].concat(),
+            ids: [&[open], of_prompt, &own[tokens], &[close]].concat(),
         };
         let all = cut.into_iter().map(sequence).collect();
         Ok(Sequences { all, truncated_at: Some(read).filter(|read| *read < text.trim_end().len()) })

@@ -6,18 +6,19 @@ use crate::checksums::{ChecksumSource, Checksums, Hex, ModelFiles};
 use crate::cuda::{Chosen, choose};
 use crate::engine::{Device, Engine, Precision};
 use crate::lanes::Lane;
+use crate::pooling::Pooling;
+use crate::prompts::{Prompts, Purpose};
 use crate::queries::QueryCache;
 use crate::scheduler::{Embeddings, Inputs, Model, Pending, Reply, Request, Scheduler, Wanted};
+use crate::sentence_transformer::ModelDescription;
 use crate::tokenizer::{Token, Tokenizer};
-use crate::weights::{BertWeights, KeepHead};
+use crate::vector_head::VectorHead;
+use crate::weights::{EncoderWeights, KeepHead};
 use crossbeam_channel::RecvTimeoutError;
 use membox_threads::budget;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Tokens kept of a text unless the caller asks for more: sentence-transformers' `max_seq_length` of all-MiniLM-L6-v2.
-pub const DEFAULT_MAX_TOKENS: usize = 256;
 
 /// How often who waits for vectors looks whether somebody still waits for them.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -56,6 +57,7 @@ impl Default for EncoderConfig {
 pub struct Encoder {
     name: String,
     model: Arc<Model>,
+    description: ModelDescription,
     why_not_cuda: Option<String>,
     checked_by: ChecksumSource,
     weights_sha256: String,
@@ -64,8 +66,8 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Loads `config.json`, `tokenizer.json` and `model.safetensors` of a model folder, to be run by the scheduler's
-    /// threads.
+    /// Loads `config.json`, `tokenizer.json` and `model.safetensors` of a model folder, and what sentence-transformers'
+    /// files in it say, to be run by the scheduler's threads.
     pub fn load(
         name: &str,
         folder: &Path,
@@ -73,12 +75,17 @@ impl Encoder {
         scheduler: &Arc<Scheduler>,
     ) -> Result<Self, EncoderError> {
         let files = ModelFiles::new(folder, &config.checksums);
-        let tokenizer = Tokenizer::read(&files)?;
-        let mut weights = BertWeights::read_from(&files)?;
+        let description = ModelDescription::read_from(&files)?;
+        let mut tokenizer = Tokenizer::read(&files)?;
+        if description.lower_case {
+            tokenizer = tokenizer.in_lower_case();
+        }
+        let head = VectorHead::read(&files, &description)?;
+        let mut weights = EncoderWeights::read_from(&files)?.with_pooling(description.pooling);
         if let Some(head) = config.keep_head {
             weights = weights.with_keep_head(head)?;
         }
-        let axes = TokenAxes::find(&files, &weights.sha256, weights.config.hidden_size)?;
+        let axes = TokenAxes::find(&files, &weights.sha256, weights.architecture.hidden_size)?;
         let weights_sha256 = Hex(&weights.sha256).to_string();
         let Chosen { engine, why_not_cuda } =
             choose(weights, config.precision, config.device, config.kernels.as_deref())?;
@@ -89,12 +96,16 @@ impl Encoder {
             model = name,
             engine = engine.name(),
             checksums = config.checksums.source.name(),
+            family = description.architecture.model_type.name(),
+            pooling = description.pooling.name(),
+            max_tokens = description.max_tokens,
             token_vectors = axes.is_some(),
             "encoder ready"
         );
         Ok(Self {
             name: name.to_owned(),
-            model: Arc::new(Model { engine, tokenizer, axes }),
+            model: Arc::new(Model { engine, tokenizer, axes, head }),
+            description,
             why_not_cuda,
             checked_by: config.checksums.source,
             weights_sha256,
@@ -130,7 +141,22 @@ impl Encoder {
 
     /// Width of a vector.
     pub fn dimension(&self) -> usize {
-        self.model.engine.dimension()
+        self.model.dimension()
+    }
+
+    /// Tokens kept of a text unless a caller says otherwise, special ones included.
+    pub fn max_tokens(&self) -> usize {
+        self.description.max_tokens
+    }
+
+    /// What comes before texts, by what they are embedded for.
+    pub fn prompts(&self) -> &Prompts {
+        &self.description.prompts
+    }
+
+    /// How token states become a vector.
+    pub fn pooling(&self) -> Pooling {
+        self.description.pooling
     }
 
     /// The threads behind it, for counters and queue depths.
@@ -162,11 +188,22 @@ impl Encoder {
         self.scheduler.submit(&self.model, request, reply)
     }
 
-    /// Encodes texts to unit vectors and waits for them.
+    /// Encodes texts of no [purpose](Purpose) to unit vectors and waits for them.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
     pub fn embed(&self, texts: Vec<String>, lane: Lane) -> Result<Embeddings, EncoderError> {
+        self.embed_for(Purpose::Plain, texts, lane)
+    }
+
+    /// Encodes texts to unit vectors, with the prompt of their purpose before each, and waits for them.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn embed_for(&self, purpose: Purpose, texts: Vec<String>, lane: Lane) -> Result<Embeddings, EncoderError> {
         self.encode(Request {
-            inputs: Inputs::Texts(texts),
-            max_tokens: DEFAULT_MAX_TOKENS,
+            inputs: Inputs::Texts(self.prompts().put_before(purpose, texts)),
+            max_tokens: self.max_tokens(),
             wanted: Wanted::vectors(true),
             lane,
         })

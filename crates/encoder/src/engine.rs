@@ -1,6 +1,6 @@
 //! What every engine does: a packed batch of token ids in; one vector a sequence, one keep probability a token out.
 
-use crate::config::Family;
+use crate::Architecture;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -144,8 +144,10 @@ pub trait Engine: Send + Sync {
     /// Token ids are below this.
     fn vocabulary(&self) -> usize;
 
-    /// Which family of tokens and positions the model is of.
-    fn family(&self) -> Family;
+    /// The parts of the model, where it is one of those that are loaded from a folder.
+    fn architecture(&self) -> Option<&Architecture> {
+        None
+    }
 
     /// Whether it can say how likely a token is to be kept.
     fn has_keep_head(&self) -> bool;
@@ -167,7 +169,7 @@ pub trait Engine: Send + Sync {
 /// What a pass is to give: all that is asked for comes from one pass.
 #[derive(Default)]
 pub struct Outputs<'a> {
-    /// `[sequences, dimension]`: the mean of each sequence's token states.
+    /// `[sequences, dimension]`: what pooling makes of each sequence's token states.
     pub vectors: Option<&'a mut [f32]>,
     /// Whether vectors get unit length.
     pub normalize: bool,

@@ -2,8 +2,8 @@
 //!
 //! The way of a text is the way of the modules: [`Tokenizer`] turns it into token ids, the [`Scheduler`] packs
 //! sequences of many callers into batches without padding, an [`Engine`] runs the forward pass, and the caller gets
-//! [`Embeddings`]. [`Encoder`] ties them to a model folder. With all-MiniLM-L6-v2 it gives exactly what
-//! sentence-transformers computes: WordPiece, 256 tokens unless more are asked for, mean pooling, unit length. With
+//! [`Embeddings`]. [`Encoder`] ties them to a model folder, and gives what sentence-transformers computes of it: its files
+//! say how states are pooled, how many tokens are read, and what comes before a text ([`ModelDescription`]). With
 //! the LLMLingua-2 models (BERT or XLM-RoBERTa with a token classifier), or with a [`KeepHead`] over MiniLM, the same
 //! pass says how likely each token is to be kept.
 //!
@@ -28,9 +28,9 @@
 //! `tokenize-N` threads turn texts into ids, `encode-N` threads (one a core) run batches. Callers never compute: they
 //! hand a request in and are called back. See [`scheduler`].
 
+mod architecture;
 mod axes;
 mod checksums;
-mod config;
 pub mod cpu;
 pub mod cuda;
 mod documents;
@@ -40,23 +40,33 @@ mod error;
 mod lanes;
 #[cfg(test)]
 mod panics;
+mod pooling;
+mod prompts;
 mod queries;
 mod room;
 pub mod scheduler;
+mod sentence_transformer;
+mod tensors;
 mod tokenizer;
+mod vector_head;
 mod weights;
 mod windows;
 
+pub use architecture::{Activation, Architecture, ModelType, Positions};
 pub use axes::{MAX_TOKEN_DIMENSION, TOKEN_AXES_FILE, TOKEN_DIMENSIONS, TokenAxes};
 pub use checksums::{ChecksumSource, Checksums};
-pub use config::{BertConfig, Family};
 pub use documents::{DocumentEmbedding, DocumentWindows};
-pub use encoder::{DEFAULT_MAX_TOKENS, Encoder, EncoderConfig};
+pub use encoder::{Encoder, EncoderConfig};
 pub use engine::{Device, Engine, Outputs, PackedBatch, Precision, Session};
 pub use error::EncoderError;
 pub use lanes::Lane;
+pub use pooling::Pooling;
+pub use prompts::{Prompts, Purpose};
 pub use queries::{EncodedQueries, QueryEmbedding, QueryTokens};
 pub use scheduler::{Embeddings, Inputs, Model, Pending, Request, Scheduler, SchedulerConfig, Wanted};
-pub use tokenizer::{Piece, Token, TokenIds, Tokenizer};
-pub use weights::{BertWeights, KeepHead};
+pub use sentence_transformer::{DEFAULT_MAX_TOKENS, MODULES_FILE, ModelDescription, PROMPTS_FILE};
+pub use tensors::{WEIGHTS_FILE, WEIGHTS_INDEX_FILE, weight_files};
+pub use tokenizer::{Family, Piece, Token, TokenIds, Tokenizer};
+pub use vector_head::VectorHead;
+pub use weights::{EncoderWeights, KeepHead};
 pub use windows::{MAX_WINDOWS, TokenWindow, token_windows};

@@ -2,7 +2,7 @@
 
 use crate::engine::{Engine, Outputs, PackedBatch, Session};
 use crate::scheduler::{Inputs, Model, Request, Scheduler, SchedulerConfig, Wanted};
-use crate::{EncoderError, Family, Lane, Tokenizer};
+use crate::{EncoderError, Lane, Tokenizer};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -30,10 +30,6 @@ impl Engine for Breaking {
 
     fn vocabulary(&self) -> usize {
         10
-    }
-
-    fn family(&self) -> Family {
-        Family::Bert
     }
 
     fn has_keep_head(&self) -> bool {
@@ -65,7 +61,11 @@ fn scheduler(workers: usize) -> (Scheduler, Arc<Model>) {
     let tokenizer = Tokenizer::load(folder.path()).expect("a tokenizer");
     // Room for one request alone: what is not given back after a panic is missed by the next.
     let config = SchedulerConfig { workers, tokenizers: 1, interactive_bytes: 1, bulk_bytes: 1, ..Default::default() };
-    (Scheduler::start(config).expect("threads"), Arc::new(Model { engine: Arc::new(Breaking), tokenizer, axes: None }))
+    let head = crate::VectorHead::default();
+    (
+        Scheduler::start(config).expect("threads"),
+        Arc::new(Model { engine: Arc::new(Breaking), tokenizer, axes: None, head }),
+    )
 }
 
 fn ask(scheduler: &Scheduler, model: &Arc<Model>, inputs: Inputs, lane: Lane) -> Result<Vec<f32>, EncoderError> {

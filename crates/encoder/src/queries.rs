@@ -1,9 +1,10 @@
 //! Questions: their vectors, the vectors of their tokens, and those that were asked before.
 
+use crate::EncoderError;
 use crate::encoder::Encoder;
 use crate::lanes::Lane;
+use crate::prompts::{Purpose, prompted};
 use crate::scheduler::{Embeddings, Inputs, Request, Wanted};
-use crate::{DEFAULT_MAX_TOKENS, EncoderError};
 use lru::LruCache;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -70,37 +71,37 @@ impl Encoder {
         token_dimension: Option<usize>,
     ) -> Result<EncodedQueries, EncoderError> {
         let begun = Instant::now();
-        let unknown = self.tokenizer().unknown();
+        let (unknown, prompt) = (self.tokenizer().unknown(), self.prompts().of(Purpose::Query));
         let (mut sequences, mut places) = (Vec::with_capacity(texts.len()), Vec::with_capacity(texts.len()));
         for text in &texts {
-            let (ids, own) = self.tokenizer().encode_with_places(text, self.max_tokens())?;
-            let tokens = ids.get(1..ids.len().saturating_sub(1)).unwrap_or_default();
+            let (ids, places_of_all) =
+                self.tokenizer().encode_with_places(&prompted(prompt, text), self.max_tokens())?;
+            let (of_prompt, own) = without_prompt(places_of_all, prompt.len());
+            let tokens = ids.get(1 + of_prompt..ids.len().saturating_sub(1)).unwrap_or_default();
             let known: Vec<bool> = tokens.iter().map(|&id| Some(id) != unknown).collect();
             sequences.push(ids);
-            places.push((own, known));
+            places.push((own, known, of_prompt));
         }
         let tokenized = begun.elapsed();
         let wanted = Wanted { token_vectors: token_dimension, ..Wanted::vectors(true) };
         let inputs = Inputs::Tokens(sequences);
-        let request = Request { inputs, max_tokens: DEFAULT_MAX_TOKENS, wanted, lane: Lane::Interactive };
+        let request = Request { inputs, max_tokens: self.max_tokens(), wanted, lane: Lane::Interactive };
         let mut answer: Embeddings = self.encode(request)?;
         let mut vectors = std::mem::take(&mut answer.token_vectors).into_iter();
         let mut places = places.into_iter();
         let query = |vector: &[f32]| {
-            let (places, known) = places.next().unwrap_or_default();
+            let (places, known, of_prompt) = places.next().unwrap_or_default();
             let known_share = known.iter().filter(|&&known| known).count() as f32 / known.len().max(1) as f32;
             let tokens = token_dimension.zip(vectors.next());
-            let tokens = tokens.map(|(dimension, vectors)| QueryTokens { dimension, vectors, places, known });
+            let tokens = tokens.map(|(dimension, mut vectors): (usize, Vec<f32>)| {
+                vectors.drain(..(of_prompt * dimension).min(vectors.len()));
+                QueryTokens { dimension, vectors, places, known }
+            });
             QueryEmbedding { vector: vector.into(), tokens: tokens.map(Arc::new), known_share }
         };
         let queries = answer.rows().map(query).collect();
         let Embeddings { tokenize, queue, encode, .. } = answer;
         Ok(EncodedQueries { queries, tokenize: tokenized + tokenize, queue, encode })
-    }
-
-    /// Tokens of a sequence, special ones included.
-    pub(crate) fn max_tokens(&self) -> usize {
-        DEFAULT_MAX_TOKENS.min(self.engine().max_sequence())
     }
 
     /// A query asked before in the same scope, if it is still remembered, with token vectors of so many dimensions,
@@ -123,6 +124,17 @@ impl Encoder {
     pub fn cache_counts(&self) -> (u64, u64) {
         self.queries().counts()
     }
+}
+
+/// How many tokens a prompt of so many bytes has, and the places of the others in the text behind it.
+pub(crate) fn without_prompt(mut places: Vec<Range<usize>>, prompt: usize) -> (usize, Vec<Range<usize>>) {
+    if prompt == 0 {
+        return (0, places);
+    }
+    let of_prompt = places.iter().take_while(|place| place.end <= prompt).count();
+    places.drain(..of_prompt);
+    let own = places.into_iter().map(|place| place.start.saturating_sub(prompt)..place.end.saturating_sub(prompt));
+    (of_prompt, own.collect())
 }
 
 /// Questions that were asked.

@@ -20,6 +20,7 @@ use crate::axes::{TOKEN_DIMENSIONS, TokenAxes};
 use crate::engine::{Engine, Outputs, PackedBatch, Session};
 use crate::lanes::{Lane, Lanes, OfTenant, Turns};
 use crate::tokenizer::Tokenizer;
+use crate::vector_head::VectorHead;
 use membox_threads::room::{NoRoom, Room};
 use membox_threads::{Panicked, budget, guard, spawn};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -67,6 +68,15 @@ pub struct Model {
     pub tokenizer: Tokenizer,
     /// What token vectors are made with, if it has any.
     pub axes: Option<TokenAxes>,
+    /// What becomes of the engine's vectors.
+    pub head: VectorHead,
+}
+
+impl Model {
+    /// Numbers of a vector.
+    pub fn dimension(&self) -> usize {
+        self.head.dimension(self.engine.dimension())
+    }
 }
 
 /// What a request wants of each input; one pass gives all of it.
@@ -138,7 +148,7 @@ pub struct Embeddings {
     pub vectors: Vec<f32>,
     /// How likely each token of each input is to be kept, special tokens among them, if wanted.
     pub keep: Vec<Vec<f32>>,
-    /// `[tokens, dimension]` of each input, if wanted.
+    /// `[tokens, state_dimension]` of each input, if wanted.
     pub states: Vec<Vec<f32>>,
     /// `[tokens, tokens]` of each input, if wanted: see [`Outputs::attention`].
     pub attention: Vec<Vec<f32>>,
@@ -147,6 +157,8 @@ pub struct Embeddings {
     pub token_vectors: Vec<Vec<f32>>,
     /// Width of a vector.
     pub dimension: usize,
+    /// Width of a token's state.
+    pub state_dimension: usize,
     /// Tokens encoded, special ones included.
     pub tokens: usize,
     /// Inputs of which a part was cut off.
@@ -292,7 +304,7 @@ impl Scheduler {
             check_tokens(&*model.engine, sequences)?;
         }
         let now = Instant::now();
-        let (dimension, wanted) = (model.engine.dimension(), request.wanted);
+        let (dimension, state_dimension, wanted) = (model.dimension(), model.engine.dimension(), request.wanted);
         if wanted.keep && !model.engine.has_keep_head() {
             return Err(EncoderError::NoKeepHead);
         }
@@ -318,6 +330,7 @@ impl Scheduler {
             attention: many(wanted.attention),
             token_vectors: many(wanted.token_vectors.is_some()),
             dimension,
+            state_dimension,
             tokens,
             ..Embeddings::default()
         };
@@ -490,6 +503,8 @@ struct Worker<'a> {
     batch: PackedBatch,
     jobs: Vec<SequenceJob>,
     vectors: Vec<f32>,
+    /// What the model's head makes of them.
+    finished: Vec<f32>,
     keep: Vec<f32>,
     states: Vec<f32>,
     attention: Vec<f32>,
@@ -499,8 +514,8 @@ struct Worker<'a> {
 
 impl<'a> Worker<'a> {
     fn new(shared: &'a Shared) -> Self {
-        let (sessions, jobs, vectors, keep, states, attention, products) = Default::default();
-        Self { shared, sessions, batch: PackedBatch::new(), jobs, vectors, keep, states, attention, products }
+        let (sessions, jobs, vectors, finished, keep, states, attention, products) = Default::default();
+        Self { shared, sessions, batch: PackedBatch::new(), jobs, vectors, finished, keep, states, attention, products }
     }
 
     /// Takes sequences up to the token budget, at least one, that want the same of the same model.
@@ -572,7 +587,7 @@ impl<'a> Worker<'a> {
         self.attention.resize(size(wanted.attention, self.batch.squares()), 0.0);
         let outputs = Outputs {
             vectors: wanted.vectors.then_some(&mut self.vectors),
-            normalize: wanted.normalize,
+            normalize: wanted.normalize && model.head.is_empty(),
             keep: wanted.keep.then_some(&mut self.keep),
             states: needs_states.then_some(&mut self.states),
             attention: wanted.attention.then_some(&mut self.attention),
@@ -586,6 +601,11 @@ impl<'a> Worker<'a> {
         if let Some((axes, _)) = axes {
             axes.multiply(&self.states, &mut self.products);
         }
+        if !model.head.is_empty() {
+            model.head.apply(&self.vectors, dimension, wanted.normalize, &mut self.finished);
+        }
+        let vectors = if model.head.is_empty() { &self.vectors } else { &self.finished };
+        let vector_dimension = model.dimension();
         drop(busy);
         let encode = begun.elapsed();
         shared.counters.tokens.fetch_add(self.batch.tokens() as u64, Ordering::Relaxed);
@@ -597,8 +617,8 @@ impl<'a> Worker<'a> {
             let (first, last) = (self.batch.offsets()[i] as usize, self.batch.offsets()[i + 1] as usize);
             let mut progress = job.ticket.progress.lock().unwrap_or_else(PoisonError::into_inner);
             let queue = begun.saturating_duration_since(progress.tokenized);
-            if let Some(place) = progress.answer.vectors.chunks_exact_mut(dimension).nth(job.index) {
-                place.copy_from_slice(&self.vectors[i * dimension..(i + 1) * dimension]);
+            if let Some(place) = progress.answer.vectors.chunks_exact_mut(vector_dimension).nth(job.index) {
+                place.copy_from_slice(&vectors[i * vector_dimension..(i + 1) * vector_dimension]);
             }
             if let Some(place) = progress.answer.keep.get_mut(job.index) {
                 *place = self.keep[first..last].to_vec();

@@ -5,6 +5,8 @@ use crate::EncoderError;
 use crate::checksums::{Checksums, ModelFiles};
 use std::ops::Range;
 use std::path::Path;
+use tokenizers::models::ModelWrapper;
+use tokenizers::normalizers::{Lowercase, Sequence};
 
 /// Texts longer than this many bytes a wanted token are cut before they are tokenized: no text has tokens this long on
 /// average, and a megabyte must not be normalised to keep 256 tokens of it.
@@ -12,6 +14,15 @@ const BYTES_PER_TOKEN: usize = 256;
 
 /// How vocabularies write what they do not know.
 const UNKNOWN: [&str; 2] = ["[UNK]", "<unk>"];
+
+/// How a tokenizer marks where words begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// WordPiece, as BERT's: `##` before what goes on with a word.
+    Bert,
+    /// SentencePiece, as XLM-RoBERTa's: `▁` before what begins one.
+    XlmRoberta,
+}
 
 /// One token of a text, as `/tokenize` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +80,13 @@ impl Tokenizer {
         Ok(Self { inner })
     }
 
+    /// The same tokenizer, which makes letters small first.
+    pub(crate) fn in_lower_case(mut self) -> Self {
+        let all = [Some(Lowercase.into()), self.inner.get_normalizer().cloned()];
+        self.inner.with_normalizer(Some(Sequence::new(all.into_iter().flatten().collect())));
+        self
+    }
+
     /// Token ids of `text` with its special tokens, at most `max_tokens` of them.
     pub fn encode(&self, text: &str, max_tokens: usize) -> Result<TokenIds, EncoderError> {
         #[cfg(test)]
@@ -99,6 +117,15 @@ impl Tokenizer {
         pieces.truncate(max_tokens.saturating_sub(2));
         let ids = [open].into_iter().chain(pieces.iter().map(|piece| piece.id)).chain([close]).collect();
         Ok((ids, pieces.into_iter().map(|piece| piece.start..piece.end).collect()))
+    }
+
+    /// How it marks where words begin; `None` where it is neither WordPiece nor SentencePiece.
+    pub fn family(&self) -> Option<Family> {
+        match self.inner.get_model() {
+            ModelWrapper::WordPiece(_) => Some(Family::Bert),
+            ModelWrapper::Unigram(_) => Some(Family::XlmRoberta),
+            _ => None,
+        }
     }
 
     /// The token of whatever the model does not know; `None` where it knows everything.

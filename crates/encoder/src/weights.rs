@@ -1,11 +1,12 @@
-//! The weights of an encoder, read from `model.safetensors` by candle.
+//! The weights of an encoder, whichever family names its tensors: those that a family does not have are zeros here.
 
+use crate::architecture::{FeedForwardNames, Halves, LayerParts, Positions, QkvNames, RelativeBuckets};
 use crate::checksums::{Checksums, ModelFiles};
-use crate::{BertConfig, EncoderError};
-use candle_core::safetensors::BufferedSafetensors;
+use crate::pooling::Pooling;
+use crate::tensors::{TensorFiles, TensorSource, WEIGHTS_FILE};
+use crate::{Architecture, EncoderError};
 use candle_core::{DType, Device, Tensor};
-use candle_nn::VarBuilder;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 
 /// A linear layer: `weight` is `[outputs, inputs]` row after row, as PyTorch keeps it.
@@ -30,10 +31,22 @@ pub(crate) struct LayerWeights {
     /// Query, key and value in one product; the query is already divided by the root of the head's width.
     pub qkv: LinearWeights,
     pub attention_output: LinearWeights,
-    pub attention_norm: NormWeights,
+    /// After attention; before it where norms stand before.
+    pub attention_norm: Option<NormWeights>,
+    /// Of a gated layer, the half that is bent, then the one that it is multiplied by.
     pub intermediate: LinearWeights,
     pub output: LinearWeights,
+    /// After the feed-forward half; before it where norms stand before.
     pub output_norm: NormWeights,
+    pub parts: LayerParts,
+}
+
+/// What attention adds to its scores by how far a key stands from its query, `[heads, 2 · reach + 1]`: from `reach`
+/// before it to `reach` behind it.
+#[derive(Clone)]
+pub(crate) struct RelativeBias {
+    pub by_distance: Vec<f32>,
+    pub reach: usize,
 }
 
 /// A head over the token states that says how likely a token is to be kept when a text is compressed.
@@ -77,154 +90,227 @@ impl KeepHead {
     }
 
     /// LLMLingua-2's classifier of two labels, as one logit.
-    fn classifier(vb: &VarBuilder, hidden: usize) -> candle_core::Result<Self> {
-        let both = linear(vb, 2, hidden)?;
-        let (drop, keep) = both.weight.split_at(hidden);
+    fn classifier(tensors: &TensorFiles, hidden: usize) -> Result<Self, String> {
+        let both = tensors.take_whole("classifier.weight", &[2, hidden])?;
+        let bias = tensors.take_whole("classifier.bias", &[2])?;
+        let (drop, keep) = both.split_at(hidden);
         let weight = keep.iter().zip(drop).map(|(k, d)| k - d).collect();
-        let output = LinearWeights { weight, bias: vec![both.bias[1] - both.bias[0]], outputs: 1, inputs: hidden };
+        let output = LinearWeights { weight, bias: vec![bias[1] - bias[0]], outputs: 1, inputs: hidden };
         Ok(Self { inner: None, output })
     }
 
     /// Whether it fits a model of this shape.
-    fn fits(&self, config: &BertConfig) -> bool {
+    fn fits(&self, architecture: &Architecture) -> bool {
         let inputs = self.inner.as_ref().map_or(self.output.inputs, |inner| inner.inputs);
-        inputs == config.hidden_size
+        inputs == architecture.hidden_size
     }
 }
 
 /// All weights of an encoder, in f32.
 #[derive(Clone)]
-pub struct BertWeights {
-    pub(crate) config: BertConfig,
-    /// `[vocabulary, hidden]`.
+pub struct EncoderWeights {
+    pub(crate) architecture: Architecture,
+    /// `[vocabulary, hidden]`; with the embedding of type 0 added where there is no table of positions.
     pub(crate) word_embeddings: Vec<f32>,
-    /// `[longest sequence, hidden]`, with the embedding of type 0 added: every token of ours has it.
+    /// `[longest sequence, hidden]`, with the embedding of type 0 added: every token of ours has it. Empty where
+    /// positions are none of a table.
     pub(crate) positions: Vec<f32>,
     pub(crate) embedding_norm: NormWeights,
     pub(crate) layers: Vec<LayerWeights>,
+    /// After the last layer, where norms stand before.
+    pub(crate) final_norm: Option<NormWeights>,
+    pub(crate) relative_bias: Option<RelativeBias>,
+    pub(crate) pooling: Pooling,
     pub(crate) keep: Option<KeepHead>,
     /// Of the file that they were read from.
     pub(crate) sha256: [u8; 32],
 }
 
-impl BertWeights {
-    /// Reads `config.json` and `model.safetensors` of a model folder. Tensor names with the prefix `bert.` or
-    /// `roberta.` and without are known, and `classifier`, LLMLingua-2's head.
+impl EncoderWeights {
+    /// Reads `config.json` and `model.safetensors` of a model folder, or the files of its index. Tensor names are known
+    /// with the prefix of their family (`bert.`) and without, and so is `classifier`, LLMLingua-2's head.
+    ///
+    /// # Errors
+    /// A file is missing or not what it should be, or it has a part that is not computed.
     pub fn load(folder: &Path) -> Result<Self, EncoderError> {
         Self::read_from(&ModelFiles::new(folder, &Checksums::default()))
     }
 
     pub(crate) fn read_from(files: &ModelFiles) -> Result<Self, EncoderError> {
-        let config = BertConfig::parse(&files.path("config.json"), &files.read("config.json")?)?;
-        let path = files.path("model.safetensors");
-        let bad = |e: candle_core::Error| EncoderError::BadModel { path: path.clone(), reason: e.to_string() };
-        let (bytes, sha256) = files.read_hashed("model.safetensors")?;
-        let file = BufferedSafetensors::new(bytes).map_err(bad)?;
-        let prefix = check_tensors(&config, &file).map_err(bad)?;
-        let vb = VarBuilder::from_backend(Box::new(file), DType::F32, Device::Cpu);
-        let body = if prefix.is_empty() { vb.clone() } else { vb.pp(prefix.trim_end_matches('.')) };
-        let mut weights = Self::read(config, &body).map_err(bad)?;
-        weights.sha256 = sha256;
-        if vb.contains_tensor("classifier.weight") {
-            weights.keep = Some(KeepHead::classifier(&vb.pp("classifier"), weights.config.hidden_size).map_err(bad)?);
+        let architecture = Architecture::parse(&files.path("config.json"), &files.read("config.json")?)?;
+        let mut tensors = TensorFiles::read(files)?;
+        let names = architecture.names;
+        tensors.find_prefix(names.prefixes, &format!("{}.weight", names.words));
+        let bad = |reason| EncoderError::BadModel { path: files.path(WEIGHTS_FILE), reason };
+        let mut weights = Self::from_tensors(architecture, &tensors).map_err(bad)?;
+        weights.sha256 = tensors.sha256;
+        // Other heads of this name, over a pooled vector, have a layer in between or other labels.
+        if tensors.shape("classifier.weight") == Some(&[2, weights.architecture.hidden_size]) {
+            weights.keep = Some(KeepHead::classifier(&tensors, weights.architecture.hidden_size).map_err(bad)?);
         }
+        tensors.warn_of_others();
         Ok(weights)
     }
 
     /// Puts a keep head over the model.
+    ///
+    /// # Errors
+    /// It is made for another width.
     pub fn with_keep_head(mut self, head: KeepHead) -> Result<Self, EncoderError> {
-        if !head.fits(&self.config) {
-            let reason = format!("it is not made for a hidden size of {}", self.config.hidden_size);
+        if !head.fits(&self.architecture) {
+            let reason = format!("it is not made for a hidden size of {}", self.architecture.hidden_size);
             return Err(EncoderError::BadModel { path: "keep head".into(), reason });
         }
         self.keep = Some(head);
         Ok(self)
     }
 
-    fn read(config: BertConfig, vb: &VarBuilder) -> candle_core::Result<Self> {
-        let (hidden, wide) = (config.hidden_size, config.intermediate_size);
-        let e = vb.pp("embeddings");
-        let table = |name: &str, rows| flat(&e.pp(name), "weight", &[rows, hidden]);
-        let types = table("token_type_embeddings", config.type_vocab_size)?;
-        let mut positions = table("position_embeddings", config.max_position_embeddings)?;
-        for row in positions.chunks_exact_mut(hidden) {
-            row.iter_mut().zip(&types[..hidden]).for_each(|(p, t)| *p += t);
-        }
-        positions.drain(..config.first_position() * hidden);
-        let layer = |index: usize| -> candle_core::Result<LayerWeights> {
-            let l = vb.pp("encoder.layer").pp(index);
-            let part = |name: &str| linear(&l.pp("attention.self").pp(name), hidden, hidden);
-            let mut qkv = part("query")?;
-            let scale = 1.0 / (config.head_width() as f32).sqrt();
-            qkv.weight.iter_mut().chain(&mut qkv.bias).for_each(|x| *x *= scale);
-            for name in ["key", "value"] {
-                let other = part(name)?;
-                qkv.weight.extend(other.weight);
-                qkv.bias.extend(other.bias);
-                qkv.outputs += hidden;
+    /// Says how token states make a vector; the mean if it is not said.
+    #[must_use]
+    pub fn with_pooling(mut self, pooling: Pooling) -> Self {
+        self.pooling = pooling;
+        self
+    }
+
+    pub(crate) fn from_tensors(architecture: Architecture, tensors: &dyn TensorSource) -> Result<Self, String> {
+        let reader = Reader { architecture: &architecture, tensors };
+        let (hidden, names) = (architecture.hidden_size, architecture.names);
+        let table = |name: &str, rows| tensors.take(&format!("{name}.weight"), &[rows, hidden]);
+        let mut word_embeddings = table(names.words, architecture.vocab_size)?;
+        let mut positions = match architecture.positions {
+            Positions::Table { rows, first } => {
+                table(names.positions, rows)?.into_iter().skip(first * hidden).collect()
             }
-            Ok(LayerWeights {
-                qkv,
-                attention_output: linear(&l.pp("attention.output.dense"), hidden, hidden)?,
-                attention_norm: norm(&l.pp("attention.output.LayerNorm"), hidden)?,
-                intermediate: linear(&l.pp("intermediate.dense"), wide, hidden)?,
-                output: linear(&l.pp("output.dense"), hidden, wide)?,
-                output_norm: norm(&l.pp("output.LayerNorm"), hidden)?,
-            })
+            Positions::Rotary => Vec::new(),
         };
+        if architecture.type_vocab_size > 0 {
+            let types = table(names.types, architecture.type_vocab_size)?;
+            let rows = if positions.is_empty() { &mut word_embeddings } else { &mut positions };
+            for row in rows.chunks_exact_mut(hidden) {
+                row.iter_mut().zip(&types).for_each(|(x, of_type)| *x += of_type);
+            }
+        }
+        let embedding_norm = reader.norm(names.embedding_norm)?;
+        let layers = architecture.layers.iter().enumerate().map(|(index, parts)| reader.layer(index, *parts));
         Ok(Self {
-            word_embeddings: table("word_embeddings", config.vocab_size)?,
+            word_embeddings,
             positions,
-            embedding_norm: norm(&e.pp("LayerNorm"), hidden)?,
-            layers: (0..config.num_hidden_layers).map(layer).collect::<candle_core::Result<_>>()?,
+            embedding_norm,
+            layers: layers.collect::<Result<_, _>>()?,
+            final_norm: architecture.pre_norm.then(|| reader.norm(names.final_norm)).transpose()?,
+            relative_bias: architecture.relative.map(|buckets| reader.relative_bias(buckets)).transpose()?,
+            pooling: Pooling::default(),
             keep: None,
             sha256: [0; 32],
-            config,
+            architecture,
         })
     }
 
-    /// The shape of the model.
-    pub fn config(&self) -> &BertConfig {
-        &self.config
+    /// The parts of the model.
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
     }
 }
 
-/// Holds the tensors of a file against those that a model of this shape has, and gives the prefix of their names.
-/// What the file has beside them, other than the heads of training, is warned of: it may mean that the model is not
-/// what its configuration says.
-fn check_tensors(config: &BertConfig, file: &BufferedSafetensors) -> candle_core::Result<&'static str> {
-    let found: HashMap<String, Vec<usize>> =
-        file.tensors().into_iter().map(|(name, view)| (name, view.shape().to_vec())).collect();
-    let key = "embeddings.word_embeddings.weight";
-    let prefix = ["bert.", "roberta."].into_iter().find(|p| found.contains_key(&format!("{p}{key}"))).unwrap_or("");
-    let mut unknown: HashSet<&str> = found.keys().map(String::as_str).collect();
-    for (name, shape) in config.tensors() {
-        let name = format!("{prefix}{name}");
-        match found.get(&name) {
-            None => candle_core::bail!("the tensor {name} {shape:?} is missing"),
-            Some(other) if *other != shape => candle_core::bail!("the tensor {name} is {other:?}, not {shape:?}"),
-            Some(_) => unknown.remove(name.as_str()),
+/// Reads the tensors of a model by the names of its family.
+struct Reader<'a> {
+    architecture: &'a Architecture,
+    tensors: &'a dyn TensorSource,
+}
+
+impl Reader<'_> {
+    fn linear(&self, name: &str, outputs: usize, inputs: usize, bias: bool) -> Result<LinearWeights, String> {
+        let weight = self.tensors.take(&format!("{name}.weight"), &[outputs, inputs])?;
+        let bias = if bias { self.tensors.take(&format!("{name}.bias"), &[outputs])? } else { vec![0.0; outputs] };
+        Ok(LinearWeights { weight, bias, outputs, inputs })
+    }
+
+    fn norm(&self, name: &str) -> Result<NormWeights, String> {
+        let width = self.architecture.hidden_size;
+        let weight = self.tensors.take(&format!("{name}.weight"), &[width])?;
+        let bias = self.architecture.biases.norms.then(|| self.tensors.take(&format!("{name}.bias"), &[width]));
+        Ok(NormWeights { weight, bias: bias.unwrap_or_else(|| Ok(vec![0.0; width]))? })
+    }
+
+    fn layer(&self, index: usize, parts: LayerParts) -> Result<LayerWeights, String> {
+        let Architecture { hidden_size: hidden, intermediate_size: wide, biases, names, .. } = *self.architecture;
+        let at = |name: &str| format!("{}.{index}.{name}", names.layer);
+        Ok(LayerWeights {
+            qkv: self.qkv(&at)?,
+            attention_output: self.linear(&at(names.attention_output), hidden, hidden, biases.attention_output)?,
+            attention_norm: parts.attention_norm.then(|| self.norm(&at(names.attention_norm))).transpose()?,
+            intermediate: self.intermediate(&at)?,
+            output: self.linear(&at(names.output), hidden, wide, biases.output)?,
+            output_norm: self.norm(&at(names.output_norm))?,
+            parts,
+        })
+    }
+
+    /// Queries, keys and values in one product, the query divided by the root of a head's width.
+    fn qkv(&self, at: &dyn Fn(&str) -> String) -> Result<LinearWeights, String> {
+        let (hidden, bias) = (self.architecture.hidden_size, self.architecture.biases.qkv);
+        let mut qkv = match self.architecture.names.qkv {
+            QkvNames::Together(name) => self.linear(&at(name), 3 * hidden, hidden, bias)?,
+            QkvNames::Apart(names) => {
+                let parts: Vec<LinearWeights> =
+                    names.iter().map(|name| self.linear(&at(name), hidden, hidden, bias)).collect::<Result<_, _>>()?;
+                joined(parts)
+            }
         };
+        let scale = 1.0 / (self.architecture.head_width() as f32).sqrt();
+        let queries = qkv.weight.iter_mut().take(hidden * hidden).chain(qkv.bias.iter_mut().take(hidden));
+        queries.for_each(|x| *x *= scale);
+        Ok(qkv)
     }
-    let is_known = |name: &str| {
-        let name = name.strip_prefix(prefix).unwrap_or(name);
-        ["classifier.", "pooler.", "embeddings.position_ids", "cls.", "lm_head."].iter().any(|k| name.starts_with(k))
-    };
-    for name in unknown.into_iter().filter(|name| !is_known(name)) {
-        tracing::warn!(tensor = name, "the model file has a tensor that such a model does not use");
+
+    fn intermediate(&self, at: &dyn Fn(&str) -> String) -> Result<LinearWeights, String> {
+        let Architecture { hidden_size: hidden, intermediate_size: wide, biases, names, .. } = *self.architecture;
+        let linear = |name: &str, outputs| self.linear(&at(name), outputs, hidden, biases.intermediate);
+        match names.feed_forward {
+            FeedForwardNames::One(name) => linear(name, wide),
+            FeedForwardNames::Apart(bent, factor) => Ok(joined(vec![linear(bent, wide)?, linear(factor, wide)?])),
+            FeedForwardNames::Together(name, bent) => {
+                let mut both = linear(name, 2 * wide)?;
+                if bent == Halves::Second {
+                    let (weights, biases) = (both.weight.len() / 2, both.bias.len() / 2);
+                    both.weight.rotate_left(weights);
+                    both.bias.rotate_left(biases);
+                }
+                Ok(both)
+            }
+        }
     }
-    Ok(prefix)
+
+    /// MPNet's bias of each distance, which is T5's: half of the buckets are for keys behind the query; of each half, the
+    /// first half are for one distance each, and the others grow with the logarithm.
+    fn relative_bias(&self, RelativeBuckets { count, max_distance }: RelativeBuckets) -> Result<RelativeBias, String> {
+        let heads = self.architecture.num_attention_heads;
+        let table = self.tensors.take("encoder.relative_attention_bias.weight", &[count, heads])?;
+        let reach = self.architecture.max_sequence.saturating_sub(1);
+        let half = count / 2;
+        let bucket = |distance: usize| {
+            let exact = (half / 2).max(1);
+            if distance < exact {
+                return distance;
+            }
+            let share = (distance as f32 / exact as f32).ln() / (max_distance as f32 / exact as f32).ln();
+            (exact + (share * (half - exact) as f32) as usize).min(half.saturating_sub(1))
+        };
+        let places = (0..=2 * reach).map(|i| if i > reach { half + bucket(i - reach) } else { bucket(reach - i) });
+        let places: Vec<usize> = places.collect();
+        let of_head = |head| places.iter().filter_map(|place| table.get(place * heads + head).copied()).collect();
+        let by_distance: Vec<Vec<f32>> = (0..heads).map(of_head).collect();
+        Ok(RelativeBias { by_distance: by_distance.concat(), reach })
+    }
 }
 
-fn flat(vb: &VarBuilder, name: &str, shape: &[usize]) -> candle_core::Result<Vec<f32>> {
-    vb.get(shape, name)?.flatten_all()?.to_vec1()
-}
-
-fn linear(vb: &VarBuilder, outputs: usize, inputs: usize) -> candle_core::Result<LinearWeights> {
-    let (weight, bias) = (flat(vb, "weight", &[outputs, inputs])?, flat(vb, "bias", &[outputs])?);
-    Ok(LinearWeights { weight, bias, outputs, inputs })
-}
-
-fn norm(vb: &VarBuilder, width: usize) -> candle_core::Result<NormWeights> {
-    Ok(NormWeights { weight: flat(vb, "weight", &[width])?, bias: flat(vb, "bias", &[width])? })
+/// Linear layers of the same inputs, one below the other.
+fn joined(parts: Vec<LinearWeights>) -> LinearWeights {
+    let mut all = LinearWeights { weight: Vec::new(), bias: Vec::new(), outputs: 0, inputs: 0 };
+    for part in parts {
+        all.weight.extend(part.weight);
+        all.bias.extend(part.bias);
+        (all.outputs, all.inputs) = (all.outputs + part.outputs, part.inputs);
+    }
+    all
 }

@@ -7,7 +7,7 @@ use crate::text::text_of;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use membox_memory::encoder::{
-    Device, Encoder, Inputs, Lane, MAX_TOKEN_DIMENSION, Precision, Request, TOKEN_AXES_FILE, TokenAxes, Wanted,
+    Device, Encoder, Inputs, Lane, MAX_TOKEN_DIMENSION, Precision, Purpose, Request, TOKEN_AXES_FILE, TokenAxes, Wanted,
 };
 use nalgebra::{DMatrix, DVector};
 use serde::Deserialize;
@@ -139,8 +139,8 @@ impl States {
 
     fn add_texts(&mut self, encoder: &Encoder, texts: &[String]) -> Result<()> {
         let wanted = Wanted { states: true, ..Wanted::default() };
-        let max_tokens = membox_memory::encoder::DEFAULT_MAX_TOKENS;
-        let inputs = Inputs::Texts(texts.to_vec());
+        let max_tokens = encoder.max_tokens();
+        let inputs = Inputs::Texts(encoder.prompts().put_before(Purpose::Document, texts.to_vec()));
         let answer = encoder.encode(Request { inputs, max_tokens, wanted, lane: Lane::Bulk })?;
         for states in &answer.states {
             let hidden = self.sum.len();

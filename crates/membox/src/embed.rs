@@ -6,7 +6,7 @@ use crate::progress;
 use crate::text::text_of;
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use membox_memory::encoder::{Embeddings, Encoder, EncoderError, Inputs, Lane, Request, Wanted};
+use membox_memory::encoder::{Embeddings, Encoder, EncoderError, Inputs, Lane, Purpose, Request, Wanted};
 use std::collections::VecDeque;
 use std::io::{BufRead, BufWriter, Seek, SeekFrom, Write};
 use std::path::PathBuf;
@@ -28,17 +28,30 @@ pub struct EmbedArgs {
     /// A .npy file of f32, one row a line of input; JSON lines go to stdout without it.
     #[arg(long, value_name = "FILE.npy")]
     out: Option<PathBuf>,
-    /// Tokens kept of each line, 3 to 512.
-    #[arg(long, default_value_t = 256)]
-    max_tokens: usize,
+    /// Tokens kept of each line [default: as many as the model's folder says, or 256].
+    #[arg(long)]
+    max_tokens: Option<usize>,
+    /// The model's prompt before each line: one of its config_sentence_transformers.json, such as query or passage
+    /// [default: its default one, or none].
+    #[arg(long, value_name = "NAME")]
+    prompt: Option<String>,
 }
 
 /// Runs `membox embed`.
 pub fn run(config: &Config, args: &EmbedArgs) -> Result<()> {
     let encoder = config.load_encoder(&config.start_scheduler()?)?;
-    if !(3..=encoder.engine().max_sequence()).contains(&args.max_tokens) {
+    let max_tokens = args.max_tokens.unwrap_or(encoder.max_tokens());
+    if !(3..=encoder.engine().max_sequence()).contains(&max_tokens) {
         bail!("--max-tokens is 3 to {}", encoder.engine().max_sequence());
     }
+    let prompts = encoder.prompts();
+    let prompt = match &args.prompt {
+        Some(name) => prompts.get(name).with_context(|| {
+            let names: Vec<&str> = prompts.by_name.keys().map(String::as_str).collect();
+            format!("the model has no prompt {name:?} but {names:?}")
+        })?,
+        None => prompts.of(Purpose::Plain),
+    };
     let mut sink = Sink::open(args, encoder.dimension())?;
     let bar = progress::items(0, "texts").with_message("embedding");
     bar.unset_length();
@@ -48,9 +61,10 @@ pub fn run(config: &Config, args: &EmbedArgs) -> Result<()> {
     loop {
         let texts: Vec<String> =
             lines.by_ref().take(LINES).collect::<Result<_, _>>().context("stdin is not UTF-8 text")?;
+        let texts: Vec<String> = texts.into_iter().map(|text| [prompt, &text].concat()).collect();
         let ended = texts.is_empty();
         if !ended {
-            under_way.push_back(submit(&encoder, texts, args.max_tokens)?);
+            under_way.push_back(submit(&encoder, texts, max_tokens)?);
         }
         while under_way.len() >= UNDER_WAY || ended && !under_way.is_empty() {
             let Some((answer, _pending)) = under_way.pop_front() else { break };

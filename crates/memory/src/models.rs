@@ -4,8 +4,8 @@ use crate::MemoryError;
 use membox_api::Timing;
 use membox_compressor::Compressor;
 use membox_encoder::{
-    DEFAULT_MAX_TOKENS, DocumentEmbedding, DocumentWindows, Embeddings, EncodedQueries, Encoder, Inputs, Lane,
-    QueryEmbedding, Request, Wanted,
+    DocumentEmbedding, DocumentWindows, Embeddings, EncodedQueries, Encoder, Inputs, Lane, QueryEmbedding, Request,
+    Wanted,
 };
 use membox_llm::Llm;
 use membox_store::{Collection, NewVersion, TextWindows, TokenSpace, TokenVectors};
@@ -251,8 +251,9 @@ impl Models {
         normalize: bool,
         lane: Lane,
     ) -> Result<Embeddings, MemoryError> {
-        let max_tokens = max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
-        Ok(self.encoder()?.encode(Request { inputs, max_tokens, wanted: Wanted::vectors(normalize), lane })?)
+        let encoder = self.encoder()?;
+        let max_tokens = max_tokens.unwrap_or(encoder.max_tokens());
+        Ok(encoder.encode(Request { inputs, max_tokens, wanted: Wanted::vectors(normalize), lane })?)
     }
 }
 

@@ -1,9 +1,11 @@
-//! Attention over packed sequences: each token attends to the tokens of its own sequence, so nothing is padded or
-//! masked but the last few lanes of a row of scores.
+//! Attention over packed sequences: each token attends to the tokens of its own sequence, or to those near it, so
+//! nothing is padded or masked but a few lanes of a row of scores.
 
 use super::isa::multiversion;
 use super::math::exp;
 use super::simd::{LANES, Simd};
+use crate::weights::RelativeBias;
+use std::ops::Range;
 
 /// Query rows handled together: enough independent sums to hide the latency of a multiply-add.
 const ROWS: usize = 4;
@@ -17,12 +19,52 @@ pub struct AttentionScratch {
     scores: Vec<f32>,
 }
 
+/// Which keys a query attends to, and what is added to their scores.
+#[derive(Clone, Copy, Default)]
+pub struct Reach<'a> {
+    /// Tokens to each side; all of the sequence where there is none.
+    pub window: Option<usize>,
+    /// By distance.
+    pub bias: Option<&'a RelativeBias>,
+}
+
+impl Reach<'_> {
+    /// The keys that some of `rows` queries from `query` on attend to; the first is a multiple of 16.
+    #[inline(always)]
+    fn keys(&self, query: usize, rows: usize, length: usize) -> Range<usize> {
+        match self.window {
+            None => 0..length,
+            Some(window) => {
+                query.saturating_sub(window) / LANES * LANES..(query + rows).saturating_add(window).min(length)
+            }
+        }
+    }
+
+    /// Adds the bias of a head to a row of scores, of the query at `query` and the keys from `first` on, and leaves
+    /// nothing of the keys outside its window.
+    #[inline(always)]
+    fn apply(&self, head: usize, query: usize, first: usize, scores: &mut [f32]) {
+        if let Some(RelativeBias { by_distance, reach }) = self.bias {
+            let own = &by_distance[head * (2 * reach + 1)..][..2 * reach + 1];
+            let from = own.get(reach + first - query..).unwrap_or_default();
+            scores.iter_mut().zip(from).for_each(|(score, bias)| *score += bias);
+        }
+        if let Some(window) = self.window {
+            let near =
+                query.saturating_sub(window).saturating_sub(first)..(query + window + 1 - first).min(scores.len());
+            scores[..near.start].fill(f32::NEG_INFINITY);
+            scores[near.end..].fill(f32::NEG_INFINITY);
+        }
+    }
+}
+
 multiversion! {
     /// `out[t] = softmax(q[t] · Kᵀ) · V`, head by head, for the tokens of the batch from `first` on, as many as `out`
-    /// has rows; each attends to its own sequence, as `offsets` bound them. `qkv` holds, a token a row, the queries
+    /// has rows; each attends to its own sequence, as `offsets` bound them, as far as `reach` says. `qkv` holds, a token a row, the queries
     /// (already scaled by 1/√D), keys and values of all heads side by side; `D` is the width of a head.
     pub fn attend<const D: usize>(
-        simd, qkv: &[f32], offsets: &[u32], heads: usize, first: usize, scratch: &mut AttentionScratch, out: &mut [f32],
+        simd, qkv: &[f32], offsets: &[u32], heads: usize, reach: Reach<'_>, first: usize,
+        scratch: &mut AttentionScratch, out: &mut [f32],
     ) {
         let (hidden, stride) = (heads * D, 3 * heads * D);
         let end = first + out.len() / hidden;
@@ -41,14 +83,11 @@ multiversion! {
                 transpose_keys::<D>(qkv, stride, hidden + head * D, padded, &mut scratch.keys);
                 for query in (from - start..to - start).step_by(ROWS) {
                     let rows = ROWS.min(to - start - query);
-                    score::<S, D>(simd, qkv, stride, head * D, query, rows, &scratch.keys, padded, &mut scratch.scores);
-                    let mut scale = [0f32; ROWS];
-                    for (scale, row) in scale.iter_mut().zip(scratch.scores.chunks_exact_mut(padded)) {
-                        *scale = softmax(simd, row, stop - start);
-                    }
+                    let scale = weigh::<S, D>(simd, qkv, stride, head, query, rows, reach, padded, scratch);
+                    let keys = reach.keys(query, rows, stop - start);
                     let values = &qkv[2 * hidden + head * D..];
                     let out = &mut out[(query - (from - start)) * hidden + head * D..];
-                    mix::<S, D>(simd, values, stride, &scratch.scores, padded, stop - start, &scale, rows, hidden, out);
+                    mix::<S, D>(simd, values, stride, &scratch.scores, padded, keys, &scale, rows, hidden, out);
                 }
             }
         }
@@ -60,7 +99,8 @@ multiversion! {
     /// sequences' `[length, length]` one after another. A look at the model, once in many passes, and so no faster
     /// than it need be.
     pub fn add_weights<const D: usize>(
-        simd, qkv: &[f32], offsets: &[u32], heads: usize, share: f32, scratch: &mut AttentionScratch, out: &mut [f32],
+        simd, qkv: &[f32], offsets: &[u32], heads: usize, reach: Reach<'_>, share: f32,
+        scratch: &mut AttentionScratch, out: &mut [f32],
     ) {
         let (hidden, stride) = (heads * D, 3 * heads * D);
         let mut out = out;
@@ -76,16 +116,48 @@ multiversion! {
                 transpose_keys::<D>(qkv, stride, hidden + head * D, padded, &mut scratch.keys);
                 for query in (0..length).step_by(ROWS) {
                     let rows = ROWS.min(length - query);
-                    score::<S, D>(simd, qkv, stride, head * D, query, rows, &scratch.keys, padded, &mut scratch.scores);
+                    let scales = weigh::<S, D>(simd, qkv, stride, head, query, rows, reach, padded, scratch);
+                    let keys = reach.keys(query, rows, length);
                     let rows = own[query * length..].chunks_exact_mut(length).take(rows);
-                    for (row, scores) in rows.zip(scratch.scores.chunks_exact_mut(padded)) {
-                        let scale = share * softmax(simd, scores, length);
-                        row.iter_mut().zip(scores).for_each(|(sum, weight)| *sum += *weight * scale);
+                    for ((row, scores), scale) in rows.zip(scratch.scores.chunks_exact(padded)).zip(scales) {
+                        let pairs = row[keys.clone()].iter_mut().zip(&scores[keys.clone()]);
+                        pairs.for_each(|(sum, weight)| *sum += *weight * scale * share);
                     }
                 }
             }
         }
     }
+}
+
+/// Writes `e^(score − max)` of some queries of a head to `scratch.scores`, for the keys that they attend to, and gives
+/// 1 / the sum of each.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn weigh<S: Simd, const D: usize>(
+    s: S,
+    qkv: &[f32],
+    stride: usize,
+    head: usize,
+    query: usize,
+    rows: usize,
+    reach: Reach<'_>,
+    padded: usize,
+    scratch: &mut AttentionScratch,
+) -> [f32; ROWS] {
+    let keys = reach.keys(query, rows, qkv.len() / stride);
+    let end = keys.end.next_multiple_of(LANES);
+    let AttentionScratch { keys: packed, scores } = scratch;
+    score::<S, D>(s, qkv, stride, head * D, query, rows, packed, padded, keys.start..end, scores);
+    let is_plain = reach.window.is_none() && reach.bias.is_none();
+    let mut scale = [0f32; ROWS];
+    for (r, (scale, row)) in scale.iter_mut().zip(scores.chunks_exact_mut(padded)).enumerate() {
+        let row = &mut row[keys.start..end];
+        if !is_plain {
+            reach.apply(head, query + r.min(rows - 1), keys.start, &mut row[..keys.len()]);
+        }
+        *scale = softmax(s, row, keys.len());
+    }
+    scale
 }
 
 /// `keys[d, j] = qkv[j, column + d]`, zero past the last token.
@@ -108,7 +180,8 @@ fn sixteen(x: &[f32], at: usize) -> &[f32; LANES] {
     x[at..].first_chunk::<LANES>().expect("rows are padded to 16")
 }
 
-/// `scores[r, j] = q[query + r] · keys[:, j]`; rows past the last query repeat it.
+/// `scores[r, j] = q[query + r] · keys[:, j]` for each j of `blocks`, whose ends are multiples of 16; rows past the last
+/// query repeat it.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 fn score<S: Simd, const D: usize>(
@@ -120,6 +193,7 @@ fn score<S: Simd, const D: usize>(
     rows: usize,
     keys: &[f32],
     padded: usize,
+    blocks: Range<usize>,
     scores: &mut [f32],
 ) {
     let mut q = [&[0f32; D]; ROWS];
@@ -128,12 +202,12 @@ fn score<S: Simd, const D: usize>(
         *q = qkv[at..].first_chunk::<D>().expect("a token's row holds every head");
     }
     // Two blocks at a time load each query once for twice the work.
-    let mut block = 0;
-    while block + 2 * LANES <= padded {
+    let mut block = blocks.start;
+    while block + 2 * LANES <= blocks.end {
         score_blocks::<S, D, 2>(s, &q, keys, padded, block, scores);
         block += 2 * LANES;
     }
-    if block < padded {
+    if block < blocks.end {
         score_blocks::<S, D, 1>(s, &q, keys, padded, block, scores);
     }
 }
@@ -190,7 +264,7 @@ fn softmax<S: Simd>(s: S, row: &mut [f32], length: usize) -> f32 {
     1.0 / s.sum(total)
 }
 
-/// `out[r] = scale[r] · Σ_j scores[r, j] · values[j]` for the first `rows` rows; a row of `out` is `hidden` apart.
+/// `out[r] = scale[r] · Σ_j scores[r, j] · values[j]`, j of `keys`, for the first `rows` rows; a row of `out` is `hidden` apart.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 fn mix<S: Simd, const D: usize>(
@@ -199,7 +273,7 @@ fn mix<S: Simd, const D: usize>(
     stride: usize,
     scores: &[f32],
     padded: usize,
-    length: usize,
+    keys: Range<usize>,
     scale: &[f32; ROWS],
     rows: usize,
     hidden: usize,
@@ -207,7 +281,7 @@ fn mix<S: Simd, const D: usize>(
 ) {
     for half in (0..D).step_by(2 * LANES) {
         let mut sums = [[s.splat(0.0); 2]; ROWS];
-        for j in 0..length {
+        for j in keys.clone() {
             let at = j * stride + half;
             let value = [s.load(sixteen(values, at)), s.load(sixteen(values, at + LANES))];
             for r in 0..ROWS {

@@ -37,6 +37,20 @@ pub fn gelu<S: Simd>(s: S, x: S::V) -> S::V {
     s.fma(half, s.div(s.mul(z, p), q), half)
 }
 
+/// `x · σ(x)`.
+#[inline(always)]
+pub fn silu<S: Simd>(s: S, x: S::V) -> S::V {
+    s.div(x, s.add(s.splat(1.0), exp(s, s.sub(s.splat(0.0), x))))
+}
+
+/// The GELU by tanh, `x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))`, which is `x · σ(2 · √(2/π) · (x + 0.044715 x³))`.
+#[inline(always)]
+pub fn gelu_tanh<S: Simd>(s: S, x: S::V) -> S::V {
+    let cubic = s.fma(s.mul(s.mul(x, x), s.splat(0.044_715)), x, x);
+    let twice = s.mul(cubic, s.splat(-2.0 * 0.797_884_6));
+    s.div(x, s.add(s.splat(1.0), exp(s, twice)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +91,29 @@ mod tests {
             }
             assert!((both(isa, 30.0).1 - 30.0).abs() < 1e-5);
             assert!(both(isa, -30.0).1.abs() < 1e-5);
+        }
+    }
+
+    multiversion! {
+        fn smooth(simd, x: f32, silu_of_x: &mut [f32; 16], gelu_of_x: &mut [f32; 16]) {
+            simd.store(silu(simd, simd.splat(x)), silu_of_x);
+            simd.store(gelu_tanh(simd, simd.splat(x)), gelu_of_x);
+        }
+    }
+
+    #[test]
+    fn silu_and_the_gelu_by_tanh_are_exact() {
+        for isa in Isa::available() {
+            for i in -5000..5000 {
+                let x = f64::from(i) / 100.0;
+                let (mut got_silu, mut got_gelu) = ([0.0; 16], [0.0; 16]);
+                smooth(isa, x as f32, &mut got_silu, &mut got_gelu);
+                let silu = x / (1.0 + (-x).exp());
+                let gelu = 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh());
+                for (got, want) in [(got_silu[1], silu), (got_gelu[2], gelu)] {
+                    assert!((f64::from(got) - want).abs() < 1e-6 * (1.0 + want.abs()), "{x}: {got}, not {want}");
+                }
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! The CPU engine: the forward pass over packed sequences, in f32 or int8.
 //!
+//! It computes every [`Architecture`] by the same operations: its weights say which of them.
+//!
 //! A pass runs on one thread, and the scheduler runs one a core; a query that comes while other cores are idle is
 //! split by rows over a small team of threads. The scratch memory is reused from pass to pass. The feed-forward layer
 //! is worked off in chunks of so many tokens that its wide activations stay in the L2 cache.
@@ -9,19 +11,23 @@ pub mod gemm;
 pub mod isa;
 mod math;
 mod padding;
+mod rotary;
 mod rows;
 mod simd;
 
-use crate::config::Family;
+use crate::Architecture;
+use crate::architecture::{Activation, LayerParts};
 use crate::engine::{Engine, Outputs, PackedBatch, Precision, Session};
-use crate::weights::{BertWeights, LinearWeights, NormWeights};
+use crate::pooling::Pooling;
+use crate::weights::{EncoderWeights, LayerWeights, LinearWeights, NormWeights};
 pub(crate) use gemm::PackedF32;
 pub(crate) use isa::Isa;
 pub(crate) use rows::unit_projections;
 
-use attention::AttentionScratch;
+use attention::{AttentionScratch, Reach};
 use gemm::{PackedI8, QuantizedRows};
 use padding::{Widths, pad};
+use rotary::Angles;
 use std::sync::Arc;
 
 /// Tokens worked off together, a multiple of 12, the height of a tile of the matrix products. MiniLM's wide
@@ -70,10 +76,25 @@ impl Linear {
 struct Layer {
     qkv: Linear,
     attention_output: Linear,
-    attention_norm: NormWeights,
+    attention_norm: Option<NormWeights>,
     intermediate: Linear,
     output: Linear,
     output_norm: NormWeights,
+    parts: LayerParts,
+}
+
+impl Layer {
+    fn new(weights: LayerWeights, precision: Precision) -> Self {
+        Self {
+            qkv: Linear::new(&weights.qkv, precision),
+            attention_output: Linear::new(&weights.attention_output, precision),
+            attention_norm: weights.attention_norm,
+            intermediate: Linear::new(&weights.intermediate, precision),
+            output: Linear::new(&weights.output, precision),
+            output_norm: weights.output_norm,
+            parts: weights.parts,
+        }
+    }
 }
 
 /// The keep head, always in f32: it costs next to nothing.
@@ -82,13 +103,15 @@ struct Keep {
     output: LinearWeights,
 }
 
-/// A BERT encoder on the CPU.
+/// An encoder on the CPU.
 pub struct CpuEngine {
     isa: Isa,
     precision: Precision,
-    weights: BertWeights,
+    weights: EncoderWeights,
     widths: Widths,
     layers: Vec<Layer>,
+    /// Of each set of frequencies that layers turn queries and keys by.
+    angles: Vec<Angles>,
     keep: Option<Keep>,
     /// For single queries; none on a single core.
     team: Option<rayon::ThreadPool>,
@@ -96,24 +119,16 @@ pub struct CpuEngine {
 
 impl CpuEngine {
     /// Packs the weights for the best instructions of this CPU.
-    pub fn new(weights: BertWeights, precision: Precision) -> Self {
+    pub fn new(weights: EncoderWeights, precision: Precision) -> Self {
         Self::with_isa(weights, precision, Isa::detect())
     }
 
     /// As [`CpuEngine::new`], at a given instruction level.
-    pub fn with_isa(weights: BertWeights, precision: Precision, isa: Isa) -> Self {
+    pub fn with_isa(weights: EncoderWeights, precision: Precision, isa: Isa) -> Self {
         let (mut weights, widths) = pad(weights);
-        let layers = std::mem::take(&mut weights.layers)
-            .into_iter()
-            .map(|l| Layer {
-                qkv: Linear::new(&l.qkv, precision),
-                attention_output: Linear::new(&l.attention_output, precision),
-                attention_norm: l.attention_norm,
-                intermediate: Linear::new(&l.intermediate, precision),
-                output: Linear::new(&l.output, precision),
-                output_norm: l.output_norm,
-            })
-            .collect();
+        let layers = std::mem::take(&mut weights.layers).into_iter().map(|l| Layer::new(l, precision)).collect();
+        let Architecture { max_sequence, rotary, .. } = &weights.architecture;
+        let angles = rotary.iter().map(|frequencies| Angles::new(frequencies, *max_sequence)).collect();
         let keep = weights.keep.take().map(|head| Keep {
             inner: head.inner.map(|l| PackedF32::new(&l.weight, &l.bias, l.outputs, l.inputs)),
             output: head.output,
@@ -121,7 +136,7 @@ impl CpuEngine {
         let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_TEAM);
         let team = rayon::ThreadPoolBuilder::new().num_threads(cores).thread_name(|i| format!("query-{i}"));
         let team = (cores > 1).then(|| team.build().ok()).flatten();
-        Self { isa, precision, weights, widths, layers, keep, team }
+        Self { isa, precision, weights, widths, layers, angles, keep, team }
     }
 }
 
@@ -135,15 +150,15 @@ impl Engine for CpuEngine {
     }
 
     fn max_sequence(&self) -> usize {
-        self.weights.config.max_sequence()
+        self.weights.architecture.max_sequence
     }
 
     fn vocabulary(&self) -> usize {
-        self.weights.config.vocab_size
+        self.weights.architecture.vocab_size
     }
 
-    fn family(&self) -> Family {
-        self.weights.config.model_type
+    fn architecture(&self) -> Option<&Architecture> {
+        Some(&self.weights.architecture)
     }
 
     fn has_keep_head(&self) -> bool {
@@ -204,7 +219,12 @@ impl Session for CpuSession {
             assert_eq!(vectors.len(), batch.sequences() * model);
             let wide = &mut scratch.parts[0].wide;
             wide.resize(batch.sequences() * hidden, 0.0);
-            rows::mean_pool(engine.isa, &scratch.states, batch.offsets(), hidden, outputs.normalize, wide);
+            match engine.weights.pooling {
+                Pooling::Mean => {
+                    rows::mean_pool(engine.isa, &scratch.states, batch.offsets(), hidden, outputs.normalize, wide);
+                }
+                other => other.pool(&scratch.states, batch.offsets(), hidden, outputs.normalize, wide),
+            }
             narrow(wide, hidden, vectors, model);
         }
         if let Some(keep) = outputs.keep {
@@ -236,7 +256,7 @@ impl CpuEngine {
         pause: &mut (dyn FnMut() + Send),
     ) {
         let (weights, Widths { model, hidden, .. }) = (&self.weights, self.widths);
-        let (tokens, eps) = (batch.tokens(), weights.config.layer_norm_eps as f32);
+        let (tokens, eps) = (batch.tokens(), weights.architecture.layer_norm_eps as f32);
         s.states.resize(tokens * hidden, 0.0);
         s.qkv.iter_mut().for_each(|qkv| qkv.resize(tokens * 3 * hidden, 0.0));
         let (ids, positions) = (batch.ids(), batch.positions());
@@ -268,10 +288,7 @@ impl CpuEngine {
                     self.layer(layer, batch.offsets(), read, first, states, scratch, pause);
                 }
                 if let Some(next) = self.layers.get(index) {
-                    for (x, y) in states.chunks(CHUNK * hidden).zip(write.chunks_mut(CHUNK * 3 * hidden)) {
-                        pause();
-                        next.qkv.forward(self.isa, x, hidden, &mut scratch.quantized, y);
-                    }
+                    self.queries_keys_values(next, states, &positions[first..], scratch, write, pause);
                 }
             };
             let states = s.states.chunks_mut(rows_of_part * hidden);
@@ -289,6 +306,47 @@ impl CpuEngine {
                 run(0, own, pause);
             });
         }
+        if let Some(norm) = &weights.final_norm {
+            let out = &mut s.parts[0].mixed;
+            out.resize(s.states.len(), 0.0);
+            rows::norm(self.isa, &s.states, norm, model, eps, out);
+            std::mem::swap(out, &mut s.states);
+        }
+    }
+
+    /// What a layer's attention reads, of the rows of `states`, the first of which has the first of `positions`.
+    fn queries_keys_values(
+        &self,
+        layer: &Layer,
+        states: &[f32],
+        positions: &[u32],
+        s: &mut PartScratch,
+        out: &mut [f32],
+        pause: &mut dyn FnMut(),
+    ) {
+        let (isa, architecture) = (self.isa, &self.weights.architecture);
+        let Widths { model, hidden, head, .. } = self.widths;
+        let norm = layer.attention_norm.as_ref().filter(|_| architecture.pre_norm);
+        let chunks = states.chunks(CHUNK * hidden).zip(out.chunks_mut(CHUNK * 3 * hidden));
+        for ((x, y), positions) in chunks.zip(positions.chunks(CHUNK)) {
+            pause();
+            let x = match norm {
+                Some(norm) => {
+                    s.update.resize(x.len(), 0.0);
+                    rows::norm(isa, x, norm, model, architecture.layer_norm_eps as f32, &mut s.update);
+                    &s.update
+                }
+                None => x,
+            };
+            layer.qkv.forward(isa, x, hidden, &mut s.quantized, y);
+            if let Some(Angles { cosines, sines, half }) = layer.parts.rotary.map(|set| &self.angles[set]) {
+                rows::rotate(isa, y, positions, cosines, sines, *half, architecture.num_attention_heads, head);
+            }
+        }
+    }
+
+    fn reach(&self, layer: &Layer) -> Reach<'_> {
+        Reach { window: layer.parts.window, bias: self.weights.relative_bias.as_ref() }
     }
 
     /// Adds what tokens pay to each other in a layer, if that is one of those that are watched.
@@ -298,11 +356,11 @@ impl CpuEngine {
         if !watched.contains(&layer) {
             return;
         }
-        let heads = self.weights.config.num_attention_heads;
+        let (heads, reach) = (self.weights.architecture.num_attention_heads, self.reach(&self.layers[layer]));
         let share = 1.0 / (heads * watched.len()) as f32;
         match self.widths.head {
-            32 => attention::add_weights::<32>(self.isa, qkv, offsets, heads, share, scratch, out),
-            _ => attention::add_weights::<64>(self.isa, qkv, offsets, heads, share, scratch, out),
+            32 => attention::add_weights::<32>(self.isa, qkv, offsets, heads, reach, share, scratch, out),
+            _ => attention::add_weights::<64>(self.isa, qkv, offsets, heads, reach, share, scratch, out),
         }
     }
 
@@ -318,29 +376,58 @@ impl CpuEngine {
         s: &mut PartScratch,
         pause: &mut dyn FnMut(),
     ) {
-        let (isa, config) = (self.isa, &self.weights.config);
+        let (isa, architecture) = (self.isa, &self.weights.architecture);
         let Widths { model, hidden, head, .. } = self.widths;
-        let (heads, eps) = (config.num_attention_heads, config.layer_norm_eps as f32);
+        let (heads, eps) = (architecture.num_attention_heads, architecture.layer_norm_eps as f32);
+        let reach = self.reach(layer);
         pause();
         s.mixed.resize(states.len(), 0.0);
         match head {
-            32 => attention::attend::<32>(isa, qkv, offsets, heads, first, &mut s.attention, &mut s.mixed),
-            _ => attention::attend::<64>(isa, qkv, offsets, heads, first, &mut s.attention, &mut s.mixed),
+            32 => attention::attend::<32>(isa, qkv, offsets, heads, reach, first, &mut s.attention, &mut s.mixed),
+            _ => attention::attend::<64>(isa, qkv, offsets, heads, reach, first, &mut s.attention, &mut s.mixed),
         }
-        for (x, mixed) in states.chunks_mut(CHUNK * hidden).zip(s.mixed.chunks(CHUNK * hidden)) {
+        let PartScratch { mixed, update, wide, quantized, .. } = s;
+        for (x, mixed) in states.chunks_mut(CHUNK * hidden).zip(mixed.chunks(CHUNK * hidden)) {
             pause();
-            s.update.resize(x.len(), 0.0);
-            layer.attention_output.forward(isa, mixed, hidden, &mut s.quantized, &mut s.update);
-            rows::add_norm(isa, x, &s.update, &layer.attention_norm, model, eps);
+            update.resize(x.len(), 0.0);
+            layer.attention_output.forward(isa, mixed, hidden, quantized, update);
+            if architecture.pre_norm {
+                rows::add_and_norm(isa, x, update, &layer.output_norm, model, eps);
+                self.feed_forward(layer, update, wide, quantized, pause);
+                let width = self.widths.intermediate;
+                let bent = &wide[..x.len() / hidden * width];
+                layer.output.forward(isa, bent, width, quantized, update);
+                rows::add(isa, x, update);
+                continue;
+            }
+            if let Some(norm) = &layer.attention_norm {
+                rows::add_norm(isa, x, update, norm, model, eps);
+            }
+            self.feed_forward(layer, x, wide, quantized, pause);
+            let width = self.widths.intermediate;
+            layer.output.forward(isa, &wide[..x.len() / hidden * width], width, quantized, update);
+            rows::add_norm(isa, x, update, &layer.output_norm, model, eps);
+        }
+    }
 
-            let width = layer.intermediate.columns();
-            s.wide.resize(x.len() / hidden * width, 0.0);
-            layer.intermediate.forward(isa, x, hidden, &mut s.quantized, &mut s.wide);
-            rows::gelu_in_place(isa, &mut s.wide);
-            pause();
-            layer.output.forward(isa, &s.wide, width, &mut s.quantized, &mut s.update);
-            rows::add_norm(isa, x, &s.update, &layer.output_norm, model, eps);
+    /// The first product of the feed-forward layer and its activation, in the first rows of `wide`.
+    fn feed_forward(
+        &self,
+        layer: &Layer,
+        x: &[f32],
+        wide: &mut Vec<f32>,
+        quantized: &mut QuantizedRows,
+        pause: &mut dyn FnMut(),
+    ) {
+        let (Widths { hidden, intermediate, .. }, activation) = (self.widths, self.weights.architecture.activation);
+        wide.resize(x.len() / hidden * layer.intermediate.columns(), 0.0);
+        layer.intermediate.forward(self.isa, x, hidden, quantized, wide);
+        if self.weights.architecture.gated {
+            rows::activate_gated(self.isa, activation, wide, intermediate);
+        } else {
+            rows::activate(self.isa, activation, wide);
         }
+        pause();
     }
 
     /// Probabilities of the keep head over the last layer's states.
@@ -352,7 +439,7 @@ impl CpuEngine {
                 Some(inner) => {
                     wide.resize(out.len() * inner.columns(), 0.0);
                     inner.multiply(self.isa, x, wide);
-                    rows::gelu_in_place(self.isa, wide);
+                    rows::activate(self.isa, Activation::Gelu, wide);
                     &**wide
                 }
                 None => x,

@@ -2,7 +2,7 @@
 //! zeros: TinyBERT's heads are 26 wide. Zeros stay zeros through a pass, since LayerNorm counts the model's own width
 //! only and its scale and shift of them are zero.
 
-use crate::weights::{BertWeights, LinearWeights, NormWeights};
+use crate::weights::{EncoderWeights, LinearWeights, NormWeights};
 
 /// The widths that a pass computes with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,13 +13,13 @@ pub(super) struct Widths {
     pub hidden: usize,
     /// Of one head in memory: 32 or 64.
     pub head: usize,
-    /// Of the feed-forward layer in memory.
+    /// Of the feed-forward layer in memory; a gated one has it twice before its activation.
     pub intermediate: usize,
 }
 
 /// Pads the weights, if they need it.
-pub(super) fn pad(mut weights: BertWeights) -> (BertWeights, Widths) {
-    let config = &weights.config;
+pub(super) fn pad(mut weights: EncoderWeights) -> (EncoderWeights, Widths) {
+    let config = &weights.architecture;
     let (model, heads, own) = (config.hidden_size, config.num_attention_heads, config.head_width());
     let head = if own <= 32 { 32 } else { 64 };
     let widths =
@@ -31,15 +31,18 @@ pub(super) fn pad(mut weights: BertWeights) -> (BertWeights, Widths) {
     let of_heads = |i: usize| i / own * head + i % own;
     let of_sections = |i: usize| i / model * widths.hidden + of_heads(i % model);
     let (wide, hidden) = (widths.intermediate, widths.hidden);
+    let (own_wide, halves) = (config.intermediate_size, if config.gated { 2 } else { 1 });
+    let of_halves = |i: usize| i / own_wide * wide + i % own_wide;
     for layer in &mut weights.layers {
         spread(&mut layer.qkv, 3 * hidden, of_sections, hidden, in_place);
         spread(&mut layer.attention_output, hidden, in_place, hidden, of_heads);
-        spread(&mut layer.intermediate, wide, in_place, hidden, in_place);
+        spread(&mut layer.intermediate, halves * wide, of_halves, hidden, in_place);
         spread(&mut layer.output, hidden, in_place, wide, in_place);
-        lengthen(&mut layer.attention_norm, hidden);
+        layer.attention_norm.iter_mut().for_each(|norm| lengthen(norm, hidden));
         lengthen(&mut layer.output_norm, hidden);
     }
     lengthen(&mut weights.embedding_norm, hidden);
+    weights.final_norm.iter_mut().for_each(|norm| lengthen(norm, hidden));
     for table in [&mut weights.word_embeddings, &mut weights.positions] {
         *table = table.chunks_exact(model).flat_map(|row| widened(row, hidden, in_place)).collect();
     }

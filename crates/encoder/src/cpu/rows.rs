@@ -1,10 +1,11 @@
-//! The fused row operations between the matrix products: LayerNorm, GELU, quantisation, pooling.
+//! The fused row operations between the matrix products: LayerNorm, activations, rotary positions, quantisation, pooling.
 //! Rows are as wide as the model's hidden size, padded to a multiple of 32.
 
 use super::gemm::QuantizedRows;
 use super::isa::multiversion;
-use super::math::gelu;
+use super::math::{gelu, gelu_tanh, silu};
 use super::simd::{LANES, Simd};
+use crate::architecture::Activation;
 use crate::weights::NormWeights;
 
 /// `row = (x − mean) / √(variance + eps) · weight + bias` with `x = row + update`, over the first `model` numbers of
@@ -36,17 +37,19 @@ fn add_layer_norm<S: Simd>(s: S, row: &mut [f32], update: &[f32], norm: &NormWei
 }
 
 multiversion! {
-    /// Sum of word and position embeddings (the type embedding is folded into the positions), then LayerNorm:
-    /// `out[t]` for every token t. `word_embeddings` and `positions` are tables of rows; `position[t]` counts from
-    /// the first token of its sequence.
+    /// Sum of word and position embeddings (the type embedding is folded into them), then LayerNorm: `out[t]` for every
+    /// token t. `word_embeddings` and `positions` are tables of rows, the latter empty where there is none;
+    /// `position[t]` counts from the first token of its sequence.
     pub fn embed(
         simd, ids: &[u32], position: &[u32], word_embeddings: &[f32], positions: &[f32], norm: &NormWeights,
         model: usize, eps: f32, out: &mut [f32],
     ) {
         let width = norm.weight.len();
+        let nothing = vec![0.0; if positions.is_empty() { width } else { 0 }];
         for ((&id, &at), row) in ids.iter().zip(position).zip(out.chunks_exact_mut(width)) {
             row.copy_from_slice(&word_embeddings[id as usize * width..][..width]);
-            add_layer_norm(simd, row, &positions[at as usize * width..][..width], norm, model, eps);
+            let place = if positions.is_empty() { &nothing } else { &positions[at as usize * width..][..width] };
+            add_layer_norm(simd, row, place, norm, model, eps);
         }
     }
 }
@@ -62,10 +65,106 @@ multiversion! {
 }
 
 multiversion! {
-    /// The exact GELU in place.
-    pub fn gelu_in_place(simd, x: &mut [f32]) {
-        for chunk in x.as_chunks_mut::<LANES>().0 {
-            simd.store(gelu(simd, simd.load(chunk)), chunk);
+    /// `x = x + y`, then `y = LayerNorm(x)`, row by row: where norms stand before a layer.
+    pub fn add_and_norm(simd, x: &mut [f32], y: &mut [f32], norm: &NormWeights, model: usize, eps: f32) {
+        let width = norm.weight.len();
+        let nothing = vec![0.0; width];
+        for (x, y) in x.chunks_exact_mut(width).zip(y.chunks_exact_mut(width)) {
+            for (x, y) in x.as_chunks_mut::<LANES>().0.iter_mut().zip(y.as_chunks_mut::<LANES>().0) {
+                let sum = simd.add(simd.load(x), simd.load(y));
+                simd.store(sum, x);
+                simd.store(sum, y);
+            }
+            add_layer_norm(simd, y, &nothing, norm, model, eps);
+        }
+    }
+}
+
+multiversion! {
+    /// `out = LayerNorm(x)`, row by row.
+    pub fn norm(simd, x: &[f32], norm: &NormWeights, model: usize, eps: f32, out: &mut [f32]) {
+        let width = norm.weight.len();
+        let nothing = vec![0.0; width];
+        for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+            out.copy_from_slice(x);
+            add_layer_norm(simd, out, &nothing, norm, model, eps);
+        }
+    }
+}
+
+multiversion! {
+    /// `x = x + y`.
+    pub fn add(simd, x: &mut [f32], y: &[f32]) {
+        for (x, y) in x.as_chunks_mut::<LANES>().0.iter_mut().zip(y.as_chunks::<LANES>().0) {
+            simd.store(simd.add(simd.load(x), simd.load(y)), x);
+        }
+    }
+}
+
+#[inline(always)]
+fn each<S: Simd>(s: S, x: &mut [f32], bend: impl Fn(S::V) -> S::V) {
+    for chunk in x.as_chunks_mut::<LANES>().0 {
+        s.store(bend(s.load(chunk)), chunk);
+    }
+}
+
+multiversion! {
+    /// The activation in place.
+    pub fn activate(simd, activation: Activation, x: &mut [f32]) {
+        match activation {
+            Activation::Gelu => each(simd, x, |x| gelu(simd, x)),
+            Activation::GeluTanh => each(simd, x, |x| gelu_tanh(simd, x)),
+            Activation::Relu => each(simd, x, |x| simd.max(x, simd.splat(0.0))),
+            Activation::Silu => each(simd, x, |x| silu(simd, x)),
+        }
+    }
+}
+
+/// `x[r, c] = bend(x[r, c]) · x[r, width + c]` for rows of `2 · width`, which become rows of `width` in place.
+#[inline(always)]
+fn each_gated<S: Simd>(s: S, x: &mut [f32], width: usize, bend: impl Fn(S::V) -> S::V) {
+    for row in 0..x.len() / (2 * width) {
+        for lane in (0..width).step_by(LANES) {
+            let from = row * 2 * width + lane;
+            let bent = bend(s.load(x[from..].first_chunk().expect("widths are multiples of 16")));
+            let factor = s.load(x[from + width..].first_chunk().expect("widths are multiples of 16"));
+            // A row's place is before what is still to be read.
+            let place = x[row * width + lane..].first_chunk_mut().expect("widths are multiples of 16");
+            s.store(s.mul(bent, factor), place);
+        }
+    }
+}
+
+multiversion! {
+    /// The activation of the first half of each row of `2 · width`, multiplied by the second: rows of `width`, one
+    /// after the other, in the first half of `x`.
+    pub fn activate_gated(simd, activation: Activation, x: &mut [f32], width: usize) {
+        match activation {
+            Activation::Gelu => each_gated(simd, x, width, |x| gelu(simd, x)),
+            Activation::GeluTanh => each_gated(simd, x, width, |x| gelu_tanh(simd, x)),
+            Activation::Relu => each_gated(simd, x, width, |x| simd.max(x, simd.splat(0.0))),
+            Activation::Silu => each_gated(simd, x, width, |x| silu(simd, x)),
+        }
+    }
+}
+
+multiversion! {
+    /// Turns the queries and keys of rows of `qkv`, `[tokens, 3 · heads · head]`: the numbers i and i + half of each head
+    /// by the angle of its position, whose cosines and sines are rows of `half`.
+    pub fn rotate(
+        simd, qkv: &mut [f32], positions: &[u32], cosines: &[f32], sines: &[f32], half: usize, heads: usize,
+        head: usize,
+    ) {
+        let _ = simd;
+        for (row, &at) in qkv.chunks_exact_mut(3 * heads * head).zip(positions) {
+            let cosines = &cosines[at as usize * half..][..half];
+            let sines = &sines[at as usize * half..][..half];
+            for own in row[..2 * heads * head].chunks_exact_mut(head) {
+                let (first, second) = own.split_at_mut(half);
+                for (((x, y), c), s) in first.iter_mut().zip(second).zip(cosines).zip(sines) {
+                    (*x, *y) = (*x * c - *y * s, *y * c + *x * s);
+                }
+            }
         }
     }
 }

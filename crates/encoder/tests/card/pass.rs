@@ -84,6 +84,42 @@ fn a_model_of_xlm_robertas_family_with_llmlinguas_classifier_is_what_the_cpu_com
 }
 
 #[test]
+fn vectors_that_are_no_means_are_pooled_from_the_states_of_the_card() {
+    on_card!("", || {
+        for mode in ["cls", "max", "lasttoken"] {
+            let folder = model();
+            std::fs::create_dir(folder.path().join("1_Pooling")).expect("a folder");
+            let modules = r#"[{"type": "models.Transformer"}, {"type": "models.Pooling", "path": "1_Pooling"}]"#;
+            std::fs::write(folder.path().join("modules.json"), modules).expect("a file");
+            let pooling = format!("{{\"pooling_mode\": \"{mode}\"}}");
+            std::fs::write(folder.path().join("1_Pooling/config.json"), pooling).expect("a file");
+            let of = |device| load_with(folder.path(), device, Precision::F32, 1, None).expect("an encoder");
+            let (cpu, card) = (of(Device::Cpu), of(Device::Cuda(0)));
+            let inputs = sequences(&[1, 17, 64, 65, 510]);
+            for states in [false, true] {
+                let (before, wanted) = (counts()[1], Wanted { states, ..Wanted::vectors(true) });
+                let [wanted, got] = [&cpu, &card].map(|e| encode(e, inputs.clone(), wanted).expect("vectors"));
+                assert!(apart(&wanted, &got) < F16_ERROR, "{mode}");
+                assert!(counts()[1] > before, "{mode}: by the card");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_model_with_a_part_that_the_kernels_lack_says_so_and_goes_by_the_cpu() {
+    on_card!("", || {
+        let folder = model();
+        let path = folder.path().join("config.json");
+        let config = std::fs::read_to_string(&path).expect("a file").replace("\"gelu\"", "\"relu\"");
+        std::fs::write(&path, config).expect("a file");
+        let encoder = load_with(folder.path(), Device::Auto, Precision::F32, 1, None).expect("an encoder");
+        assert_eq!(encoder.why_not_cuda(), Some("a card does not compute another activation than gelu yet"));
+        assert!(encoder.engine().name().starts_with("cpu "));
+    });
+}
+
+#[test]
 fn several_workers_share_a_card_and_several_cards_share_the_work() {
     on_card!("cards=2", || {
         let folder = model();

@@ -1,11 +1,11 @@
 //! The engines compute what candle's BERT computes, on small models of many shapes and on the real MiniLM.
 
-use crate::common::{Shape, numbers, real_model, write_model};
+use crate::common::{Shape, cosine, numbers, real_model, write_model};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{BertModel, Config};
 use membox_encoder::cpu::{CpuEngine, isa::Isa};
-use membox_encoder::{BertWeights, Engine, Outputs, PackedBatch, Precision, Tokenizer};
+use membox_encoder::{EncoderWeights, Engine, Outputs, PackedBatch, Precision, Tokenizer};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ fn reference(folder: &Path, sequences: &[Vec<u32>]) -> Vec<Vec<f32>> {
 }
 
 fn ours(folder: &Path, precision: Precision, isa: Isa, sequences: &[Vec<u32>]) -> Vec<Vec<f32>> {
-    let engine = Arc::new(CpuEngine::with_isa(BertWeights::load(folder).expect("weights"), precision, isa));
+    let engine = Arc::new(CpuEngine::with_isa(EncoderWeights::load(folder).expect("weights"), precision, isa));
     let mut batch = PackedBatch::new();
     sequences.iter().for_each(|s| batch.push(s));
     let mut out = vec![0.0; sequences.len() * engine.dimension()];
@@ -43,11 +43,6 @@ fn ours(folder: &Path, precision: Precision, isa: Isa, sequences: &[Vec<u32>]) -
 
 fn vectors(out: &mut [f32]) -> Outputs<'_> {
     Outputs { vectors: Some(out), normalize: true, ..Outputs::default() }
-}
-
-fn cosine(a: &[f32], b: &[f32]) -> f32 {
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
-    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
 fn sequences(lengths: &[usize], vocabulary: usize) -> Vec<Vec<u32>> {
@@ -152,7 +147,7 @@ fn texts_are_cut_as_sentence_transformers_cuts_them() {
 #[test]
 fn a_model_that_is_missing_or_damaged_says_which_file_and_why() {
     let folder = tempfile::tempdir().expect("a folder");
-    let error = |f: &Path| BertWeights::load(f).err().map(|e| e.to_string()).unwrap_or_default();
+    let error = |f: &Path| EncoderWeights::load(f).err().map(|e| e.to_string()).unwrap_or_default();
     assert!(error(folder.path()).contains("config.json is missing: run `membox models pull`"));
     write_model(folder.path(), Shape { hidden: 64, heads: 2, layers: 1, intermediate: 64, positions: 8 });
     let weights = folder.path().join("model.safetensors");
@@ -162,8 +157,8 @@ fn a_model_that_is_missing_or_damaged_says_which_file_and_why() {
     std::fs::write(&weights, whole).expect("a write");
     let config = folder.path().join("config.json");
     let text = std::fs::read_to_string(&config).expect("config");
-    std::fs::write(&config, text.replace("\"gelu\"", "\"gelu_new\"")).expect("a write");
-    assert!(error(folder.path()).contains("gelu_new"));
+    std::fs::write(&config, text.replace("\"gelu\"", "\"gelu_10\"")).expect("a write");
+    assert!(error(folder.path()).contains("hidden_act \"gelu_10\""));
     std::fs::write(&config, text.replace("\"num_attention_heads\":2", "\"num_attention_heads\":0")).expect("a write");
     assert!(error(folder.path()).contains("0 heads"));
 }
@@ -207,7 +202,7 @@ fn the_attention_that_tokens_pay_is_the_mean_over_the_heads_of_the_last_layers()
         let mut batch = PackedBatch::new();
         sequences.iter().for_each(|s| batch.push(s));
         for isa in Isa::available() {
-            let weights = BertWeights::load(folder.path()).expect("weights");
+            let weights = EncoderWeights::load(folder.path()).expect("weights");
             let engine = Arc::new(CpuEngine::with_isa(weights, Precision::F32, isa));
             let mut attention = vec![9.0; batch.squares()];
             let outputs = Outputs { attention: Some(&mut attention), ..Outputs::default() };

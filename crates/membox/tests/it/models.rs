@@ -80,3 +80,131 @@ fn a_model_that_membox_does_not_know_is_held_to_what_was_recorded_or_named_as_un
     assert_eq!(server.call("GET", "/v1/models", &Value::Null).0, 503);
     server.stop();
 }
+
+/// A folder as sentence-transformers writes it, over the files of the real model.
+fn repository(folder: &Path) -> PathBuf {
+    let repository = folder.join("bge-like");
+    fs::create_dir_all(repository.join("1_Pooling")).expect("a folder");
+    for file in FILES {
+        let from = real_models().join("all-MiniLM-L6-v2").join(file).canonicalize().expect("the model");
+        std::os::unix::fs::symlink(from, repository.join(file)).expect("a link");
+    }
+    let transformer = json!({"idx": 0, "path": "", "type": "sentence_transformers.models.Transformer"});
+    let pooling = json!({"idx": 1, "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"});
+    for (name, value) in [
+        ("modules.json", json!([transformer, pooling])),
+        ("1_Pooling/config.json", json!({"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false})),
+        ("sentence_bert_config.json", json!({"max_seq_length": 128, "do_lower_case": false})),
+        ("config_sentence_transformers.json", json!({"prompts": {"passage": "passage: "}})),
+    ] {
+        fs::write(repository.join(name), value.to_string()).expect("a file");
+    }
+    fs::write(repository.join("README.md"), "---\nlanguage:\n- en\n- zh\n---\n# A model\n").expect("a file");
+    fs::write(repository.join("pytorch_model.bin"), "not wanted").expect("a file");
+    repository
+}
+
+fn models(data: &Path, args: &[&str]) -> (bool, String) {
+    let output = membox(data).arg("models").args(args).output().expect("the binary");
+    (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+#[test]
+fn a_folder_in_the_form_of_sentence_transformers_is_installed_listed_and_served() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, repository) = (folder.path().join("data"), repository(folder.path()));
+    let path = repository.to_str().expect("a path");
+    let (is_done, said) = models(&data, &["pull", path, "--as", "our-own", "--prompt", "query=query: "]);
+    assert!(is_done, "{said}");
+    let summary = "BERT, 6 layers, 384 dimensions, cls pooling, 128 tokens of 512, prompts passage query";
+    assert!(said.contains(summary) && said.contains("int8 is as f32 to a cosine of 0.9"), "{said}");
+    let installed = data.join("models/our-own");
+    assert!(!installed.join("pytorch_model.bin").exists() && !installed.join("incoming").exists());
+    let (_, said) = models(&data, &["list"]);
+    assert!(said.contains("our-own") && said.contains(summary) && said.contains("languages: en zh"), "{said}");
+    let (is_whole, said) = models(&data, &["verify"]);
+    assert!(is_whole && said.contains("our-own/1_Pooling/config.json: ok"), "{said}");
+
+    let server = Server::try_start(&data, &[], &[("MEMBOX_MODEL", "our-own")]).expect("a server");
+    assert_eq!(checked_by(&server), "recorded");
+    let info = server.call("GET", "/info", &Value::Null).1;
+    assert_eq!((&info["model_type"]["embedding"]["pooling"], &info["max_input_length"]), (&json!("cls"), &json!(128)));
+    let embed = |body: Value| server.call("POST", "/embed", &body);
+    let plain = embed(json!({"inputs": "query: where is it?"}));
+    assert_eq!(embed(json!({"inputs": "where is it?", "prompt_name": "query"})), plain);
+    assert_ne!(embed(json!({"inputs": "where is it?"})), plain);
+    let (status, refused) = embed(json!({"inputs": "x", "prompt_name": "classification"}));
+    let detail = refused.to_string();
+    assert!(status == 422 && detail.contains("/prompt_name") && detail.contains("passage, query"), "{refused}");
+    // A record has the passage's prompt, and a question the query's.
+    assert_eq!(server.call("PUT", "/v1/collections/c", &json!({})).0, 201);
+    let records = json!({"records": [{"id": "a", "text": "The key is under the pot."}]});
+    assert_eq!(server.call("POST", "/v1/collections/c/records", &records).0, 200);
+    let body = json!({"query": "where is it?", "mode": "vector", "include": ["vector"]});
+    let hit = server.call("POST", "/v1/collections/c/recall", &body).1["hits"][0].clone();
+    let numbers = |value: &Value| -> Vec<f64> {
+        value.as_array().expect("a vector").iter().filter_map(Value::as_f64).collect()
+    };
+    let kept = numbers(&hit["vector"]);
+    let wanted = numbers(&embed(json!({"inputs": "passage: The key is under the pot."})).1[0]);
+    let apart = kept.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0f64, f64::max);
+    assert!(apart < 2e-3, "the vector that is kept is of the passage: {apart}");
+    let dot: f64 = kept.iter().zip(numbers(&plain.1[0])).map(|(a, b)| a * b).sum();
+    let score = hit["score"].as_f64().expect("a score");
+    assert!((dot - score).abs() < 5e-3, "and is compared with that of the query: {dot}, {score}");
+    server.stop();
+
+    fs::write(installed.join("1_Pooling/config.json"), "{}").expect("a file");
+    let (is_whole, said) = models(&data, &["verify"]);
+    assert!(!is_whole && said.contains("our-own/1_Pooling/config.json: its sha256 is"), "{said}");
+}
+
+#[test]
+fn weights_in_several_files_are_read_by_their_index() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, repository) = (folder.path().join("data"), repository(folder.path()));
+    let bytes = fs::read(repository.join("model.safetensors")).expect("the weights");
+    fs::remove_file(repository.join("model.safetensors")).expect("the link");
+    let all = safetensors::SafeTensors::deserialize(&bytes).expect("the weights");
+    let (even, odd): (Vec<_>, Vec<_>) =
+        all.tensors().into_iter().enumerate().partition(|(index, _)| index.is_multiple_of(2));
+    let mut places = serde_json::Map::new();
+    for (name, part) in [("model-00001-of-00002.safetensors", even), ("model-00002-of-00002.safetensors", odd)] {
+        let part: Vec<_> = part.into_iter().map(|(_, tensor)| tensor).collect();
+        places.extend(part.iter().map(|(tensor, _)| (tensor.clone(), json!(name))));
+        safetensors::serialize_to_file(part, None, &repository.join(name)).expect("a file");
+    }
+    let index = json!({"metadata": {}, "weight_map": places});
+    fs::write(repository.join("model.safetensors.index.json"), index.to_string()).expect("a file");
+    let (is_done, said) = models(&data, &["pull", repository.to_str().expect("a path"), "--dimension", "128"]);
+    assert!(is_done && said.contains("128 dimensions"), "{said}");
+    let (is_whole, said) = models(&data, &["verify"]);
+    assert!(is_whole && said.contains("bge-like/model-00002-of-00002.safetensors: ok"), "{said}");
+}
+
+#[test]
+fn a_model_with_a_part_that_is_not_computed_is_refused_before_its_weights_are_fetched() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let refused = |file: &str, value: Value, wanted: &str| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let repository = repository(folder.path());
+        // Which a model of gigabytes would have here.
+        fs::remove_file(repository.join("model.safetensors")).expect("the link");
+        let path = repository.join(file);
+        fs::remove_file(&path).expect("the file");
+        if !value.is_null() {
+            fs::write(path, value.to_string()).expect("a file");
+        }
+        let (is_done, said) = models(&data, &["pull", repository.to_str().expect("a path")]);
+        assert!(!is_done && said.contains(wanted) && said.contains("bge-like is not installed"), "{said}");
+        assert!(!data.join("models/bge-like").exists());
+    };
+    refused("config.json", json!({"model_type": "qwen3"}), "model_type \"qwen3\" is not computed");
+    refused("1_Pooling/config.json", json!({"pooling_mode": "weightedmean"}), "\"weightedmean\" is not computed");
+    refused("tokenizer.json", Value::Null, "it has no tokenizer.json");
+    refused("README.md", json!(1), "it has no model.safetensors");
+    let path = repository(folder.path());
+    let (is_done, said) = models(&data, &["pull", path.to_str().expect("a path"), "--as", "all-MiniLM-L6-v2"]);
+    assert!(!is_done && said.contains("is a model that membox knows"), "{said}");
+}

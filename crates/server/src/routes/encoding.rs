@@ -7,7 +7,7 @@ use crate::state::AppState;
 use axum::http::StatusCode;
 use membox_api::Timing;
 use membox_memory::MemoryError;
-use membox_memory::encoder::{DEFAULT_MAX_TOKENS, Embeddings, EncoderError, Inputs, Lane, Request, Wanted};
+use membox_memory::encoder::{Embeddings, EncoderError, Inputs, Lane, Request, Wanted};
 use membox_threads::budget::RequestBudget;
 use tokio::sync::oneshot;
 
@@ -50,7 +50,7 @@ pub(super) fn check_sizes(
     let most = encoder.engine().max_sequence();
     match max_tokens {
         Some(tokens) if !(3..=most).contains(&tokens) => bad("/max_tokens", format!("3 to {most} tokens can be kept")),
-        tokens => Ok(tokens.unwrap_or(DEFAULT_MAX_TOKENS).min(most)),
+        tokens => Ok(tokens.unwrap_or(encoder.max_tokens())),
     }
 }
 

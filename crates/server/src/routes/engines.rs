@@ -18,7 +18,7 @@ use membox_api::{
     EmbeddingsUsage, EncodingFormat, TokensAnswer, TokensRequest,
 };
 use membox_memory::compressor::{DEFAULT_ENCODING, TokenCounter, conversation_overhead};
-use membox_memory::encoder::{Embeddings, Inputs, Wanted};
+use membox_memory::encoder::{Embeddings, Inputs, Purpose, Wanted};
 
 /// `POST /v1/embeddings`: OpenAI's, for its clients unmodified.
 #[utoipa::path(
@@ -81,6 +81,11 @@ async fn embed(state: &AppState, request: EmbeddingsRequest) -> Result<Response,
     let mut cost = Cost::begin(request.input.is_list(), request.input.characters());
     let inputs = inputs::as_openai(state, request.input).await?;
     check_inputs(state, &inputs)?;
+    let prompts = state.memory.models().encoder()?.prompts();
+    let inputs = match inputs {
+        Inputs::Texts(texts) => Inputs::Texts(prompts.put_before(Purpose::Plain, texts)),
+        tokens => tokens,
+    };
     let max_tokens = check_sizes(state, request.max_tokens, request.dimensions)?;
     let answer = encode(state, inputs, max_tokens, Wanted::vectors(true), "/input", &mut cost).await?;
     let headers = server_timing(&timing(&answer));

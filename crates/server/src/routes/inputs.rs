@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use membox_api::{EmbeddingInput, Side, TeiInput, TextOrTokens};
 use membox_memory::MemoryError;
 use membox_memory::compressor::TokenCounter;
-use membox_memory::encoder::{DEFAULT_MAX_TOKENS, Encoder, Inputs};
+use membox_memory::encoder::{Encoder, Inputs};
 use membox_threads::budget;
 
 /// The encoding of OpenAI's embedding models. Its clients take it for models that they do not know, too.
@@ -45,7 +45,7 @@ pub(super) async fn as_openai(state: &AppState, input: EmbeddingInput) -> Result
             if is_own(ids) {
                 return Ok(ids.clone());
             }
-            let encoded = encoder.tokenizer().encode(&text((index, ids))?, DEFAULT_MAX_TOKENS);
+            let encoded = encoder.tokenizer().encode(&text((index, ids))?, encoder.max_tokens());
             Ok(encoded.map_err(MemoryError::from)?.ids)
         });
         Ok(Inputs::Tokens(ids.collect::<Result<_, Problem>>()?))
@@ -60,11 +60,17 @@ pub(super) async fn as_tei(
     input: TeiInput,
     most: usize,
     side: Option<Side>,
+    prompt: &str,
     at: &str,
 ) -> Result<(Inputs, usize), Problem> {
-    let all = input.into_vec();
+    let mut all = input.into_vec();
     check_some(all.iter().map(TextOrTokens::is_empty), at, "inputs")?;
     check_count(state, all.len(), at)?;
+    for input in &mut all {
+        if let TextOrTokens::Text(text) = input {
+            text.insert_str(0, prompt);
+        }
+    }
     let from_left = side == Some(Side::Left);
     let is_text = |input: &TextOrTokens| matches!(input, TextOrTokens::Text(_));
     if !from_left && all.iter().all(is_text) {

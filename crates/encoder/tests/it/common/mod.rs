@@ -67,3 +67,8 @@ pub fn write_model(folder: &Path, s: Shape) {
     }
     candle_core::safetensors::save(&tensors, folder.join("model.safetensors")).expect("a write");
 }
+
+pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}

@@ -5,7 +5,6 @@ use crate::routes::operations;
 use crate::state::AppState;
 use axum::extract::State;
 use membox_api::{Health, Info};
-use membox_memory::encoder::DEFAULT_MAX_TOKENS;
 
 /// `GET /info`: what is running.
 #[utoipa::path(
@@ -30,9 +29,9 @@ pub async fn info(State(state): State<AppState>) -> Result<axum::Json<Info>, Pro
             "f16" => "float16".to_owned(),
             other => other.to_owned(),
         },
-        model_type: serde_json::json!({"embedding": {"pooling": "mean"}}),
+        model_type: serde_json::json!({"embedding": {"pooling": encoder.pooling().name()}}),
         max_concurrent_requests: state.limits.max_connections,
-        max_input_length: DEFAULT_MAX_TOKENS.min(most),
+        max_input_length: encoder.max_tokens(),
         max_batch_tokens: encoder.engine().batch_tokens().unwrap_or(scheduler.batch_tokens),
         max_client_batch_size: state.limits.max_inputs,
         auto_truncate: true,

@@ -23,7 +23,7 @@ use membox_api::{
     EmbedRequest, EmbedTokensRequest, RerankRequest, Side, SimilarityRequest, TeiInput, TextOrTokens, VertexAnswer,
     VertexRequest,
 };
-use membox_memory::encoder::{DEFAULT_MAX_TOKENS, Embeddings, Inputs, Wanted};
+use membox_memory::encoder::{Embeddings, Encoder, Inputs, Purpose, Wanted};
 use other_models::{NO_RERANKER, wrong_model};
 use serde::{Serialize, Serializer};
 
@@ -32,19 +32,29 @@ struct Options {
     truncate: Option<bool>,
     side: Option<Side>,
     prompt_name: Option<String>,
-    max_tokens: usize,
+    /// Those of the model where it is not said.
+    max_tokens: Option<usize>,
 }
 
 impl Options {
     fn of(truncate: Option<bool>, side: Option<Side>, prompt_name: Option<String>) -> Self {
-        Self { truncate, side, prompt_name, max_tokens: DEFAULT_MAX_TOKENS }
+        Self { truncate, side, prompt_name, max_tokens: None }
     }
 }
 
-fn check_prompt(prompt_name: Option<&String>) -> Result<(), Problem> {
-    // It would give other vectors than were asked for.
-    let refused = || Problem::field(StatusCode::UNPROCESSABLE_ENTITY, "/prompt_name", "the model has no prompts");
-    if prompt_name.is_some() { Err(refused()) } else { Ok(()) }
+/// The prompt of a name, or the model's default one. A name that the model does not have is refused: the vectors would be
+/// others than were asked for.
+fn prompt<'a>(encoder: &'a Encoder, name: Option<&str>) -> Result<&'a str, Problem> {
+    let prompts = encoder.prompts();
+    let Some(name) = name else { return Ok(prompts.of(Purpose::Plain)) };
+    prompts.get(name).ok_or_else(|| {
+        let names: Vec<&str> = prompts.by_name.keys().map(String::as_str).collect();
+        let detail = match names.as_slice() {
+            [] => "the model has no prompts".to_owned(),
+            names => format!("the model has no prompt {name:?}: {}", names.join(", ")),
+        };
+        Problem::field(StatusCode::UNPROCESSABLE_ENTITY, "/prompt_name", detail)
+    })
 }
 
 /// Encodes inputs for a route.
@@ -56,11 +66,12 @@ async fn encoded(
     at: &str,
     cost: &mut Cost,
 ) -> Result<Embeddings, Problem> {
-    check_prompt(options.prompt_name.as_ref())?;
-    let most = options.max_tokens;
-    let (inputs, cut_already) = inputs::as_tei(state, input, most, options.side, at).await?;
+    let encoder = state.memory.models().encoder()?;
+    let prompt = prompt(encoder, options.prompt_name.as_deref())?;
+    let most = options.max_tokens.unwrap_or(encoder.max_tokens());
+    let (inputs, cut_already) = inputs::as_tei(state, input, most, options.side, prompt, at).await?;
     if wanted.states {
-        request::take(state_bytes(&inputs, most, state.memory.models().encoder()?.dimension()))?;
+        request::take(state_bytes(&inputs, most, encoder.engine().dimension()))?;
     }
     let mut answer = encode(state, inputs, most, wanted, at, cost).await?;
     answer.truncated += cut_already;
@@ -127,7 +138,7 @@ pub async fn embed(
 }
 
 async fn vectors(state: &AppState, request: EmbedRequest, cost: &mut Cost) -> Result<Embeddings, Problem> {
-    let max_tokens = check_sizes(state, request.max_tokens, request.dimensions)?;
+    let max_tokens = Some(check_sizes(state, request.max_tokens, request.dimensions)?);
     let options =
         Options { max_tokens, ..Options::of(request.truncate, request.truncation_direction, request.prompt_name) };
     let wanted = Wanted::vectors(request.normalize);
@@ -226,7 +237,7 @@ fn of_instance(index: usize) -> impl FnOnce(Problem) -> Problem {
     }
 }
 
-/// `[inputs, tokens, dimension]`, written as it lies there.
+/// `[inputs, tokens, state_dimension]`, written as it lies there.
 struct TokenStates<'a>(&'a Embeddings);
 
 impl Serialize for TokenStates<'_> {
@@ -237,7 +248,7 @@ impl Serialize for TokenStates<'_> {
                 serializer.collect_seq(self.0.chunks_exact(self.1.max(1)))
             }
         }
-        serializer.collect_seq(self.0.states.iter().map(|states| OfOne(states, self.0.dimension)))
+        serializer.collect_seq(self.0.states.iter().map(|states| OfOne(states, self.0.state_dimension)))
     }
 }
 

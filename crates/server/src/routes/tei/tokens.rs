@@ -1,6 +1,6 @@
 //! The model's tokens of texts, and the texts of tokens.
 
-use super::check_prompt;
+use super::prompt;
 use crate::auth::Tenant;
 use crate::extract::Json;
 use crate::problem::Problem;
@@ -38,7 +38,7 @@ pub async fn tokenize(
     _: Tenant,
     Json(request): Json<TokenizeRequest>,
 ) -> Result<Rendered<Vec<Vec<TokenView>>>, Problem> {
-    check_prompt(request.prompt_name.as_ref())?;
+    let prompt = prompt(state.memory.models().encoder()?, request.prompt_name.as_deref())?.to_owned();
     let texts = request.inputs.into_vec();
     check_some(texts.iter().map(String::is_empty), "/inputs", "inputs")?;
     check_count(&state, texts.len(), "/inputs")?;
@@ -52,7 +52,8 @@ pub async fn tokenize(
             start: t.start,
             stop: t.stop,
         };
-        let of_text = |text: String| -> Result<Vec<TokenView>, Problem> {
+        let of_text = |mut text: String| -> Result<Vec<TokenView>, Problem> {
+            text.insert_str(0, &prompt);
             budget::take(text.len() * OF_TOKENIZED_BYTE).map_err(MemoryError::from)?;
             let tokens = encoder.tokens(&text, request.add_special_tokens).map_err(MemoryError::from)?;
             Ok(tokens.into_iter().map(view).collect())

@@ -1,0 +1,273 @@
+//! What the files of a sentence-transformers folder say beside its `config.json`: how token states become a vector, how
+//! many tokens are read, and what comes before a text.
+//!
+//! | file | says |
+//! |---|---|
+//! | `modules.json` | the modules and their order: a transformer, pooling, dense layers, normalisation |
+//! | `1_Pooling/config.json` | the pooling mode |
+//! | `2_Dense/config.json` | a linear layer over the vector |
+//! | `sentence_bert_config.json` | `max_seq_length`, `do_lower_case` |
+//! | `config_sentence_transformers.json` | `prompts`, `default_prompt_name`, `truncate_dim` |
+//!
+//! A folder without `modules.json` is a plain transformer: the mean of its tokens. What is not computed is refused by
+//! its name.
+
+use crate::checksums::{Checksums, ModelFiles};
+use crate::pooling::Pooling;
+use crate::prompts::Prompts;
+use crate::vector_head::{DenseActivation, DenseLayer};
+use crate::{Architecture, EncoderError};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// Tokens kept of a text where neither the caller nor the model's folder says another number: those of
+/// all-MiniLM-L6-v2.
+pub const DEFAULT_MAX_TOKENS: usize = 256;
+
+/// The modules of a folder.
+pub const MODULES_FILE: &str = "modules.json";
+/// Prompts of a model.
+pub const PROMPTS_FILE: &str = "config_sentence_transformers.json";
+/// Files of the transformer's module; older folders name them by their family.
+const TRANSFORMER_FILES: [&str; 4] = [
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_xlm-roberta_config.json",
+];
+const TOKENIZER_FILE: &str = "tokenizer_config.json";
+
+/// A model folder as its JSON files describe it; the weights are not read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelDescription {
+    /// The parts of the transformer.
+    pub architecture: Architecture,
+    /// How token states become a vector.
+    pub pooling: Pooling,
+    /// Whether the folder says that vectors have unit length. membox makes them so unless a caller asks otherwise.
+    pub normalizes: bool,
+    /// Linear layers over the vector.
+    pub(crate) dense: Vec<DenseLayer>,
+    /// Numbers kept of a vector.
+    pub dimension: usize,
+    /// Tokens kept of a text unless a caller says otherwise.
+    pub max_tokens: usize,
+    /// What comes before texts.
+    pub prompts: Prompts,
+    pub(crate) lower_case: bool,
+}
+
+#[derive(Deserialize)]
+struct Module {
+    #[serde(default)]
+    path: String,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(Default, Deserialize)]
+struct TransformerModule {
+    max_seq_length: Option<usize>,
+    #[serde(default)]
+    do_lower_case: bool,
+}
+
+#[derive(Deserialize)]
+struct DenseModule {
+    in_features: usize,
+    out_features: usize,
+    #[serde(default = "yes")]
+    bias: bool,
+    #[serde(default)]
+    activation_function: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct ModelConfig {
+    #[serde(flatten)]
+    prompts: Prompts,
+    truncate_dim: Option<usize>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl ModelDescription {
+    /// Reads the JSON files of a model folder.
+    ///
+    /// # Errors
+    /// One is missing or not what it should be, or it names what is not computed.
+    pub fn read(folder: &Path) -> Result<Self, EncoderError> {
+        Self::read_from(&ModelFiles::new(folder, &Checksums::default()))
+    }
+
+    pub(crate) fn read_from(files: &ModelFiles) -> Result<Self, EncoderError> {
+        let architecture = Architecture::parse(&files.path("config.json"), &files.read("config.json")?)?;
+        let mut own = Self {
+            pooling: Pooling::default(),
+            normalizes: false,
+            dense: Vec::new(),
+            dimension: architecture.hidden_size,
+            max_tokens: DEFAULT_MAX_TOKENS,
+            prompts: Prompts::default(),
+            lower_case: false,
+            architecture,
+        };
+        let modules: Option<Vec<Module>> = json(files, MODULES_FILE)?;
+        let has_modules = modules.is_some();
+        let leaves_prompt_out = own.read_modules(files, modules.unwrap_or_default())?;
+        own.read_transformer(files, has_modules)?;
+        let config: ModelConfig = json(files, PROMPTS_FILE)?.unwrap_or_default();
+        let bad = |reason: String| EncoderError::BadModel { path: files.path(PROMPTS_FILE), reason };
+        if let Some(name) = config.prompts.default.as_ref().filter(|name| config.prompts.get(name).is_none()) {
+            return Err(bad(format!("default_prompt_name is {name:?}, and prompts has none of this name")));
+        }
+        if leaves_prompt_out && config.prompts.by_name.values().any(|prompt| !prompt.is_empty()) {
+            return Err(bad("pooling without the prompt's tokens (include_prompt false) is not computed".into()));
+        }
+        own.prompts = config.prompts;
+        if let Some(dimension) = config.truncate_dim {
+            if !(1..=own.dimension).contains(&dimension) {
+                return Err(bad(format!("truncate_dim is {dimension}, and a vector has {} numbers", own.dimension)));
+            }
+            own.dimension = dimension;
+        }
+        Ok(own)
+    }
+
+    /// Reads the modules in their order; whether pooling is to leave a prompt's tokens out.
+    fn read_modules(&mut self, files: &ModelFiles, modules: Vec<Module>) -> Result<bool, EncoderError> {
+        let bad = |reason: String| EncoderError::BadModel { path: files.path(MODULES_FILE), reason };
+        let (mut is_pooled, mut leaves_prompt_out) = (modules.is_empty(), false);
+        for (index, Module { path, kind }) in modules.into_iter().enumerate() {
+            let name = kind.rsplit('.').next().unwrap_or_default();
+            if path.contains("..") || path.starts_with('/') || path.contains('\\') {
+                return Err(bad(format!("the module {name} is outside of the folder: {path:?}")));
+            }
+            match (index, name) {
+                (0, "Transformer") if path.is_empty() => {}
+                (0, "Transformer") => return Err(bad(format!("a transformer in a folder of its own, {path:?}"))),
+                (1, "Pooling") => {
+                    (self.pooling, leaves_prompt_out) = pooling(files, &path)?;
+                    is_pooled = true;
+                }
+                (2.., "Dense") if !self.normalizes => self.read_dense(files, &path)?,
+                (2.., "Normalize") => self.normalizes = true,
+                _ => return Err(bad(format!("the module {name} at place {index} is not computed"))),
+            }
+        }
+        if is_pooled { Ok(leaves_prompt_out) } else { Err(bad("it has no module Pooling".into())) }
+    }
+
+    fn read_dense(&mut self, files: &ModelFiles, path: &str) -> Result<(), EncoderError> {
+        let file = format!("{path}/config.json");
+        let module: DenseModule = json(files, &file)?.ok_or_else(|| EncoderError::MissingFile(files.path(&file)))?;
+        let bad = |reason: String| EncoderError::BadModel { path: files.path(&file), reason };
+        let name = module.activation_function.as_deref().unwrap_or("Tanh");
+        let activation = DenseActivation::parse(name.rsplit('.').next().unwrap_or_default()).map_err(bad)?;
+        if module.in_features != self.dimension || module.out_features == 0 {
+            return Err(bad(format!("in_features is {}, and a vector has {}", module.in_features, self.dimension)));
+        }
+        self.dimension = module.out_features;
+        self.dense.push(DenseLayer {
+            file: format!("{path}/model.safetensors"),
+            inputs: module.in_features,
+            outputs: module.out_features,
+            bias: module.bias,
+            activation,
+        });
+        Ok(())
+    }
+
+    fn read_transformer(&mut self, files: &ModelFiles, has_modules: bool) -> Result<(), EncoderError> {
+        let mut module = TransformerModule::default();
+        for name in TRANSFORMER_FILES {
+            if let Some(found) = json(files, name)? {
+                module = found;
+                break;
+            }
+        }
+        self.lower_case = module.do_lower_case;
+        // Without a length of its own, sentence-transformers takes the tokenizer's, which may be none: 10^30.
+        let of_tokenizer = || -> Result<Option<usize>, EncoderError> {
+            let tokenizer: Option<Value> = if has_modules { json(files, TOKENIZER_FILE)? } else { None };
+            let length = tokenizer.as_ref().and_then(|all| all.get("model_max_length")).and_then(Value::as_f64);
+            Ok(length.map(|length| length as usize))
+        };
+        let wanted = match module.max_seq_length {
+            Some(length) => Some(length),
+            None => of_tokenizer()?,
+        };
+        self.max_tokens = wanted.unwrap_or(DEFAULT_MAX_TOKENS).min(self.architecture.max_sequence);
+        if self.max_tokens < 3 {
+            let reason = format!("max_seq_length is {}: 3 tokens at least", self.max_tokens);
+            return Err(EncoderError::BadModel { path: files.path(TRANSFORMER_FILES[0]), reason });
+        }
+        Ok(())
+    }
+
+    /// Files beside `config.json`, `tokenizer.json` and the weights that a folder of this description may have, and
+    /// that say how it is used.
+    pub fn files() -> impl Iterator<Item = &'static str> {
+        [MODULES_FILE, PROMPTS_FILE, TOKENIZER_FILE].into_iter().chain(TRANSFORMER_FILES)
+    }
+
+    /// Files of the modules, `config.json` of each among them, by what `modules.json` says.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn module_files(modules: &[u8]) -> Result<Vec<String>, String> {
+        let modules: Vec<Module> = serde_json::from_slice(modules).map_err(|e| e.to_string())?;
+        let of = |Module { path, kind }: Module| match kind.rsplit('.').next() {
+            Some("Pooling") => vec![format!("{path}/config.json")],
+            Some("Dense") => vec![format!("{path}/config.json"), format!("{path}/model.safetensors")],
+            _ => Vec::new(),
+        };
+        Ok(modules.into_iter().flat_map(of).collect())
+    }
+}
+
+/// A JSON file of the folder, if it is there.
+fn json<T: DeserializeOwned>(files: &ModelFiles, name: &str) -> Result<Option<T>, EncoderError> {
+    let path: PathBuf = files.path(name);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bad = |e: serde_json::Error| EncoderError::BadModel { path: path.clone(), reason: e.to_string() };
+    serde_json::from_slice(&files.read(name)?).map(Some).map_err(bad)
+}
+
+/// The mode of a pooling module, and whether it leaves a prompt's tokens out.
+fn pooling(files: &ModelFiles, path: &str) -> Result<(Pooling, bool), EncoderError> {
+    let file = format!("{path}/config.json");
+    let config: Value = json(files, &file)?.ok_or_else(|| EncoderError::MissingFile(files.path(&file)))?;
+    let bad = |reason: String| EncoderError::BadModel { path: files.path(&file), reason };
+    let leaves_prompt_out = config.get("include_prompt").and_then(Value::as_bool) == Some(false);
+    // One field a mode, or, as newer versions write it, the name or names of modes.
+    let named: Vec<&str> = match config.get("pooling_mode") {
+        Some(Value::String(name)) => vec![name],
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
+        _ => {
+            let fields = config.as_object().into_iter().flatten();
+            let is_on =
+                fields.filter(|(name, value)| name.starts_with("pooling_mode_") && **value == Value::Bool(true));
+            is_on.map(|(name, _)| name.trim_start_matches("pooling_mode_")).collect()
+        }
+    };
+    let mode = match named.as_slice() {
+        ["mean" | "mean_tokens"] => Pooling::Mean,
+        ["cls" | "cls_token"] => Pooling::Cls,
+        ["lasttoken"] => Pooling::LastToken,
+        ["max" | "max_tokens"] => Pooling::Max,
+        [] if config.as_object().is_none_or(|all| all.keys().all(|name| !name.starts_with("pooling_mode"))) => {
+            Pooling::Mean
+        }
+        [] => return Err(bad("every pooling mode is off".into())),
+        [other] => return Err(bad(format!("the pooling mode {other:?} is not computed"))),
+        several => return Err(bad(format!("pooling modes side by side are not computed: {}", several.join(", ")))),
+    };
+    Ok((mode, leaves_prompt_out))
+}
