@@ -1,7 +1,7 @@
 //! Words of scripts that are written without blanks: by Unicode's dictionary for Han and kana, and by its models for
 //! Thai, Lao, Khmer and Burmese (`icu_segmenter`).
 
-use super::{Atom, Kind};
+use super::{Atom, Kind, lists};
 use icu_segmenter::options::WordBreakInvariantOptions;
 use icu_segmenter::{WordSegmenter, WordSegmenterBorrowed};
 use std::ops::Range;
@@ -13,13 +13,31 @@ static SEGMENTER: LazyLock<WordSegmenterBorrowed<'static>> =
 /// The atoms of a text, of which those are joined that are parts of one word.
 pub(super) fn joined(text: &str, atoms: Vec<Atom>) -> Vec<Atom> {
     let mut joined: Vec<Atom> = Vec::with_capacity(atoms.len());
-    for run in atoms.chunk_by(|a, b| a.kind == b.kind && is_of_run(text, a) && is_of_run(text, b)) {
+    for mut run in atoms.chunk_by(|a, b| a.kind == b.kind && is_of_run(text, a) && is_of_run(text, b)) {
+        // The unit of a number is no part of the next word: `28日下午`.
+        let (unit, rest) = run.split_at(unit_of_number(text, run, joined.last()));
+        joined.extend_from_slice(unit);
+        run = rest;
         match run {
             [only] => joined.push(only.clone()),
             run => join(text, run, &mut joined),
         }
     }
     joined
+}
+
+/// How many atoms of a run are the unit of the number before it.
+fn unit_of_number(text: &str, run: &[Atom], before: Option<&Atom>) -> usize {
+    let Some(first) = run.first().filter(|atom| atom.kind == Kind::Ideograph) else { return 0 };
+    let is_number =
+        |atom: &Atom| atom.place.end == first.place.start && text[atom.place.clone()].ends_with(char::is_numeric);
+    if !before.is_some_and(is_number) {
+        return 0;
+    }
+    let rest = &text[first.place.start..];
+    let unit = lists::IDEOGRAPHIC_UNITS.iter().find(|unit| rest.starts_with(**unit));
+    let end = unit.map_or(0, |unit| first.place.start + unit.len());
+    run.iter().take_while(|atom| atom.place.end <= end).count()
 }
 
 /// Joins the atoms of one run to words. A word ends where an atom ends: a character is never cut.

@@ -16,6 +16,9 @@ const ANSWERS: &[&str] = &["no", "not", "yes", "never", "nope", "stop"];
 /// Words whose `'s` is "is".
 const WITH_IS: &[&str] = &["he", "she", "it", "that", "there", "here", "this", "what", "who", "where", "how", "when"];
 
+/// Letters of a unit, at most: `MiB`.
+const MAX_UNIT: usize = 3;
+
 /// The end of a sentence, and of a question.
 const END: &str = ".";
 const QUESTION: &str = "?";
@@ -59,7 +62,8 @@ fn push_word(bare: &str, words: &mut Vec<String>) {
     if bare.is_empty() {
         return;
     }
-    let word = if is_of_one_case(bare) { bare.to_lowercase() } else { bare.to_owned() };
+    let is_unit = words.last().is_some_and(|before| before.ends_with(char::is_numeric)) && is_short(bare);
+    let word = if is_of_one_case(bare) && !is_unit { bare.to_lowercase() } else { bare.to_owned() };
     if FILLERS.contains(&word.as_str()) {
         return;
     }
@@ -101,6 +105,11 @@ fn is_of_one_case(word: &str) -> bool {
     word.chars().all(is_plain)
         && word.starts_with(char::is_alphabetic)
         && (rest().all(|c| !c.is_uppercase()) || word.chars().all(|c| !c.is_lowercase()))
+}
+
+/// Whether a word after a number may be a unit, of which the case counts: `Mb` and `MB`.
+fn is_short(word: &str) -> bool {
+    word.chars().count() <= MAX_UNIT && !["am", "pm"].contains(&word.to_lowercase().as_str())
 }
 
 fn is_between_digits(parts: &[&str], i: usize) -> bool {
