@@ -66,7 +66,7 @@ def source(name: str) -> str:
 def typed(package: str, group: str, *modules: str) -> Suite:
     """The types of a package."""
     named = [part for module in modules for part in ("-p", module)]
-    command = (*MYPY, *named) if modules else ("-m", "mypy", "src")
+    command = (*MYPY, *named) if modules else ("-m", "mypy", "src", "tests")
     return Suite(f"{package}: mypy --strict", group, package, command, counts=False)
 
 
