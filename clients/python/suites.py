@@ -66,7 +66,7 @@ def source(name: str) -> str:
 def typed(package: str, group: str, *modules: str) -> Suite:
     """The types of a package."""
     named = [part for module in modules for part in ("-p", module)]
-    command = (*MYPY, *named) if modules else ("-m", "mypy", "src")
+    command = (*MYPY, *named) if modules else ("-m", "mypy", "src", "tests")
     return Suite(f"{package}: mypy --strict", group, package, command, counts=False)
 
 
@@ -160,6 +160,9 @@ def main() -> int:
     lines = ["| suite | passed | of | known to lack | seconds |", "|---|---|---|---|---|"]
     for one in outcomes:
         lines.append(f"| {one.suite.name} | {one.passed} | {one.total} | {one.lacking} | {one.seconds:.0f} |")
+    first_recall = PLACE / "first-recall.txt"
+    if first_recall.exists():
+        lines += ["", first_recall.read_text(encoding="utf-8").strip()]
     if not only:
         (PLACE / "results.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     for one in outcomes:

@@ -12,7 +12,7 @@ cp -r "$here" "$place/package"
 cd "$place/package"
 npm ci --silent
 npx openapi-typescript "$MEMBOX_URL/openapi.json" -o "$place/schema.ts" >/dev/null
-cmp "$place/schema.ts" src/schema.ts || { echo "src/schema.ts is not that of the box: npm run generate"; exit 1; }
+cmp "$place/schema.ts" src/schema.ts || { echo "src/schema.ts is not that of the box: clients/generate.sh"; exit 1; }
 npm run --silent build
 tarball=$(npm pack --silent --pack-destination "$place")
 

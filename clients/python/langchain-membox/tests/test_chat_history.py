@@ -1,6 +1,7 @@
 """Chat histories: LangChain has no suite of them."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
@@ -10,7 +11,7 @@ from langchain_membox import MemboxChatMessageHistory
 
 import membox
 
-PICTURE = [
+PICTURE: Any = [
     {"type": "text", "text": "look"},
     {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
 ]
@@ -34,7 +35,7 @@ def history(name: str) -> Iterator[MemboxChatMessageHistory]:
         AIMessage("42", usage_metadata={"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}),
         AIMessage("x", response_metadata={"model": "m", "logprobs": None}, additional_kwargs={"a": [1]}),
         ToolMessage("42", tool_call_id="t1", artifact={"raw": [1, 2]}, status="error"),
-        ChatMessage("hm", role="critic"),
+        ChatMessage(content="hm", role="critic"),
     ],
     ids=lambda message: message.type,
 )
@@ -85,7 +86,7 @@ def test_messages_are_recalled_and_calls_stay_with_their_answers(history: Membox
 
 
 def test_a_runnable_with_history(history: MemboxChatMessageHistory, name: str) -> None:
-    counted = RunnableLambda(lambda messages: AIMessage(f"seen {len(messages)}"))
+    counted: Any = RunnableLambda(lambda messages: AIMessage(f"seen {len(messages)}"))
     chain = RunnableWithMessageHistory(counted, MemboxChatMessageHistory)
     config = {"configurable": {"session_id": name}}
     chain.invoke([HumanMessage("a")], config=config)  # type: ignore[arg-type]

@@ -36,7 +36,7 @@ def drop(name: str) -> None:
 
 class TestVectorStoreWithVectorsOfOthers(VectorStoreIntegrationTests):
     @pytest.fixture
-    def vectorstore(self) -> Iterator[VectorStore]:  # type: ignore[override]
+    def vectorstore(self) -> Iterator[VectorStore]:
         store = MemboxVectorStore(fresh(), self.get_embeddings())
         yield store
         drop(store.collection)
@@ -44,7 +44,7 @@ class TestVectorStoreWithVectorsOfOthers(VectorStoreIntegrationTests):
 
 class TestVectorStoreThatEmbeds(VectorStoreIntegrationTests):
     @pytest.fixture
-    def vectorstore(self) -> Iterator[VectorStore]:  # type: ignore[override]
+    def vectorstore(self) -> Iterator[VectorStore]:
         store = MemboxVectorStore(fresh())
         yield store
         drop(store.collection)
@@ -98,7 +98,7 @@ class TestRetriever(RetrieversIntegrationTests):
 
 class TestByteStore(BaseStoreSyncTests[bytes]):
     @pytest.fixture
-    def kv_store(self) -> Iterator[MemboxByteStore]:  # type: ignore[override]
+    def kv_store(self) -> Iterator[MemboxByteStore]:
         store = MemboxByteStore(fresh())
         yield store
         drop(store.collection)
@@ -110,7 +110,7 @@ class TestByteStore(BaseStoreSyncTests[bytes]):
 
 class TestByteStoreAsync(BaseStoreAsyncTests[bytes]):
     @pytest.fixture
-    async def kv_store(self) -> AsyncIterator[MemboxByteStore]:  # type: ignore[override]
+    async def kv_store(self) -> AsyncIterator[MemboxByteStore]:
         store = MemboxByteStore(fresh())
         yield store
         drop(store.collection)
@@ -122,7 +122,7 @@ class TestByteStoreAsync(BaseStoreAsyncTests[bytes]):
 
 class TestCache(SyncCacheTestSuite):
     @pytest.fixture
-    def cache(self) -> Iterator[MemboxCache]:  # type: ignore[override]
+    def cache(self) -> Iterator[MemboxCache]:
         cache = MemboxCache(fresh())
         yield cache
         cache.clear()
@@ -130,7 +130,7 @@ class TestCache(SyncCacheTestSuite):
 
 class TestCacheAsync(AsyncCacheTestSuite):
     @pytest.fixture
-    async def cache(self) -> AsyncIterator[MemboxCache]:  # type: ignore[override]
+    async def cache(self) -> AsyncIterator[MemboxCache]:
         cache = MemboxCache(fresh())
         yield cache
         await cache.aclear()

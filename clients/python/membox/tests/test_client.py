@@ -224,7 +224,7 @@ def test_the_types_are_those_of_the_box(url: str) -> None:
         "sys.exit(g.generate(d) != g.TARGET.read_text(encoding='utf-8'))"
     )
     ended = subprocess.run([sys.executable, "-c", code, url], cwd=root, check=False)
-    assert ended.returncode == 0, "types.py is not what generate_types.py writes: run it"
+    assert ended.returncode == 0, "types.py is not that of the box: clients/generate.sh"
 
 
 def test_a_pair_of_clients_serves_several_event_loops(url: str) -> None:

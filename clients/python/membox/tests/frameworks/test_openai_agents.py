@@ -54,15 +54,16 @@ async def test_items_come_back_as_they_were(session: MemboxSession) -> None:
 async def test_the_newest_is_taken_once(session: MemboxSession) -> None:
     assert await session.pop_item() is None
     await session.add_items([{"role": "user", "content": f"{n}"} for n in range(8)])
-    taken = await asyncio.gather(*(session.pop_item() for _ in range(8)))
-    assert sorted(item["content"] for item in taken) == [f"{n}" for n in range(8)]  # type: ignore[typeddict-item,index]
+    taken: list[Any] = await asyncio.gather(*(session.pop_item() for _ in range(8)))
+    assert sorted(item["content"] for item in taken) == [f"{n}" for n in range(8)]
     assert await session.get_items() == []
 
 
 async def test_calls_stay_with_their_answers_in_a_context(
     session: MemboxSession, client: membox.Client, name: str
 ) -> None:
-    await session.add_items([ITEMS[0], ITEMS[3], {**ITEMS[4], "output": "seen"}])
+    answered: Any = {**ITEMS[4], "output": "seen"}
+    await session.add_items([ITEMS[0], ITEMS[3], answered])
     context = client.session(name).context(strategy="recent")["messages"]
     assert [message["role"] for message in context] == ["user", "assistant", "tool"]
     assert context[1]["tool_calls"][0]["function"]["name"] == "look"
