@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::io::{self, BufRead, Cursor, Read};
 
 /// Bytes of one value.
-pub const MAX_ITEM_BYTES: usize = 64 << 20;
+pub const MAX_ITEM_BYTES: usize = 96 << 20;
 
 /// A value, or what stands in the place of one.
 #[derive(Clone, Debug, PartialEq, Eq)]

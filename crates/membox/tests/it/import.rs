@@ -332,7 +332,7 @@ fn comparable(export: &str) -> Vec<String> {
         let made: &[&str] = match line["type"].as_str().expect("a type") {
             "session" => &["version", "created_at", "updated_at", "summary"],
             "message" => &["version", "updated_at"],
-            "record" => &["version"],
+            "record" => &["version", "updated_at"],
             "queued" => &["id", "created_at", "attempts"],
             "checkpoint" => &[],
             "usage" => continue,

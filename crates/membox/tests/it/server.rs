@@ -139,7 +139,7 @@ fn bad_input_gets_its_status_and_names_the_field() {
     let records = |r: Value| ("POST", "/v1/collections/c/records", json!({ "records": [r] }));
     let recall = |r: Value| ("POST", "/v1/collections/c/recall", r);
     let cases = [
-        (("PUT", "/v1/collections/A", json!({})), 400, "/collection"),
+        (("PUT", "/v1/collections/%C3%A4", json!({})), 400, "/collection"),
         (("PUT", "/v1/collections/..%2fx", json!({})), 400, "/collection"),
         (("PUT", "/v1/collections/d", json!({"vector_type": "f64"})), 400, "/vector_type"),
         (("PUT", "/v1/collections/d", json!({"dimension": 100_000})), 422, "/dimension"),

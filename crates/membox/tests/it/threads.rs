@@ -54,7 +54,10 @@ fn a_checkpointer_finds_every_call_that_it_needs() {
 
     let list = |query: &str| get(&server, &format!("/v1/threads/one/checkpoints?{query}"));
     assert_eq!(ids(&list(&format!("before={}", id(2)))), [id(1), id(0)]);
-    assert_eq!(ids(&list(&format!("before={}&limit=1", id(2)))), [id(1)]);
+    let page = list(&format!("before={}&limit=1", id(2)));
+    assert_eq!(ids(&page), [id(1)]);
+    let cursor = page["next"].as_str().expect("a cursor");
+    assert_eq!(ids(&list(&format!("before={}&limit=1&cursor={cursor}", id(2)))), [id(0)]);
     let loops = "filter=%7B%22field%22%3A%22metadata.source%22%2C%22eq%22%3A%22loop%22%7D";
     assert_eq!(ids(&list(loops)), [id(3), id(2), id(1)]);
     assert_eq!(ids(&list(&format!("{loops}&before={}", id(3)))), [id(2), id(1)]);

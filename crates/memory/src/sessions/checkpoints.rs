@@ -153,13 +153,12 @@ impl Sessions<'_> {
             return Err(MemoryError::invalid("/all_namespaces", "it goes with no `namespace`"));
         }
         let filter = filter.map(|filter| self.collections.limits.filter(tenant, filter)).transpose()?;
+        // A cursor is behind what comes before.
         let after = match (&query.cursor, &query.before) {
-            (Some(_), Some(_)) => {
-                return Err(MemoryError::invalid("/before", "it goes with no `cursor`: that says more"));
-            }
-            (Some(cursor), None) => Some(self.unseal_checkpoint(tenant, cursor)?),
+            (Some(cursor), _) => Some(self.unseal_checkpoint(tenant, cursor)?),
             (None, Some(id)) => {
-                Some(self.place_before(CheckpointPlace { tenant, thread, namespace: &query.namespace }, id)?)
+                let place = CheckpointPlace { tenant, thread, namespace: &query.namespace };
+                Some(self.place_before(place, id)?)
             }
             (None, None) => None,
         };

@@ -28,7 +28,7 @@ use std::sync::PoisonError;
                 "state": {"step": 3},
                 "parent": "2",
                 "ttl_s": 86400,
-                "channels": {"messages": "3.1", "topic": "1.0"},
+                "channels": {"messages": "3.1"},
                 "blobs": [{"channel": "messages", "version": "3.1", "type": "msgpack", "data": "kQE="}]
             }
         )),
