@@ -61,8 +61,8 @@ impl Reach<'_> {
 multiversion! {
     /// `out[t] = softmax(q[t] · Kᵀ) · V`, head by head, for the tokens of the batch from `first` on, as many as `out`
     /// has rows; each attends to its own sequence, as `offsets` bound them, as far as `reach` says. `qkv` holds, a
-    /// token a row, the queries (already scaled by 1/√D), keys and values of all heads side by side; `D` is the width of
-    /// a head.
+    /// token a row, the queries (already scaled by 1/√D), keys and values of all heads side by side; `D` is the width
+    /// of a head.
     pub fn attend<const D: usize>(
         simd, qkv: &[f32], offsets: &[u32], heads: usize, reach: Reach<'_>, first: usize,
         scratch: &mut AttentionScratch, out: &mut [f32],
