@@ -2,8 +2,8 @@
 //!
 //! The way of a text is the way of the modules: [`Tokenizer`] turns it into token ids, the [`Scheduler`] packs
 //! sequences of many callers into batches without padding, an [`Engine`] runs the forward pass, and the caller gets
-//! [`Embeddings`]. [`Encoder`] ties them to a model folder, and gives what sentence-transformers computes of it: its files
-//! say how states are pooled, how many tokens are read, and what comes before a text ([`ModelDescription`]). With
+//! [`Embeddings`]. [`Encoder`] ties them to a model folder, and gives what sentence-transformers computes of it: its
+//! files say how states are pooled, how many tokens are read, and what comes before a text ([`ModelDescription`]). With
 //! the LLMLingua-2 models (BERT or XLM-RoBERTa with a token classifier), or with a [`KeepHead`] over MiniLM, the same
 //! pass says how likely each token is to be kept.
 //!

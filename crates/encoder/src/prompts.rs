@@ -75,9 +75,8 @@ mod tests {
         assert_eq!(e5.of(Purpose::Query), "query: ");
         assert_eq!(e5.of(Purpose::Document), "passage: ");
         assert_eq!(e5.of(Purpose::Plain), "");
-        let with_default = of(
-            serde_json::json!({"prompts": {"a": "a: ", "document": "d: ", "passage": "p: "}, "default_prompt_name": "a"}),
-        );
+        let with_default =
+            of(serde_json::json!({"prompts": {"a": "a: ", "document": "d: "}, "default_prompt_name": "a"}));
         assert_eq!(Purpose::default(), Purpose::Plain);
         assert_eq!(
             [Purpose::Query, Purpose::Document, Purpose::Plain].map(|purpose| with_default.of(purpose)),

@@ -281,8 +281,8 @@ impl Reader<'_> {
         }
     }
 
-    /// MPNet's bias of each distance, which is T5's: half of the buckets are for keys behind the query; of each half, the
-    /// first half are for one distance each, and the others grow with the logarithm.
+    /// MPNet's bias of each distance, which is T5's: half of the buckets are for keys behind the query; of each half,
+    /// the first half are for one distance each, and the others grow with the logarithm.
     fn relative_bias(&self, RelativeBuckets { count, max_distance }: RelativeBuckets) -> Result<RelativeBias, String> {
         let heads = self.architecture.num_attention_heads;
         let table = self.tensors.take("encoder.relative_attention_bias.weight", &[count, heads])?;

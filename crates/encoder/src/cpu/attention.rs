@@ -60,8 +60,9 @@ impl Reach<'_> {
 
 multiversion! {
     /// `out[t] = softmax(q[t] · Kᵀ) · V`, head by head, for the tokens of the batch from `first` on, as many as `out`
-    /// has rows; each attends to its own sequence, as `offsets` bound them, as far as `reach` says. `qkv` holds, a token a row, the queries
-    /// (already scaled by 1/√D), keys and values of all heads side by side; `D` is the width of a head.
+    /// has rows; each attends to its own sequence, as `offsets` bound them, as far as `reach` says. `qkv` holds, a
+    /// token a row, the queries (already scaled by 1/√D), keys and values of all heads side by side; `D` is the width
+    /// of a head.
     pub fn attend<const D: usize>(
         simd, qkv: &[f32], offsets: &[u32], heads: usize, reach: Reach<'_>, first: usize,
         scratch: &mut AttentionScratch, out: &mut [f32],
@@ -180,8 +181,8 @@ fn sixteen(x: &[f32], at: usize) -> &[f32; LANES] {
     x[at..].first_chunk::<LANES>().expect("rows are padded to 16")
 }
 
-/// `scores[r, j] = q[query + r] · keys[:, j]` for each j of `blocks`, whose ends are multiples of 16; rows past the last
-/// query repeat it.
+/// `scores[r, j] = q[query + r] · keys[:, j]` for each j of `blocks`, whose ends are multiples of 16; rows past the
+/// last query repeat it.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 fn score<S: Simd, const D: usize>(
@@ -264,7 +265,8 @@ fn softmax<S: Simd>(s: S, row: &mut [f32], length: usize) -> f32 {
     1.0 / s.sum(total)
 }
 
-/// `out[r] = scale[r] · Σ_j scores[r, j] · values[j]`, j of `keys`, for the first `rows` rows; a row of `out` is `hidden` apart.
+/// `out[r] = scale[r] · Σ_j scores[r, j] · values[j]`, j of `keys`, for the first `rows` rows; a row of `out` is
+/// `hidden` apart.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 fn mix<S: Simd, const D: usize>(

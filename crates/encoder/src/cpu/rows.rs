@@ -1,4 +1,5 @@
-//! The fused row operations between the matrix products: LayerNorm, activations, rotary positions, quantisation, pooling.
+//! The fused row operations between the matrix products: LayerNorm, activations, rotary positions, quantisation,
+//! pooling.
 //! Rows are as wide as the model's hidden size, padded to a multiple of 32.
 
 use super::gemm::QuantizedRows;
@@ -149,8 +150,8 @@ multiversion! {
 }
 
 multiversion! {
-    /// Turns the queries and keys of rows of `qkv`, `[tokens, 3 · heads · head]`: the numbers i and i + half of each head
-    /// by the angle of its position, whose cosines and sines are rows of `half`.
+    /// Turns the queries and keys of rows of `qkv`, `[tokens, 3 · heads · head]`: the numbers i and i + half of each
+    /// head by the angle of its position, whose cosines and sines are rows of `half`.
     pub fn rotate(
         simd, qkv: &mut [f32], positions: &[u32], cosines: &[f32], sines: &[f32], half: usize, heads: usize,
         head: usize,

@@ -14,7 +14,8 @@ use std::sync::Arc;
 /// Least cosine to transformers' vector. In int8, of random weights, whose products cancel out as those of trained ones
 /// do not.
 const LEAST: [(Precision, f32); 2] = [(Precision::F32, 0.999_99), (Precision::Int8, 0.98)];
-/// The largest difference of a number of a token's state in f32; those numbers are about 1, and the fixtures round them.
+/// The largest difference of a number of a token's state in f32; those numbers are about 1, and the fixtures round
+/// them.
 const MOST_APART: f32 = 2e-4;
 
 #[derive(Deserialize)]

@@ -27,7 +27,8 @@ fn folder(files: &[(&str, Value)]) -> TempDir {
         },
         "model": {
             "type": "WordLevel", "unk_token": "[UNK]",
-            "vocab": {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "one": 3, "two": 4, "three": 5, "query": 6, "passage": 7, ":": 8},
+            "vocab": {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "one": 3, "two": 4, "three": 5, "query": 6,
+                "passage": 7, ":": 8},
         },
     });
     for (name, value) in files.iter().chain([&("tokenizer.json", tokenizer)]) {

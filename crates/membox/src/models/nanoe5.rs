@@ -165,8 +165,11 @@ fn config(shape: &Shape) -> String {
     )
 }
 
-/// Shapes and bytes of all tensors, by BERT's names.
-fn tensors(file: &File) -> Result<BTreeMap<String, (Vec<usize>, Vec<u8>)>> {
+/// A tensor's shape, and its numbers as bytes of f32.
+type Tensor = (Vec<usize>, Vec<u8>);
+
+/// All tensors, by BERT's names.
+fn tensors(file: &File) -> Result<BTreeMap<String, Tensor>> {
     let Shape { hidden, layers, intermediate: wide, vocabulary, positions, types, .. } = file.shape;
     if hidden % BLOCK.0 != 0 || wide % BLOCK.0 != 0 {
         bail!("{hidden} and {wide} are no multiples of {}", BLOCK.0);

@@ -24,7 +24,7 @@ const SAMPLES: [&str; 8] = [
     "Where did we park the car on Sunday?",
     "Lena's train arrives at 12:40 on platform 3, and she brings the tomatoes.",
     "我们昨天在公园里见面了，他对青霉素过敏。",
-    "Der Schlüssel liegt unter dem blauen Blumentopf im Garten.",
+    "Der Schlüssel steckt im blauen Blumentopf an der Haustür.",
     "La réunion a été reportée à jeudi, parce que le médecin était malade.",
     "会議は来週の月曜日に延期されました。",
     "def encode(texts): return model(tokenizer(texts))",

@@ -42,8 +42,8 @@ impl Options {
     }
 }
 
-/// The prompt of a name, or the model's default one. A name that the model does not have is refused: the vectors would be
-/// others than were asked for.
+/// The prompt of a name, or the model's default one. A name that the model does not have is refused: the vectors would
+/// be others than were asked for.
 fn prompt<'a>(encoder: &'a Encoder, name: Option<&str>) -> Result<&'a str, Problem> {
     let prompts = encoder.prompts();
     let Some(name) = name else { return Ok(prompts.of(Purpose::Plain)) };
