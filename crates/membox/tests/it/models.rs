@@ -142,9 +142,8 @@ fn a_folder_in_the_form_of_sentence_transformers_is_installed_listed_and_served(
     assert_eq!(server.call("POST", "/v1/collections/c/records", &records).0, 200);
     let body = json!({"query": "where is it?", "mode": "vector", "include": ["vector"]});
     let hit = server.call("POST", "/v1/collections/c/recall", &body).1["hits"][0].clone();
-    let numbers = |value: &Value| -> Vec<f64> {
-        value.as_array().expect("a vector").iter().filter_map(Value::as_f64).collect()
-    };
+    let numbers =
+        |value: &Value| -> Vec<f64> { value.as_array().expect("a vector").iter().filter_map(Value::as_f64).collect() };
     let kept = numbers(&hit["vector"]);
     let wanted = numbers(&embed(json!({"inputs": "passage: The key is under the pot."})).1[0]);
     let apart = kept.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0f64, f64::max);
