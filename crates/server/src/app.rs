@@ -11,8 +11,8 @@ use crate::managed::{self, Managed};
 use crate::pool::{Pool, PoolSize};
 use crate::problem::Problem;
 use crate::routes::{
-    collections, compress, engines, jobs, keys, lists, memories, models, operations, recall, records, sessions, tei,
-    tenants, threads, usage, users,
+    collections, compress, engines, jobs, keys, lists, mem0, memories, models, operations, recall, records, sessions,
+    tei, tenants, threads, usage, users,
 };
 use crate::state::{AppState, Limits, ServerConfig};
 use crate::tls::{Socket, Tls};
@@ -129,6 +129,23 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(memories::add))
         .routes(routes!(memories::update))
         .routes(routes!(memories::topics))
+        .routes(routes!(mem0::hosted::ping))
+        .routes(routes!(mem0::hosted::add))
+        .routes(routes!(mem0::hosted::search))
+        .routes(routes!(mem0::hosted::list))
+        .routes(routes!(mem0::hosted::get, mem0::hosted::update))
+        .routes(routes!(mem0::hosted::delete))
+        .routes(routes!(mem0::hosted::delete_all))
+        .routes(routes!(mem0::hosted::history))
+        .routes(routes!(mem0::hosted::entities))
+        .routes(routes!(mem0::hosted::delete_entity))
+        .routes(routes!(mem0::hosted::profile))
+        .routes(routes!(mem0::hosted::batch_update))
+        .routes(routes!(mem0::hosted::batch_delete))
+        .routes(routes!(mem0::hosted::feedback))
+        .routes(routes!(mem0::hosted::create_export))
+        .routes(routes!(mem0::hosted::get_export))
+        .routes(routes!(mem0::hosted::summary))
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::put, sessions::get, sessions::delete))
         .routes(routes!(sessions::append, sessions::messages))

@@ -337,7 +337,8 @@ fn find<'a>(keys: impl Iterator<Item = &'a ApiKey>, authorization: &str) -> Opti
     let (scheme, key) = authorization.split_once(' ')?;
     let given: [u8; 32] = Sha256::digest(key.trim()).into();
     let found = keys.fold(None, |found, key| if key.sha256.ct_eq(&given).into() { Some(key) } else { found });
-    found.filter(|_| scheme.eq_ignore_ascii_case("bearer"))
+    // mem0's clients say Token.
+    found.filter(|_| ["bearer", "token"].iter().any(|known| scheme.eq_ignore_ascii_case(known)))
 }
 
 fn unauthorized(detail: impl Into<String>) -> Problem {
@@ -366,6 +367,7 @@ mod tests {
         let keys = Keys::new(vec![ApiKey::new("alpha", "a"), hashed.with_expiry(now() + 60_000), old], None);
         assert_eq!(answer(&keys, "Bearer alpha"), Ok("a".to_owned()));
         assert_eq!(answer(&keys, "bearer  beta"), Ok("b".to_owned()));
+        assert_eq!(answer(&keys, "Token alpha"), Ok("a".to_owned()));
         assert!(answer(&keys, "Bearer gamma").is_err_and(|detail| detail.contains("has expired, at 20")));
         for wrong in ["Bearer delta", "Basic alpha", "alpha", "Bearer", "Bearer "] {
             assert!(answer(&keys, wrong).is_err(), "{wrong}");

@@ -11,7 +11,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// Routes whose originals pass over what they do not know.
-const OF_OTHERS: [&str; 10] = [
+const OF_OTHERS: [&str; 20] = [
     "/v1/embeddings",
     "/embeddings",
     "/embed",
@@ -22,6 +22,16 @@ const OF_OTHERS: [&str; 10] = [
     "/similarity",
     "/tokenize",
     "/decode",
+    "/v3/memories/add",
+    "/v3/memories/search",
+    "/v3/memories",
+    "/v1/memories/x",
+    "/v1/batch",
+    "/v1/batch/",
+    "/v1/feedback",
+    "/v1/exports",
+    "/v1/exports/get",
+    "/v1/summary",
 ];
 /// Those of them that want a model which the box does not have.
 const OF_OTHER_MODELS: [&str; 3] = ["/embed_sparse", "/rerank", "/predict"];

@@ -137,6 +137,43 @@ const STORING: &[(&str, &[(&str, Fate)])] = &[
             ("time_stamp", Kept),
         ],
     ),
+    (
+        "POST /v3/memories/add",
+        &[
+            ("messages/*/content", Exported("mem0.content")),
+            ("user_id", Kept),
+            ("agent_id", Kept),
+            ("app_id", Kept),
+            ("run_id", Kept),
+            ("filters", Kept),
+            ("metadata", Exported("mem0.metadata")),
+            ("expiration_date", Kept),
+            // Refused.
+            ("custom_instructions", Kept),
+            ("agent_custom_instructions", Kept),
+            ("custom_categories", Kept),
+            ("structured_data_schema", Kept),
+        ],
+    ),
+    (
+        "PUT /v1/memories/{id}",
+        &[
+            ("text", Exported("mem0patch.text")),
+            ("metadata", Exported("mem0patch.metadata")),
+            ("expiration_date", Kept),
+            ("timestamp", Kept),
+        ],
+    ),
+    (
+        "PUT /v1/batch",
+        &[
+            ("memories/*/memory_id", Kept),
+            ("memories/*/text", Exported("mem0many.text")),
+            ("memories/*/metadata", Exported("mem0many.metadata")),
+            ("memories/*/expiration_date", Kept),
+            ("memories/*/timestamp", Kept),
+        ],
+    ),
     ("PATCH /v1/users/{user}/profile", &[("", Exported("pro.fields"))]),
     ("POST /v1/usage", &[("user", Kept)]),
     ("PUT /v1/quotas/{user}", &[]),
@@ -176,6 +213,13 @@ const ASKING: &[&str] = &[
     "POST /v1/collections/{collection}/forget",
     "POST /v1/collections/{collection}/consolidate",
     "POST /v1/memories:update",
+    "POST /v3/memories/search",
+    "POST /v3/memories",
+    "DELETE /v1/batch/",
+    "POST /v1/feedback",
+    "POST /v1/exports",
+    "POST /v1/exports/get",
+    "POST /v1/summary",
     "POST /v1/sessions/{session}/queue:take",
     "POST /v1/threads/{thread}/checkpoints:prune",
     "POST /v1/threads/{thread}/checkpoints:copy",
@@ -412,6 +456,16 @@ fn say(server: &Server) -> String {
     ];
     let mut answers: Vec<String> =
         said.iter().map(|(method, path, body)| done(server, method, path, body).to_string()).collect();
+    let own = json!({"user_id": "lena", "infer": false, "metadata": object("mem0.metadata"), "messages": [
+        {"content": text("mem0.content")}, {"content": "To be changed."}, {"content": "To be changed, too."}]});
+    let own = done(server, "POST", "/v3/memories/add", &own);
+    let id = |i: usize| own["results"][i]["id"].as_str().expect("an id").to_owned();
+    let change = json!({"text": text("mem0patch.text"), "metadata": object("mem0patch.metadata")});
+    answers.push(done(server, "PUT", &format!("/v1/memories/{}", id(1)), &change).to_string());
+    let change = json!({"memories": [{"memory_id": id(2), "text": text("mem0many.text"),
+        "metadata": object("mem0many.metadata")}]});
+    answers.push(done(server, "PUT", "/v1/batch", &change).to_string());
+    answers.push(own.to_string());
     let add = json!({"user": "lena", "text": text("mcp.text"), "metadata": object("mcp.metadata")});
     let added = tool(server, "memory_add", add);
     let id = tool(server, "memory_add", json!({"user": "lena", "text": "To be changed."}))["id"].clone();

@@ -32,6 +32,7 @@ mod lists;
 mod long_texts;
 mod mcp;
 mod media;
+mod mem0;
 mod memories;
 mod mending;
 mod models;

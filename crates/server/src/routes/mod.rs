@@ -8,6 +8,7 @@ mod inputs;
 pub mod jobs;
 pub mod keys;
 pub mod lists;
+pub mod mem0;
 pub mod memories;
 pub mod models;
 pub mod operations;

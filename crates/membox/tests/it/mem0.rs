@@ -1,0 +1,162 @@
+//! mem0's routes, as its clients say them. The client itself is run by `make test-clients`.
+
+use crate::common::{Server, data_with_model, post};
+use serde_json::{Value, json};
+
+fn started() -> (tempfile::TempDir, Server) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    (folder, server)
+}
+
+fn add(server: &Server, owner: Value, texts: &[&str]) -> Vec<String> {
+    let messages: Vec<Value> = texts.iter().map(|text| json!({"role": "user", "content": text})).collect();
+    let mut request = json!({"messages": messages, "infer": false});
+    request.as_object_mut().expect("an object").extend(owner.as_object().cloned().unwrap_or_default());
+    let answer = post(server, "/v3/memories/add/", &request);
+    let ids = answer["results"].as_array().expect("results").iter();
+    ids.map(|result| result["id"].as_str().expect("an id").to_owned()).collect()
+}
+
+fn texts(answer: &Value) -> Vec<&str> {
+    let results = answer["results"].as_array().expect("results");
+    results.iter().map(|memory| memory["memory"].as_str().expect("a memory")).collect()
+}
+
+#[test]
+fn before_anything_is_written_there_is_nothing() {
+    let (_folder, server) = started();
+    let (status, ping) = server.call("GET", "/v1/ping/?org_id=o", &Value::Null);
+    assert_eq!((status, &ping["status"], &ping["user_email"]), (200, &json!("ok"), &Value::Null));
+    assert!(texts(&post(&server, "/v3/memories/search/", &json!({"query": "tea"}))).is_empty());
+    assert_eq!(post(&server, "/v3/memories/", &json!({}))["count"], 0);
+    assert_eq!(server.call("GET", "/v1/entities/", &Value::Null).1["results"], json!([]));
+    assert_eq!(server.call("GET", "/v1/memories/x/", &Value::Null).0, 404);
+    assert_eq!(server.call("DELETE", "/v1/memories/x/", &Value::Null).0, 404);
+    assert_eq!(post(&server, "/v1/feedback/", &json!({"memory_id": "x", "feedback": "POSITIVE"}))["id"], "x");
+    server.stop();
+}
+
+#[test]
+fn memories_are_added_found_listed_changed_and_deleted() {
+    let (_folder, server) = started();
+    let house = json!({"user_id": "alex", "agent_id": "chef", "metadata": {"topic": "house", "n": 1}});
+    let ids = add(&server, house, &["The spare key is under the blue pot.", "The boiler is from 2019."]);
+    add(&server, json!({"filters": {"user_id": "bo"}}), &["Bo plays chess."]);
+
+    let search =
+        |filters: Value| post(&server, "/v3/memories/search/", &json!({"query": "spare key", "filters": filters}));
+    let found = search(json!({"user_id": "alex"}));
+    assert_eq!(texts(&found)[0], "The spare key is under the blue pot.");
+    let first = &found["results"][0];
+    assert_eq!(
+        (&first["user_id"], &first["agent_id"], &first["run_id"]),
+        (&json!("alex"), &json!("chef"), &Value::Null)
+    );
+    assert_eq!(first["metadata"], json!({"topic": "house", "n": 1}));
+    assert!(first["score"].as_f64().is_some_and(|score| score > 0.0 && score <= 1.0), "{first}");
+    assert_eq!(texts(&search(json!({"user_id": "bo"}))), ["Bo plays chess."]);
+    let nested =
+        json!({"AND": [{"user_id": "alex"}, {"OR": [{"metadata": {"topic": "house"}}, {"metadata": {"n": 9}}]}]});
+    assert_eq!(texts(&search(nested)).len(), 2);
+    assert!(texts(&search(json!({"user_id": "nobody"}))).is_empty());
+
+    let pages: Vec<Value> = (1..=2)
+        .map(|page| {
+            post(&server, &format!("/v3/memories/?page={page}&page_size=2"), &json!({"filters": {"user_id": "*"}}))
+        })
+        .collect();
+    assert_eq!((pages[0]["count"].clone(), texts(&pages[0]).len(), texts(&pages[1]).len()), (json!(3), 2, 1));
+    assert_eq!(pages[0]["next"], "/v3/memories/?page=2&page_size=2");
+    assert_eq!((&pages[1]["next"], &pages[1]["previous"]), (&Value::Null, &json!("/v3/memories/?page=1&page_size=2")));
+
+    let one = format!("/v1/memories/{}/", ids[0]);
+    assert_eq!(server.call("PUT", &one, &json!({"text": "The spare key is gone."})).0, 200);
+    let batch = json!({"memories": [{"memory_id": ids[0], "text": "The spare key is back.", "metadata": {"n": null}}]});
+    assert_eq!(server.call("PUT", "/v1/batch/", &batch).0, 200);
+    let (_, changed) = server.call("GET", &one, &Value::Null);
+    assert_eq!(
+        (&changed["memory"], &changed["metadata"]),
+        (&json!("The spare key is back."), &json!({"topic": "house"}))
+    );
+    let (_, history) = server.call("GET", &format!("{one}history/"), &Value::Null);
+    let said: Vec<_> = history.as_array().expect("a list").iter().map(|c| (&c["event"], &c["old_memory"])).collect();
+    let (add_event, update) = (json!("ADD"), json!("UPDATE"));
+    let (first, second) = (json!("The spare key is under the blue pot."), json!("The spare key is gone."));
+    assert_eq!(said, [(&add_event, &Value::Null), (&update, &first), (&update, &second)]);
+
+    let (_, entities) = server.call("GET", "/v1/entities/", &Value::Null);
+    let named: Vec<_> =
+        entities["results"].as_array().expect("a list").iter().map(|e| (&e["type"], &e["name"])).collect();
+    assert_eq!(entities["count"], 3, "{entities}");
+    assert!(named.contains(&(&json!("agent"), &json!("chef"))) && named.contains(&(&json!("user"), &json!("bo"))));
+
+    let liked = post(&server, "/v1/feedback/", &json!({"memory_id": ids[1], "feedback": "POSITIVE"}));
+    assert_eq!(liked["importance"], 0.7);
+    let export = post(&server, "/v1/exports/", &json!({"schema": "{}", "filters": {"user_id": "alex"}}));
+    let exported = post(&server, "/v1/exports/get/", &json!({"memory_export_id": export["id"]}));
+    assert_eq!(texts(&exported).len(), 2);
+    assert_eq!(post(&server, "/v1/summary/", &json!({"filters": {"user_id": "bo"}}))["summary"], "Bo plays chess.");
+    assert_eq!(server.call("GET", "/v2/entities/user/alex/profile/", &Value::Null).1["user"], "alex");
+
+    let gone = json!({"memories": [{"memory_id": ids[1]}]});
+    assert_eq!(server.call("DELETE", "/v1/batch/", &gone).0, 200);
+    assert_eq!(server.call("DELETE", "/v1/memories/", &Value::Null).0, 400, "whose?");
+    assert_eq!(server.call("DELETE", "/v1/memories/?user_id=alex", &Value::Null).0, 200);
+    assert_eq!(server.call("DELETE", "/v2/entities/user/bo/", &Value::Null).0, 200);
+    assert_eq!(post(&server, "/v3/memories/", &json!({}))["count"], 0);
+    server.stop();
+}
+
+#[test]
+fn what_is_said_becomes_memories_of_whom_it_is_about() {
+    let (_folder, server) = started();
+    let said = json!({"messages": [
+        {"role": "user", "content": "I'm Alex. I am vegetarian and allergic to nuts."},
+        {"role": "assistant", "content": "Noted."}], "user_id": "alex", "run_id": "r1", "metadata": {"n": 1}});
+    let made = post(&server, "/v3/memories/add/", &said);
+    assert!(made["results"].as_array().is_some_and(|made| !made.is_empty()), "{made}");
+    let found =
+        post(&server, "/v3/memories/search/", &json!({"query": "what may Alex eat?", "filters": {"run_id": "r1"}}));
+    assert!(texts(&found)[0].contains("nuts"), "{found}");
+    assert_eq!((&found["results"][0]["run_id"], &found["results"][0]["metadata"]["n"]), (&json!("r1"), &json!(1)));
+    let all = post(&server, "/v3/memories/", &json!({"filters": {"user_id": "alex"}}));
+    assert_eq!(all["count"], made["results"].as_array().map_or(0, Vec::len), "messages are no memories: {all}");
+    server.stop();
+}
+
+#[test]
+fn what_is_not_done_here_is_refused_by_its_name() {
+    let (_folder, server) = started();
+    let messages = json!([{"role": "user", "content": "I moved."}]);
+    for (path, body, status, pointer) in [
+        ("/v3/memories/add/", json!({"messages": messages}), 400, "/user_id"),
+        ("/v3/memories/add/", json!({"messages": [], "user_id": "a"}), 400, "/messages"),
+        (
+            "/v3/memories/add/",
+            json!({"messages": messages, "user_id": "a", "custom_instructions": "only facts"}),
+            422,
+            "/custom_instructions",
+        ),
+        (
+            "/v3/memories/add/",
+            json!({"messages": messages, "user_id": "a", "expiration_date": "soon"}),
+            400,
+            "/expiration_date",
+        ),
+        ("/v3/memories/search/", json!({"query": "x", "top_k": 0}), 400, "/top_k"),
+        (
+            "/v3/memories/search/",
+            json!({"query": "x", "filters": {"user_id": {"icontains": "a"}}}),
+            400,
+            "/filters/user_id/icontains",
+        ),
+        ("/v3/memories/?page=0", json!({}), 400, "/page"),
+        ("/v1/exports/", json!({"schema": {"properties": {"name": {}}}}), 422, "/schema"),
+        ("/v1/exports/get/", json!({"memory_export_id": "?"}), 400, "/memory_export_id"),
+    ] {
+        let (found, problem) = server.call("POST", path, &body);
+        assert_eq!((found, &problem["errors"][0]["pointer"]), (status, &json!(pointer)), "{path} {body}: {problem}");
+    }
+    server.stop();
+}
