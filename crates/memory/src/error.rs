@@ -269,7 +269,7 @@ impl MemoryError {
     }
 
     /// Whether somebody else has written to what the request read: read it again, and try again.
-    pub(crate) fn is_conflict(&self) -> bool {
+    pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Records(RecordsError::VersionConflict { .. }))
     }
 

@@ -299,7 +299,7 @@ impl Memories<'_> {
 
     /// Whether there is such a memory.
     fn has(&self, id: &str) -> Result<bool, Problem> {
-        let request = GetRequest { ids: vec![id.to_owned()], ..GetRequest::default() };
+        let request = GetRequest { ids: vec![id.to_owned()], with: Some(Vec::new()) };
         let found = there(self.memory.records().get_many(self.tenant(), COLLECTION, &request))?;
         Ok(found.is_some_and(|found| found.missing.is_empty()))
     }
