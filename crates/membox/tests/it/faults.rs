@@ -86,7 +86,7 @@ fn a_power_cut_at_any_moment_takes_nothing_that_was_acknowledged() {
 fn a_new_collection_survives_a_power_cut_once_it_is_acknowledged() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut met = 0;
-    for at in (1..=rounds(24).min(100)).map(|round| round * 7) {
+    for at in (1..=rounds(24).min(100)).map(|round| round * 9) {
         let data = folder.path().join(format!("data-{at}"));
         std::fs::create_dir_all(&data).expect("a folder");
         let mut acknowledged = 0;
