@@ -19,7 +19,7 @@ done
 "$python/build.sh" "$place/core/bin/python" "$place/dist"
 
 dist=$place/dist
-install() { "$place/$1/bin/pip" install --quiet --disable-pip-version-check --no-deps --force-reinstall "${@:2}"; }
+install() { "$place/$1/bin/pip" install --quiet --disable-pip-version-check --no-index --no-deps --force-reinstall "${@:2}"; }
 install core "$dist"/membox-*.whl
 install langchain "$dist"/membox-*.whl "$dist"/langchain_membox-*.whl "$dist"/langgraph_checkpoint_membox-*.whl
 install llama-index "$dist"/membox-*.whl "$dist"/llama_index_*.whl

@@ -116,7 +116,7 @@ pub struct Mem0List {
 
 /// Which part of a list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct Mem0PageQuery {
     /// From 1 on.
     #[param(minimum = 1)]
@@ -128,11 +128,15 @@ pub struct Mem0PageQuery {
 
 /// Whose memories are meant.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct Mem0Owner {
+    /// Memories about this user.
     pub user_id: Option<String>,
+    /// Memories of this agent.
     pub agent_id: Option<String>,
+    /// Memories of this application.
     pub app_id: Option<String>,
+    /// Memories of this conversation.
     pub run_id: Option<String>,
 }
 
@@ -313,7 +317,7 @@ pub struct Mem0FeedbackAnswer {
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct Mem0NewExport {
     /// Only an empty one: no language model fills it in here.
-    #[schema(value_type = Value)]
+    #[schema(value_type = Value, required = false)]
     pub schema: Option<Value>,
     /// Which memories: `{"user_id": "alex"}`, `{"AND": [...]}`, and the like.
     #[schema(value_type = Option<Object>)]

@@ -2,7 +2,7 @@
 
 use crate::options::CompressOptions;
 use crate::percentile::{Number, percentile, token_percentile};
-use crate::units::{Segment, Unit, is_letter};
+use crate::units::{Segment, Unit, is_latin, is_letter};
 use crate::wholes::wholes;
 use crate::{CompressorError, TokenCounter};
 use std::cmp::Reverse;
@@ -134,10 +134,14 @@ pub(crate) fn by_rate(part: &mut Part, rate: f64, options: &CompressOptions, cou
             for (unit, kept) in units.iter().zip(&mut part.kept[first..last]) {
                 *kept = unit.probability > threshold || threshold == 1.0 && unit.probability == threshold;
             }
-            // Of a whole of several words, such as a URL, all tokens go with the one at the threshold.
+            // Of a whole of several words, such as a URL, all tokens go with the one at the threshold. So they do of
+            // a word in another script, which has several.
             let gone = (0..units.len()).filter(|&i| !part.kept[first + i]);
             let next = gone.max_by(|&a, &b| units[a].probability.total_cmp(&units[b].probability).then(b.cmp(&a)));
-            if let Some(next) = next.filter(|&i| has_sign(&part.text[units[i].place.clone()])) {
+            if let Some(next) = next.filter(|&i| {
+                let text = &part.text[units[i].place.clone()];
+                has_sign(text) || !is_latin(text)
+            }) {
                 let left: usize = (0..units.len()).filter(|&i| part.kept[first + i]).map(|i| counts[i]).sum();
                 let wanted = rate * counts.iter().sum::<usize>() as f64;
                 part.kept[first + next] = (left + counts[next]) as f64 - wanted < wanted - left as f64;

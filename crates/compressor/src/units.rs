@@ -215,7 +215,7 @@ fn knows_script(text: &str, words: &[Word]) -> bool {
 }
 
 /// Whether its first letter, if it has any, is Latin.
-fn is_latin(text: &str) -> bool {
+pub(crate) fn is_latin(text: &str) -> bool {
     let is_latin = |c: char| matches!(u32::from(c), 0..0x250 | 0x1E00..0x1F00 | 0xFF00..0xFF60);
     text.chars().find(|c| c.is_alphabetic()).is_none_or(is_latin)
 }

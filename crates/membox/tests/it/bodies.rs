@@ -11,7 +11,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// Routes whose originals pass over what they do not know.
-const OF_OTHERS: [&str; 20] = [
+const OF_OTHERS: [&str; 18] = [
     "/v1/embeddings",
     "/embeddings",
     "/embed",
@@ -25,14 +25,14 @@ const OF_OTHERS: [&str; 20] = [
     "/v3/memories/add",
     "/v3/memories/search",
     "/v3/memories",
-    "/v1/memories/x",
-    "/v1/batch",
     "/v1/batch/",
     "/v1/feedback",
     "/v1/exports",
     "/v1/exports/get",
     "/v1/summary",
 ];
+/// The same, of what is not there.
+const OF_OTHERS_MISSING: [&str; 2] = ["/v1/memories/x", "/v1/batch"];
 /// Those of them that want a model which the box does not have.
 const OF_OTHER_MODELS: [&str; 3] = ["/embed_sparse", "/rerank", "/predict"];
 
@@ -212,6 +212,8 @@ fn null_is_absent_lists_are_no_objects_and_the_unknown_is_refused_on_every_route
             let (status, answer) = call(&body);
             if OF_OTHERS.contains(&path.as_str()) {
                 assert_eq!(status, 200, "{method} {path} {body}: {answer}");
+            } else if OF_OTHERS_MISSING.contains(&path.as_str()) {
+                assert_eq!(status, 404, "{method} {path} {body}: {answer}");
             } else if OF_OTHER_MODELS.contains(&path.as_str()) {
                 assert_eq!(status, 424, "{method} {path} {body}: {answer}");
             } else if schema["additionalProperties"] == false {

@@ -488,7 +488,10 @@ fn say(server: &Server) -> String {
 /// Everything that the box gives out.
 fn hear(server: &Server) -> String {
     let (_, document) = server.call("GET", "/openapi.json", &Value::Null);
+    let memories = post(server, "/v3/memories", &json!({}));
+    let memory = format!("/v1/memories/{}", memories["results"][0]["id"].as_str().expect("an id"));
     let places = [
+        ("/v1/memories/{id}", memory.as_str()),
         ("{collection}/records/{id}", "user-lena/records/r"),
         ("{collection}", "user-lena"),
         ("{session}", "s"),
@@ -501,7 +504,7 @@ fn hear(server: &Server) -> String {
         ("{thread}", "s"),
         ("{user}", "lena"),
     ];
-    let mut heard = String::new();
+    let mut heard = memories.to_string();
     for (path, methods) in document["paths"].as_object().expect("paths") {
         if methods["get"].is_null() || path.contains("/jobs/") || path.ends_with("/media") {
             continue;

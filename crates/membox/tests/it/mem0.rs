@@ -26,7 +26,7 @@ fn texts(answer: &Value) -> Vec<&str> {
 #[test]
 fn before_anything_is_written_there_is_nothing() {
     let (_folder, server) = started();
-    let (status, ping) = server.call("GET", "/v1/ping/?org_id=o", &Value::Null);
+    let (status, ping) = server.call("GET", "/v1/ping/", &Value::Null);
     assert_eq!((status, &ping["status"], &ping["user_email"]), (200, &json!("ok"), &Value::Null));
     assert!(texts(&post(&server, "/v3/memories/search/", &json!({"query": "tea"}))).is_empty());
     assert_eq!(post(&server, "/v3/memories/", &json!({}))["count"], 0);
@@ -128,6 +128,9 @@ fn what_is_said_becomes_memories_of_whom_it_is_about() {
 #[test]
 fn what_is_not_done_here_is_refused_by_its_name() {
     let (_folder, server) = started();
+    let big = br#"{"query": "x", "filters": {"metadata": {"n": 123456789012345678901234567890}}}"#.to_vec();
+    let (status, _, text) = server.raw("POST", "/v3/memories/search/", &[("content-type", "application/json")], big);
+    assert!((400..500).contains(&status) && text.contains("/filters/metadata/n"), "{status} {text}");
     let messages = json!([{"role": "user", "content": "I moved."}]);
     for (path, body, status, pointer) in [
         ("/v3/memories/add/", json!({"messages": messages}), 400, "/user_id"),

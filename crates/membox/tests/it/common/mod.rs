@@ -175,6 +175,14 @@ impl Server {
             request = request.header(*name, *value);
         }
         let sent = match method {
+            "DELETE" if !["", "null"].map(str::as_bytes).contains(&body.as_slice()) => {
+                let request = agent.delete(format!("{}{path}", self.url));
+                headers
+                    .iter()
+                    .fold(request, |request, (name, value)| request.header(*name, *value))
+                    .force_send_body()
+                    .send(body)
+            }
             "GET" | "DELETE" => agent.run(request.body(()).expect("a request")),
             _ => agent.run(request.body(body).expect("a request")),
         };

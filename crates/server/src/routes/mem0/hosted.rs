@@ -46,7 +46,10 @@ pub async fn ping(caller: Caller) -> axum::Json<Mem0Ping> {
     post,
     path = "/v3/memories/add",
     tag = "mem0",
-    request_body(content = Mem0Add, example = json!({"messages": [{"role": "user", "content": "I am vegetarian."}], "user_id": "alex"})),
+    request_body(
+        content = Mem0Add,
+        example = json!({"messages": [{"role": "user", "content": "I am vegetarian."}], "user_id": "alex"})
+    ),
     responses(
         (status = 200, description = "done", body = Mem0Added),
         (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
@@ -70,7 +73,10 @@ pub async fn add(
     post,
     path = "/v3/memories/search",
     tag = "mem0",
-    request_body(content = Mem0Search, example = json!({"query": "what does Alex eat?", "filters": {"user_id": "alex"}})),
+    request_body(
+        content = Mem0Search,
+        example = json!({"query": "what does Alex eat?", "filters": {"user_id": "alex"}})
+    ),
     responses(
         (status = 200, description = "done", body = Mem0Found),
         (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
@@ -129,7 +135,7 @@ pub async fn list(
     get,
     path = "/v1/memories/{id}",
     tag = "mem0",
-    params(("id" = String, Path)),
+    params(("id" = String, Path, description = "the memory's id")),
     responses(
         (status = 200, description = "done", body = Mem0Memory),
         (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
@@ -153,7 +159,7 @@ pub async fn get(
     put,
     path = "/v1/memories/{id}",
     tag = "mem0",
-    params(("id" = String, Path)),
+    params(("id" = String, Path, description = "the memory's id")),
     request_body(content = Mem0Update, example = json!({"text": "Alex is vegan."})),
     responses(
         (status = 200, description = "done", body = Mem0Memory),
@@ -179,7 +185,7 @@ pub async fn update(
     get,
     path = "/v1/memories/{id}/history",
     tag = "mem0",
-    params(("id" = String, Path)),
+    params(("id" = String, Path, description = "the memory's id")),
     responses(
         (status = 200, description = "done", body = Vec<Mem0Change>),
         (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
@@ -225,7 +231,10 @@ pub async fn entities(State(state): State<AppState>, caller: Caller) -> Result<a
     put,
     path = "/v1/batch",
     tag = "mem0",
-    request_body(content = Mem0BatchUpdates, example = json!({"memories": [{"memory_id": "1", "text": "Alex is vegan."}]})),
+    request_body(
+        content = Mem0BatchUpdates,
+        example = json!({"memories": [{"memory_id": "1", "text": "Alex is vegan."}]})
+    ),
     responses(
         (status = 200, description = "done", body = Mem0Done),
         (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
@@ -281,7 +290,7 @@ pub async fn batch_delete(
     delete,
     path = "/v1/memories/{id}/",
     tag = "mem0",
-    params(("id" = String, Path)),
+    params(("id" = String, Path, description = "the memory's id")),
     responses(
         (status = 200, description = "done", body = Mem0Done),
         (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
@@ -335,7 +344,7 @@ pub async fn delete_all(
     delete,
     path = "/v2/entities/{kind}/{name}/",
     tag = "mem0",
-    params(("kind" = String, Path), ("name" = String, Path)),
+    params(("kind" = String, Path, description = "user, agent, app or run"), ("name" = String, Path, description = "the id of the user, agent, application or conversation")),
     responses(
         (status = 200, description = "done", body = Mem0Done),
         (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
@@ -371,7 +380,7 @@ pub async fn delete_entity(
     get,
     path = "/v2/entities/user/{user}/profile",
     tag = "mem0",
-    params(("user" = String, Path)),
+    params(("user" = String, Path, description = "the user's id")),
     responses(
         (status = 200, description = "done", body = ProfileView),
         (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),

@@ -95,18 +95,22 @@ impl Memories<'_> {
         expires_at: Option<String>,
         created_at: Option<String>,
     ) -> Result<Vec<Mem0Event>, Problem> {
-        let texts: Vec<String> = request.messages.into_iter().map(|message| message.content).collect();
-        let record = |text: &String| NewRecord {
-            text: text.clone(),
+        let record = |message: membox_api::Mem0Message| NewRecord {
+            text: message.content,
             user: owner.user_id.clone(),
             metadata: metadata.clone(),
             expires_at: expires_at.clone(),
             created_at: created_at.clone(),
             ..NewRecord::default()
         };
-        let written = self.memory.records().upsert(self.tenant(), COLLECTION, texts.iter().map(record).collect())?;
-        let event = |(WrittenRecord { id, .. }, memory)| Mem0Event { id, memory, event: "ADD" };
-        Ok(written.into_iter().zip(texts).map(event).collect())
+        let records = request.messages.into_iter().map(record).collect();
+        let written = self.memory.records().upsert(self.tenant(), COLLECTION, records)?;
+        // As they are kept: personal data may be gone.
+        let ids = written.into_iter().map(|WrittenRecord { id, .. }| id).collect();
+        let kept = GetRequest { ids, with: Some(Vec::new()) };
+        let kept = self.memory.records().get_many(self.tenant(), COLLECTION, &kept)?.records;
+        let event = |RecordView { id, text, .. }| Mem0Event { id, memory: text, event: "ADD" };
+        Ok(kept.into_iter().map(|listed| event(listed.record)).collect())
     }
 
     /// Memories are made of the messages.
@@ -165,7 +169,10 @@ impl Memories<'_> {
             categories,
         } = request;
         let k = top_k.or(limit).unwrap_or(DEFAULT_TOP_K);
-        check_count(k, "/top_k")?;
+        check_count(k, if top_k.is_none() && limit.is_some() { "/limit" } else { "/top_k" })?;
+        if threshold.is_some_and(|threshold| !(0.0..=1.0).contains(&threshold)) {
+            return Err(bad("/threshold", "0 to 1 is possible"));
+        }
         let mut of = owned_by(&Mem0Owner { user_id, agent_id, app_id: None, run_id });
         of.extend(filters.map(|filters| conditions(&filters, "/filters")).transpose()?.unwrap_or_default());
         of.extend(of_categories(categories.as_ref()));
