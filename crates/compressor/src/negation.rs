@@ -30,7 +30,7 @@ const NEGATIONS: &[&str] = &[
     "không", "chưa", "đừng", "chẳng", "tidak", "bukan", "jangan", "tanpa", "belum", "ไม่", "ไม่ได้", "ไม่มี",
     "อย่า", "ห้าม", "안", "못", "아니", "아니요", "아니다",
     // Chinese, Japanese.
-    "无", "無", "非", "别", "別", "未", "勿", "莫", "否", "无法", "無法", "ない", "なかっ", "なかった", "ません", "ず", "なく", "無し",
+    "无", "無", "非", "别", "別", "未", "勿", "莫", "否", "无法", "無法", "ない", "なかっ", "なかった", "ません", "ず", "なく", "無し", "ん",
 ];
 
 /// How negated words begin or end in languages that write the negation into the word.

@@ -23,7 +23,7 @@
 //! let record = Record {
 //!     id: "a".into(), text: "The spare key is under the pot.".into(), metadata: Default::default(), created_at: 0,
 //!     expires_at: None, importance: None, user: None, session: None, kind: None, given_vector: false,
-//!     message: None,
+//!     message: None, payload: None, updated_at: None,
 //! };
 //! transaction.upsert(&Slots::new(notes, vector_file), &record, 0, 0, None)?;
 //! transaction.commit()?;

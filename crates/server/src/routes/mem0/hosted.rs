@@ -344,7 +344,10 @@ pub async fn delete_all(
     delete,
     path = "/v2/entities/{kind}/{name}/",
     tag = "mem0",
-    params(("kind" = String, Path, description = "user, agent, app or run"), ("name" = String, Path, description = "the id of the user, agent, application or conversation")),
+    params(
+        ("kind" = String, Path, description = "user, agent, app or run"),
+        ("name" = String, Path, description = "the id of the user, agent, application or conversation")
+    ),
     responses(
         (status = 200, description = "done", body = Mem0Done),
         (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
