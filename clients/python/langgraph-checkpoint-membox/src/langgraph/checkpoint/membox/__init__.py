@@ -320,12 +320,12 @@ class MemboxSaver(BaseCheckpointSaver[str]):
         writes = [(task, channel, value) for task, rows in view.get("writes", {}).items() for channel, value in rows]
         # Functions that read deltas take the writes in this order.
         writes.sort(key=lambda write: writes_sort_key(write[2]["path"], write[0], write[2]["index"]))
-        checkpoint = self._decoded(view["state"])
         # Checkpoints of older versions have all values within the state.
-        apart = {blob["channel"]: self._decoded(blob) for blob in view.get("blobs", ())}
+        checkpoint = cast("Checkpoint", self._decoded(view["state"]))
+        checkpoint["channel_values"] |= {blob["channel"]: self._decoded(blob) for blob in view.get("blobs", ())}
         return CheckpointTuple(
             config=configured(thread, namespace, view["id"]),
-            checkpoint={**checkpoint, "channel_values": {**checkpoint["channel_values"], **apart}},
+            checkpoint=checkpoint,
             metadata=cast("CheckpointMetadata", view["metadata"]),
             parent_config=configured(thread, namespace, view["parent"]) if "parent" in view else None,
             pending_writes=[(task, channel, self._decoded(value)) for task, channel, value in writes],
