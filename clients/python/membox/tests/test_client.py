@@ -119,7 +119,41 @@ def test_a_thread_keeps_checkpoints_and_writes(client: membox.Client, name: str)
     assert thread.checkpoint()["id"] == "c2"
     assert thread.checkpoint("c1").get("writes") == {"task": [["channel", 1]]}
     assert [one["id"] for one in thread.checkpoints()] == ["c2", "c1"]
-    assert thread.delete() == 2
+    assert [one["id"] for one in thread.checkpoints(before="c2")] == ["c1"]
+    where = {"field": "metadata.source", "eq": "input"}
+    assert [one["id"] for one in thread.checkpoints(filter=where)] == ["c1"]
+    assert name in {one["thread"] for one in client.threads()}
+    thread.delete_checkpoint("c1")
+    assert thread.delete() == 1
+
+
+def test_a_thread_is_pruned_and_copied(client: membox.Client, name: str) -> None:
+    thread, other = client.thread(name), client.thread(f"{name}-copy")
+    for namespace in ("", "child"):
+        for number in range(3):
+            thread.put_checkpoint(f"c{number}", number, namespace=namespace)
+    assert [(one["namespace"], one["checkpoints"]) for one in thread.namespaces()] == [("", 3), ("child", 3)]
+    assert thread.copy(f"{name}-copy") == 6
+    assert thread.prune(keep=2, namespace="child") == 1
+    assert thread.prune() == 3
+    assert {(one["namespace"], one["id"]) for one in thread.checkpoints(namespace=None)} == {("", "c2"), ("child", "c2")}
+    assert other.delete(namespace="child") == 3
+    assert other.delete() == 3
+    thread.delete()
+
+
+def test_values_of_channels_are_octets(client: membox.Client, name: str) -> None:
+    thread = client.thread(name)
+    data = bytes(range(256)) * 20_000
+    thread.put_blob("said: a|b", "1.5", data, namespace="child", type="bytes")
+    assert thread.blob("said: a|b", "1.5", namespace="child") == ("bytes", data)
+    small: membox.types.NewBlob = {"channel": "n", "version": "1", "data": vectors.encode([1.0])}
+    thread.put_checkpoint("c", {}, namespace="child", channels={"said: a|b": "1.5", "n": "1"}, blobs=[small])
+    found = thread.checkpoint("c", namespace="child", blobs=True)
+    assert {blob["channel"] for blob in found.get("blobs", [])} == {"said: a|b", "n"}
+    [listed] = thread.checkpoints(namespace="child", blobs=True)
+    assert listed == found
+    thread.delete()
 
 
 def test_users_have_profiles_exports_and_an_erasure(client: membox.Client, name: str) -> None:
