@@ -52,6 +52,30 @@ def test_more_records_than_one_request_takes(client: membox.Client, name: str) -
     collection.drop()
 
 
+def test_payloads_counts_and_facets(client: membox.Client, name: str) -> None:
+    collection = client.collection(name)
+    collection.create(dimension=1)
+    large = ["x" * 900_000, {"n": 2**70}]
+    topics = ["house", "house", "garden"]
+    collection.upsert(
+        {"id": str(number), "payload": [number, large], "metadata": {"topic": topic}}
+        for number, topic in enumerate(topics * 8)
+    )
+    assert [record and record["payload"] for record in collection.get_many(["3", "x" * 600, "1"])] == [
+        [3, large],
+        None,
+        [1, large],
+    ]
+    house = {"field": "metadata.topic", "eq": "house"}
+    assert collection.count() == 24
+    assert collection.count(filter=house) == 16
+    [facet] = collection.facets("metadata.topic")["facets"]
+    assert [(one["value"], one["count"]) for one in facet["values"]] == [("house", 16), ("garden", 8)]
+    assert "payload" not in next(collection.records(limit=1))
+    assert next(collection.records(limit=1, payload=True))["payload"] == [0, large]
+    collection.drop()
+
+
 def test_vectors_are_given_as_numbers_bytes_text_and_arrays(client: membox.Client, name: str) -> None:
     numpy = pytest.importorskip("numpy")
     collection = client.collection(name)
@@ -136,7 +160,10 @@ def test_a_thread_is_pruned_and_copied(client: membox.Client, name: str) -> None
     assert thread.copy(f"{name}-copy") == 6
     assert thread.prune(keep=2, namespace="child") == 1
     assert thread.prune() == 3
-    assert {(one["namespace"], one["id"]) for one in thread.checkpoints(namespace=None)} == {("", "c2"), ("child", "c2")}
+    assert {(one["namespace"], one["id"]) for one in thread.checkpoints(namespace=None)} == {
+        ("", "c2"),
+        ("child", "c2"),
+    }
     assert other.delete(namespace="child") == 3
     assert other.delete() == 3
     thread.delete()
