@@ -13,7 +13,7 @@ export MEMBOX_BINARY MEMBOX_MODELS
 python=clients/python
 place=$PWD/target/clients
 
-for group in core langchain llama-index agents; do
+for group in core langchain llama-index agents mem0; do
   scripts/pypi-tools.sh "$python/locks/$group.txt" "$place/$group"
 done
 "$python/build.sh" "$place/core/bin/python" "$place/dist"
@@ -24,6 +24,7 @@ install core "$dist"/membox-*.whl
 install langchain "$dist"/membox-*.whl "$dist"/langchain_membox-*.whl "$dist"/langgraph_checkpoint_membox-*.whl
 install llama-index "$dist"/membox-*.whl "$dist"/llama_index_*.whl
 install agents "$dist"/membox-*.whl
+install mem0 "$dist"/membox-*.whl
 
 if [ ! -e "$place/sources/.whole" ] || [ "$python/locks/sources.txt" -nt "$place/sources/.whole" ]; then
   rm -rf "$place/sources"

@@ -90,6 +90,7 @@ def suites() -> list[Suite]:
         Suite("openai-agents: its own session tests", "agents", "membox", upstream_agents),
         Suite(vectors, "llama-index", vectors, tests),
         Suite(chats, "llama-index", chats, tests),
+        Suite("mem0ai: its own client", "mem0", "mem0-client", tests),
         Suite("ruff check", "core", ".", ("-m", "ruff", "check", "."), counts=False),
         Suite("ruff format", "core", ".", ("-m", "ruff", "format", "--check", "."), counts=False),
         typed("membox", "agents"),

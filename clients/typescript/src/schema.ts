@@ -300,6 +300,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/batch": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** `PUT /v1/batch`: changes memories, one after the other. */
+        put: operations["mem0_batch_update"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/batch/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** `DELETE /v1/batch/`: deletes memories. */
+        delete: operations["mem0_batch_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/chunks": {
         parameters: {
             query?: never;
@@ -431,6 +465,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/collections/{collection}/recall:batch": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** `POST /v1/collections/{c}/recall:batch`: several recalls, one after the other. One that is wrong fails them all. */
+        post: operations["recall_batch"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/collections/{collection}/records": {
         parameters: {
             query?: never;
@@ -468,6 +519,23 @@ export interface paths {
         patch: operations["records_patch"];
         trace?: never;
     };
+    "/v1/collections/{collection}/records:count": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** `POST /v1/collections/{c}/records:count`: how many there are, of those that a filter allows. */
+        post: operations["records_count"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/collections/{collection}/records:delete": {
         parameters: {
             query?: never;
@@ -479,6 +547,74 @@ export interface paths {
         put?: never;
         /** `POST /v1/collections/{c}/records:delete`: by ids or by filter, in one commit. */
         post: operations["records_delete_many"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/records:facets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** `POST /v1/collections/{c}/records:facets`: the values of fields, and how many records have each. */
+        post: operations["records_facets"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/records:get": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** `POST /v1/collections/{c}/records:get`: records by their ids, in the order that they are named in. */
+        post: operations["records_get_many"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/records:patch": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** `POST /v1/collections/{c}/records:patch`: one change of many records, all in one commit. */
+        post: operations["records_patch_many"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/records:scroll": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** `POST /v1/collections/{c}/records:scroll`: a part of them in the order of a field. */
+        post: operations["records_scroll"];
         delete?: never;
         options?: never;
         head?: never;
@@ -550,6 +686,74 @@ export interface paths {
         put?: never;
         /** `POST /v1/embeddings`: OpenAI's, for its clients unmodified. */
         post: operations["engines_embeddings"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/entities": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** `GET /v1/entities`: who has memories. */
+        get: operations["mem0_entities"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/exports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** `POST /v1/exports`: an export of memories, to be had by `/v1/exports/get/`. */
+        post: operations["mem0_create_export"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/exports/get": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** `POST /v1/exports/get`: the memories of an export, as they are now. */
+        post: operations["mem0_get_export"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/feedback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** `POST /v1/feedback`: what is thought of a memory changes its importance. */
+        post: operations["mem0_feedback"];
         delete?: never;
         options?: never;
         head?: never;
@@ -655,6 +859,75 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/memories/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** `DELETE /v1/memories/`: deletes the memories of an owner. */
+        delete: operations["mem0_delete_all"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/memories/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** `GET /v1/memories/{id}`: one memory. */
+        get: operations["mem0_get"];
+        /** `PUT /v1/memories/{id}`: changes a memory; what it said before is its history. */
+        put: operations["mem0_update"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/memories/{id}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** `DELETE /v1/memories/{id}/`: deletes a memory. */
+        delete: operations["mem0_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/memories/{id}/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** `GET /v1/memories/{id}/history`: what a memory said, the oldest first. */
+        get: operations["mem0_history"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/memories:update": {
         parameters: {
             query?: never;
@@ -719,6 +992,23 @@ export interface paths {
         };
         /** `GET /v1/models/{organisation}/{model}`: the same, for a name with a slash that the client has not escaped. */
         get: operations["engines_get_of"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/ping": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** `GET /v1/ping/`: who asks. */
+        get: operations["mem0_ping"];
         put?: never;
         post?: never;
         delete?: never;
@@ -911,6 +1201,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** `POST /v1/summary`: the newest memories, a line each. */
+        post: operations["mem0_summary"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/tenant": {
         parameters: {
             query?: never;
@@ -968,6 +1275,44 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/threads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** `GET /v1/threads`: those that have checkpoints, by their ids. */
+        get: operations["threads_threads"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/threads/{thread}/blobs/{channel}/{version}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** `GET /v1/threads/{t}/blobs/{channel}/{version}`: the octets; the header `x-membox-type` says what they are. */
+        get: operations["threads_get_blob"];
+        /**
+         * `PUT /v1/threads/{t}/blobs/{channel}/{version}`: the value of a channel, as octets, for checkpoints that name its
+         *     version in `channels`. One that none names goes with the thread.
+         */
+        put: operations["threads_put_blob"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/threads/{thread}/checkpoints": {
         parameters: {
             query?: never;
@@ -982,7 +1327,7 @@ export interface paths {
         get: operations["threads_list"];
         put?: never;
         post?: never;
-        /** `DELETE /v1/threads/{t}/checkpoints`: all of them, of all namespaces. */
+        /** `DELETE /v1/threads/{t}/checkpoints`: all of them, of one namespace or of all. */
         delete: operations["threads_delete"];
         options?: never;
         head?: never;
@@ -1004,7 +1349,8 @@ export interface paths {
          */
         put: operations["threads_put"];
         post?: never;
-        delete?: never;
+        /** `DELETE /v1/threads/{t}/checkpoints/{id}`: with what tasks have written to it. */
+        delete: operations["threads_delete_one"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1024,6 +1370,63 @@ export interface paths {
          *     `__scheduled__`, `__interrupt__` and `__resume__` replace each its own alone, and the others all of the others.
          */
         put: operations["threads_put_writes"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/threads/{thread}/checkpoints:copy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * `POST /v1/threads/{t}/checkpoints:copy`: to another thread, with all namespaces and what tasks have written. What
+         *     that thread has by the same ids is replaced, so a copy that was cut short can be made again.
+         */
+        post: operations["threads_copy"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/threads/{thread}/checkpoints:prune": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * `POST /v1/threads/{t}/checkpoints:prune`: all but the latest of each namespace go. Of those that stay, whose parent
+         *     went has none; what tasks have written for checkpoints that have not come yet stays.
+         */
+        post: operations["threads_prune"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/threads/{thread}/namespaces": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** `GET /v1/threads/{t}/namespaces`: those that have checkpoints, by their names; the thread's own is the empty one. */
+        get: operations["threads_namespaces"];
+        put?: never;
         post?: never;
         delete?: never;
         options?: never;
@@ -1153,6 +1556,91 @@ export interface paths {
          *     to be recalled by meaning.
          */
         patch: operations["users_patch_profile"];
+        trace?: never;
+    };
+    "/v2/entities/user/{user}/profile": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** `GET /v2/entities/user/{user}/profile`: who a user is, by what is remembered. */
+        get: operations["mem0_profile"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/entities/{kind}/{name}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** `DELETE /v2/entities/{kind}/{name}/`: deletes the memories of a user, agent, application or conversation. */
+        delete: operations["mem0_delete_entity"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v3/memories": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** `POST /v3/memories/`: memories, the newest first. */
+        post: operations["mem0_list"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v3/memories/add": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** `POST /v3/memories/add`: remembers messages. */
+        post: operations["mem0_add"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v3/memories/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** `POST /v3/memories/search`: memories that answer a question. */
+        post: operations["mem0_search"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/vertex": {
@@ -1345,6 +1833,17 @@ export interface components {
             /** @description To what. Users are named by a keyed hash, so that an erased one is not named here. */
             subject: string;
         };
+        /** @description The value of a channel at a version. */
+        BlobView: {
+            /** @description The channel. */
+            channel: string;
+            /** @description The octets in base64. */
+            data: string;
+            /** @description What its octets are. */
+            type: string;
+            /** @description The version of its value. */
+            version: string;
+        };
         /** @description A budget for the text that is to go into a prompt. */
         Budget: {
             /** @description Compress the hits that do not fit as they are, instead of leaving them out. */
@@ -1362,6 +1861,12 @@ export interface components {
         };
         /** @description A checkpoint as it is given out. */
         CheckpointView: {
+            /** @description These values, where `blobs=true` asks for them. */
+            blobs?: components["schemas"]["BlobView"][];
+            /** @description The versions of the channels whose values it has as blobs. */
+            channels?: {
+                [key: string]: string;
+            };
             /** @description RFC 3339. */
             created_at: string;
             /** @description RFC 3339. */
@@ -1561,6 +2066,13 @@ export interface components {
              */
             force_reserve_digit?: boolean;
             /**
+             * @description Always keep what negates: `not`, `don't`, `nicht`, `不`, `没有`. The package does not know it: mode `parity` does
+             *     not look at it.
+             *
+             *     Default: `true`.
+             */
+            force_reserve_negation?: boolean;
+            /**
              * @description Words and strings that are always kept, with the number, address or name that they are a part of.
              *
              *     Default: `[]`.
@@ -1688,6 +2200,13 @@ export interface components {
              *     Default: `false`.
              */
             force_reserve_digit?: boolean;
+            /**
+             * @description Always keep what negates: `not`, `don't`, `nicht`, `不`, `没有`. The package does not know it: mode `parity` does
+             *     not look at it.
+             *
+             *     Default: `true`.
+             */
+            force_reserve_negation?: boolean;
             /**
              * @description Words and strings that are always kept, with the number, address or name that they are a part of.
              *
@@ -1976,6 +2495,27 @@ export interface components {
              */
             before?: number;
         };
+        /** @description How many checkpoints were copied. */
+        CopiedCheckpoints: {
+            copied: number;
+        };
+        /** @description Where a thread is copied to. */
+        CopyThread: {
+            /** @description The other thread, 1 to 255 bytes. What it has by the same ids is replaced. */
+            to: string;
+        };
+        /** @description How many records there are. */
+        CountAnswer: {
+            /** Format: int64 */
+            count: number;
+        };
+        /** @description Which records are counted. */
+        CountRequest: {
+            /** @description All of them when left out. */
+            filter?: {
+                [key: string]: unknown;
+            } | null;
+        };
         /** @description A message whose tokens are counted, as OpenAI's API has it. */
         CountedMessage: {
             /** @description Not counted, as no prompt has it. */
@@ -2086,17 +2626,25 @@ export interface components {
         DeletedMessages: {
             deleted: number;
         };
+        /**
+         * @description Which way values are ordered.
+         * @enum {string}
+         */
+        Direction: "asc" | "desc";
         /** @description A request for vectors. */
         EmbedRequest: {
             /** @description Keep only so many numbers. */
             dimensions?: number | null;
             /** @description Texts, or ids of the model's own tokens. */
             inputs: components["schemas"]["TeiInput"];
-            /** @description Tokens kept of each text: 256 unless said otherwise, 512 at most. */
+            /**
+             * @description Tokens kept of each text: as many as the model's folder says, or 256, unless said otherwise; at most as many as
+             *     the model has positions.
+             */
             max_tokens?: number | null;
             /** @description Unit length. */
             normalize?: boolean;
-            /** @description A prompt of the model's. The models of this box have none. */
+            /** @description A prompt of the model's, to be put before each text: one of its `config_sentence_transformers.json`. */
             prompt_name?: string | null;
             /** @description Cut what is too long, as when left out; with false, a text that is too long is an error. */
             truncate?: boolean | null;
@@ -2106,7 +2654,7 @@ export interface components {
         EmbedTokensRequest: {
             /** @description Texts, or ids of the model's own tokens. */
             inputs: components["schemas"]["TeiInput"];
-            /** @description A prompt of the model's. The models of this box have none. */
+            /** @description A prompt of the model's, to be put before each text: one of its `config_sentence_transformers.json`. */
             prompt_name?: string | null;
             /** @description Cut what is too long, as when left out; with false, a text that is too long is an error. */
             truncate?: boolean | null;
@@ -2137,7 +2685,10 @@ export interface components {
              *     model's own first and last token (`[CLS]` and `[SEP]`), the model's.
              */
             input: components["schemas"]["EmbeddingInput"];
-            /** @description Tokens kept of each text: 256 unless said otherwise, 512 at most. */
+            /**
+             * @description Tokens kept of each text: as many as the model's folder says, or 256, unless said otherwise; at most as many as
+             *     the model has positions.
+             */
             max_tokens?: number | null;
             /** @description One of `GET /v1/models`; the box's own when left out. */
             model?: string | null;
@@ -2241,6 +2792,41 @@ export interface components {
             /** @description The tokens of the question, where they were compared. */
             tokens?: components["schemas"]["ExplainedToken"][];
         };
+        /** @description The values of a field. */
+        Facet: {
+            /** @description How many different values there are. */
+            distinct: number;
+            /** @description The field. */
+            field: string;
+            /**
+             * Format: int64
+             * @description Records that do not have the field, or have null.
+             */
+            missing: number;
+            /** @description Most first; of as many, numbers, then texts, then truth values, each in their order. */
+            values: components["schemas"]["ValueCount"][];
+        };
+        /** @description The values of fields. */
+        FacetsAnswer: {
+            /**
+             * Format: int64
+             * @description Records that were looked at.
+             */
+            count: number;
+            /** @description As the fields were asked for. */
+            facets: components["schemas"]["Facet"][];
+        };
+        /** @description Whose values are counted. */
+        FacetsRequest: {
+            /** @description 1 to 16 fields, as filters name them. */
+            fields: string[];
+            /** @description Of these records; of all when left out. */
+            filter?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description Values of a field, 10 unless said otherwise. */
+            limit?: number | null;
+        };
         /** @description A field of the request that is wrong. */
         FieldError: {
             /** @description What is wrong with it. */
@@ -2308,6 +2894,27 @@ export interface components {
             /** @enum {string} */
             method: "rrf";
         };
+        /** @description Records by their ids. */
+        GetAnswer: {
+            /** @description Ids of which there is no record. */
+            missing: string[];
+            /** @description In the order that was asked for, without those that are not there. One that is named twice is there twice. */
+            records: components["schemas"]["ListedRecord"][];
+        };
+        /** @description Records by their ids. */
+        GetRequest: {
+            /** @description 1 to 2 048 ids; an integer of 64 bits is the text of its digits. */
+            ids: (string | number)[];
+            /** @description Payloads when left out. */
+            with?: components["schemas"]["With"][] | null;
+        };
+        /** @description Hits by the values of a field. */
+        GroupBy: {
+            /** @description A field, as filters name it. Records that do not have it are in no group, and none of them is left out. */
+            field: string;
+            /** @description Hits of each value, 1 unless said otherwise. `k` is still that of all hits. */
+            size?: number | null;
+        };
         /** @description The state of the box. */
         Health: {
             /** @description Memory of the requests under way. */
@@ -2331,6 +2938,8 @@ export interface components {
             doubles?: string[];
             /** @description Why it is a hit. */
             explanation?: components["schemas"]["Explanation"];
+            /** @description The value of the field by which hits are grouped. */
+            group?: unknown;
             /** @description Its id. That of a message is `session/message`, or a UUID where a record has that. */
             id: string;
             /** @description Episodic, semantic, … */
@@ -2345,6 +2954,8 @@ export interface components {
             };
             /** @description `image` or `audio`, where it is a message of one. */
             modality?: string;
+            /** @description Its payload, as it was given. */
+            payload?: unknown;
             /**
              * Format: float
              * @description How sure it is that it answers the question, 0 to 1, in every mode alike: of hits of one relevance, so many were
@@ -2363,6 +2974,8 @@ export interface components {
             session?: string;
             /** @description What is remembered. */
             text?: string;
+            /** @description RFC 3339; when it was last written. */
+            updated_at?: string;
             /** @description Whom it is about. */
             user?: string;
             /** @description The stored vector. */
@@ -2382,7 +2995,7 @@ export interface components {
          * @description What hits carry beside their id and score.
          * @enum {string}
          */
-        Include: "text" | "metadata" | "vector" | "scores";
+        Include: "text" | "metadata" | "vector" | "scores" | "payload";
         /** @description The state of a collection's derived indexes. */
         IndexView: {
             /**
@@ -2537,6 +3150,11 @@ export interface components {
             /** @enum {integer} */
             dimension?: 32 | 48 | 64;
         };
+        /** @description A record with what was asked for. */
+        ListedRecord: components["schemas"]["RecordView"] & {
+            /** @description The stored vector; that of the first window where a text has several. */
+            vector?: number[];
+        };
         /** @description A memory that was made. */
         MadeMemory: {
             /** @description When that was said. */
@@ -2588,6 +3206,277 @@ export interface components {
              * @description Of an image, in pixels.
              */
             width?: number;
+        };
+        /** @description Messages to be remembered. One of `user_id`, `agent_id`, `app_id` and `run_id` must be given, here or in `filters`. */
+        Mem0Add: {
+            /** @description No language model reads it here: refused. */
+            agent_custom_instructions?: unknown;
+            /** @description The agent that has them. */
+            agent_id?: string | null;
+            /** @description The application that has them. */
+            app_id?: string | null;
+            /** @description No language model reads it here: refused. */
+            custom_categories?: unknown;
+            /** @description No language model reads it here: refused. */
+            custom_instructions?: unknown;
+            /** @description The last day of the memories: `2026-12-31`. */
+            expiration_date?: string | null;
+            /** @description The same four, as an object. */
+            filters?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description Whether memories are made of the messages; else each message is one. */
+            infer?: boolean;
+            /** @description Up to 1 000. */
+            messages: components["schemas"]["Mem0Message"][];
+            /** @description Kept with each memory: any JSON object up to 16 KiB. */
+            metadata?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description The conversation that they are of. */
+            run_id?: string | null;
+            /** @description No language model reads it here: refused. */
+            structured_data_schema?: unknown;
+            /**
+             * Format: int64
+             * @description When it was said, in seconds since 1970.
+             */
+            timestamp?: number | null;
+            /** @description Whom the memories are about. */
+            user_id?: string | null;
+        };
+        /** @description What became of messages. */
+        Mem0Added: {
+            results: components["schemas"]["Mem0Event"][];
+        };
+        /** @description One of several changes. */
+        Mem0BatchUpdate: components["schemas"]["Mem0Update"] & {
+            memory_id: string;
+        };
+        /** @description Several changes. */
+        Mem0BatchUpdates: {
+            /** @description Up to 1 000. */
+            memories: components["schemas"]["Mem0BatchUpdate"][];
+        };
+        /** @description One text that a memory had. */
+        Mem0Change: {
+            /** @description RFC 3339. */
+            created_at: string;
+            /** @description `ADD` or `UPDATE`. */
+            event: string;
+            /** @description The memory's id. */
+            memory_id: string;
+            new_memory: string;
+            old_memory: string | null;
+            /** @description RFC 3339. */
+            updated_at: string;
+        };
+        /** @description That something was done. */
+        Mem0Done: {
+            message: string;
+        };
+        /** @description Who has memories. */
+        Mem0Entities: {
+            count: number;
+            results: components["schemas"]["Mem0Entity"][];
+        };
+        /** @description A user, agent, application or conversation that has memories. */
+        Mem0Entity: {
+            id: string;
+            name: string;
+            /** Format: int64 */
+            total_memories: number;
+            /** @description `user`, `agent`, `app` or `run`. */
+            type: string;
+        };
+        /** @description What happened to a memory. */
+        Mem0Event: {
+            /** @description `ADD`. */
+            event: string;
+            /** @description The memory's id. */
+            id: string;
+            /** @description What it says. */
+            memory: string;
+        };
+        /** @description An export that can be had. */
+        Mem0Export: {
+            /** @description What it is asked for by. */
+            id: string;
+            message: string;
+        };
+        /** @description What is thought of a memory. */
+        Mem0Feedback: {
+            /** @description `POSITIVE`, `NEGATIVE` or `VERY_NEGATIVE`. */
+            feedback?: string | null;
+            memory_id: string;
+        };
+        /** @description What came of it. */
+        Mem0FeedbackAnswer: {
+            id: string;
+            /**
+             * Format: double
+             * @description The memory's importance now; missing where there is no such memory.
+             */
+            importance?: number;
+            message: string;
+        };
+        /** @description Memories that were found. */
+        Mem0Found: {
+            results: components["schemas"]["Mem0Memory"][];
+        };
+        /** @description Which export is wanted. */
+        Mem0GetExport: {
+            /** @description Or which memories. */
+            filters?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description What its making answered. */
+            memory_export_id?: string | null;
+        };
+        /** @description Which memories are listed. */
+        Mem0List: {
+            /** @description Memories that have one of these categories. */
+            categories?: string[] | null;
+            /** @description Memories of this moment or earlier: ISO 8601. */
+            end_date?: string | null;
+            /** @description Which memories: `{"user_id": "alex"}`, `{"AND": [...]}`, and the like. */
+            filters?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description Memories of this day or later: ISO 8601. */
+            start_date?: string | null;
+        };
+        /** @description A memory. */
+        Mem0Memory: {
+            agent_id: unknown;
+            app_id: unknown;
+            /** @description `metadata.categories`. */
+            categories: unknown[];
+            /** @description RFC 3339. */
+            created_at: string;
+            /** @description RFC 3339. */
+            expiration_date: string | null;
+            id: string;
+            /** @description What it says. */
+            memory: string;
+            /** @description What was given with it. */
+            metadata: {
+                [key: string]: unknown;
+            };
+            run_id: unknown;
+            /**
+             * Format: float
+             * @description How sure it is that it answers the question, 0 to 1: the relevance of a recall.
+             */
+            score?: number;
+            /** @description RFC 3339. */
+            updated_at: string;
+            user_id: string | null;
+        };
+        /** @description A message of a conversation. */
+        Mem0Message: {
+            /** @description What is said, as a text or as OpenAI's list of parts of type text. */
+            content: string;
+            role?: components["schemas"]["Role"] | null;
+        };
+        /** @description Which memories are exported. */
+        Mem0NewExport: {
+            /** @description Which memories: `{"user_id": "alex"}`, `{"AND": [...]}`, and the like. */
+            filters?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description Only an empty one: no language model fills it in here. */
+            schema: unknown;
+        };
+        /** @description A part of a list of memories, the newest first. */
+        Mem0Page: {
+            /**
+             * Format: int64
+             * @description How many there are.
+             */
+            count: number;
+            /** @description The path of the next part. */
+            next: string | null;
+            /** @description The path of the part before. */
+            previous: string | null;
+            results: components["schemas"]["Mem0Memory"][];
+        };
+        /** @description Who asks. */
+        Mem0Ping: {
+            /** @description The tenant. */
+            org_id: string;
+            /** @description The tenant's only project. */
+            project_id: string;
+            status: string;
+            /** @description None: a key has no address. */
+            user_email: string | null;
+        };
+        /** @description A memory by its id. */
+        Mem0Reference: {
+            memory_id: string;
+        };
+        /** @description Several memories by their ids. */
+        Mem0References: {
+            /** @description Up to 1 000. */
+            memories: components["schemas"]["Mem0Reference"][];
+        };
+        /** @description A question to memories. */
+        Mem0Search: {
+            /** @description The same of an agent. */
+            agent_id?: string | null;
+            /** @description Memories that have one of these categories. */
+            categories?: string[] | null;
+            /** @description Which memories: `{"user_id": "alex"}`, `{"AND": [...]}`, and the like. */
+            filters?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description The same, by its older name. */
+            limit?: number | null;
+            /** @description In words. */
+            query: string;
+            /** @description The day that "last week" is relative to: `2026-12-31`, or seconds since 1970. */
+            reference_date?: unknown;
+            /** @description The same of a conversation. */
+            run_id?: string | null;
+            /**
+             * Format: float
+             * @description Memories of less relevance are left out, 0 to 1.
+             */
+            threshold?: number | null;
+            /** @description How many, 1 to 1 000; 10 when left out. */
+            top_k?: number | null;
+            /** @description Whose memories, for mem0's own server. */
+            user_id?: string | null;
+        };
+        /** @description The newest memories in short. */
+        Mem0Summary: {
+            /**
+             * Format: int64
+             * @description How many memories there are.
+             */
+            count: number;
+            /** @description A line for each of the newest. */
+            summary: string;
+        };
+        /** @description Which memories are summed up. */
+        Mem0SummaryRequest: {
+            /** @description Which memories: `{"user_id": "alex"}`, `{"AND": [...]}`, and the like. */
+            filters?: {
+                [key: string]: unknown;
+            } | null;
+        };
+        /** @description A change of a memory: what is left out stays. */
+        Mem0Update: {
+            /** @description The last day of the memory: `2026-12-31`, or null for none. */
+            expiration_date?: string | null;
+            /** @description Merged into what is there; `null` removes a key. */
+            metadata?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description What it says now. */
+            text?: string | null;
+            /** @description When it was said is not changed: refused. */
+            timestamp?: unknown;
         };
         /** @description How messages become memories. */
         MemoriesPolicy: {
@@ -2737,6 +3626,8 @@ export interface components {
             };
             /** @description The name of who said it. */
             name?: string;
+            /** @description Its payload, as it was given. */
+            payload?: unknown;
             /** @description Who said it. */
             role: string;
             /**
@@ -2800,6 +3691,19 @@ export interface components {
             /** @description Who serves it. */
             owned_by: string;
         };
+        /** @description A page of a thread's namespaces. */
+        NamespaceList: {
+            namespaces: components["schemas"]["NamespaceView"][];
+            /** @description The cursor of the next page; missing on the last. */
+            next?: string;
+        };
+        /** @description A namespace of a thread that has checkpoints. */
+        NamespaceView: {
+            /** @description Its checkpoints. */
+            checkpoints: number;
+            /** @description Empty for the thread's own. */
+            namespace: string;
+        };
         /** @description A neighbour of a hit. */
         Neighbour: {
             /** @description Its id. */
@@ -2827,8 +3731,25 @@ export interface components {
             /** @description The only users that it reaches, 1 to 100; all of them when left out. */
             users?: string[] | null;
         };
+        /** @description The value of a channel at a version. */
+        NewBlob: {
+            /** @description The channel, 1 to 255 bytes. */
+            channel: string;
+            /** @description The octets in base64, up to 64 MiB of them. */
+            data: string;
+            /** @description What its octets are, up to 255 bytes, such as `msgpack`. */
+            type?: string;
+            /** @description The version of its value, 1 to 255 bytes. */
+            version: string;
+        };
         /** @description A checkpoint to be written. */
         NewCheckpoint: {
+            /** @description Values that are kept with it. One of a channel and version that is there is replaced. */
+            blobs?: components["schemas"]["NewBlob"][];
+            /** @description The versions of the channels whose values it has as blobs. Each is there already, or is among `blobs`. */
+            channels?: {
+                [key: string]: string;
+            };
             /** @description Any JSON object, at most 1 MiB. */
             metadata?: {
                 [key: string]: unknown;
@@ -2873,6 +3794,11 @@ export interface components {
             };
             /** @description The name of who says it, up to 512 bytes. */
             name?: string | null;
+            /**
+             * @description Any JSON up to 1 MiB, kept word for word and given back so: numbers of any size, the order of keys, blanks. It
+             *     is in no index. What a collection redacts, it redacts here too.
+             */
+            payload?: unknown;
             /** @description Who says it. */
             role: components["schemas"]["Role"];
             /** @description The call that it answers, up to 512 bytes. */
@@ -2886,12 +3812,12 @@ export interface components {
         };
         /** @description A record to be remembered. */
         NewRecord: {
-            /** @description RFC 3339; now when left out. */
+            /** @description RFC 3339. Left out it is now, or that of the record of this id. */
             created_at?: string | null;
             /** @description RFC 3339; from then on the record is gone. */
             expires_at?: string | null;
-            /** @description The caller's id, 1 to 512 bytes; a UUIDv7 when left out. An id that exists is given a new version. */
-            id?: string | null;
+            /** @description The caller's id, 1 to 512 bytes; a UUIDv7 when left out. An id that exists is given a new version. An integer of 64 bits is the text of its digits. */
+            id?: string | number | null;
             /**
              * Format: double
              * @description 0 to 1.
@@ -2903,9 +3829,14 @@ export interface components {
             metadata?: {
                 [key: string]: unknown;
             };
+            /**
+             * @description Any JSON up to 1 MiB, kept word for word and given back so: numbers of any size, the order of keys, blanks. It
+             *     is in no index. What a collection redacts, it redacts here too.
+             */
+            payload?: unknown;
             /** @description The conversation it belongs to. */
             session?: string | null;
-            /** @description What is to be remembered, at most 1 MiB. May be left out when a vector is given. */
+            /** @description What is to be remembered, at most 1 MiB. May be left out when a vector or a payload is given. */
             text?: string;
             /** @description Whom it is about. */
             user?: string | null;
@@ -2938,6 +3869,13 @@ export interface components {
             /** @description The same as OpenAI says it. */
             error: components["schemas"]["OpenAiError"];
         };
+        /** @description By what records are ordered. */
+        OrderBy: {
+            /** @description `asc` when left out. */
+            direction?: components["schemas"]["Direction"];
+            /** @description A field, as filters name it. */
+            field: string;
+        };
         /** @description A page of records. */
         Page: {
             /** @description The cursor of the next page; missing on the last. */
@@ -2949,6 +3887,20 @@ export interface components {
          * @enum {string}
          */
         PartName: "vector" | "words" | "neighbours" | "ranks" | "name" | "time" | "tokens" | "recency" | "importance";
+        /** @description What was changed. */
+        PatchManyAnswer: {
+            /** @description Ids of which there is no record. */
+            missing: string[];
+            /** @description Records that were changed. */
+            patched: number;
+        };
+        /** @description A change of many records. */
+        PatchManyRequest: {
+            /** @description 1 to 2 048 ids; an integer of 64 bits is the text of its digits. */
+            ids: (string | number)[];
+            /** @description What is changed of each, as `PATCH` of one record does. */
+            patch: components["schemas"]["RecordPatch"];
+        };
         /**
          * @description A kind of personal data.
          * @enum {string}
@@ -3022,6 +3974,13 @@ export interface components {
              */
             version: number;
         };
+        /** @description Which checkpoints stay. */
+        PruneRequest: {
+            /** @description The latest so many of each namespace, with what tasks have written to them. */
+            keep: number;
+            /** @description This namespace alone; empty for the thread's own. */
+            namespace?: string | null;
+        };
         /** @description What was queued. */
         PushAnswer: {
             /** @description In the order of the request. */
@@ -3085,6 +4044,16 @@ export interface components {
              */
             took_ms: number;
         };
+        /** @description Several recalls. */
+        RecallBatch: {
+            /** @description 1 to 32 of them. */
+            recalls: components["schemas"]["RecallRequest"][];
+        };
+        /** @description What several recalls found. */
+        RecallBatchAnswer: {
+            /** @description In the order of the request. */
+            answers: components["schemas"]["RecallAnswer"][];
+        };
         /**
          * @description By what records are found.
          * @enum {string}
@@ -3118,6 +4087,7 @@ export interface components {
              */
             fold_doubles?: number | null;
             fusion?: components["schemas"]["Fusion"] | null;
+            group_by?: components["schemas"]["GroupBy"] | null;
             /**
              * @description What hits carry.
              *
@@ -3199,6 +4169,8 @@ export interface components {
             metadata?: {
                 [key: string]: unknown;
             } | null;
+            /** @description In the place of the one that is there; null takes it away. */
+            payload?: unknown;
             /** @description Or null. */
             session?: string | null;
             /** @description A new text, embedded anew. */
@@ -3227,10 +4199,14 @@ export interface components {
             metadata: {
                 [key: string]: unknown;
             };
+            /** @description Its payload, as it was given; a list has it where `payload=true` asks for it. */
+            payload?: unknown;
             /** @description The conversation it belongs to. */
             session?: string;
             /** @description What is remembered. */
             text: string;
+            /** @description RFC 3339; when it was last written. Missing where an older version wrote it. */
+            updated_at?: string;
             /** @description Whom it is about. */
             user?: string;
             /**
@@ -3352,6 +4328,39 @@ export interface components {
              */
             vector?: number;
         };
+        /** @description A part of a list of records. */
+        ScrollAnswer: {
+            /**
+             * Format: int64
+             * @description How many the filter allows.
+             */
+            count: number;
+            /** @description The `offset` of the next part; missing on the last. */
+            next_offset?: number;
+            records: components["schemas"]["ListedRecord"][];
+        };
+        /** @description A part of a list of records. */
+        ScrollRequest: {
+            /** @description Of these records; of all when left out. */
+            filter?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description Records, 20 unless said otherwise. */
+            limit?: number | null;
+            /**
+             * @description Records that are passed over. What is written between two requests moves the others.
+             *
+             *     Default: `0`.
+             */
+            offset?: number;
+            order_by?: components["schemas"]["OrderBy"] | null;
+            /**
+             * @description Neither vectors nor payloads when left out.
+             *
+             *     Default: `[]`.
+             */
+            with?: components["schemas"]["With"][];
+        };
         /** @description How hard an index is searched: more finds more of what is nearest, and takes longer. */
         SearchEffort: {
             /**
@@ -3459,7 +4468,7 @@ export interface components {
         };
         /** @description How the texts of a comparison are embedded. */
         SimilarityParameters: {
-            /** @description A prompt of the model's. The models of this box have none. */
+            /** @description A prompt of the model's, to be put before each text: one of its `config_sentence_transformers.json`. */
             prompt_name?: string | null;
             /** @description Cut what is too long, as when left out; with false, a text that is too long is an error. */
             truncate?: boolean | null;
@@ -3547,6 +4556,21 @@ export interface components {
         TextOrTokens: string | number[];
         /** @description A text, or several. */
         Texts: string | string[];
+        /** @description A page of threads. */
+        ThreadList: {
+            /** @description The cursor of the next page; missing on the last. */
+            next?: string;
+            threads: components["schemas"]["ThreadView"][];
+        };
+        /** @description A thread that has checkpoints. */
+        ThreadView: {
+            /** @description Its checkpoints, in all namespaces. */
+            checkpoints: number;
+            /** @description Namespaces that have any. */
+            namespaces: number;
+            /** @description Its id. */
+            thread: string;
+        };
         /**
          * @description What a time does that the question speaks of, such as "last week", "in May 2023" or 上周三.
          * @enum {string}
@@ -3593,7 +4617,7 @@ export interface components {
             add_special_tokens?: boolean;
             /** @description The texts. */
             inputs: components["schemas"]["Texts"];
-            /** @description A prompt of the model's. The models of this box have none. */
+            /** @description A prompt of the model's, to be put before each text: one of its `config_sentence_transformers.json`. */
             prompt_name?: string | null;
         };
         /** @description Token counts. */
@@ -3773,6 +4797,16 @@ export interface components {
             /** @description Who. */
             user: string;
         };
+        /** @description How many records have a value. */
+        ValueCount: {
+            /**
+             * Format: int64
+             * @description Records that have it. Of a list each element counts.
+             */
+            count: number;
+            /** @description A text, a number or a truth value; a time is a text. */
+            value: unknown;
+        };
         /**
          * @description The type that a value of a JSON object has.
          * @enum {string}
@@ -3811,6 +4845,11 @@ export interface components {
         Windows: "off" | {
             max?: number;
         };
+        /**
+         * @description What a list of records has beside texts and metadata.
+         * @enum {string}
+         */
+        With: "vector" | "payload";
         /** @description What an upsert did with one record. */
         WrittenRecord: {
             /** @description What compression left of its text, if that was asked for. */
@@ -4775,6 +5814,163 @@ export interface operations {
             };
         };
     };
+    mem0_batch_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "memories": [
+                 *         {
+                 *           "memory_id": "1",
+                 *           "text": "Alex is vegan."
+                 *         }
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["Mem0BatchUpdates"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mem0Done"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mem0_batch_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "memories": [
+                 *         {
+                 *           "memory_id": "1"
+                 *         }
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["Mem0References"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mem0Done"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     engines_chunks: {
         parameters: {
             query?: never;
@@ -4867,7 +6063,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The collection's name: `[a-z0-9][a-z0-9_.-]{0,63}`. */
+                /** @description The collection's name: `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`. */
                 collection: string;
             };
             cookie?: never;
@@ -4908,7 +6104,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description [a-z0-9][a-z0-9_.-]{0,63} */
+                /** @description [A-Za-z0-9][A-Za-z0-9_.-]{0,63} */
                 collection: string;
             };
             cookie?: never;
@@ -4993,7 +6189,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The collection's name: `[a-z0-9][a-z0-9_.-]{0,63}`. */
+                /** @description The collection's name: `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`. */
                 collection: string;
             };
             cookie?: never;
@@ -5041,7 +6237,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The collection's name: `[a-z0-9][a-z0-9_.-]{0,63}`. */
+                /** @description The collection's name: `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`. */
                 collection: string;
             };
             cookie?: never;
@@ -5111,7 +6307,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The collection's name: `[a-z0-9][a-z0-9_.-]{0,63}`. */
+                /** @description The collection's name: `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`. */
                 collection: string;
             };
             cookie?: never;
@@ -5181,7 +6377,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The collection's name: `[a-z0-9][a-z0-9_.-]{0,63}`. */
+                /** @description The collection's name: `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`. */
                 collection: string;
             };
             cookie?: never;
@@ -5231,7 +6427,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The collection's name: `[a-z0-9][a-z0-9_.-]{0,63}`. */
+                /** @description The collection's name: `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`. */
                 collection: string;
             };
             cookie?: never;
@@ -5313,6 +6509,83 @@ export interface operations {
             };
         };
     };
+    recall_batch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The collection's name: `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "recalls": [
+                 *         {
+                 *           "k": 3,
+                 *           "query": "where did we park?"
+                 *         },
+                 *         {
+                 *           "k": 1,
+                 *           "query": "whose boat is it?"
+                 *         }
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["RecallBatch"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecallBatchAnswer"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     records_page: {
         parameters: {
             query?: {
@@ -5322,12 +6595,14 @@ export interface operations {
                 cursor?: string;
                 /** @description A filter as JSON. */
                 filter?: string;
+                /** @description With payloads. */
+                payload?: boolean;
                 /** @description `written` (in the order of their first writing), `oldest` or `newest` (by created_at). */
                 order?: string;
             };
             header?: never;
             path: {
-                /** @description The collection's name: `[a-z0-9][a-z0-9_.-]{0,63}`. */
+                /** @description The collection's name: `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`. */
                 collection: string;
             };
             cookie?: never;
@@ -5377,7 +6652,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The collection's name: `[a-z0-9][a-z0-9_.-]{0,63}`. */
+                /** @description The collection's name: `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`. */
                 collection: string;
             };
             cookie?: never;
@@ -5490,7 +6765,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The collection's name: `[a-z0-9][a-z0-9_.-]{0,63}`. */
+                /** @description The collection's name: `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`. */
                 collection: string;
                 /** @description The record's id. */
                 id: string;
@@ -5536,7 +6811,7 @@ export interface operations {
                 "if-match"?: string;
             };
             path: {
-                /** @description The collection's name: `[a-z0-9][a-z0-9_.-]{0,63}`. */
+                /** @description The collection's name: `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`. */
                 collection: string;
                 /** @description The record's id. */
                 id: string;
@@ -5589,7 +6864,7 @@ export interface operations {
                 "if-match"?: string;
             };
             path: {
-                /** @description The collection's name: `[a-z0-9][a-z0-9_.-]{0,63}`. */
+                /** @description The collection's name: `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`. */
                 collection: string;
                 /** @description The record's id. */
                 id: string;
@@ -5648,12 +6923,74 @@ export interface operations {
             };
         };
     };
+    records_count: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The collection's name: `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "filter": {
+                 *         "eq": "house",
+                 *         "field": "metadata.topic"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["CountRequest"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CountAnswer"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such collection */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     records_delete_many: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                /** @description The collection's name: `[a-z0-9][a-z0-9_.-]{0,63}`. */
+                /** @description The collection's name: `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`. */
                 collection: string;
             };
             cookie?: never;
@@ -5709,12 +7046,289 @@ export interface operations {
             };
         };
     };
+    records_facets: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The collection's name: `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "fields": [
+                 *         "metadata.topic",
+                 *         "kind"
+                 *       ],
+                 *       "limit": 5
+                 *     }
+                 */
+                "application/json": components["schemas"]["FacetsRequest"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FacetsAnswer"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such collection */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    records_get_many: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The collection's name: `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "ids": [
+                 *         "key",
+                 *         "car"
+                 *       ],
+                 *       "with": [
+                 *         "vector"
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["GetRequest"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GetAnswer"];
+                };
+            };
+            /** @description there is no such collection */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    records_patch_many: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The collection's name: `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "ids": [
+                 *         "key",
+                 *         "car"
+                 *       ],
+                 *       "patch": {
+                 *         "metadata": {
+                 *           "topic": "garden"
+                 *         }
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["PatchManyRequest"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PatchManyAnswer"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such collection */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    records_scroll: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The collection's name: `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "limit": 20,
+                 *       "offset": 20,
+                 *       "order_by": {
+                 *         "direction": "desc",
+                 *         "field": "importance"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["ScrollRequest"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScrollAnswer"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such collection */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     jobs_reembed: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                /** @description The collection's name: `[a-z0-9][a-z0-9_.-]{0,63}`. */
+                /** @description The collection's name: `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`. */
                 collection: string;
             };
             cookie?: never;
@@ -5764,7 +7378,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The collection's name: `[a-z0-9][a-z0-9_.-]{0,63}`. */
+                /** @description The collection's name: `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`. */
                 collection: string;
             };
             cookie?: never;
@@ -5967,6 +7581,299 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["OpenAiProblem"];
+                };
+            };
+        };
+    };
+    mem0_entities: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mem0Entities"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mem0_create_export: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "filters": {
+                 *         "user_id": "alex"
+                 *       },
+                 *       "schema": {}
+                 *     }
+                 */
+                "application/json": components["schemas"]["Mem0NewExport"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mem0Export"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mem0_get_export: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "filters": {
+                 *         "user_id": "alex"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["Mem0GetExport"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mem0Found"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mem0_feedback: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "feedback": "POSITIVE",
+                 *       "memory_id": "1"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Mem0Feedback"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mem0FeedbackAnswer"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6366,6 +8273,353 @@ export interface operations {
             };
         };
     };
+    mem0_delete_all: {
+        parameters: {
+            query?: {
+                user_id?: string;
+                agent_id?: string;
+                app_id?: string;
+                run_id?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mem0Done"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mem0_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mem0Memory"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mem0_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "text": "Alex is vegan."
+                 *     }
+                 */
+                "application/json": components["schemas"]["Mem0Update"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mem0Memory"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mem0_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mem0Done"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mem0_history: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mem0Change"][];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     memories_update: {
         parameters: {
             query?: never;
@@ -6540,6 +8794,35 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["OpenAiProblem"];
+                };
+            };
+        };
+    };
+    mem0_ping: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mem0Ping"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -7529,6 +9812,82 @@ export interface operations {
             };
         };
     };
+    mem0_summary: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "filters": {
+                 *         "user_id": "alex"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["Mem0SummaryRequest"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mem0Summary"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     tenants_tenant: {
         parameters: {
             query?: never;
@@ -7670,11 +10029,168 @@ export interface operations {
             };
         };
     };
+    threads_threads: {
+        parameters: {
+            query?: {
+                /** @description Entries a page, 20 unless said otherwise. */
+                limit?: number;
+                /** @description `next` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ThreadList"];
+                };
+            };
+            /** @description a parameter is wrong */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    threads_get_blob: {
+        parameters: {
+            query?: {
+                /** @description The thread's own when left out. */
+                namespace?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The thread's id, 1 to 255 bytes. */
+                thread: string;
+                /** @description The channel, 1 to 255 bytes. */
+                channel: string;
+                /** @description The version of its value, 1 to 255 bytes. */
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the octets */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    threads_put_blob: {
+        parameters: {
+            query?: {
+                /** @description The thread's own when left out. */
+                namespace?: string;
+                /** @description What its octets are, up to 255 bytes, such as `msgpack`. */
+                type?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The thread's id, 1 to 255 bytes. */
+                thread: string;
+                /** @description The channel, 1 to 255 bytes. */
+                channel: string;
+                /** @description The version of its value, 1 to 255 bytes. */
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": number[];
+            };
+        };
+        responses: {
+            /** @description done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description over a limit of this box */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     threads_list: {
         parameters: {
             query?: {
                 /** @description The thread's own when left out. */
                 namespace?: string;
+                /** @description Those of all namespaces, each with its own. */
+                all_namespaces?: boolean;
+                /** @description With the values of their channels. */
+                blobs?: boolean;
+                /**
+                 * @description Those that come before the checkpoint of this id. It need not be there where its id is a UUID of version 6 or
+                 *     7.
+                 */
+                before?: string;
+                /**
+                 * @description A filter as JSON, over `metadata.NAME`, `id` and `created_at`. A page looks at 1000 checkpoints, or at `limit`:
+                 *     it may have fewer than `limit`, or none, and there may be a `next` all the same.
+                 */
+                filter?: string;
                 /** @description Checkpoints a page, 20 unless said otherwise; 1 for the latest alone. */
                 limit?: number;
                 /** @description `next` of the page before. */
@@ -7720,7 +10236,10 @@ export interface operations {
     };
     threads_delete: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description All of them when left out; empty for the thread's own. */
+                namespace?: string;
+            };
             header?: never;
             path: {
                 /** @description The thread's id, 1 to 255 bytes. */
@@ -7755,6 +10274,8 @@ export interface operations {
             query?: {
                 /** @description The thread's own when left out. */
                 namespace?: string;
+                /** @description With the values of its channels. */
+                blobs?: boolean;
             };
             header?: never;
             path: {
@@ -7815,6 +10336,17 @@ export interface operations {
             content: {
                 /**
                  * @example {
+                 *       "blobs": [
+                 *         {
+                 *           "channel": "messages",
+                 *           "data": "kQE=",
+                 *           "type": "msgpack",
+                 *           "version": "3.1"
+                 *         }
+                 *       ],
+                 *       "channels": {
+                 *         "messages": "3.1"
+                 *       },
                  *       "parent": "2",
                  *       "state": {
                  *         "step": 3
@@ -7844,8 +10376,52 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description the state is too large */
+            /** @description it is too large, or a blob is not there */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    threads_delete_one: {
+        parameters: {
+            query?: {
+                /** @description The thread's own when left out. */
+                namespace?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The thread's id, 1 to 255 bytes. */
+                thread: string;
+                /** @description The checkpoint's id, 1 to 255 bytes. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description deleted */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description there is no such thing */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7915,6 +10491,170 @@ export interface operations {
             };
             /** @description the writes are too large */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    threads_copy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The thread's id, 1 to 255 bytes. */
+                thread: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "to": "another"
+                 *     }
+                 */
+                "application/json": components["schemas"]["CopyThread"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CopiedCheckpoints"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the thread has no checkpoints */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description what is written to the other thread is redacted in another way */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    threads_prune: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The thread's id, 1 to 255 bytes. */
+                thread: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "keep": 1
+                 *     }
+                 */
+                "application/json": components["schemas"]["PruneRequest"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeletedCheckpoints"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    threads_namespaces: {
+        parameters: {
+            query?: {
+                /** @description Entries a page, 20 unless said otherwise. */
+                limit?: number;
+                /** @description `next` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The thread's id, 1 to 255 bytes. */
+                thread: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NamespaceList"];
+                };
+            };
+            /** @description a parameter is wrong */
+            400: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8342,6 +11082,361 @@ export interface operations {
             };
             /** @description the fields are more than 16 KiB */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mem0_profile: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProfileView"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mem0_delete_entity: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                kind: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mem0Done"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mem0_list: {
+        parameters: {
+            query?: {
+                /** @description From 1 on. */
+                page?: number;
+                /** @description Memories of a page, 1 to 1 000; 100 when left out. */
+                page_size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "filters": {
+                 *         "user_id": "alex"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["Mem0List"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mem0Page"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mem0_add: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "messages": [
+                 *         {
+                 *           "content": "I am vegetarian.",
+                 *           "role": "user"
+                 *         }
+                 *       ],
+                 *       "user_id": "alex"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Mem0Add"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mem0Added"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mem0_search: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "filters": {
+                 *         "user_id": "alex"
+                 *       },
+                 *       "query": "what does Alex eat?"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Mem0Search"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mem0Found"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -31,6 +31,7 @@ def history(name: str) -> Iterator[MemboxChatMessageHistory]:
         HumanMessage("Hello", name="lena", id="m1"),
         HumanMessage(PICTURE),
         HumanMessage("word " * 100_000),
+        HumanMessage([{"type": "image", "base64": "A" * 400_000, "mime_type": "image/png"}]),
         AIMessage("", tool_calls=[{"name": "look", "args": {"at": [1, {"b": None}]}, "id": "t1"}]),
         AIMessage("42", usage_metadata={"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}),
         AIMessage("x", response_metadata={"model": "m", "logprobs": None}, additional_kwargs={"a": [1]}),

@@ -1,11 +1,14 @@
 """What LangGraph's suites do not ask of the checkpointer."""
 
+import base64
 import operator
 from collections.abc import Iterator
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict, cast
 
 import pytest
-from langgraph.checkpoint.base import empty_checkpoint
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import CheckpointMetadata, copy_checkpoint, empty_checkpoint
+from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.membox import MemboxSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, interrupt
@@ -57,11 +60,115 @@ async def test_both_faces_see_the_same_thread(saver: MemboxSaver, name: str) -> 
     await saver.clients.aclose()
 
 
-def test_a_list_names_its_thread(saver: MemboxSaver) -> None:
-    with pytest.raises(NotImplementedError, match="one thread"):
-        list(saver.list(None))
-    with pytest.raises(NotImplementedError, match="one thread"):
-        list(saver.list({"configurable": {}}))
+def put(saver: MemboxSaver, config: RunnableConfig, values: dict[str, Any], step: int = 0) -> RunnableConfig:
+    """Keeps a checkpoint that has these values, each new."""
+    checkpoint = empty_checkpoint()
+    checkpoint["channel_values"] = values
+    checkpoint["channel_versions"] = {name: saver.get_next_version(None, None) for name in values}
+    return saver.put(config, checkpoint, {"source": "loop", "step": step}, checkpoint["channel_versions"])
+
+
+def test_a_list_without_a_thread_is_of_all(saver: MemboxSaver, name: str) -> None:
+    spaces = ["", "child:1"]
+    made = [put(saver, {"configurable": {"thread_id": name, "checkpoint_ns": one}}, {"n": 1}) for one in spaces]
+    assert [one.config for one in saver.list(made[0])] == made[:1]
+    assert [one.config for one in saver.list({"configurable": {"thread_id": name}})] == made[::-1]
+    found = [one.config for one in saver.list(None) if one.config["configurable"]["thread_id"] == name]
+    assert found == made[::-1]
+    assert len(list(saver.list(None, limit=1))) == 1
+
+
+def test_the_box_looks_for_what_a_list_asks(saver: MemboxSaver, name: str) -> None:
+    config: RunnableConfig = {"configurable": {"thread_id": name, "checkpoint_ns": ""}}
+    made = [put(saver, config, {"n": step}, step) for step in range(30)]
+    assert [one.metadata["step"] for one in saver.list(config, before=made[10], limit=2)] == [9, 8]
+    assert [one.config for one in saver.list(config, filter={"step": 3})] == [made[3]]
+    assert [one.config for one in saver.list(config, filter={"step": 3, "source": "loop"}, before=made[3])] == []
+
+
+def test_large_values_are_kept_once(saver: MemboxSaver, name: str) -> None:
+    config: RunnableConfig = {"configurable": {"thread_id": name, "checkpoint_ns": ""}}
+    large, larger = b"x" * 3_000_000, b"y" * 40_000_000
+    first = put(saver, config, {"large": large, "larger": larger, "n": 1})
+    second = saver.get_tuple(first)
+    assert second is not None
+    assert second.checkpoint["channel_values"] == {"large": large, "larger": larger, "n": 1}
+    checkpoint = copy_checkpoint(second.checkpoint)
+    checkpoint["id"] = str(uuid6())
+    later = saver.put(first, checkpoint, {"source": "loop", "step": 1}, {})
+    with membox.Client() as client:
+        thread = client.thread(name)
+        kept = thread.checkpoint(later["configurable"]["checkpoint_id"])
+        assert len(str(kept["state"])) < 2000
+        assert set(kept["channels"]) == {"large", "larger"}
+        thread.delete_checkpoint(first["configurable"]["checkpoint_id"])
+    read = saver.get_tuple(later)
+    assert read is not None
+    assert read.checkpoint["channel_values"] == {"large": large, "larger": larger, "n": 1}
+
+
+def test_a_value_that_went_meanwhile_is_sent_again(saver: MemboxSaver, name: str) -> None:
+    config: RunnableConfig = {"configurable": {"thread_id": name, "checkpoint_ns": ""}}
+    put(saver, config, {"said": ["hi"]})
+    first = saver.get_tuple(config)
+    assert first is not None
+    saver.delete_thread(name)
+    saver.put(config, first.checkpoint, first.metadata, {})
+    again = saver.get_tuple(config)
+    assert again is not None
+    assert again.checkpoint == first.checkpoint
+
+
+def test_states_of_older_versions_are_read(saver: MemboxSaver, name: str) -> None:
+    checkpoint = empty_checkpoint()
+    checkpoint["channel_values"] = {"said": ["hi"]}
+    checkpoint["channel_versions"] = {"said": "1"}
+    kind, data = saver.serde.dumps_typed(checkpoint)
+    state = {"type": kind, "data": base64.b64encode(data).decode()}
+    with membox.Client() as client:
+        client.thread(name).put_checkpoint(checkpoint["id"], state, metadata={"step": 1})
+    read = saver.get_tuple({"configurable": {"thread_id": name}})
+    assert read is not None
+    assert read.checkpoint == checkpoint
+
+
+def test_what_a_delta_channel_is_put_together_from_is_not_pruned(saver: MemboxSaver, name: str) -> None:
+    config: RunnableConfig = {"configurable": {"thread_id": name, "checkpoint_ns": ""}}
+    for step in range(6):
+        checkpoint = empty_checkpoint()
+        checkpoint["channel_values"] = {"said": ["hi"]} if step == 2 else {}
+        checkpoint["channel_versions"] = {"said": str(step)}
+        counters = {"said": (step, step)}
+        metadata: CheckpointMetadata = {"source": "loop", "step": step, "counters_since_delta_snapshot": counters}
+        config = saver.put(config, checkpoint, metadata, {"said": str(step)})
+        saver.put_writes(config, [("said", [str(step)])], "task")
+    before = saver.get_delta_channel_history(config=config, channels=["said"])
+    saver.prune([name])
+    assert [one.metadata["step"] for one in saver.list(config | {"configurable": {"thread_id": name}})] == [5, 4, 3, 2]
+    assert saver.get_delta_channel_history(config=config, channels=["said"]) == before
+
+
+def test_a_strategy_that_is_none_is_refused(saver: MemboxSaver, name: str) -> None:
+    with pytest.raises(ValueError, match="keep_latest"):
+        saver.prune([name], strategy="oldest")
+
+
+def test_blocking_calls_of_threads(saver: MemboxSaver, name: str) -> None:
+    config: RunnableConfig = {"configurable": {"thread_id": name, "checkpoint_ns": ""}}
+    run = {"source": "loop", "step": 0, "run_id": f"run-{name}"}
+    for _ in range(3):
+        checkpoint = empty_checkpoint()
+        saver.put(config, checkpoint, cast("CheckpointMetadata", run), {})
+    other = f"{name}-copy"
+    saver.copy_thread(name, other)
+    assert [one.checkpoint["id"] for one in saver.list({"configurable": {"thread_id": other}})] == [
+        one.checkpoint["id"] for one in saver.list(config)
+    ]
+    saver.prune([other])
+    assert len(list(saver.list({"configurable": {"thread_id": other}}))) == 1
+    saver.delete_for_runs([f"run-{name}"])
+    assert saver.get_tuple(config) is None
+    assert saver.get_tuple({"configurable": {"thread_id": other}}) is None
 
 
 def test_checkpoints_end(name: str) -> None:
@@ -73,10 +180,9 @@ def test_checkpoints_end(name: str) -> None:
     saver.delete_thread(name)
 
 
-def test_a_state_that_is_too_large_is_refused_and_named(saver: MemboxSaver, name: str) -> None:
-    config = {"configurable": {"thread_id": name, "checkpoint_ns": ""}}
-    checkpoint = empty_checkpoint()
-    checkpoint["channel_values"] = {"blob": b"x" * 2_000_000}
+def test_a_value_that_is_too_large_is_refused(saver: MemboxSaver, name: str) -> None:
+    config: RunnableConfig = {"configurable": {"thread_id": name, "checkpoint_ns": ""}}
     with pytest.raises(membox.Problem) as refused:
-        saver.put(config, checkpoint, {"source": "input", "step": -1}, {})
-    assert refused.value.pointer == "/state"
+        put(saver, config, {"blob": b"x" * ((64 << 20) + 1)})
+    assert refused.value.status in (413, 422)
+    assert saver.get_tuple(config) is None

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 
 import pytest
-from langgraph.store.base import SearchItem
+from langgraph.store.base import PutOp, SearchItem
 from langgraph.store.membox import MemboxStore, item_id, moment
 from langgraph.store.membox._filters import matches, pushed_down
 from langgraph.store.memory import InMemoryStore
@@ -47,6 +47,13 @@ def test_values_that_are_too_large_for_metadata_are_found_too(store: MemboxStore
     store.put(("docs",), "small", {"text": "x", "topic": "b"}, index=False)
     assert [item.key for item in store.search(("docs",), filter={"topic": "a"})] == ["large"]
     assert [item.key for item in store.search(("docs",), filter={"topic": "b"})] == ["small"]
+
+
+def test_namespaces_are_listed_however_many_there_are(store: MemboxStore) -> None:
+    spaces = sorted(("many", str(number)) for number in range(1100))
+    store.batch([PutOp(space, "k", {"n": 1}, index=False) for space in spaces])
+    assert store.list_namespaces(prefix=("many",), limit=2000) == spaces
+    assert store.list_namespaces(prefix=("many", "7"), limit=2000) == [("many", "7")]
 
 
 def test_items_end_and_last_longer_when_they_are_read(name: str) -> None:

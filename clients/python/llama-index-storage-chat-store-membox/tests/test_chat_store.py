@@ -17,6 +17,7 @@ def said(*texts: str) -> list[ChatMessage]:
 def blocks() -> list[ChatMessage]:
     return [
         ChatMessage(role="user", blocks=[TextBlock(text="see"), ImageBlock(url="https://example.com/a.png")]),
+        ChatMessage(role="user", content="see", additional_kwargs={"large": "A" * 400_000}),
         ChatMessage(role="assistant", content="a cat", additional_kwargs={"tool_calls": [{"id": "1", "n": [1, None]}]}),
         ChatMessage(role=MessageRole.CHATBOT, content="hm"),
         ChatMessage(role="tool", content="42", additional_kwargs={"tool_call_id": "1"}),

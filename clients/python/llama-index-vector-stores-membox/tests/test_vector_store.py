@@ -131,6 +131,14 @@ def test_nodes_come_back_as_they_were(store: MemboxVectorStore) -> None:
     assert [node.node_id for node in store.get_nodes(filters=MetadataFilters(filters=[where("rank", "a")]))] == ["0"]
 
 
+def test_a_node_may_be_large(store: MemboxVectorStore) -> None:
+    image = ImageNode(text="a cat", id_="i", image="A" * 400_000, embedding=[1.0, 0.0])
+    store.add([image])
+    [found] = store.query(VectorStoreQuery(query_embedding=[1.0, 0.0], similarity_top_k=1)).nodes or []
+    assert isinstance(found, ImageNode)
+    assert found.image == image.image
+
+
 def test_what_others_have_written_is_a_node_of_text(store: MemboxVectorStore) -> None:
     store.add(nodes()[:1])
     store.client.collection(store.collection).upsert(

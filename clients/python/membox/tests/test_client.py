@@ -52,6 +52,30 @@ def test_more_records_than_one_request_takes(client: membox.Client, name: str) -
     collection.drop()
 
 
+def test_payloads_counts_and_facets(client: membox.Client, name: str) -> None:
+    collection = client.collection(name)
+    collection.create(dimension=1)
+    large = ["x" * 900_000, {"n": 2**70}]
+    topics = ["house", "house", "garden"]
+    collection.upsert(
+        {"id": str(number), "payload": [number, large], "metadata": {"topic": topic}}
+        for number, topic in enumerate(topics * 8)
+    )
+    assert [record and record["payload"] for record in collection.get_many(["3", "x" * 600, "1"])] == [
+        [3, large],
+        None,
+        [1, large],
+    ]
+    house = {"field": "metadata.topic", "eq": "house"}
+    assert collection.count() == 24
+    assert collection.count(filter=house) == 16
+    [facet] = collection.facets("metadata.topic")["facets"]
+    assert [(one["value"], one["count"]) for one in facet["values"]] == [("house", 16), ("garden", 8)]
+    assert "payload" not in next(collection.records(limit=1))
+    assert next(collection.records(limit=1, payload=True))["payload"] == [0, large]
+    collection.drop()
+
+
 def test_vectors_are_given_as_numbers_bytes_text_and_arrays(client: membox.Client, name: str) -> None:
     numpy = pytest.importorskip("numpy")
     collection = client.collection(name)
@@ -119,7 +143,44 @@ def test_a_thread_keeps_checkpoints_and_writes(client: membox.Client, name: str)
     assert thread.checkpoint()["id"] == "c2"
     assert thread.checkpoint("c1").get("writes") == {"task": [["channel", 1]]}
     assert [one["id"] for one in thread.checkpoints()] == ["c2", "c1"]
-    assert thread.delete() == 2
+    assert [one["id"] for one in thread.checkpoints(before="c2")] == ["c1"]
+    where = {"field": "metadata.source", "eq": "input"}
+    assert [one["id"] for one in thread.checkpoints(filter=where)] == ["c1"]
+    assert name in {one["thread"] for one in client.threads()}
+    thread.delete_checkpoint("c1")
+    assert thread.delete() == 1
+
+
+def test_a_thread_is_pruned_and_copied(client: membox.Client, name: str) -> None:
+    thread, other = client.thread(name), client.thread(f"{name}-copy")
+    for namespace in ("", "child"):
+        for number in range(3):
+            thread.put_checkpoint(f"c{number}", number, namespace=namespace)
+    assert [(one["namespace"], one["checkpoints"]) for one in thread.namespaces()] == [("", 3), ("child", 3)]
+    assert thread.copy(f"{name}-copy") == 6
+    assert thread.prune(keep=2, namespace="child") == 1
+    assert thread.prune() == 3
+    assert {(one["namespace"], one["id"]) for one in thread.checkpoints(namespace=None)} == {
+        ("", "c2"),
+        ("child", "c2"),
+    }
+    assert other.delete(namespace="child") == 3
+    assert other.delete() == 3
+    thread.delete()
+
+
+def test_values_of_channels_are_octets(client: membox.Client, name: str) -> None:
+    thread = client.thread(name)
+    data = bytes(range(256)) * 20_000
+    thread.put_blob("said: a|b", "1.5", data, namespace="child", type="bytes")
+    assert thread.blob("said: a|b", "1.5", namespace="child") == ("bytes", data)
+    small: membox.types.NewBlob = {"channel": "n", "version": "1", "data": vectors.encode([1.0])}
+    thread.put_checkpoint("c", {}, namespace="child", channels={"said: a|b": "1.5", "n": "1"}, blobs=[small])
+    found = thread.checkpoint("c", namespace="child", blobs=True)
+    assert {blob["channel"] for blob in found.get("blobs", [])} == {"said: a|b", "n"}
+    [listed] = thread.checkpoints(namespace="child", blobs=True)
+    assert listed == found
+    thread.delete()
 
 
 def test_users_have_profiles_exports_and_an_erasure(client: membox.Client, name: str) -> None:

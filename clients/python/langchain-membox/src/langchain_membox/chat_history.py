@@ -28,7 +28,7 @@ def written(message: BaseMessage) -> NewMessage:
     """A message as the box keeps it.
 
     Its text is the content, which is embedded and recalled; calls of tools and their answers are what they are, so
-    that contexts keep them together. All else that LangChain knows of it is in the metadata.
+    that contexts keep them together. All else that LangChain knows of it is in the payload.
     """
     whole = message_to_dict(message)
     data: dict[str, Any] = {name: value for name, value in whole["data"].items() if value not in (None, [], {})}
@@ -38,7 +38,7 @@ def written(message: BaseMessage) -> NewMessage:
     kept: NewMessage = {
         "role": cast("Role", role),
         "content": str(message.text),
-        "metadata": {"langchain": {"type": whole["type"], "data": data}},
+        "payload": {"langchain": {"type": whole["type"], "data": data}},
     }
     if message.name:
         kept["name"] = message.name
@@ -58,7 +58,7 @@ def written(message: BaseMessage) -> NewMessage:
 
 def read(message: MessageView) -> BaseMessage:
     """A message as it was; one that others have appended, by its role and text."""
-    known = message["metadata"].get("langchain")
+    known = known_of(message.get("payload"), "langchain")
     if known is None:
         types = {role: kind for kind, role in ROLES.items()}
         known = {"type": types.get(message["role"], "system"), "data": {"id": message["id"]}}
@@ -69,6 +69,11 @@ def read(message: MessageView) -> BaseMessage:
             known["data"]["additional_kwargs"] = {"tool_calls": message["tool_calls"]}
     data = {"content": message["content"], **known["data"]}
     return messages_from_dict([{"type": known["type"], "data": data}])[0]
+
+
+def known_of(payload: Any, framework: str) -> dict[str, Any] | None:
+    """What a framework knows of a message beside its text. Payloads of others may be any JSON."""
+    return payload.get(framework) if isinstance(payload, dict) else None
 
 
 class MemboxChatMessageHistory(BaseChatMessageHistory):

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 
     from membox import AsyncClient, Client
 
-# A box has no collection without vectors: each value carries one of a single number.
+# A value is the payload of a record, of which nothing is embedded or indexed.
 KEY_VALUE: CollectionSettings = {"dimension": 1, "keywords": False, "windows": "off", "late_interaction": "off"}
-NO_VECTOR = [1.0]
 
 
 class KeyValues:
@@ -34,7 +33,7 @@ class KeyValues:
             records = yield from self.calls.get_many(keys)
         except NotFound:  # nothing was ever written
             return [None] * len(keys)
-        return [record and record["text"] for record in records]
+        return [record and record["payload"] for record in records]
 
     def set(self, values: Sequence[tuple[str, str]], expires_at: str | None = None) -> Plan[None]:
         """Sets values."""
@@ -46,7 +45,7 @@ class KeyValues:
         ends = {} if expires_at is None else {"expires_at": expires_at}
         records: dict[str, NewRecord] = {}
         for key, value in values:
-            records[key] = {"id": key, "text": value, "vector": NO_VECTOR, **ends}  # type: ignore[typeddict-item]
+            records[key] = {"id": key, "payload": value, **ends}  # type: ignore[typeddict-item]
         yield from self.calls.upsert(records.values())
 
     def delete(self, keys: Sequence[str]) -> Plan[None]:

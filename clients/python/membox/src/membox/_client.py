@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         ModelView,
         SessionView,
         TenantView,
+        ThreadView,
         TokensAnswer,
         UsageView,
     )
@@ -175,6 +176,11 @@ class ClientMethods:
     def sessions(self, *, user: str | None = None, limit: int | None = None) -> Pages[SessionView]:
         """Sessions one after another, of one user or of all."""
         return Pages("/v1/sessions", "sessions", {"user": user, "limit": MAX_PAGE}, limit)
+
+    @listing
+    def threads(self, *, limit: int | None = None) -> Pages[ThreadView]:
+        """Threads that have checkpoints, by their ids."""
+        return Pages("/v1/threads", "threads", {"limit": MAX_PAGE}, limit)
 
     @listing
     def jobs(self, *, state: str | None = None, kind: str | None = None, limit: int | None = None) -> Pages[JobView]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from membox import vectors
 from membox._faces import Awaiting, Blocking, Describing, call, listing
 from membox._send import AsyncSender, Sender
-from membox._wire import Pages, Plan, Request, all_of, given, if_match, path, read_json, read_key, read_nothing
+from membox._wire import Pages, Plan, Request, given, if_match, path, read_json, read_key, read_nothing
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         CollectionSettings,
         CollectionView,
         CompressOnWrite,
+        FacetsAnswer,
         ForgetAnswer,
         ForgetRequest,
         JobView,
@@ -41,8 +42,8 @@ MAX_PAGE = 1000
 """Items of one page."""
 PIECE_BYTES = 8 << 20
 """Texts of one request, when records are more than one request's."""
-FILTER_BYTES = 6000
-"""Bytes of ids in one URL: a filter of a list stands in it, and proxies take URLs of 8 KiB."""
+MAX_ID_BYTES = 512
+"""Bytes of an id; no record has a longer one."""
 
 
 def prepared(record: NewRecord) -> NewRecord:
@@ -59,7 +60,7 @@ def pieces(records: Iterable[NewRecord]) -> Iterator[list[NewRecord]]:
     piece: list[NewRecord] = []
     size = 0
     for record in map(prepared, records):
-        bytes_of_it = len(record.get("text") or "") + len(record.get("vector") or "")
+        bytes_of_it = size_of(record)
         if piece and (len(piece) == MAX_RECORDS or size + bytes_of_it > PIECE_BYTES):
             yield piece
             piece, size = [], 0
@@ -69,28 +70,20 @@ def pieces(records: Iterable[NewRecord]) -> Iterator[list[NewRecord]]:
         yield piece
 
 
-def id_pieces(ids: Iterable[str]) -> Iterator[list[str]]:
-    """Ids, each once, in pieces that fit a URL."""
-    piece: list[str] = []
-    size = 0
-    for one in dict.fromkeys(ids):
-        bytes_of_it = 3 * len(one.encode()) + 9  # escaped, with quotes and a comma
-        if piece and (len(piece) == MAX_PAGE or size + bytes_of_it > FILTER_BYTES):
-            yield piece
-            piece, size = [], 0
-        piece.append(one)
-        size += bytes_of_it
-    if piece:
-        yield piece
+def size_of(record: NewRecord) -> int:
+    """About how many bytes a record takes in a request."""
+    payload = record.get("payload")
+    size = len(payload) if isinstance(payload, str) else len(json.dumps(payload)) if payload is not None else 0
+    return size + len(record.get("text") or "") + len(record.get("vector") or "")
 
 
 def described_pages(
-    where: str, filter: Filter | None, order: Order | None, limit: int | None, page_size: int
+    where: str, filter: Filter | None, order: Order | None, limit: int | None, page_size: int, payload: bool
 ) -> Pages[RecordView]:
     """The list of a collection's records."""
     as_json = json.dumps(filter, ensure_ascii=False) if filter is not None else None
     params = given(filter=as_json, order=order, limit=min(page_size, limit) if limit else page_size)
-    return Pages(where, "records", params, limit)
+    return Pages(where, "records", {**params, **({"payload": True} if payload else {})}, limit)
 
 
 class CollectionMethods:
@@ -146,13 +139,28 @@ class CollectionMethods:
 
     @call
     def get_many(self, ids: Sequence[str]) -> Plan[list[RecordView | None]]:
-        """Records in the order of their ids, None for those that are not there."""
+        """Records, with their payloads, in the order of their ids; None for those that are not there."""
         found: dict[str, RecordView] = {}
-        for piece in id_pieces(ids):
-            where: Filter = {"field": "id", "in": piece}
-            records = yield from all_of(described_pages(self._path("records"), where, None, None, MAX_PAGE))
+        wanted = [one for one in dict.fromkeys(ids) if 0 < len(one.encode()) <= MAX_ID_BYTES]
+        for start in range(0, len(wanted), MAX_RECORDS):
+            body = {"ids": wanted[start : start + MAX_RECORDS]}
+            where = self._path("records") + ":get"
+            records = yield from Request[Any]("POST", where, read_key("records"), body, repeatable=True)
             found.update((record["id"], record) for record in records)
         return [found.get(one) for one in ids]
+
+    @call
+    def count(self, *, filter: Filter | None = None) -> Request[int]:
+        """How many records there are, or how many a filter allows."""
+        return Request(
+            "POST", self._path("records") + ":count", read_key("count"), given(filter=filter), repeatable=True
+        )
+
+    @call
+    def facets(self, *fields: str, filter: Filter | None = None, limit: int | None = None) -> Request[FacetsAnswer]:
+        """The values of fields, most first, and how many records have each."""
+        body = {"fields": list(fields), **given(filter=filter, limit=limit)}
+        return Request("POST", self._path("records") + ":facets", read_json, body, repeatable=True)
 
     @call
     def patch(
@@ -192,9 +200,10 @@ class CollectionMethods:
         order: Order | None = None,
         limit: int | None = None,
         page_size: int = MAX_PAGE,
+        payload: bool = False,
     ) -> Pages[RecordView]:
         """Records one after another: as they were written, or with `order` by their times."""
-        return described_pages(self._path("records"), filter, order, limit, page_size)
+        return described_pages(self._path("records"), filter, order, limit, page_size, payload)
 
     @call
     def recall(self, query: str | None = None, **options: Unpack[RecallOptions]) -> Request[RecallAnswer]:

@@ -59,7 +59,9 @@ def read(request: Request[T], response: httpx.Response) -> T:
 def arguments(request: Request[Any], url: str, headers: Mapping[str, str]) -> dict[str, Any]:
     """The request as httpx takes it."""
     given = {name: value for name, value in request.params.items() if value is not None}
-    body = {} if request.json is None else {"json": request.json}
+    body: dict[str, Any] = {} if request.json is None else {"json": request.json}
+    if request.content is not None:
+        body = {"content": request.content}
     return {
         "method": request.method,
         "url": url + request.path,

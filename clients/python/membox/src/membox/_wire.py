@@ -47,6 +47,11 @@ def read_bytes(answer: Answer) -> bytes:
     return answer.content
 
 
+def read_type_and_bytes(answer: Answer) -> tuple[str, bytes]:
+    """Reads an answer whose body is a value, and whose header says what it is."""
+    return answer.headers.get("x-membox-type", ""), answer.content
+
+
 def read_key(name: str) -> Callable[[Answer], Any]:
     """Reads one field of an answer."""
     return lambda answer: answer.json()[name]
@@ -62,6 +67,8 @@ class Request(Generic[T_co]):
     json: Any = None
     params: Params = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes | None = None
+    """A body that is no JSON."""
     repeatable: bool | None = None
     """Whether it may be sent twice without harm. GET, PUT and DELETE may, unless they are conditional."""
 

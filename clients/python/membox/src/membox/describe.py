@@ -12,6 +12,7 @@ client.run(rename("notes", "a", "b"))
 """
 
 from membox._client import DescribedClient
+from membox._thread import DescribedThread
 from membox._wire import Plan, Request, Steps
 
 client = DescribedClient()
@@ -21,4 +22,15 @@ thread = client.thread
 user = client.user
 memories = client.memories
 
-__all__ = ["Plan", "Request", "Steps", "client", "collection", "memories", "session", "thread", "user"]
+__all__ = [
+    "DescribedThread",
+    "Plan",
+    "Request",
+    "Steps",
+    "client",
+    "collection",
+    "memories",
+    "session",
+    "thread",
+    "user",
+]

@@ -28,7 +28,7 @@ EVERYTHING = 0
 class MemboxSession(SessionABC):
     """The items of a conversation, each a message of a session: its text is embedded and recalled.
 
-    Of a session that is not there yet, `user` is whom it is with. An item has at most 1 MiB of text, and 16 KiB of all
+    Of a session that is not there yet, `user` is whom it is with. An item has at most 1 MiB of text, and 1 MiB of all
     else.
     """
 
@@ -108,7 +108,7 @@ def text_of(item: dict[str, Any]) -> tuple[str, list[str | int]]:
 
 
 def written(item: dict[str, Any]) -> NewMessage:
-    """An item as a message. What it says is the message's content; all else, and where it stood, is in the metadata."""
+    """An item as a message. What it says is the message's content; all else, and where it stood, is in the payload."""
     text, path = text_of(item)
     rest = copy.deepcopy(item)
     if path:
@@ -122,13 +122,13 @@ def written(item: dict[str, Any]) -> NewMessage:
     message: NewMessage = {
         "role": cast("Role", role),
         "content": text,
-        "metadata": {"openai_agents": {"item": rest, "text_at": path}},
+        "payload": {"openai_agents": {"item": rest, "text_at": path}},
     }
     if kind == "function_call":
         called = {"name": item.get("name", ""), "arguments": item.get("arguments", "")}
         message["tool_calls"] = [{"id": item.get("call_id", ""), "type": "function", "function": called}]
         message["content"] = ""
-        message["metadata"] = {"openai_agents": {"item": item, "text_at": []}}
+        message["payload"] = {"openai_agents": {"item": item, "text_at": []}}
     elif kind == "function_call_output" and item.get("call_id"):
         message["tool_call_id"] = item["call_id"]
     return message
@@ -136,7 +136,8 @@ def written(item: dict[str, Any]) -> NewMessage:
 
 def read(view: MessageView) -> TResponseInputItem:
     """A message as the item that it was; one that others have appended, by its role and text."""
-    known = view["metadata"].get("openai_agents")
+    payload = view.get("payload")
+    known = payload.get("openai_agents") if isinstance(payload, dict) else None
     if known is None:
         return cast("TResponseInputItem", {"role": view["role"], "content": view["content"]})
     item = known["item"]

@@ -167,6 +167,18 @@ class AuditView(TypedDict):
     """To what. Users are named by a keyed hash, so that an erased one is not named here."""
 
 
+class BlobView(TypedDict):
+    """The value of a channel at a version."""
+    channel: str
+    """The channel."""
+    data: str
+    """The octets in base64."""
+    type: str
+    """What its octets are."""
+    version: str
+    """The version of its value."""
+
+
 class Budget(TypedDict):
     """A budget for the text that is to go into a prompt."""
     compress: NotRequired[bool]
@@ -186,6 +198,10 @@ class CheckpointList(TypedDict):
 
 class CheckpointView(TypedDict):
     """A checkpoint as it is given out."""
+    blobs: NotRequired[list[BlobView]]
+    """These values, where `blobs=true` asks for them."""
+    channels: NotRequired[dict[str, str]]
+    """The versions of the channels whose values it has as blobs."""
     created_at: str
     """RFC 3339."""
     expires_at: NotRequired[str]
@@ -334,6 +350,10 @@ class CompressOptions(TypedDict):
     """Always keep what has a digit in it: numbers with their signs and units, dates, names such as `v1.2.3`.
     Default: `false`.
     """
+    force_reserve_negation: NotRequired[bool]
+    """Always keep what negates: `not`, `don't`, `nicht`, `不`, `没有`. The package does not know it: mode `parity`
+    does not look at it. Default: `true`.
+    """
     force_tokens: NotRequired[list[str]]
     """Words and strings that are always kept, with the number, address or name that they are a part of. Default:
     `[]`.
@@ -389,6 +409,10 @@ class CompressRequest(TypedDict):
     force_reserve_digit: NotRequired[bool]
     """Always keep what has a digit in it: numbers with their signs and units, dates, names such as `v1.2.3`.
     Default: `false`.
+    """
+    force_reserve_negation: NotRequired[bool]
+    """Always keep what negates: `not`, `don't`, `nicht`, `不`, `没有`. The package does not know it: mode `parity`
+    does not look at it. Default: `true`.
     """
     force_tokens: NotRequired[list[str]]
     """Words and strings that are always kept, with the number, address or name that they are a part of. Default:
@@ -632,6 +656,28 @@ class ContextWindow(TypedDict):
     """Records before the hit, at most 20. Default: `0`."""
 
 
+class CopiedCheckpoints(TypedDict):
+    """How many checkpoints were copied."""
+    copied: int
+
+
+class CopyThread(TypedDict):
+    """Where a thread is copied to."""
+    to: str
+    """The other thread, 1 to 255 bytes. What it has by the same ids is replaced."""
+
+
+class CountAnswer(TypedDict):
+    """How many records there are."""
+    count: int
+
+
+class CountRequest(TypedDict):
+    """Which records are counted."""
+    filter: NotRequired[dict[str, Json] | None]
+    """All of them when left out."""
+
+
 class CountedMessage(TypedDict):
     """A message whose tokens are counted, as OpenAI's API has it."""
     annotations: NotRequired[list[dict[str, Json]] | None]
@@ -735,6 +781,10 @@ class DeletedMessages(TypedDict):
     deleted: int
 
 
+Direction: TypeAlias = Literal["asc", "desc"]
+"""Which way values are ordered."""
+
+
 EmbeddingData: TypeAlias = "list[float] | str"
 
 
@@ -766,7 +816,9 @@ class EmbeddingsRequest(TypedDict):
     model's own first and last token (`[CLS]` and `[SEP]`), the model's.
     """
     max_tokens: NotRequired[int | None]
-    """Tokens kept of each text: 256 unless said otherwise, 512 at most."""
+    """Tokens kept of each text: as many as the model's folder says, or 256, unless said otherwise; at most as
+    many as the model has positions.
+    """
     model: NotRequired[str | None]
     """One of `GET /v1/models`; the box's own when left out."""
     user: NotRequired[str | None]
@@ -853,6 +905,36 @@ class Explanation(TypedDict):
     """The tokens of the question, where they were compared."""
 
 
+class Facet(TypedDict):
+    """The values of a field."""
+    distinct: int
+    """How many different values there are."""
+    field: str
+    """The field."""
+    missing: int
+    """Records that do not have the field, or have null."""
+    values: list[ValueCount]
+    """Most first; of as many, numbers, then texts, then truth values, each in their order."""
+
+
+class FacetsAnswer(TypedDict):
+    """The values of fields."""
+    count: int
+    """Records that were looked at."""
+    facets: list[Facet]
+    """As the fields were asked for."""
+
+
+class FacetsRequest(TypedDict):
+    """Whose values are counted."""
+    fields: list[str]
+    """1 to 16 fields, as filters name them."""
+    filter: NotRequired[dict[str, Json] | None]
+    """Of these records; of all when left out."""
+    limit: NotRequired[int | None]
+    """Values of a field, 10 unless said otherwise."""
+
+
 class FieldError(TypedDict):
     """A field of the request that is wrong."""
     detail: str
@@ -903,10 +985,14 @@ class ForgottenMemory(TypedDict):
     """The id of the message that it is, in its session."""
     metadata: dict[str, Json]
     """Its metadata."""
+    payload: NotRequired[Json]
+    """Its payload, as it was given; a list has it where `payload=true` asks for it."""
     session: NotRequired[str]
     """The conversation it belongs to."""
     text: str
     """What is remembered."""
+    updated_at: NotRequired[str]
+    """RFC 3339; when it was last written. Missing where an older version wrote it."""
     user: NotRequired[str]
     """Whom it is about."""
     version: int
@@ -919,6 +1005,32 @@ class ForgottenMemory(TypedDict):
 
 Fusion: TypeAlias = "dict[str, Json]"
 """How the vector leg and the text leg of a hybrid recall are joined."""
+
+
+class GetAnswer(TypedDict):
+    """Records by their ids."""
+    missing: list[str]
+    """Ids of which there is no record."""
+    records: list[ListedRecord]
+    """In the order that was asked for, without those that are not there. One that is named twice is there twice."""
+
+
+GetRequest = TypedDict(
+    "GetRequest",
+    {
+        "ids": "list[str | int]",
+        "with": "NotRequired[list[With] | None]",
+    },
+)
+"""Records by their ids."""
+
+
+class GroupBy(TypedDict):
+    """Hits by the values of a field."""
+    field: str
+    """A field, as filters name it. Records that do not have it are in no group, and none of them is left out."""
+    size: NotRequired[int | None]
+    """Hits of each value, 1 unless said otherwise. `k` is still that of all hits."""
 
 
 class Health(TypedDict):
@@ -944,6 +1056,8 @@ class Hit(TypedDict):
     """Ids of further hits that say nearly the same, best first."""
     explanation: NotRequired[Explanation]
     """Why it is a hit."""
+    group: NotRequired[Json]
+    """The value of the field by which hits are grouped."""
     id: str
     """Its id. That of a message is `session/message`, or a UUID where a record has that."""
     kind: NotRequired[str]
@@ -956,6 +1070,8 @@ class Hit(TypedDict):
     """Its metadata."""
     modality: NotRequired[str]
     """`image` or `audio`, where it is a message of one."""
+    payload: NotRequired[Json]
+    """Its payload, as it was given."""
     relevance: NotRequired[float]
     """How sure it is that it answers the question, 0 to 1, in every mode alike: of hits of one relevance, so
     many were evidence for the answers of measured conversations. Missing where nothing says so: a given
@@ -969,6 +1085,8 @@ class Hit(TypedDict):
     """The conversation it belongs to."""
     text: NotRequired[str]
     """What is remembered."""
+    updated_at: NotRequired[str]
+    """RFC 3339; when it was last written."""
     user: NotRequired[str]
     """Whom it is about."""
     vector: NotRequired[list[float]]
@@ -981,7 +1099,7 @@ HitOrder: TypeAlias = Literal["score", "time"]
 """In what order hits come."""
 
 
-Include: TypeAlias = Literal["text", "metadata", "vector", "scores"]
+Include: TypeAlias = Literal["text", "metadata", "vector", "scores", "payload"]
 """What hits carry beside their id and score."""
 
 
@@ -1096,6 +1214,38 @@ class KindDefaults(TypedDict):
 LateInteraction: TypeAlias = Literal["off"] | dict[str, Json]
 
 
+class ListedRecord(TypedDict):
+    """A record with what was asked for."""
+    created_at: str
+    """RFC 3339."""
+    expires_at: NotRequired[str]
+    """RFC 3339."""
+    id: str
+    """Its id. That of a message is `session/message`, or a UUID where a record has that."""
+    importance: NotRequired[float]
+    """0 to 1."""
+    kind: NotRequired[str]
+    """Episodic, semantic, …"""
+    message: NotRequired[str]
+    """The id of the message that it is, in its session."""
+    metadata: dict[str, Json]
+    """Its metadata."""
+    payload: NotRequired[Json]
+    """Its payload, as it was given; a list has it where `payload=true` asks for it."""
+    session: NotRequired[str]
+    """The conversation it belongs to."""
+    text: str
+    """What is remembered."""
+    updated_at: NotRequired[str]
+    """RFC 3339; when it was last written. Missing where an older version wrote it."""
+    user: NotRequired[str]
+    """Whom it is about."""
+    version: int
+    """1 at first, one more with each write."""
+    vector: NotRequired[list[float]]
+    """The stored vector; that of the first window where a text has several."""
+
+
 class MadeMemory(TypedDict):
     """A memory that was made."""
     created_at: str
@@ -1134,6 +1284,173 @@ class MediaView(TypedDict):
     """SHA-256 of them, in hexadecimal digits."""
     width: NotRequired[int]
     """Of an image, in pixels."""
+
+
+class Mem0BatchUpdate(TypedDict):
+    """One of several changes."""
+    expiration_date: NotRequired[str | None]
+    """The last day of the memory: `2026-12-31`, or null for none."""
+    metadata: NotRequired[dict[str, Json] | None]
+    """Merged into what is there; `null` removes a key."""
+    text: NotRequired[str | None]
+    """What it says now."""
+    timestamp: NotRequired[Json]
+    """When it was said is not changed: refused."""
+    memory_id: str
+
+
+class Mem0BatchUpdates(TypedDict):
+    """Several changes."""
+    memories: list[Mem0BatchUpdate]
+    """Up to 1 000."""
+
+
+class Mem0Change(TypedDict):
+    """One text that a memory had."""
+    created_at: str
+    """RFC 3339."""
+    event: str
+    """`ADD` or `UPDATE`."""
+    memory_id: str
+    """The memory's id."""
+    new_memory: str
+    old_memory: str | None
+    updated_at: str
+    """RFC 3339."""
+
+
+class Mem0Done(TypedDict):
+    """That something was done."""
+    message: str
+
+
+class Mem0Entities(TypedDict):
+    """Who has memories."""
+    count: int
+    results: list[Mem0Entity]
+
+
+class Mem0Entity(TypedDict):
+    """A user, agent, application or conversation that has memories."""
+    id: str
+    name: str
+    total_memories: int
+    type: str
+    """`user`, `agent`, `app` or `run`."""
+
+
+class Mem0Export(TypedDict):
+    """An export that can be had."""
+    id: str
+    """What it is asked for by."""
+    message: str
+
+
+class Mem0Feedback(TypedDict):
+    """What is thought of a memory."""
+    feedback: NotRequired[str | None]
+    """`POSITIVE`, `NEGATIVE` or `VERY_NEGATIVE`."""
+    memory_id: str
+
+
+class Mem0FeedbackAnswer(TypedDict):
+    """What came of it."""
+    id: str
+    importance: NotRequired[float]
+    """The memory's importance now; missing where there is no such memory."""
+    message: str
+
+
+class Mem0Found(TypedDict):
+    """Memories that were found."""
+    results: list[Mem0Memory]
+
+
+class Mem0GetExport(TypedDict):
+    """Which export is wanted."""
+    filters: NotRequired[dict[str, Json] | None]
+    """Or which memories."""
+    memory_export_id: NotRequired[str | None]
+    """What its making answered."""
+
+
+class Mem0Memory(TypedDict):
+    """A memory."""
+    agent_id: Json
+    app_id: Json
+    categories: list[Json]
+    """`metadata.categories`."""
+    created_at: str
+    """RFC 3339."""
+    expiration_date: str | None
+    """RFC 3339."""
+    id: str
+    memory: str
+    """What it says."""
+    metadata: dict[str, Json]
+    """What was given with it."""
+    run_id: Json
+    score: NotRequired[float]
+    """How sure it is that it answers the question, 0 to 1: the relevance of a recall."""
+    updated_at: str
+    """RFC 3339."""
+    user_id: str | None
+
+
+class Mem0NewExport(TypedDict):
+    """Which memories are exported."""
+    filters: NotRequired[dict[str, Json] | None]
+    """Which memories: `{"user_id": "alex"}`, `{"AND": [...]}`, and the like."""
+    schema: Json
+    """Only an empty one: no language model fills it in here."""
+
+
+class Mem0Ping(TypedDict):
+    """Who asks."""
+    org_id: str
+    """The tenant."""
+    project_id: str
+    """The tenant's only project."""
+    status: str
+    user_email: str | None
+    """None: a key has no address."""
+
+
+class Mem0Reference(TypedDict):
+    """A memory by its id."""
+    memory_id: str
+
+
+class Mem0References(TypedDict):
+    """Several memories by their ids."""
+    memories: list[Mem0Reference]
+    """Up to 1 000."""
+
+
+class Mem0Summary(TypedDict):
+    """The newest memories in short."""
+    count: int
+    """How many memories there are."""
+    summary: str
+    """A line for each of the newest."""
+
+
+class Mem0SummaryRequest(TypedDict):
+    """Which memories are summed up."""
+    filters: NotRequired[dict[str, Json] | None]
+    """Which memories: `{"user_id": "alex"}`, `{"AND": [...]}`, and the like."""
+
+
+class Mem0Update(TypedDict):
+    """A change of a memory: what is left out stays."""
+    expiration_date: NotRequired[str | None]
+    """The last day of the memory: `2026-12-31`, or null for none."""
+    metadata: NotRequired[dict[str, Json] | None]
+    """Merged into what is there; `null` removes a key."""
+    text: NotRequired[str | None]
+    """What it says now."""
+    timestamp: NotRequired[Json]
+    """When it was said is not changed: refused."""
 
 
 class MemoriesPolicy(TypedDict):
@@ -1238,6 +1555,8 @@ class MessageView(TypedDict):
     """Its metadata."""
     name: NotRequired[str]
     """The name of who said it."""
+    payload: NotRequired[Json]
+    """Its payload, as it was given."""
     role: str
     """Who said it."""
     seq: int
@@ -1287,6 +1606,21 @@ class ModelView(TypedDict):
     """Who serves it."""
 
 
+class NamespaceList(TypedDict):
+    """A page of a thread's namespaces."""
+    namespaces: list[NamespaceView]
+    next: NotRequired[str]
+    """The cursor of the next page; missing on the last."""
+
+
+class NamespaceView(TypedDict):
+    """A namespace of a thread that has checkpoints."""
+    checkpoints: int
+    """Its checkpoints."""
+    namespace: str
+    """Empty for the thread's own."""
+
+
 class Neighbour(TypedDict):
     """A neighbour of a hit."""
     id: str
@@ -1313,8 +1647,24 @@ class NewApiKey(TypedDict):
     """The only users that it reaches, 1 to 100; all of them when left out."""
 
 
+class NewBlob(TypedDict):
+    """The value of a channel at a version."""
+    channel: str
+    """The channel, 1 to 255 bytes."""
+    data: str
+    """The octets in base64, up to 64 MiB of them."""
+    type: NotRequired[str]
+    """What its octets are, up to 255 bytes, such as `msgpack`."""
+    version: str
+    """The version of its value, 1 to 255 bytes."""
+
+
 class NewCheckpoint(TypedDict):
     """A checkpoint to be written."""
+    blobs: NotRequired[list[NewBlob]]
+    """Values that are kept with it. One of a channel and version that is there is replaced."""
+    channels: NotRequired[dict[str, str]]
+    """The versions of the channels whose values it has as blobs. Each is there already, or is among `blobs`."""
     metadata: NotRequired[dict[str, Json]]
     """Any JSON object, at most 1 MiB."""
     parent: NotRequired[str | None]
@@ -1350,6 +1700,10 @@ class NewMessage(TypedDict):
     """Any JSON object up to 16 KiB."""
     name: NotRequired[str | None]
     """The name of who says it, up to 512 bytes."""
+    payload: NotRequired[Json]
+    """Any JSON up to 1 MiB, kept word for word and given back so: numbers of any size, the order of keys,
+    blanks. It is in no index. What a collection redacts, it redacts here too.
+    """
     role: Role
     """Who says it."""
     tool_call_id: NotRequired[str | None]
@@ -1363,21 +1717,27 @@ class NewMessage(TypedDict):
 class NewRecord(TypedDict):
     """A record to be remembered."""
     created_at: NotRequired[str | None]
-    """RFC 3339; now when left out."""
+    """RFC 3339. Left out it is now, or that of the record of this id."""
     expires_at: NotRequired[str | None]
     """RFC 3339; from then on the record is gone."""
-    id: NotRequired[str | None]
-    """The caller's id, 1 to 512 bytes; a UUIDv7 when left out. An id that exists is given a new version."""
+    id: NotRequired[str | int | None]
+    """The caller's id, 1 to 512 bytes; a UUIDv7 when left out. An id that exists is given a new version. An
+    integer of 64 bits is the text of its digits.
+    """
     importance: NotRequired[float | None]
     """0 to 1."""
     kind: NotRequired[str | None]
     """Episodic, semantic, …"""
     metadata: NotRequired[dict[str, Json]]
     """Any JSON object up to 16 KiB."""
+    payload: NotRequired[Json]
+    """Any JSON up to 1 MiB, kept word for word and given back so: numbers of any size, the order of keys,
+    blanks. It is in no index. What a collection redacts, it redacts here too.
+    """
     session: NotRequired[str | None]
     """The conversation it belongs to."""
     text: NotRequired[str]
-    """What is to be remembered, at most 1 MiB. May be left out when a vector is given."""
+    """What is to be remembered, at most 1 MiB. May be left out when a vector or a payload is given."""
     user: NotRequired[str | None]
     """Whom it is about."""
     vector: NotRequired[Vector]
@@ -1418,6 +1778,14 @@ class OpenAiProblem(TypedDict):
     """The same as OpenAI says it."""
 
 
+class OrderBy(TypedDict):
+    """By what records are ordered."""
+    direction: NotRequired[Direction]
+    """`asc` when left out."""
+    field: str
+    """A field, as filters name it."""
+
+
 class Page(TypedDict):
     """A page of records."""
     next: NotRequired[str]
@@ -1437,6 +1805,22 @@ PartName: TypeAlias = Literal[
     "importance",
 ]
 """What a part of a score says."""
+
+
+class PatchManyAnswer(TypedDict):
+    """What was changed."""
+    missing: list[str]
+    """Ids of which there is no record."""
+    patched: int
+    """Records that were changed."""
+
+
+class PatchManyRequest(TypedDict):
+    """A change of many records."""
+    ids: list[str | int]
+    """1 to 2 048 ids; an integer of 64 bits is the text of its digits."""
+    patch: RecordPatch
+    """What is changed of each, as `PATCH` of one record does."""
 
 
 PersonalDataKind: TypeAlias = Literal["email", "phone", "resident_id", "payment_card", "ip_address", "iban"]
@@ -1483,6 +1867,14 @@ class ProfileView(TypedDict):
     """Whose it is."""
     version: int
     """Version of the stored profile; 0 where none is stored."""
+
+
+class PruneRequest(TypedDict):
+    """Which checkpoints stay."""
+    keep: int
+    """The latest so many of each namespace, with what tasks have written to them."""
+    namespace: NotRequired[str | None]
+    """This namespace alone; empty for the thread's own."""
 
 
 class PushAnswer(TypedDict):
@@ -1538,6 +1930,18 @@ class RecallAnswer(TypedDict):
     """Time from question to answer within the box."""
 
 
+class RecallBatch(TypedDict):
+    """Several recalls."""
+    recalls: list[RecallRequest]
+    """1 to 32 of them."""
+
+
+class RecallBatchAnswer(TypedDict):
+    """What several recalls found."""
+    answers: list[RecallAnswer]
+    """In the order of the request."""
+
+
 RecallMode: TypeAlias = Literal["hybrid", "vector", "text"]
 """By what records are found."""
 
@@ -1558,6 +1962,7 @@ class RecallOptions(TypedDict):
     that: see `doubles` of a hit.
     """
     fusion: NotRequired[Fusion | None]
+    group_by: NotRequired[GroupBy | None]
     include: NotRequired[list[Include]]
     """What hits carry. Default: `["text","metadata","scores"]`."""
     k: NotRequired[int]
@@ -1608,6 +2013,7 @@ class RecallRequest(TypedDict):
     that: see `doubles` of a hit.
     """
     fusion: NotRequired[Fusion | None]
+    group_by: NotRequired[GroupBy | None]
     include: NotRequired[list[Include]]
     """What hits carry. Default: `["text","metadata","scores"]`."""
     k: NotRequired[int]
@@ -1656,6 +2062,8 @@ class RecordPatch(TypedDict):
     """Or null."""
     metadata: NotRequired[dict[str, Json] | None]
     """Merged into the metadata; `null` removes a key."""
+    payload: NotRequired[Json]
+    """In the place of the one that is there; null takes it away."""
     session: NotRequired[str | None]
     """Or null."""
     text: NotRequired[str | None]
@@ -1680,10 +2088,14 @@ class RecordView(TypedDict):
     """The id of the message that it is, in its session."""
     metadata: dict[str, Json]
     """Its metadata."""
+    payload: NotRequired[Json]
+    """Its payload, as it was given; a list has it where `payload=true` asks for it."""
     session: NotRequired[str]
     """The conversation it belongs to."""
     text: str
     """What is remembered."""
+    updated_at: NotRequired[str]
+    """RFC 3339; when it was last written. Missing where an older version wrote it."""
     user: NotRequired[str]
     """Whom it is about."""
     version: int
@@ -1752,6 +2164,28 @@ class Scores(TypedDict):
     """How near the tokens of the question are: see `tokens` of an explanation."""
     vector: NotRequired[float]
     """Cosine (or inner product) with the question."""
+
+
+class ScrollAnswer(TypedDict):
+    """A part of a list of records."""
+    count: int
+    """How many the filter allows."""
+    next_offset: NotRequired[int]
+    """The `offset` of the next part; missing on the last."""
+    records: list[ListedRecord]
+
+
+ScrollRequest = TypedDict(
+    "ScrollRequest",
+    {
+        "filter": "NotRequired[dict[str, Json] | None]",
+        "limit": "NotRequired[int | None]",
+        "offset": "NotRequired[int]",
+        "order_by": "NotRequired[OrderBy | None]",
+        "with": "NotRequired[list[With]]",
+    },
+)
+"""A part of a list of records."""
 
 
 class SearchEffort(TypedDict):
@@ -1890,6 +2324,23 @@ Texts: TypeAlias = "str | list[str]"
 """A text, or several."""
 
 
+class ThreadList(TypedDict):
+    """A page of threads."""
+    next: NotRequired[str]
+    """The cursor of the next page; missing on the last."""
+    threads: list[ThreadView]
+
+
+class ThreadView(TypedDict):
+    """A thread that has checkpoints."""
+    checkpoints: int
+    """Its checkpoints, in all namespaces."""
+    namespaces: int
+    """Namespaces that have any."""
+    thread: str
+    """Its id."""
+
+
 TimeUse: TypeAlias = Literal["boost", "filter", "off"]
 """What a time does that the question speaks of, such as "last week", "in May 2023" or 上周三."""
 
@@ -1926,7 +2377,7 @@ class TokenizeRequest(TypedDict):
     inputs: Texts
     """The texts."""
     prompt_name: NotRequired[str | None]
-    """A prompt of the model's. The models of this box have none."""
+    """A prompt of the model's, to be put before each text: one of its `config_sentence_transformers.json`."""
 
 
 class TokensAnswer(TypedDict):
@@ -2066,6 +2517,14 @@ class UsageView(TypedDict):
     """Who."""
 
 
+class ValueCount(TypedDict):
+    """How many records have a value."""
+    count: int
+    """Records that have it. Of a list each element counts."""
+    value: Json
+    """A text, a number or a truth value; a time is a text."""
+
+
 ValueType: TypeAlias = Literal["str", "number", "bool", "list", "dict"]
 """The type that a value of a JSON object has."""
 
@@ -2085,6 +2544,10 @@ class Waiting(TypedDict):
 
 
 Windows: TypeAlias = Literal["off"] | dict[str, Json]
+
+
+With: TypeAlias = Literal["vector", "payload"]
+"""What a list of records has beside texts and metadata."""
 
 
 class WrittenRecord(TypedDict):

@@ -37,11 +37,13 @@ if TYPE_CHECKING:
     from membox import AsyncClient, Client
     from membox.types import CollectionSettings, NewRecord, RecordView
 
-# A box has no collection without vectors: each item carries one of a single number.
+# An item is the payload of a record, of which nothing is embedded.
 ITEMS: CollectionSettings = {"dimension": 1, "keywords": False, "windows": "off", "late_interaction": "off"}
-NO_VECTOR = [1.0]
 MAX_FILTERED_BYTES = 12_000
-"""A value of more is in the record's text only: metadata has 16 KiB at most."""
+"""A value of more is in the record's payload only: metadata has 16 KiB at most."""
+MAX_FACETS = 1000
+"""Values of a field that the box counts."""
+NAMESPACE = "metadata.namespace"
 MAX_CANDIDATES = 10_000
 """Hits of one recall."""
 
@@ -186,7 +188,9 @@ class MemboxStore(BaseStore):
             for name, text in self._texts(put):
                 part = str(uuid.uuid5(uuid.NAMESPACE_OID, json.dumps([one, name])))
                 metadata = {**record["metadata"], "item": one}
-                parts.append({**record, "id": part, "text": "", "vector": vectors[text], "metadata": metadata})
+                bare = {name: value for name, value in record.items() if name != "payload"}
+                more = {"id": part, "text": "", "vector": vectors[text], "metadata": metadata}
+                parts.append(cast("NewRecord", {**bare, **more}))
         if items:
             yield from self._items.upsert(items)
         if parts:
@@ -226,7 +230,7 @@ class MemboxStore(BaseStore):
         where = joined(under("id", op.namespace_prefix), pushed_down(op.filter))
         asked = wanted
         while True:
-            records = yield from self._items.records(filter=where, order="newest", limit=asked)
+            records = yield from self._items.records(filter=where, order="newest", limit=asked, payload=True)
             right = [record for record in records if matches(value_of(record), op.filter)]
             if len(right) >= wanted or len(records) < asked:
                 return right
@@ -252,12 +256,14 @@ class MemboxStore(BaseStore):
             asked *= 2
 
     def _namespaces(self, op: ListNamespacesOp) -> Plan[list[Namespace]]:
-        # The box does not count the values of a field, so all items are read.
         conditions = op.match_conditions or ()
         prefixes = [tuple(one.path) for one in conditions if one.match_type == "prefix" and "*" not in one.path]
         where = under("id", max(prefixes, key=len, default=()))
-        records = yield from self._items.records(filter=where)
-        spaces = {namespace_of(record) for record in records}
+        answer = yield from self._items.facets(NAMESPACE, filter=where, limit=MAX_FACETS)
+        [facet] = answer["facets"]
+        spaces: set[Namespace] = {tuple(json.loads(one["value"])) for one in facet["values"]}
+        if facet["distinct"] > MAX_FACETS:
+            spaces = {namespace_of(record) for record in (yield from self._items.records(filter=where))}
         kept = {space[: op.max_depth] for space in spaces if all(is_matched(space, one) for one in conditions)}
         return sorted(kept)[op.offset : op.offset + op.limit]
 
@@ -302,12 +308,11 @@ def joined(*filters: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def item_record(one: str, put: PutOp, created_at: str | None, now: datetime) -> NewRecord:
-    """An item as a record: its value as JSON, and in its metadata for filters. The newest is the last changed."""
-    value = compact(put.value)
-    is_small = len(value.encode()) <= MAX_FILTERED_BYTES
-    metadata: dict[str, Any] = {"created_at": created_at or now.isoformat()}
-    metadata |= {"value": json.loads(value)} if is_small else {TOO_LARGE: True}
-    record: NewRecord = {"id": one, "text": value, "vector": NO_VECTOR, "metadata": metadata}
+    """An item as a record: its value as payload, and in its metadata for filters. The newest is the last changed."""
+    is_small = len(compact(put.value).encode()) <= MAX_FILTERED_BYTES
+    metadata: dict[str, Any] = {"created_at": created_at or now.isoformat(), "namespace": compact(put.namespace)}
+    metadata |= {"value": put.value} if is_small else {TOO_LARGE: True}
+    record: NewRecord = {"id": one, "payload": put.value, "metadata": metadata}
     record["created_at"] = now.isoformat()
     if put.ttl is not None:
         metadata["ttl"] = put.ttl
@@ -317,7 +322,7 @@ def item_record(one: str, put: PutOp, created_at: str | None, now: datetime) -> 
 
 def value_of(record: RecordView) -> dict[str, Any]:
     """An item's value."""
-    return cast("dict[str, Any]", json.loads(record["text"]))
+    return cast("dict[str, Any]", record["payload"])
 
 
 def namespace_of(record: RecordView) -> Namespace:

@@ -1,7 +1,7 @@
 """LangGraph's filters of items.
 
 The box looks for what may match, and what it finds is compared here again: its filters tell apart what LangGraph's do
-not (a list and one of its elements), and values that are too large for metadata are only in the text of a record.
+not (a list and one of its elements), and values that are too large for metadata are only in the payload of a record.
 """
 
 from __future__ import annotations

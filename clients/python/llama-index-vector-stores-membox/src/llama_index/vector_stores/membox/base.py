@@ -20,19 +20,22 @@ from llama_index.vector_stores.membox.filters import Filter, joined, translated
 
 from membox import AsyncClient, Client, Clients, NotFound, describe
 from membox.describe import Plan
+from membox.types import Include
 
 NODE = "_node"
-"""In a record's metadata: what a node is beside its text and its metadata, as JSON."""
+"""In a record's payload: what a node is beside its text and its metadata."""
 NODE_TYPE = "_node_type"
 REF_DOC_ID = "_ref_doc_id"
-OWN = (NODE, NODE_TYPE, REF_DOC_ID)
+OWN = (NODE_TYPE, REF_DOC_ID)
+INCLUDED: list[Include] = ["text", "metadata", "payload", "scores"]
 WORDS = (VectorStoreQueryMode.TEXT_SEARCH, VectorStoreQueryMode.SPARSE)
 
 
 class MemboxVectorStore(BasePydanticVectorStore):
     """Nodes in a collection of a box, with the vectors that LlamaIndex has made of them.
 
-    The collection is made when it is first written to. What a node is beside its text may have 16 KiB as JSON.
+    The collection is made when it is first written to. The metadata of a node may have 16 KiB as JSON, and
+    what it is besides 1 MiB.
     """
 
     stores_text: bool = True
@@ -147,7 +150,7 @@ class MemboxVectorStore(BasePydanticVectorStore):
             if node_ids is not None and filters is None:
                 found = yield from calls.get_many(node_ids)
                 return [read(record) for record in found if record]
-            records = yield from calls.records(filter=asked(node_ids, filters))
+            records = yield from calls.records(filter=asked(node_ids, filters), payload=True)
         except NotFound:
             return []
         return [read(record) for record in records]
@@ -166,7 +169,7 @@ class MemboxVectorStore(BasePydanticVectorStore):
         question = recalled(query, kwargs)
         try:
             answer = yield from describe.collection(self.collection).recall(
-                k=query.similarity_top_k, filter=where, **question
+                k=query.similarity_top_k, filter=where, include=INCLUDED, **question
             )
         except NotFound:
             return VectorStoreQueryResult(nodes=[], similarities=[], ids=[])
@@ -203,17 +206,19 @@ def written(node: BaseNode) -> Any:
     whole = node_to_metadata_dict(node, remove_text=True, flat_metadata=False)
     content = json.loads(whole["_node_content"])
     content["metadata"] = {}
-    metadata = {**node.metadata, NODE: json.dumps(content), NODE_TYPE: whole["_node_type"]}
+    metadata = {**node.metadata, NODE_TYPE: whole["_node_type"]}
     if node.ref_doc_id is not None:
         metadata[REF_DOC_ID] = node.ref_doc_id
     text = node.get_content(metadata_mode=MetadataMode.NONE) or ""
-    return {"id": node.node_id, "text": text, "vector": node.get_embedding(), "metadata": metadata}
+    record = {"id": node.node_id, "text": text, "vector": node.get_embedding(), "metadata": metadata}
+    return {**record, "payload": {NODE: content}}
 
 
 def read(record: Any) -> BaseNode:
     """A record as a node; one that others have written, as a node of text."""
     metadata = dict(record["metadata"])
-    content = json.loads(metadata.get(NODE, "{}"))
+    payload = record.get("payload")
+    content = (payload.get(NODE) if isinstance(payload, dict) else None) or {}
     content = {**content, "metadata": {name: value for name, value in metadata.items() if name not in OWN}}
     content.setdefault("id_", record["id"])
     whole = {"_node_content": json.dumps(content), "_node_type": metadata.get(NODE_TYPE, "TextNode")}

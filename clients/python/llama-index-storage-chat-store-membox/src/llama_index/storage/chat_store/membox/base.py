@@ -27,7 +27,7 @@ Messages = list[ChatMessage]
 class MemboxChatStore(BaseChatStore):
     """Conversations by key, each a session of a box. With `prefix` their ids begin so, and no others are listed.
 
-    What a message has beside its text (images, arguments) may have 16 KiB as JSON.
+    What a message has beside its text (images, arguments) may have 1 MiB as JSON.
     """
 
     prefix: str = ""
@@ -159,19 +159,20 @@ class MemboxChatStore(BaseChatStore):
 
 
 def written(message: ChatMessage) -> NewMessage:
-    """A message as the box keeps it: its text is embedded and recalled, all else is in the metadata."""
+    """A message as the box keeps it: its text is embedded and recalled, all else is in the payload."""
     rest = message.model_dump(mode="json", exclude_none=True)
     text = message.content or ""
     if len(message.blocks) == 1 and isinstance(message.blocks[0], TextBlock):
         rest.pop("blocks", None)
     rest["role"] = message.role.value
     role = ROLES.get(message.role, message.role.value)
-    return {"role": cast("Role", role), "content": text, "metadata": {"llama_index": rest}}
+    return {"role": cast("Role", role), "content": text, "payload": {"llama_index": rest}}
 
 
 def read(view: MessageView) -> ChatMessage:
     """A message as it was; one that others have appended, by its role and text."""
-    known = view["metadata"].get("llama_index") or {"role": view["role"]}
+    payload = view.get("payload")
+    known = (payload.get("llama_index") if isinstance(payload, dict) else None) or {"role": view["role"]}
     if "blocks" in known:
         return ChatMessage.model_validate(known)
     blocks = [TextBlock(text=view["content"])]
