@@ -1,5 +1,6 @@
 //! mem0's filters as ours.
 
+use super::views::moment;
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use membox_api::Mem0Owner;
@@ -7,6 +8,9 @@ use serde_json::{Map, Value, json};
 
 /// Filters in each other, at most.
 const MAX_DEPTH: usize = 16;
+
+/// What mem0 filters memories by and the box does not: metadata of these names would be meant by nobody.
+const LACKING: [&str; 4] = ["updated_at", "timestamp", "feedback", "keywords"];
 
 /// What is a memory: messages are records of the collection, too.
 fn memories() -> Value {
@@ -17,7 +21,7 @@ fn memories() -> Value {
 pub(super) fn field(name: &str) -> String {
     match name {
         "user_id" => "user".to_owned(),
-        "id" | "memory_id" => "id".to_owned(),
+        "id" | "memory_id" | "memory_ids" => "id".to_owned(),
         "created_at" => name.to_owned(),
         other => format!("metadata.{other}"),
     }
@@ -77,6 +81,10 @@ fn of_object(filters: &Map<String, Value>, at: &str, depth: usize) -> Result<Vec
                     all.extend(of_field(&format!("metadata.{name}"), value, &format!("{at}/{name}"))?);
                 }
             }
+            _ if LACKING.contains(&name.as_str()) => {
+                return Err(bad(&at, format!("memories are not filtered by {name} here")));
+            }
+            _ if name == "memory_ids" && value.is_array() => all.push(json!({"field": field(name), "in": value})),
             _ => all.extend(of_field(&field(name), value, &at)?),
         }
     }
@@ -105,6 +113,10 @@ fn of_field(field: &str, value: &Value, at: &str) -> Result<Vec<Value>, Problem>
 }
 
 fn operator(field: &str, name: &str, value: &Value, at: &str) -> Result<Value, Problem> {
+    // A day is its beginning.
+    let time =
+        (field == "created_at" && value.is_string()).then(|| moment(value, &format!("{at}/{name}"))).transpose()?;
+    let value = &time.map_or_else(|| value.clone(), Value::from);
     match name {
         "eq" | "ne" | "in" | "nin" | "gt" | "gte" | "lt" | "lte" | "contains" => {
             Ok(json!({"field": field, name: value}))
@@ -152,6 +164,8 @@ mod tests {
             (json!({"AND": [1]}), "/filters/AND/0"),
             (json!({"metadata": 1}), "/filters/metadata"),
             (json!({"user_id": ["a"]}), "/filters/user_id"),
+            (json!({"keywords": {"contains": "a"}}), "/filters/keywords"),
+            (json!({"created_at": {"gte": "soon"}}), "/filters/created_at/gte"),
         ] {
             assert_eq!(of(filters), Err(at.to_owned()));
         }

@@ -1,9 +1,9 @@
 //! Records as mem0 says them.
 
-use super::bad;
+use super::{bad, impossible};
 use crate::problem::Problem;
 use membox_api::{Hit, Mem0Change, Mem0Memory, RecordView};
-use membox_memory::{time_millis, time_text};
+use membox_memory::{now, time_millis, time_text};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -85,9 +85,7 @@ impl History {
 
     /// With another text, from now on.
     pub fn with(mut self, text: &str) -> Self {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let at = time_text(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
-        self.texts.push(Said { text: text.to_owned(), at });
+        self.texts.push(Said { text: text.to_owned(), at: time_text(now()) });
         self.texts.drain(..self.texts.len().saturating_sub(MAX_HISTORY));
         self
     }
@@ -111,7 +109,11 @@ impl History {
 /// The last moment of a day, RFC 3339.
 pub(super) fn day_end(day: &str, at: &str) -> Result<String, Problem> {
     let end = if day.len() == "2026-12-31".len() { format!("{day}T23:59:59.999Z") } else { day.to_owned() };
-    time_millis(&end).map(time_text).ok_or_else(|| bad(at, format!("{day:?} is no day: 2026-12-31 is one")))
+    let end = time_millis(&end).ok_or_else(|| bad(at, format!("{day:?} is no day: 2026-12-31 is one")))?;
+    if end < now() {
+        return Err(impossible(at, "the day is over: delete the memory"));
+    }
+    Ok(time_text(end))
 }
 
 /// A moment of seconds since 1970.
@@ -138,7 +140,8 @@ mod tests {
 
     #[test]
     fn a_day_ends_before_the_next() {
-        assert_eq!(day_end("2026-12-31", "/d").ok().as_deref(), Some("2026-12-31T23:59:59.999Z"));
+        assert_eq!(day_end("2996-12-31", "/d").ok().as_deref(), Some("2996-12-31T23:59:59.999Z"));
+        assert!(day_end("2020-12-31", "/d").is_err(), "it would be gone at once");
         assert!(day_end("tomorrow!!", "/d").is_err() && day_end("2026-13-01", "/d").is_err());
         assert_eq!(second(0, "/t").ok(), moment(&"1970-01-01".into(), "/t").ok());
         assert!(second(i64::MAX, "/t").is_err() && moment(&Value::Null, "/t").is_err());
