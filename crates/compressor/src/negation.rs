@@ -1,5 +1,8 @@
 //! Words that turn what is said into its opposite.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 /// Of the languages that most texts are written in, in small letters. One that means something else in another
 /// language is kept there too: that costs a word, and a lost negation costs the meaning.
 #[rustfmt::skip]
@@ -9,7 +12,7 @@ const NEGATIONS: &[&str] = &[
     "non", "dont", "cant", "wont", "isnt", "doesnt", "didnt",
     // German, Dutch, Swedish, Danish, Norwegian.
     "nicht", "kein", "keine", "keinen", "keinem", "keiner", "keines", "nie", "niemals", "niemand", "niemandem",
-    "niemanden", "nichts", "weder", "ohne", "nein", "niet", "geen", "nooit", "niemand", "niets", "zonder", "nee",
+    "niemanden", "nichts", "weder", "ohne", "nein", "niet", "geen", "nooit", "niets", "zonder", "nee",
     "inte", "ikke", "aldrig", "aldri", "ingen", "inget", "ingenting", "utan", "uden", "uten", "nej", "nei",
     // French, Spanish, Portuguese, Italian, Romanian.
     "ne", "pas", "jamais", "rien", "aucun", "aucune", "ni", "sans", "nunca", "jamás", "nada", "nadie", "ningún",
@@ -19,7 +22,7 @@ const NEGATIONS: &[&str] = &[
     "nigdy", "nikt", "nic", "żaden", "bez", "nikdy", "nikdo", "žádný", "не", "нет", "ни", "никогда", "ничего",
     "никто", "без", "нельзя", "ні", "ніколи", "нічого", "ніхто", "немає",
     // Finnish, Hungarian, Turkish, Greek.
-    "ei", "eivät", "älä", "nem", "nincs", "soha", "senki", "semmi", "nélkül", "değil", "yok", "hayır", "hiç",
+    "ei", "eivät", "älä", "nincs", "soha", "senki", "semmi", "nélkül", "değil", "yok", "hayır", "hiç",
     "asla", "δεν", "δε", "μην", "όχι", "ποτέ", "χωρίς", "κανείς", "τίποτα",
     // Arabic, Hebrew, Persian, Urdu.
     "لا", "لم", "لن", "ليس", "ليست", "لست", "غير", "بدون", "לא", "אין", "בלי", "מעולם", "نه", "نیست", "هرگز", "هیچ",
@@ -33,6 +36,8 @@ const NEGATIONS: &[&str] = &[
     "无", "無", "非", "别", "別", "未", "勿", "莫", "否", "无法", "無法", "ない", "なかっ", "なかった", "ません", "ず", "なく", "無し", "ん",
 ];
 
+static NEGATING: LazyLock<HashSet<&'static str>> = LazyLock::new(|| NEGATIONS.iter().copied().collect());
+
 /// How negated words begin or end in languages that write the negation into the word.
 const BEGINNINGS: [&str; 7] = ["不", "没", "沒", "未曾", "않", "없", "n'"];
 const ENDINGS: [&str; 3] = ["n't", "ません", "ない"];
@@ -44,7 +49,7 @@ pub(crate) fn is_negation(word: &str) -> bool {
     let word = word.to_lowercase().replace('’', "'");
     let word = word.as_str();
     !NO_NEGATIONS.contains(&word)
-        && (NEGATIONS.contains(&word)
+        && (NEGATING.contains(word)
             || BEGINNINGS.iter().any(|beginning| word.starts_with(beginning))
             || ENDINGS.iter().any(|ending| word.ends_with(ending)))
 }

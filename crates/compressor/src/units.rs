@@ -6,6 +6,7 @@ use crate::options::{CompressOptions, TokenToWord};
 use crate::rarity::Rarities;
 use crate::wholes::wholes;
 use membox_encoder::{EncoderError, Family, Piece, Tokenizer};
+use std::cell::LazyCell;
 use std::collections::HashSet;
 use std::ops::Range;
 use unicode_segmentation::GraphemeCursor;
@@ -188,9 +189,10 @@ impl Reading {
                 }
             }
         }
-        let rarities = Rarities::of(words.iter().map(|word| &text[word.unit.place.clone()]));
+        // Most models know most texts.
+        let rarities = LazyCell::new(|| Rarities::of(words.iter().map(|word| &text[word.unit.place.clone()])));
         let knows_script = knows_script(text, &words);
-        let unit = |(place, word): (usize, Word)| {
+        let unit = |(place, word): (usize, &Word)| {
             let written = &text[word.unit.place.clone()];
             let is_known = if is_latin(written) { word.is_known() } else { knows_script };
             // Of words that say as much, the first.
@@ -198,9 +200,9 @@ impl Reading {
             let unforced = if is_known { word.unit.unforced } else { by_rarity() };
             let is_forced = options.force_reserve_digit && written.contains(char::is_numeric)
                 || options.force_reserve_negation && is_negation(written);
-            Unit { unforced, probability: if is_forced { 1.0 } else { unforced }, ..word.unit }
+            Unit { unforced, probability: if is_forced { 1.0 } else { unforced }, ..word.unit.clone() }
         };
-        let units = words.into_iter().enumerate().map(unit).collect();
+        let units = words.iter().enumerate().map(unit).collect();
         force(text, units, &options.force_tokens, segment_of)
     }
 }

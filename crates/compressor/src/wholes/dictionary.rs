@@ -4,7 +4,6 @@
 use super::{Atom, Kind, lists};
 use icu_segmenter::options::WordBreakInvariantOptions;
 use icu_segmenter::{WordSegmenter, WordSegmenterBorrowed};
-use std::ops::Range;
 use std::sync::LazyLock;
 
 static SEGMENTER: LazyLock<WordSegmenterBorrowed<'static>> =
@@ -13,11 +12,10 @@ static SEGMENTER: LazyLock<WordSegmenterBorrowed<'static>> =
 /// The atoms of a text, of which those are joined that are parts of one word.
 pub(super) fn joined(text: &str, atoms: Vec<Atom>) -> Vec<Atom> {
     let mut joined: Vec<Atom> = Vec::with_capacity(atoms.len());
-    for mut run in atoms.chunk_by(|a, b| a.kind == b.kind && is_of_run(text, a) && is_of_run(text, b)) {
+    for run in atoms.chunk_by(|a, b| a.kind == b.kind && is_of_run(text, a) && is_of_run(text, b)) {
         // The unit of a number is no part of the next word: `28日下午`.
-        let (unit, rest) = run.split_at(unit_of_number(text, run, joined.last()));
+        let (unit, run) = run.split_at(unit_of_number(text, run, joined.last()));
         joined.extend_from_slice(unit);
-        run = rest;
         match run {
             [only] => joined.push(only.clone()),
             run => join(text, run, &mut joined),
@@ -43,7 +41,7 @@ fn unit_of_number(text: &str, run: &[Atom], before: Option<&Atom>) -> usize {
 /// Joins the atoms of one run to words. A word ends where an atom ends: a character is never cut.
 fn join(text: &str, run: &[Atom], joined: &mut Vec<Atom>) {
     let (Some(first), Some(last)) = (run.first(), run.last()) else { return };
-    let Range { start, end } = first.place.start..last.place.end;
+    let (start, end) = (first.place.start, last.place.end);
     let mut borders = SEGMENTER.segment_str(&text[start..end]).map(|border| start + border).peekable();
     let mut word = start;
     for atom in run {
