@@ -70,6 +70,9 @@ fn memories_are_added_found_listed_changed_and_deleted() {
     assert_eq!(pages[0]["next"], "/v3/memories/?page=2&page_size=2");
     assert_eq!((&pages[1]["next"], &pages[1]["previous"]), (&Value::Null, &json!("/v3/memories/?page=1&page_size=2")));
 
+    let far = post(&server, "/v3/memories/?page=18446744073709552&page_size=1000", &json!({}));
+    assert_eq!((texts(&far).len(), &far["next"]), (0, &Value::Null));
+
     let one = format!("/v1/memories/{}/", ids[0]);
     assert_eq!(server.call("PUT", &one, &json!({"text": "The spare key is gone."})).0, 200);
     let batch = json!({"memories": [{"memory_id": ids[0], "text": "The spare key is back.", "metadata": {"n": null}}]});

@@ -119,7 +119,7 @@ pub async fn list(
         let (results, count) = of(&memory, &caller).list(request, &query)?;
         let (page, size) = (query.page.unwrap_or(1), query.page_size.unwrap_or(super::DEFAULT_PAGE));
         let path = |page: usize| format!("/v3/memories/?page={page}&page_size={size}");
-        let next = ((page * size) as u64) < count;
+        let next = (page.saturating_mul(size) as u64) < count;
         Ok(Mem0Page {
             count,
             next: next.then(|| path(page + 1)),
