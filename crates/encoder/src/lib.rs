@@ -51,6 +51,7 @@ mod tokenizer;
 mod vector_head;
 mod weights;
 mod windows;
+mod word_cache;
 
 pub use architecture::{Activation, Architecture, ModelType, Positions};
 pub use axes::{MAX_TOKEN_DIMENSION, TOKEN_AXES_FILE, TOKEN_DIMENSIONS, TokenAxes};
@@ -66,7 +67,7 @@ pub use queries::{EncodedQueries, QueryEmbedding, QueryTokens};
 pub use scheduler::{Embeddings, Inputs, Model, Pending, Request, Scheduler, SchedulerConfig, Wanted};
 pub use sentence_transformer::{DEFAULT_MAX_TOKENS, MODULES_FILE, ModelDescription, PROMPTS_FILE};
 pub use tensors::{WEIGHTS_FILE, WEIGHTS_INDEX_FILE, weight_files};
-pub use tokenizer::{Family, Piece, Token, TokenIds, Tokenizer};
+pub use tokenizer::{Family, Piece, Token, TokenIds, Tokenizer, Words};
 pub use vector_head::VectorHead;
 pub use weights::{EncoderWeights, KeepHead};
 pub use windows::{MAX_WINDOWS, TokenWindow, token_windows};

@@ -8,3 +8,4 @@ mod published;
 mod reference;
 mod scheduling;
 mod token_vectors;
+mod words;
