@@ -101,8 +101,8 @@ alerts-lint: ## Check Prometheus's alerts and their tests; fetches promtool wher
 # The environment in which membox looks for NVIDIA's libraries: the one that is active, or that of the benchmark.
 GPU_ENVIRONMENT = VIRTUAL_ENV="$${VIRTUAL_ENV:-$(CURDIR)/.peers/encoders}"
 
-test-gpu: model ## Run every kernel on this machine's GPUs against the CPU.
-	$(GPU_ENVIRONMENT) $(MEMBOX) doctor --gpu
+test-gpu: model ## Run every kernel on this machine's GPUs against the CPU, and under compute-sanitizer where there is one.
+	$(GPU_ENVIRONMENT) scripts/test-gpu.sh
 
 bench-gpu: model ## Measure a GPU beside sentence-transformers on it; writes benches/results/gpu.*.
 	cargo build --release --workspace --examples

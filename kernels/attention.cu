@@ -1,13 +1,17 @@
 // attention: mixed = softmax(q · kᵀ) · v within each sequence and head, over sequences packed end to end. The queries are already divided by
 // the root of the head's width: their weights are.
 //
-// Shapes: qkv [tokens, 3 · HIDDEN] 16-bit, queries, keys and values side by side, each of HIDDEN / HEAD heads, without their bias [3 · HIDDEN] f32, which
-// is added here; offsets [sequences + 1] u32; tiles [number of tiles, 2] u32: a sequence, and the first of QUERIES queries in it; mixed [tokens, HIDDEN]
-// 16-bit. HEAD is 32 or 64; a sequence may have any length.
+// Shapes: qkv [tokens, 3 · HIDDEN] 16-bit, queries, keys and values side by side, each of HIDDEN / HEAD heads, without bias; bias [HIDDEN] f32, that of the
+// queries, which is added here; offsets [sequences + 1] u32; tiles [number of tiles, 2] u32: a sequence, and the first of QUERIES queries in it; mixed
+// [tokens, HIDDEN] 16-bit. HEAD is 32 or 64; a sequence may have any length, and of one without tokens nothing is written.
+//
+// The other two need no bias here: that of the keys adds the same to each score of a query, which softmax does not see, and that of the values adds itself
+// to each of its means, so it goes into the bias of the product that follows (`Model::upload`).
 //
 // Launch: 4 warps a block, a block a tile and head: grid (tiles, HIDDEN / HEAD). A warp has 16 queries. Keys and values pass through shared memory, KEYS at
-// a time, and the softmax is kept up with the largest score so far (Milakov and Gimelshein 2018; Dao 2022), so nothing of the size
-// length · length is ever stored. Shared memory: 2 · KEYS · (HEAD + 8) bytes of keys and 2 · HEAD · (KEYS + 8) of values, 9.5 KiB or 18 KiB.
+// a time, while the next ones are on their way, and the softmax is kept up with the largest score so far (Milakov and Gimelshein 2018; Dao 2022), so nothing
+// of the size length · length is ever stored. Keys come out of shared memory by ldmatrix, values by ldmatrix.trans, as in FlashAttention 2 (Dao 2023).
+// Shared memory: 4 · KEYS · (HEAD + 8) bytes, 10 KiB or 18 KiB.
 // Work: 4 · length · HEAD operations a query and head, in tensor cores; bytes: 6 · HEAD a token and head in, for each QUERIES queries of its sequence, and
 // 2 · HEAD out.
 #include "common.cuh"
@@ -16,32 +20,47 @@
 #define KEYS 64
 #define THREADS (QUERIES / 16 * WARP)
 #define LEAST -1e30f
-// 16-bit numbers of a row in shared memory; the 8 more keep the threads of a warp on different banks.
-#define KEY_STRIDE (HEAD + 8)
-#define VALUE_STRIDE (KEYS + 8)
+// 16-bit numbers of a row in shared memory; the 8 more keep the rows of a tile on different banks.
+#define STRIDE (HEAD + 8)
+// Loads of 16 bytes: of a row, and of a thread for the keys of a tile.
+#define EIGHTS (HEAD / 8)
+#define OF_THREAD (KEYS * EIGHTS / THREADS)
 
-KERNEL void BOUNDS(THREADS, 4) attention(
-        const u32* qkv, const float* bias, const u32* offsets, const u32* tiles, u32* mixed) {
-    SHARED u32 keys[KEYS * KEY_STRIDE / 2];
-    // Transposed: the numbers of one dimension lie together.
-    SHARED u32 value_pairs[HEAD * VALUE_STRIDE / 2];
-    half_t* values = (half_t*)value_pairs;
+// Keys and values of the next KEYS tokens that a thread brings; noughts for those after the last.
+DEVICE void load_next(uint4 keys[OF_THREAD], uint4 values[OF_THREAD], const uint4* own, u32 column, u32 first, u32 length) {
+    for (u32 i = 0; i < OF_THREAD; i++) {
+        u32 part = threadIdx.x + i * THREADS, token = first + part / EIGHTS;
+        const uint4* row = own + (u64)token * (3 * HIDDEN / 8) + column / 8 + part % EIGHTS;
+        keys[i] = token < length ? row[HIDDEN / 8] : uint4{0, 0, 0, 0};
+        values[i] = token < length ? row[2 * HIDDEN / 8] : uint4{0, 0, 0, 0};
+    }
+}
+
+KERNEL void BOUNDS(THREADS, HEAD == 32 ? 4 : 3) attention(
+        const uint4* qkv, const float* bias, const u32* offsets, const u32* tiles, u32* mixed) {
+    SHARED uint4 key_rows[KEYS * STRIDE / 8];
+    SHARED uint4 value_rows[KEYS * STRIDE / 8];
+    const half_t* keys = (const half_t*)key_rows;
+    const half_t* values = (const half_t*)value_rows;
 
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     const int g = lane / 4, t = lane % 4;
     const u32 begin = offsets[tiles[2 * blockIdx.x]], length = offsets[tiles[2 * blockIdx.x] + 1] - begin;
     const u32 column = blockIdx.y * HEAD;
-    const u32 row_pairs = 3 * HIDDEN / 2;
-    const u32* own = qkv + (u64)begin * row_pairs;
-    const u32 query[2] = {tiles[2 * blockIdx.x + 1] + warp * 16 + g, tiles[2 * blockIdx.x + 1] + warp * 16 + g + 8};
+    const uint4* own = qkv + (u64)begin * (3 * HIDDEN / 8);
+    const u32 first_query = tiles[2 * blockIdx.x + 1] + warp * 16;
+    const u32 query[2] = {first_query + g, first_query + g + 8};
+    const bool has_queries = first_query < length;
     // exp(x) = 2^(x · log2(e)), which is what the GPU computes.
     const float scale = 1.44269504f;
 
+    uint4 next_keys[OF_THREAD], next_values[OF_THREAD];
+    load_next(next_keys, next_values, own, column, 0, length);
     u32 queries[HEAD / 16][4];
     for (int k = 0; k < HEAD / 16; k++) {
         for (int part = 0; part < 4; part++) {
             u32 row = query[part % 2], at = column + k * 16 + part / 2 * 8 + 2 * t;
-            u32 both = row < length ? own[(u64)row * row_pairs + at / 2] : 0;
+            u32 both = row < length ? ((const u32*)own)[(u64)row * (3 * HIDDEN / 2) + at / 2] : 0;
             queries[k][part] = row < length ? pack((low(both) + bias[at]) * scale, (high(both) + bias[at + 1]) * scale) : 0;
         }
     }
@@ -53,41 +72,39 @@ KERNEL void BOUNDS(THREADS, 4) attention(
 
     for (u32 first = 0; first < length; first += KEYS) {
         meet();
-        for (u32 i = threadIdx.x; i < KEYS * HEAD / 2; i += THREADS) {
-            u32 key = i / (HEAD / 2), pair = i % (HEAD / 2), at = column + 2 * pair;
-            u32 k = 0, v = 0;
-            if (first + key < length) {
-                const u32* row = own + (u64)(first + key) * row_pairs + at / 2;
-                k = row[HIDDEN / 2];
-                v = row[HIDDEN];
-                k = pack(low(k) + bias[HIDDEN + at], high(k) + bias[HIDDEN + at + 1]);
-                v = pack(low(v) + bias[2 * HIDDEN + at], high(v) + bias[2 * HIDDEN + at + 1]);
-            }
-            keys[key * (KEY_STRIDE / 2) + pair] = k;
-            values[2 * pair * VALUE_STRIDE + key] = (half_t)(v & 0xffff);
-            values[(2 * pair + 1) * VALUE_STRIDE + key] = (half_t)(v >> 16);
+        for (u32 i = 0; i < OF_THREAD; i++) {
+            u32 part = threadIdx.x + i * THREADS, at = part / EIGHTS * (STRIDE / 8) + part % EIGHTS;
+            key_rows[at] = next_keys[i];
+            value_rows[at] = next_values[i];
         }
         meet();
+        if (first + KEYS < length) load_next(next_keys, next_values, own, column, first + KEYS, length);
+        if (!has_queries) continue;
+        // What follows goes by 16 keys, and leaves out those after the last: all threads of a warp alike.
+        const int there = length - first < KEYS ? (int)(length - first) : KEYS;
         float score[KEYS / 8][4];
         for (int n = 0; n < KEYS / 8; n++) {
             for (int i = 0; i < 4; i++) score[n][i] = 0;
-            for (int k = 0; k < HEAD / 16; k++) {
-                const u32* row = keys + (n * 8 + g) * (KEY_STRIDE / 2) + k * 8 + t;
-                u32 b[2] = {row[0], row[4]};
-                multiply_tile(score[n], queries[k], b);
+            if (n / 2 * 16 >= there) continue;
+            for (int k = 0; k < HEAD / 32; k++) {
+                u32 b[4];
+                load_tiles(b, keys + (n * 8 + lane % 8) * STRIDE + k * 32 + lane / 8 * 8);
+                multiply_tile(score[n], queries[2 * k], b);
+                multiply_tile(score[n], queries[2 * k + 1], b + 2);
             }
         }
         float best[2] = {most[0], most[1]};
         for (int n = 0; n < KEYS / 8; n++) {
+            if (n / 2 * 16 >= there) continue;
             for (int i = 0; i < 4; i++) {
-                if (first + n * 8 + 2 * t + i % 2 >= length) score[n][i] = LEAST;
+                if (n * 8 + 2 * t + i % 2 >= there) score[n][i] = LEAST;
                 best[i / 2] = fmaxf(best[i / 2], score[n][i]);
             }
         }
         for (int half = 0; half < 2; half++) {
             best[half] = fmaxf(best[half], across(best[half], 1));
             best[half] = fmaxf(best[half], across(best[half], 2));
-            float shrink = exp2f(most[half] - best[half]);
+            float shrink = power_of_two(most[half] - best[half]);
             most[half] = best[half];
             total[half] *= shrink;
             for (int d = 0; d < HEAD / 8; d++) {
@@ -95,20 +112,22 @@ KERNEL void BOUNDS(THREADS, 4) attention(
                 out[d][2 * half + 1] *= shrink;
             }
         }
-        for (int n = 0; n < KEYS / 8; n++) {
-            for (int i = 0; i < 4; i++) {
-                score[n][i] = exp2f(score[n][i] - most[i / 2]);
-                total[i / 2] += score[n][i];
-            }
-        }
         for (int j = 0; j < KEYS / 16; j++) {
+            if (j * 16 >= there) continue;
+            for (int n = 2 * j; n < 2 * j + 2; n++) {
+                for (int i = 0; i < 4; i++) {
+                    score[n][i] = power_of_two(score[n][i] - most[i / 2]);
+                    total[i / 2] += score[n][i];
+                }
+            }
             const float* a = score[2 * j];
             const float* b = score[2 * j + 1];
             u32 weights[4] = {pack(a[0], a[1]), pack(a[2], a[3]), pack(b[0], b[1]), pack(b[2], b[3])};
-            for (int d = 0; d < HEAD / 8; d++) {
-                const u32* row = value_pairs + (d * 8 + g) * (VALUE_STRIDE / 2) + j * 8 + t;
-                u32 v[2] = {row[0], row[4]};
+            for (int d = 0; d < HEAD / 8; d += 2) {
+                u32 v[4];
+                load_tiles_transposed(v, values + (j * 16 + lane / 8 % 2 * 8 + lane % 8) * STRIDE + (d + lane / 16) * 8);
                 multiply_tile(out[d], weights, v);
+                multiply_tile(out[d + 1], weights, v + 2);
             }
         }
     }
@@ -117,8 +136,7 @@ KERNEL void BOUNDS(THREADS, 4) attention(
         total[half] += across(total[half], 2);
         if (query[half] >= length) continue;
         u32* row = mixed + ((u64)(begin + query[half]) * HIDDEN + column) / 2 + t;
-        for (int d = 0; d < HEAD / 8; d++) {
-            row[d * 4] = pack(out[d][2 * half] / total[half], out[d][2 * half + 1] / total[half]);
-        }
+        const float share = reciprocal(total[half]);
+        for (int d = 0; d < HEAD / 8; d++) row[d * 4] = pack(out[d][2 * half] * share, out[d][2 * half + 1] * share);
     }
 }

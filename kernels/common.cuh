@@ -69,6 +69,31 @@ DEVICE u32 bits_of(float x) { return __float_as_uint(x); }
 DEVICE u32 add_one(u32* x) { return atomicAdd(x, 1u); }
 DEVICE void add_many(u32* x, u32 n) { atomicAdd(x, n); }
 
+// 2^x and 1 / x, to the last bits of f32, as the GPU has them in one instruction.
+DEVICE float power_of_two(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+DEVICE float reciprocal(float x) {
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+// Four tiles of 8 x 8 from shared memory (PTX, ldmatrix): thread i gives the address of row i % 8 of tile i / 8, and gets of each tile
+// the numbers 2t, 2t + 1 of row g, or those of column g of a tile that is transposed.
+DEVICE void load_tiles(u32 tiles[4], const void* row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+        : "=r"(tiles[0]), "=r"(tiles[1]), "=r"(tiles[2]), "=r"(tiles[3]) : "r"((u32)__cvta_generic_to_shared(row)) : "memory");
+}
+
+DEVICE void load_tiles_transposed(u32 tiles[4], const void* row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+        : "=r"(tiles[0]), "=r"(tiles[1]), "=r"(tiles[2]), "=r"(tiles[3]) : "r"((u32)__cvta_generic_to_shared(row)) : "memory");
+}
+
 // sum + the products of four signed bytes.
 DEVICE int dot_of_four(u32 a, u32 b, int sum) { return __dp4a((int)a, (int)b, sum); }
 #else

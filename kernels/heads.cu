@@ -4,25 +4,32 @@
 // keep:      kept[t] = 1 / (1 + exp(-(states[t] · weight + bias)))
 //
 // Shapes: states [tokens, width] 16-bit, width a multiple of 2; offsets [sequences + 1] u32; vectors [sequences, width] f32; weight [width] f32; kept
-// [tokens] f32. A sequence has at least one token.
+// [tokens] f32. Of a sequence without tokens there is no vector.
 //
-// Launch: mean_pool a block of 128 a sequence; keep a warp a token, 4 of them a block, ceil(tokens / 4) blocks. Both read the states once: bound by memory.
+// Launch: mean_pool a block of 192 a sequence, AT_ONCE tokens at once; keep a warp a token, 4 of them a block, ceil(tokens / 4) blocks. Both read the
+// states once: bound by memory.
 #include "common.cuh"
 
-#define POOL_THREADS 128
+#define POOL_THREADS 192
+// Loads of a thread that are on their way together.
+#define AT_ONCE 8
 
 KERNEL void BOUNDS(POOL_THREADS, 8) mean_pool(
         const u32* states, const u32* offsets, float* vectors, u32 width, u32 normalize) {
     u32 begin = offsets[blockIdx.x], end = offsets[blockIdx.x + 1];
+    if (begin == end) return;
     u32 pairs = width / 2;
     float* vector = vectors + (u64)blockIdx.x * width;
     float squares = 0;
     for (u32 at = threadIdx.x; at < pairs; at += POOL_THREADS) {
         float a = 0, b = 0;
-        for (u32 token = begin; token < end; token++) {
-            u32 both = states[(u64)token * pairs + at];
-            a += low(both);
-            b += high(both);
+        for (u32 token = begin; token < end; token += AT_ONCE) {
+            u32 both[AT_ONCE];
+            for (u32 i = 0; i < AT_ONCE; i++) both[i] = token + i < end ? states[(u64)(token + i) * pairs + at] : 0;
+            for (u32 i = 0; i < AT_ONCE; i++) {
+                a += low(both[i]);
+                b += high(both[i]);
+            }
         }
         a /= end - begin;
         b /= end - begin;

@@ -21,6 +21,7 @@ typedef unsigned short half_t;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 struct uint2 { u32 x, y; };
+struct uint4 { u32 x, y, z, w; };
 struct float4 { float x, y, z, w; };
 struct Index { u32 x, y; };
 
@@ -35,6 +36,7 @@ struct Warp {
     Barrier barrier;
     float values[LANES];
     u32 a[LANES][4], b[LANES][2];
+    const half_t* rows[LANES];
 };
 
 struct Fibre {
@@ -192,6 +194,26 @@ DEVICE void multiply_tile(float c[4], const u32 a[4], const u32 b[2]) {
     }
     host::wait(warp.barrier, host::LANES);
 }
+
+DEVICE float power_of_two(float x) { return std::exp2(x); }
+DEVICE float reciprocal(float x) { return 1 / x; }
+
+static inline void load_any_tiles(u32 tiles[4], const void* row, bool transposed) {
+    host::Warp& warp = host::own_warp();
+    u32 lane = host::own_lane(), g = lane / 4, t = lane % 4;
+    warp.rows[lane] = (const half_t*)row;
+    host::wait(warp.barrier, host::LANES);
+    for (u32 tile = 0; tile < 4; tile++) {
+        const half_t* const* of_tile = warp.rows + 8 * tile;
+        half_t low = transposed ? of_tile[2 * t][g] : of_tile[g][2 * t];
+        half_t high = transposed ? of_tile[2 * t + 1][g] : of_tile[g][2 * t + 1];
+        tiles[tile] = low | (u32)high << 16;
+    }
+    host::wait(warp.barrier, host::LANES);
+}
+
+DEVICE void load_tiles(u32 tiles[4], const void* row) { load_any_tiles(tiles, row, false); }
+DEVICE void load_tiles_transposed(u32 tiles[4], const void* row) { load_any_tiles(tiles, row, true); }
 
 DEVICE u32 add_one(u32* x) { return (*x)++; }
 DEVICE void add_many(u32* x, u32 n) { *x += n; }

@@ -8,60 +8,78 @@
 // beta [HIDDEN] f32; ids, places [tokens] u32. HIDDEN is a multiple of 64.
 //
 // Launch: a warp a token, WARPS of them a block, ceil(tokens / WARPS) blocks. A thread keeps its HIDDEN / 32 numbers in registers, so the states are
-// read once and written once: 4 · HIDDEN bytes a token to embed, 6 · HIDDEN with a residual, and about 8 · HIDDEN operations: bound by memory.
+// read once and written once, in loads of 8 bytes: 4 · HIDDEN bytes a token to embed, 6 · HIDDEN with a residual, and about 8 · HIDDEN operations: bound
+// by memory.
 #include "common.cuh"
 
 #define WARPS 4
-#define PAIRS (HIDDEN / 64)
+#define FOURS (HIDDEN / 4)
+// Fours of a thread: number i of them is i · 32 + lane of the row. The last may be outside of it.
+#define OF_LANE ((FOURS + WARP - 1) / WARP)
 
-// Writes a token's normalised state; pair i of a thread is pair i · 32 + lane of the row.
-DEVICE void norm_row(float x[PAIRS][2], const float* gamma, const float* beta, float epsilon, u32* out, int lane) {
+struct Four {
+    float x[4];
+};
+
+DEVICE Four sum_of(uint2 a, uint2 b) { return {low(a.x) + low(b.x), high(a.x) + high(b.x), low(a.y) + low(b.y), high(a.y) + high(b.y)}; }
+
+// Writes a token's normalised state.
+DEVICE void norm_row(Four x[OF_LANE], const float4* gamma, const float4* beta, float epsilon, uint2* out, int lane) {
     float sum = 0;
-    for (int i = 0; i < PAIRS; i++) sum += x[i][0] + x[i][1];
+    for (int i = 0; i < OF_LANE; i++) {
+        if (i * WARP + lane < FOURS) sum += x[i].x[0] + x[i].x[1] + x[i].x[2] + x[i].x[3];
+    }
     float mean = warp_sum(sum) / HIDDEN;
     float squares = 0;
-    for (int i = 0; i < PAIRS; i++) {
-        x[i][0] -= mean;
-        x[i][1] -= mean;
-        squares += x[i][0] * x[i][0] + x[i][1] * x[i][1];
+    for (int i = 0; i < OF_LANE; i++) {
+        for (int j = 0; j < 4; j++) {
+            x[i].x[j] -= mean;
+            if (i * WARP + lane < FOURS) squares += x[i].x[j] * x[i].x[j];
+        }
     }
     float scale = 1.0f / sqrtf(warp_sum(squares) / HIDDEN + epsilon);
-    for (int i = 0; i < PAIRS; i++) {
+    for (int i = 0; i < OF_LANE; i++) {
         int at = i * WARP + lane;
-        out[at] = pack(x[i][0] * scale * gamma[2 * at] + beta[2 * at], x[i][1] * scale * gamma[2 * at + 1] + beta[2 * at + 1]);
+        if (at >= FOURS) continue;
+        const float* four = x[i].x;
+        float4 g = gamma[at], b = beta[at];
+        out[at] = uint2{pack(four[0] * scale * g.x + b.x, four[1] * scale * g.y + b.y), pack(four[2] * scale * g.z + b.z, four[3] * scale * g.w + b.w)};
     }
 }
 
 KERNEL void BOUNDS(WARPS * WARP, 4) embed_norm(
-        const u32* ids, const u32* places, const u32* words, const u32* positions, const float* gamma, const float* beta,
-        float epsilon, u32* states, u32 tokens) {
+        const u32* ids, const u32* places, const uint2* words, const uint2* positions, const float4* gamma, const float4* beta,
+        float epsilon, uint2* states, u32 tokens) {
     int lane = threadIdx.x % WARP;
     u32 token = blockIdx.x * WARPS + threadIdx.x / WARP;
     if (token >= tokens) return;
-    const u32* word = words + (u64)ids[token] * (HIDDEN / 2);
-    const u32* place = positions + (u64)places[token] * (HIDDEN / 2);
-    float x[PAIRS][2];
-    for (int i = 0; i < PAIRS; i++) {
-        u32 a = word[i * WARP + lane], b = place[i * WARP + lane];
-        x[i][0] = low(a) + low(b);
-        x[i][1] = high(a) + high(b);
+    const uint2* word = words + (u64)ids[token] * FOURS;
+    const uint2* place = positions + (u64)places[token] * FOURS;
+    Four x[OF_LANE];
+    for (int i = 0; i < OF_LANE; i++) {
+        int at = i * WARP + lane;
+        if (at < FOURS) x[i] = sum_of(word[at], place[at]);
     }
-    norm_row(x, gamma, beta, epsilon, states + (u64)token * (HIDDEN / 2), lane);
+    norm_row(x, gamma, beta, epsilon, states + (u64)token * FOURS, lane);
 }
 
 KERNEL void BOUNDS(WARPS * WARP, 4) residual_norm(
-        u32* states, const u32* update, const float* bias, const float* gamma, const float* beta, float epsilon, u32 tokens) {
+        uint2* states, const uint2* update, const float4* bias, const float4* gamma, const float4* beta, float epsilon, u32 tokens) {
     int lane = threadIdx.x % WARP;
     u32 token = blockIdx.x * WARPS + threadIdx.x / WARP;
     if (token >= tokens) return;
-    u32* state = states + (u64)token * (HIDDEN / 2);
-    const u32* added = update + (u64)token * (HIDDEN / 2);
-    float x[PAIRS][2];
-    for (int i = 0; i < PAIRS; i++) {
+    uint2* state = states + (u64)token * FOURS;
+    const uint2* added = update + (u64)token * FOURS;
+    Four x[OF_LANE];
+    for (int i = 0; i < OF_LANE; i++) {
         int at = i * WARP + lane;
-        u32 a = state[at], b = added[at];
-        x[i][0] = low(a) + low(b) + bias[2 * at];
-        x[i][1] = high(a) + high(b) + bias[2 * at + 1];
+        if (at >= FOURS) continue;
+        float4 b = bias[at];
+        x[i] = sum_of(state[at], added[at]);
+        x[i].x[0] += b.x;
+        x[i].x[1] += b.y;
+        x[i].x[2] += b.z;
+        x[i].x[3] += b.w;
     }
     norm_row(x, gamma, beta, epsilon, state, lane);
 }

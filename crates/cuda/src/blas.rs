@@ -7,6 +7,9 @@ use crate::CudaError;
 use crate::number::{Half, Number};
 use cudarc::cublaslt::{result, sys};
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, DevicePtrMut};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 /// Bytes of workspace that are asked for, the most first: what NVIDIA advises for Hopper, for older cards, and none.
@@ -19,13 +22,27 @@ pub(crate) struct Blas {
     handle: sys::cublasLtHandle_t,
     stream: Arc<CudaStream>,
     workspace: Option<CudaSlice<u8>>,
+    /// What the library chose before. To ask it takes longer than a small product does.
+    plans: RefCell<HashMap<(Shape, Half), Plan>>,
+}
+
+/// Shapes whose plans are kept at most; then all are forgotten.
+const MAX_PLANS: usize = 4096;
+
+/// A product as the library is asked for it, and how it chose to do it.
+struct Plan {
+    description: Description,
+    weight: Layout,
+    x: Layout,
+    out: Layout,
+    algorithm: sys::cublasLtMatmulAlgo_t,
 }
 
 // SAFETY: NVIDIA documents a handle as one that several threads may use.
 unsafe impl Send for Blas {}
 
 /// `out = x · weightᵀ`: `weight` is `[outputs, inputs]`, `x` `[rows, inputs]`, `out` `[rows, outputs]`, row after row.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Shape {
     pub rows: usize,
     pub inputs: usize,
@@ -55,7 +72,7 @@ impl Blas {
     pub fn new(stream: &Arc<CudaStream>, capability: (i32, i32)) -> Result<Self, CudaError> {
         stream.context().bind_to_thread()?;
         let (handle, stream) = (result::create_handle()?, stream.clone());
-        let mut blas = Self { handle, stream, workspace: None };
+        let mut blas = Self { handle, stream, workspace: None, plans: RefCell::default() };
         let sizes = if capability.0 >= HOPPER { &WORKSPACES[..] } else { &WORKSPACES[1..] };
         for size in sizes.iter().filter(|size| **size > 0) {
             // SAFETY: the library writes what it reads there.
@@ -82,51 +99,67 @@ impl Blas {
         let Shape { rows, inputs, outputs } = shape;
         assert!(weight.len() >= inputs * outputs && x.len() >= inputs * rows && out.len() >= outputs * rows);
         self.stream.context().bind_to_thread()?;
-        let number = match T::HALF {
-            Half::F16 => sys::cudaDataType::CUDA_R_16F,
-            Half::Bf16 => sys::cudaDataType::CUDA_R_16BF,
+        let mut plans = self.plans.borrow_mut();
+        if plans.len() >= MAX_PLANS {
+            plans.clear();
+        }
+        let plan = match plans.entry((shape, T::HALF)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(self.plan(shape, T::HALF)?),
         };
-        let layout = |rows: usize, columns: usize| -> Result<Layout, CudaError> {
-            Ok(Layout(result::create_matrix_layout(number, rows as u64, columns as u64, rows as i64)?))
-        };
-        let (a, b, c) = (layout(inputs, outputs)?, layout(inputs, rows)?, layout(outputs, rows)?);
-        let sums = sys::cublasComputeType_t::CUBLAS_COMPUTE_32F;
-        let description = Description(result::create_matmul_desc(sums, sys::cudaDataType::CUDA_R_32F)?);
-        let preference = Preference(result::create_matmul_pref()?);
-        let (transposed, size) = (1i32, self.workspace.as_ref().map_or(0, CudaSlice::len));
-        let (one, zero) = (1f32, 0f32);
+        let (one, zero, size) = (1f32, 0f32, self.workspace.as_ref().map_or(0, CudaSlice::len));
         let workspace = self.workspace.as_ref().map(|memory| memory.device_ptr(&self.stream).0);
         let (weight, x) = (weight.device_ptr(&self.stream).0, x.device_ptr(&self.stream).0);
         let out = out.device_ptr_mut(&self.stream).0;
-        // SAFETY: the attributes have the sizes that they are said to have; the three matrices have the sizes of their
-        // layouts, and stay until the stream has done the product: events do not track them (`Gpu::find`).
+        // SAFETY: the three matrices have the sizes of their layouts, and stay until the stream has done the product:
+        // events do not track them (`Gpu::find`). The workspace is as large as the plan was told.
         unsafe {
-            let attribute = sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_TRANSA;
-            result::set_matmul_desc_attribute(description.0, attribute, (&raw const transposed).cast(), 4)?;
-            let attribute = sys::cublasLtMatmulPreferenceAttributes_t::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
-            result::set_matmul_pref_attribute(preference.0, attribute, (&raw const size).cast(), size_of::<usize>())?;
-            let choice =
-                result::get_matmul_algo_heuristic(self.handle, description.0, a.0, b.0, c.0, c.0, preference.0)?;
             result::matmul(
                 self.handle,
-                description.0,
+                plan.description.0,
                 (&raw const one).cast(),
                 (&raw const zero).cast(),
                 weight as *const _,
-                a.0,
+                plan.weight.0,
                 x as *const _,
-                b.0,
+                plan.x.0,
                 out as *const _,
-                c.0,
+                plan.out.0,
                 out as *mut _,
-                c.0,
-                &raw const choice.algo,
+                plan.out.0,
+                &raw const plan.algorithm,
                 workspace.unwrap_or(0) as *mut _,
                 size,
                 self.stream.cu_stream().cast(),
             )?;
         }
         Ok(())
+    }
+
+    /// Asks the library how to do a product.
+    fn plan(&self, shape: Shape, half: Half) -> Result<Plan, CudaError> {
+        let Shape { rows, inputs, outputs } = shape;
+        let number = match half {
+            Half::F16 => sys::cudaDataType::CUDA_R_16F,
+            Half::Bf16 => sys::cudaDataType::CUDA_R_16BF,
+        };
+        let layout = |rows: usize, columns: usize| -> Result<Layout, CudaError> {
+            Ok(Layout(result::create_matrix_layout(number, rows as u64, columns as u64, rows as i64)?))
+        };
+        let (weight, x, out) = (layout(inputs, outputs)?, layout(inputs, rows)?, layout(outputs, rows)?);
+        let sums = sys::cublasComputeType_t::CUBLAS_COMPUTE_32F;
+        let description = Description(result::create_matmul_desc(sums, sys::cudaDataType::CUDA_R_32F)?);
+        let preference = Preference(result::create_matmul_pref()?);
+        let (transposed, size) = (1i32, self.workspace.as_ref().map_or(0, CudaSlice::len));
+        // SAFETY: the attributes have the sizes that they are said to have.
+        let choice = unsafe {
+            let attribute = sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_TRANSA;
+            result::set_matmul_desc_attribute(description.0, attribute, (&raw const transposed).cast(), 4)?;
+            let attribute = sys::cublasLtMatmulPreferenceAttributes_t::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
+            result::set_matmul_pref_attribute(preference.0, attribute, (&raw const size).cast(), size_of::<usize>())?;
+            result::get_matmul_algo_heuristic(self.handle, description.0, weight.0, x.0, out.0, out.0, preference.0)?
+        };
+        Ok(Plan { description, weight, x, out, algorithm: choice.algo })
     }
 }
 

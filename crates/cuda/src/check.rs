@@ -129,8 +129,8 @@ impl Check<'_> {
         launch::embed_norm(
             &self.stream,
             &function,
-            (&on_gpu, &word_embeddings),
-            (&on_gpu, &places),
+            (&on_gpu.as_view(), &word_embeddings),
+            (&on_gpu.as_view(), &places),
             &norm,
             &mut states,
             tokens,
@@ -166,13 +166,15 @@ impl Check<'_> {
         let offsets = offsets(&LENGTHS);
         let tokens = LENGTHS.iter().sum::<usize>();
         let (qkv, known) = self.both::<T>(1, tokens * 3 * hidden, 0.7)?;
-        let (bias, known_bias) = self.floats(2, 3 * hidden, 0.3)?;
+        let (bias, known_bias) = self.floats(2, hidden, 0.3)?;
         let tiles = crate::forward::tiles(&offsets);
         let (count, mut mixed) = (tiles.len() / 2, self.empty::<T>(tokens * hidden)?);
         let (offsets_on_gpu, tiles) = (self.stream.clone_htod(&offsets)?, self.stream.clone_htod(&tiles)?);
         let heads = hidden / head;
-        launch::attention(&self.stream, &function, (&qkv, &bias), &offsets_on_gpu, (&tiles, count), heads, &mut mixed)?;
-        let add = |(i, x): (usize, &f64)| x + f64::from(known_bias[i % (3 * hidden)]);
+        let (offsets_on_gpu, tiles) = (offsets_on_gpu.as_view(), (&tiles.as_view(), count));
+        launch::attention(&self.stream, &function, (&qkv, &bias), &offsets_on_gpu, tiles, heads, &mut mixed)?;
+        // That of the queries alone.
+        let add = |(i, x): (usize, &f64)| x + known_bias.get(i % (3 * hidden)).map_or(0.0, |bias| f64::from(*bias));
         let biased: Vec<f64> = known.iter().enumerate().map(add).collect();
         let wanted = reference::attention(&biased, &offsets, hidden, head);
         let error = error(&self.read(&mixed)?, &wanted);
@@ -193,7 +195,7 @@ impl Check<'_> {
         let on_gpu = self.stream.clone_htod(&offsets)?;
         let mut vectors = self.stream.alloc_zeros::<f32>(LENGTHS.len() * hidden)?;
         let (function, shape) = (module.load_function("mean_pool")?, (LENGTHS.len(), hidden));
-        launch::mean_pool(&self.stream, &function, &states, &on_gpu, &mut vectors, shape, true)?;
+        launch::mean_pool(&self.stream, &function, &states, &on_gpu.as_view(), &mut vectors, shape, true)?;
         let rows = |s: usize| &known[offsets[s] as usize * hidden..offsets[s + 1] as usize * hidden];
         let wanted: Vec<f64> = (0..LENGTHS.len()).flat_map(|s| reference::mean(rows(s), hidden, true)).collect();
         let pooled = error(&self.read_floats(&vectors)?, &wanted);

@@ -4,8 +4,8 @@ use crate::CudaError;
 use crate::error::Versions;
 use crate::libraries::Runtime;
 use crate::nvrtc::Nvrtc;
-use cudarc::driver::CudaContext;
 use cudarc::driver::sys::CUdevice_attribute;
+use cudarc::driver::{CudaContext, CudaStream};
 use libloading::os::unix::Library;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -114,6 +114,26 @@ impl Gpu {
             least = least.min(begun.elapsed().as_secs_f64());
         }
         Ok(least)
+    }
+
+    /// A stream whose kernels go before those of others.
+    pub(crate) fn urgent_stream(&self) -> Result<Arc<CudaStream>, CudaError> {
+        self.context.bind_to_thread()?;
+        let (_, most_urgent) = cudarc::driver::result::stream::get_priority_range()?;
+        Ok(self.context.new_stream_with_priority(most_urgent)?)
+    }
+
+    /// Takes errors away that cudarc keeps for whoever calls next: they are of what another thread dropped. Those that
+    /// all calls would meet stay.
+    pub(crate) fn forget_errors_of_others(&self) -> Result<(), CudaError> {
+        match self.context.check_err().map_err(CudaError::from) {
+            Err(error @ CudaError::Lost(_)) => Err(error),
+            Err(error) => {
+                tracing::warn!(card = self.ordinal(), %error, "something of another thread was not freed");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Multiprocessors.

@@ -12,6 +12,10 @@ use std::sync::Arc;
 const ROWS_OF_BLOCK: usize = 4;
 /// Blocks of the element-wise kernel, at most: each goes on in steps of the grid.
 const MAX_BLOCKS: usize = 4096;
+/// Threads of a block of it: MAX_THREADS of gelu.cu.
+const MAX_GELU_THREADS: u32 = 512;
+/// Threads of a block of pooling: POOL_THREADS of heads.cu.
+const POOL_THREADS: u32 = 192;
 
 type Stream = Arc<CudaStream>;
 
@@ -46,8 +50,8 @@ fn grid(blocks: usize, heads: usize, threads: u32) -> LaunchConfig {
 pub(crate) fn embed_norm<T>(
     stream: &Stream,
     function: &CudaFunction,
-    (ids, word_embeddings): (&CudaSlice<u32>, &CudaSlice<T>),
-    (places, positions): (&CudaSlice<u32>, &CudaSlice<T>),
+    (ids, word_embeddings): (&CudaView<u32>, &CudaSlice<T>),
+    (places, positions): (&CudaView<u32>, &CudaSlice<T>),
     norm: &Norm,
     states: &mut CudaSlice<T>,
     tokens: usize,
@@ -107,12 +111,13 @@ pub(crate) fn bias_gelu<T>(
     bias: &CudaSlice<f32>,
     rows: usize,
 ) -> Result<(), CudaError> {
-    let (width, pairs) = (bias.len() as u32, (rows * bias.len() / 2) as u64);
-    assert!(bias.len().is_multiple_of(2) && x.len() >= rows * bias.len());
-    let blocks = (pairs as usize).div_ceil(256).min(MAX_BLOCKS);
+    let (width, count) = (bias.len() as u32, rows as u32);
+    assert!(bias.len().is_multiple_of(8) && x.len() >= rows * bias.len());
+    let threads = (width / 8).next_multiple_of(32).min(MAX_GELU_THREADS);
+    let blocks = rows.min(MAX_BLOCKS);
     // SAFETY: the arguments are the kernel's, in order, and their sizes were held against each other.
     unsafe {
-        stream.launch_builder(function).arg(x).arg(bias).arg(&width).arg(&pairs).launch(grid(blocks, 1, 256))?;
+        stream.launch_builder(function).arg(x).arg(bias).arg(&width).arg(&count).launch(grid(blocks, 1, threads))?;
     }
     Ok(())
 }
@@ -121,19 +126,19 @@ pub(crate) fn bias_gelu<T>(
 pub(crate) fn attention<T>(
     stream: &Stream,
     function: &CudaFunction,
-    (qkv, bias): (&CudaSlice<T>, &CudaSlice<f32>),
-    offsets: &CudaSlice<u32>,
-    tiles: (&CudaSlice<u32>, usize),
+    (qkv, query_bias): (&CudaSlice<T>, &CudaSlice<f32>),
+    offsets: &CudaView<u32>,
+    tiles: (&CudaView<u32>, usize),
     heads: usize,
     mixed: &mut CudaSlice<T>,
 ) -> Result<(), CudaError> {
-    assert!(tiles.0.len() >= 2 * tiles.1 && qkv.len() >= 3 * mixed.len() && bias.len().is_multiple_of(3 * heads));
+    assert!(tiles.0.len() >= 2 * tiles.1 && qkv.len() >= 3 * mixed.len() && query_bias.len().is_multiple_of(heads));
     // SAFETY: the arguments are the kernel's, in order; that the tiles are of these tokens is the caller's part.
     unsafe {
         stream
             .launch_builder(function)
             .arg(qkv)
-            .arg(bias)
+            .arg(query_bias)
             .arg(offsets)
             .arg(tiles.0)
             .arg(mixed)
@@ -147,7 +152,7 @@ pub(crate) fn mean_pool<T>(
     stream: &Stream,
     function: &CudaFunction,
     states: &CudaSlice<T>,
-    offsets: &CudaSlice<u32>,
+    offsets: &CudaView<u32>,
     vectors: &mut CudaSlice<f32>,
     (sequences, width): (usize, usize),
     normalize: bool,
@@ -163,7 +168,7 @@ pub(crate) fn mean_pool<T>(
             .arg(vectors)
             .arg(&width)
             .arg(&normalize)
-            .launch(grid(sequences, 1, 128))?;
+            .launch(grid(sequences, 1, POOL_THREADS))?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@
 //! numbers.
 //!
 //! Unsafe code is where kernels are launched (`launch.rs`) and products called (`blas.rs`), where work on a stream is
-//! recorded (`forward.rs`), and where libraries are opened (`gpu.rs`, `libraries.rs`, `nvrtc.rs`).
+//! recorded (`pass.rs`), memory is allocated (`work.rs`), and where libraries are opened (`gpu.rs`, `libraries.rs`, `nvrtc.rs`).
 //!
 //! # Example
 //!
@@ -26,21 +26,28 @@
 
 mod blas;
 mod check;
+pub mod cost;
 mod error;
 mod forward;
 mod gpu;
+mod host;
 mod launch;
 mod libraries;
+mod model;
 mod number;
 mod nvrtc;
+mod pass;
 mod recall;
 pub mod reference;
 mod source;
+mod work;
 
 pub use check::{CHECKED_SHAPES, Checked, check_kernels};
 pub use error::{CudaError, Versions};
-pub use forward::{HostKeep, HostLayer, HostLinear, HostModel, HostNorm, Model, Pass, Request};
 pub use gpu::Gpu;
+pub use host::{HostKeep, HostLayer, HostLinear, HostModel, HostNorm};
+pub use model::Model;
 pub use number::{Half, Number};
+pub use pass::{Pass, Request};
 pub use recall::{ResidentRows, Scored};
 pub use source::{FILES, compile, source};

@@ -1,10 +1,10 @@
 //! The 16-bit numbers that a GPU computes with.
 
-use cudarc::driver::DeviceRepr;
+use cudarc::driver::{DeviceRepr, ValidAsZeroBits};
 use half::{bf16, f16};
 
 /// Which 16-bit numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Half {
     /// IEEE's: 11 bits of precision, up to 65 504.
     #[default]
@@ -14,7 +14,7 @@ pub enum Half {
 }
 
 /// A 16-bit number in Rust.
-pub trait Number: DeviceRepr + Copy + Send + Sync + 'static {
+pub trait Number: DeviceRepr + ValidAsZeroBits + Copy + Send + Sync + 'static {
     /// Which it is.
     const HALF: Half;
     /// The nearest one.

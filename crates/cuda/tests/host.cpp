@@ -13,21 +13,21 @@ void host_to_float(const half_t* x, float* out, u32 count) {
 }
 
 #ifdef NORM
-void host_embed_norm(const u32* ids, const u32* places, const u32* words, const u32* positions, const float* gamma, const float* beta,
-                     float epsilon, u32* states, u32 tokens) {
+void host_embed_norm(const u32* ids, const u32* places, const uint2* words, const uint2* positions, const float4* gamma, const float4* beta,
+                     float epsilon, uint2* states, u32 tokens) {
     launch({(tokens + WARPS - 1) / WARPS, 1}, WARPS * WARP,
            [=] { embed_norm(ids, places, words, positions, gamma, beta, epsilon, states, tokens); });
 }
 
-void host_residual_norm(u32* states, const u32* update, const float* bias, const float* gamma, const float* beta, float epsilon, u32 tokens) {
+void host_residual_norm(uint2* states, const uint2* update, const float4* bias, const float4* gamma, const float4* beta, float epsilon, u32 tokens) {
     launch({(tokens + WARPS - 1) / WARPS, 1}, WARPS * WARP,
            [=] { residual_norm(states, update, bias, gamma, beta, epsilon, tokens); });
 }
 #endif
 
 #ifdef GELU
-void host_bias_gelu(u32* x, const float* bias, u32 width, u64 pairs, u32 blocks) {
-    launch({blocks, 1}, 256, [=] { bias_gelu(x, bias, width, pairs); });
+void host_bias_gelu(uint4* x, const float4* bias, u32 width, u32 rows, u32 blocks, u32 threads) {
+    launch({blocks, 1}, threads, [=] { bias_gelu(x, bias, width, rows); });
 }
 #endif
 
@@ -42,7 +42,7 @@ void host_keep(const u32* states, const float* weight, float bias, float* kept, 
 #endif
 
 #ifdef ATTENTION
-void host_attention(const u32* qkv, const float* bias, const u32* offsets, const u32* tiles, u32* mixed, u32 count) {
+void host_attention(const uint4* qkv, const float* bias, const u32* offsets, const u32* tiles, u32* mixed, u32 count) {
     launch({count, HIDDEN / HEAD}, THREADS, [=] { attention(qkv, bias, offsets, tiles, mixed); });
 }
 #endif

@@ -108,19 +108,20 @@ fn token_states_are_normalised() {
 
 #[test]
 fn gelu_is_the_exact_one() {
-    for (half, rows, width, blocks) in [(Half::F16, 3, 1536, 2), (Half::Bf16, 1, 2, 1), (Half::F16, 7, 66, 5)] {
+    for (half, rows, width, blocks) in [(Half::F16, 3, 1536, 2), (Half::Bf16, 1, 8, 1), (Half::F16, 7, 72, 5)] {
         let kernels = Kernels::compile("gelu", half, &[]);
         let (mut x, bias) = (half.narrow(&numbers(1, rows * width, 3.0)), numbers(2, width, 1.0));
         let before = wide(half, &x);
-        type Gelu = unsafe extern "C" fn(*mut c_void, *const f32, u32, u64, u32);
+        type Gelu = unsafe extern "C" fn(*mut c_void, *const f32, u32, u32, u32, u32);
         // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
         unsafe {
             kernels.get::<Gelu>("host_bias_gelu")(
                 x.as_mut_ptr().cast(),
                 bias.as_ptr(),
                 width as u32,
-                (rows * width / 2) as u64,
+                rows as u32,
                 blocks,
+                64,
             );
         }
         let wanted: Vec<f64> = before.iter().enumerate().map(|(i, x)| gelu(x + f64::from(bias[i % width]))).collect();
@@ -191,7 +192,9 @@ fn attention_is_that_of_each_sequence_and_head() {
         let kernels = Kernels::compile("attention", half, &[("HIDDEN", hidden), ("HEAD", head)]);
         let offsets = offsets(&lengths);
         let tokens = offsets[lengths.len()] as usize;
-        let (qkv, bias) = (half.narrow(&numbers(1, tokens * 3 * hidden, size)), numbers(2, 3 * hidden, 0.5));
+        // The kernel adds that of the queries alone.
+        let (qkv, mut bias) = (half.narrow(&numbers(1, tokens * 3 * hidden, size)), numbers(2, hidden, 0.5));
+        bias.resize(3 * hidden, 0.0);
         let tiles: Vec<u32> = lengths
             .iter()
             .enumerate()

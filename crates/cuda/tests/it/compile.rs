@@ -135,11 +135,14 @@ fn kernels_fit_the_registers_and_the_shared_memory_that_their_launch_assumes() {
             assert!(output.status.success(), "{name}: {report}");
             for kernel in resources(&report) {
                 println!("{name}: {kernel:?}");
-                // Two blocks of 128, and more of the smaller ones, fit the 65 536 registers and 48 KiB that every GPU
-                // has for them.
-                let threads =
-                    if kernel.kernel.starts_with("select_") || kernel.kernel == "bias_gelu" { 256 } else { 128 };
-                assert!(kernel.registers > 0 && kernel.registers * threads * 4 <= 65_536, "{name}: {kernel:?}");
+                // So many threads fit the 65 536 registers, and a block the shared memory, that every GPU has.
+                let threads = match kernel.kernel.as_str() {
+                    "bias_gelu" => 512 * 2,
+                    "attention" if name.contains("(\"HEAD\", 64)") => 128 * 3,
+                    kernel if kernel.starts_with("select_") => 256 * 4,
+                    _ => 128 * 4,
+                };
+                assert!(kernel.registers > 0 && kernel.registers * threads <= 65_536, "{name}: {kernel:?}");
                 assert!(kernel.shared <= 24 << 10, "{name}: {kernel:?}");
                 assert_eq!(kernel.spilled, 0, "{name}: {kernel:?} spills registers to memory");
                 seen += 1;

@@ -81,6 +81,13 @@ pub enum Kind {
         c: [Register; 4],
         is_bf16: bool,
     },
+    /// `ldmatrix.sync.aligned.m8n8.x4.shared.b16`.
+    LoadTiles {
+        outs: [Register; 4],
+        address: Register,
+        offset: i64,
+        is_transposed: bool,
+    },
     Branch {
         to: usize,
     },
@@ -209,6 +216,15 @@ pub fn decode(opcode: &str, rest: &str, names: &mut impl Names) -> Result<Kind, 
                 return Err(unknown());
             }
             Ok(Kind::Multiply { out: four(out, names)?, a, b, c: four(c, names)?, is_bf16: *of == "bf16" })
+        }
+        (["ldmatrix", "sync", "aligned", "m8n8", "x4", how @ .., "shared", "b16"], [outs, from]) => {
+            let (outs, (address, offset)) = (four(outs, names)?, address(from, names)?);
+            let is_transposed = match how {
+                [] => false,
+                ["trans"] => true,
+                _ => return Err(unknown()),
+            };
+            Ok(Kind::LoadTiles { outs, address, offset, is_transposed })
         }
         (["bfi", _], [out, insert, into, at, count]) => Ok(Kind::InsertBits {
             out: names.register(out)?,

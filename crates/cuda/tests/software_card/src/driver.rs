@@ -31,35 +31,6 @@ unsafe fn answer<T>(to: *mut T, found: Result<T, i32>) -> i32 {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn software_card_set(words: *const c_char) {
-    // SAFETY: a string of C.
-    let words = unsafe { CStr::from_ptr(words) }.to_str().unwrap_or_default();
-    let mut state = state();
-    state.faults.set(words);
-    let limits: Vec<usize> = state.faults.memory.clone();
-    state.cards.iter_mut().enumerate().for_each(|(i, card)| card.memory.limit = Faults::of(&limits, i));
-}
-
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn software_card_counts(counts: *mut u64) {
-    let state = state();
-    let c = &state.counts;
-    let five = [c.launches, c.products, c.graphs, c.allocations, c.complaints];
-    // SAFETY: there is room for five.
-    unsafe { std::ptr::copy_nonoverlapping(five.as_ptr(), counts, 5) };
-}
-
-/// As much of the last complaint as there is room for; how long it is.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn software_card_complaint(to: *mut u8, room: usize) -> usize {
-    let state = state();
-    let count = state.complaint.len().min(room);
-    // SAFETY: there is room for so many.
-    unsafe { std::ptr::copy_nonoverlapping(state.complaint.as_ptr(), to, count) };
-    count
-}
-
-#[unsafe(no_mangle)]
 pub extern "C" fn cuInit(_flags: c_uint) -> i32 {
     code::SUCCESS
 }
@@ -258,9 +229,15 @@ pub extern "C" fn cuMemsetD8Async(to: u64, value: u8, count: usize, stream: usiz
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemcpyHtoDAsync_v2(to: u64, from: *const u8, count: usize, stream: usize) -> i32 {
-    // SAFETY: as C has it. What is pageable is read before the call ends.
-    let bytes = unsafe { std::slice::from_raw_parts(from, count) }.to_vec();
-    result(state().enqueue(stream, Work::Upload { to, bytes }))
+    let mut state = state();
+    let address = from as usize;
+    let is_in = |memory: &[u64]| (memory.as_ptr() as usize..memory.as_ptr_range().end as usize).contains(&address);
+    let work = match state.pinned.iter().any(|memory| is_in(memory)) {
+        true => Work::UploadPinned { to, from: address, count },
+        // SAFETY: as C has it. What is pageable is read before the call ends.
+        false => Work::Upload { to, bytes: unsafe { std::slice::from_raw_parts(from, count) }.to_vec() },
+    };
+    result(state.enqueue(stream, work))
 }
 
 #[unsafe(no_mangle)]

@@ -38,6 +38,8 @@ pub struct Faults {
     pub wrong_card: Option<usize>,
     /// Products of so many outputs are wrong, on every card.
     pub wrong_outputs: usize,
+    /// Whether the bytes that each kernel uses are counted ([`traffic`]).
+    pub count_traffic: bool,
 }
 
 impl Default for Faults {
@@ -59,6 +61,7 @@ impl Default for Faults {
             refuse_images: false,
             wrong_card: None,
             wrong_outputs: 0,
+            count_traffic: false,
         }
     }
 }
@@ -98,6 +101,7 @@ impl Faults {
                 ("handle_status", Some(n)) => self.handle_status = n as u32,
                 ("refuse_images", Some(n)) => self.refuse_images = n != 0,
                 ("wrong_outputs", Some(n)) => self.wrong_outputs = n,
+                ("count_traffic", Some(n)) => self.count_traffic = n != 0,
                 ("wrong_card", n) => self.wrong_card = n,
                 _ => panic!("a software card knows no {key}={value}"),
             }
@@ -153,4 +157,18 @@ pub fn complaint() -> String {
         get(text.as_mut_ptr(), text.len())
     };
     String::from_utf8_lossy(&text[..count]).into_owned()
+}
+
+/// Launches of a kernel on the card of this process since bytes are counted, and the bytes that they used: sectors of the
+/// memory that were read, and those that were written, each once a launch.
+pub fn traffic(kernel: &str) -> (u64, u64) {
+    type Traffic = unsafe extern "C" fn(*const std::ffi::c_char, *mut u64);
+    let (name, mut both) = (std::ffi::CString::new(kernel).unwrap(), [0; 2]);
+    // SAFETY: as above; there is room for two.
+    unsafe {
+        let library = libloading::Library::new("libcuda.so").expect("a software card is in the place of the driver");
+        let get: libloading::Symbol<Traffic> = library.get(b"software_card_traffic").expect("a software card");
+        get(name.as_ptr(), both.as_mut_ptr());
+    }
+    (both[0], both[1])
 }

@@ -190,6 +190,7 @@ pub fn operation(parts: &[&str]) -> Option<Operation> {
         ["mul", "f32"] | ["mul", "rn", "f32"] => lanes!(|x, y| b(f(x) * f(y))),
         ["div", "rn", "f32"] => lanes!(|x, y| b(f(x) / f(y))),
         ["rcp", "rn", "f32"] => lanes!(|x| b(1.0 / f(x))),
+        ["rcp", "approx", "ftz", "f32"] => lanes!(|x| b(flushed(1.0 / flushed(f(x))))),
         ["sqrt", "rn", "f32"] => lanes!(|x| b(f(x).sqrt())),
         ["fma", "rn", "f32"] => lanes!(|x, y, z| b(fma(x, y, z) as f32)),
         ["fma", "rm", "f32"] => lanes!(|x, y, z| b(toward_minus_infinity(fma(x, y, z)))),

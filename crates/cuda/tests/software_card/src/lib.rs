@@ -15,11 +15,13 @@
 
 pub mod blas;
 pub mod compiler;
+pub mod control;
 pub mod decode;
 pub mod driver;
 pub mod faults;
 pub mod lanes;
 pub mod memory;
+pub mod pinned;
 pub mod process;
 pub mod ptx;
 pub mod shared;

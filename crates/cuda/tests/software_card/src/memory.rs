@@ -1,9 +1,14 @@
 //! A card's memory: allocations with gaps between them, of which each byte is known to be written or not.
 
+use std::collections::HashSet;
+
 /// What an address is rounded up to, as the driver promises.
 const ALIGNMENT: u64 = 512;
 /// Between two allocations, so that what runs over the end of one is in none.
 const GAP: u64 = 4096;
+
+/// Bytes that a card's memory is read and written by.
+pub const SECTOR: u64 = 32;
 
 pub struct Allocation {
     pub base: u64,
@@ -24,12 +29,14 @@ pub struct Memory {
     pub limit: usize,
     /// The allocation that was found last.
     last: usize,
+    /// Sectors that a kernel read, and that it wrote, where that is counted.
+    pub touched: Option<[HashSet<u64>; 2]>,
 }
 
 impl Memory {
     /// The memory of a card: no two have an address in common.
     pub fn new(card: usize, limit: usize) -> Self {
-        Self { allocations: Vec::new(), next: (card as u64 + 1) << 40, used: 0, limit, last: 0 }
+        Self { allocations: Vec::new(), next: (card as u64 + 1) << 40, used: 0, limit, last: 0, touched: None }
     }
 
     /// An address that is never used again, or nothing if there is no room.
@@ -114,6 +121,7 @@ impl Memory {
     /// As many as eight bytes for a kernel.
     #[inline]
     pub fn load(&mut self, address: u64, width: usize) -> Result<u64, String> {
+        self.touch(address, 0);
         let (allocation, at) = self.find(address, width)?;
         if !allocation.known[at..at + width].iter().all(|known| *known) {
             return Err(format!("{address:#x} is read and was never written"));
@@ -124,7 +132,15 @@ impl Memory {
     }
 
     #[inline]
+    fn touch(&mut self, address: u64, way: usize) {
+        if let Some(touched) = &mut self.touched {
+            touched[way].insert(address / SECTOR);
+        }
+    }
+
+    #[inline]
     pub fn store(&mut self, address: u64, width: usize, value: u64) -> Result<(), String> {
+        self.touch(address, 1);
         let (allocation, at) = self.find(address, width)?;
         allocation.bytes[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
         allocation.known[at..at + width].fill(true);

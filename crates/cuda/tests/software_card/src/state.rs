@@ -2,7 +2,7 @@
 
 use crate::blas::Product;
 use crate::faults::{Faults, REPORT, is_due};
-use crate::memory::Memory;
+use crate::memory::{Memory, SECTOR};
 use crate::ptx::Kernel;
 use crate::warp::{self, Launch, Wrong};
 use std::cell::Cell;
@@ -33,12 +33,38 @@ pub mod code {
 /// What a stream does when its turn comes.
 #[derive(Clone)]
 pub enum Work {
-    Kernel { kernel: Arc<Kernel>, parameters: Vec<u64>, grid: [u32; 3], threads: u32 },
+    Kernel {
+        kernel: Arc<Kernel>,
+        parameters: Vec<u64>,
+        grid: [u32; 3],
+        threads: u32,
+    },
     Product(Product),
-    Upload { to: u64, bytes: Vec<u8> },
-    Download { from: u64, to: usize, count: usize },
-    Copy { from: u64, to: u64, count: usize },
-    Fill { to: u64, value: u8, count: usize },
+    Upload {
+        to: u64,
+        bytes: Vec<u8>,
+    },
+    /// From memory that is read when the turn comes.
+    UploadPinned {
+        to: u64,
+        from: usize,
+        count: usize,
+    },
+    Download {
+        from: u64,
+        to: usize,
+        count: usize,
+    },
+    Copy {
+        from: u64,
+        to: u64,
+        count: usize,
+    },
+    Fill {
+        to: u64,
+        value: u8,
+        count: usize,
+    },
     Free(u64),
 }
 
@@ -72,9 +98,15 @@ pub struct State {
     pub modules: HashMap<usize, HashMap<String, Arc<Kernel>>>,
     pub functions: HashMap<usize, Arc<Kernel>>,
     pub graphs: HashMap<usize, Arc<Vec<Work>>>,
+    /// Pinned memory of the host.
+    pub pinned: Vec<Box<[u64]>>,
+    /// Events, and the streams that they were recorded on.
+    pub events: HashMap<usize, Option<usize>>,
     /// What was run before: libraries load it at its first use, which cannot be recorded.
     pub used: HashSet<String>,
     pub counts: Counts,
+    /// Launches of each kernel, and the bytes that they used, where that is counted.
+    pub traffic: HashMap<String, (u64, u64)>,
     /// What was complained of last.
     pub complaint: String,
     reported_to: Option<std::ffi::OsString>,
@@ -99,8 +131,24 @@ impl State {
         let card = |card| Card { memory: Memory::new(card, Faults::of(&faults.memory, card)), lost: None };
         let cards = (0..faults.cards).map(card).collect();
         let reported_to = std::env::var_os(REPORT);
-        let (streams, modules, functions, graphs, used, counts, complaint) = Default::default();
-        Self { faults, cards, streams, modules, functions, graphs, used, counts, complaint, reported_to, next: 0x1000 }
+        let (streams, modules, functions, graphs, pinned, events) = Default::default();
+        let (used, counts, traffic, complaint) = Default::default();
+        Self {
+            faults,
+            cards,
+            streams,
+            modules,
+            functions,
+            graphs,
+            pinned,
+            events,
+            used,
+            counts,
+            traffic,
+            complaint,
+            reported_to,
+            next: 0x1000,
+        }
     }
 
     /// A number that nothing else has.
@@ -202,7 +250,16 @@ impl State {
         match work {
             Work::Kernel { kernel, parameters, grid, threads } => {
                 let launch = Launch { kernel: &kernel, parameters: &parameters, grid, threads };
-                warp::run(&launch, memory).map_err(|(wrong, why)| match wrong {
+                memory.touched = self.faults.count_traffic.then(Default::default);
+                let done = warp::run(&launch, memory);
+                if let Some(touched) = memory.touched.take() {
+                    let (launches, bytes) = self.traffic.entry(kernel.name.clone()).or_default();
+                    (*launches, *bytes) = (
+                        *launches + 1,
+                        *bytes + touched.map(|sectors| sectors.len() as u64 * SECTOR).iter().sum::<u64>(),
+                    );
+                }
+                done.map_err(|(wrong, why)| match wrong {
                     Wrong::Address(_) => (code::ILLEGAL_ADDRESS, why),
                     Wrong::Alignment(_) => (code::MISALIGNED_ADDRESS, why),
                     Wrong::Other(_) => (code::LAUNCH_FAILED, why),
@@ -213,6 +270,11 @@ impl State {
                 product.run(memory, is_wrong).map_err(bad("a product"))
             }
             Work::Upload { to, bytes } => memory.write(to, &bytes).map_err(bad("a copy to the card")),
+            Work::UploadPinned { to, from, count } => {
+                // SAFETY: pinned memory that a copy is still to use is not freed (`cuMemFreeHost`).
+                let bytes = unsafe { std::slice::from_raw_parts(from as *const u8, count) };
+                memory.write(to, bytes).map_err(bad("a copy to the card"))
+            }
             Work::Download { from, to, count } => {
                 let bytes = memory.read(from, count).map_err(bad("a copy from the card"))?;
                 // SAFETY: the caller keeps its buffer until it has waited for the stream.

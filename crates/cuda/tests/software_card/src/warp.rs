@@ -228,6 +228,16 @@ impl Block<'_> {
             }
             Kind::Parameter { out, number } => set(&mut r[*out], &[self.launch.parameters[*number]; 32], active),
             Kind::Load { .. } | Kind::Store { .. } | Kind::AtomicAdd { .. } => self.access(warp, kind, active)?,
+            Kind::LoadTiles { outs, address, offset, is_transposed } => {
+                if active != ALL {
+                    return Err((0, Wrong::Other("tiles need all threads of a warp".into())));
+                }
+                let (rows, first) = (warp.registers[*address], warp.first);
+                let tiles = self.load_tiles(&rows, *offset, *is_transposed, first)?;
+                for (out, value) in outs.iter().zip(tiles) {
+                    warp.registers[*out] = value;
+                }
+            }
             Kind::Butterfly { out, is_in, from, across, members } => {
                 let first = active.trailing_zeros() as usize;
                 if threads(active).any(|lane| r[*members][lane] as u32 & warp.alive != active) {
@@ -297,6 +307,35 @@ impl Block<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Four tiles of 8 x 8 numbers of 16 bits, whose rows are where each thread says: row i % 8 of tile i / 8.
+    fn load_tiles(
+        &mut self,
+        rows: &Lanes,
+        offset: i64,
+        is_transposed: bool,
+        first: u32,
+    ) -> Result<[Lanes; 4], (usize, Wrong)> {
+        let mut numbers = [[0u64; 8]; 32];
+        for (lane, row) in numbers.iter_mut().enumerate() {
+            let from = u64::from(rows[lane] as u32).wrapping_add_signed(offset);
+            aligned(from, 16).map_err(|wrong| (lane, wrong))?;
+            for (i, number) in row.iter_mut().enumerate() {
+                let got = self.load(Space::Shared, from + 2 * i as u64, 2, first + lane as u32, false);
+                *number = got.map_err(|wrong| (lane, wrong))?;
+            }
+        }
+        let number = |tile: usize, row: usize, column: usize| match is_transposed {
+            true => numbers[8 * tile + column][row],
+            false => numbers[8 * tile + row][column],
+        };
+        Ok(std::array::from_fn(|tile| {
+            std::array::from_fn(|lane| {
+                let (row, column) = (lane / 4, 2 * (lane % 4));
+                number(tile, row, column) | number(tile, row, column + 1) << 16
+            })
+        }))
     }
 
     fn load(&mut self, space: Space, from: u64, width: usize, thread: u32, is_atomic: bool) -> Result<u64, Wrong> {

@@ -1,0 +1,68 @@
+//! A model in the host's memory, as it is put on a GPU.
+
+/// A linear layer in the host's memory: `weight` is `[outputs, inputs]`, row after row.
+#[derive(Clone, Copy, Debug)]
+pub struct HostLinear<'a> {
+    /// `[outputs, inputs]`.
+    pub weight: &'a [f32],
+    /// `[outputs]`.
+    pub bias: &'a [f32],
+}
+
+/// Scale and shift of a LayerNorm in the host's memory, `[hidden]` each.
+#[derive(Clone, Copy, Debug)]
+pub struct HostNorm<'a> {
+    /// Scale.
+    pub gamma: &'a [f32],
+    /// Shift.
+    pub beta: &'a [f32],
+}
+
+/// One layer in the host's memory.
+#[derive(Clone, Copy, Debug)]
+pub struct HostLayer<'a> {
+    /// `[3 · hidden, hidden]`: queries, already divided by the root of the head's width, keys and values.
+    pub qkv: HostLinear<'a>,
+    /// `[hidden, hidden]`.
+    pub attention_output: HostLinear<'a>,
+    /// After attention.
+    pub attention_norm: HostNorm<'a>,
+    /// `[intermediate, hidden]`.
+    pub intermediate: HostLinear<'a>,
+    /// `[hidden, intermediate]`.
+    pub output: HostLinear<'a>,
+    /// After the feed-forward half.
+    pub output_norm: HostNorm<'a>,
+}
+
+/// The head that says how likely a token is to be kept.
+#[derive(Clone, Copy, Debug)]
+pub struct HostKeep<'a> {
+    /// A layer before it, with GELU; `[width, hidden]`.
+    pub inner: Option<HostLinear<'a>>,
+    /// `[1, width]`: one logit.
+    pub output: HostLinear<'a>,
+}
+
+/// A model in the host's memory.
+#[derive(Clone, Debug)]
+pub struct HostModel<'a> {
+    /// Width of a token's state, a multiple of 64.
+    pub hidden: usize,
+    /// Attention heads, 32 or 64 wide.
+    pub heads: usize,
+    /// Width of the feed-forward layer.
+    pub intermediate: usize,
+    /// Added to the variance by LayerNorm.
+    pub epsilon: f32,
+    /// `[vocabulary, hidden]`.
+    pub word_embeddings: &'a [f32],
+    /// `[longest sequence, hidden]`, with the token type's embedding added.
+    pub positions: &'a [f32],
+    /// After the embeddings.
+    pub embedding_norm: HostNorm<'a>,
+    /// The layers.
+    pub layers: Vec<HostLayer<'a>>,
+    /// The keep head, if it has one.
+    pub keep: Option<HostKeep<'a>>,
+}
