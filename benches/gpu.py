@@ -1,21 +1,22 @@
 #!/usr/bin/env python3
 """membox on a CUDA card beside sentence-transformers in f16 and llmlingua on the same card, in turn; writes benches/results/{gpu.json,gpu.md,gpu.svg}.
 
-  gpu.py [--texts FILE]     one text a line; sample texts when left out. The others are cut from them: 128 and 256 tokens long.
+  gpu.py [--texts FILE] [--model NAME] [--rounds N]
+      one text a line; sample texts when left out. The others are cut from them: 128 and 256 tokens long.
+      A model of data/models; all-MiniLM-L6-v2 when left out. Without llmlingua, compression is left out.
 
 Set-up: pip install torch sentence-transformers llmlingua==0.2.2 sentencepiece protobuf numpy matplotlib; cargo build --release --workspace --examples
 """
-import argparse, json, subprocess, tempfile, time
+import argparse, importlib.util, json, subprocess, tempfile, time
 from pathlib import Path
 import numpy as np
 import compress
 from compare import sample_texts
 
 ROOT = Path(__file__).resolve().parent.parent
-MODEL = ROOT / "data/models/all-MiniLM-L6-v2"
+MODELS = ROOT / "data/models"
 MEMBOX = ROOT / "target/release/membox"
 OUT = ROOT / "benches/results"
-ROUNDS = 3
 
 
 def of_length(texts, tokens):
@@ -25,18 +26,18 @@ def of_length(texts, tokens):
     return [" ".join(words[i:i + step]) for i in range(0, len(words) - step, step)][:5000]
 
 
-def membox(path):
-    done = subprocess.run([MEMBOX, "bench", "--device", "cuda:0", "--texts", path], stdout=subprocess.PIPE, check=True, text=True, cwd=ROOT)
+def membox(path, model):
+    done = subprocess.run([MEMBOX, "bench", "--device", "cuda:0", "--model", model, "--texts", path], stdout=subprocess.PIPE, check=True, text=True, cwd=ROOT)
     report = json.loads(done.stdout)
-    return {"engine": report["engine"], "tokens_per_s": report["tokens_per_s"], "texts_per_s": report["texts_per_s"], "query_ms": report["query_idle_ms"]}
+    return {"engine": report["engine"], "tokens_per_s": report["tokens_per_s"], "texts_per_s": report["texts_per_s"], "query_ms": report["query_idle_ms"], "query_under_load_ms": report["query_under_bulk_load_ms"]}
 
 
-def sentence_transformers(texts):
+def sentence_transformers(texts, name):
     import torch
     from sentence_transformers import SentenceTransformer
     best = None
     for attention in ("sdpa", "eager"):
-        model = SentenceTransformer(str(MODEL), device="cuda", model_kwargs={"torch_dtype": torch.float16, "attn_implementation": attention})
+        model = SentenceTransformer(str(MODELS / name), device="cuda", model_kwargs={"torch_dtype": torch.float16, "attn_implementation": attention})
         tokens = sum(len(ids) for ids in model.tokenizer(texts, truncation=True, max_length=256)["input_ids"])
         for batch in (64, 256, 1024):
             model.encode(texts[:2 * batch], batch_size=batch, normalize_embeddings=True)
@@ -52,13 +53,13 @@ def sentence_transformers(texts):
     return best
 
 
-def equality(path):
+def equality(path, model):
     vectors = []
     with tempfile.TemporaryDirectory() as folder:
         for flags in (["--device", "cuda:0"], ["--device", "cpu", "--precision", "f32"]):
             out = f"{folder}/{len(vectors)}.npy"
             with open(path) as lines:
-                subprocess.run([MEMBOX, "embed", *flags, "--out", out], stdin=lines, check=True, cwd=ROOT)
+                subprocess.run([MEMBOX, "embed", *flags, "--model", model, "--out", out], stdin=lines, check=True, cwd=ROOT)
             vectors.append(np.load(out))
     cosine = (vectors[0] * vectors[1]).sum(1)
     return {"least_cosine": float(cosine.min()), "mean_cosine": float(cosine.mean()), "texts": len(cosine)}
@@ -67,6 +68,8 @@ def equality(path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts")
+    parser.add_argument("--model", default="all-MiniLM-L6-v2")
+    parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     texts = [t for t in (open(args.texts).read().splitlines() if args.texts else sample_texts(5000)) if t.strip()]
     sets = {"lines": texts, "128 tokens": of_length(texts, 128), "256 tokens": of_length(texts, 256)}
@@ -75,26 +78,33 @@ def main():
         for name, lines in sets.items():
             path = f"{folder}/{name.replace(' ', '-')}.txt"
             Path(path).write_text("\n".join(lines))
-            runs = [(membox(path), sentence_transformers(lines)) for _ in range(ROUNDS)]
-            results["throughput"][name] = [sorted(side, key=lambda r: r["tokens_per_s"])[ROUNDS // 2] for side in zip(*runs)]
+            runs = [(membox(path, args.model), sentence_transformers(lines, args.model)) for _ in range(args.rounds)]
+            results["throughput"][name] = [sorted(side, key=lambda r: r["tokens_per_s"])[args.rounds // 2] for side in zip(*runs)]
             if name == "lines":
-                results["equality"] = equality(path)
-    recall = subprocess.run([ROOT / "target/release/examples/recall"], stdout=subprocess.PIPE, check=True, text=True)
-    results["recall"] = [json.loads(line) for line in recall.stdout.splitlines()]
+                results["equality"] = equality(path, args.model)
+    for example in ("recall", "forward"):
+        done = subprocess.run([ROOT / "target/release/examples" / example], stdout=subprocess.PIPE, check=True, text=True)
+        results[example] = [json.loads(line) for line in done.stdout.splitlines()]
     results["compression"] = {}
-    for shape in compress.SHAPES:
+    for shape in compress.SHAPES if importlib.util.find_spec("llmlingua") else []:
         with tempfile.TemporaryDirectory() as folder:
             results["compression"][shape] = compress.compare(shape, texts, Path(folder), card=True)["tokens_per_s"]
     (OUT / "gpu.json").write_text(json.dumps(results, indent=1))
-    lines = ["| texts | membox tokens/s | sentence-transformers tokens/s | ratio | query p50 ms, ours and theirs |", "|---|---|---|---|---|"]
+    lines = ["# A GPU", "", f"`make bench-gpu`, or its script, on {results['throughput']['lines'][0]['engine']}; the model is {args.model}.", "",
+             "| texts | membox tokens/s | sentence-transformers tokens/s | ratio | query p50 ms, ours and theirs |", "|---|---|---|---|---|"]
     for name, (ours, theirs) in results["throughput"].items():
         lines.append(f"| {name} | {ours['tokens_per_s']:.0f} | {theirs['tokens_per_s']:.0f} ({theirs['engine']}) | {ours['tokens_per_s'] / theirs['tokens_per_s']:.2f} | "
                      f"{ours['query_ms']['p50']:.2f}, {theirs['query_ms']['p50']:.2f} |")
+    loaded = results["throughput"]["lines"][0]["query_under_load_ms"]
+    lines += ["", f"A query while two callers keep the bulk lane full: p50 {loaded['p50']:.2f} ms, p99 {loaded['p99']:.2f} ms."]
     equal = results["equality"]
     lines += ["", f"Cosine to the CPU's f32 vectors over {equal['texts']} texts: at least {equal['least_cosine']:.5f}, {equal['mean_cosine']:.6f} in the mean.", "",
               "| exact recall over | questions at once | p50 ms | GB/s read | a copy's GB/s |", "|---|---|---|---|---|"]
     lines += [f"| {r['rows']} x 384 f16 | {r['questions']} | {r['p50_ms']} | {r['gb_per_s']} | {r['copy_gb_per_s']} |" for r in results["recall"]]
-    lines += ["", "| compression, shape (random weights) | contender | tokens/s | of llmlingua |", "|---|---|---|---|"]
+    lines += ["", "| a pass of random weights, shape | sequences of tokens | tokens of a batch | threads | tokens/s |", "|---|---|---|---|---|"]
+    lines += [f"| {r['shape']} | {r['sequence']} | {r['batch']} | {r['threads']} | {r['tokens_per_s']} |" for r in results["forward"] if "sequence" in r]
+    if results["compression"]:
+        lines += ["", "| compression, shape (random weights) | contender | tokens/s | of llmlingua |", "|---|---|---|---|"]
     for shape, rates in results["compression"].items():
         lines += [f"| {shape} | {name} | {rate:.0f} | {rate / rates['llmlingua']:.2f} |" for name, rate in rates.items()]
     (OUT / "gpu.md").write_text("\n".join(lines) + "\n")

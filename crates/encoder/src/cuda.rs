@@ -49,7 +49,7 @@ pub(crate) fn choose(
     match found {
         Ok(cards) if cards.is_empty() => Ok(Chosen { engine: cpu, why_not_cuda: None }),
         Ok(cards) => Ok(Chosen {
-            engine: Arc::new(CudaEngine { cards, next: AtomicUsize::new(0), pooling, cpu }),
+            engine: Arc::new(CudaEngine { cards, next: Default::default(), pooling, cpu }),
             why_not_cuda: None,
         }),
         Err(reason) if device == Device::Auto => Ok(Chosen { engine: cpu, why_not_cuda: Some(reason) }),
@@ -153,7 +153,7 @@ impl Proof {
 
     /// Encodes the sequences on a GPU, together, and each alone, as a query comes; says what does not agree.
     fn check(&self, model: &Arc<Model<f16>>) -> Result<(), String> {
-        let mut pass = Pass::new(model).map_err(|error| error.to_string())?;
+        let mut pass = Pass::new(model, false).map_err(|error| error.to_string())?;
         let room = Room::new(BATCH_TOKENS);
         let (mut vectors, mut keep) = (vec![0.0; self.vectors.len()], vec![0.0; self.keep.len()]);
         let all = 0..self.batch.sequences();
@@ -216,7 +216,8 @@ impl Card {
 struct CudaEngine {
     /// Sessions take them in turn.
     cards: Vec<Card>,
-    next: AtomicUsize,
+    /// Of other sessions, and of urgent ones.
+    next: [AtomicUsize; 2],
     pooling: Pooling,
     /// The same model; also says what shape it has.
     cpu: Arc<CpuEngine>,
@@ -262,12 +263,20 @@ impl Engine for CudaEngine {
     }
 
     fn session(self: Arc<Self>) -> Box<dyn Session> {
-        let card = self.next.fetch_add(1, Ordering::Relaxed) % self.cards.len();
-        Box::new(CudaSession { card, pass: None, cpu: None, states: Vec::new(), engine: self })
+        self.session_of(false)
+    }
+
+    fn urgent_session(self: Arc<Self>) -> Box<dyn Session> {
+        self.session_of(true)
     }
 }
 
 impl CudaEngine {
+    fn session_of(self: Arc<Self>, urgent: bool) -> Box<dyn Session> {
+        let card = self.next[usize::from(urgent)].fetch_add(1, Ordering::Relaxed) % self.cards.len();
+        Box::new(CudaSession { card, urgent, pass: None, cpu: None, states: Vec::new(), engine: self })
+    }
+
     fn lose(&self, card: &Card, error: &CudaError) {
         if !card.is_lost.swap(true, Ordering::Relaxed) {
             let (ordinal, others) = (card.model.gpu().ordinal(), self.batch_tokens().is_some());
@@ -282,6 +291,8 @@ struct CudaSession {
     engine: Arc<CudaEngine>,
     /// Which of the engine's.
     card: usize,
+    /// Whether its work goes before that of other sessions.
+    urgent: bool,
     /// Made at its first use, and again after an error.
     pass: Option<Pass<f16>>,
     cpu: Option<Box<dyn Session>>,
@@ -351,7 +362,7 @@ impl CudaSession {
     fn pass_on(&mut self, card: &Card) -> Result<&mut Pass<f16>, CudaError> {
         match &mut self.pass {
             Some(pass) => Ok(pass),
-            none => Ok(none.insert(Pass::new(&card.model)?)),
+            none => Ok(none.insert(Pass::new(&card.model, self.urgent)?)),
         }
     }
 }

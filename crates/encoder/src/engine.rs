@@ -164,6 +164,9 @@ pub trait Engine: Send + Sync {
 
     /// Working memory of one thread, reused from batch to batch.
     fn session(self: Arc<Self>) -> Box<dyn Session>;
+
+    /// One whose work goes before that of others, where a device has such.
+    fn urgent_session(self: Arc<Self>) -> Box<dyn Session>;
 }
 
 /// What a pass is to give: all that is asked for comes from one pass.

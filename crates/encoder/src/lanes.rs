@@ -111,11 +111,11 @@ impl<T: OfTenant> Lanes<T> {
         Ok(())
     }
 
-    /// Waits for work and hands the fuller view of the most urgent lane to `take`; `None` once closed and empty.
-    pub fn wait<R>(&self, mut take: impl FnMut(Lane, &mut Turns<T>) -> R) -> Option<R> {
+    /// Waits for work in some lanes and hands the first of them that has any to `take`; `None` once closed and empty.
+    pub fn wait<R>(&self, lanes: &[Lane], mut take: impl FnMut(Lane, &mut Turns<T>) -> R) -> Option<R> {
         let mut state = self.lock();
         loop {
-            for lane in Lane::ALL {
+            for &lane in lanes {
                 if state.queues[lane as usize].len() > 0 {
                     let taken = take(lane, &mut state.queues[lane as usize]);
                     self.urgent.store(state.queues[0].len(), Ordering::Release);
@@ -185,7 +185,7 @@ mod tests {
         lanes.push(Lane::Interactive, of("a", [3])).expect("open");
         lanes.close();
         assert_eq!(lanes.push(Lane::Bulk, of("a", [4])), Err(of("a", [4])));
-        let order: Vec<u32> = std::iter::from_fn(|| lanes.wait(|_, q| first(q))).collect();
+        let order: Vec<u32> = std::iter::from_fn(|| lanes.wait(&Lane::ALL, |_, q| first(q))).collect();
         assert_eq!(order, [3, 1, 2]);
     }
 
@@ -205,7 +205,7 @@ mod tests {
         lanes.push(Lane::Bulk, of("b", [11])).expect("open");
         lanes.push(Lane::Bulk, of("c", [21, 22])).expect("open");
         lanes.close();
-        let order: Vec<u32> = std::iter::from_fn(|| lanes.wait(|_, q| first(q))).collect();
+        let order: Vec<u32> = std::iter::from_fn(|| lanes.wait(&Lane::ALL, |_, q| first(q))).collect();
         assert_eq!(order, [1, 11, 21, 2, 22, 3, 4]);
     }
 

@@ -39,6 +39,10 @@ impl Engine for Breaking {
     fn session(self: Arc<Self>) -> Box<dyn Session> {
         Box::new(Self)
     }
+
+    fn urgent_session(self: Arc<Self>) -> Box<dyn Session> {
+        self.session()
+    }
 }
 
 impl Session for Breaking {

@@ -19,12 +19,12 @@ use crate::EncoderError;
 use crate::axes::{TOKEN_DIMENSIONS, TokenAxes};
 use crate::engine::{Engine, Outputs, PackedBatch, Session};
 use crate::lanes::{Lane, Lanes, OfTenant, Turns};
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{TokenIds, Tokenizer, Words};
 use crate::vector_head::VectorHead;
 use membox_threads::room::{NoRoom, Room};
 use membox_threads::{Panicked, budget, guard, spawn};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,9 @@ const TOKENIZER_CHUNK: usize = 32;
 pub struct SchedulerConfig {
     /// Worker threads; each runs one batch at a time.
     pub workers: usize,
+    /// Threads that run batches of the interactive lane alone, and leave the bulk lane to the workers: where a GPU
+    /// computes, which cannot stop in the middle of a batch. None where the workers do both.
+    pub interactive_workers: usize,
     /// Tokenizer threads.
     pub tokenizers: usize,
     /// Tokens of a batch; a longer sequence is a batch of its own.
@@ -52,6 +55,7 @@ impl Default for SchedulerConfig {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             workers: cores,
+            interactive_workers: 0,
             tokenizers: cores.div_ceil(4),
             batch_tokens: 384,
             interactive_bytes: 4 << 20,
@@ -218,6 +222,35 @@ struct TextJob {
     text: String,
 }
 
+/// What became of some texts of one ticket, to be handed in together: a lock for each text would be in the way of other
+/// threads.
+#[derive(Default)]
+struct Tokenized {
+    ticket: Option<Arc<Ticket>>,
+    tokens: usize,
+    truncated: usize,
+}
+
+impl Tokenized {
+    fn add(&mut self, ticket: &Arc<Ticket>, tokens: usize, truncated: bool) {
+        if !self.ticket.as_ref().is_some_and(|known| Arc::ptr_eq(known, ticket)) {
+            self.hand_in();
+            self.ticket = Some(ticket.clone());
+        }
+        self.tokens += tokens;
+        self.truncated += usize::from(truncated);
+    }
+
+    fn hand_in(&mut self) {
+        let Self { ticket: Some(ticket), tokens, truncated } = std::mem::take(self) else { return };
+        let mut progress = ticket.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.answer.tokens += tokens;
+        progress.answer.truncated += truncated;
+        progress.tokenized = Instant::now();
+        progress.answer.tokenize = progress.tokenized - ticket.submitted;
+    }
+}
+
 /// A sequence of a ticket, waiting for a worker.
 struct SequenceJob {
     ticket: Arc<Ticket>,
@@ -291,7 +324,13 @@ impl Scheduler {
         }
         for i in 0..scheduler.shared.config.workers.max(1) {
             let shared = scheduler.shared.clone();
-            scheduler.workers.push(spawn(format!("encode-{i}"), move || shared.work())?);
+            let lanes = if shared.config.interactive_workers > 0 { &[Lane::Bulk][..] } else { &Lane::ALL };
+            scheduler.workers.push(spawn(format!("encode-{i}"), move || shared.work(lanes))?);
+        }
+        for i in 0..scheduler.shared.config.interactive_workers {
+            let shared = scheduler.shared.clone();
+            let work = move || shared.work(&[Lane::Interactive]);
+            scheduler.workers.push(spawn(format!("encode-interactive-{i}"), work)?);
         }
         Ok(scheduler)
     }
@@ -452,22 +491,27 @@ impl Shared {
             let next = std::iter::from_fn(|| queue.pop(|_| true));
             (lane, next.take(TOKENIZER_CHUNK).collect::<Vec<_>>())
         };
-        while let Some((lane, jobs)) = self.texts.wait(chunk) {
-            let mut sequences = Vec::with_capacity(jobs.len());
+        let mut words: Vec<(Weak<Model>, Words)> = Vec::new();
+        while let Some((lane, jobs)) = self.texts.wait(&Lane::ALL, chunk) {
+            let mut sequences: Vec<SequenceJob> = Vec::with_capacity(jobs.len());
+            let mut counted = Tokenized::default();
             for TextJob { ticket, index, text } in jobs {
                 if self.skip_cancelled(&ticket) {
                     continue;
                 }
-                let encoded = guard(|| ticket.model.tokenizer.encode(&text, ticket.max_tokens));
+                let encoded = guard(|| {
+                    let of_model = Arc::as_ptr(&ticket.model);
+                    let known = words.iter().position(|(model, _)| model.as_ptr() == of_model).unwrap_or_else(|| {
+                        words.retain(|(model, _)| model.strong_count() > 0);
+                        words.push((Arc::downgrade(&ticket.model), ticket.model.tokenizer.word_cache()));
+                        words.len() - 1
+                    });
+                    ticket.model.tokenizer.encode_with(&mut words[known].1, &text, ticket.max_tokens)
+                });
                 match encoded.map_err(EncoderError::from).flatten() {
-                    Ok(tokens) => {
-                        let mut progress = ticket.progress.lock().unwrap_or_else(PoisonError::into_inner);
-                        progress.answer.tokens += tokens.ids.len();
-                        progress.answer.truncated += usize::from(tokens.truncated);
-                        progress.tokenized = Instant::now();
-                        progress.answer.tokenize = progress.tokenized - ticket.submitted;
-                        drop(progress);
-                        sequences.push(SequenceJob { ticket, index, ids: tokens.ids });
+                    Ok(TokenIds { ids, truncated }) => {
+                        counted.add(&ticket, ids.len(), truncated);
+                        sequences.push(SequenceJob { ticket, index, ids });
                     }
                     Err(error) => {
                         self.finish(&ticket, Err(error));
@@ -475,18 +519,22 @@ impl Shared {
                     }
                 }
             }
+            counted.hand_in();
             // The sequences' queue is closed only after this thread has ended.
             let _ = self.sequences.push(lane, sequences);
         }
     }
 
-    fn work(&self) {
+    fn work(&self, lanes: &[Lane]) {
         // What wakes up to hand in or take out a query must not wait for a worker's time slice to end. Nice is a
-        // thread's own on Linux.
-        let _ = rustix::process::nice(5);
-        let (mut bulk, mut urgent) = (Worker::new(self), Worker::new(self));
-        while self.sequences.wait(|_, queue| bulk.take_guarded(queue)).is_some() {
+        // thread's own on Linux. Who feeds a GPU uses little of a core, and the GPU waits for it.
+        if self.config.interactive_workers == 0 {
+            let _ = rustix::process::nice(5);
+        }
+        let (mut bulk, mut urgent) = (Worker::new(self, lanes), Worker::new(self, lanes));
+        while self.sequences.wait(lanes, |_, queue| bulk.take_guarded(queue)).is_some() {
             let is_bulk = bulk.jobs.first().is_some_and(|job| job.ticket.lane == Lane::Bulk);
+            let is_bulk = is_bulk && lanes.contains(&Lane::Interactive);
             bulk.run_guarded(&mut || {
                 while is_bulk && self.sequences.take_urgent(|queue| urgent.take_guarded(queue)).is_some() {
                     urgent.run_guarded(&mut || ());
@@ -499,6 +547,8 @@ impl Shared {
 /// A batch being formed and run by one thread, and the memory that it reuses.
 struct Worker<'a> {
     shared: &'a Shared,
+    /// Whether it runs the interactive lane alone.
+    is_urgent: bool,
     sessions: Vec<(Arc<Model>, Box<dyn Session>)>,
     batch: PackedBatch,
     jobs: Vec<SequenceJob>,
@@ -513,9 +563,11 @@ struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    fn new(shared: &'a Shared) -> Self {
+    fn new(shared: &'a Shared, lanes: &[Lane]) -> Self {
+        let is_urgent = lanes == [Lane::Interactive];
         let (sessions, jobs, vectors, finished, keep, states, attention, products) = Default::default();
-        Self { shared, sessions, batch: PackedBatch::new(), jobs, vectors, finished, keep, states, attention, products }
+        let batch = PackedBatch::new();
+        Self { shared, is_urgent, sessions, batch, jobs, vectors, finished, keep, states, attention, products }
     }
 
     /// Takes sequences up to the token budget, at least one, that want the same of the same model.
@@ -574,7 +626,9 @@ impl<'a> Worker<'a> {
         let (model, wanted) = (self.jobs[0].ticket.model.clone(), self.jobs[0].ticket.wanted);
         let dimension = model.engine.dimension();
         let known = self.sessions.iter().position(|(m, _)| Arc::ptr_eq(m, &model)).unwrap_or_else(|| {
-            self.sessions.push((model.clone(), model.engine.clone().session()));
+            let engine = model.engine.clone();
+            self.sessions
+                .push((model.clone(), if self.is_urgent { engine.urgent_session() } else { engine.session() }));
             self.sessions.len() - 1
         });
         let size = |wanted: bool, count: usize| if wanted { count } else { 0 };

@@ -88,7 +88,7 @@ pub struct KeyConfig {
 }
 
 /// Threads that hand batches to a GPU, each with a stream of its own.
-const GPU_STREAMS: usize = 4;
+const GPU_STREAMS: usize = 2;
 
 /// Every setting, with its default.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -400,10 +400,13 @@ impl Config {
     /// Starts the threads that run models.
     pub fn start_scheduler(&self) -> Result<Arc<Scheduler>> {
         let mut scheduler = SchedulerConfig { batch_tokens: self.batch_tokens, ..SchedulerConfig::default() };
-        if self.device != Device::Cpu.to_string() && Gpu::count().is_ok_and(|gpus| gpus > 0) {
-            // The cores turn texts into tokens as fast as a GPU takes them; a few streams keep it busy.
+        let gpus = if self.device == Device::Cpu.to_string() { 0 } else { Gpu::count().unwrap_or(0) };
+        if gpus > 0 {
+            // The cores turn texts into tokens as fast as GPUs take them; a few streams keep each busy, and one more
+            // has its queries.
             scheduler.tokenizers = scheduler.workers;
-            scheduler.workers = scheduler.workers.min(GPU_STREAMS);
+            scheduler.workers = GPU_STREAMS * gpus;
+            scheduler.interactive_workers = gpus;
         }
         if self.threads > 0 {
             scheduler.workers = self.threads;

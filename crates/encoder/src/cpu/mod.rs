@@ -168,6 +168,10 @@ impl Engine for CpuEngine {
     fn session(self: Arc<Self>) -> Box<dyn Session> {
         Box::new(CpuSession { engine: self, scratch: Scratch::default() })
     }
+
+    fn urgent_session(self: Arc<Self>) -> Box<dyn Session> {
+        self.session()
+    }
 }
 
 /// Working memory of a pass.

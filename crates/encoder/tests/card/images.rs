@@ -135,5 +135,9 @@ fn a_model_of_a_shape_that_the_kernels_do_not_know_goes_by_the_cpu() {
         let encoder = load(folder.path(), Device::Auto, Precision::F32, 1).expect("the CPU");
         let why = encoder.why_not_cuda().expect("a reason");
         assert_eq!(why, "4 heads over a hidden size of 64: the kernels know heads of 32 and 64 and multiples of 64");
+        write_model(folder.path(), Shape { intermediate: 100, ..SHAPE });
+        let encoder = load(folder.path(), Device::Auto, Precision::F32, 1).expect("the CPU");
+        let why = encoder.why_not_cuda().expect("a reason");
+        assert_eq!(why, "feed-forward layers 100 wide: the kernels know multiples of 8");
     });
 }
