@@ -47,7 +47,7 @@ pub(crate) struct Functions {
     pub keep: CudaFunction,
 }
 
-/// A model on a GPU; its weights are there once, for every [`Pass`].
+/// A model on a GPU; its weights are there once, for every [`Pass`](crate::Pass).
 pub struct Model<T> {
     pub(crate) gpu: Gpu,
     pub(crate) functions: Functions,

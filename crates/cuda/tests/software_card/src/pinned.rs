@@ -63,7 +63,7 @@ pub unsafe extern "C" fn cuEventCreate(event: *mut usize, _flags: c_uint) -> i32
 pub extern "C" fn cuEventDestroy_v2(event: usize) -> i32 {
     let mut state = state();
     let known = state.events.remove(&event).is_some();
-    result(state.card().and_then(|_| if known { Ok(()) } else { Err(code::INVALID_HANDLE) }))
+    result(state.card().and(if known { Ok(()) } else { Err(code::INVALID_HANDLE) }))
 }
 
 #[unsafe(no_mangle)]
