@@ -52,7 +52,7 @@ impl DeviceRows for Rows {
         Ok(())
     }
 
-    fn search(&mut self, queries: &[f32], k: usize, allowed: &[u32]) -> Result<Vec<Vec<u32>>, IndexError> {
+    fn search(&mut self, queries: &[f32], k: usize, allowed: Option<&[u32]>) -> Result<Vec<Vec<u32>>, IndexError> {
         self.state.searches.fetch_add(1, Ordering::Relaxed);
         if self.state.is_broken.load(Ordering::Relaxed) {
             return Err(IndexError::Device("it fell off the bus".into()));
@@ -63,7 +63,7 @@ impl DeviceRows for Rows {
         let best_of = |query: &[f32]| {
             let score =
                 |row: &[u16]| row.iter().zip(query).rev().map(|(x, q)| f16::from_bits(*x).to_f32() * q).sum::<f32>();
-            let is_allowed = |row: &usize| allowed[row / 32] >> (row % 32) & 1 == 1;
+            let is_allowed = |row: &usize| allowed.is_none_or(|bits| bits[row / 32] >> (row % 32) & 1 == 1);
             let rows = self.rows.chunks(self.dimension).enumerate().filter(|(row, _)| is_allowed(row));
             let mut scored: Vec<(u32, f32)> = rows.map(|(row, numbers)| (row as u32, score(numbers))).collect();
             scored.sort_by(|a, b| b.1.total_cmp(&a.1));
