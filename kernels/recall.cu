@@ -4,7 +4,7 @@
 //                least number that there is
 // scan_codes:    the same of what a score can be at most by codes of 8 bits: scale · step · (codes[i] · question) + error · length
 // scan_many:     maxima[n][g] for 8 · TILES questions at once, by tensor cores
-// choose_best:   the `wanted` best of values, and the best of those that were not chosen; of equal ones the lower row
+// choose_best:   the `wanted` best of values, and the best one of those that were not chosen; of equal ones the lower row
 // score_groups:  scores[n][c][j] = rows[i] · questions[n], for row j of the c-th chosen group, by the very sums of scan_rows
 // encode_rows:   codes and scales of rows, and the largest squared length that each warp saw
 //
@@ -15,7 +15,7 @@
 //
 // Launch: all but choose_best 4 warps a block. scan_* in steps of the grid, a warp a group, 5 or 3 blocks a multiprocessor: bound by memory, 2 bytes a
 // number of a row, or 1 of a code. score_groups (groups, questions). encode_rows a warp a row, in steps of the grid. choose_best one block of 1024 threads
-// a question: 4 bytes a value for each of the digits that tell the last one, and once more.
+// a question: 4 bytes a value twice, or for each of the digits that tell the last one and once more, where very many are wanted or alike.
 #include "common.cuh"
 
 #define BLOCK 128
@@ -347,6 +347,7 @@ KERNEL void BOUNDS(BLOCK, 3) scan_many(const Word* rows, const Word* questions, 
 
 #define CHOOSE_BLOCK 1024
 #define AT_A_TIME 8
+#define CANDIDATES 2048
 
 // Rises with the value.
 DEVICE u32 rising(float value) {
@@ -357,101 +358,131 @@ DEVICE u32 rising(float value) {
 // The row of a value: of those of the chosen groups, one after the other, or of all.
 DEVICE u32 row_of(const u32* chosen, u32 i) { return chosen ? chosen[2 + i / GROUP] * GROUP + i % GROUP : i; }
 
-// By digits of 8 bits from the highest down, of keys of 64 bits: the value, and below it the row, so that of equal values the lower row is better. It ends
-// as soon as all that have the digits so far are wanted: mostly before it comes to rows.
+// What a block shares while it finds a key by its digits.
+struct Digits {
+    u32 histogram[256];
+    u32 sums[16];
+    u64 prefix;
+    u32 left, ends_at;
+};
+
+// Some values at a time, so that their loads do not wait for each other.
+template <typename Value, typename Use>
+DEVICE void for_each(u32 count, Value value, Use use) {
+    for (u32 base = threadIdx.x; base < count; base += CHOOSE_BLOCK * AT_A_TIME) {
+        float some[AT_A_TIME];
+#pragma unroll
+        for (u32 j = 0; j < AT_A_TIME; j++) some[j] = value(base + j * CHOOSE_BLOCK < count ? base + j * CHOOSE_BLOCK : base);
+#pragma unroll
+        for (u32 j = 0; j < AT_A_TIME; j++) {
+            if (base + j * CHOOSE_BLOCK < count) use(base + j * CHOOSE_BLOCK, some[j]);
+        }
+    }
+}
+
+// A key that exactly the `wanted` best reach: of 64 bits, the value and below it the row, so that of equal values the lower row is better. By digits of 8
+// bits from the highest down, until all that have the digits so far are wanted: mostly before it comes to rows.
+template <typename Value, typename Row>
+DEVICE u64 least_of(u32 count, u32 wanted, Value value, Row row, Digits* digits) {
+    const u32 thread = threadIdx.x;
+    meet();
+    if (thread == 0) {
+        digits->prefix = 0;
+        digits->left = wanted;
+    }
+    for (int shift = 56; shift >= 0; shift -= 8) {
+        if (thread < 256) digits->histogram[thread] = 0;
+        meet();
+        const u64 known = digits->prefix;
+        u32 digit = 0, run = 0;
+        for_each(count, value, [&](u32 i, float x) {
+            const u64 key = (u64)rising(x) << 32 | (shift < 32 ? (u32)~row(i) : 0);
+            if (shift < 56 && key >> (shift + 8) != known >> (shift + 8)) return;
+            // Neighbours mostly have the same digit: they are counted together.
+            const u32 own = (u32)(key >> shift) & 0xff;
+            if (own != digit && run) {
+                add_many(&digits->histogram[digit], run);
+                run = 0;
+            }
+            digit = own;
+            run++;
+        });
+        if (run) add_many(&digits->histogram[digit], run);
+        meet();
+        if (thread < 16) {
+            u32 sum = 0;
+            for (u32 d = 0; d < 16; d++) sum += digits->histogram[thread * 16 + d];
+            digits->sums[thread] = sum;
+        }
+        meet();
+        if (thread == 0) {
+            u32 left = digits->left, high = 15;
+            for (; high > 0 && digits->sums[high] < left; high--) left -= digits->sums[high];
+            u32 at = high * 16 + 15;
+            for (; at > high * 16 && digits->histogram[at] < left; at--) left -= digits->histogram[at];
+            digits->prefix = known | (u64)at << shift;
+            digits->left = left;
+            digits->ends_at = digits->histogram[at] == left;
+        }
+        meet();
+        if (digits->ends_at) break;
+    }
+    return digits->prefix;
+}
+
+// Of many values, only those are looked at closely that may be among the best: each thread's best one is known after one reading, and there are `wanted`
+// values that are no less than the last of the `wanted` best of these.
 KERNEL void BOUNDS(CHOOSE_BLOCK, 1) choose_best(const float* values, u32 count, const u32* chosen, u32 stride, u32 wanted, u32* best) {
-    SHARED u32 histogram[256];
-    SHARED u32 sums[16];
-    SHARED u64 prefix;
-    SHARED u32 left, ends_at, found;
-    SHARED float rest[CHOOSE_BLOCK / WARP];
+    SHARED Digits digits;
+    SHARED float most[CHOOSE_BLOCK], candidates[CANDIDATES], rest[CHOOSE_BLOCK / WARP];
+    SHARED u32 rows[CANDIDATES], seen, found;
     values += (u64)blockIdx.x * count;
     best += (u64)blockIdx.x * (2 + 2 * wanted);
     if (chosen) chosen += (u64)blockIdx.x * stride;
     const u32 thread = threadIdx.x;
-    if (thread == 0) {
-        prefix = 0;
-        left = wanted;
-        ends_at = found = 0;
-    }
-    for (int shift = 56; shift >= 0; shift -= 8) {
-        if (thread < 256) histogram[thread] = 0;
-        meet();
-        const u64 known = prefix;
-        u32 digit = 0, run = 0;
-        for (u32 base = thread; base < count; base += CHOOSE_BLOCK * AT_A_TIME) {
-            float value[AT_A_TIME];
-#pragma unroll
-            for (u32 j = 0; j < AT_A_TIME; j++) {
-                const u32 i = base + j * CHOOSE_BLOCK;
-                value[j] = values[i < count ? i : base];
-            }
-#pragma unroll
-            for (u32 j = 0; j < AT_A_TIME; j++) {
-                const u32 i = base + j * CHOOSE_BLOCK;
-                if (i >= count) continue;
-                const u64 key = (u64)rising(value[j]) << 32 | (shift < 32 ? (u32)~row_of(chosen, i) : 0);
-                if (shift < 56 && key >> (shift + 8) != known >> (shift + 8)) continue;
-                // Neighbours mostly have the same digit: they are counted together.
-                const u32 own = (u32)(key >> shift) & 0xff;
-                if (own != digit && run) {
-                    add_many(&histogram[digit], run);
-                    run = 0;
-                }
-                digit = own;
-                run++;
-            }
-        }
-        if (run) add_many(&histogram[digit], run);
-        meet();
-        if (thread < 16) {
-            u32 sum = 0;
-            for (u32 d = 0; d < 16; d++) sum += histogram[thread * 16 + d];
-            sums[thread] = sum;
-        }
-        meet();
-        if (thread == 0) {
-            u32 still = left, high = 15;
-            for (; high > 0 && sums[high] < still; high--) still -= sums[high];
-            u32 digit = high * 16 + 15;
-            for (; digit > high * 16 && histogram[digit] < still; digit--) still -= histogram[digit];
-            prefix = known | (u64)digit << shift;
-            left = still;
-            ends_at = histogram[digit] == still;
-        }
-        meet();
-        if (ends_at) break;
-    }
-    const u64 least = prefix;
+    if (thread == 0) seen = found = 0;
+    auto value = [&](u32 i) { return values[i]; };
+    auto row = [&](u32 i) { return row_of(chosen, i); };
     float other = MINUS_INFINITY;
-    for (u32 base = thread; base < count; base += CHOOSE_BLOCK * AT_A_TIME) {
-        float value[AT_A_TIME];
-#pragma unroll
-        for (u32 j = 0; j < AT_A_TIME; j++) {
-            const u32 i = base + j * CHOOSE_BLOCK;
-            value[j] = values[i < count ? i : base];
+    auto take = [&](u64 least, u32 row, float x) {
+        const u32 high = rising(x), least_high = (u32)(least >> 32);
+        if (high < least_high || (high == least_high && (u32)~row < (u32)least)) {
+            other = fmaxf(other, x);
+            return;
         }
-#pragma unroll
-        for (u32 j = 0; j < AT_A_TIME; j++) {
-            const u32 i = base + j * CHOOSE_BLOCK;
-            if (i >= count) continue;
-            const u32 high = rising(value[j]);
-            bool is_chosen = high > (u32)(least >> 32);
-            u32 row = 0;
-            if (high >= (u32)(least >> 32)) {
-                row = row_of(chosen, i);
-                is_chosen = is_chosen || (u32)~row >= (u32)least;
-            }
-            if (is_chosen) {
-                const u32 at = add_one(&found);
-                if (at < wanted) {
-                    best[2 + at] = row;
-                    best[2 + wanted + at] = bits_of(value[j]);
-                }
-            } else {
-                other = fmaxf(other, value[j]);
-            }
+        const u32 at = add_one(&found);
+        if (at < wanted) {
+            best[2 + at] = row;
+            best[2 + wanted + at] = bits_of(x);
         }
+    };
+    bool are_few = false;
+    if (count > CANDIDATES && wanted <= CHOOSE_BLOCK / 2) {
+        float own = MINUS_INFINITY;
+        for_each(count, value, [&](u32, float x) { own = fmaxf(own, x); });
+        most[thread] = own;
+        const u64 least = least_of(CHOOSE_BLOCK, wanted, [&](u32 i) { return most[i]; }, [](u32 i) { return i; }, &digits);
+        for_each(count, value, [&](u32 i, float x) {
+            if (rising(x) < (u32)(least >> 32)) {
+                other = fmaxf(other, x);
+                return;
+            }
+            const u32 at = add_one(&seen);
+            if (at < CANDIDATES) {
+                candidates[at] = x;
+                rows[at] = row(i);
+            }
+        });
+        meet();
+        are_few = wanted <= seen && seen <= CANDIDATES;
+    }
+    if (are_few) {
+        const u64 least = least_of(seen, wanted, [&](u32 i) { return candidates[i]; }, [&](u32 i) { return rows[i]; }, &digits);
+        for (u32 i = thread; i < seen; i += CHOOSE_BLOCK) take(least, rows[i], candidates[i]);
+    } else {
+        other = MINUS_INFINITY;
+        const u64 least = least_of(count, wanted, value, row, &digits);
+        for_each(count, value, [&](u32 i, float x) { take(least, row(i), x); });
     }
     other = warp_most(other);
     if (thread % WARP == 0) rest[thread / WARP] = other;

@@ -5,13 +5,18 @@
 //! tensor cores, a scan writes what a score can be at most. Then an answer is certain if its last row is better than
 //! what any other group can have; where it is not, the rows themselves are scanned.
 
+mod bound;
+mod filter;
+
+pub(crate) use bound::{Bound, in_half, in_two_bytes};
+
 use crate::CudaError;
 use crate::gpu::Gpu;
 use crate::launch::{self, Codes, GROUP, Scan};
 use crate::number::Half;
 use crate::source::load;
 use cudarc::driver::{CudaFunction, CudaModule, CudaSlice, CudaStream, DeviceRepr, PinnedHostSlice, ValidAsZeroBits};
-use half::f16;
+use filter::Filter;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,10 +32,6 @@ const MAX_SCORES: usize = 1 << 24;
 /// Questions from which on tensor cores are the faster way: beside codes, and beside rows.
 const MIN_QUESTIONS_BESIDE_CODES: usize = 3;
 const MIN_QUESTIONS_BESIDE_ROWS: usize = 2;
-/// The largest number that two signed bytes make: 127 · 256 + 127.
-const MOST_OF_TWO_BYTES: f32 = 32_639.0;
-/// Numbers of `allowed` that are compared and sent together.
-const PIECE: usize = 1024;
 /// What a row that is not allowed scores: MINUS_INFINITY of recall.cu.
 const NOT_ALLOWED: f32 = -3.0e38;
 
@@ -71,42 +72,6 @@ pub(crate) fn questions_at_once(width: usize) -> usize {
 /// Numbers that a row takes on the GPU.
 pub(crate) fn width_of(dimension: usize) -> usize {
     dimension.next_multiple_of(MULTIPLE)
-}
-
-/// Which rows may be found, as the GPU last heard of it.
-struct Filter {
-    bits: CudaSlice<u32>,
-    sent: PinnedHostSlice<u32>,
-    /// Numbers of `sent` that are on the GPU.
-    known: usize,
-}
-
-impl Filter {
-    /// Sends what is not on the GPU yet.
-    fn send(&mut self, stream: &Arc<CudaStream>, bits: &[u32]) -> Result<(), CudaError> {
-        let sent = self.sent.as_mut_slice()?;
-        let mut changed: Option<std::ops::Range<usize>> = None;
-        for (piece, words) in bits.chunks(PIECE).enumerate() {
-            let place = piece * PIECE..piece * PIECE + words.len();
-            if place.end <= self.known && sent[place.clone()] == *words {
-                continue;
-            }
-            sent[place.clone()].copy_from_slice(words);
-            match &mut changed {
-                Some(range) if range.end == place.start => range.end = place.end,
-                Some(range) => {
-                    stream.memcpy_htod(&sent[range.clone()], &mut self.bits.slice_mut(range.clone()))?;
-                    *range = place;
-                }
-                None => changed = Some(place),
-            }
-        }
-        if let Some(range) = changed {
-            stream.memcpy_htod(&sent[range.clone()], &mut self.bits.slice_mut(range))?;
-        }
-        self.known = self.known.max(bits.len());
-        Ok(())
-    }
 }
 
 /// Rows of 16-bit numbers on a GPU, to be searched exactly.
@@ -166,62 +131,6 @@ struct Plan {
     groups: usize,
 }
 
-/// What a scan for a question says, times `unit`, is exceeded by no score by more than `slack`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Bound {
-    /// What the scan itself multiplies by: products of codes, and errors of rows.
-    pub step: f32,
-    pub length: f32,
-    pub unit: f32,
-    pub slack: f32,
-}
-
-/// A question in two bytes a number, all high ones first: those of `scan_codes`. No row is longer than `longest`.
-pub(crate) fn in_two_bytes(question: &[f32], longest: f32, bytes: &mut [u32]) -> Bound {
-    bytes.fill(0);
-    let low = bytes.len() / 2;
-    let most = question.iter().fold(0f32, |most, x| most.max(x.abs()));
-    let step = most / MOST_OF_TWO_BYTES;
-    let rounded = |(i, x): (usize, &f32)| {
-        let whole = (x / step).round().clamp(-MOST_OF_TWO_BYTES, MOST_OF_TWO_BYTES) as i32;
-        let high = (whole + 128) >> 8;
-        bytes[i / 4] |= u32::from(high as u8) << (i % 4 * 8);
-        bytes[low + i / 4] |= u32::from((whole - high * 256) as u8) << (i % 4 * 8);
-        f64::from(*x) - f64::from(step) * f64::from(whole)
-    };
-    let errors: Vec<f64> = question.iter().enumerate().map(rounded).collect();
-    Bound { step, ..bound(question, &errors, longest) }
-}
-
-/// A question in 16-bit numbers, two in each of `pairs`: those of `scan_many`. No row is longer than `longest`.
-pub(crate) fn in_half(question: &[f32], longest: f32, pairs: &mut [u32]) -> Bound {
-    pairs.fill(0);
-    let most = question.iter().fold(0f32, |most, x| most.max(x.abs()));
-    // A power of two, so that it rounds nothing, and what is small is not too small for 16 bits.
-    let unit = match f32::from_bits(most.to_bits() & 0x7f80_0000) {
-        0.0 => 1.0,
-        unit => unit,
-    };
-    let rounded = |(i, x): (usize, &f32)| {
-        let narrow = f16::from_f32(x / unit);
-        pairs[i / 2] |= u32::from(narrow.to_bits()) << (i % 2 * 16);
-        f64::from(*x) - f64::from(unit) * narrow.to_f64()
-    };
-    let errors: Vec<f64> = question.iter().enumerate().map(rounded).collect();
-    Bound { unit, ..bound(question, &errors, longest) }
-}
-
-fn bound(question: &[f32], errors: &[f64], longest: f32) -> Bound {
-    let length = question.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
-    let error = errors.iter().map(|e| e.powi(2)).sum::<f64>().sqrt();
-    // Sums in f32 are wrong by at most a share of 2^-24 for each term, and those of tensor cores, which cut off
-    // instead of rounding, by 2^-23. There is a sum in the scan and one in the scores that it is held against; this
-    // is more than both.
-    let share = (question.len() + 2 * MULTIPLE) as f64 * 0.5f64.powi(21);
-    let slack = f64::from(longest) * (error + share * (length + error));
-    Bound { step: 1.0, length: ((length + error) * 1.0001) as f32, unit: 1.0, slack: (slack * 1.0001) as f32 }
-}
-
 impl ResidentRows {
     /// Makes room for `capacity` rows of f16.
     pub fn new(gpu: &Gpu, dimension: usize, capacity: usize, cache: Option<&Path>) -> Result<Self, CudaError> {
@@ -233,7 +142,7 @@ impl ResidentRows {
         let (functions, processors) = (Functions::of(&module, width)?, gpu.processors()?);
         let (stream, capacity) = (gpu.context.new_stream()?, capacity.max(1));
         let (groups, words) = (capacity.div_ceil(GROUP), capacity.div_ceil(32));
-        let filter = Filter { bits: stream.alloc_zeros(words)?, sent: launch::pinned(&stream, words)?, known: 0 };
+        let filter = Filter::new(&stream, words)?;
         let (asked, answered) = (MAX_QUESTIONS * width * 3 / 2, MAX_QUESTIONS * 64);
         Ok(Self {
             gpu: gpu.clone(),
@@ -376,7 +285,7 @@ impl ResidentRows {
         if found.is_err() {
             // What was being copied is done with before anything is written over it.
             let _ = self.stream.synchronize();
-            self.filter.known = 0;
+            self.filter.forget();
         }
         found
     }
@@ -463,7 +372,7 @@ impl ResidentRows {
 
         let size = Scan { count: self.count, width: self.width, questions, blocks: groups };
         let Self { stream, functions, rows, filter, chosen, scores, found, questions: sent, answered, .. } = self;
-        let allowed = is_filtered.then_some(&filter.bits);
+        let allowed = is_filtered.then_some(filter.bits());
         let chosen = (way != Way::All).then_some(&*chosen);
         let wide = sent.slice(..questions * size.width);
         launch::score_groups(stream, &functions.score_groups, (rows, &wide), allowed, chosen, scores, (&size, groups))?;
@@ -513,7 +422,7 @@ impl ResidentRows {
         let one = Scan { count, width, questions: 1, blocks: blocks(SCAN_BLOCKS) };
         let many = Scan { questions: questions_at_once(width), blocks: blocks(MANY_BLOCKS), ..one };
         let Self { stream, functions, rows, codes, filter, questions, maxima, chosen, .. } = self;
-        let (allowed, narrow) = (is_filtered.then_some(&filter.bits), plan.questions * width);
+        let (allowed, narrow) = (is_filtered.then_some(filter.bits()), plan.questions * width);
         match (plan.way, &functions.scan_many, codes, bounds) {
             (Way::All, ..) => return Ok(()),
             (Way::Many, Some(function), ..) => {
@@ -548,13 +457,6 @@ fn read_answer(answer: &[u32], bound: Option<&Bound>, k: usize) -> Option<Vec<Sc
         (Some(bound), last) => last.is_some_and(|last| f64::from(last.score) > bound.most(rest)),
     };
     is_certain.then_some(found)
-}
-
-impl Bound {
-    /// No score of those that the scan says this of is larger.
-    fn most(&self, said: f32) -> f64 {
-        f64::from(said) * f64::from(self.unit) + f64::from(self.slack)
-    }
 }
 
 /// Memory for at least so many numbers, of which none is kept.
