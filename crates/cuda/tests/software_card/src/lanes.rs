@@ -149,6 +149,7 @@ pub fn operation(parts: &[&str]) -> Option<Operation> {
         ["mul", "lo", "s32" | "u32"] => lanes!(|x, y| u64::from((x as u32).wrapping_mul(y as u32))),
         ["mul", "lo", "s64" | "u64"] => lanes!(|x, y| x.wrapping_mul(y)),
         ["mul", "hi", "u32"] => lanes!(|x, y| (u64::from(x as u32) * u64::from(y as u32)) >> 32),
+        ["mul", "hi", "s32"] => lanes!(|x, y| u64::from(((i64::from(x as i32) * i64::from(y as i32)) >> 32) as u32)),
         ["mul", "wide", "u32"] => lanes!(|x, y| u64::from(x as u32) * u64::from(y as u32)),
         ["mul", "wide", "s32"] => lanes!(|x, y| (i64::from(x as i32) * i64::from(y as i32)) as u64),
         ["mul", "wide", "u16"] => lanes!(|x, y| u64::from(x as u16) * u64::from(y as u16)),
@@ -228,6 +229,7 @@ mod tests {
         assert_eq!(of("prmt.b32", 0x3322_1100, 0x7766_5544, 0x7531), 0x7755_3311);
         assert_eq!(of("prmt.b32", 0x80, 0, 0x8888), 0xffff_ffff);
         assert_eq!(of("dp4a.s32.s32", 0xff02_0304, 0x0101_0102, 5), 5 + 8 + 3 + 2 - 1);
+        assert_eq!(of("mul.hi.s32", -7i32 as u32 as u64, 1 << 30, 0), 0xffff_fffe);
         assert_eq!(of("add.s16", 0x1_ffff, 2, 0), 1);
         assert_eq!(of("shl.b32", 1, 32, 0), 0);
         assert_eq!(of("shr.s32", 0x8000_0000, 40, 0), 0xffff_ffff);
