@@ -3,17 +3,17 @@
 // scan_rows:     maxima[g] = most of rows[i] · question over the rows i of group g whose bit of `allowed` is set (all are, where it is null), or the
 //                least number that there is
 // scan_codes:    the same of what a score can be at most by codes of 8 bits: scale · step · (codes[i] · question) + error · length
-// scan_many:     maxima[n][g] for 8 · TILES questions at once, by tensor cores
+// scan_many:     maxima[n][g] for 16 · TILES questions at once, by tensor cores
 // choose_best:   the `wanted` best of values, and the best one of those that were not chosen; of equal ones the lower row
 // score_groups:  scores[n][c][j] = rows[i] · questions[n], for row j of the c-th chosen group, by the very sums of scan_rows
 // encode_rows:   codes and scales of rows, and the largest squared length that each warp saw
 //
 // Shapes: rows [count, DIMENSION] 16-bit; codes [count, DIMENSION] i8; scales [count], a pair of 16-bit numbers each: a row = scale · codes + e, where
 // |e| <= error; question of scan_rows and score_groups [DIMENSION] f32 each, of scan_codes [2, DIMENSION] i8, the high bytes and the low ones, of
-// scan_many [8 · TILES, DIMENSION] 16-bit; allowed [ceil(count / 32)] u32; best of choose_best [2 + 2 · wanted] u32 a question: how many there are, the
+// scan_many [16 · TILES, DIMENSION] 16-bit; allowed [ceil(count / 32)] u32; best of choose_best [2 + 2 · wanted] u32 a question: how many there are, the
 // best that was not chosen (f32), their rows, their values (f32). DIMENSION is a multiple of 32; vectors that are shorter end with noughts.
 //
-// Launch: all but choose_best 4 warps a block. scan_* in steps of the grid, a warp a group, 5 or 3 blocks a multiprocessor: bound by memory, 2 bytes a
+// Launch: all but choose_best 4 warps a block. scan_* in steps of the grid, a warp a group, 5 or 4 blocks a multiprocessor: bound by memory, 2 bytes a
 // number of a row, or 1 of a code. score_groups (groups, questions). encode_rows a warp a row, in steps of the grid. choose_best one block of 1024 threads
 // a question: 4 bytes a value twice, or for each of the digits that tell the last one and once more, where very many are wanted or alike.
 #include "common.cuh"
@@ -247,31 +247,45 @@ KERNEL void BOUNDS(BLOCK, 5) scan_codes(
     }
 }
 
-// Eight questions a tile, as many tiles as fit the 48 KiB of shared memory that every GPU has for a block.
-#if DIMENSION <= 3072
-#define TILES (DIMENSION <= 384 ? 8 : DIMENSION <= 768 ? 4 : DIMENSION <= 1536 ? 2 : 1)
+// Sixteen questions a tile, as many tiles as fit the 48 KiB of shared memory that every GPU has for a block.
+#if DIMENSION <= 1536
+#define TILES (DIMENSION <= 384 ? 4 : DIMENSION <= 768 ? 2 : 1)
 #define CHUNKS (DIMENSION / 32)
 
-// Of KEPT pairs of numbers of a lane and those of the lane whose number differs in `mask`, the larger ones: half of the pairs, the upper ones where the
-// lane's bit is set, as long as there is more than one.
+// Before Ampere tile products take more registers, and shared memory holds one block's questions.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+#define MANY_BLOCKS 1
+#else
+#define MANY_BLOCKS 4
+#endif
+
+// The larger of a lane's numbers and those of the lane whose number differs in `mask`: of 2 · KEPT pairs the upper KEPT where the lane's bit is set, the
+// lower ones else, and of one pair that.
 template <int KEPT>
-DEVICE void fold(float best[2 * TILES], int mask) {
+DEVICE void fold(float (*best)[2], int mask) {
     const bool is_upper = threadIdx.x & mask;
 #pragma unroll
-    for (int i = 0; i < (KEPT > 1 ? KEPT : 2); i++) {
-        const float own = KEPT > 1 && is_upper ? best[i + KEPT] : best[i], other = KEPT > 1 && !is_upper ? best[i + KEPT] : best[i];
-        best[i] = fmaxf(own, across(other, mask));
+    for (int i = 0; i < (KEPT > 0 ? KEPT : 1); i++) {
+#pragma unroll
+        for (int j = 0; j < 2; j++) {
+            const float own = is_upper ? best[i + KEPT][j] : best[i][j], other = is_upper ? best[i][j] : best[i + KEPT][j];
+            best[i][j] = fmaxf(own, across(other, mask));
+        }
     }
 }
 
-// A lane has 16 bytes of each of four rows of a tile of 32, g, g + 8, g + 16 and g + 24 (g = lane / 4), where a tile product wants pairs of numbers at
-// 2t and 2t + 8 (t = lane % 4): the order of the numbers does not change a score, as long as rows and questions have the same.
-KERNEL void BOUNDS(BLOCK, 3) scan_many(const Word* rows, const Word* questions, const u32* allowed, float* maxima, u32 count) {
-    SHARED Word q[CHUNKS * TILES * WARP];
+// Questions are the left side of the tile products, and rows the right one. A lane has 16 bytes of each of four rows, g, g + 8, g + 16 and g + 24 of 32
+// (g = lane / 4), at 8t (t = lane % 4), where two tile products want pairs of numbers at 2t and 2t + 8: the order of the numbers does not change a score,
+// as long as rows and questions have the same.
+KERNEL void BOUNDS(BLOCK, MANY_BLOCKS) scan_many(const Word* rows, const Word* questions, const u32* allowed, float* maxima, u32 count) {
+    SHARED Word q[CHUNKS * 2 * TILES * WARP];
     const u32 lane = threadIdx.x % WARP, g = lane / 4, t = lane % 4;
     for (u32 i = threadIdx.x; i < CHUNKS * TILES * WARP; i += BLOCK) {
         const u32 of = i % WARP, tile = i / WARP % TILES, chunk = i / (WARP * TILES);
-        q[i] = questions[(tile * 8 + of / 4) * WORDS + chunk * 4 + of % 4];
+        const Word* from = questions + (tile * 16 + of / 4) * WORDS + chunk * 4 + of % 4;
+        const Word a = from[0], b = from[8 * WORDS];
+        q[(chunk * 2 * TILES + tile) * WARP + of] = Word{a.x, b.x, a.y, b.y};
+        q[((chunk * 2 + 1) * TILES + tile) * WARP + of] = Word{a.z, b.z, a.w, b.w};
     }
     meet();
     const u32 groups = (count + GROUP - 1) / GROUP;
@@ -281,65 +295,63 @@ KERNEL void BOUNDS(BLOCK, 3) scan_many(const Word* rows, const Word* questions, 
             const u32 bits = rows_of(allowed, place, count);
             if (!bits) continue;
             const Word* row[4];
-            Word next[2][4];
+            Word x[2][4];
 #pragma unroll
             for (int j = 0; j < 4; j++) {
                 const u32 own = g + 8 * j;
                 row[j] = rows + (u64)(bits >> own & 1 ? place * 32 + own : group * GROUP) * WORDS + t;
-                next[0][j] = row[j][0];
-                next[1][j] = row[j][CHUNKS > 1 ? 4 : 0];
+                x[0][j] = row[j][0];
+                x[1][j] = row[j][CHUNKS > 1 ? 4 : 0];
             }
-            float c[2][TILES][4];
+            float c[TILES][4][4];
 #pragma unroll
-            for (int i = 0; i < 2 * TILES * 4; i++) c[i / (TILES * 4)][i / 4 % TILES][i % 4] = 0;
+            for (int i = 0; i < TILES * 16; i++) c[i / 16][i / 4 % 4][i % 4] = 0;
 #pragma unroll 1
             for (int pair = 0; pair < CHUNKS; pair += 2) {
-                Word x[2][4];
-#pragma unroll
-                for (int i = 0; i < 2; i++) {
-                    const int ahead = pair + 2 + i < CHUNKS ? pair + 2 + i : CHUNKS - 1;
-#pragma unroll
-                    for (int j = 0; j < 4; j++) {
-                        x[i][j] = next[i][j];
-                        next[i][j] = row[j][ahead * 4];
-                    }
-                }
 #pragma unroll
                 for (int i = 0; i < 2; i++) {
                     if (pair + i >= CHUNKS) break;
 #pragma unroll
-                    for (int tile = 0; tile < TILES; tile++) {
-                        const Word y = q[((pair + i) * TILES + tile) * WARP + lane];
-                        const u32 first[2] = {y.x, y.y}, last[2] = {y.z, y.w};
+                    for (int half = 0; half < 2; half++) {
 #pragma unroll
-                        for (int m = 0; m < 2; m++) {
-                            const Word upper = x[i][2 * m], lower = x[i][2 * m + 1];
-                            const u32 a[4] = {upper.x, lower.x, upper.y, lower.y}, b[4] = {upper.z, lower.z, upper.w, lower.w};
-                            multiply_tile(c[m][tile], a, first);
-                            multiply_tile(c[m][tile], b, last);
+                        for (int tile = 0; tile < TILES; tile++) {
+                            const Word y = q[(((pair + i) * 2 + half) * TILES + tile) * WARP + lane];
+                            const u32 a[4] = {y.x, y.y, y.z, y.w};
+#pragma unroll
+                            for (int j = 0; j < 4; j++) {
+                                const u32 b[2] = {half ? x[i][j].z : x[i][j].x, half ? x[i][j].w : x[i][j].y};
+                                multiply_tile(c[tile][j], a, b);
+                            }
                         }
+                    }
+                    // The chunk after the next one comes while that one is computed with.
+                    if (pair + i + 2 < CHUNKS) {
+#pragma unroll
+                        for (int j = 0; j < 4; j++) x[i][j] = row[j][(pair + i + 2) * 4];
                     }
                 }
             }
-            float most[2 * TILES < 4 ? 4 : 2 * TILES];
+            // Of questions g and g + 8 of each tile, and of rows 2t and 2t + 1 of each eight.
+            float most[TILES][2];
 #pragma unroll
             for (int i = 0; i < 2 * TILES; i++) {
-                most[i] = MINUS_INFINITY;
+                float of_lane = MINUS_INFINITY;
 #pragma unroll
-                for (int j = 0; j < 4; j++) {
-                    if (bits >> (g + 8 * j) & 1) most[i] = fmaxf(most[i], c[j / 2][i / 2][j % 2 * 2 + i % 2]);
+                for (int j = 0; j < 8; j++) {
+                    const float score = c[i / 2][j / 2][i % 2 * 2 + j % 2];
+                    of_lane = bits >> (j / 2 * 8 + 2 * t + j % 2) & 1 ? fmaxf(of_lane, score) : of_lane;
                 }
+                most[i / 2][i % 2] = of_lane;
             }
-            fold<TILES>(most, 16);
-            fold<(TILES + 1) / 2>(most, 8);
-            fold<(TILES + 3) / 4>(most, 4);
-            best[0] = fmaxf(best[0], most[0]);
-            best[1] = fmaxf(best[1], most[1]);
+            fold<TILES / 2>(most, 2);
+            fold<TILES / 4>(most, 1);
+            best[0] = fmaxf(best[0], most[0][0]);
+            best[1] = fmaxf(best[1], most[0][1]);
         }
         // Which tile is left to this lane.
-        const u32 tile = g / (8 / TILES);
-        if (g % (8 / TILES) == 0) {
-            for (int i = 0; i < 2; i++) maxima[(u64)(tile * 8 + 2 * t + i) * groups + group] = best[i];
+        if (t % (4 / TILES) == 0) {
+            const u32 question = t / (4 / TILES) * 16 + g;
+            for (int i = 0; i < 2; i++) maxima[(u64)(question + 8 * i) * groups + group] = best[i];
         }
     }
 }

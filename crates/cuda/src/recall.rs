@@ -24,7 +24,7 @@ use std::sync::Arc;
 const MULTIPLE: usize = 32;
 /// Blocks of a scan that a multiprocessor has at a time, and of one by tensor cores: as recall.cu bounds them.
 const SCAN_BLOCKS: usize = 5;
-const MANY_BLOCKS: usize = 3;
+const MANY_BLOCKS: usize = 4;
 /// Questions at once, at most: those of `scan_many` for vectors of up to 384 numbers.
 const MAX_QUESTIONS: usize = 64;
 /// Scores that are kept for the rows of chosen groups, of all questions at once.
@@ -58,13 +58,12 @@ impl Functions {
     }
 }
 
-/// Questions that `scan_many` takes for rows of so many numbers: 8 · TILES of recall.cu.
+/// Questions that `scan_many` takes for rows of so many numbers: 16 · TILES of recall.cu.
 pub(crate) fn questions_at_once(width: usize) -> usize {
     match width {
         0..=384 => MAX_QUESTIONS,
         385..=768 => 32,
         769..=1536 => 16,
-        1537..=3072 => 8,
         _ => 0,
     }
 }
