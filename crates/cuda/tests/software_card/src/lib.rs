@@ -18,6 +18,7 @@ pub mod compiler;
 pub mod decode;
 pub mod driver;
 pub mod faults;
+pub mod host;
 pub mod lanes;
 pub mod memory;
 pub mod process;
