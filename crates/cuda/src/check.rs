@@ -2,12 +2,12 @@
 
 use crate::CudaError;
 use crate::gpu::Gpu;
-use crate::launch::{self, Norm};
+use crate::launch::{self, Codes, GROUP, Norm, Scan};
 use crate::number::{Half, Number};
-use crate::recall::{SelectFunctions, select};
+use crate::recall::{in_half, in_two_bytes, questions_at_once, width_of};
 use crate::reference::{self, error, numbers, offsets};
 use crate::source::load;
-use cudarc::driver::{CudaSlice, CudaStream};
+use cudarc::driver::{CudaModule, CudaSlice, CudaStream};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -225,38 +225,113 @@ impl Check<'_> {
     }
 
     fn recall(&mut self, dimension: usize) -> Result<(), CudaError> {
-        let (count, k) = (10_007, 100);
-        let module = load(self.gpu, "recall", Half::F16, &[("DIMENSION", dimension)], self.cache)?;
-        let narrow: Vec<half::f16> = numbers(1, count * dimension, 1.0).into_iter().map(half::f16::from_f32).collect();
+        let (count, width, shape) = (10_007usize, width_of(dimension), format!("10007 x {dimension}"));
+        let (groups, at_once) = (count.div_ceil(GROUP), questions_at_once(width));
+        let module = load(self.gpu, "recall", Half::F16, &[("DIMENSION", width)], self.cache)?;
+        let function = |name| module.load_function(name);
+        let narrow: Vec<half::f16> = numbers(1, count * width, 1.0).into_iter().map(half::f16::from_f32).collect();
         let known: Vec<f64> = narrow.iter().map(|x| x.to_f64()).collect();
-        let bits: Vec<u16> = narrow.iter().map(|x| x.to_bits()).collect();
-        let rows = self.stream.clone_htod(&bits)?;
-        let (query, known_query) = self.floats(2, dimension, 1.0)?;
-        let wanted = reference::scores(&known, &known_query);
-        let mut scores = self.stream.alloc_zeros::<f32>(count)?;
-        let (function, size) = (module.load_function("score_rows")?, (count, BLOCKS));
-        launch::score_rows(&self.stream, &function, &rows, (&query, 1), None, &mut scores, size)?;
-        let got = self.read_floats(&scores)?;
-        self.record("score_rows", format!("{count} x {dimension}"), error(&got, &wanted), 1e-5);
+        let rows = self.stream.clone_htod(&narrow.iter().map(|x| x.to_bits()).collect::<Vec<u16>>())?;
+        let query = numbers(2, width, 1.0);
+        let on_gpu = self.stream.clone_htod(&query.iter().map(|x| x.to_bits()).collect::<Vec<u32>>())?;
+        let (scores, on_gpu) = (reference::scores(&known, &query), on_gpu.slice(..));
+        let best: Vec<f64> = scores.chunks(GROUP).map(|group| group.iter().fold(f64::MIN, |m, s| m.max(*s))).collect();
+        let size = Scan { count, width, questions: 1, blocks: BLOCKS };
+        let mut maxima = self.stream.alloc_zeros::<f32>(groups * at_once.max(1))?;
 
-        let functions = SelectFunctions::of(&module)?;
-        let found = select(&self.stream, &functions, &scores.slice(..), k, BLOCKS)?;
-        let mut order: Vec<u32> = (0..count as u32).collect();
-        order.sort_by(|a, b| got[*b as usize].total_cmp(&got[*a as usize]).then(a.cmp(b)));
-        let wrong = (0..k).filter(|i| found.get(*i).map(|f| f.row) != order.get(*i).copied()).count();
-        self.record("select", format!("{k} of {count}"), wrong as f64 / k as f64, 0.0);
+        let scan = function("scan_rows")?;
+        launch::scan_rows(&self.stream, &scan, &rows, &on_gpu, None, &mut maxima, &size)?;
+        let by_rows = self.read_floats(&maxima)?[..groups].to_vec();
+        self.record("scan_rows", shape.clone(), error(&by_rows, &best), 1e-5);
 
-        let mut codes = self.stream.alloc_zeros::<i8>(count * dimension)?;
-        let mut scales = self.stream.alloc_zeros::<f32>(count)?;
+        let (wanted, choose) = (20, function("choose_best")?);
+        let mut chosen = self.stream.alloc_zeros::<u32>(2 + 2 * wanted)?;
+        launch::choose_best(&self.stream, &choose, (&maxima, groups), None, (1, wanted), &mut chosen)?;
+        let mut found = self.stream.clone_dtoh(&chosen)?;
+        let mut values = self.stream.alloc_zeros::<f32>(wanted * GROUP)?;
+        let (score, rows_and_question) = (function("score_groups")?, (&rows, &on_gpu));
+        let scored = (&size, wanted);
+        launch::score_groups(&self.stream, &score, rows_and_question, None, Some(&chosen), &mut values, scored)?;
+        let values = self.read_floats(&values)?;
+        let order = |values: &[f32]| {
+            let mut order: Vec<u32> = (0..values.len() as u32).collect();
+            order.sort_by(|a, b| values[*b as usize].total_cmp(&values[*a as usize]).then(a.cmp(b)));
+            order
+        };
+        let (order, is_first) = (order(&by_rows), found[0] == wanted as u32);
+        let is_rest = found[1] == by_rows[order[wanted] as usize].to_bits() && is_first;
+        let unsorted: Vec<u32> = found[2..2 + wanted].to_vec();
+        found[2..2 + wanted].sort_unstable();
+        let mut best_groups = order[..wanted].to_vec();
+        best_groups.sort_unstable();
+        let is_right = is_rest && found[2..2 + wanted] == best_groups;
+        self.record("choose_best", format!("{wanted} of {groups}"), f64::from(u8::from(!is_right)), 0.0);
+        let there = |group: u32| (0..GROUP).map(move |row| group as usize * GROUP + row);
+        let both = unsorted.into_iter().flat_map(there).zip(values).filter(|(row, _)| *row < count);
+        let (of_groups, got): (Vec<f64>, Vec<f32>) = both.map(|(row, value)| (scores[row], value)).unzip();
+        self.record("score_groups", format!("{wanted} x {GROUP} x {width}"), error(&got, &of_groups), 1e-5);
+
+        let length = known.chunks(width).map(|row| row.iter().map(|x| x * x).sum::<f64>().sqrt());
+        let longest = length.fold(0.0, f64::max) as f32 * 1.001;
+        self.codes((&rows, &query, &best), longest, &module, &size)?;
+        if at_once > 0 {
+            self.many((&rows, &query, &best), longest, &module, &Scan { questions: at_once, ..size })?;
+        }
+        Ok(())
+    }
+
+    /// Bounds by codes: none is below the best score, or above it by more than the errors of both.
+    fn codes(
+        &mut self,
+        (rows, query, best): (&CudaSlice<u16>, &[f32], &[f64]),
+        longest: f32,
+        module: &Arc<CudaModule>,
+        size: &Scan,
+    ) -> Result<(), CudaError> {
+        let words = self.stream.alloc_zeros(size.count * size.width / 4)?;
+        let mut codes = Codes { codes: words, scales: self.stream.alloc_zeros(size.count)? };
+        let mut largest = self.stream.alloc_zeros::<f32>(4 * size.blocks)?;
         let encode = module.load_function("encode_rows")?;
-        launch::encode_rows(&self.stream, &encode, &rows, &mut codes, &mut scales, size)?;
-        let most = known_query.iter().fold(f32::MIN_POSITIVE, |m, q| m.max(q.abs()));
-        let query: Vec<i8> = known_query.iter().map(|q| (q / most * 127.0).round() as i8).collect();
-        let query = (&self.stream.clone_htod(&query)?, most / 127.0);
-        let function = module.load_function("score_codes")?;
-        launch::score_codes(&self.stream, &function, (&codes, &scales), query, &mut scores, size)?;
-        let error = error(&self.read_floats(&scores)?, &wanted);
-        self.record("encode_rows, score_codes", format!("{count} x {dimension}"), error, 0.03);
+        launch::encode_rows(&self.stream, &encode, rows, Some(&mut codes), &mut largest, (0, size))?;
+        let found = self.read_floats(&largest)?.into_iter().fold(0f32, f32::max).sqrt();
+        let is_long = (found * 1.001 - longest).abs() <= longest * 1e-4;
+        let mut bytes = vec![0; size.width / 2];
+        let bound = in_two_bytes(query, longest, &mut bytes);
+        let question = self.stream.clone_htod(&bytes)?;
+        let question = (&question.slice(..), (bound.step, bound.length));
+        let mut maxima = self.stream.alloc_zeros::<f32>(best.len())?;
+        let scan = module.load_function("scan_codes")?;
+        launch::scan_codes(&self.stream, &scan, &codes, question, None, &mut maxima, size)?;
+        let above: Vec<f64> = self.read_floats(&maxima)?.iter().zip(best).map(|(x, b)| f64::from(*x) - b).collect();
+        let is_bound = is_long && above.iter().all(|above| *above >= -f64::from(bound.slack));
+        let most = above.into_iter().fold(0.0, f64::max) / f64::from(longest * bound.length);
+        let error = if is_bound { most } else { f64::INFINITY };
+        self.record("encode_rows, scan_codes", format!("{} x {}", size.count, size.width), error, 0.02);
+        Ok(())
+    }
+
+    /// Bounds by tensor cores: the first of the questions is the one that is known, and the others are noughts.
+    fn many(
+        &mut self,
+        (rows, query, best): (&CudaSlice<u16>, &[f32], &[f64]),
+        longest: f32,
+        module: &Arc<CudaModule>,
+        size: &Scan,
+    ) -> Result<(), CudaError> {
+        let mut pairs = vec![0; size.questions * size.width / 2];
+        let bound = in_half(query, longest, &mut pairs[..size.width / 2]);
+        let question = self.stream.clone_htod(&pairs)?;
+        let mut maxima = self.stream.alloc_zeros::<f32>(best.len() * size.questions)?;
+        let scan = module.load_function("scan_many")?;
+        launch::scan_rows(&self.stream, &scan, rows, &question.slice(..), None, &mut maxima, size)?;
+        let maxima = self.read_floats(&maxima)?;
+        let (first, others) = maxima.split_at(best.len());
+        let difference = |(x, best): (&f32, &f64)| (f64::from(*x) * f64::from(bound.unit) - best).abs();
+        let most = first.iter().zip(best).map(difference).fold(0.0, f64::max);
+        let is_right = others.iter().all(|x| *x == 0.0);
+        let error = if is_right { most / f64::from(bound.slack) } else { f64::INFINITY };
+        let shape = format!("{} x {} x {}", size.count, size.width, size.questions);
+        self.record("scan_many", shape, error, 1.0);
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use crate::CudaError;
 use crate::error::Versions;
 use crate::libraries::Runtime;
 use crate::nvrtc::Nvrtc;
-use cudarc::driver::sys::CUdevice_attribute;
+use cudarc::driver::sys::{CUdevice_attribute, CUmemPool_attribute};
 use cudarc::driver::{CudaContext, CudaStream};
 use libloading::os::unix::Library;
 use std::sync::{Arc, OnceLock};
@@ -45,6 +45,21 @@ fn cublas_lt(driver: i32) -> Option<usize> {
     })
 }
 
+/// Has the GPU's pool keep what is freed for what is allocated next: by itself it gives it back at each wait.
+fn keep_pool(context: &CudaContext) -> Result<(), CudaError> {
+    if context.attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED)? <= 0 {
+        return Ok(());
+    }
+    let (mut pool, mut most) = (std::ptr::null_mut(), u64::MAX);
+    // SAFETY: the first writes one handle, and the second reads one number of 64 bits, as this attribute wants it.
+    unsafe {
+        cudarc::driver::sys::cuDeviceGetDefaultMemPool(&mut pool, context.cu_device()).result()?;
+        let threshold = CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+        cudarc::driver::sys::cuMemPoolSetAttribute(pool, threshold, (&raw mut most).cast()).result()?;
+    }
+    Ok(())
+}
+
 /// Least compute capability: that of the tensor cores that the kernels use.
 const MIN_CAPABILITY: (i32, i32) = (7, 5);
 
@@ -78,6 +93,7 @@ impl Gpu {
         if capability < MIN_CAPABILITY {
             return Err(CudaError::TooOld { name, major: capability.0, minor: capability.1 });
         }
+        keep_pool(&context)?;
         Ok(Self { context, name, capability, memory, versions })
     }
 

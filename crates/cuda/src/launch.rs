@@ -5,7 +5,7 @@
 //! it has held it against what it refers to.
 
 use crate::CudaError;
-use cudarc::driver::{CudaFunction, CudaSlice, CudaStream, CudaView, DeviceRepr, LaunchConfig, PushKernelArg};
+use cudarc::driver::{CudaFunction, CudaSlice, CudaStream, CudaView, LaunchConfig, PinnedHostSlice, PushKernelArg};
 use std::sync::Arc;
 
 /// Rows that a block of the kernels with a warp a row works on.
@@ -17,6 +17,9 @@ const MAX_GELU_THREADS: u32 = 512;
 /// Threads of a block of pooling: POOL_THREADS of heads.cu.
 const POOL_THREADS: u32 = 192;
 
+/// Rows of a group: GROUP of recall.cu.
+pub(crate) const GROUP: usize = 128;
+
 type Stream = Arc<CudaStream>;
 
 /// LayerNorm's scale and shift on the GPU.
@@ -25,20 +28,6 @@ pub(crate) struct Norm {
     pub beta: CudaSlice<f32>,
     pub epsilon: f32,
 }
-
-/// How far a selection is: `Selection` of recall.cu.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Selection {
-    pub prefix: u64,
-    pub wanted: u32,
-    pub shift: u32,
-    pub found: u32,
-    pub padding: u32,
-}
-
-// SAFETY: numbers alone, laid out as C does.
-unsafe impl DeviceRepr for Selection {}
 
 fn grid(blocks: usize, heads: usize, threads: u32) -> LaunchConfig {
     LaunchConfig { grid_dim: (blocks.max(1) as u32, heads as u32, 1), block_dim: (threads, 1, 1), shared_mem_bytes: 0 }
@@ -199,113 +188,177 @@ pub(crate) fn keep<T>(
     Ok(())
 }
 
-/// Scores of `count` rows for `at_once` questions; `allowed` has a bit for each row.
-pub(crate) fn score_rows(
+/// The largest score of each group of rows: `scan_rows` and `scan_many` of recall.cu. `questions` are f32 of one, or
+/// 16-bit numbers of as many as there are maxima of.
+pub(crate) fn scan_rows(
     stream: &Stream,
     function: &CudaFunction,
     rows: &CudaSlice<u16>,
-    (queries, at_once): (&CudaSlice<f32>, usize),
+    questions: &CudaView<u32>,
     allowed: Option<&CudaSlice<u32>>,
-    scores: &mut CudaSlice<f32>,
-    (count, blocks): (usize, usize),
+    maxima: &mut CudaSlice<f32>,
+    size: &Scan,
 ) -> Result<(), CudaError> {
-    assert!(rows.len() >= count * queries.len() / at_once && scores.len() >= count * at_once);
-    assert!(allowed.is_none_or(|bits| bits.len() >= count.div_ceil(32)));
-    let (count, none) = (count as u32, 0u64);
+    assert!(rows.len() >= size.count * size.width && maxima.len() >= size.maxima());
+    let numbers = if size.questions == 1 { size.width } else { size.questions * size.width / 2 };
+    assert!(questions.len() == numbers && size.allows(allowed));
+    let (count, none) = (size.count as u32, 0u64);
     let mut launch = stream.launch_builder(function);
-    launch.arg(rows).arg(queries);
+    launch.arg(rows).arg(questions);
     match allowed {
         Some(bits) => launch.arg(bits),
         None => launch.arg(&none),
     };
-    launch.arg(scores).arg(&count);
+    launch.arg(maxima).arg(&count);
     // SAFETY: the arguments are the kernel's, in order, and their sizes were held against each other; a null for
     // `allowed` is one of its values.
-    unsafe { launch.launch(grid(blocks, 1, 128))? };
+    unsafe { launch.launch(grid(size.blocks, 1, 128))? };
     Ok(())
 }
 
-/// Codes of 8 bits of rows, and their scales.
+/// How much a scan reads.
+#[derive(Clone, Copy)]
+pub(crate) struct Scan {
+    pub count: usize,
+    /// Numbers of a row.
+    pub width: usize,
+    pub questions: usize,
+    pub blocks: usize,
+}
+
+impl Scan {
+    fn maxima(&self) -> usize {
+        self.count.div_ceil(GROUP) * self.questions
+    }
+
+    fn allows(&self, allowed: Option<&CudaSlice<u32>>) -> bool {
+        allowed.is_none_or(|bits| bits.len() >= self.count.div_ceil(32))
+    }
+}
+
+/// What the scores of each group are at most, by the rows' codes: `scan_codes` of recall.cu. `question` has its high
+/// bytes and its low ones; `factors` are what they are multiplied by, and what rows' errors are.
+pub(crate) fn scan_codes(
+    stream: &Stream,
+    function: &CudaFunction,
+    codes: &Codes,
+    (question, factors): (&CudaView<u32>, (f32, f32)),
+    allowed: Option<&CudaSlice<u32>>,
+    maxima: &mut CudaSlice<f32>,
+    size: &Scan,
+) -> Result<(), CudaError> {
+    assert!(codes.codes.len() >= size.count * size.width / 4 && codes.scales.len() >= size.count);
+    assert!(question.len() * 2 == size.width && maxima.len() >= size.maxima() && size.allows(allowed));
+    let (count, none, (step, length)) = (size.count as u32, 0u64, factors);
+    let mut launch = stream.launch_builder(function);
+    launch.arg(&codes.codes).arg(&codes.scales).arg(question).arg(&step).arg(&length);
+    match allowed {
+        Some(bits) => launch.arg(bits),
+        None => launch.arg(&none),
+    };
+    launch.arg(maxima).arg(&count);
+    // SAFETY: as in `scan_rows`.
+    unsafe { launch.launch(grid(size.blocks, 1, 128))? };
+    Ok(())
+}
+
+/// Codes of 8 bits of rows, four in a number, and their scales and errors.
+pub(crate) struct Codes {
+    pub codes: CudaSlice<u32>,
+    pub scales: CudaSlice<u32>,
+}
+
+/// Codes of the rows from `from` up to `size.count`, where there is a place for them; and the largest squared lengths.
 pub(crate) fn encode_rows(
     stream: &Stream,
     function: &CudaFunction,
     rows: &CudaSlice<u16>,
-    codes: &mut CudaSlice<i8>,
-    scales: &mut CudaSlice<f32>,
-    (count, blocks): (usize, usize),
+    codes: Option<&mut Codes>,
+    largest: &mut CudaSlice<f32>,
+    (from, size): (usize, &Scan),
 ) -> Result<(), CudaError> {
-    assert!(codes.len() >= rows.len() && scales.len() >= count);
-    let count = count as u32;
-    // SAFETY: the arguments are the kernel's, in order, and their sizes were held against each other.
-    unsafe {
-        stream.launch_builder(function).arg(rows).arg(codes).arg(scales).arg(&count).launch(grid(blocks, 1, 128))?;
-    }
+    assert!(from < size.count && rows.len() >= size.count * size.width && largest.len() >= 4 * size.blocks);
+    let (count, none) = ((size.count - from) as u32, 0u64);
+    let rows = rows.slice(from * size.width..size.count * size.width);
+    let mut launch = stream.launch_builder(function);
+    launch.arg(&rows);
+    let mut parts = codes.map(|codes| {
+        let four = size.width / 4;
+        assert!(codes.codes.len() >= size.count * four && codes.scales.len() >= size.count);
+        (codes.codes.slice_mut(from * four..size.count * four), codes.scales.slice_mut(from..size.count))
+    });
+    match &mut parts {
+        Some((codes, scales)) => launch.arg(codes).arg(scales),
+        None => launch.arg(&none).arg(&none),
+    };
+    launch.arg(largest).arg(&count);
+    // SAFETY: the arguments are the kernel's, in order, and their sizes were held against each other; it writes no
+    // codes where that is null.
+    unsafe { launch.launch(grid(size.blocks, 1, 128))? };
     Ok(())
 }
 
-/// Scores of `count` rows by their codes.
-pub(crate) fn score_codes(
+/// The scores of the rows of `groups` chosen groups for each question: of all groups, where `chosen` is none.
+pub(crate) fn score_groups(
     stream: &Stream,
     function: &CudaFunction,
-    (codes, scales): (&CudaSlice<i8>, &CudaSlice<f32>),
-    (query, scale): (&CudaSlice<i8>, f32),
+    (rows, questions): (&CudaSlice<u16>, &CudaView<u32>),
+    allowed: Option<&CudaSlice<u32>>,
+    chosen: Option<&CudaSlice<u32>>,
     scores: &mut CudaSlice<f32>,
-    (count, blocks): (usize, usize),
+    (size, groups): (&Scan, usize),
 ) -> Result<(), CudaError> {
-    assert!(codes.len() >= count * query.len() && scales.len() >= count && scores.len() >= count);
-    let (count, none) = (count as u32, 0u64);
-    // SAFETY: the arguments are the kernel's, in order, and their sizes were held against each other; `allowed` is
-    // null, so all are.
-    unsafe {
-        stream
-            .launch_builder(function)
-            .arg(codes)
-            .arg(scales)
-            .arg(query)
-            .arg(&scale)
-            .arg(&none)
-            .arg(scores)
-            .arg(&count)
-            .launch(grid(blocks, 1, 128))?;
+    assert!(rows.len() >= size.count * size.width && questions.len() == size.questions * size.width);
+    assert!(scores.len() >= size.questions * groups * GROUP && size.allows(allowed));
+    assert!(chosen.is_none_or(|chosen| chosen.len() >= size.questions * (2 + 2 * groups)));
+    let (count, stride, none) = (size.count as u32, 2 + 2 * groups as u32, 0u64);
+    let mut launch = stream.launch_builder(function);
+    launch.arg(rows).arg(questions);
+    for numbers in [allowed, chosen] {
+        match numbers {
+            Some(numbers) => launch.arg(numbers),
+            None => launch.arg(&none),
+        };
     }
+    launch.arg(&stride).arg(scores).arg(&count);
+    // SAFETY: the arguments are the kernel's, in order, and their sizes were held against each other; nulls are among
+    // their values. Groups are those that `choose_best` chose among as many as there are.
+    unsafe { launch.launch(grid(groups, size.questions, 128))? };
     Ok(())
 }
 
-/// One digit of a selection: counts how many keys have each, and takes the one that the k-th best has.
-pub(crate) fn select_digit(
-    stream: &Stream,
-    (count_function, digit_function): (&CudaFunction, &CudaFunction),
-    scores: &CudaView<f32>,
-    state: &mut CudaSlice<Selection>,
-    histogram: &mut CudaSlice<u32>,
-    blocks: usize,
-) -> Result<(), CudaError> {
-    assert!(histogram.len() == 256 && state.len() == 1);
-    let count = scores.len() as u32;
-    // SAFETY: the arguments are the kernels', in order: as many scores as are there, one state, and 256 counters.
-    unsafe {
-        let mut launch = stream.launch_builder(count_function);
-        launch.arg(scores).arg(&count).arg(&*state).arg(&mut *histogram).launch(grid(blocks, 1, 256))?;
-        stream.launch_builder(digit_function).arg(state).arg(histogram).launch(grid(1, 1, 1))?;
-    }
-    Ok(())
-}
-
-/// The keys that a finished selection chose.
-pub(crate) fn select_gather(
+/// The `wanted` best of the first `count` values of each question; of rows of chosen groups, where there are such.
+pub(crate) fn choose_best(
     stream: &Stream,
     function: &CudaFunction,
-    scores: &CudaView<f32>,
-    state: &mut CudaSlice<Selection>,
-    rows: &mut CudaSlice<u32>,
-    best: &mut CudaSlice<f32>,
-    blocks: usize,
+    (values, count): (&CudaSlice<f32>, usize),
+    chosen: Option<&CudaSlice<u32>>,
+    (questions, wanted): (usize, usize),
+    best: &mut CudaSlice<u32>,
 ) -> Result<(), CudaError> {
-    let (count, capacity) = (scores.len() as u32, rows.len().min(best.len()) as u32);
-    // SAFETY: the arguments are the kernel's, in order; it writes no more than there is room for.
-    unsafe {
-        let mut launch = stream.launch_builder(function);
-        launch.arg(scores).arg(&count).arg(state).arg(rows).arg(best).arg(&capacity).launch(grid(blocks, 1, 256))?;
-    }
+    assert!(values.len() >= count * questions && (1..=count).contains(&wanted));
+    assert!(best.len() >= questions * (2 + 2 * wanted));
+    let stride = 2 + 2 * count.div_ceil(GROUP);
+    assert!(chosen.is_none_or(|chosen| chosen.len() >= questions * stride));
+    let (count, stride, wanted, none) = (count as u32, stride as u32, wanted as u32, 0u64);
+    let mut launch = stream.launch_builder(function);
+    launch.arg(values).arg(&count);
+    match chosen {
+        Some(chosen) => launch.arg(chosen),
+        None => launch.arg(&none),
+    };
+    launch.arg(&stride).arg(&wanted).arg(best);
+    // SAFETY: the arguments are the kernel's, in order, and their sizes were held against each other; a null for
+    // `chosen` is one of its values.
+    unsafe { launch.launch(grid(questions, 1, 1024))? };
     Ok(())
+}
+
+/// Noughts in memory of the host that the card copies without another copy between.
+pub(crate) fn pinned(stream: &Stream, count: usize) -> Result<PinnedHostSlice<u32>, CudaError> {
+    // SAFETY: it is filled before anything reads it.
+    let mut memory = unsafe { stream.context().alloc_pinned_with_flags::<u32>(count, 0)? };
+    // SAFETY: there is room for so many.
+    unsafe { std::ptr::write_bytes(memory.as_mut_ptr()?, 0, count) };
+    Ok(memory)
 }

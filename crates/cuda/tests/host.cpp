@@ -48,29 +48,32 @@ void host_attention(const uint4* qkv, const float* bias, const u32* offsets, con
 #endif
 
 #ifdef RECALL
-void host_score_rows(const uint2* rows, const float4* query, const u32* allowed, float* scores, u32 count, u32 blocks) {
-    launch({blocks, 1}, BLOCK, [=] { score_rows(rows, query, allowed, scores, count); });
+void host_scan_rows(const Word* rows, const float4* question, const u32* allowed, float* maxima, u32 count, u32 blocks) {
+    launch({blocks, 1}, BLOCK, [=] { scan_rows(rows, question, allowed, maxima, count); });
 }
 
-void host_encode_rows(const uint2* rows, u32* codes, float* scales, u32 count, u32 blocks) {
-    launch({blocks, 1}, BLOCK, [=] { encode_rows(rows, codes, scales, count); });
+void host_scan_codes(const Word* codes, const u32* scales, const Word* question, float step, float length, const u32* allowed, float* maxima,
+                     u32 count, u32 blocks) {
+    launch({blocks, 1}, BLOCK, [=] { scan_codes(codes, scales, question, step, length, allowed, maxima, count); });
 }
 
-void host_score_codes(const u32* codes, const float* scales, const u32* query, float scale, const u32* allowed, float* scores, u32 count,
-                      u32 blocks) {
-    launch({blocks, 1}, BLOCK, [=] { score_codes(codes, scales, query, scale, allowed, scores, count); });
+#ifdef TILES
+void host_scan_many(const Word* rows, const Word* questions, const u32* allowed, float* maxima, u32 count, u32 blocks) {
+    launch({blocks, 1}, BLOCK, [=] { scan_many(rows, questions, allowed, maxima, count); });
+}
+#endif
+
+void host_score_groups(const Word* rows, const float4* questions, const u32* allowed, const u32* chosen, u32 stride, float* scores, u32 count,
+                       u32 groups, u32 many) {
+    launch({groups, many}, BLOCK, [=] { score_groups(rows, questions, allowed, chosen, stride, scores, count); });
 }
 
-// The whole selection; gives how many were found.
-u32 host_select(const float* scores, u32 count, u32 k, u32* best_rows, float* best_scores, u32 blocks) {
-    Selection state = {0, k, 56, 0};
-    std::vector<u32> histogram(256, 0);
-    for (int digit = 0; digit < 8; digit++) {
-        launch({blocks, 1}, SELECT_BLOCK, [&] { select_count(scores, count, &state, histogram.data()); });
-        launch({1, 1}, 1, [&] { select_digit(&state, histogram.data()); });
-    }
-    launch({blocks, 1}, SELECT_BLOCK, [&] { select_gather(scores, count, &state, best_rows, best_scores, k); });
-    return state.found;
+void host_encode_rows(const uint2* rows, u32* codes, u32* scales, float* largest, u32 count, u32 blocks) {
+    launch({blocks, 1}, BLOCK, [=] { encode_rows(rows, codes, scales, largest, count); });
+}
+
+void host_choose_best(const float* values, u32 count, const u32* chosen, u32 stride, u32 wanted, u32* best, u32 many) {
+    launch({many, 1}, CHOOSE_BLOCK, [=] { choose_best(values, count, chosen, stride, wanted, best); });
 }
 #endif
 }

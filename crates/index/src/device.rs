@@ -26,9 +26,9 @@ pub trait DeviceRows: Send {
     /// Appends rows of f16, one after the other. They fit the capacity.
     fn append(&mut self, rows: &[u16]) -> Result<(), IndexError>;
 
-    /// The `k` rows nearest to each question of those whose bit is set in `allowed` (bit i % 32 of word i / 32;
-    /// there is one for each row).
-    fn search(&mut self, queries: &[f32], k: usize, allowed: &[u32]) -> Result<Vec<Vec<u32>>, IndexError>;
+    /// The `k` rows nearest to each question: of all of them, or of those whose bit is set in `allowed` (bit i % 32 of
+    /// word i / 32; there is one for each row).
+    fn search(&mut self, queries: &[f32], k: usize, allowed: Option<&[u32]>) -> Result<Vec<Vec<u32>>, IndexError>;
 }
 
 /// One collection's rows on a device.
@@ -147,13 +147,9 @@ impl OnDevice {
             kept.trial = Trial { covered, ..Trial::default() };
         }
         let begun = Instant::now();
-        let mut words = vec![0u32; kept.count.div_ceil(32) as usize];
-        for (word, bytes) in words.iter_mut().zip(allowed.bits().chunks(4)) {
-            let mut four = [0; 4];
-            four[..bytes.len()].copy_from_slice(bytes);
-            *word = u32::from_le_bytes(four);
-        }
-        let found = kept.rows.search(&queries.concat(), k + DEVICE_SPARE, &words)?;
+        let is_filtered = allowed.rows().range_cardinality(..kept.count) < u64::from(kept.count);
+        let words = is_filtered.then(|| words_of(allowed.bits(), kept.count));
+        let found = kept.rows.search(&queries.concat(), k + DEVICE_SPARE, words.as_deref())?;
         let scored = queries.iter().zip(found).map(|(query, rows)| {
             let mut top = TopK::new(k);
             for row in rows.into_iter().filter(|&row| row < view.rows() && allowed.contains(row)) {
@@ -189,4 +185,16 @@ impl OnDevice {
         }
         Ok(kept)
     }
+}
+
+/// Bits of so many rows as words, of noughts where there are none.
+fn words_of(bits: &[u8], rows: u32) -> Vec<u32> {
+    let count = rows.div_ceil(32) as usize;
+    let (fours, rest) = bits.as_chunks::<4>();
+    let mut words: Vec<u32> = fours.iter().take(count).map(|four| u32::from_le_bytes(*four)).collect();
+    let mut last = [0; 4];
+    last[..rest.len()].copy_from_slice(rest);
+    words.push(u32::from_le_bytes(last));
+    words.resize(count, 0);
+    words
 }

@@ -25,8 +25,11 @@ impl GpuMemory {
 impl RowDevice for GpuMemory {
     fn allocate(&self, dimension: usize, capacity: usize) -> Result<Box<dyn DeviceRows>, IndexError> {
         let share = Share::of(&self.budget, ResidentRows::bytes(dimension, capacity))?;
-        let rows = ResidentRows::new(&self.gpu, dimension, capacity, Some(&self.kernels)).map_err(said)?;
-        Ok(Box::new(GpuRows { rows, _share: share }))
+        let mut rows = ResidentRows::new(&self.gpu, dimension, capacity, Some(&self.kernels)).map_err(said)?;
+        // Codes are for speed: without room for them recall goes by the rows alone.
+        let of_codes = Share::of(&self.budget, ResidentRows::bytes_of_codes(dimension, capacity)).ok();
+        let has_codes = of_codes.is_some() && rows.add_codes().map_err(said)?;
+        Ok(Box::new(GpuRows { rows, _shares: (share, of_codes.filter(|_| has_codes)) }))
     }
 }
 
@@ -34,10 +37,10 @@ fn said(error: CudaError) -> IndexError {
     IndexError::Device(error.to_string())
 }
 
-/// Rows of one collection, whose memory is freed when they are dropped: before their share of the budget does.
+/// Rows of one collection, whose memory is freed when they are dropped: before their share of the budget is.
 struct GpuRows {
     rows: ResidentRows,
-    _share: Share,
+    _shares: (Share, Option<Share>),
 }
 
 impl DeviceRows for GpuRows {
@@ -45,8 +48,8 @@ impl DeviceRows for GpuRows {
         self.rows.append(rows).map_err(said)
     }
 
-    fn search(&mut self, queries: &[f32], k: usize, allowed: &[u32]) -> Result<Vec<Vec<u32>>, IndexError> {
-        let found = self.rows.search(queries, k, Some(allowed)).map_err(said)?;
+    fn search(&mut self, queries: &[f32], k: usize, allowed: Option<&[u32]>) -> Result<Vec<Vec<u32>>, IndexError> {
+        let found = self.rows.search(queries, k, allowed).map_err(said)?;
         Ok(found.into_iter().map(|best| best.into_iter().map(|scored| scored.row).collect()).collect())
     }
 }

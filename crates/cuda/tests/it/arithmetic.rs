@@ -1,8 +1,7 @@
 //! The arithmetic of the kernels, without a GPU: their own sources compiled as C++, held against f64 references.
 
 use crate::host::{Half, Kernels};
-use membox_cuda::reference::{self, attention, error, gelu, keep, mean, norm, numbers, offsets};
-use proptest::prelude::*;
+use membox_cuda::reference::{attention, error, gelu, keep, mean, norm, numbers, offsets};
 use std::ffi::c_void;
 
 fn wide(half: Half, x: &[u16]) -> Vec<f64> {
@@ -220,120 +219,5 @@ fn attention_is_that_of_each_sequence_and_head() {
         let tolerance = half.step() * f64::from(size.max(1.0)) * 4.0;
         let error = error(&half.widen(&mixed), &wanted);
         assert!(error < tolerance, "{half:?} head {head}: {error}");
-    }
-}
-
-#[test]
-fn scores_are_inner_products_of_the_allowed_rows() {
-    for (half, dimension, count, blocks) in [(Half::F16, 384, 37, 2), (Half::Bf16, 8, 70, 1), (Half::F16, 100, 5, 3)] {
-        let kernels = Kernels::compile("recall", half, &[("DIMENSION", dimension)]);
-        let (rows, query) = (half.narrow(&numbers(1, count * dimension, 1.0)), numbers(2, dimension, 1.0));
-        let known = wide(half, &rows);
-        let wanted = reference::scores(&known, &query);
-        let allowed: Vec<u32> = (0..count.div_ceil(32) as u32).map(|i| 0xb5a7_3c11u32.rotate_left(i)).collect();
-        let is_allowed = |i: usize| allowed[i / 32] >> (i % 32) & 1 == 1;
-        let mut scores = vec![0f32; count];
-        type Score = unsafe extern "C" fn(*const c_void, *const f32, *const u32, *mut f32, u32, u32);
-        let score = kernels.get::<Score>("host_score_rows");
-        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
-        unsafe {
-            score(rows.as_ptr().cast(), query.as_ptr(), std::ptr::null(), scores.as_mut_ptr(), count as u32, blocks);
-        }
-        assert!(error(&scores, &wanted) < 1e-5, "{half:?} {dimension}");
-        // SAFETY: as above.
-        unsafe {
-            score(rows.as_ptr().cast(), query.as_ptr(), allowed.as_ptr(), scores.as_mut_ptr(), count as u32, blocks);
-        }
-        for (i, (score, wanted)) in scores.iter().zip(&wanted).enumerate() {
-            assert_eq!(*score > -1e38, is_allowed(i));
-            assert!(!is_allowed(i) || (f64::from(*score) - wanted).abs() < 1e-3);
-        }
-
-        // Several questions at once read the rows once.
-        let three = Kernels::compile("recall", half, &[("DIMENSION", dimension), ("AT_ONCE", 3)]);
-        let queries: Vec<f32> =
-            query.iter().copied().chain(numbers(7, dimension, 1.0)).chain(query.iter().map(|q| -q)).collect();
-        let mut scores_of_three = vec![0f32; 3 * count];
-        // SAFETY: as above, with three queries and room for three times the scores.
-        unsafe {
-            let score = three.get::<Score>("host_score_rows");
-            score(
-                rows.as_ptr().cast(),
-                queries.as_ptr(),
-                std::ptr::null(),
-                scores_of_three.as_mut_ptr(),
-                count as u32,
-                blocks,
-            );
-        }
-        let negative: Vec<f64> = wanted.iter().map(|w| -w).collect();
-        assert!(
-            error(&scores_of_three[..count], &wanted) < 1e-5 && error(&scores_of_three[2 * count..], &negative) < 1e-5
-        );
-
-        let (mut codes, mut scales) = (vec![0u8; count * dimension], vec![0f32; count]);
-        type Encode = unsafe extern "C" fn(*const c_void, *mut c_void, *mut f32, u32, u32);
-        // SAFETY: as above.
-        unsafe {
-            kernels.get::<Encode>("host_encode_rows")(
-                rows.as_ptr().cast(),
-                codes.as_mut_ptr().cast(),
-                scales.as_mut_ptr(),
-                count as u32,
-                blocks,
-            );
-        }
-        let most = query.iter().fold(0f32, |m, q| m.max(q.abs()));
-        let query_codes: Vec<i8> = query.iter().map(|q| (q / most * 127.0).round() as i8).collect();
-        type ScoreCodes =
-            unsafe extern "C" fn(*const c_void, *const f32, *const c_void, f32, *const u32, *mut f32, u32, u32);
-        // SAFETY: as above.
-        unsafe {
-            kernels.get::<ScoreCodes>("host_score_codes")(
-                codes.as_ptr().cast(),
-                scales.as_ptr(),
-                query_codes.as_ptr().cast(),
-                most / 127.0,
-                std::ptr::null(),
-                scores.as_mut_ptr(),
-                count as u32,
-                blocks,
-            );
-        }
-        let length = (dimension as f64).sqrt() * 0.6;
-        for (score, wanted) in scores.iter().zip(&wanted) {
-            assert!((f64::from(*score) - wanted).abs() < 0.02 * length, "{score} for {wanted}");
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
-
-    #[test]
-    fn the_best_are_chosen_and_of_equal_ones_the_lower_row(
-        scores in prop::collection::vec(prop_oneof![Just(-3.0e38f32), Just(0.5), -1.0f32..1.0, Just(-0.0)], 1..900),
-        k in 1usize..300,
-        blocks in 1u32..4,
-    ) {
-        let kernels = Kernels::compile("recall", Half::F16, &[("DIMENSION", 4)]);
-        let (mut rows, mut found_scores) = (vec![0u32; k], vec![0f32; k]);
-        type Select = unsafe extern "C" fn(*const f32, u32, u32, *mut u32, *mut f32, u32) -> u32;
-        let wanted_count = k.min(scores.len());
-        // SAFETY: the signature is that of host.cpp; there is room for k.
-        let found = unsafe {
-            kernels.get::<Select>("host_select")(
-                scores.as_ptr(), scores.len() as u32, wanted_count as u32, rows.as_mut_ptr(),
-                found_scores.as_mut_ptr(), blocks,
-            )
-        } as usize;
-        prop_assert_eq!(found, wanted_count);
-        let mut got: Vec<u32> = rows[..found].to_vec();
-        got.sort_unstable();
-        let mut wanted: Vec<u32> = (0..scores.len() as u32).collect();
-        wanted.sort_by(|a, b| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b)));
-        wanted.truncate(wanted_count);
-        wanted.sort_unstable();
-        prop_assert_eq!(got, wanted);
     }
 }

@@ -4,3 +4,4 @@
 mod arithmetic;
 mod compile;
 mod host;
+mod recall;

@@ -26,6 +26,7 @@ struct State {
     is_slow: AtomicBool,
     rooms: AtomicUsize,
     searches: AtomicUsize,
+    filters: AtomicUsize,
 }
 
 struct Rows {
@@ -52,8 +53,9 @@ impl DeviceRows for Rows {
         Ok(())
     }
 
-    fn search(&mut self, queries: &[f32], k: usize, allowed: &[u32]) -> Result<Vec<Vec<u32>>, IndexError> {
+    fn search(&mut self, queries: &[f32], k: usize, allowed: Option<&[u32]>) -> Result<Vec<Vec<u32>>, IndexError> {
         self.state.searches.fetch_add(1, Ordering::Relaxed);
+        self.state.filters.fetch_add(usize::from(allowed.is_some()), Ordering::Relaxed);
         if self.state.is_broken.load(Ordering::Relaxed) {
             return Err(IndexError::Device("it fell off the bus".into()));
         }
@@ -63,7 +65,7 @@ impl DeviceRows for Rows {
         let best_of = |query: &[f32]| {
             let score =
                 |row: &[u16]| row.iter().zip(query).rev().map(|(x, q)| f16::from_bits(*x).to_f32() * q).sum::<f32>();
-            let is_allowed = |row: &usize| allowed[row / 32] >> (row % 32) & 1 == 1;
+            let is_allowed = |row: &usize| allowed.is_none_or(|bits| bits[row / 32] >> (row % 32) & 1 == 1);
             let rows = self.rows.chunks(self.dimension).enumerate().filter(|(row, _)| is_allowed(row));
             let mut scored: Vec<(u32, f32)> = rows.map(|(row, numbers)| (row as u32, score(numbers))).collect();
             scored.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -137,6 +139,31 @@ fn what_is_on_a_device_is_found_there_exactly_and_in_step_with_the_file() {
     let second = file(&folder, "second.mbv", 30_000);
     ask(&second.view(30_000), None, Effort::default(), &scanner, 21);
     assert_eq!((searches(), state.rooms.load(Ordering::Relaxed)), (2, 3), "after a compaction the file is another one");
+}
+
+#[test]
+fn a_search_of_all_rows_brings_no_filter() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut rows = file(&folder, "rows.mbv", 30_001);
+    let (state, scanner) = device(1_000_000);
+    let query = vectors(1, 5).remove(0);
+    let search = |view: &VectorView, allowed: RoaringBitmap| {
+        let (policy, effort) = (IndexPolicy::hnsw(), Effort::default());
+        let wanted = view.scan(&query, 0..view.rows(), Some(&allowed), 10);
+        let allowed = &AllowedRows::from(allowed);
+        let search = Search { view, index: None, allowed, policy, effort, scanner: &scanner };
+        assert_eq!(search.nearest(&[&query], 10).expect("a search")[0].rows, wanted);
+        (state.searches.swap(0, Ordering::Relaxed), state.filters.swap(0, Ordering::Relaxed))
+    };
+    let view = rows.view(30_001);
+    assert_eq!(search(&view, (0..30_001).collect()), (1, 0));
+    // All but the last, whose bit is alone in its word.
+    assert_eq!(search(&view, (0..30_000).collect()), (1, 1));
+    assert_eq!(search(&view, (1..30_001).collect()), (1, 1));
+    // All of fewer rows than are there.
+    rows.append(vectors(100, 6).iter().map(Vec::as_slice)).expect("room");
+    assert_eq!(search(&rows.view(30_101), (0..30_101).collect()), (1, 0));
+    assert_eq!(search(&view, (0..30_001).collect()), (1, 1));
 }
 
 #[test]

@@ -29,8 +29,9 @@ pub fn fixture(name: &str, source: &str, capability: u32) -> PathBuf {
     let hash = source
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    // Only attention has code that differs before Ampere.
-    let capability = if name.starts_with("attention") && capability < 80 { 75 } else { 80 };
+    // Only what is by tensor cores has code that differs before Ampere.
+    let is_by_tensor_cores = name.starts_with("attention") || name.starts_with("recall");
+    let capability = if is_by_tensor_cores && capability < 80 { 75 } else { 80 };
     let file = format!("{}-{hash:016x}-{capability}.ptx", name.trim_end_matches(".cu"));
     Path::new(env!("CARGO_MANIFEST_DIR")).join("ptx").join(file)
 }

@@ -10,19 +10,19 @@ use std::sync::Arc;
 /// A context's handle: that of its card.
 const CONTEXTS: usize = 0x100;
 
-fn result(done: Result<(), i32>) -> i32 {
+pub(crate) fn result(done: Result<(), i32>) -> i32 {
     done.err().unwrap_or(code::SUCCESS)
 }
 
 /// What a function of C was given to write to.
-unsafe fn put<T>(to: *mut T, value: T) -> i32 {
+pub(crate) unsafe fn put<T>(to: *mut T, value: T) -> i32 {
     // SAFETY: the caller's, as C has it.
     unsafe { to.write(value) };
     code::SUCCESS
 }
 
 /// What is found, written to where C wants it.
-unsafe fn answer<T>(to: *mut T, found: Result<T, i32>) -> i32 {
+pub(crate) unsafe fn answer<T>(to: *mut T, found: Result<T, i32>) -> i32 {
     match found {
         // SAFETY: as C has it.
         Ok(value) => unsafe { put(to, value) },

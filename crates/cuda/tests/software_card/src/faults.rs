@@ -24,6 +24,8 @@ pub struct Faults {
     pub pools: bool,
     /// The nth allocation from now on finds no room; 0 is none.
     pub fail_allocation: usize,
+    /// The same of memory of the host.
+    pub fail_host_allocation: usize,
     /// The nth launch from now on is refused, without harm to what comes after it.
     pub fail_launch: usize,
     /// The card is lost at the nth piece of work from now on.
@@ -54,6 +56,7 @@ impl Default for Faults {
             known: vec![75, 80, 86, 89, 90, 100, 120],
             pools: true,
             fail_allocation: 0,
+            fail_host_allocation: 0,
             fail_launch: 0,
             lose: 0,
             product_status: 0,
@@ -95,6 +98,7 @@ impl Faults {
                 ("known", _) => self.known = list(value),
                 ("pools", Some(n)) => self.pools = n != 0,
                 ("fail_allocation", Some(n)) => self.fail_allocation = n,
+                ("fail_host_allocation", Some(n)) => self.fail_host_allocation = n,
                 ("fail_launch", Some(n)) => self.fail_launch = n,
                 ("lose", Some(n)) => self.lose = n,
                 ("product_status", Some(n)) => self.product_status = n as u32,

@@ -143,11 +143,13 @@ pub fn operation(parts: &[&str]) -> Option<Operation> {
         ["mov", "b64" | "u64" | "s64" | "pred"] | ["cvta", "to", "global" | "shared", "u64"] => lanes!(|x| x),
         ["add", "s32" | "u32"] => lanes!(|x, y| u64::from((x as u32).wrapping_add(y as u32))),
         ["add", "s64" | "u64"] => lanes!(|x, y| x.wrapping_add(y)),
+        ["add", "s16" | "u16"] => lanes!(|x, y| u64::from((x as u16).wrapping_add(y as u16))),
         ["sub", "s32" | "u32"] => lanes!(|x, y| u64::from((x as u32).wrapping_sub(y as u32))),
         ["sub", "s64" | "u64"] => lanes!(|x, y| x.wrapping_sub(y)),
         ["mul", "lo", "s32" | "u32"] => lanes!(|x, y| u64::from((x as u32).wrapping_mul(y as u32))),
         ["mul", "lo", "s64" | "u64"] => lanes!(|x, y| x.wrapping_mul(y)),
         ["mul", "hi", "u32"] => lanes!(|x, y| (u64::from(x as u32) * u64::from(y as u32)) >> 32),
+        ["mul", "hi", "s32"] => lanes!(|x, y| u64::from(((i64::from(x as i32) * i64::from(y as i32)) >> 32) as u32)),
         ["mul", "wide", "u32"] => lanes!(|x, y| u64::from(x as u32) * u64::from(y as u32)),
         ["mul", "wide", "s32"] => lanes!(|x, y| (i64::from(x as i32) * i64::from(y as i32)) as u64),
         ["mul", "wide", "u16"] => lanes!(|x, y| u64::from(x as u16) * u64::from(y as u16)),
@@ -228,6 +230,8 @@ mod tests {
         assert_eq!(of("prmt.b32", 0x3322_1100, 0x7766_5544, 0x7531), 0x7755_3311);
         assert_eq!(of("prmt.b32", 0x80, 0, 0x8888), 0xffff_ffff);
         assert_eq!(of("dp4a.s32.s32", 0xff02_0304, 0x0101_0102, 5), 5 + 8 + 3 + 2 - 1);
+        assert_eq!(of("mul.hi.s32", -7i32 as u32 as u64, 1 << 30, 0), 0xffff_fffe);
+        assert_eq!(of("add.s16", 0x1_ffff, 2, 0), 1);
         assert_eq!(of("shl.b32", 1, 32, 0), 0);
         assert_eq!(of("shr.s32", 0x8000_0000, 40, 0), 0xffff_ffff);
         assert_eq!(f(of("copysign.f32", b(-2.0), b(3.0), 0)), -3.0);

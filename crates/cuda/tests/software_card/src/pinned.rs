@@ -1,13 +1,29 @@
-//! The driver's functions for pinned memory of the host, and for events.
+//! The driver's functions for pools, for pinned memory of the host, and for events.
 //!
 //! A copy from pinned memory reads it when the stream's turn comes, as a card does: who writes to it before has waited
 //! for nothing. What waits for an event does all that its stream has to do.
 
+use crate::driver::{answer, result};
+use crate::faults::is_due;
 use crate::state::{Work, code, state};
-use std::ffi::{c_uint, c_void};
+use std::ffi::{c_int, c_uint, c_void};
 
-fn result(done: Result<(), i32>) -> i32 {
-    done.err().unwrap_or(code::SUCCESS)
+/// A pool's handle: that of its card.
+const POOLS: usize = 0x200;
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceGetDefaultMemPool(pool: *mut usize, device: c_int) -> i32 {
+    let state = state();
+    let found = if state.faults.pools { Ok(POOLS + device as usize) } else { Err(code::INVALID_VALUE) };
+    // SAFETY: as C has it.
+    unsafe { answer(pool, found) }
+}
+
+/// Of a pool, how much it keeps is known and changes nothing: what is freed is counted as free at once.
+#[unsafe(no_mangle)]
+pub extern "C" fn cuMemPoolSetAttribute(pool: usize, attribute: c_uint, _value: *const u64) -> i32 {
+    let is_known = pool.checked_sub(POOLS).is_some_and(|card| card < state().cards.len());
+    if is_known && attribute == 4 { code::SUCCESS } else { code::INVALID_VALUE }
 }
 
 #[unsafe(no_mangle)]
@@ -16,6 +32,9 @@ pub unsafe extern "C" fn cuMemHostAlloc(to: *mut *mut c_void, size: usize, _flag
     let allowed = state.card().map(|_| ()).and_then(|()| state.not_recorded("an allocation of pinned memory"));
     if let Err(code) = allowed {
         return code;
+    }
+    if is_due(&mut state.faults.fail_host_allocation) {
+        return code::OUT_OF_MEMORY;
     }
     // What is never written is no number.
     let mut memory = vec![0xa5a5_a5a5_a5a5_a5a5u64; size.div_ceil(8).max(1)].into_boxed_slice();

@@ -132,11 +132,13 @@ fn shared_memory(body: &str) -> Option<(HashMap<String, u64>, usize)> {
     let (mut places, mut size) = (HashMap::new(), 0usize);
     for declaration in body.split(".shared ").skip(1).filter(|d| d.starts_with(".align")) {
         let alignment: usize = directive(declaration, ".align")?.parse().ok()?;
-        let name = directive(declaration, ".b8")?;
-        let (name, count) = name.trim_end_matches(']').split_once('[')?;
+        // An array of bytes, or one number.
+        let mut words = declaration.split(';').next()?.split_whitespace().skip(2);
+        let (of, name) = (words.next()?.trim_start_matches(['.', 'b', 'u', 's', 'f']), words.next()?);
+        let (name, count) = name.trim_end_matches(']').split_once('[').unwrap_or((name, "1"));
         size = size.next_multiple_of(alignment);
         places.insert(name.to_owned(), size as u64);
-        size += count.parse::<usize>().ok()?;
+        size += count.parse::<usize>().ok()? * of.parse::<usize>().ok()? / 8;
     }
     Some((places, size))
 }
