@@ -1,6 +1,7 @@
 //! The 16-bit numbers that a GPU computes with.
 
 use cudarc::driver::{DeviceRepr, ValidAsZeroBits};
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 /// Which 16-bit numbers.
@@ -21,6 +22,8 @@ pub trait Number: DeviceRepr + ValidAsZeroBits + Copy + Send + Sync + 'static {
     fn from_f32(x: f32) -> Self;
     /// Its value.
     fn to_f32(self) -> f32;
+    /// The values of as many as there are, many at once where the processor can.
+    fn to_f32s(from: &[Self], to: &mut [f32]);
 }
 
 impl Number for f16 {
@@ -33,6 +36,10 @@ impl Number for f16 {
     fn to_f32(self) -> f32 {
         f16::to_f32(self)
     }
+
+    fn to_f32s(from: &[Self], to: &mut [f32]) {
+        from.convert_to_f32_slice(to);
+    }
 }
 
 impl Number for bf16 {
@@ -44,5 +51,9 @@ impl Number for bf16 {
 
     fn to_f32(self) -> f32 {
         bf16::to_f32(self)
+    }
+
+    fn to_f32s(from: &[Self], to: &mut [f32]) {
+        from.convert_to_f32_slice(to);
     }
 }

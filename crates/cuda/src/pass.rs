@@ -132,7 +132,7 @@ impl<T: Number> Pass<T> {
             keep[..tokens].copy_from_slice(&work.host_kept.numbers()?[..tokens]);
         }
         if let (Some(states), Some(narrow)) = (states, &mut work.host_states) {
-            states.iter_mut().zip(narrow.numbers()?).for_each(|(wide, x)| *wide = x.to_f32());
+            T::to_f32s(&narrow.numbers()?[..tokens * hidden], &mut states[..tokens * hidden]);
         }
         Ok(())
     }
