@@ -111,6 +111,9 @@ pub struct Health {
     /// Memory of the requests under way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_memory: Option<RequestMemory>,
+    /// Names of the embedding models that are loaded, the box's own first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
     /// What is wrong though the box is ready: background work that has failed several times in a row and is tried
     /// further, a full disk, a lost card.
     #[serde(skip_serializing_if = "Vec::is_empty")]

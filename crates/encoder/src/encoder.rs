@@ -2,6 +2,7 @@
 
 use crate::EncoderError;
 use crate::axes::TokenAxes;
+use crate::background::Background;
 use crate::checksums::{ChecksumSource, Checksums, Hex, ModelFiles};
 use crate::cuda::{Chosen, choose};
 use crate::engine::{Device, Engine, Precision};
@@ -17,7 +18,7 @@ use crate::weights::{EncoderWeights, KeepHead};
 use crossbeam_channel::RecvTimeoutError;
 use membox_threads::budget;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// How often who waits for vectors looks whether somebody still waits for them.
@@ -63,6 +64,7 @@ pub struct Encoder {
     weights_sha256: String,
     scheduler: Arc<Scheduler>,
     queries: QueryCache,
+    background: OnceLock<Background>,
 }
 
 impl Encoder {
@@ -111,6 +113,7 @@ impl Encoder {
             weights_sha256,
             scheduler: scheduler.clone(),
             queries: QueryCache::new(config.query_cache),
+            background: OnceLock::new(),
         })
     }
 
@@ -159,6 +162,13 @@ impl Encoder {
         self.description.pooling
     }
 
+    /// Lets it go: its memory is free as soon as nobody else has it.
+    pub fn release(self: Arc<Self>) {
+        let scheduler = self.scheduler.clone();
+        drop(self);
+        scheduler.forget_models_that_left();
+    }
+
     /// The threads behind it, for counters and queue depths.
     pub fn scheduler(&self) -> &Scheduler {
         &self.scheduler
@@ -176,6 +186,10 @@ impl Encoder {
 
     pub(crate) fn queries(&self) -> &QueryCache {
         &self.queries
+    }
+
+    pub(crate) fn measured_background(&self) -> &OnceLock<Background> {
+        &self.background
     }
 
     /// Every token of a text.

@@ -30,6 +30,7 @@
 
 mod architecture;
 mod axes;
+mod background;
 mod checksums;
 pub mod cpu;
 pub mod cuda;
@@ -54,6 +55,7 @@ mod windows;
 
 pub use architecture::{Activation, Architecture, ModelType, Positions};
 pub use axes::{MAX_TOKEN_DIMENSION, TOKEN_AXES_FILE, TOKEN_DIMENSIONS, TokenAxes};
+pub use background::Background;
 pub use checksums::{ChecksumSource, Checksums};
 pub use documents::{DocumentEmbedding, DocumentWindows};
 pub use encoder::{Encoder, EncoderConfig};

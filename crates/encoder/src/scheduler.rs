@@ -24,7 +24,7 @@ use crate::vector_head::VectorHead;
 use membox_threads::room::{NoRoom, Room};
 use membox_threads::{Panicked, budget, guard, spawn};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -163,6 +163,8 @@ pub struct Embeddings {
     pub tokens: usize,
     /// Inputs of which a part was cut off.
     pub truncated: usize,
+    /// The share of each input's tokens that the model does not know, 0 to 1, special tokens left out.
+    pub unknown: Vec<f32>,
     /// Time until the last text was tokenized, from submission.
     pub tokenize: Duration,
     /// Time from there until the last batch was begun.
@@ -322,6 +324,10 @@ impl Scheduler {
         };
         let tenant = budget::current().map(|budget| budget.tenant()).unwrap_or_default();
         shared.admit(lane, &tenant, bytes)?;
+        let unknown = match &request.inputs {
+            Inputs::Texts(texts) => vec![0.0; texts.len()],
+            Inputs::Tokens(sequences) => sequences.iter().map(|ids| model.tokenizer.unknown_share(ids)).collect(),
+        };
         let many = |wanted: bool| vec![Vec::new(); if wanted { count } else { 0 }];
         let answer = Embeddings {
             vectors: vec![0.0; if wanted.vectors { count * dimension } else { 0 }],
@@ -332,6 +338,7 @@ impl Scheduler {
             dimension,
             state_dimension,
             tokens,
+            unknown,
             ..Embeddings::default()
         };
         let ticket = Arc::new(Ticket {
@@ -360,6 +367,11 @@ impl Scheduler {
             shared.finish(&ticket, Err(EncoderError::Stopped));
         }
         Ok(Pending(ticket))
+    }
+
+    /// Has idle threads give back the memory of models that nobody has any more. Others do so after their batch.
+    pub fn forget_models_that_left(&self) {
+        self.shared.sequences.wake();
     }
 
     /// Its sizes and limits.
@@ -452,7 +464,7 @@ impl Shared {
             let next = std::iter::from_fn(|| queue.pop(|_| true));
             (lane, next.take(TOKENIZER_CHUNK).collect::<Vec<_>>())
         };
-        while let Some((lane, jobs)) = self.texts.wait(chunk) {
+        while let Some((lane, jobs)) = self.texts.wait(&mut 0, chunk) {
             let mut sequences = Vec::with_capacity(jobs.len());
             for TextJob { ticket, index, text } in jobs {
                 if self.skip_cancelled(&ticket) {
@@ -461,9 +473,13 @@ impl Shared {
                 let encoded = guard(|| ticket.model.tokenizer.encode(&text, ticket.max_tokens));
                 match encoded.map_err(EncoderError::from).flatten() {
                     Ok(tokens) => {
+                        let unknown = ticket.model.tokenizer.unknown_share(&tokens.ids);
                         let mut progress = ticket.progress.lock().unwrap_or_else(PoisonError::into_inner);
                         progress.answer.tokens += tokens.ids.len();
                         progress.answer.truncated += usize::from(tokens.truncated);
+                        if let Some(place) = progress.answer.unknown.get_mut(index) {
+                            *place = unknown;
+                        }
                         progress.tokenized = Instant::now();
                         progress.answer.tokenize = progress.tokenized - ticket.submitted;
                         drop(progress);
@@ -485,7 +501,10 @@ impl Shared {
         // thread's own on Linux.
         let _ = rustix::process::nice(5);
         let (mut bulk, mut urgent) = (Worker::new(self), Worker::new(self));
-        while self.sequences.wait(|_, queue| bulk.take_guarded(queue)).is_some() {
+        let mut seen = 0;
+        while self.sequences.wait(&mut seen, |_, queue| bulk.take_guarded(queue)).is_some() {
+            bulk.forget_models_that_left();
+            urgent.forget_models_that_left();
             let is_bulk = bulk.jobs.first().is_some_and(|job| job.ticket.lane == Lane::Bulk);
             bulk.run_guarded(&mut || {
                 while is_bulk && self.sequences.take_urgent(|queue| urgent.take_guarded(queue)).is_some() {
@@ -499,7 +518,8 @@ impl Shared {
 /// A batch being formed and run by one thread, and the memory that it reuses.
 struct Worker<'a> {
     shared: &'a Shared,
-    sessions: Vec<(Arc<Model>, Box<dyn Session>)>,
+    /// By model: one that nobody else has any more is not kept for this.
+    sessions: Vec<(Weak<Model>, Box<dyn Session>)>,
     batch: PackedBatch,
     jobs: Vec<SequenceJob>,
     vectors: Vec<f32>,
@@ -534,6 +554,11 @@ impl<'a> Worker<'a> {
             self.batch.push(&job.ids);
             self.jobs.push(job);
         }
+    }
+
+    /// Gives back the memory of models that nobody has any more.
+    fn forget_models_that_left(&mut self) {
+        self.sessions.retain(|(model, _)| model.strong_count() > 0);
     }
 
     /// Runs the batch; a panic is the answer to its requests, each of which gives back the room that it had.
@@ -573,8 +598,8 @@ impl<'a> Worker<'a> {
         }
         let (model, wanted) = (self.jobs[0].ticket.model.clone(), self.jobs[0].ticket.wanted);
         let dimension = model.engine.dimension();
-        let known = self.sessions.iter().position(|(m, _)| Arc::ptr_eq(m, &model)).unwrap_or_else(|| {
-            self.sessions.push((model.clone(), model.engine.clone().session()));
+        let known = self.sessions.iter().position(|(m, _)| m.as_ptr() == Arc::as_ptr(&model)).unwrap_or_else(|| {
+            self.sessions.push((Arc::downgrade(&model), model.engine.clone().session()));
             self.sessions.len() - 1
         });
         let size = |wanted: bool, count: usize| if wanted { count } else { 0 };

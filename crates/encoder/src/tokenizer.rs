@@ -133,6 +133,13 @@ impl Tokenizer {
         UNKNOWN.iter().find_map(|token| self.inner.token_to_id(token))
     }
 
+    /// The share of a sequence's tokens that stand for what the model does not know, without the first and the last.
+    pub fn unknown_share(&self, ids: &[u32]) -> f32 {
+        let inner = ids.get(1..ids.len().saturating_sub(1)).unwrap_or_default();
+        let Some(unknown) = self.unknown().filter(|_| !inner.is_empty()) else { return 0.0 };
+        inner.iter().filter(|&&id| id == unknown).count() as f32 / inner.len() as f32
+    }
+
     /// The same tokenizer, which reads `[SEP]` and the like in a text as the plain text that they are.
     pub fn without_special_literals(&self) -> Self {
         let mut inner = self.inner.clone();

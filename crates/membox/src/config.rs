@@ -13,7 +13,7 @@ use membox_memory::encoder::cuda::Gpu;
 use membox_memory::encoder::{Device, Encoder, EncoderConfig, KeepHead, Precision, Scheduler, SchedulerConfig};
 use membox_memory::keys::MasterKey;
 use membox_memory::llm::LlmConfig;
-use membox_memory::{EncryptionConfig, MemoryConfig, Policies, Policy, RowDevice};
+use membox_memory::{EncryptionConfig, FurtherModel, FurtherModels, MemoryConfig, Policies, Policy, RowDevice};
 use membox_server::{DEFAULT_TENANT, KeyFile, TlsFiles};
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::{BTreeMap, HashMap};
@@ -24,6 +24,9 @@ use std::sync::Arc;
 
 /// The compression model that every box has.
 pub const KEEP_HEAD: &str = "keep-head";
+
+/// Memory of the models beside the box's own.
+const DEFAULT_MODEL_MEMORY_MIB: u64 = 2048;
 
 /// What is read, and never shown.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -100,7 +103,11 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The embedding model.
     pub model: String,
-    /// Further names that clients may call it by at /v1/embeddings, such as text-embedding-3-small for one that
+    /// Embedding models beside it, which collections and requests may name: each is loaded when it is first wanted.
+    pub models: Vec<String>,
+    /// MiB of memory that those have together: the least used ones leave when another one is wanted.
+    pub model_memory_mib: u64,
+    /// Further names that clients may call the model by at /v1/embeddings, such as text-embedding-3-small for one that
     /// cannot be told another. With * it takes any name.
     pub model_aliases: Vec<String>,
     /// The model that compresses text: keep-head (a small head over the embedding model), or an LLMLingua-2 model.
@@ -194,6 +201,8 @@ impl Default for Config {
             data_dir: "data".into(),
             listen: SocketAddr::from(([127, 0, 0, 1], 8420)),
             model: "all-MiniLM-L6-v2".into(),
+            models: Vec::new(),
+            model_memory_mib: DEFAULT_MODEL_MEMORY_MIB,
             model_aliases: Vec::new(),
             compression_model: KEEP_HEAD.into(),
             keep_head: None,
@@ -436,12 +445,36 @@ impl Config {
 
     /// Loads the embedding model, with the keep head that goes with it.
     pub fn load_encoder(&self, scheduler: &Arc<Scheduler>) -> Result<Arc<Encoder>> {
-        let folder = self.models_dir().join(&self.model);
-        let (keep_head, query_cache) = (self.keep_head()?, self.query_cache);
-        let checksums = models::checksums(&self.model, &folder);
+        Ok(Arc::new(self.load_model(&self.model, self.keep_head()?, scheduler)?))
+    }
+
+    fn load_model(&self, name: &str, keep_head: Option<KeepHead>, scheduler: &Arc<Scheduler>) -> Result<Encoder> {
+        let (folder, query_cache) = (self.models_dir().join(name), self.query_cache);
+        let checksums = models::checksums(name, &folder);
         let encoder = EncoderConfig { keep_head, query_cache, checksums, ..self.engine() };
-        let encoder = Encoder::load(&self.model, &folder, encoder, scheduler);
-        Ok(Arc::new(encoder.with_context(|| format!("the model {} cannot be loaded", self.model))?))
+        Encoder::load(name, &folder, encoder, scheduler).with_context(|| format!("the model {name} cannot be loaded"))
+    }
+
+    /// The embedding models beside the default one, none of which is loaded yet.
+    pub fn further_models(&self, scheduler: &Arc<Scheduler>) -> FurtherModels {
+        let mut found: Vec<FurtherModel> = Vec::new();
+        for name in &self.models {
+            let known = models::find(name).ok();
+            let name = known.as_ref().map_or_else(|| name.clone(), |known| known.name.clone());
+            if name == self.model || found.iter().any(|model| model.name == name) {
+                continue;
+            }
+            let folder = self.models_dir().join(&name);
+            let bytes = models::weight_bytes(&folder);
+            if bytes == 0 {
+                tracing::error!(model = name, "a model of the settings is not installed: run `membox models pull`");
+            }
+            let aliases = known.map(|known| known.hub).into_iter().filter(|hub| *hub != name).collect();
+            found.push(FurtherModel { name, aliases, bytes });
+        }
+        let (config, scheduler) = (self.clone(), scheduler.clone());
+        let load = move |name: &str| config.load_model(name, None, &scheduler).map_err(|error| format!("{error:#}"));
+        FurtherModels::new(found, self.model_memory_mib.saturating_mul(1 << 20), Box::new(load))
     }
 
     fn keep_head(&self) -> Result<Option<KeepHead>> {

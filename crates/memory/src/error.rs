@@ -102,6 +102,14 @@ pub enum MemoryError {
     /// No text model is loaded.
     #[error("no embedding model is installed: run `membox models pull all-MiniLM-L6-v2` and restart")]
     NoModel,
+    /// A model that the settings name cannot be loaded.
+    #[error("the model {name:?} cannot be loaded: {reason}")]
+    ModelNotLoaded {
+        /// Its name.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
     /// No such model that compresses is loaded.
     #[error(
         "no {name} is loaded that compresses (loaded: {loaded:?}): run `membox models pull {name}`, set \

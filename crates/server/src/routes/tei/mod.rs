@@ -69,11 +69,11 @@ async fn encoded(
     let encoder = state.memory.models().encoder()?;
     let prompt = prompt(encoder, options.prompt_name.as_deref())?;
     let most = options.max_tokens.unwrap_or(encoder.max_tokens());
-    let (inputs, cut_already) = inputs::as_tei(state, input, most, options.side, prompt, at).await?;
+    let (inputs, cut_already) = inputs::as_tei(state, encoder, input, most, options.side, prompt, at).await?;
     if wanted.states {
         request::take(state_bytes(&inputs, most, encoder.engine().dimension()))?;
     }
-    let mut answer = encode(state, inputs, most, wanted, at, cost).await?;
+    let mut answer = encode(encoder, inputs, most, wanted, at, cost).await?;
     answer.truncated += cut_already;
     if options.truncate == Some(false) && answer.truncated > 0 {
         let detail = format!("{} of the texts have more than {most} tokens, and truncate is false", answer.truncated);
@@ -138,7 +138,7 @@ pub async fn embed(
 }
 
 async fn vectors(state: &AppState, request: EmbedRequest, cost: &mut Cost) -> Result<Embeddings, Problem> {
-    let max_tokens = Some(check_sizes(state, request.max_tokens, request.dimensions)?);
+    let max_tokens = Some(check_sizes(state.memory.models().encoder()?, request.max_tokens, request.dimensions)?);
     let options =
         Options { max_tokens, ..Options::of(request.truncate, request.truncation_direction, request.prompt_name) };
     let wanted = Wanted::vectors(request.normalize);
