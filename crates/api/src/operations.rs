@@ -5,6 +5,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
+/// How a collection is embedded anew.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct ReembedQuery {
+    /// The model that it moves to, one of `GET /v1/models`; its own when left out. Until the job is done it answers by
+    /// the one that it has.
+    pub model: Option<String>,
+}
+
 /// Which jobs.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

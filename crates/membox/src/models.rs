@@ -145,7 +145,8 @@ pub fn run(config: &Config, args: &ModelsArgs) -> Result<()> {
 pub fn weight_bytes(folder: &Path) -> u64 {
     let files = fs::read_dir(folder).into_iter().flatten().flatten();
     let weights = files.filter(|file| file.path().extension().is_some_and(|extension| extension == "safetensors"));
-    weights.filter_map(|file| Some(file.metadata().ok()?.len())).sum()
+    // Of what a link leads to, too.
+    weights.filter_map(|file| Some(fs::metadata(file.path()).ok()?.len())).sum()
 }
 
 /// Every model of the manifest.

@@ -49,6 +49,7 @@ mod memories;
 mod memory_box;
 mod mend;
 mod models;
+mod moving;
 mod names;
 mod numbers;
 #[cfg(test)]

@@ -188,7 +188,16 @@ impl Models {
         lane: Lane,
     ) -> Result<Vec<EmbeddedText>, MemoryError> {
         let encoder = self.encoder_of(collection)?;
-        let (space, max_windows) = (self.token_space(collection), collection.max_windows());
+        Self::embed_texts_by(&encoder, (self.token_space(collection), collection.max_windows()), texts, lane)
+    }
+
+    /// Embeds texts by a model, with vectors of tokens in a space if there is one, and of so many windows.
+    pub(crate) fn embed_texts_by(
+        encoder: &Encoder,
+        (space, max_windows): (Option<TokenSpace>, usize),
+        texts: Vec<String>,
+        lane: Lane,
+    ) -> Result<Vec<EmbeddedText>, MemoryError> {
         let mut embedded = Vec::with_capacity(texts.len());
         let mut texts = VecDeque::from(texts);
         while !texts.is_empty() {

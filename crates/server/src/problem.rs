@@ -140,6 +140,7 @@ impl From<MemoryError> for Problem {
             | MemoryError::LimitReached { .. } => StatusCode::TOO_MANY_REQUESTS,
             MemoryError::Llm(_) => StatusCode::BAD_GATEWAY,
             MemoryError::NoModel
+            | MemoryError::Moved(_)
             | MemoryError::ModelNotLoaded { .. }
             | MemoryError::NoCompressor { .. }
             | MemoryError::ReadOnly(_)

@@ -49,6 +49,7 @@ mod recall;
 mod redaction;
 mod server;
 mod sessions;
+mod several_models;
 mod small_model;
 mod software_card;
 mod tei;

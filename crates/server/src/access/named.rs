@@ -11,8 +11,9 @@ use membox_api::{
     Mem0PageQuery, Mem0References, Mem0Search, Mem0SummaryRequest, Mem0Update, MessagePatch, MessagesQuery,
     NamespaceQuery, NewApiKey, NewCheckpoint, NewRecord, OneNamespaceQuery, PageQuery, PatchManyRequest,
     PredictRequest, PruneRequest, PushRequest, QueueQuery, QuotaSettings, RecallBatch, RecallRequest, RecordPatch,
-    RerankRequest, Scope, ScrollRequest, SessionSettings, SessionsQuery, SimilarityRequest, TakeRequest, TaskWrites,
-    ThreadsQuery, TokenizeRequest, TokensRequest, TopicsRequest, UpdateRequest, UsageQuery, UsageReport, VertexRequest,
+    ReembedQuery, RerankRequest, Scope, ScrollRequest, SessionSettings, SessionsQuery, SimilarityRequest, TakeRequest,
+    TaskWrites, ThreadsQuery, TokenizeRequest, TokensRequest, TopicsRequest, UpdateRequest, UsageQuery, UsageReport,
+    VertexRequest,
 };
 use membox_memory::named_or_users;
 use serde_json::{Map, Value, json};
@@ -37,7 +38,7 @@ macro_rules! names_nothing {
 
 names_nothing! {
     AddQuery AuditQuery BlobQuery CheckpointQuery CheckpointsQuery ChunkRequest CollectionSettings ConsolidateRequest
-    DecodeRequest EmbedRequest EmbedTokensRequest EmbeddingsRequest EraseTenant JobsQuery Map<String, Value> MediaQuery
+    DecodeRequest EmbedRequest EmbedTokensRequest EmbeddingsRequest EraseTenant JobsQuery Map<String, Value> MediaQuery ReembedQuery
     Mem0Add Mem0BatchUpdates Mem0Feedback Mem0GetExport Mem0List Mem0NewExport Mem0Owner Mem0PageQuery Mem0References
     Mem0Search Mem0SummaryRequest Mem0Update
     MessagePatch MessagesQuery NamespaceQuery NewApiKey NewCheckpoint OneNamespaceQuery PredictRequest PruneRequest
