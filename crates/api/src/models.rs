@@ -14,6 +14,8 @@ pub struct ModelView {
     pub created: u64,
     /// Who serves it.
     pub owned_by: &'static str,
+    /// `embedding`, or `reranker` for a cross-encoder.
+    pub kind: &'static str,
     /// Whether it is loaded; one that is not is loaded when it is first wanted.
     pub loaded: bool,
     /// Numbers of its vectors, where it is loaded.

@@ -82,15 +82,19 @@ impl Encoder {
         if description.lower_case {
             tokenizer = tokenizer.in_lower_case();
         }
-        let head = VectorHead::read(&files, &description)?;
-        let mut weights = EncoderWeights::read_from(&files)?.with_pooling(description.pooling);
+        let mut head = VectorHead::read(&files, &description)?;
+        let mut weights = EncoderWeights::read_from(&files, description.classifier)?.with_pooling(description.pooling);
+        let mut device = config.device;
+        if let Some(classifier) = weights.classifier.take() {
+            head = VectorHead::classifier(classifier);
+            device = Device::Cpu;
+        }
         if let Some(head) = config.keep_head {
             weights = weights.with_keep_head(head)?;
         }
         let axes = TokenAxes::find(&files, &weights.sha256, weights.architecture.hidden_size)?;
         let weights_sha256 = Hex(&weights.sha256).to_string();
-        let Chosen { engine, why_not_cuda } =
-            choose(weights, config.precision, config.device, config.kernels.as_deref())?;
+        let Chosen { engine, why_not_cuda } = choose(weights, config.precision, device, config.kernels.as_deref())?;
         if let Some(reason) = &why_not_cuda {
             tracing::info!(model = name, reason, "no card is used");
         }
@@ -172,6 +176,11 @@ impl Encoder {
     /// The threads behind it, for counters and queue depths.
     pub fn scheduler(&self) -> &Scheduler {
         &self.scheduler
+    }
+
+    /// Whether it compares pairs of texts instead of embedding each.
+    pub fn is_cross_encoder(&self) -> bool {
+        self.description.classifier.is_some()
     }
 
     /// Its tokenizer.

@@ -17,6 +17,7 @@
 
 use crate::EncoderError;
 use crate::axes::{TOKEN_DIMENSIONS, TokenAxes};
+use crate::cross_encoder::TokenPair;
 use crate::engine::{Engine, Outputs, PackedBatch, Session};
 use crate::lanes::{Lane, Lanes, OfTenant, Turns};
 use crate::tokenizer::Tokenizer;
@@ -121,6 +122,8 @@ pub enum Inputs {
     Texts(Vec<String>),
     /// Token ids, special ones included.
     Tokens(Vec<Vec<u32>>),
+    /// Sequences of two texts each, for a cross-encoder.
+    Pairs(Vec<TokenPair>),
 }
 
 impl Inputs {
@@ -130,6 +133,7 @@ impl Inputs {
         match self {
             Self::Texts(texts) => texts.len(),
             Self::Tokens(sequences) => sequences.len(),
+            Self::Pairs(pairs) => pairs.len(),
         }
     }
 
@@ -137,6 +141,16 @@ impl Inputs {
         match self {
             Self::Texts(texts) => texts.iter().map(|t| t.len() + 16).sum(),
             Self::Tokens(sequences) => sequences.iter().map(|s| s.len() * 4 + 16).sum(),
+            Self::Pairs(pairs) => pairs.iter().map(|pair| pair.ids.len() * 4 + 16).sum(),
+        }
+    }
+
+    /// Token ids of each, where they are there already.
+    fn ids(&self) -> Vec<&[u32]> {
+        match self {
+            Self::Texts(_) => Vec::new(),
+            Self::Tokens(sequences) => sequences.iter().map(Vec::as_slice).collect(),
+            Self::Pairs(pairs) => pairs.iter().map(|pair| pair.ids.as_slice()).collect(),
         }
     }
 }
@@ -225,6 +239,8 @@ struct SequenceJob {
     ticket: Arc<Ticket>,
     index: usize,
     ids: Vec<u32>,
+    /// The first token of a second text.
+    second: usize,
 }
 
 impl OfTenant for TextJob {
@@ -302,9 +318,8 @@ impl Scheduler {
     pub fn submit(&self, model: &Arc<Model>, request: Request, reply: Reply) -> Result<Pending, EncoderError> {
         let shared = &self.shared;
         let (count, bytes, lane) = (request.inputs.len(), request.inputs.bytes(), request.lane);
-        if let Inputs::Tokens(sequences) = &request.inputs {
-            check_tokens(&*model.engine, sequences)?;
-        }
+        let sequences = request.inputs.ids();
+        check_tokens(&*model.engine, &sequences)?;
         let now = Instant::now();
         let (dimension, state_dimension, wanted) = (model.dimension(), model.engine.dimension(), request.wanted);
         if wanted.keep && !model.engine.has_keep_head() {
@@ -318,16 +333,11 @@ impl Scheduler {
                 return Err(EncoderError::TokenDimension(dimension));
             }
         }
-        let tokens = match &request.inputs {
-            Inputs::Texts(_) => 0,
-            Inputs::Tokens(sequences) => sequences.iter().map(Vec::len).sum(),
-        };
+        let tokens = sequences.iter().map(|ids| ids.len()).sum();
         let tenant = budget::current().map(|budget| budget.tenant()).unwrap_or_default();
         shared.admit(lane, &tenant, bytes)?;
-        let unknown = match &request.inputs {
-            Inputs::Texts(texts) => vec![0.0; texts.len()],
-            Inputs::Tokens(sequences) => sequences.iter().map(|ids| model.tokenizer.unknown_share(ids)).collect(),
-        };
+        let mut unknown: Vec<f32> = sequences.iter().map(|ids| model.tokenizer.unknown_share(ids)).collect();
+        unknown.resize(count, 0.0);
         let many = |wanted: bool| vec![Vec::new(); if wanted { count } else { 0 }];
         let answer = Embeddings {
             vectors: vec![0.0; if wanted.vectors { count * dimension } else { 0 }],
@@ -358,10 +368,15 @@ impl Scheduler {
             return Ok(Pending(ticket));
         }
         let job = |(index, text)| TextJob { ticket: ticket.clone(), index, text };
-        let sequence = |(index, ids)| SequenceJob { ticket: ticket.clone(), index, ids };
+        let sequence = |(index, ids): (_, Vec<u32>)| {
+            let second = ids.len();
+            SequenceJob { ticket: ticket.clone(), index, ids, second }
+        };
+        let pair = |(index, TokenPair { ids, second })| SequenceJob { ticket: ticket.clone(), index, ids, second };
         let accepted = match request.inputs {
             Inputs::Texts(texts) => shared.texts.push(lane, texts.into_iter().enumerate().map(job)).is_ok(),
             Inputs::Tokens(s) => shared.sequences.push(lane, s.into_iter().enumerate().map(sequence)).is_ok(),
+            Inputs::Pairs(p) => shared.sequences.push(lane, p.into_iter().enumerate().map(pair)).is_ok(),
         };
         if !accepted {
             shared.finish(&ticket, Err(EncoderError::Stopped));
@@ -403,7 +418,7 @@ impl Drop for Scheduler {
     }
 }
 
-fn check_tokens(engine: &dyn Engine, sequences: &[Vec<u32>]) -> Result<(), EncoderError> {
+fn check_tokens(engine: &dyn Engine, sequences: &[&[u32]]) -> Result<(), EncoderError> {
     for (input, ids) in sequences.iter().enumerate() {
         let reason = if ids.is_empty() {
             "no tokens".to_owned()
@@ -483,7 +498,8 @@ impl Shared {
                         progress.tokenized = Instant::now();
                         progress.answer.tokenize = progress.tokenized - ticket.submitted;
                         drop(progress);
-                        sequences.push(SequenceJob { ticket, index, ids: tokens.ids });
+                        let second = tokens.ids.len();
+                        sequences.push(SequenceJob { ticket, index, ids: tokens.ids, second });
                     }
                     Err(error) => {
                         self.finish(&ticket, Err(error));
@@ -551,7 +567,7 @@ impl<'a> Worker<'a> {
                     && self.batch.tokens() + job.ids.len() <= max_tokens
             })
         }) {
-            self.batch.push(&job.ids);
+            self.batch.push_pair(&job.ids, job.second, job.ticket.model.head.segment);
             self.jobs.push(job);
         }
     }

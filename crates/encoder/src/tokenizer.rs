@@ -3,10 +3,12 @@
 
 use crate::EncoderError;
 use crate::checksums::{Checksums, ModelFiles};
+use crate::cross_encoder::TokenPair;
 use std::ops::Range;
 use std::path::Path;
 use tokenizers::models::ModelWrapper;
 use tokenizers::normalizers::{Lowercase, Sequence};
+use tokenizers::utils::truncation::TruncationParams;
 
 /// Texts longer than this many bytes a wanted token are cut before they are tokenized: no text has tokens this long on
 /// average, and a megabyte must not be normalised to keep 256 tokens of it.
@@ -117,6 +119,25 @@ impl Tokenizer {
         pieces.truncate(max_tokens.saturating_sub(2));
         let ids = [open].into_iter().chain(pieces.iter().map(|piece| piece.id)).chain([close]).collect();
         Ok((ids, pieces.into_iter().map(|piece| piece.start..piece.end).collect()))
+    }
+
+    /// The same tokenizer for [pairs](Self::encode_pair) of at most so many tokens.
+    pub(crate) fn of_pairs(&self, max_tokens: usize) -> Result<Self, EncoderError> {
+        let mut inner = self.inner.clone();
+        let longest_first = TruncationParams { max_length: max_tokens, ..TruncationParams::default() };
+        inner.with_truncation(Some(longest_first)).map_err(|e| EncoderError::Tokenize(e.to_string()))?;
+        Ok(Self { inner })
+    }
+
+    /// Two texts in one sequence, with the special tokens of such. The longer one is cut off first.
+    pub(crate) fn encode_pair(&self, first: &str, second: &str) -> Result<TokenPair, EncoderError> {
+        let most = self.inner.get_truncation().map_or(usize::MAX, |params| params.max_length);
+        let cut = |text| cut_at_boundary(text, most.saturating_mul(BYTES_PER_TOKEN)).0;
+        let pair = (cut(first), cut(second));
+        let encoding = self.inner.encode_fast(pair, true).map_err(|e| EncoderError::Tokenize(e.to_string()))?;
+        let ids = encoding.get_ids().to_vec();
+        let second = encoding.get_type_ids().iter().position(|of| *of == 1).unwrap_or(ids.len());
+        Ok(TokenPair { ids, second })
     }
 
     /// How it marks where words begin; `None` where it is neither WordPiece nor SentencePiece.

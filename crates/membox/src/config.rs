@@ -10,7 +10,9 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use membox_api::Access;
 use membox_memory::compressor::{Compressor, keep_head};
 use membox_memory::encoder::cuda::Gpu;
-use membox_memory::encoder::{Device, Encoder, EncoderConfig, KeepHead, Precision, Scheduler, SchedulerConfig};
+use membox_memory::encoder::{
+    Device, Encoder, EncoderConfig, KeepHead, ModelDescription, Precision, Scheduler, SchedulerConfig,
+};
 use membox_memory::keys::MasterKey;
 use membox_memory::llm::LlmConfig;
 use membox_memory::{EncryptionConfig, FurtherModel, FurtherModels, MemoryConfig, Policies, Policy, RowDevice};
@@ -103,7 +105,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The embedding model.
     pub model: String,
-    /// Embedding models beside it, which collections and requests may name: each is loaded when it is first wanted.
+    /// Models beside it, which collections and requests may name, cross-encoders among them: each is loaded when it is
+    /// first wanted.
     pub models: Vec<String>,
     /// MiB of memory that those have together: the least used ones leave when another one is wanted.
     pub model_memory_mib: u64,
@@ -445,7 +448,14 @@ impl Config {
 
     /// Loads the embedding model, with the keep head that goes with it.
     pub fn load_encoder(&self, scheduler: &Arc<Scheduler>) -> Result<Arc<Encoder>> {
-        Ok(Arc::new(self.load_model(&self.model, self.keep_head()?, scheduler)?))
+        let encoder = self.load_model(&self.model, self.keep_head()?, scheduler)?;
+        if encoder.is_cross_encoder() {
+            bail!(
+                "{} is a cross-encoder and embeds nothing: name it in `models`, beside an embedding model",
+                self.model
+            );
+        }
+        Ok(Arc::new(encoder))
     }
 
     fn load_model(&self, name: &str, keep_head: Option<KeepHead>, scheduler: &Arc<Scheduler>) -> Result<Encoder> {
@@ -470,7 +480,8 @@ impl Config {
                 tracing::error!(model = name, "a model of the settings is not installed: run `membox models pull`");
             }
             let aliases = known.map(|known| known.hub).into_iter().filter(|hub| *hub != name).collect();
-            found.push(FurtherModel { name, aliases, bytes });
+            let is_cross_encoder = ModelDescription::read(&folder).is_ok_and(|model| model.is_cross_encoder());
+            found.push(FurtherModel { name, aliases, is_cross_encoder, bytes });
         }
         let (config, scheduler) = (self.clone(), scheduler.clone());
         let load = move |name: &str| config.load_model(name, None, &scheduler).map_err(|error| format!("{error:#}"));

@@ -16,6 +16,8 @@ pub struct FurtherModel {
     pub name: String,
     /// What else it is called.
     pub aliases: Vec<String>,
+    /// Whether it compares pairs of texts, and embeds none.
+    pub is_cross_encoder: bool,
     /// Bytes of its weights' files: it takes no more memory than that.
     pub bytes: u64,
 }

@@ -127,8 +127,19 @@ impl Models {
     pub fn encoder_named(&self, name: &str) -> Result<Option<Arc<Encoder>>, MemoryError> {
         match &self.encoder {
             Some(own) if own.name() == name => Ok(Some(own.clone())),
+            _ if self.further.find(name).is_some_and(|model| model.is_cross_encoder) => Ok(None),
             _ => self.further.get(name),
         }
+    }
+
+    /// A cross-encoder by a name of it, or the first of the settings; `None` where there is none.
+    pub fn cross_encoder(&self, name: Option<&str>) -> Result<Option<Arc<Encoder>>, MemoryError> {
+        let mut all = self.further.all().iter().filter(|model| model.is_cross_encoder);
+        let found = match name {
+            Some(name) => self.further.find(name).filter(|model| model.is_cross_encoder),
+            None => all.next(),
+        };
+        found.map_or(Ok(None), |model| self.further.get(&model.name))
     }
 
     /// The encoders that are loaded, the box's own first.
@@ -138,7 +149,8 @@ impl Models {
 
     /// Names of the models that texts can be embedded by, the box's own first.
     pub fn names(&self) -> Vec<&str> {
-        let further = self.further.all().iter().map(|model| model.name.as_str());
+        let further = self.further.all().iter().filter(|model| !model.is_cross_encoder);
+        let further = further.map(|model| model.name.as_str());
         self.encoder.iter().map(|own| own.name()).chain(further).collect()
     }
 

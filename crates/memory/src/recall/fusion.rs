@@ -100,6 +100,12 @@ impl<R> Fused<R> {
         self.score += score;
     }
 
+    /// Takes what a cross-encoder says in the place of all else.
+    pub fn set_cross_encoder(&mut self, value: f32, score: f32) {
+        self.parts = vec![ScorePart { part: PartName::CrossEncoder, value, score }];
+        self.score = score;
+    }
+
     /// Adds what late interaction says.
     pub fn add_tokens(&mut self, score: f32) {
         self.add(PartName::Tokens, self.tokens.unwrap_or_default(), score);

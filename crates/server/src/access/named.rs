@@ -5,10 +5,10 @@ use crate::problem::Problem;
 use axum::http::StatusCode;
 use membox_api::{
     AddMemories, AddQuery, AppendRequest, AuditQuery, BlobQuery, CheckpointQuery, CheckpointsQuery, ChunkRequest,
-    CollectionSettings, ConsolidateRequest, ContextRequest, CopyThread, CountRequest, DecodeRequest, DeleteRequest,
-    EmbedRequest, EmbedTokensRequest, EmbeddingsRequest, EraseTenant, FacetsRequest, ForgetRequest, GetRequest,
-    JobsQuery, MediaQuery, Mem0Add, Mem0BatchUpdates, Mem0Feedback, Mem0GetExport, Mem0List, Mem0NewExport, Mem0Owner,
-    Mem0PageQuery, Mem0References, Mem0Search, Mem0SummaryRequest, Mem0Update, MessagePatch, MessagesQuery,
+    CohereRerank, CollectionSettings, ConsolidateRequest, ContextRequest, CopyThread, CountRequest, DecodeRequest,
+    DeleteRequest, EmbedRequest, EmbedTokensRequest, EmbeddingsRequest, EraseTenant, FacetsRequest, ForgetRequest,
+    GetRequest, JobsQuery, MediaQuery, Mem0Add, Mem0BatchUpdates, Mem0Feedback, Mem0GetExport, Mem0List, Mem0NewExport,
+    Mem0Owner, Mem0PageQuery, Mem0References, Mem0Search, Mem0SummaryRequest, Mem0Update, MessagePatch, MessagesQuery,
     NamespaceQuery, NewApiKey, NewCheckpoint, NewRecord, OneNamespaceQuery, PageQuery, PatchManyRequest,
     PredictRequest, PruneRequest, PushRequest, QueueQuery, QuotaSettings, RecallBatch, RecallRequest, RecordPatch,
     ReembedQuery, RerankRequest, Scope, ScrollRequest, SessionSettings, SessionsQuery, SimilarityRequest, TakeRequest,
@@ -37,7 +37,8 @@ macro_rules! names_nothing {
 }
 
 names_nothing! {
-    AddQuery AuditQuery BlobQuery CheckpointQuery CheckpointsQuery ChunkRequest CollectionSettings ConsolidateRequest
+    AddQuery AuditQuery BlobQuery CheckpointQuery CheckpointsQuery ChunkRequest CohereRerank CollectionSettings
+    ConsolidateRequest
     DecodeRequest EmbedRequest EmbedTokensRequest EmbeddingsRequest EraseTenant JobsQuery Map<String, Value> MediaQuery ReembedQuery
     Mem0Add Mem0BatchUpdates Mem0Feedback Mem0GetExport Mem0List Mem0NewExport Mem0Owner Mem0PageQuery Mem0References
     Mem0Search Mem0SummaryRequest Mem0Update

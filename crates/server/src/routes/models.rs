@@ -42,12 +42,15 @@ fn view(state: &AppState, id: &str) -> ModelView {
     let checksums = loaded.as_ref().map(|encoder| encoder.checked_by().name());
     let dimension = loaded.as_ref().map(|encoder| encoder.dimension());
     let loaded = loaded.is_some();
-    ModelView { id: id.to_owned(), object: "model", created, owned_by: "membox", loaded, dimension, checksums }
+    let is_cross_encoder = models.further.find(id).is_some_and(|model| model.is_cross_encoder);
+    let kind = if is_cross_encoder { "reranker" } else { "embedding" };
+    ModelView { id: id.to_owned(), object: "model", created, owned_by: "membox", kind, loaded, dimension, checksums }
 }
 
 /// That a model is not there, and which ones are.
 fn unknown(state: &AppState, wanted: &str) -> Problem {
-    let known = names(state).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+    let embeds = |name: &&str| state.memory.models().further.find(name).is_none_or(|model| !model.is_cross_encoder);
+    let known = names(state).filter(embeds).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
     let detail = format!(
         "there is no model {wanted:?} here; there is {known} (in membox.toml, models adds others and model_aliases \
          further names)"
@@ -61,11 +64,12 @@ pub(super) async fn encoder(state: &AppState, wanted: Option<&str>) -> Result<Ar
     let Some(wanted) = wanted.filter(|wanted| own_names(state).all(|name| name != *wanted)) else {
         return Ok(models.encoder()?.clone());
     };
-    if let Some(loaded) = models.further.if_loaded(wanted) {
+    let embeds = models.further.find(wanted).filter(|model| !model.is_cross_encoder);
+    if let Some(loaded) = embeds.and_then(|model| models.further.if_loaded(&model.name)) {
         return Ok(loaded);
     }
     let (memory, name) = (state.memory.clone(), wanted.to_owned());
-    let found = match models.further.find(wanted) {
+    let found = match embeds {
         Some(_) => state.reads.run(move || Ok(memory.models().encoder_named(&name)?)).await?,
         None => None,
     };

@@ -1,8 +1,10 @@
 //! text-embeddings-inference's routes, as its own document (`openapi.json`) has them. Where it would answer that its
-//! model is of another kind, so does the box: it has no re-ranker, no classifier and no sparse vectors.
+//! model is of another kind, so does the box: it has no classifier and no sparse vectors, and a re-ranker where the
+//! settings name one.
 
 pub mod about;
 pub mod other_models;
+pub mod rerank;
 pub mod tokens;
 
 use super::encoding::{INTERACTIVE_INPUTS, check_count, check_sizes, cut, encode, render, timing};
@@ -87,6 +89,7 @@ fn state_bytes(inputs: &Inputs, most: usize, dimension: usize) -> usize {
     let tokens: usize = match inputs {
         Inputs::Texts(texts) => texts.iter().map(|text| (text.len() + 2).min(most)).sum(),
         Inputs::Tokens(lists) => lists.iter().map(Vec::len).sum(),
+        Inputs::Pairs(pairs) => pairs.iter().map(|pair| pair.ids.len()).sum(),
     };
     tokens * dimension * size_of::<f32>()
 }
