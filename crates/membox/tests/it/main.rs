@@ -47,6 +47,7 @@ mod private;
 mod real_browser;
 mod recall;
 mod redaction;
+mod rerank;
 mod server;
 mod sessions;
 mod several_models;
