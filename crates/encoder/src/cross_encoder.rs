@@ -1,8 +1,8 @@
 //! Cross-encoders: a question and a text in one sequence, and one number of how well they go together.
 //!
 //! Published as `…ForSequenceClassification` with one label. What stands over the first token's state is two linear
-//! layers, so such a model is an encoder with CLS pooling and that [head](crate::VectorHead); only its sequences differ:
-//! they are pairs, and BERT marks the tokens of the second text.
+//! layers, so such a model is an encoder with CLS pooling and that [head](crate::VectorHead). Only its sequences
+//! differ: they are pairs, and BERT marks the tokens of the second text.
 
 use crate::EncoderError;
 use crate::architecture::{Architecture, ModelType};

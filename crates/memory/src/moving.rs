@@ -6,6 +6,7 @@ use crate::{MemoryBox, MemoryError};
 use membox_encoder::{Encoder, Lane};
 use membox_store::{Collection, JobGuard, NewVector, StoredRecord};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Records embedded at a time.
 const EMBEDDED_RECORDS: usize = 256;
@@ -56,6 +57,7 @@ impl MemoryBox {
             return Ok(());
         }
         let _guard = JobGuard::wait(&collection, || !job.should_stop())?;
+        job.done.store(0, Ordering::Relaxed);
         self.run_token_vectors(&collection, job).map(drop)
     }
 }

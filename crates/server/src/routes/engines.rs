@@ -53,8 +53,8 @@ pub async fn embeddings(
     embed(&state, &encoder, request).await
 }
 
-/// `POST /embeddings`: the same, where text-embeddings-inference has it: any `model` is taken, as there; one that is not
-/// here is the box's own.
+/// `POST /embeddings`: the same, where text-embeddings-inference has it: any `model` is taken, as there; one that is
+/// not here is the box's own.
 #[utoipa::path(
     post,
     path = "/embeddings",

@@ -95,7 +95,9 @@ pub async fn rerank(
     tag = "engines",
     request_body(
         content = CohereRerank,
-        example = json!({"query": "Where is the key?", "documents": ["The spare key is under the blue pot."], "top_n": 1})
+        example = json!(
+            {"query": "Where is the key?", "documents": ["The spare key is under the blue pot."], "top_n": 1}
+        )
     ),
     responses(
         (status = 200, description = "done", body = CohereRanks),
