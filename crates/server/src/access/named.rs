@@ -39,12 +39,11 @@ macro_rules! names_nothing {
 names_nothing! {
     AddQuery AuditQuery BlobQuery CheckpointQuery CheckpointsQuery ChunkRequest CohereRerank CollectionSettings
     ConsolidateRequest DecodeRequest EmbedRequest EmbedTokensRequest EmbeddingsRequest EraseTenant JobsQuery
-    Map<String, Value> MediaQuery
-    Mem0Add Mem0BatchUpdates Mem0Feedback Mem0GetExport Mem0List Mem0NewExport Mem0Owner Mem0PageQuery Mem0References
-    Mem0Search Mem0SummaryRequest Mem0Update
-    MessagePatch MessagesQuery NamespaceQuery NewApiKey NewCheckpoint OneNamespaceQuery PredictRequest PruneRequest
-    PushRequest QueueQuery QuotaSettings ReembedQuery RerankRequest SimilarityRequest TakeRequest TaskWrites ThreadsQuery
-    TokenizeRequest TokensRequest TopicsRequest VertexRequest
+    Map<String, Value> MediaQuery Mem0Add Mem0BatchUpdates Mem0Feedback Mem0GetExport Mem0List Mem0NewExport Mem0Owner
+    Mem0PageQuery Mem0References Mem0Search Mem0SummaryRequest Mem0Update MessagePatch MessagesQuery NamespaceQuery
+    NewApiKey NewCheckpoint OneNamespaceQuery PredictRequest PruneRequest PushRequest QueueQuery QuotaSettings
+    ReembedQuery RerankRequest SimilarityRequest TakeRequest TaskWrites ThreadsQuery TokenizeRequest TokensRequest
+    TopicsRequest VertexRequest
 }
 
 /// Its filter is a text: the route narrows it once it is read.
