@@ -11,35 +11,15 @@
 //! commit had happened.
 
 use crate::StoreError;
-use crate::collection::Collection;
+use crate::collection::{Collection, MovedFiles, MovedRecord};
 use crate::command::NewVector;
 use crate::convert::row_type;
 use crate::registry::Registry;
 use crate::writer::{Work, WriterQueue, WrittenRows};
-use membox_records::{RowChecks, StoredRecord};
+use membox_records::StoredRecord;
 use membox_vectors::VectorFile;
 use roaring::RoaringBitmap;
 use std::sync::{Arc, PoisonError};
-
-/// A record's rows in the file of a move.
-pub(crate) struct MovedRecord {
-    pub seq: i64,
-    pub version: u64,
-    pub slot: u64,
-    /// Its first row, and how many are behind it.
-    pub row: u32,
-    pub further: u32,
-    pub checks: RowChecks,
-}
-
-/// What a collection is switched to.
-pub(crate) struct MovedFiles {
-    pub file: VectorFile,
-    pub model: String,
-    pub records: Vec<MovedRecord>,
-    /// Rows of the other file whose records were looked at: they have new ones, or cannot be read.
-    pub seen: RoaringBitmap,
-}
 
 /// A move under way. Dropping it leaves the collection as it was.
 pub struct Move<'a> {

@@ -2,8 +2,8 @@
 
 use super::sample::{Sample, numbered};
 use crate::{
-    Collection, DeleteRecords, Fetched, JobGuard, Move, NewVector, Question, RecordReads, Selection, StoreError,
-    TextWindows, Wanted, WriteRecords,
+    Collection, DeleteRecords, Fetched, JobGuard, Move, NewVector, Question, Selection, StoreError, TextWindows,
+    Wanted, WriteRecords,
 };
 use membox_api::IndexPolicy;
 use membox_index::Effort;

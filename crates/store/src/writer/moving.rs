@@ -3,8 +3,7 @@
 use super::Writer;
 use super::lifecycle::commit;
 use crate::StoreError;
-use crate::collection::Collection;
-use crate::moving::{MovedFiles, MovedRecord};
+use crate::collection::{Collection, MovedFiles, MovedRecord};
 use membox_api::CollectionSettings;
 use membox_records::{Record, Slots, StoredRecord};
 use roaring::RoaringBitmap;

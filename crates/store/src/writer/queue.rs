@@ -1,9 +1,8 @@
 //! How the writer is asked, and how it answers.
 
 use crate::StoreError;
-use crate::collection::{Collection, CompactedFiles};
+use crate::collection::{Collection, CompactedFiles, MovedFiles};
 use crate::command::{Command, Outcome};
-use crate::moving::MovedFiles;
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use membox_api::CollectionSettings;
 use membox_records::{AuditEvent, StoredCollection};

@@ -25,15 +25,15 @@ struct Ranked {
 }
 
 impl Ranked {
-    /// The places of the texts and the model's numbers, the best first, with the texts.
-    fn scores(self, state: &AppState) -> Result<(Vec<(usize, f32)>, Vec<String>), Problem> {
+    /// The places of the texts and the model's numbers, the best first.
+    fn scores(&self, state: &AppState) -> Result<Vec<(usize, f32)>, Problem> {
         let found = state.memory.models().cross_encoder(self.model.as_deref())?;
         let encoder = found.ok_or_else(|| wrong_model(NO_RERANKER))?;
         let lane = if self.texts.len() <= INTERACTIVE_INPUTS { Lane::Interactive } else { Lane::Bulk };
         let scores = encoder.score_pairs(&self.query, &self.texts, self.max_tokens, lane).map_err(MemoryError::from)?;
         let mut ranks: Vec<(usize, f32)> = scores.into_iter().enumerate().collect();
         ranks.sort_by(|a, b| b.1.total_cmp(&a.1));
-        Ok((ranks, self.texts))
+        Ok(ranks)
     }
 }
 
@@ -77,11 +77,11 @@ pub async fn rerank(
     let shared = state.clone();
     let work = move || {
         let ranked = Ranked { model: None, query, texts, max_tokens: None };
-        let (ranks, texts) = ranked.scores(&shared)?;
+        let ranks = ranked.scores(&shared)?;
         let rank = |(index, score): (usize, f32)| Rank {
             index,
             score: if raw_scores { score } else { sigmoid(score) },
-            text: texts.get(index).filter(|_| return_text).cloned(),
+            text: ranked.texts.get(index).filter(|_| return_text).cloned(),
         };
         Rendered::of(&ranks.into_iter().map(rank).collect::<Vec<_>>())
     };
@@ -128,10 +128,11 @@ pub async fn rerank_of_cohere(
     let texts = documents.into_iter().map(text).collect();
     let shared = state.clone();
     let work = move || {
-        let (mut ranks, texts) = Ranked { model, query, texts, max_tokens }.scores(&shared)?;
+        let ranked = Ranked { model, query, texts, max_tokens };
+        let mut ranks = ranked.scores(&shared)?;
         ranks.truncate(top_n.unwrap_or(ranks.len()));
         let rank = |(index, score): (usize, f32)| {
-            let text = texts.get(index).filter(|_| return_documents).cloned();
+            let text = ranked.texts.get(index).filter(|_| return_documents).cloned();
             CohereRank { index, relevance_score: sigmoid(score), document: text.map(|text| CohereText { text }) }
         };
         let results = ranks.into_iter().map(rank).collect();
