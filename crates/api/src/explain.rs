@@ -22,6 +22,9 @@ pub enum PartName {
     /// How near the tokens of the question are to those of the record and of those beside it (late interaction): a
     /// mean of cosines, less some for a long text.
     Tokens,
+    /// How well question and text go together by a cross-encoder, as the model gives it; it takes the place of all
+    /// before it.
+    CrossEncoder,
     /// How new it is.
     Recency,
     /// Its importance.

@@ -14,9 +14,17 @@ pub struct ModelView {
     pub created: u64,
     /// Who serves it.
     pub owned_by: &'static str,
+    /// `embedding`, or `reranker` for a cross-encoder.
+    pub kind: &'static str,
+    /// Whether it is loaded; one that is not is loaded when it is first wanted.
+    pub loaded: bool,
+    /// Numbers of its vectors, where it is loaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dimension: Option<usize>,
     /// Who said what the model's files must be when they were loaded: `manifest` (membox has their SHA-256 built in),
     /// `recorded` (`SHA256SUMS` beside them), or `none`.
-    pub checksums: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checksums: Option<&'static str>,
 }
 
 /// The models that embed texts.

@@ -5,6 +5,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
+/// How a collection is embedded anew.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct ReembedQuery {
+    /// The model that it moves to, one of `GET /v1/models`; its own when left out. Until the job is done it answers by
+    /// the one that it has.
+    pub model: Option<String>,
+}
+
 /// Which jobs.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -111,6 +120,9 @@ pub struct Health {
     /// Memory of the requests under way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_memory: Option<RequestMemory>,
+    /// Names of the embedding models that are loaded, the box's own first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
     /// What is wrong though the box is ready: background work that has failed several times in a row and is tried
     /// further, a full disk, a lost card.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -65,9 +65,15 @@ pub struct RecallBatchAnswer {
 }
 
 /// Reranking of what was found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rerank {
+    /// A cross-encoder of the setting `models` by which the best hits are ordered; the first one where only `top` is
+    /// given. It reads question and text together, and its number, 0 to 1, is the score.
+    pub model: Option<String>,
+    /// How many of the best it reads, 1 to 200; 50 where only `model` is given. The others are no hits.
+    #[schema(minimum = 1, maximum = 200)]
+    pub top: Option<usize>,
     /// Seconds in which the recency part of a score halves (604 800: a week).
     pub recency_half_life_s: Option<f64>,
     /// Added: weight · 0.5^(age / half-life).
@@ -76,6 +82,16 @@ pub struct Rerank {
     pub importance_weight: Option<f32>,
     /// 1 ranks by score alone; less passes over near-doubles of what ranks higher (maximal marginal relevance).
     pub mmr_lambda: Option<f32>,
+}
+
+/// Hits that a cross-encoder reads where it is not said how many.
+const DEFAULT_RERANKED: usize = 50;
+
+impl Rerank {
+    /// How many hits a cross-encoder reads; `None` where none is wanted.
+    pub fn reads(&self) -> Option<usize> {
+        self.top.or(self.model.as_ref().map(|_| DEFAULT_RERANKED))
+    }
 }
 
 /// Neighbours in the session to be given with each hit.

@@ -156,6 +156,10 @@ pub struct WrittenRecord {
     /// out where all of the text is in vectors. Of a text that is compressed, it is a place in the text before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub truncated_at: Option<usize>,
+    /// Percent of its tokens that the collection's model does not know, where that is more than half: its vector says
+    /// little then, and words alone find it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown_percent: Option<u8>,
 }
 
 /// How much was left by a compression.

@@ -150,7 +150,7 @@ pub struct SimilarityRequest {
     pub parameters: Option<SimilarityParameters>,
 }
 
-/// A request for texts in the order of what they say about a question. It wants a re-ranker, which no box has.
+/// A request for texts in the order of what they say about a question, by a cross-encoder of the setting `models`.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct RerankRequest {
     /// The question.
@@ -167,6 +167,72 @@ pub struct RerankRequest {
     /// Answer with the texts.
     #[serde(default)]
     pub return_text: bool,
+}
+
+/// A text and how well it goes with the question.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Rank {
+    /// Its place in the request.
+    pub index: usize,
+    /// 0 to 1, or what the model gives where `raw_scores` is asked for.
+    pub score: f32,
+    /// The text, if `return_text` is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+/// The same request as Cohere has it.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct CohereRerank {
+    /// A cross-encoder of the setting `models`; the first one when left out.
+    pub model: Option<String>,
+    /// The question.
+    pub query: String,
+    /// The texts.
+    pub documents: Vec<CohereDocument>,
+    /// How many of the best are answered; all when left out.
+    pub top_n: Option<usize>,
+    /// Answer with the texts.
+    #[serde(default)]
+    pub return_documents: bool,
+    /// Tokens of question and text together; as many as the model reads when left out.
+    pub max_tokens_per_doc: Option<usize>,
+}
+
+/// A text, or an object with one.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged, expecting = "a text, or an object with `text`, is wanted")]
+pub enum CohereDocument {
+    /// A text.
+    Text(String),
+    /// An object.
+    Object(CohereText),
+}
+
+/// A text as an object.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+pub struct CohereText {
+    /// The text.
+    pub text: String,
+}
+
+/// Texts in the order of how well they go with the question.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CohereRanks {
+    /// The best first.
+    pub results: Vec<CohereRank>,
+}
+
+/// A text and how well it goes with the question.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CohereRank {
+    /// Its place in the request.
+    pub index: usize,
+    /// 0 to 1.
+    pub relevance_score: f32,
+    /// The text, if that is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document: Option<CohereText>,
 }
 
 /// What is classified: a text, a pair of texts, or a list of lists of one or two.

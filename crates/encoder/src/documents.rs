@@ -21,6 +21,8 @@ pub struct DocumentEmbedding {
     /// `[tokens, dimension]`: the vectors of its tokens, of unit length, without special ones; empty where none are
     /// wanted.
     pub token_vectors: Vec<f32>,
+    /// The share of its first tokens that the model does not know, 0 to 1.
+    pub unknown_share: f32,
 }
 
 /// The windows of a text that is longer than one; empty for others.
@@ -75,12 +77,13 @@ impl Encoder {
         if self.prompt().is_empty() && texts.iter().all(|text| !self.may_be_long(text)) {
             let mut answer = self.encode(request(Inputs::Texts(texts)))?;
             let tokens = std::mem::take(&mut answer.token_vectors).into_iter();
-            let document = |(vector, token_vectors): (&[f32], _)| DocumentEmbedding {
+            let document = |((vector, token_vectors), &unknown_share): ((&[f32], _), _)| DocumentEmbedding {
                 vector: vector.to_vec(),
                 token_vectors,
+                unknown_share,
                 ..DocumentEmbedding::default()
             };
-            return Ok(answer.rows().zip(tokens).map(document).collect());
+            return Ok(answer.rows().zip(tokens).zip(&answer.unknown).map(document).collect());
         }
         let (mut ids, mut parts) = (Vec::new(), Vec::with_capacity(texts.len()));
         for text in &texts {
@@ -109,12 +112,13 @@ impl Encoder {
             0 => vec![DocumentWindows::default(); texts.len()],
             _ => self.further_windows(&texts, windows, lane)?,
         };
-        let document = |(vector, windows): (&[f32], _)| DocumentEmbedding {
+        let document = |((vector, windows), &unknown_share): ((&[f32], _), _)| DocumentEmbedding {
             vector: vector.to_vec(),
             windows,
+            unknown_share,
             ..DocumentEmbedding::default()
         };
-        Ok(vectors.rows().zip(of_long).map(document).collect())
+        Ok(vectors.rows().zip(of_long).zip(&vectors.unknown).map(document).collect())
     }
 
     /// The windows of texts whose own vectors are there, the first `windows` of each.
@@ -229,12 +233,12 @@ fn sentence_ends(text: &str, places: &[Range<usize>]) -> HashSet<usize> {
 
 /// The answers of sequences, put together to those of their texts.
 fn join(answer: &Embeddings, parts: Vec<Part>, dimension: usize) -> Vec<DocumentEmbedding> {
-    let mut answers = answer.rows().zip(&answer.token_vectors);
+    let mut answers = answer.rows().zip(&answer.token_vectors).zip(&answer.unknown);
     let mut document = |Part { owned, windows }: Part| {
         let mut document = DocumentEmbedding { windows, ..DocumentEmbedding::default() };
-        for (i, (owned, (vector, tokens))) in owned.iter().zip(answers.by_ref()).enumerate() {
+        for (i, (owned, ((vector, tokens), &unknown))) in owned.iter().zip(answers.by_ref()).enumerate() {
             match i {
-                0 => document.vector = vector.to_vec(),
+                0 => (document.vector, document.unknown_share) = (vector.to_vec(), unknown),
                 i if i < document.windows.places.len() => document.windows.vectors.push(vector.to_vec()),
                 _ => {}
             }

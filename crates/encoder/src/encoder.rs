@@ -2,6 +2,7 @@
 
 use crate::EncoderError;
 use crate::axes::TokenAxes;
+use crate::background::Background;
 use crate::checksums::{ChecksumSource, Checksums, Hex, ModelFiles};
 use crate::cuda::{Chosen, choose};
 use crate::engine::{Device, Engine, Precision};
@@ -17,7 +18,7 @@ use crate::weights::{EncoderWeights, KeepHead};
 use crossbeam_channel::RecvTimeoutError;
 use membox_threads::budget;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// How often who waits for vectors looks whether somebody still waits for them.
@@ -63,6 +64,7 @@ pub struct Encoder {
     weights_sha256: String,
     scheduler: Arc<Scheduler>,
     queries: QueryCache,
+    background: OnceLock<Background>,
 }
 
 impl Encoder {
@@ -80,15 +82,19 @@ impl Encoder {
         if description.lower_case {
             tokenizer = tokenizer.in_lower_case();
         }
-        let head = VectorHead::read(&files, &description)?;
-        let mut weights = EncoderWeights::read_from(&files)?.with_pooling(description.pooling);
+        let mut head = VectorHead::read(&files, &description)?;
+        let mut weights = EncoderWeights::read_from(&files, description.classifier)?.with_pooling(description.pooling);
+        let mut device = config.device;
+        if let Some(classifier) = weights.classifier.take() {
+            head = VectorHead::classifier(classifier);
+            device = Device::Cpu;
+        }
         if let Some(head) = config.keep_head {
             weights = weights.with_keep_head(head)?;
         }
         let axes = TokenAxes::find(&files, &weights.sha256, weights.architecture.hidden_size)?;
         let weights_sha256 = Hex(&weights.sha256).to_string();
-        let Chosen { engine, why_not_cuda } =
-            choose(weights, config.precision, config.device, config.kernels.as_deref())?;
+        let Chosen { engine, why_not_cuda } = choose(weights, config.precision, device, config.kernels.as_deref())?;
         if let Some(reason) = &why_not_cuda {
             tracing::info!(model = name, reason, "no card is used");
         }
@@ -111,6 +117,7 @@ impl Encoder {
             weights_sha256,
             scheduler: scheduler.clone(),
             queries: QueryCache::new(config.query_cache),
+            background: OnceLock::new(),
         })
     }
 
@@ -159,9 +166,21 @@ impl Encoder {
         self.description.pooling
     }
 
+    /// Lets it go: its memory is free as soon as nobody else has it.
+    pub fn release(self: Arc<Self>) {
+        let scheduler = self.scheduler.clone();
+        drop(self);
+        scheduler.forget_models_that_left();
+    }
+
     /// The threads behind it, for counters and queue depths.
     pub fn scheduler(&self) -> &Scheduler {
         &self.scheduler
+    }
+
+    /// Whether it compares pairs of texts instead of embedding each.
+    pub fn is_cross_encoder(&self) -> bool {
+        self.description.classifier.is_some()
     }
 
     /// Its tokenizer.
@@ -176,6 +195,10 @@ impl Encoder {
 
     pub(crate) fn queries(&self) -> &QueryCache {
         &self.queries
+    }
+
+    pub(crate) fn measured_background(&self) -> &OnceLock<Background> {
+        &self.background
     }
 
     /// Every token of a text.

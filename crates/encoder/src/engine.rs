@@ -26,6 +26,14 @@ impl PackedBatch {
         self.offsets.push(self.ids.len() as u32);
     }
 
+    /// Appends a sequence of two texts, of which the second begins at a token: in the table of positions its rows are
+    /// `segment` further on.
+    pub fn push_pair(&mut self, ids: &[u32], second: usize, segment: u32) {
+        self.push(ids);
+        let first = self.positions.len() - ids.len();
+        self.positions[first..].iter_mut().skip(second).for_each(|position| *position += segment);
+    }
+
     /// Forgets the sequences and keeps the memory.
     pub fn clear(&mut self) {
         self.ids.clear();
@@ -53,7 +61,7 @@ impl PackedBatch {
         &self.ids
     }
 
-    /// Position of each token in its sequence.
+    /// Position of each token in its sequence, as a row of the table of positions.
     pub fn positions(&self) -> &[u32] {
         &self.positions
     }

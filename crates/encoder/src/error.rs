@@ -49,6 +49,9 @@ pub enum EncoderError {
     /// The model cannot say which tokens to keep.
     #[error("the model has no keep head: it embeds, and does not compress")]
     NoKeepHead,
+    /// The model compares no pairs.
+    #[error("the model is no cross-encoder")]
+    NoCrossEncoder,
     /// Token vectors cannot be had of the model.
     #[error("the model has no token axes, so there are no vectors of its tokens: `membox models axes` makes them")]
     NoTokenAxes,

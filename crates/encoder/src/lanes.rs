@@ -85,11 +85,13 @@ pub(crate) struct Lanes<T> {
 struct State<T> {
     queues: [Turns<T>; 2],
     closed: bool,
+    /// How often takers were woken without work.
+    wakes: u64,
 }
 
 impl<T: OfTenant> Lanes<T> {
     pub fn new() -> Self {
-        let state = State { queues: [Turns::new(), Turns::new()], closed: false };
+        let state = State { queues: [Turns::new(), Turns::new()], closed: false, wakes: 0 };
         Self { state: Mutex::new(state), arrived: Condvar::new(), urgent: AtomicUsize::new(0) }
     }
 
@@ -111,10 +113,17 @@ impl<T: OfTenant> Lanes<T> {
         Ok(())
     }
 
-    /// Waits for work in some lanes and hands the first of them that has any to `take`; `None` once closed and empty.
-    pub fn wait<R>(&self, lanes: &[Lane], mut take: impl FnMut(Lane, &mut Turns<T>) -> R) -> Option<R> {
+    /// Waits for work in some lanes and hands the first of them that has any to `take`; `None` once closed and empty. A
+    /// taker who is [woken](Self::wake), and keeps in `seen` how often, may get an empty lane.
+    pub fn wait<R>(&self, lanes: &[Lane], seen: &mut u64, mut take: impl FnMut(Lane, &mut Turns<T>) -> R) -> Option<R> {
         let mut state = self.lock();
         loop {
+            if state.wakes != *seen
+                && let Some(&lane) = lanes.first()
+            {
+                *seen = state.wakes;
+                return Some(take(lane, &mut state.queues[lane as usize]));
+            }
             for &lane in lanes {
                 if state.queues[lane as usize].len() > 0 {
                     let taken = take(lane, &mut state.queues[lane as usize]);
@@ -127,6 +136,12 @@ impl<T: OfTenant> Lanes<T> {
             }
             state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Lets every taker come back once, with work or without.
+    pub fn wake(&self) {
+        self.lock().wakes += 1;
+        self.arrived.notify_all();
     }
 
     /// Takes from the interactive lane if something waits there.
@@ -185,7 +200,7 @@ mod tests {
         lanes.push(Lane::Interactive, of("a", [3])).expect("open");
         lanes.close();
         assert_eq!(lanes.push(Lane::Bulk, of("a", [4])), Err(of("a", [4])));
-        let order: Vec<u32> = std::iter::from_fn(|| lanes.wait(&Lane::ALL, |_, q| first(q))).collect();
+        let order: Vec<u32> = std::iter::from_fn(|| lanes.wait(&Lane::ALL, &mut 0, |_, q| first(q))).collect();
         assert_eq!(order, [3, 1, 2]);
     }
 
@@ -205,7 +220,7 @@ mod tests {
         lanes.push(Lane::Bulk, of("b", [11])).expect("open");
         lanes.push(Lane::Bulk, of("c", [21, 22])).expect("open");
         lanes.close();
-        let order: Vec<u32> = std::iter::from_fn(|| lanes.wait(&Lane::ALL, |_, q| first(q))).collect();
+        let order: Vec<u32> = std::iter::from_fn(|| lanes.wait(&Lane::ALL, &mut 0, |_, q| first(q))).collect();
         assert_eq!(order, [1, 11, 21, 2, 22, 3, 4]);
     }
 

@@ -30,8 +30,10 @@
 
 mod architecture;
 mod axes;
+mod background;
 mod checksums;
 pub mod cpu;
+mod cross_encoder;
 pub mod cuda;
 mod documents;
 mod encoder;
@@ -55,7 +57,9 @@ mod word_cache;
 
 pub use architecture::{Activation, Architecture, ModelType, Positions};
 pub use axes::{MAX_TOKEN_DIMENSION, TOKEN_AXES_FILE, TOKEN_DIMENSIONS, TokenAxes};
+pub use background::Background;
 pub use checksums::{ChecksumSource, Checksums};
+pub use cross_encoder::{TokenPair, sigmoid};
 pub use documents::{DocumentEmbedding, DocumentWindows};
 pub use encoder::{Encoder, EncoderConfig};
 pub use engine::{Device, Engine, Outputs, PackedBatch, Precision, Session};

@@ -17,6 +17,7 @@
 
 use crate::EncoderError;
 use crate::axes::{TOKEN_DIMENSIONS, TokenAxes};
+use crate::cross_encoder::TokenPair;
 use crate::engine::{Engine, Outputs, PackedBatch, Session};
 use crate::lanes::{Lane, Lanes, OfTenant, Turns};
 use crate::tokenizer::{TokenIds, Tokenizer, Words};
@@ -125,6 +126,8 @@ pub enum Inputs {
     Texts(Vec<String>),
     /// Token ids, special ones included.
     Tokens(Vec<Vec<u32>>),
+    /// Sequences of two texts each, for a cross-encoder.
+    Pairs(Vec<TokenPair>),
 }
 
 impl Inputs {
@@ -134,6 +137,7 @@ impl Inputs {
         match self {
             Self::Texts(texts) => texts.len(),
             Self::Tokens(sequences) => sequences.len(),
+            Self::Pairs(pairs) => pairs.len(),
         }
     }
 
@@ -141,6 +145,16 @@ impl Inputs {
         match self {
             Self::Texts(texts) => texts.iter().map(|t| t.len() + 16).sum(),
             Self::Tokens(sequences) => sequences.iter().map(|s| s.len() * 4 + 16).sum(),
+            Self::Pairs(pairs) => pairs.iter().map(|pair| pair.ids.len() * 4 + 16).sum(),
+        }
+    }
+
+    /// Token ids of each, where they are there already.
+    fn ids(&self) -> Vec<&[u32]> {
+        match self {
+            Self::Texts(_) => Vec::new(),
+            Self::Tokens(sequences) => sequences.iter().map(Vec::as_slice).collect(),
+            Self::Pairs(pairs) => pairs.iter().map(|pair| pair.ids.as_slice()).collect(),
         }
     }
 }
@@ -167,6 +181,8 @@ pub struct Embeddings {
     pub tokens: usize,
     /// Inputs of which a part was cut off.
     pub truncated: usize,
+    /// The share of each input's tokens that the model does not know, 0 to 1, special tokens left out.
+    pub unknown: Vec<f32>,
     /// Time until the last text was tokenized, from submission.
     pub tokenize: Duration,
     /// Time from there until the last batch was begun.
@@ -229,23 +245,31 @@ struct Tokenized {
     ticket: Option<Arc<Ticket>>,
     tokens: usize,
     truncated: usize,
+    /// Of those that have tokens that the model does not know: which they are, and the share of such.
+    unknown: Vec<(usize, f32)>,
 }
 
 impl Tokenized {
-    fn add(&mut self, ticket: &Arc<Ticket>, tokens: usize, truncated: bool) {
+    fn add(&mut self, ticket: &Arc<Ticket>, index: usize, tokens: usize, truncated: bool, unknown: f32) {
         if !self.ticket.as_ref().is_some_and(|known| Arc::ptr_eq(known, ticket)) {
             self.hand_in();
             self.ticket = Some(ticket.clone());
         }
         self.tokens += tokens;
         self.truncated += usize::from(truncated);
+        self.unknown.extend((unknown > 0.0).then_some((index, unknown)));
     }
 
     fn hand_in(&mut self) {
-        let Self { ticket: Some(ticket), tokens, truncated } = std::mem::take(self) else { return };
+        let Self { ticket: Some(ticket), tokens, truncated, unknown } = std::mem::take(self) else { return };
         let mut progress = ticket.progress.lock().unwrap_or_else(PoisonError::into_inner);
         progress.answer.tokens += tokens;
         progress.answer.truncated += truncated;
+        for (index, share) in unknown {
+            if let Some(place) = progress.answer.unknown.get_mut(index) {
+                *place = share;
+            }
+        }
         progress.tokenized = Instant::now();
         progress.answer.tokenize = progress.tokenized - ticket.submitted;
     }
@@ -256,6 +280,8 @@ struct SequenceJob {
     ticket: Arc<Ticket>,
     index: usize,
     ids: Vec<u32>,
+    /// The first token of a second text.
+    second: usize,
 }
 
 impl OfTenant for TextJob {
@@ -339,9 +365,8 @@ impl Scheduler {
     pub fn submit(&self, model: &Arc<Model>, request: Request, reply: Reply) -> Result<Pending, EncoderError> {
         let shared = &self.shared;
         let (count, bytes, lane) = (request.inputs.len(), request.inputs.bytes(), request.lane);
-        if let Inputs::Tokens(sequences) = &request.inputs {
-            check_tokens(&*model.engine, sequences)?;
-        }
+        let sequences = request.inputs.ids();
+        check_tokens(&*model.engine, &sequences)?;
         let now = Instant::now();
         let (dimension, state_dimension, wanted) = (model.dimension(), model.engine.dimension(), request.wanted);
         if wanted.keep && !model.engine.has_keep_head() {
@@ -355,12 +380,11 @@ impl Scheduler {
                 return Err(EncoderError::TokenDimension(dimension));
             }
         }
-        let tokens = match &request.inputs {
-            Inputs::Texts(_) => 0,
-            Inputs::Tokens(sequences) => sequences.iter().map(Vec::len).sum(),
-        };
+        let tokens = sequences.iter().map(|ids| ids.len()).sum();
         let tenant = budget::current().map(|budget| budget.tenant()).unwrap_or_default();
         shared.admit(lane, &tenant, bytes)?;
+        let mut unknown: Vec<f32> = sequences.iter().map(|ids| model.tokenizer.unknown_share(ids)).collect();
+        unknown.resize(count, 0.0);
         let many = |wanted: bool| vec![Vec::new(); if wanted { count } else { 0 }];
         let answer = Embeddings {
             vectors: vec![0.0; if wanted.vectors { count * dimension } else { 0 }],
@@ -371,6 +395,7 @@ impl Scheduler {
             dimension,
             state_dimension,
             tokens,
+            unknown,
             ..Embeddings::default()
         };
         let ticket = Arc::new(Ticket {
@@ -390,15 +415,25 @@ impl Scheduler {
             return Ok(Pending(ticket));
         }
         let job = |(index, text)| TextJob { ticket: ticket.clone(), index, text };
-        let sequence = |(index, ids)| SequenceJob { ticket: ticket.clone(), index, ids };
+        let sequence = |(index, ids): (_, Vec<u32>)| {
+            let second = ids.len();
+            SequenceJob { ticket: ticket.clone(), index, ids, second }
+        };
+        let pair = |(index, TokenPair { ids, second })| SequenceJob { ticket: ticket.clone(), index, ids, second };
         let accepted = match request.inputs {
             Inputs::Texts(texts) => shared.texts.push(lane, texts.into_iter().enumerate().map(job)).is_ok(),
             Inputs::Tokens(s) => shared.sequences.push(lane, s.into_iter().enumerate().map(sequence)).is_ok(),
+            Inputs::Pairs(p) => shared.sequences.push(lane, p.into_iter().enumerate().map(pair)).is_ok(),
         };
         if !accepted {
             shared.finish(&ticket, Err(EncoderError::Stopped));
         }
         Ok(Pending(ticket))
+    }
+
+    /// Has idle threads give back the memory of models that nobody has any more. Others do so after their batch.
+    pub fn forget_models_that_left(&self) {
+        self.shared.sequences.wake();
     }
 
     /// Its sizes and limits.
@@ -430,7 +465,7 @@ impl Drop for Scheduler {
     }
 }
 
-fn check_tokens(engine: &dyn Engine, sequences: &[Vec<u32>]) -> Result<(), EncoderError> {
+fn check_tokens(engine: &dyn Engine, sequences: &[&[u32]]) -> Result<(), EncoderError> {
     for (input, ids) in sequences.iter().enumerate() {
         let reason = if ids.is_empty() {
             "no tokens".to_owned()
@@ -492,7 +527,7 @@ impl Shared {
             (lane, next.take(TOKENIZER_CHUNK).collect::<Vec<_>>())
         };
         let mut words: Vec<(Weak<Model>, Words)> = Vec::new();
-        while let Some((lane, jobs)) = self.texts.wait(&Lane::ALL, chunk) {
+        while let Some((lane, jobs)) = self.texts.wait(&Lane::ALL, &mut 0, chunk) {
             let mut sequences: Vec<SequenceJob> = Vec::with_capacity(jobs.len());
             let mut counted = Tokenized::default();
             for TextJob { ticket, index, text } in jobs {
@@ -510,8 +545,10 @@ impl Shared {
                 });
                 match encoded.map_err(EncoderError::from).flatten() {
                     Ok(TokenIds { ids, truncated }) => {
-                        counted.add(&ticket, ids.len(), truncated);
-                        sequences.push(SequenceJob { ticket, index, ids });
+                        let unknown = ticket.model.tokenizer.unknown_share(&ids);
+                        counted.add(&ticket, index, ids.len(), truncated, unknown);
+                        let second = ids.len();
+                        sequences.push(SequenceJob { ticket, index, ids, second });
                     }
                     Err(error) => {
                         self.finish(&ticket, Err(error));
@@ -532,7 +569,10 @@ impl Shared {
             let _ = rustix::process::nice(5);
         }
         let (mut bulk, mut urgent) = (Worker::new(self, lanes), Worker::new(self, lanes));
-        while self.sequences.wait(lanes, |_, queue| bulk.take_guarded(queue)).is_some() {
+        let mut seen = 0;
+        while self.sequences.wait(lanes, &mut seen, |_, queue| bulk.take_guarded(queue)).is_some() {
+            bulk.forget_models_that_left();
+            urgent.forget_models_that_left();
             let is_bulk = bulk.jobs.first().is_some_and(|job| job.ticket.lane == Lane::Bulk);
             let is_bulk = is_bulk && lanes.contains(&Lane::Interactive);
             bulk.run_guarded(&mut || {
@@ -549,7 +589,8 @@ struct Worker<'a> {
     shared: &'a Shared,
     /// Whether it runs the interactive lane alone.
     is_urgent: bool,
-    sessions: Vec<(Arc<Model>, Box<dyn Session>)>,
+    /// By model: one that nobody else has any more is not kept for this.
+    sessions: Vec<(Weak<Model>, Box<dyn Session>)>,
     batch: PackedBatch,
     jobs: Vec<SequenceJob>,
     vectors: Vec<f32>,
@@ -583,9 +624,14 @@ impl<'a> Worker<'a> {
                     && self.batch.tokens() + job.ids.len() <= max_tokens
             })
         }) {
-            self.batch.push(&job.ids);
+            self.batch.push_pair(&job.ids, job.second, job.ticket.model.head.segment);
             self.jobs.push(job);
         }
+    }
+
+    /// Gives back the memory of models that nobody has any more.
+    fn forget_models_that_left(&mut self) {
+        self.sessions.retain(|(model, _)| model.strong_count() > 0);
     }
 
     /// Runs the batch; a panic is the answer to its requests, each of which gives back the room that it had.
@@ -625,10 +671,10 @@ impl<'a> Worker<'a> {
         }
         let (model, wanted) = (self.jobs[0].ticket.model.clone(), self.jobs[0].ticket.wanted);
         let dimension = model.engine.dimension();
-        let known = self.sessions.iter().position(|(m, _)| Arc::ptr_eq(m, &model)).unwrap_or_else(|| {
+        let known = self.sessions.iter().position(|(m, _)| m.as_ptr() == Arc::as_ptr(&model)).unwrap_or_else(|| {
             let engine = model.engine.clone();
-            self.sessions
-                .push((model.clone(), if self.is_urgent { engine.urgent_session() } else { engine.session() }));
+            let session = if self.is_urgent { engine.urgent_session() } else { engine.session() };
+            self.sessions.push((Arc::downgrade(&model), session));
             self.sessions.len() - 1
         });
         let size = |wanted: bool, count: usize| if wanted { count } else { 0 };

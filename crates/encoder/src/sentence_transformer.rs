@@ -13,6 +13,7 @@
 //! its name.
 
 use crate::checksums::{Checksums, ModelFiles};
+use crate::cross_encoder::ClassifierNames;
 use crate::pooling::Pooling;
 use crate::prompts::Prompts;
 use crate::vector_head::{DenseActivation, DenseLayer};
@@ -37,6 +38,7 @@ const TRANSFORMER_FILES: [&str; 4] = [
     "sentence_distilbert_config.json",
     "sentence_xlm-roberta_config.json",
 ];
+const CONFIG_FILE: &str = "config.json";
 const TOKENIZER_FILE: &str = "tokenizer_config.json";
 
 /// A model folder as its JSON files describe it; the weights are not read.
@@ -57,6 +59,8 @@ pub struct ModelDescription {
     /// What comes before texts.
     pub prompts: Prompts,
     pub(crate) lower_case: bool,
+    /// The head of a cross-encoder.
+    pub(crate) classifier: Option<ClassifierNames>,
 }
 
 #[derive(Deserialize)]
@@ -104,6 +108,11 @@ impl ModelDescription {
         Self::read_from(&ModelFiles::new(folder, &Checksums::default()))
     }
 
+    /// Whether it is a cross-encoder, which compares pairs of texts.
+    pub fn is_cross_encoder(&self) -> bool {
+        self.classifier.is_some()
+    }
+
     pub(crate) fn read_from(files: &ModelFiles) -> Result<Self, EncoderError> {
         let architecture = Architecture::parse(&files.path("config.json"), &files.read("config.json")?)?;
         let mut own = Self {
@@ -114,12 +123,21 @@ impl ModelDescription {
             max_tokens: DEFAULT_MAX_TOKENS,
             prompts: Prompts::default(),
             lower_case: false,
+            classifier: None,
             architecture,
         };
         let modules: Option<Vec<Module>> = json(files, MODULES_FILE)?;
         let has_modules = modules.is_some();
         let leaves_prompt_out = own.read_modules(files, modules.unwrap_or_default())?;
-        own.read_transformer(files, has_modules)?;
+        if !has_modules {
+            let config: Value = json(files, CONFIG_FILE)?.unwrap_or_default();
+            let bad = |reason| EncoderError::BadModel { path: files.path(CONFIG_FILE), reason };
+            own.classifier = ClassifierNames::find(&config, &own.architecture).map_err(bad)?;
+        }
+        if own.classifier.is_some() {
+            (own.pooling, own.dimension) = (Pooling::Cls, 1);
+        }
+        own.read_transformer(files, has_modules || own.classifier.is_some())?;
         let config: ModelConfig = json(files, PROMPTS_FILE)?.unwrap_or_default();
         let bad = |reason: String| EncoderError::BadModel { path: files.path(PROMPTS_FILE), reason };
         if let Some(name) = config.prompts.default.as_ref().filter(|name| config.prompts.get(name).is_none()) {
@@ -201,7 +219,10 @@ impl ModelDescription {
             Some(length) => Some(length),
             None => of_tokenizer()?,
         };
-        self.max_tokens = wanted.unwrap_or(DEFAULT_MAX_TOKENS).min(self.architecture.max_sequence);
+        // A cross-encoder reads as much as it can.
+        let most = self.architecture.max_sequence;
+        let default = if self.classifier.is_some() { most } else { DEFAULT_MAX_TOKENS };
+        self.max_tokens = wanted.unwrap_or(default).min(most);
         if self.max_tokens < 3 {
             let reason = format!("max_seq_length is {}: 3 tokens at least", self.max_tokens);
             return Err(EncoderError::BadModel { path: files.path(TRANSFORMER_FILES[0]), reason });

@@ -3,11 +3,13 @@
 
 use crate::EncoderError;
 use crate::checksums::{Checksums, ModelFiles};
+use crate::cross_encoder::TokenPair;
 use crate::word_cache::{WordCache, is_by_word};
 use std::ops::Range;
 use std::path::Path;
 use tokenizers::models::ModelWrapper;
 use tokenizers::normalizers::{Lowercase, Sequence};
+use tokenizers::utils::truncation::TruncationParams;
 
 /// Texts longer than this many bytes a wanted token are cut before they are tokenized: no text has tokens this long on
 /// average, and a megabyte must not be normalised to keep 256 tokens of it.
@@ -145,6 +147,25 @@ impl Tokenizer {
         Ok((ids, pieces.into_iter().map(|piece| piece.start..piece.end).collect()))
     }
 
+    /// The same tokenizer for [pairs](Self::encode_pair) of at most so many tokens.
+    pub(crate) fn of_pairs(&self, max_tokens: usize) -> Result<Self, EncoderError> {
+        let mut inner = self.inner.clone();
+        let longest_first = TruncationParams { max_length: max_tokens, ..TruncationParams::default() };
+        inner.with_truncation(Some(longest_first)).map_err(|e| EncoderError::Tokenize(e.to_string()))?;
+        Ok(Self { inner })
+    }
+
+    /// Two texts in one sequence, with the special tokens of such. The longer one is cut off first.
+    pub(crate) fn encode_pair(&self, first: &str, second: &str) -> Result<TokenPair, EncoderError> {
+        let most = self.inner.get_truncation().map_or(usize::MAX, |params| params.max_length);
+        let cut = |text| cut_at_boundary(text, most.saturating_mul(BYTES_PER_TOKEN)).0;
+        let pair = (cut(first), cut(second));
+        let encoding = self.inner.encode_fast(pair, true).map_err(|e| EncoderError::Tokenize(e.to_string()))?;
+        let ids = encoding.get_ids().to_vec();
+        let second = encoding.get_type_ids().iter().position(|of| *of == 1).unwrap_or(ids.len());
+        Ok(TokenPair { ids, second })
+    }
+
     /// How it marks where words begin; `None` where it is neither WordPiece nor SentencePiece.
     pub fn family(&self) -> Option<Family> {
         match self.inner.get_model() {
@@ -157,6 +178,13 @@ impl Tokenizer {
     /// The token of whatever the model does not know; `None` where it knows everything.
     pub fn unknown(&self) -> Option<u32> {
         UNKNOWN.iter().find_map(|token| self.inner.token_to_id(token))
+    }
+
+    /// The share of a sequence's tokens that stand for what the model does not know, without the first and the last.
+    pub fn unknown_share(&self, ids: &[u32]) -> f32 {
+        let inner = ids.get(1..ids.len().saturating_sub(1)).unwrap_or_default();
+        let Some(unknown) = self.unknown().filter(|_| !inner.is_empty()) else { return 0.0 };
+        inner.iter().filter(|&&id| id == unknown).count() as f32 / inner.len() as f32
     }
 
     /// The same tokenizer, which reads `[SEP]` and the like in a text as the plain text that they are.

@@ -5,6 +5,7 @@ use crate::EncoderError;
 use crate::checksums::ModelFiles;
 use crate::pooling::to_unit_length;
 use crate::sentence_transformer::ModelDescription;
+use crate::weights::{Classifier, LinearWeights};
 use candle_core::{DType, Device};
 
 /// What bends the numbers of a dense layer.
@@ -57,13 +58,26 @@ pub struct VectorHead {
     dense: Vec<Dense>,
     /// Numbers kept, where they are fewer.
     dimension: Option<usize>,
+    /// How much further on in the table of positions the tokens of a second text are.
+    pub(crate) segment: u32,
 }
 
 impl VectorHead {
     pub(crate) fn read(files: &ModelFiles, description: &ModelDescription) -> Result<Self, EncoderError> {
         let dense = description.dense.iter().map(|layer| read_dense(files, layer)).collect::<Result<Vec<_>, _>>()?;
         let whole = dense.last().map_or(description.architecture.hidden_size, |last| last.layer.outputs);
-        Ok(Self { dense, dimension: (description.dimension < whole).then_some(description.dimension) })
+        Ok(Self { dense, dimension: (description.dimension < whole).then_some(description.dimension), segment: 0 })
+    }
+
+    /// That of a model that classifies sequences.
+    pub(crate) fn classifier(classifier: Classifier) -> Self {
+        let Classifier { inner, activation, output, segment } = classifier;
+        let dense = |LinearWeights { weight, bias, outputs, inputs }, activation| {
+            let layer = DenseLayer { file: String::new(), inputs, outputs, bias: true, activation };
+            Dense { weight, bias, layer }
+        };
+        let dense = vec![dense(inner, activation), dense(output, DenseActivation::Identity)];
+        Self { dense, dimension: None, segment }
     }
 
     /// Whether it does nothing.
@@ -124,14 +138,14 @@ mod tests {
         let (weight, bias) = (vec![1.0, 0.0, 0.0, 1.0, -1.0, -1.0], vec![0.0, 1.0, 0.0]);
         let dense = |activation| Dense { weight: weight.clone(), bias: bias.clone(), layer: layer(activation) };
         let mut out = Vec::new();
-        let head = VectorHead { dense: vec![dense(DenseActivation::Relu)], dimension: None };
+        let head = VectorHead { dense: vec![dense(DenseActivation::Relu)], dimension: None, segment: 0 };
         head.apply(&[3.0, 3.0, 1.0, 0.0], 2, false, &mut out);
         assert_eq!(out, [3.0, 4.0, 0.0, 1.0, 1.0, 0.0]);
         assert_eq!(head.dimension(2), 3);
-        let head = VectorHead { dense: vec![dense(DenseActivation::Identity)], dimension: Some(2) };
+        let head = VectorHead { dense: vec![dense(DenseActivation::Identity)], dimension: Some(2), segment: 0 };
         head.apply(&[3.0, 3.0], 2, true, &mut out);
         assert_eq!(out, [0.6, 0.8]);
-        let head = VectorHead { dense: vec![dense(DenseActivation::Tanh)], dimension: Some(1) };
+        let head = VectorHead { dense: vec![dense(DenseActivation::Tanh)], dimension: Some(1), segment: 0 };
         head.apply(&[0.5, 0.0], 2, false, &mut out);
         assert_eq!(out, [0.5f32.tanh()]);
         assert!(VectorHead::default().is_empty() && !head.is_empty());

@@ -2,8 +2,10 @@
 
 use crate::architecture::{FeedForwardNames, Halves, LayerParts, Positions, QkvNames, RelativeBuckets};
 use crate::checksums::{Checksums, ModelFiles};
+use crate::cross_encoder::ClassifierNames;
 use crate::pooling::Pooling;
 use crate::tensors::{TensorFiles, TensorSource, WEIGHTS_FILE};
+use crate::vector_head::DenseActivation;
 use crate::{Architecture, EncoderError};
 use candle_core::{DType, Device, Tensor};
 use std::collections::HashMap;
@@ -106,6 +108,16 @@ impl KeepHead {
     }
 }
 
+/// What says how well two texts go together, over the first token's state.
+#[derive(Clone)]
+pub(crate) struct Classifier {
+    pub inner: LinearWeights,
+    pub activation: DenseActivation,
+    pub output: LinearWeights,
+    /// See [`crate::VectorHead`]; 0 where the model does not tell two texts apart.
+    pub segment: u32,
+}
+
 /// All weights of an encoder, in f32.
 #[derive(Clone)]
 pub struct EncoderWeights {
@@ -122,6 +134,7 @@ pub struct EncoderWeights {
     pub(crate) relative_bias: Option<RelativeBias>,
     pub(crate) pooling: Pooling,
     pub(crate) keep: Option<KeepHead>,
+    pub(crate) classifier: Option<Classifier>,
     /// Of the file that they were read from.
     pub(crate) sha256: [u8; 32],
 }
@@ -133,10 +146,10 @@ impl EncoderWeights {
     /// # Errors
     /// A file is missing or not what it should be, or it has a part that is not computed.
     pub fn load(folder: &Path) -> Result<Self, EncoderError> {
-        Self::read_from(&ModelFiles::new(folder, &Checksums::default()))
+        Self::read_from(&ModelFiles::new(folder, &Checksums::default()), None)
     }
 
-    pub(crate) fn read_from(files: &ModelFiles) -> Result<Self, EncoderError> {
+    pub(crate) fn read_from(files: &ModelFiles, classifier: Option<ClassifierNames>) -> Result<Self, EncoderError> {
         let architecture = Architecture::parse(&files.path("config.json"), &files.read("config.json")?)?;
         let mut tensors = TensorFiles::read(files)?;
         let names = architecture.names;
@@ -148,8 +161,41 @@ impl EncoderWeights {
         if tensors.shape("classifier.weight") == Some(&[2, weights.architecture.hidden_size]) {
             weights.keep = Some(KeepHead::classifier(&tensors, weights.architecture.hidden_size).map_err(bad)?);
         }
+        if let Some(names) = classifier {
+            weights.read_classifier(&tensors, names).map_err(bad)?;
+        }
         tensors.warn_of_others();
         Ok(weights)
+    }
+
+    /// Reads the layers over the first token, and puts the embedding of type 1 into a second half of the positions.
+    fn read_classifier(&mut self, tensors: &TensorFiles, names: ClassifierNames) -> Result<(), String> {
+        let Architecture { hidden_size: hidden, type_vocab_size, .. } = self.architecture;
+        let linear = |name: &str, outputs| -> Result<LinearWeights, String> {
+            let weight = tensors.take_whole(&format!("{name}.weight"), &[outputs, hidden])?;
+            let bias = tensors.take_whole(&format!("{name}.bias"), &[outputs])?;
+            Ok(LinearWeights { weight, bias, outputs, inputs: hidden })
+        };
+        let labels = tensors.shape(&format!("{}.weight", names.output)).and_then(|shape| shape.first());
+        if let Some(labels) = labels.filter(|labels| **labels != 1) {
+            return Err(format!("it has {labels} labels, and a cross-encoder that ranks has one"));
+        }
+        let mut segment = 0;
+        if type_vocab_size > 1 {
+            if self.positions.is_empty() {
+                return Err("types of tokens beside rotary positions are not computed".to_owned());
+            }
+            let types =
+                tensors.take(&format!("{}.weight", self.architecture.names.types), &[type_vocab_size, hidden])?;
+            segment = (self.positions.len() / hidden) as u32;
+            let (first, second) = types.split_at(hidden);
+            let other = |(i, x): (usize, &f32)| x - first[i % hidden] + second[i % hidden];
+            let more: Vec<f32> = self.positions.iter().enumerate().map(other).collect();
+            self.positions.extend(more);
+        }
+        let (inner, output) = (linear(names.inner, hidden)?, linear(names.output, 1)?);
+        self.classifier = Some(Classifier { inner, activation: names.activation, output, segment });
+        Ok(())
     }
 
     /// Puts a keep head over the model.
@@ -201,6 +247,7 @@ impl EncoderWeights {
             relative_bias: architecture.relative.map(|buckets| reader.relative_bias(buckets)).transpose()?,
             pooling: Pooling::default(),
             keep: None,
+            classifier: None,
             sha256: [0; 32],
             architecture,
         })

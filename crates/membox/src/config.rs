@@ -1,16 +1,15 @@
 //! Settings: a TOML file, then the environment, then flags, each over the one before.
 
 use crate::gpu::GpuMemory;
-use crate::{api_keys, models, private};
+use crate::{api_keys, private};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use figment::Figment;
 use figment::error::Kind;
 use figment::providers::{Env, Format, Serialized, Toml};
 use membox_api::Access;
-use membox_memory::compressor::{Compressor, keep_head};
 use membox_memory::encoder::cuda::Gpu;
-use membox_memory::encoder::{Device, Encoder, EncoderConfig, KeepHead, Precision, Scheduler, SchedulerConfig};
+use membox_memory::encoder::{Device, Precision, SchedulerConfig};
 use membox_memory::keys::MasterKey;
 use membox_memory::llm::LlmConfig;
 use membox_memory::{EncryptionConfig, MemoryConfig, Policies, Policy, RowDevice};
@@ -24,6 +23,9 @@ use std::sync::Arc;
 
 /// The compression model that every box has.
 pub const KEEP_HEAD: &str = "keep-head";
+
+/// Memory of the models beside the box's own.
+const DEFAULT_MODEL_MEMORY_MIB: u64 = 2048;
 
 /// What is read, and never shown.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -87,9 +89,6 @@ pub struct KeyConfig {
     pub policy: Option<String>,
 }
 
-/// Threads that hand batches to a GPU, each with a stream of its own.
-const GPU_STREAMS: usize = 2;
-
 /// Every setting, with its default.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -100,7 +99,12 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The embedding model.
     pub model: String,
-    /// Further names that clients may call it by at /v1/embeddings, such as text-embedding-3-small for one that
+    /// Models beside it, which collections and requests may name, cross-encoders among them: each is loaded when it is
+    /// first wanted.
+    pub models: Vec<String>,
+    /// MiB of memory that those have together: the least used ones leave when another one is wanted.
+    pub model_memory_mib: u64,
+    /// Further names that clients may call the model by at /v1/embeddings, such as text-embedding-3-small for one that
     /// cannot be told another. With * it takes any name.
     pub model_aliases: Vec<String>,
     /// The model that compresses text: keep-head (a small head over the embedding model), or an LLMLingua-2 model.
@@ -194,6 +198,8 @@ impl Default for Config {
             data_dir: "data".into(),
             listen: SocketAddr::from(([127, 0, 0, 1], 8420)),
             model: "all-MiniLM-L6-v2".into(),
+            models: Vec::new(),
+            model_memory_mib: DEFAULT_MODEL_MEMORY_MIB,
             model_aliases: Vec::new(),
             compression_model: KEEP_HEAD.into(),
             keep_head: None,
@@ -397,84 +403,12 @@ impl Config {
         self.data_dir.join("models")
     }
 
-    /// Starts the threads that run models.
-    pub fn start_scheduler(&self) -> Result<Arc<Scheduler>> {
-        let mut scheduler = SchedulerConfig { batch_tokens: self.batch_tokens, ..SchedulerConfig::default() };
-        let gpus = if self.device == Device::Cpu.to_string() { 0 } else { Gpu::count().unwrap_or(0) };
-        if gpus > 0 {
-            // The cores turn texts into tokens as fast as GPUs take them; a few streams keep each busy, and one more
-            // has its queries.
-            scheduler.tokenizers = scheduler.workers;
-            scheduler.workers = GPU_STREAMS * gpus;
-            scheduler.interactive_workers = gpus;
-        }
-        if self.threads > 0 {
-            scheduler.workers = self.threads;
-        }
-        Ok(Arc::new(Scheduler::start(scheduler).context("the threads of the engine")?))
-    }
-
     /// The tenants that keys are of.
     pub fn tenants(&self) -> Vec<&str> {
         let mut tenants: Vec<&str> = self.keys.iter().map(|key| key.tenant.as_str()).collect();
         tenants.sort_unstable();
         tenants.dedup();
         tenants
-    }
-
-    /// What models run on, and how.
-    fn engine(&self) -> EncoderConfig {
-        // Both were checked when the settings were read.
-        let device = self.device.parse().unwrap_or_default();
-        let precision = self.precision.parse().unwrap_or(Precision::Int8);
-        let kernels = self.keeps_kernels.then(|| self.data_dir.join("kernels"));
-        EncoderConfig { device, precision, kernels, ..EncoderConfig::default() }
-    }
-
-    /// Names of the embedding model beside its own: where the hub has it, and those that are set.
-    pub fn model_names(&self) -> Vec<String> {
-        let of_hub = models::find(&self.model).ok().map(|model| model.hub);
-        of_hub.into_iter().chain(self.model_aliases.iter().cloned()).collect()
-    }
-
-    /// Loads the embedding model, with the keep head that goes with it.
-    pub fn load_encoder(&self, scheduler: &Arc<Scheduler>) -> Result<Arc<Encoder>> {
-        let folder = self.models_dir().join(&self.model);
-        let (keep_head, query_cache) = (self.keep_head()?, self.query_cache);
-        let checksums = models::checksums(&self.model, &folder);
-        let encoder = EncoderConfig { keep_head, query_cache, checksums, ..self.engine() };
-        let encoder = Encoder::load(&self.model, &folder, encoder, scheduler);
-        Ok(Arc::new(encoder.with_context(|| format!("the model {} cannot be loaded", self.model))?))
-    }
-
-    fn keep_head(&self) -> Result<Option<KeepHead>> {
-        match &self.keep_head {
-            Some(path) => {
-                let read = || Ok::<_, anyhow::Error>(KeepHead::from_safetensors(&std::fs::read(path)?)?);
-                Ok(Some(read().with_context(|| format!("the keep head {}", path.display()))?))
-            }
-            None if self.model == keep_head::MODEL => Ok(Some(keep_head::built_in()?)),
-            None => Ok(None),
-        }
-    }
-
-    /// Loads the compression model that is set, if it is not the keep head.
-    pub fn load_compression_model(&self, scheduler: &Arc<Scheduler>) -> Result<Option<Arc<Compressor>>> {
-        if self.compression_model == KEEP_HEAD {
-            return Ok(None);
-        }
-        self.load_compressor(&self.compression_model, scheduler).map(Some)
-    }
-
-    /// Loads an LLMLingua-2 model.
-    pub fn load_compressor(&self, name: &str, scheduler: &Arc<Scheduler>) -> Result<Arc<Compressor>> {
-        let name = models::find(name)?.name;
-        let folder = self.models_dir().join(&name);
-        let config = EncoderConfig { checksums: models::checksums(&name, &folder), ..self.engine() };
-        let compressor = Compressor::load(&name, &folder, config, scheduler);
-        let context =
-            || format!("the compression model {name} cannot be loaded (`membox models pull {name}` installs it)");
-        Ok(Arc::new(compressor.with_context(context)?))
     }
 }
 

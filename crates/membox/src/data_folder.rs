@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use membox_memory::{BackupSummary, MemoryConfig, MemoryError, Models, Report};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Check a data folder that no box has open, and say what `rebuild` would do. Nothing in the folder is changed.
 ///
@@ -72,9 +73,11 @@ fn look_after(
 /// Runs `membox rebuild`.
 pub fn rebuild(config: &Config) -> Result<()> {
     // Only damaged vectors need the model; without one, derived state can still be mended.
-    let loaded = config.start_scheduler().and_then(|scheduler| config.load_encoder(&scheduler));
+    let scheduler = config.start_scheduler()?;
+    let loaded = config.load_encoder(&scheduler);
     let encoder = loaded.map_err(|error| eprintln!("without a model: {error:#}")).ok();
-    let models = Models { encoder, ..Models::default() };
+    let further = Arc::new(config.further_models(&scheduler));
+    let models = Models { encoder, further, ..Models::default() };
     let config = config.memory_config()?;
     let report = look_after(&config, |config| membox_memory::rebuild(config, models))?;
     print(&report);

@@ -18,6 +18,7 @@ mod gpu;
 mod hub;
 mod import;
 mod keys;
+mod loading;
 mod machine;
 mod mcp;
 mod models;

@@ -141,6 +141,14 @@ pub fn run(config: &Config, args: &ModelsArgs) -> Result<()> {
     }
 }
 
+/// Bytes of the weights in a model's folder; 0 where it is not installed.
+pub fn weight_bytes(folder: &Path) -> u64 {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    let weights = files.filter(|file| file.path().extension().is_some_and(|extension| extension == "safetensors"));
+    // Of what a link leads to, too.
+    weights.filter_map(|file| Some(fs::metadata(file.path()).ok()?.len())).sum()
+}
+
 /// Every model of the manifest.
 pub fn known() -> Result<Vec<Model>> {
     Ok(toml::from_str::<Manifest>(MANIFEST).context("the built-in manifest of models")?.model)

@@ -154,7 +154,8 @@ fn load_models(config: &Config) -> Result<Models> {
     }
     let llm = (!config.llm.endpoints.is_empty())
         .then(|| Arc::new(Llm::new(config.llm.clone().for_tenants(config.tenants().len()))));
-    Ok(Models { encoder, compressors, llm })
+    let further = Arc::new(config.further_models(&scheduler));
+    Ok(Models { encoder, further, compressors, llm })
 }
 
 /// A model that cannot be loaded is missing; that the GPU which was asked for cannot be used is an error.

@@ -72,6 +72,9 @@ pub enum MemoryError {
         /// `done` or `failed`.
         state: &'static str,
     },
+    /// The collection was moved to another model between the beginning of a request and its end.
+    #[error("collection {0:?} was moved to another model while the request was under way; send it again")]
+    Moved(String),
     /// What is written to is being erased.
     #[error("{0}, and takes no writes until that job has ended: GET /v1/jobs?kind=erase says how far it is")]
     Erasing(String),
@@ -102,6 +105,14 @@ pub enum MemoryError {
     /// No text model is loaded.
     #[error("no embedding model is installed: run `membox models pull all-MiniLM-L6-v2` and restart")]
     NoModel,
+    /// A model that the settings name cannot be loaded.
+    #[error("the model {name:?} cannot be loaded: {reason}")]
+    ModelNotLoaded {
+        /// Its name.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
     /// No such model that compresses is loaded.
     #[error(
         "no {name} is loaded that compresses (loaded: {loaded:?}): run `membox models pull {name}`, set \
@@ -198,6 +209,7 @@ impl From<StoreError> for MemoryError {
             StoreError::NoCollection(name) => Self::NoCollection(name),
             StoreError::NoSession(id) => Self::NoSession(id),
             StoreError::Dropped(name) => Self::Dropped(name),
+            StoreError::Moved(name) => Self::Moved(name),
             StoreError::Erasing(what) => Self::Erasing(what),
             StoreError::Busy(name) => Self::Busy(name),
             StoreError::SessionExists { id, what } => {
@@ -270,7 +282,7 @@ impl MemoryError {
 
     /// Whether somebody else has written to what the request read: read it again, and try again.
     pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::Records(RecordsError::VersionConflict { .. }))
+        matches!(self, Self::Moved(_) | Self::Records(RecordsError::VersionConflict { .. }))
     }
 
     /// Whether the system cannot find a file.

@@ -40,6 +40,7 @@ mod convert;
 mod cursors;
 mod error;
 mod fields;
+mod further_models;
 mod jobs;
 mod lists;
 mod long_work;
@@ -48,6 +49,7 @@ mod memories;
 mod memory_box;
 mod mend;
 mod models;
+mod moving;
 mod names;
 mod numbers;
 #[cfg(test)]
@@ -74,6 +76,7 @@ pub use fields::{
     FIELDS, Field, Holds, MAX_ID_BYTES, MAX_METADATA_BYTES, MAX_NAME_BYTES, MAX_STATE_BYTES, MAX_TEXT_BYTES,
     MAX_TOOL_CALLS_BYTES,
 };
+pub use further_models::{FurtherModel, FurtherModels, LoadModel};
 pub use jobs::Jobs;
 pub use media::MAX_MEDIA_BYTES;
 pub use membox_api::*;

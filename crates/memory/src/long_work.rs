@@ -37,11 +37,20 @@ fn of_tenant(tenant: &str, work: Work) -> NewJob {
 
 /// Asking for jobs. When one of these returns, the job is stored, and is done whatever becomes of the box.
 impl MemoryBox {
-    /// Embeds every text of a collection anew with the model that is loaded, while it is read and written.
-    pub fn reembed(self: &Arc<Self>, tenant: &str, name: &str) -> Result<JobView, MemoryError> {
+    /// Embeds every text of a collection anew, while it is read and written: by its model, or by another one to which
+    /// it moves. Until that is done it answers by the one that it has.
+    pub fn reembed(self: &Arc<Self>, tenant: &str, name: &str, model: Option<&str>) -> Result<JobView, MemoryError> {
         let collection = self.collections().collection(tenant, name)?;
-        self.models().encoder_of(&collection)?;
-        self.begin_on(&collection, on(tenant, name, Work::Reembed))
+        let Some(model) = model else {
+            self.models().encoder_of(&collection)?;
+            return self.begin_on(&collection, on(tenant, name, Work::Reembed { model: None }));
+        };
+        let encoder = self.models().encoder_named(model)?.ok_or_else(|| {
+            let names = crate::models::quoted(&self.models().names());
+            MemoryError::impossible("/model", format!("there is no model {model:?} here; there is {names}"))
+        })?;
+        let model = Some(encoder.name().to_owned());
+        self.begin_on(&collection, on(tenant, name, Work::Reembed { model }))
     }
 
     /// Makes the vectors of tokens that records of a collection lack, while it is read and written. The job's result
@@ -303,9 +312,12 @@ impl MemoryBox {
 
     fn run(&self, job: &Job) -> Result<Option<Value>, MemoryError> {
         match &job.work {
-            Work::Reembed => {
-                let (collection, _guard) = self.hold(job)?;
-                self.run_reembed(&collection, job).map(|()| None)
+            Work::Reembed { model } => {
+                let (collection, guard) = self.hold(job)?;
+                match model.as_deref().filter(|model| collection.settings().model.as_deref() != Some(model)) {
+                    Some(model) => self.run_move(&collection, guard, model, job).map(|()| None),
+                    None => self.run_reembed(&collection, job).map(|()| None),
+                }
             }
             Work::TokenVectors => {
                 let (collection, _guard) = self.hold(job)?;
@@ -363,7 +375,7 @@ impl MemoryBox {
     }
 
     /// Gives how many records got vectors of their tokens.
-    fn run_token_vectors(&self, collection: &Arc<Collection>, job: &Job) -> Result<usize, MemoryError> {
+    pub(crate) fn run_token_vectors(&self, collection: &Arc<Collection>, job: &Job) -> Result<usize, MemoryError> {
         // Records that are written from now on have them.
         let snapshot = self.store().read()?.snapshot(collection, None)?;
         let Some(space) = self.models().token_space(collection) else { return Ok(0) };

@@ -204,7 +204,7 @@ pub fn retry_after(error: &MemoryError) -> Option<u64> {
         | MemoryError::TooManyJobs { retry_after_s, .. }
         | MemoryError::LimitReached { retry_after_s, .. } => Some(*retry_after_s),
         MemoryError::Encoder(EncoderError::Overloaded { retry_after_s }) => Some(*retry_after_s),
-        MemoryError::NoFiles(_) | MemoryError::OverBudget(OverBudget::Taken) => Some(1),
+        MemoryError::NoFiles(_) | MemoryError::Moved(_) | MemoryError::OverBudget(OverBudget::Taken) => Some(1),
         _ => None,
     }
 }

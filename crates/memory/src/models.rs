@@ -1,7 +1,8 @@
 //! The models of a box, and what they are asked for.
 
-use crate::MemoryError;
-use membox_api::Timing;
+use crate::further_models::FurtherModels;
+use crate::{MemoryError, now};
+use membox_api::{Metric, Timing};
 use membox_compressor::Compressor;
 use membox_encoder::{
     DocumentEmbedding, DocumentWindows, Embeddings, EncodedQueries, Encoder, Inputs, Lane, QueryEmbedding, Request,
@@ -12,6 +13,7 @@ use membox_store::{Collection, NewVersion, TextWindows, TokenSpace, TokenVectors
 use membox_threads::budget::{self, OverBudget};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 /// An upsert of at most this many texts is embedded in the interactive lane: somebody is waiting in a conversation.
@@ -26,6 +28,10 @@ const WINDOWS_BYTES: usize = 1 << 20;
 /// How often a byte of text takes the numbers of a token, in bytes: a token has four bytes or so, as a number has, and
 /// there are two copies.
 const OF_TEXT_BYTE: usize = 2;
+/// The share of a text's tokens that a model may not know before that is said.
+const MUCH_UNKNOWN: f32 = 0.5;
+/// How often it is said in the log, in milliseconds.
+const SAY_EVERY_MS: i64 = 60_000;
 /// How long who makes token vectors waits for memory that others have.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -38,12 +44,23 @@ pub(crate) struct EmbeddedText {
     pub tokens: Option<TokenVectors>,
     /// From which byte of the text on it is in no vector.
     pub truncated_at: Option<usize>,
+    /// The share of its tokens that the model does not know.
+    pub unknown_share: f32,
+}
+
+/// What of a text is not in its vectors.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct NotEmbedded {
+    /// From which character on there is no vector of it.
+    pub truncated_at: Option<usize>,
+    /// Percent of its tokens that the model does not know, where that is more than half.
+    pub unknown_percent: Option<u8>,
 }
 
 impl EmbeddedText {
     /// What takes the place of an embedding where there is nothing to embed.
     pub fn without_text(vector: Vec<f32>) -> Self {
-        Self { vector, windows: TextWindows::default(), tokens: None, truncated_at: None }
+        Self { vector, windows: TextWindows::default(), tokens: None, truncated_at: None, unknown_share: 0.0 }
     }
 }
 
@@ -70,8 +87,10 @@ fn next_texts(texts: &mut VecDeque<String>, most: usize) -> Vec<String> {
 /// The models of a box.
 #[derive(Clone, Default)]
 pub struct Models {
-    /// The embedding model; without one, only given vectors can be written and asked for.
+    /// The box's own embedding model; without one, only given vectors can be written and asked for.
     pub encoder: Option<Arc<Encoder>>,
+    /// Embedding models that collections and requests may name instead.
+    pub further: Arc<FurtherModels>,
     /// The models that compress; the first does it where none is named.
     pub compressors: Vec<Arc<Compressor>>,
     /// What extracts facts and decides on memories; without one, what was said is compressed and doubles are merged.
@@ -79,7 +98,7 @@ pub struct Models {
 }
 
 impl Models {
-    /// The encoder, if a model is installed.
+    /// The box's own encoder, if its model is installed.
     pub fn encoder(&self) -> Result<&Arc<Encoder>, MemoryError> {
         self.encoder.as_ref().ok_or(MemoryError::NoModel)
     }
@@ -103,29 +122,74 @@ impl Models {
         self.llm.as_deref()
     }
 
-    /// The encoder, if it is the one that a collection's texts are embedded by.
-    pub(crate) fn encoder_of(&self, collection: &Collection) -> Result<&Arc<Encoder>, MemoryError> {
-        let encoder = self.encoder()?;
-        let settings = collection.settings();
-        match settings.model.as_deref() {
-            Some(model) if model == encoder.name() => Ok(encoder),
-            Some(model) => {
-                let reason = format!("the collection was embedded by {model:?} and this box runs {:?}", encoder.name());
-                Err(MemoryError::impossible("/text", reason))
-            }
-            None => {
-                let reason = "the collection takes given vectors only: its dimension is not the model's";
-                Err(MemoryError::impossible("/text", reason))
-            }
+    /// An encoder by a name of its model; one that is not loaded yet is loaded first. `None` where there is no such
+    /// model.
+    pub fn encoder_named(&self, name: &str) -> Result<Option<Arc<Encoder>>, MemoryError> {
+        match &self.encoder {
+            Some(own) if own.name() == name => Ok(Some(own.clone())),
+            _ if self.further.find(name).is_some_and(|model| model.is_cross_encoder) => Ok(None),
+            _ => self.further.get(name),
         }
+    }
+
+    /// A cross-encoder by a name of it, or the first of the settings; `None` where there is none.
+    pub fn cross_encoder(&self, name: Option<&str>) -> Result<Option<Arc<Encoder>>, MemoryError> {
+        let mut all = self.further.all().iter().filter(|model| model.is_cross_encoder);
+        let found = match name {
+            Some(name) => self.further.find(name).filter(|model| model.is_cross_encoder),
+            None => all.next(),
+        };
+        found.map_or(Ok(None), |model| self.further.get(&model.name))
+    }
+
+    /// The encoders that are loaded, the box's own first.
+    pub fn loaded(&self) -> Vec<Arc<Encoder>> {
+        self.encoder.iter().cloned().chain(self.further.loaded()).collect()
+    }
+
+    /// Names of the models that texts can be embedded by, the box's own first.
+    pub fn names(&self) -> Vec<&str> {
+        let further = self.further.all().iter().filter(|model| !model.is_cross_encoder);
+        let further = further.map(|model| model.name.as_str());
+        self.encoder.iter().map(|own| own.name()).chain(further).collect()
+    }
+
+    /// The encoder of the model that a collection's texts are embedded by, if the box has it.
+    pub(crate) fn encoder_of(&self, collection: &Collection) -> Result<Arc<Encoder>, MemoryError> {
+        let Some(model) = collection.settings().model else {
+            self.encoder()?;
+            let reason = "the collection takes given vectors only: its dimension is not the model's";
+            return Err(MemoryError::impossible("/text", reason));
+        };
+        if let Some(encoder) = self.encoder_named(&model)? {
+            return Ok(encoder);
+        }
+        self.encoder()?;
+        let reason = format!(
+            "the collection was embedded by {model:?} and this box has {}: the setting `models` adds one",
+            quoted(&self.names())
+        );
+        Err(MemoryError::impossible("/text", reason))
     }
 
     /// What the vectors of tokens are that a collection keeps; `None` where it keeps none, and where its model has no
     /// axes for them.
     pub(crate) fn token_space(&self, collection: &Collection) -> Option<TokenSpace> {
         let dimension = collection.token_dimension()?;
-        let axes = self.encoder_of(collection).ok()?.token_axes()?.id();
+        let encoder = self.encoder_of(collection).ok()?;
+        let axes = encoder.token_axes()?.id();
         Some(TokenSpace { dimension, axes })
+    }
+
+    /// The cosine that a question has with texts that have nothing to do with it, by the model of a collection; 0 where
+    /// it has none, or compares otherwise.
+    pub(crate) fn base_cosine(&self, collection: &Collection, question: &[f32]) -> Result<f32, MemoryError> {
+        match self.encoder_of(collection) {
+            Ok(encoder) if collection.settings().metric == Metric::Cosine => {
+                Ok(encoder.background()?.base_cosine(question))
+            }
+            _ => Ok(0.0),
+        }
     }
 
     /// Embeds texts as a collection keeps them.
@@ -136,7 +200,16 @@ impl Models {
         lane: Lane,
     ) -> Result<Vec<EmbeddedText>, MemoryError> {
         let encoder = self.encoder_of(collection)?;
-        let (space, max_windows) = (self.token_space(collection), collection.max_windows());
+        Self::embed_texts_by(&encoder, (self.token_space(collection), collection.max_windows()), texts, lane)
+    }
+
+    /// Embeds texts by a model, with vectors of tokens in a space if there is one, and of so many windows.
+    pub(crate) fn embed_texts_by(
+        encoder: &Encoder,
+        (space, max_windows): (Option<TokenSpace>, usize),
+        texts: Vec<String>,
+        lane: Lane,
+    ) -> Result<Vec<EmbeddedText>, MemoryError> {
         let mut embedded = Vec::with_capacity(texts.len());
         let mut texts = VecDeque::from(texts);
         while !texts.is_empty() {
@@ -149,11 +222,11 @@ impl Models {
                 }
                 None => (None, encoder.embed_windows(some, max_windows, lane)?),
             };
-            for DocumentEmbedding { vector, windows, token_vectors } in documents {
+            for DocumentEmbedding { vector, windows, token_vectors, unknown_share } in documents {
                 let tokens = space.map(|space| TokenVectors::pack(space, &token_vectors));
                 budget::take(tokens.as_ref().map_or(0, |tokens| tokens.bytes().len()))?;
                 let (windows, truncated_at) = kept_windows(windows)?;
-                embedded.push(EmbeddedText { vector, windows, tokens, truncated_at });
+                embedded.push(EmbeddedText { vector, windows, tokens, truncated_at, unknown_share });
             }
         }
         Ok(embedded)
@@ -161,24 +234,26 @@ impl Models {
 
     /// Embeds the texts of the records that have no vector yet, and of those that lack the vectors of their tokens or
     /// of their further windows. A record whose vector was given is left as it is: who gives vectors does so to have
-    /// nothing encoded. Says for each record from which character of its text on that is in no vector.
+    /// nothing encoded. Says for each record what of its text is in no vector.
     pub(crate) fn embed_missing(
         &self,
         collection: &Collection,
         records: &mut [NewVersion],
-    ) -> Result<Vec<Option<usize>>, MemoryError> {
+    ) -> Result<Vec<NotEmbedded>, MemoryError> {
         let wants_tokens = self.token_space(collection).is_some();
         let lacks = |new: &NewVersion| {
             new.vector.is_empty() || wants_tokens && new.tokens.is_none() && !new.record.given_vector
         };
         let (missing, others): (Vec<usize>, Vec<usize>) = (0..records.len()).partition(|&i| lacks(&records[i]));
         let mut truncated = vec![None; records.len()];
+        let mut unknown = vec![None; records.len()];
         if !missing.is_empty() {
             let texts: Vec<String> = missing.iter().map(|&i| records[i].record.text.clone()).collect();
             let is_long = texts.iter().map(String::len).sum::<usize>() > INTERACTIVE_BYTES;
             let lane = if is_long { Lane::Bulk } else { lane(texts.len()) };
             for (&i, embedded) in missing.iter().zip(self.embed_texts(collection, texts, lane)?) {
-                let EmbeddedText { vector, windows, tokens, truncated_at } = embedded;
+                let EmbeddedText { vector, windows, tokens, truncated_at, unknown_share } = embedded;
+                unknown[i] = (unknown_share > MUCH_UNKNOWN).then(|| (unknown_share * 100.0).round() as u8);
                 if records[i].vector.is_empty() {
                     records[i].vector = vector;
                 }
@@ -187,10 +262,12 @@ impl Models {
         }
         self.embed_further_windows(collection, records, &others, &mut truncated)?;
         metrics::counter!("membox_truncated_texts_total").increment(truncated.iter().flatten().count() as u64);
-        let in_characters = |(new, at): (&NewVersion, Option<usize>)| {
-            at.map(|at| new.record.text.get(..at).map_or(0, |before| before.chars().count()))
+        warn_of_unknown(collection, unknown.iter().flatten().count());
+        let not_embedded = |((new, at), unknown_percent): ((&NewVersion, Option<usize>), _)| {
+            let characters = |at| new.record.text.get(..at).map_or(0, |before| before.chars().count());
+            NotEmbedded { truncated_at: at.map(characters), unknown_percent }
         };
-        Ok(records.iter().zip(truncated).map(in_characters).collect())
+        Ok(records.iter().zip(truncated).zip(unknown).map(not_embedded).collect())
     }
 
     /// Embeds the further windows of those of `records` that have the vector of their first one, as a compression gives
@@ -255,6 +332,30 @@ impl Models {
         let max_tokens = max_tokens.unwrap_or(encoder.max_tokens());
         Ok(encoder.encode(Request { inputs, max_tokens, wanted: Wanted::vectors(normalize), lane })?)
     }
+}
+
+/// Names as they are listed in a sentence.
+pub(crate) fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
+}
+
+/// Counts texts that are written to a collection and that its model does not know, and says so once a minute.
+fn warn_of_unknown(collection: &Collection, texts: usize) {
+    static SAID_AT: AtomicI64 = AtomicI64::new(i64::MIN / 2);
+    metrics::counter!("membox_unknown_texts_total").increment(texts as u64);
+    let (now, said) = (now(), SAID_AT.load(Ordering::Relaxed));
+    if texts == 0 || now - said < SAY_EVERY_MS {
+        return;
+    }
+    SAID_AT.store(now, Ordering::Relaxed);
+    let model = collection.settings().model;
+    tracing::warn!(
+        collection = collection.name,
+        model,
+        texts,
+        "texts are written of whose tokens the model knows less than half: their vectors say little, and words alone \
+         find them; a multilingual model such as multilingual-e5-small knows more"
+    );
 }
 
 /// Somebody waits for a few records; many are bulk work.

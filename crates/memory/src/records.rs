@@ -5,8 +5,8 @@ use crate::audit::Audit;
 use crate::audit::event;
 use crate::collections::Collections;
 use crate::convert::{compress_options, compression};
-use crate::models::Models;
 use crate::models::lane;
+use crate::models::{Models, NotEmbedded};
 use crate::names::check_some;
 use crate::redaction::redacted;
 use crate::retry::retry;
@@ -78,7 +78,7 @@ impl Records<'_> {
         if let Some(options) = compress {
             compressed = self.compress_texts(&collection, &mut versions, options)?;
         }
-        let truncated = self.models.embed_missing(&collection, &mut versions)?;
+        let not_embedded = self.models.embed_missing(&collection, &mut versions)?;
         let redaction = settings.redaction.unwrap_or_default();
         for (new, compressed) in versions.iter_mut().zip(&compressed) {
             // Digits that stood apart may stand together now.
@@ -91,9 +91,11 @@ impl Records<'_> {
         let ids: Vec<String> = versions.iter().map(|u| u.record.id.clone()).collect();
         let versions = self.store.write_records(WriteRecords::new(collection, versions))?;
         let mut compressed = compressed.iter().map(compression);
-        let written =
-            |((id, version), truncated_at)| WrittenRecord { id, version, compression: compressed.next(), truncated_at };
-        Ok(ids.into_iter().zip(versions).zip(truncated).map(written).collect())
+        let written = |((id, version), NotEmbedded { truncated_at, unknown_percent })| {
+            let compression = compressed.next();
+            WrittenRecord { id, version, compression, truncated_at, unknown_percent }
+        };
+        Ok(ids.into_iter().zip(versions).zip(not_embedded).map(written).collect())
     }
 
     /// Compresses the texts of records, and sets the vectors of those that have none where the same pass gives them.

@@ -140,6 +140,8 @@ impl From<MemoryError> for Problem {
             | MemoryError::LimitReached { .. } => StatusCode::TOO_MANY_REQUESTS,
             MemoryError::Llm(_) => StatusCode::BAD_GATEWAY,
             MemoryError::NoModel
+            | MemoryError::Moved(_)
+            | MemoryError::ModelNotLoaded { .. }
             | MemoryError::NoCompressor { .. }
             | MemoryError::ReadOnly(_)
             | MemoryError::NoFiles(_)

@@ -16,7 +16,7 @@ const GAUGE_IDLE: Duration = Duration::from_secs(600);
 const SECONDS: [f64; 16] =
     [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-const COUNTERS: [(&str, &str); 24] = [
+const COUNTERS: [(&str, &str); 26] = [
     ("membox_answer_cache_hits_total", "Questions whose answer was remembered."),
     ("membox_answer_cache_misses_total", "Questions whose answer had to be found."),
     ("membox_background_failures_total", "Background work that failed and is tried again."),
@@ -36,6 +36,7 @@ const COUNTERS: [(&str, &str); 24] = [
     ("membox_mcp_calls_total", "Calls of MCP tools."),
     ("membox_memories_made_total", "Memories made of what was said."),
     ("membox_messages_total", "Messages appended to sessions."),
+    ("membox_model_loads_total", "Times that a model beside the box's own was loaded."),
     ("membox_panics_total", "Panics, which are faults of membox, by kind of thread."),
     ("membox_redacted_total", "Pieces of texts that were redacted, by kind."),
     ("membox_refused_keys_total", "Requests refused by their key: unknown or expired (401), or slowed (429)."),
@@ -43,14 +44,16 @@ const COUNTERS: [(&str, &str); 24] = [
     ("membox_sequences_total", "Sequences that the models have encoded; a long text is several."),
     ("membox_tls_failures_total", "Connections that could not be made by TLS."),
     ("membox_truncated_texts_total", "Texts written of which the end is in no vector: they have too many windows."),
+    ("membox_unknown_texts_total", "Texts written of whose tokens the model knows less than half."),
     ("membox_tokens_total", "Tokens that were encoded, and those that compressions were given and have kept, by kind."),
 ];
 
-const GAUGES: [(&str, &str); 12] = [
+const GAUGES: [(&str, &str); 13] = [
     ("membox_batch_tokens", "Tokens of a batch, in the mean since the start."),
     ("membox_card_lost", "1 once a card has failed and the processor has taken over."),
     ("membox_encode_seconds", "Seconds that a model has computed since the start, over all its threads."),
     ("membox_index_lag_rows", "Rows of a collection that its index does not cover yet; they are scanned."),
+    ("membox_model_loaded", "1 where a model is loaded, 0 where it is not now."),
     ("membox_pool_depth", "Requests that wait for a thread, by pool."),
     ("membox_queue_depth", "Texts that wait to be encoded, by lane."),
     ("membox_records", "Records of a collection."),

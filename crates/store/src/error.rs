@@ -21,6 +21,9 @@ pub enum StoreError {
     /// The collection was dropped between the beginning of a request and its turn.
     #[error("collection {0:?} was dropped while the request was under way; nothing of the request was kept")]
     Dropped(String),
+    /// The collection was moved to another model while the request was under way.
+    #[error("collection {0:?} was moved to another model while the request was under way; send it again")]
+    Moved(String),
     /// What is written to is being erased.
     #[error("{0}, and takes no writes until that job has ended")]
     Erasing(String),

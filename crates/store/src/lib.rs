@@ -57,6 +57,7 @@ mod folder;
 mod leases;
 mod maintenance;
 mod media;
+mod moving;
 mod reader_pool;
 mod reads;
 mod recall_counts;
@@ -98,6 +99,7 @@ pub use membox_records::{
 };
 pub use membox_text::TextError;
 pub use membox_vectors::{QuestionTokens, TokenSpace, TokenVectors, VectorsError, rename_durably, sync_parent};
+pub use moving::Move;
 pub use reads::{OneMoment, Reads, ValueCounts};
 pub use record_store::{Change, Changes, Durability, Freshness, Lease, RecordReads, RecordStore, Sequence};
 pub use search::{Matches, Neighbours, Question, Wanted, WordScores};

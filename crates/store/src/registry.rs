@@ -262,6 +262,17 @@ impl Registry {
         }
     }
 
+    /// Closes a collection whoever has it: the next one who asks for it opens it anew.
+    pub fn close(&self, collection: &Arc<Collection>) {
+        let key = (collection.tenant.clone(), collection.name.clone());
+        let entry = self.entries.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        let Some(entry) = entry else { return };
+        let mut opened = entry.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if opened.take_if(|open| Arc::ptr_eq(open, collection)).is_some() {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     /// Overwrites the dead rows of a collection that nobody looks at any more, unless a backup is being made.
     pub fn erase_unseen(&self, collection: &Collection) {
         if collection.retired.is_empty() {

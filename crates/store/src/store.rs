@@ -6,6 +6,7 @@ use crate::command::event_of_box;
 use crate::compaction::compact;
 use crate::folder::{backup_lock, lock};
 use crate::maintenance::Maintenance;
+use crate::moving::Move;
 use crate::registry::Registry;
 use crate::reserve::Reserve;
 use crate::snapshot::Snapshot;
@@ -338,6 +339,18 @@ impl Store {
     ) -> Result<(), StoreError> {
         let _derived_files = collection.derived_files.lock().unwrap_or_else(PoisonError::into_inner);
         self.registry.with_reserve(|| compact(&self.registry, &self.writer, collection, self.build_threads, progress))
+    }
+
+    /// Begins to move a collection to another model, whose vectors have so many numbers, while it is read and written.
+    /// No other job may run on it meanwhile.
+    pub fn begin_move<'a>(
+        &'a self,
+        _job: &JobGuard,
+        collection: &'a Arc<Collection>,
+        model: &str,
+        dimension: usize,
+    ) -> Result<Move<'a>, StoreError> {
+        Move::begin(&self.registry, &self.writer, collection, model.to_owned(), dimension)
     }
 
     /// Does what frees room on the disk, beside the records: when the disk has none for that, it is tried again in the

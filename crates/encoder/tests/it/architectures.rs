@@ -45,11 +45,15 @@ fn fixtures() -> Vec<(String, Fixture)> {
     files.iter().map(read).collect()
 }
 
-/// Writes the model folder of a fixture: `weights` of make.py.
 fn write(fixture: &Fixture, folder: &Path) {
-    std::fs::write(folder.join("config.json"), fixture.config.to_string()).expect("a write");
+    write_folder(&fixture.config, &fixture.tensors, folder);
+}
+
+/// Writes the model folder of a fixture: `weights` of make.py.
+pub fn write_folder(config: &Value, shapes: &BTreeMap<String, Vec<usize>>, folder: &Path) {
+    std::fs::write(folder.join("config.json"), config.to_string()).expect("a write");
     let mut tensors = HashMap::new();
-    for (seed, (name, shape)) in (1..).zip(&fixture.tensors) {
+    for (seed, (name, shape)) in (1..).zip(shapes) {
         let is_table = name.contains("embeddings.") && shape.len() == 2 || name.contains("relative_attention_bias");
         let (centre, spread) = match shape.as_slice() {
             [_, _] if is_table => (0.0, 1.0),

@@ -15,11 +15,9 @@ use tempfile::TempDir;
 const SHAPE: Shape = Shape { hidden: 64, heads: 2, layers: 2, intermediate: 128, positions: 64 };
 const TEXT: &str = "one two three two";
 
-/// A model folder with files of sentence-transformers.
-fn folder(files: &[(&str, Value)]) -> TempDir {
-    let folder = tempfile::tempdir().expect("a folder");
-    write_model(folder.path(), SHAPE);
-    let tokenizer = json!({
+/// One that knows a few words.
+pub fn tokenizer() -> Value {
+    json!({
         "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
         "pre_tokenizer": {"type": "Whitespace"}, "decoder": null,
         "post_processor": {
@@ -30,8 +28,14 @@ fn folder(files: &[(&str, Value)]) -> TempDir {
             "vocab": {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "one": 3, "two": 4, "three": 5, "query": 6,
                 "passage": 7, ":": 8},
         },
-    });
-    for (name, value) in files.iter().chain([&("tokenizer.json", tokenizer)]) {
+    })
+}
+
+/// A model folder with files of sentence-transformers.
+fn folder(files: &[(&str, Value)]) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    write_model(folder.path(), SHAPE);
+    for (name, value) in files.iter().chain([&("tokenizer.json", tokenizer())]) {
         let path = folder.path().join(name);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         std::fs::write(path, value.to_string()).expect("a write");

@@ -3,6 +3,7 @@
 
 mod architectures;
 mod common;
+mod cross_encoders;
 mod folders;
 mod published;
 mod reference;

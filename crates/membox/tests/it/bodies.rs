@@ -34,7 +34,7 @@ const OF_OTHERS: [&str; 18] = [
 /// The same, of what is not there.
 const OF_OTHERS_MISSING: [&str; 2] = ["/v1/memories/x", "/v1/batch"];
 /// Those of them that want a model which the box does not have.
-const OF_OTHER_MODELS: [&str; 3] = ["/embed_sparse", "/rerank", "/predict"];
+const OF_OTHER_MODELS: [&str; 4] = ["/embed_sparse", "/rerank", "/v2/rerank", "/predict"];
 
 struct Operation {
     method: String,

@@ -195,6 +195,7 @@ const ASKING: &[&str] = &[
     "POST /embed_all",
     "POST /embed_sparse",
     "POST /rerank",
+    "POST /v2/rerank",
     "POST /predict",
     "POST /similarity",
     "POST /tokenize",

@@ -8,7 +8,7 @@ pub(crate) use settings::{check_memories, check_name};
 use crate::MemoryError;
 use crate::audit::Audit;
 use crate::audit::event;
-use crate::models::Models;
+use crate::models::{Models, quoted};
 use crate::names::check_new;
 use crate::retry::retry;
 use crate::tenants::{Limits, Policies};
@@ -93,14 +93,18 @@ impl Collections<'_> {
             return Err(MemoryError::impossible("/windows/max", reason));
         }
         let mut settings = wanted.clone();
-        let loaded = self.models.encoder().ok();
-        if let (Some(model), Some(encoder)) = (&settings.model, loaded)
-            && model != encoder.name()
-        {
-            return Err(MemoryError::impossible("/model", format!("this box embeds with {:?}", encoder.name())));
+        let named = settings.model.as_deref().map(|model| self.models.encoder_named(model)).transpose()?.flatten();
+        if let (Some(_), None, Ok(_)) = (&settings.model, &named, self.models.encoder()) {
+            let reason = format!("this box embeds with {}", quoted(&self.models.names()));
+            return Err(MemoryError::impossible("/model", reason));
         }
+        let loaded = named.as_ref().or(self.models.encoder().ok());
         let own = loaded.map(|e| e.dimension());
         let dimension = settings.dimension.or(own).ok_or(MemoryError::NoModel)?;
+        if let Some(named) = named.as_ref().filter(|named| named.dimension() != dimension) {
+            let reason = format!("{:?} gives {} dimensions, not {dimension}", named.name(), named.dimension());
+            return Err(MemoryError::impossible("/dimension", reason));
+        }
         if dimension == 0 || dimension > MAX_DIMENSIONS {
             return Err(MemoryError::impossible(
                 "/dimension",
@@ -108,7 +112,8 @@ impl Collections<'_> {
             ));
         }
         settings.dimension = Some(dimension);
-        settings.model = settings.model.or(loaded.filter(|e| e.dimension() == dimension).map(|e| e.name().to_owned()));
+        let by = loaded.filter(|e| e.dimension() == dimension).map(|e| e.name().to_owned());
+        settings.model = by.or(settings.model);
         Ok(settings)
     }
 

@@ -8,8 +8,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "work", rename_all = "snake_case")]
 pub(crate) enum Work {
-    /// Embeds all texts of a collection anew.
-    Reembed,
+    /// Embeds all texts of a collection anew, by another model if one is named.
+    Reembed {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<String>,
+    },
     /// Makes the vectors of tokens that records of a collection lack.
     TokenVectors,
     /// Writes a collection's files anew.
@@ -33,7 +36,7 @@ impl Work {
     /// What callers call it.
     pub const fn kind(&self) -> &'static str {
         match self {
-            Self::Reembed => "reembed",
+            Self::Reembed { .. } => "reembed",
             Self::TokenVectors => "token-vectors",
             Self::Rebuild => "rebuild",
             Self::Consolidate { .. } => "consolidate",

@@ -43,7 +43,7 @@ pub(crate) struct AnswerCache {
 
 /// How a question is remembered, if its answer depends on the collection's state alone.
 pub(crate) fn question(collection: i64, request: &RecallRequest) -> Option<Question> {
-    let depends_on_time = request.rerank.is_some_and(|rerank| rerank.recency_weight.is_some());
+    let depends_on_time = request.rerank.as_ref().is_some_and(|rerank| rerank.recency_weight.is_some());
     // A given vector would be a key of kilobytes, and is hardly ever given twice.
     (!depends_on_time && request.vector.is_none()).then(|| (collection, format!("{request:?}")))
 }

@@ -3,7 +3,7 @@
 use crate::MemoryError;
 use crate::lists::check_field;
 use crate::tenants::Limits;
-use membox_api::{Exclude, Fusion, GroupBy, RecallMode, RecallRequest};
+use membox_api::{Exclude, Fusion, GroupBy, RecallMode, RecallRequest, Rerank};
 use membox_store::{Condition, Filter, MAX_EF_SEARCH, Scalar};
 
 /// Hits of one answer.
@@ -16,6 +16,8 @@ const MAX_GROUP: usize = 100;
 const MAX_QUERIES: usize = 64;
 /// Neighbours given on each side of a hit.
 const MAX_NEIGHBOURS: usize = 20;
+/// Hits that a cross-encoder reads.
+const MAX_RERANKED: usize = 200;
 /// Ids and sessions, each, that a request may exclude.
 const MAX_EXCLUDED: usize = 1000;
 
@@ -58,7 +60,16 @@ pub(super) fn check(request: &RecallRequest) -> Result<(), MemoryError> {
     if request.k == 0 || request.k > MAX_HITS {
         return Err(MemoryError::impossible("/k", format!("k is {}; 1 to {MAX_HITS} is possible", request.k)));
     }
-    let is_diverse = request.rerank.is_some_and(|rerank| rerank.mmr_lambda.is_some());
+    if let Some(reads) = request.rerank.as_ref().and_then(Rerank::reads) {
+        if reads == 0 || reads > MAX_RERANKED {
+            let reason = format!("top is {reads}; 1 to {MAX_RERANKED} is possible");
+            return Err(MemoryError::impossible("/rerank/top", reason));
+        }
+        if request.vector.is_some() {
+            return Err(MemoryError::invalid("/rerank/model", "a cross-encoder reads a question in words"));
+        }
+    }
+    let is_diverse = request.rerank.as_ref().is_some_and(|rerank| rerank.mmr_lambda.is_some());
     if is_diverse && request.k > MAX_DIVERSE_HITS {
         let reason = format!("k is {}; with mmr_lambda at most {MAX_DIVERSE_HITS} is possible", request.k);
         return Err(MemoryError::impossible("/k", reason));

@@ -91,7 +91,7 @@ fn fuse_legs(snapshot: &Snapshot, asked: &Asked, found: &Matches, request: &Reca
     };
     match request.mode {
         RecallMode::Vector => {
-            let fused = |&(record, score)| Fused::by_vector(candidate(record, Some(score), None));
+            let fused = |&(record, score)| Fused::by_vector(candidate(record, Some(score), None), asked.reading);
             let mut fused: Vec<Fused> = near.iter().map(fused).collect();
             sort(&mut fused);
             fused
@@ -109,7 +109,7 @@ fn fuse_legs(snapshot: &Snapshot, asked: &Asked, found: &Matches, request: &Reca
             let score = |record| known.get(&record).copied().unwrap_or_else(|| snapshot.score(vector, record));
             let both =
                 records.into_iter().map(|record| candidate(record, Some(score(record)), found.words.get(record)));
-            fuse(request.fusion.unwrap_or_default(), asked.fluency, both)
+            fuse(request.fusion.unwrap_or_default(), asked.reading, both)
         }
     }
 }
@@ -130,10 +130,11 @@ impl<'a> Judge<'a> {
     pub fn relevance(&self, fused: &Fused) -> Option<f32> {
         let asked = self.asked.get(fused.question)?;
         let own = || Some(self.found.snapshot.score(asked.vector.as_deref()?, fused.record));
-        let vector = fused.vector.filter(|_| asked.vector.is_some()).or_else(own);
+        let cosine = fused.vector.filter(|_| asked.vector.is_some()).or_else(own);
+        let vector = cosine.map(|cosine| asked.reading.nearness(cosine));
         let rarity = self.found.words.get(fused.question).map_or(0.0, WordScores::rarity);
         let words = (self.mode != RecallMode::Vector && rarity > 0.0).then(|| fused.text.unwrap_or(0.0) / rarity);
-        relevance(&Evidence { vector, words, is_named: fused.is_named, fluency: asked.fluency })
+        relevance(&Evidence { vector, words, is_named: fused.is_named, fluency: asked.reading.fluency })
     }
 
     /// Why a record was found that says `text`.

@@ -2,7 +2,8 @@
 //!
 //! The legs are joined by their scores, each divided by its best, because ranks forget how far apart two hits are. The
 //! vector leg counts as far as the model knows the language of the question. A record gets some more that was said by
-//! somebody whom the question names. What each step gives is in docs/decisions/043.
+//! somebody whom the question names. What each step gives is in docs/decisions/043. A cosine counts from that of
+//! unrelated texts on: docs/decisions/047.
 
 use membox_api::{Fusion, PartName, ScorePart};
 use membox_store::RecordRef;
@@ -22,6 +23,25 @@ const WINDOW_PENALTY: f32 = 0.02;
 /// How far the words of a long text raise what its vector counts, where they say more: the vector of a window says
 /// little of one sentence among many.
 const WORDS_OF_LONG: f32 = 0.5;
+
+/// How what a model says of a question is read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Reading {
+    /// How well the model knows the language of the question, 0 to 1.
+    pub fluency: f32,
+    /// The cosine that it has with texts that have nothing to do with it, under 1.
+    pub base: f32,
+}
+
+impl Reading {
+    /// Of a model that knows the question, and whose cosines are about 0 where texts are unrelated.
+    pub const PLAIN: Self = Self { fluency: 1.0, base: 0.0 };
+
+    /// A cosine on a scale where unrelated texts have 0 and equal ones 1.
+    pub fn nearness(self, cosine: f32) -> f32 {
+        if self.base > 0.0 { (cosine - self.base) / (1.0 - self.base) } else { cosine }
+    }
+}
 
 /// A record that was found, with what was measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,9 +79,9 @@ pub(crate) struct Fused<R = RecordRef> {
 
 impl<R> Fused<R> {
     /// A record that was found by its vector alone.
-    pub fn by_vector(candidate: Candidate<R>) -> Self {
+    pub fn by_vector(candidate: Candidate<R>, reading: Reading) -> Self {
         let cosine = candidate.vector.unwrap_or_default();
-        let penalty = WINDOW_PENALTY * (candidate.windows.max(1) as f32).ln();
+        let penalty = WINDOW_PENALTY * (1.0 - reading.base) * (candidate.windows.max(1) as f32).ln();
         let mut fused = Self::of_one(candidate, PartName::Vector, cosine - penalty);
         fused.parts[0].value = cosine;
         fused
@@ -80,6 +100,12 @@ impl<R> Fused<R> {
         self.score += score;
     }
 
+    /// Takes what a cross-encoder says in the place of all else.
+    pub fn set_cross_encoder(&mut self, value: f32, score: f32) {
+        self.parts = vec![ScorePart { part: PartName::CrossEncoder, value, score }];
+        self.score = score;
+    }
+
     /// Adds what late interaction says.
     pub fn add_tokens(&mut self, score: f32) {
         self.add(PartName::Tokens, self.tokens.unwrap_or_default(), score);
@@ -91,33 +117,34 @@ pub(crate) fn sort<R: Ord>(fused: &mut [Fused<R>]) {
     fused.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.record.cmp(&b.record)));
 }
 
-/// Joins candidates, best first. `fluency` is how well the model knows the language of the question, 0 to 1.
+/// Joins candidates, best first.
 pub(crate) fn fuse<R: Copy + Ord>(
     fusion: Fusion,
-    fluency: f32,
+    reading: Reading,
     candidates: impl IntoIterator<Item = Candidate<R>>,
 ) -> Vec<Fused<R>> {
     let candidates: Vec<Candidate<R>> = candidates.into_iter().collect();
     let mut fused = match fusion {
-        Fusion::Scores { vector_weight } => by_scores(vector_weight, fluency, &candidates),
+        Fusion::Scores { vector_weight } => by_scores(vector_weight, reading, &candidates),
         Fusion::Rrf { constant } => by_ranks(constant, &candidates),
     };
     sort(&mut fused);
     fused
 }
 
-fn by_scores<R: Copy>(vector_weight: f32, fluency: f32, candidates: &[Candidate<R>]) -> Vec<Fused<R>> {
-    let best = |leg: fn(&Candidate<R>) -> Option<f32>| candidates.iter().filter_map(leg).fold(0f32, f32::max);
-    let (best_vector, best_text) = (best(|c| c.vector), best(|c| c.text));
+fn by_scores<R: Copy>(vector_weight: f32, reading: Reading, candidates: &[Candidate<R>]) -> Vec<Fused<R>> {
+    let nearness = |c: &Candidate<R>| c.vector.map(|cosine| reading.nearness(cosine));
+    let best_vector = candidates.iter().filter_map(nearness).fold(0f32, f32::max);
+    let best_text = candidates.iter().filter_map(|c| c.text).fold(0f32, f32::max);
     // A leg that found nothing leaves the other its whole weight.
     let (vector_weight, text_weight) = match (best_vector > 0.0, best_text > 0.0) {
-        (true, true) => (vector_weight * fluency, 1.0 - vector_weight),
+        (true, true) => (vector_weight * reading.fluency, 1.0 - vector_weight),
         (true, false) => (1.0, 0.0),
         _ => (0.0, 1.0),
     };
     let share = |score: Option<f32>, best: f32| if best > 0.0 { score.unwrap_or(0.0) / best } else { 0.0 };
     let weighed = |c: &Candidate<R>| {
-        let (mut near, words) = (share(c.vector, best_vector), share(c.text, best_text));
+        let (mut near, words) = (share(nearness(c), best_vector), share(c.text, best_text));
         if c.windows > 1 {
             near += WORDS_OF_LONG * (words - near).max(0.0);
         }
@@ -207,6 +234,9 @@ pub(crate) fn marginal_relevance(
 mod tests {
     use super::*;
 
+    /// Of a model that does not know the language.
+    const FOREIGN: Reading = Reading { fluency: 0.0, ..Reading::PLAIN };
+
     fn candidate((record, vector, text): (u32, Option<f32>, Option<f32>)) -> Candidate<u32> {
         Candidate { record, vector, text, is_named: false, is_askers: false, is_of_time: false, windows: 1 }
     }
@@ -218,7 +248,7 @@ mod tests {
     #[test]
     fn a_leg_without_hits_leaves_the_other_its_order() {
         let rows = |fusion, c: &[(u32, Option<f32>, Option<f32>)]| {
-            records(&fuse(fusion, 1.0, c.iter().copied().map(candidate)))
+            records(&fuse(fusion, Reading::PLAIN, c.iter().copied().map(candidate)))
         };
         for fusion in [Fusion::default(), Fusion::Rrf { constant: 60.0 }] {
             assert_eq!(rows(fusion, &[(1, Some(0.2), None), (2, Some(0.9), None)]), [2, 1]);
@@ -233,26 +263,41 @@ mod tests {
     #[test]
     fn a_model_counts_as_far_as_it_knows_the_language() {
         let both = [(1, Some(0.9), Some(1.0)), (2, Some(0.1), Some(1.2))].map(candidate);
-        assert_eq!(records(&fuse(Fusion::default(), 1.0, both)), [1, 2]);
-        assert_eq!(records(&fuse(Fusion::default(), 0.0, both)), [2, 1]);
+        assert_eq!(records(&fuse(Fusion::default(), Reading::PLAIN, both)), [1, 2]);
+        assert_eq!(records(&fuse(Fusion::default(), FOREIGN, both)), [2, 1]);
         let near = [(1, Some(0.1), None), (2, Some(0.9), None)].map(candidate);
-        assert_eq!(records(&fuse(Fusion::default(), 0.0, near)), [2, 1], "where nothing else speaks, it does");
+        assert_eq!(records(&fuse(Fusion::default(), FOREIGN, near)), [2, 1], "where nothing else speaks, it does");
+    }
+
+    #[test]
+    fn a_cosine_counts_from_that_of_unrelated_texts_on() {
+        // The first is near as unrelated texts are, and has somewhat more of the words.
+        let both = [(1, Some(0.75), Some(1.0)), (2, Some(0.90), Some(0.7))].map(candidate);
+        assert_eq!(records(&fuse(Fusion::default(), Reading::PLAIN, both)), [1, 2]);
+        let reading = Reading { base: 0.75, ..Reading::PLAIN };
+        let fused = fuse(Fusion::default(), reading, both);
+        assert_eq!(records(&fused), [2, 1]);
+        assert_eq!(fused[0].vector, Some(0.90), "what is shown is the cosine");
+        for f in &fused {
+            assert!((f.parts.iter().map(|part| part.score).sum::<f32>() - f.score).abs() < 1e-6, "{f:?}");
+        }
+        assert_eq!((reading.nearness(0.75), reading.nearness(1.0)), (0.0, 1.0));
     }
 
     #[test]
     fn by_the_vector_alone_the_best_of_many_windows_is_near_by_chance() {
         let mut both = [(1, Some(0.60), None), (2, Some(0.58), None)].map(candidate);
         both[0].windows = 4;
-        let [many, one] = both.map(Fused::by_vector);
+        let [many, one] = both.map(|c| Fused::by_vector(c, Reading::PLAIN));
         assert!(many.score < one.score && many.vector == Some(0.60), "{many:?} {one:?}");
-        assert_eq!(records(&fuse(Fusion::default(), 1.0, both)), [1, 2], "elsewhere others speak too");
+        assert_eq!(records(&fuse(Fusion::default(), Reading::PLAIN, both)), [1, 2], "elsewhere others speak too");
     }
 
     #[test]
     fn who_asks_in_the_first_person_finds_what_users_said() {
         let mut both = [(1, Some(0.60), None), (2, Some(0.58), None)].map(candidate);
         both[1].is_askers = true;
-        let fused = fuse(Fusion::default(), 1.0, both);
+        let fused = fuse(Fusion::default(), Reading::PLAIN, both);
         assert_eq!(records(&fused), [2, 1]);
         assert!(!fused[0].is_named, "it says nothing of how relevant it is");
     }
@@ -260,16 +305,16 @@ mod tests {
     #[test]
     fn words_speak_for_a_long_text_where_its_vector_says_less() {
         let mut both = [(1, Some(0.4), Some(1.0)), (2, Some(1.0), Some(0.45))].map(candidate);
-        assert_eq!(records(&fuse(Fusion::default(), 1.0, both)), [2, 1]);
+        assert_eq!(records(&fuse(Fusion::default(), Reading::PLAIN, both)), [2, 1]);
         both[0].windows = 4;
-        assert_eq!(records(&fuse(Fusion::default(), 1.0, both)), [1, 2]);
+        assert_eq!(records(&fuse(Fusion::default(), Reading::PLAIN, both)), [1, 2]);
     }
 
     #[test]
     fn who_is_named_in_the_question_comes_first_and_parts_add_up_to_the_score() {
         let mut said = [(1, Some(0.8), Some(1.0)), (2, Some(0.8), Some(0.9))].map(candidate);
         said[1].is_named = true;
-        let fused = fuse(Fusion::default(), 1.0, said);
+        let fused = fuse(Fusion::default(), Reading::PLAIN, said);
         assert_eq!((records(&fused), fused[0].score), (vec![2, 1], 1.0));
         for f in &fused {
             assert!((f.parts.iter().map(|part| part.score).sum::<f32>() - f.score).abs() < 1e-6, "{f:?}");

@@ -4,11 +4,13 @@ use super::check::MAX_DIVERSE_HITS;
 use super::find::{Found, Judge, is_chosen_from, wanted};
 use super::fusion::{Fused, marginal_relevance};
 use super::questions::Asked;
+use crate::models::Models;
 use crate::{MemoryError, now};
 use membox_api::{
     ContextWindow, Explanation, GroupBy, Hit, Include, MatchedPart, MessageType, Neighbour, PartName, RecallRequest,
     Rerank, Scores,
 };
+use membox_encoder::{Lane, sigmoid};
 use membox_store::{Fetched, Filter, OpaqueJson, Reads, Record, RecordRef, Snapshot, StoredRecord};
 use membox_threads::budget::{self, Cancelled};
 use serde_json::{Map, Value};
@@ -31,13 +33,18 @@ pub(super) struct Chosen {
 
 /// The hits of a request, and whether a record was deleted or changed since it was found.
 pub(super) fn choose(
+    models: &Models,
     found: &Found,
     asked: &[Asked],
     request: &RecallRequest,
     reads: &Reads,
 ) -> Result<(Vec<Chosen>, bool), MemoryError> {
     let (mut chosen, changed) = fetch(found, asked, request, reads)?;
-    if let Some(rerank) = request.rerank {
+    if let Some(rerank) = &request.rerank {
+        if let Some(reads) = rerank.reads() {
+            chosen.truncate(reads);
+            read_again(models, &mut chosen, asked, rerank.model.as_deref())?;
+        }
         add_recency_and_importance(&mut chosen, rerank);
         chosen.retain(|c| request.min_score.is_none_or(|min| c.fused.score >= min));
     }
@@ -47,7 +54,7 @@ pub(super) fn choose(
     if let Some(GroupBy { field, size }) = &request.group_by {
         grouped(&mut chosen, field, size.unwrap_or(1));
     }
-    if let Some(lambda) = request.rerank.and_then(|rerank| rerank.mmr_lambda) {
+    if let Some(lambda) = request.rerank.as_ref().and_then(|rerank| rerank.mmr_lambda) {
         chosen = diverse(chosen, &found.snapshot, lambda, request.k)?;
     }
     chosen.truncate(request.k);
@@ -91,7 +98,26 @@ fn fetch(
     Ok((chosen, changed))
 }
 
-fn add_recency_and_importance(chosen: &mut [Chosen], rerank: Rerank) {
+/// Scores hits by a cross-encoder, each with the question that found it.
+fn read_again(models: &Models, chosen: &mut [Chosen], asked: &[Asked], model: Option<&str>) -> Result<(), MemoryError> {
+    let none = || {
+        let reason = "there is no such cross-encoder here: the setting `models` adds one";
+        MemoryError::impossible("/rerank/model", reason)
+    };
+    let encoder = models.cross_encoder(model)?.ok_or_else(none)?;
+    for (number, Asked { text, .. }) in asked.iter().enumerate() {
+        let own: Vec<usize> = (0..chosen.len()).filter(|&i| chosen[i].fused.question == number).collect();
+        let (Some(text), false) = (text, own.is_empty()) else { continue };
+        let texts: Vec<String> = own.iter().map(|&i| chosen[i].stored.record.text.clone()).collect();
+        let scores = encoder.score_pairs(text, &texts, None, Lane::Interactive)?;
+        for (i, value) in own.into_iter().zip(scores) {
+            chosen[i].fused.set_cross_encoder(value, sigmoid(value));
+        }
+    }
+    Ok(())
+}
+
+fn add_recency_and_importance(chosen: &mut [Chosen], rerank: &Rerank) {
     let half_life = rerank.recency_half_life_s.filter(|h| *h > 0.0).unwrap_or(HALF_LIFE_S);
     for c in chosen.iter_mut() {
         if let Some(weight) = rerank.recency_weight {

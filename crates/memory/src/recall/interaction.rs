@@ -56,7 +56,7 @@ impl<'a> Interaction<'a> {
         };
         let weights: Vec<f32> = found.iter().zip(&tokens.known).map(weight).map(Option::unwrap_or_default).collect();
         let sum: f32 = weights.iter().sum();
-        if sum <= 0.0 || asked.fluency <= 0.0 {
+        if sum <= 0.0 || asked.reading.fluency <= 0.0 {
             return Ok(None);
         }
         let weights = weights.into_iter().map(|weight| weight / sum).collect();
@@ -143,7 +143,7 @@ impl<'a> Interaction<'a> {
         }
         let mean = known.iter().sum::<f32>() / known.len() as f32;
         let best = fused.iter().map(|f| f.score).fold(0.0, f32::max);
-        let score = |f: &Fused| WEIGHT * self.asked.fluency * best * (f.tokens.unwrap_or(mean) - least) / range;
+        let score = |f: &Fused| WEIGHT * self.asked.reading.fluency * best * (f.tokens.unwrap_or(mean) - least) / range;
         Some(fused.iter().map(score).collect())
     }
 }

@@ -24,6 +24,7 @@ pub(crate) use questions::vector_error;
 
 use crate::collections::Collections;
 use crate::models::Models;
+use crate::retry::retry;
 use crate::{MemoryError, now};
 use cache::question;
 use check::{check, filter_of};
@@ -51,8 +52,17 @@ pub struct Recall<'a> {
 }
 
 impl Recall<'_> {
-    /// Answers a question to a collection.
+    /// Answers a question to a collection. One that is moved to another model meanwhile is asked again.
     pub fn recall(&self, tenant: &str, collection: &str, request: &RecallRequest) -> Result<RecallAnswer, MemoryError> {
+        retry(|| self.recall_once(tenant, collection, request).map(Some))
+    }
+
+    fn recall_once(
+        &self,
+        tenant: &str,
+        collection: &str,
+        request: &RecallRequest,
+    ) -> Result<RecallAnswer, MemoryError> {
         let begun = Instant::now();
         check(request)?;
         self.collections.limits.check_top_k(tenant, request.k)?;
@@ -79,7 +89,7 @@ impl Recall<'_> {
             let found = find(&reads, &collection, &asked, filter.as_ref(), marked.as_ref(), request)?;
             timing.search = searched.elapsed();
             let fetched = Instant::now();
-            let (chosen, changed) = choose(&found, &asked, request, &reads)?;
+            let (chosen, changed) = choose(self.models, &found, &asked, request, &reads)?;
             let (around, moved) = neighbours(&found.snapshot, filter.as_ref(), &chosen, request, &reads)?;
             timing.rerank = fetched.elapsed();
             collection.check_there()?;

@@ -1,5 +1,6 @@
 //! What is asked, as it is looked for: vectors, terms, tokens and names.
 
+use super::fusion::Reading;
 use crate::MemoryError;
 use crate::models::Models;
 use membox_api::{RecallMode, RecallRequest, Timing};
@@ -21,8 +22,8 @@ pub(super) struct Asked {
     pub terms: Vec<String>,
     /// Its vector, whether it is searched for or not.
     pub vector: Option<Arc<[f32]>>,
-    /// How well the model knows its language, 0 to 1.
-    pub fluency: f32,
+    /// How what the model says of it is read.
+    pub reading: Reading,
     /// The places of its tokens, and which of them the model knows.
     pub tokens: Option<Arc<QueryTokens>>,
 }
@@ -40,8 +41,10 @@ pub(super) fn questions(
         collection.check_vector(&vector).map_err(|e| vector_error("/vector", e))?;
         collection.normalize(&mut vector);
         let question = Question { vector: Some(vector.clone()), ..Question::default() };
-        let vector = collection.settings().model.is_some().then(|| vector.into());
-        return Ok(vec![Asked { question, text: None, terms: Vec::new(), vector, fluency: 1.0, tokens: None }]);
+        let vector: Option<Arc<[f32]>> = collection.settings().model.is_some().then(|| vector.into());
+        let base = vector.as_deref().map_or(Ok(0.0), |vector| models.base_cosine(collection, vector))?;
+        let reading = Reading { base, ..Reading::PLAIN };
+        return Ok(vec![Asked { question, text: None, terms: Vec::new(), vector, reading, tokens: None }]);
     }
     let texts: Vec<&String> = request.query.iter().chain(request.queries.iter().flatten()).collect();
     let embedded = match request.mode {
@@ -50,7 +53,7 @@ pub(super) fn questions(
         _ => models.embed_queries(tenant, collection, &texts, timing)?.into_iter().map(Some).collect(),
     };
     let space = models.token_space(collection).filter(|_| request.late_interaction);
-    let asked = texts.into_iter().zip(embedded).map(|(text, embedded): (_, Option<QueryEmbedding>)| {
+    let asked = |(text, embedded): (&String, Option<QueryEmbedding>)| {
         let terms = collection.query_terms(text);
         let tokens = embedded.as_ref().and_then(|embedded| embedded.tokens.clone());
         let prepared = space.zip(tokens.as_ref()).map(|(space, tokens)| QuestionTokens::new(space, &tokens.vectors));
@@ -62,9 +65,11 @@ pub(super) fn questions(
         };
         let known = embedded.map_or(0.0, |embedded| embedded.known_share);
         let fluency = ((known - LEAST_KNOWN) / (1.0 - LEAST_KNOWN)).clamp(0.0, 1.0);
-        Asked { question, text: Some(text.clone()), terms, vector, fluency, tokens }
-    });
-    Ok(asked.collect())
+        let base = vector.as_deref().map_or(Ok(0.0), |vector| models.base_cosine(collection, vector))?;
+        let reading = Reading { fluency, base };
+        Ok(Asked { question, text: Some(text.clone()), terms, vector, reading, tokens })
+    };
+    texts.into_iter().zip(embedded).map(asked).collect()
 }
 
 /// The field of a request that a bad vector is in.

@@ -7,7 +7,7 @@
 /// What was measured of a question and a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Evidence {
-    /// The cosine.
+    /// The cosine, on a scale where unrelated texts have 0.
     pub vector: Option<f32>,
     /// BM25, in units of what a text of average length has that holds each word once.
     pub words: Option<f32>,

@@ -23,7 +23,7 @@ use crate::cursors::Cursors;
 use crate::fields::{self, MAX_ID_BYTES, MAX_NAME_BYTES};
 use crate::media::MediaFiles;
 use crate::memories::PipelineState;
-use crate::models::Models;
+use crate::models::{Models, NotEmbedded};
 use crate::names::{check_new, check_new_session_id, check_session_id, check_some, hash, named_or_users};
 use crate::recall::Recall;
 use crate::records::Records;
@@ -60,7 +60,7 @@ struct Prepared {
     ids: Vec<String>,
     records: Vec<NewVersion>,
     /// From which character of its text on each is in no vector.
-    truncated: Vec<Option<usize>>,
+    not_embedded: Vec<NotEmbedded>,
     /// What those said, by their places, of which redaction took something out.
     originals: HashMap<usize, String>,
 }
@@ -289,7 +289,7 @@ impl Sessions<'_> {
             None => self.new_session(tenant, id, &settings)?,
         };
         let collection = self.collection_of(&session)?;
-        let Prepared { ids, records, truncated, originals } = self.prepare(&collection, &session, messages)?;
+        let Prepared { ids, records, not_embedded, originals } = self.prepare(&collection, &session, messages)?;
         let append = AppendMessages { collection, session, messages: records, originals, expected, on_conflict };
         let done = self.store.append_messages(append)?;
         metrics::counter!("membox_messages_total").increment(done.positions.iter().flatten().count() as u64);
@@ -298,11 +298,12 @@ impl Sessions<'_> {
             server: since.into_iter().map(message_view).collect(),
             local: if on_conflict == Some(OnConflict::Manual) { ids.clone() } else { Vec::new() },
         });
-        let messages = ids.into_iter().zip(done.positions).zip(truncated);
-        let message = |((id, seq), at): (_, Option<usize>)| AppendedMessage {
-            id,
-            seq,
-            truncated_at: at.filter(|_| seq.is_some()),
+        let messages = ids.into_iter().zip(done.positions).zip(not_embedded);
+        let message = |((id, seq), not_embedded): ((_, Option<_>), NotEmbedded)| {
+            let NotEmbedded { truncated_at, unknown_percent } = not_embedded;
+            let is_new = seq.is_some();
+            let (truncated_at, unknown_percent) = (truncated_at.filter(|_| is_new), unknown_percent.filter(|_| is_new));
+            AppendedMessage { id, seq, truncated_at, unknown_percent }
         };
         let messages = messages.map(message).collect();
         Ok(AppendAnswer { version: done.version, messages, evicted: done.evicted, conflict })
@@ -364,7 +365,7 @@ impl Sessions<'_> {
             files.push(file);
             records.push(new_version);
         }
-        let truncated = self.models.embed_missing(collection, &mut records)?;
+        let not_embedded = self.models.embed_missing(collection, &mut records)?;
         for (new_version, file) in records.iter_mut().zip(files) {
             if let (Some(media), Some(file)) =
                 (new_version.record.message.as_mut().and_then(|m| m.media.as_mut()), file)
@@ -372,7 +373,7 @@ impl Sessions<'_> {
                 media.file = self.media.keep_media(collection, file)?;
             }
         }
-        Ok(Prepared { ids, records, truncated, originals })
+        Ok(Prepared { ids, records, not_embedded, originals })
     }
 
     /// A page of a session's messages, and `seq` of the last one where more follow.

@@ -47,9 +47,7 @@ impl Tenants<'_> {
     /// Forgets what a tenant has asked, what it was answered, and what it has said of late.
     fn forget_questions(&self, tenant: &str) {
         self.answers.forget(tenant);
-        if let Ok(encoder) = self.models.encoder() {
-            encoder.forget_queries(tenant);
-        }
+        self.models.loaded().iter().for_each(|encoder| encoder.forget_queries(tenant));
         self.pipeline.forget(tenant);
     }
 

@@ -5,14 +5,15 @@ use crate::problem::Problem;
 use axum::http::StatusCode;
 use membox_api::{
     AddMemories, AddQuery, AppendRequest, AuditQuery, BlobQuery, CheckpointQuery, CheckpointsQuery, ChunkRequest,
-    CollectionSettings, ConsolidateRequest, ContextRequest, CopyThread, CountRequest, DecodeRequest, DeleteRequest,
-    EmbedRequest, EmbedTokensRequest, EmbeddingsRequest, EraseTenant, FacetsRequest, ForgetRequest, GetRequest,
-    JobsQuery, MediaQuery, Mem0Add, Mem0BatchUpdates, Mem0Feedback, Mem0GetExport, Mem0List, Mem0NewExport, Mem0Owner,
-    Mem0PageQuery, Mem0References, Mem0Search, Mem0SummaryRequest, Mem0Update, MessagePatch, MessagesQuery,
+    CohereRerank, CollectionSettings, ConsolidateRequest, ContextRequest, CopyThread, CountRequest, DecodeRequest,
+    DeleteRequest, EmbedRequest, EmbedTokensRequest, EmbeddingsRequest, EraseTenant, FacetsRequest, ForgetRequest,
+    GetRequest, JobsQuery, MediaQuery, Mem0Add, Mem0BatchUpdates, Mem0Feedback, Mem0GetExport, Mem0List, Mem0NewExport,
+    Mem0Owner, Mem0PageQuery, Mem0References, Mem0Search, Mem0SummaryRequest, Mem0Update, MessagePatch, MessagesQuery,
     NamespaceQuery, NewApiKey, NewCheckpoint, NewRecord, OneNamespaceQuery, PageQuery, PatchManyRequest,
     PredictRequest, PruneRequest, PushRequest, QueueQuery, QuotaSettings, RecallBatch, RecallRequest, RecordPatch,
-    RerankRequest, Scope, ScrollRequest, SessionSettings, SessionsQuery, SimilarityRequest, TakeRequest, TaskWrites,
-    ThreadsQuery, TokenizeRequest, TokensRequest, TopicsRequest, UpdateRequest, UsageQuery, UsageReport, VertexRequest,
+    ReembedQuery, RerankRequest, Scope, ScrollRequest, SessionSettings, SessionsQuery, SimilarityRequest, TakeRequest,
+    TaskWrites, ThreadsQuery, TokenizeRequest, TokensRequest, TopicsRequest, UpdateRequest, UsageQuery, UsageReport,
+    VertexRequest,
 };
 use membox_memory::named_or_users;
 use serde_json::{Map, Value, json};
@@ -36,13 +37,13 @@ macro_rules! names_nothing {
 }
 
 names_nothing! {
-    AddQuery AuditQuery BlobQuery CheckpointQuery CheckpointsQuery ChunkRequest CollectionSettings ConsolidateRequest
-    DecodeRequest EmbedRequest EmbedTokensRequest EmbeddingsRequest EraseTenant JobsQuery Map<String, Value> MediaQuery
-    Mem0Add Mem0BatchUpdates Mem0Feedback Mem0GetExport Mem0List Mem0NewExport Mem0Owner Mem0PageQuery Mem0References
-    Mem0Search Mem0SummaryRequest Mem0Update
-    MessagePatch MessagesQuery NamespaceQuery NewApiKey NewCheckpoint OneNamespaceQuery PredictRequest PruneRequest
-    PushRequest QueueQuery QuotaSettings RerankRequest SimilarityRequest TakeRequest TaskWrites ThreadsQuery
-    TokenizeRequest TokensRequest TopicsRequest VertexRequest
+    AddQuery AuditQuery BlobQuery CheckpointQuery CheckpointsQuery ChunkRequest CohereRerank CollectionSettings
+    ConsolidateRequest DecodeRequest EmbedRequest EmbedTokensRequest EmbeddingsRequest EraseTenant JobsQuery
+    Map<String, Value> MediaQuery Mem0Add Mem0BatchUpdates Mem0Feedback Mem0GetExport Mem0List Mem0NewExport Mem0Owner
+    Mem0PageQuery Mem0References Mem0Search Mem0SummaryRequest Mem0Update MessagePatch MessagesQuery NamespaceQuery
+    NewApiKey NewCheckpoint OneNamespaceQuery PredictRequest PruneRequest PushRequest QueueQuery QuotaSettings
+    ReembedQuery RerankRequest SimilarityRequest TakeRequest TaskWrites ThreadsQuery TokenizeRequest TokensRequest
+    TopicsRequest VertexRequest
 }
 
 /// Its filter is a text: the route narrows it once it is read.

@@ -1,12 +1,12 @@
 //! Collections, and the jobs that work on them.
 
 use crate::auth::{Caller, Tenant};
-use crate::extract::Json;
+use crate::extract::{Json, Query};
 use crate::problem::Problem;
 use crate::state::AppState;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use membox_api::{CollectionList, CollectionSettings, CollectionView, ConsolidateRequest, JobView};
+use membox_api::{CollectionList, CollectionSettings, CollectionView, ConsolidateRequest, JobView, ReembedQuery};
 
 /// `PUT /v1/collections/{c}`: creates it, or finds it with the same settings.
 #[utoipa::path(
@@ -99,25 +99,28 @@ pub async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST /v1/collections/{c}/reembed`: embeds every text anew, as a job.
+/// `POST /v1/collections/{c}/reembed`: embeds every text anew, as a job; with `model`, by another model, to which the
+/// collection moves.
 #[utoipa::path(
     post,
     path = "/v1/collections/{collection}/reembed",
     tag = "jobs",
-    params(("collection" = String, Path)),
+    params(("collection" = String, Path), ReembedQuery),
     responses(
         (status = 202, description = "the job is promised, whatever becomes of the box", body = JobView),
         (status = 404, description = "there is no such thing", body = Problem),
-        (status = 409, description = "it exists with other settings, or a job is running", body = Problem)
+        (status = 409, description = "it exists with other settings, or a job is running", body = Problem),
+        (status = 422, description = "there is no such model, or it cannot embed the collection", body = Problem)
     ),
 )]
 pub async fn reembed(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     Path(collection): Path<String>,
+    Query(query): Query<ReembedQuery>,
 ) -> Result<(StatusCode, axum::Json<JobView>), Problem> {
     let memory = state.memory.clone();
-    let job = state.writes.run(move || Ok(memory.reembed(&tenant, &collection)?)).await?;
+    let job = state.writes.run(move || Ok(memory.reembed(&tenant, &collection, query.model.as_deref())?)).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(job)))
 }
 

@@ -7,7 +7,7 @@ use crate::state::AppState;
 use axum::http::StatusCode;
 use membox_api::Timing;
 use membox_memory::MemoryError;
-use membox_memory::encoder::{Embeddings, EncoderError, Inputs, Lane, Request, Wanted};
+use membox_memory::encoder::{Embeddings, Encoder, EncoderError, Inputs, Lane, Request, Wanted};
 use membox_threads::budget::RequestBudget;
 use tokio::sync::oneshot;
 
@@ -38,11 +38,10 @@ pub(super) fn check_count(state: &AppState, count: usize, pointer: &str) -> Resu
 
 /// Refuses dimensions that the model does not have, and tells how many tokens of a text are kept.
 pub(super) fn check_sizes(
-    state: &AppState,
+    encoder: &Encoder,
     max_tokens: Option<usize>,
     dimensions: Option<usize>,
 ) -> Result<usize, Problem> {
-    let encoder = state.memory.models().encoder()?;
     let bad = |pointer: &str, detail: String| Err(Problem::field(StatusCode::UNPROCESSABLE_ENTITY, pointer, detail));
     if dimensions.is_some_and(|d| d == 0 || d > encoder.dimension()) {
         return bad("/dimensions", format!("the model gives {} dimensions", encoder.dimension()));
@@ -56,7 +55,7 @@ pub(super) fn check_sizes(
 
 /// Encodes on the engine's threads; a caller who goes away meanwhile takes the request with them.
 pub(super) async fn encode(
-    state: &AppState,
+    encoder: &Encoder,
     inputs: Inputs,
     max_tokens: usize,
     wanted: Wanted,
@@ -68,7 +67,6 @@ pub(super) async fn encode(
     let (sender, receiver) = oneshot::channel();
     let reply = Box::new(move |answer| drop(sender.send(answer)));
     let wanted = Request { inputs, max_tokens, wanted, lane };
-    let encoder = state.memory.models().encoder()?;
     let submitted = {
         let _entered = request::current().map(RequestBudget::enter);
         encoder.submit(wanted, reply)

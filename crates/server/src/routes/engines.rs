@@ -18,7 +18,8 @@ use membox_api::{
     EmbeddingsUsage, EncodingFormat, TokensAnswer, TokensRequest,
 };
 use membox_memory::compressor::{DEFAULT_ENCODING, TokenCounter, conversation_overhead};
-use membox_memory::encoder::{Embeddings, Inputs, Purpose, Wanted};
+use membox_memory::encoder::{Embeddings, Encoder, Inputs, Purpose, Wanted};
+use std::sync::Arc;
 
 /// `POST /v1/embeddings`: OpenAI's, for its clients unmodified.
 #[utoipa::path(
@@ -38,6 +39,7 @@ use membox_memory::encoder::{Embeddings, Inputs, Purpose, Wanted};
     responses(
         (status = 200, description = "done", body = EmbeddingsAnswer),
         (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
+        (status = 404, description = "there is no such model; `detail` says which there are", body = Problem),
         (status = 422, description = "well-formed but impossible", body = Problem),
         (status = 429, description = "a queue is full; retry-after says when", body = Problem)
     ),
@@ -47,13 +49,12 @@ pub async fn embeddings(
     _: Tenant,
     Json(request): Json<EmbeddingsRequest>,
 ) -> Result<Response, Problem> {
-    if let Some(model) = &request.model {
-        models::check_name(&state, model)?;
-    }
-    embed(&state, request).await
+    let encoder = models::encoder(&state, request.model.as_deref()).await?;
+    embed(&state, &encoder, request).await
 }
 
-/// `POST /embeddings`: the same, where text-embeddings-inference has it: any `model` is taken, as there.
+/// `POST /embeddings`: the same, where text-embeddings-inference has it: any `model` is taken, as there; one that is
+/// not here is the box's own.
 #[utoipa::path(
     post,
     path = "/embeddings",
@@ -74,26 +75,27 @@ pub async fn embeddings_of_any_model(
     _: Tenant,
     Json(request): Json<EmbeddingsRequest>,
 ) -> Result<Response, Problem> {
-    embed(&state, request).await
+    let encoder = models::encoder_or_own(&state, request.model.as_deref()).await?;
+    embed(&state, &encoder, request).await
 }
 
-async fn embed(state: &AppState, request: EmbeddingsRequest) -> Result<Response, Problem> {
+async fn embed(state: &AppState, encoder: &Arc<Encoder>, request: EmbeddingsRequest) -> Result<Response, Problem> {
     let mut cost = Cost::begin(request.input.is_list(), request.input.characters());
-    let inputs = inputs::as_openai(state, request.input).await?;
+    let inputs = inputs::as_openai(state, encoder, request.input).await?;
     check_inputs(state, &inputs)?;
-    let prompts = state.memory.models().encoder()?.prompts();
+    let prompts = encoder.prompts();
     let inputs = match inputs {
         Inputs::Texts(texts) => Inputs::Texts(prompts.put_before(Purpose::Plain, texts)),
         tokens => tokens,
     };
-    let max_tokens = check_sizes(state, request.max_tokens, request.dimensions)?;
-    let answer = encode(state, inputs, max_tokens, Wanted::vectors(true), "/input", &mut cost).await?;
+    let max_tokens = check_sizes(encoder, request.max_tokens, request.dimensions)?;
+    let answer = encode(encoder, inputs, max_tokens, Wanted::vectors(true), "/input", &mut cost).await?;
     let headers = server_timing(&timing(&answer));
-    let model = state.memory.models().encoder()?.name().to_owned();
+    let model = encoder.name().to_owned();
     let is_long = answer.rows().len() > INTERACTIVE_INPUTS;
     let work = move || embeddings_answer(&answer, request.encoding_format, request.dimensions, model);
     let rendered = render(state, is_long, work).await?;
-    Ok((headers, cost.end(state.memory.models().encoder()?), rendered).into_response())
+    Ok((headers, cost.end(encoder), rendered).into_response())
 }
 
 fn check_inputs(state: &AppState, inputs: &Inputs) -> Result<(), Problem> {

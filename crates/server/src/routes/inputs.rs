@@ -9,6 +9,7 @@ use membox_memory::MemoryError;
 use membox_memory::compressor::TokenCounter;
 use membox_memory::encoder::{Encoder, Inputs};
 use membox_threads::budget;
+use std::sync::Arc;
 
 /// The encoding of OpenAI's embedding models. Its clients take it for models that they do not know, too.
 const OPENAI_ENCODING: &str = "cl100k_base";
@@ -18,18 +19,21 @@ const MAX_TOKEN_BYTES: usize = 256;
 
 /// OpenAI's inputs: token ids are cl100k_base's, and are read as the text that they stand for. Those between the
 /// model's own brackets are the model's: no text's ids begin so.
-pub(super) async fn as_openai(state: &AppState, input: EmbeddingInput) -> Result<Inputs, Problem> {
+pub(super) async fn as_openai(
+    state: &AppState,
+    encoder: &Arc<Encoder>,
+    input: EmbeddingInput,
+) -> Result<Inputs, Problem> {
     let (sequences, is_one) = match input {
         EmbeddingInput::Text(text) => return Ok(Inputs::Texts(vec![text])),
         EmbeddingInput::Texts(texts) => return Ok(Inputs::Texts(texts)),
         EmbeddingInput::Tokens(ids) => (vec![ids], true),
         EmbeddingInput::TokenLists(lists) => (lists, false),
     };
-    let memory = state.memory.clone();
+    let encoder = encoder.clone();
     let read = move || {
-        let encoder = memory.models().encoder()?;
         let counter = TokenCounter::by_name(OPENAI_ENCODING).map_err(MemoryError::from)?;
-        let brackets = brackets(encoder)?;
+        let brackets = brackets(&encoder)?;
         let is_own = |ids: &[u32]| is_between(ids, brackets) && !counter.is_text(ids);
         let text = |(index, ids): (usize, &Vec<u32>)| {
             let pointer = if is_one { "/input".to_owned() } else { format!("/input/{index}") };
@@ -57,6 +61,7 @@ pub(super) async fn as_openai(state: &AppState, input: EmbeddingInput) -> Result
 /// without the brackets of a text. Of what is too long the beginning is kept, or with [`Side::Left`] the end.
 pub(super) async fn as_tei(
     state: &AppState,
+    encoder: &Arc<Encoder>,
     input: TeiInput,
     most: usize,
     side: Option<Side>,
@@ -80,10 +85,9 @@ pub(super) async fn as_tei(
         };
         return Ok((Inputs::Texts(all.into_iter().filter_map(text).collect()), 0));
     }
-    let memory = state.memory.clone();
+    let encoder = encoder.clone();
     let read = move || {
-        let encoder = memory.models().encoder()?;
-        let brackets = brackets(encoder)?;
+        let brackets = brackets(&encoder)?;
         // With whether a part is cut off already: a megabyte must not be tokenized to keep 256 tokens of it.
         let sequence = |input| {
             budget::check().map_err(MemoryError::from)?;

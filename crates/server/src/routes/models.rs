@@ -6,35 +6,86 @@ use crate::state::AppState;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use membox_api::{ModelList, ModelView};
+use membox_memory::MemoryError;
+use membox_memory::encoder::Encoder;
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 /// The alias of a model that takes any name.
 const ANY_NAME: &str = "*";
 
-/// The names of the model that embeds texts, its own first.
-fn names(state: &AppState) -> Result<impl Iterator<Item = &str>, Problem> {
-    let own = state.memory.models().encoder()?.name();
+/// The names of the box's own model, its own first.
+fn own_names(state: &AppState) -> impl Iterator<Item = &str> {
+    let own = state.memory.models().encoder().ok().map(|encoder| encoder.name());
     let aliases = state.model_aliases.iter().map(String::as_str);
-    Ok(std::iter::once(own).chain(aliases.filter(move |alias| *alias != own && *alias != ANY_NAME)))
+    let aliases = aliases.filter(move |alias| own.is_some_and(|own| own != *alias) && *alias != ANY_NAME);
+    own.into_iter().chain(aliases)
 }
 
-fn view(state: &AppState, id: &str) -> Result<ModelView, Problem> {
+/// The names of all models that embed texts.
+fn names(state: &AppState) -> impl Iterator<Item = &str> {
+    let further = state.memory.models().further.all().iter();
+    own_names(state).chain(further.flat_map(|m| std::iter::once(&m.name).chain(&m.aliases)).map(String::as_str))
+}
+
+fn view(state: &AppState, id: &str) -> ModelView {
     let created = state.started_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let checksums = state.memory.models().encoder()?.checked_by().name();
-    Ok(ModelView { id: id.to_owned(), object: "model", created, owned_by: "membox", checksums })
+    let models = state.memory.models();
+    let loaded = match own_names(state).any(|name| name == id) {
+        true => models.encoder().ok().cloned(),
+        false => models
+            .further
+            .loaded()
+            .into_iter()
+            .find(|encoder| models.further.find(id).is_some_and(|model| model.name == encoder.name())),
+    };
+    let checksums = loaded.as_ref().map(|encoder| encoder.checked_by().name());
+    let dimension = loaded.as_ref().map(|encoder| encoder.dimension());
+    let loaded = loaded.is_some();
+    let is_cross_encoder = models.further.find(id).is_some_and(|model| model.is_cross_encoder);
+    let kind = if is_cross_encoder { "reranker" } else { "embedding" };
+    ModelView { id: id.to_owned(), object: "model", created, owned_by: "membox", kind, loaded, dimension, checksums }
 }
 
-/// Refuses a model that is not there, and says which ones are.
-pub(super) fn check_name(state: &AppState, wanted: &str) -> Result<(), Problem> {
-    let mut names = names(state)?;
-    if names.any(|name| name == wanted) || state.model_aliases.iter().any(|alias| alias == ANY_NAME) {
-        return Ok(());
-    }
-    let known = self::names(state)?.map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+/// That a model is not there, and which ones are.
+fn unknown(state: &AppState, wanted: &str) -> Problem {
+    let embeds = |name: &&str| state.memory.models().further.find(name).is_none_or(|model| !model.is_cross_encoder);
+    let known = names(state).filter(embeds).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
     let detail = format!(
-        "there is no model {wanted:?} here; there is {known} (model_aliases in membox.toml gives it further names)"
+        "there is no model {wanted:?} here; there is {known} (in membox.toml, models adds others and model_aliases \
+         further names)"
     );
-    Err(Problem::field(StatusCode::NOT_FOUND, "/model", detail))
+    Problem::field(StatusCode::NOT_FOUND, "/model", detail)
+}
+
+/// The encoder that a request names, or the box's own where it names none. One that is not loaded yet is loaded first.
+pub(super) async fn encoder(state: &AppState, wanted: Option<&str>) -> Result<Arc<Encoder>, Problem> {
+    let models = state.memory.models();
+    let Some(wanted) = wanted.filter(|wanted| own_names(state).all(|name| name != *wanted)) else {
+        return Ok(models.encoder()?.clone());
+    };
+    let embeds = models.further.find(wanted).filter(|model| !model.is_cross_encoder);
+    if let Some(loaded) = embeds.and_then(|model| models.further.if_loaded(&model.name)) {
+        return Ok(loaded);
+    }
+    let (memory, name) = (state.memory.clone(), wanted.to_owned());
+    let found = match embeds {
+        Some(_) => state.reads.run(move || Ok(memory.models().encoder_named(&name)?)).await?,
+        None => None,
+    };
+    match found {
+        Some(encoder) => Ok(encoder),
+        None if state.model_aliases.iter().any(|alias| alias == ANY_NAME) => Ok(models.encoder()?.clone()),
+        None => {
+            models.encoder()?;
+            Err(unknown(state, wanted))
+        }
+    }
+}
+
+/// The same, where any name is taken.
+pub(super) async fn encoder_or_own(state: &AppState, wanted: Option<&str>) -> Result<Arc<Encoder>, Problem> {
+    encoder(state, wanted.filter(|wanted| names(state).any(|name| name == *wanted))).await
 }
 
 /// `GET /v1/models`: the names that `model` takes.
@@ -48,7 +99,10 @@ pub(super) fn check_name(state: &AppState, wanted: &str) -> Result<(), Problem> 
     ),
 )]
 pub async fn list(State(state): State<AppState>, _: Tenant) -> Result<axum::Json<ModelList>, Problem> {
-    let data = names(&state)?.map(|name| view(&state, name)).collect::<Result<_, _>>()?;
+    let data: Vec<ModelView> = names(&state).map(|name| view(&state, name)).collect();
+    if data.is_empty() {
+        return Err(MemoryError::NoModel.into());
+    }
     Ok(axum::Json(ModelList { object: "list", data }))
 }
 
@@ -68,8 +122,11 @@ pub async fn get(
     _: Tenant,
     Path(model): Path<String>,
 ) -> Result<axum::Json<ModelView>, Problem> {
-    check_name(&state, &model)?;
-    Ok(axum::Json(view(&state, &model)?))
+    if names(&state).all(|name| name != model) && !state.model_aliases.iter().any(|alias| alias == ANY_NAME) {
+        state.memory.models().encoder()?;
+        return Err(unknown(&state, &model));
+    }
+    Ok(axum::Json(view(&state, &model)))
 }
 
 /// `GET /v1/models/{organisation}/{model}`: the same, for a name with a slash that the client has not escaped.

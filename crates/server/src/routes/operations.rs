@@ -43,7 +43,7 @@ fn hash_of_tag(tag: &str) -> String {
     responses((status = 200, description = "done", body = Health)),
 )]
 pub async fn health() -> axum::Json<Health> {
-    axum::Json(Health { status: "alive", request_memory: None, troubles: Vec::new() })
+    axum::Json(Health { status: "alive", request_memory: None, models: Vec::new(), troubles: Vec::new() })
 }
 
 /// `GET /ready`: the model is loaded, the store is open and takes writes.
@@ -68,13 +68,13 @@ pub async fn ready(State(state): State<AppState>) -> Result<axum::Json<Health>, 
     // Not on a pool's thread: a box whose pools are full is busy, and ready.
     let checked = tokio::task::spawn_blocking(move || memory.check_ready().map(|()| memory.troubles())).await;
     let mut troubles = checked.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the check panicked"))??;
-    if let Ok(encoder) = state.memory.models().encoder()
-        && encoder.engine().is_degraded()
-    {
+    let loaded = state.memory.models().loaded();
+    if let Some(encoder) = loaded.iter().find(|encoder| encoder.engine().is_degraded()) {
         troubles.push(format!("a card is lost until a restart; the engine is {}", encoder.engine().name()));
     }
     let request_memory = Some(RequestMemory { used: state.room.taken(), limit: state.room.bytes() });
-    Ok(axum::Json(Health { status: "ready", request_memory, troubles }))
+    let models = loaded.iter().map(|encoder| encoder.name().to_owned()).collect();
+    Ok(axum::Json(Health { status: "ready", request_memory, models, troubles }))
 }
 
 /// `GET /metrics`: for Prometheus. A box with keys shows them with any of its keys, and what names collections with
@@ -100,7 +100,13 @@ pub async fn metrics(State(state): State<AppState>, request: Parts) -> Result<Re
         }
         sees_names = keys.is_of_metrics(key);
     }
+    let loaded = state.memory.models().loaded();
+    for model in state.memory.models().further.all() {
+        let is_loaded = loaded.iter().any(|encoder| encoder.name() == model.name);
+        gauge!("membox_model_loaded", "model" => model.name.clone()).set(f64::from(u8::from(is_loaded)));
+    }
     if let Ok(encoder) = state.memory.models().encoder() {
+        gauge!("membox_model_loaded", "model" => encoder.name().to_owned()).set(1.0);
         let scheduler = encoder.scheduler();
         for lane in Lane::ALL {
             gauge!("membox_queue_depth", "lane" => lane.name()).set(scheduler.depth(lane) as f64);

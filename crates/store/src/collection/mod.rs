@@ -8,6 +8,7 @@ mod folder;
 mod job;
 mod kept_tokens;
 mod live_rows;
+mod moved;
 mod session_links;
 mod state;
 mod tokens;
@@ -21,6 +22,7 @@ pub(crate) use derived::{document, read_settings, text_of};
 pub(crate) use folder::CollectionFolder;
 pub use job::JobGuard;
 pub(crate) use kept_tokens::open_sealed;
+pub(crate) use moved::{MovedFiles, MovedRecord};
 pub(crate) use session_links::{Links, SessionLinks};
 pub(crate) use state::CollectionState;
 pub(crate) use windows::{Allowed, WindowRows};
@@ -68,6 +70,8 @@ pub struct Collection {
     /// Set once it is dropped, by the writer's thread, which writes nothing to it from then on. Whoever held it
     /// holds what is left of it.
     dropped: AtomicBool,
+    /// Set once it is moved to another model, by the writer's thread: who asks for it anew gets what it is now.
+    moved: AtomicBool,
     /// Set once it was said that its vector file cannot be read.
     is_damage_said: AtomicBool,
     /// How often background work on it is to panic.
@@ -169,6 +173,7 @@ impl Collection {
             is_maintained: AtomicBool::new(false),
             job: AtomicBool::new(false),
             dropped: AtomicBool::new(false),
+            moved: AtomicBool::new(false),
             is_damage_said: AtomicBool::new(false),
             #[cfg(test)]
             breaks: Breaks::new(0),
@@ -264,14 +269,27 @@ impl Collection {
         self.dropped.load(Ordering::Acquire)
     }
 
-    /// An error once it is dropped, for who is about to write to it.
-    pub fn check_writable(&self) -> Result<(), StoreError> {
-        if self.is_dropped() { Err(StoreError::Dropped(self.name.clone())) } else { Ok(()) }
+    pub(crate) fn set_moved(&self) {
+        self.moved.store(true, Ordering::Release);
     }
 
-    /// An error once it is dropped, for who has read from it: what was found missing went with it.
+    /// Whether nothing is done for it any more: it is dropped, or it is another one now.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.is_dropped() || self.moved.load(Ordering::Acquire)
+    }
+
+    fn check_moved(&self) -> Result<(), StoreError> {
+        if self.moved.load(Ordering::Acquire) { Err(StoreError::Moved(self.name.clone())) } else { Ok(()) }
+    }
+
+    /// An error once it is dropped or moved, for who is about to write to it.
+    pub fn check_writable(&self) -> Result<(), StoreError> {
+        if self.is_dropped() { Err(StoreError::Dropped(self.name.clone())) } else { self.check_moved() }
+    }
+
+    /// An error once it is dropped or moved, for who has read from it: what was found missing went with it.
     pub fn check_there(&self) -> Result<(), StoreError> {
-        if self.is_dropped() { Err(StoreError::NoCollection(self.name.clone())) } else { Ok(()) }
+        if self.is_dropped() { Err(StoreError::NoCollection(self.name.clone())) } else { self.check_moved() }
     }
 
     /// An error once a page of its vector file could not be read, since it was opened.

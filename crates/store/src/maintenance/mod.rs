@@ -94,9 +94,9 @@ impl Maintenance {
             Ok(Err(error)) => Some(error.to_string()),
             Err(panicked) => Some(panicked.to_string()),
         };
-        let is_dropped = || collection.upgrade().is_some_and(|collection| collection.is_dropped());
+        let is_gone = || collection.upgrade().is_some_and(|collection| collection.is_gone());
         match reason {
-            Some(reason) if !self.stopping() && !is_dropped() => {
+            Some(reason) if !self.stopping() && !is_gone() => {
                 metrics::counter!("membox_background_failures_total").increment(1);
                 tracing::error!(reason, "{what} failed; it is tried again later");
                 retries.failed(what, collection.clone(), reason, Instant::now());
@@ -112,7 +112,7 @@ impl Maintenance {
 
     /// Whether nobody needs what is done for a collection any more.
     fn is_over(&self, collection: &Collection) -> bool {
-        self.stopping() || collection.is_dropped()
+        self.stopping() || collection.is_gone()
     }
 
     fn maintain(&self, collection: &Arc<Collection>) -> Result<(), StoreError> {
@@ -123,6 +123,10 @@ impl Maintenance {
         // A rebuild asks for this again when it ends.
         self.registry.erase_unseen(collection);
         let Ok(_derived_files) = collection.derived_files.try_lock() else { return Ok(()) };
+        // From here on it is moved to no other model.
+        if collection.is_gone() {
+            return Ok(());
+        }
         // What is left of the disk is for what frees room.
         self.registry.reserve.check()?;
         commit_texts(&self.registry, collection, || self.is_over(collection))?;

@@ -43,7 +43,7 @@ impl Retries {
     /// Collections on which work is to be tried again. Those that are not open any more, or dropped, are forgotten:
     /// who opens one asks for all of it anew.
     pub fn due(&mut self, now: Instant) -> Vec<Weak<Collection>> {
-        let is_gone = |failure: &Failure| failure.collection.upgrade().is_none_or(|found| found.is_dropped());
+        let is_gone = |failure: &Failure| failure.collection.upgrade().is_none_or(|found| found.is_gone());
         self.0.retain(|_, failure| failure.collection.ptr_eq(&Weak::new()) || !is_gone(failure));
         self.0.values().filter(|failure| failure.next <= now).map(|failure| failure.collection.clone()).collect()
     }

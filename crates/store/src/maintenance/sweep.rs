@@ -50,7 +50,7 @@ impl Maintenance {
         let which = Selection::Versions(expired.into_iter().map(VersionId).collect());
         let delete = DeleteRecords { collection, which, bump_sessions: false, audit };
         match self.writer.commit(Command::DeleteRecords(delete)) {
-            Ok(_) | Err(StoreError::Dropped(_)) => Ok(()),
+            Ok(_) | Err(StoreError::Dropped(_) | StoreError::Moved(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }

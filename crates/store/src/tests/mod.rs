@@ -3,6 +3,7 @@ mod commands;
 mod contract;
 mod drops;
 mod jobs;
+mod moving;
 mod panics;
 pub(crate) mod sample;
 mod tokens;

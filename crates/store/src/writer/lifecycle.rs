@@ -181,7 +181,7 @@ impl Writer {
 }
 
 /// Commits. When that fails for another reason than a full disk, what is on it is unknown, and nothing more is written.
-fn commit(registry: &Registry, tx: WriteTransaction) -> Result<(), StoreError> {
+pub(super) fn commit(registry: &Registry, tx: WriteTransaction) -> Result<(), StoreError> {
     let committed = tx.commit().map_err(StoreError::from);
     if let Err(error) = &committed
         && !matches!(error, StoreError::DiskFull)

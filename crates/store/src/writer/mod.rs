@@ -16,10 +16,12 @@ mod effects;
 mod erasing;
 mod full_disk;
 mod lifecycle;
+mod moving;
 mod queue;
 mod written_rows;
 
 pub(crate) use queue::{Reply, Request, Work, WriterQueue};
+pub(crate) use written_rows::WrittenRows;
 
 use crate::StoreError;
 use crate::collection::Collection;
@@ -30,8 +32,6 @@ use crossbeam_channel::Receiver;
 use effects::Effects;
 use membox_records::Store as Records;
 use membox_threads::guard;
-use written_rows::WrittenRows;
-
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -103,6 +103,9 @@ impl Writer {
                 }
                 Work::Switch { collection, files, reply } => {
                     self.guarded(|w| reply(w.switch(&collection, *files)));
+                }
+                Work::Move { collection, files, reply } => {
+                    self.guarded(|w| reply(w.move_to_model(&collection, files)));
                 }
             }
         }

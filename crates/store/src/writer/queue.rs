@@ -1,7 +1,7 @@
 //! How the writer is asked, and how it answers.
 
 use crate::StoreError;
-use crate::collection::{Collection, CompactedFiles};
+use crate::collection::{Collection, CompactedFiles, MovedFiles};
 use crate::command::{Command, Outcome};
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use membox_api::CollectionSettings;
@@ -35,6 +35,8 @@ pub(crate) enum Work {
     },
     /// Switches a collection to the files of a compaction.
     Switch { collection: Arc<Collection>, files: Box<CompactedFiles>, reply: Reply<()> },
+    /// Moves a collection to another model, or gives the files back if some of its records are not in them.
+    Move { collection: Arc<Collection>, files: Box<MovedFiles>, reply: Reply<Option<Box<MovedFiles>>> },
     /// Answers whether the write-ahead log was emptied.
     EmptyLog { reply: Reply<bool> },
     /// Ends the writer.

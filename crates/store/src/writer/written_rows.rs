@@ -6,7 +6,7 @@ use membox_vectors::RowReceipt;
 use std::ops::Range;
 
 /// The rows that were appended for one record: its own, and behind it those of its further windows.
-pub(super) struct WrittenRows {
+pub(crate) struct WrittenRows {
     pub first: RowReceipt,
     pub behind: Vec<RowReceipt>,
 }

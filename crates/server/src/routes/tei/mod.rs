@@ -1,8 +1,10 @@
 //! text-embeddings-inference's routes, as its own document (`openapi.json`) has them. Where it would answer that its
-//! model is of another kind, so does the box: it has no re-ranker, no classifier and no sparse vectors.
+//! model is of another kind, so does the box: it has no classifier and no sparse vectors, and a re-ranker where the
+//! settings name one.
 
 pub mod about;
 pub mod other_models;
+pub mod rerank;
 pub mod tokens;
 
 use super::encoding::{INTERACTIVE_INPUTS, check_count, check_sizes, cut, encode, render, timing};
@@ -69,11 +71,11 @@ async fn encoded(
     let encoder = state.memory.models().encoder()?;
     let prompt = prompt(encoder, options.prompt_name.as_deref())?;
     let most = options.max_tokens.unwrap_or(encoder.max_tokens());
-    let (inputs, cut_already) = inputs::as_tei(state, input, most, options.side, prompt, at).await?;
+    let (inputs, cut_already) = inputs::as_tei(state, encoder, input, most, options.side, prompt, at).await?;
     if wanted.states {
         request::take(state_bytes(&inputs, most, encoder.engine().dimension()))?;
     }
-    let mut answer = encode(state, inputs, most, wanted, at, cost).await?;
+    let mut answer = encode(encoder, inputs, most, wanted, at, cost).await?;
     answer.truncated += cut_already;
     if options.truncate == Some(false) && answer.truncated > 0 {
         let detail = format!("{} of the texts have more than {most} tokens, and truncate is false", answer.truncated);
@@ -87,6 +89,7 @@ fn state_bytes(inputs: &Inputs, most: usize, dimension: usize) -> usize {
     let tokens: usize = match inputs {
         Inputs::Texts(texts) => texts.iter().map(|text| (text.len() + 2).min(most)).sum(),
         Inputs::Tokens(lists) => lists.iter().map(Vec::len).sum(),
+        Inputs::Pairs(pairs) => pairs.iter().map(|pair| pair.ids.len()).sum(),
     };
     tokens * dimension * size_of::<f32>()
 }
@@ -138,7 +141,7 @@ pub async fn embed(
 }
 
 async fn vectors(state: &AppState, request: EmbedRequest, cost: &mut Cost) -> Result<Embeddings, Problem> {
-    let max_tokens = Some(check_sizes(state, request.max_tokens, request.dimensions)?);
+    let max_tokens = Some(check_sizes(state.memory.models().encoder()?, request.max_tokens, request.dimensions)?);
     let options =
         Options { max_tokens, ..Options::of(request.truncate, request.truncation_direction, request.prompt_name) };
     let wanted = Wanted::vectors(request.normalize);

@@ -6,12 +6,11 @@ use crate::dialect::Cost;
 use crate::extract::Json;
 use crate::problem::Problem;
 use crate::routes::encoding::check_count;
-use crate::routes::inputs::empty;
 use crate::state::AppState;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use membox_api::{EmbedTokensRequest, PredictInput, PredictRequest, RerankRequest};
+use membox_api::{EmbedTokensRequest, PredictInput, PredictRequest};
 
 pub(super) const NO_RERANKER: &str = "model is not a re-ranker model";
 
@@ -40,27 +39,6 @@ pub async fn embed_sparse(
     let _ = Cost::begin(request.inputs.is_list(), 0);
     check_count(&state, request.inputs.count(), "/inputs")?;
     Err(wrong_model("Model is not an embedding model with SPLADE pooling"))
-}
-
-/// `POST /rerank`: it wants a re-ranker, and is answered as by a model that is none.
-#[utoipa::path(
-    post,
-    path = "/rerank",
-    tag = "engines",
-    request_body(
-        content = RerankRequest,
-        example = json!({"query": "Where is the key?", "texts": ["The spare key is under the blue pot."]})
-    ),
-    responses(
-        (status = 400, description = "a field is missing, wrong or empty; `errors` names it", body = Problem),
-        (status = 424, description = "the model is not a re-ranker", body = Problem)
-    ),
-)]
-pub async fn rerank(_: Tenant, Json(request): Json<RerankRequest>) -> Result<Response, Problem> {
-    if request.texts.is_empty() {
-        return Err(empty("/texts", "texts"));
-    }
-    Err(wrong_model(NO_RERANKER))
 }
 
 /// `POST /predict`: it wants a classifier, and is answered as by a model that is none.
