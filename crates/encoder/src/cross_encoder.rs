@@ -8,7 +8,7 @@ use crate::EncoderError;
 use crate::architecture::{Architecture, ModelType};
 use crate::encoder::Encoder;
 use crate::lanes::Lane;
-use crate::scheduler::{Inputs, Request, Wanted};
+use crate::request::{Inputs, Request, Wanted};
 use crate::vector_head::DenseActivation;
 use serde_json::Value;
 

@@ -5,7 +5,7 @@ use crate::encoder::Encoder;
 use crate::lanes::Lane;
 use crate::prompts::{Purpose, prompted};
 use crate::queries::without_prompt;
-use crate::scheduler::{Embeddings, Inputs, Request, Wanted};
+use crate::request::{Embeddings, Inputs, Request, Wanted};
 use crate::windows::{MAX_WINDOWS, TokenWindow, token_windows};
 use std::collections::HashSet;
 use std::ops::Range;

@@ -1,7 +1,8 @@
 //! What a panic in a tokenizer, an engine or its helpers takes with it: the requests that met it, and nothing else.
 
 use crate::engine::{Engine, Outputs, PackedBatch, Session};
-use crate::scheduler::{Inputs, Model, Request, Scheduler, SchedulerConfig, Wanted};
+use crate::request::{Inputs, Request, Wanted};
+use crate::scheduler::{Model, Scheduler, SchedulerConfig};
 use crate::{EncoderError, Lane, Tokenizer};
 use std::sync::Arc;
 use std::sync::mpsc::channel;

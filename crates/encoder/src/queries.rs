@@ -4,7 +4,7 @@ use crate::EncoderError;
 use crate::encoder::Encoder;
 use crate::lanes::Lane;
 use crate::prompts::{Purpose, prompted};
-use crate::scheduler::{Embeddings, Inputs, Request, Wanted};
+use crate::request::{Embeddings, Inputs, Request, Wanted};
 use lru::LruCache;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;

@@ -18,16 +18,19 @@
 use crate::EncoderError;
 use crate::axes::{TOKEN_DIMENSIONS, TokenAxes};
 use crate::cross_encoder::TokenPair;
-use crate::engine::{Engine, Outputs, PackedBatch, Session};
-use crate::lanes::{Lane, Lanes, OfTenant, Turns};
+use crate::engine::Engine;
+use crate::lanes::{Lane, Lanes, Turns};
+use crate::request::{Embeddings, Inputs, Reply, Request};
+use crate::ticket::{Pending, Progress, SequenceJob, TextJob, Ticket, Tokenized};
 use crate::tokenizer::{TokenIds, Tokenizer, Words};
 use crate::vector_head::VectorHead;
+use crate::worker::Worker;
 use membox_threads::room::{NoRoom, Room};
-use membox_threads::{Panicked, budget, guard, spawn};
+use membox_threads::{budget, guard, spawn};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Texts tokenized in one go, so that an interactive text never waits for a whole bulk request's tokenization.
 const TOKENIZER_CHUNK: usize = 32;
@@ -84,218 +87,6 @@ impl Model {
     }
 }
 
-/// What a request wants of each input; one pass gives all of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// A vector.
-    pub vectors: bool,
-    /// … of unit length.
-    pub normalize: bool,
-    /// How likely each token is to be kept.
-    pub keep: bool,
-    /// The states of its tokens.
-    pub states: bool,
-    /// The attention that its tokens pay to each other.
-    pub attention: bool,
-    /// The vectors of its tokens, of so many dimensions: one of [`TOKEN_DIMENSIONS`].
-    pub token_vectors: Option<usize>,
-}
-
-impl Wanted {
-    /// Vectors, of unit length or as they come.
-    pub fn vectors(normalize: bool) -> Self {
-        Self { vectors: true, normalize, ..Self::default() }
-    }
-}
-
-/// What a request asks for.
-pub struct Request {
-    /// The texts or token sequences.
-    pub inputs: Inputs,
-    /// Tokens kept of each text, special ones included.
-    pub max_tokens: usize,
-    /// What it is to get.
-    pub wanted: Wanted,
-    /// How urgent it is.
-    pub lane: Lane,
-}
-
-/// What is to be encoded.
-pub enum Inputs {
-    /// Texts, to be tokenized here.
-    Texts(Vec<String>),
-    /// Token ids, special ones included.
-    Tokens(Vec<Vec<u32>>),
-    /// Sequences of two texts each, for a cross-encoder.
-    Pairs(Vec<TokenPair>),
-}
-
-impl Inputs {
-    /// Number of texts or sequences.
-    #[allow(clippy::len_without_is_empty, reason = "a count of inputs, not a collection")]
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Texts(texts) => texts.len(),
-            Self::Tokens(sequences) => sequences.len(),
-            Self::Pairs(pairs) => pairs.len(),
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Texts(texts) => texts.iter().map(|t| t.len() + 16).sum(),
-            Self::Tokens(sequences) => sequences.iter().map(|s| s.len() * 4 + 16).sum(),
-            Self::Pairs(pairs) => pairs.iter().map(|pair| pair.ids.len() * 4 + 16).sum(),
-        }
-    }
-
-    /// Token ids of each, where they are there already.
-    fn ids(&self) -> Vec<&[u32]> {
-        match self {
-            Self::Texts(_) => Vec::new(),
-            Self::Tokens(sequences) => sequences.iter().map(Vec::as_slice).collect(),
-            Self::Pairs(pairs) => pairs.iter().map(|pair| pair.ids.as_slice()).collect(),
-        }
-    }
-}
-
-/// What a request gets, and what it cost.
-#[derive(Debug, Default)]
-pub struct Embeddings {
-    /// `[inputs, dimension]`, if wanted.
-    pub vectors: Vec<f32>,
-    /// How likely each token of each input is to be kept, special tokens among them, if wanted.
-    pub keep: Vec<Vec<f32>>,
-    /// `[tokens, state_dimension]` of each input, if wanted.
-    pub states: Vec<Vec<f32>>,
-    /// `[tokens, tokens]` of each input, if wanted: see [`Outputs::attention`].
-    pub attention: Vec<Vec<f32>>,
-    /// `[tokens without the first and the last, dimension]` of each input, of unit length, if wanted: see
-    /// [`TokenAxes`].
-    pub token_vectors: Vec<Vec<f32>>,
-    /// Width of a vector.
-    pub dimension: usize,
-    /// Width of a token's state.
-    pub state_dimension: usize,
-    /// Tokens encoded, special ones included.
-    pub tokens: usize,
-    /// Inputs of which a part was cut off.
-    pub truncated: usize,
-    /// The share of each input's tokens that the model does not know, 0 to 1, special tokens left out.
-    pub unknown: Vec<f32>,
-    /// Time until the last text was tokenized, from submission.
-    pub tokenize: Duration,
-    /// Time from there until the last batch was begun.
-    pub queue: Duration,
-    /// Time the last batch took.
-    pub encode: Duration,
-}
-
-impl Embeddings {
-    /// One vector an input.
-    pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
-        self.vectors.chunks_exact(self.dimension.max(1))
-    }
-}
-
-/// Called once, on a worker's thread, with the answer.
-pub type Reply = Box<dyn FnOnce(Result<Embeddings, EncoderError>) + Send>;
-
-/// Dropping it tells the scheduler that nobody waits for the answer any more: what has not begun is skipped.
-#[must_use = "dropping a pending request cancels it"]
-pub struct Pending(Arc<Ticket>);
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        self.0.cancelled.store(true, Ordering::Relaxed);
-    }
-}
-
-/// A request on its way.
-struct Ticket {
-    model: Arc<Model>,
-    tenant: Arc<str>,
-    lane: Lane,
-    max_tokens: usize,
-    wanted: Wanted,
-    bytes: usize,
-    submitted: Instant,
-    cancelled: AtomicBool,
-    remaining: AtomicUsize,
-    progress: Mutex<Progress>,
-}
-
-struct Progress {
-    answer: Embeddings,
-    tokenized: Instant,
-    reply: Option<Reply>,
-}
-
-/// A text of a ticket, waiting for a tokenizer.
-struct TextJob {
-    ticket: Arc<Ticket>,
-    index: usize,
-    text: String,
-}
-
-/// What became of some texts of one ticket, to be handed in together: a lock for each text would be in the way of other
-/// threads.
-#[derive(Default)]
-struct Tokenized {
-    ticket: Option<Arc<Ticket>>,
-    tokens: usize,
-    truncated: usize,
-    /// Of those that have tokens that the model does not know: which they are, and the share of such.
-    unknown: Vec<(usize, f32)>,
-}
-
-impl Tokenized {
-    fn add(&mut self, ticket: &Arc<Ticket>, index: usize, tokens: usize, truncated: bool, unknown: f32) {
-        if !self.ticket.as_ref().is_some_and(|known| Arc::ptr_eq(known, ticket)) {
-            self.hand_in();
-            self.ticket = Some(ticket.clone());
-        }
-        self.tokens += tokens;
-        self.truncated += usize::from(truncated);
-        self.unknown.extend((unknown > 0.0).then_some((index, unknown)));
-    }
-
-    fn hand_in(&mut self) {
-        let Self { ticket: Some(ticket), tokens, truncated, unknown } = std::mem::take(self) else { return };
-        let mut progress = ticket.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        progress.answer.tokens += tokens;
-        progress.answer.truncated += truncated;
-        for (index, share) in unknown {
-            if let Some(place) = progress.answer.unknown.get_mut(index) {
-                *place = share;
-            }
-        }
-        progress.tokenized = Instant::now();
-        progress.answer.tokenize = progress.tokenized - ticket.submitted;
-    }
-}
-
-/// A sequence of a ticket, waiting for a worker.
-struct SequenceJob {
-    ticket: Arc<Ticket>,
-    index: usize,
-    ids: Vec<u32>,
-    /// The first token of a second text.
-    second: usize,
-}
-
-impl OfTenant for TextJob {
-    fn tenant(&self) -> &Arc<str> {
-        &self.ticket.tenant
-    }
-}
-
-impl OfTenant for SequenceJob {
-    fn tenant(&self) -> &Arc<str> {
-        &self.ticket.tenant
-    }
-}
-
 /// Counters that only rise, for metrics.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -313,15 +104,16 @@ pub struct Counters {
     pub refused: AtomicU64,
 }
 
-struct Shared {
-    config: SchedulerConfig,
-    texts: Lanes<TextJob>,
-    sequences: Lanes<SequenceJob>,
+/// What the threads have in common.
+pub(crate) struct Shared {
+    pub config: SchedulerConfig,
+    pub texts: Lanes<TextJob>,
+    pub sequences: Lanes<SequenceJob>,
     /// Bytes admitted and not yet answered, by lane.
-    admitted: [Room; 2],
+    pub admitted: [Room; 2],
     /// Workers that run a batch.
-    busy: AtomicUsize,
-    counters: Counters,
+    pub busy: AtomicUsize,
+    pub counters: Counters,
 }
 
 /// Owns the tokenizer and worker threads; dropping it drains and joins them.
@@ -494,7 +286,7 @@ impl Shared {
     }
 
     /// Answers a ticket, once.
-    fn finish(&self, ticket: &Ticket, result: Result<(), EncoderError>) {
+    pub fn finish(&self, ticket: &Ticket, result: Result<(), EncoderError>) {
         let mut progress = ticket.progress.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(reply) = progress.reply.take() {
             self.admitted[ticket.lane as usize].give_back(&ticket.tenant, ticket.bytes);
@@ -505,14 +297,14 @@ impl Shared {
     }
 
     /// Counts `done` inputs of a ticket off and answers it after the last.
-    fn count_off(&self, ticket: &Ticket, done: usize) {
+    pub fn count_off(&self, ticket: &Ticket, done: usize) {
         if ticket.remaining.fetch_sub(done, Ordering::AcqRel) == done {
             let cancelled = ticket.cancelled.load(Ordering::Relaxed);
             self.finish(ticket, if cancelled { Err(EncoderError::Stopped) } else { Ok(()) });
         }
     }
 
-    fn skip_cancelled(&self, ticket: &Ticket) -> bool {
+    pub fn skip_cancelled(&self, ticket: &Ticket) -> bool {
         let cancelled = ticket.cancelled.load(Ordering::Relaxed);
         if cancelled {
             self.counters.cancelled.fetch_add(1, Ordering::Relaxed);
@@ -581,185 +373,5 @@ impl Shared {
                 }
             });
         }
-    }
-}
-
-/// A batch being formed and run by one thread, and the memory that it reuses.
-struct Worker<'a> {
-    shared: &'a Shared,
-    /// Whether it runs the interactive lane alone.
-    is_urgent: bool,
-    /// By model: one that nobody else has any more is not kept for this.
-    sessions: Vec<(Weak<Model>, Box<dyn Session>)>,
-    batch: PackedBatch,
-    jobs: Vec<SequenceJob>,
-    vectors: Vec<f32>,
-    /// What the model's head makes of them.
-    finished: Vec<f32>,
-    keep: Vec<f32>,
-    states: Vec<f32>,
-    attention: Vec<f32>,
-    /// Of the states by the token axes.
-    products: Vec<f32>,
-}
-
-impl<'a> Worker<'a> {
-    fn new(shared: &'a Shared, lanes: &[Lane]) -> Self {
-        let is_urgent = lanes == [Lane::Interactive];
-        let (sessions, jobs, vectors, finished, keep, states, attention, products) = Default::default();
-        let batch = PackedBatch::new();
-        Self { shared, is_urgent, sessions, batch, jobs, vectors, finished, keep, states, attention, products }
-    }
-
-    /// Takes sequences up to the token budget, at least one, that want the same of the same model.
-    fn take(&mut self, queue: &mut Turns<SequenceJob>) {
-        self.batch.clear();
-        self.jobs.clear();
-        let max_tokens = |job: &SequenceJob| job.ticket.model.engine.batch_tokens();
-        while let Some(job) = queue.pop(|job| {
-            self.jobs.first().is_none_or(|first| {
-                let max_tokens = max_tokens(job).unwrap_or(self.shared.config.batch_tokens);
-                Arc::ptr_eq(&first.ticket.model, &job.ticket.model)
-                    && first.ticket.wanted == job.ticket.wanted
-                    && self.batch.tokens() + job.ids.len() <= max_tokens
-            })
-        }) {
-            self.batch.push_pair(&job.ids, job.second, job.ticket.model.head.segment);
-            self.jobs.push(job);
-        }
-    }
-
-    /// Gives back the memory of models that nobody has any more.
-    fn forget_models_that_left(&mut self) {
-        self.sessions.retain(|(model, _)| model.strong_count() > 0);
-    }
-
-    /// Runs the batch; a panic is the answer to its requests, each of which gives back the room that it had.
-    fn run_guarded(&mut self, pause: &mut (dyn FnMut() + Send)) {
-        if let Err(panicked) = guard(|| self.run(pause)) {
-            // Their working memory may be half written.
-            self.sessions.clear();
-            self.fail(&panicked);
-        }
-    }
-
-    fn take_guarded(&mut self, queue: &mut Turns<SequenceJob>) {
-        if let Err(panicked) = guard(|| self.take(queue)) {
-            self.fail(&panicked);
-        }
-    }
-
-    /// Answers the requests of the batch with an error. What else of them waits is skipped.
-    fn fail(&mut self, panicked: &Panicked) {
-        for job in self.jobs.drain(..) {
-            job.ticket.cancelled.store(true, Ordering::Relaxed);
-            self.shared.finish(&job.ticket, Err(panicked.clone().into()));
-            self.shared.count_off(&job.ticket, 1);
-        }
-    }
-
-    fn run(&mut self, pause: &mut (dyn FnMut() + Send)) {
-        let shared = self.shared;
-        if self.jobs.is_empty() {
-            return;
-        }
-        if self.jobs.iter().all(|job| job.ticket.cancelled.load(Ordering::Relaxed)) {
-            for job in self.jobs.drain(..) {
-                shared.skip_cancelled(&job.ticket);
-            }
-            return;
-        }
-        let (model, wanted) = (self.jobs[0].ticket.model.clone(), self.jobs[0].ticket.wanted);
-        let dimension = model.engine.dimension();
-        let known = self.sessions.iter().position(|(m, _)| m.as_ptr() == Arc::as_ptr(&model)).unwrap_or_else(|| {
-            let engine = model.engine.clone();
-            let session = if self.is_urgent { engine.urgent_session() } else { engine.session() };
-            self.sessions.push((Arc::downgrade(&model), session));
-            self.sessions.len() - 1
-        });
-        let size = |wanted: bool, count: usize| if wanted { count } else { 0 };
-        self.vectors.resize(size(wanted.vectors, self.batch.sequences() * dimension), 0.0);
-        self.keep.resize(size(wanted.keep, self.batch.tokens()), 0.0);
-        // What a card computes is read back for it: to multiply there would save most of the transfer.
-        let axes = model.axes.as_ref().zip(wanted.token_vectors);
-        let needs_states = wanted.states || axes.is_some();
-        self.states.resize(size(needs_states, self.batch.tokens() * dimension), 0.0);
-        self.attention.resize(size(wanted.attention, self.batch.squares()), 0.0);
-        let outputs = Outputs {
-            vectors: wanted.vectors.then_some(&mut self.vectors),
-            normalize: wanted.normalize && model.head.is_empty(),
-            keep: wanted.keep.then_some(&mut self.keep),
-            states: needs_states.then_some(&mut self.states),
-            attention: wanted.attention.then_some(&mut self.attention),
-        };
-        let begun = Instant::now();
-        // A query alone in the box is split over the idle cores; bulk batches are one a core anyhow.
-        let busy = Busy::new(&shared.busy);
-        let alone = busy.others == 0 && self.jobs[0].ticket.lane == Lane::Interactive;
-        let helpers = if alone { shared.config.workers - 1 } else { 0 };
-        self.sessions[known].1.run(&self.batch, outputs, helpers, pause);
-        if let Some((axes, _)) = axes {
-            axes.multiply(&self.states, &mut self.products);
-        }
-        if !model.head.is_empty() {
-            model.head.apply(&self.vectors, dimension, wanted.normalize, &mut self.finished);
-        }
-        let vectors = if model.head.is_empty() { &self.vectors } else { &self.finished };
-        let vector_dimension = model.dimension();
-        drop(busy);
-        let encode = begun.elapsed();
-        shared.counters.tokens.fetch_add(self.batch.tokens() as u64, Ordering::Relaxed);
-        shared.counters.sequences.fetch_add(self.batch.sequences() as u64, Ordering::Relaxed);
-        shared.counters.batches.fetch_add(1, Ordering::Relaxed);
-        shared.counters.busy_us.fetch_add(encode.as_micros() as u64, Ordering::Relaxed);
-        let mut squares = 0;
-        for (i, job) in self.jobs.iter().enumerate() {
-            let (first, last) = (self.batch.offsets()[i] as usize, self.batch.offsets()[i + 1] as usize);
-            let mut progress = job.ticket.progress.lock().unwrap_or_else(PoisonError::into_inner);
-            let queue = begun.saturating_duration_since(progress.tokenized);
-            if let Some(place) = progress.answer.vectors.chunks_exact_mut(vector_dimension).nth(job.index) {
-                place.copy_from_slice(&vectors[i * vector_dimension..(i + 1) * vector_dimension]);
-            }
-            if let Some(place) = progress.answer.keep.get_mut(job.index) {
-                *place = self.keep[first..last].to_vec();
-            }
-            if let Some(place) = progress.answer.states.get_mut(job.index) {
-                *place = self.states[first * dimension..last * dimension].to_vec();
-            }
-            let square = squares..squares + (last - first).pow(2);
-            squares = square.end;
-            if let Some(place) = progress.answer.attention.get_mut(job.index) {
-                *place = self.attention[square].to_vec();
-            }
-            if let (Some(place), Some((axes, dimension))) = (progress.answer.token_vectors.get_mut(job.index), axes) {
-                // Without the tokens that open and close a sequence.
-                let inner = first + 1..(last - 1).max(first + 1);
-                *place = axes.vectors(&self.states, &self.products, inner, dimension);
-            }
-            progress.answer.queue = queue;
-            progress.answer.encode = encode;
-            drop(progress);
-            shared.count_off(&job.ticket, 1);
-        }
-        self.jobs.clear();
-    }
-}
-
-/// Counts among the workers that run a batch until dropped.
-struct Busy<'a> {
-    workers: &'a AtomicUsize,
-    /// How many others there were.
-    others: usize,
-}
-
-impl<'a> Busy<'a> {
-    fn new(workers: &'a AtomicUsize) -> Self {
-        Self { workers, others: workers.fetch_add(1, Ordering::AcqRel) }
-    }
-}
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.workers.fetch_sub(1, Ordering::AcqRel);
     }
 }
