@@ -12,7 +12,7 @@
 //! use membox_api::{RecallMode, RecallRequest};
 //!
 //! let request: RecallRequest = serde_json::from_str(r#"{"query": "where is the key?", "mode": "text"}"#)?;
-//! assert_eq!((request.mode, request.k), (RecallMode::Text, 10));
+//! assert_eq!((request.mode(), request.k), (RecallMode::Text, 10));
 //! assert!(serde_json::from_str::<RecallRequest>(r#"{"qurey": "a misspelt field is refused"}"#).is_err());
 //! # Ok::<(), serde_json::Error>(())
 //! ```

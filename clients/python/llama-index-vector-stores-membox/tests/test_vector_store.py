@@ -75,6 +75,7 @@ QUERIES = [
     query(where("missing", None, "is_empty")),
     query(where("none", None, "is_empty")),
     query(where("identifier", "78Y", "text_match")),
+    query(where("identifier", "78y", "text_match_insensitive")),
     query(mode=VectorStoreQueryMode.MMR, k=2),
 ]
 

@@ -36,15 +36,10 @@ pub(super) fn questions(
     timing: &mut Timing,
 ) -> Result<Vec<Asked>, MemoryError> {
     if let Some(vector) = &request.vector {
-        let mut vector = vector.clone();
-        collection.check_vector(&vector).map_err(|e| vector_error("/vector", e))?;
-        collection.normalize(&mut vector);
-        let question = Question { vector: Some(vector.clone()), ..Question::default() };
-        let vector = collection.settings().model.is_some().then(|| vector.into());
-        return Ok(vec![Asked { question, text: None, terms: Vec::new(), vector, fluency: 1.0, tokens: None }]);
+        return Ok(vec![by_vector(collection, request.query.as_ref(), vector)?]);
     }
     let texts: Vec<&String> = request.query.iter().chain(request.queries.iter().flatten()).collect();
-    let embedded = match request.mode {
+    let embedded = match request.mode() {
         // Words find without a model; with one, it too says how relevant a hit is.
         RecallMode::Text if models.encoder_of(collection).is_err() => vec![None; texts.len()],
         _ => models.embed_queries(tenant, collection, &texts, timing)?.into_iter().map(Some).collect(),
@@ -56,8 +51,8 @@ pub(super) fn questions(
         let prepared = space.zip(tokens.as_ref()).map(|(space, tokens)| QuestionTokens::new(space, &tokens.vectors));
         let vector = embedded.as_ref().map(|embedded| embedded.vector.clone());
         let question = Question {
-            vector: vector.as_ref().filter(|_| request.mode != RecallMode::Text).map(|vector| vector.to_vec()),
-            terms: if request.mode == RecallMode::Vector { Vec::new() } else { terms.clone() },
+            vector: vector.as_ref().filter(|_| request.mode() != RecallMode::Text).map(|vector| vector.to_vec()),
+            terms: if request.mode() == RecallMode::Vector { Vec::new() } else { terms.clone() },
             tokens: prepared,
         };
         let known = embedded.map_or(0.0, |embedded| embedded.known_share);
@@ -65,6 +60,18 @@ pub(super) fn questions(
         Asked { question, text: Some(text.clone()), terms, vector, fluency, tokens }
     });
     Ok(asked.collect())
+}
+
+/// A question by its vector, and by its words where it has any. Its tokens are not looked at: a vector that is given
+/// need not be of the model that has their vectors.
+fn by_vector(collection: &Collection, text: Option<&String>, vector: &[f32]) -> Result<Asked, MemoryError> {
+    let mut vector = vector.to_vec();
+    collection.check_vector(&vector).map_err(|e| vector_error("/vector", e))?;
+    collection.normalize(&mut vector);
+    let terms = text.map(|text| collection.query_terms(text)).unwrap_or_default();
+    let question = Question { vector: Some(vector.clone()), terms: terms.clone(), tokens: None };
+    let vector = collection.settings().model.is_some().then(|| vector.into());
+    Ok(Asked { question, text: text.cloned(), terms, vector, fluency: 1.0, tokens: None })
 }
 
 /// The field of a request that a bad vector is in.
