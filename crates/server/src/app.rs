@@ -306,7 +306,7 @@ impl Server {
             };
             let router = self.router.clone().map_request(move |mut request: Request<_>| {
                 request.extensions_mut().insert(Peer(Some(peer)));
-                paths::trim(&mut request);
+                paths::normalize(&mut request);
                 request
             });
             let service = TowerToHyperService::new(held.serve(router));
