@@ -89,9 +89,13 @@ fn finish_operation(method: &str, path: &str, operation: &mut Value) {
     let schema = match Dialect::of(path) {
         Some(Dialect::OpenAi) => "#/components/schemas/OpenAiProblem",
         Some(Dialect::Tei) => "#/components/schemas/TeiProblem",
-        None => PROBLEM,
+        Some(Dialect::Mem0) | None => PROBLEM,
     };
-    let problem = json!({"application/problem+json": {"schema": {"$ref": schema}}});
+    let kind = match Dialect::of(path) {
+        Some(Dialect::Mem0) => "application/json",
+        _ => "application/problem+json",
+    };
+    let problem = json!({kind: {"schema": {"$ref": schema}}});
     for response in operation["responses"].as_object_mut().into_iter().flatten().map(|(_, response)| response) {
         if response["content"]["application/json"]["schema"]["$ref"] == PROBLEM {
             response["content"] = problem.clone();

@@ -153,9 +153,9 @@ fn what_is_not_done_here_is_refused_by_its_name() {
         ("/v3/memories/search/", json!({"query": "x", "top_k": 0}), 400, "/top_k"),
         (
             "/v3/memories/search/",
-            json!({"query": "x", "filters": {"user_id": {"icontains": "a"}}}),
+            json!({"query": "x", "filters": {"user_id": {"like": "a"}}}),
             400,
-            "/filters/user_id/icontains",
+            "/filters/user_id/like",
         ),
         ("/v3/memories/?page=0", json!({}), 400, "/page"),
         ("/v1/exports/", json!({"schema": {"properties": {"name": {}}}}), 422, "/schema"),
@@ -164,5 +164,47 @@ fn what_is_not_done_here_is_refused_by_its_name() {
         let (found, problem) = server.call("POST", path, &body);
         assert_eq!((found, &problem["errors"][0]["pointer"]), (status, &json!(pointer)), "{path} {body}: {problem}");
     }
+    server.stop();
+}
+
+#[test]
+fn a_batch_of_changes_is_made_as_a_whole_or_not_at_all() {
+    let (_folder, server) = started();
+    let ids = add(&server, json!({"user_id": "alex"}), &["One.", "Two."]);
+    let listed = || post(&server, "/v3/memories/", &json!({}))["results"].clone();
+    let before = listed();
+    let change = |id: &str, text: &str| json!({"memory_id": id, "text": text});
+    for (second, status, pointer) in [
+        (json!({"memory_id": ids[1]}), 400, json!("/memories/1")),
+        (json!({"memory_id": ids[1], "text": ""}), 400, json!("/memories/1/text")),
+        (json!({"memory_id": ids[1], "expiration_date": "soon"}), 400, json!("/memories/1/expiration_date")),
+        (change(&ids[0], "Three."), 400, json!("/memories/1/memory_id")),
+        (change("none", "Three."), 404, Value::Null),
+    ] {
+        let batch = json!({"memories": [change(&ids[0], "First."), second]});
+        let (found, problem) = server.call("PUT", "/v1/batch/", &batch);
+        assert_eq!((found, &problem["errors"][0]["pointer"]), (status, &pointer), "{batch}: {problem}");
+        assert_eq!(listed(), before, "{batch}");
+    }
+    let batch = json!({"memories": [change(&ids[0], "First."), change(&ids[1], "Second.")]});
+    assert_eq!(server.call("PUT", "/v1/batch/", &batch).1["message"], "Successfully updated 2 memories");
+    for (id, old) in ids.iter().zip(["One.", "Two."]) {
+        let (_, history) = server.call("GET", &format!("/v1/memories/{id}/history/"), &Value::Null);
+        assert_eq!(history[1]["old_memory"], old, "{history}");
+    }
+    server.stop();
+}
+
+#[test]
+fn errors_are_in_the_type_that_its_clients_read_and_detail_names_the_field() {
+    let (_folder, server) = started();
+    let json_type = [("content-type", "application/json")];
+    let (status, headers, text) = server.raw("POST", "/v3/memories/search/", &json_type, b"{\"query\": \"\"}".to_vec());
+    assert!(headers.contains(&("content-type".to_owned(), "application/json".to_owned())), "{headers:?}");
+    let problem: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((status, &problem["detail"]), (400, &json!("query: the question is empty")));
+    let (status, headers, _) = server.raw("DELETE", "/v1/memories/x/", &[], Vec::new());
+    assert_eq!(status, 404);
+    assert!(headers.contains(&("content-type".to_owned(), "application/json".to_owned())), "{headers:?}");
     server.stop();
 }

@@ -20,6 +20,7 @@ use membox_api::{
 use membox_memory::{MemoryBox, MemoryError};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 use views::{History, day_end, memory_of_hit, memory_of_record, second};
 
 /// The collection of all of a tenant's memories.
@@ -228,28 +229,10 @@ impl Memories<'_> {
 
     /// Changes a memory, and notes what it said before.
     fn update(&self, id: &str, update: &Mem0Update) -> Result<Mem0Memory, Problem> {
-        if update.timestamp.as_ref().is_some_and(|timestamp| !timestamp.is_null()) {
-            return Err(impossible("/timestamp", "when it was said is not changed"));
-        }
-        let until = |day: &String| day_end(day, "/expiration_date");
-        let expires_at = update.expiration_date.as_ref();
-        let expires_at = expires_at.map(|day| day.as_ref().map(until).transpose()).transpose()?;
-        if update.text.is_none() && update.metadata.is_none() && expires_at.is_none() {
-            return Err(bad("", "text, metadata or expiration_date is wanted"));
-        }
+        let patch = patch_of(update)?;
         for _ in 0..TRIES {
             let record = self.record(id)?;
-            let payload = match &update.text {
-                Some(text) if *text != record.text => Some(Some(raw(&History::of(&record).with(text))?)),
-                _ => None,
-            };
-            let patch = RecordPatch {
-                text: update.text.clone(),
-                metadata: update.metadata.clone(),
-                expires_at: expires_at.clone(),
-                payload,
-                ..RecordPatch::default()
-            };
+            let patch = with_history(patch.clone(), &record)?;
             match self.memory.records().patch(self.tenant(), COLLECTION, id, &patch, Some(record.version)) {
                 Err(error) if error.is_conflict() => {}
                 patched => return Ok(memory_of_record(patched?)),
@@ -258,15 +241,37 @@ impl Memories<'_> {
         Err(Problem::new(StatusCode::CONFLICT, "others change the memory all the time"))
     }
 
+    /// Changes memories: all of them, or none where one is wrong.
     fn update_many(&self, updates: &[Mem0BatchUpdate]) -> Result<usize, Problem> {
         check_count(updates.len(), "/memories")?;
-        for (i, Mem0BatchUpdate { memory_id, update }) in updates.iter().enumerate() {
-            self.update(memory_id, update).map_err(|mut problem| {
-                problem.errors.iter_mut().for_each(|field| field.pointer.insert_str(0, &format!("/memories/{i}")));
-                problem
-            })?;
+        let place = |i: usize| format!("/memories/{i}");
+        let mut seen = HashSet::new();
+        if let Some(i) = updates.iter().position(|update| !seen.insert(&update.memory_id)) {
+            return Err(bad(format!("{}/memory_id", place(i)), "it stands twice"));
         }
-        Ok(updates.len())
+        let within = |i: usize, mut problem: Problem| {
+            problem.errors.iter_mut().for_each(|field| field.pointer.insert_str(0, &place(i)));
+            problem
+        };
+        let patches =
+            updates.iter().enumerate().map(|(i, one)| patch_of(&one.update).map_err(|error| within(i, error)));
+        let patches: Vec<RecordPatch> = patches.collect::<Result<_, _>>()?;
+        for _ in 0..TRIES {
+            let (mut changes, mut versions) = (Vec::with_capacity(patches.len()), Vec::with_capacity(patches.len()));
+            for (one, patch) in updates.iter().zip(&patches) {
+                let record = self.record(&one.memory_id)?;
+                changes.push((one.memory_id.as_str(), with_history(patch.clone(), &record)?));
+                versions.push(record.version);
+            }
+            let changes: Vec<(&str, &RecordPatch)> = changes.iter().map(|(id, patch)| (*id, patch)).collect();
+            match self.memory.records().patch_each(self.tenant(), COLLECTION, &changes, Some(&versions), place) {
+                Err(error) if error.is_conflict() => {}
+                // One has gone since.
+                Ok(answer) if !answer.missing.is_empty() => {}
+                patched => return Ok(patched?.patched),
+            }
+        }
+        Err(Problem::new(StatusCode::CONFLICT, "others change the memories all the time"))
     }
 
     /// What a memory said, the oldest first.
@@ -310,6 +315,29 @@ impl Memories<'_> {
         let found = there(self.memory.records().get_many(self.tenant(), COLLECTION, &request))?;
         Ok(found.is_some_and(|found| found.missing.is_empty()))
     }
+}
+
+/// A change as one of records.
+fn patch_of(update: &Mem0Update) -> Result<RecordPatch, Problem> {
+    if update.timestamp.as_ref().is_some_and(|timestamp| !timestamp.is_null()) {
+        return Err(impossible("/timestamp", "when it was said is not changed"));
+    }
+    let until = |day: &String| day_end(day, "/expiration_date");
+    let expires_at = update.expiration_date.as_ref();
+    let expires_at = expires_at.map(|day| day.as_ref().map(until).transpose()).transpose()?;
+    if update.text.is_none() && update.metadata.is_none() && expires_at.is_none() {
+        return Err(bad("", "text, metadata or expiration_date is wanted"));
+    }
+    let (text, metadata) = (update.text.clone(), update.metadata.clone());
+    Ok(RecordPatch { text, metadata, expires_at, ..RecordPatch::default() })
+}
+
+/// A change of a memory that notes what it said before.
+fn with_history(mut patch: RecordPatch, record: &RecordView) -> Result<RecordPatch, Problem> {
+    if let Some(text) = patch.text.as_ref().filter(|text| **text != record.text) {
+        patch.payload = Some(Some(raw(&History::of(record).with(text))?));
+    }
+    Ok(patch)
 }
 
 /// Whose memories are to be made: by the fields of a request, or by its filters.
