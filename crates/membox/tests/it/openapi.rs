@@ -105,9 +105,9 @@ fn every_operation_has_an_id_of_its_own_described_parameters_and_its_errors() {
             let content = response["content"].as_object().cloned().unwrap_or_default();
             let kinds: Vec<&str> = content.keys().map(String::as_str).collect();
             let is_error = status == "default" || status.starts_with(['4', '5']);
-            // mem0's clients read no other type.
-            let of_errors =
-                if operation["tags"][0] == "mem0" { "application/json" } else { "application/problem+json" };
+            // Some clients read no other type.
+            let is_json = ["mem0", "mem0_server", "agent_memory"].iter().any(|tag| operation["tags"][0] == *tag);
+            let of_errors = if is_json { "application/json" } else { "application/problem+json" };
             if is_error && kinds != [of_errors] || !is_error && kinds.contains(&"application/problem+json") {
                 wrong.push(format!("{route}: {status} answers {kinds:?}"));
             }

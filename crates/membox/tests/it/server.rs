@@ -323,6 +323,8 @@ fn every_body_in_the_documentation_has_an_example_that_is_accepted() {
                 ("collection", "notes"),
                 ("id", "key"),
                 ("session", "s"),
+                ("session_id", "s"),
+                ("memory_id", "key"),
                 ("message", "m"),
                 ("user", "lena"),
                 ("thread", "t"),
@@ -339,7 +341,9 @@ fn every_body_in_the_documentation_has_an_example_that_is_accepted() {
                 // They want a model that is not there.
                 "/embed_sparse" | "/rerank" | "/predict" => 424..425,
                 // No such memory is there.
-                "/v1/batch" | "/v1/memories/key" => 404..405,
+                "/v1/batch" | "/v1/memories/key" | "/memories/key" | "/v1/long-term-memory/key" => 404..405,
+                // No such session is there yet.
+                "/v1/conversations/s" | "/v1/conversations/s/items" => 404..405,
                 _ => 200..300,
             };
             assert!(expected.contains(&status), "{method} {path} {example}: {status} {answer}");

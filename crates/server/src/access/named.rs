@@ -4,15 +4,18 @@ use super::Reach;
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use membox_api::{
-    AddMemories, AddQuery, AppendRequest, AuditQuery, BlobQuery, CheckpointQuery, CheckpointsQuery, ChunkRequest,
-    CollectionSettings, ConsolidateRequest, ContextRequest, CopyThread, CountRequest, DecodeRequest, DeleteRequest,
-    EmbedRequest, EmbedTokensRequest, EmbeddingsRequest, EraseTenant, FacetsRequest, ForgetRequest, GetRequest,
-    JobsQuery, MediaQuery, Mem0Add, Mem0BatchUpdates, Mem0Feedback, Mem0GetExport, Mem0List, Mem0NewExport, Mem0Owner,
-    Mem0PageQuery, Mem0References, Mem0Search, Mem0SummaryRequest, Mem0Update, MessagePatch, MessagesQuery,
-    NamespaceQuery, NewApiKey, NewCheckpoint, NewRecord, OneNamespaceQuery, PageQuery, PatchManyRequest,
-    PredictRequest, PruneRequest, PushRequest, QueueQuery, QuotaSettings, RecallBatch, RecallRequest, RecordPatch,
-    RerankRequest, Scope, ScrollRequest, SessionSettings, SessionsQuery, SimilarityRequest, TakeRequest, TaskWrites,
-    ThreadsQuery, TokenizeRequest, TokensRequest, TopicsRequest, UpdateRequest, UsageQuery, UsageReport, VertexRequest,
+    AddMemories, AddQuery, AgentMemories, AgentMemoryForget, AgentMemoryForgetQuery, AgentMemoryIds, AgentMemoryPatch,
+    AgentMemoryPrompt, AgentMemorySearch, AppendRequest, AuditQuery, BlobQuery, CheckpointQuery, CheckpointsQuery,
+    ChunkRequest, CollectionSettings, ConsolidateRequest, ContextRequest, ConversationItemsQuery, ConversationPatch,
+    CopyThread, CountRequest, DecodeRequest, DeleteRequest, EmbedRequest, EmbedTokensRequest, EmbeddingsRequest,
+    EraseTenant, FacetsRequest, ForgetRequest, GetRequest, JobsQuery, MediaQuery, Mem0Add, Mem0AllQuery,
+    Mem0BatchUpdates, Mem0Feedback, Mem0GetExport, Mem0List, Mem0NewExport, Mem0Owner, Mem0PageQuery, Mem0References,
+    Mem0Search, Mem0SummaryRequest, Mem0Update, MessagePatch, MessagesQuery, NamespaceQuery, NewApiKey, NewCheckpoint,
+    NewConversation, NewConversationItems, NewRecord, OneNamespaceQuery, PageQuery, PatchManyRequest, PredictRequest,
+    PruneRequest, PushRequest, QueueQuery, QuotaSettings, RecallBatch, RecallRequest, RecordPatch, RerankRequest,
+    Scope, ScrollRequest, SessionSettings, SessionsQuery, SimilarityRequest, TakeRequest, TaskWrites, ThreadsQuery,
+    TokenizeRequest, TokensRequest, TopicsRequest, UpdateRequest, UsageQuery, UsageReport, VertexRequest,
+    WorkingMemoriesQuery, WorkingMemory, WorkingMemoryQuery,
 };
 use membox_memory::named_or_users;
 use serde_json::{Map, Value, json};
@@ -36,9 +39,11 @@ macro_rules! names_nothing {
 }
 
 names_nothing! {
-    AddQuery AuditQuery BlobQuery CheckpointQuery CheckpointsQuery ChunkRequest CollectionSettings ConsolidateRequest
+    ConversationItemsQuery ConversationPatch NewConversation NewConversationItems
+    AddQuery AgentMemories AgentMemoryForget AgentMemoryForgetQuery AgentMemoryIds AgentMemoryPatch AgentMemoryPrompt
+    AgentMemorySearch WorkingMemoriesQuery WorkingMemory WorkingMemoryQuery AuditQuery BlobQuery CheckpointQuery CheckpointsQuery ChunkRequest CollectionSettings ConsolidateRequest
     DecodeRequest EmbedRequest EmbedTokensRequest EmbeddingsRequest EraseTenant JobsQuery Map<String, Value> MediaQuery
-    Mem0Add Mem0BatchUpdates Mem0Feedback Mem0GetExport Mem0List Mem0NewExport Mem0Owner Mem0PageQuery Mem0References
+    Mem0Add Mem0AllQuery Mem0BatchUpdates Mem0Feedback Mem0GetExport Mem0List Mem0NewExport Mem0Owner Mem0PageQuery Mem0References
     Mem0Search Mem0SummaryRequest Mem0Update
     MessagePatch MessagesQuery NamespaceQuery NewApiKey NewCheckpoint OneNamespaceQuery PredictRequest PruneRequest
     PushRequest QueueQuery QuotaSettings RerankRequest SimilarityRequest TakeRequest TaskWrites ThreadsQuery

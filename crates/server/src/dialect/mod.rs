@@ -1,6 +1,6 @@
 //! Errors in the words of those whose routes they are of: what OpenAI's and text-embeddings-inference's clients
-//! print stands beside the problem document's own fields, and what mem0's print in its `detail`. What a request has
-//! cost, as text-embeddings-inference says it, is in [`cost`].
+//! print stands beside the problem document's own fields, and what mem0's and agent-memory-server's print in its
+//! `detail`. What a request has cost, as text-embeddings-inference says it, is in [`cost`].
 
 pub(crate) mod cost;
 
@@ -32,10 +32,18 @@ const OF_TEI: [&str; 13] = [
     "/vertex",
 ];
 /// Routes that OpenAI has begin so; `/embeddings` is for its clients, too.
-const OF_OPENAI: [&str; 4] = ["/v1/embeddings", "/v1/models", "/v1/chat/", "/embeddings"];
+const OF_OPENAI: [&str; 5] = ["/v1/embeddings", "/v1/models", "/v1/chat/", "/v1/conversations", "/embeddings"];
 
-/// Routes that mem0 has begin so. Its clients read no other type than `application/json`, and show `detail` alone.
-const OF_MEM0: [&str; 9] = [
+/// Routes of which clients show `detail` alone, some of them where the type is `application/json` and no other, begin
+/// so: those of mem0 and of agent-memory-server.
+const OF_DETAIL: [&str; 16] = [
+    "/memories",
+    "/search",
+    "/reset",
+    "/v1/health",
+    "/v1/working-memory",
+    "/v1/long-term-memory",
+    "/v1/memory/",
     "/v1/ping",
     "/v1/memories/",
     "/v1/entities",
@@ -54,8 +62,8 @@ pub enum Dialect {
     OpenAi,
     /// text-embeddings-inference.
     Tei,
-    /// mem0.
-    Mem0,
+    /// mem0 or agent-memory-server.
+    Detail,
 }
 
 impl Dialect {
@@ -63,8 +71,8 @@ impl Dialect {
     pub fn of(path: &str) -> Option<Self> {
         if OF_OPENAI.iter().any(|begin| path.starts_with(begin)) {
             Some(Self::OpenAi)
-        } else if OF_MEM0.iter().any(|begin| path.starts_with(begin)) {
-            Some(Self::Mem0)
+        } else if OF_DETAIL.iter().any(|begin| path.starts_with(begin)) {
+            Some(Self::Detail)
         } else {
             OF_TEI.contains(&path).then_some(Self::Tei)
         }
@@ -166,16 +174,16 @@ pub async fn speak(request: Request, next: Next) -> Response {
     let dialect = Dialect::of(request.uri().path());
     let mut response = next.run(request).await;
     let (Some(dialect), Some(problem)) = (dialect, response.extensions().get::<Problem>()) else { return response };
-    if dialect != Dialect::Mem0 {
+    if dialect != Dialect::Detail {
         cost::count_failure(problem.status);
     }
     let said = match dialect {
         Dialect::OpenAi => serde_json::to_string(&openai(problem)),
         Dialect::Tei => serde_json::to_string(&tei(problem)),
-        Dialect::Mem0 => serde_json::to_string(&detailed(problem)),
+        Dialect::Detail => serde_json::to_string(&detailed(problem)),
     };
     if let Ok(said) = said {
-        if dialect == Dialect::Mem0 {
+        if dialect == Dialect::Detail {
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         response.headers_mut().remove(header::CONTENT_LENGTH);
@@ -217,6 +225,7 @@ mod tests {
         }
         assert_eq!(Dialect::of("/v1/models/a/b"), Some(Dialect::OpenAi));
         assert_eq!(Dialect::of("/rerank"), Some(Dialect::Tei));
-        assert_eq!(Dialect::of("/v1/memories/x"), Some(Dialect::Mem0));
+        assert_eq!(Dialect::of("/v1/memories/x"), Some(Dialect::Detail));
+        assert_eq!(Dialect::of("/v1/working-memory"), Some(Dialect::Detail));
     }
 }

@@ -6,6 +6,7 @@
 
 mod filters;
 pub mod hosted;
+pub mod server;
 mod views;
 
 use crate::auth::Caller;
@@ -35,11 +36,11 @@ const OWNERS: [(&str, &str); 4] = [("user", "user_id"), ("agent", "agent_id"), (
 /// How often a change is tried anew that another one has overtaken.
 const TRIES: usize = 5;
 
-fn bad(at: impl Into<String>, detail: impl Into<String>) -> Problem {
+pub(super) fn bad(at: impl Into<String>, detail: impl Into<String>) -> Problem {
     Problem::field(StatusCode::BAD_REQUEST, at, detail)
 }
 
-fn impossible(at: impl Into<String>, detail: impl Into<String>) -> Problem {
+pub(super) fn impossible(at: impl Into<String>, detail: impl Into<String>) -> Problem {
     Problem::field(StatusCode::UNPROCESSABLE_ENTITY, at, detail)
 }
 
@@ -64,6 +65,9 @@ impl Memories<'_> {
     /// Remembers messages: as they are, or what is made of them.
     fn add(&self, request: Mem0Add) -> Result<Vec<Mem0Event>, Problem> {
         check_count(request.messages.len(), "/messages")?;
+        if request.prompt.is_some() {
+            return Err(impossible("/prompt", "no language model reads it here"));
+        }
         let refused = [
             ("custom_instructions", &request.custom_instructions),
             ("agent_custom_instructions", &request.agent_custom_instructions),
@@ -80,7 +84,7 @@ impl Memories<'_> {
         let expires_at = request.expiration_date.as_deref().map(|day| day_end(day, "/expiration_date")).transpose()?;
         let created_at = request.timestamp.map(|seconds| second(seconds, "/timestamp")).transpose()?;
         self.memory.collections().ensure_collection(self.tenant(), COLLECTION)?;
-        if request.infer {
+        if request.infer.unwrap_or(true) {
             self.infer(request, &owner, metadata, expires_at, created_at)
         } else {
             self.keep(request, &owner, &metadata, expires_at, created_at)
@@ -206,6 +210,13 @@ impl Memories<'_> {
         }
         of.extend(of_categories(categories.as_ref()));
         self.listed(all_of(of), offset, size)
+    }
+
+    /// Deletes all memories.
+    fn reset(&self) -> Result<usize, Problem> {
+        let (tenant, actor) = (self.tenant(), &self.caller.actor);
+        let all = all_of(Vec::new());
+        Ok(there(self.memory.records().delete_by_filter(tenant, actor, COLLECTION, &all))?.unwrap_or(0))
     }
 
     fn listed(&self, filter: Value, offset: usize, limit: usize) -> Result<(Vec<Mem0Memory>, u64), Problem> {
@@ -362,7 +373,7 @@ fn owner_of(request: &Mem0Add) -> Result<Mem0Owner, Problem> {
 }
 
 /// What is there; nothing where nobody has written a memory yet.
-fn there<T>(found: Result<T, MemoryError>) -> Result<Option<T>, Problem> {
+pub(super) fn there<T>(found: Result<T, MemoryError>) -> Result<Option<T>, Problem> {
     match found {
         Err(MemoryError::NoCollection(_)) => Ok(None),
         found => Ok(Some(found?)),
