@@ -94,8 +94,9 @@ fn long_term_memories_are_found_changed_and_forgotten() {
         {"id": "tea", "text": "Lena likes green tea.", "user_id": "lena", "topics": ["drink"], "namespace": "n",
             "created_at": "2025-05-20T15:00:00"},
         {"id": "dog", "text": "Lena walks her dog by the river.", "user_id": "lena", "topics": ["pets", "walks"],
-            "entities": ["Lena"], "memory_type": "episodic", "event_date": "2026-05-20T15:00:00+02:00"},
-        {"id": "rent", "text": "Bo pays the rent on the first.", "user_id": "bo", "session_id": "s", "pinned": true}],
+            "entities": ["Lena"], "memory_type": "episodic", "created_at": "2026-05-20T15:00:00Z", "event_date": "2026-05-20T15:00:00+02:00"},
+        {"id": "rent", "text": "Bo pays the rent on the first.", "user_id": "bo", "session_id": "s", "pinned": true,
+            "created_at": "2026-06-20T15:00:00Z"}],
         "deduplicate": true});
     assert_eq!(call(&server, "POST", LONG_TERM, &memories), json!({"status": "ok"}));
     let search = |body: Value| post(&server, "/v1/long-term-memory/search?optimize_query=false", &body);
@@ -138,7 +139,7 @@ fn long_term_memories_are_found_changed_and_forgotten() {
     assert_eq!(server.call("PATCH", "/v1/long-term-memory/none", &json!({"text": "x"})).0, 404);
 
     let forget = "/v1/long-term-memory/forget";
-    let policy = json!({"policy": {"max_age_days": 30}, "pinned_ids": []});
+    let policy = json!({"policy": {"budget": 1}, "pinned_ids": []});
     let would = json!({"scanned": 3, "deleted": 1, "deleted_ids": ["tea"], "dry_run": true});
     assert_eq!(post(&server, forget, &policy), would);
     assert_eq!(post(&server, &format!("{forget}?dry_run=false&user_id=bo"), &policy)["scanned"], 1);
