@@ -42,7 +42,10 @@ fn before_anything_is_written_there_is_nothing() {
 fn a_working_memory_is_replaced_listed_cut_and_dropped_and_its_memories_are_long_term() {
     let (_folder, server) = started("");
     let path = "/v1/working-memory/s1?namespace=kitchen";
-    let message = |id: &str, content: &str| json!({"id": id, "role": "user", "content": content, "created_at": "2026-05-20T15:00:00.123456Z"});
+    let message = |id: &str, content: &str| {
+        json!({"id": id, "role": "user", "content": content,
+        "created_at": "2026-05-20T15:00:00.123456Z"})
+    };
     let memory = json!({"messages": [message("1", "I am Alex."), message("2", "I am vegetarian.")],
         "memories": [{"id": "diet", "text": "Alex is vegetarian.", "topics": ["food"]}],
         "data": {"n": 9007199254740993u64}, "context": "They met.", "user_id": "alex", "namespace": "kitchen",
@@ -94,7 +97,8 @@ fn long_term_memories_are_found_changed_and_forgotten() {
         {"id": "tea", "text": "Lena likes green tea.", "user_id": "lena", "topics": ["drink"], "namespace": "n",
             "created_at": "2025-05-20T15:00:00"},
         {"id": "dog", "text": "Lena walks her dog by the river.", "user_id": "lena", "topics": ["pets", "walks"],
-            "entities": ["Lena"], "memory_type": "episodic", "created_at": "2026-05-20T15:00:00Z", "event_date": "2026-05-20T15:00:00+02:00"},
+            "entities": ["Lena"], "memory_type": "episodic", "created_at": "2026-05-20T15:00:00Z",
+            "event_date": "2026-05-20T15:00:00+02:00"},
         {"id": "rent", "text": "Bo pays the rent on the first.", "user_id": "bo", "session_id": "s", "pinned": true,
             "created_at": "2026-06-20T15:00:00Z"}],
         "deduplicate": true});

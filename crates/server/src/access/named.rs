@@ -39,15 +39,15 @@ macro_rules! names_nothing {
 }
 
 names_nothing! {
-    ConversationItemsQuery ConversationPatch NewConversation NewConversationItems
     AddQuery AgentMemories AgentMemoryForget AgentMemoryForgetQuery AgentMemoryIds AgentMemoryPatch AgentMemoryPrompt
-    AgentMemorySearch WorkingMemoriesQuery WorkingMemory WorkingMemoryQuery AuditQuery BlobQuery CheckpointQuery CheckpointsQuery ChunkRequest CollectionSettings ConsolidateRequest
-    DecodeRequest EmbedRequest EmbedTokensRequest EmbeddingsRequest EraseTenant JobsQuery Map<String, Value> MediaQuery
-    Mem0Add Mem0AllQuery Mem0BatchUpdates Mem0Feedback Mem0GetExport Mem0List Mem0NewExport Mem0Owner Mem0PageQuery Mem0References
-    Mem0Search Mem0SummaryRequest Mem0Update
-    MessagePatch MessagesQuery NamespaceQuery NewApiKey NewCheckpoint OneNamespaceQuery PredictRequest PruneRequest
-    PushRequest QueueQuery QuotaSettings RerankRequest SimilarityRequest TakeRequest TaskWrites ThreadsQuery
-    TokenizeRequest TokensRequest TopicsRequest VertexRequest
+    AgentMemorySearch AuditQuery BlobQuery CheckpointQuery CheckpointsQuery ChunkRequest CollectionSettings
+    ConsolidateRequest ConversationItemsQuery ConversationPatch DecodeRequest EmbedRequest EmbedTokensRequest
+    EmbeddingsRequest EraseTenant JobsQuery Map<String, Value> MediaQuery Mem0Add Mem0AllQuery Mem0BatchUpdates
+    Mem0Feedback Mem0GetExport Mem0List Mem0NewExport Mem0Owner Mem0PageQuery Mem0References Mem0Search
+    Mem0SummaryRequest Mem0Update MessagePatch MessagesQuery NamespaceQuery NewApiKey NewCheckpoint NewConversation
+    NewConversationItems OneNamespaceQuery PredictRequest PruneRequest PushRequest QueueQuery QuotaSettings
+    RerankRequest SimilarityRequest TakeRequest TaskWrites ThreadsQuery TokenizeRequest TokensRequest TopicsRequest
+    VertexRequest WorkingMemoriesQuery WorkingMemory WorkingMemoryQuery
 }
 
 /// Its filter is a text: the route narrows it once it is read.

@@ -33,7 +33,9 @@ type Item = Map<String, Value>;
     tag = "conversations",
     request_body(
         content = NewConversation,
-        example = json!({"metadata": {"topic": "demo"}, "items": [{"type": "message", "role": "user", "content": "Hi."}]})
+        example = json!(
+            {"metadata": {"topic": "demo"}, "items": [{"type": "message", "role": "user", "content": "Hi."}]}
+        )
     ),
     responses(
         (status = 200, description = "done", body = Conversation),

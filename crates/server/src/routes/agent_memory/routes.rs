@@ -79,13 +79,19 @@ pub async fn get(
     Ok(axum::Json(state.reads.run(work).await?))
 }
 
-/// `PUT /v1/working-memory/{session_id}`: keeps a working memory in the place of the one that is there, and its `memories` as long-term ones.
+/// `PUT /v1/working-memory/{session_id}`: keeps a working memory in the place of the one that is there, and its
+/// `memories` as long-term ones.
 #[utoipa::path(
     put,
     path = "/v1/working-memory/{session_id}",
     tag = "agent_memory",
     params(("session_id" = String, Path, description = "the conversation's id"), WorkingMemoryQuery),
-    request_body(content = WorkingMemory, example = json!({"messages": [{"role": "user", "content": "I am vegetarian."}], "user_id": "alex", "namespace": "kitchen"})),
+    request_body(
+        content = WorkingMemory,
+        example = json!({
+            "messages": [{"role": "user", "content": "I am vegetarian."}], "user_id": "alex", "namespace": "kitchen"
+        })
+    ),
     responses(
         (status = 200, description = "done", body = WorkingMemoryView),
         (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
@@ -137,7 +143,12 @@ pub async fn delete(
     post,
     path = "/v1/long-term-memory",
     tag = "agent_memory",
-    request_body(content = AgentMemories, example = json!({"memories": [{"id": "1", "text": "Lena likes tea.", "user_id": "lena", "topics": ["tea"]}]})),
+    request_body(
+        content = AgentMemories,
+        example = json!(
+            {"memories": [{"id": "1", "text": "Lena likes tea.", "user_id": "lena", "topics": ["tea"]}]}
+        )
+    ),
     responses(
         (status = 200, description = "done", body = AgentMemoryDone),
         (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
@@ -163,7 +174,10 @@ pub async fn add(
     post,
     path = "/v1/long-term-memory/search",
     tag = "agent_memory",
-    request_body(content = AgentMemorySearch, example = json!({"text": "what does Lena drink?", "user_id": {"eq": "lena"}})),
+    request_body(
+        content = AgentMemorySearch,
+        example = json!({"text": "what does Lena drink?", "user_id": {"eq": "lena"}})
+    ),
     responses(
         (status = 200, description = "done", body = AgentMemoryFound),
         (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
@@ -181,7 +195,8 @@ pub async fn search(
     Ok(axum::Json(state.reads.run(work).await?))
 }
 
-/// `POST /v1/long-term-memory/forget`: forgets long-term memories that a policy does not keep, or says which they would be.
+/// `POST /v1/long-term-memory/forget`: forgets long-term memories that a policy does not keep, or says
+/// which they would be.
 #[utoipa::path(
     post,
     path = "/v1/long-term-memory/forget",
@@ -286,7 +301,12 @@ pub async fn patch_memory(
     post,
     path = "/v1/memory/prompt",
     tag = "agent_memory",
-    request_body(content = AgentMemoryPrompt, example = json!({"query": "what may I cook?", "session": {"session_id": "s"}, "long_term_search": {"limit": 5}})),
+    request_body(
+        content = AgentMemoryPrompt,
+        example = json!(
+            {"query": "what may I cook?", "session": {"session_id": "s"}, "long_term_search": {"limit": 5}}
+        )
+    ),
     responses(
         (status = 200, description = "done", body = AgentMemoryPrompted),
         (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),

@@ -25,7 +25,10 @@ fn done(message: &str) -> Mem0Done {
     post,
     path = "/memories",
     tag = "mem0_server",
-    request_body(content = Mem0Add, example = json!({"messages": [{"role": "user", "content": "I am vegetarian."}], "user_id": "alex"})),
+    request_body(
+        content = Mem0Add,
+        example = json!({"messages": [{"role": "user", "content": "I am vegetarian."}], "user_id": "alex"})
+    ),
     responses(
         (status = 200, description = "done", body = Mem0Added),
         (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
@@ -199,7 +202,10 @@ pub async fn history(
     post,
     path = "/search",
     tag = "mem0_server",
-    request_body(content = Mem0Search, example = json!({"query": "what does Alex eat?", "filters": {"user_id": "alex"}})),
+    request_body(
+        content = Mem0Search,
+        example = json!({"query": "what does Alex eat?", "filters": {"user_id": "alex"}})
+    ),
     responses(
         (status = 200, description = "done", body = Mem0Found),
         (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
