@@ -13,7 +13,7 @@ export MEMBOX_BINARY MEMBOX_MODELS
 python=clients/python
 place=$PWD/target/clients
 
-for group in core langchain llama-index agents mem0; do
+for group in core langchain llama-index agents mem0 agent-memory; do
   scripts/pypi-tools.sh "$python/locks/$group.txt" "$place/$group"
 done
 "$python/build.sh" "$place/core/bin/python" "$place/dist"
@@ -25,6 +25,7 @@ install langchain "$dist"/membox-*.whl "$dist"/langchain_membox-*.whl "$dist"/la
 install llama-index "$dist"/membox-*.whl "$dist"/llama_index_*.whl
 install agents "$dist"/membox-*.whl
 install mem0 "$dist"/membox-*.whl
+install agent-memory "$dist"/membox-*.whl
 
 if [ ! -e "$place/sources/.whole" ] || [ "$python/locks/sources.txt" -nt "$place/sources/.whole" ]; then
   rm -rf "$place/sources"

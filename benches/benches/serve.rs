@@ -60,7 +60,7 @@ fn recalls(c: &mut Criterion) {
         group.bench_function(format!("{name}, in process"), |b| {
             b.iter(|| {
                 i += 1;
-                let request = RecallRequest { query: Some(question(i)), mode, ..RecallRequest::default() };
+                let request = RecallRequest { query: Some(question(i)), mode: Some(mode), ..RecallRequest::default() };
                 memory.recall("default", "c", &request).expect("an answer")
             })
         });

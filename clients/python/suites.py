@@ -91,6 +91,8 @@ def suites() -> list[Suite]:
         Suite(vectors, "llama-index", vectors, tests),
         Suite(chats, "llama-index", chats, tests),
         Suite("mem0ai: its own client", "mem0", "mem0-client", tests),
+        Suite("agent-memory-client: as it is", "agent-memory", "agent-memory-client", tests),
+        Suite("openai: its own client, conversations", "agents", "openai-client", tests),
         Suite("ruff check", "core", ".", ("-m", "ruff", "check", "."), counts=False),
         Suite("ruff format", "core", ".", ("-m", "ruff", "format", "--check", "."), counts=False),
         typed("membox", "agents"),

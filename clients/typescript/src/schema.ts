@@ -158,6 +158,61 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/memories": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** `GET /memories`: memories, the newest first. */
+        get: operations["mem0_server_list"];
+        put?: never;
+        /** `POST /memories`: remembers messages. */
+        post: operations["mem0_server_add"];
+        /** `DELETE /memories`: deletes the memories of an owner. */
+        delete: operations["mem0_server_delete_all"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/memories/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** `GET /memories/{id}`: one memory. */
+        get: operations["mem0_server_get"];
+        /** `PUT /memories/{id}`: changes a memory; what it said before is its history. */
+        put: operations["mem0_server_update"];
+        post?: never;
+        /** `DELETE /memories/{id}`: deletes a memory. */
+        delete: operations["mem0_server_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/memories/{id}/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** `GET /memories/{id}/history`: what a memory said, the oldest first. */
+        get: operations["mem0_server_history"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/metrics": {
         parameters: {
             query?: never;
@@ -246,6 +301,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/reset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** `POST /reset`: deletes all memories of the tenant. */
+        post: operations["mem0_server_reset"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** `POST /search`: memories that answer a question. */
+        post: operations["mem0_server_search"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/similarity": {
         parameters: {
             query?: never;
@@ -308,7 +397,7 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** `PUT /v1/batch`: changes memories, one after the other. */
+        /** `PUT /v1/batch`: changes memories: all of them, or none where one is wrong. */
         put: operations["mem0_batch_update"];
         post?: never;
         delete?: never;
@@ -675,6 +764,78 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/conversations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** `POST /v1/conversations`: makes a conversation. */
+        post: operations["conversations_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/conversations/{session}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** `GET /v1/conversations/{session}`: a conversation. */
+        get: operations["conversations_get"];
+        put?: never;
+        /** `POST /v1/conversations/{session}`: gives a conversation other metadata. */
+        post: operations["conversations_update"];
+        /** `DELETE /v1/conversations/{session}`: deletes a conversation with its items. */
+        delete: operations["conversations_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/conversations/{session}/items": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** `GET /v1/conversations/{session}/items`: a part of a conversation. */
+        get: operations["conversations_items"];
+        put?: never;
+        /** `POST /v1/conversations/{session}/items`: adds items to a conversation. */
+        post: operations["conversations_add_items"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/conversations/{session}/items/{message}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** `GET /v1/conversations/{session}/items/{message}`: an item. */
+        get: operations["conversations_item"];
+        put?: never;
+        post?: never;
+        /** `DELETE /v1/conversations/{session}/items/{message}`: deletes an item, and gives its conversation. */
+        delete: operations["conversations_delete_item"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/embeddings": {
         parameters: {
             query?: never;
@@ -760,6 +921,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** `GET /v1/health`: alive. */
+        get: operations["agent_memory_health"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/jobs": {
         parameters: {
             query?: never;
@@ -835,6 +1013,76 @@ export interface paths {
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/v1/long-term-memory": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** `POST /v1/long-term-memory`: writes long-term memories; those of ids that exist are replaced. */
+        post: operations["agent_memory_add"];
+        /** `DELETE /v1/long-term-memory`: deletes long-term memories. */
+        delete: operations["agent_memory_delete_many"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/long-term-memory/forget": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** `POST /v1/long-term-memory/forget`: forgets long-term memories that a policy does not keep, or says which they would be. */
+        post: operations["agent_memory_forget"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/long-term-memory/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** `POST /v1/long-term-memory/search`: long-term memories that answer a question. */
+        post: operations["agent_memory_search"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/long-term-memory/{memory_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** `GET /v1/long-term-memory/{memory_id}`: a long-term memory. */
+        get: operations["agent_memory_get_memory"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** `PATCH /v1/long-term-memory/{memory_id}`: changes a long-term memory. */
+        patch: operations["agent_memory_patch_memory"];
         trace?: never;
     };
     "/v1/memories": {
@@ -943,6 +1191,23 @@ export interface paths {
          *     again becomes its history. Recall works throughout.
          */
         post: operations["memories_update"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/memory/prompt": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** `POST /v1/memory/prompt`: a question with what is remembered for it, as messages for a language model. */
+        post: operations["agent_memory_prompt"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1558,6 +1823,42 @@ export interface paths {
         patch: operations["users_patch_profile"];
         trace?: never;
     };
+    "/v1/working-memory": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** `GET /v1/working-memory`: conversations that have a working memory, the newest first. */
+        get: operations["agent_memory_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/working-memory/{session_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** `GET /v1/working-memory/{session_id}`: the working memory of a conversation. */
+        get: operations["agent_memory_get"];
+        /** `PUT /v1/working-memory/{session_id}`: keeps a working memory in the place of the one that is there, and its `memories` as long-term ones. */
+        put: operations["agent_memory_put"];
+        post?: never;
+        /** `DELETE /v1/working-memory/{session_id}`: forgets the working memory of a conversation. */
+        delete: operations["agent_memory_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v2/entities/user/{user}/profile": {
         parameters: {
             query?: never;
@@ -1711,6 +2012,225 @@ export interface components {
             version: number;
             /** @description What waits for more to be said. */
             waiting: components["schemas"]["Waiting"];
+        };
+        /** @description Long-term memories to be written. */
+        AgentMemories: {
+            /** @description Up to 1 000. */
+            memories: components["schemas"]["AgentMemory"][];
+        };
+        /** @description A long-term memory. The box says the times that are not given. */
+        AgentMemory: {
+            /** @description RFC 3339. */
+            created_at?: string | null;
+            /** @description Who or what is named in it. */
+            entities?: string[] | null;
+            /** @description When what it says took place: RFC 3339. */
+            event_date?: string | null;
+            /** @description Messages that it was made of. */
+            extracted_from?: string[] | null;
+            /** @description The client's id. One that exists is replaced. */
+            id: string;
+            /** @description RFC 3339; the box says when it was last written. */
+            last_accessed?: string | null;
+            /** @description `semantic` (as when left out), `episodic` or `message`. */
+            memory_type?: string | null;
+            /** @description Where it belongs. */
+            namespace?: string | null;
+            /** @description RFC 3339; the box says since when it is a long-term memory. */
+            persisted_at?: string | null;
+            /** @description Whether it is never forgotten. */
+            pinned?: boolean | null;
+            /** @description The conversation that it is of. */
+            session_id?: string | null;
+            /** @description What is remembered. */
+            text: string;
+            /** @description What it is about. */
+            topics?: string[] | null;
+            /** @description RFC 3339; the box says it. */
+            updated_at?: string | null;
+            /** @description Whom it is about. */
+            user_id?: string | null;
+        };
+        /** @description That something was done. */
+        AgentMemoryDone: {
+            /** @description `ok`, and perhaps how often. */
+            status: string;
+        };
+        /** @description What is to be forgotten. */
+        AgentMemoryForget: {
+            /** @description Memories that stay. */
+            pinned_ids?: string[] | null;
+            /** @description Which memories. */
+            policy: components["schemas"]["AgentMemoryPolicy"];
+        };
+        /** @description What was forgotten. */
+        AgentMemoryForgotten: {
+            /** @description Memories that were deleted, or would be. */
+            deleted: number;
+            /** @description Their ids. */
+            deleted_ids: string[];
+            /** @description Whether nothing was deleted. */
+            dry_run: boolean;
+            /** @description Memories that were looked at. */
+            scanned: number;
+        };
+        /** @description Long-term memories that were found. */
+        AgentMemoryFound: {
+            memories: components["schemas"]["AgentMemoryHit"][];
+            /** @description The `offset` of the next part; missing on the last. */
+            next_offset?: number;
+            /** @description How many were found so far, with those that were passed over. */
+            total: number;
+        };
+        /** @description That it is alive. */
+        AgentMemoryHealth: {
+            /**
+             * Format: int64
+             * @description Milliseconds since 1970.
+             */
+            now: number;
+        };
+        /** @description A long-term memory that was found. */
+        AgentMemoryHit: components["schemas"]["AgentMemory"] & {
+            /**
+             * Format: float
+             * @description The smaller, the better: the cosine distance of what was found by meaning, or else what `score` lacks of 1.
+             */
+            dist: number;
+            /**
+             * Format: float
+             * @description How sure it is that it answers the question, 0 to 1: the relevance of a recall.
+             */
+            score?: number;
+            /** @description How it was found. */
+            score_type?: components["schemas"]["AgentMemoryMode"];
+        };
+        /**
+         * @description How memories are found.
+         * @enum {string}
+         */
+        AgentMemoryMode: "semantic" | "keyword" | "hybrid";
+        /** @description A change of a long-term memory: what is left out stays. */
+        AgentMemoryPatch: {
+            /** @description Who or what is named in it. */
+            entities?: string[] | null;
+            /** @description When what it says took place: RFC 3339. */
+            event_date?: string | null;
+            /** @description `semantic`, `episodic` or `message`. */
+            memory_type?: string | null;
+            /** @description Where it belongs. */
+            namespace?: string | null;
+            /** @description Whether it is never forgotten. */
+            pinned?: boolean | null;
+            /** @description The conversation that it is of. */
+            session_id?: string | null;
+            /** @description What it says now. */
+            text?: string | null;
+            /** @description What it is about. */
+            topics?: string[] | null;
+            /** @description Whom it is about. */
+            user_id?: string | null;
+        };
+        /** @description Which long-term memories are forgotten. */
+        AgentMemoryPolicy: {
+            /** @description All of the others but the newest so many. */
+            budget?: number | null;
+            /**
+             * Format: double
+             * @description How many times, 12 when left out.
+             */
+            hard_age_multiplier?: number | null;
+            /**
+             * Format: double
+             * @description Those that are older.
+             */
+            max_age_days?: number | null;
+            /**
+             * Format: double
+             * @description Those that were not written for longer. Beside `max_age_days` both must hold, or the first so many times over.
+             */
+            max_inactive_days?: number | null;
+            /** @description Of these types alone. */
+            memory_type_allowlist?: string[] | null;
+        };
+        /** @description A question to a language model. One of `session` and `long_term_search` must be given. */
+        AgentMemoryPrompt: {
+            long_term_search?: components["schemas"]["AgentMemorySearch"] | null;
+            /** @description The question. */
+            query: string;
+            session?: components["schemas"]["PromptSession"] | null;
+        };
+        /** @description A question with what is remembered for it. */
+        AgentMemoryPrompted: {
+            /** @description The long-term memories among them. */
+            long_term_memories?: components["schemas"]["AgentMemoryHit"][];
+            messages: components["schemas"]["PromptMessage"][];
+        };
+        /** @description A question to long-term memories. */
+        AgentMemorySearch: {
+            created_at?: components["schemas"]["AgentMemoryTimes"] | null;
+            /**
+             * Format: float
+             * @description The largest cosine distance, where memories are found by meaning.
+             */
+            distance_threshold?: number | null;
+            entities?: components["schemas"]["AgentMemoryTags"] | null;
+            event_date?: components["schemas"]["AgentMemoryTimes"] | null;
+            extraction_strategy?: components["schemas"]["AgentMemoryTags"] | null;
+            last_accessed?: components["schemas"]["AgentMemoryTimes"] | null;
+            /** @description Memories, 10 when left out. */
+            limit?: number | null;
+            memory_type?: components["schemas"]["AgentMemoryTags"] | null;
+            namespace?: components["schemas"]["AgentMemoryTags"] | null;
+            /**
+             * @description Memories that are passed over.
+             *
+             *     Default: `0`.
+             */
+            offset?: number;
+            /**
+             * @description How they are found.
+             *
+             *     Default: `"semantic"`.
+             */
+            search_mode?: components["schemas"]["AgentMemoryMode"];
+            session_id?: components["schemas"]["AgentMemoryTags"] | null;
+            /** @description In words; without it the memories that the filters leave are listed, the newest first. */
+            text?: string | null;
+            topics?: components["schemas"]["AgentMemoryTags"] | null;
+            user_id?: components["schemas"]["AgentMemoryTags"] | null;
+        };
+        /** @description Which values of a field. */
+        AgentMemoryTags: {
+            /** @description Each of these. */
+            all?: string[] | null;
+            /** @description One of these. */
+            any?: string[] | null;
+            /** @description This. */
+            eq?: string | null;
+            /** @description Any but this. */
+            ne?: string | null;
+            /** @description None of these. */
+            none?: string[] | null;
+            /** @description What begins so. */
+            startswith?: string | null;
+        };
+        /** @description Which times. */
+        AgentMemoryTimes: {
+            /** @description From the first on, and up to the second. */
+            between?: string[] | null;
+            /** @description RFC 3339. */
+            eq?: string | null;
+            /** @description RFC 3339. */
+            gt?: string | null;
+            /** @description RFC 3339. */
+            gte?: string | null;
+            /** @description RFC 3339. */
+            lt?: string | null;
+            /** @description RFC 3339. */
+            lte?: string | null;
+            /** @description RFC 3339. */
+            ne?: string | null;
         };
         /** @description Keys of a tenant. */
         ApiKeyList: {
@@ -1951,12 +2471,7 @@ export interface components {
             } | null;
             late_interaction?: components["schemas"]["LateInteraction"] | null;
             memories?: components["schemas"]["MemoriesPolicy"] | null;
-            /**
-             * @description How vectors are compared.
-             *
-             *     Default: `"cosine"`.
-             */
-            metric?: components["schemas"]["Metric"];
+            metric?: components["schemas"]["Metric"] | null;
             /** @description The model that embeds its texts; the box's own when left out. */
             model?: string | null;
             redaction?: components["schemas"]["Redaction"] | null;
@@ -1965,12 +2480,7 @@ export interface components {
              *     by words as well. As they were when left out.
              */
             synonyms?: string[][] | null;
-            /**
-             * @description How rows keep their numbers.
-             *
-             *     Default: `"f16"`.
-             */
-            vector_type?: components["schemas"]["VectorType"];
+            vector_type?: components["schemas"]["VectorType"] | null;
             windows?: components["schemas"]["Windows"] | null;
         };
         /** @description A collection as it is described. */
@@ -2495,6 +3005,41 @@ export interface components {
              */
             before?: number;
         };
+        /** @description A conversation: a session. */
+        Conversation: {
+            /**
+             * Format: int64
+             * @description Seconds since 1970.
+             */
+            created_at: number;
+            /** @description The session's id. */
+            id: string;
+            /** @description The session's metadata. */
+            metadata: {
+                [key: string]: unknown;
+            };
+            /** @description `conversation`. */
+            object: string;
+        };
+        /** @description Items of a conversation. */
+        ConversationItems: {
+            data: {
+                [key: string]: unknown;
+            }[];
+            first_id: string | null;
+            /** @description Whether others follow. */
+            has_more: boolean;
+            last_id: string | null;
+            /** @description `list`. */
+            object: string;
+        };
+        /** @description A change of a conversation. */
+        ConversationPatch: {
+            /** @description In the place of what is there: any JSON object up to 16 KiB. */
+            metadata: {
+                [key: string]: unknown;
+            };
+        };
         /** @description How many checkpoints were copied. */
         CopiedCheckpoints: {
             copied: number;
@@ -2621,6 +3166,13 @@ export interface components {
         /** @description How many checkpoints were deleted. */
         DeletedCheckpoints: {
             deleted: number;
+        };
+        /** @description That a conversation is deleted. */
+        DeletedConversation: {
+            deleted: boolean;
+            id: string;
+            /** @description `conversation.deleted`. */
+            object: string;
         };
         /** @description How many messages were deleted. */
         DeletedMessages: {
@@ -3225,14 +3777,16 @@ export interface components {
             filters?: {
                 [key: string]: unknown;
             } | null;
-            /** @description Whether memories are made of the messages; else each message is one. */
-            infer?: boolean;
+            /** @description Whether memories are made of the messages, as when left out; else each message is one. */
+            infer?: boolean | null;
             /** @description Up to 1 000. */
             messages: components["schemas"]["Mem0Message"][];
             /** @description Kept with each memory: any JSON object up to 16 KiB. */
             metadata?: {
                 [key: string]: unknown;
             } | null;
+            /** @description No language model reads it here: refused. */
+            prompt?: string | null;
             /** @description The conversation that they are of. */
             run_id?: string | null;
             /** @description No language model reads it here: refused. */
@@ -3386,7 +3940,7 @@ export interface components {
                 [key: string]: unknown;
             } | null;
             /** @description Only an empty one: no language model fills it in here. */
-            schema: unknown;
+            schema?: unknown;
         };
         /** @description A part of a list of memories, the newest first. */
         Mem0Page: {
@@ -3750,19 +4304,37 @@ export interface components {
             channels?: {
                 [key: string]: string;
             };
-            /** @description Any JSON object, at most 1 MiB. */
+            /** @description Any JSON object, at most 1 MiB as JSON. */
             metadata?: {
                 [key: string]: unknown;
             };
             /** @description The checkpoint that it follows, up to 255 bytes. */
             parent?: string | null;
-            /** @description Any JSON, at most 1 MiB. */
+            /** @description Any JSON, at most 96 MiB as JSON. The setting `max_body_bytes` bounds the request. */
             state: unknown;
             /**
              * Format: int64
              * @description Seconds that it lives; for good when left out.
              */
             ttl_s?: number | null;
+        };
+        /** @description A conversation to be made. */
+        NewConversation: {
+            /** @description What is said in it already, up to 1 000 items. */
+            items?: {
+                [key: string]: unknown;
+            }[] | null;
+            /** @description Any JSON object up to 16 KiB. */
+            metadata?: {
+                [key: string]: unknown;
+            } | null;
+        };
+        /** @description Items to be added to a conversation. */
+        NewConversationItems: {
+            /** @description Messages, calls, and what else OpenAI's Responses have; up to 1 000. Each is kept as it is. */
+            items: {
+                [key: string]: unknown;
+            }[];
         };
         /** @description An image or a recording, as a message brings it. */
         NewMedia: {
@@ -3974,6 +4546,29 @@ export interface components {
              */
             version: number;
         };
+        /** @description A message for a language model. */
+        PromptMessage: {
+            content: components["schemas"]["PromptText"];
+            /** @description `system`, `user` or `assistant`. */
+            role: string;
+        };
+        /** @description Of which conversation a prompt is. */
+        PromptSession: {
+            /** @description Tokens that its messages may have: the oldest are left out. */
+            context_window_max?: number | null;
+            /** @description Where it belongs. */
+            namespace?: string | null;
+            /** @description Its id. */
+            session_id: string;
+            /** @description Whom it is with. */
+            user_id?: string | null;
+        };
+        /** @description What a message says. */
+        PromptText: {
+            text: string;
+            /** @description `text`. */
+            type: string;
+        };
         /** @description Which checkpoints stay. */
         PruneRequest: {
             /** @description The latest so many of each namespace, with what tasks have written to them. */
@@ -4126,12 +4721,7 @@ export interface components {
              *     Default: `"all"`.
              */
             modality?: components["schemas"]["Modality"];
-            /**
-             * @description By what records are found.
-             *
-             *     Default: `"hybrid"`.
-             */
-            mode?: components["schemas"]["RecallMode"];
+            mode?: components["schemas"]["RecallMode"] | null;
             /** @description When the question is asked, for what it says of times: RFC 3339. The time of the box unless it is given. */
             now?: string | null;
             /**
@@ -4514,7 +5104,7 @@ export interface components {
         };
         /** @description What a task has written towards the next checkpoint. */
         TaskWrites: {
-            /** @description Any JSON. */
+            /** @description Any JSON. All that tasks have written to a checkpoint has at most 16 MiB as JSON. */
             writes: unknown;
         };
         /** @description What is to be embedded: one text or token sequence, or a list of both. */
@@ -4850,6 +5440,88 @@ export interface components {
          * @enum {string}
          */
         With: "vector" | "payload";
+        /** @description Conversations that have a working memory, the newest first. */
+        WorkingMemories: {
+            /** @description Their ids. */
+            sessions: string[];
+            /**
+             * Format: int64
+             * @description How many there are.
+             */
+            total: number;
+        };
+        /** @description What an agent has in mind of a conversation. All of it has 1 MiB at most as JSON. */
+        WorkingMemory: {
+            /** @description What was said before these messages, in short. */
+            context?: string | null;
+            /** @description Any JSON object. */
+            data?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description How memories would be made of messages: kept, and not heeded. */
+            long_term_memory_strategy?: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * @description Long-term memories, which are written as such too.
+             *
+             *     Default: `[]`.
+             */
+            memories?: components["schemas"]["AgentMemory"][];
+            /**
+             * @description The conversation.
+             *
+             *     Default: `[]`.
+             */
+            messages?: components["schemas"]["WorkingMessage"][];
+            /** @description Where it belongs. */
+            namespace?: string | null;
+            /**
+             * Format: int64
+             * @description Tokens, as the client counts them.
+             *
+             *     Default: `0`.
+             */
+            tokens?: number;
+            /**
+             * Format: int64
+             * @description Seconds that it lives; for good when left out.
+             */
+            ttl_seconds?: number | null;
+            /** @description Whom it is with. */
+            user_id?: string | null;
+        };
+        /** @description A working memory as it is given out. */
+        WorkingMemoryView: components["schemas"]["WorkingMemory"] & {
+            /**
+             * Format: double
+             * @description How much of `context_window_max` its messages take, in percent.
+             */
+            context_percentage_total_used?: number;
+            /** @description RFC 3339. */
+            created_at: string;
+            /** @description RFC 3339; when it was last written. */
+            last_accessed: string;
+            /** @description The conversation's id. */
+            session_id: string;
+            /** @description RFC 3339. */
+            updated_at: string;
+        };
+        /** @description A message of a conversation. */
+        WorkingMessage: {
+            /** @description What is said. */
+            content: string;
+            /** @description RFC 3339; now when left out. */
+            created_at?: string | null;
+            /** @description `t` or `f`. */
+            discrete_memory_extracted?: string | null;
+            /** @description The client's id. */
+            id?: string | null;
+            /** @description RFC 3339. */
+            persisted_at?: string | null;
+            /** @description Who says it: `user`, `assistant`, or another. */
+            role: string;
+        };
         /** @description What an upsert did with one record. */
         WrittenRecord: {
             /** @description What compression left of its text, if that was asked for. */
@@ -5413,6 +6085,416 @@ export interface operations {
             };
         };
     };
+    mem0_server_list: {
+        parameters: {
+            query?: {
+                /** @description Memories about this user. */
+                user_id?: string;
+                /** @description Memories of this agent. */
+                agent_id?: string;
+                /** @description Memories of this conversation. */
+                run_id?: string;
+                /** @description The newest so many; 1 000 when left out. */
+                top_k?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mem0Found"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mem0_server_add: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "messages": [
+                 *         {
+                 *           "content": "I am vegetarian.",
+                 *           "role": "user"
+                 *         }
+                 *       ],
+                 *       "user_id": "alex"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Mem0Add"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mem0Added"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mem0_server_delete_all: {
+        parameters: {
+            query?: {
+                /** @description Memories about this user. */
+                user_id?: string;
+                /** @description Memories of this agent. */
+                agent_id?: string;
+                /** @description Memories of this application. */
+                app_id?: string;
+                /** @description Memories of this conversation. */
+                run_id?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mem0Done"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mem0_server_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the memory's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mem0Memory"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mem0_server_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the memory's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "text": "Alex is vegan."
+                 *     }
+                 */
+                "application/json": components["schemas"]["Mem0Update"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mem0Done"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mem0_server_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the memory's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mem0Done"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mem0_server_history: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the memory's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mem0Change"][];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     operations_metrics: {
         parameters: {
             query?: never;
@@ -5629,6 +6711,112 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["TeiProblem"];
+                };
+            };
+        };
+    };
+    mem0_server_reset: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mem0Done"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    mem0_server_search: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "filters": {
+                 *         "user_id": "alex"
+                 *       },
+                 *       "query": "what does Alex eat?"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Mem0Search"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mem0Found"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5852,7 +7040,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description there is no such thing */
@@ -5861,7 +7049,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description well-formed but impossible */
@@ -5870,7 +7058,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description a queue is full; retry-after says when */
@@ -5879,7 +7067,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
@@ -5888,7 +7076,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5930,7 +7118,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description there is no such thing */
@@ -5939,7 +7127,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description well-formed but impossible */
@@ -5948,7 +7136,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description a queue is full; retry-after says when */
@@ -5957,7 +7145,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
@@ -5966,7 +7154,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -7516,6 +8704,442 @@ export interface operations {
             };
         };
     };
+    conversations_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "items": [
+                 *         {
+                 *           "content": "Hi.",
+                 *           "role": "user",
+                 *           "type": "message"
+                 *         }
+                 *       ],
+                 *       "metadata": {
+                 *         "topic": "demo"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewConversation"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Conversation"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["OpenAiProblem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["OpenAiProblem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["OpenAiProblem"];
+                };
+            };
+        };
+    };
+    conversations_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the conversation's id */
+                session: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Conversation"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["OpenAiProblem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["OpenAiProblem"];
+                };
+            };
+        };
+    };
+    conversations_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the conversation's id */
+                session: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "metadata": {
+                 *         "topic": "demo"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["ConversationPatch"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Conversation"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["OpenAiProblem"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["OpenAiProblem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["OpenAiProblem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["OpenAiProblem"];
+                };
+            };
+        };
+    };
+    conversations_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the conversation's id */
+                session: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeletedConversation"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["OpenAiProblem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["OpenAiProblem"];
+                };
+            };
+        };
+    };
+    conversations_items: {
+        parameters: {
+            query?: {
+                /** @description What follows the item of this id. */
+                after?: string;
+                /** @description Items, 20 when left out. */
+                limit?: number;
+                /** @description `desc`, the newest first, as when left out; or `asc`. */
+                order?: string;
+            };
+            header?: never;
+            path: {
+                /** @description the conversation's id */
+                session: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConversationItems"];
+                };
+            };
+            /** @description a parameter is wrong */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["OpenAiProblem"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["OpenAiProblem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["OpenAiProblem"];
+                };
+            };
+        };
+    };
+    conversations_add_items: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the conversation's id */
+                session: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "items": [
+                 *         {
+                 *           "content": "Where did we park?",
+                 *           "role": "user",
+                 *           "type": "message"
+                 *         }
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewConversationItems"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConversationItems"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["OpenAiProblem"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["OpenAiProblem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["OpenAiProblem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["OpenAiProblem"];
+                };
+            };
+        };
+    };
+    conversations_item: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the conversation's id */
+                session: string;
+                /** @description the item's id */
+                message: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: unknown;
+                    };
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["OpenAiProblem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["OpenAiProblem"];
+                };
+            };
+        };
+    };
+    conversations_delete_item: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the conversation's id */
+                session: string;
+                /** @description the item's id */
+                message: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Conversation"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["OpenAiProblem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["OpenAiProblem"];
+                };
+            };
+        };
+    };
     engines_embeddings: {
         parameters: {
             query?: never;
@@ -7609,7 +9233,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description there is no such thing */
@@ -7618,7 +9242,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description well-formed but impossible */
@@ -7627,7 +9251,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description a queue is full; retry-after says when */
@@ -7636,7 +9260,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
@@ -7645,7 +9269,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -7686,7 +9310,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description there is no such thing */
@@ -7695,7 +9319,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description well-formed but impossible */
@@ -7704,7 +9328,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description a queue is full; retry-after says when */
@@ -7713,7 +9337,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
@@ -7722,7 +9346,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -7762,7 +9386,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description there is no such thing */
@@ -7771,7 +9395,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description well-formed but impossible */
@@ -7780,7 +9404,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description a queue is full; retry-after says when */
@@ -7789,7 +9413,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
@@ -7798,7 +9422,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -7837,7 +9461,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description there is no such thing */
@@ -7846,7 +9470,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description well-formed but impossible */
@@ -7855,7 +9479,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description a queue is full; retry-after says when */
@@ -7864,7 +9488,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
@@ -7873,7 +9497,36 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    agent_memory_health: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentMemoryHealth"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -8171,6 +9824,421 @@ export interface operations {
             };
         };
     };
+    agent_memory_add: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "memories": [
+                 *         {
+                 *           "id": "1",
+                 *           "text": "Lena likes tea.",
+                 *           "topics": [
+                 *             "tea"
+                 *           ],
+                 *           "user_id": "lena"
+                 *         }
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["AgentMemories"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentMemoryDone"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    agent_memory_delete_many: {
+        parameters: {
+            query: {
+                /** @description Their ids; it may stand several times. */
+                memory_ids: string[];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentMemoryDone"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    agent_memory_forget: {
+        parameters: {
+            query?: {
+                /** @description Of this namespace. */
+                namespace?: string;
+                /** @description About this user. */
+                user_id?: string;
+                /** @description Of this conversation. */
+                session_id?: string;
+                /** @description Memories that are looked at, the newest first; 1 000 when left out. */
+                limit?: number;
+                /** @description Whether nothing is deleted: so it is when left out, as agent-memory-server has it. */
+                dry_run?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "policy": {
+                 *         "max_age_days": 365
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["AgentMemoryForget"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentMemoryForgotten"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    agent_memory_search: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "text": "what does Lena drink?",
+                 *       "user_id": {
+                 *         "eq": "lena"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["AgentMemorySearch"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentMemoryFound"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    agent_memory_get_memory: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the memory's id */
+                memory_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentMemory"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    agent_memory_patch_memory: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the memory's id */
+                memory_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "text": "Lena likes green tea."
+                 *     }
+                 */
+                "application/json": components["schemas"]["AgentMemoryPatch"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentMemory"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     memories_add: {
         parameters: {
             query?: {
@@ -8276,9 +10344,13 @@ export interface operations {
     mem0_delete_all: {
         parameters: {
             query?: {
+                /** @description Memories about this user. */
                 user_id?: string;
+                /** @description Memories of this agent. */
                 agent_id?: string;
+                /** @description Memories of this application. */
                 app_id?: string;
+                /** @description Memories of this conversation. */
                 run_id?: string;
             };
             header?: never;
@@ -8302,7 +10374,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description there is no such thing */
@@ -8311,7 +10383,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description well-formed but impossible */
@@ -8320,7 +10392,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description a queue is full; retry-after says when */
@@ -8329,7 +10401,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
@@ -8338,7 +10410,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -8348,6 +10420,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description the memory's id */
                 id: string;
             };
             cookie?: never;
@@ -8369,7 +10442,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description there is no such thing */
@@ -8378,7 +10451,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description well-formed but impossible */
@@ -8387,7 +10460,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description a queue is full; retry-after says when */
@@ -8396,7 +10469,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
@@ -8405,7 +10478,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -8415,6 +10488,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description the memory's id */
                 id: string;
             };
             cookie?: never;
@@ -8445,7 +10519,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description there is no such thing */
@@ -8454,7 +10528,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description well-formed but impossible */
@@ -8463,7 +10537,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description a queue is full; retry-after says when */
@@ -8472,7 +10546,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
@@ -8481,7 +10555,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -8491,6 +10565,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description the memory's id */
                 id: string;
             };
             cookie?: never;
@@ -8512,7 +10587,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description there is no such thing */
@@ -8521,7 +10596,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description well-formed but impossible */
@@ -8530,7 +10605,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description a queue is full; retry-after says when */
@@ -8539,7 +10614,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
@@ -8548,7 +10623,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -8558,6 +10633,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description the memory's id */
                 id: string;
             };
             cookie?: never;
@@ -8579,7 +10655,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description there is no such thing */
@@ -8588,7 +10664,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description well-formed but impossible */
@@ -8597,7 +10673,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description a queue is full; retry-after says when */
@@ -8606,7 +10682,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
@@ -8615,7 +10691,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -8672,6 +10748,77 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    agent_memory_prompt: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "long_term_search": {
+                 *         "limit": 5
+                 *       },
+                 *       "query": "what may I cook?",
+                 *       "session": {
+                 *         "session_id": "s"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["AgentMemoryPrompt"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentMemoryPrompted"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -8822,7 +10969,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -9847,7 +11994,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description there is no such thing */
@@ -9856,7 +12003,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description well-formed but impossible */
@@ -9865,7 +12012,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description a queue is full; retry-after says when */
@@ -9874,7 +12021,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
@@ -9883,7 +12030,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -10179,7 +12326,7 @@ export interface operations {
                 namespace?: string;
                 /** @description Those of all namespaces, each with its own. */
                 all_namespaces?: boolean;
-                /** @description With the values of their channels. */
+                /** @description With the values of their channels. They count for the size of a page: see `limit`. */
                 blobs?: boolean;
                 /**
                  * @description Those that come before the checkpoint of this id. It need not be there where its id is a UUID of version 6 or
@@ -10191,7 +12338,10 @@ export interface operations {
                  *     it may have fewer than `limit`, or none, and there may be a `next` all the same.
                  */
                 filter?: string;
-                /** @description Checkpoints a page, 20 unless said otherwise; 1 for the latest alone. */
+                /**
+                 * @description Checkpoints a page, 20 unless said otherwise; 1 for the latest alone. A page has at most 64 MiB, or one
+                 *     checkpoint: it may have fewer than `limit`, and there is a `next` then.
+                 */
                 limit?: number;
                 /** @description `next` of the page before. */
                 cursor?: string;
@@ -11100,11 +13250,288 @@ export interface operations {
             };
         };
     };
+    agent_memory_list: {
+        parameters: {
+            query?: {
+                /** @description Ids, 20 when left out. */
+                limit?: number;
+                /** @description Ids that are passed over. */
+                offset?: number;
+                /** @description Where they belong. */
+                namespace?: string;
+                /** @description Whom they are with. */
+                user_id?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkingMemories"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    agent_memory_get: {
+        parameters: {
+            query?: {
+                /** @description Whom it is with; with another it is not there. */
+                user_id?: string;
+                /** @description Where it belongs. */
+                namespace?: string;
+                /** @description Tokens that its messages may have: the oldest are left out. */
+                context_window_max?: number;
+                /** @description The newest so many messages. */
+                recent_messages_limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description the conversation's id */
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkingMemoryView"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    agent_memory_put: {
+        parameters: {
+            query?: {
+                /** @description Whom it is with; with another it is not there. */
+                user_id?: string;
+                /** @description Where it belongs. */
+                namespace?: string;
+                /** @description Tokens that its messages may have: the oldest are left out. */
+                context_window_max?: number;
+                /** @description The newest so many messages. */
+                recent_messages_limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description the conversation's id */
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "messages": [
+                 *         {
+                 *           "content": "I am vegetarian.",
+                 *           "role": "user"
+                 *         }
+                 *       ],
+                 *       "namespace": "kitchen",
+                 *       "user_id": "alex"
+                 *     }
+                 */
+                "application/json": components["schemas"]["WorkingMemory"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkingMemoryView"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    agent_memory_delete: {
+        parameters: {
+            query?: {
+                /** @description Whom it is with; with another it is not there. */
+                user_id?: string;
+                /** @description Where it belongs. */
+                namespace?: string;
+                /** @description Tokens that its messages may have: the oldest are left out. */
+                context_window_max?: number;
+                /** @description The newest so many messages. */
+                recent_messages_limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description the conversation's id */
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentMemoryDone"];
+                };
+            };
+            /** @description a field is missing or wrong; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     mem0_profile: {
         parameters: {
             query?: never;
             header?: never;
             path: {
+                /** @description the user's id */
                 user: string;
             };
             cookie?: never;
@@ -11126,7 +13553,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description there is no such thing */
@@ -11135,7 +13562,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description well-formed but impossible */
@@ -11144,7 +13571,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description a queue is full; retry-after says when */
@@ -11153,7 +13580,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
@@ -11162,7 +13589,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -11172,7 +13599,9 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description user, agent, app or run */
                 kind: string;
+                /** @description the id of the user, agent, application or conversation */
                 name: string;
             };
             cookie?: never;
@@ -11194,7 +13623,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description there is no such thing */
@@ -11203,7 +13632,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description well-formed but impossible */
@@ -11212,7 +13641,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description a queue is full; retry-after says when */
@@ -11221,7 +13650,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
@@ -11230,7 +13659,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -11275,7 +13704,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description a queue is full; retry-after says when */
@@ -11284,7 +13713,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
@@ -11293,7 +13722,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -11337,7 +13766,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description there is no such thing */
@@ -11346,7 +13775,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description well-formed but impossible */
@@ -11355,7 +13784,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description a queue is full; retry-after says when */
@@ -11364,7 +13793,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
@@ -11373,7 +13802,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -11414,7 +13843,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description there is no such thing */
@@ -11423,7 +13852,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description well-formed but impossible */
@@ -11432,7 +13861,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description a queue is full; retry-after says when */
@@ -11441,7 +13870,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
@@ -11450,7 +13879,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };

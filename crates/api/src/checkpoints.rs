@@ -9,11 +9,11 @@ use utoipa::{IntoParams, ToSchema};
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewCheckpoint {
-    /// Any JSON, at most 1 MiB.
+    /// Any JSON, at most 96 MiB as JSON. The setting `max_body_bytes` bounds the request.
     pub state: Value,
     /// The checkpoint that it follows, up to 255 bytes.
     pub parent: Option<String>,
-    /// Any JSON object, at most 1 MiB.
+    /// Any JSON object, at most 1 MiB as JSON.
     #[serde(default)]
     #[schema(value_type = Object)]
     pub metadata: Map<String, Value>,
@@ -125,7 +125,7 @@ pub struct CheckpointsQuery {
     pub namespace: String,
     /// Those of all namespaces, each with its own.
     pub all_namespaces: bool,
-    /// With the values of their channels.
+    /// With the values of their channels. They count for the size of a page: see `limit`.
     pub blobs: bool,
     /// Those that come before the checkpoint of this id. It need not be there where its id is a UUID of version 6 or
     /// 7.
@@ -133,7 +133,8 @@ pub struct CheckpointsQuery {
     /// A filter as JSON, over `metadata.NAME`, `id` and `created_at`. A page looks at 1000 checkpoints, or at `limit`:
     /// it may have fewer than `limit`, or none, and there may be a `next` all the same.
     pub filter: Option<String>,
-    /// Checkpoints a page, 20 unless said otherwise; 1 for the latest alone.
+    /// Checkpoints a page, 20 unless said otherwise; 1 for the latest alone. A page has at most 64 MiB, or one
+    /// checkpoint: it may have fewer than `limit`, and there is a `next` then.
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<usize>,
     /// `next` of the page before.
@@ -153,7 +154,7 @@ pub struct CheckpointList {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TaskWrites {
-    /// Any JSON.
+    /// Any JSON. All that tasks have written to a checkpoint has at most 16 MiB as JSON.
     pub writes: Value,
 }
 

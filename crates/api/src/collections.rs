@@ -37,10 +37,10 @@ pub struct CollectionSettings {
     /// Numbers in a vector; the model's when left out. Another number makes a collection for given vectors only.
     #[schema(minimum = 1, maximum = 8192)]
     pub dimension: Option<usize>,
-    /// How rows keep their numbers.
-    pub vector_type: VectorType,
-    /// How vectors are compared.
-    pub metric: Metric,
+    /// How rows keep their numbers: `f16` when left out, or as it was.
+    pub vector_type: Option<VectorType>,
+    /// How vectors are compared: `cosine` when left out, or as it was.
+    pub metric: Option<Metric>,
     /// Which index is kept: `{"kind": "auto" | "flat" | "hnsw" | "ivf", …}`.
     #[schema(value_type = Object, example = json!({"kind": "auto"}))]
     pub index: IndexPolicy,

@@ -12,7 +12,7 @@
 //! use membox_api::{RecallMode, RecallRequest};
 //!
 //! let request: RecallRequest = serde_json::from_str(r#"{"query": "where is the key?", "mode": "text"}"#)?;
-//! assert_eq!((request.mode, request.k), (RecallMode::Text, 10));
+//! assert_eq!((request.mode(), request.k), (RecallMode::Text, 10));
 //! assert!(serde_json::from_str::<RecallRequest>(r#"{"qurey": "a misspelt field is refused"}"#).is_err());
 //! # Ok::<(), serde_json::Error>(())
 //! ```
@@ -20,12 +20,14 @@
 // What is written here is given out with the schema; where a field has no words of its own, its name says all.
 #![allow(missing_docs)]
 
+mod agent_memory;
 pub mod characters;
 mod checkpoints;
 mod chunks;
 mod collections;
 mod compression;
 mod context;
+mod conversations;
 mod embeddings;
 mod explain;
 mod fusion;
@@ -54,11 +56,13 @@ mod users;
 mod vectors;
 mod windows;
 
+pub use agent_memory::*;
 pub use checkpoints::*;
 pub use chunks::*;
 pub use collections::*;
 pub use compression::*;
 pub use context::*;
+pub use conversations::*;
 pub use embeddings::*;
 pub use explain::*;
 pub use fusion::*;
@@ -84,6 +88,28 @@ pub use topics::*;
 pub use usage::*;
 pub use users::*;
 pub use windows::*;
+
+/// Reads a query of a URL in which a name may stand several times.
+fn pairs<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, String)>, D::Error> {
+    struct Pairs;
+
+    impl<'de> serde::de::Visitor<'de> for Pairs {
+        type Value = Vec<(String, String)>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("names with values")
+        }
+
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut found = Vec::new();
+            while let Some(pair) = map.next_entry()? {
+                found.push(pair);
+            }
+            Ok(found)
+        }
+    }
+    deserializer.deserialize_map(Pairs)
+}
 
 /// What a flag is that is left out.
 fn yes() -> bool {

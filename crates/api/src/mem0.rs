@@ -1,7 +1,7 @@
 //! What mem0's clients say and hear. Fields that are not known are passed over, as there.
 
+use crate::Role;
 use crate::messages::spoken;
-use crate::{Role, yes};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -36,11 +36,12 @@ pub struct Mem0Add {
     /// Kept with each memory: any JSON object up to 16 KiB.
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Map<String, Value>>,
-    /// Whether memories are made of the messages; else each message is one.
-    #[serde(default = "yes")]
-    pub infer: bool,
+    /// Whether memories are made of the messages, as when left out; else each message is one.
+    pub infer: Option<bool>,
     /// The last day of the memories: `2026-12-31`.
     pub expiration_date: Option<String>,
+    /// No language model reads it here: refused.
+    pub prompt: Option<String>,
     /// No language model reads it here: refused.
     pub custom_instructions: Option<Value>,
     /// No language model reads it here: refused.
@@ -124,6 +125,21 @@ pub struct Mem0PageQuery {
     /// Memories of a page, 1 to 1 000; 100 when left out.
     #[param(minimum = 1, maximum = 1000)]
     pub page_size: Option<usize>,
+}
+
+/// Which memories of mem0's own server are listed.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default)]
+pub struct Mem0AllQuery {
+    /// Memories about this user.
+    pub user_id: Option<String>,
+    /// Memories of this agent.
+    pub agent_id: Option<String>,
+    /// Memories of this conversation.
+    pub run_id: Option<String>,
+    /// The newest so many; 1 000 when left out.
+    #[param(minimum = 1, maximum = 1000)]
+    pub top_k: Option<usize>,
 }
 
 /// Whose memories are meant.

@@ -185,7 +185,8 @@ pub struct Budget {
 pub struct RecallRequest {
     /// The question, in words.
     pub query: Option<String>,
-    /// The question as a vector, for mode `vector`: numbers, or little-endian f32 in base64.
+    /// The question as a vector: numbers, or little-endian f32 in base64. With `query`, in mode `hybrid`, it is that
+    /// of the words.
     #[serde(deserialize_with = "vector")]
     #[schema(schema_with = vector_schema)]
     pub vector: Option<Vec<f32>>,
@@ -195,8 +196,8 @@ pub struct RecallRequest {
     /// Hits wanted, 1 to 10 000.
     #[schema(minimum = 1, maximum = 10000)]
     pub k: usize,
-    /// By what records are found.
-    pub mode: RecallMode,
+    /// By what records are found: `hybrid`, or `vector` for a vector without a query, when left out.
+    pub mode: Option<RecallMode>,
     /// Which records may be found: see the documentation of filters.
     #[schema(value_type = Option<Object>)]
     pub filter: Option<Value>,
@@ -250,7 +251,7 @@ impl Default for RecallRequest {
             vector: None,
             queries: None,
             k: 10,
-            mode: RecallMode::Hybrid,
+            mode: None,
             filter: None,
             modality: Modality::All,
             min_score: None,
@@ -270,6 +271,14 @@ impl Default for RecallRequest {
             time: TimeUse::Boost,
             now: None,
         }
+    }
+}
+
+impl RecallRequest {
+    /// By what records are found.
+    pub fn mode(&self) -> RecallMode {
+        let is_vector = self.vector.is_some() && self.query.is_none() && self.queries.is_none();
+        self.mode.unwrap_or(if is_vector { RecallMode::Vector } else { RecallMode::Hybrid })
     }
 }
 

@@ -20,7 +20,7 @@
 //! let note = NewRecord { text, vector, ..Default::default() };
 //! memory.records().upsert("default", "notes", vec![note])?;
 //! let query = Some("where is the key?".into());
-//! let question = RecallRequest { query, mode: RecallMode::Text, ..Default::default() };
+//! let question = RecallRequest { query, mode: Some(RecallMode::Text), ..Default::default() };
 //! assert_eq!(memory.recall("default", "notes", &question)?.hits.len(), 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -6,7 +6,7 @@ use crate::views::{record_view, record_with_payload};
 use crate::{MemoryError, now, time_text};
 use membox_api::{
     Direction, Facet, FacetsAnswer, FacetsRequest, GetAnswer, GetRequest, ListedRecord, PatchManyAnswer,
-    PatchManyRequest, ScrollAnswer, ScrollRequest, ValueCount, With,
+    PatchManyRequest, RecordPatch, ScrollAnswer, ScrollRequest, ValueCount, With,
 };
 use membox_store::{
     Fetched, Filter, RecordReads, RecordsError, Scalar, Snapshot, StoredRecord, ValueCounts, WriteRecords,
@@ -127,13 +127,26 @@ impl Records<'_> {
         if let Some(i) = ids.iter().position(|id| !seen.insert(id)) {
             return Err(MemoryError::invalid(format!("/ids/{i}"), "it stands twice"));
         }
+        let patches: Vec<(&str, &RecordPatch)> = ids.iter().map(|id| (id.as_str(), patch)).collect();
+        self.patch_each(tenant, name, &patches, looked_at, |_| "/patch".to_owned())
+    }
+
+    /// Changes records, each by a patch of its own, all in one commit. `place` says where the patch of each stands.
+    pub fn patch_each(
+        &self,
+        tenant: &str,
+        name: &str,
+        patches: &[(&str, &RecordPatch)],
+        looked_at: Option<&[u64]>,
+        place: impl Fn(usize) -> String,
+    ) -> Result<PatchManyAnswer, MemoryError> {
         let collection = self.collections.collection(tenant, name)?;
         retry(|| {
             let (mut records, mut missing, mut bump_sessions) = (Vec::new(), Vec::new(), BTreeSet::new());
-            for (i, id) in ids.iter().enumerate() {
+            for (i, &(id, patch)) in patches.iter().enumerate() {
                 let stored = match self.stored(&collection, id) {
                     Err(MemoryError::NoRecord(_)) => {
-                        missing.push(id.clone());
+                        missing.push(id.to_owned());
                         continue;
                     }
                     stored => stored?,
@@ -141,11 +154,11 @@ impl Records<'_> {
                 if let Some(&expected) = looked_at.and_then(|versions| versions.get(i))
                     && expected != stored.version
                 {
-                    let (id, current) = (id.clone(), stored.version);
+                    let (id, current) = (id.to_owned(), stored.version);
                     return Ok(Some(Err(RecordsError::VersionConflict { id, current, expected }.into())));
                 }
                 budget::take(stored.memory_bytes())?;
-                let changed = self.changed(&collection, &stored, patch).map_err(|error| error.within("/patch"))?;
+                let changed = self.changed(&collection, &stored, patch).map_err(|error| error.within(&place(i)))?;
                 let Some(changed) = changed else {
                     // It is committed and not yet published.
                     std::thread::sleep(Duration::from_millis(1));

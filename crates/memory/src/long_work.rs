@@ -87,7 +87,7 @@ impl MemoryBox {
             return Err(MemoryError::impossible("/threshold", "a threshold is 0.5 to 1"));
         }
         let collection = self.collections().collection(tenant, name)?;
-        if collection.settings().metric != Metric::Cosine {
+        if collection.settings().metric.unwrap_or_default() != Metric::Cosine {
             return Err(MemoryError::impossible(
                 "/collection",
                 "only collections that compare by cosine have near-doubles",

@@ -185,7 +185,7 @@ impl Models {
     /// it has none, or compares otherwise.
     pub(crate) fn base_cosine(&self, collection: &Collection, question: &[f32]) -> Result<f32, MemoryError> {
         match self.encoder_of(collection) {
-            Ok(encoder) if collection.settings().metric == Metric::Cosine => {
+            Ok(encoder) if collection.settings().metric.unwrap_or_default() == Metric::Cosine => {
                 Ok(encoder.background()?.base_cosine(question))
             }
             _ => Ok(0.0),

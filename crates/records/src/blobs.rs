@@ -188,6 +188,14 @@ impl Reader {
         Ok(found.optional().map_err(RecordsError::from)?.map(|found| found.blob))
     }
 
+    /// The size of a checkpoint's blobs.
+    pub(crate) fn blob_bytes(&self, checkpoint: i64) -> Result<usize, RecordsError> {
+        let sql = "SELECT IFNULL(SUM(OCTET_LENGTH(data)), 0) FROM blobs
+                   WHERE number IN (SELECT blob FROM channels WHERE checkpoint = ?)";
+        let bytes: i64 = self.connection.prepare_cached(sql)?.query_row([checkpoint], |r| r.get(0))?;
+        Ok(bytes as usize)
+    }
+
     /// The channels of a checkpoint that have blobs, with their versions.
     pub fn channels(&self, checkpoint: i64) -> Result<BTreeMap<String, String>, RecordsError> {
         channels(&self.connection, checkpoint)

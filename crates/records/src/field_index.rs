@@ -3,7 +3,7 @@
 //! It is derived from the records and kept in memory in step with each commit, so a filter is as fresh and as exact as
 //! the records. A row's values never change: a new version has a new row.
 
-use crate::filter::{Condition, Filter, Scalar};
+use crate::filter::{Condition, Filter, Scalar, folded};
 use crate::number::Number;
 use crate::record::Record;
 use crate::row_set::{RowSet, union};
@@ -18,6 +18,8 @@ const TEXT: &str = "text";
 #[derive(Default)]
 struct Values {
     any: RoaringBitmap,
+    /// Those whose value is a list of nothing.
+    empty_lists: RoaringBitmap,
     texts: HashMap<String, RowSet>,
     numbers: BTreeMap<Number, RowSet>,
     bools: [RoaringBitmap; 2],
@@ -78,6 +80,9 @@ impl FieldIndex {
             Value::Bool(b) => self.insert_scalar(field, row, Some(Scalar::Bool(*b))),
             Value::Array(elements) => {
                 self.insert_scalar(field, row, None);
+                if let Some(values) = self.fields.get_mut(field).filter(|_| elements.is_empty()) {
+                    values.empty_lists.insert(row);
+                }
                 // What is in a list within a list is no value: nobody could say which element was meant.
                 for element in elements.iter().filter(|element| !element.is_array()) {
                     self.insert_value(field, row, element);
@@ -180,7 +185,8 @@ impl Values {
             }
         }
         let numbers = self.numbers.iter().filter_map(|(&number, rows)| Some((number, rows.renumbered(row)?)));
-        Self { any: of(&self.any), texts, numbers: numbers.collect(), bools: [of(&self.bools[0]), of(&self.bools[1])] }
+        let (any, empty_lists, bools) = (of(&self.any), of(&self.empty_lists), self.bools.each_ref().map(of));
+        Self { any, empty_lists, texts, numbers: numbers.collect(), bools }
     }
 
     /// The values that rows of `all` have, in their order, with how many have each.
@@ -205,6 +211,7 @@ impl Values {
         match condition {
             Condition::Exists(true) => all & &self.any,
             Condition::Exists(false) => all - &self.any,
+            Condition::EmptyList => all & &self.empty_lists,
             Condition::In(wanted) => {
                 let sets = wanted.iter().filter_map(|value| match value {
                     Scalar::Text(text) => self.texts.get(text),
@@ -235,6 +242,7 @@ impl Values {
             }
             Condition::Prefix(prefix) => self.rows_of_texts(|text| text.starts_with(prefix.as_str())) & all,
             Condition::Contains(part) => self.rows_of_texts(|text| text.contains(part.as_str())) & all,
+            Condition::ContainsFolded(part) => self.rows_of_texts(|text| folded(text).contains(part.as_str())) & all,
         }
     }
 }

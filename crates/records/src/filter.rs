@@ -34,7 +34,7 @@ const FIELDS: [(&str, Holds); 8] = [
 ];
 
 /// The conditions that there are.
-const CONDITIONS: &str = "eq, ne, in, nin, all, gt, gte, lt, lte, prefix, contains or exists";
+const CONDITIONS: &str = "eq, ne, in, nin, all, gt, gte, lt, lte, prefix, contains, icontains or exists";
 
 /// What a field can hold.
 #[derive(Clone, Copy, PartialEq)]
@@ -78,6 +78,10 @@ pub enum Condition {
     Prefix(String),
     /// This stands in one of its strings.
     Contains(String),
+    /// This, which is [folded](folded), stands in one of its strings as it is folded.
+    ContainsFolded(String),
+    /// It is an empty list.
+    EmptyList,
     /// It is there and not null, or it is not.
     Exists(bool),
 }
@@ -208,6 +212,7 @@ fn parse_test(
     let equal = || -> Result<Filter, RecordsError> {
         match value {
             Value::Null => Ok(is(Condition::Exists(false))),
+            Value::Array(none) if none.is_empty() && holds == Holds::Any => Ok(is(Condition::EmptyList)),
             _ => Ok(is(Condition::In(vec![scalar(value, holds, at)?]))),
         }
     };
@@ -225,12 +230,18 @@ fn parse_test(
         }
         "prefix" => is(Condition::Prefix(string()?)),
         "contains" => is(Condition::Contains(string()?)),
+        "icontains" => is(Condition::ContainsFolded(folded(&string()?))),
         "exists" => match value.as_bool() {
             Some(wanted) => is(Condition::Exists(wanted)),
             None => return wrong(at, "true or false is wanted"),
         },
         _ => return wrong(at, format!("a condition is {CONDITIONS}")),
     })
+}
+
+/// A text whose letters are neither large nor small: `Straße` and `STRASSE` are the same.
+pub(crate) fn folded(text: &str) -> String {
+    text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
 /// The bounds of a condition.

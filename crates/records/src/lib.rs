@@ -91,7 +91,7 @@ pub use sealing::{Resealed, Sealing};
 pub use sessions::{Range, SessionState, StoredSession, Summary};
 pub use slots::Slots;
 pub use store::Store;
-pub use threads::{CheckpointQuery, Namespace, Thread};
+pub use threads::{CheckpointQuery, MAX_PAGE_BYTES, Namespace, Thread};
 pub use time::{FIRST_TIME, LAST_TIME, civil, civil_millis, time_millis, time_text};
 pub use transaction::WriteTransaction;
 pub use unchanged::log_of;

@@ -14,6 +14,9 @@ use std::collections::HashSet;
 
 /// Checkpoints that one page looks at, where a filter may refuse them.
 const MAX_LOOKED_AT: usize = 1000;
+/// Bytes of one page: its checkpoints as they are kept, and the blobs that are given with them. One that is larger is
+/// a page by itself.
+pub const MAX_PAGE_BYTES: usize = 64 << 20;
 
 /// A thread that has checkpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +51,10 @@ pub struct CheckpointQuery<'a> {
     pub after: Option<CheckpointOrder>,
     /// Those whose id, metadata and time a filter allows.
     pub filter: Option<&'a Filter>,
-    /// This many at most.
+    /// This many at most, and [`MAX_PAGE_BYTES`].
     pub limit: usize,
+    /// Whether their blobs are given with them, and count for the size of a page.
+    pub with_blobs: bool,
 }
 
 /// A checkpoint without what it says.
@@ -111,9 +116,13 @@ impl Reader {
     ) -> Result<(Vec<Checkpoint>, Option<CheckpointOrder>), RecordsError> {
         let most = if query.filter.is_some() { MAX_LOOKED_AT.max(query.limit) } else { query.limit };
         let keys = self.checkpoint_keys(query, most + 1, now)?;
-        let (mut found, mut last) = (Vec::new(), None);
+        let (mut found, mut last, mut bytes) = (Vec::new(), None, 0);
         for (i, Key { number, namespace, id }) in keys.into_iter().enumerate() {
             if i == most || found.len() == query.limit {
+                return Ok((found, last));
+            }
+            bytes += self.checkpoint_bytes(number, query.with_blobs)?;
+            if bytes > MAX_PAGE_BYTES && !found.is_empty() {
                 return Ok((found, last));
             }
             last = Some(CheckpointOrder::of(&id, number));
@@ -126,6 +135,14 @@ impl Reader {
             }
         }
         Ok((found, None))
+    }
+
+    /// The size of a checkpoint as it is kept, and of its blobs. Nothing of them is read.
+    fn checkpoint_bytes(&self, number: i64, with_blobs: bool) -> Result<usize, RecordsError> {
+        let sql = "SELECT OCTET_LENGTH(body) + IFNULL(OCTET_LENGTH(sealed), 0) FROM checkpoints WHERE number = ?";
+        let own: Option<i64> = self.connection.prepare_cached(sql)?.query_row([number], |r| r.get(0)).optional()?;
+        let blobs = if with_blobs { self.blob_bytes(number)? } else { 0 };
+        Ok(own.unwrap_or_default() as usize + blobs)
     }
 
     fn checkpoint_by_number(&self, number: i64, place: CheckpointPlace) -> Result<Option<Checkpoint>, RecordsError> {

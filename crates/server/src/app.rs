@@ -11,8 +11,8 @@ use crate::managed::{self, Managed};
 use crate::pool::{Pool, PoolSize};
 use crate::problem::Problem;
 use crate::routes::{
-    collections, compress, engines, jobs, keys, lists, mem0, memories, models, operations, recall, records, sessions,
-    tei, tenants, threads, usage, users,
+    agent_memory, collections, compress, conversations, engines, jobs, keys, lists, mem0, memories, models, operations,
+    recall, records, sessions, tei, tenants, threads, usage, users,
 };
 use crate::state::{AppState, Limits, ServerConfig};
 use crate::tls::{Socket, Tls};
@@ -70,6 +70,10 @@ const WAITING_CONNECTIONS: u32 = 4096;
         (name = "records", description = "What is remembered"),
         (name = "recall", description = "What do we remember about this?"),
         (name = "sessions", description = "Conversations: messages in order, context within a budget, queues"),
+        (name = "conversations", description = "Sessions as OpenAI's Conversations have them"),
+        (name = "mem0", description = "Memories as mem0's clients say them"),
+        (name = "mem0_server", description = "The same, as mem0's own server has them"),
+        (name = "agent_memory", description = "Memories as clients of Redis' agent-memory-server say them"),
         (
             name = "memories",
             description = "From what is said to memories: topics, facts, and what newer ones make of older ones"
@@ -147,6 +151,23 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(mem0::hosted::create_export))
         .routes(routes!(mem0::hosted::get_export))
         .routes(routes!(mem0::hosted::summary))
+        .routes(routes!(agent_memory::routes::health))
+        .routes(routes!(agent_memory::routes::list))
+        .routes(routes!(agent_memory::routes::get, agent_memory::routes::put, agent_memory::routes::delete))
+        .routes(routes!(agent_memory::routes::add, agent_memory::routes::delete_many))
+        .routes(routes!(agent_memory::routes::search))
+        .routes(routes!(agent_memory::routes::forget))
+        .routes(routes!(agent_memory::routes::get_memory, agent_memory::routes::patch_memory))
+        .routes(routes!(agent_memory::routes::prompt))
+        .routes(routes!(mem0::server::add, mem0::server::list, mem0::server::delete_all))
+        .routes(routes!(mem0::server::get, mem0::server::update, mem0::server::delete))
+        .routes(routes!(mem0::server::history))
+        .routes(routes!(mem0::server::search))
+        .routes(routes!(mem0::server::reset))
+        .routes(routes!(conversations::create))
+        .routes(routes!(conversations::get, conversations::update, conversations::delete))
+        .routes(routes!(conversations::add_items, conversations::items))
+        .routes(routes!(conversations::item, conversations::delete_item))
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::put, sessions::get, sessions::delete))
         .routes(routes!(sessions::append, sessions::messages))
@@ -307,7 +328,7 @@ impl Server {
             };
             let router = self.router.clone().map_request(move |mut request: Request<_>| {
                 request.extensions_mut().insert(Peer(Some(peer)));
-                paths::trim(&mut request);
+                paths::normalize(&mut request);
                 request
             });
             let service = TowerToHyperService::new(held.serve(router));

@@ -17,7 +17,15 @@ use utoipa::openapi::{OpenApi, RefOr};
 
 /// Routes begin so that are our own; the others are as their originals are.
 const OWN: &str = "/v1/";
-const OF_OTHERS: [&str; 2] = ["/v1/embeddings", "/v1/models"];
+const OF_OTHERS: [&str; 7] = [
+    "/v1/embeddings",
+    "/v1/models",
+    "/v1/conversations",
+    "/v1/health",
+    "/v1/working-memory",
+    "/v1/long-term-memory",
+    "/v1/memory/",
+];
 /// Headers of which only one would be read.
 const ONCE: [&str; 1] = ["x-membox-tenant"];
 /// Bytes that a body of nothing may have.

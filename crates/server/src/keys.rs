@@ -11,6 +11,7 @@ use membox_api::{Access, ApiKeyView};
 use membox_memory::keys::hex;
 use membox_memory::{now, time_text};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
@@ -287,10 +288,13 @@ impl Keys {
         keys: impl Iterator<Item = &'a ApiKey>,
         request: &Parts,
     ) -> Result<&'a ApiKey, Problem> {
-        let given = request.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let header = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok());
+        // Clients of mem0's own server and of agent-memory-server say it so.
+        let other = || header("x-api-key").map(|key| Cow::from(format!("Bearer {key}")));
+        let given = header(header::AUTHORIZATION.as_str()).map(Cow::from).or_else(other);
         let given = given.ok_or_else(|| unauthorized("send a key: Authorization: Bearer KEY"))?;
         let (peer, at) = (Peer::of(request), Instant::now());
-        let (reason, problem) = match find(keys, given) {
+        let (reason, problem) = match find(keys, &given) {
             None => match self.wrong.count(peer.0.map(|address| address.ip()), at) {
                 Ok(()) => ("unknown", unauthorized("this key is not known here")),
                 Err(wait) => {
@@ -368,6 +372,13 @@ mod tests {
         assert_eq!(answer(&keys, "Bearer alpha"), Ok("a".to_owned()));
         assert_eq!(answer(&keys, "bearer  beta"), Ok("b".to_owned()));
         assert_eq!(answer(&keys, "Token alpha"), Ok("a".to_owned()));
+        let by_header = |name: &str, key: &str| {
+            let request = Request::builder().header(name, key).body(()).expect("a request").into_parts().0;
+            let current = keys.current();
+            keys.known(current.of_tenants(), &request).map(|key| key.tenant.clone()).map_err(|problem| problem.status)
+        };
+        assert_eq!(by_header("x-api-key", "alpha"), Ok("a".to_owned()));
+        assert_eq!((by_header("x-api-key", "none"), by_header("x-key", "alpha")), (Err(401), Err(401)));
         assert!(answer(&keys, "Bearer gamma").is_err_and(|detail| detail.contains("has expired, at 20")));
         for wrong in ["Bearer delta", "Basic alpha", "alpha", "Bearer", "Bearer "] {
             assert!(answer(&keys, wrong).is_err(), "{wrong}");

@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
 /// Routes that ask for no key.
-const WITHOUT_KEY: [(&str, &str); 5] =
-    [("get", "/"), ("get", "/health"), ("get", "/info"), ("get", "/ping"), ("get", "/ready")];
+const WITHOUT_KEY: [(&str, &str); 6] =
+    [("get", "/v1/health"), ("get", "/"), ("get", "/health"), ("get", "/info"), ("get", "/ping"), ("get", "/ready")];
 const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
 const PROBLEM: &str = "#/components/schemas/Problem";
 
@@ -89,9 +89,13 @@ fn finish_operation(method: &str, path: &str, operation: &mut Value) {
     let schema = match Dialect::of(path) {
         Some(Dialect::OpenAi) => "#/components/schemas/OpenAiProblem",
         Some(Dialect::Tei) => "#/components/schemas/TeiProblem",
-        None => PROBLEM,
+        Some(Dialect::Detail) | None => PROBLEM,
     };
-    let problem = json!({"application/problem+json": {"schema": {"$ref": schema}}});
+    let kind = match Dialect::of(path) {
+        Some(Dialect::Detail) => "application/json",
+        _ => "application/problem+json",
+    };
+    let problem = json!({kind: {"schema": {"$ref": schema}}});
     for response in operation["responses"].as_object_mut().into_iter().flatten().map(|(_, response)| response) {
         if response["content"]["application/json"]["schema"]["$ref"] == PROBLEM {
             response["content"] = problem.clone();

@@ -1,6 +1,7 @@
-//! Paths with a slash at their end are those without it.
+//! Paths that are written in several ways.
 //!
-//! Not of a deletion: what is meant by an id that is empty would then be the whole list.
+//! A path with a slash at its end is that without it; not of a deletion: what is meant by an id that is empty would
+//! then be the whole list. A colon may be percent-encoded, as `records%3Adelete`: there are clients that encode each.
 
 use axum::extract::Request;
 use axum::http::uri::PathAndQuery;
@@ -9,17 +10,21 @@ use axum::http::{Method, Uri};
 /// Where files are that are called by their folder.
 const FOLDERS: [&str; 1] = ["/docs"];
 
-/// Takes slashes from the end of a request's path.
-pub fn trim<B>(request: &mut Request<B>) {
+/// Takes slashes from the end of a request's path, and writes its colons as they are.
+pub fn normalize<B>(request: &mut Request<B>) {
     let path = request.uri().path();
-    let trimmed = path.trim_end_matches('/');
+    let mut trimmed = path.trim_end_matches('/');
     let is_folder = FOLDERS.iter().any(|folder| path.starts_with(folder));
-    if request.method() == Method::DELETE || trimmed.len() == path.len() || trimmed.is_empty() || is_folder {
+    if request.method() == Method::DELETE || trimmed.is_empty() || is_folder {
+        trimmed = path;
+    }
+    let normal = trimmed.replace("%3A", ":").replace("%3a", ":");
+    if normal == path {
         return;
     }
     let with_query = match request.uri().query() {
-        Some(query) => format!("{trimmed}?{query}"),
-        None => trimmed.to_owned(),
+        Some(query) => format!("{normal}?{query}"),
+        None => normal,
     };
     let mut parts = request.uri().clone().into_parts();
     // What is left of a path is a path.
@@ -35,10 +40,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_encoded_colon_is_a_colon() {
+        for (method, given, wanted) in [
+            ("POST", "/v1/collections/c/records%3Adelete", "/v1/collections/c/records:delete"),
+            ("POST", "/v1/collections/c/records%3aget/?a=%3A", "/v1/collections/c/records:get?a=%3A"),
+            ("DELETE", "/v1/threads/a%3Ab/checkpoints/%3a/", "/v1/threads/a:b/checkpoints/:/"),
+            ("GET", "/v1/threads/a%253Ab", "/v1/threads/a%253Ab"),
+        ] {
+            let mut request = Request::builder().method(method).uri(given).body(()).expect("a request");
+            normalize(&mut request);
+            assert_eq!(request.uri().to_string(), wanted);
+        }
+    }
+
+    #[test]
     fn slashes_at_the_end_do_not_count_but_of_a_deletion() {
         let trimmed = |method: &str, uri: &str| {
             let mut request = Request::builder().method(method).uri(uri).body(()).expect("a request");
-            trim(&mut request);
+            normalize(&mut request);
             request.uri().to_string()
         };
         for (given, wanted) in [

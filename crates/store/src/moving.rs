@@ -39,7 +39,7 @@ impl<'a> Move<'a> {
     ) -> Result<Self, StoreError> {
         let folder = collection.folder();
         folder.discard_next();
-        let rows = row_type(collection.settings().vector_type);
+        let rows = row_type(collection.settings().vector_type.unwrap_or_default());
         let file = registry.with_files(|| Ok(VectorFile::create(&folder.compacting(), dimension, rows)?))?;
         let files = MovedFiles { file, model, records: Vec::new(), seen: RoaringBitmap::new() };
         Ok(Self { registry, writer, collection, files: Some(Box::new(files)) })

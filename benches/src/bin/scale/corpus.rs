@@ -74,7 +74,7 @@ pub fn recall(memory: &MemoryBox, corpus: &Corpus) {
         for seed in 0..400 {
             // Each question is asked once: none is remembered.
             let query = Some(corpus.question(seed * 3 + mode as u64));
-            let request = RecallRequest { query, mode, ..RecallRequest::default() };
+            let request = RecallRequest { query, mode: Some(mode), ..RecallRequest::default() };
             let begun = Instant::now();
             memory.recall(TENANT, COLLECTION, &request).expect("an answer");
             times.push(begun.elapsed().as_secs_f64() * 1e3);

@@ -86,7 +86,7 @@ impl Data {
 fn request(vector: &[f32], effort: SearchEffort, filter: Option<Value>) -> RecallRequest {
     RecallRequest {
         vector: Some(vector.to_vec()),
-        mode: RecallMode::Vector,
+        mode: Some(RecallMode::Vector),
         effort: Some(effort),
         filter,
         include: Vec::new(),

@@ -75,6 +75,7 @@ QUERIES = [
     query(where("missing", None, "is_empty")),
     query(where("none", None, "is_empty")),
     query(where("identifier", "78Y", "text_match")),
+    query(where("identifier", "78y", "text_match_insensitive")),
     query(mode=VectorStoreQueryMode.MMR, k=2),
 ]
 
@@ -154,12 +155,16 @@ def test_words(store: MemboxVectorStore) -> None:
     assert len(store.query(asked).ids or []) == 2
 
 
-@pytest.mark.parametrize("mode", ["hybrid", "semantic_hybrid", "svm"])
+def test_vectors_and_words(store: MemboxVectorStore) -> None:
+    store.add(nodes())
+    asked = query(mode=VectorStoreQueryMode.HYBRID, query_str="lorem", k=2)
+    assert len(store.query(asked).ids or []) == 2
+
+
+@pytest.mark.parametrize("mode", ["semantic_hybrid", "svm"])
 def test_modes_that_a_box_does_not_have_are_named(store: MemboxVectorStore, mode: str) -> None:
     with pytest.raises(NotImplementedError, match=mode):
         store.query(query(mode=VectorStoreQueryMode(mode), query_str="x"))
-    with pytest.raises(NotImplementedError, match="text_match_insensitive"):
-        store.query(query(where("rank", "A", "text_match_insensitive")))
 
 
 def test_an_index(store: MemboxVectorStore) -> None:

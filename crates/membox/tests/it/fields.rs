@@ -149,6 +149,7 @@ const STORING: &[(&str, &[(&str, Fate)])] = &[
             ("metadata", Exported("mem0.metadata")),
             ("expiration_date", Kept),
             // Refused.
+            ("prompt", Kept),
             ("custom_instructions", Kept),
             ("agent_custom_instructions", Kept),
             ("custom_categories", Kept),
@@ -172,6 +173,102 @@ const STORING: &[(&str, &[(&str, Fate)])] = &[
             ("memories/*/metadata", Exported("mem0many.metadata")),
             ("memories/*/expiration_date", Kept),
             ("memories/*/timestamp", Kept),
+        ],
+    ),
+    (
+        "POST /memories",
+        &[
+            ("messages/*/content", Exported("mem0own.content")),
+            ("user_id", Kept),
+            ("agent_id", Kept),
+            ("app_id", Kept),
+            ("run_id", Kept),
+            ("filters", Kept),
+            ("metadata", Exported("mem0own.metadata")),
+            ("expiration_date", Kept),
+            // Refused.
+            ("prompt", Kept),
+            ("custom_instructions", Kept),
+            ("agent_custom_instructions", Kept),
+            ("custom_categories", Kept),
+            ("structured_data_schema", Kept),
+        ],
+    ),
+    (
+        "PUT /memories/{id}",
+        &[
+            ("text", Exported("mem0ownpatch.text")),
+            ("metadata", Exported("mem0ownpatch.metadata")),
+            ("expiration_date", Kept),
+            ("timestamp", Kept),
+        ],
+    ),
+    // As the two after it, of nobody: no export of a user has it.
+    ("POST /v1/conversations", &[("items/*", Kept), ("metadata", Kept)]),
+    ("POST /v1/conversations/{session}", &[("metadata", Exported("conv.metadata"))]),
+    ("POST /v1/conversations/{session}/items", &[("items/*", Exported("conv.items"))]),
+    (
+        "PUT /v1/working-memory/{session_id}",
+        &[
+            ("messages/*/role", Kept),
+            ("messages/*/content", Exported("work.content")),
+            ("messages/*/id", Kept),
+            ("messages/*/created_at", Kept),
+            ("messages/*/persisted_at", Kept),
+            ("messages/*/discrete_memory_extracted", Kept),
+            ("memories/*/id", Kept),
+            ("memories/*/text", Exported("workmem.text")),
+            ("memories/*/session_id", Kept),
+            ("memories/*/user_id", Kept),
+            ("memories/*/namespace", Kept),
+            ("memories/*/topics/*", Kept),
+            ("memories/*/entities/*", Kept),
+            ("memories/*/memory_type", Kept),
+            ("memories/*/event_date", Kept),
+            ("memories/*/extracted_from/*", Kept),
+            ("memories/*/created_at", Kept),
+            // The box says these.
+            ("memories/*/updated_at", Kept),
+            ("memories/*/last_accessed", Kept),
+            ("memories/*/persisted_at", Kept),
+            ("data", Exported("work.data")),
+            ("context", Exported("work.context")),
+            ("user_id", Kept),
+            ("namespace", Kept),
+            ("long_term_memory_strategy", Kept),
+        ],
+    ),
+    (
+        "POST /v1/long-term-memory",
+        &[
+            ("memories/*/id", Kept),
+            ("memories/*/text", Exported("longmem.text")),
+            ("memories/*/session_id", Kept),
+            ("memories/*/user_id", Kept),
+            ("memories/*/namespace", Kept),
+            ("memories/*/topics/*", Kept),
+            ("memories/*/entities/*", Kept),
+            ("memories/*/memory_type", Kept),
+            ("memories/*/event_date", Kept),
+            ("memories/*/extracted_from/*", Kept),
+            ("memories/*/created_at", Kept),
+            // The box says these.
+            ("memories/*/updated_at", Kept),
+            ("memories/*/last_accessed", Kept),
+            ("memories/*/persisted_at", Kept),
+        ],
+    ),
+    (
+        "PATCH /v1/long-term-memory/{memory_id}",
+        &[
+            ("text", Exported("longpatch.text")),
+            ("topics/*", Kept),
+            ("entities/*", Kept),
+            ("memory_type", Kept),
+            ("namespace", Kept),
+            ("user_id", Kept),
+            ("session_id", Kept),
+            ("event_date", Kept),
         ],
     ),
     ("PATCH /v1/users/{user}/profile", &[("", Exported("pro.fields"))]),
@@ -221,6 +318,10 @@ const ASKING: &[&str] = &[
     "POST /v1/exports",
     "POST /v1/exports/get",
     "POST /v1/summary",
+    "POST /search",
+    "POST /v1/long-term-memory/search",
+    "POST /v1/long-term-memory/forget",
+    "POST /v1/memory/prompt",
     "POST /v1/sessions/{session}/queue:take",
     "POST /v1/threads/{thread}/checkpoints:prune",
     "POST /v1/threads/{thread}/checkpoints:copy",
@@ -467,6 +568,26 @@ fn say(server: &Server) -> String {
         "metadata": object("mem0many.metadata")}]});
     answers.push(done(server, "PUT", "/v1/batch", &change).to_string());
     answers.push(own.to_string());
+    let own = json!({"user_id": "lena", "infer": false, "metadata": object("mem0own.metadata"), "messages": [
+        {"content": text("mem0own.content")}, {"content": "To be changed."}]});
+    let own = done(server, "POST", "/memories", &own);
+    answers.push(own.to_string());
+    let changed = own["results"][1]["id"].as_str().expect("an id");
+    let change = json!({"text": text("mem0ownpatch.text"), "metadata": object("mem0ownpatch.metadata")});
+    answers.push(done(server, "PUT", &format!("/memories/{changed}"), &change).to_string());
+    let metadata = json!({"metadata": object("conv.metadata")});
+    answers.push(done(server, "POST", "/v1/conversations/m", &metadata).to_string());
+    let items = json!({"items": [{"type": "message", "role": "user", "content": text("conv.items")}]});
+    answers.push(done(server, "POST", "/v1/conversations/m/items", &items).to_string());
+    let working = json!({"user_id": "lena", "messages": [{"role": "user", "content": text("work.content")}],
+        "memories": [{"id": "w", "text": text("workmem.text")}], "data": object("work.data"),
+        "context": text("work.context")});
+    answers.push(done(server, "PUT", "/v1/working-memory/s", &working).to_string());
+    let long_term = json!({"memories": [{"id": "m", "text": text("longmem.text"), "user_id": "lena"},
+        {"id": "p", "text": "To be changed.", "user_id": "lena"}]});
+    answers.push(done(server, "POST", "/v1/long-term-memory", &long_term).to_string());
+    let change = json!({"text": text("longpatch.text")});
+    answers.push(done(server, "PATCH", "/v1/long-term-memory/p", &change).to_string());
     let add = json!({"user": "lena", "text": text("mcp.text"), "metadata": object("mcp.metadata")});
     let added = tool(server, "memory_add", add);
     let id = tool(server, "memory_add", json!({"user": "lena", "text": "To be changed."}))["id"].clone();
@@ -493,9 +614,12 @@ fn hear(server: &Server) -> String {
     let memory = format!("/v1/memories/{}", memories["results"][0]["id"].as_str().expect("an id"));
     let places = [
         ("/v1/memories/{id}", memory.as_str()),
+        ("/memories/{id}", memory.trim_start_matches("/v1")),
         ("{collection}/records/{id}", "user-lena/records/r"),
         ("{collection}", "user-lena"),
         ("{session}", "s"),
+        ("{session_id}", "s"),
+        ("{memory_id}", "m"),
         ("{message}", "2"),
         ("{organisation}/{model}", "sentence-transformers/all-MiniLM-L6-v2"),
         ("{model}", "all-MiniLM-L6-v2"),

@@ -1,6 +1,6 @@
 //! Records by their ids, in an order, counted, and changed many at once.
 
-use crate::common::{Server, data_with_model, post};
+use crate::common::{Server, data_with_model, post, started};
 use serde_json::{Value, json};
 
 fn ids(answer: &Value) -> Vec<&str> {
@@ -170,5 +170,33 @@ fn several_recalls_are_answered_as_each_by_itself_and_hits_are_grouped() {
     assert_eq!(grouped(2), ["\"boat\"", "\"boat\"", "1", "1", "null", "null"]);
     let wrong = json!({"query": "x", "group_by": {"field": "topic"}});
     assert_eq!(refused_at(&server, "Notes/recall", &wrong), (400, json!("/group_by/field")));
+    server.stop();
+}
+
+#[test]
+fn a_path_whose_colon_is_encoded_is_the_same() {
+    let (_folder, server) = started("");
+    assert_eq!(server.call("PUT", "/v1/collections/c", &json!({"dimension": 2})).0, 201);
+    let (status, answer) = server.call("POST", "/v1/collections/c/records%3Acount", &json!({}));
+    assert_eq!((status, &answer["count"]), (200, &json!(0)), "{answer}");
+    assert_eq!(server.call("POST", "/v1/collections/c/records%3adelete", &json!({"ids": ["x"]})).0, 200);
+    server.stop();
+}
+
+#[test]
+fn what_a_collection_is_asked_again_without_is_as_it_was() {
+    let (_folder, server) = started("");
+    let made = json!({"dimension": 2, "vector_type": "f32", "metric": "inner_product"});
+    assert_eq!(server.call("PUT", "/v1/collections/c", &made).0, 201);
+    for again in [json!({}), json!({"metric": "inner_product"}), json!({"vector_type": "f32"}), made] {
+        let (status, found) = server.call("PUT", "/v1/collections/c", &again);
+        let settings = (&found["settings"]["vector_type"], &found["settings"]["metric"]);
+        assert_eq!((status, settings), (200, (&json!("f32"), &json!("inner_product"))), "{again}: {found}");
+    }
+    for other in [json!({"vector_type": "f16"}), json!({"metric": "cosine"})] {
+        assert_eq!(server.call("PUT", "/v1/collections/c", &other).0, 409, "{other}");
+    }
+    let (_, plain) = server.call("PUT", "/v1/collections/d", &json!({"dimension": 2}));
+    assert_eq!((&plain["settings"]["vector_type"], &plain["settings"]["metric"]), (&json!("f16"), &json!("cosine")));
     server.stop();
 }

@@ -3,11 +3,13 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests have threads, and look into databases, on their own")]
 
+mod agent_memory;
 mod answer_cache;
 mod bodies;
 mod browser;
 mod common;
 mod compress;
+mod conversations;
 mod dependencies;
 mod deploy;
 mod devices;

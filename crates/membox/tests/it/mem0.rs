@@ -153,16 +153,99 @@ fn what_is_not_done_here_is_refused_by_its_name() {
         ("/v3/memories/search/", json!({"query": "x", "top_k": 0}), 400, "/top_k"),
         (
             "/v3/memories/search/",
-            json!({"query": "x", "filters": {"user_id": {"icontains": "a"}}}),
+            json!({"query": "x", "filters": {"user_id": {"like": "a"}}}),
             400,
-            "/filters/user_id/icontains",
+            "/filters/user_id/like",
         ),
         ("/v3/memories/?page=0", json!({}), 400, "/page"),
+        ("/memories", json!({"messages": messages, "user_id": "a", "prompt": "only facts"}), 422, "/prompt"),
+        ("/search", json!({"query": "x", "top_k": 0}), 400, "/top_k"),
         ("/v1/exports/", json!({"schema": {"properties": {"name": {}}}}), 422, "/schema"),
         ("/v1/exports/get/", json!({"memory_export_id": "?"}), 400, "/memory_export_id"),
     ] {
         let (found, problem) = server.call("POST", path, &body);
         assert_eq!((found, &problem["errors"][0]["pointer"]), (status, &json!(pointer)), "{path} {body}: {problem}");
     }
+    server.stop();
+}
+
+#[test]
+fn a_batch_of_changes_is_made_as_a_whole_or_not_at_all() {
+    let (_folder, server) = started();
+    let ids = add(&server, json!({"user_id": "alex"}), &["One.", "Two."]);
+    let listed = || post(&server, "/v3/memories/", &json!({}))["results"].clone();
+    let before = listed();
+    let change = |id: &str, text: &str| json!({"memory_id": id, "text": text});
+    for (second, status, pointer) in [
+        (json!({"memory_id": ids[1]}), 400, json!("/memories/1")),
+        (json!({"memory_id": ids[1], "text": ""}), 400, json!("/memories/1/text")),
+        (json!({"memory_id": ids[1], "expiration_date": "soon"}), 400, json!("/memories/1/expiration_date")),
+        (change(&ids[0], "Three."), 400, json!("/memories/1/memory_id")),
+        (change("none", "Three."), 404, Value::Null),
+    ] {
+        let batch = json!({"memories": [change(&ids[0], "First."), second]});
+        let (found, problem) = server.call("PUT", "/v1/batch/", &batch);
+        assert_eq!((found, &problem["errors"][0]["pointer"]), (status, &pointer), "{batch}: {problem}");
+        assert_eq!(listed(), before, "{batch}");
+    }
+    let batch = json!({"memories": [change(&ids[0], "First."), change(&ids[1], "Second.")]});
+    assert_eq!(server.call("PUT", "/v1/batch/", &batch).1["message"], "Successfully updated 2 memories");
+    for (id, old) in ids.iter().zip(["One.", "Two."]) {
+        let (_, history) = server.call("GET", &format!("/v1/memories/{id}/history/"), &Value::Null);
+        assert_eq!(history[1]["old_memory"], old, "{history}");
+    }
+    server.stop();
+}
+
+#[test]
+fn errors_are_in_the_type_that_its_clients_read_and_detail_names_the_field() {
+    let (_folder, server) = started();
+    let json_type = [("content-type", "application/json")];
+    let (status, headers, text) = server.raw("POST", "/v3/memories/search/", &json_type, b"{\"query\": \"\"}".to_vec());
+    assert!(headers.contains(&("content-type".to_owned(), "application/json".to_owned())), "{headers:?}");
+    let problem: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((status, &problem["detail"]), (400, &json!("query: the question is empty")));
+    let (status, headers, _) = server.raw("DELETE", "/v1/memories/x/", &[], Vec::new());
+    assert_eq!(status, 404);
+    assert!(headers.contains(&("content-type".to_owned(), "application/json".to_owned())), "{headers:?}");
+    server.stop();
+}
+
+#[test]
+fn its_own_servers_routes_have_the_same_memories() {
+    let (_folder, server) = started();
+    let call = |method: &str, path: &str, body: Value| {
+        let (status, answer) = server.call(method, path, &body);
+        assert_eq!(status, 200, "{method} {path}: {answer}");
+        answer
+    };
+    assert_eq!(call("GET", "/memories", Value::Null), json!({"results": []}));
+    let said = json!({"messages": [{"role": "user", "content": "The spare key is under the pot."}], "user_id": "alex",
+        "infer": false, "metadata": {"n": 1}, "memory_type": null});
+    let id = call("POST", "/memories", said)["results"][0]["id"].as_str().expect("an id").to_owned();
+    let inferred = json!({"messages": [{"role": "user", "content": "I am Bo and I play chess."}], "user_id": "bo",
+        "infer": null});
+    assert!(!texts(&call("POST", "/memories", inferred)).is_empty());
+    let one = format!("/memories/{id}");
+    assert_eq!(call("GET", &one, Value::Null)["metadata"], json!({"n": 1}));
+    assert_eq!(texts(&call("GET", "/memories?user_id=alex&show_expired=false", Value::Null)).len(), 1);
+    assert_eq!(texts(&call("GET", "/memories?top_k=1", Value::Null)).len(), 1);
+    let found = call("POST", "/search", json!({"query": "key", "filters": {"user_id": "alex"}, "top_k": 5}));
+    assert_eq!(texts(&found), ["The spare key is under the pot."]);
+    let changed = call("PUT", &one, json!({"text": "The spare key is gone."}));
+    assert_eq!(changed, json!({"message": "Memory updated successfully!"}));
+    let history = call("GET", &format!("{one}/history"), Value::Null);
+    assert_eq!((&history[1]["event"], history.as_array().map(Vec::len)), (&json!("UPDATE"), Some(2)));
+    assert_eq!(post(&server, "/v3/memories/", &json!({"filters": {"user_id": "alex"}}))["count"], 1);
+    call("DELETE", &one, Value::Null);
+    assert_eq!(server.call("GET", &one, &Value::Null).0, 404);
+    assert_eq!(server.call("DELETE", &one, &Value::Null).0, 404);
+    assert_eq!(server.call("DELETE", "/memories", &Value::Null).0, 400, "whose?");
+    call("DELETE", "/memories?user_id=nobody", Value::Null);
+    assert!(!texts(&call("GET", "/memories", Value::Null)).is_empty());
+    assert_eq!(call("POST", "/reset", Value::Null), json!({"message": "All memories reset"}));
+    assert!(texts(&call("GET", "/memories", Value::Null)).is_empty());
+    let (status, problem) = server.call("POST", "/memories", &json!({"messages": [{"content": "x"}]}));
+    assert_eq!((status, &problem["errors"][0]["pointer"]), (400, &json!("/user_id")), "{problem}");
     server.stop();
 }

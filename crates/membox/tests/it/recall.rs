@@ -185,3 +185,34 @@ fn a_time_in_the_question_counts_for_records_of_that_time() {
     let (status, answer) = server.call("POST", RECALL, &wrong);
     assert_eq!((status, &answer["errors"][0]["pointer"]), (400, &json!("/now")), "{answer}");
 }
+
+#[test]
+fn a_vector_is_asked_by_itself_or_as_that_of_the_words_beside_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    server.call("PUT", "/v1/collections/c", &json!({"dimension": 2, "vector_type": "f32"}));
+    let records = json!({"records": [
+        {"id": "east", "text": "a boat", "vector": [1, 0]}, {"id": "north", "text": "a harbour", "vector": [0, 1]}]});
+    post(&server, "/v1/collections/c/records", &records);
+    let alone = hits(&server, &json!({"vector": [0.1, 1]}));
+    assert_eq!(alone, hits(&server, &json!({"vector": [0.1, 1], "mode": "vector"})), "it is the mode of a vector");
+    let scores = |request: Value| hits(&server, &request)[0]["scores"].clone();
+    let both = json!({"query": "harbour", "vector": [0.1, 1]});
+    assert_eq!(ids(&hits(&server, &both))[0], "north");
+    assert!(scores(both.clone())["text"].as_f64().is_some_and(|score| score > 0.0), "{}", scores(both.clone()));
+    assert_eq!(scores(both)["vector"], alone[0]["score"]);
+    let (words, far) = (json!({"query": "boat", "vector": [0, 1], "k": 2}), json!({"vector": [0, 1], "k": 2}));
+    assert_eq!((ids(&hits(&server, &words)).len(), ids(&hits(&server, &far))[0]), (2, "north"));
+    for (request, pointer) in [
+        (json!({"query": "boat", "vector": [0, 1], "mode": "text"}), "/mode"),
+        (json!({"query": "boat", "vector": [0, 1], "mode": "vector"}), "/mode"),
+        (json!({"vector": [0, 1], "mode": "hybrid"}), "/mode"),
+        (json!({"queries": ["boat"], "vector": [0, 1]}), "/query"),
+        (json!({"query": "boat", "vector": [0]}), "/vector"),
+        (json!({}), "/query"),
+    ] {
+        let (status, problem) = server.call("POST", RECALL, &request);
+        assert_eq!((status, &problem["errors"][0]["pointer"]), (400, &json!(pointer)), "{request}: {problem}");
+    }
+    server.stop();
+}

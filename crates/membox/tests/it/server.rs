@@ -154,7 +154,7 @@ fn bad_input_gets_its_status_and_names_the_field() {
         (records(json!({"text": "x", "metadata": {"a": "x".repeat(20_000)}})), 422, "/records/0/metadata"),
         (records(json!({"text": "x".repeat(3_100_000)})), 413, ""),
         (recall(json!({"query": ""})), 400, "/query"),
-        (recall(json!({"query": "x", "vector": [1]})), 400, "/query"),
+        (recall(json!({"query": "x", "vector": [1]})), 400, "/vector"),
         (recall(json!({"query": "x", "k": 10_001})), 422, "/k"),
         (recall(json!({"query": "x", "k": -1})), 400, "/k"),
         (recall(json!({"query": "x", "filter": {"field": "nope", "eq": 1}})), 400, "/filter/field"),
@@ -323,6 +323,8 @@ fn every_body_in_the_documentation_has_an_example_that_is_accepted() {
                 ("collection", "notes"),
                 ("id", "key"),
                 ("session", "s"),
+                ("session_id", "s"),
+                ("memory_id", "key"),
                 ("message", "m"),
                 ("user", "lena"),
                 ("thread", "t"),
@@ -339,7 +341,7 @@ fn every_body_in_the_documentation_has_an_example_that_is_accepted() {
                 // They want a model that is not there.
                 "/embed_sparse" | "/rerank" | "/v2/rerank" | "/predict" => 424..425,
                 // No such memory is there.
-                "/v1/batch" | "/v1/memories/key" => 404..405,
+                "/v1/batch" | "/v1/memories/key" | "/memories/key" | "/v1/long-term-memory/key" => 404..405,
                 _ => 200..300,
             };
             assert!(expected.contains(&status), "{method} {path} {example}: {status} {answer}");

@@ -491,6 +491,9 @@ fn a_summary_is_made_past_the_threshold_and_extended_from_then_on() {
     assert!(contents(&first)[1].ends_with(&text));
     let again = get(&server, path);
     assert_eq!(again["summary"], first["summary"], "it is kept");
+    let none_as_they_are = get(&server, "/v1/sessions/s/context?strategy=compress&threshold=1&keep_last=0");
+    assert_eq!((contents(&none_as_they_are).len(), &none_as_they_are["summary"]["messages"]), (2, &json!(30)));
+    assert_eq!(get(&server, path)["summary"], first["summary"], "the last four are as they were");
     append(&server, "s", talk(30));
     server.stop();
     let server = Server::start(&data, &[]);

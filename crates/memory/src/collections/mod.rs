@@ -13,7 +13,9 @@ use crate::names::check_new;
 use crate::retry::retry;
 use crate::tenants::{Limits, Policies};
 use crate::views::collection_view;
-use membox_api::{CollectionSettings, CollectionView, LateInteraction, MAX_WINDOWS, TOKEN_DIMENSIONS, Windows};
+use membox_api::{
+    CollectionSettings, CollectionView, LateInteraction, MAX_WINDOWS, Metric, TOKEN_DIMENSIONS, VectorType, Windows,
+};
 use membox_store::Store;
 use membox_store::{Collection, JobGuard};
 use settings::MAX_DIMENSIONS;
@@ -112,6 +114,8 @@ impl Collections<'_> {
             ));
         }
         settings.dimension = Some(dimension);
+        settings.vector_type = settings.vector_type.or(Some(VectorType::default()));
+        settings.metric = settings.metric.or(Some(Metric::default()));
         let by = loaded.filter(|e| e.dimension() == dimension).map(|e| e.name().to_owned());
         settings.model = by.or(settings.model);
         Ok(settings)
@@ -137,15 +141,15 @@ impl Collections<'_> {
         if wanted.model.is_some() && have.model != settled.model {
             return Err(differs("model", format!("{:?}", have.model), format!("{:?}", settled.model)));
         }
-        if have.vector_type != settled.vector_type {
-            return Err(differs(
-                "vector_type",
-                format!("{:?}", have.vector_type),
-                format!("{:?}", settled.vector_type),
-            ));
+        if let Some(wanted) = wanted.vector_type
+            && have.vector_type.unwrap_or_default() != wanted
+        {
+            return Err(differs("vector_type", format!("{:?}", have.vector_type), format!("{wanted:?}")));
         }
-        if have.metric != settled.metric {
-            return Err(differs("metric", format!("{:?}", have.metric), format!("{:?}", settled.metric)));
+        if let Some(wanted) = wanted.metric
+            && have.metric.unwrap_or_default() != wanted
+        {
+            return Err(differs("metric", format!("{:?}", have.metric), format!("{wanted:?}")));
         }
         let mut settings = have.clone();
         if wanted.index != Default::default() {

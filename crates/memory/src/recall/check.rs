@@ -42,12 +42,21 @@ pub(super) fn filter_of(
 }
 
 pub(super) fn check(request: &RecallRequest) -> Result<(), MemoryError> {
-    let asked = [request.query.is_some(), request.vector.is_some(), request.queries.is_some()];
-    if asked.iter().filter(|&&a| a).count() != 1 {
-        return Err(MemoryError::invalid("/query", "exactly one of query, vector and queries is wanted"));
+    match (&request.query, &request.vector, &request.queries) {
+        (Some(_), None, None) | (None, Some(_), None) | (None, None, Some(_)) => {}
+        (Some(_), Some(_), None) if request.mode() == RecallMode::Hybrid => {}
+        (Some(_), Some(_), None) => {
+            let reason = "query and vector stand together in mode \"hybrid\" alone";
+            return Err(MemoryError::invalid("/mode", reason));
+        }
+        _ => {
+            let reason = "query, vector, queries, or query with vector is wanted";
+            return Err(MemoryError::invalid("/query", reason));
+        }
     }
-    if request.vector.is_some() && request.mode != RecallMode::Vector {
-        return Err(MemoryError::invalid("/mode", "a vector has no words: ask with mode \"vector\""));
+    if request.vector.is_some() && request.query.is_none() && request.mode() != RecallMode::Vector {
+        let reason = "a vector has no words: give them as query, or ask with mode \"vector\"";
+        return Err(MemoryError::invalid("/mode", reason));
     }
     let queries = request.queries.as_deref().unwrap_or_default();
     if request.queries.is_some() && (queries.is_empty() || queries.len() > MAX_QUERIES) {

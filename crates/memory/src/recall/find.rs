@@ -50,7 +50,7 @@ pub(super) fn find(
     let wanted = wanted(request);
     let leg = wanted.max(LEG);
     let SearchEffort { ef_search, nprobe, exact } = request.effort.unwrap_or_default();
-    let nearest = if request.mode == RecallMode::Hybrid { leg } else { wanted };
+    let nearest = if request.mode() == RecallMode::Hybrid { leg } else { wanted };
     let looked_for = Wanted { nearest, effort: Effort { ef_search, nprobe, exact }, marked: time };
     let questions: Vec<&Question> = asked.iter().map(|asked| &asked.question).collect();
     let (snapshot, found) = reads.search(collection, filter, &questions, looked_for)?;
@@ -58,7 +58,7 @@ pub(super) fn find(
     let mut merged: HashMap<RecordRef, Fused> = HashMap::new();
     for (number, (asked, found)) in asked.iter().zip(&found).enumerate() {
         let mut fused = fuse_legs(&snapshot, asked, found, request, leg);
-        if request.mode == RecallMode::Hybrid
+        if request.mode() == RecallMode::Hybrid
             && let Some(mut interaction) = Interaction::of(&snapshot, asked)?
         {
             interaction.add_to(&mut fused, request.k)?;
@@ -89,7 +89,7 @@ fn fuse_legs(snapshot: &Snapshot, asked: &Asked, found: &Matches, request: &Reca
         let (is_of_time, windows) = (snapshot.is_marked(record), snapshot.windows(record));
         Candidate { record, vector, text, is_named, is_askers, is_of_time, windows }
     };
-    match request.mode {
+    match request.mode() {
         RecallMode::Vector => {
             let fused = |&(record, score)| Fused::by_vector(candidate(record, Some(score), None), asked.reading);
             let mut fused: Vec<Fused> = near.iter().map(fused).collect();

@@ -70,7 +70,7 @@ fn fetch(
     reads: &Reads,
 ) -> Result<(Vec<Chosen>, bool), MemoryError> {
     let _moment = reads.at_one_moment()?;
-    let judge = Judge::of(found, asked, request.mode);
+    let judge = Judge::of(found, asked, request.mode());
     let mut changed = false;
     let most = if is_chosen_from(request) { wanted(request) } else { request.k };
     let mut chosen = Vec::with_capacity(most.min(found.fused.len()));

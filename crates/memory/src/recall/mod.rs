@@ -70,7 +70,7 @@ impl Recall<'_> {
         let of_time = time.as_ref().map(of_time);
         let only = of_time.clone().filter(|_| request.time == TimeUse::Filter);
         let filter = filter_of(self.collections.limits, tenant, request, only)?;
-        let marked = of_time.filter(|_| request.time == TimeUse::Boost && request.mode == RecallMode::Hybrid);
+        let marked = of_time.filter(|_| request.time == TimeUse::Boost && request.mode() == RecallMode::Hybrid);
         let collection = self.collections.collection(tenant, collection)?;
         // What depends on the time of asking is not remembered.
         let is_timeless = time.is_none() || request.now.is_some();
@@ -107,7 +107,7 @@ impl Recall<'_> {
             request.budget.as_ref().map(|budget| fit(self.models, &chosen, budget, request.order)).transpose()?;
         timing.compress = compressed.elapsed();
         if request.explain {
-            let judge = Judge::of(&found, &asked, request.mode);
+            let judge = Judge::of(&found, &asked, request.mode());
             for hit in &mut chosen {
                 hit.explanation = Some(judge.explain(&hit.fused, &hit.stored.record.text)?);
             }

@@ -37,17 +37,10 @@ pub(super) fn questions(
     timing: &mut Timing,
 ) -> Result<Vec<Asked>, MemoryError> {
     if let Some(vector) = &request.vector {
-        let mut vector = vector.clone();
-        collection.check_vector(&vector).map_err(|e| vector_error("/vector", e))?;
-        collection.normalize(&mut vector);
-        let question = Question { vector: Some(vector.clone()), ..Question::default() };
-        let vector: Option<Arc<[f32]>> = collection.settings().model.is_some().then(|| vector.into());
-        let base = vector.as_deref().map_or(Ok(0.0), |vector| models.base_cosine(collection, vector))?;
-        let reading = Reading { base, ..Reading::PLAIN };
-        return Ok(vec![Asked { question, text: None, terms: Vec::new(), vector, reading, tokens: None }]);
+        return Ok(vec![by_vector(models, collection, request.query.as_ref(), vector)?]);
     }
     let texts: Vec<&String> = request.query.iter().chain(request.queries.iter().flatten()).collect();
-    let embedded = match request.mode {
+    let embedded = match request.mode() {
         // Words find without a model; with one, it too says how relevant a hit is.
         RecallMode::Text if models.encoder_of(collection).is_err() => vec![None; texts.len()],
         _ => models.embed_queries(tenant, collection, &texts, timing)?.into_iter().map(Some).collect(),
@@ -59,8 +52,8 @@ pub(super) fn questions(
         let prepared = space.zip(tokens.as_ref()).map(|(space, tokens)| QuestionTokens::new(space, &tokens.vectors));
         let vector = embedded.as_ref().map(|embedded| embedded.vector.clone());
         let question = Question {
-            vector: vector.as_ref().filter(|_| request.mode != RecallMode::Text).map(|vector| vector.to_vec()),
-            terms: if request.mode == RecallMode::Vector { Vec::new() } else { terms.clone() },
+            vector: vector.as_ref().filter(|_| request.mode() != RecallMode::Text).map(|vector| vector.to_vec()),
+            terms: if request.mode() == RecallMode::Vector { Vec::new() } else { terms.clone() },
             tokens: prepared,
         };
         let known = embedded.map_or(0.0, |embedded| embedded.known_share);
@@ -70,6 +63,25 @@ pub(super) fn questions(
         Ok(Asked { question, text: Some(text.clone()), terms, vector, reading, tokens })
     };
     texts.into_iter().zip(embedded).map(asked).collect()
+}
+
+/// A question by its vector, and by its words where it has any. Its tokens are not looked at: a vector that is given
+/// need not be of the model that has their vectors.
+fn by_vector(
+    models: &Models,
+    collection: &Collection,
+    text: Option<&String>,
+    vector: &[f32],
+) -> Result<Asked, MemoryError> {
+    let mut vector = vector.to_vec();
+    collection.check_vector(&vector).map_err(|e| vector_error("/vector", e))?;
+    collection.normalize(&mut vector);
+    let terms = text.map(|text| collection.query_terms(text)).unwrap_or_default();
+    let question = Question { vector: Some(vector.clone()), terms: terms.clone(), tokens: None };
+    let vector: Option<Arc<[f32]>> = collection.settings().model.is_some().then(|| vector.into());
+    let base = vector.as_deref().map_or(Ok(0.0), |vector| models.base_cosine(collection, vector))?;
+    let reading = Reading { base, ..Reading::PLAIN };
+    Ok(Asked { question, text: text.cloned(), terms, vector, reading, tokens: None })
 }
 
 /// The field of a request that a bad vector is in.

@@ -131,7 +131,15 @@ impl Sessions<'_> {
             Some(id) => reads.checkpoint(place, id, now())?,
             None => {
                 let namespace = Some(namespace);
-                let latest = CheckpointQuery { tenant, thread, namespace, after: None, filter: None, limit: 1 };
+                let latest = CheckpointQuery {
+                    tenant,
+                    thread,
+                    namespace,
+                    after: None,
+                    filter: None,
+                    limit: 1,
+                    with_blobs: false,
+                };
                 reads.checkpoints(latest, now())?.0.pop()
             }
         };
@@ -162,7 +170,8 @@ impl Sessions<'_> {
             }
             (None, None) => None,
         };
-        let wanted = CheckpointQuery { tenant, thread, namespace, after, filter: filter.as_ref(), limit };
+        let (filter, with_blobs) = (filter.as_ref(), query.blobs);
+        let wanted = CheckpointQuery { tenant, thread, namespace, after, filter, limit, with_blobs };
         let reads = self.store.read()?;
         let _moment = reads.at_one_moment()?;
         let (found, next) = reads.checkpoints(wanted, now())?;

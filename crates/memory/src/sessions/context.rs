@@ -215,6 +215,11 @@ impl Sessions<'_> {
         };
         // Digits that stood apart may stand together now.
         redact(&redaction, &mut summary);
+        // All of what was said is for this context alone: a later one has the last messages as they are.
+        if keep_last == 0 {
+            session.state.summary = Some(summary);
+            return Ok(());
+        }
         // Of two that extend it at a time, the first stands.
         session.state.summary = self.store.put_summary(session, summary)?;
         Ok(())

@@ -79,7 +79,7 @@ fn contents(folder: &Path) -> (Vec<RecordView>, Vec<String>) {
             RecallMode::Text => (Some(format!("note {i}")), None),
             _ => (None, Some(vector(i))),
         };
-        let request = RecallRequest { query, vector, mode, k: 5, ..RecallRequest::default() };
+        let request = RecallRequest { query, vector, mode: Some(mode), k: 5, ..RecallRequest::default() };
         let hits = memory.recall("t", "c", &request).expect("an answer").hits;
         hits.into_iter().map(|h| format!("{} {:?}", h.id, h.text)).collect::<Vec<_>>()
     };
@@ -152,7 +152,7 @@ fn a_damaged_record_is_no_answer_and_no_obstacle() {
     assert!(report.problems.iter().any(|p| p.serious && p.found.contains("checksum")), "{:?}", report.problems);
     let memory = open(folder.path());
     let request =
-        RecallRequest { vector: Some(vector(4321)), mode: RecallMode::Vector, k: 3, ..RecallRequest::default() };
+        RecallRequest { vector: Some(vector(4321)), mode: Some(RecallMode::Vector), k: 3, ..RecallRequest::default() };
     let hits = memory.recall("t", "c", &request).expect("an answer").hits;
     assert!(!hits.is_empty() && hits.iter().all(|h| h.id != "r4321"), "{hits:?}");
     assert!(memory.records().record("t", "c", "r4321").is_err());

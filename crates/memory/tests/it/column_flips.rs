@@ -201,7 +201,7 @@ fn flip(database: &Path, table: &str, column: &str, is_text: bool, nth: u32, bit
 fn nearest(memory: &MemoryBox, tenant: &str, i: usize) -> Result<Vec<String>, MemoryError> {
     let request = RecallRequest {
         vector: Some(vector(i)),
-        mode: RecallMode::Vector,
+        mode: Some(RecallMode::Vector),
         k: 3,
         filter: Some(json!({"field": "kind", "eq": "episodic"})),
         context: serde_json::from_value(json!({"before": 2, "after": 2})).ok(),
@@ -211,8 +211,12 @@ fn nearest(memory: &MemoryBox, tenant: &str, i: usize) -> Result<Vec<String>, Me
 }
 
 fn by_words(memory: &MemoryBox, tenant: &str, i: usize) -> Result<Vec<String>, MemoryError> {
-    let request =
-        RecallRequest { query: Some(format!("number{i}")), mode: RecallMode::Text, k: 3, ..RecallRequest::default() };
+    let request = RecallRequest {
+        query: Some(format!("number{i}")),
+        mode: Some(RecallMode::Text),
+        k: 3,
+        ..RecallRequest::default()
+    };
     Ok(memory.recall(tenant, "c", &request)?.hits.into_iter().map(|hit| hit.id).collect())
 }
 

@@ -34,7 +34,8 @@ fn vector_file(folder: &Path, number: usize) -> PathBuf {
 }
 
 fn nearest(memory: &MemoryBox, tenant: &str, collection: &str, i: usize) -> Result<Vec<String>, String> {
-    let request = RecallRequest { vector: Some(vector(i)), mode: RecallMode::Vector, k: 1, ..RecallRequest::default() };
+    let request =
+        RecallRequest { vector: Some(vector(i)), mode: Some(RecallMode::Vector), k: 1, ..RecallRequest::default() };
     let answer = memory.recall(tenant, collection, &request).map_err(|error| error.to_string())?;
     Ok(answer.hits.into_iter().map(|hit| hit.id).collect())
 }
@@ -61,8 +62,12 @@ fn a_vector_file_that_is_cut_at_any_length_is_an_error_of_its_collection_alone()
         } else {
             assert_eq!(found.expect("an answer"), ["r7"], "{length} of {whole} bytes");
         }
-        let words =
-            RecallRequest { query: Some("note".into()), mode: RecallMode::Text, k: 3, ..RecallRequest::default() };
+        let words = RecallRequest {
+            query: Some("note".into()),
+            mode: Some(RecallMode::Text),
+            k: 3,
+            ..RecallRequest::default()
+        };
         memory.recall("t", &name, &words).expect("words are found in what is left");
         let record = NewRecord { text: "more".into(), vector: Some(vector(1)), ..NewRecord::default() };
         assert_eq!(memory.records().upsert("t", &name, vec![record]).is_ok(), length == whole, "{length}");

@@ -147,7 +147,7 @@ fn what_a_request_asks_is_bounded_and_the_error_names_field_and_limit() {
     let recall = |tenant: &str, k: usize, filter: serde_json::Value| {
         let request = RecallRequest {
             vector: Some(vec![1.0, 0.0]),
-            mode: RecallMode::Vector,
+            mode: Some(RecallMode::Vector),
             k,
             filter: Some(filter),
             ..RecallRequest::default()

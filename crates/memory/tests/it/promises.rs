@@ -41,11 +41,11 @@ fn record(i: usize) -> NewRecord {
 }
 
 fn near(i: usize, k: usize) -> RecallRequest {
-    RecallRequest { vector: Some(vector(i)), mode: RecallMode::Vector, k, ..RecallRequest::default() }
+    RecallRequest { vector: Some(vector(i)), mode: Some(RecallMode::Vector), k, ..RecallRequest::default() }
 }
 
 fn words(text: &str) -> RecallRequest {
-    RecallRequest { query: Some(text.into()), mode: RecallMode::Text, ..RecallRequest::default() }
+    RecallRequest { query: Some(text.into()), mode: Some(RecallMode::Text), ..RecallRequest::default() }
 }
 
 fn ids(memory: &MemoryBox, request: &RecallRequest) -> Vec<String> {
@@ -722,7 +722,7 @@ fn unlike(i: usize) -> NewRecord {
 }
 
 fn near_to(record: NewRecord) -> RecallRequest {
-    RecallRequest { vector: record.vector, mode: RecallMode::Vector, k: 1, ..RecallRequest::default() }
+    RecallRequest { vector: record.vector, mode: Some(RecallMode::Vector), k: 1, ..RecallRequest::default() }
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn whatever_is_asked_of_a_collection_that_is_dropped_meanwhile_is_done_or_says_s
                     "a",
                     &RecallRequest {
                         query: Some("note".into()),
-                        mode: RecallMode::Text,
+                        mode: Some(RecallMode::Text),
                         filter: Some(json!({"field": "id", "exists": true})),
                         ..Default::default()
                     },

@@ -49,7 +49,15 @@ fn listed(reader: &Reader, now: i64, page: usize) -> Vec<(String, Value, BTreeMa
     let (mut all, mut after) = (Vec::new(), None::<CheckpointOrder>);
     loop {
         let CheckpointPlace { tenant, thread, namespace } = PLACE;
-        let query = CheckpointQuery { tenant, thread, namespace: Some(namespace), after, filter: None, limit: page };
+        let query = CheckpointQuery {
+            tenant,
+            thread,
+            namespace: Some(namespace),
+            after,
+            filter: None,
+            limit: page,
+            with_blobs: false,
+        };
         let (found, next) = reader.checkpoints(query, now).expect("a page");
         assert!(found.len() <= page);
         assert!(next.is_none() || next == found.last().map(Checkpoint::order));

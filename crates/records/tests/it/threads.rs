@@ -1,8 +1,8 @@
 //! Threads as wholes: they are listed, cut down and copied, and no other thread notices.
 
 use membox_records::{
-    CheckpointBody, CheckpointOrder, CheckpointPlace, CheckpointQuery, Filter, Namespace, Reader, Sealing, Store,
-    Thread, WriteTransaction,
+    Blob, CheckpointBody, CheckpointOrder, CheckpointPlace, CheckpointQuery, Filter, MAX_PAGE_BYTES, Namespace, Reader,
+    Sealing, Store, Thread, WriteTransaction,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ fn put_writes(store: &mut Store, at: CheckpointPlace, id: &str) {
 }
 
 fn query<'a>(thread: &'a str, namespace: Option<&'a str>) -> CheckpointQuery<'a> {
-    CheckpointQuery { tenant: "t", thread, namespace, after: None, filter: None, limit: 100 }
+    CheckpointQuery { tenant: "t", thread, namespace, after: None, filter: None, limit: 100, with_blobs: false }
 }
 
 /// The namespaces and ids of a page, and where the next one begins.
@@ -152,6 +152,33 @@ fn a_filter_is_over_metadata_and_a_page_looks_at_a_thousand() {
         }
     }
     assert_eq!((found, pages), (vec![(String::new(), time_id(3))], 3));
+}
+
+#[test]
+fn a_page_has_a_bound_in_octets_and_one_checkpoint_at_least() {
+    let (_folder, mut store) = store();
+    let at = place("a", "");
+    for (i, share) in [3, 3, 3, 1].into_iter().enumerate() {
+        let (channel, version) = ("c".to_owned(), i.to_string());
+        let channels = BTreeMap::from([(channel.clone(), version.clone())]);
+        put(&mut store, at, &time_id(i), None, &json!({}));
+        // Two of a third leave no room for a third one: a checkpoint has bytes of its own.
+        let blob = Blob { channel, version, kind: String::new(), data: vec![7; MAX_PAGE_BYTES / share] };
+        write(&mut store, |tx| tx.put_blob(at, &blob).and_then(|()| tx.set_channels(at, &time_id(i), &channels)))
+            .expect("a write");
+    }
+    let reader = store.reader().expect("a reader");
+    let (mut after, mut pages) = (None, Vec::new());
+    loop {
+        let (found, next) = page(&reader, CheckpointQuery { after, with_blobs: true, ..query("a", Some("")) });
+        pages.push(found.into_iter().map(|found| found.1).collect::<Vec<_>>());
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, [vec![time_id(3)], vec![time_id(2), time_id(1)], vec![time_id(0)]]);
+    assert_eq!(ids(&reader, "a", "").len(), 4, "without blobs they are small");
 }
 
 #[test]

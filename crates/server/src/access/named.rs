@@ -4,16 +4,18 @@ use super::Reach;
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use membox_api::{
-    AddMemories, AddQuery, AppendRequest, AuditQuery, BlobQuery, CheckpointQuery, CheckpointsQuery, ChunkRequest,
-    CohereRerank, CollectionSettings, ConsolidateRequest, ContextRequest, CopyThread, CountRequest, DecodeRequest,
-    DeleteRequest, EmbedRequest, EmbedTokensRequest, EmbeddingsRequest, EraseTenant, FacetsRequest, ForgetRequest,
-    GetRequest, JobsQuery, MediaQuery, Mem0Add, Mem0BatchUpdates, Mem0Feedback, Mem0GetExport, Mem0List, Mem0NewExport,
-    Mem0Owner, Mem0PageQuery, Mem0References, Mem0Search, Mem0SummaryRequest, Mem0Update, MessagePatch, MessagesQuery,
-    NamespaceQuery, NewApiKey, NewCheckpoint, NewRecord, OneNamespaceQuery, PageQuery, PatchManyRequest,
+    AddMemories, AddQuery, AgentMemories, AgentMemoryForget, AgentMemoryForgetQuery, AgentMemoryIds, AgentMemoryPatch,
+    AgentMemoryPrompt, AgentMemorySearch, AppendRequest, AuditQuery, BlobQuery, CheckpointQuery, CheckpointsQuery,
+    ChunkRequest, CohereRerank, CollectionSettings, ConsolidateRequest, ContextRequest, ConversationItemsQuery,
+    ConversationPatch, CopyThread, CountRequest, DecodeRequest, DeleteRequest, EmbedRequest, EmbedTokensRequest,
+    EmbeddingsRequest, EraseTenant, FacetsRequest, ForgetRequest, GetRequest, JobsQuery, MediaQuery, Mem0Add,
+    Mem0AllQuery, Mem0BatchUpdates, Mem0Feedback, Mem0GetExport, Mem0List, Mem0NewExport, Mem0Owner, Mem0PageQuery,
+    Mem0References, Mem0Search, Mem0SummaryRequest, Mem0Update, MessagePatch, MessagesQuery, NamespaceQuery, NewApiKey,
+    NewCheckpoint, NewConversation, NewConversationItems, NewRecord, OneNamespaceQuery, PageQuery, PatchManyRequest,
     PredictRequest, PruneRequest, PushRequest, QueueQuery, QuotaSettings, RecallBatch, RecallRequest, RecordPatch,
     ReembedQuery, RerankRequest, Scope, ScrollRequest, SessionSettings, SessionsQuery, SimilarityRequest, TakeRequest,
     TaskWrites, ThreadsQuery, TokenizeRequest, TokensRequest, TopicsRequest, UpdateRequest, UsageQuery, UsageReport,
-    VertexRequest,
+    VertexRequest, WorkingMemoriesQuery, WorkingMemory, WorkingMemoryQuery,
 };
 use membox_memory::named_or_users;
 use serde_json::{Map, Value, json};
@@ -37,13 +39,16 @@ macro_rules! names_nothing {
 }
 
 names_nothing! {
-    AddQuery AuditQuery BlobQuery CheckpointQuery CheckpointsQuery ChunkRequest CohereRerank CollectionSettings
-    ConsolidateRequest DecodeRequest EmbedRequest EmbedTokensRequest EmbeddingsRequest EraseTenant JobsQuery
-    Map<String, Value> MediaQuery Mem0Add Mem0BatchUpdates Mem0Feedback Mem0GetExport Mem0List Mem0NewExport Mem0Owner
-    Mem0PageQuery Mem0References Mem0Search Mem0SummaryRequest Mem0Update MessagePatch MessagesQuery NamespaceQuery
-    NewApiKey NewCheckpoint OneNamespaceQuery PredictRequest PruneRequest PushRequest QueueQuery QuotaSettings
-    ReembedQuery RerankRequest SimilarityRequest TakeRequest TaskWrites ThreadsQuery TokenizeRequest TokensRequest
-    TopicsRequest VertexRequest
+    AddQuery AgentMemories AgentMemoryForget AgentMemoryForgetQuery AgentMemoryIds AgentMemoryPatch AgentMemoryPrompt
+    AgentMemorySearch AuditQuery BlobQuery CheckpointQuery CheckpointsQuery ChunkRequest CohereRerank
+    CollectionSettings ConsolidateRequest ConversationItemsQuery ConversationPatch DecodeRequest EmbedRequest EmbedTokensRequest
+    EmbeddingsRequest EraseTenant JobsQuery Map<String, Value> MediaQuery Mem0Add Mem0AllQuery
+    Mem0BatchUpdates Mem0Feedback Mem0GetExport Mem0List Mem0NewExport Mem0Owner Mem0PageQuery
+    Mem0References Mem0Search Mem0SummaryRequest Mem0Update MessagePatch MessagesQuery NamespaceQuery
+    NewApiKey NewCheckpoint NewConversation NewConversationItems OneNamespaceQuery PredictRequest PruneRequest
+    PushRequest QueueQuery QuotaSettings ReembedQuery RerankRequest SimilarityRequest TakeRequest
+    TaskWrites ThreadsQuery TokenizeRequest TokensRequest TopicsRequest VertexRequest WorkingMemoriesQuery
+    WorkingMemory WorkingMemoryQuery
 }
 
 /// Its filter is a text: the route narrows it once it is read.

@@ -1,6 +1,6 @@
 //! Errors in the words of those whose routes they are of: what OpenAI's and text-embeddings-inference's clients
-//! print stands beside the problem document's own fields. What a request has cost, as text-embeddings-inference says
-//! it, is in [`cost`].
+//! print stands beside the problem document's own fields, and what mem0's and agent-memory-server's print in its
+//! `detail`. What a request has cost, as text-embeddings-inference says it, is in [`cost`].
 
 pub(crate) mod cost;
 
@@ -8,7 +8,7 @@ pub use cost::Cost;
 
 use crate::problem::Problem;
 use axum::extract::Request;
-use axum::http::header;
+use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use membox_api::ProblemDocument;
@@ -32,7 +32,28 @@ const OF_TEI: [&str; 13] = [
     "/vertex",
 ];
 /// Routes that OpenAI has begin so; `/embeddings` is for its clients, too.
-const OF_OPENAI: [&str; 4] = ["/v1/embeddings", "/v1/models", "/v1/chat/", "/embeddings"];
+const OF_OPENAI: [&str; 5] = ["/v1/embeddings", "/v1/models", "/v1/chat/", "/v1/conversations", "/embeddings"];
+
+/// Routes of which clients show `detail` alone, some of them where the type is `application/json` and no other, begin
+/// so: those of mem0 and of agent-memory-server.
+const OF_DETAIL: [&str; 16] = [
+    "/memories",
+    "/search",
+    "/reset",
+    "/v1/health",
+    "/v1/working-memory",
+    "/v1/long-term-memory",
+    "/v1/memory/",
+    "/v1/ping",
+    "/v1/memories/",
+    "/v1/entities",
+    "/v1/batch",
+    "/v1/feedback",
+    "/v1/exports",
+    "/v1/summary",
+    "/v2/entities",
+    "/v3/memories",
+];
 
 /// Who else has a route of this path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +62,8 @@ pub enum Dialect {
     OpenAi,
     /// text-embeddings-inference.
     Tei,
+    /// mem0 or agent-memory-server.
+    Detail,
 }
 
 impl Dialect {
@@ -48,6 +71,8 @@ impl Dialect {
     pub fn of(path: &str) -> Option<Self> {
         if OF_OPENAI.iter().any(|begin| path.starts_with(begin)) {
             Some(Self::OpenAi)
+        } else if OF_DETAIL.iter().any(|begin| path.starts_with(begin)) {
+            Some(Self::Detail)
         } else {
             OF_TEI.contains(&path).then_some(Self::Tei)
         }
@@ -132,17 +157,35 @@ fn tei(problem: &Problem) -> TeiProblem<'_> {
     TeiProblem { problem, error: &problem.detail, error_type }
 }
 
+/// A problem whose `detail` names the fields, where it is all that is shown.
+fn detailed(problem: &Problem) -> ProblemDocument {
+    let mut document = ProblemDocument::clone(problem);
+    let fields =
+        document.errors.iter().filter_map(|field| Some(format!("{}: {}", parameter(&field.pointer)?, field.detail)));
+    let fields: Vec<String> = fields.collect();
+    if !fields.is_empty() {
+        document.detail = fields.join("; ");
+    }
+    document
+}
+
 /// Says a problem as the clients of its route know it.
 pub async fn speak(request: Request, next: Next) -> Response {
     let dialect = Dialect::of(request.uri().path());
     let mut response = next.run(request).await;
     let (Some(dialect), Some(problem)) = (dialect, response.extensions().get::<Problem>()) else { return response };
-    cost::count_failure(problem.status);
+    if dialect != Dialect::Detail {
+        cost::count_failure(problem.status);
+    }
     let said = match dialect {
         Dialect::OpenAi => serde_json::to_string(&openai(problem)),
         Dialect::Tei => serde_json::to_string(&tei(problem)),
+        Dialect::Detail => serde_json::to_string(&detailed(problem)),
     };
     if let Ok(said) = said {
+        if dialect == Dialect::Detail {
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
         response.headers_mut().remove(header::CONTENT_LENGTH);
         *response.body_mut() = said.into();
     }
@@ -171,14 +214,18 @@ mod tests {
         let unknown = Problem::field(StatusCode::NOT_FOUND, "/model", "there is no model");
         assert_eq!(openai(&unknown).error.code, Some("model_not_found"));
         assert_eq!(tei(&Problem::new(StatusCode::TOO_MANY_REQUESTS, "full")).error_type, "Overloaded");
+        assert_eq!(detailed(&problem).detail, "input[3]: the text is empty");
+        assert_eq!(detailed(&Problem::new(StatusCode::NOT_FOUND, "no record")).detail, "no record");
     }
 
     #[test]
     fn our_own_routes_have_no_other_words() {
-        for path in ["/v1/collections", "/v1/tokens", "/mcp", "/health", "/v1/sessions/v1/embeddings"] {
+        for path in ["/v1/collections", "/v1/memories", "/v1/memories:update", "/mcp", "/v1/sessions/v1/embeddings"] {
             assert_eq!(Dialect::of(path), None, "{path}");
         }
         assert_eq!(Dialect::of("/v1/models/a/b"), Some(Dialect::OpenAi));
         assert_eq!(Dialect::of("/rerank"), Some(Dialect::Tei));
+        assert_eq!(Dialect::of("/v1/memories/x"), Some(Dialect::Detail));
+        assert_eq!(Dialect::of("/v1/working-memory"), Some(Dialect::Detail));
     }
 }

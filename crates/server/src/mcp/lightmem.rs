@@ -173,7 +173,7 @@ fn retrieve(memory: &Arc<MemoryBox>, caller: &Caller, arguments: Value) -> Resul
         query: Some(query),
         k: limit.unwrap_or(10),
         filter: Some(json!({ "and": conditions })),
-        mode: RecallMode::Hybrid,
+        mode: Some(RecallMode::Hybrid),
         include: vec![Include::Text, Include::Metadata],
         ..RecallRequest::default()
     };

@@ -1,7 +1,9 @@
 //! The handlers, a module a group of routes of the API.
 
+pub mod agent_memory;
 pub mod collections;
 pub mod compress;
+pub mod conversations;
 mod encoding;
 pub mod engines;
 mod inputs;

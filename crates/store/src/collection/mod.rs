@@ -242,7 +242,7 @@ impl Collection {
 
     /// Brings a vector to the form in which the collection compares: unit length for cosine.
     pub fn normalize(&self, vector: &mut [f32]) {
-        if self.settings().metric == Metric::Cosine {
+        if self.settings().metric.unwrap_or_default() == Metric::Cosine {
             let length = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
             if length > 0.0 && length.is_finite() {
                 vector.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);

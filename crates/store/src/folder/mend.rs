@@ -81,7 +81,11 @@ fn mend_vector_files(root: &Path, reader: &Reader, notes: &mut Vec<String>) -> R
             std::fs::copy(&path, &aside).map_err(StoreError::io("copy to", &aside))?;
             notes.push(format!("the vector file as it was found is kept as {}", aside.display()));
         }
-        let header = Header { uuid: stored.vector_file, dimension, row_type: row_type(settings.vector_type) };
+        let header = Header {
+            uuid: stored.vector_file,
+            dimension,
+            row_type: row_type(settings.vector_type.unwrap_or_default()),
+        };
         VectorFile::mend(&path, header, stored.rows)?;
     }
     Ok(())

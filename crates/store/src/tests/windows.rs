@@ -70,8 +70,8 @@ impl Sample {
         let store = Store::open(&config).expect("a store");
         let settings = CollectionSettings {
             dimension: Some(DIMENSION),
-            vector_type: VectorType::F32,
-            metric: Metric::InnerProduct,
+            vector_type: Some(VectorType::F32),
+            metric: Some(Metric::InnerProduct),
             index,
             ..CollectionSettings::default()
         };

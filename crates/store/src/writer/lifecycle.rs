@@ -30,7 +30,8 @@ impl Writer {
         stored.settings = serde_json::to_string(&settings).unwrap_or_default();
         let registry = self.registry.clone();
         let sealing = registry.reader()?.sealing().clone();
-        let file = registry.with_files(|| self.create_files(&mut stored, dimension, row_type(settings.vector_type)))?;
+        let row_type = row_type(settings.vector_type.unwrap_or_default());
+        let file = registry.with_files(|| self.create_files(&mut stored, dimension, row_type))?;
         let collection = Collection::empty(&registry.root, &stored, settings, (file, sealing));
         let collection = Arc::new(collection.searched_on(registry.row_device.clone()));
         registry.add(stored, collection.clone());

@@ -6,7 +6,7 @@ from typing import Any
 
 RECORD_FIELDS = ("id", "user", "session", "kind", "role", "created_at", "importance")
 """Fields of a record, which are meant by `$field`; other names are of its metadata."""
-OPERATORS = ("eq", "ne", "in", "nin", "gt", "gte", "lt", "lte", "exists", "all", "prefix", "contains")
+OPERATORS = ("eq", "ne", "in", "nin", "gt", "gte", "lt", "lte", "exists", "all", "prefix", "contains", "icontains")
 
 
 def is_native(filter: dict[str, Any]) -> bool:

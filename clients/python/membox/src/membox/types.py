@@ -58,6 +58,244 @@ class AddedMemories(TypedDict):
     """What waits for more to be said."""
 
 
+class AgentMemories(TypedDict):
+    """Long-term memories to be written."""
+    memories: list[AgentMemory]
+    """Up to 1 000."""
+
+
+class AgentMemory(TypedDict):
+    """A long-term memory. The box says the times that are not given."""
+    created_at: NotRequired[str | None]
+    """RFC 3339."""
+    entities: NotRequired[list[str] | None]
+    """Who or what is named in it."""
+    event_date: NotRequired[str | None]
+    """When what it says took place: RFC 3339."""
+    extracted_from: NotRequired[list[str] | None]
+    """Messages that it was made of."""
+    id: str
+    """The client's id. One that exists is replaced."""
+    last_accessed: NotRequired[str | None]
+    """RFC 3339; the box says when it was last written."""
+    memory_type: NotRequired[str | None]
+    """`semantic` (as when left out), `episodic` or `message`."""
+    namespace: NotRequired[str | None]
+    """Where it belongs."""
+    persisted_at: NotRequired[str | None]
+    """RFC 3339; the box says since when it is a long-term memory."""
+    pinned: NotRequired[bool | None]
+    """Whether it is never forgotten."""
+    session_id: NotRequired[str | None]
+    """The conversation that it is of."""
+    text: str
+    """What is remembered."""
+    topics: NotRequired[list[str] | None]
+    """What it is about."""
+    updated_at: NotRequired[str | None]
+    """RFC 3339; the box says it."""
+    user_id: NotRequired[str | None]
+    """Whom it is about."""
+
+
+class AgentMemoryDone(TypedDict):
+    """That something was done."""
+    status: str
+    """`ok`, and perhaps how often."""
+
+
+class AgentMemoryForget(TypedDict):
+    """What is to be forgotten."""
+    pinned_ids: NotRequired[list[str] | None]
+    """Memories that stay."""
+    policy: AgentMemoryPolicy
+    """Which memories."""
+
+
+class AgentMemoryForgotten(TypedDict):
+    """What was forgotten."""
+    deleted: int
+    """Memories that were deleted, or would be."""
+    deleted_ids: list[str]
+    """Their ids."""
+    dry_run: bool
+    """Whether nothing was deleted."""
+    scanned: int
+    """Memories that were looked at."""
+
+
+class AgentMemoryFound(TypedDict):
+    """Long-term memories that were found."""
+    memories: list[AgentMemoryHit]
+    next_offset: NotRequired[int]
+    """The `offset` of the next part; missing on the last."""
+    total: int
+    """How many were found so far, with those that were passed over."""
+
+
+class AgentMemoryHealth(TypedDict):
+    """That it is alive."""
+    now: int
+    """Milliseconds since 1970."""
+
+
+class AgentMemoryHit(TypedDict):
+    """A long-term memory that was found."""
+    created_at: NotRequired[str | None]
+    """RFC 3339."""
+    entities: NotRequired[list[str] | None]
+    """Who or what is named in it."""
+    event_date: NotRequired[str | None]
+    """When what it says took place: RFC 3339."""
+    extracted_from: NotRequired[list[str] | None]
+    """Messages that it was made of."""
+    id: str
+    """The client's id. One that exists is replaced."""
+    last_accessed: NotRequired[str | None]
+    """RFC 3339; the box says when it was last written."""
+    memory_type: NotRequired[str | None]
+    """`semantic` (as when left out), `episodic` or `message`."""
+    namespace: NotRequired[str | None]
+    """Where it belongs."""
+    persisted_at: NotRequired[str | None]
+    """RFC 3339; the box says since when it is a long-term memory."""
+    pinned: NotRequired[bool | None]
+    """Whether it is never forgotten."""
+    session_id: NotRequired[str | None]
+    """The conversation that it is of."""
+    text: str
+    """What is remembered."""
+    topics: NotRequired[list[str] | None]
+    """What it is about."""
+    updated_at: NotRequired[str | None]
+    """RFC 3339; the box says it."""
+    user_id: NotRequired[str | None]
+    """Whom it is about."""
+    dist: float
+    """The smaller, the better: the cosine distance of what was found by meaning, or else what `score` lacks of
+    1.
+    """
+    score: NotRequired[float]
+    """How sure it is that it answers the question, 0 to 1: the relevance of a recall."""
+    score_type: NotRequired[AgentMemoryMode]
+    """How it was found."""
+
+
+AgentMemoryMode: TypeAlias = Literal["semantic", "keyword", "hybrid"]
+"""How memories are found."""
+
+
+class AgentMemoryPatch(TypedDict):
+    """A change of a long-term memory: what is left out stays."""
+    entities: NotRequired[list[str] | None]
+    """Who or what is named in it."""
+    event_date: NotRequired[str | None]
+    """When what it says took place: RFC 3339."""
+    memory_type: NotRequired[str | None]
+    """`semantic`, `episodic` or `message`."""
+    namespace: NotRequired[str | None]
+    """Where it belongs."""
+    pinned: NotRequired[bool | None]
+    """Whether it is never forgotten."""
+    session_id: NotRequired[str | None]
+    """The conversation that it is of."""
+    text: NotRequired[str | None]
+    """What it says now."""
+    topics: NotRequired[list[str] | None]
+    """What it is about."""
+    user_id: NotRequired[str | None]
+    """Whom it is about."""
+
+
+class AgentMemoryPolicy(TypedDict):
+    """Which long-term memories are forgotten."""
+    budget: NotRequired[int | None]
+    """All of the others but the newest so many."""
+    hard_age_multiplier: NotRequired[float | None]
+    """How many times, 12 when left out."""
+    max_age_days: NotRequired[float | None]
+    """Those that are older."""
+    max_inactive_days: NotRequired[float | None]
+    """Those that were not written for longer. Beside `max_age_days` both must hold, or the first so many times
+    over.
+    """
+    memory_type_allowlist: NotRequired[list[str] | None]
+    """Of these types alone."""
+
+
+class AgentMemoryPrompt(TypedDict):
+    """A question to a language model. One of `session` and `long_term_search` must be given."""
+    long_term_search: NotRequired[AgentMemorySearch | None]
+    query: str
+    """The question."""
+    session: NotRequired[PromptSession | None]
+
+
+class AgentMemoryPrompted(TypedDict):
+    """A question with what is remembered for it."""
+    long_term_memories: NotRequired[list[AgentMemoryHit]]
+    """The long-term memories among them."""
+    messages: list[PromptMessage]
+
+
+class AgentMemorySearch(TypedDict):
+    """A question to long-term memories."""
+    created_at: NotRequired[AgentMemoryTimes | None]
+    distance_threshold: NotRequired[float | None]
+    """The largest cosine distance, where memories are found by meaning."""
+    entities: NotRequired[AgentMemoryTags | None]
+    event_date: NotRequired[AgentMemoryTimes | None]
+    extraction_strategy: NotRequired[AgentMemoryTags | None]
+    last_accessed: NotRequired[AgentMemoryTimes | None]
+    limit: NotRequired[int | None]
+    """Memories, 10 when left out."""
+    memory_type: NotRequired[AgentMemoryTags | None]
+    namespace: NotRequired[AgentMemoryTags | None]
+    offset: NotRequired[int]
+    """Memories that are passed over. Default: `0`."""
+    search_mode: NotRequired[AgentMemoryMode]
+    """How they are found. Default: `"semantic"`."""
+    session_id: NotRequired[AgentMemoryTags | None]
+    text: NotRequired[str | None]
+    """In words; without it the memories that the filters leave are listed, the newest first."""
+    topics: NotRequired[AgentMemoryTags | None]
+    user_id: NotRequired[AgentMemoryTags | None]
+
+
+class AgentMemoryTags(TypedDict):
+    """Which values of a field."""
+    all: NotRequired[list[str] | None]
+    """Each of these."""
+    any: NotRequired[list[str] | None]
+    """One of these."""
+    eq: NotRequired[str | None]
+    """This."""
+    ne: NotRequired[str | None]
+    """Any but this."""
+    none: NotRequired[list[str] | None]
+    """None of these."""
+    startswith: NotRequired[str | None]
+    """What begins so."""
+
+
+class AgentMemoryTimes(TypedDict):
+    """Which times."""
+    between: NotRequired[list[str] | None]
+    """From the first on, and up to the second."""
+    eq: NotRequired[str | None]
+    """RFC 3339."""
+    gt: NotRequired[str | None]
+    """RFC 3339."""
+    gte: NotRequired[str | None]
+    """RFC 3339."""
+    lt: NotRequired[str | None]
+    """RFC 3339."""
+    lte: NotRequired[str | None]
+    """RFC 3339."""
+    ne: NotRequired[str | None]
+    """RFC 3339."""
+
+
 class ApiKeyList(TypedDict):
     """Keys of a tenant."""
     keys: list[ApiKeyView]
@@ -278,8 +516,7 @@ class CollectionSettings(TypedDict):
     """
     late_interaction: NotRequired[LateInteraction | None]
     memories: NotRequired[MemoriesPolicy | None]
-    metric: NotRequired[Metric]
-    """How vectors are compared. Default: `"cosine"`."""
+    metric: NotRequired[Metric | None]
     model: NotRequired[str | None]
     """The model that embeds its texts; the box's own when left out."""
     redaction: NotRequired[Redaction | None]
@@ -287,8 +524,7 @@ class CollectionSettings(TypedDict):
     """Words that mean the same, `[["car", "automobile"], ["kids", "children"]]`: who asks for one finds the
     others by words as well. As they were when left out.
     """
-    vector_type: NotRequired[VectorType]
-    """How rows keep their numbers. Default: `"f16"`."""
+    vector_type: NotRequired[VectorType | None]
     windows: NotRequired[Windows | None]
 
 
@@ -656,6 +892,35 @@ class ContextWindow(TypedDict):
     """Records before the hit, at most 20. Default: `0`."""
 
 
+class Conversation(TypedDict):
+    """A conversation: a session."""
+    created_at: int
+    """Seconds since 1970."""
+    id: str
+    """The session's id."""
+    metadata: dict[str, Json]
+    """The session's metadata."""
+    object: str
+    """`conversation`."""
+
+
+class ConversationItems(TypedDict):
+    """Items of a conversation."""
+    data: list[dict[str, Json]]
+    first_id: str | None
+    has_more: bool
+    """Whether others follow."""
+    last_id: str | None
+    object: str
+    """`list`."""
+
+
+class ConversationPatch(TypedDict):
+    """A change of a conversation."""
+    metadata: dict[str, Json]
+    """In the place of what is there: any JSON object up to 16 KiB."""
+
+
 class CopiedCheckpoints(TypedDict):
     """How many checkpoints were copied."""
     copied: int
@@ -774,6 +1039,14 @@ class DeleteRequest(TypedDict):
 class DeletedCheckpoints(TypedDict):
     """How many checkpoints were deleted."""
     deleted: int
+
+
+class DeletedConversation(TypedDict):
+    """That a conversation is deleted."""
+    deleted: bool
+    id: str
+    object: str
+    """`conversation.deleted`."""
 
 
 class DeletedMessages(TypedDict):
@@ -1401,7 +1674,7 @@ class Mem0NewExport(TypedDict):
     """Which memories are exported."""
     filters: NotRequired[dict[str, Json] | None]
     """Which memories: `{"user_id": "alex"}`, `{"AND": [...]}`, and the like."""
-    schema: Json
+    schema: NotRequired[Json]
     """Only an empty one: no language model fills it in here."""
 
 
@@ -1666,13 +1939,27 @@ class NewCheckpoint(TypedDict):
     channels: NotRequired[dict[str, str]]
     """The versions of the channels whose values it has as blobs. Each is there already, or is among `blobs`."""
     metadata: NotRequired[dict[str, Json]]
-    """Any JSON object, at most 1 MiB."""
+    """Any JSON object, at most 1 MiB as JSON."""
     parent: NotRequired[str | None]
     """The checkpoint that it follows, up to 255 bytes."""
     state: Json
-    """Any JSON, at most 1 MiB."""
+    """Any JSON, at most 96 MiB as JSON. The setting `max_body_bytes` bounds the request."""
     ttl_s: NotRequired[int | None]
     """Seconds that it lives; for good when left out."""
+
+
+class NewConversation(TypedDict):
+    """A conversation to be made."""
+    items: NotRequired[list[dict[str, Json]] | None]
+    """What is said in it already, up to 1 000 items."""
+    metadata: NotRequired[dict[str, Json] | None]
+    """Any JSON object up to 16 KiB."""
+
+
+class NewConversationItems(TypedDict):
+    """Items to be added to a conversation."""
+    items: list[dict[str, Json]]
+    """Messages, calls, and what else OpenAI's Responses have; up to 1 000. Each is kept as it is."""
 
 
 class NewMedia(TypedDict):
@@ -1869,6 +2156,32 @@ class ProfileView(TypedDict):
     """Version of the stored profile; 0 where none is stored."""
 
 
+class PromptMessage(TypedDict):
+    """A message for a language model."""
+    content: PromptText
+    role: str
+    """`system`, `user` or `assistant`."""
+
+
+class PromptSession(TypedDict):
+    """Of which conversation a prompt is."""
+    context_window_max: NotRequired[int | None]
+    """Tokens that its messages may have: the oldest are left out."""
+    namespace: NotRequired[str | None]
+    """Where it belongs."""
+    session_id: str
+    """Its id."""
+    user_id: NotRequired[str | None]
+    """Whom it is with."""
+
+
+class PromptText(TypedDict):
+    """What a message says."""
+    text: str
+    type: str
+    """`text`."""
+
+
 class PruneRequest(TypedDict):
     """Which checkpoints stay."""
     keep: int
@@ -1982,8 +2295,7 @@ class RecallOptions(TypedDict):
     """
     modality: NotRequired[Modality]
     """Only texts, images (by their captions) or recordings (by their transcripts). Default: `"all"`."""
-    mode: NotRequired[RecallMode]
-    """By what records are found. Default: `"hybrid"`."""
+    mode: NotRequired[RecallMode | None]
     now: NotRequired[str | None]
     """When the question is asked, for what it says of times: RFC 3339. The time of the box unless it is given."""
     order: NotRequired[HitOrder]
@@ -2033,8 +2345,7 @@ class RecallRequest(TypedDict):
     """
     modality: NotRequired[Modality]
     """Only texts, images (by their captions) or recordings (by their transcripts). Default: `"all"`."""
-    mode: NotRequired[RecallMode]
-    """By what records are found. Default: `"hybrid"`."""
+    mode: NotRequired[RecallMode | None]
     now: NotRequired[str | None]
     """When the question is asked, for what it says of times: RFC 3339. The time of the box unless it is given."""
     order: NotRequired[HitOrder]
@@ -2277,7 +2588,7 @@ class TakeRequest(TypedDict):
 class TaskWrites(TypedDict):
     """What a task has written towards the next checkpoint."""
     writes: Json
-    """Any JSON."""
+    """Any JSON. All that tasks have written to a checkpoint has at most 16 MiB as JSON."""
 
 
 class TeiProblem(TypedDict):
@@ -2548,6 +2859,84 @@ Windows: TypeAlias = Literal["off"] | dict[str, Json]
 
 With: TypeAlias = Literal["vector", "payload"]
 """What a list of records has beside texts and metadata."""
+
+
+class WorkingMemories(TypedDict):
+    """Conversations that have a working memory, the newest first."""
+    sessions: list[str]
+    """Their ids."""
+    total: int
+    """How many there are."""
+
+
+class WorkingMemory(TypedDict):
+    """What an agent has in mind of a conversation. All of it has 1 MiB at most as JSON."""
+    context: NotRequired[str | None]
+    """What was said before these messages, in short."""
+    data: NotRequired[dict[str, Json] | None]
+    """Any JSON object."""
+    long_term_memory_strategy: NotRequired[dict[str, Json] | None]
+    """How memories would be made of messages: kept, and not heeded."""
+    memories: NotRequired[list[AgentMemory]]
+    """Long-term memories, which are written as such too. Default: `[]`."""
+    messages: NotRequired[list[WorkingMessage]]
+    """The conversation. Default: `[]`."""
+    namespace: NotRequired[str | None]
+    """Where it belongs."""
+    tokens: NotRequired[int]
+    """Tokens, as the client counts them. Default: `0`."""
+    ttl_seconds: NotRequired[int | None]
+    """Seconds that it lives; for good when left out."""
+    user_id: NotRequired[str | None]
+    """Whom it is with."""
+
+
+class WorkingMemoryView(TypedDict):
+    """A working memory as it is given out."""
+    context: NotRequired[str | None]
+    """What was said before these messages, in short."""
+    data: NotRequired[dict[str, Json] | None]
+    """Any JSON object."""
+    long_term_memory_strategy: NotRequired[dict[str, Json] | None]
+    """How memories would be made of messages: kept, and not heeded."""
+    memories: NotRequired[list[AgentMemory]]
+    """Long-term memories, which are written as such too. Default: `[]`."""
+    messages: NotRequired[list[WorkingMessage]]
+    """The conversation. Default: `[]`."""
+    namespace: NotRequired[str | None]
+    """Where it belongs."""
+    tokens: NotRequired[int]
+    """Tokens, as the client counts them. Default: `0`."""
+    ttl_seconds: NotRequired[int | None]
+    """Seconds that it lives; for good when left out."""
+    user_id: NotRequired[str | None]
+    """Whom it is with."""
+    context_percentage_total_used: NotRequired[float]
+    """How much of `context_window_max` its messages take, in percent."""
+    created_at: str
+    """RFC 3339."""
+    last_accessed: str
+    """RFC 3339; when it was last written."""
+    session_id: str
+    """The conversation's id."""
+    updated_at: str
+    """RFC 3339."""
+
+
+class WorkingMessage(TypedDict):
+    """A message of a conversation."""
+    content: str
+    """What is said."""
+    created_at: NotRequired[str | None]
+    """RFC 3339; now when left out."""
+    discrete_memory_extracted: NotRequired[str | None]
+    """`t` or `f`."""
+    id: NotRequired[str | None]
+    """The client's id."""
+    persisted_at: NotRequired[str | None]
+    """RFC 3339."""
+    role: str
+    """Who says it: `user`, `assistant`, or another."""
 
 
 class WrittenRecord(TypedDict):

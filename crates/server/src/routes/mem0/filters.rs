@@ -118,11 +118,13 @@ fn operator(field: &str, name: &str, value: &Value, at: &str) -> Result<Value, P
         (field == "created_at" && value.is_string()).then(|| moment(value, &format!("{at}/{name}"))).transpose()?;
     let value = &time.map_or_else(|| value.clone(), Value::from);
     match name {
-        "eq" | "ne" | "in" | "nin" | "gt" | "gte" | "lt" | "lte" | "contains" => {
+        // Any text has it.
+        "contains" | "icontains" if value.as_str() == Some("") => Ok(json!({"field": field, "exists": true})),
+        "eq" | "ne" | "in" | "nin" | "gt" | "gte" | "lt" | "lte" | "contains" | "icontains" => {
             Ok(json!({"field": field, name: value}))
         }
         other => {
-            let known = "eq, ne, in, nin, gt, gte, lt, lte and contains are known";
+            let known = "eq, ne, in, nin, gt, gte, lt, lte, contains and icontains are known";
             Err(bad(&format!("{at}/{other}"), format!("there is no operator {other:?}: {known}")))
         }
     }
@@ -159,7 +161,7 @@ mod tests {
     #[test]
     fn what_has_no_meaning_here_is_refused_by_its_place() {
         for (filters, at) in [
-            (json!({"user_id": {"icontains": "a"}}), "/filters/user_id/icontains"),
+            (json!({"user_id": {"like": "a"}}), "/filters/user_id/like"),
             (json!({"OR": []}), "/filters/OR"),
             (json!({"AND": [1]}), "/filters/AND/0"),
             (json!({"metadata": 1}), "/filters/metadata"),

@@ -226,7 +226,7 @@ pub async fn entities(State(state): State<AppState>, caller: Caller) -> Result<a
     Ok(axum::Json(state.reads.run(work).await?))
 }
 
-/// `PUT /v1/batch`: changes memories, one after the other.
+/// `PUT /v1/batch`: changes memories: all of them, or none where one is wrong.
 #[utoipa::path(
     put,
     path = "/v1/batch",

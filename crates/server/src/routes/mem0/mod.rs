@@ -6,6 +6,7 @@
 
 mod filters;
 pub mod hosted;
+pub mod server;
 mod views;
 
 use crate::auth::Caller;
@@ -20,6 +21,7 @@ use membox_api::{
 use membox_memory::{MemoryBox, MemoryError};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 use views::{History, day_end, memory_of_hit, memory_of_record, second};
 
 /// The collection of all of a tenant's memories.
@@ -34,11 +36,11 @@ const OWNERS: [(&str, &str); 4] = [("user", "user_id"), ("agent", "agent_id"), (
 /// How often a change is tried anew that another one has overtaken.
 const TRIES: usize = 5;
 
-fn bad(at: impl Into<String>, detail: impl Into<String>) -> Problem {
+pub(super) fn bad(at: impl Into<String>, detail: impl Into<String>) -> Problem {
     Problem::field(StatusCode::BAD_REQUEST, at, detail)
 }
 
-fn impossible(at: impl Into<String>, detail: impl Into<String>) -> Problem {
+pub(super) fn impossible(at: impl Into<String>, detail: impl Into<String>) -> Problem {
     Problem::field(StatusCode::UNPROCESSABLE_ENTITY, at, detail)
 }
 
@@ -63,6 +65,9 @@ impl Memories<'_> {
     /// Remembers messages: as they are, or what is made of them.
     fn add(&self, request: Mem0Add) -> Result<Vec<Mem0Event>, Problem> {
         check_count(request.messages.len(), "/messages")?;
+        if request.prompt.is_some() {
+            return Err(impossible("/prompt", "no language model reads it here"));
+        }
         let refused = [
             ("custom_instructions", &request.custom_instructions),
             ("agent_custom_instructions", &request.agent_custom_instructions),
@@ -79,7 +84,7 @@ impl Memories<'_> {
         let expires_at = request.expiration_date.as_deref().map(|day| day_end(day, "/expiration_date")).transpose()?;
         let created_at = request.timestamp.map(|seconds| second(seconds, "/timestamp")).transpose()?;
         self.memory.collections().ensure_collection(self.tenant(), COLLECTION)?;
-        if request.infer {
+        if request.infer.unwrap_or(true) {
             self.infer(request, &owner, metadata, expires_at, created_at)
         } else {
             self.keep(request, &owner, &metadata, expires_at, created_at)
@@ -207,6 +212,13 @@ impl Memories<'_> {
         self.listed(all_of(of), offset, size)
     }
 
+    /// Deletes all memories.
+    fn reset(&self) -> Result<usize, Problem> {
+        let (tenant, actor) = (self.tenant(), &self.caller.actor);
+        let all = all_of(Vec::new());
+        Ok(there(self.memory.records().delete_by_filter(tenant, actor, COLLECTION, &all))?.unwrap_or(0))
+    }
+
     fn listed(&self, filter: Value, offset: usize, limit: usize) -> Result<(Vec<Mem0Memory>, u64), Problem> {
         let newest = OrderBy { field: "created_at".to_owned(), direction: Direction::Desc };
         let request = ScrollRequest {
@@ -228,28 +240,10 @@ impl Memories<'_> {
 
     /// Changes a memory, and notes what it said before.
     fn update(&self, id: &str, update: &Mem0Update) -> Result<Mem0Memory, Problem> {
-        if update.timestamp.as_ref().is_some_and(|timestamp| !timestamp.is_null()) {
-            return Err(impossible("/timestamp", "when it was said is not changed"));
-        }
-        let until = |day: &String| day_end(day, "/expiration_date");
-        let expires_at = update.expiration_date.as_ref();
-        let expires_at = expires_at.map(|day| day.as_ref().map(until).transpose()).transpose()?;
-        if update.text.is_none() && update.metadata.is_none() && expires_at.is_none() {
-            return Err(bad("", "text, metadata or expiration_date is wanted"));
-        }
+        let patch = patch_of(update)?;
         for _ in 0..TRIES {
             let record = self.record(id)?;
-            let payload = match &update.text {
-                Some(text) if *text != record.text => Some(Some(raw(&History::of(&record).with(text))?)),
-                _ => None,
-            };
-            let patch = RecordPatch {
-                text: update.text.clone(),
-                metadata: update.metadata.clone(),
-                expires_at: expires_at.clone(),
-                payload,
-                ..RecordPatch::default()
-            };
+            let patch = with_history(patch.clone(), &record)?;
             match self.memory.records().patch(self.tenant(), COLLECTION, id, &patch, Some(record.version)) {
                 Err(error) if error.is_conflict() => {}
                 patched => return Ok(memory_of_record(patched?)),
@@ -258,15 +252,37 @@ impl Memories<'_> {
         Err(Problem::new(StatusCode::CONFLICT, "others change the memory all the time"))
     }
 
+    /// Changes memories: all of them, or none where one is wrong.
     fn update_many(&self, updates: &[Mem0BatchUpdate]) -> Result<usize, Problem> {
         check_count(updates.len(), "/memories")?;
-        for (i, Mem0BatchUpdate { memory_id, update }) in updates.iter().enumerate() {
-            self.update(memory_id, update).map_err(|mut problem| {
-                problem.errors.iter_mut().for_each(|field| field.pointer.insert_str(0, &format!("/memories/{i}")));
-                problem
-            })?;
+        let place = |i: usize| format!("/memories/{i}");
+        let mut seen = HashSet::new();
+        if let Some(i) = updates.iter().position(|update| !seen.insert(&update.memory_id)) {
+            return Err(bad(format!("{}/memory_id", place(i)), "it stands twice"));
         }
-        Ok(updates.len())
+        let within = |i: usize, mut problem: Problem| {
+            problem.errors.iter_mut().for_each(|field| field.pointer.insert_str(0, &place(i)));
+            problem
+        };
+        let patches =
+            updates.iter().enumerate().map(|(i, one)| patch_of(&one.update).map_err(|error| within(i, error)));
+        let patches: Vec<RecordPatch> = patches.collect::<Result<_, _>>()?;
+        for _ in 0..TRIES {
+            let (mut changes, mut versions) = (Vec::with_capacity(patches.len()), Vec::with_capacity(patches.len()));
+            for (one, patch) in updates.iter().zip(&patches) {
+                let record = self.record(&one.memory_id)?;
+                changes.push((one.memory_id.as_str(), with_history(patch.clone(), &record)?));
+                versions.push(record.version);
+            }
+            let changes: Vec<(&str, &RecordPatch)> = changes.iter().map(|(id, patch)| (*id, patch)).collect();
+            match self.memory.records().patch_each(self.tenant(), COLLECTION, &changes, Some(&versions), place) {
+                Err(error) if error.is_conflict() => {}
+                // One has gone since.
+                Ok(answer) if !answer.missing.is_empty() => {}
+                patched => return Ok(patched?.patched),
+            }
+        }
+        Err(Problem::new(StatusCode::CONFLICT, "others change the memories all the time"))
     }
 
     /// What a memory said, the oldest first.
@@ -312,6 +328,29 @@ impl Memories<'_> {
     }
 }
 
+/// A change as one of records.
+fn patch_of(update: &Mem0Update) -> Result<RecordPatch, Problem> {
+    if update.timestamp.as_ref().is_some_and(|timestamp| !timestamp.is_null()) {
+        return Err(impossible("/timestamp", "when it was said is not changed"));
+    }
+    let until = |day: &String| day_end(day, "/expiration_date");
+    let expires_at = update.expiration_date.as_ref();
+    let expires_at = expires_at.map(|day| day.as_ref().map(until).transpose()).transpose()?;
+    if update.text.is_none() && update.metadata.is_none() && expires_at.is_none() {
+        return Err(bad("", "text, metadata or expiration_date is wanted"));
+    }
+    let (text, metadata) = (update.text.clone(), update.metadata.clone());
+    Ok(RecordPatch { text, metadata, expires_at, ..RecordPatch::default() })
+}
+
+/// A change of a memory that notes what it said before.
+fn with_history(mut patch: RecordPatch, record: &RecordView) -> Result<RecordPatch, Problem> {
+    if let Some(text) = patch.text.as_ref().filter(|text| **text != record.text) {
+        patch.payload = Some(Some(raw(&History::of(record).with(text))?));
+    }
+    Ok(patch)
+}
+
 /// Whose memories are to be made: by the fields of a request, or by its filters.
 fn owner_of(request: &Mem0Add) -> Result<Mem0Owner, Problem> {
     let filters = request.filters.as_ref();
@@ -334,7 +373,7 @@ fn owner_of(request: &Mem0Add) -> Result<Mem0Owner, Problem> {
 }
 
 /// What is there; nothing where nobody has written a memory yet.
-fn there<T>(found: Result<T, MemoryError>) -> Result<Option<T>, Problem> {
+pub(super) fn there<T>(found: Result<T, MemoryError>) -> Result<Option<T>, Problem> {
     match found {
         Err(MemoryError::NoCollection(_)) => Ok(None),
         found => Ok(Some(found?)),

@@ -189,8 +189,9 @@ def recalled(query: VectorStoreQuery, options: dict[str, Any]) -> dict[str, Any]
     if query.mode == VectorStoreQueryMode.MMR:
         threshold = options.get("mmr_threshold", query.mmr_threshold)
         return {**question, "rerank": {"mmr_lambda": 0.5 if threshold is None else threshold}}
+    if query.mode == VectorStoreQueryMode.HYBRID:
+        return {"query": query.query_str, "vector": query.query_embedding, "mode": "hybrid"}
     if query.mode != VectorStoreQueryMode.DEFAULT:
-        # A recall by meaning and words wants the box's own vectors.
         raise NotImplementedError(f"a box has no mode {query.mode.value} for vectors that are given")
     return question
 

@@ -21,6 +21,7 @@ OPERATORS = {
     FilterOperator.ALL: "all",
     FilterOperator.CONTAINS: "eq",  # one of the elements of a list
     FilterOperator.TEXT_MATCH: "contains",
+    FilterOperator.TEXT_MATCH_INSENSITIVE: "icontains",
 }
 
 
@@ -40,7 +41,7 @@ def condition(filter: MetadataFilter | MetadataFilters) -> Filter:
         return translated(filter) or {"and": []}
     field = f"metadata.{filter.key}"
     if filter.operator == FilterOperator.IS_EMPTY:
-        return {"field": field, "eq": None}
+        return {"or": [{"field": field, "eq": None}, {"field": field, "eq": []}]}
     if filter.operator not in OPERATORS:
         raise NotImplementedError(f"a box has no filter {filter.operator.value}")
     return {"field": field, OPERATORS[filter.operator]: filter.value}
