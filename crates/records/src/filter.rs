@@ -78,7 +78,7 @@ pub enum Condition {
     Prefix(String),
     /// This stands in one of its strings.
     Contains(String),
-    /// This, which is [folded](folded), stands in one of its strings as it is folded.
+    /// This stands in one of its strings, both without regard to case.
     ContainsFolded(String),
     /// It is an empty list.
     EmptyList,
