@@ -99,7 +99,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** `POST /embeddings`: the same, where text-embeddings-inference has it: any `model` is taken, as there. */
+        /**
+         * `POST /embeddings`: the same, where text-embeddings-inference has it: any `model` is taken, as there; one that is
+         *     not here is the box's own.
+         */
         post: operations["engines_embeddings_of_any_model"];
         delete?: never;
         options?: never;
@@ -293,7 +296,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** `POST /rerank`: it wants a re-ranker, and is answered as by a model that is none. */
+        /**
+         * `POST /rerank`: texts in the order of how well they go with a question, as text-embeddings-inference has it. A box
+         *     without a cross-encoder answers as that does with a model that is none.
+         */
         post: operations["engines_rerank"];
         delete?: never;
         options?: never;
@@ -719,7 +725,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** `POST /v1/collections/{c}/reembed`: embeds every text anew, as a job. */
+        /**
+         * `POST /v1/collections/{c}/reembed`: embeds every text anew, as a job; with `model`, by another model, to which the
+         *     collection moves.
+         */
         post: operations["jobs_reembed"];
         delete?: never;
         options?: never;
@@ -1042,7 +1051,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** `POST /v1/long-term-memory/forget`: forgets long-term memories that a policy does not keep, or says which they would be. */
+        /**
+         * `POST /v1/long-term-memory/forget`: forgets long-term memories that a policy does not keep, or says
+         *     which they would be.
+         */
         post: operations["agent_memory_forget"];
         delete?: never;
         options?: never;
@@ -1849,7 +1861,10 @@ export interface paths {
         };
         /** `GET /v1/working-memory/{session_id}`: the working memory of a conversation. */
         get: operations["agent_memory_get"];
-        /** `PUT /v1/working-memory/{session_id}`: keeps a working memory in the place of the one that is there, and its `memories` as long-term ones. */
+        /**
+         * `PUT /v1/working-memory/{session_id}`: keeps a working memory in the place of the one that is there, and its
+         *     `memories` as long-term ones.
+         */
         put: operations["agent_memory_put"];
         post?: never;
         /** `DELETE /v1/working-memory/{session_id}`: forgets the working memory of a conversation. */
@@ -1888,6 +1903,23 @@ export interface paths {
         post?: never;
         /** `DELETE /v2/entities/{kind}/{name}/`: deletes the memories of a user, agent, application or conversation. */
         delete: operations["mem0_delete_entity"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/rerank": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** `POST /v2/rerank`: the same as Cohere has it. */
+        post: operations["engines_rerank_of_cohere"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -2311,6 +2343,12 @@ export interface components {
              *     out where all of the text is in vectors.
              */
             truncated_at?: number;
+            /**
+             * Format: int32
+             * @description Percent of its tokens that the collection's model does not know, where that is more than half: its vector says
+             *     little then, and words alone find it.
+             */
+            unknown_percent?: number;
         };
         /** @description A time that the question speaks of. */
         AskedTime: {
@@ -2441,6 +2479,45 @@ export interface components {
          * @enum {string}
          */
         ChunkUnit: "characters" | "tokens";
+        /** @description A text, or an object with one. */
+        CohereDocument: string | components["schemas"]["CohereText"];
+        /** @description A text and how well it goes with the question. */
+        CohereRank: {
+            /** @description The text, if that is asked for. */
+            document?: components["schemas"]["CohereText"];
+            /** @description Its place in the request. */
+            index: number;
+            /**
+             * Format: float
+             * @description 0 to 1.
+             */
+            relevance_score: number;
+        };
+        /** @description Texts in the order of how well they go with the question. */
+        CohereRanks: {
+            /** @description The best first. */
+            results: components["schemas"]["CohereRank"][];
+        };
+        /** @description The same request as Cohere has it. */
+        CohereRerank: {
+            /** @description The texts. */
+            documents: components["schemas"]["CohereDocument"][];
+            /** @description Tokens of question and text together; as many as the model reads when left out. */
+            max_tokens_per_doc?: number | null;
+            /** @description A cross-encoder of the setting `models`; the first one when left out. */
+            model?: string | null;
+            /** @description The question. */
+            query: string;
+            /** @description Answer with the texts. */
+            return_documents?: boolean;
+            /** @description How many of the best are answered; all when left out. */
+            top_n?: number | null;
+        };
+        /** @description A text as an object. */
+        CohereText: {
+            /** @description The text. */
+            text: string;
+        };
         /** @description A list of collections. */
         CollectionList: {
             collections: components["schemas"]["CollectionView"][];
@@ -3469,6 +3546,8 @@ export interface components {
         };
         /** @description The state of the box. */
         Health: {
+            /** @description Names of the embedding models that are loaded, the box's own first. */
+            models?: string[];
             /** @description Memory of the requests under way. */
             request_memory?: components["schemas"]["RequestMemory"];
             status: string;
@@ -4232,14 +4311,20 @@ export interface components {
              * @description Who said what the model's files must be when they were loaded: `manifest` (membox has their SHA-256 built in),
              *     `recorded` (`SHA256SUMS` beside them), or `none`.
              */
-            checksums: string;
+            checksums?: string;
             /**
              * Format: int64
              * @description Since when it is served, in seconds since 1970.
              */
             created: number;
+            /** @description Numbers of its vectors, where it is loaded. */
+            dimension?: number;
             /** @description A name that `model` takes. */
             id: string;
+            /** @description `embedding`, or `reranker` for a cross-encoder. */
+            kind: string;
+            /** @description Whether it is loaded; one that is not is loaded when it is first wanted. */
+            loaded: boolean;
             /** @description `model`. */
             object: string;
             /** @description Who serves it. */
@@ -4458,7 +4543,7 @@ export interface components {
          * @description What a part of a score says.
          * @enum {string}
          */
-        PartName: "vector" | "words" | "neighbours" | "ranks" | "name" | "time" | "tokens" | "recency" | "importance";
+        PartName: "vector" | "words" | "neighbours" | "ranks" | "name" | "time" | "tokens" | "cross_encoder" | "recency" | "importance";
         /** @description What was changed. */
         PatchManyAnswer: {
             /** @description Ids of which there is no record. */
@@ -4622,6 +4707,18 @@ export interface components {
              *     Default: `10000`.
              */
             tokens_per_day?: number;
+        };
+        /** @description A text and how well it goes with the question. */
+        Rank: {
+            /** @description Its place in the request. */
+            index: number;
+            /**
+             * Format: float
+             * @description 0 to 1, or what the model gives where `raw_scores` is asked for.
+             */
+            score: number;
+            /** @description The text, if `return_text` is asked for. */
+            text?: string;
         };
         /** @description The answer to a question. */
         RecallAnswer: {
@@ -4841,6 +4938,11 @@ export interface components {
              */
             mmr_lambda?: number | null;
             /**
+             * @description A cross-encoder of the setting `models` by which the best hits are ordered; the first one where only `top` is
+             *     given. It reads question and text together, and its number, 0 to 1, is the score.
+             */
+            model?: string | null;
+            /**
              * Format: double
              * @description Seconds in which the recency part of a score halves (604 800: a week).
              */
@@ -4850,8 +4952,10 @@ export interface components {
              * @description Added: weight · 0.5^(age / half-life).
              */
             recency_weight?: number | null;
+            /** @description How many of the best it reads, 1 to 200; 50 where only `model` is given. The others are no hits. */
+            top?: number | null;
         };
-        /** @description A request for texts in the order of what they say about a question. It wants a re-ranker, which no box has. */
+        /** @description A request for texts in the order of what they say about a question, by a cross-encoder of the setting `models`. */
         RerankRequest: {
             /** @description The question. */
             query: string;
@@ -5533,6 +5637,12 @@ export interface components {
              *     out where all of the text is in vectors. Of a text that is compressed, it is a place in the text before.
              */
             truncated_at?: number;
+            /**
+             * Format: int32
+             * @description Percent of its tokens that the collection's model does not know, where that is more than half: its vector says
+             *     little then, and words alone find it.
+             */
+            unknown_percent?: number;
             /**
              * Format: int64
              * @description Its version now.
@@ -6686,6 +6796,15 @@ export interface operations {
             };
         };
         responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rank"][];
+                };
+            };
             /** @description a field is missing, wrong or empty; `errors` names it */
             400: {
                 headers: {
@@ -6695,8 +6814,35 @@ export interface operations {
                     "application/problem+json": components["schemas"]["TeiProblem"];
                 };
             };
+            /** @description too many texts */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TeiProblem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TeiProblem"];
+                };
+            };
             /** @description the model is not a re-ranker */
             424: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TeiProblem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8513,7 +8659,13 @@ export interface operations {
     };
     jobs_reembed: {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description The model that it moves to, one of `GET /v1/models`; its own when left out. Until the job is done it answers by
+                 *     the one that it has.
+                 */
+                model?: string;
+            };
             header?: never;
             path: {
                 /** @description The collection's name: `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`. */
@@ -8543,6 +8695,15 @@ export interface operations {
             };
             /** @description it exists with other settings, or a job is running */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such model, or it cannot embed the collection */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9173,6 +9334,15 @@ export interface operations {
             };
             /** @description a field is missing or wrong; `errors` names it */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["OpenAiProblem"];
+                };
+            };
+            /** @description there is no such model; `detail` says which there are */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -13660,6 +13830,93 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    engines_rerank_of_cohere: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "documents": [
+                 *         "The spare key is under the blue pot."
+                 *       ],
+                 *       "query": "Where is the key?",
+                 *       "top_n": 1
+                 *     }
+                 */
+                "application/json": components["schemas"]["CohereRerank"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CohereRanks"];
+                };
+            };
+            /** @description a field is missing, wrong or empty; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description too many texts */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such re-ranker */
+            424: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };

@@ -367,6 +367,10 @@ class AppendedMessage(TypedDict):
     """Where its text, in characters, is cut off: what comes after that is in no vector, and words alone find it.
     Left out where all of the text is in vectors.
     """
+    unknown_percent: NotRequired[int]
+    """Percent of its tokens that the collection's model does not know, where that is more than half: its vector
+    says little then, and words alone find it.
+    """
 
 
 AskedTime = TypedDict(
@@ -1308,6 +1312,8 @@ class GroupBy(TypedDict):
 
 class Health(TypedDict):
     """The state of the box."""
+    models: NotRequired[list[str]]
+    """Names of the embedding models that are loaded, the box's own first."""
     request_memory: NotRequired[RequestMemory]
     """Memory of the requests under way."""
     status: str
@@ -1865,14 +1871,20 @@ class ModelList(TypedDict):
 
 class ModelView(TypedDict):
     """A model."""
-    checksums: str
+    checksums: NotRequired[str]
     """Who said what the model's files must be when they were loaded: `manifest` (membox has their SHA-256 built
     in), `recorded` (`SHA256SUMS` beside them), or `none`.
     """
     created: int
     """Since when it is served, in seconds since 1970."""
+    dimension: NotRequired[int]
+    """Numbers of its vectors, where it is loaded."""
     id: str
     """A name that `model` takes."""
+    kind: str
+    """`embedding`, or `reranker` for a cross-encoder."""
+    loaded: bool
+    """Whether it is loaded; one that is not is loaded when it is first wanted."""
     object: str
     """`model`."""
     owned_by: str
@@ -2088,6 +2100,7 @@ PartName: TypeAlias = Literal[
     "name",
     "time",
     "tokens",
+    "cross_encoder",
     "recency",
     "importance",
 ]
@@ -2439,10 +2452,16 @@ class Rerank(TypedDict):
     """Added: weight · importance."""
     mmr_lambda: NotRequired[float | None]
     """1 ranks by score alone; less passes over near-doubles of what ranks higher (maximal marginal relevance)."""
+    model: NotRequired[str | None]
+    """A cross-encoder of the setting `models` by which the best hits are ordered; the first one where only `top`
+    is given. It reads question and text together, and its number, 0 to 1, is the score.
+    """
     recency_half_life_s: NotRequired[float | None]
     """Seconds in which the recency part of a score halves (604 800: a week)."""
     recency_weight: NotRequired[float | None]
     """Added: weight · 0.5^(age / half-life)."""
+    top: NotRequired[int | None]
+    """How many of the best it reads, 1 to 200; 50 where only `model` is given. The others are no hits."""
 
 
 Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool", "function"]
@@ -2949,6 +2968,10 @@ class WrittenRecord(TypedDict):
     """Where its text, in characters, is cut off: what comes after that is in no vector, and words alone find it.
     Left out where all of the text is in vectors. Of a text that is compressed, it is a place in the text
     before.
+    """
+    unknown_percent: NotRequired[int]
+    """Percent of its tokens that the collection's model does not know, where that is more than half: its vector
+    says little then, and words alone find it.
     """
     version: int
     """Its version now."""
