@@ -10,7 +10,8 @@
 //! numbers.
 //!
 //! Unsafe code is where kernels are launched (`launch.rs`) and products called (`blas.rs`), where work on a stream is
-//! recorded (`pass.rs`), memory is allocated (`work.rs`), and where libraries are opened (`gpu.rs`, `libraries.rs`, `nvrtc.rs`).
+//! recorded (`pass.rs`), memory is allocated (`work.rs`), and where libraries are opened (`gpu.rs`, `libraries.rs`,
+//! `nvrtc.rs`).
 //!
 //! # Example
 //!

@@ -1,5 +1,5 @@
-//! Tokens a second of one thread, by the words that it remembers and by the `tokenizers` crate alone, in turns; one JSON
-//! line a round.
+//! Tokens a second of one thread, by the words that it remembers and by the `tokenizers` crate alone, in turns; one
+//! JSON line a round.
 //!
 //! ```text
 //! cargo run --release -p membox-encoder --example tokenize -- MODEL_DIR TEXTS

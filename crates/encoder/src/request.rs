@@ -18,7 +18,7 @@ pub struct Wanted {
     pub states: bool,
     /// The attention that its tokens pay to each other.
     pub attention: bool,
-    /// The vectors of its tokens, of so many dimensions: one of [`TOKEN_DIMENSIONS`].
+    /// The vectors of its tokens, of so many dimensions: one of [`TOKEN_DIMENSIONS`](crate::TOKEN_DIMENSIONS).
     pub token_vectors: Option<usize>,
 }
 
@@ -89,10 +89,10 @@ pub struct Embeddings {
     pub keep: Vec<Vec<f32>>,
     /// `[tokens, state_dimension]` of each input, if wanted.
     pub states: Vec<Vec<f32>>,
-    /// `[tokens, tokens]` of each input, if wanted: see [`Outputs::attention`].
+    /// `[tokens, tokens]` of each input, if wanted: see [`Outputs::attention`](crate::Outputs::attention).
     pub attention: Vec<Vec<f32>>,
     /// `[tokens without the first and the last, dimension]` of each input, of unit length, if wanted: see
-    /// [`TokenAxes`].
+    /// [`TokenAxes`](crate::TokenAxes).
     pub token_vectors: Vec<Vec<f32>>,
     /// Width of a vector.
     pub dimension: usize,

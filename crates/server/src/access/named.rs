@@ -41,14 +41,13 @@ macro_rules! names_nothing {
 names_nothing! {
     AddQuery AgentMemories AgentMemoryForget AgentMemoryForgetQuery AgentMemoryIds AgentMemoryPatch AgentMemoryPrompt
     AgentMemorySearch AuditQuery BlobQuery CheckpointQuery CheckpointsQuery ChunkRequest CohereRerank
-    CollectionSettings ConsolidateRequest ConversationItemsQuery ConversationPatch DecodeRequest EmbedRequest EmbedTokensRequest
-    EmbeddingsRequest EraseTenant JobsQuery Map<String, Value> MediaQuery Mem0Add Mem0AllQuery
-    Mem0BatchUpdates Mem0Feedback Mem0GetExport Mem0List Mem0NewExport Mem0Owner Mem0PageQuery
-    Mem0References Mem0Search Mem0SummaryRequest Mem0Update MessagePatch MessagesQuery NamespaceQuery
-    NewApiKey NewCheckpoint NewConversation NewConversationItems OneNamespaceQuery PredictRequest PruneRequest
-    PushRequest QueueQuery QuotaSettings ReembedQuery RerankRequest SimilarityRequest TakeRequest
-    TaskWrites ThreadsQuery TokenizeRequest TokensRequest TopicsRequest VertexRequest WorkingMemoriesQuery
-    WorkingMemory WorkingMemoryQuery
+    CollectionSettings ConsolidateRequest ConversationItemsQuery ConversationPatch DecodeRequest EmbedRequest
+    EmbedTokensRequest EmbeddingsRequest EraseTenant JobsQuery Map<String, Value> MediaQuery Mem0Add Mem0AllQuery
+    Mem0BatchUpdates Mem0Feedback Mem0GetExport Mem0List Mem0NewExport Mem0Owner Mem0PageQuery Mem0References
+    Mem0Search Mem0SummaryRequest Mem0Update MessagePatch MessagesQuery NamespaceQuery NewApiKey NewCheckpoint
+    NewConversation NewConversationItems OneNamespaceQuery PredictRequest PruneRequest PushRequest QueueQuery
+    QuotaSettings ReembedQuery RerankRequest SimilarityRequest TakeRequest TaskWrites ThreadsQuery TokenizeRequest
+    TokensRequest TopicsRequest VertexRequest WorkingMemoriesQuery WorkingMemory WorkingMemoryQuery
 }
 
 /// Its filter is a text: the route narrows it once it is read.

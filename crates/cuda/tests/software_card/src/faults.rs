@@ -163,8 +163,8 @@ pub fn complaint() -> String {
     String::from_utf8_lossy(&text[..count]).into_owned()
 }
 
-/// Launches of a kernel on the card of this process since bytes are counted, and the bytes that they used: sectors of the
-/// memory that were read, and those that were written, each once a launch.
+/// Launches of a kernel on the card of this process since bytes are counted, and the bytes that they used: sectors of
+/// the memory that were read, and those that were written, each once a launch.
 pub fn traffic(kernel: &str) -> (u64, u64) {
     type Traffic = unsafe extern "C" fn(*const std::ffi::c_char, *mut u64);
     let (name, mut both) = (std::ffi::CString::new(kernel).unwrap(), [0; 2]);
