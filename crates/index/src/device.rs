@@ -1,16 +1,17 @@
 //! Rows that are searched exactly on a device with fast memory, such as a GPU, where that is the faster way.
 //!
 //! This crate does not know the device: it is given one as a [`RowDevice`]. Searches themselves keep the rows there
-//! in step with the vector file, some at a time; as long as rows are missing there, while another search is there,
-//! and after whatever fails, searches go the way that they go without a device. What comes back is scored again
-//! from the vector file, so that answers are the same to the last bit.
+//! in step with the vector file, some at a time; a thread does where many are missing. As long as rows are missing
+//! there, while another search is there, and after whatever fails, searches go the way that they go without a device.
+//! What comes back is scored again from the vector file, so that answers are the same to the last bit.
 
 use crate::IndexError;
 use crate::plan::{self, DEVICE_REST, DEVICE_SPARE, DEVICE_TRIALS, MAX_ROWS_TO_DEVICE};
 use crate::rows::{AllowedRows, Found};
 use membox_vectors::{RowType, TopK, VectorView};
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -34,7 +35,9 @@ pub trait DeviceRows: Send {
 /// One collection's rows on a device.
 pub(crate) struct OnDevice {
     device: Arc<dyn RowDevice>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    /// Whether a thread takes rows there.
+    is_filling: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
@@ -72,7 +75,7 @@ impl Trial {
 
 impl OnDevice {
     pub fn new(device: Arc<dyn RowDevice>) -> Self {
-        Self { device, state: Mutex::default() }
+        Self { device, state: Arc::default(), is_filling: Arc::default() }
     }
 
     /// What the device finds, or else what `here` does; the faster of both where `here` has an index, which covers
@@ -139,8 +142,11 @@ impl OnDevice {
         {
             return Ok(None);
         }
-        let kept = self.in_step(state, view)?;
+        let kept = in_step(&*self.device, state, view)?;
         if kept.count < view.rows() {
+            if view.rows() - kept.count > MAX_ROWS_TO_DEVICE {
+                self.fill(view.clone());
+            }
             return Ok(None);
         }
         if let Some(covered) = covered.filter(|covered| kept.trial.covered != *covered) {
@@ -160,31 +166,74 @@ impl OnDevice {
         Ok(Some((scored.collect(), begun.elapsed())))
     }
 
-    /// Takes some of the rows to the device that are not there yet.
-    fn in_step<'a>(&self, state: &'a mut State, view: &VectorView) -> Result<&'a mut Kept, IndexError> {
-        let (header, rows) = (view.header(), view.rows());
-        let fits = matches!(state, State::Kept(kept) if kept.of == header.uuid && rows <= kept.capacity);
-        if !fits {
-            // Its memory is freed before more is asked for.
-            *state = State::Nothing;
-            let capacity = rows.saturating_add(rows / 4).max(MAX_ROWS_TO_DEVICE);
-            let allocated = self.device.allocate(header.dimension, capacity as usize)?;
-            *state =
-                State::Kept(Kept { of: header.uuid, rows: allocated, count: 0, capacity, trial: Trial::default() });
+    /// Has a thread take the rest of the rows there, some at a time, so that searches come between. It ends with the
+    /// collection, with another file of it, and with whatever fails.
+    fn fill(&self, view: VectorView) {
+        if self.is_filling.swap(true, Ordering::AcqRel) {
+            return;
         }
-        let State::Kept(kept) = state else { return Err(IndexError::Device("it lost its rows".into())) };
-        let end = rows.min(kept.count.saturating_add(MAX_ROWS_TO_DEVICE));
-        if kept.count < end {
-            let mut numbers = Vec::with_capacity((end - kept.count) as usize * header.dimension);
-            for row in kept.count..end {
-                let row = view.bytes(row).as_chunks::<2>().0.iter().take(header.dimension);
-                numbers.extend(row.map(|bytes| u16::from_le_bytes(*bytes)));
+        let (device, state) = (self.device.clone(), Arc::downgrade(&self.state));
+        let done = Done(self.is_filling.clone());
+        let work = move || {
+            let _done = done;
+            while let Some(state) = state.upgrade() {
+                let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+                if !is_for(&state, &view) {
+                    return;
+                }
+                match in_step(&*device, &mut state, &view) {
+                    Ok(kept) if kept.count < view.rows() => {}
+                    Ok(_) => return,
+                    Err(error) => {
+                        *state = State::Resting(Instant::now());
+                        tracing::warn!(%error, "vectors are searched without the device for a while");
+                        return;
+                    }
+                }
             }
-            kept.rows.append(&numbers)?;
-            kept.count = end;
+        };
+        if let Err(error) = membox_threads::spawn("fill-device", work) {
+            tracing::warn!(%error, "searches alone take vectors to the device");
         }
-        Ok(kept)
     }
+}
+
+/// Says that a thread does not fill any more, however it ends.
+struct Done(Arc<AtomicBool>);
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// Whether the device has room for these rows, and rows of no other file.
+fn is_for(state: &State, view: &VectorView) -> bool {
+    matches!(state, State::Kept(kept) if kept.of == view.header().uuid && view.rows() <= kept.capacity)
+}
+
+/// Takes some of the rows to the device that are not there yet.
+fn in_step<'a>(device: &dyn RowDevice, state: &'a mut State, view: &VectorView) -> Result<&'a mut Kept, IndexError> {
+    let (header, rows) = (view.header(), view.rows());
+    if !is_for(state, view) {
+        // Its memory is freed before more is asked for.
+        *state = State::Nothing;
+        let capacity = rows.saturating_add(rows / 4).max(MAX_ROWS_TO_DEVICE);
+        let allocated = device.allocate(header.dimension, capacity as usize)?;
+        *state = State::Kept(Kept { of: header.uuid, rows: allocated, count: 0, capacity, trial: Trial::default() });
+    }
+    let State::Kept(kept) = state else { return Err(IndexError::Device("it lost its rows".into())) };
+    let end = rows.min(kept.count.saturating_add(MAX_ROWS_TO_DEVICE));
+    if kept.count < end {
+        let mut numbers = Vec::with_capacity((end - kept.count) as usize * header.dimension);
+        for row in kept.count..end {
+            let row = view.bytes(row).as_chunks::<2>().0.iter().take(header.dimension);
+            numbers.extend(row.map(|bytes| u16::from_le_bytes(*bytes)));
+        }
+        kept.rows.append(&numbers)?;
+        kept.count = end;
+    }
+    Ok(kept)
 }
 
 /// Bits of so many rows as words, of noughts where there are none.

@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 use roaring::RoaringBitmap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const DIMENSION: usize = 16;
 
@@ -27,6 +27,10 @@ struct State {
     rooms: AtomicUsize,
     searches: AtomicUsize,
     filters: AtomicUsize,
+    rows: AtomicUsize,
+    /// Appending more rows than that fails, where it is not nought.
+    is_full_at: AtomicUsize,
+    refused: AtomicUsize,
 }
 
 struct Rows {
@@ -48,7 +52,14 @@ impl RowDevice for Memory {
 
 impl DeviceRows for Rows {
     fn append(&mut self, rows: &[u16]) -> Result<(), IndexError> {
+        let (count, most) =
+            ((self.rows.len() + rows.len()) / self.dimension, self.state.is_full_at.load(Ordering::Relaxed));
+        if most > 0 && count > most {
+            self.state.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(IndexError::Device("it is full".into()));
+        }
         self.rows.extend(rows);
+        self.state.rows.store(count, Ordering::Relaxed);
         assert!(self.rows.len() <= self.capacity * self.dimension, "more rows than its capacity");
         Ok(())
     }
@@ -130,8 +141,8 @@ fn what_is_on_a_device_is_found_there_exactly_and_in_step_with_the_file() {
     for (rows, rooms) in [(80_000, 1), (150_000, 2)] {
         first.append(vectors(rows - first.rows() as usize, 2).iter().map(Vec::as_slice)).expect("room");
         let view = first.view(rows as u32);
-        (0..3).for_each(|seed| drop(ask(&view, None, Effort::default(), &scanner, seed)));
-        assert!(searches() > 0, "{rows} rows are there in the end");
+        ask_until_there(&view, &scanner, &state);
+        state.searches.store(0, Ordering::Relaxed);
         assert_eq!(state.rooms.load(Ordering::Relaxed), rooms);
     }
     // Who still looks at fewer rows finds none of the others.
@@ -139,6 +150,48 @@ fn what_is_on_a_device_is_found_there_exactly_and_in_step_with_the_file() {
     let second = file(&folder, "second.mbv", 30_000);
     ask(&second.view(30_000), None, Effort::default(), &scanner, 21);
     assert_eq!((searches(), state.rooms.load(Ordering::Relaxed)), (2, 3), "after a compaction the file is another one");
+}
+
+/// Asks until the device has answered.
+fn ask_until_there(view: &VectorView, scanner: &Scanner, state: &State) {
+    let begun = Instant::now();
+    while state.searches.load(Ordering::Relaxed) == 0 {
+        ask(view, None, Effort::default(), scanner, 1);
+        assert!(begun.elapsed() < Duration::from_secs(60), "{} rows are there in the end", view.rows());
+    }
+}
+
+#[test]
+fn many_rows_are_taken_there_beside_the_searches() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (state, scanner) = device(1_000_000);
+    let file = file(&folder, "many.mbv", 300_000);
+    let view = file.view(300_000);
+    // One search begins it, and no other is asked until all of them are there.
+    ask(&view, None, Effort::default(), &scanner, 1);
+    let begun = Instant::now();
+    while state.rows.load(Ordering::Relaxed) < 300_000 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{} rows", state.rows.load(Ordering::Relaxed));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    ask_until_there(&view, &scanner, &state);
+    assert_eq!(state.rooms.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_thread_that_takes_rows_there_ends_where_the_device_fails() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (state, scanner) = device(1_000_000);
+    let file = file(&folder, "many.mbv", 300_000);
+    state.is_full_at.store(150_000, Ordering::Relaxed);
+    ask(&file.view(300_000), None, Effort::default(), &scanner, 1);
+    let begun = Instant::now();
+    while state.refused.load(Ordering::Relaxed) == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it comes to the row that does not fit");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    ask(&file.view(300_000), None, Effort::default(), &scanner, 2);
+    assert_eq!(state.searches.load(Ordering::Relaxed), 0, "searches go on without it");
 }
 
 #[test]

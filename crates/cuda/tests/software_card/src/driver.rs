@@ -207,6 +207,9 @@ fn give_back(state: &mut State, address: u64) -> Result<(), i32> {
 #[unsafe(no_mangle)]
 pub extern "C" fn cuMemFreeAsync(address: u64, stream: usize) -> i32 {
     let mut state = state();
+    if is_due(&mut state.faults.fail_free) {
+        return code::INVALID_VALUE;
+    }
     let done = give_back(&mut state, address);
     result(done.and_then(|()| state.enqueue(stream, Work::Free(address))))
 }

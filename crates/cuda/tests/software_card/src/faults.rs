@@ -26,6 +26,8 @@ pub struct Faults {
     pub fail_allocation: usize,
     /// The same of memory of the host.
     pub fail_host_allocation: usize,
+    /// The nth time that memory is freed from now on, the driver says that something was wrong.
+    pub fail_free: usize,
     /// The nth launch from now on is refused, without harm to what comes after it.
     pub fail_launch: usize,
     /// The card is lost at the nth piece of work from now on.
@@ -57,6 +59,7 @@ impl Default for Faults {
             pools: true,
             fail_allocation: 0,
             fail_host_allocation: 0,
+            fail_free: 0,
             fail_launch: 0,
             lose: 0,
             product_status: 0,
@@ -99,6 +102,7 @@ impl Faults {
                 ("pools", Some(n)) => self.pools = n != 0,
                 ("fail_allocation", Some(n)) => self.fail_allocation = n,
                 ("fail_host_allocation", Some(n)) => self.fail_host_allocation = n,
+                ("fail_free", Some(n)) => self.fail_free = n,
                 ("fail_launch", Some(n)) => self.fail_launch = n,
                 ("lose", Some(n)) => self.lose = n,
                 ("product_status", Some(n)) => self.product_status = n as u32,

@@ -1,9 +1,9 @@
-//! What the model of the cost says is what kernels do.
+//! Passes: what the model of the cost says is what kernels do, and what others leave behind is nothing to them.
 
 use half::f16;
 use membox_cuda::cost::{Dimensions, pass};
-use membox_cuda::{Gpu, HostLayer, HostLinear, HostModel, HostNorm, Model, Pass, Request, reference};
-use membox_software_card::faults::{counts, traffic};
+use membox_cuda::{Gpu, HostLayer, HostLinear, HostModel, HostNorm, Model, Pass, Request, ResidentRows, reference};
+use membox_software_card::faults::{counts, set, traffic};
 use membox_software_card::on_card;
 
 const SHAPE: Dimensions = Dimensions { hidden: 128, head: 32, intermediate: 512, layers: 2 };
@@ -88,4 +88,16 @@ fn no_kernel_moves_a_quarter_more_bytes_than_it_must() {
 
 fn pass_steps() -> Vec<membox_cuda::cost::Step> {
     pass(SHAPE, &LENGTHS)
+}
+
+#[test]
+fn what_another_thread_could_not_free_fails_no_pass() {
+    on_card!("", || with_pass(|pass| {
+        run(pass);
+        let rows = ResidentRows::new(&Gpu::find(0).expect("a software card"), 64, 100, None).expect("room");
+        set("fail_free=1");
+        // cudarc keeps the error for whoever calls next.
+        drop(rows);
+        run(pass);
+    }));
 }
