@@ -21,7 +21,7 @@ fn run(pass: &mut Pass<f16>) {
     pass.run(Request { ids, positions, offsets, vectors, normalize: true, ..Request::default() }).expect("vectors");
 }
 
-fn with_pass(test: impl FnOnce(&mut Pass<f16>)) {
+fn with_pass(test: impl FnOnce(&Gpu, &mut Pass<f16>)) {
     let Dimensions { hidden, head, intermediate, layers } = SHAPE;
     let numbers = |seed, count| reference::numbers(seed, count, 0.1);
     let [qkv, square, up, down] =
@@ -49,12 +49,12 @@ fn with_pass(test: impl FnOnce(&mut Pass<f16>)) {
     };
     let gpu = Gpu::find(0).expect("a software card");
     let model = Model::<f16>::upload(&gpu, &host, None).expect("a model");
-    test(&mut Pass::new(&model, false).expect("a pass"));
+    test(&gpu, &mut Pass::new(&model, false).expect("a pass"));
 }
 
 #[test]
 fn a_pass_launches_what_the_model_says_and_from_the_third_time_on_one_graph() {
-    on_card!("", || with_pass(|pass| {
+    on_card!("", || with_pass(|_, pass| {
         let [launches, products, graphs, ..] = counts();
         run(pass);
         let said: usize = pass_steps().iter().filter(|step| !step.name.starts_with("copy")).map(|s| s.launches).sum();
@@ -69,7 +69,7 @@ fn a_pass_launches_what_the_model_says_and_from_the_third_time_on_one_graph() {
 
 #[test]
 fn no_kernel_moves_a_quarter_more_bytes_than_it_must() {
-    on_card!("count_traffic=1", || with_pass(|pass| {
+    on_card!("count_traffic=1", || with_pass(|_, pass| {
         run(pass);
         for step in pass_steps() {
             let (launches, bytes) = traffic(step.name);
@@ -92,9 +92,9 @@ fn pass_steps() -> Vec<membox_cuda::cost::Step> {
 
 #[test]
 fn what_another_thread_could_not_free_fails_no_pass() {
-    on_card!("", || with_pass(|pass| {
+    on_card!("", || with_pass(|gpu, pass| {
         run(pass);
-        let rows = ResidentRows::new(&Gpu::find(0).expect("a software card"), 64, 100, None).expect("room");
+        let rows = ResidentRows::new(gpu, 64, 100, None).expect("room");
         set("fail_free=1");
         // cudarc keeps the error for whoever calls next.
         drop(rows);
