@@ -2,8 +2,8 @@
 //!
 //! BERT's tokenizers treat what stands between white space and punctuation by itself: cleaning, lower case, accents
 //! and WordPiece look at no neighbour. So the tokens of a text are those of its words and its marks, one after the
-//! other, and a word that came before need not go through the `tokenizers` crate again. Its ids are what that crate gave for it: a
-//! test holds both against each other. fastBPE and tiktoken remember words likewise.
+//! other, and a word that came before need not go through the `tokenizers` crate again. Its ids are what that crate
+//! gave for it: a test holds both against each other. fastBPE and tiktoken remember words likewise.
 
 use crate::EncoderError;
 use std::collections::HashMap;

@@ -9,6 +9,7 @@ use membox_memory::encoder::{
     Device, Encoder, EncoderConfig, KeepHead, ModelDescription, Precision, Scheduler, SchedulerConfig,
 };
 use membox_memory::{FurtherModel, FurtherModels};
+use membox_threads::guard;
 use std::sync::Arc;
 
 /// Threads that hand batches to a GPU, each with a stream of its own.
@@ -18,7 +19,7 @@ impl Config {
     /// Starts the threads that run models.
     pub fn start_scheduler(&self) -> Result<Arc<Scheduler>> {
         let mut scheduler = SchedulerConfig { batch_tokens: self.batch_tokens, ..SchedulerConfig::default() };
-        let gpus = if self.device == Device::Cpu.to_string() { 0 } else { Gpu::count().unwrap_or(0) };
+        let gpus = self.usable_gpus();
         if gpus > 0 {
             // The cores turn texts into tokens as fast as GPUs take them; a few streams keep each busy, and one more
             // has its queries.
@@ -30,6 +31,17 @@ impl Config {
             scheduler.workers = self.threads;
         }
         Ok(Arc::new(Scheduler::start(scheduler).context("the threads of the engine")?))
+    }
+
+    /// How many GPUs may compute: of those that lack a library or are too old the CPU does the work, on all its cores.
+    fn usable_gpus(&self) -> usize {
+        let all = match self.device.parse().unwrap_or_default() {
+            Device::Cpu => 0..0,
+            Device::Cuda(ordinal) => ordinal..ordinal + 1,
+            Device::Auto => 0..Gpu::count().unwrap_or(0),
+        };
+        // cudarc panics where a library lacks a function.
+        all.filter(|ordinal| guard(|| Gpu::find(*ordinal)).is_ok_and(|found| found.is_ok())).count()
     }
 
     /// What models run on, and how.
