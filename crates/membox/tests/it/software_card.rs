@@ -134,10 +134,8 @@ fn a_large_collection_is_recalled_from_the_card() {
     let before = launches();
     // The first questions take the rows there.
     let answers: Vec<_> = (0..6).map(|seed| recalled(&server, 1_000_000 + seed)).collect();
-    assert!(
-        launches() >= before + 4 * 4,
-        "a scan, a choice, the scores of what was chosen, and a choice among them each"
-    );
+    let more = launches() - before;
+    assert!(more >= 6 * 2, "of so few groups all rows are scored, and the best chosen: {more} launches");
     assert_eq!(card.counts()[4], 0, "nothing to complain of");
     server.stop();
     let server = Server::start(&data, &["--device", "cpu"]);
