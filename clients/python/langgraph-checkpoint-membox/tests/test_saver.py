@@ -68,6 +68,16 @@ def put(saver: MemboxSaver, config: RunnableConfig, values: dict[str, Any], step
     return saver.put(config, checkpoint, {"source": "loop", "step": step}, checkpoint["channel_versions"])
 
 
+def test_a_list_passes_over_checkpoints_of_other_programs(saver: MemboxSaver, name: str) -> None:
+    made = put(saver, {"configurable": {"thread_id": name, "checkpoint_ns": ""}}, {"n": 1})
+    for state in ({"type": 1, "data": "x"}, {"n": 1}):
+        saver.clients.blocking.thread(f"{name}-other").put_checkpoint(str(uuid6(clock_seq=-2)), state)
+    found = [one.config for one in saver.list(None)]
+    assert made in found
+    assert f"{name}-other" not in [one["configurable"]["thread_id"] for one in found]
+    saver.delete_thread(f"{name}-other")
+
+
 def test_a_list_without_a_thread_is_of_all(saver: MemboxSaver, name: str) -> None:
     spaces = ["", "child:1"]
     made = [put(saver, {"configurable": {"thread_id": name, "checkpoint_ns": one}}, {"n": 1}) for one in spaces]

@@ -332,6 +332,11 @@ class MemboxSaver(BaseCheckpointSaver[str]):
         )
 
 
+def is_of_langgraph(state: Any) -> bool:
+    """Whether a state is one of this package's. Other programs may keep checkpoints of their own in the box."""
+    return isinstance(state, Mapping) and all(isinstance(state.get(part), str) for part in ("type", "data"))
+
+
 class Wanted:
     """Which checkpoints of a list are wanted: what the box is asked, and what is compared here."""
 
@@ -367,8 +372,10 @@ class Wanted:
 
     def takes(self, view: CheckpointView) -> bool:
         """Whether a checkpoint is wanted, and counts it."""
-        is_wanted = (self.before is None or view["id"] < self.before) and all(
-            view["metadata"].get(name) == value for name, value in self.filter.items()
+        is_wanted = (
+            is_of_langgraph(view["state"])
+            and (self.before is None or view["id"] < self.before)
+            and all(view["metadata"].get(name) == value for name, value in self.filter.items())
         )
         self.left -= is_wanted
         return is_wanted
