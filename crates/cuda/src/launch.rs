@@ -5,7 +5,7 @@
 //! it has held it against what it refers to.
 
 use crate::CudaError;
-use cudarc::driver::{CudaFunction, CudaSlice, CudaStream, CudaView, LaunchConfig, PinnedHostSlice, PushKernelArg};
+use cudarc::driver::{CudaFunction, CudaSlice, CudaStream, CudaView, LaunchConfig, PushKernelArg};
 use std::sync::Arc;
 
 /// Rows that a block of the kernels with a warp a row works on.
@@ -352,13 +352,4 @@ pub(crate) fn choose_best(
     // `chosen` is one of its values.
     unsafe { launch.launch(grid(questions, 1, 1024))? };
     Ok(())
-}
-
-/// Noughts in memory of the host that the card copies without another copy between.
-pub(crate) fn pinned(stream: &Stream, count: usize) -> Result<PinnedHostSlice<u32>, CudaError> {
-    // SAFETY: it is filled before anything reads it.
-    let mut memory = unsafe { stream.context().alloc_pinned_with_flags::<u32>(count, 0)? };
-    // SAFETY: there is room for so many.
-    unsafe { std::ptr::write_bytes(memory.as_mut_ptr()?, 0, count) };
-    Ok(memory)
 }

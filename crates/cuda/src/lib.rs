@@ -10,8 +10,8 @@
 //! numbers.
 //!
 //! Unsafe code is where kernels are launched (`launch.rs`) and products called (`blas.rs`), where work on a stream is
-//! recorded (`pass.rs`), memory is allocated (`work.rs`), and where libraries are opened (`gpu.rs`, `libraries.rs`,
-//! `nvrtc.rs`).
+//! recorded (`pass.rs`), memory is allocated (`pinned.rs`, `work.rs`), and where libraries are opened (`gpu.rs`,
+//! `libraries.rs`, `nvrtc.rs`).
 //!
 //! # Example
 //!
@@ -38,6 +38,7 @@ mod model;
 mod number;
 mod nvrtc;
 mod pass;
+mod pinned;
 mod recall;
 pub mod reference;
 mod source;

@@ -14,8 +14,9 @@ use crate::CudaError;
 use crate::gpu::Gpu;
 use crate::launch::{self, Codes, GROUP, Scan};
 use crate::number::Half;
+use crate::pinned::Pinned;
 use crate::source::load;
-use cudarc::driver::{CudaFunction, CudaModule, CudaSlice, CudaStream, DeviceRepr, PinnedHostSlice, ValidAsZeroBits};
+use cudarc::driver::{CudaFunction, CudaModule, CudaSlice, CudaStream, DeviceRepr, ValidAsZeroBits};
 use filter::Filter;
 use std::path::Path;
 use std::sync::Arc;
@@ -93,8 +94,8 @@ pub struct ResidentRows {
     chosen: CudaSlice<u32>,
     scores: CudaSlice<f32>,
     found: CudaSlice<u32>,
-    asked: PinnedHostSlice<u32>,
-    answered: PinnedHostSlice<u32>,
+    asked: Pinned<u32>,
+    answered: Pinned<u32>,
     processors: usize,
     scanned_again: u64,
 }
@@ -160,8 +161,8 @@ impl ResidentRows {
             chosen: stream.alloc_zeros(answered)?,
             scores: stream.alloc_zeros(Self::scores(capacity))?,
             found: stream.alloc_zeros(answered)?,
-            asked: launch::pinned(&stream, asked)?,
-            answered: launch::pinned(&stream, answered)?,
+            asked: Pinned::new(&stream, asked)?,
+            answered: Pinned::new(&stream, answered)?,
             processors,
             scanned_again: 0,
             stream,
@@ -364,7 +365,7 @@ impl ResidentRows {
         reserve(&self.stream, &mut self.scores, questions * groups * GROUP)?;
         reserve(&self.stream, &mut self.found, questions * room)?;
         if self.answered.len() < questions * room {
-            self.answered = launch::pinned(&self.stream, questions * room)?;
+            self.answered = Pinned::new(&self.stream, questions * room)?;
         }
         let bounds = self.send(queries, way)?;
         self.choose_groups(plan, &bounds, is_filtered)?;
@@ -377,7 +378,7 @@ impl ResidentRows {
         launch::score_groups(stream, &functions.score_groups, (rows, &wide), allowed, chosen, scores, (&size, groups))?;
         let values = (&*scores, groups * GROUP);
         launch::choose_best(stream, &functions.choose_best, values, chosen, (questions, k), found)?;
-        let answers = &mut answered.as_mut_slice()?[..questions * room];
+        let answers = &mut answered.numbers()?[..questions * room];
         stream.memcpy_dtoh(&found.slice(..questions * room), answers)?;
         stream.synchronize()?;
         let answers = answers.chunks(room).enumerate();
@@ -387,7 +388,7 @@ impl ResidentRows {
     /// Sends questions as f32, and as what the scan wants; what that says of scores.
     fn send(&mut self, queries: &[f32], way: Way) -> Result<Vec<Bound>, CudaError> {
         let (width, questions) = (self.width, queries.len() / self.dimension);
-        let (asked, longest) = (self.asked.as_mut_slice()?, self.longest);
+        let (asked, longest) = (self.asked.numbers()?, self.longest);
         let (wide, narrow) = asked.split_at_mut(questions * width);
         for (wide, query) in wide.chunks_mut(width).zip(queries.chunks(self.dimension)) {
             wide.fill(0);

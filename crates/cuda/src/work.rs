@@ -4,7 +4,8 @@ use crate::CudaError;
 use crate::forward::QUERIES;
 use crate::model::Model;
 use crate::number::Number;
-use cudarc::driver::{CudaSlice, CudaStream, CudaView, DeviceRepr, PinnedHostSlice, ValidAsZeroBits};
+use crate::pinned::Pinned;
+use cudarc::driver::{CudaSlice, CudaStream, CudaView, DeviceRepr};
 use std::sync::Arc;
 
 /// Tokens that there is room for from the beginning, so that what is recorded for short sequences is not thrown away
@@ -63,22 +64,6 @@ impl Sizes {
             known.copy_from_slice(numbers);
             rest.chunks_mut(2).for_each(|pair| pair.copy_from_slice(&filler[..pair.len()]));
         }
-    }
-}
-
-/// Memory of the host that a GPU copies from and to by itself.
-pub(crate) struct Pinned<T>(PinnedHostSlice<T>);
-
-impl<T: DeviceRepr + ValidAsZeroBits> Pinned<T> {
-    pub fn new(stream: &Arc<CudaStream>, count: usize) -> Result<Self, CudaError> {
-        // SAFETY: it is written before it is read: by the host, or by a copy that was waited for. Each kind of number
-        // is one whatever its bits are.
-        Ok(Self(unsafe { stream.context().alloc_pinned_with_flags(count, 0)? }))
-    }
-
-    /// All of it. No copy from or to it is under way: whoever begins one waits for it.
-    pub fn numbers(&mut self) -> Result<&mut [T], CudaError> {
-        Ok(self.0.as_mut_slice()?)
     }
 }
 

@@ -4,10 +4,7 @@ use crate::further_models::FurtherModels;
 use crate::{MemoryError, now};
 use membox_api::{Metric, Timing};
 use membox_compressor::Compressor;
-use membox_encoder::{
-    DocumentEmbedding, DocumentWindows, Embeddings, EncodedQueries, Encoder, Inputs, Lane, QueryEmbedding, Request,
-    Wanted,
-};
+use membox_encoder::{DocumentEmbedding, DocumentWindows, EncodedQueries, Encoder, Lane, QueryEmbedding};
 use membox_llm::Llm;
 use membox_store::{Collection, NewVersion, TextWindows, TokenSpace, TokenVectors};
 use membox_threads::budget::{self, OverBudget};
@@ -318,19 +315,6 @@ impl Models {
             }
         }
         Ok(found.into_iter().flatten().collect())
-    }
-
-    /// Encodes texts or tokens for a caller who wants the vectors themselves.
-    pub fn embed(
-        &self,
-        inputs: Inputs,
-        max_tokens: Option<usize>,
-        normalize: bool,
-        lane: Lane,
-    ) -> Result<Embeddings, MemoryError> {
-        let encoder = self.encoder()?;
-        let max_tokens = max_tokens.unwrap_or(encoder.max_tokens());
-        Ok(encoder.encode(Request { inputs, max_tokens, wanted: Wanted::vectors(normalize), lane })?)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Which rows may be found: a bit for each of them on the GPU, of which only what changed is sent.
 
-use crate::{CudaError, launch};
-use cudarc::driver::{CudaSlice, CudaStream, PinnedHostSlice};
+use crate::CudaError;
+use crate::pinned::Pinned;
+use cudarc::driver::{CudaSlice, CudaStream};
 use std::sync::Arc;
 
 /// Numbers that are compared and sent together.
@@ -10,7 +11,7 @@ const PIECE: usize = 1024;
 /// Which rows may be found, as the GPU last heard of it.
 pub struct Filter {
     bits: CudaSlice<u32>,
-    sent: PinnedHostSlice<u32>,
+    sent: Pinned<u32>,
     /// Numbers of `sent` that are on the GPU.
     known: usize,
 }
@@ -18,7 +19,7 @@ pub struct Filter {
 impl Filter {
     /// Room for so many numbers.
     pub fn new(stream: &Arc<CudaStream>, words: usize) -> Result<Self, CudaError> {
-        Ok(Self { bits: stream.alloc_zeros(words)?, sent: launch::pinned(stream, words)?, known: 0 })
+        Ok(Self { bits: stream.alloc_zeros(words)?, sent: Pinned::new(stream, words)?, known: 0 })
     }
 
     /// On the GPU, a bit for each row.
@@ -33,7 +34,7 @@ impl Filter {
 
     /// Sends what is not on the GPU yet.
     pub fn send(&mut self, stream: &Arc<CudaStream>, bits: &[u32]) -> Result<(), CudaError> {
-        let sent = self.sent.as_mut_slice()?;
+        let sent = self.sent.numbers()?;
         let mut changed: Option<std::ops::Range<usize>> = None;
         for (piece, words) in bits.chunks(PIECE).enumerate() {
             let place = piece * PIECE..piece * PIECE + words.len();

@@ -1,6 +1,6 @@
 //! The routes of mem0's hosted client.
 
-use super::{Memories, filters, impossible, there};
+use super::{Memories, filters, impossible, of, there};
 use crate::auth::Caller;
 use crate::extract::{Json, Query};
 use crate::problem::Problem;
@@ -14,9 +14,7 @@ use membox_api::{
     Mem0PageQuery, Mem0Ping, Mem0References, Mem0Search, Mem0Summary, Mem0SummaryRequest, Mem0Update, ProfileView,
     RecordPatch,
 };
-use membox_memory::MemoryBox;
 use serde_json::{Map, Value};
-use std::sync::Arc;
 
 /// Memories of an export, at most.
 const MAX_EXPORTED: u64 = 10_000;
@@ -25,10 +23,6 @@ const SUMMED_UP: usize = 100;
 /// The importance of a memory of which nobody has said what it is, and what feedback adds to it.
 const NEUTRAL: f64 = 0.5;
 const FEEDBACK: [(&str, f64); 3] = [("POSITIVE", 0.2), ("NEGATIVE", -0.2), ("VERY_NEGATIVE", -0.4)];
-
-fn of<'a>(memory: &'a Arc<MemoryBox>, caller: &'a Caller) -> Memories<'a> {
-    Memories { memory, caller }
-}
 
 /// `GET /v1/ping/`: who asks.
 #[utoipa::path(

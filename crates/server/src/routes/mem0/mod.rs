@@ -57,6 +57,10 @@ struct Memories<'a> {
     caller: &'a Caller,
 }
 
+fn of<'a>(memory: &'a MemoryBox, caller: &'a Caller) -> Memories<'a> {
+    Memories { memory, caller }
+}
+
 impl Memories<'_> {
     fn tenant(&self) -> &str {
         &self.caller.tenant

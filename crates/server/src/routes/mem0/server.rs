@@ -1,6 +1,6 @@
 //! The routes of mem0's own server, over the same memories as those of its hosted one.
 
-use super::{Memories, all_of, check_count, owned_by, views::memory_of_record};
+use super::{all_of, check_count, of, owned_by, views::memory_of_record};
 use crate::auth::Caller;
 use crate::extract::{Json, Query};
 use crate::problem::Problem;
@@ -9,12 +9,7 @@ use axum::extract::{Path, State};
 use membox_api::{
     Mem0Add, Mem0Added, Mem0AllQuery, Mem0Change, Mem0Done, Mem0Found, Mem0Memory, Mem0Owner, Mem0Search, Mem0Update,
 };
-use membox_memory::{MemoryBox, MemoryError};
-use std::sync::Arc;
-
-fn of<'a>(memory: &'a Arc<MemoryBox>, caller: &'a Caller) -> Memories<'a> {
-    Memories { memory, caller }
-}
+use membox_memory::MemoryError;
 
 fn done(message: &str) -> Mem0Done {
     Mem0Done { message: message.to_owned() }
