@@ -10,4 +10,4 @@ ptxas=$(find "$PWD"/.kernels/lib -name ptxas -type f | head -n 1)
 export LD_LIBRARY_PATH="$folders${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" MEMBOX_PTXAS="$ptxas" MEMBOX_KEEP_PTX=1
 cargo test --release --package membox-cuda --test it -- compile:: --nocapture
 # Kernels of real models' shapes, whose PTX is too large to be kept.
-cargo test --release --package membox-cuda --test card -- kernels:: --ignored
+MEMBOX_REAL_NVRTC=1 cargo test --release --package membox-cuda --test card -- kernels:: --ignored

@@ -156,7 +156,7 @@ fn kernels_fit_the_registers_and_the_shared_memory_that_their_launch_assumes() {
 /// A file, its numbers, its defines, and a compute capability.
 type Variant = (&'static str, Half, Vec<(&'static str, usize)>, u32);
 
-/// What the tests on a software card run: the kernels of a small BERT and of MiniLM, and recall.
+/// What the tests on a software card run: the kernels of two small BERTs and of MiniLM, and recall.
 fn of_software_card() -> Vec<Variant> {
     let mut all =
         vec![("recall", Half::F16, vec![("DIMENSION", 64)], 80), ("recall", Half::F16, vec![("DIMENSION", 64)], 75)];
@@ -167,6 +167,9 @@ fn of_software_card() -> Vec<Variant> {
         all.push(("attention", half, vec![("HIDDEN", 64), ("HEAD", 32)], 80));
     }
     all.push(("attention", Half::F16, vec![("HIDDEN", 64), ("HEAD", 32)], 75));
+    // A pass whose tiles are full.
+    all.push(("norm", Half::F16, vec![("HIDDEN", 128)], 80));
+    all.push(("attention", Half::F16, vec![("HIDDEN", 128), ("HEAD", 32)], 80));
     // A box with MiniLM.
     all.push(("norm", Half::F16, vec![("HIDDEN", 384)], 80));
     all.push(("attention", Half::F16, vec![("HIDDEN", 384), ("HEAD", 32)], 80));
