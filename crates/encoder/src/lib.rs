@@ -60,7 +60,7 @@ mod worker;
 
 pub use architecture::{Activation, Architecture, ModelType, Positions};
 pub use axes::{MAX_TOKEN_DIMENSION, TOKEN_AXES_FILE, TOKEN_DIMENSIONS, TokenAxes};
-pub use background::Background;
+pub use background::{Background, CosineScale};
 pub use checksums::{ChecksumSource, Checksums};
 pub use cross_encoder::{TokenPair, sigmoid};
 pub use documents::{DocumentEmbedding, DocumentWindows};

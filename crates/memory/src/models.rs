@@ -4,7 +4,7 @@ use crate::further_models::FurtherModels;
 use crate::{MemoryError, now};
 use membox_api::{Metric, Timing};
 use membox_compressor::Compressor;
-use membox_encoder::{DocumentEmbedding, DocumentWindows, EncodedQueries, Encoder, Lane, QueryEmbedding};
+use membox_encoder::{CosineScale, DocumentEmbedding, DocumentWindows, EncodedQueries, Encoder, Lane, QueryEmbedding};
 use membox_llm::Llm;
 use membox_store::{Collection, NewVersion, TextWindows, TokenSpace, TokenVectors};
 use membox_threads::budget::{self, OverBudget};
@@ -178,14 +178,13 @@ impl Models {
         Some(TokenSpace { dimension, axes })
     }
 
-    /// The cosine that a question has with texts that have nothing to do with it, by the model of a collection; 0 where
-    /// it has none, or compares otherwise.
-    pub(crate) fn base_cosine(&self, collection: &Collection, question: &[f32]) -> Result<f32, MemoryError> {
+    /// What the cosines of a question mean, by the model of a collection.
+    pub(crate) fn scale(&self, collection: &Collection, question: &[f32]) -> Result<CosineScale, MemoryError> {
         match self.encoder_of(collection) {
             Ok(encoder) if collection.settings().metric.unwrap_or_default() == Metric::Cosine => {
-                Ok(encoder.background()?.base_cosine(question))
+                Ok(encoder.background()?.scale(question))
             }
-            _ => Ok(0.0),
+            _ => Ok(CosineScale::PLAIN),
         }
     }
 

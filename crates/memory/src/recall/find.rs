@@ -131,7 +131,7 @@ impl<'a> Judge<'a> {
         let asked = self.asked.get(fused.question)?;
         let own = || Some(self.found.snapshot.score(asked.vector.as_deref()?, fused.record));
         let cosine = fused.vector.filter(|_| asked.vector.is_some()).or_else(own);
-        let vector = cosine.map(|cosine| asked.reading.nearness(cosine));
+        let vector = cosine.map(|cosine| asked.reading.scale.closeness(cosine));
         let rarity = self.found.words.get(fused.question).map_or(0.0, WordScores::rarity);
         let words = (self.mode != RecallMode::Vector && rarity > 0.0).then(|| fused.text.unwrap_or(0.0) / rarity);
         relevance(&Evidence { vector, words, is_named: fused.is_named, fluency: asked.reading.fluency })

@@ -6,6 +6,7 @@
 //! unrelated texts on: docs/decisions/047.
 
 use membox_api::{Fusion, PartName, ScorePart};
+use membox_encoder::CosineScale;
 use membox_store::RecordRef;
 use membox_threads::budget::{self, Cancelled};
 
@@ -29,18 +30,13 @@ const WORDS_OF_LONG: f32 = 0.5;
 pub(crate) struct Reading {
     /// How well the model knows the language of the question, 0 to 1.
     pub fluency: f32,
-    /// The cosine that it has with texts that have nothing to do with it, under 1.
-    pub base: f32,
+    /// Where its cosines begin and end.
+    pub scale: CosineScale,
 }
 
 impl Reading {
     /// Of a model that knows the question, and whose cosines are about 0 where texts are unrelated.
-    pub const PLAIN: Self = Self { fluency: 1.0, base: 0.0 };
-
-    /// A cosine on a scale where unrelated texts have 0 and equal ones 1.
-    pub fn nearness(self, cosine: f32) -> f32 {
-        if self.base > 0.0 { (cosine - self.base) / (1.0 - self.base) } else { cosine }
-    }
+    pub const PLAIN: Self = Self { fluency: 1.0, scale: CosineScale::PLAIN };
 }
 
 /// A record that was found, with what was measured.
@@ -81,7 +77,7 @@ impl<R> Fused<R> {
     /// A record that was found by its vector alone.
     pub fn by_vector(candidate: Candidate<R>, reading: Reading) -> Self {
         let cosine = candidate.vector.unwrap_or_default();
-        let penalty = WINDOW_PENALTY * (1.0 - reading.base) * (candidate.windows.max(1) as f32).ln();
+        let penalty = WINDOW_PENALTY * (1.0 - reading.scale.base) * (candidate.windows.max(1) as f32).ln();
         let mut fused = Self::of_one(candidate, PartName::Vector, cosine - penalty);
         fused.parts[0].value = cosine;
         fused
@@ -133,7 +129,7 @@ pub(crate) fn fuse<R: Copy + Ord>(
 }
 
 fn by_scores<R: Copy>(vector_weight: f32, reading: Reading, candidates: &[Candidate<R>]) -> Vec<Fused<R>> {
-    let nearness = |c: &Candidate<R>| c.vector.map(|cosine| reading.nearness(cosine));
+    let nearness = |c: &Candidate<R>| c.vector.map(|cosine| reading.scale.nearness(cosine));
     let best_vector = candidates.iter().filter_map(nearness).fold(0f32, f32::max);
     let best_text = candidates.iter().filter_map(|c| c.text).fold(0f32, f32::max);
     // A leg that found nothing leaves the other its whole weight.
@@ -274,14 +270,13 @@ mod tests {
         // The first is near as unrelated texts are, and has somewhat more of the words.
         let both = [(1, Some(0.75), Some(1.0)), (2, Some(0.90), Some(0.7))].map(candidate);
         assert_eq!(records(&fuse(Fusion::default(), Reading::PLAIN, both)), [1, 2]);
-        let reading = Reading { base: 0.75, ..Reading::PLAIN };
+        let reading = Reading { scale: CosineScale { base: 0.75, ..CosineScale::PLAIN }, ..Reading::PLAIN };
         let fused = fuse(Fusion::default(), reading, both);
         assert_eq!(records(&fused), [2, 1]);
         assert_eq!(fused[0].vector, Some(0.90), "what is shown is the cosine");
         for f in &fused {
             assert!((f.parts.iter().map(|part| part.score).sum::<f32>() - f.score).abs() < 1e-6, "{f:?}");
         }
-        assert_eq!((reading.nearness(0.75), reading.nearness(1.0)), (0.0, 1.0));
     }
 
     #[test]

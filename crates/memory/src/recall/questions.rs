@@ -4,7 +4,7 @@ use super::fusion::Reading;
 use crate::MemoryError;
 use crate::models::Models;
 use membox_api::{RecallMode, RecallRequest, Timing};
-use membox_encoder::{QueryEmbedding, QueryTokens};
+use membox_encoder::{CosineScale, QueryEmbedding, QueryTokens};
 use membox_store::{Collection, Question, QuestionTokens, StoreError, VectorsError};
 use std::sync::Arc;
 
@@ -58,8 +58,8 @@ pub(super) fn questions(
         };
         let known = embedded.map_or(0.0, |embedded| embedded.known_share);
         let fluency = ((known - LEAST_KNOWN) / (1.0 - LEAST_KNOWN)).clamp(0.0, 1.0);
-        let base = vector.as_deref().map_or(Ok(0.0), |vector| models.base_cosine(collection, vector))?;
-        let reading = Reading { fluency, base };
+        let scale = scale_of(models, collection, vector.as_deref())?;
+        let reading = Reading { fluency, scale };
         Ok(Asked { question, text: Some(text.clone()), terms, vector, reading, tokens })
     };
     texts.into_iter().zip(embedded).map(asked).collect()
@@ -79,9 +79,13 @@ fn by_vector(
     let terms = text.map(|text| collection.query_terms(text)).unwrap_or_default();
     let question = Question { vector: Some(vector.clone()), terms: terms.clone(), tokens: None };
     let vector: Option<Arc<[f32]>> = collection.settings().model.is_some().then(|| vector.into());
-    let base = vector.as_deref().map_or(Ok(0.0), |vector| models.base_cosine(collection, vector))?;
-    let reading = Reading { base, ..Reading::PLAIN };
+    let reading = Reading { scale: scale_of(models, collection, vector.as_deref())?, ..Reading::PLAIN };
     Ok(Asked { question, text: text.cloned(), terms, vector, reading, tokens: None })
+}
+
+/// What the cosines of a question mean.
+fn scale_of(models: &Models, collection: &Collection, vector: Option<&[f32]>) -> Result<CosineScale, MemoryError> {
+    vector.map_or(Ok(CosineScale::PLAIN), |vector| models.scale(collection, vector))
 }
 
 /// The field of a request that a bad vector is in.

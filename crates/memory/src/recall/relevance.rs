@@ -7,7 +7,7 @@
 /// What was measured of a question and a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Evidence {
-    /// The cosine, on a scale where unrelated texts have 0.
+    /// The cosine, on a scale where unrelated texts have 0 and answers usually 1.
     pub vector: Option<f32>,
     /// BM25, in units of what a text of average length has that holds each word once.
     pub words: Option<f32>,
@@ -32,9 +32,9 @@ struct Weights {
 }
 
 const WITH_WORDS: Weights =
-    Weights { vector: 4.229, words: 1.187, named: 0.468, foreign: 1.618, foreign_words: 2.018, constant: -5.105 };
+    Weights { vector: 3.007, words: 1.187, named: 0.468, foreign: 1.618, foreign_words: 2.018, constant: -5.105 };
 const BY_VECTOR: Weights =
-    Weights { vector: 4.414, words: 0.0, named: 0.11, foreign: 2.085, foreign_words: 0.0, constant: -4.156 };
+    Weights { vector: 3.138, words: 0.0, named: 0.11, foreign: 2.085, foreign_words: 0.0, constant: -4.156 };
 
 /// 0 to 1; `None` where nothing is known that says so.
 pub(super) fn relevance(evidence: &Evidence) -> Option<f32> {
