@@ -7,11 +7,12 @@ use crate::sessions::fitting::{Candidate, Fitting, cost, prefix};
 use crate::sessions::is_instruction;
 use crate::views::summary_view;
 use crate::{MemoryError, now};
-use membox_api::{ContextAnswer, ContextMessage, ContextRequest, RecallRequest, Scope, Strategy};
+use membox_api::{ContextAnswer, ContextMessage, ContextRequest, Hit, Include, RecallRequest, Scope, Strategy};
 use membox_encoder::Lane;
 use membox_store::{Range, Reads, RecordReads, StoredRecord, StoredSession, Summary};
 use membox_threads::budget;
 use serde_json::json;
+use std::collections::HashMap;
 
 /// Last turns that `smart` and `recall` always keep.
 const TURNS: usize = 2;
@@ -30,6 +31,9 @@ const SUMMARY_TOKENS: usize = 500;
 /// Tokens that a recalled message is thought to take at least, and how many are looked for at least and at most.
 const RECALLED_TOKENS: usize = 16;
 const RECALLED: std::ops::RangeInclusive<usize> = 20..=200;
+/// What a recalled message gets of the score of the best one of its session. Where few fit it changes little; where
+/// many do, what was said beside a good one is more often wanted than what stands alone. docs/decisions/052.
+const SESSION_PRIOR: f32 = 0.2;
 /// Messages before and after a recalled one among which the call that it answers and the other answers are looked for.
 const MAX_ANSWERS: i64 = 64;
 
@@ -248,10 +252,14 @@ impl Sessions<'_> {
         };
         let room = fitting.max_tokens.saturating_sub(fitting.used);
         let k = (room / RECALLED_TOKENS).clamp(*RECALLED.start(), *RECALLED.end());
-        let request = RecallRequest { query: Some(query), k, filter, include: Vec::new(), ..RecallRequest::default() };
-        let found = self.recall.recall(tenant, &collection.name, &request)?;
+        let include = vec![Include::Metadata];
+        let request = RecallRequest { query: Some(query), k, filter, include, ..RecallRequest::default() };
+        let hits = self.recall.recall(tenant, &collection.name, &request)?.hits;
+        let scores: Vec<(f32, Option<&str>)> = hits.iter().map(|hit| (hit.score, hit.session.as_deref())).collect();
+        let mut hits: Vec<(f32, &Hit)> = with_session_prior(&scores).into_iter().zip(&hits).collect();
+        hits.sort_by(|a, b| b.0.total_cmp(&a.0));
         let reads = self.store.read()?;
-        for hit in found.hits {
+        for (_, hit) in hits {
             // What was made of messages that are recalled themselves would say them twice.
             let said = reads.record(session.collection, &hit.id)?.filter(|stored| !repeats_messages(&stored.record));
             if let Some(stored) = said {
@@ -263,6 +271,19 @@ impl Sessions<'_> {
         }
         Ok(())
     }
+}
+
+/// Scores of hits, each with its session, with [what the best of their session gives](SESSION_PRIOR). What is in no
+/// session has none but itself.
+fn with_session_prior(hits: &[(f32, Option<&str>)]) -> Vec<f32> {
+    let mut best: HashMap<&str, f32> = HashMap::new();
+    for &(score, session) in hits {
+        let best = best.entry(session.unwrap_or_default()).or_insert(score);
+        *best = best.max(score);
+    }
+    hits.iter()
+        .map(|&(score, session)| score + SESSION_PRIOR * session.map_or(score, |session| best[session]))
+        .collect()
 }
 
 /// Whether messages of a role answer a call.
@@ -373,6 +394,16 @@ mod tests {
             texts.into_iter().flatten().map(|text| counter.count(text)).sum::<usize>() + calls
         };
         answer.messages.iter().map(of).sum::<usize>() + conversation_overhead(answer.messages.len())
+    }
+
+    #[test]
+    fn a_hit_counts_for_more_where_a_better_one_of_its_session_is() {
+        let hits = [(1.0, Some("a")), (0.5, Some("b")), (0.45, Some("a")), (0.5, None), (0.1, Some("a"))];
+        let scores = with_session_prior(&hits);
+        let mut order: Vec<usize> = (0..hits.len()).collect();
+        order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+        assert_eq!(order, [0, 2, 1, 3, 4], "{scores:?}: what is much worse stays so");
+        assert_eq!(scores[1], scores[3], "what is in no session is like one that is alone in its own");
     }
 
     #[test]
