@@ -76,7 +76,7 @@ mod writes;
 
 pub use box_key::BoxKey;
 pub use clock::now;
-pub use collection::{Collection, JobGuard};
+pub use collection::{Collection, JobGuard, tags};
 pub use command::{
     Advance, AppendMessages, Appended, ChangeSession, CheckpointKey, Command, DeleteRecords, NewVector, NewVersion,
     Outcome, REDACTION_FIELD, Selection, SessionChange, Spend, Spent, TextWindows, VersionId, WriteRecords,

@@ -62,7 +62,7 @@ mod tests {
         for (row, &(speaker, text)) in (0..).zip(turns) {
             links.push(row, "a");
             let speaker = Some(speaker).filter(|speaker| !speaker.is_empty());
-            tail.insert(row, Document { text, speaker, user: None });
+            tail.insert(row, Document { speaker, ..Document::of(text) });
         }
         Surroundings { links: links.links().clone(), texts: Texts::new(None, tail, |_| true) }
     }

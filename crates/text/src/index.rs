@@ -1,7 +1,7 @@
 //! The part of the text index that is on disk: a tantivy index of terms, rows and text lengths.
 
 use crate::TextError;
-use crate::analysis::terms;
+use crate::analysis::Term as TextTerm;
 use crate::people::{Document, People};
 use crate::totals::Totals;
 use membox_sealing::TermKey;
@@ -20,7 +20,7 @@ use tantivy::{DocSet, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, T
 use uuid::Uuid;
 
 /// Version of the schema and of the analysis; an index of another one is built anew.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 /// Memory that tantivy gathers documents in before it writes a segment: its least is 15 MB.
 const WRITER_BYTES: usize = 32 << 20;
 /// Segments over which a commit merges them all into one.
@@ -340,16 +340,17 @@ impl TextIndexWriter {
         let document = document.into();
         let people = document.people();
         let people = if self.of.key.is_some() { people.sealed() } else { people };
-        let mut length = 0u64;
-        let tokens = terms(document.text).into_iter().enumerate().map(|(position, term)| {
-            length += u64::from(!term.is_stop_word);
-            Token { position, text: self.of.term(&term.text), ..Token::default() }
-        });
-        let tokens = tokens.collect();
+        let (terms, length) = document.terms();
+        let token = |(position, term): (usize, TextTerm)| Token {
+            position,
+            text: self.of.term(&term.text),
+            ..Token::default()
+        };
+        let tokens = terms.into_iter().enumerate().map(token).collect();
         let mut document = TantivyDocument::default();
         document.add_pre_tokenized_text(self.fields.text, PreTokenizedString { text: String::new(), tokens });
         document.add_u64(self.fields.row, u64::from(row));
-        document.add_u64(self.fields.length, length);
+        document.add_u64(self.fields.length, u64::from(length));
         document.add_u64(self.fields.speaker, u64::from(people.speaker));
         document.add_u64(self.fields.user, u64::from(people.user));
         self.writer.add_document(document)?;

@@ -3,7 +3,7 @@
 //! Only the first word of a name counts: who asks for Caroline means Caroline Smith. Where a tenant's texts are sealed,
 //! so are names. The files then hold 8 bits of a number, which many names share.
 
-use crate::analysis::terms;
+use crate::analysis::{Term, terms};
 
 /// Names that say what somebody is and not who.
 const ROLES: [&str; 11] =
@@ -15,7 +15,7 @@ const FIRST_PERSON: [&str; 9] = ["i", "me", "mine", "my", "our", "us", "we", "æˆ
 const ASKERS: [&str; 2] = ["user", "human"];
 
 /// What of a record is searched by words.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Document<'a> {
     /// What it says.
     pub text: &'a str,
@@ -23,12 +23,22 @@ pub struct Document<'a> {
     pub speaker: Option<&'a str>,
     /// Whom it is about.
     pub user: Option<&'a str>,
+    /// What it is tagged with: found as words of the text are, and no part of its length.
+    pub tags: Vec<&'a str>,
 }
 
 impl<'a> Document<'a> {
     /// A text of nobody.
     pub fn of(text: &'a str) -> Self {
         Self { text, ..Self::default() }
+    }
+
+    /// The terms that it is found by, and how many of them its length has.
+    pub(crate) fn terms(&self) -> (Vec<Term>, u32) {
+        let mut all = terms(self.text);
+        let length = all.iter().filter(|term| !term.is_stop_word).count() as u32;
+        all.extend(self.tags.iter().flat_map(|tag| terms(tag)));
+        (all, length)
     }
 
     pub(crate) fn people(&self) -> People {
@@ -109,6 +119,16 @@ mod tests {
             assert!(!said_by("assistant").is_said_by(&asked) && !said_by("").is_said_by(&asked));
         }
         assert!(askers("Where did Caroline park?").is_empty());
+    }
+
+    #[test]
+    fn tags_are_terms_and_no_part_of_the_length() {
+        let (plain, length) = Document::of("the garden").terms();
+        let tagged = Document { tags: vec!["Home Improvement", "roses"], ..Document::of("the garden") };
+        let (all, length_of_tagged) = tagged.terms();
+        assert_eq!((length, length_of_tagged), (1, 1));
+        let added: Vec<&str> = all[plain.len()..].iter().map(|term| term.text.as_str()).collect();
+        assert_eq!(added, ["home", "improv", "rose"]);
     }
 
     #[test]

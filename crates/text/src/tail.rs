@@ -1,6 +1,5 @@
 //! The part of the text index that tantivy has not committed yet, in memory.
 
-use crate::analysis::terms;
 use crate::people::{Document, People};
 use crate::totals::Totals;
 use std::collections::HashMap;
@@ -40,9 +39,8 @@ struct Measures {
 impl Part {
     fn insert(&mut self, row: u32, document: Document<'_>) {
         let mut counts: HashMap<String, u32> = HashMap::new();
-        let mut length = 0;
-        for term in terms(document.text) {
-            length += u32::from(!term.is_stop_word);
+        let (terms, length) = document.terms();
+        for term in terms {
             *counts.entry(term.text).or_default() += 1;
         }
         let place = self.rows.len() as u32;
@@ -178,6 +176,7 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::terms;
     use proptest::prelude::*;
 
     fn found(tail: &Tail, term: &str) -> Vec<(u32, u32, u32)> {

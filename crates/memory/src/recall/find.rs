@@ -7,7 +7,8 @@ use super::relevance::{Evidence, relevance};
 use crate::MemoryError;
 use membox_api::{ExplainedTerm, Explanation, PartName, RecallMode, RecallRequest, SearchEffort};
 use membox_store::{
-    Collection, Effort, Filter, Matches, Question, Reads, RecordRef, Snapshot, StoreError, Wanted, WordScores,
+    Collection, Effort, Filter, Matches, Question, Reads, Record, RecordRef, Snapshot, StoreError, Wanted, WordScores,
+    tags,
 };
 use membox_text::analysis::terms;
 use std::collections::{HashMap, HashSet};
@@ -137,8 +138,8 @@ impl<'a> Judge<'a> {
         relevance(&Evidence { vector, words, is_named: fused.is_named, fluency: asked.reading.fluency })
     }
 
-    /// Why a record was found that says `text`.
-    pub fn explain(&self, fused: &Fused, text: &str) -> Result<Explanation, StoreError> {
+    /// Why a record was found.
+    pub fn explain(&self, fused: &Fused, record: &Record) -> Result<Explanation, StoreError> {
         let Some(asked) = self.asked.get(fused.question) else { return Ok(Explanation::default()) };
         let words = self.found.words.get(fused.question);
         let own = words.and_then(|words| words.own(fused.record)).unwrap_or(0.0);
@@ -154,7 +155,8 @@ impl<'a> Judge<'a> {
                 parts.push(*part);
             }
         }
-        let has: HashSet<String> = terms(text).into_iter().map(|term| term.text).collect();
+        let searched = std::iter::once(record.text.as_str()).chain(tags(record));
+        let has: HashSet<String> = searched.flat_map(terms).map(|term| term.text).collect();
         let rarities = self.found.snapshot.rarities(&asked.terms)?;
         let term = |(term, rarity): (&String, f32)| {
             let found = has.contains(term);

@@ -109,7 +109,7 @@ impl Recall<'_> {
         if request.explain {
             let judge = Judge::of(&found, &asked, request.mode());
             for hit in &mut chosen {
-                hit.explanation = Some(judge.explain(&hit.fused, &hit.stored.record.text)?);
+                hit.explanation = Some(judge.explain(&hit.fused, &hit.stored.record)?);
             }
         }
         let mut hits: Vec<(Chosen, Neighbours)> = chosen.into_iter().zip(around).collect();

@@ -7,6 +7,7 @@ use membox_index::VectorIndex;
 use membox_records::{Reader, Record, RecordsError, StoredCollection};
 use membox_text::{Document, TextIndex, TextSource};
 use membox_vectors::VectorView;
+use serde_json::Value;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -59,7 +60,19 @@ pub(crate) fn text_of(reader: &Reader, tenant: &str, vector_file: Uuid, rows: u3
 /// Keys of metadata that say who said a record's text, the first that there is.
 const SPEAKER_KEYS: [&str; 3] = ["speaker", "author", "name"];
 
-/// What of a record is searched by words. Who said it is the name of a message, or its role; of another record what
+/// The key of metadata that says what a record is tagged with: a string, or a list of them.
+const TAGS_KEY: &str = "tags";
+
+/// What a record is tagged with.
+pub fn tags(record: &Record) -> Vec<&str> {
+    match record.metadata.get(TAGS_KEY) {
+        Some(Value::String(tag)) => vec![tag],
+        Some(Value::Array(tags)) => tags.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// What of a record is searched by words: its text and its tags. Who said it is the name of a message, or its role; of another record what
 /// its metadata says.
 pub(crate) fn document(record: &Record) -> Document<'_> {
     let said = || SPEAKER_KEYS.iter().find_map(|key| record.metadata.get(*key)?.as_str());
@@ -67,5 +80,5 @@ pub(crate) fn document(record: &Record) -> Document<'_> {
         Some(message) => message.name.as_deref().or_else(said).or(Some(&message.role)),
         None => said(),
     };
-    Document { text: &record.text, speaker, user: record.user.as_deref() }
+    Document { text: &record.text, speaker, user: record.user.as_deref(), tags: tags(record) }
 }

@@ -18,6 +18,7 @@ pub(crate) use change_log::ChangeLog;
 #[cfg(test)]
 pub(crate) use change_log::MAX_CHANGES;
 pub(crate) use compacted::CompactedFiles;
+pub use derived::tags;
 pub(crate) use derived::{document, read_settings, text_of};
 pub(crate) use folder::CollectionFolder;
 pub use job::JobGuard;

@@ -1,12 +1,29 @@
 //! Compaction and background work, beside writes and reads.
 
-use super::sample::{Sample, settings};
+use super::sample::{Sample, numbered, settings};
 use crate::maintenance::Maintenance;
-use crate::{Filter, JobGuard, Store, StoreConfig};
+use crate::{Filter, JobGuard, Store, StoreConfig, WriteRecords};
 use crossbeam_channel::bounded;
 use membox_api::IndexPolicy;
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// As words of the text are: in memory, and in the index on disk.
+#[test]
+fn records_are_found_by_their_tags() {
+    let sample = Sample::new(IndexPolicy::Flat);
+    let mut tagged = [numbered(1), numbered(2), numbered(3)];
+    for (version, tags) in tagged.iter_mut().zip([json!(["health", "Sleep"]), json!("gardening"), json!({"health": 1})])
+    {
+        version.record.metadata.insert("tags".to_owned(), tags);
+    }
+    sample.store.write_records(WriteRecords::new(sample.collection.clone(), tagged.into())).expect("a write");
+    for _ in 0..2 {
+        assert_eq!(sample.found_by_words("What of my health?"), ["1"]);
+        assert_eq!(sample.found_by_words("how do I sleep in the garden"), ["2", "1"]);
+        sample.sweep();
+    }
+}
 
 #[test]
 fn texts_that_are_written_during_a_compaction_neither_wait_in_memory_for_its_end_nor_are_lost_by_it() {
