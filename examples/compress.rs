@@ -19,6 +19,9 @@ use membox_encoder::{Encoder, EncoderConfig, Lane, Scheduler, SchedulerConfig};
 use std::error::Error;
 use std::sync::Arc;
 
+/// The model that the folder holds.
+const MODEL: &str = "all-MiniLM-L6-v2";
+
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(folder), Some(rate)) = (arguments.next(), arguments.next()) else {
@@ -26,8 +29,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let text = std::io::read_to_string(std::io::stdin())?;
     let scheduler = Arc::new(Scheduler::start(SchedulerConfig::default())?);
-    let config = EncoderConfig { keep_head: Some(keep_head::built_in()?), ..EncoderConfig::default() };
-    let encoder = Encoder::load("all-MiniLM-L6-v2", folder.as_ref(), config, &scheduler)?;
+    let keep_head = keep_head::built_in(MODEL)?;
+    let config = EncoderConfig { keep_head, ..EncoderConfig::default() };
+    let encoder = Encoder::load(MODEL, folder.as_ref(), config, &scheduler)?;
     let compressor = Compressor::over(Arc::new(encoder))?;
 
     let options = CompressOptions { rate: rate.parse()?, mode: Mode::Strict, ..CompressOptions::default() };

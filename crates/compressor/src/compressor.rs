@@ -64,22 +64,32 @@ impl Compressor {
         scheduler: &Arc<Scheduler>,
     ) -> Result<Self, CompressorError> {
         let encoder = Arc::new(Encoder::load(name, folder, config, scheduler)?);
-        Self::new(name, encoder, MAX_SEQUENCE, true)
+        Self::new(name, encoder, MAX_SEQUENCE, true)?.with_classifier()
     }
 
     /// The keep head over an embedding model: one pass gives a text's vector and what to keep of it.
     pub fn over(encoder: Arc<Encoder>) -> Result<Self, CompressorError> {
+        Self::untrained(encoder)?.with_classifier()
+    }
+
+    /// An embedding model that is to get a keep head ([`distil`](crate::distil)): it cuts texts into units, and until
+    /// then compresses none.
+    pub fn untrained(encoder: Arc<Encoder>) -> Result<Self, CompressorError> {
         let name = format!("keep-head-{}", encoder.name());
         let max_tokens = encoder.max_tokens();
         Self::new(&name, encoder, max_tokens, false)
     }
 
+    fn with_classifier(self) -> Result<Self, CompressorError> {
+        if self.encoder.engine().has_keep_head() {
+            return Ok(self);
+        }
+        let reason = "it has no token classifier".to_owned();
+        Err(CompressorError::NotACompressor { name: self.name, reason })
+    }
+
     fn new(name: &str, encoder: Arc<Encoder>, max_sequence: usize, is_package: bool) -> Result<Self, CompressorError> {
         let engine = encoder.engine();
-        if !engine.has_keep_head() {
-            let reason = "it has no token classifier".to_owned();
-            return Err(CompressorError::NotACompressor { name: name.to_owned(), reason });
-        }
         let Some(family) = encoder.tokenizer().family() else {
             let reason = "its tokens are neither WordPiece's nor SentencePiece's".to_owned();
             return Err(CompressorError::NotACompressor { name: name.to_owned(), reason });

@@ -76,7 +76,7 @@ pub fn run(config: &Config, args: &DistilArgs) -> Result<()> {
         bail!("there is no text to learn from: give files with one text a line");
     }
     let scheduler = config.start_scheduler()?;
-    let student = Compressor::over(config.load_encoder(&scheduler)?)?;
+    let student = Compressor::untrained(config.load_encoder(&scheduler)?)?;
     let teacher = args.teacher.as_ref().map(|name| config.load_compressor(name, &scheduler)).transpose()?;
     let work = args.work.clone().unwrap_or_else(|| args.out.with_extension("work"));
     eprintln!("{} texts; what was done so far is kept in {}", texts.len(), work.display());

@@ -107,8 +107,7 @@ impl Config {
                 let read = || Ok::<_, anyhow::Error>(KeepHead::from_safetensors(&std::fs::read(path)?)?);
                 Ok(Some(read().with_context(|| format!("the keep head {}", path.display()))?))
             }
-            None if self.model == keep_head::MODEL => Ok(Some(keep_head::built_in()?)),
-            None => Ok(None),
+            None => Ok(keep_head::built_in(&self.model)?),
         }
     }
 

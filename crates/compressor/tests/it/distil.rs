@@ -1,6 +1,6 @@
 //! `distil` trains heads that learn what their teachers say, and an interrupted run ends as an uninterrupted one.
 
-use crate::common::{compressor, keep_head};
+use crate::common::{compressor, keep_head, untrained};
 use membox_compressor::distil::{DistilConfig, Stage, distil, texts_for_training};
 use membox_compressor::{CompressOptions, Compressor};
 use membox_encoder::{Encoder, EncoderConfig, KeepHead, Lane, Precision, Scheduler, SchedulerConfig};
@@ -40,7 +40,7 @@ fn run(
 
 #[test]
 fn an_interrupted_run_ends_as_an_uninterrupted_one() {
-    let student = keep_head();
+    let student = untrained();
     let config = DistilConfig { width: 32, epochs: 3, learning_rate: 3e-3, ..DistilConfig::default() };
     let (straight, broken) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let want = run(&student, None, &config, straight.path(), None).expect("a head");

@@ -91,14 +91,20 @@ pub fn query_terms(text: &str) -> Vec<String> {
     chosen
 }
 
-/// For each place in a text, in bytes, the term of the word that it is a part of; `None` where there is none.
+/// For each place in a text, in bytes, the term of the first word that it touches, or of all that stands there if that
+/// is more than a word: the longest where it has several. Tokens may begin with the blank before a word, and have several words of a script without
+/// blanks. `None` where there is no word.
 pub fn terms_at(text: &str, places: &[Range<usize>]) -> Vec<Option<Term>> {
     let words: Vec<(usize, &str)> = text.unicode_word_indices().collect();
-    let word_at = |place: &Range<usize>| {
-        let &(start, word) = words.get(words.partition_point(|word| word.0 <= place.start).checked_sub(1)?)?;
-        (place.start < start + word.len()).then_some(word)
+    let said_at = |place: &Range<usize>| {
+        let next = words.partition_point(|(start, word)| start + word.len() <= place.start);
+        let &(_, word) = words.get(next).filter(|(start, _)| *start < place.end)?;
+        let whole = text.get(place.clone()).map_or("", str::trim);
+        Some(if whole.len() > word.len() { whole } else { word })
     };
-    places.iter().map(|place| terms(word_at(place)?).into_iter().next()).collect()
+    let longest = |terms: Vec<Term>| terms.into_iter().filter(|t| !t.is_covered).max_by_key(|t| t.text.len());
+    let term_at = |place| longest(terms(said_at(place)?));
+    places.iter().map(term_at).collect()
 }
 
 #[cfg(test)]

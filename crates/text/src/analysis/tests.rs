@@ -43,6 +43,17 @@ fn a_part_of_a_word_has_the_term_of_the_whole() {
     assert_eq!(found, [Some("carolin"), Some("carolin"), Some("potteri"), None, Some("霉"), None]);
 }
 
+/// As SentencePiece cuts them.
+#[test]
+fn a_token_that_begins_with_a_blank_or_has_several_words_has_a_term() {
+    let text = "When did Caroline leave 我对青霉素过敏";
+    let at = |part: &str| text.find(part).map(|start| start..start + part.len()).expect("a part");
+    let found = terms_at(text, &[at("When"), at(" Caro"), at("line"), at(" leave"), at(" "), at("青霉素"), at("过敏")]);
+    let found: Vec<Option<&str>> = found.iter().map(|term| term.as_ref().map(|term| term.text.as_str())).collect();
+    let wanted = [Some("when"), Some("carolin"), Some("carolin"), Some("leav"), None, Some("青霉素"), Some("过敏")];
+    assert_eq!(found, wanted);
+}
+
 #[test]
 fn a_question_finds_the_texts_that_have_its_words_and_no_others() {
     const CASES: &[(&str, &str, bool)] = &[

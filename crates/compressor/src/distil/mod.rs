@@ -11,19 +11,19 @@
 //! appended to `targets.jsonl` in the work folder, and every epoch leaves a checkpoint there, so that an interrupted
 //! run goes on where it was.
 
+mod fit;
+
+use self::fit::fit;
 use crate::units::Unit;
 use crate::{CompressOptions, Compressor, CompressorError};
-use candle_core::{DType, Device, Tensor, safetensors};
-use candle_nn::{AdamW, Module, Optimizer, ParamsAdamW, VarBuilder, VarMap};
 use membox_encoder::{Inputs, Lane, Request, Wanted};
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Words of a text that teaches: shorter ones tell nothing about what can be left out.
 const WORDS: std::ops::RangeInclusive<usize> = 4..=90;
@@ -178,8 +178,9 @@ pub fn distil(
     let counts = (trained_on.len(), held_out.len());
     let test = read(held_out, 0)?;
     let train = read(trained_on, counts.1)?;
-    let (loss, agreement) = fit(student.encoder().dimension(), &train, &test, config, work, out, progress)?;
-    Ok(DistilReport { texts: counts, tokens: train.targets.len(), loss, agreement })
+    let tokens = train.targets.len();
+    let (loss, agreement) = fit(student.encoder().dimension(), train, test, config, work, out, progress)?;
+    Ok(DistilReport { texts: counts, tokens, loss, agreement })
 }
 
 /// Units of a text, with no probabilities.
@@ -377,128 +378,6 @@ impl Examples {
         }
         Ok(())
     }
-}
-
-struct Head {
-    inner: candle_nn::Linear,
-    output: candle_nn::Linear,
-}
-
-impl Head {
-    fn logits(&self, states: &Tensor) -> candle_core::Result<Tensor> {
-        self.output.forward(&self.inner.forward(states)?.gelu_erf()?)?.squeeze(1)
-    }
-}
-
-/// `[loss and agreement]` of the head over all examples.
-fn measure(head: &Head, hidden: usize, examples: &Examples) -> candle_core::Result<(f32, f32)> {
-    let count = examples.targets.len();
-    let states = Tensor::from_slice(&examples.states, (count, hidden), &Device::Cpu)?;
-    let logits = head.logits(&states)?;
-    let targets = Tensor::from_slice(&examples.targets, count, &Device::Cpu)?;
-    let loss = candle_nn::loss::binary_cross_entropy_with_logit(&logits, &targets)?.to_scalar::<f32>()?;
-    let logits = logits.to_vec1::<f32>()?;
-    let middle = |values: &[f32]| {
-        let mut sorted = values.to_vec();
-        sorted.sort_by(f32::total_cmp);
-        sorted[sorted.len() / 2]
-    };
-    let (ours, theirs) = (middle(&logits), middle(&examples.targets));
-    let same = logits.iter().zip(&examples.targets).filter(|(l, t)| (**l > ours) == (**t > theirs)).count();
-    Ok((loss, same as f32 / count as f32))
-}
-
-/// Trains, and gives the loss on what was held out before and after, and the agreement.
-fn fit(
-    hidden: usize,
-    train: &Examples,
-    test: &Examples,
-    config: &DistilConfig,
-    work: &Path,
-    out: &Path,
-    progress: &mut OnProgress<'_>,
-) -> Result<((f32, f32), f32), CompressorError> {
-    const EXAMPLES: usize = 256;
-    let mut variables = VarMap::new();
-    let build = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
-    let head = Head {
-        inner: candle_nn::linear(hidden, config.width, build.pp("inner")).map_err(training)?,
-        output: candle_nn::linear(config.width, 1, build.pp("output")).map_err(training)?,
-    };
-    begin_alike(&variables, config.seed).map_err(training)?;
-    let (before, _) = measure(&head, hidden, test).map_err(training)?;
-    // Of another configuration or other examples, a checkpoint is of no use.
-    let run = fingerprint(&(format!("{config:?}"), train.targets.iter().map(|t| t.to_bits()).collect::<Vec<_>>()));
-    let checkpoint = |epoch: usize| -> PathBuf { work.join(format!("run-{run:016x}-epoch-{epoch}.safetensors")) };
-    let done = (1..=config.epochs).rev().find(|&epoch| variables.load(checkpoint(epoch)).is_ok()).unwrap_or(0);
-    let parameters = ParamsAdamW { lr: config.learning_rate, weight_decay: 0.01, ..ParamsAdamW::default() };
-    let mut order: Vec<usize> = (0..train.targets.len()).collect();
-    let mut rng = StdRng::seed_from_u64(config.seed);
-    let steps_of_epoch = order.len().div_ceil(EXAMPLES);
-    let steps = steps_of_epoch * config.epochs;
-    for epoch in 0..config.epochs {
-        // Also for epochs that are done, so that a run that was interrupted sees the same order.
-        order.shuffle(&mut rng);
-        if epoch < done {
-            continue;
-        }
-        // Begun anew with each epoch, so that a run that goes on from a checkpoint, which holds no moments, ends as
-        // one that was never interrupted.
-        let mut optimizer = AdamW::new(variables.all_vars(), parameters.clone()).map_err(training)?;
-        for (i, batch) in order.chunks(EXAMPLES).enumerate() {
-            let step = epoch * steps_of_epoch + i;
-            progress(Stage::Train, step, steps);
-            optimizer.set_learning_rate(config.learning_rate * (1.0 - step as f64 / steps as f64));
-            let mut states = Vec::with_capacity(batch.len() * hidden);
-            for &example in batch {
-                states.extend_from_slice(&train.states[example * hidden..(example + 1) * hidden]);
-            }
-            let targets: Vec<f32> = batch.iter().map(|&example| train.targets[example]).collect();
-            let mut step = || -> candle_core::Result<()> {
-                let states = Tensor::from_slice(&states, (batch.len(), hidden), &Device::Cpu)?;
-                let targets = Tensor::from_slice(&targets, batch.len(), &Device::Cpu)?;
-                let loss = candle_nn::loss::binary_cross_entropy_with_logit(&head.logits(&states)?, &targets)?;
-                optimizer.backward_step(&loss)
-            };
-            step().map_err(training)?;
-        }
-        variables.save(checkpoint(epoch + 1)).map_err(training)?;
-    }
-    let (after, agreement) = measure(&head, hidden, test).map_err(training)?;
-    let tensors: HashMap<String, Tensor> = variables
-        .data()
-        .lock()
-        .map_err(training)?
-        .iter()
-        .map(|(name, variable)| (name.clone(), variable.as_tensor().clone()))
-        .collect();
-    if let Some(folder) = out.parent() {
-        fs::create_dir_all(folder).map_err(training)?;
-    }
-    safetensors::save(&tensors, out).map_err(training)?;
-    Ok(((before, after), agreement))
-}
-
-fn fingerprint(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
-}
-
-/// Begins every run with the same weights: candle's own initialisation has no seed on the CPU.
-fn begin_alike(variables: &VarMap, seed: u64) -> candle_core::Result<()> {
-    let data = variables.data().lock().map_err(|e| candle_core::Error::Msg(e.to_string()))?;
-    let mut names: Vec<&String> = data.keys().collect();
-    names.sort();
-    let mut rng = StdRng::seed_from_u64(seed);
-    for name in names {
-        let variable = &data[name];
-        let inputs = *variable.dims().last().unwrap_or(&1) as f32;
-        let spread = if name.ends_with("bias") { 0.0 } else { 1.0 / inputs.sqrt() };
-        let values: Vec<f32> = (0..variable.elem_count()).map(|_| rng.random_range(-1.0..1.0f32) * spread).collect();
-        variable.set(&Tensor::from_vec(values, variable.dims(), &Device::Cpu)?)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
