@@ -2,8 +2,8 @@
 # Builds the client packages, installs them beside the frameworks that they are for, and runs all of their tests and
 # those frameworks' own suites against one box:
 #   scripts/test-clients.sh [BINARY]      BINARY is target/release/membox unless said otherwise
-# ONLY=TEXT runs the suites whose name has it. The frameworks come from PyPI, by hash, into target/clients. What passed
-# is written into target/clients/results.md.
+# ONLY=TEXT runs the suites whose name has it. The frameworks come from PyPI and npm, by hash, into target/clients. What
+# passed is written into target/clients/results.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,6 +17,7 @@ for group in core langchain llama-index agents mem0 agent-memory; do
   scripts/pypi-tools.sh "$python/locks/$group.txt" "$place/$group"
 done
 "$python/build.sh" "$place/core/bin/python" "$place/dist"
+clients/typescript/build.sh "$place/typescript"
 
 dist=$place/dist
 install() { "$place/$1/bin/pip" install --quiet --disable-pip-version-check --no-index --no-deps --force-reinstall "${@:2}"; }

@@ -12,7 +12,7 @@ import sys
 import time
 import xml.etree.ElementTree as ElementTree
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import membox
@@ -23,7 +23,6 @@ SOURCES = PLACE / "sources"
 MAX_SUITE_S = 1200
 URL = "URL"
 """Stands for the address of the box in a command."""
-SCRATCH = str(PLACE / "typescript")
 MYPY = ("-m", "mypy", "--explicit-package-bases", "--namespace-packages")
 # Some of LangGraph's tests measure time to a tenth of a second, beside the other suites.
 LANGGRAPH_TESTS = ("tests", "-k", "(sqlite or sqlite_aio) and not aes", "--reruns", "3")
@@ -41,6 +40,8 @@ class Suite:
     command: tuple[str, ...]
     counts: bool = True
     """Whether it is pytest's, and says how many tests there were."""
+    has_own_box: bool = False
+    """Whether it looks at all that a box has."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,12 @@ def typed(package: str, group: str, *modules: str) -> Suite:
     return Suite(f"{package}: mypy --strict", group, package, command, counts=False)
 
 
+def typescript(package: str, what: str, has_own_box: bool = False) -> Suite:
+    """A package for TypeScript, by its script."""
+    command = ("./test.sh", URL, str(PLACE / "typescript"))
+    return Suite(f"typescript/{package}: {what}", "", f"../typescript/{package}", command, False, has_own_box)
+
+
 def suites() -> list[Suite]:
     """All of them, the longest first."""
     tests = ("-m", "pytest", "-q", "tests")
@@ -86,7 +93,8 @@ def suites() -> list[Suite]:
         Suite("membox: agent frameworks", "agents", "membox", (*tests[:-1], "tests/frameworks")),
         Suite("langgraph-checkpoint-sqlite: its store tests, our store", "langchain", saver, upstream_store),
         Suite(f"{saver}, with langgraph-checkpoint-conformance", "langchain", saver, tests),
-        Suite("typescript/membox: tarball, README, example", "", "../typescript", ("./test.sh", URL, SCRATCH), False),
+        typescript("membox", "tarball, README, example"),
+        typescript("langgraph-checkpoint", "with its validation suite", has_own_box=True),
         Suite("openai-agents: its own session tests", "agents", "membox", upstream_agents),
         Suite(vectors, "llama-index", vectors, tests),
         Suite(chats, "llama-index", chats, tests),
@@ -104,7 +112,10 @@ def suites() -> list[Suite]:
 
 
 def run(suite: Suite, url: str) -> Outcome:
-    """Runs one suite."""
+    """Runs one suite, against the box that all share unless it has one of its own."""
+    if suite.has_own_box:
+        with membox.Box() as box:
+            return run(replace(suite, has_own_box=False), box.url)
     report = PLACE / "reports" / f"{suite.name.split(',')[0].replace(' ', '-').replace(':', '')}.xml"
     more = [f"--junitxml={report}"] if suite.counts else []
     environment = {**os.environ, "MEMBOX_URL": url, "MYPYPATH": "src", "PYTHONDONTWRITEBYTECODE": "1"}
