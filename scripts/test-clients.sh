@@ -18,6 +18,7 @@ for group in core langchain llama-index agents mem0 agent-memory; do
 done
 "$python/build.sh" "$place/core/bin/python" "$place/dist"
 clients/typescript/build.sh "$place/typescript"
+"$python/membox-server/build.sh" "$MEMBOX_BINARY" "$place/server"
 
 dist=$place/dist
 install() { "$place/$1/bin/pip" install --quiet --disable-pip-version-check --no-index --no-deps --force-reinstall "${@:2}"; }

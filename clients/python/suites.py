@@ -104,6 +104,7 @@ def suites() -> list[Suite]:
         Suite("ruff check", "core", ".", ("-m", "ruff", "check", "."), counts=False),
         Suite("ruff format", "core", ".", ("-m", "ruff", "format", "--check", "."), counts=False),
         typed("membox", "agents"),
+        typed("membox-server", "core", "membox_server"),
         typed("langchain-membox", "langchain"),
         typed(saver, "langchain", "langgraph.checkpoint.membox", "langgraph.store.membox"),
         typed(vectors, "llama-index", "llama_index.vector_stores.membox"),
