@@ -13,7 +13,7 @@ export MEMBOX_BINARY MEMBOX_MODELS
 python=clients/python
 place=$PWD/target/clients
 
-for group in core langchain llama-index agents mem0 agent-memory; do
+for group in core langchain llama-index agents crewai mem0 agent-memory; do
   scripts/pypi-tools.sh "$python/locks/$group.txt" "$place/$group"
 done
 "$python/build.sh" "$place/core/bin/python" "$place/dist"
@@ -22,12 +22,13 @@ clients/typescript/build.sh "$place/typescript"
 
 dist=$place/dist
 install() { "$place/$1/bin/pip" install --quiet --disable-pip-version-check --no-index --no-deps --force-reinstall "${@:2}"; }
-install core "$dist"/membox-*.whl
-install langchain "$dist"/membox-*.whl "$dist"/langchain_membox-*.whl "$dist"/langgraph_checkpoint_membox-*.whl
-install llama-index "$dist"/membox-*.whl "$dist"/llama_index_*.whl
-install agents "$dist"/membox-*.whl
-install mem0 "$dist"/membox-*.whl
-install agent-memory "$dist"/membox-*.whl
+install core "$dist"/membox-[0-9]*.whl
+install langchain "$dist"/membox-[0-9]*.whl "$dist"/langchain_membox-*.whl "$dist"/langgraph_checkpoint_membox-*.whl
+install llama-index "$dist"/membox-[0-9]*.whl "$dist"/llama_index_*.whl
+install agents "$dist"/membox-[0-9]*.whl
+install crewai "$dist"/membox-[0-9]*.whl
+install mem0 "$dist"/membox-[0-9]*.whl
+install agent-memory "$dist"/membox-[0-9]*.whl
 
 if [ ! -e "$place/sources/.whole" ] || [ "$python/locks/sources.txt" -nt "$place/sources/.whole" ]; then
   rm -rf "$place/sources"

@@ -26,6 +26,7 @@ URL = "URL"
 MYPY = ("-m", "mypy", "--explicit-package-bases", "--namespace-packages")
 # Some of LangGraph's tests measure time to a tenth of a second, beside the other suites.
 LANGGRAPH_TESTS = ("tests", "-k", "(sqlite or sqlite_aio) and not aes", "--reruns", "3")
+CREWAI = ("src/membox/crewai.py", "tests/frameworks/test_crewai.py")
 NO_POSTGRES = ("--ignore", "tests/test_prune_postgres.py")
 
 
@@ -91,10 +92,12 @@ def suites() -> list[Suite]:
         Suite("langchain-membox, with langchain-tests", "langchain", "langchain-membox", tests),
         Suite("membox", "core", "membox", (*tests, "--ignore", "tests/frameworks")),
         Suite("membox: agent frameworks", "agents", "membox", (*tests[:-1], "tests/frameworks")),
+        Suite("membox: CrewAI", "crewai", "membox", (*tests[:-1], CREWAI[1])),
         Suite("langgraph-checkpoint-sqlite: its store tests, our store", "langchain", saver, upstream_store),
         Suite(f"{saver}, with langgraph-checkpoint-conformance", "langchain", saver, tests),
         typescript("membox", "tarball, README, example"),
         typescript("langgraph-checkpoint", "with its validation suite", has_own_box=True),
+        Suite("mcp: conformance suites 0.1 and 0.2", "", "../mcp", ("./test.sh", URL, str(PLACE / "mcp")), False),
         Suite("openai-agents: its own session tests", "agents", "membox", upstream_agents),
         Suite(vectors, "llama-index", vectors, tests),
         Suite(chats, "llama-index", chats, tests),
@@ -104,6 +107,7 @@ def suites() -> list[Suite]:
         Suite("ruff check", "core", ".", ("-m", "ruff", "check", "."), counts=False),
         Suite("ruff format", "core", ".", ("-m", "ruff", "format", "--check", "."), counts=False),
         typed("membox", "agents"),
+        Suite("membox, CrewAI: mypy --strict", "crewai", "membox", ("-m", "mypy", *CREWAI), counts=False),
         typed("membox-server", "core", "membox_server"),
         typed("langchain-membox", "langchain"),
         typed(saver, "langchain", "langgraph.checkpoint.membox", "langgraph.store.membox"),
@@ -156,10 +160,10 @@ def counted(report: Path) -> tuple[int, int, int]:
 
 
 def counted_by_node(said: str, code: int) -> tuple[int, int, int]:
-    """How many of node's tests passed; what counts no tests is one."""
-    found = [re.findall(rf"^# {word} (\d+)$", said, re.MULTILINE) for word in ("pass", "tests")]
-    if all(found):
-        return int(found[0][0]), 0, int(found[1][0])
+    """How many of node's tests passed, how many are known to fail, and how many there were; no tests are one."""
+    found = [re.findall(rf"^# {word} (\d+)$", said, re.MULTILINE) for word in ("pass", "todo", "tests")]
+    if found[0] and found[2]:
+        return int(found[0][0]), int(found[1][0]) if found[1] else 0, int(found[2][0])
     return int(code == 0), 0, 1
 
 
