@@ -13,7 +13,7 @@ export MEMBOX_BINARY MEMBOX_MODELS
 python=clients/python
 place=$PWD/target/clients
 
-for group in core langchain llama-index agents crewai mem0 agent-memory; do
+for group in core langchain llama-index agents crewai mem0 agent-memory generators; do
   scripts/pypi-tools.sh "$python/locks/$group.txt" "$place/$group"
 done
 "$python/build.sh" "$place/core/bin/python" "$place/dist"

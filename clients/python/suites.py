@@ -26,6 +26,7 @@ URL = "URL"
 MYPY = ("-m", "mypy", "--explicit-package-bases", "--namespace-packages")
 # Some of LangGraph's tests measure time to a tenth of a second, beside the other suites.
 LANGGRAPH_TESTS = ("tests", "-k", "(sqlite or sqlite_aio) and not aes", "--reruns", "3")
+GENERATED = ("./test.sh", URL, str(PLACE / "generated"), str(PLACE / "generators"))
 CREWAI = ("src/membox/crewai.py", "tests/frameworks/test_crewai.py")
 NO_POSTGRES = ("--ignore", "tests/test_prune_postgres.py")
 
@@ -104,6 +105,7 @@ def suites() -> list[Suite]:
         Suite("mem0ai: its own client", "mem0", "mem0-client", tests),
         Suite("agent-memory-client: as it is", "agent-memory", "agent-memory-client", tests),
         Suite("openai: its own client, conversations", "agents", "openai-client", tests),
+        Suite("generated clients: openapi-generator, openapi-typescript", "", "../generated", GENERATED, counts=False),
         Suite("ruff check", "core", ".", ("-m", "ruff", "check", "."), counts=False),
         Suite("ruff format", "core", ".", ("-m", "ruff", "format", "--check", "."), counts=False),
         typed("membox", "agents"),
