@@ -121,6 +121,9 @@ function tag(version: number | string): string {
 
 /** A path: the first part as it is, each other one escaped. */
 export function path(first: string, ...parts: string[]): string {
+  // URLs would take them for steps, and lead elsewhere, however they are escaped.
+  const step = parts.find((part) => part === "." || part === "..");
+  if (step !== undefined) throw new TypeError(`${JSON.stringify(step)} cannot be in a path`);
   return [first, ...parts.map((part) => encodeURIComponent(part))].join("/");
 }
 

@@ -48,6 +48,11 @@ describe("a box", () => {
     await many.drop();
   });
 
+  it("asks for no name that would lead elsewhere", () => {
+    assert.throws(() => client.collection(".."), TypeError);
+    assert.throws(() => client.collection(name).get(".."), TypeError);
+  });
+
   it("keeps conversations, threads and users", async () => {
     const session = client.session(name);
     await session.append([{ role: "user", content: "Where is the key?" }, { role: "assistant", content: KEY }], { user: name });
