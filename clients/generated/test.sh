@@ -3,7 +3,7 @@
 #   clients/generated/test.sh http://127.0.0.1:8420 FOLDER TOOLS      TOOLS is the environment of locks/generators.txt
 # openapi-python-client is tried by scripts/openapi-client.sh, in `make test`.
 set -euo pipefail
-here=$(realpath "$(dirname "$0")") url=$1 place=$(realpath --canonicalize-missing "$2") tools=$3
+here=$(realpath "$(dirname "$0")") url=$1 place=$(realpath --canonicalize-missing "$2") tools=$(realpath --no-symlinks "$3")
 name=generated-$RANDOM$RANDOM
 
 mkdir -p "$place"
@@ -16,7 +16,7 @@ rm -rf python
 PYTHONPATH=python "$tools/bin/python" "$here/use_python.py" "$url" "$name-python"
 
 cp "$here"/*.json "$here/use_typescript.ts" .
-npm ci --silent --no-audit --no-fund
+npm ci --silent --ignore-scripts --no-audit --no-fund
 npx openapi-typescript openapi.json -o schema.ts >/dev/null
 npx tsc
 node use_typescript.js "$url" "$name-typescript"

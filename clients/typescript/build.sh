@@ -3,7 +3,7 @@
 #   clients/typescript/build.sh OUT
 set -euo pipefail
 here=$(realpath "$(dirname "$0")") out=$(realpath --canonicalize-missing "$1")
-export npm_config_audit=false npm_config_fund=false npm_config_update_notifier=false
+export npm_config_ignore_scripts=true npm_config_audit=false npm_config_fund=false npm_config_update_notifier=false
 
 # Beside the sources its packages would be part of the project to those who look for files.
 rm -rf "$out"

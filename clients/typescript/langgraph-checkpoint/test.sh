@@ -5,7 +5,8 @@
 set -euo pipefail
 here=$(realpath "$(dirname "$0")") built=$(realpath "$2")
 user=$built/langgraph-checkpoint
-export MEMBOX_URL=$1 NO_COLOR=1 npm_config_audit=false npm_config_fund=false npm_config_update_notifier=false
+export MEMBOX_URL=$1 NO_COLOR=1
+export npm_config_ignore_scripts=true npm_config_audit=false npm_config_fund=false npm_config_update_notifier=false
 
 rm -rf "$user"
 cp -r "$here/tests" "$user"

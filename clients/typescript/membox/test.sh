@@ -5,7 +5,8 @@
 set -euo pipefail
 here=$(realpath "$(dirname "$0")") built=$(realpath "$2")
 tools=$built/build/node_modules/.bin user=$built/membox
-export MEMBOX_URL=$1 npm_config_audit=false npm_config_fund=false npm_config_update_notifier=false
+export MEMBOX_URL=$1
+export npm_config_ignore_scripts=true npm_config_audit=false npm_config_fund=false npm_config_update_notifier=false
 
 rm -rf "$user"
 mkdir "$user"
