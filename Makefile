@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MEMBOX := target/release/membox
 LISTEN ?= 127.0.0.1:8420
 
-.PHONY: help setup build model serve check lint test torture neighbours test-clients test-llm fuzz bench bench-search bench-growth bench-sessions bench-memories bench-sealed notices kernels docker-lint alerts-lint test-gpu bench-gpu clean
+.PHONY: help setup build model serve check lint test torture neighbours test-clients test-llm fuzz bench bench-search bench-growth bench-sessions bench-memories bench-sealed notices wheel kernels docker-lint alerts-lint test-gpu bench-gpu clean
 
 help: ## Show this.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -87,6 +87,9 @@ bench-sealed: model ## Measure what encryption at rest costs, and what remembere
 
 notices: ## Write THIRD-PARTY-NOTICES.txt and membox.cdx.json, an SBOM in CycloneDX, into target/notices.
 	@scripts/notices.sh
+
+wheel: build ## Build the wheel that carries the binary, into target/wheels; fetches auditwheel.
+	clients/python/membox-server/build.sh $(MEMBOX) target/wheels
 
 kernels: setup ## Compile every CUDA kernel for every architecture and check its resources; fetches NVRTC, needs no GPU.
 	scripts/kernels.sh

@@ -9,7 +9,7 @@ python3 python/membox/generate_types.py "$url"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # Beside the sources its packages would be part of the project to those who look for files.
-cp typescript/package.json typescript/package-lock.json "$work"
-(cd "$work" && npm ci --silent --no-audit --no-fund)
-(cd "$work" && npx openapi-typescript "$url/openapi.json" -o schema.ts >/dev/null)
-mv "$work/schema.ts" typescript/src/schema.ts
+cp --parents typescript/package.json typescript/package-lock.json typescript/*/package.json "$work"
+(cd "$work/typescript" && npm ci --silent --ignore-scripts --no-audit --no-fund)
+(cd "$work/typescript" && npx openapi-typescript "$url/openapi.json" -o schema.ts >/dev/null)
+mv "$work/typescript/schema.ts" typescript/membox/src/schema.ts

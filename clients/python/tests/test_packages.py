@@ -1,5 +1,6 @@
 """Each package as its users get it: its wheel in a fresh environment, what its README shows, its examples."""
 
+import json
 import os
 import re
 import subprocess
@@ -21,6 +22,8 @@ BESIDE = {
 }
 """Of each package: the lock that says which versions it gets, and what its README and its examples need besides."""
 PACKAGES = sorted(BESIDE)
+TESTED_APART = {"membox-server"}
+"""By tests of their own."""
 FIRST_RECALL = """
 import membox
 with membox.Box() as box:
@@ -74,6 +77,10 @@ def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return package, python
 
 
+def test_each_package_is_tested() -> None:
+    assert {path.parent.name for path in ROOT.glob("*/pyproject.toml")} == set(PACKAGES) | TESTED_APART
+
+
 def ran(python: Path, arguments: list[str], folder: Path) -> str:
     """What a program has said."""
     ended = subprocess.run(
@@ -113,5 +120,15 @@ def test_a_wheel_has_what_it_needs_and_no_more(package: str) -> None:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_versions_are_those_of_the_server(package: str) -> None:
     text = (ROOT / package / "pyproject.toml").read_text(encoding="utf-8")
-    assert f"membox=={version()}" in text or package == "membox"
+    assert f"{'membox-server' if package == 'membox' else 'membox'}=={version()}" in text
     assert f"## {version()}" in (ROOT / package / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_versions_of_typescript_are_those_of_the_server() -> None:
+    found = sorted((ROOT.parent / "typescript").glob("*/package.json"))
+    assert found
+    for path in found:
+        package = json.loads(path.read_text(encoding="utf-8"))
+        assert package["version"] == version()
+        assert package.get("dependencies", {}) in ({}, {"membox": version()})
+        assert f"## {version()}" in (path.parent / "CHANGELOG.md").read_text(encoding="utf-8")

@@ -269,6 +269,16 @@ async def test_steps_run_on_both_faces(client: membox.Client, async_client: memb
     client.collection(name).drop()
 
 
+def test_no_id_leads_to_what_is_above_it(client: membox.Client, name: str) -> None:
+    notes = client.collection(name)
+    notes.create()
+    for call in (lambda: notes.delete(".."), lambda: notes.get("."), client.session("..").delete):
+        with pytest.raises(ValueError, match="path"):
+            call()
+    assert notes.describe()["name"] == name
+    notes.drop()
+
+
 def test_methods_say_what_they_take(client: membox.Client) -> None:
     recall = client.collection("x").recall
     assert list(inspect.signature(recall).parameters) == ["query", "options"]

@@ -131,6 +131,9 @@ def all_of(pages: Pages[T]) -> Plan[list[T]]:
 
 def path(*parts: str) -> str:
     """A path: the first part as it is, each other one escaped."""
+    # URLs would take them for steps, and lead elsewhere.
+    if "." in parts or ".." in parts:
+        raise ValueError("neither '.' nor '..' can be in a path")
     return "/".join([parts[0], *(quote(part, safe="") for part in parts[1:])])
 
 

@@ -1,24 +1,20 @@
 #!/usr/bin/env bash
-# Builds and packs the package, installs it from the file in a clean folder, and runs its tests, its README and its
-# examples there against a box:
-#   clients/typescript/test.sh http://127.0.0.1:8420 FOLDER
+# Installs the package from its file in a clean folder, and runs its tests, its README and its examples there against
+# a box:
+#   clients/typescript/membox/test.sh http://127.0.0.1:8420 FOLDER      FOLDER is what build.sh has filled
 set -euo pipefail
-here=$(realpath "$(dirname "$0")") place=$(realpath --canonicalize-missing "$2")
-export MEMBOX_URL=$1 npm_config_audit=false npm_config_fund=false npm_config_update_notifier=false
+here=$(realpath "$(dirname "$0")") built=$(realpath "$2")
+tools=$built/build/node_modules/.bin user=$built/membox
+export MEMBOX_URL=$1
+export npm_config_ignore_scripts=true npm_config_audit=false npm_config_fund=false npm_config_update_notifier=false
 
-rm -rf "$place"
-mkdir -p "$place/user"
-cp -r "$here" "$place/package"
-cd "$place/package"
-npm ci --silent
-npx openapi-typescript "$MEMBOX_URL/openapi.json" -o "$place/schema.ts" >/dev/null
-cmp "$place/schema.ts" src/schema.ts || { echo "src/schema.ts is not that of the box: clients/generate.sh"; exit 1; }
-npm run --silent build
-tarball=$(npm pack --silent --pack-destination "$place")
-
-cd "$place/user"
+rm -rf "$user"
+mkdir "$user"
+cd "$user"
+"$tools/openapi-typescript" "$MEMBOX_URL/openapi.json" -o schema.ts >/dev/null
+cmp schema.ts "$here/src/schema.ts" || { echo "src/schema.ts is not that of the box: clients/generate.sh"; exit 1; }
 echo '{"private": true, "type": "module"}' >package.json
-npm install --silent "$place/$tarball"
+npm install --silent "$built"/membox-[0-9]*.tgz
 [ "$(ls node_modules)" = membox ] || { echo "it brought others: $(ls node_modules)"; exit 1; }
 cp -r "$here/tests" "$here/examples" .
 node --test tests/*.test.mjs
@@ -41,4 +37,4 @@ try {
 END
 echo '{"compilerOptions": {"strict": true, "target": "ES2022", "module": "NodeNext", "types": [], "noEmit": true,
   "lib": ["ES2022", "DOM"]}, "files": ["typed.ts"]}' >tsconfig.json
-"$place/package/node_modules/.bin/tsc"
+"$tools/tsc"

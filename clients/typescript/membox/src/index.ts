@@ -3,4 +3,5 @@
 export * from "./client.js";
 export * from "./errors.js";
 export type { Options } from "./send.js";
+export * from "./thread.js";
 export * as vectors from "./vectors.js";

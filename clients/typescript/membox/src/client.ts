@@ -3,6 +3,7 @@
 import { JobFailed, NotFound } from "./errors.js";
 import type { components } from "./schema.js";
 import { type Options, type Params, pages, path, Sender } from "./send.js";
+import { Thread } from "./thread.js";
 import { decode, encode, type Vector } from "./vectors.js";
 
 /** What requests and answers are made of, by their names in the API's document. */
@@ -17,6 +18,7 @@ export type Job = Schemas["JobView"];
 
 const MAX_RECORDS = 2048;
 const MAX_PAGE = 1000;
+const MAX_PAGE_OF_THREADS = 100;
 /** Bytes of ids in one URL: proxies take URLs of 8 KiB. */
 const FILTER_BYTES = 6000;
 
@@ -250,47 +252,6 @@ export class Session {
   }
 }
 
-/** The states of an agent's thread. */
-export class Thread {
-  readonly #sender: Sender;
-  readonly #path: string;
-
-  constructor(sender: Sender, readonly id: string) {
-    this.#sender = sender;
-    this.#path = `${path("/v1/threads", id)}/checkpoints`;
-  }
-
-  /** Keeps a state under an id, new or anew. */
-  putCheckpoint(
-    id: string,
-    checkpoint: Schemas["NewCheckpoint"],
-    namespace = "",
-  ): Promise<Schemas["CheckpointView"]> {
-    return this.#sender.json("PUT", path(this.#path, id), { body: checkpoint, params: { namespace } });
-  }
-
-  /** A checkpoint by its id, or the latest. */
-  checkpoint(id = "latest", namespace = ""): Promise<Schemas["CheckpointView"]> {
-    return this.#sender.json("GET", path(this.#path, id), { params: { namespace } });
-  }
-
-  /** Checkpoints one after another, the latest first. */
-  checkpoints(namespace = "", limit?: number): AsyncGenerator<Schemas["CheckpointView"], void, undefined> {
-    return pages(this.#sender, this.#path, "checkpoints", { namespace, limit: 100 }, limit);
-  }
-
-  /** Keeps what a task has written to a checkpoint; that may come before the checkpoint. */
-  async putWrites(id: string, task: string, writes: unknown, namespace = ""): Promise<void> {
-    const asked = { body: { writes }, params: { namespace } };
-    await this.#sender.send("PUT", path(this.#path, id, "writes", task), asked);
-  }
-
-  /** Deletes all checkpoints, and says how many there were. */
-  async delete(): Promise<number> {
-    return (await this.#sender.json<Schemas["DeletedCheckpoints"]>("DELETE", this.#path)).deleted;
-  }
-}
-
 /** A user: profile, export and erasure. */
 export class User {
   readonly #sender: Sender;
@@ -414,6 +375,11 @@ export class Client {
   ): AsyncGenerator<Schemas["SessionView"], void, undefined> {
     const params = { user: options.user, limit: MAX_PAGE };
     return pages(this.#sender, "/v1/sessions", "sessions", params, options.limit);
+  }
+
+  /** Threads one after another, by their ids. */
+  threads(options: { limit?: number } = {}): AsyncGenerator<Schemas["ThreadView"], void, undefined> {
+    return pages(this.#sender, "/v1/threads", "threads", { limit: MAX_PAGE_OF_THREADS }, options.limit);
   }
 
   /** How far a job is. */

@@ -21,6 +21,7 @@ export interface Options {
 export type Params = Record<string, string | number | boolean | undefined>;
 
 export interface Asked {
+  /** Octets go as they are, all else as JSON. */
   body?: unknown;
   params?: Params;
   /** The request holds for this version alone. */
@@ -75,7 +76,10 @@ export class Sender {
     const headers = { ...this.#headers };
     if (asked.version !== undefined) headers["if-match"] = tag(asked.version);
     const init: RequestInit = { method, headers, signal: AbortSignal.timeout(this.#timeoutMs) };
-    if (asked.body !== undefined) {
+    if (asked.body instanceof Uint8Array) {
+      headers["content-type"] = "application/octet-stream";
+      init.body = asked.body as Uint8Array<ArrayBuffer>;
+    } else if (asked.body !== undefined) {
       headers["content-type"] = "application/json";
       init.body = JSON.stringify(asked.body);
     }
@@ -117,6 +121,9 @@ function tag(version: number | string): string {
 
 /** A path: the first part as it is, each other one escaped. */
 export function path(first: string, ...parts: string[]): string {
+  // URLs would take them for steps, and lead elsewhere, however they are escaped.
+  const step = parts.find((part) => part === "." || part === "..");
+  if (step !== undefined) throw new TypeError(`${JSON.stringify(step)} cannot be in a path`);
   return [first, ...parts.map((part) => encodeURIComponent(part))].join("/");
 }
 

@@ -48,6 +48,11 @@ describe("a box", () => {
     await many.drop();
   });
 
+  it("asks for no name that would lead elsewhere", () => {
+    assert.throws(() => client.collection(".."), TypeError);
+    assert.throws(() => client.collection(name).get(".."), TypeError);
+  });
+
   it("keeps conversations, threads and users", async () => {
     const session = client.session(name);
     await session.append([{ role: "user", content: "Where is the key?" }, { role: "assistant", content: KEY }], { user: name });
@@ -60,6 +65,20 @@ describe("a box", () => {
     await thread.putCheckpoint("c1", { state: { step: 1 } });
     assert.deepEqual((await thread.checkpoint()).writes, { task: [["channel", 1]] });
     assert.equal((await all(thread.checkpoints())).length, 1);
+    await thread.putBlob("messages", "1", new TextEncoder().encode("hello"), { type: "text" });
+    await thread.putCheckpoint("c2", { state: {}, channels: { messages: "1" }, metadata: { step: 2 }, parent: "c1" });
+    assert.equal(atob((await thread.checkpoint("c2", { blobs: true })).blobs[0].data), "hello");
+    assert.equal(new TextDecoder().decode(await thread.blob("messages", "1")), "hello");
+    const second = { filter: { field: "metadata.step", eq: 2 }, namespace: null };
+    assert.deepEqual((await all(thread.checkpoints(second))).map((one) => one.id), ["c2"]);
+    await thread.putCheckpoint("c1", { state: {} }, { namespace: "inner" });
+    assert.deepEqual((await all(thread.namespaces())).map((one) => one.namespace), ["", "inner"]);
+    assert.ok((await all(client.threads())).some((one) => one.thread === name));
+    assert.equal(await thread.copy(`${name}-copy`), 3);
+    assert.equal(await client.thread(`${name}-copy`).delete(), 3);
+    await thread.deleteCheckpoint("c1", { namespace: "inner" });
+    await assert.rejects(thread.checkpoint("c1", { namespace: "inner" }), NotFound);
+    assert.equal(await thread.prune(), 1);
     assert.equal(await thread.delete(), 1);
     const user = client.user(name);
     assert.equal((await user.patchProfile({ city: "Bergen" })).fields.city, "Bergen");
