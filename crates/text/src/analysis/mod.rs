@@ -92,8 +92,8 @@ pub fn query_terms(text: &str) -> Vec<String> {
 }
 
 /// For each place in a text, in bytes, the term of the first word that it touches, or of all that stands there if that
-/// is more than a word: the longest where it has several. Tokens may begin with the blank before a word, and have several words of a script without
-/// blanks. `None` where there is no word.
+/// is more than a word; the longest where there are several. Tokens may begin with the blank before a word, and hold
+/// several words of a script without blanks. `None` where there is no word.
 pub fn terms_at(text: &str, places: &[Range<usize>]) -> Vec<Option<Term>> {
     let words: Vec<(usize, &str)> = text.unicode_word_indices().collect();
     let said_at = |place: &Range<usize>| {
