@@ -33,7 +33,10 @@ pub const TOKEN_AXES_FILE: &str = "token_axes.safetensors";
 /// Whose axes they are: SHA-256 of `model.safetensors`, in the file's metadata, as 64 hexadecimal digits.
 const MODEL_KEY: &str = "model_sha256";
 /// Axes that every membox has.
-const BUILT_IN: [&[u8]; 1] = [include_bytes!("../../../models/token-axes/all-MiniLM-L6-v2.safetensors")];
+const BUILT_IN: [&[u8]; 2] = [
+    include_bytes!("../../../models/token-axes/all-MiniLM-L6-v2.safetensors"),
+    include_bytes!("../../../models/token-axes/multilingual-e5-small.safetensors"),
+];
 
 /// The directions that token vectors are made of.
 pub struct TokenAxes {
