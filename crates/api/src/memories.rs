@@ -260,8 +260,8 @@ pub struct UpdateReport {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConsolidateRequest {
-    /// The cosine from which on two texts are held against each other (0.95). They become one if they say the same in
-    /// the same words.
+    /// How alike two texts must be to be held against each other (0.95; 1 is the same, and 0 the cosine that unrelated
+    /// texts have by the collection's model). They become one if they say the same in the same words.
     #[schema(minimum = 0.5, maximum = 1)]
     pub threshold: Option<f32>,
     /// Only say what would be merged.

@@ -4,6 +4,7 @@ use crate::architecture::{FeedForwardNames, Halves, LayerParts, Positions, QkvNa
 use crate::checksums::{Checksums, ModelFiles};
 use crate::cross_encoder::ClassifierNames;
 use crate::pooling::Pooling;
+use crate::splade::{MaskedLm, MaskedLmNames};
 use crate::tensors::{TensorFiles, TensorSource, WEIGHTS_FILE};
 use crate::vector_head::DenseActivation;
 use crate::{Architecture, EncoderError};
@@ -135,6 +136,9 @@ pub struct EncoderWeights {
     pub(crate) pooling: Pooling,
     pub(crate) keep: Option<KeepHead>,
     pub(crate) classifier: Option<Classifier>,
+    pub(crate) masked_lm: Option<MaskedLm>,
+    /// Layers that a CPU computes in f32 whatever the others are in.
+    pub(crate) f32_layers: Vec<usize>,
     /// Of the file that they were read from.
     pub(crate) sha256: [u8; 32],
 }
@@ -146,10 +150,14 @@ impl EncoderWeights {
     /// # Errors
     /// A file is missing or not what it should be, or it has a part that is not computed.
     pub fn load(folder: &Path) -> Result<Self, EncoderError> {
-        Self::read_from(&ModelFiles::new(folder, &Checksums::default()), None)
+        Self::read_from(&ModelFiles::new(folder, &Checksums::default()), None, None)
     }
 
-    pub(crate) fn read_from(files: &ModelFiles, classifier: Option<ClassifierNames>) -> Result<Self, EncoderError> {
+    pub(crate) fn read_from(
+        files: &ModelFiles,
+        classifier: Option<ClassifierNames>,
+        masked_lm: Option<MaskedLmNames>,
+    ) -> Result<Self, EncoderError> {
         let architecture = Architecture::parse(&files.path("config.json"), &files.read("config.json")?)?;
         let mut tensors = TensorFiles::read(files)?;
         let names = architecture.names;
@@ -163,6 +171,10 @@ impl EncoderWeights {
         }
         if let Some(names) = classifier {
             weights.read_classifier(&tensors, names).map_err(bad)?;
+        }
+        if let Some(names) = masked_lm {
+            let head = MaskedLm::read(&tensors, names, &weights.architecture, &weights.word_embeddings);
+            weights.masked_lm = Some(head.map_err(bad)?);
         }
         tensors.warn_of_others();
         Ok(weights)
@@ -218,6 +230,11 @@ impl EncoderWeights {
         self
     }
 
+    pub(crate) fn with_f32_layers(mut self, layers: &[usize]) -> Self {
+        self.f32_layers = layers.to_vec();
+        self
+    }
+
     pub(crate) fn from_tensors(architecture: Architecture, tensors: &dyn TensorSource) -> Result<Self, String> {
         let reader = Reader { architecture: &architecture, tensors };
         let (hidden, names) = (architecture.hidden_size, architecture.names);
@@ -248,6 +265,8 @@ impl EncoderWeights {
             pooling: Pooling::default(),
             keep: None,
             classifier: None,
+            masked_lm: None,
+            f32_layers: Vec::new(),
             sha256: [0; 32],
             architecture,
         })

@@ -4,7 +4,7 @@ use crate::further_models::FurtherModels;
 use crate::{MemoryError, now};
 use membox_api::{Metric, Timing};
 use membox_compressor::Compressor;
-use membox_encoder::{DocumentEmbedding, DocumentWindows, EncodedQueries, Encoder, Lane, QueryEmbedding};
+use membox_encoder::{DocumentEmbedding, DocumentWindows, EncodedQueries, Encoder, Lane, ModelKind, QueryEmbedding};
 use membox_llm::Llm;
 use membox_store::{Collection, NewVersion, TextWindows, TokenSpace, TokenVectors};
 use membox_threads::budget::{self, OverBudget};
@@ -81,6 +81,11 @@ fn next_texts(texts: &mut VecDeque<String>, most: usize) -> Vec<String> {
     texts.drain(..count.min(texts.len())).collect()
 }
 
+/// The cosine of a likeness that counts from a base on.
+fn cosine_of(likeness: f32, base: f32) -> f32 {
+    base + likeness * (1.0 - base)
+}
+
 /// The models of a box.
 #[derive(Clone, Default)]
 pub struct Models {
@@ -124,16 +129,25 @@ impl Models {
     pub fn encoder_named(&self, name: &str) -> Result<Option<Arc<Encoder>>, MemoryError> {
         match &self.encoder {
             Some(own) if own.name() == name => Ok(Some(own.clone())),
-            _ if self.further.find(name).is_some_and(|model| model.is_cross_encoder) => Ok(None),
-            _ => self.further.get(name),
+            _ => self.of_kind(ModelKind::Embedding, Some(name)),
         }
     }
 
     /// A cross-encoder by a name of it, or the first of the settings; `None` where there is none.
     pub fn cross_encoder(&self, name: Option<&str>) -> Result<Option<Arc<Encoder>>, MemoryError> {
-        let mut all = self.further.all().iter().filter(|model| model.is_cross_encoder);
+        self.of_kind(ModelKind::CrossEncoder, name)
+    }
+
+    /// A model that gives sparse vectors, by a name of it, or the first of the settings; `None` where there is none.
+    pub fn sparse_encoder(&self, name: Option<&str>) -> Result<Option<Arc<Encoder>>, MemoryError> {
+        self.of_kind(ModelKind::Sparse, name)
+    }
+
+    /// A model beside the box's own that gives such.
+    fn of_kind(&self, kind: ModelKind, name: Option<&str>) -> Result<Option<Arc<Encoder>>, MemoryError> {
+        let mut all = self.further.all().iter().filter(|model| model.kind == kind);
         let found = match name {
-            Some(name) => self.further.find(name).filter(|model| model.is_cross_encoder),
+            Some(name) => self.further.find(name).filter(|model| model.kind == kind),
             None => all.next(),
         };
         found.map_or(Ok(None), |model| self.further.get(&model.name))
@@ -146,7 +160,7 @@ impl Models {
 
     /// Names of the models that texts can be embedded by, the box's own first.
     pub fn names(&self) -> Vec<&str> {
-        let further = self.further.all().iter().filter(|model| !model.is_cross_encoder);
+        let further = self.further.all().iter().filter(|model| model.kind == ModelKind::Embedding);
         let further = further.map(|model| model.name.as_str());
         self.encoder.iter().map(|own| own.name()).chain(further).collect()
     }
@@ -187,6 +201,12 @@ impl Models {
             }
             _ => Ok(0.0),
         }
+    }
+
+    /// The cosine from which on records of a collection are as like one of this vector as `least` says, where 1 is the
+    /// same and 0 is what unrelated texts have by its model.
+    pub(crate) fn least_cosine(&self, collection: &Collection, vector: &[f32], least: f32) -> Result<f32, MemoryError> {
+        Ok(cosine_of(least, self.base_cosine(collection, vector)?))
     }
 
     /// Embeds texts as a collection keeps them.
@@ -349,6 +369,18 @@ pub(crate) fn lane(records: usize) -> Lane {
 
 #[cfg(test)]
 mod tests {
+    use super::cosine_of;
+
+    #[test]
+    fn a_likeness_counts_from_the_cosine_of_unrelated_texts() {
+        // MiniLM's unrelated texts have none: what is asked for is a cosine.
+        assert_eq!(cosine_of(0.97, 0.0), 0.97);
+        // Two facts that E5 gives 0.9, where unrelated texts have 0.75, are no doubles, and what it gives 0.99 is.
+        let least = cosine_of(0.95, 0.75);
+        assert!((least - 0.9875).abs() < 1e-6 && 0.9 < least && 0.99 > least);
+        assert_eq!((cosine_of(1.0, 0.75), cosine_of(0.0, 0.75)), (1.0, 0.75));
+    }
+
     #[test]
     fn a_collection_may_have_the_token_vectors_and_windows_that_an_encoder_gives() {
         assert_eq!(membox_api::TOKEN_DIMENSIONS, membox_encoder::TOKEN_DIMENSIONS);

@@ -76,7 +76,8 @@ impl Memories<'_> {
         Ok(newer.map(|(other, score)| (own, other, score)))
     }
 
-    /// The records that are most like one, by a score of `least` and more, itself not among them, of those that a
+    /// The records that are most like one, by a likeness of `least` and more, which counts from what unrelated texts
+    /// have, itself not among them, of those that a
     /// filter allows: of `most` rows that are found, the nearest first. None where the record has changed since it
     /// was read.
     pub(crate) fn nearest(
@@ -91,6 +92,7 @@ impl Memories<'_> {
         let snapshot = reads.snapshot(collection, filter)?;
         let Some(place) = snapshot.locate(own) else { return Ok(Vec::new()) };
         let vector = snapshot.vector(place);
+        let least = self.models.least_cosine(collection, &vector, least)?;
         let found = snapshot.nearest(&[&vector], most, Effort::default())?.pop().unwrap_or_default();
         let mut nearest = Vec::new();
         for (record, score) in found.records {
