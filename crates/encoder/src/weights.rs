@@ -1,6 +1,6 @@
 //! The weights of an encoder, whichever family names its tensors: those that a family does not have are zeros here.
 
-use crate::architecture::{FeedForwardNames, Halves, LayerParts, Positions, QkvNames, RelativeBuckets};
+use crate::architecture::{FeedForwardNames, Halves, LayerParts, Positions, QkvNames, RelativeBuckets, slopes};
 use crate::checksums::{Checksums, ModelFiles};
 use crate::cross_encoder::ClassifierNames;
 use crate::pooling::Pooling;
@@ -50,6 +50,16 @@ pub(crate) struct LayerWeights {
 pub(crate) struct RelativeBias {
     pub by_distance: Vec<f32>,
     pub reach: usize,
+}
+
+impl RelativeBias {
+    /// The further a key, the less it counts, to both sides alike.
+    fn alibi(architecture: &Architecture) -> Self {
+        let reach = architecture.max_sequence.saturating_sub(1);
+        let distance = |place: usize| place.abs_diff(reach) as f32;
+        let of_head = |slope: f32| (0..=2 * reach).map(move |place| -slope * distance(place));
+        Self { by_distance: slopes(architecture.num_attention_heads).into_iter().flat_map(of_head).collect(), reach }
+    }
 }
 
 /// A head over the token states that says how likely a token is to be kept when a text is compressed.
@@ -244,7 +254,7 @@ impl EncoderWeights {
             Positions::Table { rows, first } => {
                 table(names.positions, rows)?.into_iter().skip(first * hidden).collect()
             }
-            Positions::Rotary => Vec::new(),
+            Positions::Rotary | Positions::Alibi => Vec::new(),
         };
         if architecture.type_vocab_size > 0 {
             let types = table(names.types, architecture.type_vocab_size)?;
@@ -261,7 +271,11 @@ impl EncoderWeights {
             embedding_norm,
             layers: layers.collect::<Result<_, _>>()?,
             final_norm: architecture.pre_norm.then(|| reader.norm(names.final_norm)).transpose()?,
-            relative_bias: architecture.relative.map(|buckets| reader.relative_bias(buckets)).transpose()?,
+            relative_bias: match (architecture.relative, architecture.positions) {
+                (Some(buckets), _) => Some(reader.relative_bias(buckets)?),
+                (None, Positions::Alibi) => Some(RelativeBias::alibi(&architecture)),
+                (None, _) => None,
+            },
             pooling: Pooling::default(),
             keep: None,
             classifier: None,
