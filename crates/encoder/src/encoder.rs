@@ -92,7 +92,6 @@ impl Encoder {
         let mut device = config.device;
         if let Some(classifier) = weights.classifier.take() {
             head = VectorHead::classifier(classifier);
-            device = Device::Cpu;
         }
         let sparse = weights.masked_lm.take().zip(splade);
         let sparse = sparse.map(|(head, splade)| SparseHead::new(head, splade.pooling, config.precision));
