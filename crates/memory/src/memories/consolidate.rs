@@ -12,8 +12,9 @@ use membox_store::{Collection, Effort, Fetched, Filter, RecordReads, RecordsErro
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-/// How alike two texts must be.
-pub(crate) const THRESHOLD: f32 = 0.95;
+/// How alike two texts must be to be held against each other, counted from what unrelated texts have. Of the labelled
+/// pairs that say the same, 47 of 49 are by MiniLM and 48 by E5; of 0.95 it was 31 and 16. Words decide then.
+pub(crate) const THRESHOLD: f32 = 0.8;
 /// Neighbours that are looked at.
 const NEIGHBOURS: usize = 20;
 /// Pairs that a report names.
