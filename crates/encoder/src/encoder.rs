@@ -156,9 +156,9 @@ impl Encoder {
         &self.weights_sha256
     }
 
-    /// Width of a vector.
+    /// Width of a vector; of sparse ones, the word pieces of the vocabulary.
     pub fn dimension(&self) -> usize {
-        self.model.dimension()
+        self.model.sparse.as_ref().map_or_else(|| self.model.dimension(), SparseHead::vocabulary)
     }
 
     /// Tokens kept of a text unless a caller says otherwise, special ones included.

@@ -77,6 +77,8 @@ fn a_model_with_a_masked_lm_head_is_installed_and_gives_sparse_vectors() {
         assert!(numbers.iter().all(|one| one["value"].as_f64() > Some(0.0) && place(one) < 30_522), "{vector}");
         assert_eq!(post(&server, "/embed_sparse", &json!({ "inputs": text })), json!([vector]), "one text is a list");
     }
+    let (_, view) = server.call("GET", "/v1/models/sparse", &Value::Null);
+    assert_eq!((&view["loaded"], &view["dimension"]), (&json!(true), &json!(30_522)), "{view}");
     let (status, problem) = server.call("POST", "/embed_sparse", &json!({"inputs": ["x", ""]}));
     assert_eq!((status, &problem["errors"][0]["pointer"]), (400, &json!("/inputs/1")), "{problem}");
     let (_, headers, _) = server.raw(
