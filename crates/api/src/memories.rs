@@ -193,7 +193,8 @@ pub struct UpdateRequest {
     pub top_k: Option<usize>,
     /// Those of them that it queues up at (10).
     pub keep_top_n: Option<usize>,
-    /// How alike they must be (0.8; 1 is the same, and 0 the cosine that unrelated texts have by the collection's model).
+    /// How alike they must be (0.8; 1 is the same, and 0 the cosine that unrelated texts have by the collection's
+    /// model).
     #[schema(minimum = 0, maximum = 1)]
     pub score_threshold: Option<f32>,
     /// Only say what would be done.

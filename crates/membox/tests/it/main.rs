@@ -5,6 +5,7 @@
 
 mod agent_memory;
 mod answer_cache;
+mod bases;
 mod bodies;
 mod browser;
 mod common;
