@@ -3019,7 +3019,7 @@ export interface components {
             dry_run?: boolean;
             /**
              * Format: float
-             * @description How alike two texts must be to be held against each other (0.95; 1 is the same, and 0 the cosine that unrelated
+             * @description How alike two texts must be to be held against each other (0.8; 1 is the same, and 0 the cosine that unrelated
              *     texts have by the collection's model). They become one if they say the same in the same words.
              */
             threshold?: number | null;
@@ -5439,7 +5439,8 @@ export interface components {
             keep_top_n?: number | null;
             /**
              * Format: float
-             * @description How alike they must be: 0.8, or 0.95 without a language model.
+             * @description How alike they must be (0.8; 1 is the same, and 0 the cosine that unrelated texts have by the collection's
+             *     model).
              */
             score_threshold?: number | null;
             /** @description Older memories that are found for each (20). */

@@ -867,7 +867,7 @@ class ConsolidateRequest(TypedDict):
     dry_run: NotRequired[bool]
     """Only say what would be merged. Default: `false`."""
     threshold: NotRequired[float | None]
-    """How alike two texts must be to be held against each other (0.95; 1 is the same, and 0 the cosine that
+    """How alike two texts must be to be held against each other (0.8; 1 is the same, and 0 the cosine that
     unrelated texts have by the collection's model). They become one if they say the same in the same words.
     """
     user: NotRequired[str | None]
@@ -2822,7 +2822,9 @@ class UpdateRequest(TypedDict):
     keep_top_n: NotRequired[int | None]
     """Those of them that it queues up at (10)."""
     score_threshold: NotRequired[float | None]
-    """How alike they must be: 0.8, or 0.95 without a language model."""
+    """How alike they must be (0.8; 1 is the same, and 0 the cosine that unrelated texts have by the collection's
+    model).
+    """
     top_k: NotRequired[int | None]
     """Older memories that are found for each (20)."""
     user: NotRequired[str | None]
