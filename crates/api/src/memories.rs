@@ -193,7 +193,8 @@ pub struct UpdateRequest {
     pub top_k: Option<usize>,
     /// Those of them that it queues up at (10).
     pub keep_top_n: Option<usize>,
-    /// How alike they must be: 0.8, or 0.95 without a language model.
+    /// How alike they must be (0.8; 1 is the same, and 0 the cosine that unrelated texts have by the collection's
+    /// model).
     #[schema(minimum = 0, maximum = 1)]
     pub score_threshold: Option<f32>,
     /// Only say what would be done.
@@ -260,8 +261,8 @@ pub struct UpdateReport {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConsolidateRequest {
-    /// The cosine from which on two texts are held against each other (0.95). They become one if they say the same in
-    /// the same words.
+    /// How alike two texts must be to be held against each other (0.8; 1 is the same, and 0 the cosine that unrelated
+    /// texts have by the collection's model). They become one if they say the same in the same words.
     #[schema(minimum = 0.5, maximum = 1)]
     pub threshold: Option<f32>,
     /// Only say what would be merged.

@@ -227,8 +227,8 @@ pub struct RecallRequest {
     pub include: Vec<Include>,
     /// In what order hits come.
     pub order: HitOrder,
-    /// Hits whose vectors are at least this near to that of a better one (a cosine, such as 0.97) become part of that:
-    /// see `doubles` of a hit.
+    /// Hits whose vectors are at least this near to that of a better one (such as 0.97; 1 is the same, and 0 the cosine
+    /// that unrelated texts have by the collection's model) become part of that: see `doubles` of a hit.
     #[schema(minimum = 0, maximum = 1)]
     pub fold_doubles: Option<f32>,
     /// At most so many hits of each value of a field.

@@ -169,6 +169,15 @@ pub struct RerankRequest {
     pub return_text: bool,
 }
 
+/// A number of a sparse vector.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SparseValue {
+    /// The word piece, by its number in the model's vocabulary.
+    pub index: u32,
+    /// How much it counts, above 0.
+    pub value: f32,
+}
+
 /// A text and how well it goes with the question.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Rank {

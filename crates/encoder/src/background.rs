@@ -65,6 +65,11 @@ impl CosineScale {
         if self.base > 0.0 { (cosine - self.base) / (1.0 - self.base) } else { cosine }
     }
 
+    /// The cosine of a [nearness](Self::nearness).
+    pub fn cosine(self, nearness: f32) -> f32 {
+        self.base + nearness * (1.0 - self.base)
+    }
+
     /// A cosine on a scale where unrelated texts have 0 and answers usually 1.
     pub fn closeness(self, cosine: f32) -> f32 {
         self.nearness(cosine) / self.near
@@ -182,6 +187,18 @@ mod tests {
         assert_eq!((scale.nearness(0.6), scale.nearness(1.0)), (0.0, 1.0));
         let apart = Language::of(&[&[0.7, 0.1], &[0.1, 0.7]], &[&[1.0, 0.0], &[0.0, 1.0]]);
         assert!(!apart.has_base && (apart.near - 0.7).abs() < 1e-6, "{apart:?}");
+    }
+
+    #[test]
+    fn a_likeness_counts_from_the_cosine_of_unrelated_texts() {
+        // MiniLM's unrelated texts have none: what is asked for is a cosine.
+        assert_eq!(CosineScale::PLAIN.cosine(0.97), 0.97);
+        // Two facts that E5 gives 0.9, where unrelated texts have 0.75, are no doubles, and what it gives 0.99 is.
+        let scale = CosineScale { base: 0.75, ..CosineScale::PLAIN };
+        let least = scale.cosine(0.95);
+        assert!((least - 0.9875).abs() < 1e-6 && 0.9 < least && 0.99 > least);
+        assert_eq!((scale.cosine(1.0), scale.cosine(0.0)), (1.0, 0.75));
+        assert!((scale.cosine(scale.nearness(0.9)) - 0.9).abs() < 1e-6);
     }
 
     #[test]

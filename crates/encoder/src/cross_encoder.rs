@@ -9,6 +9,7 @@ use crate::architecture::{Architecture, ModelType};
 use crate::encoder::Encoder;
 use crate::lanes::Lane;
 use crate::request::{Inputs, Request, Wanted};
+use crate::sentence_transformer::ModelKind;
 use crate::vector_head::DenseActivation;
 use serde_json::Value;
 
@@ -71,7 +72,7 @@ impl Encoder {
         max_tokens: Option<usize>,
         lane: Lane,
     ) -> Result<Vec<f32>, EncoderError> {
-        if !self.is_cross_encoder() {
+        if self.kind() != ModelKind::CrossEncoder {
             return Err(EncoderError::NoCrossEncoder);
         }
         let max_tokens = max_tokens.unwrap_or(self.max_tokens()).min(self.max_tokens());

@@ -12,7 +12,8 @@ use crate::prompts::{Prompts, Purpose};
 use crate::queries::QueryCache;
 use crate::request::{Embeddings, Inputs, Reply, Request, Wanted};
 use crate::scheduler::{Model, Scheduler};
-use crate::sentence_transformer::ModelDescription;
+use crate::sentence_transformer::{ModelDescription, ModelKind};
+use crate::splade::SparseHead;
 use crate::ticket::Pending;
 use crate::tokenizer::{Token, Tokenizer};
 use crate::vector_head::VectorHead;
@@ -85,10 +86,16 @@ impl Encoder {
             tokenizer = tokenizer.in_lower_case();
         }
         let mut head = VectorHead::read(&files, &description)?;
-        let mut weights = EncoderWeights::read_from(&files, description.classifier)?.with_pooling(description.pooling);
+        let splade = description.splade;
+        let weights = EncoderWeights::read_from(&files, description.classifier, splade.map(|splade| splade.head))?;
+        let mut weights = weights.with_pooling(description.pooling).with_f32_layers(&description.precision.f32_layers);
         let mut device = config.device;
         if let Some(classifier) = weights.classifier.take() {
             head = VectorHead::classifier(classifier);
+        }
+        let sparse = weights.masked_lm.take().zip(splade);
+        let sparse = sparse.map(|(head, splade)| SparseHead::new(head, splade.pooling, config.precision));
+        if sparse.is_some() {
             device = Device::Cpu;
         }
         if let Some(head) = config.keep_head {
@@ -108,11 +115,12 @@ impl Encoder {
             pooling = description.pooling.name(),
             max_tokens = description.max_tokens,
             token_vectors = axes.is_some(),
+            f32_layers = ?description.precision.f32_layers,
             "encoder ready"
         );
         Ok(Self {
             name: name.to_owned(),
-            model: Arc::new(Model { engine, tokenizer, axes, head }),
+            model: Arc::new(Model { engine, tokenizer, axes, head, sparse }),
             description,
             why_not_cuda,
             checked_by: config.checksums.source,
@@ -148,9 +156,9 @@ impl Encoder {
         &self.weights_sha256
     }
 
-    /// Width of a vector.
+    /// Width of a vector; of sparse ones, the word pieces of the vocabulary.
     pub fn dimension(&self) -> usize {
-        self.model.dimension()
+        self.model.sparse.as_ref().map_or_else(|| self.model.dimension(), SparseHead::vocabulary)
     }
 
     /// Tokens kept of a text unless a caller says otherwise, special ones included.
@@ -180,9 +188,9 @@ impl Encoder {
         &self.scheduler
     }
 
-    /// Whether it compares pairs of texts instead of embedding each.
-    pub fn is_cross_encoder(&self) -> bool {
-        self.description.classifier.is_some()
+    /// What it gives.
+    pub fn kind(&self) -> ModelKind {
+        self.description.kind()
     }
 
     /// Its tokenizer.

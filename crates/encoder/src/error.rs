@@ -52,6 +52,9 @@ pub enum EncoderError {
     /// The model compares no pairs.
     #[error("the model is no cross-encoder")]
     NoCrossEncoder,
+    /// The model gives no sparse vectors.
+    #[error("the model gives no sparse vectors")]
+    NoSparseVectors,
     /// Token vectors cannot be had of the model.
     #[error("the model has no token axes, so there are no vectors of its tokens: `membox models axes` makes them")]
     NoTokenAxes,

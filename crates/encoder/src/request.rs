@@ -3,6 +3,7 @@
 use crate::EncoderError;
 use crate::cross_encoder::TokenPair;
 use crate::lanes::Lane;
+use crate::splade::TokenWeight;
 use std::time::Duration;
 
 /// What a request wants of each input; one pass gives all of it.
@@ -18,6 +19,8 @@ pub struct Wanted {
     pub states: bool,
     /// The attention that its tokens pay to each other.
     pub attention: bool,
+    /// A sparse vector.
+    pub sparse: bool,
     /// The vectors of its tokens, of so many dimensions: one of [`TOKEN_DIMENSIONS`](crate::TOKEN_DIMENSIONS).
     pub token_vectors: Option<usize>,
 }
@@ -26,6 +29,11 @@ impl Wanted {
     /// Vectors, of unit length or as they come.
     pub fn vectors(normalize: bool) -> Self {
         Self { vectors: true, normalize, ..Self::default() }
+    }
+
+    /// Sparse vectors.
+    pub fn sparse() -> Self {
+        Self { sparse: true, ..Self::default() }
     }
 }
 
@@ -94,6 +102,8 @@ pub struct Embeddings {
     /// `[tokens without the first and the last, dimension]` of each input, of unit length, if wanted: see
     /// [`TokenAxes`](crate::TokenAxes).
     pub token_vectors: Vec<Vec<f32>>,
+    /// The numbers of each input's sparse vector that are not 0, by their places in the vocabulary, if wanted.
+    pub sparse: Vec<Vec<TokenWeight>>,
     /// Width of a vector.
     pub dimension: usize,
     /// Width of a token's state.

@@ -21,6 +21,7 @@ use crate::cross_encoder::TokenPair;
 use crate::engine::Engine;
 use crate::lanes::{Lane, Lanes, Turns};
 use crate::request::{Embeddings, Inputs, Reply, Request};
+use crate::splade::SparseHead;
 use crate::ticket::{Pending, Progress, SequenceJob, TextJob, Ticket, Tokenized};
 use crate::tokenizer::{TokenIds, Tokenizer, Words};
 use crate::vector_head::VectorHead;
@@ -78,6 +79,8 @@ pub struct Model {
     pub axes: Option<TokenAxes>,
     /// What becomes of the engine's vectors.
     pub head: VectorHead,
+    /// What makes sparse vectors; only models of that kind have it.
+    pub sparse: Option<SparseHead>,
 }
 
 impl Model {
@@ -164,6 +167,9 @@ impl Scheduler {
         if wanted.keep && !model.engine.has_keep_head() {
             return Err(EncoderError::NoKeepHead);
         }
+        if wanted.sparse && model.sparse.is_none() {
+            return Err(EncoderError::NoSparseVectors);
+        }
         if let Some(dimension) = wanted.token_vectors {
             if model.axes.is_none() {
                 return Err(EncoderError::NoTokenAxes);
@@ -184,6 +190,7 @@ impl Scheduler {
             states: many(wanted.states),
             attention: many(wanted.attention),
             token_vectors: many(wanted.token_vectors.is_some()),
+            sparse: vec![Vec::new(); if wanted.sparse { count } else { 0 }],
             dimension,
             state_dimension,
             tokens,

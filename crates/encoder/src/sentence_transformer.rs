@@ -5,17 +5,21 @@
 //! |---|---|
 //! | `modules.json` | the modules and their order: a transformer, pooling, dense layers, normalisation |
 //! | `1_Pooling/config.json` | the pooling mode |
+//! | `1_SpladePooling/config.json` | the same of sparse vectors |
 //! | `2_Dense/config.json` | a linear layer over the vector |
 //! | `sentence_bert_config.json` | `max_seq_length`, `do_lower_case` |
 //! | `config_sentence_transformers.json` | `prompts`, `default_prompt_name`, `truncate_dim` |
+//! | `membox.json` | layers that int8 spoils |
 //!
 //! A folder without `modules.json` is a plain transformer: the mean of its tokens. What is not computed is refused by
 //! its name.
 
 use crate::checksums::{Checksums, ModelFiles};
 use crate::cross_encoder::ClassifierNames;
+use crate::mixed_precision::{LayerPrecision, PRECISION_FILE};
 use crate::pooling::Pooling;
 use crate::prompts::Prompts;
+use crate::splade::{MaskedLmNames, Splade, SpladePooling};
 use crate::vector_head::{DenseActivation, DenseLayer};
 use crate::{Architecture, EncoderError};
 use serde::Deserialize;
@@ -61,6 +65,32 @@ pub struct ModelDescription {
     pub(crate) lower_case: bool,
     /// The head of a cross-encoder.
     pub(crate) classifier: Option<ClassifierNames>,
+    /// How sparse vectors are made.
+    pub(crate) splade: Option<Splade>,
+    /// Which layers are not computed in int8.
+    pub precision: LayerPrecision,
+}
+
+/// What a model gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelKind {
+    /// A vector of a text.
+    Embedding,
+    /// A number of a pair of texts.
+    CrossEncoder,
+    /// A sparse vector of a text.
+    Sparse,
+}
+
+impl ModelKind {
+    /// As `GET /v1/models` calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Embedding => "embedding",
+            Self::CrossEncoder => "reranker",
+            Self::Sparse => "sparse",
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -108,9 +138,13 @@ impl ModelDescription {
         Self::read_from(&ModelFiles::new(folder, &Checksums::default()))
     }
 
-    /// Whether it is a cross-encoder, which compares pairs of texts.
-    pub fn is_cross_encoder(&self) -> bool {
-        self.classifier.is_some()
+    /// What it gives.
+    pub fn kind(&self) -> ModelKind {
+        match (self.classifier, self.splade) {
+            (Some(_), _) => ModelKind::CrossEncoder,
+            (None, Some(_)) => ModelKind::Sparse,
+            (None, None) => ModelKind::Embedding,
+        }
     }
 
     pub(crate) fn read_from(files: &ModelFiles) -> Result<Self, EncoderError> {
@@ -124,8 +158,15 @@ impl ModelDescription {
             prompts: Prompts::default(),
             lower_case: false,
             classifier: None,
+            splade: None,
+            precision: json(files, PRECISION_FILE)?.unwrap_or_default(),
             architecture,
         };
+        let layers = own.architecture.num_hidden_layers;
+        if let Some(layer) = own.precision.f32_layers.iter().find(|layer| **layer >= layers) {
+            let reason = format!("it names layer {layer}, and there are {layers} from 0");
+            return Err(EncoderError::BadModel { path: files.path(PRECISION_FILE), reason });
+        }
         let modules: Option<Vec<Module>> = json(files, MODULES_FILE)?;
         let has_modules = modules.is_some();
         let leaves_prompt_out = own.read_modules(files, modules.unwrap_or_default())?;
@@ -159,7 +200,7 @@ impl ModelDescription {
     /// Reads the modules in their order; whether pooling is to leave a prompt's tokens out.
     fn read_modules(&mut self, files: &ModelFiles, modules: Vec<Module>) -> Result<bool, EncoderError> {
         let bad = |reason: String| EncoderError::BadModel { path: files.path(MODULES_FILE), reason };
-        let (mut is_pooled, mut leaves_prompt_out) = (modules.is_empty(), false);
+        let (mut is_pooled, mut leaves_prompt_out, mut has_vocabulary) = (modules.is_empty(), false, false);
         for (index, Module { path, kind }) in modules.into_iter().enumerate() {
             let name = kind.rsplit('.').next().unwrap_or_default();
             if path.contains("..") || path.starts_with('/') || path.contains('\\') {
@@ -167,10 +208,28 @@ impl ModelDescription {
             }
             match (index, name) {
                 (0, "Transformer") if path.is_empty() => {}
-                (0, "Transformer") => return Err(bad(format!("a transformer in a folder of its own, {path:?}"))),
-                (1, "Pooling") => {
+                (0, "MLMTransformer") if path.is_empty() => has_vocabulary = true,
+                (0, "Transformer" | "MLMTransformer") => {
+                    return Err(bad(format!("a transformer in a folder of its own, {path:?}")));
+                }
+                (1, "Pooling") if !has_vocabulary => {
                     (self.pooling, leaves_prompt_out) = pooling(files, &path)?;
                     is_pooled = true;
+                }
+                (1, "SpladePooling") if has_vocabulary => {
+                    let file = format!("{path}/config.json");
+                    let bad = |reason| EncoderError::BadModel { path: files.path(&file), reason };
+                    // Without the file, as the module's class has it.
+                    let pooling = match files.path(&file).exists() {
+                        true => SpladePooling::parse(&files.read(&file)?).map_err(bad)?,
+                        false => SpladePooling::default(),
+                    };
+                    let head = MaskedLmNames::find(&self.architecture).map_err(bad)?;
+                    (self.splade, self.dimension) = (Some(Splade { pooling, head }), self.architecture.vocab_size);
+                    is_pooled = true;
+                }
+                (2.., _) if self.splade.is_some() => {
+                    return Err(bad(format!("the module {name} over sparse vectors is not computed")));
                 }
                 (2.., "Dense") if !self.normalizes => self.read_dense(files, &path)?,
                 (2.., "Normalize") => self.normalizes = true,
@@ -243,7 +302,7 @@ impl ModelDescription {
     pub fn module_files(modules: &[u8]) -> Result<Vec<String>, String> {
         let modules: Vec<Module> = serde_json::from_slice(modules).map_err(|e| e.to_string())?;
         let of = |Module { path, kind }: Module| match kind.rsplit('.').next() {
-            Some("Pooling") => vec![format!("{path}/config.json")],
+            Some("Pooling" | "SpladePooling") => vec![format!("{path}/config.json")],
             Some("Dense") => vec![format!("{path}/config.json"), format!("{path}/model.safetensors")],
             _ => Vec::new(),
         };

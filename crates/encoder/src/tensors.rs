@@ -58,11 +58,18 @@ pub fn weight_files(index: &[u8]) -> Result<BTreeSet<String>, String> {
     }
 }
 
+/// What a tensor is called today: those of norms had other names in the first BERTs.
+fn today(name: &str) -> String {
+    const OLD: [(&str, &str); 2] = [("LayerNorm.gamma", "weight"), ("LayerNorm.beta", "bias")];
+    let renamed = OLD.iter().find_map(|(old, new)| Some(format!("{}LayerNorm.{new}", name.strip_suffix(old)?)));
+    renamed.unwrap_or_else(|| name.to_owned())
+}
+
 /// Tensors of safetensors files, in whichever precision they are kept.
 pub(crate) struct TensorFiles {
     files: Vec<BufferedSafetensors>,
-    /// In which file each is, and its shape.
-    places: HashMap<String, (usize, Vec<usize>)>,
+    /// By its name in which file each is, and its shape.
+    places: HashMap<String, (usize, String, Vec<usize>)>,
     prefix: &'static str,
     taken: RefCell<HashSet<String>>,
     /// Of the file, or of the checksums of all of them in the order of their names.
@@ -96,7 +103,8 @@ impl TensorFiles {
     fn new(files: Vec<BufferedSafetensors>, sha256: [u8; 32]) -> Self {
         let mut places = HashMap::new();
         for (index, file) in files.iter().enumerate() {
-            places.extend(file.tensors().into_iter().map(|(name, view)| (name, (index, view.shape().to_vec()))));
+            let place = |(name, shape): (String, Vec<usize>)| (today(&name), (index, name, shape));
+            places.extend(file.tensors().into_iter().map(|(name, view)| place((name, view.shape().to_vec()))));
         }
         Self { files, places, prefix: "", taken: RefCell::default(), sha256 }
     }
@@ -108,7 +116,7 @@ impl TensorFiles {
 
     /// The shape of a tensor by its whole name.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.places.get(name).map(|(_, shape)| shape.as_slice())
+        self.places.get(name).map(|(_, _, shape)| shape.as_slice())
     }
 
     /// Reads names from now on with the one of these prefixes that `key` has in the files, if any.
@@ -118,7 +126,7 @@ impl TensorFiles {
 
     /// The numbers of a tensor by its whole name.
     pub fn take_whole(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
-        let Some((file, found)) = self.places.get(name) else {
+        let Some((file, own, found)) = self.places.get(name) else {
             return Err(format!("the tensor {name} {shape:?} is missing"));
         };
         if found != shape {
@@ -126,7 +134,7 @@ impl TensorFiles {
         }
         self.taken.borrow_mut().insert(name.to_owned());
         let numbers = || -> candle_core::Result<Vec<f32>> {
-            let tensor = self.files[*file].get(name)?.load(&Device::Cpu)?.to_dtype(DType::F32)?;
+            let tensor = self.files[*file].get(own)?.load(&Device::Cpu)?.to_dtype(DType::F32)?;
             tensor.flatten_all()?.to_vec1()
         };
         numbers().map_err(|e| format!("the tensor {name}: {e}"))

@@ -1,9 +1,10 @@
 //! The weights of an encoder, whichever family names its tensors: those that a family does not have are zeros here.
 
-use crate::architecture::{FeedForwardNames, Halves, LayerParts, Positions, QkvNames, RelativeBuckets};
+use crate::architecture::{FeedForwardNames, Halves, LayerParts, Positions, QkvNames, RelativeBuckets, slopes};
 use crate::checksums::{Checksums, ModelFiles};
 use crate::cross_encoder::ClassifierNames;
 use crate::pooling::Pooling;
+use crate::splade::{MaskedLm, MaskedLmNames};
 use crate::tensors::{TensorFiles, TensorSource, WEIGHTS_FILE};
 use crate::vector_head::DenseActivation;
 use crate::{Architecture, EncoderError};
@@ -49,6 +50,16 @@ pub(crate) struct LayerWeights {
 pub(crate) struct RelativeBias {
     pub by_distance: Vec<f32>,
     pub reach: usize,
+}
+
+impl RelativeBias {
+    /// The further a key, the less it counts, to both sides alike.
+    fn alibi(architecture: &Architecture) -> Self {
+        let reach = architecture.max_sequence.saturating_sub(1);
+        let distance = |place: usize| place.abs_diff(reach) as f32;
+        let of_head = |slope: f32| (0..=2 * reach).map(move |place| -slope * distance(place));
+        Self { by_distance: slopes(architecture.num_attention_heads).into_iter().flat_map(of_head).collect(), reach }
+    }
 }
 
 /// A head over the token states that says how likely a token is to be kept when a text is compressed.
@@ -135,6 +146,9 @@ pub struct EncoderWeights {
     pub(crate) pooling: Pooling,
     pub(crate) keep: Option<KeepHead>,
     pub(crate) classifier: Option<Classifier>,
+    pub(crate) masked_lm: Option<MaskedLm>,
+    /// Layers that a CPU computes in f32 whatever the others are in.
+    pub(crate) f32_layers: Vec<usize>,
     /// Of the file that they were read from.
     pub(crate) sha256: [u8; 32],
 }
@@ -146,10 +160,14 @@ impl EncoderWeights {
     /// # Errors
     /// A file is missing or not what it should be, or it has a part that is not computed.
     pub fn load(folder: &Path) -> Result<Self, EncoderError> {
-        Self::read_from(&ModelFiles::new(folder, &Checksums::default()), None)
+        Self::read_from(&ModelFiles::new(folder, &Checksums::default()), None, None)
     }
 
-    pub(crate) fn read_from(files: &ModelFiles, classifier: Option<ClassifierNames>) -> Result<Self, EncoderError> {
+    pub(crate) fn read_from(
+        files: &ModelFiles,
+        classifier: Option<ClassifierNames>,
+        masked_lm: Option<MaskedLmNames>,
+    ) -> Result<Self, EncoderError> {
         let architecture = Architecture::parse(&files.path("config.json"), &files.read("config.json")?)?;
         let mut tensors = TensorFiles::read(files)?;
         let names = architecture.names;
@@ -163,6 +181,10 @@ impl EncoderWeights {
         }
         if let Some(names) = classifier {
             weights.read_classifier(&tensors, names).map_err(bad)?;
+        }
+        if let Some(names) = masked_lm {
+            let head = MaskedLm::read(&tensors, names, &weights.architecture, &weights.word_embeddings);
+            weights.masked_lm = Some(head.map_err(bad)?);
         }
         tensors.warn_of_others();
         Ok(weights)
@@ -218,6 +240,11 @@ impl EncoderWeights {
         self
     }
 
+    pub(crate) fn with_f32_layers(mut self, layers: &[usize]) -> Self {
+        self.f32_layers = layers.to_vec();
+        self
+    }
+
     pub(crate) fn from_tensors(architecture: Architecture, tensors: &dyn TensorSource) -> Result<Self, String> {
         let reader = Reader { architecture: &architecture, tensors };
         let (hidden, names) = (architecture.hidden_size, architecture.names);
@@ -227,7 +254,7 @@ impl EncoderWeights {
             Positions::Table { rows, first } => {
                 table(names.positions, rows)?.into_iter().skip(first * hidden).collect()
             }
-            Positions::Rotary => Vec::new(),
+            Positions::Rotary | Positions::Alibi => Vec::new(),
         };
         if architecture.type_vocab_size > 0 {
             let types = table(names.types, architecture.type_vocab_size)?;
@@ -244,10 +271,16 @@ impl EncoderWeights {
             embedding_norm,
             layers: layers.collect::<Result<_, _>>()?,
             final_norm: architecture.pre_norm.then(|| reader.norm(names.final_norm)).transpose()?,
-            relative_bias: architecture.relative.map(|buckets| reader.relative_bias(buckets)).transpose()?,
+            relative_bias: match (architecture.relative, architecture.positions) {
+                (Some(buckets), _) => Some(reader.relative_bias(buckets)?),
+                (None, Positions::Alibi) => Some(RelativeBias::alibi(&architecture)),
+                (None, _) => None,
+            },
             pooling: Pooling::default(),
             keep: None,
             classifier: None,
+            masked_lm: None,
+            f32_layers: Vec::new(),
             sha256: [0; 32],
             architecture,
         })

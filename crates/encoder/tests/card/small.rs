@@ -57,6 +57,28 @@ pub fn as_xlm_roberta(folder: &Path) {
     candle_core::safetensors::save(&tensors, &path).expect("a write");
 }
 
+/// Makes a model one that compares pairs.
+pub fn as_cross_encoder(folder: &Path) {
+    let path = folder.join("config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).expect("a file")).expect("JSON");
+    config["architectures"] = serde_json::json!(["BertForSequenceClassification"]);
+    std::fs::write(&path, config.to_string()).expect("a file");
+    let path = folder.join("model.safetensors");
+    let cpu = candle_core::Device::Cpu;
+    let mut tensors = candle_core::safetensors::load(&path, &cpu).expect("a model");
+    let shapes = [
+        ("bert.pooler.dense.weight", &[SHAPE.hidden, SHAPE.hidden][..]),
+        ("bert.pooler.dense.bias", &[SHAPE.hidden]),
+        ("classifier.weight", &[1, SHAPE.hidden]),
+        ("classifier.bias", &[1]),
+    ];
+    for (seed, (name, shape)) in (20..).zip(shapes) {
+        let values: Vec<f32> = numbers(seed, shape.iter().product()).iter().map(|x| x / 4.0).collect();
+        tensors.insert(name.to_owned(), candle_core::Tensor::from_vec(values, shape, &cpu).expect("a tensor"));
+    }
+    candle_core::safetensors::save(&tensors, &path).expect("a write");
+}
+
 /// A model with a keep head over it.
 pub fn load(folder: &Path, device: Device, precision: Precision, workers: usize) -> Result<Encoder, EncoderError> {
     load_with(folder, device, precision, workers, Some(head()))

@@ -85,7 +85,7 @@ fn run(folder: &Path, precision: Precision, isa: Isa, expected: &[Expected]) -> 
 #[test]
 fn every_family_is_computed_as_transformers_computes_it() {
     let fixtures = fixtures();
-    assert_eq!(fixtures.len(), 12);
+    assert_eq!(fixtures.len(), 13);
     for (name, fixture) in fixtures {
         let folder = tempfile::tempdir().expect("a folder");
         write(&fixture, folder.path());
@@ -125,7 +125,8 @@ fn what_is_not_computed_is_refused_by_its_name() {
     let cases = [
         ("bert", "hidden_act", Value::from("quick_gelu"), "hidden_act \"quick_gelu\""),
         ("bert", "position_embedding_type", "relative_key".into(), "position_embedding_type \"relative_key\""),
-        ("bert", "position_embedding_type", "alibi".into(), "position_embedding_type \"alibi\""),
+        ("bert", "position_embedding_type", "alibi".into(), "feed_forward_type \"original\" beside \"alibi\""),
+        ("jina-bert", "feed_forward_type", "swiglu".into(), "feed_forward_type \"swiglu\""),
         ("bert", "num_attention_heads", 1.into(), ""),
         ("bert", "hidden_size", 65.into(), "2 heads over a hidden size of 65"),
         ("bert", "model_type", "qwen3".into(), "model_type \"qwen3\""),

@@ -4,8 +4,8 @@
 use crate::architectures::write_folder;
 use crate::folders::tokenizer;
 use membox_encoder::{
-    Encoder, EncoderConfig, EncoderError, Inputs, Lane, Precision, Request, Scheduler, SchedulerConfig, TokenPair,
-    Wanted,
+    Encoder, EncoderConfig, EncoderError, Inputs, Lane, ModelKind, Precision, Request, Scheduler, SchedulerConfig,
+    TokenPair, Wanted,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -57,7 +57,7 @@ fn pairs_get_the_numbers_that_transformers_gives_them() {
         for (precision, most) in MOST_APART {
             let folder = tempfile::tempdir().expect("a folder");
             let encoder = load(&fixture, folder.path(), precision).expect("a cross-encoder");
-            assert!(encoder.is_cross_encoder());
+            assert_eq!(encoder.kind(), ModelKind::CrossEncoder);
             let pair = |one: &Expected| TokenPair { ids: one.ids.clone(), second: one.second };
             let found = scores(&encoder, fixture.expected.iter().map(pair).collect());
             for (found, expected) in found.iter().zip(&fixture.expected) {

@@ -6,8 +6,9 @@ use super::{CHECKSUMS_FILE, find, is_language, sha256};
 use crate::config::Config;
 use anyhow::{Context, Result, bail, ensure};
 use membox_memory::encoder::{
-    ChecksumSource, Checksums, Encoder, EncoderConfig, Lane, MODULES_FILE, ModelDescription, PROMPTS_FILE, Precision,
-    Purpose, Scheduler, SchedulerConfig, WEIGHTS_FILE, WEIGHTS_INDEX_FILE, weight_files,
+    ChecksumSource, Checksums, Encoder, EncoderConfig, Inputs, Int8Check, Lane, MODULES_FILE, ModelDescription,
+    ModelKind, PRECISION_FILE, PROMPTS_FILE, Precision, Purpose, Request, Scheduler, SchedulerConfig, WEIGHTS_FILE,
+    WEIGHTS_INDEX_FILE, Wanted, weight_files,
 };
 use serde_json::{Value, json};
 use std::fs::{self, File};
@@ -30,7 +31,11 @@ const SAMPLES: [&str; 8] = [
     "def encode(texts): return model(tokenizer(texts))",
     "وصل القطار متأخرا ساعة كاملة بسبب الثلوج.",
 ];
-/// Least cosine of int8 to f32 that nothing is said of.
+/// The modules of a model whose masked-LM head gives sparse vectors, as sentence-transformers' SparseEncoder has them.
+pub const SPLADE_MODULES: &str = include_str!("splade_modules.json");
+/// The share of a text's tokens that a model may not know before the text is left out.
+const MUCH_UNKNOWN: f32 = 0.5;
+/// Least cosine of int8 to f32 with which all layers are computed in int8.
 const LEAST_COSINE: f32 = 0.99;
 
 /// Where a model comes from.
@@ -49,6 +54,8 @@ pub struct Wishes<'a> {
     pub prompts: &'a [String],
     /// Numbers kept of a vector.
     pub dimension: Option<usize>,
+    /// Whether a model with a masked-LM head gives sparse vectors by it.
+    pub splade: bool,
     /// Again, even if it is there.
     pub force: bool,
 }
@@ -163,8 +170,8 @@ pub fn pull(config: &Config, repository: &Repository, wishes: &Wishes) -> Result
     let incoming = folder.join("incoming");
     let _ = fs::remove_dir_all(&incoming);
     fs::create_dir_all(&incoming).with_context(|| format!("cannot create {}", incoming.display()))?;
-    let installed = fetch(repository, wishes, &incoming).and_then(|files| {
-        let description = check(&incoming)?;
+    let installed = fetch(repository, wishes, &incoming).and_then(|mut files| {
+        let description = check(&incoming, &mut files)?;
         install(&files, &incoming, &folder)?;
         Ok(description)
     });
@@ -172,7 +179,10 @@ pub fn pull(config: &Config, repository: &Repository, wishes: &Wishes) -> Result
     match installed {
         Ok(description) => {
             println!("{name} is installed in {}: {}", folder.display(), summary(&description));
-            println!("`membox serve --model {name}` runs it");
+            match description.kind() {
+                ModelKind::Embedding => println!("`membox serve --model {name}` runs it"),
+                _ => println!("models = [{name:?}] in membox.toml has it beside an embedding model"),
+            }
             Ok(())
         }
         Err(error) => {
@@ -207,7 +217,7 @@ fn fetch(repository: &Repository, wishes: &Wishes, target: &Path) -> Result<Vec<
     let (weights_of_modules, said): (Vec<String>, Vec<String>) =
         modules.into_iter().partition(|name| name.ends_with(".safetensors"));
     get(said)?;
-    let has_prompts = write_wishes(wishes, target)?;
+    let written = write_wishes(wishes, target)?;
     let description = ModelDescription::read(target)?;
     println!("{}", summary(&description));
     let weights = if size(WEIGHTS_FILE).is_some() {
@@ -221,17 +231,27 @@ fn fetch(repository: &Repository, wishes: &Wishes, target: &Path) -> Result<Vec<
     };
     get(weights.into_iter().chain(weights_of_modules).collect())?;
     let mut names: Vec<String> = files.into_iter().map(|(name, _)| name).collect();
-    if has_prompts && !names.iter().any(|name| name == PROMPTS_FILE) {
-        names.push(PROMPTS_FILE.to_owned());
+    for name in written {
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
     }
     Ok(names)
 }
 
-/// Writes the prompts and the dimension that were asked for to where sentence-transformers has them.
-fn write_wishes(wishes: &Wishes, target: &Path) -> Result<bool> {
-    if wishes.prompts.is_empty() && wishes.dimension.is_none() {
-        return Ok(false);
+/// Writes what was asked for to where sentence-transformers has it; gives the names of the files.
+fn write_wishes(wishes: &Wishes, target: &Path) -> Result<Vec<&'static str>> {
+    let mut written = Vec::new();
+    if wishes.splade {
+        let path = target.join(MODULES_FILE);
+        ensure!(!path.exists(), "--pooling is for repositories without {MODULES_FILE}, and it has one");
+        fs::write(&path, SPLADE_MODULES)?;
+        written.push(MODULES_FILE);
     }
+    if wishes.prompts.is_empty() && wishes.dimension.is_none() {
+        return Ok(written);
+    }
+    written.push(PROMPTS_FILE);
     let path = target.join(PROMPTS_FILE);
     let mut config: Value = match fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| format!("{PROMPTS_FILE} is not JSON"))?,
@@ -249,30 +269,42 @@ fn write_wishes(wishes: &Wishes, target: &Path) -> Result<bool> {
         config["truncate_dim"] = json!(dimension);
     }
     fs::write(&path, format!("{config:#}\n"))?;
-    Ok(true)
+    Ok(written)
 }
 
-/// Loads what was fetched and embeds some texts, in both precisions.
-fn check(folder: &Path) -> Result<ModelDescription> {
+/// Loads what was fetched and embeds some texts, in both precisions. Layers that int8 spoils are written down.
+fn check(folder: &Path, files: &mut Vec<String>) -> Result<ModelDescription> {
     let scheduler = Arc::new(Scheduler::start(SchedulerConfig::default()).context("the threads of the engine")?);
-    let vectors = |precision| -> Result<Vec<f32>> {
-        let checksums = Checksums { source: ChecksumSource::Nobody, ..Checksums::default() };
-        let config = EncoderConfig { precision, checksums, ..EncoderConfig::default() };
-        let encoder = Encoder::load("incoming", folder, config, &scheduler)?;
-        let answer = encoder.embed_for(Purpose::Document, SAMPLES.map(str::to_owned).to_vec(), Lane::Bulk)?;
-        Ok(answer.vectors)
+    let checksums = Checksums { source: ChecksumSource::Nobody, ..Checksums::default() };
+    let config = EncoderConfig { precision: Precision::F32, checksums, ..EncoderConfig::default() };
+    let encoder = Encoder::load("incoming", folder, config, &scheduler)?;
+    let texts = encoder.prompts().put_before(Purpose::Document, SAMPLES.map(str::to_owned).to_vec());
+    let wanted = match encoder.kind() {
+        ModelKind::Sparse => Wanted::sparse(),
+        ModelKind::Embedding | ModelKind::CrossEncoder => Wanted::vectors(false),
     };
-    let description = ModelDescription::read(folder)?;
-    let (exact, int8) = (vectors(Precision::F32)?, vectors(Precision::Int8)?);
-    ensure!(exact.iter().all(|x| x.is_finite()), "its vectors are no numbers");
-    let rows = exact.chunks_exact(description.dimension).zip(int8.chunks_exact(description.dimension));
-    let cosines = rows.map(|(a, b)| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>());
-    let least = cosines.fold(1f32, f32::min);
-    println!("int8 is as f32 to a cosine of {least:.4} at least, of {} texts", SAMPLES.len());
-    if least.is_nan() || least < LEAST_COSINE {
-        println!("that is little: `precision = \"f32\"` in membox.toml computes with all digits");
+    let (inputs, max_tokens) = (Inputs::Texts(texts.clone()), encoder.max_tokens());
+    let answer = encoder.encode(Request { inputs, max_tokens, wanted, lane: Lane::Bulk })?;
+    drop(encoder);
+    let mut numbers = answer.vectors.iter().copied().chain(answer.sparse.iter().flatten().map(|one| one.weight));
+    ensure!(numbers.all(f32::is_finite), "its vectors are no numbers");
+    // What a model does not know says nothing of what it is used for.
+    let known = texts.iter().zip(&answer.unknown).filter(|(_, unknown)| **unknown <= MUCH_UNKNOWN);
+    let known: Vec<String> = known.map(|(text, _)| text.clone()).collect();
+    let texts = if known.is_empty() { texts } else { known };
+    let found = Int8Check::of(folder, &texts, LEAST_COSINE)?;
+    println!("int8 is as f32 to a cosine of {:.4} at least, of {} texts", found.least, texts.len());
+    if !found.layers.f32_layers.is_empty() {
+        let list: Vec<String> = found.layers.f32_layers.iter().map(usize::to_string).collect();
+        println!(
+            "that is little, so some layers are computed in f32: {}. With them it is {:.4}",
+            list.join(" "),
+            found.least_with_them
+        );
+        fs::write(folder.join(PRECISION_FILE), format!("{:#}\n", json!(found.layers)))?;
+        files.push(PRECISION_FILE.to_owned());
     }
-    Ok(description)
+    Ok(ModelDescription::read(folder)?)
 }
 
 /// Gives the files their names, whole on the disk, and their checksums last.
@@ -306,14 +338,23 @@ fn install(files: &[String], incoming: &Path, folder: &Path) -> Result<()> {
 
 /// What a model is, in a line.
 pub fn summary(description: &ModelDescription) -> String {
-    let ModelDescription { architecture, pooling, dimension, max_tokens, prompts, .. } = description;
+    let ModelDescription { architecture, pooling, dimension, max_tokens, prompts, precision, .. } = description;
+    let gives = match description.kind() {
+        ModelKind::Embedding => format!("{dimension} dimensions, {pooling} pooling"),
+        ModelKind::CrossEncoder => "a cross-encoder".to_owned(),
+        ModelKind::Sparse => format!("sparse vectors of {dimension} dimensions"),
+    };
     let mut line = format!(
-        "{}, {} layers, {dimension} dimensions, {pooling} pooling, {max_tokens} tokens of {}",
+        "{}, {} layers, {gives}, {max_tokens} tokens of {}",
         architecture.model_type, architecture.num_hidden_layers, architecture.max_sequence
     );
     if !prompts.by_name.is_empty() {
         let names: Vec<&str> = prompts.by_name.keys().map(String::as_str).collect();
         line += &format!(", prompts {}", names.join(" "));
+    }
+    if !precision.f32_layers.is_empty() {
+        let layers: Vec<String> = precision.f32_layers.iter().map(usize::to_string).collect();
+        line += &format!(", f32 in layers {} where int8 spoils them", layers.join(" "));
     }
     line
 }

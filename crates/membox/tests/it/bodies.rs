@@ -44,7 +44,7 @@ const AS_THEIRS: [&str; 7] = [
 /// The same, of what is not there.
 const OF_OTHERS_MISSING: [&str; 2] = ["/v1/memories/x", "/v1/batch"];
 /// Those of them that want a model which the box does not have.
-const OF_OTHER_MODELS: [&str; 4] = ["/embed_sparse", "/rerank", "/v2/rerank", "/predict"];
+const OF_OTHER_MODELS: [&str; 5] = ["/embed_sparse", "/rerank", "/v1/rerank", "/v2/rerank", "/predict"];
 
 struct Operation {
     method: String,

@@ -292,6 +292,7 @@ const ASKING: &[&str] = &[
     "POST /embed_all",
     "POST /embed_sparse",
     "POST /rerank",
+    "POST /v1/rerank",
     "POST /v2/rerank",
     "POST /predict",
     "POST /similarity",

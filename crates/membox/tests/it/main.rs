@@ -5,6 +5,7 @@
 
 mod agent_memory;
 mod answer_cache;
+mod bases;
 mod bodies;
 mod browser;
 mod common;
@@ -28,6 +29,7 @@ mod isolation;
 mod jobs;
 mod keys;
 mod kill;
+mod kill_moves;
 mod language_models;
 mod links;
 mod lists;
@@ -55,6 +57,7 @@ mod sessions;
 mod several_models;
 mod small_model;
 mod software_card;
+mod splade;
 mod tei;
 mod threads;
 mod tls;

@@ -207,3 +207,41 @@ fn a_model_with_a_part_that_is_not_computed_is_refused_before_its_weights_are_fe
     let (is_done, said) = models(&data, &["pull", path.to_str().expect("a path"), "--as", "all-MiniLM-L6-v2"]);
     assert!(!is_done && said.contains("is a model that membox knows"), "{said}");
 }
+
+#[test]
+fn layers_that_int8_spoils_are_found_where_a_model_is_installed_and_computed_in_f32() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, repository) = (folder.path().join("data"), repository(folder.path()));
+    let path = repository.join("model.safetensors");
+    let mut bytes = fs::read(&path).expect("the weights");
+    fs::remove_file(&path).expect("the link");
+    // One weight of each row far larger than the others, which have one scale with it; what it is multiplied by is 0.
+    let length = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
+    let header: Value = serde_json::from_slice(&bytes[8..8 + length]).expect("a header");
+    let mut put = |tensor: &str, place: usize, number: f32| {
+        let tensor = &header[format!("encoder.layer.2.{tensor}")];
+        let at = 8 + length + tensor["data_offsets"][0].as_u64().expect("a place") as usize + place * 4;
+        bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
+    };
+    put("attention.output.LayerNorm.weight", 7, 0.0);
+    put("attention.output.LayerNorm.bias", 7, 0.0);
+    (0..1536).for_each(|row| put("intermediate.dense.weight", row * 384 + 7, 40.0));
+    fs::write(&path, bytes).expect("a file");
+    let (is_done, said) = models(&data, &["pull", repository.to_str().expect("a path")]);
+    assert!(is_done && said.contains("some layers are computed in f32: 2."), "{said}");
+    let (_, said) = models(&data, &["list"]);
+    assert!(said.contains("f32 in layers 2 where int8 spoils them"), "{said}");
+    let (is_whole, said) = models(&data, &["verify"]);
+    assert!(is_whole && said.contains("bge-like/membox.json: ok"), "{said}");
+    let embedded = |precision: &str| {
+        let environment = [("MEMBOX_MODEL", "bge-like"), ("MEMBOX_PRECISION", precision)];
+        let server = Server::try_start(&data, &[], &environment).expect("a server");
+        let (status, answer) = server.call("POST", "/embed", &json!({"inputs": "Where is the spare key?"}));
+        assert_eq!(status, 200, "{answer}");
+        let numbers = answer[0].as_array().expect("a vector").iter().filter_map(Value::as_f64).collect::<Vec<_>>();
+        server.stop();
+        numbers
+    };
+    let cosine: f64 = embedded("int8").iter().zip(embedded("f32")).map(|(a, b)| a * b).sum();
+    assert!(cosine > 0.99, "{cosine}");
+}

@@ -76,6 +76,7 @@ fn texts_are_ranked_as_text_embeddings_inference_and_cohere_have_it() {
     let cohere = post(&server, "/v2/rerank", &body);
     assert_eq!(numbers(&cohere["results"], "relevance_score"), scores[..2], "{cohere}");
     assert_eq!(cohere["results"][0]["document"]["text"], TEXTS[places[0] as usize]);
+    assert_eq!(post(&server, "/v1/rerank", &body), cohere, "where Jina's and vLLM's clients send it");
     places.sort_unstable();
     assert_eq!(places, [0, 1, 2, 3]);
     let (status, problem) =

@@ -339,7 +339,7 @@ fn every_body_in_the_documentation_has_an_example_that_is_accepted() {
                 // A box without keys lets nobody close it from afar.
                 "/v1/keys" => 409..410,
                 // They want a model that is not there.
-                "/embed_sparse" | "/rerank" | "/v2/rerank" | "/predict" => 424..425,
+                "/embed_sparse" | "/rerank" | "/v1/rerank" | "/v2/rerank" | "/predict" => 424..425,
                 // No such memory is there.
                 "/v1/batch" | "/v1/memories/key" | "/memories/key" | "/v1/long-term-memory/key" => 404..405,
                 _ => 200..300,

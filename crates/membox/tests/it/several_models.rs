@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const OWN: &str = "all-MiniLM-L6-v2";
-const SETTINGS: &str = "models = [\"small\", \"prompted\"]\nmodel_memory_mib = 1\n";
+pub const OWN: &str = "all-MiniLM-L6-v2";
+pub const SETTINGS: &str = "models = [\"small\", \"prompted\"]\nmodel_memory_mib = 1\n";
 
 /// The real model, beside it the first 128 numbers of its vectors as `small`, and `prompted`, which wants a prompt
 /// before questions. There is room for one of the two.
-fn data_with_models(folder: &Path, settings: &str) -> PathBuf {
+pub fn data_with_models(folder: &Path, settings: &str) -> PathBuf {
     let data = folder.join("data");
     for (name, config) in [
         (OWN, Value::Null),

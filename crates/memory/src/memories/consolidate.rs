@@ -12,8 +12,9 @@ use membox_store::{Collection, Effort, Fetched, Filter, RecordReads, RecordsErro
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-/// How alike two texts must be.
-pub(crate) const THRESHOLD: f32 = 0.95;
+/// How alike two texts must be to be held against each other, counted from what unrelated texts have. Of the labelled
+/// pairs that say the same, 47 of 49 are by MiniLM and 48 by E5; of 0.95 it was 31 and 16. Words decide then.
+pub(crate) const THRESHOLD: f32 = 0.8;
 /// Neighbours that are looked at.
 const NEIGHBOURS: usize = 20;
 /// Pairs that a report names.
@@ -76,7 +77,8 @@ impl Memories<'_> {
         Ok(newer.map(|(other, score)| (own, other, score)))
     }
 
-    /// The records that are most like one, by a score of `least` and more, itself not among them, of those that a
+    /// The records that are most like one, by a likeness of `least` and more, which counts from what unrelated texts
+    /// have, itself not among them, of those that a
     /// filter allows: of `most` rows that are found, the nearest first. None where the record has changed since it
     /// was read.
     pub(crate) fn nearest(
@@ -91,6 +93,7 @@ impl Memories<'_> {
         let snapshot = reads.snapshot(collection, filter)?;
         let Some(place) = snapshot.locate(own) else { return Ok(Vec::new()) };
         let vector = snapshot.vector(place);
+        let least = self.models.least_cosine(collection, &vector, least)?;
         let found = snapshot.nearest(&[&vector], most, Effort::default())?.pop().unwrap_or_default();
         let mut nearest = Vec::new();
         for (record, score) in found.records {

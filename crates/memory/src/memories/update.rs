@@ -29,7 +29,6 @@ use std::sync::Arc;
 /// model.
 const TOP_K: usize = 20;
 const KEEP_TOP_N: usize = 10;
-const SCORE: f32 = 0.8;
 
 /// Changes that a report names.
 const NAMED_CHANGES: usize = 1000;
@@ -62,7 +61,7 @@ impl Memories<'_> {
         goes_on: &mut dyn FnMut(u64) -> bool,
     ) -> Result<UpdateReport, MemoryError> {
         let llm = self.models.llm().filter(|_| use_llm);
-        let threshold = request.score_threshold.unwrap_or(if llm.is_some() { SCORE } else { THRESHOLD });
+        let threshold = request.score_threshold.unwrap_or(THRESHOLD);
         let mut report = UpdateReport::default();
         // The older memories, each with the newer ones in its queue.
         let mut queues: HashMap<String, Vec<(String, f32)>> = HashMap::new();

@@ -11,7 +11,7 @@ use membox_api::{
     Rerank, Scores,
 };
 use membox_encoder::{Lane, sigmoid};
-use membox_store::{Fetched, Filter, OpaqueJson, Reads, Record, RecordRef, Snapshot, StoredRecord};
+use membox_store::{Collection, Fetched, Filter, OpaqueJson, Reads, Record, RecordRef, Snapshot, StoredRecord};
 use membox_threads::budget::{self, Cancelled};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -34,6 +34,7 @@ pub(super) struct Chosen {
 /// The hits of a request, and whether a record was deleted or changed since it was found.
 pub(super) fn choose(
     models: &Models,
+    collection: &Collection,
     found: &Found,
     asked: &[Asked],
     request: &RecallRequest,
@@ -49,7 +50,9 @@ pub(super) fn choose(
         chosen.retain(|c| request.min_score.is_none_or(|min| c.fused.score >= min));
     }
     if let Some(least) = request.fold_doubles {
-        chosen = fold_doubles(chosen, &found.snapshot, least, request.k)?;
+        let snapshot = &found.snapshot;
+        let least = |record| models.least_cosine(collection, &snapshot.vector(record), least);
+        chosen = fold_doubles(chosen, snapshot, least, request.k)?;
     }
     if let Some(GroupBy { field, size }) = &request.group_by {
         grouped(&mut chosen, field, size.unwrap_or(1));
@@ -138,20 +141,27 @@ fn add_recency_and_importance(chosen: &mut [Chosen], rerank: &Rerank) {
     chosen.sort_by(order);
 }
 
-/// Makes hits that are at least so near to a better one a part of that, until there are `k`.
-fn fold_doubles(chosen: Vec<Chosen>, snapshot: &Snapshot, least: f32, k: usize) -> Result<Vec<Chosen>, Cancelled> {
-    let mut kept: Vec<Chosen> = Vec::with_capacity(k.min(MAX_DIVERSE_HITS));
+/// Makes hits that are at least so near to a better one a part of that, until there are `k`. How near that is, the
+/// better one says.
+fn fold_doubles(
+    chosen: Vec<Chosen>,
+    snapshot: &Snapshot,
+    least: impl Fn(RecordRef) -> Result<f32, MemoryError>,
+    k: usize,
+) -> Result<Vec<Chosen>, MemoryError> {
+    let mut kept: Vec<(Chosen, f32)> = Vec::with_capacity(k.min(MAX_DIVERSE_HITS));
     for c in chosen {
         budget::check()?;
         // Whose vector is of zeros is like nothing.
-        let double = kept.iter().position(|kept| snapshot.likeness(kept.fused.record, c.fused.record) >= least);
-        if let Some(at) = double {
-            kept[at].doubles.push(c.stored.record.id);
+        let is_double = |(kept, least): &(Chosen, f32)| snapshot.likeness(kept.fused.record, c.fused.record) >= *least;
+        if let Some(at) = kept.iter().position(is_double) {
+            kept[at].0.doubles.push(c.stored.record.id);
         } else if kept.len() < k {
-            kept.push(c);
+            let least = least(c.fused.record)?;
+            kept.push((c, least));
         }
     }
-    Ok(kept)
+    Ok(kept.into_iter().map(|(kept, _)| kept).collect())
 }
 
 /// Leaves the best `size` of each value of a field.

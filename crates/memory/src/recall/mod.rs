@@ -89,7 +89,7 @@ impl Recall<'_> {
             let found = find(&reads, &collection, &asked, filter.as_ref(), marked.as_ref(), request)?;
             timing.search = searched.elapsed();
             let fetched = Instant::now();
-            let (chosen, changed) = choose(self.models, &found, &asked, request, &reads)?;
+            let (chosen, changed) = choose(self.models, &collection, &found, &asked, request, &reads)?;
             let (around, moved) = neighbours(&found.snapshot, filter.as_ref(), &chosen, request, &reads)?;
             timing.rerank = fetched.elapsed();
             collection.check_there()?;

@@ -62,6 +62,7 @@ const LINES: &[Line] = &[
     ("POST", "/embed_all", Some(Read), NOTHING),
     ("POST", "/embed_sparse", Some(Read), NOTHING),
     ("POST", "/rerank", Some(Read), NOTHING),
+    ("POST", "/v1/rerank", Some(Read), NOTHING),
     ("POST", "/v2/rerank", Some(Read), NOTHING),
     ("POST", "/predict", Some(Read), NOTHING),
     ("POST", "/similarity", Some(Read), NOTHING),

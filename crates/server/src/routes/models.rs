@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use membox_api::{ModelList, ModelView};
 use membox_memory::MemoryError;
-use membox_memory::encoder::Encoder;
+use membox_memory::encoder::{Encoder, ModelKind};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -42,14 +42,14 @@ fn view(state: &AppState, id: &str) -> ModelView {
     let checksums = loaded.as_ref().map(|encoder| encoder.checked_by().name());
     let dimension = loaded.as_ref().map(|encoder| encoder.dimension());
     let loaded = loaded.is_some();
-    let is_cross_encoder = models.further.find(id).is_some_and(|model| model.is_cross_encoder);
-    let kind = if is_cross_encoder { "reranker" } else { "embedding" };
+    let kind = models.further.find(id).map_or(ModelKind::Embedding, |model| model.kind).name();
     ModelView { id: id.to_owned(), object: "model", created, owned_by: "membox", kind, loaded, dimension, checksums }
 }
 
 /// That a model is not there, and which ones are.
 fn unknown(state: &AppState, wanted: &str) -> Problem {
-    let embeds = |name: &&str| state.memory.models().further.find(name).is_none_or(|model| !model.is_cross_encoder);
+    let embeds =
+        |name: &&str| state.memory.models().further.find(name).is_none_or(|model| model.kind == ModelKind::Embedding);
     let known = names(state).filter(embeds).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
     let detail = format!(
         "there is no model {wanted:?} here; there is {known} (in membox.toml, models adds others and model_aliases \
@@ -64,7 +64,7 @@ pub(super) async fn encoder(state: &AppState, wanted: Option<&str>) -> Result<Ar
     let Some(wanted) = wanted.filter(|wanted| own_names(state).all(|name| name != *wanted)) else {
         return Ok(models.encoder()?.clone());
     };
-    let embeds = models.further.find(wanted).filter(|model| !model.is_cross_encoder);
+    let embeds = models.further.find(wanted).filter(|model| model.kind == ModelKind::Embedding);
     if let Some(loaded) = embeds.and_then(|model| models.further.if_loaded(&model.name)) {
         return Ok(loaded);
     }

@@ -497,6 +497,48 @@ ChunkUnit: TypeAlias = Literal["characters", "tokens"]
 """In what lengths are counted."""
 
 
+CohereDocument: TypeAlias = "str | CohereText"
+"""A text, or an object with one."""
+
+
+class CohereRank(TypedDict):
+    """A text and how well it goes with the question."""
+    document: NotRequired[CohereText]
+    """The text, if that is asked for."""
+    index: int
+    """Its place in the request."""
+    relevance_score: float
+    """0 to 1."""
+
+
+class CohereRanks(TypedDict):
+    """Texts in the order of how well they go with the question."""
+    results: list[CohereRank]
+    """The best first."""
+
+
+class CohereRerank(TypedDict):
+    """The same request as Cohere has it."""
+    documents: list[CohereDocument]
+    """The texts."""
+    max_tokens_per_doc: NotRequired[int | None]
+    """Tokens of question and text together; as many as the model reads when left out."""
+    model: NotRequired[str | None]
+    """A cross-encoder of the setting `models`; the first one when left out."""
+    query: str
+    """The question."""
+    return_documents: NotRequired[bool]
+    """Answer with the texts."""
+    top_n: NotRequired[int | None]
+    """How many of the best are answered; all when left out."""
+
+
+class CohereText(TypedDict):
+    """A text as an object."""
+    text: str
+    """The text."""
+
+
 class CollectionList(TypedDict):
     """A list of collections."""
     collections: list[CollectionView]
@@ -825,8 +867,8 @@ class ConsolidateRequest(TypedDict):
     dry_run: NotRequired[bool]
     """Only say what would be merged. Default: `false`."""
     threshold: NotRequired[float | None]
-    """The cosine from which on two texts are held against each other (0.95). They become one if they say the
-    same in the same words.
+    """How alike two texts must be to be held against each other (0.8; 1 is the same, and 0 the cosine that
+    unrelated texts have by the collection's model). They become one if they say the same in the same words.
     """
     user: NotRequired[str | None]
     """Only records of this user."""
@@ -2284,8 +2326,8 @@ class RecallOptions(TypedDict):
     filter: NotRequired[dict[str, Json] | None]
     """Which records may be found: see the documentation of filters."""
     fold_doubles: NotRequired[float | None]
-    """Hits whose vectors are at least this near to that of a better one (a cosine, such as 0.97) become part of
-    that: see `doubles` of a hit.
+    """Hits whose vectors are at least this near to that of a better one (such as 0.97; 1 is the same, and 0 the
+    cosine that unrelated texts have by the collection's model) become part of that: see `doubles` of a hit.
     """
     fusion: NotRequired[Fusion | None]
     group_by: NotRequired[GroupBy | None]
@@ -2334,8 +2376,8 @@ class RecallRequest(TypedDict):
     filter: NotRequired[dict[str, Json] | None]
     """Which records may be found: see the documentation of filters."""
     fold_doubles: NotRequired[float | None]
-    """Hits whose vectors are at least this near to that of a better one (a cosine, such as 0.97) become part of
-    that: see `doubles` of a hit.
+    """Hits whose vectors are at least this near to that of a better one (such as 0.97; 1 is the same, and 0 the
+    cosine that unrelated texts have by the collection's model) become part of that: see `doubles` of a hit.
     """
     fusion: NotRequired[Fusion | None]
     group_by: NotRequired[GroupBy | None]
@@ -2780,7 +2822,9 @@ class UpdateRequest(TypedDict):
     keep_top_n: NotRequired[int | None]
     """Those of them that it queues up at (10)."""
     score_threshold: NotRequired[float | None]
-    """How alike they must be: 0.8, or 0.95 without a language model."""
+    """How alike they must be (0.8; 1 is the same, and 0 the cosine that unrelated texts have by the collection's
+    model).
+    """
     top_k: NotRequired[int | None]
     """Older memories that are found for each (20)."""
     user: NotRequired[str | None]

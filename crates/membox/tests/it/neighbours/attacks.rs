@@ -117,10 +117,11 @@ fn of_the_engines() -> Vec<Attack> {
         ),
         in_turn(
             "what wants other models",
-            &["POST /embed_sparse", "POST /rerank", "POST /v2/rerank", "POST /predict"],
+            &["POST /embed_sparse", "POST /rerank", "POST /v1/rerank", "POST /v2/rerank", "POST /predict"],
             vec![
                 ("POST", "/embed_sparse".into(), json!({ "inputs": texts })),
                 ("POST", "/rerank".into(), json!({"query": long, "texts": texts})),
+                ("POST", "/v1/rerank".into(), json!({"query": long, "documents": texts})),
                 ("POST", "/v2/rerank".into(), json!({"query": long, "documents": texts})),
                 ("POST", "/predict".into(), json!({"inputs": vec![[SENTENCE, SENTENCE]; 2048]})),
             ],

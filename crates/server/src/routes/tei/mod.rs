@@ -1,10 +1,11 @@
 //! text-embeddings-inference's routes, as its own document (`openapi.json`) has them. Where it would answer that its
-//! model is of another kind, so does the box: it has no classifier and no sparse vectors, and a re-ranker where the
-//! settings name one.
+//! model is of another kind, so does the box: it has no classifier, and a re-ranker and sparse vectors where the
+//! settings name a model for them.
 
 pub mod about;
 pub mod other_models;
 pub mod rerank;
+pub mod sparse;
 pub mod tokens;
 
 use super::encoding::{INTERACTIVE_INPUTS, check_count, check_sizes, cut, encode, render, timing};
@@ -28,6 +29,7 @@ use membox_api::{
 use membox_memory::encoder::{Embeddings, Encoder, Inputs, Purpose, Wanted};
 use other_models::{NO_RERANKER, wrong_model};
 use serde::{Serialize, Serializer};
+use std::sync::Arc;
 
 /// How inputs are to be read, which several requests say alike.
 struct Options {
@@ -62,13 +64,13 @@ fn prompt<'a>(encoder: &'a Encoder, name: Option<&str>) -> Result<&'a str, Probl
 /// Encodes inputs for a route.
 async fn encoded(
     state: &AppState,
+    encoder: &Arc<Encoder>,
     input: TeiInput,
     options: Options,
     wanted: Wanted,
     at: &str,
     cost: &mut Cost,
 ) -> Result<Embeddings, Problem> {
-    let encoder = state.memory.models().encoder()?;
     let prompt = prompt(encoder, options.prompt_name.as_deref())?;
     let most = options.max_tokens.unwrap_or(encoder.max_tokens());
     let (inputs, cut_already) = inputs::as_tei(state, encoder, input, most, options.side, prompt, at).await?;
@@ -97,14 +99,15 @@ fn state_bytes(inputs: &Inputs, most: usize, dimension: usize) -> usize {
 /// Answers with what was computed and what it cost.
 async fn answered(
     state: &AppState,
+    encoder: &Encoder,
     answer: Embeddings,
     cost: Cost,
     view: impl FnOnce(&Embeddings) -> Result<Response, Problem> + Send + 'static,
 ) -> Result<Response, Problem> {
     let headers = server_timing(&timing(&answer));
-    let is_long = answer.rows().len() > INTERACTIVE_INPUTS || !answer.states.is_empty();
+    let is_long = answer.rows().len().max(answer.sparse.len()) > INTERACTIVE_INPUTS || !answer.states.is_empty();
     let rendered = render(state, is_long, move || view(&answer)).await?;
-    Ok((headers, cost.end(state.memory.models().encoder()?), rendered).into_response())
+    Ok((headers, cost.end(encoder), rendered).into_response())
 }
 
 fn written(answer: &impl Serialize) -> Result<Response, Problem> {
@@ -137,7 +140,7 @@ pub async fn embed(
     let (dimensions, normalize) = (request.dimensions, request.normalize);
     let answer = vectors(&state, request, &mut cost).await?;
     let view = move |answer: &Embeddings| written(&rows(answer, dimensions, normalize));
-    answered(&state, answer, cost, view).await
+    answered(&state, state.memory.models().encoder()?, answer, cost, view).await
 }
 
 async fn vectors(state: &AppState, request: EmbedRequest, cost: &mut Cost) -> Result<Embeddings, Problem> {
@@ -145,7 +148,7 @@ async fn vectors(state: &AppState, request: EmbedRequest, cost: &mut Cost) -> Re
     let options =
         Options { max_tokens, ..Options::of(request.truncate, request.truncation_direction, request.prompt_name) };
     let wanted = Wanted::vectors(request.normalize);
-    encoded(state, request.inputs, options, wanted, "/inputs", cost).await
+    encoded(state, state.memory.models().encoder()?, request.inputs, options, wanted, "/inputs", cost).await
 }
 
 fn rows(answer: &Embeddings, dimensions: Option<usize>, normalize: bool) -> Vec<Vec<f32>> {
@@ -277,8 +280,10 @@ pub async fn embed_all(
     let mut cost = Cost::begin(request.inputs.is_list(), request.inputs.characters());
     let options = Options::of(request.truncate, request.truncation_direction, request.prompt_name);
     let wanted = Wanted { states: true, ..Wanted::default() };
-    let answer = encoded(&state, request.inputs, options, wanted, "/inputs", &mut cost).await?;
-    answered(&state, answer, cost, |answer| written(&TokenStates(answer))).await
+    let answer =
+        encoded(&state, state.memory.models().encoder()?, request.inputs, options, wanted, "/inputs", &mut cost)
+            .await?;
+    answered(&state, state.memory.models().encoder()?, answer, cost, |answer| written(&TokenStates(answer))).await
 }
 
 /// `POST /similarity`: the cosine of a text to each of others.
@@ -324,12 +329,14 @@ pub async fn similarity(
     let parameters = request.parameters.unwrap_or_default();
     let options = Options::of(parameters.truncate, parameters.truncation_direction, parameters.prompt_name);
     let at = "/inputs/sentences";
-    let answer = encoded(&state, inputs, options, Wanted::vectors(true), at, &mut cost).await?;
+    let answer =
+        encoded(&state, state.memory.models().encoder()?, inputs, options, Wanted::vectors(true), at, &mut cost)
+            .await?;
     let view = |answer: &Embeddings| {
         let mut rows = answer.rows();
         let source = rows.next().unwrap_or_default();
         let cosine = |row: &[f32]| row.iter().zip(source).map(|(a, b)| a * b).sum();
         written(&rows.map(cosine).collect::<Vec<f32>>())
     };
-    answered(&state, answer, cost, view).await
+    answered(&state, state.memory.models().encoder()?, answer, cost, view).await
 }

@@ -10,35 +10,13 @@ use crate::state::AppState;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use membox_api::{EmbedTokensRequest, PredictInput, PredictRequest};
+use membox_api::{PredictInput, PredictRequest};
 
 pub(super) const NO_RERANKER: &str = "model is not a re-ranker model";
 
 /// That the model is of another kind.
 pub(super) fn wrong_model(detail: &str) -> Problem {
     Problem::new(StatusCode::FAILED_DEPENDENCY, format!("Backend error: {detail}"))
-}
-
-/// `POST /embed_sparse`: it wants a model with SPLADE pooling, and is answered as by a model without.
-#[utoipa::path(
-    post,
-    path = "/embed_sparse",
-    tag = "engines",
-    request_body(content = EmbedTokensRequest, example = json!({"inputs": "The spare key is under the blue pot."})),
-    responses(
-        (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
-        (status = 413, description = "too many texts", body = Problem),
-        (status = 424, description = "the model has no sparse vectors", body = Problem)
-    ),
-)]
-pub async fn embed_sparse(
-    State(state): State<AppState>,
-    _: Tenant,
-    Json(request): Json<EmbedTokensRequest>,
-) -> Result<Response, Problem> {
-    let _ = Cost::begin(request.inputs.is_list(), 0);
-    check_count(&state, request.inputs.count(), "/inputs")?;
-    Err(wrong_model("Model is not an embedding model with SPLADE pooling"))
 }
 
 /// `POST /predict`: it wants a classifier, and is answered as by a model that is none.

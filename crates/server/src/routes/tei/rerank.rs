@@ -1,5 +1,5 @@
 //! Texts in the order of how well they go with a question, by a cross-encoder: as text-embeddings-inference has it, and
-//! as Cohere has it.
+//! as Cohere and Jina have it.
 
 use super::other_models::{NO_RERANKER, wrong_model};
 use crate::auth::Tenant;
@@ -14,7 +14,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use membox_api::{CohereDocument, CohereRank, CohereRanks, CohereRerank, CohereText, Rank, RerankRequest, Side};
 use membox_memory::MemoryError;
-use membox_memory::encoder::{Lane, sigmoid};
+use membox_memory::encoder::{Lane, ModelKind, sigmoid};
 
 /// A question, the texts, and how they are read.
 struct Ranked {
@@ -65,7 +65,7 @@ pub async fn rerank(
     if texts.is_empty() {
         return Err(empty("/texts", "texts"));
     }
-    if state.memory.models().further.all().iter().all(|model| !model.is_cross_encoder) {
+    if state.memory.models().further.all().iter().all(|model| model.kind != ModelKind::CrossEncoder) {
         return Err(wrong_model(NO_RERANKER));
     }
     check_count(&state, texts.len(), "/texts")?;
@@ -113,6 +113,38 @@ pub async fn rerank_of_cohere(
     _: Tenant,
     Json(request): Json<CohereRerank>,
 ) -> Result<Rendered<CohereRanks>, Problem> {
+    ranks(state, request).await
+}
+
+/// `POST /v1/rerank`: the same where Jina's and vLLM's clients, and those of Cohere's first version, send it.
+#[utoipa::path(
+    post,
+    path = "/v1/rerank",
+    tag = "engines",
+    request_body(
+        content = CohereRerank,
+        example = json!(
+            {"query": "Where is the key?", "documents": ["The spare key is under the blue pot."], "top_n": 1}
+        )
+    ),
+    responses(
+        (status = 200, description = "done", body = CohereRanks),
+        (status = 400, description = "a field is missing, wrong or empty; `errors` names it", body = Problem),
+        (status = 413, description = "too many texts", body = Problem),
+        (status = 422, description = "well-formed but impossible", body = Problem),
+        (status = 424, description = "there is no such re-ranker", body = Problem),
+        (status = 429, description = "a queue is full; retry-after says when", body = Problem)
+    ),
+)]
+pub async fn rerank_of_jina(
+    State(state): State<AppState>,
+    _: Tenant,
+    Json(request): Json<CohereRerank>,
+) -> Result<Rendered<CohereRanks>, Problem> {
+    ranks(state, request).await
+}
+
+async fn ranks(state: AppState, request: CohereRerank) -> Result<Rendered<CohereRanks>, Problem> {
     let CohereRerank { model, query, documents, top_n, return_documents, max_tokens_per_doc: max_tokens } = request;
     if documents.is_empty() {
         return Err(empty("/documents", "documents"));
