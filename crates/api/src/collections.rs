@@ -23,8 +23,12 @@ pub enum Metric {
     /// Vectors get unit length when they are written and asked for.
     #[default]
     Cosine,
-    /// Vectors stay as they are.
+    /// Vectors stay as they are. A score is their inner product; `dot` is taken for it, too.
+    #[serde(alias = "dot")]
     InnerProduct,
+    /// Vectors stay as they are. A score is their distance below zero: 0 where they are equal, -2 where they are 2
+    /// apart.
+    Euclidean,
 }
 
 /// What a collection is made with. Everything but the policies of index, kinds, redaction, synonyms, keywords,

@@ -105,6 +105,10 @@ impl MemoryBox {
             return Err(MemoryError::impossible("/score_threshold", "a threshold is 0 to 1"));
         }
         let collection = self.collections().collection(tenant, &name)?;
+        if collection.settings().metric == Some(Metric::Euclidean) {
+            let reason = "memories are held against near ones by cosine: the collection's metric is euclidean";
+            return Err(MemoryError::impossible("/collection", reason));
+        }
         let user = request.user.clone();
         self.begin_on(&collection, NewJob { user, ..on(tenant, &name, Work::Update { request }) })
     }

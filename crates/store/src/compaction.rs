@@ -90,7 +90,8 @@ fn build_derived(
     folder.discard_next();
     std::fs::create_dir_all(next.index()).map_err(StoreError::io("create", &next.0))?;
     collection.note_tokens_from_now();
-    let mut file = VectorFile::create(&folder.compacting(), view.header().dimension, view.header().row_type)?;
+    let file = VectorFile::create(&folder.compacting(), view.header().dimension, view.header().row_type)?;
+    let mut file = file.compared_by(view.metric());
     file.append_rows(&view, copied.iter())?;
     file.sync()?;
 

@@ -1,7 +1,7 @@
 //! The vector file: appended to by one writer, read through read-only maps.
 
 use crate::VectorsError;
-use crate::format::{HEADER_BYTES, Header, HeaderError, RowType, VERSION};
+use crate::format::{HEADER_BYTES, Header, HeaderError, Metric, RowType, VERSION};
 use crate::sigbus::Watched;
 use crate::simd;
 use memmap2::{Mmap, MmapOptions};
@@ -65,6 +65,7 @@ pub struct VectorFile {
     path: PathBuf,
     file: File,
     header: Header,
+    metric: Metric,
     rows: u32,
     map: Arc<FileMap>,
     poisoned: bool,
@@ -83,7 +84,7 @@ impl VectorFile {
             return Err(io("create")(source));
         }
         let map = map_file(path, &file, HEADER_BYTES)?;
-        Ok(Self { path: path.to_owned(), file, header, rows: 0, map, poisoned: false })
+        Ok(Self { path: path.to_owned(), file, header, metric: Metric::default(), rows: 0, map, poisoned: false })
     }
 
     /// Gives a file that cannot be opened its header again, and `rows` rows: those that it holds stay, those that it
@@ -109,7 +110,12 @@ impl VectorFile {
             file.set_len(wanted).and_then(|()| file.sync_all()).map_err(io("truncate"))?;
         }
         let map = map_file(path, &file, wanted)?;
-        Ok(Self { path: path.to_owned(), file, header, rows, map, poisoned: false })
+        Ok(Self { path: path.to_owned(), file, header, metric: Metric::default(), rows, map, poisoned: false })
+    }
+
+    /// The file, whose rows are compared by `metric` from now on, instead of by the cosine.
+    pub fn compared_by(self, metric: Metric) -> Self {
+        Self { metric, ..self }
     }
 
     /// How many rows a file holds, committed or not.
@@ -261,7 +267,7 @@ impl VectorFile {
 
     /// A view of the first `rows` rows, valid for as long as it is held, whatever is appended.
     pub fn view(&self, rows: u32) -> VectorView {
-        VectorView { header: self.header, map: self.map.clone(), rows: rows.min(self.rows) }
+        VectorView { header: self.header, metric: self.metric, map: self.map.clone(), rows: rows.min(self.rows) }
     }
 
     fn full(&self) -> VectorsError {
@@ -307,6 +313,7 @@ impl Header {
 #[derive(Clone)]
 pub struct VectorView {
     header: Header,
+    metric: Metric,
     map: Arc<FileMap>,
     rows: u32,
 }
@@ -318,7 +325,7 @@ impl VectorView {
             File::open(path).map_err(|source| VectorsError::Io { action: "open", path: path.to_owned(), source })?;
         let (header, _) = read_layout(path, &file, rows)?;
         let map = map_file(path, &file, header.row_offset(u64::from(rows)))?;
-        Ok(Self { header, map, rows })
+        Ok(Self { header, metric: Metric::default(), map, rows })
     }
 
     /// What the file's header says.
@@ -364,9 +371,14 @@ impl VectorView {
         vector
     }
 
-    /// Inner product of a query and a row.
+    /// How its rows are compared.
+    pub fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    /// How well a query and a row match: higher is better.
     pub fn score(&self, query: &[f32], row: u32) -> f32 {
-        simd::dot(self.header.row_type, query, self.bytes(row))
+        simd::score(self.metric, self.header.row_type, query, self.bytes(row))
     }
 }
 

@@ -93,6 +93,18 @@ impl RowType {
     }
 }
 
+/// How a query and a row are compared. Callers say so each time that they open a file: it is not in its header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Metric {
+    /// By their inner product: both have unit length, so that it is their cosine.
+    #[default]
+    Cosine,
+    /// By their inner product, whatever their lengths.
+    InnerProduct,
+    /// By their distance: a score is 0 where they are equal, and less the further they are apart.
+    Euclidean,
+}
+
 /// What the header of a vector file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {

@@ -6,7 +6,7 @@
 //! unrelated texts on: docs/decisions/047.
 
 use membox_api::{Fusion, PartName, ScorePart};
-use membox_store::RecordRef;
+use membox_store::{Metric, RecordRef};
 use membox_threads::budget::{self, Cancelled};
 
 /// What a record gets that was said by, or is about, somebody whom the question names. Who asks in the first person
@@ -31,14 +31,44 @@ pub(crate) struct Reading {
     pub fluency: f32,
     /// The cosine that it has with texts that have nothing to do with it, under 1.
     pub base: f32,
+    /// What the scores of vectors are.
+    pub scale: Scale,
+}
+
+/// What the score of a vector says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scale {
+    /// A cosine, or an inner product, which that of vectors of length 1 is.
+    Product,
+    /// The distance of vectors as a model makes them, of length 1.
+    UnitDistance,
+    /// Any distance.
+    Distance,
+}
+
+impl Scale {
+    /// Of a collection that compares so, whose vectors a model makes or callers give.
+    pub fn of(metric: Metric, has_model: bool) -> Self {
+        match (metric, has_model) {
+            (Metric::Cosine | Metric::InnerProduct, _) => Self::Product,
+            (Metric::Euclidean, true) => Self::UnitDistance,
+            (Metric::Euclidean, false) => Self::Distance,
+        }
+    }
 }
 
 impl Reading {
     /// Of a model that knows the question, and whose cosines are about 0 where texts are unrelated.
-    pub const PLAIN: Self = Self { fluency: 1.0, base: 0.0 };
+    pub const PLAIN: Self = Self { fluency: 1.0, base: 0.0, scale: Scale::Product };
 
-    /// A cosine on a scale where unrelated texts have 0 and equal ones 1.
-    pub fn nearness(self, cosine: f32) -> f32 {
+    /// A score on a scale where unrelated texts have 0 and equal ones 1. Vectors of length 1 whose distance is d have
+    /// the cosine 1 − d² / 2; any others only get less the further they are apart.
+    pub fn nearness(self, score: f32) -> f32 {
+        let cosine = match self.scale {
+            Scale::Product => score,
+            Scale::UnitDistance => (1.0 - score * score / 2.0).max(-1.0),
+            Scale::Distance => 1.0 / (1.0 - score),
+        };
         if self.base > 0.0 { (cosine - self.base) / (1.0 - self.base) } else { cosine }
     }
 }
@@ -47,7 +77,7 @@ impl Reading {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Candidate<R = RecordRef> {
     pub record: R,
-    /// Cosine or inner product.
+    /// What the metric says.
     pub vector: Option<f32>,
     /// BM25.
     pub text: Option<f32>,
@@ -282,6 +312,18 @@ mod tests {
             assert!((f.parts.iter().map(|part| part.score).sum::<f32>() - f.score).abs() < 1e-6, "{f:?}");
         }
         assert_eq!((reading.nearness(0.75), reading.nearness(1.0)), (0.0, 1.0));
+    }
+
+    #[test]
+    fn a_distance_counts_as_the_cosine_of_vectors_of_length_1() {
+        let near = |scale, score| Reading { scale, ..Reading::PLAIN }.nearness(score);
+        for (score, wanted) in [(0.0, 1.0), (-(2f32.sqrt()), 0.0), (-2.0, -1.0), (-9.0, -1.0)] {
+            assert!((near(Scale::UnitDistance, score) - wanted).abs() < 1e-6, "{score}");
+        }
+        assert_eq!([0.0, -1.0, -3.0].map(|score| near(Scale::Distance, score)), [1.0, 0.5, 0.25]);
+        let both = [(1, Some(-0.2), Some(1.0)), (2, Some(-1.4), Some(1.1)), (3, Some(-0.1), None)].map(candidate);
+        let reading = Reading { scale: Scale::of(Metric::Euclidean, true), ..Reading::PLAIN };
+        assert_eq!(records(&fuse(Fusion::default(), reading, both)), [1, 3, 2]);
     }
 
     #[test]

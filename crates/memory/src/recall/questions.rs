@@ -1,6 +1,6 @@
 //! What is asked, as it is looked for: vectors, terms, tokens and names.
 
-use super::fusion::Reading;
+use super::fusion::{Reading, Scale};
 use crate::MemoryError;
 use crate::models::Models;
 use membox_api::{RecallMode, RecallRequest, Timing};
@@ -59,7 +59,7 @@ pub(super) fn questions(
         let known = embedded.map_or(0.0, |embedded| embedded.known_share);
         let fluency = ((known - LEAST_KNOWN) / (1.0 - LEAST_KNOWN)).clamp(0.0, 1.0);
         let base = vector.as_deref().map_or(Ok(0.0), |vector| models.base_cosine(collection, vector))?;
-        let reading = Reading { fluency, base };
+        let reading = Reading { fluency, base, scale: Scale::of(collection.metric(), true) };
         Ok(Asked { question, text: Some(text.clone()), terms, vector, reading, tokens })
     };
     texts.into_iter().zip(embedded).map(asked).collect()
@@ -80,14 +80,17 @@ fn by_vector(
     let question = Question { vector: Some(vector.clone()), terms: terms.clone(), tokens: None };
     let vector: Option<Arc<[f32]>> = collection.settings().model.is_some().then(|| vector.into());
     let base = vector.as_deref().map_or(Ok(0.0), |vector| models.base_cosine(collection, vector))?;
-    let reading = Reading { base, ..Reading::PLAIN };
+    let scale = Scale::of(collection.metric(), vector.is_some());
+    let reading = Reading { base, scale, ..Reading::PLAIN };
     Ok(Asked { question, text: text.cloned(), terms, vector, reading, tokens: None })
 }
 
 /// The field of a request that a bad vector is in.
 pub(crate) fn vector_error(pointer: &str, error: StoreError) -> MemoryError {
     match error {
-        StoreError::Vectors(error @ VectorsError::NotFinite(_)) => MemoryError::impossible(pointer, error.to_string()),
+        StoreError::Vectors(error @ (VectorsError::NotFinite(_) | VectorsError::TooLong { .. })) => {
+            MemoryError::impossible(pointer, error.to_string())
+        }
         StoreError::Vectors(error @ VectorsError::Dimension { .. }) => MemoryError::invalid(pointer, error.to_string()),
         other => other.into(),
     }

@@ -28,21 +28,24 @@ pub(crate) use state::CollectionState;
 pub(crate) use windows::{Allowed, WindowRows};
 
 use crate::StoreError;
-use crate::convert::index_policy;
+use crate::convert::{index_policy, metric};
 use derived::Derived;
 use kept_tokens::KeptTokens;
 use live_rows::LiveRows;
-use membox_api::{CollectionSettings, KindDefaults, Metric};
+use membox_api::{CollectionSettings, KindDefaults};
 use membox_index::{IndexPolicy, RowDevice, Scanner};
 use membox_records::{Reader, Sealing, Slots, StoredCollection};
 use membox_text::Synonyms;
-use membox_vectors::{Retired, TokenFile, VectorFile, VectorView};
+use membox_vectors::{Metric, Retired, TokenFile, VectorFile, VectorView, VectorsError};
 use std::fmt;
 use std::path::{Path, PathBuf};
 #[cfg(test)]
 use std::sync::atomic::AtomicU32 as Breaks;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// The length of a vector that is kept as it is, at most: products and distances of two are numbers of 32 bits.
+const MAX_LENGTH: f64 = 1e18;
 
 /// A collection that has been used since the start.
 pub struct Collection {
@@ -89,6 +92,10 @@ pub struct Collection {
     pub(crate) scanner: Scanner,
 }
 
+fn length(vector: &[f32]) -> f64 {
+    vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt()
+}
+
 impl fmt::Debug for Collection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Collection({}, {}/{})", self.id, self.tenant, self.name)
@@ -107,7 +114,7 @@ impl Collection {
         let path = folder.vectors(stored.vector_file);
         let rows = live.rows_of_file(stored, VectorFile::whole_rows(&path)?);
         let stored = &StoredCollection { rows, ..stored.clone() };
-        let file = VectorFile::open(&path, rows)?;
+        let file = VectorFile::open(&path, rows)?.compared_by(metric(&settings));
         folder.remove_other_vector_files(stored.vector_file);
         let view = file.view(rows);
         live.keep_those_in(&view, stored);
@@ -230,9 +237,20 @@ impl Collection {
         self.state().view.header().dimension
     }
 
-    /// Refuses a vector of another dimension, or with numbers that are not finite.
+    /// Refuses a vector of another dimension, with numbers that are not finite, or so long that products with others
+    /// may not be.
     pub fn check_vector(&self, vector: &[f32]) -> Result<(), StoreError> {
-        Ok(self.state().view.header().check(vector)?)
+        let view = self.state().view.clone();
+        view.header().check(vector)?;
+        if view.metric() != Metric::Cosine && length(vector) > MAX_LENGTH {
+            return Err(VectorsError::TooLong { most: MAX_LENGTH }.into());
+        }
+        Ok(())
+    }
+
+    /// How its vectors are compared.
+    pub fn metric(&self) -> Metric {
+        self.state().view.metric()
     }
 
     /// Windows of a text that have a vector at most.
@@ -242,8 +260,8 @@ impl Collection {
 
     /// Brings a vector to the form in which the collection compares: unit length for cosine.
     pub fn normalize(&self, vector: &mut [f32]) {
-        if self.settings().metric.unwrap_or_default() == Metric::Cosine {
-            let length = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+        if self.metric() == Metric::Cosine {
+            let length = length(vector);
             if length > 0.0 && length.is_finite() {
                 vector.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
             }
