@@ -2557,7 +2557,17 @@ export interface components {
              *     by words as well. As they were when left out.
              */
             synonyms?: string[][] | null;
+            /**
+             * @description Whether records are found by the words of their texts: yes when left out, or as it was. Where they are not,
+             *     texts are in no index.
+             */
+            text_index?: boolean | null;
             vector_type?: components["schemas"]["VectorType"] | null;
+            /**
+             * @description Whether records have vectors: yes when left out, or as it was. Without any, texts are not embedded, and no
+             *     vector finds them; there is no file of vectors, and nothing of them in memory. Words and filters find them.
+             */
+            vectors?: boolean | null;
             windows?: components["schemas"]["Windows"] | null;
         };
         /** @description A collection as it is described. */
@@ -4293,7 +4303,7 @@ export interface components {
          * @description How two vectors are compared.
          * @enum {string}
          */
-        Metric: "cosine" | "inner_product";
+        Metric: "cosine" | "inner_product" | "euclidean";
         /**
          * @description Texts, images, recordings, or all of them.
          * @enum {string}
@@ -4807,9 +4817,10 @@ export interface components {
             min_relevance?: number | null;
             /**
              * Format: float
-             * @description Hits below this score are dropped. In mode `vector` a score is the cosine (or inner product), in mode `text`
-             *     BM25. In mode `hybrid` it is a share of the best hit's score before late interaction, which adds up to 0.5; it
-             *     says nothing about whether the question is answered: see `min_relevance`.
+             * @description Hits below this score are dropped. In mode `vector` a score is what the collection's metric says: the cosine,
+             *     the inner product, or the distance below zero (-2 where vectors are 2 apart); in mode `text` BM25. In mode
+             *     `hybrid` it is a share of the best hit's score before late interaction, which adds up to 0.5; it says nothing
+             *     about whether the question is answered: see `min_relevance`.
              */
             min_score?: number | null;
             /**
@@ -5018,7 +5029,7 @@ export interface components {
             tokens?: number;
             /**
              * Format: float
-             * @description Cosine (or inner product) with the question.
+             * @description Cosine or inner product with the question, or the distance below zero, as the collection's metric says.
              */
             vector?: number;
         };
@@ -12809,7 +12820,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description the writes are too large */
+            /** @description all that tasks have written to the checkpoint has over 16 MiB */
             422: {
                 headers: {
                     [name: string]: unknown;

@@ -35,17 +35,19 @@ impl Admission<'_> {
     ) -> Result<NewVersion, MemoryError> {
         let mut given_vector = new.vector.is_some();
         let mut vector = new.vector.unwrap_or_default();
-        if given_vector {
+        if given_vector && !settings.has_vectors() {
+            return Err(MemoryError::invalid(format!("{at}/vector"), "the collection keeps no vectors"));
+        } else if given_vector {
             let pointer = format!("{at}/vector");
             collection.check_vector(&vector).map_err(|e| vector_error(&pointer, e))?;
             collection.normalize(&mut vector);
         } else if new.text.trim().is_empty() && new.payload.is_some() && collection.metric() == Metric::Euclidean {
             let reason = "the collection compares by distance, where no vector is far from all: one is wanted";
             return Err(MemoryError::invalid(format!("{at}/vector"), reason));
-        } else if new.text.trim().is_empty() && new.payload.is_some() {
+        } else if new.text.trim().is_empty() && new.payload.is_some() && settings.has_vectors() {
             // What says nothing is like nothing.
             (given_vector, vector) = (true, vec![0.0; collection.dimension()]);
-        } else if new.text.trim().is_empty() {
+        } else if new.text.trim().is_empty() && new.payload.is_none() {
             let reason = "the text is empty, and neither a vector nor a payload is given";
             return Err(MemoryError::invalid(format!("{at}/text"), reason));
         }

@@ -124,6 +124,10 @@ fn index_texts(
     view: &VectorView,
     progress: &mut dyn FnMut(u32) -> bool,
 ) -> Result<bool, StoreError> {
+    if !collection.state().keeps_texts {
+        files.texts_until = view.rows();
+        return Ok(true);
+    }
     let (reader, rows) = (registry.reader()?, files.file.rows());
     let of = text_of(&reader, &collection.tenant, files.file.header().uuid, rows)?;
     let mut text = TextIndexWriter::open(&collection.folder().next().text(), of)?;

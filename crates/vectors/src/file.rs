@@ -63,17 +63,28 @@ impl FileMap {
 /// file refuses further writes.
 pub struct VectorFile {
     path: PathBuf,
-    file: File,
+    /// Not there where rows have no vectors.
+    file: Option<File>,
     header: Header,
     metric: Metric,
     rows: u32,
-    map: Arc<FileMap>,
+    map: Option<Arc<FileMap>>,
     poisoned: bool,
 }
 
 impl VectorFile {
-    /// Creates the file, durably, its folder entry included.
+    /// Rows that have no vectors, of which there are `rows`: they are numbered as others are, and take no file.
+    pub fn without_vectors(uuid: Uuid, rows: u32) -> Self {
+        let header = Header { uuid, dimension: 0, row_type: RowType::F16 };
+        let (path, metric) = (PathBuf::from(format!("{uuid}.mbv")), Metric::default());
+        Self { path, file: None, header, metric, rows, map: None, poisoned: false }
+    }
+
+    /// Creates the file, durably, its folder entry included; none for vectors of no numbers.
     pub fn create(path: &Path, dimension: usize, row_type: RowType) -> Result<Self, VectorsError> {
+        if dimension == 0 {
+            return Ok(Self::without_vectors(Uuid::new_v4(), 0));
+        }
         let io = |action| move |source| VectorsError::Io { action, path: path.to_owned(), source };
         let header = Header { uuid: Uuid::new_v4(), dimension, row_type };
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(io("create"))?;
@@ -83,7 +94,7 @@ impl VectorFile {
             let _ = std::fs::remove_file(path);
             return Err(io("create")(source));
         }
-        let map = map_file(path, &file, HEADER_BYTES)?;
+        let (map, file) = (Some(map_file(path, &file, HEADER_BYTES)?), Some(file));
         Ok(Self { path: path.to_owned(), file, header, metric: Metric::default(), rows: 0, map, poisoned: false })
     }
 
@@ -109,7 +120,7 @@ impl VectorFile {
         if length > wanted {
             file.set_len(wanted).and_then(|()| file.sync_all()).map_err(io("truncate"))?;
         }
-        let map = map_file(path, &file, wanted)?;
+        let (map, file) = (Some(map_file(path, &file, wanted)?), Some(file));
         Ok(Self { path: path.to_owned(), file, header, metric: Metric::default(), rows, map, poisoned: false })
     }
 
@@ -182,8 +193,9 @@ impl VectorFile {
 
     /// An error where somebody has cut the file: a write past its end would hide that.
     fn check_length(&self) -> Result<(), VectorsError> {
+        let Some(file) = &self.file else { return Ok(()) };
         let io = |source| VectorsError::Io { action: "read", path: self.path.clone(), source };
-        let (length, wanted) = (self.file.metadata().map_err(io)?.len(), self.header.row_offset(u64::from(self.rows)));
+        let (length, wanted) = (file.metadata().map_err(io)?.len(), self.header.row_offset(u64::from(self.rows)));
         if length < wanted {
             let reason = format!("it has {length} bytes, and had {wanted} when it was written: somebody has cut it");
             return Err(VectorsError::Damaged { path: self.path.clone(), reason });
@@ -200,15 +212,19 @@ impl VectorFile {
         }
         self.check_length()?;
         let rows = self.rows.checked_add(count).ok_or_else(|| self.full())?;
-        if let Err(source) = self.file.write_all_at(bytes, self.header.row_offset(u64::from(self.rows))) {
+        let Some(file) = &self.file else {
+            self.rows = rows;
+            return Ok(());
+        };
+        if let Err(source) = file.write_all_at(bytes, self.header.row_offset(u64::from(self.rows))) {
             // What part of it was written does not matter: no record names these rows, and the next append overwrites
             // them.
             return Err(VectorsError::Io { action: "write to", path: self.path.clone(), source });
         }
         self.rows = rows;
         let end = self.header.row_offset(u64::from(rows));
-        if end > self.map.bytes.len() as u64 {
-            self.map = map_file(&self.path, &self.file, end)?;
+        if self.map.as_ref().is_none_or(|map| end > map.bytes.len() as u64) {
+            self.map = Some(map_file(&self.path, file, end)?);
         }
         Ok(())
     }
@@ -219,7 +235,7 @@ impl VectorFile {
         if self.poisoned {
             return Err(VectorsError::Poisoned(self.path.clone()));
         }
-        self.file.sync_data().map_err(|source| {
+        self.file.as_ref().map_or(Ok(()), File::sync_data).map_err(|source| {
             self.poisoned = true;
             VectorsError::Io { action: "fsync", path: self.path.clone(), source }
         })
@@ -227,6 +243,9 @@ impl VectorFile {
 
     /// Renames the file, durably.
     pub fn rename(&mut self, to: &Path) -> Result<(), VectorsError> {
+        if self.file.is_none() {
+            return Ok(());
+        }
         rename_durably(&self.path, to).map_err(|source| VectorsError::Io {
             action: "rename",
             path: self.path.clone(),
@@ -238,6 +257,9 @@ impl VectorFile {
 
     /// Removes the file; views of it stay.
     pub fn remove(self) -> Result<(), VectorsError> {
+        if self.file.is_none() {
+            return Ok(());
+        }
         let io = |source| VectorsError::Io { action: "remove", path: self.path.clone(), source };
         std::fs::remove_file(&self.path).map_err(io)
     }
@@ -255,12 +277,15 @@ impl VectorFile {
 
     /// Overwrites rows with zeros, which become durable with the next [`VectorFile::sync`].
     pub fn erase_lazily(&mut self, rows: impl IntoIterator<Item = u32>) -> Result<(), VectorsError> {
+        let Some(file) = &self.file else { return Ok(()) };
         self.check_length()?;
         let zeros = vec![0; self.header.stride()];
         for row in rows.into_iter().filter(|&row| row < self.rows) {
-            self.file
-                .write_all_at(&zeros, self.header.row_offset(u64::from(row)))
-                .map_err(|source| VectorsError::Io { action: "write to", path: self.path.clone(), source })?;
+            file.write_all_at(&zeros, self.header.row_offset(u64::from(row))).map_err(|source| VectorsError::Io {
+                action: "write to",
+                path: self.path.clone(),
+                source,
+            })?;
         }
         Ok(())
     }
@@ -314,7 +339,7 @@ impl Header {
 pub struct VectorView {
     header: Header,
     metric: Metric,
-    map: Arc<FileMap>,
+    map: Option<Arc<FileMap>>,
     rows: u32,
 }
 
@@ -324,7 +349,7 @@ impl VectorView {
         let file =
             File::open(path).map_err(|source| VectorsError::Io { action: "open", path: path.to_owned(), source })?;
         let (header, _) = read_layout(path, &file, rows)?;
-        let map = map_file(path, &file, header.row_offset(u64::from(rows)))?;
+        let map = Some(map_file(path, &file, header.row_offset(u64::from(rows)))?);
         Ok(Self { header, metric: Metric::default(), map, rows })
     }
 
@@ -336,7 +361,7 @@ impl VectorView {
     /// An error once a page of the file could not be read: some rows were zeros then, and what was found among them
     /// is no answer.
     pub fn check_readable(&self) -> Result<(), VectorsError> {
-        if !self.map.watched.is_damaged() {
+        if self.map.as_ref().is_none_or(|map| !map.watched.is_damaged()) {
             return Ok(());
         }
         let reason = "a page of it could not be read, because the disk has failed or somebody has cut the file; look \
@@ -356,7 +381,7 @@ impl VectorView {
     pub fn bytes(&self, row: u32) -> &[u8] {
         assert!(row < self.rows, "row {row} of {}", self.rows);
         let at = self.header.row_offset(u64::from(row)) as usize;
-        &self.map.bytes[at..at + self.header.stride()]
+        self.map.as_ref().map_or(&[], |map| &map.bytes[at..at + self.header.stride()])
     }
 
     /// CRC32C of a row's bytes, to be held against its record's.

@@ -110,7 +110,7 @@ pub enum Metric {
 pub struct Header {
     /// Which file this is; everything derived from it names it.
     pub uuid: Uuid,
-    /// Numbers in a vector.
+    /// Numbers in a vector; 0 where rows have no vectors, and there is no file.
     pub dimension: usize,
     /// How they are kept.
     pub row_type: RowType,
@@ -131,6 +131,11 @@ impl Header {
     /// Where row `row` starts in the file.
     pub fn row_offset(&self, row: u64) -> u64 {
         HEADER_BYTES + row * self.stride() as u64
+    }
+
+    /// Bytes of a file of so many rows.
+    pub fn file_bytes(&self, rows: u32) -> u64 {
+        if self.dimension == 0 { 0 } else { self.row_offset(u64::from(rows)) }
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {

@@ -1,5 +1,5 @@
-//! Inner products and distances of f32 queries and stored rows, similarities of tokens, and reading ahead: the crate's one module
-//! of such instructions.
+//! Inner products and distances of f32 queries and stored rows, similarities of tokens, and reading ahead: the
+//! crate's one module of such instructions.
 
 use crate::Metric;
 use crate::format::RowType;

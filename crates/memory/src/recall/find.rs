@@ -47,6 +47,7 @@ pub(super) fn find(
     time: Option<&Filter>,
     request: &RecallRequest,
 ) -> Result<Found, MemoryError> {
+    let _span = tracing::trace_span!(target: "otel", "search").entered();
     let wanted = wanted(request);
     let leg = wanted.max(LEG);
     let SearchEffort { ef_search, nprobe, exact } = request.effort.unwrap_or_default();

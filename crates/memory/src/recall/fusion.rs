@@ -321,7 +321,7 @@ mod tests {
             assert!((near(Scale::UnitDistance, score) - wanted).abs() < 1e-6, "{score}");
         }
         assert_eq!([0.0, -1.0, -3.0].map(|score| near(Scale::Distance, score)), [1.0, 0.5, 0.25]);
-        let both = [(1, Some(-0.2), Some(1.0)), (2, Some(-1.4), Some(1.1)), (3, Some(-0.1), None)].map(candidate);
+        let both = [(1, Some(-0.2), Some(1.0)), (2, Some(-1.4), Some(0.3)), (3, Some(-0.1), None)].map(candidate);
         let reading = Reading { scale: Scale::of(Metric::Euclidean, true), ..Reading::PLAIN };
         assert_eq!(records(&fuse(Fusion::default(), reading, both)), [1, 3, 2]);
     }

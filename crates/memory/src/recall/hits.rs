@@ -69,6 +69,7 @@ fn fetch(
     request: &RecallRequest,
     reads: &Reads,
 ) -> Result<(Vec<Chosen>, bool), MemoryError> {
+    let _span = tracing::trace_span!(target: "otel", "store.read").entered();
     let _moment = reads.at_one_moment()?;
     let judge = Judge::of(found, asked, request.mode());
     let mut changed = false;

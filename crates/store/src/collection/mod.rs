@@ -112,15 +112,20 @@ impl Collection {
         let slots = reader.slots(stored)?;
         let mut live = LiveRows::read(reader, &slots)?;
         let path = folder.vectors(stored.vector_file);
-        let rows = live.rows_of_file(stored, VectorFile::whole_rows(&path)?);
+        let whole = if settings.has_vectors() { VectorFile::whole_rows(&path)? } else { u32::MAX };
+        let rows = live.rows_of_file(stored, whole);
         let stored = &StoredCollection { rows, ..stored.clone() };
-        let file = VectorFile::open(&path, rows)?.compared_by(metric(&settings));
+        let file = match settings.has_vectors() {
+            true => VectorFile::open(&path, rows)?.compared_by(metric(&settings)),
+            false => VectorFile::without_vectors(stored.vector_file, rows),
+        };
         folder.remove_other_vector_files(stored.vector_file);
         let view = file.view(rows);
         live.keep_those_in(&view, stored);
         let derived = Derived::load(&folder, stored, &view, reader)?;
         let tokens = KeptTokens::open(&folder, stored, &settings)?;
-        let mut state = CollectionState::read(reader, slots, view, derived, &live.rows())?;
+        let live = (settings.has_text_index(), &live.rows()[..]);
+        let mut state = CollectionState::read(reader, slots, view, derived, live)?;
         state.tokens = tokens.view();
         Ok(Self::new(stored, settings, (folder.0, reader.sealing().clone()), (file, tokens), state))
     }
@@ -148,7 +153,8 @@ impl Collection {
         (file, sealing): (VectorFile, Sealing),
     ) -> Self {
         let slots = Slots::new(stored.id, stored.vector_file);
-        let state = CollectionState::new(file.view(0), slots, None);
+        let mut state = CollectionState::new(file.view(0), slots, None);
+        state.keeps_texts = settings.has_text_index();
         let folder = CollectionFolder::of(root, stored.id).0;
         Self::new(stored, settings, (folder, sealing), (file, KeptTokens::default()), state)
     }
@@ -232,7 +238,7 @@ impl Collection {
         self.state().version()
     }
 
-    /// Numbers in a vector.
+    /// Numbers in a vector; 0 where records have none.
     pub fn dimension(&self) -> usize {
         self.state().view.header().dimension
     }

@@ -528,7 +528,16 @@ class CollectionSettings(TypedDict):
     """Words that mean the same, `[["car", "automobile"], ["kids", "children"]]`: who asks for one finds the
     others by words as well. As they were when left out.
     """
+    text_index: NotRequired[bool | None]
+    """Whether records are found by the words of their texts: yes when left out, or as it was. Where they are
+    not, texts are in no index.
+    """
     vector_type: NotRequired[VectorType | None]
+    vectors: NotRequired[bool | None]
+    """Whether records have vectors: yes when left out, or as it was. Without any, texts are not embedded, and no
+    vector finds them; there is no file of vectors, and nothing of them in memory. Words and filters find
+    them.
+    """
     windows: NotRequired[Windows | None]
 
 
@@ -1854,7 +1863,7 @@ class MessageView(TypedDict):
     """The version of its record: 1 at first, one more with each change."""
 
 
-Metric: TypeAlias = Literal["cosine", "inner_product"]
+Metric: TypeAlias = Literal["cosine", "inner_product", "euclidean"]
 """How two vectors are compared."""
 
 
@@ -2302,9 +2311,10 @@ class RecallOptions(TypedDict):
     most of what is found where nothing does.
     """
     min_score: NotRequired[float | None]
-    """Hits below this score are dropped. In mode `vector` a score is the cosine (or inner product), in mode
-    `text` BM25. In mode `hybrid` it is a share of the best hit's score before late interaction, which adds up
-    to 0.5; it says nothing about whether the question is answered: see `min_relevance`.
+    """Hits below this score are dropped. In mode `vector` a score is what the collection's metric says: the
+    cosine, the inner product, or the distance below zero (-2 where vectors are 2 apart); in mode `text` BM25.
+    In mode `hybrid` it is a share of the best hit's score before late interaction, which adds up to 0.5; it
+    says nothing about whether the question is answered: see `min_relevance`.
     """
     modality: NotRequired[Modality]
     """Only texts, images (by their captions) or recordings (by their transcripts). Default: `"all"`."""
@@ -2352,9 +2362,10 @@ class RecallRequest(TypedDict):
     most of what is found where nothing does.
     """
     min_score: NotRequired[float | None]
-    """Hits below this score are dropped. In mode `vector` a score is the cosine (or inner product), in mode
-    `text` BM25. In mode `hybrid` it is a share of the best hit's score before late interaction, which adds up
-    to 0.5; it says nothing about whether the question is answered: see `min_relevance`.
+    """Hits below this score are dropped. In mode `vector` a score is what the collection's metric says: the
+    cosine, the inner product, or the distance below zero (-2 where vectors are 2 apart); in mode `text` BM25.
+    In mode `hybrid` it is a share of the best hit's score before late interaction, which adds up to 0.5; it
+    says nothing about whether the question is answered: see `min_relevance`.
     """
     modality: NotRequired[Modality]
     """Only texts, images (by their captions) or recordings (by their transcripts). Default: `"all"`."""
@@ -2493,7 +2504,7 @@ class Scores(TypedDict):
     tokens: NotRequired[float]
     """How near the tokens of the question are: see `tokens` of an explanation."""
     vector: NotRequired[float]
-    """Cosine (or inner product) with the question."""
+    """Cosine or inner product with the question, or the distance below zero, as the collection's metric says."""
 
 
 class ScrollAnswer(TypedDict):
