@@ -3704,7 +3704,7 @@ export interface components {
             next?: string;
         };
         /** @description What jobs come to, for the API's description; jobs of other kinds have no result. */
-        JobResult: components["schemas"]["ErasureReceipt"] | components["schemas"]["ConsolidateReport"] | components["schemas"]["UpdateReport"];
+        JobResult: components["schemas"]["ErasureReceipt"] | components["schemas"]["TenantReceipt"] | components["schemas"]["ConsolidateReport"] | components["schemas"]["UpdateReport"] | components["schemas"]["TokenVectorsReport"];
         /** @description A job, and how far it is. */
         JobView: {
             /** @description The collection that it works on, if it is one. */
@@ -5231,6 +5231,32 @@ export interface components {
             /** @description `Validation`, `Empty`, `Overloaded`, `Unhealthy` or `Backend`. */
             error_type: string;
         };
+        /** @description What the erasure of a tenant has done. */
+        TenantReceipt: {
+            /**
+             * Format: int64
+             * @description The entry of the audit log that says so.
+             */
+            audit_number: number;
+            /** @description RFC 3339. */
+            begun_at: string;
+            /** @description Collections that were dropped. */
+            collections: number;
+            /** @description RFC 3339: from then on nothing of it is in any file. */
+            ended_at: string;
+            /**
+             * @description Keys that are gone: what they have sealed cannot be read any more, in older backups neither, unless these hold
+             *     the keys.
+             */
+            keys: number;
+            /**
+             * Format: int64
+             * @description Records that they held.
+             */
+            records: number;
+            /** @description Who is gone. */
+            tenant: string;
+        };
         /** @description How a tenant is kept. */
         TenantView: {
             /** @description Its collections. */
@@ -5289,6 +5315,11 @@ export interface components {
          * @enum {string}
          */
         TokenToWord: "mean" | "first";
+        /** @description What a job has done that makes vectors of tokens. */
+        TokenVectorsReport: {
+            /** @description Records that got them. */
+            records: number;
+        };
         /** @description What a collection has of vectors of tokens. */
         TokenVectorsView: {
             /**

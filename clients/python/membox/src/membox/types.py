@@ -1443,7 +1443,7 @@ class JobList(TypedDict):
     """The cursor of the next page; missing on the last."""
 
 
-JobResult: TypeAlias = "ErasureReceipt | ConsolidateReport | UpdateReport"
+JobResult: TypeAlias = "ErasureReceipt | TenantReceipt | ConsolidateReport | UpdateReport | TokenVectorsReport"
 """What jobs come to, for the API's description; jobs of other kinds have no result."""
 
 
@@ -2639,6 +2639,26 @@ class TeiProblem(TypedDict):
     """`Validation`, `Empty`, `Overloaded`, `Unhealthy` or `Backend`."""
 
 
+class TenantReceipt(TypedDict):
+    """What the erasure of a tenant has done."""
+    audit_number: int
+    """The entry of the audit log that says so."""
+    begun_at: str
+    """RFC 3339."""
+    collections: int
+    """Collections that were dropped."""
+    ended_at: str
+    """RFC 3339: from then on nothing of it is in any file."""
+    keys: int
+    """Keys that are gone: what they have sealed cannot be read any more, in older backups neither, unless these
+    hold the keys.
+    """
+    records: int
+    """Records that they held."""
+    tenant: str
+    """Who is gone."""
+
+
 class TenantView(TypedDict):
     """How a tenant is kept."""
     collections: int
@@ -2690,6 +2710,12 @@ TokenToWord: TypeAlias = Literal["mean", "first"]
 """How the probabilities of a word's tokens become the word's. In modes `default` and `strict` signs within a
 word (`don't`, `a@b.example`) do not count.
 """
+
+
+class TokenVectorsReport(TypedDict):
+    """What a job has done that makes vectors of tokens."""
+    records: int
+    """Records that got them."""
 
 
 class TokenVectorsView(TypedDict):
