@@ -172,7 +172,7 @@ fn a_collection_without_vectors_has_no_file_of_them_and_does_all_else() {
         assert_eq!(server.call("PUT", &path, &json!({"vectors": true})).0, 409);
         let record = |i: usize| {
             let text = if i % 10 == 3 { String::new() } else { format!("value {i} of the blue pot") };
-            let metadata = json!({"even": i % 2 == 0});
+            let metadata = json!({"even": i.is_multiple_of(2)});
             json!({"id": format!("k{i}"), "text": text, "payload": {"n": i}, "user": "lena", "metadata": metadata})
         };
         let records: Vec<Value> = (0..200).map(record).collect();
