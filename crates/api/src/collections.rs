@@ -23,8 +23,12 @@ pub enum Metric {
     /// Vectors get unit length when they are written and asked for.
     #[default]
     Cosine,
-    /// Vectors stay as they are.
+    /// Vectors stay as they are. A score is their inner product; `dot` is taken for it, too.
+    #[serde(alias = "dot")]
     InnerProduct,
+    /// Vectors stay as they are. A score is their distance below zero: 0 where they are equal, -2 where they are 2
+    /// apart.
+    Euclidean,
 }
 
 /// What a collection is made with. Everything but the policies of index, kinds, redaction, synonyms, keywords,
@@ -37,6 +41,14 @@ pub struct CollectionSettings {
     /// Numbers in a vector; the model's when left out. Another number makes a collection for given vectors only.
     #[schema(minimum = 1, maximum = 8192)]
     pub dimension: Option<usize>,
+    /// Whether records have vectors: yes when left out, or as it was. Without any, texts are not embedded, and no
+    /// vector finds them; there is no file of vectors, and nothing of them in memory. Words and filters find them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vectors: Option<bool>,
+    /// Whether records are found by the words of their texts: yes when left out, or as it was. Where they are not,
+    /// texts are in no index.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text_index: Option<bool>,
     /// How rows keep their numbers: `f16` when left out, or as it was.
     pub vector_type: Option<VectorType>,
     /// How vectors are compared: `cosine` when left out, or as it was.
@@ -77,6 +89,16 @@ pub struct CollectionSettings {
 }
 
 impl CollectionSettings {
+    /// Whether records have vectors.
+    pub fn has_vectors(&self) -> bool {
+        self.vectors.unwrap_or(true)
+    }
+
+    /// Whether records are found by words.
+    pub fn has_text_index(&self) -> bool {
+        self.text_index.unwrap_or(true)
+    }
+
     /// Numbers of a token's vector; `None` where no vectors of tokens are kept.
     pub fn token_dimension(&self) -> Option<usize> {
         match self.late_interaction.unwrap_or_default() {

@@ -1,6 +1,6 @@
 //! Long work and the state of the box.
 
-use crate::{ConsolidateReport, ErasureReceipt, UpdateReport};
+use crate::{ConsolidateReport, ErasureReceipt, TenantReceipt, UpdateReport};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -98,10 +98,22 @@ pub struct JobView {
 pub enum JobResult {
     /// Of `erase`.
     Erase(ErasureReceipt),
+    /// Of `erase`, of a tenant.
+    EraseTenant(TenantReceipt),
     /// Of `consolidate`.
     Consolidate(ConsolidateReport),
     /// Of `update`.
     Update(UpdateReport),
+    /// Of `token-vectors`.
+    TokenVectors(TokenVectorsReport),
+}
+
+/// What a job has done that makes vectors of tokens.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenVectorsReport {
+    /// Records that got them.
+    pub records: usize,
 }
 
 /// Memory that requests have together, in bytes: their bodies, what is made of these, and their answers.

@@ -196,16 +196,18 @@ pub struct RecallRequest {
     /// Hits wanted, 1 to 10 000.
     #[schema(minimum = 1, maximum = 10000)]
     pub k: usize,
-    /// By what records are found: `hybrid`, or `vector` for a vector without a query, when left out.
+    /// By what records are found. Left out it is `hybrid`, or `vector` for a vector without a query; in a collection
+    /// without vectors `text`, and in one without a text index `vector`.
     pub mode: Option<RecallMode>,
     /// Which records may be found: see the documentation of filters.
     #[schema(value_type = Option<Object>)]
     pub filter: Option<Value>,
     /// Only texts, images (by their captions) or recordings (by their transcripts).
     pub modality: Modality,
-    /// Hits below this score are dropped. In mode `vector` a score is the cosine (or inner product), in mode `text`
-    /// BM25. In mode `hybrid` it is a share of the best hit's score before late interaction, which adds up to 0.5; it
-    /// says nothing about whether the question is answered: see `min_relevance`.
+    /// Hits below this score are dropped. In mode `vector` a score is what the collection's metric says: the cosine,
+    /// the inner product, or the distance below zero (-2 where vectors are 2 apart); in mode `text` BM25. In mode
+    /// `hybrid` it is a share of the best hit's score before late interaction, which adds up to 0.5; it says nothing
+    /// about whether the question is answered: see `min_relevance`.
     pub min_score: Option<f32>,
     /// Hits below this relevance are dropped, 0 to 1. 0.04 keeps nearly all that answer a question, and drops most of
     /// what is found where nothing does.
@@ -285,7 +287,7 @@ impl RecallRequest {
 /// The parts of a hit's score.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Scores {
-    /// Cosine (or inner product) with the question.
+    /// Cosine or inner product with the question, or the distance below zero, as the collection's metric says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vector: Option<f32>,
     /// BM25, with what the neighbours in the session share.

@@ -10,6 +10,7 @@
 
 use crate::{IndexError, products};
 use faiss_sys as sys;
+use membox_vectors::Metric;
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::path::Path;
 use std::ptr::{NonNull, null_mut};
@@ -85,8 +86,12 @@ pub(crate) struct Graph<'a> {
     pub level_starts: &'a [c_int],
     /// A byte a dimension, those of one node one after the other.
     pub codes: &'a [u8],
-    /// The width of each dimension's values: a code c stands for `least + width · (c + ½) / 255`.
+    /// The least value of each dimension, and the width of its values: a code c stands for
+    /// `least + width · (c + ½) / 255`.
+    pub least: &'a [f32],
     pub widths: &'a [f32],
+    /// Half the squared distance of each node from `least`, where nodes are compared by their distance.
+    pub halves: Option<&'a [f32]>,
     /// The node that a search begins at.
     pub entry: u32,
     /// The level that it begins on.
@@ -101,7 +106,7 @@ pub(crate) fn zeros(count: usize) -> Vec<u128> {
     words
 }
 
-/// A FAISS index by inner product, whose ids are the order of [`FaissIndex::add`].
+/// A FAISS index by inner product or distance, whose ids are the order of [`FaissIndex::add`].
 pub(crate) struct FaissIndex {
     raw: NonNull<sys::FaissIndex>,
     dimension: usize,
@@ -116,18 +121,15 @@ unsafe impl Sync for FaissIndex {}
 
 impl FaissIndex {
     /// An empty index from a factory string such as `HNSW32,SQ8` or `IVF1024,SQ8`.
-    pub fn from_factory(dimension: usize, description: &str) -> Result<Self, IndexError> {
+    pub fn from_factory(dimension: usize, description: &str, metric: Metric) -> Result<Self, IndexError> {
+        let metric = match metric {
+            Metric::Cosine | Metric::InnerProduct => sys::FaissMetricType_METRIC_INNER_PRODUCT,
+            Metric::Euclidean => sys::FaissMetricType_METRIC_L2,
+        };
         let text = CString::new(description).map_err(|e| failed("read its description", e.to_string()))?;
         let mut raw = null_mut();
         // SAFETY: `raw` and `text` outlive the call; FAISS writes an owned pointer on success.
-        let code = unsafe {
-            sys::faiss_index_factory(
-                &mut raw,
-                dimension as c_int,
-                text.as_ptr(),
-                sys::FaissMetricType_METRIC_INNER_PRODUCT,
-            )
-        };
+        let code = unsafe { sys::faiss_index_factory(&mut raw, dimension as c_int, text.as_ptr(), metric) };
         check("create an index", code)?;
         Self::own(raw, description.starts_with("IVF"))
     }
@@ -216,12 +218,15 @@ impl FaissIndex {
         // SAFETY: these are the vectors of a live index that is not empty: their pointers are aligned and not null,
         // and they stay as they are while `self` is borrowed, since only `&mut self` adds.
         unsafe {
+            let (least, widths) = from_raw_parts(raw.trained, raw.trained_len).split_at(self.dimension);
             Some(Graph {
                 neighbours: from_raw_parts(raw.neighbours, raw.neighbours_len),
                 offsets: from_raw_parts(raw.offsets, raw.offsets_len),
                 level_starts: from_raw_parts(raw.level_starts, raw.level_starts_len),
                 codes: from_raw_parts(raw.codes, raw.codes_len),
-                widths: &from_raw_parts(raw.trained, raw.trained_len)[self.dimension..],
+                least,
+                widths,
+                halves: None,
                 entry,
                 max_level,
             })

@@ -15,6 +15,7 @@
 //! these rows tell.
 
 use crate::policy::{Effort, IndexPolicy, IndexSpec};
+use membox_vectors::Metric;
 use std::time::Duration;
 
 // Scan, or the index.
@@ -141,6 +142,11 @@ pub(crate) enum Source {
     Fresh,
 }
 
+/// Whether rows are told apart by bits of each: these say on which side of the mean they lie, and nothing of how far.
+pub(crate) fn has_bits(metric: Metric) -> bool {
+    metric != Metric::Euclidean
+}
+
 /// What a search for `k` looks at. `index` is the one that is there, `rows` and `allowed` count all that are in view.
 pub(crate) fn source(
     index: Option<IndexSpec>,
@@ -164,8 +170,9 @@ pub(crate) fn is_shared_scan(allowed: u64) -> bool {
 }
 
 /// Whether a search may be answered by a device: who says how hard the index is to be searched means the index.
-pub(crate) fn may_use_device(effort: Effort, k: usize) -> bool {
-    k > 0 && effort.ef_search.is_none() && effort.nprobe.is_none()
+/// And a device multiplies, and measures no distances.
+pub(crate) fn may_use_device(effort: Effort, k: usize, metric: Metric) -> bool {
+    k > 0 && effort.ef_search.is_none() && effort.nprobe.is_none() && metric != Metric::Euclidean
 }
 
 /// Whether a device is worth the way there.
@@ -370,8 +377,10 @@ mod tests {
             let got = source(index, policy, effort, k, rows, allowed);
             assert_eq!(got, wanted, "{index:?} {policy:?} {effort:?} {k} {rows} {allowed}");
         }
-        assert!(may_use_device(exact, 10) && may_use_device(any, 1));
-        assert!(!may_use_device(wide, 10) && !may_use_device(any, 0));
+        let may = |effort, k| may_use_device(effort, k, Metric::Cosine);
+        assert!(may(exact, 10) && may(any, 1));
+        assert!(!may(wide, 10) && !may(any, 0));
+        assert!(!may_use_device(any, 1, Metric::Euclidean));
         assert!(
             is_worth_device(20_000, 20_000) && !is_worth_device(20_000, 19_999) && !is_worth_device(19_999, 20_000)
         );

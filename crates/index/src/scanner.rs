@@ -74,7 +74,8 @@ impl Scanner {
         let scan = |rows: Range<u32>, among: &RoaringBitmap| view.scan(query, rows, Some(among), k);
         let rows = covered..view.rows();
         let among = allowed.rows().range_cardinality(rows.clone());
-        let Some(candidates) = plan::fresh_candidates(among, k) else { return scan(rows, allowed.rows()) };
+        let candidates = plan::fresh_candidates(among, k).filter(|_| plan::has_bits(view.metric()));
+        let Some(candidates) = candidates else { return scan(rows, allowed.rows()) };
         self.keep_up(view, covered);
         let bits = self.bits.try_read();
         let Some(bits) = bits.as_ref().ok().and_then(|bits| bits.as_ref()).filter(|bits| bits.fits(view, covered))

@@ -34,7 +34,7 @@ impl Search<'_> {
     pub fn nearest(&self, queries: &[&[f32]], k: usize) -> Result<Vec<Found>, IndexError> {
         let here = || self.nearest_here(queries, k);
         match &self.scanner.on_device {
-            Some(device) if plan::may_use_device(self.effort, k) => {
+            Some(device) if plan::may_use_device(self.effort, k, self.view.metric()) => {
                 let compared_with = self.index.filter(|_| !self.effort.exact).map(VectorIndex::rows);
                 device.search(self.view, queries, k, self.allowed, compared_with, here)
             }
@@ -46,7 +46,10 @@ impl Search<'_> {
     fn nearest_here(&self, queries: &[&[f32]], k: usize) -> Result<Vec<Found>, IndexError> {
         let Self { view, index, allowed, policy, effort, .. } = *self;
         let (spec, all) = (index.map(VectorIndex::spec), allowed.rows().len());
-        let source = plan::source(spec, policy, effort, k, view.rows(), all);
+        let source = match plan::source(spec, policy, effort, k, view.rows(), all) {
+            Source::Fresh if !plan::has_bits(view.metric()) => Source::Scan,
+            source => source,
+        };
         let covered = index.map_or(0, |index| index.rows().min(view.rows()));
         let among = allowed.count_below(covered);
         let by_index = |query: &&[f32]| self.by_index(source, query, k, covered, among);

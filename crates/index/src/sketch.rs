@@ -326,7 +326,8 @@ mod tests {
 
     fn graph<'a>(codes: &'a [u8], widths: &'a [f32]) -> Graph<'a> {
         let (neighbours, offsets, level_starts) = (&[][..], &[0][..], &[0][..]);
-        Graph { neighbours, offsets, level_starts, codes, widths, entry: 0, max_level: 0 }
+        let (least, halves) = (&[][..], None);
+        Graph { neighbours, offsets, level_starts, codes, least, widths, halves, entry: 0, max_level: 0 }
     }
 
     fn dot(a: &[f32], b: &[f32]) -> f32 {

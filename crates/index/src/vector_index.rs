@@ -1,13 +1,13 @@
 //! An immutable index over the first rows of one vector file: built, saved with a checksum, loaded only when intact.
 
 use crate::IndexError;
-use crate::faiss::{FaissIndex, use_threads};
+use crate::faiss::{FaissIndex, Graph, use_threads};
 use crate::graph::{Scratch, rank_codes, scan_codes, walk};
 use crate::plan;
 use crate::policy::IndexSpec;
 use crate::rows::AllowedRows;
 use crate::sketch::{Rows, Scale, Sketches};
-use membox_vectors::VectorView;
+use membox_vectors::{Metric, VectorView};
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -53,10 +53,13 @@ pub struct VectorIndex {
     vector_file: Uuid,
     rows: u32,
     spec: IndexSpec,
+    metric: Metric,
     /// Of searches that ended: as many as ever ran at once.
     scratches: Mutex<Vec<Scratch>>,
     /// Made for the first filter that is negatively correlated with its query.
     sketches: OnceLock<Sketches>,
+    /// Made for the first search by distance: [`Graph::halves`].
+    halves: OnceLock<Vec<f32>>,
 }
 
 /// Progress of a build: called with rows done; a `false` stops it.
@@ -67,7 +70,7 @@ impl VectorIndex {
     pub fn build(view: &VectorView, spec: IndexSpec, threads: usize, progress: Progress) -> Result<Self, IndexError> {
         use_threads(threads);
         let header = view.header();
-        let mut faiss = FaissIndex::from_factory(header.dimension, &spec.factory())?;
+        let mut faiss = FaissIndex::from_factory(header.dimension, &spec.factory(), view.metric())?;
         if let IndexSpec::Hnsw { ef_construction, .. } = spec {
             faiss.set_parameter("efConstruction", f64::from(ef_construction))?;
         }
@@ -83,8 +86,10 @@ impl VectorIndex {
             vector_file: header.uuid,
             rows: 0,
             spec,
+            metric: view.metric(),
             scratches: Mutex::default(),
             sketches: OnceLock::new(),
+            halves: OnceLock::new(),
         };
         index.extend(view, threads, progress)?;
         Ok(index)
@@ -93,7 +98,7 @@ impl VectorIndex {
     /// Adds the rows in view that the index does not cover yet.
     pub fn extend(&mut self, view: &VectorView, threads: usize, progress: Progress) -> Result<(), IndexError> {
         use_threads(threads);
-        self.sketches = OnceLock::new();
+        (self.sketches, self.halves) = (OnceLock::new(), OnceLock::new());
         let mut vectors = Vec::new();
         let chunk = CHUNK.max(view.rows() / CHUNKS);
         while self.rows < view.rows() {
@@ -127,11 +132,18 @@ impl VectorIndex {
     /// The `ef_search` allowed rows whose codes are nearest to the query, best first, to be scored again exactly by
     /// the caller: HNSW's.
     pub fn walk(&self, query: &[f32], ef_search: usize, allowed: Option<&AllowedRows>) -> Vec<u32> {
-        let Some(graph) = self.faiss.graph() else { return Vec::new() };
+        let Some(graph) = self.graph() else { return Vec::new() };
         let mut scratch = self.scratches().pop().unwrap_or_default();
         let found = walk(graph, query, ef_search, allowed, &mut scratch);
         self.scratches().push(scratch);
         found
+    }
+
+    /// The graph of HNSW, as it is compared with a query.
+    fn graph(&self) -> Option<Graph<'_>> {
+        let graph = self.faiss.graph()?;
+        let halves = || self.halves.get_or_init(|| graph.half_squares()).as_slice();
+        Some(Graph { halves: (self.metric == Metric::Euclidean).then(halves), ..graph })
     }
 
     /// The allowed rows among which are the `k` that are nearest to the query, best first, to be scored exactly by
@@ -145,8 +157,9 @@ impl VectorIndex {
         allowed: &AllowedRows,
         among: u64,
     ) -> Option<Vec<u32>> {
-        let (count, candidates) = (plan::rescored(k), plan::by_bits(among, k));
-        match self.faiss.graph() {
+        let candidates = plan::by_bits(among, k).filter(|_| plan::has_bits(self.metric));
+        let count = plan::rescored(k);
+        match self.graph() {
             Some(graph) => Some(match candidates {
                 None => scan_codes(graph, query, count, allowed.rows()),
                 Some(candidates) => {
@@ -219,7 +232,9 @@ impl VectorIndex {
             return Err(IndexError::Unusable { path: folder.to_owned(), reason });
         }
         let (vector_file, rows, spec) = (manifest.vector_file, manifest.rows, manifest.spec);
-        Ok(Self { faiss, vector_file, rows, spec, scratches: Mutex::default(), sketches: OnceLock::new() })
+        let (metric, scratches) = (view.metric(), Mutex::default());
+        let (sketches, halves) = (OnceLock::new(), OnceLock::new());
+        Ok(Self { faiss, vector_file, rows, spec, metric, scratches, sketches, halves })
     }
 
     /// Reads the manifest of `folder`, and nothing else.

@@ -29,6 +29,7 @@ mod ready;
 mod recall;
 mod serve;
 mod text;
+mod traces;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};

@@ -6,6 +6,7 @@ use crate::files::OpenFiles;
 use crate::import;
 use crate::machine;
 use crate::private;
+use crate::traces::{self, Traces};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use membox_api::{CollectionSettings, NewRecord};
@@ -13,7 +14,7 @@ use membox_memory::compressor::Compressor;
 use membox_memory::encoder::EncoderError;
 use membox_memory::llm::Llm;
 use membox_memory::{MemoryBox, MemoryConfig, Models};
-use membox_server::{DEFAULT_TENANT, Limits, Server, ServerConfig, listen};
+use membox_server::{DEFAULT_TENANT, JoinTrace, Limits, Server, ServerConfig, Spans, listen};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
@@ -21,7 +22,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 /// How long a stop waits for jobs to come to a place where they can be gone on with.
 const JOBS_PATIENCE: Duration = Duration::from_secs(30);
@@ -55,7 +58,7 @@ pub fn run(mut config: Config, global: GlobalArgs, args: ServeArgs) -> Result<()
     config.insecure |= args.insecure;
     config.max_body_bytes = args.max_body_bytes.unwrap_or(config.max_body_bytes);
     config.log_format = args.log_format.unwrap_or(config.log_format);
-    start_log(&config)?;
+    let traces = start_log(&config)?;
     membox_threads::hear_panics();
     let keys = api_keys::read(&config)?;
     keys.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -84,6 +87,7 @@ pub fn run(mut config: Config, global: GlobalArgs, args: ServeArgs) -> Result<()
             ..Limits::default()
         },
         model_aliases: config.model_names(),
+        spans: Spans { join: traces.as_ref().map(|_| traces::join as JoinTrace) },
     };
     // The first budget must not wait for the encoding to be loaded.
     membox_threads::spawn("encoding", || {
@@ -121,6 +125,7 @@ pub fn run(mut config: Config, global: GlobalArgs, args: ServeArgs) -> Result<()
         tracing::warn!("a job did not come to a safe place in time and is cut off; the next start does it again");
     }
     drop(memory);
+    drop(traces);
     tracing::info!("stopped");
     Ok(())
 }
@@ -196,14 +201,20 @@ fn stop_signal(reload: Reload) -> Result<impl Future<Output = ()>> {
     })
 }
 
-fn start_log(config: &Config) -> Result<()> {
+/// Begins to log, and to send spans of requests to a collector where the environment names one.
+fn start_log(config: &Config) -> Result<Option<Traces>> {
     let filter = EnvFilter::try_new(&config.log).with_context(|| format!("the log filter {:?}", config.log))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match config.log_format.as_str() {
-        "json" => builder.json().init(),
-        _ => builder.init(),
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log = match config.log_format.as_str() {
+        "json" => log.json().with_filter(filter).boxed(),
+        _ => log.with_filter(filter).boxed(),
+    };
+    let traces = Traces::from_environment()?;
+    match &traces {
+        Some(traces) => tracing_subscriber::registry().with(log).with(traces.layer()).init(),
+        None => tracing_subscriber::registry().with(log).init(),
     }
-    Ok(())
+    Ok(traces)
 }
 
 /// Writes the records of a file into collections that are not there yet, and gives the first collection's name.

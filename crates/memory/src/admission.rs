@@ -12,7 +12,7 @@ use crate::tenants::Limits;
 use crate::{MemoryError, in_seconds, now, time_millis, token_counter};
 use membox_api::{CollectionSettings, MessageType, NewRecord, RecordPatch, Redaction, RedactionMode};
 use membox_redaction::{Counts, without_placeholders};
-use membox_store::{Collection, Footprint, Message, NewVersion, OpaqueJson, Record, Store, TextWindows};
+use membox_store::{Collection, Footprint, Message, Metric, NewVersion, OpaqueJson, Record, Store, TextWindows};
 use serde_json::{Map, Value};
 
 /// What everything that enters goes through.
@@ -35,14 +35,19 @@ impl Admission<'_> {
     ) -> Result<NewVersion, MemoryError> {
         let mut given_vector = new.vector.is_some();
         let mut vector = new.vector.unwrap_or_default();
-        if given_vector {
+        if given_vector && !settings.has_vectors() {
+            return Err(MemoryError::invalid(format!("{at}/vector"), "the collection keeps no vectors"));
+        } else if given_vector {
             let pointer = format!("{at}/vector");
             collection.check_vector(&vector).map_err(|e| vector_error(&pointer, e))?;
             collection.normalize(&mut vector);
-        } else if new.text.trim().is_empty() && new.payload.is_some() {
+        } else if new.text.trim().is_empty() && new.payload.is_some() && collection.metric() == Metric::Euclidean {
+            let reason = "the collection compares by distance, where no vector is far from all: one is wanted";
+            return Err(MemoryError::invalid(format!("{at}/vector"), reason));
+        } else if new.text.trim().is_empty() && new.payload.is_some() && settings.has_vectors() {
             // What says nothing is like nothing.
             (given_vector, vector) = (true, vec![0.0; collection.dimension()]);
-        } else if new.text.trim().is_empty() {
+        } else if new.text.trim().is_empty() && new.payload.is_none() {
             let reason = "the text is empty, and neither a vector nor a payload is given";
             return Err(MemoryError::invalid(format!("{at}/text"), reason));
         }

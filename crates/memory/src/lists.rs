@@ -210,6 +210,8 @@ fn vector_of(snapshot: &Snapshot, stored: &StoredRecord) -> Option<Vec<f32>> {
 
 fn listed(stored: StoredRecord, vector: Option<Vec<f32>>, with: &[With]) -> ListedRecord {
     let view = if with.contains(&With::Payload) { record_with_payload } else { record_view };
+    // Where the collection keeps none.
+    let vector = vector.filter(|vector| !vector.is_empty());
     ListedRecord { record: view(stored), vector }
 }
 

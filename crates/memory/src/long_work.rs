@@ -35,6 +35,14 @@ fn of_tenant(tenant: &str, work: Work) -> NewJob {
     NewJob { tenant: tenant.to_owned(), user: None, collection: None, work }
 }
 
+/// Refuses what compares vectors, where a collection keeps none.
+fn check_vectors(collection: &Collection) -> Result<(), MemoryError> {
+    match collection.settings().has_vectors() {
+        true => Ok(()),
+        false => Err(MemoryError::invalid("/collection", "the collection keeps no vectors")),
+    }
+}
+
 /// Asking for jobs. When one of these returns, the job is stored, and is done whatever becomes of the box.
 impl MemoryBox {
     /// Embeds every text of a collection anew, while it is read and written: by its model, or by another one to which
@@ -45,6 +53,7 @@ impl MemoryBox {
             self.models().encoder_of(&collection)?;
             return self.begin_on(&collection, on(tenant, name, Work::Reembed { model: None }));
         };
+        check_vectors(&collection)?;
         let encoder = self.models().encoder_named(model)?.ok_or_else(|| {
             let names = crate::models::quoted(&self.models().names());
             MemoryError::impossible("/model", format!("there is no model {model:?} here; there is {names}"))
@@ -87,6 +96,7 @@ impl MemoryBox {
             return Err(MemoryError::impossible("/threshold", "a threshold is 0.5 to 1"));
         }
         let collection = self.collections().collection(tenant, name)?;
+        check_vectors(&collection)?;
         if collection.settings().metric.unwrap_or_default() != Metric::Cosine {
             return Err(MemoryError::impossible(
                 "/collection",
@@ -105,6 +115,11 @@ impl MemoryBox {
             return Err(MemoryError::impossible("/score_threshold", "a threshold is 0 to 1"));
         }
         let collection = self.collections().collection(tenant, &name)?;
+        check_vectors(&collection)?;
+        if collection.settings().metric == Some(Metric::Euclidean) {
+            let reason = "memories are held against near ones by cosine: the collection's metric is euclidean";
+            return Err(MemoryError::invalid("/collection", reason));
+        }
         let user = request.user.clone();
         self.begin_on(&collection, NewJob { user, ..on(tenant, &name, Work::Update { request }) })
     }

@@ -164,7 +164,11 @@ impl Models {
 
     /// The encoder of the model that a collection's texts are embedded by, if the box has it.
     pub(crate) fn encoder_of(&self, collection: &Collection) -> Result<Arc<Encoder>, MemoryError> {
-        let Some(model) = collection.settings().model else {
+        let settings = collection.settings();
+        if !settings.has_vectors() {
+            return Err(MemoryError::invalid("/collection", "the collection keeps no vectors"));
+        }
+        let Some(model) = settings.model else {
             self.encoder()?;
             let reason = "the collection takes given vectors only: its dimension is not the model's";
             return Err(MemoryError::impossible("/text", reason));
@@ -223,6 +227,7 @@ impl Models {
         texts: Vec<String>,
         lane: Lane,
     ) -> Result<Vec<EmbeddedText>, MemoryError> {
+        let _span = tracing::trace_span!(target: "otel", "encode", texts = texts.len()).entered();
         let mut embedded = Vec::with_capacity(texts.len());
         let mut texts = VecDeque::from(texts);
         while !texts.is_empty() {
@@ -253,6 +258,9 @@ impl Models {
         collection: &Collection,
         records: &mut [NewVersion],
     ) -> Result<Vec<NotEmbedded>, MemoryError> {
+        if collection.dimension() == 0 {
+            return Ok(vec![NotEmbedded::default(); records.len()]);
+        }
         let wants_tokens = self.token_space(collection).is_some();
         let lacks = |new: &NewVersion| {
             new.vector.is_empty() || wants_tokens && new.tokens.is_none() && !new.record.given_vector
@@ -321,6 +329,7 @@ impl Models {
             texts.iter().map(|text| encoder.cached_query(tenant, text, dimension)).collect();
         let missing: Vec<usize> = (0..texts.len()).filter(|&i| found[i].is_none()).collect();
         if !missing.is_empty() {
+            let _span = tracing::trace_span!(target: "otel", "encode", questions = missing.len()).entered();
             let texts_missing = missing.iter().map(|&i| texts[i].clone()).collect();
             let EncodedQueries { queries, tokenize, queue, encode } =
                 encoder.embed_queries(texts_missing, dimension)?;

@@ -11,8 +11,9 @@ use std::path::Path;
 /// sealed, counts uses, and keeps images and recordings. 5 finds messages by ids of their own, and those of the role
 /// `developer` among the instructions. 6 keeps jobs. 7 keys entries of the audit log. 8 keeps where the windows of long
 /// texts stand. 9 keeps payloads of records, when they were
-/// last written, and blobs of threads.
-pub const SCHEMA_VERSION: u32 = 9;
+/// last written, and blobs of threads. 10 has collections that compare by distance, and such without vectors, which an
+/// older membox would take for damaged.
+pub const SCHEMA_VERSION: u32 = 10;
 /// From which version on messages are found by ids of their own.
 const MESSAGES_HAVE_IDS: u32 = 5;
 
@@ -78,7 +79,7 @@ const TABLES: [&str; 16] = [
 ];
 
 /// What leads from each older version of the schema to the one after it.
-const MIGRATIONS: [&[&str]; 8] = [
+const MIGRATIONS: [&[&str]; 9] = [
     &["ALTER TABLE records ADD COLUMN crc INTEGER;"],
     // Until now compactions numbered the records anew, so that each one's slot is its row.
     &[
@@ -103,6 +104,8 @@ const MIGRATIONS: [&[&str]; 8] = [
          ALTER TABLE records ADD COLUMN updated_at INTEGER;",
         blobs::SCHEMA,
     ],
+    // Settings that say nothing of it mean what they meant.
+    &[],
 ];
 
 /// Makes the tables, or brings those of an older version up to date, in one commit. No key is needed. A database whose

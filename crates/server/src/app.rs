@@ -6,6 +6,7 @@ use crate::connections::{Connection, Connections};
 use crate::contract::{self, Contract};
 use crate::dialect;
 use crate::guard::{self, Guard};
+use crate::http::{self, Protocols};
 use crate::keys::Keys;
 use crate::managed::{self, Managed};
 use crate::pool::{Pool, PoolSize};
@@ -22,10 +23,6 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
 use membox_memory::MemoryBox;
 use membox_threads::room::Room;
 use std::future::Future;
@@ -34,6 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 use tokio_io_timeout::TimeoutStream;
@@ -41,6 +39,7 @@ use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use tracing::Instrument;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -207,15 +206,12 @@ pub fn openapi() -> Result<serde_json::Value, ServerError> {
     crate::openapi::finish(&routes().split_for_parts().1).map_err(ServerError::Document)
 }
 
-/// Bytes that a connection buffers; what is beside them is counted as memory of its request.
-const CONNECTION_BUFFER: usize = 64 << 10;
-
 /// A connection that was accepted.
 struct Accepted {
     peer: SocketAddr,
     held: Arc<Connection>,
     /// Asks it to end when the server stops.
-    watcher: Watcher,
+    stop: watch::Receiver<()>,
 }
 
 /// The server of one box.
@@ -255,6 +251,7 @@ impl Server {
             started_at: std::time::SystemTime::now(),
             checkpoint_locks: Arc::default(),
             stopping: Arc::new(AtomicBool::new(false)),
+            spans: config.spans,
         };
         recorder::show_counters();
         let (router, document) = routes().split_for_parts();
@@ -270,7 +267,7 @@ impl Server {
             .route_layer(middleware::from_fn_with_state(state.clone(), access::hold))
             .merge(crate::mcp::router(&state))
             .route("/dashboard", axum::routing::get(operations::dashboard))
-            .route_layer(middleware::from_fn(measure))
+            .route_layer(middleware::from_fn_with_state(state.clone(), measure))
             .merge(docs.layer(middleware::from_fn(guard::add_docs_headers)))
             .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is no such route; GET /docs shows all") })
             .method_not_allowed_fallback(|| async {
@@ -311,8 +308,8 @@ impl Server {
     }
 
     /// Serves a connection to its end. A handshake is made here, so that nobody waits behind one.
-    async fn serve(&self, stream: TcpStream, accepted: Accepted, builder: Builder<TokioExecutor>) {
-        let Accepted { peer, held, watcher } = accepted;
+    async fn serve(&self, stream: TcpStream, accepted: Accepted, protocols: Protocols) {
+        let Accepted { peer, held, stop } = accepted;
         let Limits { write_timeout, handshake_timeout, .. } = *self.state.limits;
         let served = async {
             let _ = stream.set_nodelay(true);
@@ -320,21 +317,20 @@ impl Server {
             let mut stream = TimeoutStream::new(stream);
             stream.set_write_timeout(Some(write_timeout));
             let stream = Box::pin(stream);
-            let socket: Box<dyn Socket> = match &self.tls {
-                None => Box::new(stream),
+            let (socket, is_http2): (Box<dyn Socket>, _) = match &self.tls {
+                None => (Box::new(stream), None),
                 Some(tls) => match tls.accept(stream, peer, handshake_timeout).await {
-                    Some(socket) => socket,
+                    Some((socket, is_http2)) => (socket, Some(is_http2)),
                     None => return,
                 },
             };
             let router = self.router.clone().map_request(move |mut request: Request<_>| {
                 request.extensions_mut().insert(Peer(Some(peer)));
+                http::name_host(&mut request);
                 paths::normalize(&mut request);
                 request
             });
-            let service = TowerToHyperService::new(held.serve(router));
-            let connection = builder.serve_connection(TokioIo::new(held.watch(socket)), service).into_owned();
-            let _ = watcher.watch(connection).await;
+            protocols.serve((socket, is_http2), &held, router, stop).await;
         };
         tokio::select! {
             () = served => {}
@@ -364,13 +360,11 @@ impl Server {
     /// Serves `listener` until `stop` resolves, then finishes the requests under way (within the drain time) and
     /// returns.
     pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>) {
-        let Limits { header_timeout, max_connections, drain_timeout, .. } = *self.state.limits;
-        // HTTP/1 only: looking out for HTTP/2's preface would wait without a limit for a client that says nothing.
-        let mut builder = Builder::new(TokioExecutor::new()).http1_only();
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
-        builder.http1().max_buf_size(CONNECTION_BUFFER);
+        let Limits { max_connections, drain_timeout, .. } = *self.state.limits;
+        let protocols = Protocols::new(&self.state.limits);
         let connections = Connections::new(max_connections);
-        let graceful = GracefulShutdown::new();
+        // Each connection has the receiver until it ends.
+        let (stopping, stopped) = watch::channel(());
         let mut upkeep = tokio::time::interval(recorder::UPKEEP);
         let watch = self.watch();
         tokio::pin!(stop);
@@ -397,15 +391,17 @@ impl Server {
                 tracing::warn!(max_connections, "a connection over the limit was closed: none idles");
                 continue;
             };
-            let (server, accepted) = (self.clone(), Accepted { peer, held, watcher: graceful.watcher() });
-            let builder = builder.clone();
-            tokio::spawn(async move { server.serve(stream, accepted, builder).await });
+            let (server, accepted) = (self.clone(), Accepted { peer, held, stop: stopped.clone() });
+            let protocols = protocols.clone();
+            tokio::spawn(async move { server.serve(stream, accepted, protocols).await });
             connections.settle().await;
         }
         drop(listener);
         watch.abort();
         self.state.stopping.store(true, Ordering::Release);
-        if tokio::time::timeout(drain_timeout, graceful.shutdown()).await.is_err() {
+        drop(stopped);
+        let _ = stopping.send(());
+        if tokio::time::timeout(drain_timeout, stopping.closed()).await.is_err() {
             tracing::warn!("some requests did not end within the drain time and are cut off");
         }
         let _ = tokio::task::spawn_blocking(move || self.state.look_after_keys()).await;
@@ -423,19 +419,24 @@ pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Times each request by its route, for the metrics, the log and the caller.
-async fn measure(request: Request, next: Next) -> Response {
+async fn measure(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", |p| p.as_str()).to_owned();
     let method = request.method().clone();
     let id = request.headers().get("x-request-id").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     let of_trace = trace::read(request.headers()).map(|trace| (trace.trace.to_owned(), trace.parent.to_owned()));
     let (trace, parent) = of_trace.unwrap_or_default();
-    let mut response = next.run(request).await;
+    let span = state.spans.begin(&method, &route, request.headers());
+    let mut response = next.run(request).instrument(span.clone()).await;
     let total = format!("total;dur={:.3}", begun.elapsed().as_secs_f64() * 1e3);
     if let Ok(value) = HeaderValue::from_str(&total) {
         response.headers_mut().append("server-timing", value);
     }
     let (seconds, status) = (begun.elapsed().as_secs_f64(), response.status().as_u16());
+    span.record("http.response.status_code", i64::from(status));
+    if status >= 500 {
+        span.record("otel.status_code", "ERROR");
+    }
     metrics::histogram!("membox_request_seconds", "route" => route.clone(), "status" => status.to_string())
         .record(seconds);
     let ms = seconds * 1e3;

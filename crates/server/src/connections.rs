@@ -19,8 +19,9 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tower::Service;
@@ -95,7 +96,8 @@ impl Connections {
             table.peers.entry(peer).or_default().open += 1;
             table.open.insert(id, Open { peer, idle_since: None, is_closing: false, close: close.clone() });
             table.set_idle(id, true);
-            Arc::new(Connection { id, all: self.clone(), close, is_answered: AtomicBool::new(false) })
+            let work = Mutex::new(Work { requests: 0, none_since: Instant::now(), answers: Vec::new() });
+            Arc::new(Connection { id, all: self.clone(), close, is_answered: AtomicBool::new(false), work })
         })
     }
 
@@ -185,8 +187,18 @@ pub(crate) struct Connection {
     id: u64,
     all: Arc<Connections>,
     close: Arc<Notify>,
-    /// Whether the answer of the request under way has ended, and is to be written out yet.
+    /// Whether the answers of all requests under way have ended, and are to be written out yet.
     is_answered: AtomicBool,
+    work: Mutex<Work>,
+}
+
+/// What is under way on a connection: of HTTP/2 there may be several requests.
+struct Work {
+    requests: usize,
+    /// Since when there are none.
+    none_since: Instant,
+    /// Of each answer, when its client last took some of it.
+    answers: Vec<Weak<Mutex<Option<Instant>>>>,
 }
 
 impl Connection {
@@ -205,10 +217,48 @@ impl Connection {
         WatchedService { service, connection: self.clone() }
     }
 
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long nothing is under way.
+    pub fn idles_for(&self) -> Option<Duration> {
+        let work = self.work();
+        (work.requests == 0).then(|| work.none_since.elapsed())
+    }
+
+    /// Whether an answer waits so long for its client to take some of it.
+    pub fn is_stalled_for(&self, time: Duration) -> bool {
+        let since = |answer: &Weak<Mutex<Option<Instant>>>| *lock(&*answer.upgrade()?);
+        self.work().answers.iter().filter_map(since).any(|since| since.elapsed() > time)
+    }
+
     /// Whether a request may begin.
     fn begin(&self) -> bool {
+        let mut work = self.work();
         self.is_answered.store(false, Ordering::Release);
-        self.all.table().set_idle(self.id, false)
+        let may_begin = self.all.table().set_idle(self.id, false);
+        work.requests += usize::from(may_begin);
+        may_begin
+    }
+
+    /// Notes that a request under way is answered.
+    fn end(&self) {
+        let mut work = self.work();
+        work.requests = work.requests.saturating_sub(1);
+        if work.requests == 0 {
+            work.none_since = Instant::now();
+            self.is_answered.store(true, Ordering::Release);
+        }
+    }
+
+    /// When the client of an answer that begins now last took some of it.
+    fn answer(&self) -> Arc<Mutex<Option<Instant>>> {
+        let taken = Arc::new(Mutex::new(Some(Instant::now())));
+        let mut work = self.work();
+        work.answers.retain(|answer| answer.strong_count() > 0);
+        work.answers.push(Arc::downgrade(&taken));
+        taken
     }
 
     fn written_out(&self) {
@@ -256,7 +306,11 @@ where
             return Box::pin(std::future::ready(Ok(answer)));
         }
         let (answer, end) = (self.service.call(request), End(self.connection.clone()));
-        Box::pin(async move { Ok(answer.await?.map(|body| Body::new(WatchedBody { body, _end: end }))) })
+        Box::pin(async move {
+            let answer = answer.await?;
+            let taken = end.0.answer();
+            Ok(answer.map(|body| Body::new(WatchedBody { body, taken, _end: end })))
+        })
     }
 }
 
@@ -265,12 +319,18 @@ struct End(Arc<Connection>);
 
 impl Drop for End {
     fn drop(&mut self) {
-        self.0.is_answered.store(true, Ordering::Release);
+        self.0.end();
     }
+}
+
+fn lock(taken: &Mutex<Option<Instant>>) -> MutexGuard<'_, Option<Instant>> {
+    taken.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct WatchedBody {
     body: Body,
+    /// When the client last took some of it; `None` while there is nothing to be taken.
+    taken: Arc<Mutex<Option<Instant>>>,
     _end: End,
 }
 
@@ -282,7 +342,9 @@ impl HttpBody for WatchedBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        *lock(&self.taken) = polled.is_ready().then(Instant::now);
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -32,6 +32,7 @@ mod encodings;
 mod etag;
 mod extract;
 mod guard;
+mod http;
 mod json;
 mod key_file;
 mod keys;
@@ -58,6 +59,7 @@ pub use keys::{ApiKey, KeyChanges, Keys};
 pub use problem::Problem;
 pub use state::{Limits, ServerConfig};
 pub use tls::{Tls, TlsFiles};
+pub use trace::{JoinTrace, Spans};
 
 use std::path::PathBuf;
 

@@ -6,6 +6,7 @@ use crate::keys::{ApiKey, Keys, Refusals};
 use crate::managed::Managed;
 use crate::pool::Pool;
 use crate::tls::TlsFiles;
+use crate::trace::Spans;
 use membox_memory::{BOX_LOG, MemoryBox};
 use membox_threads::room::Room;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -73,6 +74,8 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// Further names of the embedding model, for clients that name one.
     pub model_aliases: Vec<String>,
+    /// Whether requests have spans.
+    pub spans: Spans,
 }
 
 /// Locks of threads, by the hash of their names.
@@ -117,6 +120,7 @@ pub struct AppState {
     /// Who may only add looks whether a checkpoint is there before it writes: nobody else writes it in between.
     pub(crate) checkpoint_locks: Arc<CheckpointLocks>,
     pub(crate) stopping: Arc<AtomicBool>,
+    pub(crate) spans: Spans,
 }
 
 impl AppState {

@@ -24,6 +24,8 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 /// With what a connection of TLS begins; no request of HTTP begins so.
 const HANDSHAKE: u8 = 0x16;
+/// HTTP/2, as both sides agree on it.
+const HTTP_2: &[u8] = b"h2";
 /// What a client hears that speaks HTTP where TLS is spoken.
 const PLAIN_HTTP: &str = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: \
                           45\r\n\r\nthis port speaks TLS: call it by https://...\n";
@@ -84,7 +86,7 @@ impl TlsFiles {
         };
         let config = builder.with_single_cert(chain, key);
         let mut config = config.map_err(|error| failed(&self.certificate, error.to_string()))?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![HTTP_2.to_vec(), b"http/1.1".to_vec()];
         Ok(config)
     }
 }
@@ -140,8 +142,14 @@ impl Tls {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone().into()
     }
 
-    /// Shakes hands with a client, within a time; `None` where that fails, which is logged once in a while.
-    pub(crate) async fn accept(&self, stream: Timed, peer: SocketAddr, within: Duration) -> Option<Box<dyn Socket>> {
+    /// Shakes hands with a client, within a time, and says whether they are to speak HTTP/2; `None` where that fails,
+    /// which is logged once in a while.
+    pub(crate) async fn accept(
+        &self,
+        stream: Timed,
+        peer: SocketAddr,
+        within: Duration,
+    ) -> Option<(Box<dyn Socket>, bool)> {
         let shaken = tokio::time::timeout(within, self.shake_hands(stream)).await;
         let reason = match shaken {
             Ok(Ok(stream)) => return Some(stream),
@@ -155,7 +163,7 @@ impl Tls {
         None
     }
 
-    async fn shake_hands(&self, mut stream: Timed) -> io::Result<Box<dyn Socket>> {
+    async fn shake_hands(&self, mut stream: Timed) -> io::Result<(Box<dyn Socket>, bool)> {
         let mut first = [0];
         let length = stream.as_ref().get_ref().get_ref().peek(&mut first).await?;
         if length == 0 {
@@ -172,6 +180,7 @@ impl Tls {
             return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
         }
         let stream = self.acceptor().accept(stream).await?;
-        Ok(Box::new(stream))
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP_2);
+        Ok((Box::new(stream), is_http2))
     }
 }

@@ -1,6 +1,36 @@
 //! The trace that a request is a part of, by the header `traceparent` (W3C Trace Context).
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Method};
+use tracing::Span;
+
+/// Makes a span a part of the trace that a request names.
+pub type JoinTrace = fn(&Span, &HeaderMap);
+
+/// Spans of requests, for who collects them. Those of what a request does are within.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spans {
+    /// How they are joined to the traces of callers; `None` where nobody collects them.
+    pub join: Option<JoinTrace>,
+}
+
+impl Spans {
+    /// The span of a request; one that is off where nobody collects them.
+    pub(crate) fn begin(self, method: &Method, route: &str, headers: &HeaderMap) -> Span {
+        let Some(join) = self.join else { return Span::none() };
+        let span = tracing::trace_span!(
+            target: "otel",
+            "request",
+            otel.name = format!("{method} {route}"),
+            otel.kind = "server",
+            otel.status_code = tracing::field::Empty,
+            http.request.method = method.as_str(),
+            http.route = route,
+            http.response.status_code = tracing::field::Empty,
+        );
+        join(&span, headers);
+        span
+    }
+}
 
 /// The ids of a trace and of the span that asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

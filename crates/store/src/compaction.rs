@@ -90,7 +90,8 @@ fn build_derived(
     folder.discard_next();
     std::fs::create_dir_all(next.index()).map_err(StoreError::io("create", &next.0))?;
     collection.note_tokens_from_now();
-    let mut file = VectorFile::create(&folder.compacting(), view.header().dimension, view.header().row_type)?;
+    let file = VectorFile::create(&folder.compacting(), view.header().dimension, view.header().row_type)?;
+    let mut file = file.compared_by(view.metric());
     file.append_rows(&view, copied.iter())?;
     file.sync()?;
 
@@ -123,6 +124,10 @@ fn index_texts(
     view: &VectorView,
     progress: &mut dyn FnMut(u32) -> bool,
 ) -> Result<bool, StoreError> {
+    if !collection.state().keeps_texts {
+        files.texts_until = view.rows();
+        return Ok(true);
+    }
     let (reader, rows) = (registry.reader()?, files.file.rows());
     let of = text_of(&reader, &collection.tenant, files.file.header().uuid, rows)?;
     let mut text = TextIndexWriter::open(&collection.folder().next().text(), of)?;

@@ -2,7 +2,7 @@
 
 use membox_api as api;
 use membox_index::IndexPolicy;
-use membox_vectors::RowType;
+use membox_vectors::{Metric, RowType};
 
 /// Which index a collection keeps.
 pub(crate) fn index_policy(policy: api::IndexPolicy) -> IndexPolicy {
@@ -19,6 +19,15 @@ pub(crate) fn row_type(vector_type: api::VectorType) -> RowType {
     match vector_type {
         api::VectorType::F16 => RowType::F16,
         api::VectorType::F32 => RowType::F32,
+    }
+}
+
+/// How a collection's vectors are compared.
+pub(crate) fn metric(settings: &api::CollectionSettings) -> Metric {
+    match settings.metric.unwrap_or_default() {
+        api::Metric::Cosine => Metric::Cosine,
+        api::Metric::InnerProduct => Metric::InnerProduct,
+        api::Metric::Euclidean => Metric::Euclidean,
     }
 }
 

@@ -67,7 +67,7 @@ impl Store {
             records: snapshot.len(),
             vectors: Some(snapshot.vectors()),
             rows,
-            vector_bytes: state.view.header().row_offset(u64::from(rows)),
+            vector_bytes: state.view.header().file_bytes(rows),
             index: IndexDescription {
                 covered_rows: state.index.as_ref().map_or(0, |index| index.rows()),
                 building_rows: collection.building.load(Ordering::Relaxed),
@@ -111,7 +111,10 @@ fn describe_stored(root: &Path, stored: &StoredCollection, reader: &Reader) -> R
     let settings = read_settings(stored)?;
     let policy = index_policy(settings.index);
     let folder = CollectionFolder::of(root, stored.id);
-    let header = VectorFile::header_of(&folder.vectors(stored.vector_file))?;
+    let vector_bytes = match settings.has_vectors() {
+        true => VectorFile::header_of(&folder.vectors(stored.vector_file))?.file_bytes(stored.rows),
+        false => 0,
+    };
     let index = VectorIndex::manifest(&folder.index()).ok().filter(|index| index.vector_file == stored.vector_file);
     Ok(Description {
         name: stored.name.clone(),
@@ -120,7 +123,7 @@ fn describe_stored(root: &Path, stored: &StoredCollection, reader: &Reader) -> R
         records: reader.count(stored.id)? - reader.count_expired(stored.id, now())?,
         vectors: None,
         rows: stored.rows,
-        vector_bytes: header.row_offset(u64::from(stored.rows)),
+        vector_bytes,
         index: IndexDescription {
             covered_rows: index.as_ref().map_or(0, |index| index.rows),
             text_covered_rows: TextIndex::covered(&folder.text(), stored.vector_file).unwrap_or(0),

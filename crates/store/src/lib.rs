@@ -98,7 +98,7 @@ pub use membox_records::{
     time_millis, time_text,
 };
 pub use membox_text::TextError;
-pub use membox_vectors::{QuestionTokens, TokenSpace, TokenVectors, VectorsError, rename_durably, sync_parent};
+pub use membox_vectors::{Metric, QuestionTokens, TokenSpace, TokenVectors, VectorsError, rename_durably, sync_parent};
 pub use moving::Move;
 pub use reads::{OneMoment, Reads, ValueCounts};
 pub use record_store::{Change, Changes, Durability, Freshness, Lease, RecordReads, RecordStore, Sequence};

@@ -13,7 +13,7 @@
 use crate::StoreError;
 use crate::collection::{Collection, MovedFiles, MovedRecord};
 use crate::command::NewVector;
-use crate::convert::row_type;
+use crate::convert::{metric, row_type};
 use crate::registry::Registry;
 use crate::writer::{Work, WriterQueue, WrittenRows};
 use membox_records::StoredRecord;
@@ -39,8 +39,10 @@ impl<'a> Move<'a> {
     ) -> Result<Self, StoreError> {
         let folder = collection.folder();
         folder.discard_next();
-        let rows = row_type(collection.settings().vector_type.unwrap_or_default());
-        let file = registry.with_files(|| Ok(VectorFile::create(&folder.compacting(), dimension, rows)?))?;
+        let settings = collection.settings();
+        let (rows, metric) = (row_type(settings.vector_type.unwrap_or_default()), metric(&settings));
+        let create = || Ok(VectorFile::create(&folder.compacting(), dimension, rows)?.compared_by(metric));
+        let file = registry.with_files(create)?;
         let files = MovedFiles { file, model, records: Vec::new(), seen: RoaringBitmap::new() };
         Ok(Self { registry, writer, collection, files: Some(Box::new(files)) })
     }

@@ -8,7 +8,7 @@ use crate::{Collection, StoreError};
 use membox_index::{AllowedRows, Effort, Found, Search, VectorIndex};
 use membox_records::keys::Opener;
 use membox_records::{Filter, Slots, StoredRecord};
-use membox_vectors::{QuestionTokens, RowPin, TokenVectors, TokenView, VectorView};
+use membox_vectors::{Metric, QuestionTokens, RowPin, TokenVectors, TokenView, VectorView};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
@@ -226,16 +226,28 @@ impl Snapshot {
         (window.start < window.end).then_some(window.start as usize..window.end as usize)
     }
 
-    /// How alike two records are: by the part of either that is least like any part of the other.
+    /// How alike two records are: the cosine of the part of either that is least like any part of the other.
     pub fn likeness(&self, a: RecordRef, b: RecordRef) -> f32 {
+        let rows = |of: RecordRef| std::iter::once(of.0).chain(self.windows.of(of.0));
         let least = |of: RecordRef, to: RecordRef| {
-            let rows = std::iter::once(of.0).chain(self.windows.of(of.0));
-            rows.map(|row| self.score(&self.view.vector(row), to)).fold(f32::INFINITY, f32::min)
+            let like = |row: u32| match self.view.metric() {
+                Metric::Cosine => self.score(&self.view.vector(row), to),
+                _ => rows(to).map(|other| self.cosine(row, other)).fold(f32::NEG_INFINITY, f32::max),
+            };
+            rows(of).map(like).fold(f32::INFINITY, f32::min)
         };
         match self.windows(a).max(self.windows(b)) {
             1 => least(a, b),
             _ => least(a, b).min(least(b, a)),
         }
+    }
+
+    /// The cosine of two rows whose lengths are any.
+    fn cosine(&self, a: u32, b: u32) -> f32 {
+        let (a, b) = (self.view.vector(a), self.view.vector(b));
+        let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
+        let lengths = (product(&a, &a) * product(&b, &b)).sqrt();
+        if lengths > 0.0 { (product(&a, &b) / lengths) as f32 } else { 0.0 }
     }
 
     /// Records of its session that speak for a record, each with the steps to it and the share of what it says that

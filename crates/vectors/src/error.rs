@@ -43,6 +43,12 @@ pub enum VectorsError {
     /// A vector with NaN or infinity in it, or beyond what the row type holds.
     #[error("the vector holds {0}, which is not a finite number that fits the collection's row type")]
     NotFinite(f32),
+    /// A vector whose products with others may be no numbers.
+    #[error("the vector is longer than {most:e}, the most that is compared without being brought to length 1")]
+    TooLong {
+        /// The length that is possible.
+        most: f64,
+    },
     /// A write failed earlier, so what is on disk is unknown: the file takes no more writes until it is opened again.
     #[error("{path} takes no more writes after a failed write or fsync; restart membox to recover",
         path = .0.display())]

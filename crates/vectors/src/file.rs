@@ -1,7 +1,7 @@
 //! The vector file: appended to by one writer, read through read-only maps.
 
 use crate::VectorsError;
-use crate::format::{HEADER_BYTES, Header, HeaderError, RowType, VERSION};
+use crate::format::{HEADER_BYTES, Header, HeaderError, Metric, RowType, VERSION};
 use crate::sigbus::Watched;
 use crate::simd;
 use memmap2::{Mmap, MmapOptions};
@@ -63,16 +63,28 @@ impl FileMap {
 /// file refuses further writes.
 pub struct VectorFile {
     path: PathBuf,
-    file: File,
+    /// Not there where rows have no vectors.
+    file: Option<File>,
     header: Header,
+    metric: Metric,
     rows: u32,
-    map: Arc<FileMap>,
+    map: Option<Arc<FileMap>>,
     poisoned: bool,
 }
 
 impl VectorFile {
-    /// Creates the file, durably, its folder entry included.
+    /// Rows that have no vectors, of which there are `rows`: they are numbered as others are, and take no file.
+    pub fn without_vectors(uuid: Uuid, rows: u32) -> Self {
+        let header = Header { uuid, dimension: 0, row_type: RowType::F16 };
+        let (path, metric) = (PathBuf::from(format!("{uuid}.mbv")), Metric::default());
+        Self { path, file: None, header, metric, rows, map: None, poisoned: false }
+    }
+
+    /// Creates the file, durably, its folder entry included; none for vectors of no numbers.
     pub fn create(path: &Path, dimension: usize, row_type: RowType) -> Result<Self, VectorsError> {
+        if dimension == 0 {
+            return Ok(Self::without_vectors(Uuid::new_v4(), 0));
+        }
         let io = |action| move |source| VectorsError::Io { action, path: path.to_owned(), source };
         let header = Header { uuid: Uuid::new_v4(), dimension, row_type };
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(io("create"))?;
@@ -82,8 +94,8 @@ impl VectorFile {
             let _ = std::fs::remove_file(path);
             return Err(io("create")(source));
         }
-        let map = map_file(path, &file, HEADER_BYTES)?;
-        Ok(Self { path: path.to_owned(), file, header, rows: 0, map, poisoned: false })
+        let (map, file) = (Some(map_file(path, &file, HEADER_BYTES)?), Some(file));
+        Ok(Self { path: path.to_owned(), file, header, metric: Metric::default(), rows: 0, map, poisoned: false })
     }
 
     /// Gives a file that cannot be opened its header again, and `rows` rows: those that it holds stay, those that it
@@ -108,8 +120,13 @@ impl VectorFile {
         if length > wanted {
             file.set_len(wanted).and_then(|()| file.sync_all()).map_err(io("truncate"))?;
         }
-        let map = map_file(path, &file, wanted)?;
-        Ok(Self { path: path.to_owned(), file, header, rows, map, poisoned: false })
+        let (map, file) = (Some(map_file(path, &file, wanted)?), Some(file));
+        Ok(Self { path: path.to_owned(), file, header, metric: Metric::default(), rows, map, poisoned: false })
+    }
+
+    /// The file, whose rows are compared by `metric` from now on, instead of by the cosine.
+    pub fn compared_by(self, metric: Metric) -> Self {
+        Self { metric, ..self }
     }
 
     /// How many rows a file holds, committed or not.
@@ -176,8 +193,9 @@ impl VectorFile {
 
     /// An error where somebody has cut the file: a write past its end would hide that.
     fn check_length(&self) -> Result<(), VectorsError> {
+        let Some(file) = &self.file else { return Ok(()) };
         let io = |source| VectorsError::Io { action: "read", path: self.path.clone(), source };
-        let (length, wanted) = (self.file.metadata().map_err(io)?.len(), self.header.row_offset(u64::from(self.rows)));
+        let (length, wanted) = (file.metadata().map_err(io)?.len(), self.header.row_offset(u64::from(self.rows)));
         if length < wanted {
             let reason = format!("it has {length} bytes, and had {wanted} when it was written: somebody has cut it");
             return Err(VectorsError::Damaged { path: self.path.clone(), reason });
@@ -194,15 +212,19 @@ impl VectorFile {
         }
         self.check_length()?;
         let rows = self.rows.checked_add(count).ok_or_else(|| self.full())?;
-        if let Err(source) = self.file.write_all_at(bytes, self.header.row_offset(u64::from(self.rows))) {
+        let Some(file) = &self.file else {
+            self.rows = rows;
+            return Ok(());
+        };
+        if let Err(source) = file.write_all_at(bytes, self.header.row_offset(u64::from(self.rows))) {
             // What part of it was written does not matter: no record names these rows, and the next append overwrites
             // them.
             return Err(VectorsError::Io { action: "write to", path: self.path.clone(), source });
         }
         self.rows = rows;
         let end = self.header.row_offset(u64::from(rows));
-        if end > self.map.bytes.len() as u64 {
-            self.map = map_file(&self.path, &self.file, end)?;
+        if self.map.as_ref().is_none_or(|map| end > map.bytes.len() as u64) {
+            self.map = Some(map_file(&self.path, file, end)?);
         }
         Ok(())
     }
@@ -213,7 +235,7 @@ impl VectorFile {
         if self.poisoned {
             return Err(VectorsError::Poisoned(self.path.clone()));
         }
-        self.file.sync_data().map_err(|source| {
+        self.file.as_ref().map_or(Ok(()), File::sync_data).map_err(|source| {
             self.poisoned = true;
             VectorsError::Io { action: "fsync", path: self.path.clone(), source }
         })
@@ -221,6 +243,9 @@ impl VectorFile {
 
     /// Renames the file, durably.
     pub fn rename(&mut self, to: &Path) -> Result<(), VectorsError> {
+        if self.file.is_none() {
+            return Ok(());
+        }
         rename_durably(&self.path, to).map_err(|source| VectorsError::Io {
             action: "rename",
             path: self.path.clone(),
@@ -232,6 +257,9 @@ impl VectorFile {
 
     /// Removes the file; views of it stay.
     pub fn remove(self) -> Result<(), VectorsError> {
+        if self.file.is_none() {
+            return Ok(());
+        }
         let io = |source| VectorsError::Io { action: "remove", path: self.path.clone(), source };
         std::fs::remove_file(&self.path).map_err(io)
     }
@@ -249,19 +277,22 @@ impl VectorFile {
 
     /// Overwrites rows with zeros, which become durable with the next [`VectorFile::sync`].
     pub fn erase_lazily(&mut self, rows: impl IntoIterator<Item = u32>) -> Result<(), VectorsError> {
+        let Some(file) = &self.file else { return Ok(()) };
         self.check_length()?;
         let zeros = vec![0; self.header.stride()];
         for row in rows.into_iter().filter(|&row| row < self.rows) {
-            self.file
-                .write_all_at(&zeros, self.header.row_offset(u64::from(row)))
-                .map_err(|source| VectorsError::Io { action: "write to", path: self.path.clone(), source })?;
+            file.write_all_at(&zeros, self.header.row_offset(u64::from(row))).map_err(|source| VectorsError::Io {
+                action: "write to",
+                path: self.path.clone(),
+                source,
+            })?;
         }
         Ok(())
     }
 
     /// A view of the first `rows` rows, valid for as long as it is held, whatever is appended.
     pub fn view(&self, rows: u32) -> VectorView {
-        VectorView { header: self.header, map: self.map.clone(), rows: rows.min(self.rows) }
+        VectorView { header: self.header, metric: self.metric, map: self.map.clone(), rows: rows.min(self.rows) }
     }
 
     fn full(&self) -> VectorsError {
@@ -307,7 +338,8 @@ impl Header {
 #[derive(Clone)]
 pub struct VectorView {
     header: Header,
-    map: Arc<FileMap>,
+    metric: Metric,
+    map: Option<Arc<FileMap>>,
     rows: u32,
 }
 
@@ -317,8 +349,8 @@ impl VectorView {
         let file =
             File::open(path).map_err(|source| VectorsError::Io { action: "open", path: path.to_owned(), source })?;
         let (header, _) = read_layout(path, &file, rows)?;
-        let map = map_file(path, &file, header.row_offset(u64::from(rows)))?;
-        Ok(Self { header, map, rows })
+        let map = Some(map_file(path, &file, header.row_offset(u64::from(rows)))?);
+        Ok(Self { header, metric: Metric::default(), map, rows })
     }
 
     /// What the file's header says.
@@ -329,7 +361,7 @@ impl VectorView {
     /// An error once a page of the file could not be read: some rows were zeros then, and what was found among them
     /// is no answer.
     pub fn check_readable(&self) -> Result<(), VectorsError> {
-        if !self.map.watched.is_damaged() {
+        if self.map.as_ref().is_none_or(|map| !map.watched.is_damaged()) {
             return Ok(());
         }
         let reason = "a page of it could not be read, because the disk has failed or somebody has cut the file; look \
@@ -349,7 +381,7 @@ impl VectorView {
     pub fn bytes(&self, row: u32) -> &[u8] {
         assert!(row < self.rows, "row {row} of {}", self.rows);
         let at = self.header.row_offset(u64::from(row)) as usize;
-        &self.map.bytes[at..at + self.header.stride()]
+        self.map.as_ref().map_or(&[], |map| &map.bytes[at..at + self.header.stride()])
     }
 
     /// CRC32C of a row's bytes, to be held against its record's.
@@ -364,9 +396,14 @@ impl VectorView {
         vector
     }
 
-    /// Inner product of a query and a row.
+    /// How its rows are compared.
+    pub fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    /// How well a query and a row match: higher is better.
     pub fn score(&self, query: &[f32], row: u32) -> f32 {
-        simd::dot(self.header.row_type, query, self.bytes(row))
+        simd::score(self.metric, self.header.row_type, query, self.bytes(row))
     }
 }
 

@@ -93,12 +93,24 @@ impl RowType {
     }
 }
 
+/// How a query and a row are compared. Callers say so each time that they open a file: it is not in its header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Metric {
+    /// By their inner product: both have unit length, so that it is their cosine.
+    #[default]
+    Cosine,
+    /// By their inner product, whatever their lengths.
+    InnerProduct,
+    /// By their distance: a score is 0 where they are equal, and less the further they are apart.
+    Euclidean,
+}
+
 /// What the header of a vector file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Which file this is; everything derived from it names it.
     pub uuid: Uuid,
-    /// Numbers in a vector.
+    /// Numbers in a vector; 0 where rows have no vectors, and there is no file.
     pub dimension: usize,
     /// How they are kept.
     pub row_type: RowType,
@@ -119,6 +131,11 @@ impl Header {
     /// Where row `row` starts in the file.
     pub fn row_offset(&self, row: u64) -> u64 {
         HEADER_BYTES + row * self.stride() as u64
+    }
+
+    /// Bytes of a file of so many rows.
+    pub fn file_bytes(&self, rows: u32) -> u64 {
+        if self.dimension == 0 { 0 } else { self.row_offset(u64::from(rows)) }
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {

@@ -46,7 +46,7 @@ mod top_k;
 pub use beneath::open_beneath;
 pub use error::VectorsError;
 pub use file::{RowReceipt, VectorFile, VectorView, rename_durably, rename_to_new, sync_parent};
-pub use format::{Header, RowType};
+pub use format::{Header, Metric, RowType};
 pub use retired::{Retired, RowPin};
 pub use scan::ScanQueue;
 pub use simd::prefetch;

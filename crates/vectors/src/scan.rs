@@ -6,7 +6,7 @@
 
 use crate::batcher::Batcher;
 use crate::file::VectorView;
-use crate::simd::{dots, prefetch};
+use crate::simd::{self, prefetch};
 use crate::top_k::{ScoredRow, TopK};
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
@@ -67,7 +67,7 @@ impl VectorView {
         let mut scores = [0.0; MAX_QUERIES_AT_ONCE];
         let scores = &mut scores[..queries.len()];
         let mut see = |row: u32, is_wanted: bool| {
-            dots(self.header().row_type, queries, self.bytes(row), scores);
+            simd::scores(self.metric(), self.header().row_type, queries, self.bytes(row), scores);
             if is_wanted {
                 tops.iter_mut().zip(&*scores).for_each(|(top, score)| top.push(row, *score));
             }

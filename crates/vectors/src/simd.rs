@@ -1,6 +1,7 @@
-//! Inner products of f32 queries with stored rows, similarities of tokens, and reading ahead: the crate's one module
-//! of such instructions.
+//! Inner products and distances of f32 queries and stored rows, similarities of tokens, and reading ahead: the
+//! crate's one module of such instructions.
 
+use crate::Metric;
 use crate::format::RowType;
 use crate::tokens::Part;
 
@@ -16,18 +17,30 @@ pub fn prefetch<T>(soon: &[T]) {
     let _ = soon;
 }
 
-/// Inner product of `query` and a stored row (`row` holds at least as many numbers), by the best instructions of this
+/// How well `query` and a stored row match (`row` holds at least as many numbers), by the best instructions of this
 /// CPU.
-pub(crate) fn dot(row_type: RowType, query: &[f32], row: &[u8]) -> f32 {
+pub(crate) fn score(metric: Metric, row_type: RowType, query: &[f32], row: &[u8]) -> f32 {
     let mut score = [0.0];
-    dots(row_type, &[query], row, &mut score);
+    scores(metric, row_type, &[query], row, &mut score);
     score[0]
 }
 
-/// Inner products of queries of one length and a stored row (`row` holds at least as many numbers). Each is the same
-/// to the last bit as if it were made alone.
-pub(crate) fn dots(row_type: RowType, queries: &[&[f32]], row: &[u8], scores: &mut [f32]) {
-    assert_eq!(queries.len(), scores.len());
+/// How well queries of one length match a stored row (`row` holds at least as many numbers): inner products, or
+/// distances below zero. Each is the same to the last bit as if it were made alone.
+pub(crate) fn scores(metric: Metric, row_type: RowType, queries: &[&[f32]], row: &[u8], scores: &mut [f32]) {
+    match metric {
+        Metric::Cosine | Metric::InnerProduct => sums::<false>(row_type, queries, row, scores),
+        Metric::Euclidean => {
+            sums::<true>(row_type, queries, row, scores);
+            // A zero has no sign in JSON.
+            scores.iter_mut().for_each(|score| *score = if *score > 0.0 { -score.sqrt() } else { 0.0 });
+        }
+    }
+}
+
+/// Sums of products, or of squared differences.
+fn sums<const SQUARES: bool>(row_type: RowType, queries: &[&[f32]], row: &[u8], sums: &mut [f32]) {
+    assert_eq!(queries.len(), sums.len());
     let Some(length) = queries.first().map(|q| q.len()) else { return };
     assert!(row.len() >= length * row_type.width() && queries.iter().all(|q| q.len() == length));
     #[cfg(target_arch = "x86_64")]
@@ -37,42 +50,43 @@ pub(crate) fn dots(row_type: RowType, queries: &[&[f32]], row: &[u8], scores: &m
             // Four queries share what is read and converted of the row; AVX2 has registers for the sums of two.
             if has!("avx512f") {
                 let (fours, rest) = queries.as_chunks::<4>();
-                let (four_scores, rest_scores) = scores.as_chunks_mut::<4>();
-                for (queries, scores) in fours.iter().zip(four_scores) {
+                let (four_sums, rest_sums) = sums.as_chunks_mut::<4>();
+                for (queries, sums) in fours.iter().zip(four_sums) {
                     // SAFETY: AVX-512 F was found; the assertion above covers the row and the queries.
-                    *scores = unsafe { x86::dots_avx512(row_type, queries, row) };
+                    *sums = unsafe { x86::sums_avx512::<_, SQUARES>(row_type, queries, row) };
                 }
-                for (query, score) in rest.iter().zip(rest_scores) {
+                for (query, sum) in rest.iter().zip(rest_sums) {
                     // SAFETY: as above.
-                    [*score] = unsafe { x86::dots_avx512(row_type, &[*query], row) };
+                    [*sum] = unsafe { x86::sums_avx512::<_, SQUARES>(row_type, &[*query], row) };
                 }
                 return;
             }
             if has!("avx2") && has!("fma") && has!("f16c") {
                 let (twos, rest) = queries.as_chunks::<2>();
-                let (two_scores, rest_scores) = scores.as_chunks_mut::<2>();
-                for (queries, scores) in twos.iter().zip(two_scores) {
+                let (two_sums, rest_sums) = sums.as_chunks_mut::<2>();
+                for (queries, sums) in twos.iter().zip(two_sums) {
                     // SAFETY: AVX2, FMA and F16C were found; the assertion above covers the row and the queries.
-                    *scores = unsafe { x86::dots_avx2(row_type, queries, row) };
+                    *sums = unsafe { x86::sums_avx2::<_, SQUARES>(row_type, queries, row) };
                 }
-                for (query, score) in rest.iter().zip(rest_scores) {
+                for (query, sum) in rest.iter().zip(rest_sums) {
                     // SAFETY: as above.
-                    [*score] = unsafe { x86::dots_avx2(row_type, &[*query], row) };
+                    [*sum] = unsafe { x86::sums_avx2::<_, SQUARES>(row_type, &[*query], row) };
                 }
                 return;
             }
         }
     }
-    queries.iter().zip(scores).for_each(|(query, score)| *score = portable(row_type, query, row));
+    queries.iter().zip(sums).for_each(|(query, sum)| *sum = portable::<SQUARES>(row_type, query, row));
 }
 
-fn portable(row_type: RowType, query: &[f32], row: &[u8]) -> f32 {
+fn portable<const SQUARES: bool>(row_type: RowType, query: &[f32], row: &[u8]) -> f32 {
+    let term = |q: f32, x: f32| if SQUARES { (q - x) * (q - x) } else { q * x };
     match row_type {
         RowType::F16 => {
             let row = row.as_chunks::<2>().0;
-            query.iter().zip(row).map(|(q, x)| q * half::f16::from_le_bytes(*x).to_f32()).sum()
+            query.iter().zip(row).map(|(q, x)| term(*q, half::f16::from_le_bytes(*x).to_f32())).sum()
         }
-        RowType::F32 => query.iter().zip(row.as_chunks::<4>().0).map(|(q, x)| q * f32::from_le_bytes(*x)).sum(),
+        RowType::F32 => query.iter().zip(row.as_chunks::<4>().0).map(|(q, x)| term(*q, f32::from_le_bytes(*x))).sum(),
     }
 }
 
@@ -168,7 +182,11 @@ mod x86 {
     /// # Safety
     /// The queries are of one length, a multiple of 16, and `row` holds as many numbers of `row_type`.
     #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn dots_avx512<const N: usize>(row_type: RowType, queries: &[&[f32]; N], row: &[u8]) -> [f32; N] {
+    pub(super) unsafe fn sums_avx512<const N: usize, const SQUARES: bool>(
+        row_type: RowType,
+        queries: &[&[f32]; N],
+        row: &[u8],
+    ) -> [f32; N] {
         let mut sums = [[_mm512_setzero_ps(); 4]; N];
         let sixteens = queries[0].len() / 16;
         for first in (0..sixteens).step_by(4) {
@@ -185,7 +203,8 @@ mod x86 {
                     };
                     for (sums, query) in sums.iter_mut().zip(queries) {
                         let q = _mm512_loadu_ps(query.as_ptr().add(16 * i));
-                        sums[place] = _mm512_fmadd_ps(q, x, sums[place]);
+                        let (a, b) = if SQUARES { (_mm512_sub_ps(q, x), _mm512_sub_ps(q, x)) } else { (q, x) };
+                        sums[place] = _mm512_fmadd_ps(a, b, sums[place]);
                     }
                 }
             }
@@ -194,9 +213,13 @@ mod x86 {
     }
 
     /// # Safety
-    /// As [`dots_avx512`].
+    /// As [`sums_avx512`].
     #[target_feature(enable = "avx2,fma,f16c")]
-    pub(super) unsafe fn dots_avx2<const N: usize>(row_type: RowType, queries: &[&[f32]; N], row: &[u8]) -> [f32; N] {
+    pub(super) unsafe fn sums_avx2<const N: usize, const SQUARES: bool>(
+        row_type: RowType,
+        queries: &[&[f32]; N],
+        row: &[u8],
+    ) -> [f32; N] {
         let mut sums = [[_mm256_setzero_ps(); 4]; N];
         let eights = queries[0].len() / 8;
         for first in (0..eights).step_by(4) {
@@ -213,7 +236,8 @@ mod x86 {
                     };
                     for (sums, query) in sums.iter_mut().zip(queries) {
                         let q = _mm256_loadu_ps(query.as_ptr().add(8 * i));
-                        sums[place] = _mm256_fmadd_ps(q, x, sums[place]);
+                        let (a, b) = if SQUARES { (_mm256_sub_ps(q, x), _mm256_sub_ps(q, x)) } else { (q, x) };
+                        sums[place] = _mm256_fmadd_ps(a, b, sums[place]);
                     }
                 }
             }
@@ -276,7 +300,13 @@ mod tests {
             for row_type in [RowType::F16, RowType::F32] {
                 let mut row = vec![0; query.len() * row_type.width()];
                 row_type.encode(&vector, &mut row);
-                prop_assert!((dot(row_type, &query, &row) - portable(row_type, &query, &row)).abs() < 1e-4);
+                for metric in [Metric::InnerProduct, Metric::Euclidean] {
+                    let plain = match metric {
+                        Metric::Euclidean => -portable::<true>(row_type, &query, &row).sqrt(),
+                        _ => portable::<false>(row_type, &query, &row),
+                    };
+                    prop_assert!((score(metric, row_type, &query, &row) - plain).abs() < 1e-4, "{metric:?}");
+                }
             }
         }
 
@@ -320,10 +350,12 @@ mod tests {
             for row_type in [RowType::F16, RowType::F32] {
                 let mut row = vec![0; length * row_type.width()];
                 row_type.encode(&vector, &mut row);
-                let mut scores = vec![0.0; count];
-                dots(row_type, &queries, &row, &mut scores);
-                let alone: Vec<f32> = queries.iter().map(|q| dot(row_type, q, &row)).collect();
-                prop_assert_eq!(scores, alone);
+                for metric in [Metric::Cosine, Metric::InnerProduct, Metric::Euclidean] {
+                    let mut together = vec![0.0; count];
+                    scores(metric, row_type, &queries, &row, &mut together);
+                    let alone: Vec<f32> = queries.iter().map(|q| score(metric, row_type, q, &row)).collect();
+                    prop_assert_eq!(together, alone);
+                }
             }
         }
     }

@@ -8,7 +8,7 @@ use std::collections::BinaryHeap;
 pub struct ScoredRow {
     /// Row number in the vector file.
     pub row: u32,
-    /// Inner product with the query.
+    /// What the metric says of it and the query.
     pub score: f32,
 }
 

@@ -2577,7 +2577,17 @@ export interface components {
              *     by words as well. As they were when left out.
              */
             synonyms?: string[][] | null;
+            /**
+             * @description Whether records are found by the words of their texts: yes when left out, or as it was. Where they are not,
+             *     texts are in no index.
+             */
+            text_index?: boolean | null;
             vector_type?: components["schemas"]["VectorType"] | null;
+            /**
+             * @description Whether records have vectors: yes when left out, or as it was. Without any, texts are not embedded, and no
+             *     vector finds them; there is no file of vectors, and nothing of them in memory. Words and filters find them.
+             */
+            vectors?: boolean | null;
             windows?: components["schemas"]["Windows"] | null;
         };
         /** @description A collection as it is described. */
@@ -3714,7 +3724,7 @@ export interface components {
             next?: string;
         };
         /** @description What jobs come to, for the API's description; jobs of other kinds have no result. */
-        JobResult: components["schemas"]["ErasureReceipt"] | components["schemas"]["ConsolidateReport"] | components["schemas"]["UpdateReport"];
+        JobResult: components["schemas"]["ErasureReceipt"] | components["schemas"]["TenantReceipt"] | components["schemas"]["ConsolidateReport"] | components["schemas"]["UpdateReport"] | components["schemas"]["TokenVectorsReport"];
         /** @description A job, and how far it is. */
         JobView: {
             /** @description The collection that it works on, if it is one. */
@@ -4313,7 +4323,7 @@ export interface components {
          * @description How two vectors are compared.
          * @enum {string}
          */
-        Metric: "cosine" | "inner_product";
+        Metric: "cosine" | "inner_product" | "euclidean";
         /**
          * @description Texts, images, recordings, or all of them.
          * @enum {string}
@@ -4827,9 +4837,10 @@ export interface components {
             min_relevance?: number | null;
             /**
              * Format: float
-             * @description Hits below this score are dropped. In mode `vector` a score is the cosine (or inner product), in mode `text`
-             *     BM25. In mode `hybrid` it is a share of the best hit's score before late interaction, which adds up to 0.5; it
-             *     says nothing about whether the question is answered: see `min_relevance`.
+             * @description Hits below this score are dropped. In mode `vector` a score is what the collection's metric says: the cosine,
+             *     the inner product, or the distance below zero (-2 where vectors are 2 apart); in mode `text` BM25. In mode
+             *     `hybrid` it is a share of the best hit's score before late interaction, which adds up to 0.5; it says nothing
+             *     about whether the question is answered: see `min_relevance`.
              */
             min_score?: number | null;
             /**
@@ -5038,7 +5049,7 @@ export interface components {
             tokens?: number;
             /**
              * Format: float
-             * @description Cosine (or inner product) with the question.
+             * @description Cosine or inner product with the question, or the distance below zero, as the collection's metric says.
              */
             vector?: number;
         };
@@ -5253,6 +5264,32 @@ export interface components {
             /** @description `Validation`, `Empty`, `Overloaded`, `Unhealthy` or `Backend`. */
             error_type: string;
         };
+        /** @description What the erasure of a tenant has done. */
+        TenantReceipt: {
+            /**
+             * Format: int64
+             * @description The entry of the audit log that says so.
+             */
+            audit_number: number;
+            /** @description RFC 3339. */
+            begun_at: string;
+            /** @description Collections that were dropped. */
+            collections: number;
+            /** @description RFC 3339: from then on nothing of it is in any file. */
+            ended_at: string;
+            /**
+             * @description Keys that are gone: what they have sealed cannot be read any more, in older backups neither, unless these hold
+             *     the keys.
+             */
+            keys: number;
+            /**
+             * Format: int64
+             * @description Records that they held.
+             */
+            records: number;
+            /** @description Who is gone. */
+            tenant: string;
+        };
         /** @description How a tenant is kept. */
         TenantView: {
             /** @description Its collections. */
@@ -5311,6 +5348,11 @@ export interface components {
          * @enum {string}
          */
         TokenToWord: "mean" | "first";
+        /** @description What a job has done that makes vectors of tokens. */
+        TokenVectorsReport: {
+            /** @description Records that got them. */
+            records: number;
+        };
         /** @description What a collection has of vectors of tokens. */
         TokenVectorsView: {
             /**
@@ -12957,7 +12999,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description the writes are too large */
+            /** @description all that tasks have written to the checkpoint has over 16 MiB */
             422: {
                 headers: {
                     [name: string]: unknown;

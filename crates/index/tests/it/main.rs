@@ -4,3 +4,4 @@
 
 mod derived_index;
 mod device;
+mod metrics;

@@ -14,7 +14,8 @@ use crate::retry::retry;
 use crate::tenants::{Limits, Policies};
 use crate::views::collection_view;
 use membox_api::{
-    CollectionSettings, CollectionView, LateInteraction, MAX_WINDOWS, Metric, TOKEN_DIMENSIONS, VectorType, Windows,
+    CollectionSettings, CollectionView, IndexPolicy, LateInteraction, MAX_WINDOWS, Metric, TOKEN_DIMENSIONS,
+    VectorType, Windows,
 };
 use membox_store::Store;
 use membox_store::{Collection, JobGuard};
@@ -50,7 +51,9 @@ impl Collections<'_> {
             };
             let redaction = wanted.redaction.clone().or(existing.settings().redaction);
             check_redacted(synonyms, redaction.as_ref())?;
-            match self.reconcile(&existing, wanted, &self.settle(wanted)?) {
+            let has_vectors = existing.settings().vectors;
+            let asked = CollectionSettings { vectors: wanted.vectors.or(has_vectors), ..wanted.clone() };
+            match self.reconcile(&existing, wanted, &self.settle(&asked)?) {
                 // Somebody else has set other settings, or dropped it.
                 Ok(false) | Err(MemoryError::Dropped(_)) => Ok(None),
                 Ok(true) if existing.is_dropped() => Ok(None),
@@ -95,6 +98,13 @@ impl Collections<'_> {
             return Err(MemoryError::impossible("/windows/max", reason));
         }
         let mut settings = wanted.clone();
+        // What is said by leaving it out is not said twice.
+        settings.text_index = settings.text_index.filter(|is_kept| !is_kept);
+        settings.vectors = settings.vectors.filter(|are_kept| !are_kept);
+        if !settings.has_vectors() {
+            settings::check_without_vectors(&settings)?;
+            return Ok(CollectionSettings { index: IndexPolicy::Flat, ..settings });
+        }
         let named = settings.model.as_deref().map(|model| self.models.encoder_named(model)).transpose()?.flatten();
         if let (Some(_), None, Ok(_)) = (&settings.model, &named, self.models.encoder()) {
             let reason = format!("this box embeds with {}", quoted(&self.models.names()));
@@ -135,6 +145,14 @@ impl Collections<'_> {
             let difference = format!("{name} is {have}, not {wanted}");
             MemoryError::Exists { name: existing.name.clone(), difference }
         };
+        let kept = |kept: bool| if kept { "kept" } else { "not kept" }.to_owned();
+        for (name, have, wanted) in
+            [("vectors", have.has_vectors(), wanted.vectors), ("text_index", have.has_text_index(), wanted.text_index)]
+        {
+            if let Some(wanted) = wanted.filter(|wanted| *wanted != have) {
+                return Err(differs(name, kept(have), kept(wanted)));
+            }
+        }
         if wanted.dimension.is_some_and(|d| have.dimension != Some(d)) {
             return Err(differs("dimension", format!("{:?}", have.dimension), format!("{:?}", wanted.dimension)));
         }

@@ -1,7 +1,7 @@
 //! Names and settings of collections.
 
 use crate::MemoryError;
-use membox_api::MemoriesPolicy;
+use membox_api::{CollectionSettings, IndexPolicy, LateInteraction, MemoriesPolicy, Windows};
 
 /// Numbers that a vector may have at most.
 pub const MAX_DIMENSIONS: usize = 8192;
@@ -17,6 +17,21 @@ pub fn check_name(name: &str) -> Result<(), MemoryError> {
         "/collection",
         "a collection's name is 1 to 64 of A-Z, a-z, 0-9, _, . and -, and begins with a letter or digit",
     ))
+}
+
+/// Refuses what only a collection with vectors can have.
+pub(super) fn check_without_vectors(settings: &CollectionSettings) -> Result<(), MemoryError> {
+    let is_on = [
+        ("/model", settings.model.is_some()),
+        ("/dimension", settings.dimension.is_some()),
+        ("/vector_type", settings.vector_type.is_some()),
+        ("/metric", settings.metric.is_some()),
+        ("/index", !matches!(settings.index, IndexPolicy::Auto | IndexPolicy::Flat)),
+        ("/late_interaction", matches!(settings.late_interaction, Some(LateInteraction::On { .. }))),
+        ("/windows", matches!(settings.windows, Some(Windows::On { .. }))),
+    ];
+    let found = is_on.into_iter().find(|(_, is_on)| *is_on);
+    found.map_or(Ok(()), |(pointer, _)| Err(MemoryError::invalid(pointer, "the collection keeps no vectors")))
 }
 
 /// Whether a policy of memories can hold; `at` says where it stands.

@@ -3,8 +3,9 @@
 use crate::MemoryError;
 use crate::lists::check_field;
 use crate::tenants::Limits;
-use membox_api::{Exclude, Fusion, GroupBy, RecallMode, RecallRequest, Rerank};
+use membox_api::{CollectionSettings, Exclude, Fusion, GroupBy, Include, RecallMode, RecallRequest, Rerank};
 use membox_store::{Condition, Filter, MAX_EF_SEARCH, Scalar};
+use std::borrow::Cow;
 
 /// Hits of one answer.
 const MAX_HITS: usize = 10_000;
@@ -20,6 +21,44 @@ const MAX_NEIGHBOURS: usize = 20;
 const MAX_RERANKED: usize = 200;
 /// Ids and sessions, each, that a request may exclude.
 const MAX_EXCLUDED: usize = 1000;
+
+/// A request to a collection, by what that keeps: where no mode is asked for, it is one that it has. What is asked for
+/// and not kept is refused.
+pub(super) fn as_kept<'a>(
+    settings: &CollectionSettings,
+    request: &'a RecallRequest,
+) -> Result<Cow<'a, RecallRequest>, MemoryError> {
+    let (by_vector, by_words) = (settings.has_vectors(), settings.has_text_index());
+    if by_vector && by_words {
+        return Ok(Cow::Borrowed(request));
+    }
+    let refused = |pointer: &str, reason: &str| Err(MemoryError::invalid(pointer, reason));
+    if !by_vector && !by_words {
+        return refused("/collection", "the collection keeps neither vectors nor words: ids and filters find records");
+    }
+    if !by_vector {
+        let is_diverse = request.rerank.as_ref().is_some_and(|rerank| rerank.mmr_lambda.is_some());
+        for (pointer, is_asked_for) in [
+            ("/vector", request.vector.is_some()),
+            ("/mode", matches!(request.mode, Some(RecallMode::Vector | RecallMode::Hybrid))),
+            ("/fold_doubles", request.fold_doubles.is_some()),
+            ("/rerank/mmr_lambda", is_diverse),
+            ("/include", request.include.contains(&Include::Vector)),
+        ] {
+            if is_asked_for {
+                return refused(pointer, "the collection keeps no vectors: words find its records, by mode \"text\"");
+            }
+        }
+        return Ok(Cow::Owned(RecallRequest { mode: Some(RecallMode::Text), ..request.clone() }));
+    }
+    if matches!(request.mode, Some(RecallMode::Text | RecallMode::Hybrid)) {
+        return refused("/mode", "the collection keeps no text index: vectors find its records, by mode \"vector\"");
+    }
+    if request.query.is_some() && request.vector.is_some() {
+        return refused("/query", "the collection keeps no text index: a vector is asked for alone");
+    }
+    Ok(Cow::Owned(RecallRequest { mode: Some(RecallMode::Vector), ..request.clone() }))
+}
 
 /// Which records may be found.
 pub(super) fn filter_of(

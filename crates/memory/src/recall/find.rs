@@ -48,6 +48,7 @@ pub(super) fn find(
     time: Option<&Filter>,
     request: &RecallRequest,
 ) -> Result<Found, MemoryError> {
+    let _span = tracing::trace_span!(target: "otel", "search").entered();
     let wanted = wanted(request);
     let leg = wanted.max(LEG);
     let SearchEffort { ef_search, nprobe, exact } = request.effort.unwrap_or_default();
@@ -132,7 +133,7 @@ impl<'a> Judge<'a> {
         let asked = self.asked.get(fused.question)?;
         let own = || Some(self.found.snapshot.score(asked.vector.as_deref()?, fused.record));
         let cosine = fused.vector.filter(|_| asked.vector.is_some()).or_else(own);
-        let vector = cosine.map(|cosine| asked.reading.scale.closeness(cosine));
+        let vector = cosine.map(|cosine| asked.reading.closeness(cosine));
         let rarity = self.found.words.get(fused.question).map_or(0.0, WordScores::rarity);
         let words = (self.mode != RecallMode::Vector && rarity > 0.0).then(|| fused.text.unwrap_or(0.0) / rarity);
         relevance(&Evidence { vector, words, is_named: fused.is_named, fluency: asked.reading.fluency })

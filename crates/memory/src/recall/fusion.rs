@@ -7,7 +7,7 @@
 
 use membox_api::{Fusion, PartName, ScorePart};
 use membox_encoder::CosineScale;
-use membox_store::RecordRef;
+use membox_store::{Metric, RecordRef};
 use membox_threads::budget::{self, Cancelled};
 
 /// What a record gets that was said by, or is about, somebody whom the question names. Who asks in the first person
@@ -32,18 +32,62 @@ pub(crate) struct Reading {
     pub fluency: f32,
     /// Where its cosines begin and end.
     pub scale: CosineScale,
+    /// What the scores of vectors are.
+    pub scores: ScoreKind,
+}
+
+/// What the score of a vector says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ScoreKind {
+    /// A cosine, or an inner product, which that of vectors of length 1 is.
+    Product,
+    /// The distance of vectors as a model makes them, of length 1.
+    UnitDistance,
+    /// Any distance.
+    Distance,
+}
+
+impl ScoreKind {
+    /// Of a collection that compares so, whose vectors a model makes or callers give.
+    pub fn of(metric: Metric, has_model: bool) -> Self {
+        match (metric, has_model) {
+            (Metric::Cosine | Metric::InnerProduct, _) => Self::Product,
+            (Metric::Euclidean, true) => Self::UnitDistance,
+            (Metric::Euclidean, false) => Self::Distance,
+        }
+    }
+
+    /// What counts as the cosine of a score. Vectors of length 1 whose distance is d have the cosine 1 − d² / 2; any
+    /// others only get less the further they are apart.
+    fn cosine(self, score: f32) -> f32 {
+        match self {
+            Self::Product => score,
+            Self::UnitDistance => (1.0 - score * score / 2.0).max(-1.0),
+            Self::Distance => 1.0 / (1.0 - score),
+        }
+    }
 }
 
 impl Reading {
     /// Of a model that knows the question, and whose cosines are about 0 where texts are unrelated.
-    pub const PLAIN: Self = Self { fluency: 1.0, scale: CosineScale::PLAIN };
+    pub const PLAIN: Self = Self { fluency: 1.0, scale: CosineScale::PLAIN, scores: ScoreKind::Product };
+
+    /// A score on a scale where unrelated texts have 0 and equal ones 1.
+    pub fn nearness(self, score: f32) -> f32 {
+        self.scale.nearness(self.scores.cosine(score))
+    }
+
+    /// A score on a scale where unrelated texts have 0 and answers usually 1.
+    pub fn closeness(self, score: f32) -> f32 {
+        self.scale.closeness(self.scores.cosine(score))
+    }
 }
 
 /// A record that was found, with what was measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Candidate<R = RecordRef> {
     pub record: R,
-    /// Cosine or inner product.
+    /// What the metric says.
     pub vector: Option<f32>,
     /// BM25.
     pub text: Option<f32>,
@@ -129,7 +173,7 @@ pub(crate) fn fuse<R: Copy + Ord>(
 }
 
 fn by_scores<R: Copy>(vector_weight: f32, reading: Reading, candidates: &[Candidate<R>]) -> Vec<Fused<R>> {
-    let nearness = |c: &Candidate<R>| c.vector.map(|cosine| reading.scale.nearness(cosine));
+    let nearness = |c: &Candidate<R>| c.vector.map(|cosine| reading.nearness(cosine));
     let best_vector = candidates.iter().filter_map(nearness).fold(0f32, f32::max);
     let best_text = candidates.iter().filter_map(|c| c.text).fold(0f32, f32::max);
     // A leg that found nothing leaves the other its whole weight.
@@ -277,6 +321,18 @@ mod tests {
         for f in &fused {
             assert!((f.parts.iter().map(|part| part.score).sum::<f32>() - f.score).abs() < 1e-6, "{f:?}");
         }
+    }
+
+    #[test]
+    fn a_distance_counts_as_the_cosine_of_vectors_of_length_1() {
+        let near = |scores, score| Reading { scores, ..Reading::PLAIN }.nearness(score);
+        for (score, wanted) in [(0.0, 1.0), (-(2f32.sqrt()), 0.0), (-2.0, -1.0), (-9.0, -1.0)] {
+            assert!((near(ScoreKind::UnitDistance, score) - wanted).abs() < 1e-6, "{score}");
+        }
+        assert_eq!([0.0, -1.0, -3.0].map(|score| near(ScoreKind::Distance, score)), [1.0, 0.5, 0.25]);
+        let both = [(1, Some(-0.2), Some(1.0)), (2, Some(-1.4), Some(0.3)), (3, Some(-0.1), None)].map(candidate);
+        let reading = Reading { scores: ScoreKind::of(Metric::Euclidean, true), ..Reading::PLAIN };
+        assert_eq!(records(&fuse(Fusion::default(), reading, both)), [1, 3, 2]);
     }
 
     #[test]

@@ -72,6 +72,7 @@ fn fetch(
     request: &RecallRequest,
     reads: &Reads,
 ) -> Result<(Vec<Chosen>, bool), MemoryError> {
+    let _span = tracing::trace_span!(target: "otel", "store.read").entered();
     let _moment = reads.at_one_moment()?;
     let judge = Judge::of(found, asked, request.mode());
     let mut changed = false;
@@ -206,8 +207,10 @@ fn within<'a>(object: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
 
 /// The hits that are relevant and differ from each other.
 fn diverse(chosen: Vec<Chosen>, snapshot: &Snapshot, lambda: f32, k: usize) -> Result<Vec<Chosen>, Cancelled> {
-    let most = chosen.first().map_or(1.0, |c| c.fused.score.max(f32::MIN_POSITIVE));
-    let scores: Vec<f32> = chosen.iter().map(|c| c.fused.score / most).collect();
+    // Distances are below zero, and have no share of the best.
+    let most = chosen.first().map_or(1.0, |c| c.fused.score);
+    let share = |score: f32| if most > 0.0 { score / most } else { 1.0 / (1.0 - score) };
+    let scores: Vec<f32> = chosen.iter().map(|c| share(c.fused.score)).collect();
     let likeness = |a: usize, b: usize| snapshot.likeness(chosen[a].fused.record, chosen[b].fused.record);
     let order = marginal_relevance(&scores, likeness, lambda.clamp(0.0, 1.0), k)?;
     let mut places: Vec<Option<Chosen>> = chosen.into_iter().map(Some).collect();

@@ -27,7 +27,7 @@ use crate::models::Models;
 use crate::retry::retry;
 use crate::{MemoryError, now};
 use cache::question;
-use check::{check, filter_of};
+use check::{as_kept, check, filter_of};
 use find::{Judge, find};
 use fit::fit;
 use hits::{Chosen, Neighbours, choose, hit, neighbours};
@@ -70,8 +70,9 @@ impl Recall<'_> {
         let of_time = time.as_ref().map(of_time);
         let only = of_time.clone().filter(|_| request.time == TimeUse::Filter);
         let filter = filter_of(self.collections.limits, tenant, request, only)?;
-        let marked = of_time.filter(|_| request.time == TimeUse::Boost && request.mode() == RecallMode::Hybrid);
         let collection = self.collections.collection(tenant, collection)?;
+        let request = &as_kept(&collection.settings(), request)?;
+        let marked = of_time.filter(|_| request.time == TimeUse::Boost && request.mode() == RecallMode::Hybrid);
         // What depends on the time of asking is not remembered.
         let is_timeless = time.is_none() || request.now.is_some();
         let question = question(collection.id, request).filter(|_| is_timeless);

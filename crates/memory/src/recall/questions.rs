@@ -1,6 +1,6 @@
 //! What is asked, as it is looked for: vectors, terms, tokens and names.
 
-use super::fusion::Reading;
+use super::fusion::{Reading, ScoreKind};
 use crate::MemoryError;
 use crate::models::Models;
 use membox_api::{RecallMode, RecallRequest, Timing};
@@ -59,7 +59,7 @@ pub(super) fn questions(
         let known = embedded.map_or(0.0, |embedded| embedded.known_share);
         let fluency = ((known - LEAST_KNOWN) / (1.0 - LEAST_KNOWN)).clamp(0.0, 1.0);
         let scale = scale_of(models, collection, vector.as_deref())?;
-        let reading = Reading { fluency, scale };
+        let reading = Reading { fluency, scale, scores: ScoreKind::of(collection.metric(), true) };
         Ok(Asked { question, text: Some(text.clone()), terms, vector, reading, tokens })
     };
     texts.into_iter().zip(embedded).map(asked).collect()
@@ -79,7 +79,9 @@ fn by_vector(
     let terms = text.map(|text| collection.query_terms(text)).unwrap_or_default();
     let question = Question { vector: Some(vector.clone()), terms: terms.clone(), tokens: None };
     let vector: Option<Arc<[f32]>> = collection.settings().model.is_some().then(|| vector.into());
-    let reading = Reading { scale: scale_of(models, collection, vector.as_deref())?, ..Reading::PLAIN };
+    let scale = scale_of(models, collection, vector.as_deref())?;
+    let scores = ScoreKind::of(collection.metric(), vector.is_some());
+    let reading = Reading { scale, scores, ..Reading::PLAIN };
     Ok(Asked { question, text: text.cloned(), terms, vector, reading, tokens: None })
 }
 
@@ -91,7 +93,9 @@ fn scale_of(models: &Models, collection: &Collection, vector: Option<&[f32]>) ->
 /// The field of a request that a bad vector is in.
 pub(crate) fn vector_error(pointer: &str, error: StoreError) -> MemoryError {
     match error {
-        StoreError::Vectors(error @ VectorsError::NotFinite(_)) => MemoryError::impossible(pointer, error.to_string()),
+        StoreError::Vectors(error @ (VectorsError::NotFinite(_) | VectorsError::TooLong { .. })) => {
+            MemoryError::impossible(pointer, error.to_string())
+        }
         StoreError::Vectors(error @ VectorsError::Dimension { .. }) => MemoryError::invalid(pointer, error.to_string()),
         other => other.into(),
     }

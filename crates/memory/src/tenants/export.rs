@@ -382,11 +382,14 @@ impl Tenants<'_> {
             if let Some(message) = message {
                 line["message"] = json!(message);
             }
+            let settings = found.settings();
+            if vector.is_some() || !settings.has_vectors() || !settings.has_text_index() {
+                // A collection of vectors that the model did not make has to be made for them, and one without an
+                // index is to stay so.
+                line["settings"] = made_with(&settings, vector.as_ref().map(|_| found.dimension()));
+            }
             if let Some(vector) = vector {
-                // A collection of vectors that the model did not make has to be made for them.
-                let CollectionSettings { vector_type, metric, .. } = found.settings();
-                let made = json!({"dimension": found.dimension(), "vector_type": vector_type, "metric": metric});
-                (line["vector"], line["settings"]) = (json!(vector), made);
+                line["vector"] = json!(vector);
             }
             give_with(part, line, media, payload.as_ref());
         }
@@ -423,6 +426,12 @@ impl Tenants<'_> {
         }
         Ok(())
     }
+}
+
+/// What a collection is to be made with for an exported record: of `dimension` where its vector is given with it.
+fn made_with(settings: &CollectionSettings, dimension: Option<usize>) -> Value {
+    let CollectionSettings { vectors, text_index, vector_type, metric, .. } = settings.clone();
+    json!(CollectionSettings { vectors, text_index, vector_type, metric, dimension, ..Default::default() })
 }
 
 /// The vector of a record that came with it, as little-endian f32 in base64; of others it can be had from their text.

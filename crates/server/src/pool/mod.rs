@@ -209,8 +209,9 @@ impl Pool {
         let budget = current().unwrap_or_default();
         let waits = CancelOnDrop(Some(budget.clone()));
         let tenant = budget.tenant();
+        let span = tracing::Span::current();
         let task: Task = Box::new(move || {
-            let _entered = budget.enter();
+            let _entered = (budget.enter(), span.enter());
             if !sender.is_closed() {
                 let _ = sender.send(work());
             }

@@ -78,7 +78,7 @@ pub async fn put(
     responses(
         (status = 204, description = "done"),
         (status = 400, description = "a field is missing or wrong; `errors` names it", body = Problem),
-        (status = 422, description = "the writes are too large", body = Problem)
+        (status = 422, description = "all that tasks have written to the checkpoint has over 16 MiB", body = Problem)
     ),
 )]
 pub async fn put_writes(

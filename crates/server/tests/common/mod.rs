@@ -40,6 +40,14 @@ impl Drop for Running {
     }
 }
 
+#[allow(dead_code, reason = "not every test file stops a server by hand")]
+impl Running {
+    /// Asks it to stop, and waits for nothing.
+    pub fn begin_to_stop(&mut self) {
+        drop(self.stop.take());
+    }
+}
+
 pub fn connect(server: &Running) -> TcpStream {
     let stream = TcpStream::connect(server.address).expect("a connection");
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time limit");

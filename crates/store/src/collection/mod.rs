@@ -29,21 +29,24 @@ pub(crate) use state::CollectionState;
 pub(crate) use windows::{Allowed, WindowRows};
 
 use crate::StoreError;
-use crate::convert::index_policy;
+use crate::convert::{index_policy, metric};
 use derived::Derived;
 use kept_tokens::KeptTokens;
 use live_rows::LiveRows;
-use membox_api::{CollectionSettings, KindDefaults, Metric};
+use membox_api::{CollectionSettings, KindDefaults};
 use membox_index::{IndexPolicy, RowDevice, Scanner};
 use membox_records::{Reader, Sealing, Slots, StoredCollection};
 use membox_text::Synonyms;
-use membox_vectors::{Retired, TokenFile, VectorFile, VectorView};
+use membox_vectors::{Metric, Retired, TokenFile, VectorFile, VectorView, VectorsError};
 use std::fmt;
 use std::path::{Path, PathBuf};
 #[cfg(test)]
 use std::sync::atomic::AtomicU32 as Breaks;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// The length of a vector that is kept as it is, at most: products and distances of two are numbers of 32 bits.
+const MAX_LENGTH: f64 = 1e18;
 
 /// A collection that has been used since the start.
 pub struct Collection {
@@ -90,6 +93,10 @@ pub struct Collection {
     pub(crate) scanner: Scanner,
 }
 
+fn length(vector: &[f32]) -> f64 {
+    vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt()
+}
+
 impl fmt::Debug for Collection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Collection({}, {}/{})", self.id, self.tenant, self.name)
@@ -106,15 +113,20 @@ impl Collection {
         let slots = reader.slots(stored)?;
         let mut live = LiveRows::read(reader, &slots)?;
         let path = folder.vectors(stored.vector_file);
-        let rows = live.rows_of_file(stored, VectorFile::whole_rows(&path)?);
+        let whole = if settings.has_vectors() { VectorFile::whole_rows(&path)? } else { u32::MAX };
+        let rows = live.rows_of_file(stored, whole);
         let stored = &StoredCollection { rows, ..stored.clone() };
-        let file = VectorFile::open(&path, rows)?;
+        let file = match settings.has_vectors() {
+            true => VectorFile::open(&path, rows)?.compared_by(metric(&settings)),
+            false => VectorFile::without_vectors(stored.vector_file, rows),
+        };
         folder.remove_other_vector_files(stored.vector_file);
         let view = file.view(rows);
         live.keep_those_in(&view, stored);
         let derived = Derived::load(&folder, stored, &view, reader)?;
         let tokens = KeptTokens::open(&folder, stored, &settings)?;
-        let mut state = CollectionState::read(reader, slots, view, derived, &live.rows())?;
+        let live = (settings.has_text_index(), &live.rows()[..]);
+        let mut state = CollectionState::read(reader, slots, view, derived, live)?;
         state.tokens = tokens.view();
         Ok(Self::new(stored, settings, (folder.0, reader.sealing().clone()), (file, tokens), state))
     }
@@ -142,7 +154,8 @@ impl Collection {
         (file, sealing): (VectorFile, Sealing),
     ) -> Self {
         let slots = Slots::new(stored.id, stored.vector_file);
-        let state = CollectionState::new(file.view(0), slots, None);
+        let mut state = CollectionState::new(file.view(0), slots, None);
+        state.keeps_texts = settings.has_text_index();
         let folder = CollectionFolder::of(root, stored.id).0;
         Self::new(stored, settings, (folder, sealing), (file, KeptTokens::default()), state)
     }
@@ -226,14 +239,25 @@ impl Collection {
         self.state().version()
     }
 
-    /// Numbers in a vector.
+    /// Numbers in a vector; 0 where records have none.
     pub fn dimension(&self) -> usize {
         self.state().view.header().dimension
     }
 
-    /// Refuses a vector of another dimension, or with numbers that are not finite.
+    /// Refuses a vector of another dimension, with numbers that are not finite, or so long that products with others
+    /// may not be.
     pub fn check_vector(&self, vector: &[f32]) -> Result<(), StoreError> {
-        Ok(self.state().view.header().check(vector)?)
+        let view = self.state().view.clone();
+        view.header().check(vector)?;
+        if view.metric() != Metric::Cosine && length(vector) > MAX_LENGTH {
+            return Err(VectorsError::TooLong { most: MAX_LENGTH }.into());
+        }
+        Ok(())
+    }
+
+    /// How its vectors are compared.
+    pub fn metric(&self) -> Metric {
+        self.state().view.metric()
     }
 
     /// Windows of a text that have a vector at most.
@@ -243,8 +267,8 @@ impl Collection {
 
     /// Brings a vector to the form in which the collection compares: unit length for cosine.
     pub fn normalize(&self, vector: &mut [f32]) {
-        if self.settings().metric.unwrap_or_default() == Metric::Cosine {
-            let length = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+        if self.metric() == Metric::Cosine {
+            let length = length(vector);
             if length > 0.0 && length.is_finite() {
                 vector.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
             }

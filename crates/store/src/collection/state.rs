@@ -36,6 +36,8 @@ pub(crate) struct CollectionState {
     /// Held by whoever looks at these rows; another one once some of them are dead.
     pin: RowPin,
     pub texts: Texts,
+    /// Whether texts are found by their words.
+    pub keeps_texts: bool,
     pub links: SessionLinks,
     pub changes: ChangeLog,
     expiry: BTreeSet<(i64, u32)>,
@@ -66,6 +68,7 @@ impl CollectionState {
             pin: RowPin::default(),
             index,
             texts: Texts::default(),
+            keeps_texts: true,
             links: SessionLinks::default(),
             changes: ChangeLog::new(),
             expiry: BTreeSet::new(),
@@ -149,7 +152,9 @@ impl CollectionState {
             }
             None => self.add(&new, further),
         }
-        self.texts.insert(row, document(record));
+        if self.keeps_texts {
+            self.texts.insert(row, document(record));
+        }
         if let Some(fields) = &mut self.fields {
             fields.insert(row, record);
         }
@@ -241,12 +246,13 @@ impl CollectionState {
         slots: Slots,
         view: VectorView,
         derived: Derived,
-        live: &[NamedRows],
+        (keeps_texts, live): (bool, &[NamedRows]),
     ) -> Result<Self, StoreError> {
-        let mut state = Self::new(view, slots, derived.index);
+        let mut state = Self { keeps_texts, ..Self::new(view, slots, derived.index) };
         live.iter().for_each(|named| state.add(&named.live, named.further));
         let mut tail = Tail::default();
-        let rows = derived.text.as_ref().map_or(0, TextIndex::rows)..state.view.rows();
+        let end = if keeps_texts { state.view.rows() } else { 0 };
+        let rows = derived.text.as_ref().map_or(0, TextIndex::rows)..end;
         reader.each_record(&state.slots, rows, |row, stored| {
             if state.rows.contains(row) {
                 tail.insert(row, document(&stored.record));
@@ -263,6 +269,7 @@ impl CollectionState {
         let CompactedFiles { file, tokens, copied, index, text, texts_until, .. } = files;
         let slots = self.slots.compacted(file.header().uuid, copied, self.view.rows());
         let mut state = Self::new(file.view(u32::MAX), slots, index.take().map(Arc::new));
+        state.keeps_texts = self.keeps_texts;
         let mut new_rows = vec![u32::MAX; self.view.rows() as usize];
         for (new, old) in (0..).zip(copied.iter()) {
             new_rows[old as usize] = new;

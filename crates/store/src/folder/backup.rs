@@ -8,7 +8,7 @@
 use super::making::{FolderInMaking, left_behind};
 use super::sealing::keys_file;
 use crate::StoreError;
-use crate::collection::CollectionFolder;
+use crate::collection::{CollectionFolder, read_settings};
 use crate::media;
 use membox_records::keys::keys;
 use membox_records::{Reader, RecordsError, Sealing, StoredCollection};
@@ -115,13 +115,11 @@ fn copy_files(root: &Path, target: &Path) -> Result<BackupSummary, StoreError> {
     for stored in reader.collections()? {
         let (from, to) = (CollectionFolder::of(root, stored.id), CollectionFolder::of(target, stored.id));
         fs::create_dir_all(&to.0).map_err(StoreError::io("create", &to.0))?;
-        let (from, to) = (from.vectors(stored.vector_file), to.vectors(stored.vector_file));
-        let source = open_beneath(root, &from).map_err(StoreError::io("open", &from))?;
-        let length = Header::read(&from, &source)?.row_offset(u64::from(stored.rows));
-        let mut copy = File::create(&to).map_err(StoreError::io("create", &to))?;
-        let written = io::copy(&mut source.take(length), &mut copy).and_then(|n| copy.sync_all().map(|()| n));
-        summary.bytes += written.map_err(StoreError::io("copy to", &to))?;
-        summary.bytes += copy_tokens(root, &from, &to, &stored)?;
+        if read_settings(&stored)?.has_vectors() {
+            let (from, to) = (from.vectors(stored.vector_file), to.vectors(stored.vector_file));
+            summary.bytes += copy_vectors(root, &from, &to, &stored)?;
+            summary.bytes += copy_tokens(root, &from, &to, &stored)?;
+        }
         for name in reader.media_files(stored.id)? {
             summary.bytes += media::copy(root, target, stored.id, &name)?;
         }
@@ -133,6 +131,15 @@ fn copy_files(root: &Path, target: &Path) -> Result<BackupSummary, StoreError> {
     File::open(&db).and_then(|f| f.sync_all()).map_err(StoreError::io("fsync", &db))?;
     sync_folders(target)?;
     Ok(summary)
+}
+
+/// Copies the committed rows of a vector file.
+fn copy_vectors(root: &Path, from: &Path, to: &Path, stored: &StoredCollection) -> Result<u64, StoreError> {
+    let source = open_beneath(root, from).map_err(StoreError::io("open", from))?;
+    let length = Header::read(from, &source)?.row_offset(u64::from(stored.rows));
+    let mut copy = File::create(to).map_err(StoreError::io("create", to))?;
+    let written = io::copy(&mut source.take(length), &mut copy).and_then(|n| copy.sync_all().map(|()| n));
+    written.map_err(StoreError::io("copy to", to))
 }
 
 /// Copies the vectors of tokens beside a vector file, if there are any that can be read. They are written meanwhile,

@@ -67,12 +67,15 @@ fn remove_damaged_tokens(folder: &CollectionFolder, stored: &StoredCollection) -
 /// mended like other damage.
 fn mend_vector_files(root: &Path, reader: &Reader, notes: &mut Vec<String>) -> Result<(), StoreError> {
     for stored in reader.collections()? {
+        let settings = read_settings(&stored)?;
+        if !settings.has_vectors() {
+            continue;
+        }
         let path = CollectionFolder::of(root, stored.id).vectors(stored.vector_file);
         let fits = VectorFile::header_of(&path).is_ok_and(|h| h.uuid == stored.vector_file);
         if fits && VectorFile::open(&path, stored.rows).is_ok() {
             continue;
         }
-        let settings = read_settings(&stored)?;
         let Some(dimension) = settings.dimension else {
             return Err(RecordsError::Damaged(format!("settings of {}: no dimension", stored.name)).into());
         };

@@ -238,6 +238,9 @@ fn first_link(folder: &Path) -> io::Result<Option<PathBuf>> {
 
 /// The vectors of a collection, or what is wrong with their file.
 fn open_vectors(path: &Path, stored: &StoredCollection) -> Result<VectorView, String> {
+    if read_settings(stored).is_ok_and(|settings| !settings.has_vectors()) {
+        return Ok(VectorFile::without_vectors(stored.vector_file, stored.rows).view(stored.rows));
+    }
     let header = VectorFile::header_of(path).map_err(|error| error.to_string())?;
     if header.uuid != stored.vector_file {
         return Err(format!("{} says that it is {}", path.display(), header.uuid));

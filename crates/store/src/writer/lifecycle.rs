@@ -4,7 +4,7 @@
 use super::{Writer, erasing};
 use crate::StoreError;
 use crate::collection::{Collection, CollectionFolder, CompactedFiles};
-use crate::convert::row_type;
+use crate::convert::{metric, row_type};
 use crate::registry::Registry;
 use membox_api::CollectionSettings;
 use membox_records::{AuditEvent, StoredCollection, WriteTransaction};
@@ -32,6 +32,7 @@ impl Writer {
         let sealing = registry.reader()?.sealing().clone();
         let row_type = row_type(settings.vector_type.unwrap_or_default());
         let file = registry.with_files(|| self.create_files(&mut stored, dimension, row_type))?;
+        let file = file.compared_by(metric(&settings));
         let collection = Collection::empty(&registry.root, &stored, settings, (file, sealing));
         let collection = Arc::new(collection.searched_on(registry.row_device.clone()));
         registry.add(stored, collection.clone());

@@ -55,6 +55,7 @@ impl WriterQueue {
 
     /// Sends work to the writer and waits for its answer.
     pub fn ask<T: Send + 'static>(&self, work: impl FnOnce(Reply<T>) -> Work) -> Result<T, StoreError> {
+        let _span = tracing::trace_span!(target: "otel", "store.write").entered();
         let (sender, receiver) = bounded(1);
         let answer = Answer(Some(sender));
         let work = work(Box::new(move |outcome| answer.give(outcome)));

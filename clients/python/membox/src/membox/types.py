@@ -570,7 +570,16 @@ class CollectionSettings(TypedDict):
     """Words that mean the same, `[["car", "automobile"], ["kids", "children"]]`: who asks for one finds the
     others by words as well. As they were when left out.
     """
+    text_index: NotRequired[bool | None]
+    """Whether records are found by the words of their texts: yes when left out, or as it was. Where they are
+    not, texts are in no index.
+    """
     vector_type: NotRequired[VectorType | None]
+    vectors: NotRequired[bool | None]
+    """Whether records have vectors: yes when left out, or as it was. Without any, texts are not embedded, and no
+    vector finds them; there is no file of vectors, and nothing of them in memory. Words and filters find
+    them.
+    """
     windows: NotRequired[Windows | None]
 
 
@@ -1476,7 +1485,7 @@ class JobList(TypedDict):
     """The cursor of the next page; missing on the last."""
 
 
-JobResult: TypeAlias = "ErasureReceipt | ConsolidateReport | UpdateReport"
+JobResult: TypeAlias = "ErasureReceipt | TenantReceipt | ConsolidateReport | UpdateReport | TokenVectorsReport"
 """What jobs come to, for the API's description; jobs of other kinds have no result."""
 
 
@@ -1896,7 +1905,7 @@ class MessageView(TypedDict):
     """The version of its record: 1 at first, one more with each change."""
 
 
-Metric: TypeAlias = Literal["cosine", "inner_product"]
+Metric: TypeAlias = Literal["cosine", "inner_product", "euclidean"]
 """How two vectors are compared."""
 
 
@@ -2344,9 +2353,10 @@ class RecallOptions(TypedDict):
     most of what is found where nothing does.
     """
     min_score: NotRequired[float | None]
-    """Hits below this score are dropped. In mode `vector` a score is the cosine (or inner product), in mode
-    `text` BM25. In mode `hybrid` it is a share of the best hit's score before late interaction, which adds up
-    to 0.5; it says nothing about whether the question is answered: see `min_relevance`.
+    """Hits below this score are dropped. In mode `vector` a score is what the collection's metric says: the
+    cosine, the inner product, or the distance below zero (-2 where vectors are 2 apart); in mode `text` BM25.
+    In mode `hybrid` it is a share of the best hit's score before late interaction, which adds up to 0.5; it
+    says nothing about whether the question is answered: see `min_relevance`.
     """
     modality: NotRequired[Modality]
     """Only texts, images (by their captions) or recordings (by their transcripts). Default: `"all"`."""
@@ -2394,9 +2404,10 @@ class RecallRequest(TypedDict):
     most of what is found where nothing does.
     """
     min_score: NotRequired[float | None]
-    """Hits below this score are dropped. In mode `vector` a score is the cosine (or inner product), in mode
-    `text` BM25. In mode `hybrid` it is a share of the best hit's score before late interaction, which adds up
-    to 0.5; it says nothing about whether the question is answered: see `min_relevance`.
+    """Hits below this score are dropped. In mode `vector` a score is what the collection's metric says: the
+    cosine, the inner product, or the distance below zero (-2 where vectors are 2 apart); in mode `text` BM25.
+    In mode `hybrid` it is a share of the best hit's score before late interaction, which adds up to 0.5; it
+    says nothing about whether the question is answered: see `min_relevance`.
     """
     modality: NotRequired[Modality]
     """Only texts, images (by their captions) or recordings (by their transcripts). Default: `"all"`."""
@@ -2535,7 +2546,7 @@ class Scores(TypedDict):
     tokens: NotRequired[float]
     """How near the tokens of the question are: see `tokens` of an explanation."""
     vector: NotRequired[float]
-    """Cosine (or inner product) with the question."""
+    """Cosine or inner product with the question, or the distance below zero, as the collection's metric says."""
 
 
 class ScrollAnswer(TypedDict):
@@ -2670,6 +2681,26 @@ class TeiProblem(TypedDict):
     """`Validation`, `Empty`, `Overloaded`, `Unhealthy` or `Backend`."""
 
 
+class TenantReceipt(TypedDict):
+    """What the erasure of a tenant has done."""
+    audit_number: int
+    """The entry of the audit log that says so."""
+    begun_at: str
+    """RFC 3339."""
+    collections: int
+    """Collections that were dropped."""
+    ended_at: str
+    """RFC 3339: from then on nothing of it is in any file."""
+    keys: int
+    """Keys that are gone: what they have sealed cannot be read any more, in older backups neither, unless these
+    hold the keys.
+    """
+    records: int
+    """Records that they held."""
+    tenant: str
+    """Who is gone."""
+
+
 class TenantView(TypedDict):
     """How a tenant is kept."""
     collections: int
@@ -2721,6 +2752,12 @@ TokenToWord: TypeAlias = Literal["mean", "first"]
 """How the probabilities of a word's tokens become the word's. In modes `default` and `strict` signs within a
 word (`don't`, `a@b.example`) do not count.
 """
+
+
+class TokenVectorsReport(TypedDict):
+    """What a job has done that makes vectors of tokens."""
+    records: int
+    """Records that got them."""
 
 
 class TokenVectorsView(TypedDict):
