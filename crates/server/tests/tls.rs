@@ -1,5 +1,6 @@
 //! TLS on a real socket: certificates that change, clients that have none, and others that speak something else.
 
+use axum::http::{Request, StatusCode};
 use membox_memory::{MemoryBox, MemoryConfig, Models};
 use membox_server::{Limits, Server, ServerConfig, Tls, TlsFiles, listen};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -9,6 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -141,6 +143,36 @@ fn a_box_with_a_certificate_speaks_tls_and_nothing_else() {
     let stranger = Authority::new().client(None);
     let refused = running.ask(&stranger).expect_err("a client that does not trust it");
     assert!(refused.contains("invalid peer certificate"), "{refused}");
+}
+
+#[test]
+fn who_offers_http_2_in_the_handshake_is_answered_by_it() {
+    let (folder, authority) = (tempfile::tempdir().expect("a folder"), Authority::new());
+    let running = start(authority.sign("localhost").write(folder.path()), Limits::default());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let ask = |protocols: &[&str]| {
+        let mut config = authority.client(None).as_ref().clone();
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let socket = running.connect();
+        socket.set_nonblocking(true).expect("a socket of tokio's");
+        runtime.block_on(async {
+            let socket = tokio::net::TcpStream::from_std(socket).expect("a socket");
+            let name = "localhost".try_into().expect("a name");
+            let stream = TlsConnector::from(Arc::new(config)).connect(name, socket).await.expect("a handshake");
+            let agreed = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+            if agreed.as_deref() != Some(b"h2") {
+                return (agreed, None);
+            }
+            let (mut client, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+            tokio::spawn(connection);
+            let request = Request::builder().uri("https://localhost/health").body(()).expect("a request");
+            let (answer, _) = client.send_request(request, true).expect("a stream");
+            (agreed, Some(answer.await.expect("an answer").status()))
+        })
+    };
+    assert_eq!(ask(&["h2", "http/1.1"]), (Some(b"h2".to_vec()), Some(StatusCode::OK)));
+    assert_eq!(ask(&["http/1.1"]), (Some(b"http/1.1".to_vec()), None));
+    assert_eq!(ask(&[]), (None, None));
 }
 
 #[test]
