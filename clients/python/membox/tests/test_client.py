@@ -76,6 +76,19 @@ def test_payloads_counts_and_facets(client: membox.Client, name: str) -> None:
     collection.drop()
 
 
+def test_records_are_changed_listed_in_an_order_and_asked_for_together(notes: membox.Collection) -> None:
+    notes.upsert([{"id": str(n), "text": text, "metadata": {"n": n}} for n, text in enumerate([KEY, "Owls eat mice."])])
+    assert notes.patch_many(["0", "1", "gone"], metadata={"seen": True}) == ["gone"]
+    part = notes.scroll(order_by={"field": "metadata.n", "direction": "desc"}, limit=1)
+    assert (part["count"], [record["id"] for record in part["records"]]) == (2, ["1"])
+    rest = notes.scroll(
+        order_by={"field": "metadata.n", "direction": "desc"}, offset=part["next_offset"], filter={"field": "metadata.seen", "eq": True}
+    )
+    assert [record["id"] for record in rest["records"]] == ["0"]
+    answers = notes.recall_many([{"query": "where is the key?", "k": 1}, {"query": "what do owls eat?", "k": 1}])
+    assert [answer["hits"][0]["id"] for answer in answers] == ["0", "1"]
+
+
 def test_vectors_are_given_as_numbers_bytes_text_and_arrays(client: membox.Client, name: str) -> None:
     numpy = pytest.importorskip("numpy")
     collection = client.collection(name)

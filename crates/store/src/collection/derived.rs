@@ -72,8 +72,8 @@ pub fn tags(record: &Record) -> Vec<&str> {
     }
 }
 
-/// What of a record is searched by words: its text and its tags. Who said it is the name of a message, or its role; of another record what
-/// its metadata says.
+/// What of a record is searched by words: its text and its tags. Who said it is the name of a message, or its role;
+/// of another record what its metadata says.
 pub(crate) fn document(record: &Record) -> Document<'_> {
     let said = || SPEAKER_KEYS.iter().find_map(|key| record.metadata.get(*key)?.as_str());
     let speaker = match &record.message {

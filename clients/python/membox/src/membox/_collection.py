@@ -26,10 +26,13 @@ if TYPE_CHECKING:
         ForgetRequest,
         JobView,
         NewRecord,
+        OrderBy,
         RecallAnswer,
         RecallOptions,
+        RecallRequest,
         RecordPatch,
         RecordView,
+        ScrollAnswer,
         WrittenRecord,
     )
 
@@ -173,6 +176,20 @@ class CollectionMethods:
         return Request("PATCH", self._path("records", id), read_json, changes, headers=if_match(version))
 
     @call
+    def patch_many(self, ids: Sequence[str], **changes: Unpack[RecordPatch]) -> Plan[list[str]]:
+        """Makes the same changes to many records, and gives the ids of which there is none.
+
+        Up to 2 048 are changed together: all or none. More are changed in several requests.
+        """
+        missing: list[str] = []
+        wanted = list(dict.fromkeys(ids))
+        for start in range(0, len(wanted), MAX_RECORDS):
+            body = {"ids": wanted[start : start + MAX_RECORDS], "patch": changes}
+            where = self._path("records") + ":patch"
+            missing += yield from Request[Any]("POST", where, read_key("missing"), body, repeatable=True)
+        return missing
+
+    @call
     def delete(self, id: str, *, version: int | str | None = None) -> Request[None]:
         """Deletes a record."""
         return Request("DELETE", self._path("records", id), read_nothing, headers=if_match(version))
@@ -206,12 +223,39 @@ class CollectionMethods:
         return described_pages(self._path("records"), filter, order, limit, page_size, payload)
 
     @call
+    def scroll(
+        self,
+        *,
+        order_by: OrderBy | None = None,
+        filter: Filter | None = None,
+        offset: int = 0,
+        limit: int | None = None,
+        payload: bool = False,
+    ) -> Request[ScrollAnswer]:
+        """A part of the records in the order of a field, from an offset on, and how many the filter allows."""
+        body = given(order_by=order_by, filter=filter, offset=offset, limit=limit)
+        if payload:
+            body["with"] = ["payload"]
+        return Request("POST", self._path("records") + ":scroll", read_json, body, repeatable=True)
+
+    @call
     def recall(self, query: str | None = None, **options: Unpack[RecallOptions]) -> Request[RecallAnswer]:
         """Finds the records that answer a question, or are near to `vector`."""
         body: dict[str, Any] = {**given(query=query), **options}
         if body.get("vector") is not None:
             body["vector"] = vectors.encode(body["vector"])
         return Request("POST", self._path("recall"), read_json, body, repeatable=True)
+
+    @call
+    def recall_many(self, recalls: Sequence[RecallRequest]) -> Request[list[RecallAnswer]]:
+        """Several recalls at once, up to 32; the answers come in their order."""
+        ready = [
+            {**one, "vector": vectors.encode(one["vector"])} if one.get("vector") is not None else one
+            for one in recalls
+        ]
+        return Request(
+            "POST", self._path("recall") + ":batch", read_key("answers"), {"recalls": ready}, repeatable=True
+        )
 
     @call
     def forget(self, **options: Unpack[ForgetRequest]) -> Request[ForgetAnswer]:
