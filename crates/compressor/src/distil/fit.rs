@@ -197,13 +197,15 @@ mod tests {
             assert!(of.iter().sum::<f32>().abs() < 1e-5, "mean 0: {of:?}");
             assert!((of.iter().map(|x| x * x).sum::<f32>() / 3.0 - 1.0).abs() < 1e-5, "deviation 1: {of:?}");
         }
-        let tensor = |numbers: &[f32], shape: (usize, usize)| Tensor::from_slice(numbers, shape, &Device::Cpu).unwrap();
+        let tensor =
+            |numbers: &[f32], shape: (usize, usize)| Tensor::from_slice(numbers, shape, &Device::Cpu).expect("numbers");
         let (weight, bias) =
-            (tensor(&[0.5, -1.0, 2.0, 0.25], (2, 2)), tensor(&[0.1, -0.2], (1, 2)).squeeze(0).unwrap());
-        let (folded, folded_bias) = scale.fold_into(&weight, &bias).unwrap();
+            (tensor(&[0.5, -1.0, 2.0, 0.25], (2, 2)), tensor(&[0.1, -0.2], (1, 2)).squeeze(0).expect("a vector"));
+        let (folded, folded_bias) = scale.fold_into(&weight, &bias).expect("a layer");
         let said = |weight: &Tensor, bias: &Tensor, states: &[f32]| -> Vec<Vec<f32>> {
             let states = tensor(states, (3, 2));
-            states.matmul(&weight.t().unwrap()).unwrap().broadcast_add(bias).unwrap().to_vec2().unwrap()
+            let all = weight.t().and_then(|weight| states.matmul(&weight)?.broadcast_add(bias)?.to_vec2());
+            all.expect("what the layer says")
         };
         let (before, after) = (said(&weight, &bias, &scaled), said(&folded, &folded_bias, &states));
         for (a, b) in before.iter().flatten().zip(after.iter().flatten()) {
