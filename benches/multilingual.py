@@ -14,7 +14,7 @@ import compare
 NAME, PROMPT, ROUNDS = "multilingual-e5-small", "passage: ", 3
 
 
-def sample_texts(count=600):
+def sample_texts(count=2400):
     """Half of them English, half Chinese."""
     words = "我们 昨天 在 公园 见面 他 对 青霉素 过敏 火车 晚点 了 一个 小时 请 给 花园 的 西红柿 浇水 会议 改到 星期四".split()
     chinese = ["".join(words[(s * 7 + i * 5 + i * i) % len(words)] for i in range(8 + s % 30)) + "。" for s in range(count // 2)]
