@@ -82,7 +82,9 @@ def test_records_are_changed_listed_in_an_order_and_asked_for_together(notes: me
     part = notes.scroll(order_by={"field": "metadata.n", "direction": "desc"}, limit=1)
     assert (part["count"], [record["id"] for record in part["records"]]) == (2, ["1"])
     rest = notes.scroll(
-        order_by={"field": "metadata.n", "direction": "desc"}, offset=part["next_offset"], filter={"field": "metadata.seen", "eq": True}
+        order_by={"field": "metadata.n", "direction": "desc"},
+        offset=part["next_offset"],
+        filter={"field": "metadata.seen", "eq": True},
     )
     assert [record["id"] for record in rest["records"]] == ["0"]
     answers = notes.recall_many([{"query": "where is the key?", "k": 1}, {"query": "what do owls eat?", "k": 1}])
