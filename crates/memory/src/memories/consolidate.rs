@@ -12,8 +12,9 @@ use membox_store::{Collection, Effort, Fetched, Filter, RecordReads, RecordsErro
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-/// How alike two texts must be to be held against each other, counted from what unrelated texts have. Of the labelled
-/// pairs that say the same, 47 of 49 are by MiniLM and 48 by E5; of 0.95 it was 31 and 16. Words decide then.
+/// How alike two texts must be to be held against each other, where unrelated texts have 0. With it 47 of the 49
+/// labelled pairs that say the same are compared by MiniLM, and 48 by E5; with 0.95 it was 31 and 16. Words decide
+/// then.
 pub(crate) const THRESHOLD: f32 = 0.8;
 /// Neighbours that are looked at.
 const NEIGHBOURS: usize = 20;
@@ -77,10 +78,9 @@ impl Memories<'_> {
         Ok(newer.map(|(other, score)| (own, other, score)))
     }
 
-    /// The records that are most like one, by a likeness of `least` and more, which counts from what unrelated texts
-    /// have, itself not among them, of those that a
-    /// filter allows: of `most` rows that are found, the nearest first. None where the record has changed since it
-    /// was read.
+    /// The records that are most like one, itself not among them, of those that a filter allows: of `most` rows that
+    /// are found, the nearest first. Their likeness is `least` at least; 1 is the same, and 0 is what unrelated texts
+    /// have. None where the record has changed since it was read.
     pub(crate) fn nearest(
         &self,
         collection: &Arc<Collection>,

@@ -277,8 +277,8 @@ impl Sessions<'_> {
 /// session has none but itself.
 fn with_session_prior(hits: &[(f32, Option<&str>)]) -> Vec<f32> {
     let mut best: HashMap<&str, f32> = HashMap::new();
-    for &(score, session) in hits {
-        let best = best.entry(session.unwrap_or_default()).or_insert(score);
+    for (score, session) in hits.iter().filter_map(|&(score, session)| Some((score, session?))) {
+        let best = best.entry(session).or_insert(score);
         *best = best.max(score);
     }
     hits.iter()
