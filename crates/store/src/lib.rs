@@ -71,6 +71,7 @@ mod store;
 mod surroundings;
 #[cfg(test)]
 mod tests;
+mod word_scores;
 mod writer;
 mod writes;
 
@@ -102,9 +103,10 @@ pub use membox_vectors::{Metric, QuestionTokens, TokenSpace, TokenVectors, Vecto
 pub use moving::Move;
 pub use reads::{OneMoment, Reads, ValueCounts};
 pub use record_store::{Change, Changes, Durability, Freshness, Lease, RecordReads, RecordStore, Sequence};
-pub use search::{Matches, Neighbours, Question, Wanted, WordScores};
+pub use search::{Matches, Neighbours, Question, Wanted};
 pub use snapshot::{Fetched, Nearest, RecordRef, Snapshot, SpokenFor, StateVersion, TokenSimilarities};
 pub use store::{DEFAULT_OPEN_COLLECTIONS, Store, StoreConfig};
+pub use word_scores::WordScores;
 
 /// The day of a time, in UTC, as 2026-05-20.
 pub fn day(milliseconds: i64) -> String {

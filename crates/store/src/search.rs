@@ -2,22 +2,17 @@
 
 use crate::collection::Links;
 use crate::snapshot::{Nearest, RecordRef, Snapshot};
-use crate::surroundings::{MAX_STEPS, Surroundings};
+use crate::word_scores::WordScores;
 use crate::{Collection, StoreError};
-use membox_index::{AllowedRows, Effort};
+use membox_index::Effort;
 use membox_records::Filter;
-use membox_text::TextScores;
 use membox_threads::budget;
-use membox_vectors::{QuestionTokens, TopK};
+use membox_vectors::QuestionTokens;
 use std::sync::Arc;
 
 /// Rows from which on words and vectors are looked for on two threads: either takes a millisecond at a million, and
 /// a thread some 0.05 ms.
 pub const ROWS_FOR_TWO_THREADS: u32 = 200_000;
-/// What the neighbours of a row get of its text score, one and two steps away: 0.6 a step. From 0.5 and 0.25 to 0.7
-/// and 0.35 evidence recall@10 on LoCoMo stays within 0.6 points.
-const SPREAD: [f32; MAX_STEPS] = [0.6, 0.36];
-
 /// A question with its vector and its terms.
 #[derive(Clone, Debug, Default)]
 pub struct Question {
@@ -41,53 +36,12 @@ pub struct Wanted<'a> {
 }
 
 /// What was found for one question.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Matches {
     /// Nearest records, for a question with a vector.
     pub nearest: Nearest,
     /// Records by their words.
     pub words: WordScores,
-}
-
-/// Scores of records by the words of a question (BM25).
-#[derive(Clone, Debug, Default)]
-pub struct WordScores {
-    own: TextScores,
-    spread: TextScores,
-    rarity: f32,
-}
-
-impl WordScores {
-    /// The score of a record, with what its neighbours in the session give it.
-    pub fn get(&self, record: RecordRef) -> Option<f32> {
-        self.spread.get(record.0)
-    }
-
-    /// The score of a record by its own words.
-    pub fn own(&self, record: RecordRef) -> Option<f32> {
-        self.own.get(record.0)
-    }
-
-    /// The score that a text of average length has which holds each term once: the sum of the terms' rarities.
-    pub fn rarity(&self) -> f32 {
-        self.rarity
-    }
-
-    /// The `count` best records, those too that only their neighbours speak for.
-    pub fn best(&self, count: usize) -> Vec<(RecordRef, f32)> {
-        best(self.spread.iter(), count)
-    }
-
-    /// The `count` best records that have words of the question themselves.
-    pub fn best_of_own(&self, count: usize) -> Vec<(RecordRef, f32)> {
-        best(self.spread.iter().filter(|(row, _)| self.own.get(*row).is_some()), count)
-    }
-}
-
-fn best(scores: impl Iterator<Item = (u32, f32)>, count: usize) -> Vec<(RecordRef, f32)> {
-    let mut top = TopK::new(count);
-    scores.for_each(|(row, score)| top.push(row, score));
-    top.into_sorted().iter().map(|scored| (RecordRef(scored.row), scored.score)).collect()
 }
 
 /// Looks for all questions in the same state. With a filter, the caller has prepared it: see
@@ -117,8 +71,7 @@ pub(crate) fn search(
             }
             budget::check()?;
             let (own, rarity) = surroundings.texts.score_with_rarity(&question.terms)?;
-            let spread = spread(&own, surroundings, &snapshot.allowed, snapshot.rows());
-            Ok(WordScores { own, spread, rarity })
+            Ok(WordScores::new(own, rarity, snapshot.allowed.clone(), surroundings.clone()))
         };
         let words: Result<Vec<WordScores>, StoreError> = questions.iter().map(score_words).collect();
         let joined = other.map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
@@ -131,20 +84,6 @@ pub(crate) fn search(
     });
     let matches = matches.collect();
     Ok((snapshot, matches))
-}
-
-/// Spreads text scores to the records that they [speak for](Surroundings). Only rows of `allowed` give and get.
-fn spread(scores: &TextScores, surroundings: &Surroundings, allowed: &AllowedRows, rows: u32) -> TextScores {
-    let mut spread = TextScores::new(rows);
-    for (row, score) in scores.iter().filter(|(row, _)| allowed.contains(*row)) {
-        spread.add(row, score);
-        surroundings.around(row, |neighbour, steps| {
-            if allowed.contains(neighbour) {
-                spread.add(neighbour, SPREAD[steps - 1] * surroundings.openness(neighbour) * score);
-            }
-        });
-    }
-    spread
 }
 
 /// The records around others in their sessions, at the time of asking.
@@ -180,25 +119,4 @@ pub(crate) fn neighbours(
     let around = |row| (walk(row, Links::before, before), walk(row, Links::after, after));
     let around = rows.into_iter().map(around).collect();
     Some(Neighbours { snapshot, around })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::collection::SessionLinks;
-
-    #[test]
-    fn neighbours_in_the_session_share_a_score_and_others_do_not() {
-        let mut links = SessionLinks::default();
-        (0..5).for_each(|row| links.push(row, "a"));
-        links.push(5, "b");
-        let surroundings = Surroundings { links: links.links().clone(), ..Surroundings::default() };
-        let scores = TextScores::from_iter([(2, 8.0)]);
-        let allowed = |rows: &[u32]| AllowedRows::from(rows.iter().copied().collect::<roaring::RoaringBitmap>());
-        let got: Vec<_> = spread(&scores, &surroundings, &allowed(&[0, 1, 2, 3, 4, 5]), 6).iter().collect();
-        let want = [(0, 8.0 * SPREAD[1]), (1, 8.0 * SPREAD[0]), (2, 8.0), (3, 8.0 * SPREAD[0]), (4, 8.0 * SPREAD[1])];
-        assert_eq!(got, want);
-        let filtered = spread(&scores, &surroundings, &allowed(&[2, 3]), 6);
-        assert_eq!(filtered.iter().count(), 2, "a filtered row gets nothing");
-    }
 }

@@ -288,6 +288,14 @@ impl Snapshot {
         Ok(self.surroundings.texts.rarities(terms)?)
     }
 
+    /// Asks the processor to fetch what [`Snapshot::token_similarities`] reads of some records, if it will soon be
+    /// called for all of them: they lie here and there in large files.
+    pub fn prefetch_tokens(&self, records: impl Iterator<Item = RecordRef> + Clone) {
+        let Some(tokens) = &self.tokens else { return };
+        records.clone().for_each(|record| self.view.prefetch(record.0));
+        tokens.prefetch(records.map(|record| record.0));
+    }
+
     /// How near each token of a question is to those of a record, for each `part` tokens of it; `None` where the record
     /// has none, no whole ones, or those of another model.
     pub fn token_similarities(

@@ -28,16 +28,30 @@ impl Surroundings {
             let Some(beside) = step(&self.links, row) else { continue };
             let (own, other) = (*speaker.get_or_init(|| self.speaker(row)), self.speaker(beside));
             // Another one speaks; where it is not known who speaks, it may be.
-            if own != 0 && own == other {
+            if is_one(own, other) {
                 continue;
             }
             each(beside, 1);
             // The same one speaks again.
-            let goes_on = |beyond: u32| own == 0 || [0, own].contains(&self.speaker(beyond));
+            let goes_on = |beyond: u32| {
+                let speaker = self.speaker(beyond);
+                own == speaker || [own, speaker].contains(&0) && !is_one(other, speaker)
+            };
             if let Some(beyond) = step(&self.links, beside).filter(|&beyond| goes_on(beyond)) {
                 each(beyond, 2);
             }
         }
+    }
+
+    /// The rows before and after a row in its session, up to `STEPS` of each, whoever speaks; the nearest first.
+    pub fn beside<const STEPS: usize>(&self, row: u32) -> [[Option<u32>; STEPS]; 2] {
+        [Links::before, Links::after].map(|step| {
+            let mut at = Some(row);
+            std::array::from_fn(|_| {
+                at = at.and_then(|row| step(&self.links, row));
+                at
+            })
+        })
     }
 
     /// The share that a row takes of what its neighbours say for it.
@@ -49,6 +63,11 @@ impl Surroundings {
     fn speaker(&self, row: u32) -> u32 {
         self.texts.people(row).speaker
     }
+}
+
+/// Whether it is known that two are the same speaker.
+fn is_one(a: u32, b: u32) -> bool {
+    a != 0 && a == b
 }
 
 #[cfg(test)]
@@ -81,6 +100,8 @@ mod tests {
         assert_eq!(around(&two, 4), [(5, 1)], "Bo's words before are no answer");
         let nobody = conversation(&[("", "a"), ("", "b"), ("", "c"), ("", "d"), ("", "e")]);
         assert_eq!(around(&nobody, 2), [(0, 2), (1, 1), (3, 1), (4, 2)], "who speaks is not known");
+        let some = conversation(&[("", "a"), ("Bo", "b"), ("Bo", "c")]);
+        assert_eq!((around(&some, 0), around(&some, 2)), (vec![(1, 1)], vec![]), "those who speak for each other");
         let three = conversation(&[("Ann", "a"), ("Bo", "b"), ("Cy", "c")]);
         assert_eq!(around(&three, 0), [(1, 1)]);
     }

@@ -13,10 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tantivy::directory::MmapDirectory;
 use tantivy::indexer::NoMergePolicy;
-use tantivy::postings::Postings;
 use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::tokenizer::{PreTokenizedString, Token};
-use tantivy::{DocSet, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TERMINATED, TantivyDocument, Term};
+use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyDocument, Term};
 use uuid::Uuid;
 
 /// Version of the schema and of the analysis; an index of another one is built anew.
@@ -292,19 +291,21 @@ impl TextIndex {
         let term = Term::from_field_text(self.fields.text, &self.of.term(term));
         for (segment, rows) in self.searcher.segment_readers().iter().zip(&self.rows_of_documents) {
             let inverted = segment.inverted_index(self.fields.text)?;
-            let Some(mut postings) =
-                inverted.read_postings(&term, IndexRecordOption::WithFreqs).map_err(tantivy::TantivyError::from)?
+            let Some(mut block) = inverted
+                .read_block_postings(&term, IndexRecordOption::WithFreqs)
+                .map_err(tantivy::TantivyError::from)?
             else {
                 continue;
             };
             let alive = segment.alive_bitset();
-            let mut doc = postings.doc();
-            while doc != TERMINATED {
-                if alive.is_none_or(|alive| alive.is_alive(doc)) {
-                    let row = rows.get(doc as usize).copied().unwrap_or_default();
-                    each(row, postings.term_freq(), self.lengths.get(row as usize).copied().unwrap_or_default());
+            while !block.docs().is_empty() {
+                for (&doc, &count) in block.docs().iter().zip(block.freqs()) {
+                    if alive.is_none_or(|alive| alive.is_alive(doc)) {
+                        let row = rows.get(doc as usize).copied().unwrap_or_default();
+                        each(row, count, self.lengths.get(row as usize).copied().unwrap_or_default());
+                    }
                 }
-                doc = postings.advance();
+                block.advance();
             }
         }
         Ok(())

@@ -32,6 +32,11 @@ impl TextScores {
         has.then(|| self.scores[row as usize])
     }
 
+    /// One more than the highest row that there is room for.
+    pub fn rows(&self) -> usize {
+        self.scores.len()
+    }
+
     /// Rows and their scores.
     pub fn iter(&self) -> impl Iterator<Item = (u32, f32)> {
         self.has.iter().enumerate().flat_map(move |(word, &bits)| {

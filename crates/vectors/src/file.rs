@@ -389,6 +389,11 @@ impl VectorView {
         crc32c::crc32c(self.bytes(row))
     }
 
+    /// Asks the processor to fetch a row that will soon be read.
+    pub fn prefetch(&self, row: u32) {
+        simd::prefetch(self.bytes(row));
+    }
+
     /// A row as f32.
     pub fn vector(&self, row: u32) -> Vec<f32> {
         let mut vector = vec![0.0; self.header.dimension];

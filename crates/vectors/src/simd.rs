@@ -3,7 +3,7 @@
 
 use crate::Metric;
 use crate::format::RowType;
-use crate::tokens::Part;
+use crate::tokens::{TILE, Tile};
 
 /// Asks the processor to fetch what will be read soon.
 pub fn prefetch<T>(soon: &[T]) {
@@ -90,37 +90,37 @@ fn portable<const SQUARES: bool>(row_type: RowType, query: &[f32], row: &[u8]) -
     }
 }
 
-/// Raises `best[i]` to the largest cosine of question token `i` and a token of `codes`, of `width` bytes each. All
+/// Raises `best[i]` to the largest cosine of token `i` of a tile and a token of `codes`, of `width` bytes each. All
 /// instructions give the same to the last bit.
-pub(crate) fn max_sim(question: &Part, codes: &[u8], width: usize, best: &mut [f32]) {
-    let Part { tokens, offsets, scales } = question;
-    assert!(tokens.len().is_multiple_of(8) && matches!(width, 8 | 16 | 24 | 32));
-    assert!([offsets.len(), scales.len(), best.len()].iter().all(|&len| len == tokens.len()));
+pub(crate) fn max_sim(tile: &Tile, codes: &[u8], width: usize, best: &mut [f32; TILE]) {
+    assert!(matches!(width, 8 | 16 | 24 | 32));
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::is_x86_feature_detected as has;
-        if has!("avx512vnni") && has!("avx512vl") && has!("avx2") {
-            // SAFETY: AVX2 and AVX-512 VNNI and VL were found; the assertions above are what it asks for.
-            return unsafe { x86::max_sim_vnni(question, codes, width, best) };
+        if has!("avx512f") && has!("avx512vnni") && has!("avx2") {
+            // SAFETY: AVX2 and AVX-512 with VNNI were found; a code has at most 32 bytes, a multiple of 8.
+            return unsafe { x86::max_sim_vnni(tile, codes, width, best) };
         }
         if has!("avx2") {
-            // SAFETY: AVX2 was found; the assertions above are what it asks for.
-            return unsafe { x86::max_sim_avx2(question, codes, width, best) };
+            // SAFETY: AVX2 was found; a code has at most 32 bytes, a multiple of 8.
+            return unsafe { x86::max_sim_avx2(tile, codes, width, best) };
         }
     }
-    max_sim_portable(question, codes, width, best);
+    max_sim_portable(tile, codes, width, best);
 }
 
-fn max_sim_portable(question: &Part, codes: &[u8], width: usize, best: &mut [f32]) {
+fn max_sim_portable(tile: &Tile, codes: &[u8], width: usize, best: &mut [f32; TILE]) {
     let level = |half: u8| i32::from((half << 4).cast_signed() >> 4);
     for code in codes.chunks_exact(width) {
-        let levels = || code.iter().map(|byte| (level(byte & 0x0F), level(byte >> 4)));
-        let unit = unit(levels().map(|(low, high)| low * low + high * high).sum());
-        for ((token, scale), best) in question.tokens.iter().zip(question.scales).zip(&mut *best) {
-            let (lower, upper) = token.split_at(token.len() / 2);
-            let products = levels().zip(lower.iter().zip(upper));
-            let dot: i32 = products.map(|((l, h), (&q, &r))| l * i32::from(q) + h * i32::from(r)).sum();
-            *best = best.max(dot as f32 * scale * unit);
+        let lower = || code.iter().map(|byte| level(byte & 0x0F));
+        let upper = || code.iter().map(|byte| level(byte >> 4));
+        let unit = unit(lower().chain(upper()).map(|level| level * level).sum());
+        for (token, best) in best.iter_mut().enumerate() {
+            let dot = |levels: &[[[i8; 4]; TILE]], code: &mut dyn Iterator<Item = i32>| -> i32 {
+                levels.iter().flat_map(|four| four[token]).zip(code).map(|(q, x)| i32::from(q) * x).sum()
+            };
+            let dot = dot(&tile.lower, &mut lower()) + dot(&tile.upper, &mut upper());
+            *best = best.max(dot as f32 * tile.scales[token] * unit);
         }
     }
 }
@@ -130,53 +130,11 @@ fn unit(square: i32) -> f32 {
     if square > 0 { 1.0 / (square as f32).sqrt() } else { 0.0 }
 }
 
-/// What all instructions have in common: a function with other instructions could not be inlined into its caller.
-#[cfg(target_arch = "x86_64")]
-macro_rules! max_sim_by {
-    ($products:ident, $question:expr, $codes:expr, $width:expr, $best:expr) => {{
-        let (question, codes, width, best): (&Part, &[u8], usize, &mut [f32]) = ($question, $codes, $width, $best);
-        let dwords = _mm256_set1_epi32((width / 4) as i32);
-        let mask = _mm256_cmpgt_epi32(dwords, _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-        let (half, eight) = (_mm256_set1_epi8(0x0F), _mm256_set1_epi8(8));
-        for code in codes.chunks_exact(width) {
-            // SAFETY: no more than the code is read: the mask is as long.
-            let code = unsafe { _mm256_maskload_epi32(code.as_ptr().cast(), mask) };
-            // Levels from 0 to 15 with 8 in the middle, which is what there is past the code.
-            let code = _mm256_xor_si256(code, _mm256_set1_epi8(0x88_u8.cast_signed()));
-            let (low, high) = (_mm256_and_si256(code, half), _mm256_and_si256(_mm256_srli_epi16::<4>(code), half));
-            let (l, h) = (_mm256_abs_epi8(_mm256_sub_epi8(low, eight)), _mm256_abs_epi8(_mm256_sub_epi8(high, eight)));
-            let unit = _mm256_set1_ps(unit(sum($products(l, h, l, h))));
-            for first in (0..question.tokens.len()).step_by(8) {
-                let product = |i: usize| {
-                    let token = &question.tokens[first + i];
-                    // SAFETY: a token has 64 bytes.
-                    let (q_low, q_high) = unsafe {
-                        let at = token.as_ptr().cast::<__m256i>();
-                        (_mm256_loadu_si256(at), _mm256_loadu_si256(at.add(1)))
-                    };
-                    $products(low, high, q_low, q_high)
-                };
-                let two = |i: usize| _mm256_hadd_epi32(product(i), product(i + 1));
-                let dots = join(_mm256_hadd_epi32(two(0), two(2)), _mm256_hadd_epi32(two(4), two(6)));
-                // SAFETY: the caller vouches for eight of each from `first` on.
-                unsafe {
-                    let offsets = _mm256_loadu_si256(question.offsets.as_ptr().add(first).cast());
-                    let scales = _mm256_loadu_ps(question.scales.as_ptr().add(first));
-                    let best = best.as_mut_ptr().add(first);
-                    let dots = _mm256_cvtepi32_ps(_mm256_sub_epi32(dots, offsets));
-                    let found = _mm256_mul_ps(_mm256_mul_ps(dots, scales), unit);
-                    _mm256_storeu_ps(best, _mm256_max_ps(found, _mm256_loadu_ps(best)));
-                }
-            }
-        }
-    }};
-}
-
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::unit;
     use crate::format::RowType;
-    use crate::tokens::Part;
+    use crate::tokens::{TILE, Tile};
     use std::arch::x86_64::*;
 
     /// # Safety
@@ -250,33 +208,105 @@ mod x86 {
         })
     }
 
+    /// The halves of a code, as levels from 0 to 15 with 8 in the middle, and what gives it unit length. Past the code
+    /// is nothing.
+    ///
     /// # Safety
-    /// There are as many offsets, scales and places in `best` as tokens, a multiple of 8; a code has 8, 16, 24 or 32
-    /// bytes.
+    /// A code has at most 32 bytes, a multiple of 4.
     #[target_feature(enable = "avx2")]
-    pub(super) unsafe fn max_sim_avx2(question: &Part, codes: &[u8], width: usize, best: &mut [f32]) {
-        // Two products of at most 15 · 127 in 16 bits, and two such sums, stay below 2¹⁵.
-        let products = |low: __m256i, high: __m256i, q_low: __m256i, q_high: __m256i| {
-            let sums = _mm256_add_epi16(_mm256_maddubs_epi16(low, q_low), _mm256_maddubs_epi16(high, q_high));
-            _mm256_madd_epi16(sums, _mm256_set1_epi16(1))
+    unsafe fn unpack(code: &[u8]) -> (Halves, f32) {
+        let dwords = _mm256_set1_epi32((code.len() / 4) as i32);
+        let mask = _mm256_cmpgt_epi32(dwords, _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+        // SAFETY: no more than the code is read: the mask is as long.
+        let code = unsafe { _mm256_maskload_epi32(code.as_ptr().cast(), mask) };
+        let (half, eight) = (_mm256_set1_epi8(0x0F), _mm256_set1_epi8(8));
+        let code = _mm256_xor_si256(code, _mm256_set1_epi8(0x88_u8.cast_signed()));
+        let (low, high) = (_mm256_and_si256(code, half), _mm256_and_si256(_mm256_srli_epi16::<4>(code), half));
+        let squares = |levels: __m256i| {
+            let levels = _mm256_abs_epi8(_mm256_sub_epi8(levels, eight));
+            _mm256_maddubs_epi16(levels, levels)
         };
-        max_sim_by!(products, question, codes, width, best)
+        let square = sum(_mm256_madd_epi16(_mm256_add_epi16(squares(low), squares(high)), _mm256_set1_epi16(1)));
+        let mut halves = Halves([[0; 8]; 2]);
+        for (half, levels) in halves.0.iter_mut().zip([low, high]) {
+            // SAFETY: a half has 32 bytes, at an address that is a multiple of 32.
+            unsafe { _mm256_store_si256(half.as_mut_ptr().cast(), levels) }
+        }
+        (halves, unit(square))
+    }
+
+    /// The lower and the upper half of a code, four levels a number.
+    #[repr(align(32))]
+    struct Halves([[i32; 8]; 2]);
+
+    /// # Safety
+    /// A code has at most 32 bytes, a multiple of 4.
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn max_sim_avx2(tile: &Tile, codes: &[u8], width: usize, best: &mut [f32; TILE]) {
+        for code in codes.chunks_exact(width) {
+            // SAFETY: the caller vouches for the width.
+            let (Halves([low, high]), unit) = unsafe { unpack(code) };
+            for first in (0..TILE).step_by(8) {
+                let mut dots = _mm256_setzero_si256();
+                for four in 0..width / 4 {
+                    let (low, high) = (_mm256_set1_epi32(low[four]), _mm256_set1_epi32(high[four]));
+                    // SAFETY: eight tokens from `first` on have four bytes each, in either half.
+                    let (q_low, q_high) = unsafe {
+                        (
+                            _mm256_loadu_si256(tile.lower[four].as_ptr().add(first).cast()),
+                            _mm256_loadu_si256(tile.upper[four].as_ptr().add(first).cast()),
+                        )
+                    };
+                    // Two products of at most 15 · 127 in 16 bits, and two such sums, stay below 2¹⁵.
+                    let sums = _mm256_add_epi16(_mm256_maddubs_epi16(low, q_low), _mm256_maddubs_epi16(high, q_high));
+                    dots = _mm256_add_epi32(dots, _mm256_madd_epi16(sums, _mm256_set1_epi16(1)));
+                }
+                // SAFETY: there are eight of each from `first` on.
+                unsafe {
+                    let offsets = _mm256_loadu_si256(tile.offsets.as_ptr().add(first).cast());
+                    let scales = _mm256_loadu_ps(tile.scales.as_ptr().add(first));
+                    let best = best.as_mut_ptr().add(first);
+                    let dots = _mm256_cvtepi32_ps(_mm256_sub_epi32(dots, offsets));
+                    let found = _mm256_mul_ps(_mm256_mul_ps(dots, scales), _mm256_set1_ps(unit));
+                    _mm256_storeu_ps(best, _mm256_max_ps(found, _mm256_loadu_ps(best)));
+                }
+            }
+        }
     }
 
     /// # Safety
     /// As [`max_sim_avx2`].
-    #[target_feature(enable = "avx2,avx512vnni,avx512vl")]
-    pub(super) unsafe fn max_sim_vnni(question: &Part, codes: &[u8], width: usize, best: &mut [f32]) {
-        let products = |low: __m256i, high: __m256i, q_low: __m256i, q_high: __m256i| {
-            _mm256_dpbusd_epi32(_mm256_dpbusd_epi32(_mm256_setzero_si256(), low, q_low), high, q_high)
+    #[target_feature(enable = "avx2,avx512f,avx512vnni")]
+    pub(super) unsafe fn max_sim_vnni(tile: &Tile, codes: &[u8], width: usize, best: &mut [f32; TILE]) {
+        // SAFETY: there are sixteen of each.
+        let (offsets, scales, mut nearest) = unsafe {
+            (
+                _mm512_loadu_si512(tile.offsets.as_ptr().cast()),
+                _mm512_loadu_ps(tile.scales.as_ptr()),
+                _mm512_loadu_ps(best.as_ptr()),
+            )
         };
-        max_sim_by!(products, question, codes, width, best)
-    }
-
-    /// `[a, b]` as hadd leaves them, lower and upper half apart: their sums, those of `a` first.
-    #[target_feature(enable = "avx2")]
-    fn join(a: __m256i, b: __m256i) -> __m256i {
-        _mm256_add_epi32(_mm256_permute2x128_si256::<0x20>(a, b), _mm256_permute2x128_si256::<0x31>(a, b))
+        for code in codes.chunks_exact(width) {
+            // SAFETY: the caller vouches for the width.
+            let (Halves([low, high]), unit) = unsafe { unpack(code) };
+            let (mut lower, mut upper) = (_mm512_setzero_si512(), _mm512_setzero_si512());
+            for four in 0..width / 4 {
+                // SAFETY: sixteen tokens have four bytes each, in either half.
+                let (q_low, q_high) = unsafe {
+                    (
+                        _mm512_loadu_si512(tile.lower[four].as_ptr().cast()),
+                        _mm512_loadu_si512(tile.upper[four].as_ptr().cast()),
+                    )
+                };
+                lower = _mm512_dpbusd_epi32(lower, _mm512_set1_epi32(low[four]), q_low);
+                upper = _mm512_dpbusd_epi32(upper, _mm512_set1_epi32(high[four]), q_high);
+            }
+            let dots = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_add_epi32(lower, upper), offsets));
+            let found = _mm512_mul_ps(_mm512_mul_ps(dots, scales), _mm512_set1_ps(unit));
+            nearest = _mm512_max_ps(found, nearest);
+        }
+        // SAFETY: there is room for sixteen.
+        unsafe { _mm512_storeu_ps(best.as_mut_ptr(), nearest) }
     }
 
     /// The sum of eight.
@@ -312,29 +342,26 @@ mod tests {
 
         #[test]
         fn the_fast_similarities_are_the_plain_ones(
-            eights in 1usize..5, asked in 1usize..3, codes in prop::collection::vec(any::<u8>(), 0..600),
-            numbers in prop::collection::vec(-127i8..=127, 16 * 64), best in -1f32..1.0,
+            eights in 1usize..5, codes in prop::collection::vec(any::<u8>(), 0..600),
+            numbers in prop::collection::vec(-127i8..=127, 64 * TILE), best in -1f32..1.0,
         ) {
             let width = 8 * eights;
-            let mut tokens = numbers.as_chunks::<64>().0[..8 * asked].to_vec();
-            for token in &mut tokens {
-                (0..64).filter(|i| i % 32 >= width).for_each(|i| token[i] = 0);
+            let mut tile = Tile::default();
+            for (token, levels) in numbers.as_chunks::<64>().0.iter().enumerate() {
+                let (lower, upper) = levels[..2 * width].split_at(width);
+                tile.set(token, lower, upper, 0.01 + token as f32 / 1000.0);
             }
-            let offset = |token: &[i8; 64]| 8 * token.iter().map(|&level| i32::from(level)).sum::<i32>();
-            let offsets: Vec<i32> = tokens.iter().map(offset).collect();
-            let scales: Vec<f32> = (0..tokens.len()).map(|i| 0.01 + i as f32 / 1000.0).collect();
-            let question = Part { tokens: &tokens, offsets: &offsets, scales: &scales };
-            let mut plain = vec![best; tokens.len()];
-            max_sim_portable(&question, &codes, width, &mut plain);
-            let mut fast = vec![best; tokens.len()];
-            max_sim(&question, &codes, width, &mut fast);
-            prop_assert_eq!(&fast, &plain);
+            let mut plain = [best; TILE];
+            max_sim_portable(&tile, &codes, width, &mut plain);
+            let mut fast = [best; TILE];
+            max_sim(&tile, &codes, width, &mut fast);
+            prop_assert_eq!(fast, plain);
             #[cfg(target_arch = "x86_64")]
             if is_x86_feature_detected!("avx2") {
-                let mut fast = vec![best; tokens.len()];
-                // SAFETY: AVX2 was found, and the slices are as long as each other.
-                unsafe { x86::max_sim_avx2(&question, &codes, width, &mut fast) };
-                prop_assert_eq!(&fast, &plain);
+                let mut fast = [best; TILE];
+                // SAFETY: AVX2 was found, and a code has at most 32 bytes.
+                unsafe { x86::max_sim_avx2(&tile, &codes, width, &mut fast) };
+                prop_assert_eq!(fast, plain);
             }
         }
 

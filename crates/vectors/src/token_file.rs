@@ -3,6 +3,7 @@
 use crate::VectorsError;
 use crate::file::{FileMap, map_file, rename_durably};
 use crate::format::HEADER_BYTES;
+use crate::simd::prefetch;
 use crate::token_format::{ENTRY_BYTES, Entry, TokenHeader, checksum, stored_bytes};
 use crate::tokens::TokenSpace;
 use roaring::RoaringBitmap;
@@ -425,6 +426,17 @@ impl TokenView {
         let bytes = self.codes.bytes().get(entry.offset as usize..entry.end(self.space) as usize)?;
         let is_whole = checksum(row, vector_crc, entry.tokens, entry.key, bytes) == entry.crc;
         is_whole.then_some(StoredCodes { tokens: entry.tokens, key: entry.key, bytes })
+    }
+
+    /// Asks the processor to fetch what [`TokenView::get`] reads of some rows, if it will soon be called for all.
+    pub fn prefetch(&self, rows: impl Iterator<Item = u32> + Clone) {
+        for row in rows.clone().filter(|row| *row < self.rows) {
+            let at = entry_offset(row) as usize;
+            prefetch(&self.entries.bytes()[at..at + ENTRY_BYTES]);
+        }
+        for entry in rows.filter_map(|row| self.entry(row)) {
+            prefetch(&self.codes.bytes()[entry.offset as usize..entry.end(self.space) as usize]);
+        }
     }
 
     /// The number of the key that has sealed the codes of a row, 0 for none; `None` where the row has no codes.

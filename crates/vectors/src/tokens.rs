@@ -17,8 +17,8 @@ pub const MAX_TOKENS: usize = u16::MAX as usize;
 pub const MAX_TOKEN_DIMENSION: usize = 64;
 /// The largest level of a number.
 const MAX_LEVEL: f32 = 7.0;
-/// Question tokens that are compared in one go: their similarities lie on the stack.
-const BLOCK: usize = 64;
+/// Question tokens that are compared in one go: as many as a register of AVX-512 has similarities.
+pub(crate) const TILE: usize = 16;
 
 /// Where vectors of tokens are at home: those of two spaces cannot be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,21 +113,39 @@ impl TokenVectors {
     }
 }
 
-/// A question's token, ready to be compared: levels of 8 bits, as the halves of codes hold them, each half with zeros
-/// up to 32.
-pub(crate) type Prepared = [i8; MAX_TOKEN_DIMENSION];
+/// Some tokens of a question, ready to be compared: levels of 8 bits. Four levels of each token stand together, and
+/// those of all tokens side by side, so that four levels of a code meet all of them at once. Tokens that are missing
+/// are zeros.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tile {
+    /// What meets the lower halves of a code's bytes, and the upper ones.
+    pub lower: [[[i8; 4]; TILE]; MAX_TOKEN_DIMENSION / 8],
+    pub upper: [[[i8; 4]; TILE]; MAX_TOKEN_DIMENSION / 8],
+    /// 8 × the sum of a token's levels: codes are taken as 0 to 15 with 8 in the middle, and this is too much then.
+    pub offsets: [i32; TILE],
+    /// What gives a token's levels unit length.
+    pub scales: [f32; TILE],
+}
+
+impl Tile {
+    /// Puts the levels of a token in its place.
+    pub fn set(&mut self, token: usize, lower: &[i8], upper: &[i8], scale: f32) {
+        for (fours, levels) in [(&mut self.lower, lower), (&mut self.upper, upper)] {
+            for (four, levels) in fours.iter_mut().zip(levels.as_chunks::<4>().0) {
+                four[token] = *levels;
+            }
+        }
+        self.offsets[token] = 8 * lower.iter().chain(upper).map(|&level| i32::from(level)).sum::<i32>();
+        self.scales[token] = scale;
+    }
+}
 
 /// The vectors of a question's tokens, ready to be compared.
 #[derive(Clone, Debug)]
 pub struct QuestionTokens {
     space: TokenSpace,
     len: usize,
-    /// A multiple of 8: those past `len` are zeros.
-    tokens: Vec<Prepared>,
-    /// 8 × the sum of a token's levels: codes are taken as 0 to 15 with 8 in the middle, and this is too much then.
-    offsets: Vec<i32>,
-    /// What gives a token's levels unit length.
-    scales: Vec<f32>,
+    tiles: Vec<Tile>,
 }
 
 impl QuestionTokens {
@@ -139,25 +157,18 @@ impl QuestionTokens {
         space.check(vectors.len());
         let half = space.token_bytes();
         let len = vectors.len() / space.dimension;
-        let padded = len.next_multiple_of(8);
-        let (mut tokens, mut offsets, mut scales) = (Vec::with_capacity(padded), Vec::new(), Vec::new());
-        for vector in vectors.chunks_exact(space.dimension) {
+        let mut tiles = vec![Tile::default(); len.div_ceil(TILE)];
+        for (token, vector) in vectors.chunks_exact(space.dimension).enumerate() {
             let largest = vector.iter().filter(|x| x.is_finite()).fold(0f32, |largest, x| largest.max(x.abs()));
             let scale = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-            let mut levels: Prepared = [0; MAX_TOKEN_DIMENSION];
-            let (lower, upper) = levels.split_at_mut(MAX_TOKEN_DIMENSION / 2);
-            for (place, x) in lower[..half].iter_mut().chain(&mut upper[..half]).zip(vector) {
-                *place = (x * scale).round().clamp(-127.0, 127.0) as i8;
-            }
+            let level = |x: &f32| (x * scale).round().clamp(-127.0, 127.0) as i8;
+            let levels: Vec<i8> = vector.iter().map(level).collect();
             let square: i32 = levels.iter().map(|&level| i32::from(level) * i32::from(level)).sum();
-            offsets.push(8 * levels.iter().map(|&level| i32::from(level)).sum::<i32>());
-            scales.push(if square > 0 { 1.0 / (square as f32).sqrt() } else { 0.0 });
-            tokens.push(levels);
+            let unit = if square > 0 { 1.0 / (square as f32).sqrt() } else { 0.0 };
+            let (lower, upper) = levels.split_at(half);
+            tiles[token / TILE].set(token % TILE, lower, upper, unit);
         }
-        tokens.resize(padded, [0; MAX_TOKEN_DIMENSION]);
-        offsets.resize(padded, 0);
-        scales.resize(padded, 0.0);
-        Self { space, len, tokens, offsets, scales }
+        Self { space, len, tiles }
     }
 
     /// Where they are at home.
@@ -183,27 +194,13 @@ impl QuestionTokens {
     pub fn max_sim(&self, codes: &[u8], best: &mut [f32]) {
         assert_eq!(best.len(), self.len, "a place for each token of the question");
         let width = self.space.token_bytes();
-        for (block, best) in best.chunks_mut(BLOCK).enumerate() {
-            let (from, padded) = (block * BLOCK, best.len().next_multiple_of(8));
-            let part = from..from + padded;
-            let mut similarities = [0.0; BLOCK];
-            similarities[..best.len()].copy_from_slice(best);
-            let question = Part {
-                tokens: &self.tokens[part.clone()],
-                offsets: &self.offsets[part.clone()],
-                scales: &self.scales[part],
-            };
-            simd::max_sim(&question, codes, width, &mut similarities[..padded]);
-            best.copy_from_slice(&similarities[..best.len()]);
+        for (tile, best) in self.tiles.iter().zip(best.chunks_mut(TILE)) {
+            let mut nearest = [0.0; TILE];
+            nearest[..best.len()].copy_from_slice(best);
+            simd::max_sim(tile, codes, width, &mut nearest);
+            best.copy_from_slice(&nearest[..best.len()]);
         }
     }
-}
-
-/// Some tokens of a question, a multiple of 8, each with what belongs to it.
-pub(crate) struct Part<'a> {
-    pub tokens: &'a [Prepared],
-    pub offsets: &'a [i32],
-    pub scales: &'a [f32],
 }
 
 #[cfg(test)]

@@ -51,6 +51,11 @@ impl TopK {
         }
     }
 
+    /// The worst score that it keeps, once it keeps `k` rows; none below is kept.
+    pub fn least(&self) -> Option<f32> {
+        (self.heap.len() == self.k).then(|| self.heap.peek().map_or(f32::INFINITY, |worst| worst.score))
+    }
+
     /// Shows it the best rows of another.
     pub fn extend(&mut self, other: Self) {
         other.heap.into_iter().for_each(|scored| self.push(scored.row, scored.score));

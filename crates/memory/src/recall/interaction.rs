@@ -70,8 +70,8 @@ impl<'a> Interaction<'a> {
     }
 
     /// How near a record's tokens are, with those of records that speak for it; `None` where it has none.
-    fn max_sim(&mut self, record: RecordRef) -> Option<f32> {
-        self.nearest(record).map(|nearest| self.weighed(&nearest))
+    fn max_sim(&mut self, record: RecordRef, around: &[SpokenFor]) -> Option<f32> {
+        self.nearest(record, around).map(|nearest| self.weighed(&nearest))
     }
 
     fn weighed(&self, nearest: &[f32]) -> f32 {
@@ -80,7 +80,7 @@ impl<'a> Interaction<'a> {
 
     /// The tokens of the question, each with how near the nearest one of a record is.
     pub fn explain(mut self, record: RecordRef) -> Vec<ExplainedToken> {
-        let Some(nearest) = self.nearest(record) else { return Vec::new() };
+        let Some(nearest) = self.nearest(record, &self.snapshot.spoken_for_by(record)) else { return Vec::new() };
         let (Some(text), Some(tokens)) = (&self.asked.text, &self.asked.tokens) else { return Vec::new() };
         let parts = tokens.places.iter().zip(self.weights.iter().zip(nearest));
         let token = |(place, (&weight, similarity)): (&std::ops::Range<usize>, (&f32, f32))| {
@@ -90,9 +90,9 @@ impl<'a> Interaction<'a> {
         parts.map(token).collect()
     }
 
-    fn nearest(&mut self, record: RecordRef) -> Option<Vec<f32>> {
+    fn nearest(&mut self, record: RecordRef, around: &[SpokenFor]) -> Option<Vec<f32>> {
         let mut nearest = self.own(record)?.clone();
-        for SpokenFor { by, steps, share } in self.snapshot.spoken_for_by(record) {
+        for &SpokenFor { by, steps, share } in around {
             let part = share * NEIGHBOUR.powi(steps as i32);
             if let Some(near) = self.own(by) {
                 nearest.iter_mut().zip(near).for_each(|(best, near)| *best = best.max(part * near));
@@ -115,6 +115,7 @@ impl<'a> Interaction<'a> {
         let with_neighbours = k.saturating_mul(COMPARED_PER_HIT);
         let compared = with_neighbours.clamp(MIN_COMPARED, MAX_COMPARED).min(fused.len());
         let fused = &mut fused[..compared];
+        self.snapshot.prefetch_tokens(fused.iter().map(|f| f.record));
         for f in fused.iter_mut() {
             budget::check()?;
             f.tokens = self.own_max_sim(f.record);
@@ -122,9 +123,14 @@ impl<'a> Interaction<'a> {
         let Some(scores) = self.scores(fused) else { return Ok(()) };
         let mut order: Vec<(usize, f32)> = fused.iter().zip(scores).map(|(f, s)| f.score + s).enumerate().collect();
         order.sort_by(|a, b| b.1.total_cmp(&a.1));
-        for &(at, _) in order.iter().take(with_neighbours) {
+        order.truncate(with_neighbours);
+        let around = |&(at, _): &(usize, f32)| (at, self.snapshot.spoken_for_by(fused[at].record));
+        let around: Vec<(usize, Vec<SpokenFor>)> = order.iter().map(around).collect();
+        let neighbours = around.iter().flat_map(|(_, around)| around).map(|neighbour| neighbour.by);
+        self.snapshot.prefetch_tokens(neighbours.filter(|by| !self.known.contains_key(by)));
+        for (at, around) in around {
             budget::check()?;
-            fused[at].tokens = self.max_sim(fused[at].record);
+            fused[at].tokens = self.max_sim(fused[at].record, &around);
         }
         let scores = self.scores(fused).unwrap_or_default();
         fused.iter_mut().zip(scores).for_each(|(f, score)| f.add_tokens(score));
