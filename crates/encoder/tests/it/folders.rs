@@ -100,6 +100,34 @@ fn states_are_pooled_as_the_folder_says() {
 }
 
 #[test]
+fn a_folder_of_a_newer_version_is_read_as_one_of_an_older() {
+    let newer = [
+        ("", "sentence_transformers.base.modules.transformer.Transformer"),
+        ("1_Pooling", "sentence_transformers.sentence_transformer.modules.pooling.Pooling"),
+        ("2_Normalize", "sentence_transformers.base.modules.normalize.Normalize"),
+    ];
+    let transformer = json!({
+        "transformer_task": "feature-extraction", "module_output_name": "token_embeddings",
+        "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+    });
+    let config = json!({
+        "model_type": "SentenceTransformer", "default_prompt_name": null, "prompts": {"query": "", "document": ""},
+    });
+    let folder = folder(&[
+        modules(&newer),
+        ("1_Pooling/config.json", json!({"embedding_dimension": 64, "pooling_mode": "cls", "include_prompt": true})),
+        ("sentence_bert_config.json", transformer),
+        ("tokenizer_config.json", json!({"model_max_length": 32})),
+        ("config_sentence_transformers.json", config),
+    ]);
+    let description = ModelDescription::read(folder.path()).expect("a description");
+    assert_eq!((description.pooling, description.max_tokens), (Pooling::Cls, 32));
+    assert!(description.normalizes);
+    assert_eq!(description.prompts.of(Purpose::Query), "");
+    load(folder.path()).expect("an encoder");
+}
+
+#[test]
 fn a_dense_layer_and_the_first_numbers_of_a_matryoshka_model_are_computed() {
     let dense = ("2_Dense", "sentence_transformers.models.Dense");
     let config = json!({
@@ -227,7 +255,20 @@ fn what_a_folder_says_and_is_not_computed_is_refused_by_its_name() {
     let dense = json!({"in_features": 64, "out_features": 8, "activation_function": "torch.nn.Mish"});
     let with_dense = [PLAIN[0], PLAIN[1], ("2_Dense", "sentence_transformers.models.Dense")];
     let prompts = ("config_sentence_transformers.json", json!({"prompts": {"query": "q: "}}));
+    let of_tokens = json!({"in_features": 64, "out_features": 8, "module_input_name": "token_embeddings"});
+    let with_dense_of =
+        |config: Value| folder(&[modules(&with_dense), pooling("cls_token"), ("2_Dense/config.json", config)]);
+    let with_transformer =
+        |config: Value| folder(&[modules(&PLAIN), pooling("cls_token"), ("sentence_bert_config.json", config)]);
+    let pooler = json!({"text": {"method": "forward", "method_output_name": "pooler_output"}});
     let cases = [
+        (with(&[("", "custom_st.Transformer"), PLAIN[1]]), "the module custom_st.Transformer at place 0"),
+        (with_dense_of(of_tokens), "module_input_name \"token_embeddings\""),
+        (with_dense_of(json!({"in_features": 64, "out_features": 64, "use_residual": true})), "use_residual"),
+        (with_transformer(json!({"transformer_task": "text-generation"})), "transformer_task \"text-generation\""),
+        (with_transformer(json!({"modality_config": pooler})), "method_output_name \"pooler_output\""),
+        (with_transformer(json!({"module_output_name": "sentence_embedding"})), "module_output_name"),
+        (with_transformer(json!({"query_length": 32})), "query_length 32"),
         (with(&[PLAIN[0], PLAIN[1], ("2", &lstm)]), "the module LSTM at place 2"),
         (with(&[PLAIN[0], ("1", &cnn), PLAIN[1]]), "the module CNN at place 1"),
         (with(&[PLAIN[0]]), "no module Pooling"),
