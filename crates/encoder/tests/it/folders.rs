@@ -1,7 +1,7 @@
 //! A sentence-transformers folder is read as it says, and what it says that is not computed is refused by its name.
 
 use crate::common::{Shape, cosine, numbers, real_model, write_model};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use membox_encoder::{
     Encoder, EncoderConfig, EncoderError, Inputs, Lane, ModelDescription, Pooling, Precision, Purpose, Request,
     Scheduler, SchedulerConfig, Wanted,
@@ -195,6 +195,31 @@ fn prompts_come_before_texts_by_their_purpose() {
     let question = encoder.embed_queries(vec![TEXT.into(), "unseen one".into()], None).expect("queries").queries;
     assert_eq!(question[0].vector.to_vec(), of(Purpose::Query));
     assert_eq!((question[0].known_share, question[1].known_share), (1.0, 0.5), "the prompt is not counted");
+}
+
+#[test]
+fn weights_of_half_the_width_are_read_and_other_files_of_weights_are_not() {
+    let folder = folder(&[("sentence_bert_config.json", json!({"max_seq_length": null}))]);
+    let weights = folder.path().join("model.safetensors");
+    let whole = load(folder.path()).expect("an encoder");
+    assert_eq!(whole.max_tokens(), 64, "null is no length");
+    let vector = |encoder: &Encoder| encode(encoder, TEXT, Wanted::vectors(true)).vectors;
+    let tensors = candle_core::safetensors::load(&weights, &Device::Cpu).expect("tensors");
+    for kind in [DType::F16, DType::BF16] {
+        let half = |(name, tensor): (&String, &Tensor)| (name.clone(), tensor.to_dtype(kind).expect("a tensor"));
+        let half: HashMap<String, Tensor> = tensors.iter().map(half).collect();
+        candle_core::safetensors::save(&half, &weights).expect("a write");
+        let encoder = load(folder.path()).expect("an encoder");
+        assert!(cosine(&vector(&encoder), &vector(&whole)) > 0.999, "{kind:?}");
+    }
+    for other in ["pytorch_model.bin", "onnx/model.onnx"] {
+        let path = folder.path().join(other);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, "weights").expect("a write");
+    }
+    std::fs::remove_file(&weights).expect("a file");
+    let refused = load(folder.path()).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(refused.contains("model.safetensors is missing"), "{refused}");
 }
 
 #[test]
