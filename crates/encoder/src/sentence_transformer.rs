@@ -7,7 +7,7 @@
 //! | `1_Pooling/config.json` | the pooling mode |
 //! | `1_SpladePooling/config.json` | the same of sparse vectors |
 //! | `2_Dense/config.json` | a linear layer over the vector |
-//! | `sentence_bert_config.json` | `max_seq_length`, `do_lower_case` |
+//! | `sentence_bert_config.json` | `max_seq_length`, `do_lower_case`, `transformer_task` |
 //! | `config_sentence_transformers.json` | `prompts`, `default_prompt_name`, `truncate_dim` |
 //! | `membox.json` | layers that int8 spoils |
 //!
@@ -24,7 +24,7 @@ use crate::vector_head::{DenseActivation, DenseLayer};
 use crate::{Architecture, EncoderError};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
 /// Tokens kept of a text where neither the caller nor the model's folder says another number: those of
@@ -42,6 +42,8 @@ const TRANSFORMER_FILES: [&str; 4] = [
     "sentence_distilbert_config.json",
     "sentence_xlm-roberta_config.json",
 ];
+/// What names of modules begin with; others are classes of a repository's own code.
+const MODULE_PACKAGE: &str = "sentence_transformers.";
 const CONFIG_FILE: &str = "config.json";
 const TOKENIZER_FILE: &str = "tokenizer_config.json";
 
@@ -106,6 +108,53 @@ struct TransformerModule {
     max_seq_length: Option<usize>,
     #[serde(default)]
     do_lower_case: bool,
+    transformer_task: Option<String>,
+    #[serde(flatten)]
+    others: Map<String, Value>,
+}
+
+impl TransformerModule {
+    /// That of a folder, and the name of its file.
+    fn read(files: &ModelFiles) -> Result<(Self, &'static str), EncoderError> {
+        for name in TRANSFORMER_FILES {
+            if let Some(found) = json(files, name)? {
+                return Ok((found, name));
+            }
+        }
+        Ok((Self::default(), TRANSFORMER_FILES[0]))
+    }
+
+    /// Whether it gives a number of each word piece, as sentence-transformers 5.4 and later say it.
+    fn has_vocabulary(&self) -> bool {
+        self.transformer_task.as_deref() == Some("fill-mask")
+    }
+
+    /// Refuses what newer versions say and the engine does not compute.
+    fn check(&self) -> Result<(), String> {
+        let task = self.transformer_task.as_deref().unwrap_or("feature-extraction");
+        let states = match task {
+            "feature-extraction" => "last_hidden_state",
+            "fill-mask" => "logits",
+            other => return Err(format!("transformer_task {other:?} is not computed")),
+        };
+        let is_unset = |value: &&Value| value.is_null() || value.as_object().is_some_and(Map::is_empty);
+        let field = |name: &str| self.others.get(name).filter(|value| !is_unset(value));
+        for name in ["query_length", "document_length", "query_expansion", "processing_kwargs"] {
+            if let Some(value) = field(name) {
+                return Err(format!("{name} {value} is not computed"));
+            }
+        }
+        if let Some(value) = field("module_output_name").filter(|value| *value != "token_embeddings") {
+            return Err(format!("module_output_name {value} is not computed"));
+        }
+        let text = field("modality_config").and_then(|all| all.get("text"));
+        for (name, computed) in [("method", "forward"), ("method_output_name", states)] {
+            if let Some(value) = text.and_then(|text| text.get(name)).filter(|value| *value != computed) {
+                return Err(format!("modality_config.text.{name} {value} is not computed"));
+            }
+        }
+        Ok(())
+    }
 }
 
 #[derive(Deserialize)]
@@ -116,6 +165,23 @@ struct DenseModule {
     bias: bool,
     #[serde(default)]
     activation_function: Option<String>,
+    module_input_name: Option<String>,
+    module_output_name: Option<String>,
+    #[serde(default)]
+    use_residual: bool,
+}
+
+impl DenseModule {
+    /// Refuses a layer that is not over the vector alone.
+    fn check(&self) -> Result<(), String> {
+        let names = [("module_input_name", &self.module_input_name), ("module_output_name", &self.module_output_name)];
+        for (field, name) in names {
+            if let Some(name) = name.as_deref().filter(|name| *name != "sentence_embedding") {
+                return Err(format!("{field} {name:?} of a module Dense is not computed"));
+            }
+        }
+        if self.use_residual { Err("use_residual true of a module Dense is not computed".to_owned()) } else { Ok(()) }
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -169,7 +235,12 @@ impl ModelDescription {
         }
         let modules: Option<Vec<Module>> = json(files, MODULES_FILE)?;
         let has_modules = modules.is_some();
-        let leaves_prompt_out = own.read_modules(files, modules.unwrap_or_default())?;
+        let (transformer, transformer_file) = TransformerModule::read(files)?;
+        if has_modules {
+            let bad = |reason| EncoderError::BadModel { path: files.path(transformer_file), reason };
+            transformer.check().map_err(bad)?;
+        }
+        let leaves_prompt_out = own.read_modules(files, modules.unwrap_or_default(), transformer.has_vocabulary())?;
         if !has_modules {
             let config: Value = json(files, CONFIG_FILE)?.unwrap_or_default();
             let bad = |reason| EncoderError::BadModel { path: files.path(CONFIG_FILE), reason };
@@ -178,7 +249,7 @@ impl ModelDescription {
         if own.classifier.is_some() {
             (own.pooling, own.dimension) = (Pooling::Cls, 1);
         }
-        own.read_transformer(files, has_modules || own.classifier.is_some())?;
+        own.read_transformer(files, &transformer, has_modules || own.classifier.is_some())?;
         let config: ModelConfig = json(files, PROMPTS_FILE)?.unwrap_or_default();
         let bad = |reason: String| EncoderError::BadModel { path: files.path(PROMPTS_FILE), reason };
         if let Some(name) = config.prompts.default.as_ref().filter(|name| config.prompts.get(name).is_none()) {
@@ -198,13 +269,21 @@ impl ModelDescription {
     }
 
     /// Reads the modules in their order; whether pooling is to leave a prompt's tokens out.
-    fn read_modules(&mut self, files: &ModelFiles, modules: Vec<Module>) -> Result<bool, EncoderError> {
+    fn read_modules(
+        &mut self,
+        files: &ModelFiles,
+        modules: Vec<Module>,
+        mut has_vocabulary: bool,
+    ) -> Result<bool, EncoderError> {
         let bad = |reason: String| EncoderError::BadModel { path: files.path(MODULES_FILE), reason };
-        let (mut is_pooled, mut leaves_prompt_out, mut has_vocabulary) = (modules.is_empty(), false, false);
+        let (mut is_pooled, mut leaves_prompt_out) = (modules.is_empty(), false);
         for (index, Module { path, kind }) in modules.into_iter().enumerate() {
             let name = kind.rsplit('.').next().unwrap_or_default();
             if path.contains("..") || path.starts_with('/') || path.contains('\\') {
                 return Err(bad(format!("the module {name} is outside of the folder: {path:?}")));
+            }
+            if !kind.starts_with(MODULE_PACKAGE) {
+                return Err(bad(format!("the module {kind} at place {index} is not computed: code of its own")));
             }
             match (index, name) {
                 (0, "Transformer") if path.is_empty() => {}
@@ -243,6 +322,7 @@ impl ModelDescription {
         let file = format!("{path}/config.json");
         let module: DenseModule = json(files, &file)?.ok_or_else(|| EncoderError::MissingFile(files.path(&file)))?;
         let bad = |reason: String| EncoderError::BadModel { path: files.path(&file), reason };
+        module.check().map_err(bad)?;
         let name = module.activation_function.as_deref().unwrap_or("Tanh");
         let activation = DenseActivation::parse(name.rsplit('.').next().unwrap_or_default()).map_err(bad)?;
         if module.in_features != self.dimension || module.out_features == 0 {
@@ -259,14 +339,12 @@ impl ModelDescription {
         Ok(())
     }
 
-    fn read_transformer(&mut self, files: &ModelFiles, has_modules: bool) -> Result<(), EncoderError> {
-        let mut module = TransformerModule::default();
-        for name in TRANSFORMER_FILES {
-            if let Some(found) = json(files, name)? {
-                module = found;
-                break;
-            }
-        }
+    fn read_transformer(
+        &mut self,
+        files: &ModelFiles,
+        module: &TransformerModule,
+        has_modules: bool,
+    ) -> Result<(), EncoderError> {
         self.lower_case = module.do_lower_case;
         // Without a length of its own, sentence-transformers takes the tokenizer's, which may be none: 10^30.
         let of_tokenizer = || -> Result<Option<usize>, EncoderError> {

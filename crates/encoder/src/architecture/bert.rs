@@ -44,6 +44,7 @@ pub(super) fn bert(config: &Config) -> Result<Architecture, String> {
 }
 
 pub(super) fn roberta(config: &Config, model_type: ModelType) -> Result<Architecture, String> {
+    config.only("lora_adaptations", &[])?;
     // Positions are counted from the padding token's id plus one.
     with_table(config, model_type, ROBERTA, config.size_or("pad_token_id", 1)? + 1)
 }

@@ -47,4 +47,18 @@ impl Config {
             _ => Ok(()),
         }
     }
+
+    /// Refuses code beside the weights (`auto_map`), but for the families whose code is known: it may compute anything.
+    pub fn refuse_own_code(&self) -> Result<(), String> {
+        let Some(code) = self.get("auto_map").and_then(|map| map.get("AutoModel")) else { return Ok(()) };
+        let is_alibi = self.get("position_embedding_type").is_some_and(|kind| kind == "alibi");
+        match self.text_or("model_type", "bert")? {
+            "nomic_bert" | "new" | "gte" => Ok(()),
+            "bert" if is_alibi => Ok(()),
+            "bert" | "roberta" | "camembert" | "xlm-roberta" | "distilbert" | "mpnet" | "modernbert" => {
+                Err(format!("auto_map.AutoModel {code} is not computed: code of the repository's own"))
+            }
+            _ => Ok(()),
+        }
+    }
 }

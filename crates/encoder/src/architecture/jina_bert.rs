@@ -21,7 +21,22 @@ const JINA_BERT: Names = Names {
     final_norm: "",
 };
 
+/// The code of jina-embeddings-v2-base-code, whose configuration differs from the others' in nothing else.
+const WITH_NORMS_OF_QUERIES: &str = "qk-post-norm";
+
+/// Norms of queries and keys are no field of a configuration.
+fn refuse_other_code(config: &Config) -> Result<(), String> {
+    let of_map = config.get("auto_map").and_then(|map| map.get("AutoModel"));
+    for (field, code) in [("auto_map.AutoModel", of_map), ("_name_or_path", config.get("_name_or_path"))] {
+        if let Some(code) = code.and_then(|code| code.as_str()).filter(|code| code.contains(WITH_NORMS_OF_QUERIES)) {
+            return Err(format!("{field} {code:?} is not computed: it has norms of queries and keys"));
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn read(config: &Config) -> Result<Architecture, String> {
+    refuse_other_code(config)?;
     config.only("is_decoder", &[json!(false)])?;
     let activation = match config.text_or("feed_forward_type", "original")? {
         "geglu" => Activation::Gelu,

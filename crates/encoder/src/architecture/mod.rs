@@ -195,6 +195,7 @@ impl Architecture {
     pub(crate) fn parse(path: &Path, json: &[u8]) -> Result<Self, EncoderError> {
         let read = || -> Result<Self, String> {
             let config = Config::parse(json)?;
+            config.refuse_own_code()?;
             let read = match config.text_or("model_type", "bert")? {
                 "bert" if config.get("position_embedding_type").is_some_and(|kind| kind == "alibi") => {
                     jina_bert::read(&config)

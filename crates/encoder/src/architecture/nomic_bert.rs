@@ -5,7 +5,7 @@ use super::{
     Activation, Architecture, Biases, FeedForwardNames, LayerParts, ModelType, Names, Positions, QkvNames,
     inverse_frequencies,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 const NOMIC_BERT: Names = Names {
     prefixes: &["bert."],
@@ -32,9 +32,28 @@ fn refuse_others(config: &Config) -> Result<(), String> {
     for flag in ["prenorm", "parallel_block", "use_rms_norm", "rotary_emb_interleaved", "causal"] {
         config.only(flag, &no)?;
     }
-    config.only("rotary_emb_fraction", &[json!(1.0), json!(1)])?;
+    // The class has 0 where nothing is said: no rotary positions.
+    let fraction = config.number_or("rotary_emb_fraction", 0.0)?;
+    if fraction != 1.0 {
+        return Err(format!("rotary_emb_fraction {fraction} is not computed"));
+    }
     config.only("rotary_emb_scale_base", &[])?;
     config.only("num_experts", &[json!(0), json!(1)])
+}
+
+/// The base of the frequencies: a field of its own, or that of `rope_parameters`, as newer versions write it.
+fn base(config: &Config) -> Result<f64, String> {
+    let parameters = config.get("rope_parameters");
+    let kind = parameters.and_then(|all| all.get("rope_type")).and_then(Value::as_str).unwrap_or("default");
+    if kind != "default" {
+        return Err(format!("rope_parameters.rope_type {kind:?} is not computed"));
+    }
+    let theta = parameters.and_then(|all| all.get("rope_theta")).and_then(Value::as_f64);
+    match (config.get("rotary_emb_base"), theta) {
+        (Some(_), _) => config.number_or("rotary_emb_base", 0.0),
+        (None, Some(theta)) => Ok(theta),
+        (None, None) => Err("missing field `rotary_emb_base`".to_owned()),
+    }
 }
 
 pub(super) fn read(config: &Config) -> Result<Architecture, String> {
@@ -52,7 +71,8 @@ pub(super) fn read(config: &Config) -> Result<Architecture, String> {
         Some(_) => positions.min(config.size_or("max_trained_positions", 2048)?),
         None => positions,
     };
-    let qkv = config.flag_or("qkv_proj_bias", false)?;
+    // Biases are there unless a configuration says that they are not.
+    let qkv = config.flag_or("qkv_proj_bias", true)?;
     let head_width = hidden_size.checked_div(num_attention_heads).unwrap_or(0);
     Ok(Architecture {
         model_type: ModelType::NomicBert,
@@ -71,12 +91,12 @@ pub(super) fn read(config: &Config) -> Result<Architecture, String> {
         biases: Biases {
             qkv,
             attention_output: qkv,
-            intermediate: config.flag_or("mlp_fc1_bias", false)?,
-            output: config.flag_or("mlp_fc2_bias", false)?,
+            intermediate: config.flag_or("mlp_fc1_bias", true)?,
+            output: config.flag_or("mlp_fc2_bias", true)?,
             norms: true,
         },
         layers: vec![LayerParts { window: None, rotary: Some(0), attention_norm: true }; layers],
-        rotary: vec![inverse_frequencies(head_width, config.number_or("rotary_emb_base", 10_000.0)?)],
+        rotary: vec![inverse_frequencies(head_width, base(config)?)],
         relative: None,
         names: if gated { NOMIC_BERT } else { PLAIN },
     })

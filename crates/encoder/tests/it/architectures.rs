@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 use membox_encoder::cpu::{CpuEngine, isa::Isa};
 use membox_encoder::{Architecture, EncoderWeights, Engine, Outputs, PackedBatch, Precision};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -130,11 +130,23 @@ fn what_is_not_computed_is_refused_by_its_name() {
         ("bert", "num_attention_heads", 1.into(), ""),
         ("bert", "hidden_size", 65.into(), "2 heads over a hidden size of 65"),
         ("bert", "model_type", "qwen3".into(), "model_type \"qwen3\""),
+        ("bert", "auto_map", json!({"AutoModel": "own--modeling.Own"}), "auto_map.AutoModel \"own--modeling.Own\""),
+        ("xlm-roberta", "lora_adaptations", json!(["retrieval.query"]), "lora_adaptations"),
+        (
+            "jina-bert",
+            "auto_map",
+            json!({"AutoModel": "jinaai/jina-bert-implementation--modeling_bert.JinaBertModel"}),
+            "",
+        ),
+        ("jina-bert", "_name_or_path", "jinaai/jina-bert-v2-qk-post-norm".into(), "norms of queries and keys"),
+        ("nomic-bert", "rotary_emb_fraction", Value::Null, "rotary_emb_fraction 0"),
+        ("nomic-bert", "rotary_emb_base", Value::Null, "missing field `rotary_emb_base`"),
+        ("nomic-bert", "rope_parameters", json!({"rope_type": "yarn"}), "rope_parameters.rope_type \"yarn\""),
         ("nomic-bert", "num_experts", 8.into(), "num_experts 8"),
         ("nomic-bert", "rotary_emb_interleaved", true.into(), "rotary_emb_interleaved true"),
         ("gte", "layer_norm_type", "rms_norm".into(), "layer_norm_type \"rms_norm\""),
-        ("gte", "rope_scaling", serde_json::json!({"type": "yarn", "factor": 2.0}), "rope_scaling"),
-        ("modernbert", "layer_types", serde_json::json!(["full_attention", "linear", 1, 2]), "layer_types \"linear\""),
+        ("gte", "rope_scaling", json!({"type": "yarn", "factor": 2.0}), "rope_scaling"),
+        ("modernbert", "layer_types", json!(["full_attention", "linear", 1, 2]), "layer_types \"linear\""),
         ("modernbert", "hidden_size", Value::Null, "missing field `hidden_size`"),
     ];
     let fixtures: BTreeMap<String, Fixture> = fixtures().into_iter().collect();

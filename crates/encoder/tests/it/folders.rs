@@ -1,7 +1,7 @@
 //! A sentence-transformers folder is read as it says, and what it says that is not computed is refused by its name.
 
 use crate::common::{Shape, cosine, numbers, real_model, write_model};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use membox_encoder::{
     Encoder, EncoderConfig, EncoderError, Inputs, Lane, ModelDescription, Pooling, Precision, Purpose, Request,
     Scheduler, SchedulerConfig, Wanted,
@@ -100,6 +100,34 @@ fn states_are_pooled_as_the_folder_says() {
 }
 
 #[test]
+fn a_folder_of_a_newer_version_is_read_as_one_of_an_older() {
+    let newer = [
+        ("", "sentence_transformers.base.modules.transformer.Transformer"),
+        ("1_Pooling", "sentence_transformers.sentence_transformer.modules.pooling.Pooling"),
+        ("2_Normalize", "sentence_transformers.base.modules.normalize.Normalize"),
+    ];
+    let transformer = json!({
+        "transformer_task": "feature-extraction", "module_output_name": "token_embeddings",
+        "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+    });
+    let config = json!({
+        "model_type": "SentenceTransformer", "default_prompt_name": null, "prompts": {"query": "", "document": ""},
+    });
+    let folder = folder(&[
+        modules(&newer),
+        ("1_Pooling/config.json", json!({"embedding_dimension": 64, "pooling_mode": "cls", "include_prompt": true})),
+        ("sentence_bert_config.json", transformer),
+        ("tokenizer_config.json", json!({"model_max_length": 32})),
+        ("config_sentence_transformers.json", config),
+    ]);
+    let description = ModelDescription::read(folder.path()).expect("a description");
+    assert_eq!((description.pooling, description.max_tokens), (Pooling::Cls, 32));
+    assert!(description.normalizes);
+    assert_eq!(description.prompts.of(Purpose::Query), "");
+    load(folder.path()).expect("an encoder");
+}
+
+#[test]
 fn a_dense_layer_and_the_first_numbers_of_a_matryoshka_model_are_computed() {
     let dense = ("2_Dense", "sentence_transformers.models.Dense");
     let config = json!({
@@ -170,6 +198,31 @@ fn prompts_come_before_texts_by_their_purpose() {
 }
 
 #[test]
+fn weights_of_half_the_width_are_read_and_other_files_of_weights_are_not() {
+    let folder = folder(&[("sentence_bert_config.json", json!({"max_seq_length": null}))]);
+    let weights = folder.path().join("model.safetensors");
+    let whole = load(folder.path()).expect("an encoder");
+    assert_eq!(whole.max_tokens(), 64, "null is no length");
+    let vector = |encoder: &Encoder| encode(encoder, TEXT, Wanted::vectors(true)).vectors;
+    let tensors = candle_core::safetensors::load(&weights, &Device::Cpu).expect("tensors");
+    for kind in [DType::F16, DType::BF16] {
+        let half = |(name, tensor): (&String, &Tensor)| (name.clone(), tensor.to_dtype(kind).expect("a tensor"));
+        let half: HashMap<String, Tensor> = tensors.iter().map(half).collect();
+        candle_core::safetensors::save(&half, &weights).expect("a write");
+        let encoder = load(folder.path()).expect("an encoder");
+        assert!(cosine(&vector(&encoder), &vector(&whole)) > 0.999, "{kind:?}");
+    }
+    for other in ["pytorch_model.bin", "onnx/model.onnx"] {
+        let path = folder.path().join(other);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, "weights").expect("a write");
+    }
+    std::fs::remove_file(&weights).expect("a file");
+    let refused = load(folder.path()).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(refused.contains("model.safetensors is missing"), "{refused}");
+}
+
+#[test]
 fn every_window_of_a_long_text_has_the_prompt() {
     let prompts = json!({"prompts": {"passage": "passage: "}});
     let transformer = ("sentence_bert_config.json", json!({"max_seq_length": 10}));
@@ -227,7 +280,20 @@ fn what_a_folder_says_and_is_not_computed_is_refused_by_its_name() {
     let dense = json!({"in_features": 64, "out_features": 8, "activation_function": "torch.nn.Mish"});
     let with_dense = [PLAIN[0], PLAIN[1], ("2_Dense", "sentence_transformers.models.Dense")];
     let prompts = ("config_sentence_transformers.json", json!({"prompts": {"query": "q: "}}));
+    let of_tokens = json!({"in_features": 64, "out_features": 8, "module_input_name": "token_embeddings"});
+    let with_dense_of =
+        |config: Value| folder(&[modules(&with_dense), pooling("cls_token"), ("2_Dense/config.json", config)]);
+    let with_transformer =
+        |config: Value| folder(&[modules(&PLAIN), pooling("cls_token"), ("sentence_bert_config.json", config)]);
+    let pooler = json!({"text": {"method": "forward", "method_output_name": "pooler_output"}});
     let cases = [
+        (with(&[("", "custom_st.Transformer"), PLAIN[1]]), "the module custom_st.Transformer at place 0"),
+        (with_dense_of(of_tokens), "module_input_name \"token_embeddings\""),
+        (with_dense_of(json!({"in_features": 64, "out_features": 64, "use_residual": true})), "use_residual"),
+        (with_transformer(json!({"transformer_task": "text-generation"})), "transformer_task \"text-generation\""),
+        (with_transformer(json!({"modality_config": pooler})), "method_output_name \"pooler_output\""),
+        (with_transformer(json!({"module_output_name": "sentence_embedding"})), "module_output_name"),
+        (with_transformer(json!({"query_length": 32})), "query_length 32"),
         (with(&[PLAIN[0], PLAIN[1], ("2", &lstm)]), "the module LSTM at place 2"),
         (with(&[PLAIN[0], ("1", &cnn), PLAIN[1]]), "the module CNN at place 1"),
         (with(&[PLAIN[0]]), "no module Pooling"),

@@ -4,6 +4,7 @@
 mod architectures;
 mod common;
 mod cross_encoders;
+mod embedding_models;
 mod folders;
 mod mixed_precision;
 mod published;

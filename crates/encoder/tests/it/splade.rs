@@ -111,6 +111,26 @@ fn the_logarithm_is_taken_as_often_as_the_folder_says() {
 }
 
 #[test]
+fn a_folder_of_a_newer_version_says_by_its_task_that_it_has_a_vocabulary() {
+    let fixture = fixture("bert");
+    let folder = tempfile::tempdir().expect("a folder");
+    write(&fixture, &plain(), folder.path());
+    let module = |path: &str, kind: &str| json!({"path": path, "type": format!("sentence_transformers.{kind}")});
+    let modules = json!([
+        module("", "base.modules.transformer.Transformer"),
+        module("1_SpladePooling", "sparse_encoder.modules.splade_pooling.SpladePooling"),
+    ]);
+    let transformer = json!({
+        "transformer_task": "fill-mask", "module_output_name": "token_embeddings",
+        "modality_config": {"text": {"method": "forward", "method_output_name": "logits"}},
+    });
+    for (name, value) in [("modules.json", modules), ("sentence_bert_config.json", transformer)] {
+        std::fs::write(folder.path().join(name), value.to_string()).expect("a write");
+    }
+    assert_eq!(load(folder.path(), Precision::F32).expect("an encoder").kind(), ModelKind::Sparse);
+}
+
+#[test]
 fn a_decoder_of_its_own_and_norms_of_the_first_berts_are_read() {
     let mut fixture = fixture("bert");
     let folder = tempfile::tempdir().expect("a folder");
