@@ -190,7 +190,8 @@ mod tests {
             for (row, &(session, speaker, score, _, words)) in (0..).zip(&turns) {
                 links.push(row, &session.to_string());
                 let (speaker, text) = (speaker.to_string(), "tea ".repeat(words));
-                tail.insert(row, Document { speaker: Some(speaker.as_str()).filter(|s| *s != "0"), ..Document::of(&text) });
+                let speaker = Some(speaker.as_str()).filter(|speaker| *speaker != "0");
+                tail.insert(row, Document { speaker, ..Document::of(&text) });
                 // Many texts have no word of the question, and a few have rare ones.
                 if score > 3 {
                     own.add(row, if score == 8 { 9.0 } else { f32::from(score) / 4.0 });
