@@ -117,7 +117,9 @@ fn vectors_that_are_no_means_are_pooled_from_the_states_of_the_card() {
         for mode in ["cls", "max", "lasttoken"] {
             let folder = model();
             std::fs::create_dir(folder.path().join("1_Pooling")).expect("a folder");
-            let modules = r#"[{"type": "models.Transformer"}, {"type": "models.Pooling", "path": "1_Pooling"}]"#;
+            let [transformer, pooling] =
+                ["Transformer", "Pooling"].map(|name| format!("sentence_transformers.models.{name}"));
+            let modules = format!(r#"[{{"type": "{transformer}"}}, {{"type": "{pooling}", "path": "1_Pooling"}}]"#);
             std::fs::write(folder.path().join("modules.json"), modules).expect("a file");
             let pooling = format!("{{\"pooling_mode\": \"{mode}\"}}");
             std::fs::write(folder.path().join("1_Pooling/config.json"), pooling).expect("a file");
