@@ -7,6 +7,8 @@
 // Shapes: states and update [tokens, HIDDEN] 16-bit; words, positions [.., HIDDEN] 16-bit (the token type's embedding is in the positions'); bias, gamma,
 // beta [HIDDEN] f32; ids, places [tokens] u32. HIDDEN is a multiple of 64.
 //
+// Where NO_PLACES is defined, no positions are added: models that know them by rotation, or by distance, have no table of them.
+//
 // Launch: a warp a token, WARPS of them a block, ceil(tokens / WARPS) blocks. A thread keeps its HIDDEN / 32 numbers in registers, so the states are
 // read once and written once, in loads of 8 bytes: 4 · HIDDEN bytes a token to embed, 6 · HIDDEN with a residual, and about 8 · HIDDEN operations: bound
 // by memory.
@@ -54,11 +56,17 @@ KERNEL void BOUNDS(WARPS * WARP, 4) embed_norm(
     u32 token = blockIdx.x * WARPS + threadIdx.x / WARP;
     if (token >= tokens) return;
     const uint2* word = words + (u64)ids[token] * FOURS;
+#ifndef NO_PLACES
     const uint2* place = positions + (u64)places[token] * FOURS;
+#endif
     Four x[OF_LANE];
     for (int i = 0; i < OF_LANE; i++) {
         int at = i * WARP + lane;
+#ifndef NO_PLACES
         if (at < FOURS) x[i] = sum_of(word[at], place[at]);
+#else
+        if (at < FOURS) x[i] = {low(word[at].x), high(word[at].x), low(word[at].y), high(word[at].y)};
+#endif
     }
     norm_row(x, gamma, beta, epsilon, states + (u64)token * FOURS, lane);
 }

@@ -7,7 +7,9 @@
 //! ```
 
 use half::f16;
-use membox_cuda::{CudaError, Gpu, HostLayer, HostLinear, HostModel, HostNorm, Model, Pass, Request, reference};
+use membox_cuda::{
+    CudaError, Gpu, HostActivation, HostLayer, HostLinear, HostModel, HostNorm, Model, Pass, Request, reference,
+};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -60,6 +62,7 @@ impl Weights {
             intermediate: linear(&self.up),
             output: linear(&self.down),
             output_norm: norm,
+            angles: None,
         };
         HostModel {
             hidden,
@@ -68,6 +71,10 @@ impl Weights {
             epsilon: 1e-12,
             word_embeddings: &self.words,
             positions: &self.words[..POSITIONS * hidden],
+            longest: 0,
+            angles: Vec::new(),
+            activation: HostActivation::Gelu,
+            gated: false,
             embedding_norm: norm,
             layers: vec![layer; layers],
             keep: None,

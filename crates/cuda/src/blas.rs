@@ -41,12 +41,14 @@ struct Plan {
 // SAFETY: NVIDIA documents a handle as one that several threads may use.
 unsafe impl Send for Blas {}
 
-/// `out = x · weightᵀ`: `weight` is `[outputs, inputs]`, `x` `[rows, inputs]`, `out` `[rows, outputs]`, row after row.
+/// `out = x · weightᵀ`: `weight` is `[outputs, inputs]`, `x` `[rows, inputs]`, `out` `[rows, outputs]`, row after row. A
+/// row of `x` is `stride` numbers after the one before it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Shape {
     pub rows: usize,
     pub inputs: usize,
     pub outputs: usize,
+    pub stride: usize,
 }
 
 /// What describes a product to the library, and is destroyed after it.
@@ -96,8 +98,9 @@ impl Blas {
         x: &CudaSlice<T>,
         out: &mut CudaSlice<T>,
     ) -> Result<(), CudaError> {
-        let Shape { rows, inputs, outputs } = shape;
-        assert!(weight.len() >= inputs * outputs && x.len() >= inputs * rows && out.len() >= outputs * rows);
+        let Shape { rows, inputs, outputs, stride } = shape;
+        assert!(stride >= inputs && x.len() >= stride * rows);
+        assert!(weight.len() >= inputs * outputs && out.len() >= outputs * rows);
         self.stream.context().bind_to_thread()?;
         let mut plans = self.plans.borrow_mut();
         if plans.len() >= MAX_PLANS {
@@ -138,15 +141,16 @@ impl Blas {
 
     /// Asks the library how to do a product.
     fn plan(&self, shape: Shape, half: Half) -> Result<Plan, CudaError> {
-        let Shape { rows, inputs, outputs } = shape;
+        let Shape { rows, inputs, outputs, stride } = shape;
         let number = match half {
             Half::F16 => sys::cudaDataType::CUDA_R_16F,
             Half::Bf16 => sys::cudaDataType::CUDA_R_16BF,
         };
-        let layout = |rows: usize, columns: usize| -> Result<Layout, CudaError> {
-            Ok(Layout(result::create_matrix_layout(number, rows as u64, columns as u64, rows as i64)?))
+        let layout = |rows: usize, columns: usize, leading: usize| -> Result<Layout, CudaError> {
+            Ok(Layout(result::create_matrix_layout(number, rows as u64, columns as u64, leading as i64)?))
         };
-        let (weight, x, out) = (layout(inputs, outputs)?, layout(inputs, rows)?, layout(outputs, rows)?);
+        let (weight, x) = (layout(inputs, outputs, inputs)?, layout(inputs, rows, stride)?);
+        let out = layout(outputs, rows, outputs)?;
         let sums = sys::cublasComputeType_t::CUBLAS_COMPUTE_32F;
         let description = Description(result::create_matmul_desc(sums, sys::cudaDataType::CUDA_R_32F)?);
         let preference = Preference(result::create_matmul_pref()?);

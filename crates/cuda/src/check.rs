@@ -66,11 +66,13 @@ fn check_all<T: Number>(gpu: &Gpu, shapes: &[(usize, usize)], cache: Option<&Pat
     let mut check = Check { gpu, stream: gpu.context.new_stream()?, cache, found: Vec::new() };
     for &(hidden, head) in shapes {
         check.norms::<T>(hidden)?;
+        check.rotary::<T>(hidden, head)?;
         check.attention::<T>(hidden, head)?;
         check.heads::<T>(hidden)?;
     }
     if let Some(&(hidden, _)) = shapes.first() {
         check.gelu::<T>(4 * hidden)?;
+        check.gated::<T>(4 * hidden)?;
         check.recall(hidden)?;
     }
     Ok(check.found)
@@ -130,7 +132,7 @@ impl Check<'_> {
             &self.stream,
             &function,
             (&on_gpu.as_view(), &word_embeddings),
-            (&on_gpu.as_view(), &places),
+            (&on_gpu.as_view(), Some(&places)),
             &norm,
             &mut states,
             tokens,
@@ -157,6 +159,21 @@ impl Check<'_> {
         }
         let got = self.read(&states)?;
         self.record("residual_norm", format!("{tokens} x {hidden}"), error(&got, &wanted), step::<T>());
+        Ok(())
+    }
+
+    fn rotary<T: Number>(&mut self, hidden: usize, head: usize) -> Result<(), CudaError> {
+        let (tokens, positions) = (77, 50);
+        let defines = [("HIDDEN", hidden), ("HEAD", head)];
+        let function = load(self.gpu, "rotary", T::HALF, &defines, self.cache)?.load_function("rotate")?;
+        let (mut qkv, known) = self.both::<T>(1, tokens * 3 * hidden, 1.0)?;
+        let ((bias, known_bias), known_angles) = (self.floats(2, 2 * hidden, 0.3)?, reference::angles(positions, head));
+        let places: Vec<u32> = (0..tokens as u32).map(|t| t * 7 % positions as u32).collect();
+        let (on_gpu, angles) = (self.stream.clone_htod(&places)?, self.stream.clone_htod(&known_angles)?);
+        launch::rotate(&self.stream, &function, &mut qkv, &bias, (&on_gpu.as_view(), &angles), tokens)?;
+        let wanted = reference::rotated(&known, &known_bias, &known_angles, &places, head);
+        let error = error(&self.read(&qkv)?, &wanted);
+        self.record("rotate", format!("{tokens} x {hidden}, heads of {head}"), error, step::<T>());
         Ok(())
     }
 
@@ -221,6 +238,18 @@ impl Check<'_> {
         let wanted: Vec<f64> = known.iter().enumerate().map(of).collect();
         let error = error(&self.read(&x)?, &wanted);
         self.record("bias_gelu", format!("{rows} x {width}"), error, step::<T>());
+        Ok(())
+    }
+
+    fn gated<T: Number>(&mut self, width: usize) -> Result<(), CudaError> {
+        let (rows, defines) = (77, [("ACTIVATION", 3), ("GATED", 1)]);
+        let function = load(self.gpu, "gelu", T::HALF, &defines, self.cache)?.load_function("bias_gated")?;
+        let (mut x, known) = self.both::<T>(1, rows * 2 * width, 3.0)?;
+        let (bias, known_bias) = self.floats(2, 2 * width, 1.0)?;
+        launch::bias_gated(&self.stream, &function, &mut x, &bias, rows)?;
+        let wanted = reference::gated(&known, &known_bias, reference::silu);
+        let got: Vec<f32> = self.read(&x)?.chunks(2 * width).flat_map(|row| row[..width].to_vec()).collect();
+        self.record("bias_gated", format!("{rows} x {width}"), error(&got, &wanted), step::<T>());
         Ok(())
     }
 

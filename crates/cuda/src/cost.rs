@@ -40,6 +40,22 @@ pub struct Dimensions {
     pub intermediate: usize,
     /// Layers.
     pub layers: usize,
+    /// In what it differs from BERT.
+    pub parts: Parts,
+}
+
+/// In what a model's passes differ from BERT's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// Whether queries and keys are turned, in place of a table of positions.
+    pub rotary: bool,
+    /// Whether its feed-forward layers are gated.
+    pub gated: bool,
+}
+
+impl Parts {
+    /// BERT's own.
+    pub const BERT: Self = Self { rotary: false, gated: false };
 }
 
 /// A step of a pass: all launches of one kernel, or copies of one kind.
@@ -80,7 +96,7 @@ const HALF: f64 = 2.0;
 
 /// The steps of a pass over sequences of such lengths, whose vectors are wanted.
 pub fn pass(of: Dimensions, lengths: &[usize]) -> Vec<Step> {
-    let Dimensions { hidden, head, intermediate, layers } = of;
+    let Dimensions { hidden, head, intermediate, layers, parts } = of;
     let (h, wide) = (hidden as f64, intermediate as f64);
     let tokens = lengths.iter().sum::<usize>() as f64;
     let sequences = lengths.len() as f64;
@@ -97,10 +113,14 @@ pub fn pass(of: Dimensions, lengths: &[usize]) -> Vec<Step> {
         let bytes = HALF * (tokens * (inputs + outputs) + inputs * outputs);
         step(name, layers, 2.0 * tokens * inputs * outputs, bytes, Kind::Product)
     };
-    vec![
+    let places = if parts.rotary { 0.0 } else { HALF * longest * h + 4.0 * tokens };
+    // What a gated layer has twice before it is bent.
+    let before = if parts.gated { 2.0 * wide } else { wide };
+    let bend = if parts.gated { "bias_gated" } else { "bias_gelu" };
+    let mut all = vec![
         step("copy to the card", 1, 0.0, 4.0 * (2.0 * tokens + 3.0 * sequences), Kind::Copy),
         // Sequences have their first positions in common.
-        step("embed_norm", 1, 10.0 * tokens * h, tokens * (2.0 * HALF * h + 8.0) + HALF * longest * h, Kind::Other),
+        step("embed_norm", 1, 10.0 * tokens * h, tokens * (2.0 * HALF * h + 4.0) + places, Kind::Other),
         product("queries, keys, values", h, 3.0 * h),
         step(
             "attention",
@@ -112,12 +132,19 @@ pub fn pass(of: Dimensions, lengths: &[usize]) -> Vec<Step> {
         ),
         product("attention's output", h, h),
         step("residual_norm", 2 * layers, 10.0 * tokens * h, 3.0 * HALF * tokens * h, Kind::Other),
-        product("intermediate", h, wide),
-        step("bias_gelu", layers, 25.0 * tokens * wide, 2.0 * HALF * tokens * wide, Kind::Other),
+        product("intermediate", h, before),
+        step(bend, layers, 25.0 * tokens * wide, HALF * tokens * (before + wide), Kind::Other),
         product("output", wide, h),
         step("mean_pool", 1, 2.0 * tokens * h, HALF * tokens * h + 4.0 * sequences * h, Kind::Other),
         step("copy from the card", 1, 0.0, 4.0 * sequences * h, Kind::Copy),
-    ]
+    ];
+    if parts.rotary {
+        // Sequences have their first angles in common, and so do the heads.
+        let angles = 4.0 * longest * head as f64;
+        let bytes = tokens * (4.0 * HALF * h + 4.0) + angles;
+        all.insert(3, step("rotate", layers, 8.0 * tokens * h, bytes, Kind::Other));
+    }
+    all
 }
 
 /// Seconds of a scan of all rows of `dimension` numbers of so many bytes each.
@@ -129,7 +156,7 @@ pub fn scan(card: &Card, rows: usize, dimension: usize, bytes: usize) -> f64 {
 mod tests {
     use super::*;
 
-    const MINILM: Dimensions = Dimensions { hidden: 384, head: 32, intermediate: 1536, layers: 6 };
+    const MINILM: Dimensions = Dimensions { hidden: 384, head: 32, intermediate: 1536, layers: 6, parts: Parts::BERT };
 
     #[test]
     fn a_pass_does_the_operations_of_its_products() {

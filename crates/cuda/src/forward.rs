@@ -1,8 +1,8 @@
 //! The steps of a pass, recorded on a stream.
 //!
-//! Per layer: a product for queries, keys and values; attention, which adds the queries' bias; a product and
-//! `residual_norm`, which adds the bias; a product and `bias_gelu`; a product and `residual_norm`. Products are
-//! cuBLASLt's, 16-bit with f32 sums.
+//! Per layer: a product for queries, keys and values; `rotate`, where positions are rotary; attention, which adds the
+//! queries' bias; a product and `residual_norm`, which adds the bias; a product and `bias_gelu` or `bias_gated`; a
+//! product and `residual_norm`. Products are cuBLASLt's, 16-bit with f32 sums.
 
 use crate::CudaError;
 use crate::blas::{Blas, Shape};
@@ -34,7 +34,7 @@ impl<T: Number> OnStream<'_, T> {
     pub fn forward(&self, w: &mut Work<T>, sizes: Sizes) -> Result<(), CudaError> {
         let (model, f, stream, tokens) = (self.model, &self.model.functions, self.stream, sizes.tokens);
         let [ids, positions, offsets, tiles] = sizes.views(&w.inputs);
-        let (word_embeddings, places) = ((&ids, &model.word_embeddings), (&positions, &model.positions));
+        let (word_embeddings, places) = ((&ids, &model.word_embeddings), (&positions, model.positions.as_ref()));
         launch::embed_norm(
             stream,
             &f.embed_norm,
@@ -47,6 +47,10 @@ impl<T: Number> OnStream<'_, T> {
         for layer in &model.layers {
             let Layer { qkv, query_bias, attention_output, intermediate, output, .. } = layer;
             self.product(qkv, tokens, &w.states, &mut w.qkv)?;
+            if let (Some(rotary), Some(function)) = (&layer.rotary, &f.rotate) {
+                let angles = (&positions, &model.angles[rotary.angles]);
+                launch::rotate(stream, function, &mut w.qkv, &rotary.bias, angles, tokens)?;
+            }
             let tiles = (&tiles, sizes.tiles);
             let packed = (&w.qkv, query_bias);
             launch::attention(stream, &f.attention, packed, &offsets, tiles, model.heads, &mut w.mixed)?;
@@ -54,8 +58,11 @@ impl<T: Number> OnStream<'_, T> {
             let update = (&w.update, &attention_output.bias);
             launch::residual_norm(stream, &f.residual_norm, &mut w.states, update, &layer.attention_norm, tokens)?;
             self.product(intermediate, tokens, &w.states, &mut w.wide)?;
-            launch::bias_gelu(stream, &f.bias_gelu, &mut w.wide, &intermediate.bias, tokens)?;
-            self.product(output, tokens, &w.wide, &mut w.update)?;
+            match model.gated {
+                true => launch::bias_gated(stream, &f.bend, &mut w.wide, &intermediate.bias, tokens)?,
+                false => launch::bias_gelu(stream, &f.bend, &mut w.wide, &intermediate.bias, tokens)?,
+            }
+            self.product_of_rows(output, intermediate.outputs, tokens, &w.wide, &mut w.update)?;
             let update = (&w.update, &output.bias);
             launch::residual_norm(stream, &f.residual_norm, &mut w.states, update, &layer.output_norm, tokens)?;
         }
@@ -70,7 +77,19 @@ impl<T: Number> OnStream<'_, T> {
         x: &CudaSlice<T>,
         out: &mut CudaSlice<T>,
     ) -> Result<(), CudaError> {
-        let shape = Shape { rows: tokens, inputs: linear.inputs, outputs: linear.outputs };
+        self.product_of_rows(linear, linear.inputs, tokens, x, out)
+    }
+
+    /// As [`Self::product`], of the first numbers of rows that are longer.
+    fn product_of_rows(
+        &self,
+        linear: &Linear<T>,
+        stride: usize,
+        tokens: usize,
+        x: &CudaSlice<T>,
+        out: &mut CudaSlice<T>,
+    ) -> Result<(), CudaError> {
+        let shape = Shape { rows: tokens, inputs: linear.inputs, outputs: linear.outputs, stride };
         self.blas.product(shape, &linear.weight, x, out)
     }
 

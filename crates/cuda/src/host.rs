@@ -1,5 +1,19 @@
 //! A model in the host's memory, as it is put on a GPU.
 
+/// What a feed-forward layer bends its numbers with; the numbers are those of gelu.cu.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HostActivation {
+    /// The exact GELU, by erf.
+    #[default]
+    Gelu = 0,
+    /// The one by tanh.
+    GeluTanh = 1,
+    /// What is above 0.
+    Relu = 2,
+    /// `x · σ(x)`.
+    Silu = 3,
+}
+
 /// A linear layer in the host's memory: `weight` is `[outputs, inputs]`, row after row.
 #[derive(Clone, Copy, Debug)]
 pub struct HostLinear<'a> {
@@ -27,12 +41,14 @@ pub struct HostLayer<'a> {
     pub attention_output: HostLinear<'a>,
     /// After attention.
     pub attention_norm: HostNorm<'a>,
-    /// `[intermediate, hidden]`.
+    /// `[intermediate, hidden]`; of a gated layer the half that is bent, then the one that it is multiplied by.
     pub intermediate: HostLinear<'a>,
     /// `[hidden, intermediate]`.
     pub output: HostLinear<'a>,
     /// After the feed-forward half.
     pub output_norm: HostNorm<'a>,
+    /// Which of [`HostModel::angles`] its queries and keys are turned by, if by any.
+    pub angles: Option<usize>,
 }
 
 /// The head that says how likely a token is to be kept.
@@ -57,8 +73,16 @@ pub struct HostModel<'a> {
     pub epsilon: f32,
     /// `[vocabulary, hidden]`.
     pub word_embeddings: &'a [f32],
-    /// `[longest sequence, hidden]`, with the token type's embedding added.
+    /// `[longest sequence, hidden]`, with the token type's embedding added; empty where positions are none of a table.
     pub positions: &'a [f32],
+    /// Longest sequence where there is no such table.
+    pub longest: usize,
+    /// Of each set of frequencies `[longest sequence, head / 2]` pairs of a cosine and a sine.
+    pub angles: Vec<Vec<f32>>,
+    /// What the feed-forward layers bend their numbers with.
+    pub activation: HostActivation,
+    /// Whether what is bent is multiplied by a second half.
+    pub gated: bool,
     /// After the embeddings.
     pub embedding_norm: HostNorm<'a>,
     /// The layers.

@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 /// Rows that a block of the kernels with a warp a row works on.
 const ROWS_OF_BLOCK: usize = 4;
-/// Blocks of the element-wise kernel, at most: each goes on in steps of the grid.
+/// Blocks of the element-wise kernels, at most: each goes on in steps of the grid.
 const MAX_BLOCKS: usize = 4096;
-/// Threads of a block of it: MAX_THREADS of gelu.cu.
-const MAX_GELU_THREADS: u32 = 512;
+/// Threads of a block of them: MAX_THREADS of gelu.cu and rotary.cu.
+const MAX_ROW_THREADS: u32 = 512;
 /// Threads of a block of pooling: POOL_THREADS of heads.cu.
 const POOL_THREADS: u32 = 192;
 
@@ -33,34 +33,33 @@ fn grid(blocks: usize, heads: usize, threads: u32) -> LaunchConfig {
     LaunchConfig { grid_dim: (blocks.max(1) as u32, heads as u32, 1), block_dim: (threads, 1, 1), shared_mem_bytes: 0 }
 }
 
-/// `[tokens, hidden]` of word_embeddings and positions, normalised. The ids and places are below the rows of their
-/// tables.
+/// `[tokens, hidden]` of word_embeddings and positions, normalised; of the former alone where the kernel was compiled
+/// for that. The ids and places are below the rows of their tables.
 #[allow(clippy::too_many_arguments, reason = "those of the kernel")]
 pub(crate) fn embed_norm<T>(
     stream: &Stream,
     function: &CudaFunction,
     (ids, word_embeddings): (&CudaView<u32>, &CudaSlice<T>),
-    (places, positions): (&CudaView<u32>, &CudaSlice<T>),
+    (places, positions): (&CudaView<u32>, Option<&CudaSlice<T>>),
     norm: &Norm,
     states: &mut CudaSlice<T>,
     tokens: usize,
 ) -> Result<(), CudaError> {
-    let (hidden, count) = (norm.gamma.len(), tokens as u32);
+    let (hidden, count, none) = (norm.gamma.len(), tokens as u32, 0u64);
     assert!(ids.len() >= tokens && places.len() >= tokens && states.len() >= tokens * hidden);
+    let mut launch = stream.launch_builder(function);
+    launch.arg(ids).arg(places).arg(word_embeddings);
+    match positions {
+        Some(positions) => launch.arg(positions),
+        None => launch.arg(&none),
+    };
     // SAFETY: the arguments are the kernel's, in order; what it writes and reads by row was held against its size.
     unsafe {
-        stream
-            .launch_builder(function)
-            .arg(ids)
-            .arg(places)
-            .arg(word_embeddings)
-            .arg(positions)
-            .arg(&norm.gamma)
-            .arg(&norm.beta)
-            .arg(&norm.epsilon)
-            .arg(states)
-            .arg(&count)
-            .launch(grid(tokens.div_ceil(ROWS_OF_BLOCK), 1, 128))?;
+        launch.arg(&norm.gamma).arg(&norm.beta).arg(&norm.epsilon).arg(states).arg(&count).launch(grid(
+            tokens.div_ceil(ROWS_OF_BLOCK),
+            1,
+            128,
+        ))?;
     }
     Ok(())
 }
@@ -102,11 +101,58 @@ pub(crate) fn bias_gelu<T>(
 ) -> Result<(), CudaError> {
     let (width, count) = (bias.len() as u32, rows as u32);
     assert!(bias.len().is_multiple_of(8) && x.len() >= rows * bias.len());
-    let threads = (width / 8).next_multiple_of(32).min(MAX_GELU_THREADS);
+    let threads = (width / 8).next_multiple_of(32).min(MAX_ROW_THREADS);
     let blocks = rows.min(MAX_BLOCKS);
     // SAFETY: the arguments are the kernel's, in order, and their sizes were held against each other.
     unsafe {
         stream.launch_builder(function).arg(x).arg(bias).arg(&width).arg(&count).launch(grid(blocks, 1, threads))?;
+    }
+    Ok(())
+}
+
+/// `x = gelu(x[..width] + bias) · (x[width..] + bias)`, in the first half of rows as wide as the bias.
+pub(crate) fn bias_gated<T>(
+    stream: &Stream,
+    function: &CudaFunction,
+    x: &mut CudaSlice<T>,
+    bias: &CudaSlice<f32>,
+    rows: usize,
+) -> Result<(), CudaError> {
+    let (width, count) = (bias.len() as u32 / 2, rows as u32);
+    assert!(bias.len().is_multiple_of(16) && x.len() >= rows * bias.len());
+    let threads = (width / 8).next_multiple_of(32).min(MAX_ROW_THREADS);
+    let blocks = rows.min(MAX_BLOCKS);
+    // SAFETY: the arguments are the kernel's, in order, and their sizes were held against each other.
+    unsafe {
+        stream.launch_builder(function).arg(x).arg(bias).arg(&width).arg(&count).launch(grid(blocks, 1, threads))?;
+    }
+    Ok(())
+}
+
+/// Queries and keys plus their bias, turned. The places are below the rows of the angles.
+pub(crate) fn rotate<T>(
+    stream: &Stream,
+    function: &CudaFunction,
+    qkv: &mut CudaSlice<T>,
+    bias: &CudaSlice<f32>,
+    (places, angles): (&CudaView<u32>, &CudaSlice<f32>),
+    tokens: usize,
+) -> Result<(), CudaError> {
+    let (columns, count) = (bias.len(), tokens as u32);
+    assert!(columns.is_multiple_of(16) && places.len() >= tokens && 2 * qkv.len() >= 3 * tokens * columns);
+    let threads = (columns as u32 / 16).next_multiple_of(32).min(MAX_ROW_THREADS);
+    let blocks = tokens.min(MAX_BLOCKS);
+    // SAFETY: the arguments are the kernel's, in order, and the sizes of what it goes through by row were held against
+    // each other.
+    unsafe {
+        stream
+            .launch_builder(function)
+            .arg(qkv)
+            .arg(bias)
+            .arg(angles)
+            .arg(places)
+            .arg(&count)
+            .launch(grid(blocks, 1, threads))?;
     }
     Ok(())
 }

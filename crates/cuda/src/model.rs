@@ -2,9 +2,9 @@
 
 use crate::CudaError;
 use crate::gpu::Gpu;
-use crate::host::{HostKeep, HostLayer, HostLinear, HostModel, HostNorm};
+use crate::host::{HostActivation, HostKeep, HostLayer, HostLinear, HostModel, HostNorm};
 use crate::launch::Norm;
-use crate::number::Number;
+use crate::number::{Half, Number};
 use crate::source::load;
 use cudarc::driver::{CudaFunction, CudaSlice, CudaStream};
 use std::path::Path;
@@ -21,13 +21,23 @@ pub(crate) struct Linear<T> {
 /// One layer on a GPU.
 pub(crate) struct Layer<T> {
     pub qkv: Linear<T>,
-    /// `[hidden]`. The kernel says where those of the keys and values are.
+    /// `[hidden]`. The kernel says where those of the keys and values are. Noughts where queries are turned: they have
+    /// theirs by then.
     pub query_bias: CudaSlice<f32>,
+    pub rotary: Option<Rotary>,
     pub attention_output: Linear<T>,
     pub attention_norm: Norm,
     pub intermediate: Linear<T>,
     pub output: Linear<T>,
     pub output_norm: Norm,
+}
+
+/// What turns the queries and keys of a layer.
+pub(crate) struct Rotary {
+    /// `[2 · hidden]`, of queries and keys.
+    pub bias: CudaSlice<f32>,
+    /// Which of the model's angles.
+    pub angles: usize,
 }
 
 /// The keep head on a GPU.
@@ -41,10 +51,43 @@ pub(crate) struct Keep<T> {
 pub(crate) struct Functions {
     pub embed_norm: CudaFunction,
     pub residual_norm: CudaFunction,
+    /// Of the keep head.
     pub bias_gelu: CudaFunction,
+    /// `bias_gelu` or `bias_gated` of the feed-forward layers.
+    pub bend: CudaFunction,
+    /// None where no layer turns its queries and keys.
+    pub rotate: Option<CudaFunction>,
     pub attention: CudaFunction,
     pub mean_pool: CudaFunction,
     pub keep: CudaFunction,
+}
+
+impl Functions {
+    fn load(gpu: &Gpu, host: &HostModel, half: Half, cache: Option<&Path>) -> Result<Self, CudaError> {
+        let (shape, of_hidden) =
+            ([("HIDDEN", host.hidden), ("HEAD", host.hidden / host.heads)], ("HIDDEN", host.hidden));
+        let norms: &[_] = if host.positions.is_empty() { &[of_hidden, ("NO_PLACES", 1)] } else { &[of_hidden] };
+        let norm = load(gpu, "norm", half, norms, cache)?;
+        let bias_gelu = load(gpu, "gelu", half, &[], cache)?.load_function("bias_gelu")?;
+        let activation = ("ACTIVATION", host.activation as usize);
+        let bend = match (host.gated, host.activation) {
+            (true, _) => load(gpu, "gelu", half, &[activation, ("GATED", 1)], cache)?.load_function("bias_gated")?,
+            (false, HostActivation::Gelu) => bias_gelu.clone(),
+            (false, _) => load(gpu, "gelu", half, &[activation], cache)?.load_function("bias_gelu")?,
+        };
+        let heads = load(gpu, "heads", half, &[], cache)?;
+        let rotate = || load(gpu, "rotary", half, &shape, cache)?.load_function("rotate").map_err(CudaError::from);
+        Ok(Self {
+            embed_norm: norm.load_function("embed_norm")?,
+            residual_norm: norm.load_function("residual_norm")?,
+            bias_gelu,
+            bend,
+            rotate: (!host.angles.is_empty()).then(rotate).transpose()?,
+            attention: load(gpu, "attention", half, &shape, cache)?.load_function("attention")?,
+            mean_pool: heads.load_function("mean_pool")?,
+            keep: heads.load_function("keep")?,
+        })
+    }
 }
 
 /// A model on a GPU; its weights are there once, for every [`Pass`](crate::Pass).
@@ -53,9 +96,13 @@ pub struct Model<T> {
     pub(crate) functions: Functions,
     pub(crate) hidden: usize,
     pub(crate) heads: usize,
-    pub(crate) intermediate: usize,
+    /// Numbers of a token between the products of a feed-forward layer, before what is gated is halved.
+    pub(crate) wide: usize,
+    pub(crate) gated: bool,
     pub(crate) word_embeddings: CudaSlice<T>,
-    pub(crate) positions: CudaSlice<T>,
+    /// None where positions are none of a table.
+    pub(crate) positions: Option<CudaSlice<T>>,
+    pub(crate) angles: Vec<CudaSlice<f32>>,
     pub(crate) embedding_norm: Norm,
     pub(crate) layers: Vec<Layer<T>>,
     pub(crate) keep: Option<Keep<T>>,
@@ -96,6 +143,58 @@ impl Upload<'_> {
     fn norm(&self, norm: HostNorm) -> Result<Norm, CudaError> {
         Ok(Norm { gamma: self.floats(norm.gamma)?, beta: self.floats(norm.beta)?, epsilon: self.epsilon })
     }
+
+    fn layer<T: Number>(&self, layer: &HostLayer, hidden: usize) -> Result<Layer<T>, CudaError> {
+        let [of_queries, of_keys, of_values] = *layer.qkv.bias.chunks(hidden).collect::<Vec<_>>() else {
+            return Err(CudaError::Shape(format!("a bias of {} for queries, keys and values", layer.qkv.bias.len())));
+        };
+        let rotary = |angles| -> Result<Rotary, CudaError> {
+            Ok(Rotary { bias: self.floats(&[of_queries, of_keys].concat())?, angles })
+        };
+        let rotary = layer.angles.map(rotary).transpose()?;
+        let noughts = vec![0.0; hidden];
+        let output_bias = through(layer.attention_output, of_values);
+        Ok(Layer {
+            qkv: self.linear(layer.qkv)?,
+            query_bias: self.floats(if rotary.is_some() { &noughts } else { of_queries })?,
+            rotary,
+            attention_output: self.linear(HostLinear { bias: &output_bias, ..layer.attention_output })?,
+            attention_norm: self.norm(layer.attention_norm)?,
+            intermediate: self.linear(layer.intermediate)?,
+            output: self.linear(layer.output)?,
+            output_norm: self.norm(layer.output_norm)?,
+        })
+    }
+}
+
+/// Positions below which those of a sequence must be.
+fn longest(host: &HostModel) -> usize {
+    if host.positions.is_empty() { host.longest } else { host.positions.len() / host.hidden }
+}
+
+/// What the kernels know, and what fits together.
+fn check_shape(host: &HostModel) -> Result<(), CudaError> {
+    let head = host.hidden.checked_div(host.heads).unwrap_or(0);
+    let is_known = host.hidden.is_multiple_of(64) && (head == 32 || head == 64) && head * host.heads == host.hidden;
+    if !is_known {
+        let shape = format!("{} heads over a hidden size of {}", host.heads, host.hidden);
+        return Err(CudaError::Shape(format!("{shape}: the kernels know heads of 32 and 64 and multiples of 64")));
+    }
+    let inner = host.keep.and_then(|keep| keep.inner).map(|inner| inner.bias.len());
+    if let Some(width) = inner.into_iter().chain([host.intermediate]).find(|width| !width.is_multiple_of(8)) {
+        let known = "the kernels know multiples of 8";
+        return Err(CudaError::Shape(format!("feed-forward layers {width} wide: {known}")));
+    }
+    let wide = host.intermediate * if host.gated { 2 } else { 1 };
+    let angles = longest(host) * head;
+    let fits = host
+        .layers
+        .iter()
+        .all(|layer| layer.intermediate.bias.len() == wide && layer.angles.is_none_or(|set| set < host.angles.len()));
+    match fits && host.angles.iter().all(|set| set.len() == angles) {
+        true => Ok(()),
+        false => Err(CudaError::Shape("the layers, or the angles of positions, are not those of the model".into())),
+    }
 }
 
 /// The bias of a product whose input lacks a bias: `weight · input_bias + bias`.
@@ -107,50 +206,10 @@ fn through(linear: HostLinear, input_bias: &[f32]) -> Vec<f32> {
 impl<T: Number> Model<T> {
     /// Compiles the kernels for a model's shape and puts its weights on the GPU. Compiled kernels are kept in `cache`.
     pub fn upload(gpu: &Gpu, host: &HostModel, cache: Option<&Path>) -> Result<Arc<Self>, CudaError> {
-        let head = host.hidden.checked_div(host.heads).unwrap_or(0);
-        let is_known = host.hidden.is_multiple_of(64) && (head == 32 || head == 64) && head * host.heads == host.hidden;
-        if !is_known {
-            let shape = format!("{} heads over a hidden size of {}", host.heads, host.hidden);
-            return Err(CudaError::Shape(format!("{shape}: the kernels know heads of 32 and 64 and multiples of 64")));
-        }
-        let inner = host.keep.and_then(|keep| keep.inner).map(|inner| inner.bias.len());
-        if let Some(width) = inner.into_iter().chain([host.intermediate]).find(|width| !width.is_multiple_of(8)) {
-            let known = "the kernels know multiples of 8";
-            return Err(CudaError::Shape(format!("feed-forward layers {width} wide: {known}")));
-        }
-        let half = T::HALF;
-        let norm = load(gpu, "norm", half, &[("HIDDEN", host.hidden)], cache)?;
-        let gelu = load(gpu, "gelu", half, &[], cache)?;
-        let heads = load(gpu, "heads", half, &[], cache)?;
-        let attention = load(gpu, "attention", half, &[("HIDDEN", host.hidden), ("HEAD", head)], cache)?;
-        let functions = Functions {
-            embed_norm: norm.load_function("embed_norm")?,
-            residual_norm: norm.load_function("residual_norm")?,
-            bias_gelu: gelu.load_function("bias_gelu")?,
-            attention: attention.load_function("attention")?,
-            mean_pool: heads.load_function("mean_pool")?,
-            keep: heads.load_function("keep")?,
-        };
+        check_shape(host)?;
+        let functions = Functions::load(gpu, host, T::HALF, cache)?;
         let stream = gpu.context.new_stream()?;
         let upload = Upload { stream: &stream, epsilon: host.epsilon };
-        let layer = |layer: &HostLayer| -> Result<Layer<T>, CudaError> {
-            let [of_queries, _, of_values] = *layer.qkv.bias.chunks(host.hidden).collect::<Vec<_>>() else {
-                return Err(CudaError::Shape(format!(
-                    "a bias of {} for queries, keys and values",
-                    layer.qkv.bias.len()
-                )));
-            };
-            let output_bias = through(layer.attention_output, of_values);
-            Ok(Layer {
-                qkv: upload.linear(layer.qkv)?,
-                query_bias: upload.floats(of_queries)?,
-                attention_output: upload.linear(HostLinear { bias: &output_bias, ..layer.attention_output })?,
-                attention_norm: upload.norm(layer.attention_norm)?,
-                intermediate: upload.linear(layer.intermediate)?,
-                output: upload.linear(layer.output)?,
-                output_norm: upload.norm(layer.output_norm)?,
-            })
-        };
         let keep = |keep: HostKeep| -> Result<Keep<T>, CudaError> {
             Ok(Keep {
                 inner: keep.inner.map(|inner| upload.linear(inner)).transpose()?,
@@ -162,14 +221,16 @@ impl<T: Number> Model<T> {
             functions,
             hidden: host.hidden,
             heads: host.heads,
-            intermediate: host.intermediate,
+            wide: host.intermediate * if host.gated { 2 } else { 1 },
+            gated: host.gated,
             word_embeddings: upload.numbers(host.word_embeddings)?,
-            positions: upload.numbers(host.positions)?,
+            positions: (!host.positions.is_empty()).then(|| upload.numbers(host.positions)).transpose()?,
+            angles: host.angles.iter().map(|angles| upload.floats(angles)).collect::<Result<_, _>>()?,
             embedding_norm: upload.norm(host.embedding_norm)?,
-            layers: host.layers.iter().map(layer).collect::<Result<_, _>>()?,
+            layers: host.layers.iter().map(|layer| upload.layer(layer, host.hidden)).collect::<Result<_, _>>()?,
             keep: host.keep.map(keep).transpose()?,
             vocabulary: host.word_embeddings.len() / host.hidden,
-            longest: host.positions.len() / host.hidden,
+            longest: longest(host),
             gpu: gpu.clone(),
         };
         // Other streams read the weights from now on.

@@ -47,6 +47,53 @@ pub fn gelu(x: f64) -> f64 {
     x * (1.0 + erf) / 2.0
 }
 
+/// `x / 2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))`.
+pub fn gelu_tanh(x: f64) -> f64 {
+    x / 2.0 * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
+}
+
+/// `x · σ(x)`.
+pub fn silu(x: f64) -> f64 {
+    x / (1.0 + (-x).exp())
+}
+
+/// The first half of each row of as many numbers as the bias, bent, times the second, each plus its bias.
+pub fn gated(x: &[f64], bias: &[f32], bend: impl Fn(f64) -> f64) -> Vec<f64> {
+    let width = bias.len() / 2;
+    let of_row = |row: &[f64]| -> Vec<f64> {
+        let biased: Vec<f64> = row.iter().zip(bias).map(|(x, b)| x + f64::from(*b)).collect();
+        biased[..width].iter().zip(&biased[width..]).map(|(a, b)| bend(*a) * b).collect()
+    };
+    x.chunks(bias.len()).flat_map(of_row).collect()
+}
+
+/// `[positions, head / 2]` pairs of a cosine and a sine, of frequencies by the base 10 000.
+pub fn angles(positions: usize, head: usize) -> Vec<f32> {
+    let pair = move |at: usize, i: usize| {
+        let (sine, cosine) = (at as f64 / 10_000f64.powf(2.0 * i as f64 / head as f64)).sin_cos();
+        [cosine as f32, sine as f32]
+    };
+    (0..positions).flat_map(|at| (0..head / 2).flat_map(move |i| pair(at, i))).collect()
+}
+
+/// Rows of queries, keys and values: the first two plus their bias, and of each head the numbers i and i + head / 2
+/// turned by the angles of the row's place.
+pub fn rotated(qkv: &[f64], bias: &[f32], angles: &[f32], places: &[u32], head: usize) -> Vec<f64> {
+    let mut all = qkv.to_vec();
+    for (row, place) in all.chunks_mut(bias.len() / 2 * 3).zip(places) {
+        row.iter_mut().zip(bias).for_each(|(x, b)| *x += f64::from(*b));
+        let own = &angles[*place as usize * head..][..head];
+        for of_head in row[..bias.len()].chunks_mut(head) {
+            for i in 0..head / 2 {
+                let (cosine, sine) = (f64::from(own[2 * i]), f64::from(own[2 * i + 1]));
+                let (x, y) = (of_head[i], of_head[i + head / 2]);
+                (of_head[i], of_head[i + head / 2]) = (x * cosine - y * sine, y * cosine + x * sine);
+            }
+        }
+    }
+    all
+}
+
 /// Mean of rows of `width`, at unit length if wanted.
 pub fn mean(rows: &[f64], width: usize, normalize: bool) -> Vec<f64> {
     let count = rows.len() as f64 / width as f64;

@@ -14,11 +14,12 @@ use std::sync::Arc;
 const COMMON: &str = include_str!("../../../kernels/common.cuh");
 
 /// Every kernel file, by name.
-pub const FILES: [(&str, &str); 5] = [
+pub const FILES: [(&str, &str); 6] = [
     ("norm", include_str!("../../../kernels/norm.cu")),
     ("gelu", include_str!("../../../kernels/gelu.cu")),
     ("heads", include_str!("../../../kernels/heads.cu")),
     ("attention", include_str!("../../../kernels/attention.cu")),
+    ("rotary", include_str!("../../../kernels/rotary.cu")),
     ("recall", include_str!("../../../kernels/recall.cu")),
 ];
 

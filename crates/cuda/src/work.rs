@@ -112,7 +112,7 @@ impl<T: Number> Work<T> {
         tokens: usize,
         sequences: usize,
     ) -> Result<Self, CudaError> {
-        let wide = model.intermediate.max(model.keep.as_ref().map_or(0, |keep| keep.weight.len()));
+        let wide = model.wide.max(model.keep.as_ref().map_or(0, |keep| keep.weight.len()));
         // Each sequence has a tile that is not full, at most.
         let tiles = (tokens / QUERIES + sequences).next_power_of_two();
         let inputs = Sizes { tokens, sequences, tiles }.inputs();

@@ -25,10 +25,22 @@ void host_residual_norm(uint2* states, const uint2* update, const float4* bias, 
 }
 #endif
 
+#ifdef ROTARY
+void host_rotate(uint4* qkv, const float* bias, const float4* angles, const u32* places, u32 tokens, u32 blocks, u32 threads) {
+    launch({blocks, 1}, threads, [=] { rotate(qkv, bias, angles, places, tokens); });
+}
+#endif
+
 #ifdef GELU
+#ifdef GATED
+void host_bias_gated(uint4* x, const float4* bias, u32 width, u32 rows, u32 blocks, u32 threads) {
+    launch({blocks, 1}, threads, [=] { bias_gated(x, bias, width, rows); });
+}
+#else
 void host_bias_gelu(uint4* x, const float4* bias, u32 width, u32 rows, u32 blocks, u32 threads) {
     launch({blocks, 1}, threads, [=] { bias_gelu(x, bias, width, rows); });
 }
+#endif
 #endif
 
 #ifdef HEADS

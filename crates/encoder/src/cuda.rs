@@ -7,14 +7,16 @@
 
 pub use membox_cuda::{CHECKED_SHAPES, Checked, CudaError, Gpu, Half, check_kernels};
 
+use crate::architecture::Activation;
 use crate::cpu::CpuEngine;
+use crate::cpu::rotary::Angles;
 use crate::engine::{Device, Engine, Outputs, PackedBatch, Precision, Session};
 use crate::pooling::Pooling;
 use crate::room::Room;
 use crate::weights::{EncoderWeights, LinearWeights, NormWeights};
 use crate::{Architecture, EncoderError};
 use half::f16;
-use membox_cuda::{HostKeep, HostLayer, HostLinear, HostModel, HostNorm, Model, Pass, Request};
+use membox_cuda::{HostActivation, HostKeep, HostLayer, HostLinear, HostModel, HostNorm, Model, Pass, Request};
 use membox_threads::guard;
 use std::path::Path;
 use std::sync::Arc;
@@ -104,6 +106,7 @@ fn host_model(weights: &EncoderWeights) -> HostModel<'_> {
             intermediate: linear(&l.intermediate),
             output: linear(&l.output),
             output_norm: norm(&l.output_norm),
+            angles: l.parts.rotary,
         })
     });
     HostModel {
@@ -113,6 +116,15 @@ fn host_model(weights: &EncoderWeights) -> HostModel<'_> {
         epsilon: config.layer_norm_eps as f32,
         word_embeddings: &weights.word_embeddings,
         positions: &weights.positions,
+        longest: config.max_sequence,
+        angles: config.rotary.iter().map(|frequencies| pairs(&Angles::new(frequencies, config.max_sequence))).collect(),
+        activation: match config.activation {
+            Activation::Gelu => HostActivation::Gelu,
+            Activation::GeluTanh => HostActivation::GeluTanh,
+            Activation::Relu => HostActivation::Relu,
+            Activation::Silu => HostActivation::Silu,
+        },
+        gated: config.gated,
         embedding_norm: norm(&weights.embedding_norm),
         layers: layers.collect(),
         keep: weights
@@ -120,6 +132,11 @@ fn host_model(weights: &EncoderWeights) -> HostModel<'_> {
             .as_ref()
             .map(|head| HostKeep { inner: head.inner.as_ref().map(linear), output: linear(&head.output) }),
     }
+}
+
+/// Cosines and sines side by side.
+fn pairs(angles: &Angles) -> Vec<f32> {
+    angles.cosines.iter().zip(&angles.sines).flat_map(|(cosine, sine)| [*cosine, *sine]).collect()
 }
 
 /// What the CPU computes in f32 of a fixed set of sequences.

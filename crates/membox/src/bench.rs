@@ -3,7 +3,7 @@
 use crate::config::Config;
 use anyhow::{Context, Result};
 use clap::Args;
-use membox_cuda::cost::{CARDS, Card, Dimensions, Step, pass, scan};
+use membox_cuda::cost::{CARDS, Card, Dimensions, Parts, Step, pass, scan};
 use membox_memory::encoder::{Embeddings, Encoder, Lane};
 use serde_json::json;
 use std::path::PathBuf;
@@ -71,11 +71,13 @@ pub fn run(config: &Config, args: &BenchArgs) -> Result<()> {
 }
 
 /// Models whose passes are shown: name, shape.
-const SHAPES: [(&str, Dimensions); 3] = [
-    ("MiniLM", Dimensions { hidden: 384, head: 32, intermediate: 1536, layers: 6 }),
-    ("BERT-base", Dimensions { hidden: 768, head: 64, intermediate: 3072, layers: 12 }),
-    ("XLM-R large", Dimensions { hidden: 1024, head: 64, intermediate: 4096, layers: 24 }),
+const SHAPES: [(&str, Dimensions); 4] = [
+    ("MiniLM", Dimensions { hidden: 384, head: 32, intermediate: 1536, layers: 6, parts: Parts::BERT }),
+    ("BERT-base", BASE),
+    ("XLM-R large", Dimensions { hidden: 1024, intermediate: 4096, layers: 24, ..BASE }),
+    ("NomicBERT", Dimensions { parts: Parts { rotary: true, gated: true }, ..BASE }),
 ];
+const BASE: Dimensions = Dimensions { hidden: 768, head: 64, intermediate: 3072, layers: 12, parts: Parts::BERT };
 /// Sequences of the batch that is shown, and their tokens.
 const SHOWN_BATCH: [usize; 128] = [128; 128];
 

@@ -1,7 +1,9 @@
 //! The arithmetic of the kernels, without a GPU: their own sources compiled as C++, held against f64 references.
 
 use crate::host::{Half, Kernels};
-use membox_cuda::reference::{attention, error, gelu, keep, mean, norm, numbers, offsets};
+use membox_cuda::reference::{
+    angles, attention, error, gated, gelu, gelu_tanh, keep, mean, norm, numbers, offsets, rotated, silu,
+};
 use std::ffi::c_void;
 
 fn wide(half: Half, x: &[u16]) -> Vec<f64> {
@@ -125,6 +127,66 @@ fn gelu_is_the_exact_one() {
         }
         let wanted: Vec<f64> = before.iter().enumerate().map(|(i, x)| gelu(x + f64::from(bias[i % width]))).collect();
         assert!(error(&half.widen(&x), &wanted) < half.step(), "{half:?}");
+    }
+}
+
+type Bend = fn(f64) -> f64;
+
+fn relu(x: f64) -> f64 {
+    x.max(0.0)
+}
+
+#[test]
+fn other_activations_and_gates_are_those_of_their_numbers() {
+    type Gelu = unsafe extern "C" fn(*mut c_void, *const f32, u32, u32, u32, u32);
+    let activations: [(usize, Bend); 4] = [(0, gelu), (1, gelu_tanh), (2, relu), (3, silu)];
+    for (half, rows, width, blocks) in [(Half::F16, 3, 1536, 2), (Half::Bf16, 1, 8, 1), (Half::F16, 7, 72, 5)] {
+        for (number, bend) in activations {
+            let plain = Kernels::compile("gelu", half, &[("ACTIVATION", number)]);
+            let (mut x, bias) = (half.narrow(&numbers(1, rows * width, 3.0)), numbers(2, width, 1.0));
+            let before = wide(half, &x);
+            let (columns, rows_and_blocks) = (width as u32, (rows as u32, blocks));
+            let run = |kernels: &Kernels, name: &str, x: &mut [u16], bias: &[f32]| {
+                let (rows, blocks) = rows_and_blocks;
+                // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
+                unsafe { kernels.get::<Gelu>(name)(x.as_mut_ptr().cast(), bias.as_ptr(), columns, rows, blocks, 64) };
+            };
+            run(&plain, "host_bias_gelu", &mut x, &bias);
+            let biased = before.iter().enumerate().map(|(i, x)| x + f64::from(bias[i % width]));
+            let wanted: Vec<f64> = biased.map(bend).collect();
+            assert!(error(&half.widen(&x), &wanted) < half.step(), "{half:?} {number}");
+
+            let with_gate = Kernels::compile("gelu", half, &[("ACTIVATION", number), ("GATED", 1)]);
+            let (mut x, bias) = (half.narrow(&numbers(3, rows * 2 * width, 3.0)), numbers(4, 2 * width, 1.0));
+            let wanted = gated(&wide(half, &x), &bias, bend);
+            run(&with_gate, "host_bias_gated", &mut x, &bias);
+            let got: Vec<f32> = half.widen(&x).chunks(2 * width).flat_map(|row| row[..width].to_vec()).collect();
+            assert!(error(&got, &wanted) < half.step(), "{half:?} {number} gated");
+        }
+    }
+}
+
+#[test]
+fn queries_and_keys_are_turned_by_the_angles_of_their_places() {
+    for (half, hidden, head, tokens) in [(Half::F16, 64, 32, 5), (Half::Bf16, 768, 64, 3), (Half::F16, 128, 64, 9)] {
+        let kernels = Kernels::compile("rotary", half, &[("HIDDEN", hidden), ("HEAD", head)]);
+        let (mut qkv, bias) = (half.narrow(&numbers(1, tokens * 3 * hidden, 1.0)), numbers(2, 2 * hidden, 0.5));
+        let (angles, places): (_, Vec<u32>) = (angles(40, head), (0..tokens as u32).map(|t| t * 7 % 40).collect());
+        let wanted = rotated(&wide(half, &qkv), &bias, &angles, &places, head);
+        type Rotate = unsafe extern "C" fn(*mut c_void, *const f32, *const f32, *const u32, u32, u32, u32);
+        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
+        unsafe {
+            kernels.get::<Rotate>("host_rotate")(
+                qkv.as_mut_ptr().cast(),
+                bias.as_ptr(),
+                angles.as_ptr(),
+                places.as_ptr(),
+                tokens as u32,
+                2,
+                32,
+            );
+        }
+        assert!(error(&half.widen(&qkv), &wanted) < half.step(), "{half:?} {hidden} {head}");
     }
 }
 

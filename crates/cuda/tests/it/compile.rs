@@ -27,7 +27,16 @@ fn variants() -> Vec<(&'static str, Vec<(&'static str, usize)>)> {
     let mut all = Vec::new();
     for (file, _) in FILES {
         match file {
-            "norm" => all.extend(SHAPES.map(|(hidden, _)| (file, vec![("HIDDEN", hidden)]))),
+            "norm" => {
+                all.extend(SHAPES.map(|(hidden, _)| (file, vec![("HIDDEN", hidden)])));
+                all.extend(SHAPES.map(|(hidden, _)| (file, vec![("HIDDEN", hidden), ("NO_PLACES", 1)])));
+            }
+            "gelu" => {
+                all.push((file, vec![]));
+                all.extend((1..4).map(|activation| (file, vec![("ACTIVATION", activation)])));
+                all.extend((0..4).map(|activation| (file, vec![("ACTIVATION", activation), ("GATED", 1)])));
+            }
+            "rotary" => all.extend(SHAPES.map(|(hidden, head)| (file, vec![("HIDDEN", hidden), ("HEAD", head)]))),
             "attention" => all.extend(SHAPES.map(|(hidden, head)| (file, vec![("HIDDEN", hidden), ("HEAD", head)]))),
             "recall" => all.extend([64, 384, 768, 1024, 1536].map(|d| (file, vec![("DIMENSION", d)]))),
             _ => all.push((file, vec![])),
@@ -135,7 +144,7 @@ fn kernels_fit_the_registers_and_the_shared_memory_that_their_launch_assumes() {
                 // So many blocks fit the 65 536 registers that every GPU has for them, and two the 48 KiB of shared
                 // memory; of scan_many, which has all questions there, one.
                 let (threads, blocks, shared) = match kernel.kernel.as_str() {
-                    "bias_gelu" => (512, 2, 24),
+                    "bias_gelu" | "bias_gated" | "rotate" => (512, 2, 24),
                     "attention" if name.contains("(\"HEAD\", 64)") => (128, 3, 24),
                     "choose_best" => (1024, 1, 24),
                     "scan_many" if name.ends_with(" 75") => (128, 1, 48),
@@ -156,17 +165,25 @@ fn kernels_fit_the_registers_and_the_shared_memory_that_their_launch_assumes() {
 /// A file, its numbers, its defines, and a compute capability.
 type Variant = (&'static str, Half, Vec<(&'static str, usize)>, u32);
 
-/// What the tests on a software card run: the kernels of two small BERTs and of MiniLM, and recall.
+/// What the tests on a software card run: the kernels of small models of each family and of MiniLM, and recall.
 fn of_software_card() -> Vec<Variant> {
     let mut all =
         vec![("recall", Half::F16, vec![("DIMENSION", 64)], 80), ("recall", Half::F16, vec![("DIMENSION", 64)], 75)];
     for half in [Half::F16, Half::Bf16] {
         all.push(("norm", half, vec![("HIDDEN", 64)], 80));
         all.push(("gelu", half, vec![], 80));
+        all.push(("gelu", half, vec![("ACTIVATION", 3), ("GATED", 1)], 80));
         all.push(("heads", half, vec![], 80));
+        all.push(("rotary", half, vec![("HIDDEN", 64), ("HEAD", 32)], 80));
         all.push(("attention", half, vec![("HIDDEN", 64), ("HEAD", 32)], 80));
     }
     all.push(("attention", Half::F16, vec![("HIDDEN", 64), ("HEAD", 32)], 75));
+    // Other families than BERT.
+    all.push(("norm", Half::F16, vec![("HIDDEN", 64), ("NO_PLACES", 1)], 80));
+    all.extend((1..4).map(|activation| ("gelu", Half::F16, vec![("ACTIVATION", activation)], 80)));
+    all.push(("gelu", Half::F16, vec![("ACTIVATION", 0), ("GATED", 1)], 80));
+    all.push(("rotary", Half::F16, vec![("HIDDEN", 64), ("HEAD", 64)], 80));
+    all.push(("attention", Half::F16, vec![("HIDDEN", 64), ("HEAD", 64)], 80));
     // A pass whose tiles are full.
     all.push(("norm", Half::F16, vec![("HIDDEN", 128)], 80));
     all.push(("attention", Half::F16, vec![("HIDDEN", 128), ("HEAD", 32)], 80));

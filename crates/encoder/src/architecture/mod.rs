@@ -252,13 +252,10 @@ impl Architecture {
     /// say themselves.
     pub(crate) fn not_on_card(&self) -> Option<&'static str> {
         let reasons = [
-            (self.positions == Positions::Rotary, "rotary positions"),
             (self.positions == Positions::Alibi, "relative positions"),
             (self.relative.is_some(), "relative positions"),
             (self.layers.iter().any(|layer| layer.window.is_some()), "local attention"),
             (self.pre_norm, "norms before a layer"),
-            (self.gated, "gated feed-forward layers"),
-            (self.activation != Activation::Gelu, "another activation than gelu"),
         ];
         reasons.into_iter().find_map(|(wanted, part)| wanted.then_some(part))
     }

@@ -12,7 +12,7 @@ pub mod isa;
 mod math;
 mod mixed;
 mod padding;
-mod rotary;
+pub(crate) mod rotary;
 mod rows;
 mod simd;
 

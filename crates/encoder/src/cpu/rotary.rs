@@ -1,7 +1,7 @@
 //! The angles that rotary positions turn by.
 
 /// Cosines and sines of each position, rows of half a head.
-pub(super) struct Angles {
+pub(crate) struct Angles {
     pub cosines: Vec<f32>,
     pub sines: Vec<f32>,
     /// Half of a head's own width.

@@ -4,6 +4,7 @@
 #[path = "../it/common/mod.rs"]
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod common;
+mod families;
 mod images;
 mod losses;
 mod memory;

@@ -23,7 +23,8 @@ pub fn model() -> TempDir {
     folder
 }
 
-fn head() -> membox_encoder::KeepHead {
+/// A keep head over it.
+pub fn head() -> membox_encoder::KeepHead {
     let tensor = |seed, shape: &[usize]| {
         let values = numbers(seed, shape.iter().product());
         candle_core::Tensor::from_vec(values, shape, &candle_core::Device::Cpu).expect("a tensor")
