@@ -41,8 +41,8 @@ struct Plan {
 // SAFETY: NVIDIA documents a handle as one that several threads may use.
 unsafe impl Send for Blas {}
 
-/// `out = x · weightᵀ`: `weight` is `[outputs, inputs]`, `x` `[rows, inputs]`, `out` `[rows, outputs]`, row after row. A
-/// row of `x` is `stride` numbers after the one before it.
+/// `out = x · weightᵀ`: `weight` is `[outputs, inputs]`, `x` `[rows, inputs]`, `out` `[rows, outputs]`, row after row.
+/// A row of `x` is `stride` numbers after the one before it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Shape {
     pub rows: usize,

@@ -114,7 +114,7 @@ fn gelu_is_the_exact_one() {
         let (mut x, bias) = (half.narrow(&numbers(1, rows * width, 3.0)), numbers(2, width, 1.0));
         let before = wide(half, &x);
         type Gelu = unsafe extern "C" fn(*mut c_void, *const f32, u32, u32, u32, u32);
-        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
+        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel says.
         unsafe {
             kernels.get::<Gelu>("host_bias_gelu")(
                 x.as_mut_ptr().cast(),
@@ -148,7 +148,7 @@ fn other_activations_and_gates_are_those_of_their_numbers() {
             let (columns, rows_and_blocks) = (width as u32, (rows as u32, blocks));
             let run = |kernels: &Kernels, name: &str, x: &mut [u16], bias: &[f32]| {
                 let (rows, blocks) = rows_and_blocks;
-                // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
+                // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel says.
                 unsafe { kernels.get::<Gelu>(name)(x.as_mut_ptr().cast(), bias.as_ptr(), columns, rows, blocks, 64) };
             };
             run(&plain, "host_bias_gelu", &mut x, &bias);
@@ -174,7 +174,7 @@ fn queries_and_keys_are_turned_by_the_angles_of_their_places() {
         let (angles, places): (_, Vec<u32>) = (angles(40, head), (0..tokens as u32).map(|t| t * 7 % 40).collect());
         let wanted = rotated(&wide(half, &qkv), &bias, &angles, &places, head);
         type Rotate = unsafe extern "C" fn(*mut c_void, *const f32, *const f32, *const u32, u32, u32, u32);
-        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
+        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel says.
         unsafe {
             kernels.get::<Rotate>("host_rotate")(
                 qkv.as_mut_ptr().cast(),
@@ -203,7 +203,7 @@ fn vectors_and_keep_probabilities_are_read_off_the_states() {
         for normalize in [0, 1] {
             let mut vectors = vec![0f32; lengths.len() * width];
             type Pool = unsafe extern "C" fn(*const c_void, *const u32, *mut f32, u32, u32, u32);
-            // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
+            // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel says.
             unsafe {
                 let sequences = lengths.len() as u32;
                 kernels.get::<Pool>("host_mean_pool")(
@@ -263,7 +263,7 @@ fn attention_is_that_of_each_sequence_and_head() {
             .collect();
         let mut mixed = vec![0u16; tokens * hidden];
         type Attention = unsafe extern "C" fn(*const c_void, *const f32, *const u32, *const u32, *mut c_void, u32);
-        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
+        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel says.
         unsafe {
             kernels.get::<Attention>("host_attention")(
                 qkv.as_ptr().cast(),
