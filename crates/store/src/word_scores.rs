@@ -21,7 +21,7 @@ const FIRST_LOOK: usize = 2;
 ///
 /// A record gets some of what the records beside it score. That is not summed up for each record with a word of the
 /// question, of which a common word has a great many, but for those that are asked for, and for those that may be
-/// among the best: one whose score is at least θ has a part of at least θ / [`MAX_GAIN`], as in MaxScore (Turtle and
+/// among the best: one whose score is at least θ has a part of at least θ / `MAX_GAIN`, as in MaxScore (Turtle and
 /// Flood, 1995).
 #[derive(Clone, Default)]
 pub struct WordScores {
