@@ -233,7 +233,7 @@ impl Check<'_> {
         let function = load(self.gpu, "gelu", T::HALF, &[], self.cache)?.load_function("bias_gelu")?;
         let (mut x, known) = self.both::<T>(1, rows * width, 3.0)?;
         let (bias, known_bias) = self.floats(2, width, 1.0)?;
-        launch::bias_gelu(&self.stream, &function, &mut x, &bias, rows)?;
+        launch::activate(&self.stream, &function, &mut x, &bias, rows, false)?;
         let of = |(i, x): (usize, &f64)| reference::gelu(x + f64::from(known_bias[i % width]));
         let wanted: Vec<f64> = known.iter().enumerate().map(of).collect();
         let error = error(&self.read(&x)?, &wanted);
@@ -246,7 +246,7 @@ impl Check<'_> {
         let function = load(self.gpu, "gelu", T::HALF, &defines, self.cache)?.load_function("bias_gated")?;
         let (mut x, known) = self.both::<T>(1, rows * 2 * width, 3.0)?;
         let (bias, known_bias) = self.floats(2, 2 * width, 1.0)?;
-        launch::bias_gated(&self.stream, &function, &mut x, &bias, rows)?;
+        launch::activate(&self.stream, &function, &mut x, &bias, rows, true)?;
         let wanted = reference::gated(&known, &known_bias, reference::silu);
         let got: Vec<f32> = self.read(&x)?.chunks(2 * width).flat_map(|row| row[..width].to_vec()).collect();
         self.record("bias_gated", format!("{rows} x {width}"), error(&got, &wanted), step::<T>());

@@ -114,9 +114,9 @@ pub fn pass(of: Dimensions, lengths: &[usize]) -> Vec<Step> {
         step(name, layers, 2.0 * tokens * inputs * outputs, bytes, Kind::Product)
     };
     let places = if parts.rotary { 0.0 } else { HALF * longest * h + 4.0 * tokens };
-    // What a gated layer has twice before it is bent.
+    // What a gated layer has twice before its activation.
     let before = if parts.gated { 2.0 * wide } else { wide };
-    let bend = if parts.gated { "bias_gated" } else { "bias_gelu" };
+    let activation = if parts.gated { "bias_gated" } else { "bias_gelu" };
     let mut all = vec![
         step("copy to the card", 1, 0.0, 4.0 * (2.0 * tokens + 3.0 * sequences), Kind::Copy),
         // Sequences have their first positions in common.
@@ -133,7 +133,7 @@ pub fn pass(of: Dimensions, lengths: &[usize]) -> Vec<Step> {
         product("attention's output", h, h),
         step("residual_norm", 2 * layers, 10.0 * tokens * h, 3.0 * HALF * tokens * h, Kind::Other),
         product("intermediate", h, before),
-        step(bend, layers, 25.0 * tokens * wide, HALF * tokens * (before + wide), Kind::Other),
+        step(activation, layers, 25.0 * tokens * wide, HALF * tokens * (before + wide), Kind::Other),
         product("output", wide, h),
         step("mean_pool", 1, 2.0 * tokens * h, HALF * tokens * h + 4.0 * sequences * h, Kind::Other),
         step("copy from the card", 1, 0.0, 4.0 * sequences * h, Kind::Copy),

@@ -58,10 +58,7 @@ impl<T: Number> OnStream<'_, T> {
             let update = (&w.update, &attention_output.bias);
             launch::residual_norm(stream, &f.residual_norm, &mut w.states, update, &layer.attention_norm, tokens)?;
             self.product(intermediate, tokens, &w.states, &mut w.wide)?;
-            match model.gated {
-                true => launch::bias_gated(stream, &f.bend, &mut w.wide, &intermediate.bias, tokens)?,
-                false => launch::bias_gelu(stream, &f.bend, &mut w.wide, &intermediate.bias, tokens)?,
-            }
+            launch::activate(stream, &f.activation, &mut w.wide, &intermediate.bias, tokens, model.gated)?;
             self.product_of_rows(output, intermediate.outputs, tokens, &w.wide, &mut w.update)?;
             let update = (&w.update, &output.bias);
             launch::residual_norm(stream, &f.residual_norm, &mut w.states, update, &layer.output_norm, tokens)?;
@@ -105,7 +102,7 @@ impl<T: Number> OnStream<'_, T> {
         let Some(head) = &self.model.keep else { return Err(CudaError::Shape("the model has no keep head".into())) };
         if let Some(inner) = &head.inner {
             self.product(inner, tokens, &w.states, &mut w.wide)?;
-            launch::bias_gelu(self.stream, &self.model.functions.bias_gelu, &mut w.wide, &inner.bias, tokens)?;
+            launch::activate(self.stream, &self.model.functions.bias_gelu, &mut w.wide, &inner.bias, tokens, false)?;
         }
         let states = if head.inner.is_some() { &w.wide } else { &w.states };
         let output = (&head.weight, head.bias);

@@ -1,6 +1,6 @@
 //! A model in the host's memory, as it is put on a GPU.
 
-/// What a feed-forward layer bends its numbers with; the numbers are those of gelu.cu.
+/// The activation of a feed-forward layer, by its number in gelu.cu.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HostActivation {
     /// The exact GELU, by erf.
@@ -41,7 +41,7 @@ pub struct HostLayer<'a> {
     pub attention_output: HostLinear<'a>,
     /// After attention.
     pub attention_norm: HostNorm<'a>,
-    /// `[intermediate, hidden]`; of a gated layer the half that is bent, then the one that it is multiplied by.
+    /// `[intermediate, hidden]`; of a gated layer the half that is activated, then the one that it is multiplied by.
     pub intermediate: HostLinear<'a>,
     /// `[hidden, intermediate]`.
     pub output: HostLinear<'a>,
@@ -79,9 +79,9 @@ pub struct HostModel<'a> {
     pub longest: usize,
     /// Of each set of frequencies `[longest sequence, head / 2]` pairs of a cosine and a sine.
     pub angles: Vec<Vec<f32>>,
-    /// What the feed-forward layers bend their numbers with.
+    /// That of the feed-forward layers.
     pub activation: HostActivation,
-    /// Whether what is bent is multiplied by a second half.
+    /// Whether the activated half is multiplied by a second one.
     pub gated: bool,
     /// After the embeddings.
     pub embedding_norm: HostNorm<'a>,

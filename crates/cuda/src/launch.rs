@@ -91,35 +91,21 @@ pub(crate) fn residual_norm<T>(
     Ok(())
 }
 
-/// `x = gelu(x + bias)`, in rows as wide as the bias.
-pub(crate) fn bias_gelu<T>(
+/// `bias_gelu`: `x = activation(x + bias)`, in rows as wide as the bias.
+///
+/// `bias_gated`, where `is_gated`: the same of the first half of a row, times the second half plus its bias.
+pub(crate) fn activate<T>(
     stream: &Stream,
     function: &CudaFunction,
     x: &mut CudaSlice<T>,
     bias: &CudaSlice<f32>,
     rows: usize,
+    is_gated: bool,
 ) -> Result<(), CudaError> {
-    let (width, count) = (bias.len() as u32, rows as u32);
-    assert!(bias.len().is_multiple_of(8) && x.len() >= rows * bias.len());
-    let threads = (width / 8).next_multiple_of(32).min(MAX_ROW_THREADS);
-    let blocks = rows.min(MAX_BLOCKS);
-    // SAFETY: the arguments are the kernel's, in order, and their sizes were held against each other.
-    unsafe {
-        stream.launch_builder(function).arg(x).arg(bias).arg(&width).arg(&count).launch(grid(blocks, 1, threads))?;
-    }
-    Ok(())
-}
-
-/// `x = gelu(x[..width] + bias) · (x[width..] + bias)`, in the first half of rows as wide as the bias.
-pub(crate) fn bias_gated<T>(
-    stream: &Stream,
-    function: &CudaFunction,
-    x: &mut CudaSlice<T>,
-    bias: &CudaSlice<f32>,
-    rows: usize,
-) -> Result<(), CudaError> {
-    let (width, count) = (bias.len() as u32 / 2, rows as u32);
-    assert!(bias.len().is_multiple_of(16) && x.len() >= rows * bias.len());
+    let width = if is_gated { bias.len() / 2 } else { bias.len() };
+    let is_whole = width.is_multiple_of(8) && (!is_gated || bias.len().is_multiple_of(2));
+    assert!(is_whole && x.len() >= rows * bias.len());
+    let (width, count) = (width as u32, rows as u32);
     let threads = (width / 8).next_multiple_of(32).min(MAX_ROW_THREADS);
     let blocks = rows.min(MAX_BLOCKS);
     // SAFETY: the arguments are the kernel's, in order, and their sizes were held against each other.

@@ -54,7 +54,7 @@ pub(crate) struct Functions {
     /// Of the keep head.
     pub bias_gelu: CudaFunction,
     /// `bias_gelu` or `bias_gated` of the feed-forward layers.
-    pub bend: CudaFunction,
+    pub activation: CudaFunction,
     /// None where no layer turns its queries and keys.
     pub rotate: Option<CudaFunction>,
     pub attention: CudaFunction,
@@ -69,11 +69,11 @@ impl Functions {
         let norms: &[_] = if host.positions.is_empty() { &[of_hidden, ("NO_PLACES", 1)] } else { &[of_hidden] };
         let norm = load(gpu, "norm", half, norms, cache)?;
         let bias_gelu = load(gpu, "gelu", half, &[], cache)?.load_function("bias_gelu")?;
-        let activation = ("ACTIVATION", host.activation as usize);
-        let bend = match (host.gated, host.activation) {
-            (true, _) => load(gpu, "gelu", half, &[activation, ("GATED", 1)], cache)?.load_function("bias_gated")?,
+        let kind = ("ACTIVATION", host.activation as usize);
+        let activation = match (host.gated, host.activation) {
+            (true, _) => load(gpu, "gelu", half, &[kind, ("GATED", 1)], cache)?.load_function("bias_gated")?,
             (false, HostActivation::Gelu) => bias_gelu.clone(),
-            (false, _) => load(gpu, "gelu", half, &[activation], cache)?.load_function("bias_gelu")?,
+            (false, _) => load(gpu, "gelu", half, &[kind], cache)?.load_function("bias_gelu")?,
         };
         let heads = load(gpu, "heads", half, &[], cache)?;
         let rotate = || load(gpu, "rotary", half, &shape, cache)?.load_function("rotate").map_err(CudaError::from);
@@ -81,7 +81,7 @@ impl Functions {
             embed_norm: norm.load_function("embed_norm")?,
             residual_norm: norm.load_function("residual_norm")?,
             bias_gelu,
-            bend,
+            activation,
             rotate: (!host.angles.is_empty()).then(rotate).transpose()?,
             attention: load(gpu, "attention", half, &shape, cache)?.load_function("attention")?,
             mean_pool: heads.load_function("mean_pool")?,
@@ -172,6 +172,11 @@ fn longest(host: &HostModel) -> usize {
     if host.positions.is_empty() { host.longest } else { host.positions.len() / host.hidden }
 }
 
+/// Numbers of a token between the products of a feed-forward layer, before what is gated is halved.
+fn wide(host: &HostModel) -> usize {
+    if host.gated { 2 * host.intermediate } else { host.intermediate }
+}
+
 /// What the kernels know, and what fits together.
 fn check_shape(host: &HostModel) -> Result<(), CudaError> {
     let head = host.hidden.checked_div(host.heads).unwrap_or(0);
@@ -185,8 +190,7 @@ fn check_shape(host: &HostModel) -> Result<(), CudaError> {
         let known = "the kernels know multiples of 8";
         return Err(CudaError::Shape(format!("feed-forward layers {width} wide: {known}")));
     }
-    let wide = host.intermediate * if host.gated { 2 } else { 1 };
-    let angles = longest(host) * head;
+    let (wide, angles) = (wide(host), longest(host) * head);
     let fits = host
         .layers
         .iter()
@@ -221,7 +225,7 @@ impl<T: Number> Model<T> {
             functions,
             hidden: host.hidden,
             heads: host.heads,
-            wide: host.intermediate * if host.gated { 2 } else { 1 },
+            wide: wide(host),
             gated: host.gated,
             word_embeddings: upload.numbers(host.word_embeddings)?,
             positions: (!host.positions.is_empty()).then(|| upload.numbers(host.positions)).transpose()?,

@@ -57,12 +57,12 @@ pub fn silu(x: f64) -> f64 {
     x / (1.0 + (-x).exp())
 }
 
-/// The first half of each row of as many numbers as the bias, bent, times the second, each plus its bias.
-pub fn gated(x: &[f64], bias: &[f32], bend: impl Fn(f64) -> f64) -> Vec<f64> {
+/// The activated first half of each row times the second one, each plus its bias; a row is as wide as the bias.
+pub fn gated(x: &[f64], bias: &[f32], activation: impl Fn(f64) -> f64) -> Vec<f64> {
     let width = bias.len() / 2;
     let of_row = |row: &[f64]| -> Vec<f64> {
         let biased: Vec<f64> = row.iter().zip(bias).map(|(x, b)| x + f64::from(*b)).collect();
-        biased[..width].iter().zip(&biased[width..]).map(|(a, b)| bend(*a) * b).collect()
+        biased[..width].iter().zip(&biased[width..]).map(|(a, b)| activation(*a) * b).collect()
     };
     x.chunks(bias.len()).flat_map(of_row).collect()
 }

@@ -54,7 +54,7 @@ impl SpladePooling {
         }
     }
 
-    fn bend(self, most: f32) -> f32 {
+    fn activate(self, most: f32) -> f32 {
         let once = most.max(0.0).ln_1p();
         if self.log_twice { once.ln_1p() } else { once }
     }
@@ -241,7 +241,7 @@ impl SparseHead {
                     most.iter_mut().zip(row).for_each(|(most, x)| *most = most.max(*x));
                 }
                 let above = (first..).zip(most).filter(|(_, most)| *most > 0.0);
-                vector.extend(above.map(|(id, most)| TokenWeight { id, weight: self.pooling.bend(most) }));
+                vector.extend(above.map(|(id, most)| TokenWeight { id, weight: self.pooling.activate(most) }));
             }
         }
         vectors

@@ -8,7 +8,7 @@ use crate::sentence_transformer::ModelDescription;
 use crate::weights::{Classifier, LinearWeights};
 use candle_core::{DType, Device};
 
-/// What bends the numbers of a dense layer.
+/// The activation of a dense layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DenseActivation {
     Identity,
@@ -27,7 +27,7 @@ impl DenseActivation {
         }
     }
 
-    fn bend(self, x: f32) -> f32 {
+    fn activate(self, x: f32) -> f32 {
         match self {
             Self::Identity => x,
             Self::Tanh => x.tanh(),
@@ -98,7 +98,7 @@ impl VectorHead {
             for Dense { weight, bias, layer } in &self.dense {
                 let rows = weight.chunks_exact(layer.inputs).zip(bias);
                 let product = |row: &[f32]| row.iter().zip(&vector).map(|(w, x)| w * x).sum::<f32>();
-                vector = rows.map(|(row, bias)| layer.activation.bend(product(row) + bias)).collect();
+                vector = rows.map(|(row, bias)| layer.activation.activate(product(row) + bias)).collect();
             }
             vector.truncate(self.dimension.unwrap_or(vector.len()));
             if normalize {

@@ -36,7 +36,7 @@ pub(crate) struct LayerWeights {
     pub attention_output: LinearWeights,
     /// After attention; before it where norms stand before.
     pub attention_norm: Option<NormWeights>,
-    /// Of a gated layer, the half that is bent, then the one that it is multiplied by.
+    /// Of a gated layer, the half that is activated, then the one that it is multiplied by.
     pub intermediate: LinearWeights,
     pub output: LinearWeights,
     /// After the feed-forward half; before it where norms stand before.
@@ -348,10 +348,12 @@ impl Reader<'_> {
         let linear = |name: &str, outputs| self.linear(&at(name), outputs, hidden, biases.intermediate);
         match names.feed_forward {
             FeedForwardNames::One(name) => linear(name, wide),
-            FeedForwardNames::Apart(bent, factor) => Ok(joined(vec![linear(bent, wide)?, linear(factor, wide)?])),
-            FeedForwardNames::Together(name, bent) => {
+            FeedForwardNames::Apart(activated, factor) => {
+                Ok(joined(vec![linear(activated, wide)?, linear(factor, wide)?]))
+            }
+            FeedForwardNames::Together(name, activated) => {
                 let mut both = linear(name, 2 * wide)?;
-                if bent == Halves::Second {
+                if activated == Halves::Second {
                     let (weights, biases) = (both.weight.len() / 2, both.bias.len() / 2);
                     both.weight.rotate_left(weights);
                     both.bias.rotate_left(biases);

@@ -114,7 +114,7 @@ fn gelu_is_the_exact_one() {
         let (mut x, bias) = (half.narrow(&numbers(1, rows * width, 3.0)), numbers(2, width, 1.0));
         let before = wide(half, &x);
         type Gelu = unsafe extern "C" fn(*mut c_void, *const f32, u32, u32, u32, u32);
-        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel says.
+        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
         unsafe {
             kernels.get::<Gelu>("host_bias_gelu")(
                 x.as_mut_ptr().cast(),
@@ -130,7 +130,7 @@ fn gelu_is_the_exact_one() {
     }
 }
 
-type Bend = fn(f64) -> f64;
+type Activation = fn(f64) -> f64;
 
 fn relu(x: f64) -> f64 {
     x.max(0.0)
@@ -139,26 +139,26 @@ fn relu(x: f64) -> f64 {
 #[test]
 fn other_activations_and_gates_are_those_of_their_numbers() {
     type Gelu = unsafe extern "C" fn(*mut c_void, *const f32, u32, u32, u32, u32);
-    let activations: [(usize, Bend); 4] = [(0, gelu), (1, gelu_tanh), (2, relu), (3, silu)];
+    let activations: [(usize, Activation); 4] = [(0, gelu), (1, gelu_tanh), (2, relu), (3, silu)];
     for (half, rows, width, blocks) in [(Half::F16, 3, 1536, 2), (Half::Bf16, 1, 8, 1), (Half::F16, 7, 72, 5)] {
-        for (number, bend) in activations {
+        for (number, activation) in activations {
             let plain = Kernels::compile("gelu", half, &[("ACTIVATION", number)]);
             let (mut x, bias) = (half.narrow(&numbers(1, rows * width, 3.0)), numbers(2, width, 1.0));
             let before = wide(half, &x);
             let (columns, rows_and_blocks) = (width as u32, (rows as u32, blocks));
             let run = |kernels: &Kernels, name: &str, x: &mut [u16], bias: &[f32]| {
                 let (rows, blocks) = rows_and_blocks;
-                // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel says.
+                // SAFETY: the signature is that of host.cpp, and the arrays have the shapes of the kernel's file.
                 unsafe { kernels.get::<Gelu>(name)(x.as_mut_ptr().cast(), bias.as_ptr(), columns, rows, blocks, 64) };
             };
             run(&plain, "host_bias_gelu", &mut x, &bias);
             let biased = before.iter().enumerate().map(|(i, x)| x + f64::from(bias[i % width]));
-            let wanted: Vec<f64> = biased.map(bend).collect();
+            let wanted: Vec<f64> = biased.map(activation).collect();
             assert!(error(&half.widen(&x), &wanted) < half.step(), "{half:?} {number}");
 
             let with_gate = Kernels::compile("gelu", half, &[("ACTIVATION", number), ("GATED", 1)]);
             let (mut x, bias) = (half.narrow(&numbers(3, rows * 2 * width, 3.0)), numbers(4, 2 * width, 1.0));
-            let wanted = gated(&wide(half, &x), &bias, bend);
+            let wanted = gated(&wide(half, &x), &bias, activation);
             run(&with_gate, "host_bias_gated", &mut x, &bias);
             let got: Vec<f32> = half.widen(&x).chunks(2 * width).flat_map(|row| row[..width].to_vec()).collect();
             assert!(error(&got, &wanted) < half.step(), "{half:?} {number} gated");
@@ -174,7 +174,7 @@ fn queries_and_keys_are_turned_by_the_angles_of_their_places() {
         let (angles, places): (_, Vec<u32>) = (angles(40, head), (0..tokens as u32).map(|t| t * 7 % 40).collect());
         let wanted = rotated(&wide(half, &qkv), &bias, &angles, &places, head);
         type Rotate = unsafe extern "C" fn(*mut c_void, *const f32, *const f32, *const u32, u32, u32, u32);
-        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel says.
+        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
         unsafe {
             kernels.get::<Rotate>("host_rotate")(
                 qkv.as_mut_ptr().cast(),
@@ -203,7 +203,7 @@ fn vectors_and_keep_probabilities_are_read_off_the_states() {
         for normalize in [0, 1] {
             let mut vectors = vec![0f32; lengths.len() * width];
             type Pool = unsafe extern "C" fn(*const c_void, *const u32, *mut f32, u32, u32, u32);
-            // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel says.
+            // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
             unsafe {
                 let sequences = lengths.len() as u32;
                 kernels.get::<Pool>("host_mean_pool")(
@@ -263,7 +263,7 @@ fn attention_is_that_of_each_sequence_and_head() {
             .collect();
         let mut mixed = vec![0u16; tokens * hidden];
         type Attention = unsafe extern "C" fn(*const c_void, *const f32, *const u32, *const u32, *mut c_void, u32);
-        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel says.
+        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
         unsafe {
             kernels.get::<Attention>("host_attention")(
                 qkv.as_ptr().cast(),

@@ -70,7 +70,7 @@ impl fmt::Display for ModelType {
     }
 }
 
-/// What the feed-forward layer bends its numbers with.
+/// The activation of the feed-forward layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// `gelu`, the exact one, by erf.
@@ -168,9 +168,9 @@ pub struct Architecture {
     pub positions: Positions,
     /// Longest sequence, in tokens, special ones included.
     pub max_sequence: usize,
-    /// What the feed-forward layer bends its numbers with.
+    /// The activation of the feed-forward layer.
     pub activation: Activation,
-    /// Whether what is bent is multiplied by a second half.
+    /// Whether the activated half is multiplied by a second one.
     pub gated: bool,
     /// Whether norms stand before attention and feed-forward, and one after the last layer; else after each.
     pub pre_norm: bool,

@@ -33,11 +33,11 @@ pub(crate) enum FeedForwardNames {
     One(&'static str),
     /// Both halves of a gated one in one product.
     Together(&'static str, Halves),
-    /// The half that is bent, and the one that it is multiplied by.
+    /// The half that is activated, and the one that it is multiplied by.
     Apart(&'static str, &'static str),
 }
 
-/// Which half of a gated product is bent.
+/// Which half of a gated product is activated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Halves {
     First,

@@ -407,8 +407,8 @@ impl CpuEngine {
                 rows::add_and_norm(isa, x, update, &layer.output_norm, model, eps);
                 self.feed_forward(layer, update, wide, quantized, pause);
                 let width = self.widths.intermediate;
-                let bent = &wide[..x.len() / hidden * width];
-                layer.output.forward(isa, bent, width, quantized, update);
+                let activated = &wide[..x.len() / hidden * width];
+                layer.output.forward(isa, activated, width, quantized, update);
                 rows::add(isa, x, update);
                 continue;
             }

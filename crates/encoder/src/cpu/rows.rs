@@ -103,9 +103,9 @@ multiversion! {
 }
 
 #[inline(always)]
-fn each<S: Simd>(s: S, x: &mut [f32], bend: impl Fn(S::V) -> S::V) {
+fn each<S: Simd>(s: S, x: &mut [f32], activation: impl Fn(S::V) -> S::V) {
     for chunk in x.as_chunks_mut::<LANES>().0 {
-        s.store(bend(s.load(chunk)), chunk);
+        s.store(activation(s.load(chunk)), chunk);
     }
 }
 
@@ -121,17 +121,17 @@ multiversion! {
     }
 }
 
-/// `x[r, c] = bend(x[r, c]) · x[r, width + c]` for rows of `2 · width`, which become rows of `width` in place.
+/// `x[r, c] = activation(x[r, c]) · x[r, width + c]` for rows of `2 · width`, which become rows of `width` in place.
 #[inline(always)]
-fn each_gated<S: Simd>(s: S, x: &mut [f32], width: usize, bend: impl Fn(S::V) -> S::V) {
+fn each_gated<S: Simd>(s: S, x: &mut [f32], width: usize, activation: impl Fn(S::V) -> S::V) {
     for row in 0..x.len() / (2 * width) {
         for lane in (0..width).step_by(LANES) {
             let from = row * 2 * width + lane;
-            let bent = bend(s.load(x[from..].first_chunk().expect("widths are multiples of 16")));
+            let activated = activation(s.load(x[from..].first_chunk().expect("widths are multiples of 16")));
             let factor = s.load(x[from + width..].first_chunk().expect("widths are multiples of 16"));
             // A row's place is before what is still to be read.
             let place = x[row * width + lane..].first_chunk_mut().expect("widths are multiples of 16");
-            s.store(s.mul(bent, factor), place);
+            s.store(s.mul(activated, factor), place);
         }
     }
 }

@@ -1,13 +1,11 @@
 //! Every family on a card: what differs from BERT in more than names is held against the CPU in f32.
 
-use crate::common::{VOCABULARY, cosine, numbers};
+use crate::common::{VOCABULARY, cosine, write_folder};
 use crate::small::{F16_ERROR, apart, computed, encode, everything, head, load_with, model, sequences};
-use candle_core::{Device as CandleDevice, Tensor};
 use membox_encoder::{Architecture, Device, Precision, Wanted};
 use membox_software_card::faults::counts;
 use membox_software_card::on_card;
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use std::path::Path;
 
 /// Least cosine of a vector to that of the CPU in f32.
@@ -30,20 +28,7 @@ fn as_other(folder: &Path, fixture: &str, change: impl Fn(&mut Value)) {
     let path = folder.join("config.json");
     std::fs::write(&path, config.to_string()).expect("a file");
     let architecture = Architecture::read(&path).expect("an architecture");
-    let tensors = (1..).zip(architecture.tensors()).map(|(seed, (name, shape))| {
-        // As the fixtures have them, whose scores and states are of a trained model's size.
-        let is_table = name.contains("embeddings.") && shape.len() == 2 || name.contains("relative_attention_bias");
-        let (centre, spread) = match shape.as_slice() {
-            [_, _] if is_table => (0.0, 1.0),
-            [_, inputs] => (0.0, 2.0 / (*inputs as f32).sqrt()),
-            _ if name.ends_with("weight") => (1.0, 0.2),
-            _ => (0.0, 0.1),
-        };
-        let values = numbers(seed, shape.iter().product()).iter().map(|x| centre + spread * x).collect();
-        (name, Tensor::from_vec(values, shape.as_slice(), &CandleDevice::Cpu).expect("a tensor"))
-    });
-    let tensors: HashMap<String, Tensor> = tensors.collect();
-    candle_core::safetensors::save(&tensors, folder.join("model.safetensors")).expect("a write");
+    write_folder(&config, &architecture.tensors().into_iter().collect(), folder);
 }
 
 /// Vectors, keep probabilities and token states of sequences of every length are those of the CPU, batch after batch.

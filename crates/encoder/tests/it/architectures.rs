@@ -1,13 +1,12 @@
 //! Small models of every family: the engine computes what transformers computes, whose outputs are in
 //! `fixtures/architectures`, made by `make.py` there.
 
-use crate::common::{cosine, numbers};
-use candle_core::{Device, Tensor};
+use crate::common::{cosine, write_folder};
 use membox_encoder::cpu::{CpuEngine, isa::Isa};
 use membox_encoder::{Architecture, EncoderWeights, Engine, Outputs, PackedBatch, Precision};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -47,24 +46,6 @@ fn fixtures() -> Vec<(String, Fixture)> {
 
 fn write(fixture: &Fixture, folder: &Path) {
     write_folder(&fixture.config, &fixture.tensors, folder);
-}
-
-/// Writes the model folder of a fixture: `weights` of make.py.
-pub fn write_folder(config: &Value, shapes: &BTreeMap<String, Vec<usize>>, folder: &Path) {
-    std::fs::write(folder.join("config.json"), config.to_string()).expect("a write");
-    let mut tensors = HashMap::new();
-    for (seed, (name, shape)) in (1..).zip(shapes) {
-        let is_table = name.contains("embeddings.") && shape.len() == 2 || name.contains("relative_attention_bias");
-        let (centre, spread) = match shape.as_slice() {
-            [_, _] if is_table => (0.0, 1.0),
-            [_, inputs] => (0.0, 2.0 / (*inputs as f32).sqrt()),
-            _ if name.ends_with("weight") => (1.0, 0.2),
-            _ => (0.0, 0.1),
-        };
-        let values = numbers(seed, shape.iter().product()).iter().map(|x| centre + spread * x).collect();
-        tensors.insert(name.clone(), Tensor::from_vec(values, shape.as_slice(), &Device::Cpu).expect("a tensor"));
-    }
-    candle_core::safetensors::save(&tensors, folder.join("model.safetensors")).expect("a write");
 }
 
 /// The fixtures' sequences in one batch: vectors and states.

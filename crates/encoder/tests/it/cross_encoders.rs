@@ -1,7 +1,7 @@
 //! Cross-encoders: the engine gives pairs the numbers that transformers gives them, which are in
 //! `fixtures/cross_encoders`, made by `architectures/make_cross_encoders.py`.
 
-use crate::architectures::write_folder;
+use crate::common::write_folder;
 use crate::folders::tokenizer;
 use membox_encoder::{
     Encoder, EncoderConfig, EncoderError, Inputs, Lane, ModelKind, Precision, Request, Scheduler, SchedulerConfig,

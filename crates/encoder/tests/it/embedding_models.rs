@@ -12,8 +12,7 @@
 //!
 //! Pooling is confirmed where `pooling_source` says by whom.
 
-use crate::architectures::write_folder;
-use crate::common::cosine;
+use crate::common::{cosine, numbers, write_folder};
 use crate::folders::tokenizer;
 use candle_core::{Device, Tensor};
 use membox_encoder::{
@@ -199,7 +198,7 @@ fn models_of_the_published_widths_are_computed() {
         let shapes: BTreeMap<String, Vec<usize>> = architecture.tensors().into_iter().collect();
         write_folder(&config, &shapes, folder.path());
         if let Some([inputs, outputs]) = model.dense {
-            let weight = crate::common::numbers(1, inputs * outputs);
+            let weight = numbers(1, inputs * outputs);
             let tensors = HashMap::from([
                 ("linear.weight", Tensor::from_vec(weight, &[outputs, inputs], &Device::Cpu).expect("a tensor")),
                 ("linear.bias", Tensor::zeros(&[outputs], candle_core::DType::F32, &Device::Cpu).expect("a tensor")),

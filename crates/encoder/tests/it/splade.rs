@@ -1,8 +1,7 @@
 //! SPLADE: sparse vectors are those of transformers' logits, which are in `fixtures/splade`, made by
 //! `architectures/make_splade.py`.
 
-use crate::architectures::write_folder;
-use crate::common::{cosine, real_model};
+use crate::common::{cosine, real_model, write_folder};
 use crate::folders::tokenizer;
 use membox_encoder::{
     Encoder, EncoderConfig, EncoderError, Inputs, Lane, ModelDescription, ModelKind, Precision, Request, Scheduler,

@@ -1,7 +1,8 @@
 //! Small models that the tests make, and the real one.
 
 use candle_core::{Device, Tensor};
-use std::collections::HashMap;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 pub const VOCABULARY: usize = 200;
@@ -24,6 +25,25 @@ pub fn real_model() -> PathBuf {
 }
 
 pub use membox_cuda::reference::uniform as numbers;
+
+/// Writes config.json and model.safetensors of any family, with the random weights of the fixtures: `weights` of
+/// make.py.
+pub fn write_folder(config: &Value, shapes: &BTreeMap<String, Vec<usize>>, folder: &Path) {
+    std::fs::write(folder.join("config.json"), config.to_string()).expect("a write");
+    let mut tensors = HashMap::new();
+    for (seed, (name, shape)) in (1..).zip(shapes) {
+        let is_table = name.contains("embeddings.") && shape.len() == 2 || name.contains("relative_attention_bias");
+        let (centre, spread) = match shape.as_slice() {
+            [_, _] if is_table => (0.0, 1.0),
+            [_, inputs] => (0.0, 2.0 / (*inputs as f32).sqrt()),
+            _ if name.ends_with("weight") => (1.0, 0.2),
+            _ => (0.0, 0.1),
+        };
+        let values = numbers(seed, shape.iter().product()).iter().map(|x| centre + spread * x).collect();
+        tensors.insert(name.clone(), Tensor::from_vec(values, shape.as_slice(), &Device::Cpu).expect("a tensor"));
+    }
+    candle_core::safetensors::save(&tensors, folder.join("model.safetensors")).expect("a write");
+}
 
 /// Writes config.json and model.safetensors of a BERT of this shape, with random weights.
 pub fn write_model(folder: &Path, s: Shape) {
