@@ -3,18 +3,32 @@
 
 use super::isa::multiversion;
 use super::math::exp;
-use super::simd::{LANES, Simd};
+use super::simd::{LANES, Simd, transpose};
 use crate::weights::RelativeBias;
 use std::ops::Range;
 
 /// Query rows handled together: enough independent sums to hide the latency of a multiply-add.
 const ROWS: usize = 4;
 
+/// From the n-th on, what to add to 16 scores of which the last n are past the last key. A constant, since a vector that
+/// was half written just before is read slowly.
+static PAST: [f32; 2 * LANES] = {
+    let mut past = [0.0; 2 * LANES];
+    let mut lane = LANES;
+    while lane < past.len() {
+        past[lane] = f32::NEG_INFINITY;
+        lane += 1;
+    }
+    past
+};
+
 /// Scratch of one head of one sequence, reused.
 #[derive(Default)]
 pub struct AttentionScratch {
     /// Keys of the head, `[head width, length rounded up to 16]`.
     keys: Vec<f32>,
+    /// Values of the head, `[length, head width]`.
+    values: Vec<f32>,
     /// Scores of `ROWS` queries, `[ROWS, length rounded up to 16]`.
     scores: Vec<f32>,
 }
@@ -80,15 +94,21 @@ multiversion! {
             let out = &mut out[(from - first) * hidden..(to - first) * hidden];
             scratch.keys.resize(D * padded, 0.0);
             scratch.scores.resize(ROWS * padded, 0.0);
+            scratch.values.resize((stop - start) * D, 0.0);
             for head in 0..heads {
-                transpose_keys::<D>(qkv, stride, hidden + head * D, padded, &mut scratch.keys);
+                transpose_keys::<S, D>(simd, qkv, stride, hidden + head * D, padded, &mut scratch.keys);
+                let values = scratch.values.as_chunks_mut::<D>().0;
+                gather_values(simd, qkv, stride, 2 * hidden + head * D, values);
+                if head + 1 < heads {
+                    prefetch_head::<S, D>(simd, qkv, stride, (head + 1) * D);
+                }
                 for query in (from - start..to - start).step_by(ROWS) {
                     let rows = ROWS.min(to - start - query);
                     let scale = weigh::<S, D>(simd, qkv, stride, head, query, rows, reach, padded, scratch);
                     let keys = reach.keys(query, rows, stop - start);
-                    let values = &qkv[2 * hidden + head * D..];
+                    let values = &scratch.values.as_chunks::<D>().0[keys.clone()];
                     let out = &mut out[(query - (from - start)) * hidden + head * D..];
-                    mix::<S, D>(simd, values, stride, &scratch.scores, padded, keys, &scale, rows, hidden, out);
+                    mix(simd, values, &scratch.scores, padded, keys, &scale, rows, hidden, out);
                 }
             }
         }
@@ -114,7 +134,7 @@ multiversion! {
             scratch.keys.resize(D * padded, 0.0);
             scratch.scores.resize(ROWS * padded, 0.0);
             for head in 0..heads {
-                transpose_keys::<D>(qkv, stride, hidden + head * D, padded, &mut scratch.keys);
+                transpose_keys::<S, D>(simd, qkv, stride, hidden + head * D, padded, &mut scratch.keys);
                 for query in (0..length).step_by(ROWS) {
                     let rows = ROWS.min(length - query);
                     let scales = weigh::<S, D>(simd, qkv, stride, head, query, rows, reach, padded, scratch);
@@ -147,7 +167,7 @@ fn weigh<S: Simd, const D: usize>(
 ) -> [f32; ROWS] {
     let keys = reach.keys(query, rows, qkv.len() / stride);
     let end = keys.end.next_multiple_of(LANES);
-    let AttentionScratch { keys: packed, scores } = scratch;
+    let AttentionScratch { keys: packed, scores, .. } = scratch;
     score::<S, D>(s, qkv, stride, head * D, query, rows, packed, padded, keys.start..end, scores);
     let is_plain = reach.window.is_none() && reach.bias.is_none();
     let mut scale = [0f32; ROWS];
@@ -163,15 +183,51 @@ fn weigh<S: Simd, const D: usize>(
 
 /// `keys[d, j] = qkv[j, column + d]`, zero past the last token.
 #[inline(always)]
-fn transpose_keys<const D: usize>(qkv: &[f32], stride: usize, column: usize, padded: usize, keys: &mut [f32]) {
-    let length = qkv.len() / stride;
-    for (j, token) in qkv.chunks_exact(stride).enumerate() {
-        for (d, x) in token[column..column + D].iter().enumerate() {
-            keys[d * padded + j] = *x;
+fn transpose_keys<S: Simd, const D: usize>(
+    s: S,
+    qkv: &[f32],
+    stride: usize,
+    column: usize,
+    padded: usize,
+    keys: &mut [f32],
+) {
+    for (block, tokens) in qkv.chunks(LANES * stride).enumerate() {
+        for from in (0..D).step_by(LANES) {
+            let mut rows = [s.splat(0.0); LANES];
+            for (r, row) in rows.iter_mut().enumerate() {
+                if let Some(token) = tokens.get(r * stride + column + from..) {
+                    *row = s.load(sixteen(token, 0));
+                }
+            }
+            for (d, row) in transpose(s, rows).into_iter().enumerate() {
+                let at = (from + d) * padded + block * LANES;
+                s.store(row, keys[at..].first_chunk_mut().expect("rows are padded to 16"));
+            }
         }
     }
-    for row in keys.chunks_exact_mut(padded) {
-        row[length..].fill(0.0);
+}
+
+/// The values of a head side by side: where they stand, each is as far from the next as a token's row is long, and so
+/// they would share few sets of the first cache.
+#[inline(always)]
+fn gather_values<S: Simd, const D: usize>(s: S, qkv: &[f32], stride: usize, column: usize, values: &mut [[f32; D]]) {
+    for (token, value) in qkv.chunks_exact(stride).zip(values) {
+        for (lane, value) in value.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+            s.store(s.load(sixteen(token, column + lane * LANES)), value);
+        }
+    }
+}
+
+/// Brings queries, keys and values of the head whose queries are at `column` closer: they lie too far apart for the CPU
+/// to foresee.
+#[inline(always)]
+fn prefetch_head<S: Simd, const D: usize>(s: S, qkv: &[f32], stride: usize, column: usize) {
+    for token in qkv.chunks_exact(stride) {
+        for part in token.chunks_exact(stride / 3) {
+            for lane in (0..D).step_by(LANES) {
+                s.prefetch(sixteen(part, column + lane));
+            }
+        }
     }
 }
 
@@ -202,14 +258,18 @@ fn score<S: Simd, const D: usize>(
         let at = (query + r.min(rows - 1)) * stride + column;
         *q = qkv[at..].first_chunk::<D>().expect("a token's row holds every head");
     }
-    // Two blocks at a time load each query once for twice the work.
+    // More blocks at a time load each query less often.
+    let most = S::SUMS_OF_FOUR;
     let mut block = blocks.start;
-    while block + 2 * LANES <= blocks.end {
-        score_blocks::<S, D, 2>(s, &q, keys, padded, block, scores);
-        block += 2 * LANES;
-    }
-    if block < blocks.end {
-        score_blocks::<S, D, 1>(s, &q, keys, padded, block, scores);
+    while block < blocks.end {
+        let count = ((blocks.end - block) / LANES).min(most);
+        match count {
+            1 => score_blocks::<S, D, 1>(s, &q, keys, padded, block, scores),
+            2 => score_blocks::<S, D, 2>(s, &q, keys, padded, block, scores),
+            3 => score_blocks::<S, D, 3>(s, &q, keys, padded, block, scores),
+            _ => score_blocks::<S, D, 4>(s, &q, keys, padded, block, scores),
+        }
+        block += count * LANES;
     }
 }
 
@@ -245,23 +305,26 @@ fn score_blocks<S: Simd, const D: usize, const B: usize>(
     }
 }
 
-/// Turns a row of scores into `e^(score − max)`, zero past `length`, and gives 1 / their sum.
+/// Turns a row of scores into `e^(score − max)`, and gives 1 / their sum. What is past `length` counts for nothing, and
+/// stays undefined.
 #[inline(always)]
 fn softmax<S: Simd>(s: S, row: &mut [f32], length: usize) -> f32 {
-    row[length..].fill(f32::NEG_INFINITY);
-    let chunks = row.as_chunks_mut::<LANES>().0;
-    let mut most = s.splat(f32::NEG_INFINITY);
+    let past = s.load(sixteen(&PAST, row.len() - length));
+    let Some((last, chunks)) = row.as_chunks_mut::<LANES>().0.split_last_mut() else { return 0.0 };
+    let tail = s.add(s.load(last), past);
+    let mut most = tail;
     for x in chunks.iter() {
         most = s.max(most, s.load(x));
     }
     let most = s.splat(s.largest(most));
-    let mut total = s.splat(0.0);
-    for x in chunks.iter_mut() {
+    let e = exp(s, s.sub(tail, most));
+    s.store(e, last);
+    let mut total = e;
+    for x in chunks {
         let e = exp(s, s.sub(s.load(x), most));
         total = s.add(total, e);
         s.store(e, x);
     }
-    row[length..].fill(0.0);
     1.0 / s.sum(total)
 }
 
@@ -271,8 +334,7 @@ fn softmax<S: Simd>(s: S, row: &mut [f32], length: usize) -> f32 {
 #[allow(clippy::too_many_arguments)]
 fn mix<S: Simd, const D: usize>(
     s: S,
-    values: &[f32],
-    stride: usize,
+    values: &[[f32; D]],
     scores: &[f32],
     padded: usize,
     keys: Range<usize>,
@@ -281,14 +343,16 @@ fn mix<S: Simd, const D: usize>(
     hidden: usize,
     out: &mut [f32],
 ) {
+    let mut rows_of_scores = scores.chunks_exact(padded).map(|row| &row[keys.clone()]);
+    let weights: [&[f32]; ROWS] = std::array::from_fn(|_| rows_of_scores.next().unwrap_or_default());
     for half in (0..D).step_by(2 * LANES) {
         let mut sums = [[s.splat(0.0); 2]; ROWS];
-        for j in keys.clone() {
-            let at = j * stride + half;
-            let value = [s.load(sixteen(values, at)), s.load(sixteen(values, at + LANES))];
-            for r in 0..ROWS {
-                let weight = s.splat(scores[r * padded + j]);
-                sums[r] = [s.fma(weight, value[0], sums[r][0]), s.fma(weight, value[1], sums[r][1])];
+        let [first, second, third, fourth] = weights;
+        for ((((value, first), second), third), fourth) in values.iter().zip(first).zip(second).zip(third).zip(fourth) {
+            let value = [s.load(sixteen(value, half)), s.load(sixteen(value, half + LANES))];
+            for (sums, weight) in sums.iter_mut().zip([first, second, third, fourth]) {
+                let weight = s.splat(*weight);
+                *sums = [s.fma(weight, value[0], sums[0]), s.fma(weight, value[1], sums[1])];
             }
         }
         for (r, sums) in sums.into_iter().enumerate().take(rows) {

@@ -2,7 +2,9 @@
 //!
 //! The weights are packed once into panels of [`PANEL`] columns, so that the innermost loop reads them as one stream;
 //! the rows of `a` are broadcast against them. A tile of up to 12 rows × 32 columns lives in the 24 accumulators that
-//! AVX-512 has room for (6 × 16 on AVX2). The int8 product takes activations as u8 with a scale and a zero point per
+//! AVX-512 has room for (6 × 16 on AVX2). Each tile brings its share of the next panel into the first cache while it is
+//! computed: weights come from the third cache or from memory, and the CPU alone fetches them too late. (BLIS and
+//! oneDNN prefetch the next panel likewise.) The int8 product takes activations as u8 with a scale and a zero point per
 //! row and weights as i8 with a scale per column, and gives f32:
 //!
 //! ```text
@@ -80,7 +82,9 @@ impl PackedF32 {
         for (index, panel) in self.panels.chunks_exact(self.k).enumerate() {
             let column = index * PANEL;
             let bias = &self.bias[column..column + PANEL];
-            for (row, rows) in row_blocks(m, isa) {
+            let blocks = row_blocks(m, isa);
+            let next = Prefetch::new(&self.panels, index + 1, self.k, blocks.len());
+            for (next, (row, rows)) in next.zip(blocks) {
                 let a = &a[row * self.k..(row + rows) * self.k];
                 let out = &mut out[row * self.n + column..(row + rows - 1) * self.n + column + PANEL];
                 match isa.0 {
@@ -88,11 +92,11 @@ impl PackedF32 {
                     // SAFETY: the level was detected; `a` holds `rows` rows of k, `panel` k rows of 32, `bias` 32,
                     // and `out` reaches from the first row's first column to the last row's last, at stride n.
                     Level::Avx512 | Level::Avx512Vnni => unsafe {
-                        each_row_count!(rows, f32_avx512, a, panel, bias, out, self.n)
+                        each_row_count!(rows, f32_avx512, a, panel, next, bias, out, self.n)
                     },
                     #[cfg(target_arch = "x86_64")]
                     // SAFETY: as above.
-                    Level::Avx2 => unsafe { each_row_count!(rows, f32_avx2, a, panel, bias, out, self.n) },
+                    Level::Avx2 => unsafe { each_row_count!(rows, f32_avx2, a, panel, next, bias, out, self.n) },
                     Level::Portable => portable_f32(a, self.k, panel, bias, out, self.n),
                 }
             }
@@ -137,7 +141,9 @@ impl PackedI8 {
                 column_sum: &self.column_sum[columns.clone()],
                 bias: &self.bias[columns.clone()],
             };
-            for (row, rows) in row_blocks(m, isa) {
+            let blocks = row_blocks(m, isa);
+            let next = Prefetch::new(&self.panels, index + 1, k / 4, blocks.len());
+            for (next, (row, rows)) in next.zip(blocks) {
                 let bytes = &a.bytes[row * k..(row + rows) * k];
                 let (scale, zero) = (&a.scale[row..row + rows], &a.zero[row..row + rows]);
                 let out = &mut out[row * self.n + columns.start..(row + rows - 1) * self.n + columns.end];
@@ -147,7 +153,7 @@ impl PackedI8 {
                     // `zero` one each a row, `panel` k/4 rows of 32 × 4, `finish` 32 of each, and `out` reaches from
                     // the first row's first column to the last row's last, at stride n.
                     Level::Avx512Vnni => unsafe {
-                        each_row_count!(rows, i8_vnni, bytes, scale, zero, panel, &finish, out, self.n)
+                        each_row_count!(rows, i8_vnni, bytes, scale, zero, panel, next, &finish, out, self.n)
                     },
                     #[cfg(target_arch = "x86_64")]
                     // SAFETY: as above.
@@ -168,8 +174,37 @@ struct Dequantize<'a> {
     bias: &'a [f32],
 }
 
+/// What a tile brings into the first cache while it is computed: `step` bytes more of the next panel at each step.
+#[derive(Clone, Copy)]
+struct Prefetch {
+    from: *const i8,
+    step: usize,
+}
+
+impl Prefetch {
+    /// For each of `blocks` its share of the panel of that index, each `rows` of `panels`; the first after the last.
+    fn new<T>(panels: &[T], index: usize, rows: usize, blocks: usize) -> impl Iterator<Item = Self> {
+        let panel =
+            panels.chunks_exact(rows).nth(index).or_else(|| panels.chunks_exact(rows).next()).unwrap_or_default();
+        let share = move |block| Self {
+            from: panel.as_ptr().cast::<i8>().wrapping_add(size_of_val(panel) * block / blocks),
+            step: size_of::<T>().div_ceil(blocks),
+        };
+        (0..blocks).map(share)
+    }
+
+    /// A hint to the CPU, which reads nothing: any address will do.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn fetch(self, step: usize) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: every x86-64 CPU has SSE.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(self.from.wrapping_add(step * self.step)) }
+    }
+}
+
 /// Splits `m` rows into blocks of nearly equal height, at most what the level's accumulators hold: `(first row, rows)`.
-fn row_blocks(m: usize, isa: Isa) -> impl Iterator<Item = (usize, usize)> {
+fn row_blocks(m: usize, isa: Isa) -> impl ExactSizeIterator<Item = (usize, usize)> {
     let most = match isa.0 {
         Level::Portable => 4,
         #[cfg(target_arch = "x86_64")]
@@ -177,8 +212,8 @@ fn row_blocks(m: usize, isa: Isa) -> impl Iterator<Item = (usize, usize)> {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 | Level::Avx512Vnni => 12,
     };
-    let blocks = m.div_ceil(most).max(1);
-    (0..blocks).map(move |i| (i * m / blocks, (i + 1) * m / blocks - i * m / blocks)).filter(|b| b.1 > 0)
+    let blocks = m.div_ceil(most);
+    (0..blocks).map(move |i| (i * m / blocks, (i + 1) * m / blocks - i * m / blocks))
 }
 
 fn portable_f32(a: &[f32], k: usize, panel: &[RowF32], bias: &[f32], out: &mut [f32], stride: usize) {
@@ -241,7 +276,7 @@ use each_row_count;
 /// The tile kernels. Each multiplies `R` rows by one panel; the callers vouch for the lengths.
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Dequantize, PANEL, RowF32, RowI8};
+    use super::{Dequantize, PANEL, Prefetch, RowF32, RowI8};
     use std::arch::x86_64::*;
 
     /// # Safety
@@ -250,6 +285,7 @@ mod x86 {
     pub(super) unsafe fn f32_avx512<const R: usize>(
         a: &[f32],
         panel: &[RowF32],
+        next: Prefetch,
         bias: &[f32],
         out: &mut [f32],
         stride: usize,
@@ -257,6 +293,7 @@ mod x86 {
         let (k, a) = (panel.len(), a.as_ptr());
         let mut sums = [[_mm512_setzero_ps(); 2]; R];
         for (p, weights) in panel.iter().enumerate() {
+            next.fetch(p);
             // SAFETY: a row of the panel is 32 f32, aligned to 64 bytes; `a` holds R rows of k > p.
             unsafe {
                 let w = [_mm512_load_ps(weights.0.as_ptr()), _mm512_load_ps(weights.0.as_ptr().add(16))];
@@ -284,6 +321,7 @@ mod x86 {
     pub(super) unsafe fn f32_avx2<const R: usize>(
         a: &[f32],
         panel: &[RowF32],
+        next: Prefetch,
         bias: &[f32],
         out: &mut [f32],
         stride: usize,
@@ -292,6 +330,7 @@ mod x86 {
         for half in [0, PANEL / 2] {
             let mut sums = [[_mm256_setzero_ps(); 2]; R];
             for (p, weights) in panel.iter().enumerate() {
+                next.fetch(p);
                 // SAFETY: a row of the panel is 32 f32, aligned to 64 bytes; `a` holds R rows of k > p.
                 unsafe {
                     let at = weights.0.as_ptr().add(half);
@@ -324,6 +363,7 @@ mod x86 {
         scale: &[f32],
         zero: &[i32],
         panel: &[RowI8],
+        next: Prefetch,
         finish: &Dequantize,
         out: &mut [f32],
         stride: usize,
@@ -331,6 +371,7 @@ mod x86 {
         let (k, a) = (panel.len() * 4, a.as_ptr());
         let mut sums = [[_mm512_setzero_si512(); 2]; R];
         for (quad, weights) in panel.iter().enumerate() {
+            next.fetch(quad);
             // SAFETY: a row of the panel is 128 bytes, aligned to 64; `a` holds R rows of k ≥ 4·quad + 4 bytes.
             unsafe {
                 let at = weights.0.as_ptr();

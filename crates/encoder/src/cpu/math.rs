@@ -9,7 +9,7 @@ pub fn exp<S: Simd>(s: S, x: S::V) -> S::V {
     let x = s.min(s.max(x, s.splat(-87.0)), s.splat(88.0));
     // Adding 1.5·2^23 rounds to an integer and leaves it in the low bits.
     let round = s.splat(12_582_912.0);
-    let shifted = s.add(s.mul(x, s.splat(std::f32::consts::LOG2_E)), round);
+    let shifted = s.fma(x, s.splat(std::f32::consts::LOG2_E), round);
     let n = s.sub(shifted, round);
     let r = s.fma(n, s.splat(-0.693_359_4), x);
     let r = s.fma(n, s.splat(2.121_944_4e-4), r);

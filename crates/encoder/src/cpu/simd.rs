@@ -11,9 +11,13 @@ pub const LANES: usize = 16;
 pub trait Simd: Copy {
     /// A vector.
     type V: Copy;
+    /// Vectors of sums, of four rows each, that the registers have room for.
+    const SUMS_OF_FOUR: usize;
     fn splat(self, x: f32) -> Self::V;
     fn load(self, x: &[f32; LANES]) -> Self::V;
     fn store(self, x: Self::V, out: &mut [f32; LANES]);
+    /// A hint that these numbers are read soon.
+    fn prefetch(self, x: &[f32; LANES]);
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
@@ -22,12 +26,27 @@ pub trait Simd: Copy {
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a0 b0 a1 b1 …`, of which the first 16 and the last 16.
+    fn interleave(self, a: Self::V, b: Self::V) -> [Self::V; 2];
     fn sum(self, a: Self::V) -> f32;
     fn largest(self, a: Self::V) -> f32;
     /// `2^n` for lanes that hold `n + 1.5·2^23`.
     fn exp2_of_shifted(self, a: Self::V) -> Self::V;
     /// The low byte of each lane's bits: the integer n for lanes that hold `n + 1.5·2^23`, 0 ≤ n ≤ 255.
     fn store_low_bytes(self, a: Self::V, out: &mut [u8; LANES]);
+}
+
+/// The transpose of 16 rows of 16. Each of four steps moves the highest bit of a row's number to the lowest of its
+/// column's.
+#[inline(always)]
+pub fn transpose<S: Simd>(s: S, mut rows: [S::V; LANES]) -> [S::V; LANES] {
+    for _ in 0..LANES.ilog2() {
+        let from = rows;
+        for i in 0..LANES / 2 {
+            [rows[2 * i], rows[2 * i + 1]] = s.interleave(from[i], from[i + LANES / 2]);
+        }
+    }
+    rows
 }
 
 /// Plain Rust.
@@ -45,6 +64,7 @@ fn each(f: impl Fn(usize) -> f32) -> [f32; LANES] {
 
 impl Simd for Portable {
     type V = [f32; LANES];
+    const SUMS_OF_FOUR: usize = 2;
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {
         [x; LANES]
@@ -57,6 +77,8 @@ impl Simd for Portable {
     fn store(self, x: Self::V, out: &mut [f32; LANES]) {
         *out = x;
     }
+    #[inline(always)]
+    fn prefetch(self, _: &[f32; LANES]) {}
     #[inline(always)]
     fn add(self, a: Self::V, b: Self::V) -> Self::V {
         each(|i| a[i] + b[i])
@@ -84,6 +106,11 @@ impl Simd for Portable {
     #[inline(always)]
     fn max(self, a: Self::V, b: Self::V) -> Self::V {
         each(|i| if a[i] > b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    fn interleave(self, a: Self::V, b: Self::V) -> [Self::V; 2] {
+        let pair = |i: usize| if i % 2 == 0 { a[i / 2] } else { b[i / 2] };
+        [each(pair), each(|i| pair(LANES + i))]
     }
     #[inline(always)]
     fn sum(self, a: Self::V) -> f32 {
@@ -162,6 +189,7 @@ mod x86 {
 
     impl Simd for Avx512 {
         type V = __m512;
+        const SUMS_OF_FOUR: usize = 4;
         #[inline(always)]
         fn splat(self, x: f32) -> __m512 {
             // SAFETY: `self` proves the instructions.
@@ -177,6 +205,11 @@ mod x86 {
             // SAFETY: `self` proves the instructions; the reference covers the 64 bytes.
             unsafe { _mm512_storeu_ps(out.as_mut_ptr(), x) }
         }
+        #[inline(always)]
+        fn prefetch(self, x: &[f32; LANES]) {
+            // SAFETY: `self` proves the instruction, which reads nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(x.as_ptr().cast()) }
+        }
         intrinsic! {
             add(a, b) = _mm512_add_ps(a, b);
             sub(a, b) = _mm512_sub_ps(a, b);
@@ -189,6 +222,15 @@ mod x86 {
                 _mm512_slli_epi32::<23>(_mm512_castps_si512(a)),
                 _mm512_set1_epi32(0x3f80_0000),
             ));
+        }
+        #[inline(always)]
+        fn interleave(self, a: __m512, b: __m512) -> [__m512; 2] {
+            // SAFETY: `self` proves the instructions.
+            unsafe {
+                let first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+                let last = _mm512_add_epi32(first, _mm512_set1_epi32(8));
+                [_mm512_permutex2var_ps(a, first, b), _mm512_permutex2var_ps(a, last, b)]
+            }
         }
         #[inline(always)]
         fn sum(self, a: __m512) -> f32 {
@@ -209,6 +251,7 @@ mod x86 {
 
     impl Simd for Avx2 {
         type V = [__m256; 2];
+        const SUMS_OF_FOUR: usize = 2;
         #[inline(always)]
         fn splat(self, x: f32) -> Self::V {
             // SAFETY: `self` proves the instructions.
@@ -227,6 +270,11 @@ mod x86 {
                 _mm256_storeu_ps(out.as_mut_ptr().add(8), x[1]);
             }
         }
+        #[inline(always)]
+        fn prefetch(self, x: &[f32; LANES]) {
+            // SAFETY: `self` proves the instruction, which reads nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(x.as_ptr().cast()) }
+        }
         intrinsic! {
             add(a, b) = [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])];
             sub(a, b) = [_mm256_sub_ps(a[0], b[0]), _mm256_sub_ps(a[1], b[1])];
@@ -239,6 +287,15 @@ mod x86 {
                 _mm256_slli_epi32::<23>(_mm256_castps_si256(a)),
                 _mm256_set1_epi32(0x3f80_0000),
             )));
+        }
+        #[inline(always)]
+        fn interleave(self, a: Self::V, b: Self::V) -> [Self::V; 2] {
+            // SAFETY: `self` proves the instructions.
+            let eight = |a, b| unsafe {
+                let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+                [_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high)]
+            };
+            [eight(a[0], b[0]), eight(a[1], b[1])]
         }
         #[inline(always)]
         fn sum(self, a: Self::V) -> f32 {
@@ -270,6 +327,32 @@ mod x86 {
                 let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(low, high));
                 let bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
                 _mm_storeu_si128(out.as_mut_ptr().cast(), bytes);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LANES, transpose};
+    use crate::cpu::isa::{Isa, multiversion};
+
+    multiversion! {
+        fn transposed(simd, rows: &mut [[f32; LANES]; LANES]) {
+            let mut loaded = [simd.splat(0.0); LANES];
+            loaded.iter_mut().zip(rows.iter()).for_each(|(vector, row)| *vector = simd.load(row));
+            rows.iter_mut().zip(transpose(simd, loaded)).for_each(|(row, vector)| simd.store(vector, row));
+        }
+    }
+
+    #[test]
+    fn rows_become_columns() {
+        for isa in Isa::available() {
+            let mut rows = std::array::from_fn(|i| std::array::from_fn(|j| (i * LANES + j) as f32));
+            transposed(isa, &mut rows);
+            for (i, row) in rows.iter().enumerate() {
+                let column: [f32; LANES] = std::array::from_fn(|j| (j * LANES + i) as f32);
+                assert_eq!(*row, column, "{}", isa.name());
             }
         }
     }
