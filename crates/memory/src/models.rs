@@ -193,20 +193,26 @@ impl Models {
         Some(TokenSpace { dimension, axes })
     }
 
-    /// What the cosines of a question mean, by the model of a collection.
+    /// What the scores of a question mean, by the model of a collection. Those of other metrics are no cosines.
     pub(crate) fn scale(&self, collection: &Collection, question: &[f32]) -> Result<CosineScale, MemoryError> {
-        match self.encoder_of(collection) {
-            Ok(encoder) if collection.settings().metric.unwrap_or_default() == Metric::Cosine => {
-                Ok(encoder.background()?.scale(question))
-            }
+        match collection.settings().metric.unwrap_or_default() {
+            Metric::Cosine => self.scale_of_cosines(collection, question),
             _ => Ok(CosineScale::PLAIN),
         }
+    }
+
+    /// What the cosines of records with one of this vector mean, whatever the metric of their collection.
+    pub(crate) fn scale_of_cosines(&self, collection: &Collection, vector: &[f32]) -> Result<CosineScale, MemoryError> {
+        let Ok(encoder) = self.encoder_of(collection) else { return Ok(CosineScale::PLAIN) };
+        let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+        let unit: Vec<f32> = vector.iter().map(|x| x / length).collect();
+        Ok(encoder.background()?.scale(&unit))
     }
 
     /// The cosine from which on records of a collection are as like one of this vector as `least` says, where 1 is the
     /// same and 0 is what unrelated texts have by its model.
     pub(crate) fn least_cosine(&self, collection: &Collection, vector: &[f32], least: f32) -> Result<f32, MemoryError> {
-        Ok(self.scale(collection, vector)?.cosine(least))
+        Ok(self.scale_of_cosines(collection, vector)?.cosine(least))
     }
 
     /// Embeds texts as a collection keeps them.

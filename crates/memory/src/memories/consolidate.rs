@@ -7,7 +7,7 @@ use super::Memories;
 use crate::jobs::Job;
 use crate::memories::same::say_the_same;
 use crate::{MemoryError, now, time_text};
-use membox_api::{ConsolidateReport, ConsolidateRequest, MergedPair, NewRecord, RecordPatch};
+use membox_api::{ConsolidateReport, ConsolidateRequest, MergedPair, Metric, NewRecord, RecordPatch};
 use membox_store::{Collection, Effort, Fetched, Filter, RecordReads, RecordsError, StoredRecord};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -95,8 +95,10 @@ impl Memories<'_> {
         let vector = snapshot.vector(place);
         let least = self.models.least_cosine(collection, &vector, least)?;
         let found = snapshot.nearest(&[&vector], most, Effort::default())?.pop().unwrap_or_default();
+        let is_cosine = collection.settings().metric.unwrap_or_default() == Metric::Cosine;
         let mut nearest = Vec::new();
         for (record, score) in found.records {
+            let score = if is_cosine { score } else { snapshot.likeness(place, record) };
             if record != place
                 && score >= least
                 && let Fetched::Found(other) = reads.fetch(&snapshot, record)?

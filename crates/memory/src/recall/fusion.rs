@@ -243,10 +243,12 @@ fn by_ranks<R: Copy + Ord>(constant: f32, candidates: &[Candidate<R>]) -> Vec<Fu
 }
 
 /// Reorders hits by maximal marginal relevance (Carbonell and Goldstein, 1998): each next hit is the one with the best
-/// `lambda · score − (1 − lambda) · likeness to what is chosen already`. Gives positions in `scores`, at most `k`.
+/// `lambda · score − (1 − lambda) · likeness to what is chosen already`. That is the cosine of two hits on the scale of the
+/// chosen one. Gives positions in `scores`, at most `k`.
 pub(crate) fn marginal_relevance(
     scores: &[f32],
-    likeness: impl Fn(usize, usize) -> f32,
+    cosine: impl Fn(usize, usize) -> f32,
+    scales: &[CosineScale],
     lambda: f32,
     k: usize,
 ) -> Result<Vec<usize>, Cancelled> {
@@ -263,7 +265,7 @@ pub(crate) fn marginal_relevance(
             .fold((0, left[0]), |best, (at, i)| if value(i) > value(best.1) { (at, i) } else { best });
         left.remove(at);
         for &i in &left {
-            nearest[i] = nearest[i].max(likeness(i, next));
+            nearest[i] = nearest[i].max(scales[next].nearness(cosine(i, next)));
         }
         chosen.push(next);
     }
@@ -374,8 +376,19 @@ mod tests {
 
     #[test]
     fn marginal_relevance_passes_over_near_doubles() {
-        let likeness = |a: usize, b: usize| if a + b == 1 { 0.99 } else { 0.1 };
-        assert_eq!(marginal_relevance(&[1.0, 0.98, 0.8], likeness, 0.5, 2), Ok(vec![0, 2]));
-        assert_eq!(marginal_relevance(&[1.0, 0.98, 0.8], likeness, 1.0, 2), Ok(vec![0, 1]));
+        let cosine = |a: usize, b: usize| if a + b == 1 { 0.99 } else { 0.1 };
+        let order = |lambda| marginal_relevance(&[1.0, 0.98, 0.8], cosine, &[CosineScale::PLAIN; 3], lambda, 2);
+        assert_eq!((order(0.5), order(1.0)), (Ok(vec![0, 2]), Ok(vec![0, 1])));
+    }
+
+    #[test]
+    fn marginal_relevance_counts_from_the_cosine_of_unrelated_texts() {
+        let cosine = |a: usize, b: usize| if a + b == 1 { 0.99 } else { 0.77 };
+        let order = |base| {
+            let scale = CosineScale { base, ..CosineScale::PLAIN };
+            marginal_relevance(&[1.0, 0.98, 0.8], cosine, &[scale; 3], 0.8, 2)
+        };
+        // 0.77 is somewhat alike by a model whose unrelated texts have 0, and says nothing by one where they have 0.75.
+        assert_eq!((order(0.0), order(0.75)), (Ok(vec![0, 1]), Ok(vec![0, 2])));
     }
 }

@@ -10,9 +10,9 @@ use membox_api::{
     ContextWindow, Explanation, GroupBy, Hit, Include, MatchedPart, MessageType, Neighbour, PartName, RecallRequest,
     Rerank, Scores,
 };
-use membox_encoder::{Lane, sigmoid};
+use membox_encoder::{CosineScale, Lane, sigmoid};
 use membox_store::{Collection, Fetched, Filter, OpaqueJson, Reads, Record, RecordRef, Snapshot, StoredRecord};
-use membox_threads::budget::{self, Cancelled};
+use membox_threads::budget;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
@@ -58,7 +58,9 @@ pub(super) fn choose(
         grouped(&mut chosen, field, size.unwrap_or(1));
     }
     if let Some(lambda) = request.rerank.as_ref().and_then(|rerank| rerank.mmr_lambda) {
-        chosen = diverse(chosen, &found.snapshot, lambda, request.k)?;
+        let snapshot = &found.snapshot;
+        let scale = |record| models.scale_of_cosines(collection, &snapshot.vector(record));
+        chosen = diverse(chosen, snapshot, scale, lambda, request.k)?;
     }
     chosen.truncate(request.k);
     Ok((chosen, changed))
@@ -205,14 +207,22 @@ fn within<'a>(object: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     })
 }
 
-/// The hits that are relevant and differ from each other.
-fn diverse(chosen: Vec<Chosen>, snapshot: &Snapshot, lambda: f32, k: usize) -> Result<Vec<Chosen>, Cancelled> {
+/// The hits that are relevant and differ from each other. What a record's cosines mean, `scale` says: by some models
+/// unrelated texts have a cosine of 0.75, and differ as much as those that have none by others.
+fn diverse(
+    chosen: Vec<Chosen>,
+    snapshot: &Snapshot,
+    scale: impl Fn(RecordRef) -> Result<CosineScale, MemoryError>,
+    lambda: f32,
+    k: usize,
+) -> Result<Vec<Chosen>, MemoryError> {
     // Distances are below zero, and have no share of the best.
     let most = chosen.first().map_or(1.0, |c| c.fused.score);
     let share = |score: f32| if most > 0.0 { score / most } else { 1.0 / (1.0 - score) };
     let scores: Vec<f32> = chosen.iter().map(|c| share(c.fused.score)).collect();
-    let likeness = |a: usize, b: usize| snapshot.likeness(chosen[a].fused.record, chosen[b].fused.record);
-    let order = marginal_relevance(&scores, likeness, lambda.clamp(0.0, 1.0), k)?;
+    let scales = chosen.iter().map(|c| scale(c.fused.record)).collect::<Result<Vec<_>, _>>()?;
+    let cosine = |a: usize, b: usize| snapshot.likeness(chosen[a].fused.record, chosen[b].fused.record);
+    let order = marginal_relevance(&scores, cosine, &scales, lambda.clamp(0.0, 1.0), k)?;
     let mut places: Vec<Option<Chosen>> = chosen.into_iter().map(Some).collect();
     Ok(order.into_iter().filter_map(|i| places[i].take()).collect())
 }
