@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MEMBOX := target/release/membox
 LISTEN ?= 127.0.0.1:8420
 
-.PHONY: help setup build model serve check lint test torture neighbours test-clients test-llm fuzz bench bench-search bench-growth bench-sessions bench-memories bench-sealed notices wheel kernels docker-lint alerts-lint test-gpu bench-gpu clean
+.PHONY: help setup build model serve check lint test torture neighbours test-clients test-llm fuzz bench bench-search bench-recall bench-growth bench-sessions bench-memories bench-sealed notices wheel kernels docker-lint alerts-lint test-gpu bench-gpu clean
 
 help: ## Show this.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -69,6 +69,12 @@ bench: model ## Measure, with the peers beside us; writes benches/results.
 
 bench-search: model ## Measure search over N vectors (1000000) with faiss, usearch, LanceDB and others beside us.
 	benches/search.sh
+
+N ?= 1000000
+BINARIES ?= target/release/membox
+bench-recall: model ## Measure N records (1000000) with texts, written and recalled over HTTP, by each of BINARIES in turn.
+	cargo build --release --package membox
+	python3 benches/recall.py --n $(N) $(BINARIES)
 
 bench-growth: model ## Measure the box at SIZES vectors (10000,100000,1000000) and plot what each size costs.
 	benches/growth.sh
