@@ -58,11 +58,12 @@ impl Weights {
         let layer = HostLayer {
             qkv: linear(&self.qkv),
             attention_output: linear(&self.output),
-            attention_norm: norm,
+            attention_norm: Some(norm),
             intermediate: linear(&self.up),
             output: linear(&self.down),
             output_norm: norm,
             angles: None,
+            window: None,
         };
         HostModel {
             hidden,
@@ -77,6 +78,7 @@ impl Weights {
             gated: false,
             embedding_norm: norm,
             layers: vec![layer; layers],
+            final_norm: None,
             keep: None,
         }
     }

@@ -2,10 +2,10 @@
 
 use crate::CudaError;
 use crate::gpu::Gpu;
-use crate::launch::{self, Codes, GROUP, Norm, Scan};
+use crate::launch::{self, Codes, GROUP, Norm, Reach, Scan};
 use crate::number::{Half, Number};
 use crate::recall::{in_half, in_two_bytes, questions_at_once, width_of};
-use crate::reference::{self, error, numbers, offsets};
+use crate::reference::{self, error, near, numbers, offsets};
 use crate::source::load;
 use cudarc::driver::{CudaModule, CudaSlice, CudaStream};
 use std::path::Path;
@@ -15,6 +15,8 @@ use std::sync::Arc;
 pub const CHECKED_SHAPES: [(usize, usize); 3] = [(384, 32), (768, 64), (1024, 64)];
 /// One token, one long sequence, and lengths around the edges of tiles.
 const LENGTHS: [usize; 8] = [1, 512, 63, 64, 65, 2, 17, 130];
+/// Tokens to each side of local attention, less than a tile.
+const WINDOW: u32 = 20;
 /// Blocks of the kernels that go on in steps of the grid: fewer than the work, so that they do.
 const BLOCKS: usize = 7;
 
@@ -67,7 +69,8 @@ fn check_all<T: Number>(gpu: &Gpu, shapes: &[(usize, usize)], cache: Option<&Pat
     for &(hidden, head) in shapes {
         check.norms::<T>(hidden)?;
         check.rotary::<T>(hidden, head)?;
-        check.attention::<T>(hidden, head)?;
+        check.attention::<T>(hidden, head, None)?;
+        check.attention::<T>(hidden, head, Some(WINDOW))?;
         check.heads::<T>(hidden)?;
     }
     if let Some(&(hidden, _)) = shapes.first() {
@@ -159,6 +162,20 @@ impl Check<'_> {
         }
         let got = self.read(&states)?;
         self.record("residual_norm", format!("{tokens} x {hidden}"), error(&got, &wanted), step::<T>());
+
+        let defines = [("HIDDEN", hidden), ("NO_PLACES", 1), ("PRE_NORM", 1)];
+        let function = load(self.gpu, "norm", T::HALF, &defines, self.cache)?.load_function("add_norm")?;
+        let mut normed = self.empty::<T>(tokens * hidden)?;
+        launch::add_norm(&self.stream, &function, &mut states, (&update, &bias), &norm, &mut normed, tokens)?;
+        let (mut sums, mut wanted) = (Vec::new(), Vec::new());
+        for (state, update) in got.chunks(hidden).zip(known_update.chunks(hidden)) {
+            let terms = state.iter().zip(update).zip(&known_bias);
+            let sum: Vec<f64> = terms.map(|((x, u), b)| f64::from(*x) + u + f64::from(*b)).collect();
+            wanted.extend(reference::norm(&sum, &known_gamma, &known_beta, 1e-12));
+            sums.extend(sum);
+        }
+        let error = error(&self.read(&states)?, &sums).max(error(&self.read(&normed)?, &wanted));
+        self.record("add_norm", format!("{tokens} x {hidden}"), error, step::<T>());
         Ok(())
     }
 
@@ -177,9 +194,10 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn attention<T: Number>(&mut self, hidden: usize, head: usize) -> Result<(), CudaError> {
-        let defines = [("HIDDEN", hidden), ("HEAD", head)];
-        let function = load(self.gpu, "attention", T::HALF, &defines, self.cache)?.load_function("attention")?;
+    fn attention<T: Number>(&mut self, hidden: usize, head: usize, window: Option<u32>) -> Result<(), CudaError> {
+        let all = [("HIDDEN", hidden), ("HEAD", head), ("LOCAL", 1)];
+        let defines = if window.is_some() { &all[..] } else { &all[..2] };
+        let function = load(self.gpu, "attention", T::HALF, defines, self.cache)?.load_function("attention")?;
         let offsets = offsets(&LENGTHS);
         let tokens = LENGTHS.iter().sum::<usize>();
         let (qkv, known) = self.both::<T>(1, tokens * 3 * hidden, 0.7)?;
@@ -189,18 +207,17 @@ impl Check<'_> {
         let (offsets_on_gpu, tiles) = (self.stream.clone_htod(&offsets)?, self.stream.clone_htod(&tiles)?);
         let heads = hidden / head;
         let (offsets_on_gpu, tiles) = (offsets_on_gpu.as_view(), (&tiles.as_view(), count));
-        launch::attention(&self.stream, &function, (&qkv, &bias), &offsets_on_gpu, tiles, heads, &mut mixed)?;
+        let function = (&function, Reach { window });
+        launch::attention(&self.stream, function, (&qkv, &bias), &offsets_on_gpu, tiles, heads, &mut mixed)?;
         // That of the queries alone.
         let add = |(i, x): (usize, &f64)| x + known_bias.get(i % (3 * hidden)).map_or(0.0, |bias| f64::from(*bias));
         let biased: Vec<f64> = known.iter().enumerate().map(add).collect();
-        let wanted = reference::attention(&biased, &offsets, hidden, head);
+        let wanted =
+            reference::attention(&biased, &offsets, hidden, head, near(window.map_or(usize::MAX, |w| w as usize)));
         let error = error(&self.read(&mixed)?, &wanted);
-        self.record(
-            "attention",
-            format!("{heads} heads of {head}, sequences of {LENGTHS:?}"),
-            error,
-            step::<T>() * 4.0,
-        );
+        let of = window.map_or_else(String::new, |window| format!(", {window} to each side"));
+        let shape = format!("{heads} heads of {head}{of}, sequences of {LENGTHS:?}");
+        self.record("attention", shape, error, step::<T>() * 4.0);
         Ok(())
     }
 

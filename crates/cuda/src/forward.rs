@@ -2,11 +2,12 @@
 //!
 //! Per layer: a product for queries, keys and values; `rotate`, where positions are rotary; attention, which adds the
 //! queries' bias; a product and `residual_norm`, which adds the bias; a product and `bias_gelu` or `bias_gated`; a
-//! product and `residual_norm`. Products are cuBLASLt's, 16-bit with f32 sums.
+//! product and `residual_norm`. Where norms stand before each half of a layer, `add_norm` is in the place of all of
+//! these but the last. Products are cuBLASLt's, 16-bit with f32 sums.
 
 use crate::CudaError;
 use crate::blas::{Blas, Shape};
-use crate::launch;
+use crate::launch::{self, Norm, Reach};
 use crate::model::{Layer, Linear, Model};
 use crate::number::Number;
 use crate::work::{Sizes, Work};
@@ -22,6 +23,11 @@ pub(crate) fn tiles(offsets: &[u32]) -> Vec<u32> {
     lengths.flat_map(|(s, length)| (0..length).step_by(QUERIES).flat_map(move |first| [s as u32, first])).collect()
 }
 
+/// [`Model::upload`] refuses a model without it.
+fn no_norm() -> CudaError {
+    CudaError::Shape("a layer lacks a norm".into())
+}
+
 /// Records steps on a stream.
 pub(crate) struct OnStream<'a, T> {
     pub model: &'a Model<T>,
@@ -33,7 +39,7 @@ impl<T: Number> OnStream<'_, T> {
     /// From token ids to the states of the last layer.
     pub fn forward(&self, w: &mut Work<T>, sizes: Sizes) -> Result<(), CudaError> {
         let (model, f, stream, tokens) = (self.model, &self.model.functions, self.stream, sizes.tokens);
-        let [ids, positions, offsets, tiles] = sizes.views(&w.inputs);
+        let [ids, positions, ..] = sizes.views(&w.inputs);
         let (word_embeddings, places) = ((&ids, &model.word_embeddings), (&positions, model.positions.as_ref()));
         launch::embed_norm(
             stream,
@@ -44,26 +50,73 @@ impl<T: Number> OnStream<'_, T> {
             &mut w.states,
             tokens,
         )?;
-        for layer in &model.layers {
-            let Layer { qkv, query_bias, attention_output, intermediate, output, .. } = layer;
-            self.product(qkv, tokens, &w.states, &mut w.qkv)?;
-            if let (Some(rotary), Some(function)) = (&layer.rotary, &f.rotate) {
-                let angles = (&positions, &model.angles[rotary.angles]);
-                launch::rotate(stream, function, &mut w.qkv, &rotary.bias, angles, tokens)?;
+        for (index, layer) in model.layers.iter().enumerate() {
+            // Where norms stand before, what is normed is where attention will write.
+            let x = if model.final_norm.is_some() && index > 0 { &w.mixed } else { &w.states };
+            self.product(&layer.qkv, tokens, x, &mut w.qkv)?;
+            self.attend(layer, w, sizes)?;
+            self.product(&layer.attention_output, tokens, &w.mixed, &mut w.update)?;
+            let after_attention = &layer.attention_output.bias;
+            let Some(final_norm) = &model.final_norm else {
+                let norm = layer.attention_norm.as_ref().ok_or_else(no_norm)?;
+                self.residual_norm(w, after_attention, norm, tokens)?;
+                self.product(&layer.intermediate, tokens, &w.states, &mut w.wide)?;
+                self.activate(layer, w, tokens)?;
+                self.residual_norm(w, &layer.output.bias, &layer.output_norm, tokens)?;
+                continue;
+            };
+            self.add_norm(w, after_attention, &layer.output_norm, tokens)?;
+            self.product(&layer.intermediate, tokens, &w.mixed, &mut w.wide)?;
+            self.activate(layer, w, tokens)?;
+            match model.layers.get(index + 1) {
+                Some(next) => {
+                    let norm = next.attention_norm.as_ref().ok_or_else(no_norm)?;
+                    self.add_norm(w, &layer.output.bias, norm, tokens)?;
+                }
+                // Nothing reads what it would add to.
+                None => self.residual_norm(w, &layer.output.bias, final_norm, tokens)?,
             }
-            let tiles = (&tiles, sizes.tiles);
-            let packed = (&w.qkv, query_bias);
-            launch::attention(stream, &f.attention, packed, &offsets, tiles, model.heads, &mut w.mixed)?;
-            self.product(attention_output, tokens, &w.mixed, &mut w.update)?;
-            let update = (&w.update, &attention_output.bias);
-            launch::residual_norm(stream, &f.residual_norm, &mut w.states, update, &layer.attention_norm, tokens)?;
-            self.product(intermediate, tokens, &w.states, &mut w.wide)?;
-            launch::activate(stream, &f.activation, &mut w.wide, &intermediate.bias, tokens, model.gated)?;
-            self.product_of_rows(output, intermediate.outputs, tokens, &w.wide, &mut w.update)?;
-            let update = (&w.update, &output.bias);
-            launch::residual_norm(stream, &f.residual_norm, &mut w.states, update, &layer.output_norm, tokens)?;
         }
         Ok(())
+    }
+
+    /// From queries, keys and values without bias to what attention mixes of them.
+    fn attend(&self, layer: &Layer<T>, w: &mut Work<T>, sizes: Sizes) -> Result<(), CudaError> {
+        let (model, f, stream) = (self.model, &self.model.functions, self.stream);
+        let [_, positions, offsets, tiles] = sizes.views(&w.inputs);
+        if let (Some(rotary), Some(function)) = (&layer.rotary, &f.rotate) {
+            let angles = (&positions, &model.angles[rotary.angles]);
+            launch::rotate(stream, function, &mut w.qkv, &rotary.bias, angles, sizes.tokens)?;
+        }
+        let reach = Reach { window: layer.window };
+        let function = f.local_attention.as_ref().filter(|_| layer.window.is_some()).unwrap_or(&f.attention);
+        let (packed, tiles) = ((&w.qkv, &layer.query_bias), (&tiles, sizes.tiles));
+        launch::attention(stream, (function, reach), packed, &offsets, tiles, model.heads, &mut w.mixed)
+    }
+
+    /// The activation of a feed-forward layer, and the product after it.
+    fn activate(&self, layer: &Layer<T>, w: &mut Work<T>, tokens: usize) -> Result<(), CudaError> {
+        let (function, bias) = (&self.model.functions.activation, &layer.intermediate.bias);
+        launch::activate(self.stream, function, &mut w.wide, bias, tokens, self.model.gated)?;
+        self.product_of_rows(&layer.output, layer.intermediate.outputs, tokens, &w.wide, &mut w.update)
+    }
+
+    /// The states with the last product and its bias, normed.
+    fn residual_norm(
+        &self,
+        w: &mut Work<T>,
+        bias: &CudaSlice<f32>,
+        norm: &Norm,
+        tokens: usize,
+    ) -> Result<(), CudaError> {
+        let function = &self.model.functions.residual_norm;
+        launch::residual_norm(self.stream, function, &mut w.states, (&w.update, bias), norm, tokens)
+    }
+
+    /// The states with the last product and its bias, and beside them their norm, where attention's output was.
+    fn add_norm(&self, w: &mut Work<T>, bias: &CudaSlice<f32>, norm: &Norm, tokens: usize) -> Result<(), CudaError> {
+        let function = self.model.functions.add_norm.as_ref().ok_or_else(no_norm)?;
+        launch::add_norm(self.stream, function, &mut w.states, (&w.update, bias), norm, &mut w.mixed, tokens)
     }
 
     /// `out = x · weightᵀ`, without the bias.

@@ -39,16 +39,18 @@ pub struct HostLayer<'a> {
     pub qkv: HostLinear<'a>,
     /// `[hidden, hidden]`.
     pub attention_output: HostLinear<'a>,
-    /// After attention.
-    pub attention_norm: HostNorm<'a>,
+    /// After attention; before it where norms stand before, where the first layer has none.
+    pub attention_norm: Option<HostNorm<'a>>,
     /// `[intermediate, hidden]`; of a gated layer the half that is activated, then the one that it is multiplied by.
     pub intermediate: HostLinear<'a>,
     /// `[hidden, intermediate]`.
     pub output: HostLinear<'a>,
-    /// After the feed-forward half.
+    /// After the feed-forward half; before it where norms stand before.
     pub output_norm: HostNorm<'a>,
     /// Which of [`HostModel::angles`] its queries and keys are turned by, if by any.
     pub angles: Option<usize>,
+    /// Tokens to each side that a token attends to; all where there is none.
+    pub window: Option<usize>,
 }
 
 /// The head that says how likely a token is to be kept.
@@ -85,6 +87,8 @@ pub struct HostModel<'a> {
     pub gated: bool,
     /// After the embeddings.
     pub embedding_norm: HostNorm<'a>,
+    /// After the last layer, where norms stand before each half of a layer, and not after it.
+    pub final_norm: Option<HostNorm<'a>>,
     /// The layers.
     pub layers: Vec<HostLayer<'a>>,
     /// The keep head, if it has one.

@@ -91,6 +91,36 @@ pub(crate) fn residual_norm<T>(
     Ok(())
 }
 
+/// `states = states + update + bias`, and `normed` its norm, row by row.
+pub(crate) fn add_norm<T>(
+    stream: &Stream,
+    function: &CudaFunction,
+    states: &mut CudaSlice<T>,
+    (update, bias): (&CudaSlice<T>, &CudaSlice<f32>),
+    norm: &Norm,
+    normed: &mut CudaSlice<T>,
+    tokens: usize,
+) -> Result<(), CudaError> {
+    let (numbers, count) = (tokens * norm.gamma.len(), tokens as u32);
+    assert!(states.len() >= numbers && update.len() >= numbers && normed.len() >= numbers);
+    assert!(bias.len() == norm.gamma.len());
+    // SAFETY: the arguments are the kernel's, in order, and their sizes were held against each other.
+    unsafe {
+        stream
+            .launch_builder(function)
+            .arg(states)
+            .arg(update)
+            .arg(bias)
+            .arg(&norm.gamma)
+            .arg(&norm.beta)
+            .arg(&norm.epsilon)
+            .arg(normed)
+            .arg(&count)
+            .launch(grid(tokens.div_ceil(ROWS_OF_BLOCK), 1, 128))?;
+    }
+    Ok(())
+}
+
 /// `bias_gelu`: `x = activation(x + bias)`, in rows as wide as the bias.
 ///
 /// `bias_gated`, where `is_gated`: the same of the first half of a row, times the second half plus its bias.
@@ -143,10 +173,17 @@ pub(crate) fn rotate<T>(
     Ok(())
 }
 
+/// Which keys a query has, as the kernel was compiled for it.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Reach {
+    /// Tokens to each side, of a kernel with LOCAL.
+    pub window: Option<u32>,
+}
+
 /// Attention of the tiles' queries. Offsets and tiles are of sequences whose tokens `qkv` and `mixed` have room for.
 pub(crate) fn attention<T>(
     stream: &Stream,
-    function: &CudaFunction,
+    (function, reach): (&CudaFunction, Reach),
     (qkv, query_bias): (&CudaSlice<T>, &CudaSlice<f32>),
     offsets: &CudaView<u32>,
     tiles: (&CudaView<u32>, usize),
@@ -154,17 +191,14 @@ pub(crate) fn attention<T>(
     mixed: &mut CudaSlice<T>,
 ) -> Result<(), CudaError> {
     assert!(tiles.0.len() >= 2 * tiles.1 && qkv.len() >= 3 * mixed.len() && query_bias.len().is_multiple_of(heads));
-    // SAFETY: the arguments are the kernel's, in order; that the tiles are of these tokens is the caller's part.
-    unsafe {
-        stream
-            .launch_builder(function)
-            .arg(qkv)
-            .arg(query_bias)
-            .arg(offsets)
-            .arg(tiles.0)
-            .arg(mixed)
-            .launch(grid(tiles.1, heads, 128))?;
+    let mut launch = stream.launch_builder(function);
+    launch.arg(qkv).arg(query_bias).arg(offsets).arg(tiles.0).arg(mixed);
+    if let Some(window) = &reach.window {
+        launch.arg(window);
     }
+    // SAFETY: the arguments are the kernel's, in order; that the tiles are of these tokens, and that the kernel was
+    // compiled for this reach, is the caller's part.
+    unsafe { launch.launch(grid(tiles.1, heads, 128))? };
     Ok(())
 }
 

@@ -112,8 +112,15 @@ pub fn keep(states: &[f64], weight: &[f32], bias: f64) -> Vec<f64> {
 }
 
 /// Attention over packed sequences: `qkv` `[tokens, 3 · hidden]` with its bias added, queries already scaled; gives
-/// `[tokens, hidden]`.
-pub fn attention(qkv: &[f64], offsets: &[u32], hidden: usize, head: usize) -> Vec<f64> {
+/// `[tokens, hidden]`. To the score of a head, of a query and a key by their places in the sequence, is added what
+/// `added` gives.
+pub fn attention(
+    qkv: &[f64],
+    offsets: &[u32],
+    hidden: usize,
+    head: usize,
+    added: impl Fn(usize, usize, usize) -> f64,
+) -> Vec<f64> {
     let mut mixed = vec![0.0; qkv.len() / 3];
     for sequence in offsets.windows(2) {
         let tokens = sequence[0] as usize..sequence[1] as usize;
@@ -123,7 +130,8 @@ pub fn attention(qkv: &[f64], offsets: &[u32], hidden: usize, head: usize) -> Ve
                 &qkv[at..at + head]
             };
             for query in tokens.clone() {
-                let score = |key| part(query, 0).iter().zip(part(key, 1)).map(|(a, b)| a * b).sum::<f64>();
+                let product = |key| part(query, 0).iter().zip(part(key, 1)).map(|(a, b)| a * b).sum::<f64>();
+                let score = |key| product(key) + added(h / head, query - tokens.start, key - tokens.start);
                 let scores: Vec<f64> = tokens.clone().map(score).collect();
                 let most = scores.iter().fold(f64::MIN, |m, s| m.max(*s));
                 let weights: Vec<f64> = scores.iter().map(|s| (s - most).exp()).collect();
@@ -136,6 +144,11 @@ pub fn attention(qkv: &[f64], offsets: &[u32], hidden: usize, head: usize) -> Ve
         }
     }
     mixed
+}
+
+/// What attention adds where a query has the keys of so many tokens to each side.
+pub fn near(window: usize) -> impl Fn(usize, usize, usize) -> f64 {
+    move |_, query, key| if query.abs_diff(key) > window { f64::NEG_INFINITY } else { 0.0 }
 }
 
 /// Inner products of rows with a question.

@@ -23,6 +23,14 @@ void host_residual_norm(uint2* states, const uint2* update, const float4* bias, 
     launch({(tokens + WARPS - 1) / WARPS, 1}, WARPS * WARP,
            [=] { residual_norm(states, update, bias, gamma, beta, epsilon, tokens); });
 }
+
+#ifdef PRE_NORM
+void host_add_norm(uint2* states, const uint2* update, const float4* bias, const float4* gamma, const float4* beta, float epsilon, uint2* normed,
+                   u32 tokens) {
+    launch({(tokens + WARPS - 1) / WARPS, 1}, WARPS * WARP,
+           [=] { add_norm(states, update, bias, gamma, beta, epsilon, normed, tokens); });
+}
+#endif
 #endif
 
 #ifdef ROTARY
@@ -54,9 +62,15 @@ void host_keep(const u32* states, const float* weight, float bias, float* kept, 
 #endif
 
 #ifdef ATTENTION
+#ifdef LOCAL
+void host_local_attention(const uint4* qkv, const float* bias, const u32* offsets, const u32* tiles, u32* mixed, u32 count, u32 window) {
+    launch({count, HIDDEN / HEAD}, THREADS, [=] { attention(qkv, bias, offsets, tiles, mixed, window); });
+}
+#else
 void host_attention(const uint4* qkv, const float* bias, const u32* offsets, const u32* tiles, u32* mixed, u32 count) {
     launch({count, HIDDEN / HEAD}, THREADS, [=] { attention(qkv, bias, offsets, tiles, mixed); });
 }
+#endif
 #endif
 
 #ifdef RECALL

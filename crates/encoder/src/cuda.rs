@@ -97,17 +97,15 @@ fn host_model(weights: &EncoderWeights) -> HostModel<'_> {
         HostNorm { gamma: &n.weight, beta: &n.bias }
     }
     let config = &weights.architecture;
-    // Each layer has a norm after its attention: others do not get here.
-    let layers = weights.layers.iter().filter_map(|l| {
-        Some(HostLayer {
-            qkv: linear(&l.qkv),
-            attention_output: linear(&l.attention_output),
-            attention_norm: norm(l.attention_norm.as_ref()?),
-            intermediate: linear(&l.intermediate),
-            output: linear(&l.output),
-            output_norm: norm(&l.output_norm),
-            angles: l.parts.rotary,
-        })
+    let layers = weights.layers.iter().map(|l| HostLayer {
+        qkv: linear(&l.qkv),
+        attention_output: linear(&l.attention_output),
+        attention_norm: l.attention_norm.as_ref().map(norm),
+        intermediate: linear(&l.intermediate),
+        output: linear(&l.output),
+        output_norm: norm(&l.output_norm),
+        angles: l.parts.rotary,
+        window: l.parts.window,
     });
     HostModel {
         hidden: config.hidden_size,
@@ -127,6 +125,7 @@ fn host_model(weights: &EncoderWeights) -> HostModel<'_> {
         gated: config.gated,
         embedding_norm: norm(&weights.embedding_norm),
         layers: layers.collect(),
+        final_norm: weights.final_norm.as_ref().map(norm),
         keep: weights
             .keep
             .as_ref()

@@ -2,7 +2,7 @@
 
 use crate::host::{Half, Kernels};
 use membox_cuda::reference::{
-    angles, attention, error, gated, gelu, gelu_tanh, keep, mean, norm, numbers, offsets, rotated, silu,
+    angles, attention, error, gated, gelu, gelu_tanh, keep, mean, near, norm, numbers, offsets, rotated, silu,
 };
 use std::ffi::c_void;
 
@@ -240,6 +240,12 @@ fn vectors_and_keep_probabilities_are_read_off_the_states() {
     }
 }
 
+/// A sequence, and the first query of each tile in it.
+fn tiles(lengths: &[usize]) -> Vec<u32> {
+    let of_sequence = |(s, length): (usize, &usize)| (0..*length).step_by(64).flat_map(move |q| [s as u32, q as u32]);
+    lengths.iter().enumerate().flat_map(of_sequence).collect()
+}
+
 #[test]
 fn attention_is_that_of_each_sequence_and_head() {
     let many_short: Vec<usize> = (1..=20).collect();
@@ -256,11 +262,7 @@ fn attention_is_that_of_each_sequence_and_head() {
         // The kernel adds that of the queries alone.
         let (qkv, mut bias) = (half.narrow(&numbers(1, tokens * 3 * hidden, size)), numbers(2, hidden, 0.5));
         bias.resize(3 * hidden, 0.0);
-        let tiles: Vec<u32> = lengths
-            .iter()
-            .enumerate()
-            .flat_map(|(s, length)| (0..*length).step_by(64).flat_map(move |q| [s as u32, q as u32]))
-            .collect();
+        let tiles = tiles(&lengths);
         let mut mixed = vec![0u16; tokens * hidden];
         type Attention = unsafe extern "C" fn(*const c_void, *const f32, *const u32, *const u32, *mut c_void, u32);
         // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
@@ -277,9 +279,42 @@ fn attention_is_that_of_each_sequence_and_head() {
         // The kernel rounds queries, keys and values to 16 bits after the bias, which the reference does not.
         let known: Vec<f64> =
             wide(half, &qkv).iter().enumerate().map(|(i, x)| x + f64::from(bias[i % (3 * hidden)])).collect();
-        let wanted = attention(&known, &offsets, hidden, head);
+        let wanted = attention(&known, &offsets, hidden, head, |_, _, _| 0.0);
         let tolerance = half.step() * f64::from(size.max(1.0)) * 4.0;
         let error = error(&half.widen(&mixed), &wanted);
         assert!(error < tolerance, "{half:?} head {head}: {error}");
+    }
+}
+
+#[test]
+fn local_attention_has_the_keys_near_a_query_and_no_others() {
+    for (half, head, hidden, lengths, window) in [
+        (Half::F16, 32, 32, vec![300, 1, 65], 20),
+        (Half::F16, 64, 64, vec![200], 64),
+        (Half::Bf16, 32, 32, vec![130, 64], 0),
+        // Wider than any sequence.
+        (Half::F16, 32, 32, vec![70], 5000),
+    ] {
+        let kernels = Kernels::compile("attention", half, &[("HIDDEN", hidden), ("HEAD", head), ("LOCAL", 1)]);
+        let (offsets, tiles) = (offsets(&lengths), tiles(&lengths));
+        let tokens = offsets[lengths.len()] as usize;
+        let (qkv, bias) = (half.narrow(&numbers(1, tokens * 3 * hidden, 1.0)), vec![0.0; hidden]);
+        let mut mixed = vec![0u16; tokens * hidden];
+        type Attention = unsafe extern "C" fn(*const c_void, *const f32, *const u32, *const u32, *mut c_void, u32, u32);
+        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
+        unsafe {
+            kernels.get::<Attention>("host_local_attention")(
+                qkv.as_ptr().cast(),
+                bias.as_ptr(),
+                offsets.as_ptr(),
+                tiles.as_ptr(),
+                mixed.as_mut_ptr().cast(),
+                (tiles.len() / 2) as u32,
+                window as u32,
+            );
+        }
+        let wanted = attention(&wide(half, &qkv), &offsets, hidden, head, near(window));
+        let error = error(&half.widen(&mixed), &wanted);
+        assert!(error < half.step() * 4.0, "{half:?} head {head}, {window} to each side: {error}");
     }
 }

@@ -30,6 +30,8 @@ fn variants() -> Vec<(&'static str, Vec<(&'static str, usize)>)> {
             "norm" => {
                 all.extend(SHAPES.map(|(hidden, _)| (file, vec![("HIDDEN", hidden)])));
                 all.extend(SHAPES.map(|(hidden, _)| (file, vec![("HIDDEN", hidden), ("NO_PLACES", 1)])));
+                let modern_bert = |(hidden, _)| (file, vec![("HIDDEN", hidden), ("NO_PLACES", 1), ("PRE_NORM", 1)]);
+                all.extend(SHAPES.map(modern_bert));
             }
             "gelu" => {
                 all.push((file, vec![]));
@@ -37,7 +39,11 @@ fn variants() -> Vec<(&'static str, Vec<(&'static str, usize)>)> {
                 all.extend((0..4).map(|activation| (file, vec![("ACTIVATION", activation), ("GATED", 1)])));
             }
             "rotary" => all.extend(SHAPES.map(|(hidden, head)| (file, vec![("HIDDEN", hidden), ("HEAD", head)]))),
-            "attention" => all.extend(SHAPES.map(|(hidden, head)| (file, vec![("HIDDEN", hidden), ("HEAD", head)]))),
+            "attention" => {
+                all.extend(SHAPES.map(|(hidden, head)| (file, vec![("HIDDEN", hidden), ("HEAD", head)])));
+                let local = |(hidden, head)| (file, vec![("HIDDEN", hidden), ("HEAD", head), ("LOCAL", 1)]);
+                all.extend(SHAPES.map(local));
+            }
             "recall" => all.extend([64, 384, 768, 1024, 1536].map(|d| (file, vec![("DIMENSION", d)]))),
             _ => all.push((file, vec![])),
         }
@@ -175,9 +181,12 @@ fn of_software_card() -> Vec<Variant> {
         all.push(("gelu", half, vec![("ACTIVATION", 3), ("GATED", 1)], 80));
         all.push(("heads", half, vec![], 80));
         all.push(("rotary", half, vec![("HIDDEN", 64), ("HEAD", 32)], 80));
-        all.push(("attention", half, vec![("HIDDEN", 64), ("HEAD", 32)], 80));
+        all.push(("norm", half, vec![("HIDDEN", 64), ("NO_PLACES", 1), ("PRE_NORM", 1)], 80));
     }
-    all.push(("attention", Half::F16, vec![("HIDDEN", 64), ("HEAD", 32)], 75));
+    for (half, capability) in [(Half::F16, 80), (Half::F16, 75), (Half::Bf16, 80)] {
+        all.push(("attention", half, vec![("HIDDEN", 64), ("HEAD", 32)], capability));
+        all.push(("attention", half, vec![("HIDDEN", 64), ("HEAD", 32), ("LOCAL", 1)], capability));
+    }
     // Other families than BERT.
     all.push(("norm", Half::F16, vec![("HIDDEN", 64), ("NO_PLACES", 1)], 80));
     all.extend((1..4).map(|activation| ("gelu", Half::F16, vec![("ACTIVATION", activation)], 80)));

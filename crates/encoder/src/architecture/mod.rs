@@ -254,8 +254,6 @@ impl Architecture {
         let reasons = [
             (self.positions == Positions::Alibi, "relative positions"),
             (self.relative.is_some(), "relative positions"),
-            (self.layers.iter().any(|layer| layer.window.is_some()), "local attention"),
-            (self.pre_norm, "norms before a layer"),
         ];
         reasons.into_iter().find_map(|(wanted, part)| wanted.then_some(part))
     }

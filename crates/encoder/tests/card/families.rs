@@ -86,6 +86,24 @@ fn gtes_bert_for_longer_texts_is_what_the_cpu_computes() {
 }
 
 #[test]
+fn modern_bert_is_what_the_cpu_computes() {
+    on_card!("", || agrees("modernbert", nothing));
+}
+
+#[test]
+fn modern_bert_with_biases_and_wider_windows_is_what_the_cpu_computes() {
+    on_card!("", || agrees("modernbert-biases", |config| {
+        // Heads that a card knows; and windows that end before, at and after the edge of a tile.
+        (config["hidden_size"], config["local_attention"]) = (64.into(), 128.into());
+    }));
+}
+
+#[test]
+fn modern_bert_on_a_card_before_ampere_is_what_the_cpu_computes() {
+    on_card!("capability=75", || agrees("modernbert", nothing));
+}
+
+#[test]
 fn bert_with_other_activations_is_what_the_cpu_computes() {
     on_card!("", || {
         agrees("bert-relu", nothing);

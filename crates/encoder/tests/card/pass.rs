@@ -141,9 +141,9 @@ fn vectors_that_are_no_means_are_pooled_from_the_states_of_the_card() {
 fn a_model_with_a_part_that_the_kernels_lack_says_so_and_goes_by_the_cpu() {
     on_card!("", || {
         let folder = model();
-        as_family(folder.path(), "modernbert");
+        as_family(folder.path(), "mpnet");
         let encoder = load_with(folder.path(), Device::Auto, Precision::F32, 1, None).expect("an encoder");
-        assert_eq!(encoder.why_not_cuda(), Some("a card does not compute local attention yet"));
+        assert_eq!(encoder.why_not_cuda(), Some("a card does not compute relative positions yet"));
         assert!(encoder.engine().name().starts_with("cpu "));
     });
 }
