@@ -11,6 +11,9 @@
 // Where LOCAL is defined, a query has the keys of at most `window` tokens to each side of it, and the block goes through those that one of its queries has:
 // 4 · (16 + 2 · window) · HEAD operations a query and head, rounded up to tiles.
 //
+// Where RELATIVE is defined, a number by distance is added to each score: by_distance [HIDDEN / HEAD, 2 · reach + 1] f32, from `reach` before a query to
+// `reach` behind it, already times log2(e). Those of a tile's distances are in shared memory beside the keys.
+//
 // Launch: 4 warps a block, a block a tile and head: grid (tiles, HIDDEN / HEAD). A warp has 16 queries. Keys and values pass through shared memory, KEYS at
 // a time, while the next ones are on their way, and the softmax is kept up with the largest score so far (Milakov and Gimelshein 2018; Dao 2022), so nothing
 // of the size length · length is ever stored. Keys come out of shared memory by ldmatrix, values by ldmatrix.trans, as in FlashAttention 2 (Dao 2023).
@@ -49,6 +52,9 @@ KERNEL void BOUNDS(THREADS, HEAD == 32 ? 4 : 3) attention(
 #ifdef LOCAL
         , u32 window
 #endif
+#ifdef RELATIVE
+        , const float* by_distance, u32 reach
+#endif
         ) {
     SHARED uint4 key_rows[KEYS * STRIDE / 8];
     SHARED uint4 value_rows[KEYS * STRIDE / 8];
@@ -73,6 +79,12 @@ KERNEL void BOUNDS(THREADS, HEAD == 32 ? 4 : 3) attention(
     const u32 from = 0, to = length;
 #define HAS_NONE(n) (n / 2 * 16 >= there)
 #define IS_OUT(n, i) (n * 8 + 2 * t + i % 2 >= there)
+#endif
+#ifdef RELATIVE
+    // Number i is of the key that is i - (QUERIES - 1) behind the block's first query, counted from the first key of the tile.
+    SHARED float distances[THREADS];
+    const float* own_distances = by_distance + (u64)blockIdx.y * (2 * reach + 1) + reach;
+    const int most_far = (int)reach, to_last_query = (int)tiles[2 * blockIdx.x + 1] + QUERIES - 1;
 #endif
     // exp(x) = 2^(x · log2(e)), which is what the GPU computes.
     const float scale = 1.44269504f;
@@ -100,6 +112,10 @@ KERNEL void BOUNDS(THREADS, HEAD == 32 ? 4 : 3) attention(
             key_rows[at] = next_keys[i];
             value_rows[at] = next_values[i];
         }
+#ifdef RELATIVE
+        const int distance = (int)(key + threadIdx.x) - to_last_query;
+        distances[threadIdx.x] = own_distances[distance < -most_far ? -most_far : distance > most_far ? most_far : distance];
+#endif
         meet();
         if (key + KEYS < to) load_next(next_keys, next_values, own, column, key + KEYS, to);
         if (!has_queries) continue;
@@ -120,6 +136,9 @@ KERNEL void BOUNDS(THREADS, HEAD == 32 ? 4 : 3) attention(
         for (int n = 0; n < KEYS / 8; n++) {
             if (HAS_NONE(n)) continue;
             for (int i = 0; i < 4; i++) {
+#ifdef RELATIVE
+                score[n][i] += distances[n * 8 + 2 * t + i % 2 + QUERIES - 1 - (warp * 16 + g + i / 2 * 8)];
+#endif
                 if (IS_OUT(n, i)) score[n][i] = LEAST;
                 best[i / 2] = fmaxf(best[i / 2], score[n][i]);
             }

@@ -78,6 +78,7 @@ impl Weights {
             gated: false,
             embedding_norm: norm,
             layers: vec![layer; layers],
+            relative: None,
             final_norm: None,
             keep: None,
         }

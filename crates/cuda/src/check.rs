@@ -5,7 +5,7 @@ use crate::gpu::Gpu;
 use crate::launch::{self, Codes, GROUP, Norm, Reach, Scan};
 use crate::number::{Half, Number};
 use crate::recall::{in_half, in_two_bytes, questions_at_once, width_of};
-use crate::reference::{self, error, near, numbers, offsets};
+use crate::reference::{self, by_distance, error, near, numbers, offsets};
 use crate::source::load;
 use cudarc::driver::{CudaModule, CudaSlice, CudaStream};
 use std::path::Path;
@@ -17,6 +17,8 @@ pub const CHECKED_SHAPES: [(usize, usize); 3] = [(384, 32), (768, 64), (1024, 64
 const LENGTHS: [usize; 8] = [1, 512, 63, 64, 65, 2, 17, 130];
 /// Tokens to each side of local attention, less than a tile.
 const WINDOW: u32 = 20;
+/// How far numbers by distance reach, less than the longest sequence.
+const REACH: u32 = 300;
 /// Blocks of the kernels that go on in steps of the grid: fewer than the work, so that they do.
 const BLOCKS: usize = 7;
 
@@ -69,8 +71,9 @@ fn check_all<T: Number>(gpu: &Gpu, shapes: &[(usize, usize)], cache: Option<&Pat
     for &(hidden, head) in shapes {
         check.norms::<T>(hidden)?;
         check.rotary::<T>(hidden, head)?;
-        check.attention::<T>(hidden, head, None)?;
-        check.attention::<T>(hidden, head, Some(WINDOW))?;
+        for (window, reach) in [(None, None), (Some(WINDOW), None), (None, Some(REACH))] {
+            check.attention::<T>(hidden, head, window, reach)?;
+        }
         check.heads::<T>(hidden)?;
     }
     if let Some(&(hidden, _)) = shapes.first() {
@@ -194,10 +197,17 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn attention<T: Number>(&mut self, hidden: usize, head: usize, window: Option<u32>) -> Result<(), CudaError> {
-        let all = [("HIDDEN", hidden), ("HEAD", head), ("LOCAL", 1)];
-        let defines = if window.is_some() { &all[..] } else { &all[..2] };
-        let function = load(self.gpu, "attention", T::HALF, defines, self.cache)?.load_function("attention")?;
+    fn attention<T: Number>(
+        &mut self,
+        hidden: usize,
+        head: usize,
+        window: Option<u32>,
+        reach: Option<u32>,
+    ) -> Result<(), CudaError> {
+        let mut defines = vec![("HIDDEN", hidden), ("HEAD", head)];
+        defines.extend(window.map(|_| ("LOCAL", 1)));
+        defines.extend(reach.map(|_| ("RELATIVE", 1)));
+        let function = load(self.gpu, "attention", T::HALF, &defines, self.cache)?.load_function("attention")?;
         let offsets = offsets(&LENGTHS);
         let tokens = LENGTHS.iter().sum::<usize>();
         let (qkv, known) = self.both::<T>(1, tokens * 3 * hidden, 0.7)?;
@@ -207,15 +217,28 @@ impl Check<'_> {
         let (offsets_on_gpu, tiles) = (self.stream.clone_htod(&offsets)?, self.stream.clone_htod(&tiles)?);
         let heads = hidden / head;
         let (offsets_on_gpu, tiles) = (offsets_on_gpu.as_view(), (&tiles.as_view(), count));
-        let function = (&function, Reach { window });
+        let far = reach.unwrap_or_default();
+        let (added, known_added) = self.floats(3, heads * (2 * far as usize + 1), 2.0)?;
+        let relative = reach.map(|reach| (&added, reach));
+        let function = (&function, Reach { window, relative });
         launch::attention(&self.stream, function, (&qkv, &bias), &offsets_on_gpu, tiles, heads, &mut mixed)?;
         // That of the queries alone.
         let add = |(i, x): (usize, &f64)| x + known_bias.get(i % (3 * hidden)).map_or(0.0, |bias| f64::from(*bias));
         let biased: Vec<f64> = known.iter().enumerate().map(add).collect();
-        let wanted =
-            reference::attention(&biased, &offsets, hidden, head, near(window.map_or(usize::MAX, |w| w as usize)));
+        let wanted = match (window, reach) {
+            // As the kernel has them: times log2(e).
+            (_, Some(reach)) => {
+                let numbers: Vec<f32> = known_added.iter().map(|x| x / std::f32::consts::LOG2_E).collect();
+                reference::attention(&biased, &offsets, hidden, head, by_distance(&numbers, reach as usize))
+            }
+            (window, None) => {
+                let window = window.map_or(usize::MAX, |window| window as usize);
+                reference::attention(&biased, &offsets, hidden, head, near(window))
+            }
+        };
         let error = error(&self.read(&mixed)?, &wanted);
-        let of = window.map_or_else(String::new, |window| format!(", {window} to each side"));
+        let mut of = window.map_or_else(String::new, |window| format!(", {window} to each side"));
+        of.extend(reach.map(|_| ", by distance"));
         let shape = format!("{heads} heads of {head}{of}, sequences of {LENGTHS:?}");
         self.record("attention", shape, error, step::<T>() * 4.0);
         Ok(())

@@ -88,7 +88,8 @@ impl<T: Number> OnStream<'_, T> {
             let angles = (&positions, &model.angles[rotary.angles]);
             launch::rotate(stream, function, &mut w.qkv, &rotary.bias, angles, sizes.tokens)?;
         }
-        let reach = Reach { window: layer.window };
+        let relative = model.relative.as_ref().map(|(by_distance, reach)| (by_distance, *reach));
+        let reach = Reach { window: layer.window, relative };
         let function = f.local_attention.as_ref().filter(|_| layer.window.is_some()).unwrap_or(&f.attention);
         let (packed, tiles) = ((&w.qkv, &layer.query_bias), (&tiles, sizes.tiles));
         launch::attention(stream, (function, reach), packed, &offsets, tiles, model.heads, &mut w.mixed)

@@ -53,6 +53,15 @@ pub struct HostLayer<'a> {
     pub window: Option<usize>,
 }
 
+/// What attention adds to its scores by distance, in the host's memory.
+#[derive(Clone, Copy, Debug)]
+pub struct HostRelative<'a> {
+    /// `[heads, 2 · reach + 1]`: from `reach` before a query to `reach` behind it.
+    pub by_distance: &'a [f32],
+    /// What is further off has the number of this distance.
+    pub reach: usize,
+}
+
 /// The head that says how likely a token is to be kept.
 #[derive(Clone, Copy, Debug)]
 pub struct HostKeep<'a> {
@@ -87,6 +96,8 @@ pub struct HostModel<'a> {
     pub gated: bool,
     /// After the embeddings.
     pub embedding_norm: HostNorm<'a>,
+    /// What attention adds to its scores, in all layers.
+    pub relative: Option<HostRelative<'a>>,
     /// After the last layer, where norms stand before each half of a layer, and not after it.
     pub final_norm: Option<HostNorm<'a>>,
     /// The layers.

@@ -173,11 +173,13 @@ pub(crate) fn rotate<T>(
     Ok(())
 }
 
-/// Which keys a query has, as the kernel was compiled for it.
+/// Which keys a query has, and what is added to their scores, as the kernel was compiled for it.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Reach {
+pub(crate) struct Reach<'a> {
     /// Tokens to each side, of a kernel with LOCAL.
     pub window: Option<u32>,
+    /// Numbers by distance and how far they reach, of a kernel with RELATIVE.
+    pub relative: Option<(&'a CudaSlice<f32>, u32)>,
 }
 
 /// Attention of the tiles' queries. Offsets and tiles are of sequences whose tokens `qkv` and `mixed` have room for.
@@ -195,6 +197,10 @@ pub(crate) fn attention<T>(
     launch.arg(qkv).arg(query_bias).arg(offsets).arg(tiles.0).arg(mixed);
     if let Some(window) = &reach.window {
         launch.arg(window);
+    }
+    if let Some((by_distance, reach)) = &reach.relative {
+        assert!(by_distance.len() >= heads * (2 * *reach as usize + 1));
+        launch.arg(*by_distance).arg(reach);
     }
     // SAFETY: the arguments are the kernel's, in order; that the tiles are of these tokens, and that the kernel was
     // compiled for this reach, is the caller's part.

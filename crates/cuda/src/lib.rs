@@ -47,7 +47,7 @@ mod work;
 pub use check::{CHECKED_SHAPES, Checked, check_kernels};
 pub use error::{CudaError, Versions};
 pub use gpu::Gpu;
-pub use host::{HostActivation, HostKeep, HostLayer, HostLinear, HostModel, HostNorm};
+pub use host::{HostActivation, HostKeep, HostLayer, HostLinear, HostModel, HostNorm, HostRelative};
 pub use model::Model;
 pub use number::{Half, Number};
 pub use pass::{Pass, Request};

@@ -2,7 +2,7 @@
 
 use crate::CudaError;
 use crate::gpu::Gpu;
-use crate::host::{HostActivation, HostKeep, HostLayer, HostLinear, HostModel, HostNorm};
+use crate::host::{HostActivation, HostKeep, HostLayer, HostLinear, HostModel, HostNorm, HostRelative};
 use crate::launch::Norm;
 use crate::number::{Half, Number};
 use crate::source::load;
@@ -88,8 +88,10 @@ impl Functions {
         };
         let heads = load(gpu, "heads", half, &[], cache)?;
         let rotate = || load(gpu, "rotary", half, &shape, cache)?.load_function("rotate").map_err(CudaError::from);
+        let relative: &[_] = if host.relative.is_some() { &[("RELATIVE", 1)] } else { &[] };
         let attention = |defines: &[_]| -> Result<CudaFunction, CudaError> {
-            Ok(load(gpu, "attention", half, &[&shape, defines].concat(), cache)?.load_function("attention")?)
+            Ok(load(gpu, "attention", half, &[&shape, defines, relative].concat(), cache)?
+                .load_function("attention")?)
         };
         let is_local = host.layers.iter().any(|layer| layer.window.is_some());
         Ok(Self {
@@ -123,6 +125,8 @@ pub struct Model<T> {
     pub(crate) embedding_norm: Norm,
     pub(crate) layers: Vec<Layer<T>>,
     pub(crate) final_norm: Option<Norm>,
+    /// Numbers by distance in powers of two, and how far they reach.
+    pub(crate) relative: Option<(CudaSlice<f32>, u32)>,
     pub(crate) keep: Option<Keep<T>>,
     pub(crate) vocabulary: usize,
     pub(crate) longest: usize,
@@ -160,6 +164,12 @@ impl Upload<'_> {
 
     fn norm(&self, norm: HostNorm) -> Result<Norm, CudaError> {
         Ok(Norm { gamma: self.floats(norm.gamma)?, beta: self.floats(norm.beta)?, epsilon: self.epsilon })
+    }
+
+    fn relative(&self, relative: HostRelative) -> Result<(CudaSlice<f32>, u32), CudaError> {
+        // As scores are: the kernel knows powers of two.
+        let scaled: Vec<f32> = relative.by_distance.iter().map(|x| x * std::f32::consts::LOG2_E).collect();
+        Ok((self.floats(&scaled)?, relative.reach as u32))
     }
 
     fn layer<T: Number>(&self, layer: &HostLayer, hidden: usize) -> Result<Layer<T>, CudaError> {
@@ -216,9 +226,10 @@ fn check_shape(host: &HostModel) -> Result<(), CudaError> {
         let is_whole = layer.intermediate.bias.len() == wide && layer.attention_norm.is_some() == has_norm;
         is_whole && layer.angles.is_none_or(|set| set < host.angles.len())
     });
-    match fits && host.angles.iter().all(|set| set.len() == angles) {
+    let is_known = |r: HostRelative| r.reach < MAX_WINDOW && r.by_distance.len() == host.heads * (2 * r.reach + 1);
+    match fits && host.angles.iter().all(|set| set.len() == angles) && host.relative.is_none_or(is_known) {
         true => Ok(()),
-        false => Err(CudaError::Shape("the layers, or the angles of positions, are not those of the model".into())),
+        false => Err(CudaError::Shape("the layers, or what says positions, are not those of the model".into())),
     }
 }
 
@@ -253,6 +264,7 @@ impl<T: Number> Model<T> {
             angles: host.angles.iter().map(|angles| upload.floats(angles)).collect::<Result<_, _>>()?,
             embedding_norm: upload.norm(host.embedding_norm)?,
             layers: host.layers.iter().map(|layer| upload.layer(layer, host.hidden)).collect::<Result<_, _>>()?,
+            relative: host.relative.map(|relative| upload.relative(relative)).transpose()?,
             final_norm: host.final_norm.map(|norm| upload.norm(norm)).transpose()?,
             keep: host.keep.map(keep).transpose()?,
             vocabulary: host.word_embeddings.len() / host.hidden,

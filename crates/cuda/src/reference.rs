@@ -151,6 +151,13 @@ pub fn near(window: usize) -> impl Fn(usize, usize, usize) -> f64 {
     move |_, query, key| if query.abs_diff(key) > window { f64::NEG_INFINITY } else { 0.0 }
 }
 
+/// What attention adds by the distance from a query to a key, of `[heads, 2 · reach + 1]` numbers.
+pub fn by_distance(numbers: &[f32], reach: usize) -> impl Fn(usize, usize, usize) -> f64 {
+    move |head, query, key| {
+        f64::from(numbers[head * (2 * reach + 1) + (key + reach).saturating_sub(query).min(2 * reach)])
+    }
+}
+
 /// Inner products of rows with a question.
 pub fn scores(rows: &[f64], query: &[f32]) -> Vec<f64> {
     rows.chunks(query.len()).map(|row| row.iter().zip(query).map(|(x, q)| x * f64::from(*q)).sum()).collect()

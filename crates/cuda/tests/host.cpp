@@ -66,6 +66,11 @@ void host_keep(const u32* states, const float* weight, float bias, float* kept, 
 void host_local_attention(const uint4* qkv, const float* bias, const u32* offsets, const u32* tiles, u32* mixed, u32 count, u32 window) {
     launch({count, HIDDEN / HEAD}, THREADS, [=] { attention(qkv, bias, offsets, tiles, mixed, window); });
 }
+#elif defined(RELATIVE)
+void host_relative_attention(const uint4* qkv, const float* bias, const u32* offsets, const u32* tiles, u32* mixed, u32 count,
+                             const float* by_distance, u32 reach) {
+    launch({count, HIDDEN / HEAD}, THREADS, [=] { attention(qkv, bias, offsets, tiles, mixed, by_distance, reach); });
+}
 #else
 void host_attention(const uint4* qkv, const float* bias, const u32* offsets, const u32* tiles, u32* mixed, u32 count) {
     launch({count, HIDDEN / HEAD}, THREADS, [=] { attention(qkv, bias, offsets, tiles, mixed); });

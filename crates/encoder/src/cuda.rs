@@ -16,7 +16,9 @@ use crate::room::Room;
 use crate::weights::{EncoderWeights, LinearWeights, NormWeights};
 use crate::{Architecture, EncoderError};
 use half::f16;
-use membox_cuda::{HostActivation, HostKeep, HostLayer, HostLinear, HostModel, HostNorm, Model, Pass, Request};
+use membox_cuda::{
+    HostActivation, HostKeep, HostLayer, HostLinear, HostModel, HostNorm, HostRelative, Model, Pass, Request,
+};
 use membox_threads::guard;
 use std::path::Path;
 use std::sync::Arc;
@@ -66,9 +68,6 @@ fn proven(weights: &EncoderWeights, device: Device, kernels: Option<&Path>) -> R
         Device::Cuda(ordinal) => ordinal..ordinal + 1,
         Device::Auto => 0..Gpu::count().map_err(|error| error.to_string())?.max(1),
     };
-    if let Some(part) = weights.architecture.not_on_card() {
-        return Err(format!("a card does not compute {part} yet"));
-    }
     let (mut cards, mut reasons, mut proof) = (Vec::new(), Vec::new(), None);
     for ordinal in ordinals {
         let model = Gpu::find(ordinal).and_then(|gpu| Model::upload(&gpu, &host_model(weights), kernels));
@@ -125,6 +124,10 @@ fn host_model(weights: &EncoderWeights) -> HostModel<'_> {
         gated: config.gated,
         embedding_norm: norm(&weights.embedding_norm),
         layers: layers.collect(),
+        relative: weights
+            .relative_bias
+            .as_ref()
+            .map(|bias| HostRelative { by_distance: &bias.by_distance, reach: bias.reach }),
         final_norm: weights.final_norm.as_ref().map(norm),
         keep: weights
             .keep

@@ -65,6 +65,7 @@ fn with_pass(of: Dimensions, test: impl FnOnce(&Gpu, &mut Pass<f16>)) {
         gated: parts.gated,
         embedding_norm: norm,
         layers: (0..layers).map(layer_of).collect(),
+        relative: None,
         final_norm: parts.pre_norm.then_some(norm),
         keep: None,
     };

@@ -2,7 +2,8 @@
 
 use crate::host::{Half, Kernels};
 use membox_cuda::reference::{
-    angles, attention, error, gated, gelu, gelu_tanh, keep, mean, near, norm, numbers, offsets, rotated, silu,
+    angles, attention, by_distance, error, gated, gelu, gelu_tanh, keep, mean, near, norm, numbers, offsets, rotated,
+    silu,
 };
 use std::ffi::c_void;
 
@@ -316,5 +317,40 @@ fn local_attention_has_the_keys_near_a_query_and_no_others() {
         let wanted = attention(&wide(half, &qkv), &offsets, hidden, head, near(window));
         let error = error(&half.widen(&mixed), &wanted);
         assert!(error < half.step() * 4.0, "{half:?} head {head}, {window} to each side: {error}");
+    }
+}
+
+#[test]
+fn a_number_by_distance_is_added_to_each_score() {
+    for (half, head, hidden, lengths, reach) in [
+        (Half::F16, 32, 64, vec![300, 1, 65], 299),
+        (Half::F16, 64, 64, vec![64, 200], 40),
+        (Half::Bf16, 32, 32, vec![130], 129),
+    ] {
+        let kernels = Kernels::compile("attention", half, &[("HIDDEN", hidden), ("HEAD", head), ("RELATIVE", 1)]);
+        let (offsets, tiles) = (offsets(&lengths), tiles(&lengths));
+        let tokens = offsets[lengths.len()] as usize;
+        let (qkv, bias) = (half.narrow(&numbers(1, tokens * 3 * hidden, 1.0)), vec![0.0; hidden]);
+        let added = numbers(3, hidden / head * (2 * reach + 1), 2.0);
+        let scaled: Vec<f32> = added.iter().map(|x| x * std::f32::consts::LOG2_E).collect();
+        let mut mixed = vec![0u16; tokens * hidden];
+        type Attention =
+            unsafe extern "C" fn(*const c_void, *const f32, *const u32, *const u32, *mut c_void, u32, *const f32, u32);
+        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
+        unsafe {
+            kernels.get::<Attention>("host_relative_attention")(
+                qkv.as_ptr().cast(),
+                bias.as_ptr(),
+                offsets.as_ptr(),
+                tiles.as_ptr(),
+                mixed.as_mut_ptr().cast(),
+                (tiles.len() / 2) as u32,
+                scaled.as_ptr(),
+                reach as u32,
+            );
+        }
+        let wanted = attention(&wide(half, &qkv), &offsets, hidden, head, by_distance(&added, reach));
+        let error = error(&half.widen(&mixed), &wanted);
+        assert!(error < half.step() * 4.0, "{half:?} head {head}, reach {reach}: {error}");
     }
 }

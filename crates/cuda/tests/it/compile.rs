@@ -41,8 +41,11 @@ fn variants() -> Vec<(&'static str, Vec<(&'static str, usize)>)> {
             "rotary" => all.extend(SHAPES.map(|(hidden, head)| (file, vec![("HIDDEN", hidden), ("HEAD", head)]))),
             "attention" => {
                 all.extend(SHAPES.map(|(hidden, head)| (file, vec![("HIDDEN", hidden), ("HEAD", head)])));
-                let local = |(hidden, head)| (file, vec![("HIDDEN", hidden), ("HEAD", head), ("LOCAL", 1)]);
-                all.extend(SHAPES.map(local));
+                for part in ["LOCAL", "RELATIVE"] {
+                    all.extend(
+                        SHAPES.map(|(hidden, head)| (file, vec![("HIDDEN", hidden), ("HEAD", head), (part, 1)])),
+                    );
+                }
             }
             "recall" => all.extend([64, 384, 768, 1024, 1536].map(|d| (file, vec![("DIMENSION", d)]))),
             _ => all.push((file, vec![])),
@@ -185,7 +188,9 @@ fn of_software_card() -> Vec<Variant> {
     }
     for (half, capability) in [(Half::F16, 80), (Half::F16, 75), (Half::Bf16, 80)] {
         all.push(("attention", half, vec![("HIDDEN", 64), ("HEAD", 32)], capability));
-        all.push(("attention", half, vec![("HIDDEN", 64), ("HEAD", 32), ("LOCAL", 1)], capability));
+        for part in ["LOCAL", "RELATIVE"] {
+            all.push(("attention", half, vec![("HIDDEN", 64), ("HEAD", 32), (part, 1)], capability));
+        }
     }
     // Other families than BERT.
     all.push(("norm", Half::F16, vec![("HIDDEN", 64), ("NO_PLACES", 1)], 80));
