@@ -4,6 +4,7 @@
 // residual_norm: states[t] = norm(states[t] + update[t] + bias)
 // add_norm:      states[t] = states[t] + update[t] + bias, and normed[t] = norm(states[t]), where norms stand before each half of a layer: it is there where
 //                PRE_NORM is defined
+// row_norm:      states[t] = norm(states[t]), in the head of masked-language models: it is there where ROW_NORM is defined
 //   norm(x) = (x - mean) / sqrt(variance + epsilon) * gamma + beta, over HIDDEN numbers
 //
 // Shapes: states, update and normed [tokens, HIDDEN] 16-bit; words, positions [.., HIDDEN] 16-bit (the token type's embedding is in the positions'); bias,
@@ -115,5 +116,20 @@ KERNEL void BOUNDS(WARPS * WARP, 4) add_norm(
         state[at] = uint2{pack(x[i].x[0], x[i].x[1]), pack(x[i].x[2], x[i].x[3])};
     }
     norm_row(x, gamma, beta, epsilon, normed + (u64)token * FOURS, lane);
+}
+#endif
+
+#ifdef ROW_NORM
+KERNEL void BOUNDS(WARPS * WARP, 4) row_norm(uint2* states, const float4* gamma, const float4* beta, float epsilon, u32 tokens) {
+    int lane = threadIdx.x % WARP;
+    u32 token = blockIdx.x * WARPS + threadIdx.x / WARP;
+    if (token >= tokens) return;
+    uint2* state = states + (u64)token * FOURS;
+    Four x[OF_LANE];
+    for (int i = 0; i < OF_LANE; i++) {
+        int at = i * WARP + lane;
+        if (at < FOURS) x[i] = {low(state[at].x), high(state[at].x), low(state[at].y), high(state[at].y)};
+    }
+    norm_row(x, gamma, beta, epsilon, state, lane);
 }
 #endif

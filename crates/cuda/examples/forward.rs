@@ -81,6 +81,7 @@ impl Weights {
             relative: None,
             final_norm: None,
             keep: None,
+            masked_lm: None,
         }
     }
 }
@@ -105,7 +106,7 @@ impl Batch {
     fn run(&self, pass: &mut Pass<f16>, vectors: &mut [f32]) -> Result<(), CudaError> {
         let (ids, positions, offsets) = (&self.ids, &self.positions, &self.offsets);
         let vectors = Some(vectors);
-        pass.run(Request { ids, positions, offsets, vectors, normalize: true, keep: None, states: None })
+        pass.run(Request { ids, positions, offsets, vectors, normalize: true, ..Request::default() })
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::CudaError;
 use crate::gpu::Gpu;
 use crate::launch::{self, Codes, GROUP, Norm, Reach, Scan};
+use crate::launch_heads::{self, Columns};
 use crate::number::{Half, Number};
 use crate::recall::{in_half, in_two_bytes, questions_at_once, width_of};
 use crate::reference::{self, by_distance, error, near, numbers, offsets};
@@ -75,6 +76,7 @@ fn check_all<T: Number>(gpu: &Gpu, shapes: &[(usize, usize)], cache: Option<&Pat
             check.attention::<T>(hidden, head, window, reach)?;
         }
         check.heads::<T>(hidden)?;
+        check.masked_lm::<T>(hidden)?;
     }
     if let Some(&(hidden, _)) = shapes.first() {
         check.gelu::<T>(4 * hidden)?;
@@ -252,7 +254,7 @@ impl Check<'_> {
         let on_gpu = self.stream.clone_htod(&offsets)?;
         let mut vectors = self.stream.alloc_zeros::<f32>(LENGTHS.len() * hidden)?;
         let (function, shape) = (module.load_function("mean_pool")?, (LENGTHS.len(), hidden));
-        launch::mean_pool(&self.stream, &function, &states, &on_gpu.as_view(), &mut vectors, shape, true)?;
+        launch_heads::mean_pool(&self.stream, &function, &states, &on_gpu.as_view(), &mut vectors, shape, true)?;
         let rows = |s: usize| &known[offsets[s] as usize * hidden..offsets[s + 1] as usize * hidden];
         let wanted: Vec<f64> = (0..LENGTHS.len()).flat_map(|s| reference::mean(rows(s), hidden, true)).collect();
         let pooled = error(&self.read_floats(&vectors)?, &wanted);
@@ -261,10 +263,43 @@ impl Check<'_> {
         let (weight, known_weight) = self.floats(2, hidden, 0.2)?;
         let mut kept = self.stream.alloc_zeros::<f32>(tokens)?;
         let function = module.load_function("keep")?;
-        launch::keep(&self.stream, &function, &states, (&weight, 0.25), &mut kept, tokens)?;
+        launch_heads::keep(&self.stream, &function, &states, (&weight, 0.25), &mut kept, tokens)?;
         let wanted = reference::keep(&known, &known_weight, 0.25);
         let kept = error(&self.read_floats(&kept)?, &wanted);
         self.record("keep", format!("{tokens} x {hidden}"), kept, 1e-5);
+        Ok(())
+    }
+
+    fn masked_lm<T: Number>(&mut self, hidden: usize) -> Result<(), CudaError> {
+        let module = load(self.gpu, "norm", T::HALF, &[("HIDDEN", hidden), ("ROW_NORM", 1)], self.cache)?;
+        let offsets = offsets(&LENGTHS);
+        let tokens = LENGTHS.iter().sum::<usize>();
+        let ((mut states, known), (beta, known_beta)) =
+            (self.both::<T>(1, tokens * hidden, 1.0)?, self.floats(4, hidden, 0.3)?);
+        let (gamma, known_gamma) = self.floats(3, hidden, 1.0)?;
+        let norm = Norm { gamma, beta, epsilon: 1e-12 };
+        launch_heads::row_norm(&self.stream, &module.load_function("row_norm")?, &mut states, &norm, tokens)?;
+        let of_row = |row: &[f64]| reference::norm(row, &known_gamma, &known_beta, 1e-12);
+        let wanted: Vec<f64> = known.chunks(hidden).flat_map(of_row).collect();
+        let normed = error(&self.read(&states)?, &wanted);
+        self.record("row_norm", format!("{tokens} x {hidden}"), normed, step::<T>());
+
+        // A tile that begins and ends within a row of maxima.
+        let (columns, first, width) = (hidden + 8, 16, hidden + 32);
+        let function = load(self.gpu, "heads", T::HALF, &[("LOGITS", 1)], self.cache)?.load_function("max_logits")?;
+        let (logits, known) = self.both::<T>(5, tokens * columns, 1.0)?;
+        let (bias, known_bias) = self.floats(6, columns, 2.0)?;
+        let (on_gpu, mut maxima) =
+            (self.stream.clone_htod(&offsets)?, self.stream.alloc_zeros::<f32>(LENGTHS.len() * width)?);
+        let (logits, sequences) = ((&logits, &bias), (&on_gpu.as_view(), LENGTHS.len()));
+        launch_heads::max_logits(&self.stream, &function, logits, sequences, &mut maxima, Columns { first, width })?;
+        let mut wanted = vec![0.0; LENGTHS.len() * width];
+        for (bounds, row) in offsets.windows(2).zip(wanted.chunks_mut(width)) {
+            let own = &known[bounds[0] as usize * columns..bounds[1] as usize * columns];
+            row[first..first + columns].copy_from_slice(&reference::max_logits(own, &known_bias));
+        }
+        let most = error(&self.read_floats(&maxima)?, &wanted);
+        self.record("max_logits", format!("{tokens} x {columns}"), most, 1e-5);
         Ok(())
     }
 

@@ -8,6 +8,7 @@
 use crate::CudaError;
 use crate::blas::{Blas, Shape};
 use crate::launch::{self, Norm, Reach};
+use crate::launch_heads::{self, Columns};
 use crate::model::{Layer, Linear, Model};
 use crate::number::Number;
 use crate::work::{Sizes, Work};
@@ -148,7 +149,27 @@ impl<T: Number> OnStream<'_, T> {
     pub fn pool(&self, w: &mut Work<T>, sizes: Sizes, normalize: bool) -> Result<(), CudaError> {
         let (function, shape) = (&self.model.functions.mean_pool, (sizes.sequences, self.model.hidden));
         let [_, _, offsets, _] = sizes.views(&w.inputs);
-        launch::mean_pool(self.stream, function, &w.states, &offsets, &mut w.vectors, shape, normalize)
+        launch_heads::mean_pool(self.stream, function, &w.states, &offsets, &mut w.vectors, shape, normalize)
+    }
+
+    /// From states to the largest logit of each word piece among a sequence's tokens, by tiles of the vocabulary.
+    pub fn max_logits(&self, w: &mut Work<T>, sizes: Sizes) -> Result<(), CudaError> {
+        let (Some(head), Some(maxima)) = (&self.model.masked_lm, &mut w.maxima) else {
+            return Err(CudaError::Shape("the model has no masked-LM head".into()));
+        };
+        let [_, _, offsets, _] = sizes.views(&w.inputs);
+        let (stream, tokens) = (self.stream, sizes.tokens);
+        self.product(&head.dense, tokens, &w.states, &mut w.update)?;
+        launch::activate(stream, &head.activation, &mut w.update, &head.dense.bias, tokens, false)?;
+        launch_heads::row_norm(stream, &head.row_norm, &mut w.update, &head.norm, tokens)?;
+        let mut columns = Columns { first: 0, width: head.width };
+        for tile in &head.decoder {
+            self.product(tile, tokens, &w.update, &mut w.qkv)?;
+            let (logits, sequences) = ((&w.qkv, &tile.bias), (&offsets, sizes.sequences));
+            launch_heads::max_logits(stream, &head.max_logits, logits, sequences, &mut maxima.on_gpu, columns)?;
+            columns.first += tile.outputs;
+        }
+        Ok(())
     }
 
     /// From states to keep probabilities.
@@ -160,6 +181,6 @@ impl<T: Number> OnStream<'_, T> {
         }
         let states = if head.inner.is_some() { &w.wide } else { &w.states };
         let output = (&head.weight, head.bias);
-        launch::keep(self.stream, &self.model.functions.keep, states, output, &mut w.kept, tokens)
+        launch_heads::keep(self.stream, &self.model.functions.keep, states, output, &mut w.kept, tokens)
     }
 }

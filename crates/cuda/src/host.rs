@@ -71,6 +71,19 @@ pub struct HostKeep<'a> {
     pub output: HostLinear<'a>,
 }
 
+/// The head of masked-language models, in the host's memory.
+#[derive(Clone, Copy, Debug)]
+pub struct HostMaskedLm<'a> {
+    /// `[hidden, hidden]`.
+    pub dense: HostLinear<'a>,
+    /// After it.
+    pub activation: HostActivation,
+    /// After the activation.
+    pub norm: HostNorm<'a>,
+    /// `[vocabulary, hidden]`.
+    pub decoder: HostLinear<'a>,
+}
+
 /// A model in the host's memory.
 #[derive(Clone, Debug)]
 pub struct HostModel<'a> {
@@ -104,4 +117,6 @@ pub struct HostModel<'a> {
     pub layers: Vec<HostLayer<'a>>,
     /// The keep head, if it has one.
     pub keep: Option<HostKeep<'a>>,
+    /// The head of masked-language models, if it has one.
+    pub masked_lm: Option<HostMaskedLm<'a>>,
 }

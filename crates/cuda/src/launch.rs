@@ -9,18 +9,16 @@ use cudarc::driver::{CudaFunction, CudaSlice, CudaStream, CudaView, LaunchConfig
 use std::sync::Arc;
 
 /// Rows that a block of the kernels with a warp a row works on.
-const ROWS_OF_BLOCK: usize = 4;
+pub(crate) const ROWS_OF_BLOCK: usize = 4;
 /// Blocks of the element-wise kernels, at most: each goes on in steps of the grid.
 const MAX_BLOCKS: usize = 4096;
 /// Threads of a block of them: MAX_THREADS of gelu.cu and rotary.cu.
 const MAX_ROW_THREADS: u32 = 512;
-/// Threads of a block of pooling: POOL_THREADS of heads.cu.
-const POOL_THREADS: u32 = 192;
 
 /// Rows of a group: GROUP of recall.cu.
 pub(crate) const GROUP: usize = 128;
 
-type Stream = Arc<CudaStream>;
+pub(crate) type Stream = Arc<CudaStream>;
 
 /// LayerNorm's scale and shift on the GPU.
 pub(crate) struct Norm {
@@ -29,7 +27,7 @@ pub(crate) struct Norm {
     pub epsilon: f32,
 }
 
-fn grid(blocks: usize, heads: usize, threads: u32) -> LaunchConfig {
+pub(crate) fn grid(blocks: usize, heads: usize, threads: u32) -> LaunchConfig {
     LaunchConfig { grid_dim: (blocks.max(1) as u32, heads as u32, 1), block_dim: (threads, 1, 1), shared_mem_bytes: 0 }
 }
 
@@ -205,58 +203,6 @@ pub(crate) fn attention<T>(
     // SAFETY: the arguments are the kernel's, in order; that the tiles are of these tokens, and that the kernel was
     // compiled for this reach, is the caller's part.
     unsafe { launch.launch(grid(tiles.1, heads, 128))? };
-    Ok(())
-}
-
-/// The mean of each sequence's states. The offsets are of tokens that `states` has.
-pub(crate) fn mean_pool<T>(
-    stream: &Stream,
-    function: &CudaFunction,
-    states: &CudaSlice<T>,
-    offsets: &CudaView<u32>,
-    vectors: &mut CudaSlice<f32>,
-    (sequences, width): (usize, usize),
-    normalize: bool,
-) -> Result<(), CudaError> {
-    assert!(offsets.len() > sequences && vectors.len() >= sequences * width);
-    let (width, normalize) = (width as u32, u32::from(normalize));
-    // SAFETY: the arguments are the kernel's, in order; that the offsets are of these states is the caller's part.
-    unsafe {
-        stream
-            .launch_builder(function)
-            .arg(states)
-            .arg(offsets)
-            .arg(vectors)
-            .arg(&width)
-            .arg(&normalize)
-            .launch(grid(sequences, 1, POOL_THREADS))?;
-    }
-    Ok(())
-}
-
-/// How likely each token is to be kept, by a logit of states as wide as `weight`.
-pub(crate) fn keep<T>(
-    stream: &Stream,
-    function: &CudaFunction,
-    states: &CudaSlice<T>,
-    (weight, bias): (&CudaSlice<f32>, f32),
-    kept: &mut CudaSlice<f32>,
-    tokens: usize,
-) -> Result<(), CudaError> {
-    assert!(states.len() >= tokens * weight.len() && kept.len() >= tokens);
-    let (width, count) = (weight.len() as u32, tokens as u32);
-    // SAFETY: the arguments are the kernel's, in order, and their sizes were held against each other.
-    unsafe {
-        stream
-            .launch_builder(function)
-            .arg(states)
-            .arg(weight)
-            .arg(&bias)
-            .arg(kept)
-            .arg(&width)
-            .arg(&count)
-            .launch(grid(tokens.div_ceil(ROWS_OF_BLOCK), 1, 128))?;
-    }
     Ok(())
 }
 

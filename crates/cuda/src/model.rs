@@ -4,6 +4,7 @@ use crate::CudaError;
 use crate::gpu::Gpu;
 use crate::host::{HostActivation, HostKeep, HostLayer, HostLinear, HostModel, HostNorm, HostRelative};
 use crate::launch::Norm;
+use crate::masked_lm::MaskedLm;
 use crate::number::{Half, Number};
 use crate::source::load;
 use cudarc::driver::{CudaFunction, CudaSlice, CudaStream};
@@ -128,12 +129,13 @@ pub struct Model<T> {
     /// Numbers by distance in powers of two, and how far they reach.
     pub(crate) relative: Option<(CudaSlice<f32>, u32)>,
     pub(crate) keep: Option<Keep<T>>,
+    pub(crate) masked_lm: Option<MaskedLm<T>>,
     pub(crate) vocabulary: usize,
     pub(crate) longest: usize,
 }
 
 /// Puts weights on a GPU.
-struct Upload<'a> {
+pub(crate) struct Upload<'a> {
     stream: &'a Arc<CudaStream>,
     epsilon: f32,
 }
@@ -153,7 +155,7 @@ impl Upload<'_> {
         Ok(on_gpu)
     }
 
-    fn linear<T: Number>(&self, linear: HostLinear) -> Result<Linear<T>, CudaError> {
+    pub fn linear<T: Number>(&self, linear: HostLinear) -> Result<Linear<T>, CudaError> {
         let outputs = linear.bias.len();
         let inputs = linear.weight.len().checked_div(outputs).unwrap_or(0);
         if inputs * outputs != linear.weight.len() {
@@ -162,7 +164,7 @@ impl Upload<'_> {
         Ok(Linear { weight: self.numbers(linear.weight)?, bias: self.floats(linear.bias)?, outputs, inputs })
     }
 
-    fn norm(&self, norm: HostNorm) -> Result<Norm, CudaError> {
+    pub fn norm(&self, norm: HostNorm) -> Result<Norm, CudaError> {
         Ok(Norm { gamma: self.floats(norm.gamma)?, beta: self.floats(norm.beta)?, epsilon: self.epsilon })
     }
 
@@ -253,6 +255,7 @@ impl<T: Number> Model<T> {
                 bias: keep.output.bias.first().copied().unwrap_or(0.0),
             })
         };
+        let masked_lm = |head| MaskedLm::upload(&upload, gpu, &head, host.hidden, cache);
         let model = Self {
             functions,
             hidden: host.hidden,
@@ -267,6 +270,7 @@ impl<T: Number> Model<T> {
             relative: host.relative.map(|relative| upload.relative(relative)).transpose()?,
             final_norm: host.final_norm.map(|norm| upload.norm(norm)).transpose()?,
             keep: host.keep.map(keep).transpose()?,
+            masked_lm: host.masked_lm.map(masked_lm).transpose()?,
             vocabulary: host.word_embeddings.len() / host.hidden,
             longest: longest(host),
             gpu: gpu.clone(),

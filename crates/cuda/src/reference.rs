@@ -105,6 +105,12 @@ pub fn mean(rows: &[f64], width: usize, normalize: bool) -> Vec<f64> {
     mean
 }
 
+/// The largest of each column of logits plus its bias, at least 0.
+pub fn max_logits(logits: &[f64], bias: &[f32]) -> Vec<f64> {
+    let most = |column: usize| logits.chunks(bias.len()).map(|row| row[column]).fold(f64::MIN, f64::max);
+    bias.iter().enumerate().map(|(column, bias)| (most(column) + f64::from(*bias)).max(0.0)).collect()
+}
+
 /// How likely tokens are to be kept, by one logit of each state.
 pub fn keep(states: &[f64], weight: &[f32], bias: f64) -> Vec<f64> {
     let logit = |row: &[f64]| row.iter().zip(weight).map(|(x, w)| x * f64::from(*w)).sum::<f64>() + bias;

@@ -31,6 +31,12 @@ void host_add_norm(uint2* states, const uint2* update, const float4* bias, const
            [=] { add_norm(states, update, bias, gamma, beta, epsilon, normed, tokens); });
 }
 #endif
+
+#ifdef ROW_NORM
+void host_row_norm(uint2* states, const float4* gamma, const float4* beta, float epsilon, u32 tokens) {
+    launch({(tokens + WARPS - 1) / WARPS, 1}, WARPS * WARP, [=] { row_norm(states, gamma, beta, epsilon, tokens); });
+}
+#endif
 #endif
 
 #ifdef ROTARY
@@ -59,6 +65,12 @@ void host_mean_pool(const u32* states, const u32* offsets, float* vectors, u32 w
 void host_keep(const u32* states, const float* weight, float bias, float* kept, u32 width, u32 tokens) {
     launch({(tokens + 3) / 4, 1}, 4 * WARP, [=] { keep(states, weight, bias, kept, width, tokens); });
 }
+
+#ifdef LOGITS
+void host_max_logits(const u32* logits, const float2* bias, const u32* offsets, float2* maxima, u32 first, u32 columns, u32 width, u32 sequences) {
+    launch({sequences, (columns + 255) / 256}, 4 * WARP, [=] { max_logits(logits, bias, offsets, maxima, first, columns, width); });
+}
+#endif
 #endif
 
 #ifdef ATTENTION

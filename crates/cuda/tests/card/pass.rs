@@ -68,6 +68,7 @@ fn with_pass(of: Dimensions, test: impl FnOnce(&Gpu, &mut Pass<f16>)) {
         relative: None,
         final_norm: parts.pre_norm.then_some(norm),
         keep: None,
+        masked_lm: None,
     };
     let gpu = Gpu::find(0).expect("a software card");
     let model = Model::<f16>::upload(&gpu, &host, None).expect("a model");

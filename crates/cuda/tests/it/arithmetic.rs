@@ -2,8 +2,8 @@
 
 use crate::host::{Half, Kernels};
 use membox_cuda::reference::{
-    angles, attention, by_distance, error, gated, gelu, gelu_tanh, keep, mean, near, norm, numbers, offsets, rotated,
-    silu,
+    angles, attention, by_distance, error, gated, gelu, gelu_tanh, keep, max_logits, mean, near, norm, numbers,
+    offsets, rotated, silu,
 };
 use std::ffi::c_void;
 
@@ -40,7 +40,7 @@ fn sixteen_bit_numbers_are_those_of_the_half_crate() {
 fn token_states_are_normalised() {
     for (half, hidden, tokens) in [(Half::F16, 384, 5), (Half::Bf16, 768, 3), (Half::F16, 1024, 1), (Half::F16, 64, 9)]
     {
-        let kernels = Kernels::compile("norm", half, &[("HIDDEN", hidden)]);
+        let kernels = Kernels::compile("norm", half, &[("HIDDEN", hidden), ("ROW_NORM", 1)]);
         let (gamma, beta) = (numbers(1, hidden, 1.0), numbers(2, hidden, 0.3));
         let (word_embeddings, places) =
             (half.narrow(&numbers(3, 20 * hidden, 0.1)), half.narrow(&numbers(4, 8 * hidden, 0.1)));
@@ -105,6 +105,16 @@ fn token_states_are_normalised() {
             wanted.extend(norm(&sum, &gamma, &beta, 1e-12));
         }
         assert!(error(&half.widen(&states), &wanted) < half.step(), "{half:?} {hidden} residual");
+
+        let before = wide(half, &states);
+        type Row = unsafe extern "C" fn(*mut c_void, *const f32, *const f32, f32, u32);
+        // SAFETY: as above.
+        unsafe {
+            let states = states.as_mut_ptr().cast();
+            kernels.get::<Row>("host_row_norm")(states, gamma.as_ptr(), beta.as_ptr(), 1e-12, tokens as u32);
+        }
+        let wanted: Vec<f64> = before.chunks(hidden).flat_map(|row| norm(row, &gamma, &beta, 1e-12)).collect();
+        assert!(error(&half.widen(&states), &wanted) < half.step(), "{half:?} {hidden} alone");
     }
 }
 
@@ -238,6 +248,40 @@ fn vectors_and_keep_probabilities_are_read_off_the_states() {
         }
         let wanted = keep(&known, &weight, 0.25);
         assert!(error(&kept, &wanted) < 1e-5, "{half:?} {width}");
+    }
+}
+
+#[test]
+fn of_logits_the_largest_of_each_word_piece_counts_if_it_is_above_0() {
+    for (half, columns, first, width, lengths) in
+        [(Half::F16, 300, 40, 512, vec![1, 7, 33]), (Half::Bf16, 8, 0, 8, vec![20, 8])]
+    {
+        let kernels = Kernels::compile("heads", half, &[("LOGITS", 1)]);
+        let offsets = offsets(&lengths);
+        let logits = half.narrow(&numbers(1, offsets[lengths.len()] as usize * columns, 1.0));
+        let (known, bias) = (wide(half, &logits), numbers(2, columns, 2.0));
+        let mut maxima = vec![-1f32; lengths.len() * width];
+        type Maxima = unsafe extern "C" fn(*const c_void, *const f32, *const u32, *mut f32, u32, u32, u32, u32);
+        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
+        unsafe {
+            kernels.get::<Maxima>("host_max_logits")(
+                logits.as_ptr().cast(),
+                bias.as_ptr(),
+                offsets.as_ptr(),
+                maxima.as_mut_ptr(),
+                first as u32,
+                columns as u32,
+                width as u32,
+                lengths.len() as u32,
+            );
+        }
+        for (bounds, row) in offsets.windows(2).zip(maxima.chunks(width)) {
+            let wanted = max_logits(&known[bounds[0] as usize * columns..bounds[1] as usize * columns], &bias);
+            let (before, rest) = row.split_at(first);
+            let (own, behind) = rest.split_at(columns);
+            assert!(error(own, &wanted) < 1e-6, "{half:?} {columns}");
+            assert!(before.iter().chain(behind).all(|x| *x == -1.0), "other columns are those of others");
+        }
     }
 }
 

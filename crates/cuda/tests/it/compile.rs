@@ -32,6 +32,7 @@ fn variants() -> Vec<(&'static str, Vec<(&'static str, usize)>)> {
                 all.extend(SHAPES.map(|(hidden, _)| (file, vec![("HIDDEN", hidden), ("NO_PLACES", 1)])));
                 let modern_bert = |(hidden, _)| (file, vec![("HIDDEN", hidden), ("NO_PLACES", 1), ("PRE_NORM", 1)]);
                 all.extend(SHAPES.map(modern_bert));
+                all.extend(SHAPES.map(|(hidden, _)| (file, vec![("HIDDEN", hidden), ("ROW_NORM", 1)])));
             }
             "gelu" => {
                 all.push((file, vec![]));
@@ -47,6 +48,7 @@ fn variants() -> Vec<(&'static str, Vec<(&'static str, usize)>)> {
                     );
                 }
             }
+            "heads" => all.extend([vec![], vec![("LOGITS", 1)]].map(|defines| (file, defines))),
             "recall" => all.extend([64, 384, 768, 1024, 1536].map(|d| (file, vec![("DIMENSION", d)]))),
             _ => all.push((file, vec![])),
         }
@@ -183,6 +185,8 @@ fn of_software_card() -> Vec<Variant> {
         all.push(("gelu", half, vec![], 80));
         all.push(("gelu", half, vec![("ACTIVATION", 3), ("GATED", 1)], 80));
         all.push(("heads", half, vec![], 80));
+        all.push(("heads", half, vec![("LOGITS", 1)], 80));
+        all.push(("norm", half, vec![("HIDDEN", 64), ("ROW_NORM", 1)], 80));
         all.push(("rotary", half, vec![("HIDDEN", 64), ("HEAD", 32)], 80));
         all.push(("norm", half, vec![("HIDDEN", 64), ("NO_PLACES", 1), ("PRE_NORM", 1)], 80));
     }
