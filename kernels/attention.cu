@@ -8,6 +8,12 @@
 // The other two need no bias here: that of the keys adds the same to each score of a query, which softmax does not see, and that of the values adds itself
 // to each of its means, so it goes into the bias of the product that follows (`Model::upload`).
 //
+// Where LOCAL is defined, a query has the keys of at most `window` tokens to each side of it, and the block goes through those that one of its queries has:
+// 4 · (16 + 2 · window) · HEAD operations a query and head, rounded up to tiles.
+//
+// Where RELATIVE is defined, a number by distance is added to each score: by_distance [HIDDEN / HEAD, 2 · reach + 1] f32, from `reach` before a query to
+// `reach` behind it, already times log2(e). Those of a tile's distances are in shared memory beside the keys.
+//
 // Launch: 4 warps a block, a block a tile and head: grid (tiles, HIDDEN / HEAD). A warp has 16 queries. Keys and values pass through shared memory, KEYS at
 // a time, while the next ones are on their way, and the softmax is kept up with the largest score so far (Milakov and Gimelshein 2018; Dao 2022), so nothing
 // of the size length · length is ever stored. Keys come out of shared memory by ldmatrix, values by ldmatrix.trans, as in FlashAttention 2 (Dao 2023).
@@ -36,8 +42,20 @@ DEVICE void load_next(uint4 keys[OF_THREAD], uint4 values[OF_THREAD], const uint
     }
 }
 
+#ifdef LOCAL
+// A query whose keys of a tile are all left out has the weights of LEAST - LEAST, until its own key wipes them out.
+DEVICE bool is_far(u32 key, u32 query, u32 window) { return key > query + window || key + window < query; }
+#endif
+
 KERNEL void BOUNDS(THREADS, HEAD == 32 ? 4 : 3) attention(
-        const uint4* qkv, const float* bias, const u32* offsets, const u32* tiles, u32* mixed) {
+        const uint4* qkv, const float* bias, const u32* offsets, const u32* tiles, u32* mixed
+#ifdef LOCAL
+        , u32 window
+#endif
+#ifdef RELATIVE
+        , const float* by_distance, u32 reach
+#endif
+        ) {
     SHARED uint4 key_rows[KEYS * STRIDE / 8];
     SHARED uint4 value_rows[KEYS * STRIDE / 8];
     const half_t* keys = (const half_t*)key_rows;
@@ -51,11 +69,28 @@ KERNEL void BOUNDS(THREADS, HEAD == 32 ? 4 : 3) attention(
     const u32 first_query = tiles[2 * blockIdx.x + 1] + warp * 16;
     const u32 query[2] = {first_query + g, first_query + g + 8};
     const bool has_queries = first_query < length;
+#ifdef LOCAL
+    // Keys from the first that a query of the block has up to the last one. A warp has those near its own queries.
+    const u32 tile_begin = tiles[2 * blockIdx.x + 1], from = tile_begin > window ? tile_begin - window : 0;
+    const u32 to = length - tile_begin > QUERIES + window ? tile_begin + QUERIES + window : length;
+#define HAS_NONE(n) (n / 2 * 16 >= there || key + n / 2 * 16 > first_query + 15 + window || key + n / 2 * 16 + 15 + window < first_query)
+#define IS_OUT(n, i) (n * 8 + 2 * t + i % 2 >= there || is_far(key + n * 8 + 2 * t + i % 2, query[i / 2], window))
+#else
+    const u32 from = 0, to = length;
+#define HAS_NONE(n) (n / 2 * 16 >= there)
+#define IS_OUT(n, i) (n * 8 + 2 * t + i % 2 >= there)
+#endif
+#ifdef RELATIVE
+    // Number i is of the key that is i - (QUERIES - 1) behind the block's first query, counted from the first key of the tile.
+    SHARED float distances[THREADS];
+    const float* own_distances = by_distance + (u64)blockIdx.y * (2 * reach + 1) + reach;
+    const int most_far = (int)reach, to_last_query = (int)tiles[2 * blockIdx.x + 1] + QUERIES - 1;
+#endif
     // exp(x) = 2^(x · log2(e)), which is what the GPU computes.
     const float scale = 1.44269504f;
 
     uint4 next_keys[OF_THREAD], next_values[OF_THREAD];
-    load_next(next_keys, next_values, own, column, 0, length);
+    load_next(next_keys, next_values, own, column, from, to);
     u32 queries[HEAD / 16][4];
     for (int k = 0; k < HEAD / 16; k++) {
         for (int part = 0; part < 4; part++) {
@@ -70,22 +105,26 @@ KERNEL void BOUNDS(THREADS, HEAD == 32 ? 4 : 3) attention(
     }
     float most[2] = {LEAST, LEAST}, total[2] = {0, 0};
 
-    for (u32 first = 0; first < length; first += KEYS) {
+    for (u32 key = from; key < to; key += KEYS) {
         meet();
         for (u32 i = 0; i < OF_THREAD; i++) {
             u32 part = threadIdx.x + i * THREADS, at = part / EIGHTS * (STRIDE / 8) + part % EIGHTS;
             key_rows[at] = next_keys[i];
             value_rows[at] = next_values[i];
         }
+#ifdef RELATIVE
+        const int distance = (int)(key + threadIdx.x) - to_last_query;
+        distances[threadIdx.x] = own_distances[distance < -most_far ? -most_far : distance > most_far ? most_far : distance];
+#endif
         meet();
-        if (first + KEYS < length) load_next(next_keys, next_values, own, column, first + KEYS, length);
+        if (key + KEYS < to) load_next(next_keys, next_values, own, column, key + KEYS, to);
         if (!has_queries) continue;
         // What follows goes by 16 keys, and leaves out those after the last: all threads of a warp alike.
-        const int there = length - first < KEYS ? (int)(length - first) : KEYS;
+        const int there = to - key < KEYS ? (int)(to - key) : KEYS;
         float score[KEYS / 8][4];
         for (int n = 0; n < KEYS / 8; n++) {
             for (int i = 0; i < 4; i++) score[n][i] = 0;
-            if (n / 2 * 16 >= there) continue;
+            if (HAS_NONE(n)) continue;
             for (int k = 0; k < HEAD / 32; k++) {
                 u32 b[4];
                 load_tiles(b, keys + (n * 8 + lane % 8) * STRIDE + k * 32 + lane / 8 * 8);
@@ -95,9 +134,12 @@ KERNEL void BOUNDS(THREADS, HEAD == 32 ? 4 : 3) attention(
         }
         float best[2] = {most[0], most[1]};
         for (int n = 0; n < KEYS / 8; n++) {
-            if (n / 2 * 16 >= there) continue;
+            if (HAS_NONE(n)) continue;
             for (int i = 0; i < 4; i++) {
-                if (n * 8 + 2 * t + i % 2 >= there) score[n][i] = LEAST;
+#ifdef RELATIVE
+                score[n][i] += distances[n * 8 + 2 * t + i % 2 + QUERIES - 1 - (warp * 16 + g + i / 2 * 8)];
+#endif
+                if (IS_OUT(n, i)) score[n][i] = LEAST;
                 best[i / 2] = fmaxf(best[i / 2], score[n][i]);
             }
         }
@@ -113,7 +155,7 @@ KERNEL void BOUNDS(THREADS, HEAD == 32 ? 4 : 3) attention(
             }
         }
         for (int j = 0; j < KEYS / 16; j++) {
-            if (j * 16 >= there) continue;
+            if (HAS_NONE(2 * j)) continue;
             for (int n = 2 * j; n < 2 * j + 2; n++) {
                 for (int i = 0; i < 4; i++) {
                     score[n][i] = power_of_two(score[n][i] - most[i / 2]);

@@ -1,13 +1,16 @@
-// What is read off the last layer's states: one vector a sequence, and how likely each token is to be kept.
+// What is read off the last layer's states: one vector a sequence, how likely each token is to be kept, and the largest logit of each word piece.
 //
 // mean_pool: vectors[s] = mean of states[offsets[s] .. offsets[s + 1]], divided by its length where `normalize` is not 0
 // keep:      kept[t] = 1 / (1 + exp(-(states[t] · weight + bias)))
+// max_logits: maxima[s, first + c] = max(0, bias[c] + the largest of logits[offsets[s] .. offsets[s + 1], c]), of a tile of the vocabulary; it is there where
+//             LOGITS is defined
 //
 // Shapes: states [tokens, width] 16-bit, width a multiple of 2; offsets [sequences + 1] u32; vectors [sequences, width] f32; weight [width] f32; kept
-// [tokens] f32. Of a sequence without tokens there is no vector.
+// [tokens] f32. Of a sequence without tokens there is no vector. logits [tokens, columns] 16-bit; bias [columns] f32; maxima [sequences, width] f32; first,
+// columns and width are even. Of a sequence without tokens they are 0.
 //
-// Launch: mean_pool a block of 192 a sequence, AT_ONCE tokens at once; keep a warp a token, 4 of them a block, ceil(tokens / 4) blocks. Both read the
-// states once: bound by memory.
+// Launch: mean_pool a block of 192 a sequence, AT_ONCE tokens at once; keep a warp a token, 4 of them a block, ceil(tokens / 4) blocks; max_logits a
+// thread two columns of a sequence, 128 of them a block: grid (sequences, ceil(columns / 256)). All read what they are given once: bound by memory.
 #include "common.cuh"
 
 #define POOL_THREADS 192
@@ -65,3 +68,26 @@ KERNEL void BOUNDS(4 * WARP, 8) keep(const u32* states, const float* weight, flo
     sum = warp_sum(sum) + bias;
     if (lane == 0) kept[token] = 1.0f / (1.0f + expf(-sum));
 }
+
+#ifdef LOGITS
+#define LEAST -1e30f
+
+KERNEL void BOUNDS(4 * WARP, 8) max_logits(
+        const u32* logits, const float2* bias, const u32* offsets, float2* maxima, u32 first, u32 columns, u32 width) {
+    u32 pairs = columns / 2, at = blockIdx.y * (4 * WARP) + threadIdx.x;
+    if (at >= pairs) return;
+    u32 begin = offsets[blockIdx.x], end = offsets[blockIdx.x + 1];
+    float a = LEAST, b = LEAST;
+    for (u32 token = begin; token < end; token += AT_ONCE) {
+        u32 both[AT_ONCE];
+        // The last one again, where there are no more.
+        for (u32 i = 0; i < AT_ONCE; i++) both[i] = logits[(u64)(token + i < end ? token + i : end - 1) * pairs + at];
+        for (u32 i = 0; i < AT_ONCE; i++) {
+            a = fmaxf(a, low(both[i]));
+            b = fmaxf(b, high(both[i]));
+        }
+    }
+    float2 of = bias[at];
+    maxima[((u64)blockIdx.x * width + first) / 2 + at] = float2{fmaxf(a + of.x, 0), fmaxf(b + of.y, 0)};
+}
+#endif

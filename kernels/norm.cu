@@ -2,16 +2,19 @@
 //
 // embed_norm:    states[t] = norm(words[ids[t]] + positions[places[t]])
 // residual_norm: states[t] = norm(states[t] + update[t] + bias)
+// add_norm:      states[t] = states[t] + update[t] + bias, and normed[t] = norm(states[t]), where norms stand before each half of a layer: it is there where
+//                PRE_NORM is defined
+// row_norm:      states[t] = norm(states[t]), in the head of masked-language models: it is there where ROW_NORM is defined
 //   norm(x) = (x - mean) / sqrt(variance + epsilon) * gamma + beta, over HIDDEN numbers
 //
-// Shapes: states and update [tokens, HIDDEN] 16-bit; words, positions [.., HIDDEN] 16-bit (the token type's embedding is in the positions'); bias, gamma,
-// beta [HIDDEN] f32; ids, places [tokens] u32. HIDDEN is a multiple of 64.
+// Shapes: states, update and normed [tokens, HIDDEN] 16-bit; words, positions [.., HIDDEN] 16-bit (the token type's embedding is in the positions'); bias,
+// gamma, beta [HIDDEN] f32; ids, places [tokens] u32. HIDDEN is a multiple of 64.
 //
 // Where NO_PLACES is defined, no positions are added: models that know them by rotation, or by distance, have no table of them.
 //
 // Launch: a warp a token, WARPS of them a block, ceil(tokens / WARPS) blocks. A thread keeps its HIDDEN / 32 numbers in registers, so the states are
-// read once and written once, in loads of 8 bytes: 4 · HIDDEN bytes a token to embed, 6 · HIDDEN with a residual, and about 8 · HIDDEN operations: bound
-// by memory.
+// read once and written once, in loads of 8 bytes: 4 · HIDDEN bytes a token to embed, 6 · HIDDEN with a residual, 8 · HIDDEN with its sum too,
+// and about 8 · HIDDEN operations: bound by memory.
 #include "common.cuh"
 
 #define WARPS 4
@@ -91,3 +94,42 @@ KERNEL void BOUNDS(WARPS * WARP, 4) residual_norm(
     }
     norm_row(x, gamma, beta, epsilon, state, lane);
 }
+
+#ifdef PRE_NORM
+KERNEL void BOUNDS(WARPS * WARP, 4) add_norm(
+        uint2* states, const uint2* update, const float4* bias, const float4* gamma, const float4* beta, float epsilon, uint2* normed, u32 tokens) {
+    int lane = threadIdx.x % WARP;
+    u32 token = blockIdx.x * WARPS + threadIdx.x / WARP;
+    if (token >= tokens) return;
+    uint2* state = states + (u64)token * FOURS;
+    const uint2* added = update + (u64)token * FOURS;
+    Four x[OF_LANE];
+    for (int i = 0; i < OF_LANE; i++) {
+        int at = i * WARP + lane;
+        if (at >= FOURS) continue;
+        float4 b = bias[at];
+        x[i] = sum_of(state[at], added[at]);
+        x[i].x[0] += b.x;
+        x[i].x[1] += b.y;
+        x[i].x[2] += b.z;
+        x[i].x[3] += b.w;
+        state[at] = uint2{pack(x[i].x[0], x[i].x[1]), pack(x[i].x[2], x[i].x[3])};
+    }
+    norm_row(x, gamma, beta, epsilon, normed + (u64)token * FOURS, lane);
+}
+#endif
+
+#ifdef ROW_NORM
+KERNEL void BOUNDS(WARPS * WARP, 4) row_norm(uint2* states, const float4* gamma, const float4* beta, float epsilon, u32 tokens) {
+    int lane = threadIdx.x % WARP;
+    u32 token = blockIdx.x * WARPS + threadIdx.x / WARP;
+    if (token >= tokens) return;
+    uint2* state = states + (u64)token * FOURS;
+    Four x[OF_LANE];
+    for (int i = 0; i < OF_LANE; i++) {
+        int at = i * WARP + lane;
+        if (at < FOURS) x[i] = {low(state[at].x), high(state[at].x), low(state[at].y), high(state[at].y)};
+    }
+    norm_row(x, gamma, beta, epsilon, state, lane);
+}
+#endif

@@ -58,11 +58,12 @@ impl Weights {
         let layer = HostLayer {
             qkv: linear(&self.qkv),
             attention_output: linear(&self.output),
-            attention_norm: norm,
+            attention_norm: Some(norm),
             intermediate: linear(&self.up),
             output: linear(&self.down),
             output_norm: norm,
             angles: None,
+            window: None,
         };
         HostModel {
             hidden,
@@ -77,7 +78,10 @@ impl Weights {
             gated: false,
             embedding_norm: norm,
             layers: vec![layer; layers],
+            relative: None,
+            final_norm: None,
             keep: None,
+            masked_lm: None,
         }
     }
 }
@@ -102,7 +106,7 @@ impl Batch {
     fn run(&self, pass: &mut Pass<f16>, vectors: &mut [f32]) -> Result<(), CudaError> {
         let (ids, positions, offsets) = (&self.ids, &self.positions, &self.offsets);
         let vectors = Some(vectors);
-        pass.run(Request { ids, positions, offsets, vectors, normalize: true, keep: None, states: None })
+        pass.run(Request { ids, positions, offsets, vectors, normalize: true, ..Request::default() })
     }
 }
 

@@ -2,10 +2,11 @@
 
 use crate::CudaError;
 use crate::gpu::Gpu;
-use crate::launch::{self, Codes, GROUP, Norm, Scan};
+use crate::launch::{self, Codes, GROUP, Norm, Reach, Scan};
+use crate::launch_heads::{self, Columns};
 use crate::number::{Half, Number};
 use crate::recall::{in_half, in_two_bytes, questions_at_once, width_of};
-use crate::reference::{self, error, numbers, offsets};
+use crate::reference::{self, by_distance, error, near, numbers, offsets};
 use crate::source::load;
 use cudarc::driver::{CudaModule, CudaSlice, CudaStream};
 use std::path::Path;
@@ -15,6 +16,10 @@ use std::sync::Arc;
 pub const CHECKED_SHAPES: [(usize, usize); 3] = [(384, 32), (768, 64), (1024, 64)];
 /// One token, one long sequence, and lengths around the edges of tiles.
 const LENGTHS: [usize; 8] = [1, 512, 63, 64, 65, 2, 17, 130];
+/// Tokens to each side of local attention, less than a tile.
+const WINDOW: u32 = 20;
+/// How far numbers by distance reach, less than the longest sequence.
+const REACH: u32 = 300;
 /// Blocks of the kernels that go on in steps of the grid: fewer than the work, so that they do.
 const BLOCKS: usize = 7;
 
@@ -67,8 +72,11 @@ fn check_all<T: Number>(gpu: &Gpu, shapes: &[(usize, usize)], cache: Option<&Pat
     for &(hidden, head) in shapes {
         check.norms::<T>(hidden)?;
         check.rotary::<T>(hidden, head)?;
-        check.attention::<T>(hidden, head)?;
+        for (window, reach) in [(None, None), (Some(WINDOW), None), (None, Some(REACH))] {
+            check.attention::<T>(hidden, head, window, reach)?;
+        }
         check.heads::<T>(hidden)?;
+        check.masked_lm::<T>(hidden)?;
     }
     if let Some(&(hidden, _)) = shapes.first() {
         check.gelu::<T>(4 * hidden)?;
@@ -159,6 +167,20 @@ impl Check<'_> {
         }
         let got = self.read(&states)?;
         self.record("residual_norm", format!("{tokens} x {hidden}"), error(&got, &wanted), step::<T>());
+
+        let defines = [("HIDDEN", hidden), ("NO_PLACES", 1), ("PRE_NORM", 1)];
+        let function = load(self.gpu, "norm", T::HALF, &defines, self.cache)?.load_function("add_norm")?;
+        let mut normed = self.empty::<T>(tokens * hidden)?;
+        launch::add_norm(&self.stream, &function, &mut states, (&update, &bias), &norm, &mut normed, tokens)?;
+        let (mut sums, mut wanted) = (Vec::new(), Vec::new());
+        for (state, update) in got.chunks(hidden).zip(known_update.chunks(hidden)) {
+            let terms = state.iter().zip(update).zip(&known_bias);
+            let sum: Vec<f64> = terms.map(|((x, u), b)| f64::from(*x) + u + f64::from(*b)).collect();
+            wanted.extend(reference::norm(&sum, &known_gamma, &known_beta, 1e-12));
+            sums.extend(sum);
+        }
+        let error = error(&self.read(&states)?, &sums).max(error(&self.read(&normed)?, &wanted));
+        self.record("add_norm", format!("{tokens} x {hidden}"), error, step::<T>());
         Ok(())
     }
 
@@ -177,8 +199,16 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn attention<T: Number>(&mut self, hidden: usize, head: usize) -> Result<(), CudaError> {
-        let defines = [("HIDDEN", hidden), ("HEAD", head)];
+    fn attention<T: Number>(
+        &mut self,
+        hidden: usize,
+        head: usize,
+        window: Option<u32>,
+        reach: Option<u32>,
+    ) -> Result<(), CudaError> {
+        let mut defines = vec![("HIDDEN", hidden), ("HEAD", head)];
+        defines.extend(window.map(|_| ("LOCAL", 1)));
+        defines.extend(reach.map(|_| ("RELATIVE", 1)));
         let function = load(self.gpu, "attention", T::HALF, &defines, self.cache)?.load_function("attention")?;
         let offsets = offsets(&LENGTHS);
         let tokens = LENGTHS.iter().sum::<usize>();
@@ -189,18 +219,30 @@ impl Check<'_> {
         let (offsets_on_gpu, tiles) = (self.stream.clone_htod(&offsets)?, self.stream.clone_htod(&tiles)?);
         let heads = hidden / head;
         let (offsets_on_gpu, tiles) = (offsets_on_gpu.as_view(), (&tiles.as_view(), count));
-        launch::attention(&self.stream, &function, (&qkv, &bias), &offsets_on_gpu, tiles, heads, &mut mixed)?;
+        let far = reach.unwrap_or_default();
+        let (added, known_added) = self.floats(3, heads * (2 * far as usize + 1), 2.0)?;
+        let relative = reach.map(|reach| (&added, reach));
+        let function = (&function, Reach { window, relative });
+        launch::attention(&self.stream, function, (&qkv, &bias), &offsets_on_gpu, tiles, heads, &mut mixed)?;
         // That of the queries alone.
         let add = |(i, x): (usize, &f64)| x + known_bias.get(i % (3 * hidden)).map_or(0.0, |bias| f64::from(*bias));
         let biased: Vec<f64> = known.iter().enumerate().map(add).collect();
-        let wanted = reference::attention(&biased, &offsets, hidden, head);
+        let wanted = match (window, reach) {
+            // As the kernel has them: times log2(e).
+            (_, Some(reach)) => {
+                let numbers: Vec<f32> = known_added.iter().map(|x| x / std::f32::consts::LOG2_E).collect();
+                reference::attention(&biased, &offsets, hidden, head, by_distance(&numbers, reach as usize))
+            }
+            (window, None) => {
+                let window = window.map_or(usize::MAX, |window| window as usize);
+                reference::attention(&biased, &offsets, hidden, head, near(window))
+            }
+        };
         let error = error(&self.read(&mixed)?, &wanted);
-        self.record(
-            "attention",
-            format!("{heads} heads of {head}, sequences of {LENGTHS:?}"),
-            error,
-            step::<T>() * 4.0,
-        );
+        let mut of = window.map_or_else(String::new, |window| format!(", {window} to each side"));
+        of.extend(reach.map(|_| ", by distance"));
+        let shape = format!("{heads} heads of {head}{of}, sequences of {LENGTHS:?}");
+        self.record("attention", shape, error, step::<T>() * 4.0);
         Ok(())
     }
 
@@ -212,7 +254,7 @@ impl Check<'_> {
         let on_gpu = self.stream.clone_htod(&offsets)?;
         let mut vectors = self.stream.alloc_zeros::<f32>(LENGTHS.len() * hidden)?;
         let (function, shape) = (module.load_function("mean_pool")?, (LENGTHS.len(), hidden));
-        launch::mean_pool(&self.stream, &function, &states, &on_gpu.as_view(), &mut vectors, shape, true)?;
+        launch_heads::mean_pool(&self.stream, &function, &states, &on_gpu.as_view(), &mut vectors, shape, true)?;
         let rows = |s: usize| &known[offsets[s] as usize * hidden..offsets[s + 1] as usize * hidden];
         let wanted: Vec<f64> = (0..LENGTHS.len()).flat_map(|s| reference::mean(rows(s), hidden, true)).collect();
         let pooled = error(&self.read_floats(&vectors)?, &wanted);
@@ -221,10 +263,43 @@ impl Check<'_> {
         let (weight, known_weight) = self.floats(2, hidden, 0.2)?;
         let mut kept = self.stream.alloc_zeros::<f32>(tokens)?;
         let function = module.load_function("keep")?;
-        launch::keep(&self.stream, &function, &states, (&weight, 0.25), &mut kept, tokens)?;
+        launch_heads::keep(&self.stream, &function, &states, (&weight, 0.25), &mut kept, tokens)?;
         let wanted = reference::keep(&known, &known_weight, 0.25);
         let kept = error(&self.read_floats(&kept)?, &wanted);
         self.record("keep", format!("{tokens} x {hidden}"), kept, 1e-5);
+        Ok(())
+    }
+
+    fn masked_lm<T: Number>(&mut self, hidden: usize) -> Result<(), CudaError> {
+        let module = load(self.gpu, "norm", T::HALF, &[("HIDDEN", hidden), ("ROW_NORM", 1)], self.cache)?;
+        let offsets = offsets(&LENGTHS);
+        let tokens = LENGTHS.iter().sum::<usize>();
+        let ((mut states, known), (beta, known_beta)) =
+            (self.both::<T>(1, tokens * hidden, 1.0)?, self.floats(4, hidden, 0.3)?);
+        let (gamma, known_gamma) = self.floats(3, hidden, 1.0)?;
+        let norm = Norm { gamma, beta, epsilon: 1e-12 };
+        launch_heads::row_norm(&self.stream, &module.load_function("row_norm")?, &mut states, &norm, tokens)?;
+        let of_row = |row: &[f64]| reference::norm(row, &known_gamma, &known_beta, 1e-12);
+        let wanted: Vec<f64> = known.chunks(hidden).flat_map(of_row).collect();
+        let normed = error(&self.read(&states)?, &wanted);
+        self.record("row_norm", format!("{tokens} x {hidden}"), normed, step::<T>());
+
+        // A tile that begins and ends within a row of maxima.
+        let (columns, first, width) = (hidden + 8, 16, hidden + 32);
+        let function = load(self.gpu, "heads", T::HALF, &[("LOGITS", 1)], self.cache)?.load_function("max_logits")?;
+        let (logits, known) = self.both::<T>(5, tokens * columns, 1.0)?;
+        let (bias, known_bias) = self.floats(6, columns, 2.0)?;
+        let (on_gpu, mut maxima) =
+            (self.stream.clone_htod(&offsets)?, self.stream.alloc_zeros::<f32>(LENGTHS.len() * width)?);
+        let (logits, sequences) = ((&logits, &bias), (&on_gpu.as_view(), LENGTHS.len()));
+        launch_heads::max_logits(&self.stream, &function, logits, sequences, &mut maxima, Columns { first, width })?;
+        let mut wanted = vec![0.0; LENGTHS.len() * width];
+        for (bounds, row) in offsets.windows(2).zip(wanted.chunks_mut(width)) {
+            let own = &known[bounds[0] as usize * columns..bounds[1] as usize * columns];
+            row[first..first + columns].copy_from_slice(&reference::max_logits(own, &known_bias));
+        }
+        let most = error(&self.read_floats(&maxima)?, &wanted);
+        self.record("max_logits", format!("{tokens} x {columns}"), most, 1e-5);
         Ok(())
     }
 

@@ -6,6 +6,8 @@
 //! not known, so a step whose input is still in the cache may be faster. A test on the software card holds launches and
 //! bytes against those that the kernels make.
 
+use crate::forward::QUERIES;
+
 /// A card's datasheet.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Card {
@@ -51,11 +53,15 @@ pub struct Parts {
     pub rotary: bool,
     /// Whether its feed-forward layers are gated.
     pub gated: bool,
+    /// Whether norms stand before each half of a layer.
+    pub pre_norm: bool,
+    /// Layers whose attention is local, and how many tokens it has to each side.
+    pub local: (usize, usize),
 }
 
 impl Parts {
     /// BERT's own.
-    pub const BERT: Self = Self { rotary: false, gated: false };
+    pub const BERT: Self = Self { rotary: false, gated: false, pre_norm: false, local: (0, 0) };
 }
 
 /// A step of a pass: all launches of one kernel, or copies of one kind.
@@ -101,10 +107,6 @@ pub fn pass(of: Dimensions, lengths: &[usize]) -> Vec<Step> {
     let tokens = lengths.iter().sum::<usize>() as f64;
     let sequences = lengths.len() as f64;
     let longest = lengths.iter().max().copied().unwrap_or(0) as f64;
-    // Scores of all heads: each query with each key of its sequence.
-    let scores = lengths.iter().map(|length| (length * length) as f64).sum::<f64>() * h / head as f64;
-    // Keys and values are read once for each tile of queries.
-    let tiled = lengths.iter().map(|length| (length * length.div_ceil(crate::forward::QUERIES)) as f64).sum::<f64>();
     let step = |name, launches: usize, operations: f64, bytes: f64, kind| {
         let times = launches as f64;
         Step { name, launches, operations: times * operations, bytes: times * bytes, kind }
@@ -122,22 +124,24 @@ pub fn pass(of: Dimensions, lengths: &[usize]) -> Vec<Step> {
         // Sequences have their first positions in common.
         step("embed_norm", 1, 10.0 * tokens * h, tokens * (2.0 * HALF * h + 4.0) + places, Kind::Other),
         product("queries, keys, values", h, 3.0 * h),
-        step(
-            "attention",
-            layers,
-            // Products with tensor cores, beside which the exponentials hardly count.
-            4.0 * scores * head as f64,
-            HALF * h * (2.0 * tokens + 2.0 * tiled),
-            Kind::Product,
-        ),
+        attention(of, lengths),
         product("attention's output", h, h),
-        step("residual_norm", 2 * layers, 10.0 * tokens * h, 3.0 * HALF * tokens * h, Kind::Other),
+        step(
+            "residual_norm",
+            if parts.pre_norm { 1 } else { 2 * layers },
+            10.0 * tokens * h,
+            3.0 * HALF * tokens * h,
+            Kind::Other,
+        ),
         product("intermediate", h, before),
         step(activation, layers, 25.0 * tokens * wide, HALF * tokens * (before + wide), Kind::Other),
         product("output", wide, h),
         step("mean_pool", 1, 2.0 * tokens * h, HALF * tokens * h + 4.0 * sequences * h, Kind::Other),
         step("copy from the card", 1, 0.0, 4.0 * sequences * h, Kind::Copy),
     ];
+    if parts.pre_norm {
+        all.insert(5, step("add_norm", 2 * layers - 1, 10.0 * tokens * h, 4.0 * HALF * tokens * h, Kind::Other));
+    }
     if parts.rotary {
         // Sequences have their first angles in common, and so do the heads.
         let angles = 4.0 * longest * head as f64;
@@ -145,6 +149,28 @@ pub fn pass(of: Dimensions, lengths: &[usize]) -> Vec<Step> {
         all.insert(3, step("rotate", layers, 8.0 * tokens * h, bytes, Kind::Other));
     }
     all
+}
+
+/// Attention of all layers.
+fn attention(of: Dimensions, lengths: &[usize]) -> Step {
+    let (h, tokens) = (of.hidden as f64, lengths.iter().sum::<usize>() as f64);
+    // Keys and values are read once for each tile of queries, and each query has those of its sequence or near it.
+    let of_layer = |window: usize| {
+        let span = |first: usize, last: usize, length: usize| {
+            last.saturating_add(window).min(length - 1) + 1 - first.saturating_sub(window)
+        };
+        let pairs: usize = lengths.iter().map(|l| (0..*l).map(|query| span(query, query, *l)).sum::<usize>()).sum();
+        let tiles = |length: usize| (0..length).step_by(QUERIES).map(move |first| (first, first + QUERIES - 1));
+        let of_tiles = |length: usize| tiles(length).map(|(first, last)| span(first, last, length)).sum::<usize>();
+        let tiled: usize = lengths.iter().map(|length| of_tiles(*length)).sum();
+        // Products with tensor cores, beside which the exponentials hardly count.
+        (4.0 * pairs as f64 * h, HALF * h * (2.0 * tokens + 2.0 * tiled as f64))
+    };
+    let (local, window) = of.parts.local;
+    let (whole, near) = (of_layer(usize::MAX), of_layer(window));
+    let both = |all: f64, near: f64| (of.layers - local) as f64 * all + local as f64 * near;
+    let (operations, bytes) = (both(whole.0, near.0), both(whole.1, near.1));
+    Step { name: "attention", launches: of.layers, operations, bytes, kind: Kind::Product }
 }
 
 /// Seconds of a scan of all rows of `dimension` numbers of so many bytes each.

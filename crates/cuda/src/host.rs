@@ -39,16 +39,27 @@ pub struct HostLayer<'a> {
     pub qkv: HostLinear<'a>,
     /// `[hidden, hidden]`.
     pub attention_output: HostLinear<'a>,
-    /// After attention.
-    pub attention_norm: HostNorm<'a>,
+    /// After attention; before it where norms stand before, where the first layer has none.
+    pub attention_norm: Option<HostNorm<'a>>,
     /// `[intermediate, hidden]`; of a gated layer the half that is activated, then the one that it is multiplied by.
     pub intermediate: HostLinear<'a>,
     /// `[hidden, intermediate]`.
     pub output: HostLinear<'a>,
-    /// After the feed-forward half.
+    /// After the feed-forward half; before it where norms stand before.
     pub output_norm: HostNorm<'a>,
     /// Which of [`HostModel::angles`] its queries and keys are turned by, if by any.
     pub angles: Option<usize>,
+    /// Tokens to each side that a token attends to; all where there is none.
+    pub window: Option<usize>,
+}
+
+/// What attention adds to its scores by distance, in the host's memory.
+#[derive(Clone, Copy, Debug)]
+pub struct HostRelative<'a> {
+    /// `[heads, 2 · reach + 1]`: from `reach` before a query to `reach` behind it.
+    pub by_distance: &'a [f32],
+    /// What is further off has the number of this distance.
+    pub reach: usize,
 }
 
 /// The head that says how likely a token is to be kept.
@@ -58,6 +69,19 @@ pub struct HostKeep<'a> {
     pub inner: Option<HostLinear<'a>>,
     /// `[1, width]`: one logit.
     pub output: HostLinear<'a>,
+}
+
+/// The head of masked-language models, in the host's memory.
+#[derive(Clone, Copy, Debug)]
+pub struct HostMaskedLm<'a> {
+    /// `[hidden, hidden]`.
+    pub dense: HostLinear<'a>,
+    /// After it.
+    pub activation: HostActivation,
+    /// After the activation.
+    pub norm: HostNorm<'a>,
+    /// `[vocabulary, hidden]`.
+    pub decoder: HostLinear<'a>,
 }
 
 /// A model in the host's memory.
@@ -85,8 +109,14 @@ pub struct HostModel<'a> {
     pub gated: bool,
     /// After the embeddings.
     pub embedding_norm: HostNorm<'a>,
+    /// What attention adds to its scores, in all layers.
+    pub relative: Option<HostRelative<'a>>,
+    /// After the last layer, where norms stand before each half of a layer, and not after it.
+    pub final_norm: Option<HostNorm<'a>>,
     /// The layers.
     pub layers: Vec<HostLayer<'a>>,
     /// The keep head, if it has one.
     pub keep: Option<HostKeep<'a>>,
+    /// The head of masked-language models, if it has one.
+    pub masked_lm: Option<HostMaskedLm<'a>>,
 }

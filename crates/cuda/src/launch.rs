@@ -9,18 +9,16 @@ use cudarc::driver::{CudaFunction, CudaSlice, CudaStream, CudaView, LaunchConfig
 use std::sync::Arc;
 
 /// Rows that a block of the kernels with a warp a row works on.
-const ROWS_OF_BLOCK: usize = 4;
+pub(crate) const ROWS_OF_BLOCK: usize = 4;
 /// Blocks of the element-wise kernels, at most: each goes on in steps of the grid.
 const MAX_BLOCKS: usize = 4096;
 /// Threads of a block of them: MAX_THREADS of gelu.cu and rotary.cu.
 const MAX_ROW_THREADS: u32 = 512;
-/// Threads of a block of pooling: POOL_THREADS of heads.cu.
-const POOL_THREADS: u32 = 192;
 
 /// Rows of a group: GROUP of recall.cu.
 pub(crate) const GROUP: usize = 128;
 
-type Stream = Arc<CudaStream>;
+pub(crate) type Stream = Arc<CudaStream>;
 
 /// LayerNorm's scale and shift on the GPU.
 pub(crate) struct Norm {
@@ -29,7 +27,7 @@ pub(crate) struct Norm {
     pub epsilon: f32,
 }
 
-fn grid(blocks: usize, heads: usize, threads: u32) -> LaunchConfig {
+pub(crate) fn grid(blocks: usize, heads: usize, threads: u32) -> LaunchConfig {
     LaunchConfig { grid_dim: (blocks.max(1) as u32, heads as u32, 1), block_dim: (threads, 1, 1), shared_mem_bytes: 0 }
 }
 
@@ -91,6 +89,36 @@ pub(crate) fn residual_norm<T>(
     Ok(())
 }
 
+/// `states = states + update + bias`, and `normed` its norm, row by row.
+pub(crate) fn add_norm<T>(
+    stream: &Stream,
+    function: &CudaFunction,
+    states: &mut CudaSlice<T>,
+    (update, bias): (&CudaSlice<T>, &CudaSlice<f32>),
+    norm: &Norm,
+    normed: &mut CudaSlice<T>,
+    tokens: usize,
+) -> Result<(), CudaError> {
+    let (numbers, count) = (tokens * norm.gamma.len(), tokens as u32);
+    assert!(states.len() >= numbers && update.len() >= numbers && normed.len() >= numbers);
+    assert!(bias.len() == norm.gamma.len());
+    // SAFETY: the arguments are the kernel's, in order, and their sizes were held against each other.
+    unsafe {
+        stream
+            .launch_builder(function)
+            .arg(states)
+            .arg(update)
+            .arg(bias)
+            .arg(&norm.gamma)
+            .arg(&norm.beta)
+            .arg(&norm.epsilon)
+            .arg(normed)
+            .arg(&count)
+            .launch(grid(tokens.div_ceil(ROWS_OF_BLOCK), 1, 128))?;
+    }
+    Ok(())
+}
+
 /// `bias_gelu`: `x = activation(x + bias)`, in rows as wide as the bias.
 ///
 /// `bias_gated`, where `is_gated`: the same of the first half of a row, times the second half plus its bias.
@@ -143,10 +171,19 @@ pub(crate) fn rotate<T>(
     Ok(())
 }
 
+/// Which keys a query has, and what is added to their scores, as the kernel was compiled for it.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Reach<'a> {
+    /// Tokens to each side, of a kernel with LOCAL.
+    pub window: Option<u32>,
+    /// Numbers by distance and how far they reach, of a kernel with RELATIVE.
+    pub relative: Option<(&'a CudaSlice<f32>, u32)>,
+}
+
 /// Attention of the tiles' queries. Offsets and tiles are of sequences whose tokens `qkv` and `mixed` have room for.
 pub(crate) fn attention<T>(
     stream: &Stream,
-    function: &CudaFunction,
+    (function, reach): (&CudaFunction, Reach),
     (qkv, query_bias): (&CudaSlice<T>, &CudaSlice<f32>),
     offsets: &CudaView<u32>,
     tiles: (&CudaView<u32>, usize),
@@ -154,69 +191,18 @@ pub(crate) fn attention<T>(
     mixed: &mut CudaSlice<T>,
 ) -> Result<(), CudaError> {
     assert!(tiles.0.len() >= 2 * tiles.1 && qkv.len() >= 3 * mixed.len() && query_bias.len().is_multiple_of(heads));
-    // SAFETY: the arguments are the kernel's, in order; that the tiles are of these tokens is the caller's part.
-    unsafe {
-        stream
-            .launch_builder(function)
-            .arg(qkv)
-            .arg(query_bias)
-            .arg(offsets)
-            .arg(tiles.0)
-            .arg(mixed)
-            .launch(grid(tiles.1, heads, 128))?;
+    let mut launch = stream.launch_builder(function);
+    launch.arg(qkv).arg(query_bias).arg(offsets).arg(tiles.0).arg(mixed);
+    if let Some(window) = &reach.window {
+        launch.arg(window);
     }
-    Ok(())
-}
-
-/// The mean of each sequence's states. The offsets are of tokens that `states` has.
-pub(crate) fn mean_pool<T>(
-    stream: &Stream,
-    function: &CudaFunction,
-    states: &CudaSlice<T>,
-    offsets: &CudaView<u32>,
-    vectors: &mut CudaSlice<f32>,
-    (sequences, width): (usize, usize),
-    normalize: bool,
-) -> Result<(), CudaError> {
-    assert!(offsets.len() > sequences && vectors.len() >= sequences * width);
-    let (width, normalize) = (width as u32, u32::from(normalize));
-    // SAFETY: the arguments are the kernel's, in order; that the offsets are of these states is the caller's part.
-    unsafe {
-        stream
-            .launch_builder(function)
-            .arg(states)
-            .arg(offsets)
-            .arg(vectors)
-            .arg(&width)
-            .arg(&normalize)
-            .launch(grid(sequences, 1, POOL_THREADS))?;
+    if let Some((by_distance, reach)) = &reach.relative {
+        assert!(by_distance.len() >= heads * (2 * *reach as usize + 1));
+        launch.arg(*by_distance).arg(reach);
     }
-    Ok(())
-}
-
-/// How likely each token is to be kept, by a logit of states as wide as `weight`.
-pub(crate) fn keep<T>(
-    stream: &Stream,
-    function: &CudaFunction,
-    states: &CudaSlice<T>,
-    (weight, bias): (&CudaSlice<f32>, f32),
-    kept: &mut CudaSlice<f32>,
-    tokens: usize,
-) -> Result<(), CudaError> {
-    assert!(states.len() >= tokens * weight.len() && kept.len() >= tokens);
-    let (width, count) = (weight.len() as u32, tokens as u32);
-    // SAFETY: the arguments are the kernel's, in order, and their sizes were held against each other.
-    unsafe {
-        stream
-            .launch_builder(function)
-            .arg(states)
-            .arg(weight)
-            .arg(&bias)
-            .arg(kept)
-            .arg(&width)
-            .arg(&count)
-            .launch(grid(tokens.div_ceil(ROWS_OF_BLOCK), 1, 128))?;
-    }
+    // SAFETY: the arguments are the kernel's, in order; that the tiles are of these tokens, and that the kernel was
+    // compiled for this reach, is the caller's part.
+    unsafe { launch.launch(grid(tiles.1, heads, 128))? };
     Ok(())
 }
 

@@ -2,13 +2,17 @@
 
 use crate::CudaError;
 use crate::gpu::Gpu;
-use crate::host::{HostActivation, HostKeep, HostLayer, HostLinear, HostModel, HostNorm};
+use crate::host::{HostActivation, HostKeep, HostLayer, HostLinear, HostModel, HostNorm, HostRelative};
 use crate::launch::Norm;
+use crate::masked_lm::MaskedLm;
 use crate::number::{Half, Number};
 use crate::source::load;
 use cudarc::driver::{CudaFunction, CudaSlice, CudaStream};
 use std::path::Path;
 use std::sync::Arc;
+
+/// What no window need exceed: no sequence is as long.
+const MAX_WINDOW: usize = 1 << 24;
 
 /// A linear layer on a GPU.
 pub(crate) struct Linear<T> {
@@ -26,10 +30,12 @@ pub(crate) struct Layer<T> {
     pub query_bias: CudaSlice<f32>,
     pub rotary: Option<Rotary>,
     pub attention_output: Linear<T>,
-    pub attention_norm: Norm,
+    /// After attention; before it where norms stand before, where the first layer has none.
+    pub attention_norm: Option<Norm>,
     pub intermediate: Linear<T>,
     pub output: Linear<T>,
     pub output_norm: Norm,
+    pub window: Option<u32>,
 }
 
 /// What turns the queries and keys of a layer.
@@ -51,6 +57,8 @@ pub(crate) struct Keep<T> {
 pub(crate) struct Functions {
     pub embed_norm: CudaFunction,
     pub residual_norm: CudaFunction,
+    /// None where norms stand after each half of a layer.
+    pub add_norm: Option<CudaFunction>,
     /// Of the keep head.
     pub bias_gelu: CudaFunction,
     /// `bias_gelu` or `bias_gated` of the feed-forward layers.
@@ -58,6 +66,8 @@ pub(crate) struct Functions {
     /// None where no layer turns its queries and keys.
     pub rotate: Option<CudaFunction>,
     pub attention: CudaFunction,
+    /// None where no layer has a window.
+    pub local_attention: Option<CudaFunction>,
     pub mean_pool: CudaFunction,
     pub keep: CudaFunction,
 }
@@ -66,8 +76,10 @@ impl Functions {
     fn load(gpu: &Gpu, host: &HostModel, half: Half, cache: Option<&Path>) -> Result<Self, CudaError> {
         let (shape, of_hidden) =
             ([("HIDDEN", host.hidden), ("HEAD", host.hidden / host.heads)], ("HIDDEN", host.hidden));
-        let norms: &[_] = if host.positions.is_empty() { &[of_hidden, ("NO_PLACES", 1)] } else { &[of_hidden] };
-        let norm = load(gpu, "norm", half, norms, cache)?;
+        let is_pre_norm = host.final_norm.is_some();
+        let norms = [(host.positions.is_empty(), ("NO_PLACES", 1)), (is_pre_norm, ("PRE_NORM", 1))];
+        let norms: Vec<_> = std::iter::once((true, of_hidden)).chain(norms).filter(|n| n.0).map(|n| n.1).collect();
+        let norm = load(gpu, "norm", half, &norms, cache)?;
         let bias_gelu = load(gpu, "gelu", half, &[], cache)?.load_function("bias_gelu")?;
         let kind = ("ACTIVATION", host.activation as usize);
         let activation = match (host.gated, host.activation) {
@@ -77,13 +89,21 @@ impl Functions {
         };
         let heads = load(gpu, "heads", half, &[], cache)?;
         let rotate = || load(gpu, "rotary", half, &shape, cache)?.load_function("rotate").map_err(CudaError::from);
+        let relative: &[_] = if host.relative.is_some() { &[("RELATIVE", 1)] } else { &[] };
+        let attention = |defines: &[_]| -> Result<CudaFunction, CudaError> {
+            Ok(load(gpu, "attention", half, &[&shape, defines, relative].concat(), cache)?
+                .load_function("attention")?)
+        };
+        let is_local = host.layers.iter().any(|layer| layer.window.is_some());
         Ok(Self {
             embed_norm: norm.load_function("embed_norm")?,
             residual_norm: norm.load_function("residual_norm")?,
+            add_norm: is_pre_norm.then(|| norm.load_function("add_norm")).transpose()?,
             bias_gelu,
             activation,
             rotate: (!host.angles.is_empty()).then(rotate).transpose()?,
-            attention: load(gpu, "attention", half, &shape, cache)?.load_function("attention")?,
+            attention: attention(&[])?,
+            local_attention: is_local.then(|| attention(&[("LOCAL", 1)])).transpose()?,
             mean_pool: heads.load_function("mean_pool")?,
             keep: heads.load_function("keep")?,
         })
@@ -105,13 +125,17 @@ pub struct Model<T> {
     pub(crate) angles: Vec<CudaSlice<f32>>,
     pub(crate) embedding_norm: Norm,
     pub(crate) layers: Vec<Layer<T>>,
+    pub(crate) final_norm: Option<Norm>,
+    /// Numbers by distance in powers of two, and how far they reach.
+    pub(crate) relative: Option<(CudaSlice<f32>, u32)>,
     pub(crate) keep: Option<Keep<T>>,
+    pub(crate) masked_lm: Option<MaskedLm<T>>,
     pub(crate) vocabulary: usize,
     pub(crate) longest: usize,
 }
 
 /// Puts weights on a GPU.
-struct Upload<'a> {
+pub(crate) struct Upload<'a> {
     stream: &'a Arc<CudaStream>,
     epsilon: f32,
 }
@@ -131,7 +155,7 @@ impl Upload<'_> {
         Ok(on_gpu)
     }
 
-    fn linear<T: Number>(&self, linear: HostLinear) -> Result<Linear<T>, CudaError> {
+    pub fn linear<T: Number>(&self, linear: HostLinear) -> Result<Linear<T>, CudaError> {
         let outputs = linear.bias.len();
         let inputs = linear.weight.len().checked_div(outputs).unwrap_or(0);
         if inputs * outputs != linear.weight.len() {
@@ -140,8 +164,14 @@ impl Upload<'_> {
         Ok(Linear { weight: self.numbers(linear.weight)?, bias: self.floats(linear.bias)?, outputs, inputs })
     }
 
-    fn norm(&self, norm: HostNorm) -> Result<Norm, CudaError> {
+    pub fn norm(&self, norm: HostNorm) -> Result<Norm, CudaError> {
         Ok(Norm { gamma: self.floats(norm.gamma)?, beta: self.floats(norm.beta)?, epsilon: self.epsilon })
+    }
+
+    fn relative(&self, relative: HostRelative) -> Result<(CudaSlice<f32>, u32), CudaError> {
+        // As scores are: the kernel knows powers of two.
+        let scaled: Vec<f32> = relative.by_distance.iter().map(|x| x * std::f32::consts::LOG2_E).collect();
+        Ok((self.floats(&scaled)?, relative.reach as u32))
     }
 
     fn layer<T: Number>(&self, layer: &HostLayer, hidden: usize) -> Result<Layer<T>, CudaError> {
@@ -159,10 +189,11 @@ impl Upload<'_> {
             query_bias: self.floats(if rotary.is_some() { &noughts } else { of_queries })?,
             rotary,
             attention_output: self.linear(HostLinear { bias: &output_bias, ..layer.attention_output })?,
-            attention_norm: self.norm(layer.attention_norm)?,
+            attention_norm: layer.attention_norm.map(|norm| self.norm(norm)).transpose()?,
             intermediate: self.linear(layer.intermediate)?,
             output: self.linear(layer.output)?,
             output_norm: self.norm(layer.output_norm)?,
+            window: layer.window.map(|window| window.min(MAX_WINDOW) as u32),
         })
     }
 }
@@ -191,13 +222,16 @@ fn check_shape(host: &HostModel) -> Result<(), CudaError> {
         return Err(CudaError::Shape(format!("feed-forward layers {width} wide: {known}")));
     }
     let (wide, angles) = (wide(host), longest(host) * head);
-    let fits = host
-        .layers
-        .iter()
-        .all(|layer| layer.intermediate.bias.len() == wide && layer.angles.is_none_or(|set| set < host.angles.len()));
-    match fits && host.angles.iter().all(|set| set.len() == angles) {
+    let fits = host.layers.iter().enumerate().all(|(index, layer)| {
+        // Where norms stand before, what enters the first layer has just been normed.
+        let has_norm = host.final_norm.is_none() || index > 0;
+        let is_whole = layer.intermediate.bias.len() == wide && layer.attention_norm.is_some() == has_norm;
+        is_whole && layer.angles.is_none_or(|set| set < host.angles.len())
+    });
+    let is_known = |r: HostRelative| r.reach < MAX_WINDOW && r.by_distance.len() == host.heads * (2 * r.reach + 1);
+    match fits && host.angles.iter().all(|set| set.len() == angles) && host.relative.is_none_or(is_known) {
         true => Ok(()),
-        false => Err(CudaError::Shape("the layers, or the angles of positions, are not those of the model".into())),
+        false => Err(CudaError::Shape("the layers, or what says positions, are not those of the model".into())),
     }
 }
 
@@ -221,6 +255,7 @@ impl<T: Number> Model<T> {
                 bias: keep.output.bias.first().copied().unwrap_or(0.0),
             })
         };
+        let masked_lm = |head| MaskedLm::upload(&upload, gpu, &head, host.hidden, cache);
         let model = Self {
             functions,
             hidden: host.hidden,
@@ -232,7 +267,10 @@ impl<T: Number> Model<T> {
             angles: host.angles.iter().map(|angles| upload.floats(angles)).collect::<Result<_, _>>()?,
             embedding_norm: upload.norm(host.embedding_norm)?,
             layers: host.layers.iter().map(|layer| upload.layer(layer, host.hidden)).collect::<Result<_, _>>()?,
+            relative: host.relative.map(|relative| upload.relative(relative)).transpose()?,
+            final_norm: host.final_norm.map(|norm| upload.norm(norm)).transpose()?,
             keep: host.keep.map(keep).transpose()?,
+            masked_lm: host.masked_lm.map(masked_lm).transpose()?,
             vocabulary: host.word_embeddings.len() / host.hidden,
             longest: longest(host),
             gpu: gpu.clone(),

@@ -8,6 +8,7 @@
 use crate::CudaError;
 use crate::blas::Blas;
 use crate::forward::{OnStream, tiles};
+use crate::masked_lm::MaskedLm;
 use crate::model::Model;
 use crate::number::Number;
 use crate::work::{Sizes, Work};
@@ -38,6 +39,9 @@ pub struct Request<'a> {
     pub keep: Option<&'a mut [f32]>,
     /// `[tokens, hidden]`: the states of the last layer.
     pub states: Option<&'a mut [f32]>,
+    /// `[sequences]`, [`Pass::max_sequences`] at most: of each the word pieces whose largest logit among its tokens is
+    /// above 0, with that logit.
+    pub maxima: Option<&'a mut [Vec<(u32, f32)>]>,
 }
 
 /// What is recorded: sizes, and what comes after the last layer.
@@ -47,6 +51,7 @@ struct Steps {
     vectors: bool,
     normalize: bool,
     keep: bool,
+    maxima: bool,
 }
 
 /// A recorded pass, or none of steps that ran once.
@@ -89,7 +94,7 @@ impl<T: Number> Pass<T> {
     }
 
     fn compute(&mut self, request: Request) -> Result<(), CudaError> {
-        let Request { ids, positions, offsets, vectors, normalize, keep, states } = request;
+        let Request { ids, positions, offsets, vectors, normalize, keep, states, maxima } = request;
         let (tokens, sequences) = (ids.len(), offsets.len().saturating_sub(1));
         if tokens == 0 {
             return Ok(());
@@ -98,12 +103,16 @@ impl<T: Number> Pass<T> {
         let tiles = tiles(offsets);
         let sizes = Sizes::of(tokens, sequences, tiles.len() / 2);
         self.ensure_capacity(sizes)?;
+        if maxima.is_some() {
+            self.ensure_maxima(sizes, sequences)?;
+        }
         let Self { model, stream, blas, work, graphs, done } = self;
         let Some(work) = work else { return Ok(()) };
         let inputs = work.host_inputs.numbers()?;
         sizes.fill(inputs, ids, positions, offsets, &tiles);
         stream.memcpy_htod(&inputs[..sizes.inputs()], &mut work.inputs.slice_mut(..sizes.inputs()))?;
-        let steps = Steps { sizes, vectors: vectors.is_some(), normalize, keep: keep.is_some() };
+        let steps =
+            Steps { sizes, vectors: vectors.is_some(), normalize, keep: keep.is_some(), maxima: maxima.is_some() };
         launch(&OnStream { model, stream, blas }, graphs, work, steps)?;
         let hidden = model.hidden;
         if vectors.is_some() {
@@ -118,6 +127,10 @@ impl<T: Number> Pass<T> {
             if let Some(to) = &mut work.host_states {
                 stream.memcpy_dtoh(&work.states.slice(..tokens * hidden), &mut to.numbers()?[..tokens * hidden])?;
             }
+        }
+        if let (Some(_), Some(head), Some(room)) = (&maxima, &model.masked_lm, &mut work.maxima) {
+            let count = sequences * head.width;
+            stream.memcpy_dtoh(&room.on_gpu.slice(..count), &mut room.on_host.numbers()?[..count])?;
         }
         if tokens <= MAX_SPIN_TOKENS {
             stream.synchronize()?;
@@ -134,6 +147,12 @@ impl<T: Number> Pass<T> {
         if let (Some(states), Some(narrow)) = (states, &mut work.host_states) {
             T::to_f32s(&narrow.numbers()?[..tokens * hidden], &mut states[..tokens * hidden]);
         }
+        if let (Some(maxima), Some(head), Some(room)) = (maxima, &model.masked_lm, &mut work.maxima) {
+            for (row, found) in room.on_host.numbers()?.chunks_exact(head.width).zip(maxima) {
+                let row = (0..).zip(&row[..head.vocabulary]).filter(|(_, most)| **most > 0.0);
+                *found = row.map(|(id, most)| (id, *most)).collect();
+            }
+        }
         Ok(())
     }
 
@@ -149,6 +168,23 @@ impl<T: Number> Pass<T> {
                 Err(CudaError::Shape("token ids, positions and offsets do not fit the model or each other".into()))
             }
         }
+    }
+
+    /// Sequences of a request with maxima, at most.
+    pub fn max_sequences(&self) -> usize {
+        self.model.masked_lm.as_ref().map_or(0, MaskedLm::max_sequences)
+    }
+
+    fn ensure_maxima(&mut self, sizes: Sizes, sequences: usize) -> Result<(), CudaError> {
+        let (Some(head), Some(work)) = (&self.model.masked_lm, &mut self.work) else { return Ok(()) };
+        if sequences > head.max_sequences() {
+            return Err(CudaError::Shape(format!("maxima of {sequences} sequences: {} at most", head.max_sequences())));
+        }
+        if work.make_room_for_maxima(&self.stream, sizes.sequences * head.width)? {
+            // What was recorded names the memory that went.
+            self.graphs.retain(|steps, _| !steps.maxima);
+        }
+        Ok(())
     }
 
     fn ensure_capacity(&mut self, sizes: Sizes) -> Result<(), CudaError> {
@@ -178,6 +214,9 @@ fn launch<T: Number>(
         }
         if steps.keep {
             on_stream.keep(work, steps.sizes.tokens)?;
+        }
+        if steps.maxima {
+            on_stream.max_logits(work, steps.sizes)?;
         }
         Ok(())
     };

@@ -105,6 +105,12 @@ pub fn mean(rows: &[f64], width: usize, normalize: bool) -> Vec<f64> {
     mean
 }
 
+/// The largest of each column of logits plus its bias, at least 0.
+pub fn max_logits(logits: &[f64], bias: &[f32]) -> Vec<f64> {
+    let most = |column: usize| logits.chunks(bias.len()).map(|row| row[column]).fold(f64::MIN, f64::max);
+    bias.iter().enumerate().map(|(column, bias)| (most(column) + f64::from(*bias)).max(0.0)).collect()
+}
+
 /// How likely tokens are to be kept, by one logit of each state.
 pub fn keep(states: &[f64], weight: &[f32], bias: f64) -> Vec<f64> {
     let logit = |row: &[f64]| row.iter().zip(weight).map(|(x, w)| x * f64::from(*w)).sum::<f64>() + bias;
@@ -112,8 +118,15 @@ pub fn keep(states: &[f64], weight: &[f32], bias: f64) -> Vec<f64> {
 }
 
 /// Attention over packed sequences: `qkv` `[tokens, 3 · hidden]` with its bias added, queries already scaled; gives
-/// `[tokens, hidden]`.
-pub fn attention(qkv: &[f64], offsets: &[u32], hidden: usize, head: usize) -> Vec<f64> {
+/// `[tokens, hidden]`. To the score of a head, of a query and a key by their places in the sequence, is added what
+/// `added` gives.
+pub fn attention(
+    qkv: &[f64],
+    offsets: &[u32],
+    hidden: usize,
+    head: usize,
+    added: impl Fn(usize, usize, usize) -> f64,
+) -> Vec<f64> {
     let mut mixed = vec![0.0; qkv.len() / 3];
     for sequence in offsets.windows(2) {
         let tokens = sequence[0] as usize..sequence[1] as usize;
@@ -123,7 +136,8 @@ pub fn attention(qkv: &[f64], offsets: &[u32], hidden: usize, head: usize) -> Ve
                 &qkv[at..at + head]
             };
             for query in tokens.clone() {
-                let score = |key| part(query, 0).iter().zip(part(key, 1)).map(|(a, b)| a * b).sum::<f64>();
+                let product = |key| part(query, 0).iter().zip(part(key, 1)).map(|(a, b)| a * b).sum::<f64>();
+                let score = |key| product(key) + added(h / head, query - tokens.start, key - tokens.start);
                 let scores: Vec<f64> = tokens.clone().map(score).collect();
                 let most = scores.iter().fold(f64::MIN, |m, s| m.max(*s));
                 let weights: Vec<f64> = scores.iter().map(|s| (s - most).exp()).collect();
@@ -136,6 +150,18 @@ pub fn attention(qkv: &[f64], offsets: &[u32], hidden: usize, head: usize) -> Ve
         }
     }
     mixed
+}
+
+/// What attention adds where a query has the keys of so many tokens to each side.
+pub fn near(window: usize) -> impl Fn(usize, usize, usize) -> f64 {
+    move |_, query, key| if query.abs_diff(key) > window { f64::NEG_INFINITY } else { 0.0 }
+}
+
+/// What attention adds by the distance from a query to a key, of `[heads, 2 · reach + 1]` numbers.
+pub fn by_distance(numbers: &[f32], reach: usize) -> impl Fn(usize, usize, usize) -> f64 {
+    move |head, query, key| {
+        f64::from(numbers[head * (2 * reach + 1) + (key + reach).saturating_sub(query).min(2 * reach)])
+    }
 }
 
 /// Inner products of rows with a question.

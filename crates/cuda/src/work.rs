@@ -84,6 +84,14 @@ pub(crate) struct Work<T> {
     pub host_kept: Pinned<f32>,
     /// For those who want states: few do.
     pub host_states: Option<Pinned<T>>,
+    /// For models with a masked-LM head.
+    pub maxima: Option<Maxima>,
+}
+
+/// The largest logit of each word piece, a row for each sequence.
+pub(crate) struct Maxima {
+    pub on_gpu: CudaSlice<f32>,
+    pub on_host: Pinned<f32>,
 }
 
 impl<T: Number> Work<T> {
@@ -132,12 +140,23 @@ impl<T: Number> Work<T> {
             host_vectors: Pinned::new(stream, sequences * model.hidden)?,
             host_kept: Pinned::new(stream, tokens)?,
             host_states: None,
+            maxima: None,
         })
     }
 
     /// Tokens and sequences that there is room for.
     pub fn room(&self) -> (usize, usize) {
         (self.tokens, self.sequences)
+    }
+
+    /// Makes room for so many maxima; whether there was none before, so that others are not where they were.
+    pub fn make_room_for_maxima(&mut self, stream: &Arc<CudaStream>, count: usize) -> Result<bool, CudaError> {
+        if self.maxima.as_ref().is_some_and(|maxima| maxima.on_gpu.len() >= count) {
+            return Ok(false);
+        }
+        self.maxima = None;
+        self.maxima = Some(Maxima { on_gpu: allocate(stream, count)?, on_host: Pinned::new(stream, count)? });
+        Ok(true)
     }
 
     /// Room on the host for the states of a pass.

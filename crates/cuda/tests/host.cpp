@@ -23,6 +23,20 @@ void host_residual_norm(uint2* states, const uint2* update, const float4* bias, 
     launch({(tokens + WARPS - 1) / WARPS, 1}, WARPS * WARP,
            [=] { residual_norm(states, update, bias, gamma, beta, epsilon, tokens); });
 }
+
+#ifdef PRE_NORM
+void host_add_norm(uint2* states, const uint2* update, const float4* bias, const float4* gamma, const float4* beta, float epsilon, uint2* normed,
+                   u32 tokens) {
+    launch({(tokens + WARPS - 1) / WARPS, 1}, WARPS * WARP,
+           [=] { add_norm(states, update, bias, gamma, beta, epsilon, normed, tokens); });
+}
+#endif
+
+#ifdef ROW_NORM
+void host_row_norm(uint2* states, const float4* gamma, const float4* beta, float epsilon, u32 tokens) {
+    launch({(tokens + WARPS - 1) / WARPS, 1}, WARPS * WARP, [=] { row_norm(states, gamma, beta, epsilon, tokens); });
+}
+#endif
 #endif
 
 #ifdef ROTARY
@@ -51,12 +65,29 @@ void host_mean_pool(const u32* states, const u32* offsets, float* vectors, u32 w
 void host_keep(const u32* states, const float* weight, float bias, float* kept, u32 width, u32 tokens) {
     launch({(tokens + 3) / 4, 1}, 4 * WARP, [=] { keep(states, weight, bias, kept, width, tokens); });
 }
+
+#ifdef LOGITS
+void host_max_logits(const u32* logits, const float2* bias, const u32* offsets, float2* maxima, u32 first, u32 columns, u32 width, u32 sequences) {
+    launch({sequences, (columns + 255) / 256}, 4 * WARP, [=] { max_logits(logits, bias, offsets, maxima, first, columns, width); });
+}
+#endif
 #endif
 
 #ifdef ATTENTION
+#ifdef LOCAL
+void host_local_attention(const uint4* qkv, const float* bias, const u32* offsets, const u32* tiles, u32* mixed, u32 count, u32 window) {
+    launch({count, HIDDEN / HEAD}, THREADS, [=] { attention(qkv, bias, offsets, tiles, mixed, window); });
+}
+#elif defined(RELATIVE)
+void host_relative_attention(const uint4* qkv, const float* bias, const u32* offsets, const u32* tiles, u32* mixed, u32 count,
+                             const float* by_distance, u32 reach) {
+    launch({count, HIDDEN / HEAD}, THREADS, [=] { attention(qkv, bias, offsets, tiles, mixed, by_distance, reach); });
+}
+#else
 void host_attention(const uint4* qkv, const float* bias, const u32* offsets, const u32* tiles, u32* mixed, u32 count) {
     launch({count, HIDDEN / HEAD}, THREADS, [=] { attention(qkv, bias, offsets, tiles, mixed); });
 }
+#endif
 #endif
 
 #ifdef RECALL

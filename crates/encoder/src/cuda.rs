@@ -12,24 +12,22 @@ use crate::cpu::CpuEngine;
 use crate::cpu::rotary::Angles;
 use crate::engine::{Device, Engine, Outputs, PackedBatch, Precision, Session};
 use crate::pooling::Pooling;
+use crate::proof::Proof;
 use crate::room::Room;
 use crate::weights::{EncoderWeights, LinearWeights, NormWeights};
-use crate::{Architecture, EncoderError};
+use crate::{Architecture, EncoderError, TokenWeight};
 use half::f16;
-use membox_cuda::{HostActivation, HostKeep, HostLayer, HostLinear, HostModel, HostNorm, Model, Pass, Request};
+use membox_cuda::{
+    HostActivation, HostKeep, HostLayer, HostLinear, HostMaskedLm, HostModel, HostNorm, HostRelative, Model, Pass,
+    Request,
+};
 use membox_threads::guard;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Tokens of a batch: enough to fill a large GPU.
-const BATCH_TOKENS: usize = 16_384;
-/// Lengths of the sequences that a GPU proves itself by.
-const PROOF: [usize; 6] = [1, 5, 17, 64, 65, 200];
-/// Least cosine of a GPU's vector to that of the CPU in f32: f16 is closer by an order of magnitude.
-const LEAST_COSINE: f32 = 0.999;
-/// How far a keep probability may be from that of the CPU in f32.
-const MAX_KEEP_ERROR: f32 = 0.05;
+pub(crate) const BATCH_TOKENS: usize = 16_384;
 
 /// The engine for a model, and why it is not a GPU where a GPU was looked for.
 pub(crate) struct Chosen {
@@ -66,9 +64,6 @@ fn proven(weights: &EncoderWeights, device: Device, kernels: Option<&Path>) -> R
         Device::Cuda(ordinal) => ordinal..ordinal + 1,
         Device::Auto => 0..Gpu::count().map_err(|error| error.to_string())?.max(1),
     };
-    if let Some(part) = weights.architecture.not_on_card() {
-        return Err(format!("a card does not compute {part} yet"));
-    }
     let (mut cards, mut reasons, mut proof) = (Vec::new(), Vec::new(), None);
     for ordinal in ordinals {
         let model = Gpu::find(ordinal).and_then(|gpu| Model::upload(&gpu, &host_model(weights), kernels));
@@ -97,17 +92,15 @@ fn host_model(weights: &EncoderWeights) -> HostModel<'_> {
         HostNorm { gamma: &n.weight, beta: &n.bias }
     }
     let config = &weights.architecture;
-    // Each layer has a norm after its attention: others do not get here.
-    let layers = weights.layers.iter().filter_map(|l| {
-        Some(HostLayer {
-            qkv: linear(&l.qkv),
-            attention_output: linear(&l.attention_output),
-            attention_norm: norm(l.attention_norm.as_ref()?),
-            intermediate: linear(&l.intermediate),
-            output: linear(&l.output),
-            output_norm: norm(&l.output_norm),
-            angles: l.parts.rotary,
-        })
+    let layers = weights.layers.iter().map(|l| HostLayer {
+        qkv: linear(&l.qkv),
+        attention_output: linear(&l.attention_output),
+        attention_norm: l.attention_norm.as_ref().map(norm),
+        intermediate: linear(&l.intermediate),
+        output: linear(&l.output),
+        output_norm: norm(&l.output_norm),
+        angles: l.parts.rotary,
+        window: l.parts.window,
     });
     HostModel {
         hidden: config.hidden_size,
@@ -118,101 +111,40 @@ fn host_model(weights: &EncoderWeights) -> HostModel<'_> {
         positions: &weights.positions,
         longest: config.max_sequence,
         angles: config.rotary.iter().map(|frequencies| pairs(&Angles::new(frequencies, config.max_sequence))).collect(),
-        activation: match config.activation {
-            Activation::Gelu => HostActivation::Gelu,
-            Activation::GeluTanh => HostActivation::GeluTanh,
-            Activation::Relu => HostActivation::Relu,
-            Activation::Silu => HostActivation::Silu,
-        },
+        activation: activation(config.activation),
         gated: config.gated,
         embedding_norm: norm(&weights.embedding_norm),
         layers: layers.collect(),
+        relative: weights
+            .relative_bias
+            .as_ref()
+            .map(|bias| HostRelative { by_distance: &bias.by_distance, reach: bias.reach }),
+        final_norm: weights.final_norm.as_ref().map(norm),
         keep: weights
             .keep
             .as_ref()
             .map(|head| HostKeep { inner: head.inner.as_ref().map(linear), output: linear(&head.output) }),
+        masked_lm: weights.masked_lm.as_ref().map(|head| HostMaskedLm {
+            dense: linear(&head.dense),
+            activation: activation(head.activation),
+            norm: norm(&head.norm),
+            decoder: linear(&head.decoder),
+        }),
+    }
+}
+
+fn activation(activation: Activation) -> HostActivation {
+    match activation {
+        Activation::Gelu => HostActivation::Gelu,
+        Activation::GeluTanh => HostActivation::GeluTanh,
+        Activation::Relu => HostActivation::Relu,
+        Activation::Silu => HostActivation::Silu,
     }
 }
 
 /// Cosines and sines side by side.
 fn pairs(angles: &Angles) -> Vec<f32> {
     angles.cosines.iter().zip(&angles.sines).flat_map(|(cosine, sine)| [*cosine, *sine]).collect()
-}
-
-/// What the CPU computes in f32 of a fixed set of sequences.
-struct Proof {
-    batch: PackedBatch,
-    width: usize,
-    vectors: Vec<f32>,
-    /// None where the model has no keep head.
-    keep: Vec<f32>,
-}
-
-impl Proof {
-    fn new(weights: &EncoderWeights) -> Self {
-        // The card gives means; other poolings are of its states.
-        let weights = weights.clone().with_pooling(Pooling::Mean);
-        let cpu = Arc::new(CpuEngine::new(weights, Precision::F32));
-        let (mut batch, mut id, width) = (PackedBatch::new(), 7usize, cpu.dimension());
-        for length in PROOF.map(|length| length.min(cpu.max_sequence())) {
-            let next = |_| {
-                id = (id * 7919 + 104_729) % cpu.vocabulary();
-                id as u32
-            };
-            batch.push(&(0..length).map(next).collect::<Vec<u32>>());
-        }
-        let mut vectors = vec![0.0; batch.sequences() * width];
-        let mut keep = vec![0.0; if cpu.has_keep_head() { batch.tokens() } else { 0 }];
-        let outputs = outputs(&mut vectors, &mut keep);
-        cpu.session().run(&batch, outputs, 0, &mut || ());
-        Self { batch, width, vectors, keep }
-    }
-
-    /// Encodes the sequences on a GPU, together, and each alone, as a query comes; says what does not agree.
-    fn check(&self, model: &Arc<Model<f16>>) -> Result<(), String> {
-        let mut pass = Pass::new(model, false).map_err(|error| error.to_string())?;
-        let room = Room::new(BATCH_TOKENS);
-        let (mut vectors, mut keep) = (vec![0.0; self.vectors.len()], vec![0.0; self.keep.len()]);
-        let all = 0..self.batch.sequences();
-        run_on_gpu(&mut pass, &room, &self.batch, all.clone(), outputs(&mut vectors, &mut keep))
-            .map_err(|error| error.to_string())?;
-        compare(&vectors, &self.vectors, self.width)?;
-        compare_keep(&keep, &self.keep)?;
-        // The second time is from a recording.
-        for sequence in all.flat_map(|sequence| [sequence; 2]) {
-            let mut alone = vec![0.0; self.width];
-            run_on_gpu(&mut pass, &room, &self.batch, sequence..sequence + 1, outputs(&mut alone, &mut []))
-                .map_err(|error| error.to_string())?;
-            compare(&alone, &self.vectors[sequence * self.width..(sequence + 1) * self.width], self.width)?;
-        }
-        Ok(())
-    }
-}
-
-fn outputs<'a>(vectors: &'a mut [f32], keep: &'a mut [f32]) -> Outputs<'a> {
-    let keep = (!keep.is_empty()).then_some(keep);
-    Outputs { vectors: Some(vectors), normalize: true, keep, ..Outputs::default() }
-}
-
-fn compare(got: &[f32], wanted: &[f32], width: usize) -> Result<(), String> {
-    for (got, wanted) in got.chunks(width).zip(wanted.chunks(width)) {
-        let cosine: f32 = got.iter().zip(wanted).map(|(a, b)| a * b).sum();
-        if cosine.is_nan() || cosine < LEAST_COSINE {
-            return Err(format!(
-                "the card failed its proof: a cosine of {cosine} to the CPU's vector in f32, not {LEAST_COSINE}"
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn compare_keep(got: &[f32], wanted: &[f32]) -> Result<(), String> {
-    let far = got.iter().zip(wanted).map(|(a, b)| (a - b).abs()).find(|far| far.is_nan() || *far > MAX_KEEP_ERROR);
-    far.map_or(Ok(()), |far| {
-        Err(format!(
-            "the card failed its proof: a keep probability is {far} from the CPU's in f32, not {MAX_KEEP_ERROR} at most"
-        ))
-    })
 }
 
 /// A model on a GPU.
@@ -269,6 +201,10 @@ impl Engine for CudaEngine {
 
     fn has_keep_head(&self) -> bool {
         self.cpu.has_keep_head()
+    }
+
+    fn sparse_width(&self) -> Option<usize> {
+        self.cpu.sparse_width()
     }
 
     fn batch_tokens(&self) -> Option<usize> {
@@ -365,9 +301,9 @@ impl CudaSession {
         let (pooling, width) = (self.engine.pooling, self.engine.dimension());
         let mut own = std::mem::take(&mut self.states);
         own.resize(batch.tokens() * width, 0.0);
-        let Outputs { vectors, normalize, keep, states, .. } = reborrow(outputs);
+        let Outputs { vectors, normalize, keep, states, sparse, .. } = reborrow(outputs);
         let states = states.unwrap_or(&mut own);
-        let mut of_card = Outputs { keep, states: Some(&mut *states), ..Outputs::default() };
+        let mut of_card = Outputs { keep, states: Some(&mut *states), sparse, ..Outputs::default() };
         let is_done = self.run_on_cards(batch, &mut of_card);
         if let Some(vectors) = vectors.filter(|_| is_done) {
             pooling.pool(states, batch.offsets(), width, normalize, vectors);
@@ -391,6 +327,9 @@ impl Session for CudaSession {
         if outputs.attention.is_none() && is_mean && self.run_on_cards(batch, &mut outputs)
             || outputs.attention.is_none() && !is_mean && self.pool_from_cards(batch, &mut outputs)
         {
+            if let (Some(sparse), Some(head)) = (outputs.sparse, self.engine.cpu.sparse()) {
+                head.pooling().apply(sparse);
+            }
             return;
         }
         let cpu = self.cpu.get_or_insert_with(|| self.engine.cpu.clone().session());
@@ -405,12 +344,13 @@ fn reborrow<'a>(outputs: &'a mut Outputs<'_>) -> Outputs<'a> {
         keep: outputs.keep.as_deref_mut(),
         states: outputs.states.as_deref_mut(),
         attention: None,
+        sparse: outputs.sparse.as_deref_mut(),
     }
 }
 
 /// Encodes some sequences of a batch, by halves where the GPU's memory does not hold them all. The outputs are those
-/// of these sequences.
-fn run_on_gpu(
+/// of these sequences; of sparse vectors they are the largest logits.
+pub(crate) fn run_on_gpu(
     pass: &mut Pass<f16>,
     room: &Room,
     batch: &PackedBatch,
@@ -419,9 +359,11 @@ fn run_on_gpu(
 ) -> Result<(), CudaError> {
     let first = batch.offsets()[sequences.start];
     let tokens = first as usize..batch.offsets()[sequences.end] as usize;
-    if tokens.len() <= room.tokens() {
+    let has_room_for_maxima = outputs.sparse.is_none() || sequences.len() <= pass.max_sequences();
+    if tokens.len() <= room.tokens() && has_room_for_maxima {
         let offsets: Vec<u32> = batch.offsets()[sequences.start..=sequences.end].iter().map(|o| o - first).collect();
-        let Outputs { vectors, normalize, keep, states, .. } = reborrow(&mut outputs);
+        let Outputs { vectors, normalize, keep, states, sparse, .. } = reborrow(&mut outputs);
+        let mut maxima = vec![Vec::new(); sparse.as_ref().map_or(0, |sparse| sparse.len())];
         let request = Request {
             ids: &batch.ids()[tokens.clone()],
             positions: &batch.positions()[tokens.clone()],
@@ -430,10 +372,16 @@ fn run_on_gpu(
             normalize,
             keep,
             states,
+            maxima: sparse.is_some().then_some(&mut maxima),
         };
         match pass.run(request) {
             Err(CudaError::OutOfMemory) => room.was_too_small_for(tokens.len()),
-            result => return result,
+            result => {
+                for (vector, maxima) in sparse.into_iter().flatten().zip(maxima) {
+                    *vector = maxima.into_iter().map(|(id, weight)| TokenWeight { id, weight }).collect();
+                }
+                return result;
+            }
         }
     }
     if sequences.len() == 1 {
@@ -446,21 +394,22 @@ fn run_on_gpu(
     let (vectors, later_vectors) = split(outputs.vectors, |all| width(all, sequences.len()) * count);
     let (keep, later_keep) = split(outputs.keep, |_| before);
     let (states, later_states) = split(outputs.states, |all| width(all, tokens.len()) * before);
+    let (sparse, later_sparse) = split(outputs.sparse, |_| count);
     run_on_gpu(
         pass,
         room,
         batch,
         sequences.start..middle,
-        Outputs { vectors, normalize, keep, states, attention: None },
+        Outputs { vectors, normalize, keep, states, sparse, attention: None },
     )?;
-    let (vectors, keep, states) = (later_vectors, later_keep, later_states);
-    let later = Outputs { vectors, normalize, keep, states, attention: None };
+    let (vectors, keep, states, sparse) = (later_vectors, later_keep, later_states, later_sparse);
+    let later = Outputs { vectors, normalize, keep, states, sparse, attention: None };
     run_on_gpu(pass, room, batch, middle..sequences.end, later)
 }
 
-type Parts<'a> = (Option<&'a mut [f32]>, Option<&'a mut [f32]>);
+type Parts<'a, T> = (Option<&'a mut [T]>, Option<&'a mut [T]>);
 
-fn split<'a>(all: Option<&'a mut [f32]>, at: impl Fn(usize) -> usize) -> Parts<'a> {
+fn split<T>(all: Option<&mut [T]>, at: impl Fn(usize) -> usize) -> Parts<'_, T> {
     match all {
         Some(all) => {
             let at = at(all.len());

@@ -13,7 +13,6 @@ use crate::queries::QueryCache;
 use crate::request::{Embeddings, Inputs, Reply, Request, Wanted};
 use crate::scheduler::{Model, Scheduler};
 use crate::sentence_transformer::{ModelDescription, ModelKind};
-use crate::splade::SparseHead;
 use crate::ticket::Pending;
 use crate::tokenizer::{Token, Tokenizer};
 use crate::vector_head::VectorHead;
@@ -86,24 +85,18 @@ impl Encoder {
             tokenizer = tokenizer.in_lower_case();
         }
         let mut head = VectorHead::read(&files, &description)?;
-        let splade = description.splade;
-        let weights = EncoderWeights::read_from(&files, description.classifier, splade.map(|splade| splade.head))?;
+        let weights = EncoderWeights::read_from(&files, description.classifier, description.splade)?;
         let mut weights = weights.with_pooling(description.pooling).with_f32_layers(&description.precision.f32_layers);
-        let mut device = config.device;
         if let Some(classifier) = weights.classifier.take() {
             head = VectorHead::classifier(classifier);
-        }
-        let sparse = weights.masked_lm.take().zip(splade);
-        let sparse = sparse.map(|(head, splade)| SparseHead::new(head, splade.pooling, config.precision));
-        if sparse.is_some() {
-            device = Device::Cpu;
         }
         if let Some(head) = config.keep_head {
             weights = weights.with_keep_head(head)?;
         }
         let axes = TokenAxes::find(&files, &weights.sha256, weights.architecture.hidden_size)?;
         let weights_sha256 = Hex(&weights.sha256).to_string();
-        let Chosen { engine, why_not_cuda } = choose(weights, config.precision, device, config.kernels.as_deref())?;
+        let chosen = choose(weights, config.precision, config.device, config.kernels.as_deref())?;
+        let Chosen { engine, why_not_cuda } = chosen;
         if let Some(reason) = &why_not_cuda {
             tracing::info!(model = name, reason, "no card is used");
         }
@@ -120,7 +113,7 @@ impl Encoder {
         );
         Ok(Self {
             name: name.to_owned(),
-            model: Arc::new(Model { engine, tokenizer, axes, head, sparse }),
+            model: Arc::new(Model { engine, tokenizer, axes, head }),
             description,
             why_not_cuda,
             checked_by: config.checksums.source,
@@ -158,7 +151,7 @@ impl Encoder {
 
     /// Width of a vector; of sparse ones, the word pieces of the vocabulary.
     pub fn dimension(&self) -> usize {
-        self.model.sparse.as_ref().map_or_else(|| self.model.dimension(), SparseHead::vocabulary)
+        self.model.engine.sparse_width().unwrap_or_else(|| self.model.dimension())
     }
 
     /// Tokens kept of a text unless a caller says otherwise, special ones included.

@@ -1,6 +1,6 @@
 //! What every engine does: a packed batch of token ids in; one vector a sequence, one keep probability a token out.
 
-use crate::Architecture;
+use crate::{Architecture, TokenWeight};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -160,6 +160,11 @@ pub trait Engine: Send + Sync {
     /// Whether it can say how likely a token is to be kept.
     fn has_keep_head(&self) -> bool;
 
+    /// Numbers of a sparse vector, of a model that makes them.
+    fn sparse_width(&self) -> Option<usize> {
+        None
+    }
+
     /// Tokens of a batch that it is fastest with, where that is another number than the scheduler's.
     fn batch_tokens(&self) -> Option<usize> {
         None
@@ -191,6 +196,8 @@ pub struct Outputs<'a> {
     /// `[length, length]` of each sequence: the attention that each token pays to each, the mean over all heads of
     /// the layers 8 to 11, or of the last third of a model's that has fewer than twelve; LightMem cuts topics by it.
     pub attention: Option<&'a mut [f32]>,
+    /// `[sequences]`: the numbers of each sparse vector that are not 0. Only where [`Engine::sparse_width`].
+    pub sparse: Option<&'a mut [Vec<TokenWeight>]>,
 }
 
 /// One thread's use of an engine.

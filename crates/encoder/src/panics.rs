@@ -69,7 +69,7 @@ fn scheduler(workers: usize) -> (Scheduler, Arc<Model>) {
     let head = crate::VectorHead::default();
     (
         Scheduler::start(config).expect("threads"),
-        Arc::new(Model { engine: Arc::new(Breaking), tokenizer, axes: None, head, sparse: None }),
+        Arc::new(Model { engine: Arc::new(Breaking), tokenizer, axes: None, head }),
     )
 }
 

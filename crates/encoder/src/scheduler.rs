@@ -21,7 +21,6 @@ use crate::cross_encoder::TokenPair;
 use crate::engine::Engine;
 use crate::lanes::{Lane, Lanes, Turns};
 use crate::request::{Embeddings, Inputs, Reply, Request};
-use crate::splade::SparseHead;
 use crate::ticket::{Pending, Progress, SequenceJob, TextJob, Ticket, Tokenized};
 use crate::tokenizer::{TokenIds, Tokenizer, Words};
 use crate::vector_head::VectorHead;
@@ -79,8 +78,6 @@ pub struct Model {
     pub axes: Option<TokenAxes>,
     /// What becomes of the engine's vectors.
     pub head: VectorHead,
-    /// What makes sparse vectors; only models of that kind have it.
-    pub sparse: Option<SparseHead>,
 }
 
 impl Model {
@@ -167,7 +164,7 @@ impl Scheduler {
         if wanted.keep && !model.engine.has_keep_head() {
             return Err(EncoderError::NoKeepHead);
         }
-        if wanted.sparse && model.sparse.is_none() {
+        if wanted.sparse && model.engine.sparse_width().is_none() {
             return Err(EncoderError::NoSparseVectors);
         }
         if let Some(dimension) = wanted.token_vectors {

@@ -54,6 +54,11 @@ impl SpladePooling {
         }
     }
 
+    /// Makes vectors of the largest logits.
+    pub(crate) fn apply(self, vectors: &mut [Vec<TokenWeight>]) {
+        vectors.iter_mut().flatten().for_each(|one| one.weight = self.activate(one.weight));
+    }
+
     fn activate(self, most: f32) -> f32 {
         let once = most.max(0.0).ln_1p();
         if self.log_twice { once.ln_1p() } else { once }
@@ -112,10 +117,11 @@ impl MaskedLmNames {
 /// The head of a masked-language model.
 #[derive(Clone)]
 pub(crate) struct MaskedLm {
-    dense: LinearWeights,
-    norm: NormWeights,
-    decoder: LinearWeights,
-    activation: Activation,
+    pub dense: LinearWeights,
+    pub norm: NormWeights,
+    pub decoder: LinearWeights,
+    pub activation: Activation,
+    pub pooling: SpladePooling,
     eps: f32,
 }
 
@@ -123,7 +129,7 @@ impl MaskedLm {
     /// Reads it; where it has no decoder of its own, that is the table of words.
     pub fn read(
         tensors: &TensorFiles,
-        names: MaskedLmNames,
+        Splade { pooling, head: names }: Splade,
         architecture: &Architecture,
         words: &[f32],
     ) -> Result<Self, String> {
@@ -145,12 +151,13 @@ impl MaskedLm {
         let [bias, other] = names.biases;
         let bias = tensors.take_whole(if tensors.has(bias) { bias } else { other }, &[vocabulary])?;
         let decoder = LinearWeights { weight, bias, outputs: vocabulary, inputs: hidden };
-        Ok(Self { dense, norm, decoder, activation: names.activation, eps: architecture.layer_norm_eps as f32 })
+        let eps = architecture.layer_norm_eps as f32;
+        Ok(Self { dense, norm, decoder, activation: names.activation, pooling, eps })
     }
 }
 
 /// What makes sparse vectors of token states.
-pub struct SparseHead {
+pub(crate) struct SparseHead {
     isa: Isa,
     pooling: SpladePooling,
     activation: Activation,
@@ -175,8 +182,8 @@ pub(crate) struct SparseScratch {
 }
 
 impl SparseHead {
-    pub(crate) fn new(head: MaskedLm, pooling: SpladePooling, precision: Precision) -> Self {
-        let MaskedLm { dense, norm: NormWeights { weight, bias }, decoder, activation, eps } = head;
+    pub fn new(head: MaskedLm, precision: Precision) -> Self {
+        let MaskedLm { dense, norm: NormWeights { weight, bias }, decoder, activation, pooling, eps } = head;
         let (hidden, vocabulary) = (dense.inputs, decoder.outputs);
         let width = hidden.next_multiple_of(PANEL);
         let wide = |numbers: &[f32]| [numbers, &vec![0.0; width - numbers.len()]].concat();
@@ -209,14 +216,20 @@ impl SparseHead {
         self.vocabulary
     }
 
+    /// How the largest logits become the numbers of a vector.
+    pub fn pooling(&self) -> SpladePooling {
+        self.pooling
+    }
+
     /// The sparse vector of each sequence, by the states of its tokens, `[tokens, hidden]`. Calls `pause` now and then.
-    pub(crate) fn apply(
+    pub fn apply(
         &self,
         states: &[f32],
         offsets: &[u32],
         scratch: &mut SparseScratch,
+        vectors: &mut [Vec<TokenWeight>],
         pause: &mut dyn FnMut(),
-    ) -> Vec<Vec<TokenWeight>> {
+    ) {
         let SparseScratch { states: padded, transformed, numbers, quantized } = scratch;
         let tokens = states.len() / self.hidden;
         padded.clear();
@@ -228,11 +241,11 @@ impl SparseHead {
         self.dense.forward(self.isa, padded, self.width, quantized, transformed);
         activate(self.isa, self.activation, transformed);
         norm(self.isa, transformed, &self.norm, self.hidden, self.eps, padded);
-        let mut vectors = vec![Vec::new(); offsets.len() - 1];
+        vectors.iter_mut().for_each(Vec::clear);
         for (index, block) in self.decoder.iter().enumerate() {
             pause();
             let first = (index * BLOCK) as u32;
-            for (bounds, vector) in offsets.windows(2).zip(&mut vectors) {
+            for (bounds, vector) in offsets.windows(2).zip(vectors.iter_mut()) {
                 let rows = &padded[bounds[0] as usize * self.width..bounds[1] as usize * self.width];
                 numbers.resize(rows.len() / self.width * block.columns(), 0.0);
                 block.forward(self.isa, rows, self.width, quantized, numbers);
@@ -244,6 +257,5 @@ impl SparseHead {
                 vector.extend(above.map(|(id, most)| TokenWeight { id, weight: self.pooling.activate(most) }));
             }
         }
-        vectors
     }
 }

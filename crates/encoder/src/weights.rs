@@ -4,7 +4,7 @@ use crate::architecture::{FeedForwardNames, Halves, LayerParts, Positions, QkvNa
 use crate::checksums::{Checksums, ModelFiles};
 use crate::cross_encoder::ClassifierNames;
 use crate::pooling::Pooling;
-use crate::splade::{MaskedLm, MaskedLmNames};
+use crate::splade::{MaskedLm, Splade};
 use crate::tensors::{TensorFiles, TensorSource, WEIGHTS_FILE};
 use crate::vector_head::DenseActivation;
 use crate::{Architecture, EncoderError};
@@ -166,7 +166,7 @@ impl EncoderWeights {
     pub(crate) fn read_from(
         files: &ModelFiles,
         classifier: Option<ClassifierNames>,
-        masked_lm: Option<MaskedLmNames>,
+        splade: Option<Splade>,
     ) -> Result<Self, EncoderError> {
         let architecture = Architecture::parse(&files.path("config.json"), &files.read("config.json")?)?;
         let mut tensors = TensorFiles::read(files)?;
@@ -182,8 +182,8 @@ impl EncoderWeights {
         if let Some(names) = classifier {
             weights.read_classifier(&tensors, names).map_err(bad)?;
         }
-        if let Some(names) = masked_lm {
-            let head = MaskedLm::read(&tensors, names, &weights.architecture, &weights.word_embeddings);
+        if let Some(splade) = splade {
+            let head = MaskedLm::read(&tensors, splade, &weights.architecture, &weights.word_embeddings);
             weights.masked_lm = Some(head.map_err(bad)?);
         }
         tensors.warn_of_others();

@@ -1,9 +1,9 @@
 //! A worker: batches of sequences that want the same of the same model, and what becomes of their outputs.
 
+use crate::TokenWeight;
 use crate::engine::{Outputs, PackedBatch, Session};
 use crate::lanes::{Lane, Turns};
 use crate::scheduler::{Model, Shared};
-use crate::splade::SparseScratch;
 use crate::ticket::SequenceJob;
 use membox_threads::{Panicked, guard};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,14 +27,14 @@ pub(crate) struct Worker<'a> {
     attention: Vec<f32>,
     /// Of the states by the token axes.
     products: Vec<f32>,
-    sparse: SparseScratch,
+    sparse: Vec<Vec<TokenWeight>>,
 }
 
 impl<'a> Worker<'a> {
     pub fn new(shared: &'a Shared, lanes: &[Lane]) -> Self {
         let is_urgent = lanes == [Lane::Interactive];
-        let (sessions, jobs, vectors, finished, keep, states, attention, products) = Default::default();
-        let (batch, sparse) = (PackedBatch::new(), SparseScratch::default());
+        let (sessions, jobs, vectors, finished, keep, states, attention, products, sparse) = Default::default();
+        let batch = PackedBatch::new();
         Self { shared, is_urgent, sessions, batch, jobs, vectors, finished, keep, states, attention, products, sparse }
     }
 
@@ -109,16 +109,17 @@ impl<'a> Worker<'a> {
         self.keep.resize(size(wanted.keep, self.batch.tokens()), 0.0);
         // What a card computes is read back for it: to multiply there would save most of the transfer.
         let axes = model.axes.as_ref().zip(wanted.token_vectors);
-        let sparse = model.sparse.as_ref().filter(|_| wanted.sparse);
-        let needs_states = wanted.states || axes.is_some() || sparse.is_some();
+        let needs_states = wanted.states || axes.is_some();
         self.states.resize(size(needs_states, self.batch.tokens() * dimension), 0.0);
         self.attention.resize(size(wanted.attention, self.batch.squares()), 0.0);
+        self.sparse.resize(size(wanted.sparse, self.batch.sequences()), Vec::new());
         let outputs = Outputs {
             vectors: wanted.vectors.then_some(&mut self.vectors),
             normalize: wanted.normalize && model.head.is_empty(),
             keep: wanted.keep.then_some(&mut self.keep),
             states: needs_states.then_some(&mut self.states),
             attention: wanted.attention.then_some(&mut self.attention),
+            sparse: wanted.sparse.then_some(&mut self.sparse),
         };
         let begun = Instant::now();
         // A query alone in the box is split over the idle cores; bulk batches are one a core anyhow.
@@ -129,10 +130,6 @@ impl<'a> Worker<'a> {
         if let Some((axes, _)) = axes {
             axes.multiply(&self.states, &mut self.products);
         }
-        let mut sparse = match sparse {
-            Some(head) => head.apply(&self.states, self.batch.offsets(), &mut self.sparse, pause),
-            None => Vec::new(),
-        };
         if !model.head.is_empty() {
             model.head.apply(&self.vectors, dimension, wanted.normalize, &mut self.finished);
         }
@@ -168,7 +165,7 @@ impl<'a> Worker<'a> {
                 let inner = first + 1..(last - 1).max(first + 1);
                 *place = axes.vectors(&self.states, &self.products, inner, dimension);
             }
-            if let (Some(place), Some(vector)) = (progress.answer.sparse.get_mut(job.index), sparse.get_mut(i)) {
+            if let (Some(place), Some(vector)) = (progress.answer.sparse.get_mut(job.index), self.sparse.get_mut(i)) {
                 *place = std::mem::take(vector);
             }
             progress.answer.queue = queue;

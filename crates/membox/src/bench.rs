@@ -71,12 +71,14 @@ pub fn run(config: &Config, args: &BenchArgs) -> Result<()> {
 }
 
 /// Models whose passes are shown: name, shape.
-const SHAPES: [(&str, Dimensions); 4] = [
+const SHAPES: [(&str, Dimensions); 5] = [
     ("MiniLM", Dimensions { hidden: 384, head: 32, intermediate: 1536, layers: 6, parts: Parts::BERT }),
     ("BERT-base", BASE),
     ("XLM-R large", Dimensions { hidden: 1024, intermediate: 4096, layers: 24, ..BASE }),
-    ("NomicBERT", Dimensions { parts: Parts { rotary: true, gated: true }, ..BASE }),
+    ("NomicBERT", Dimensions { parts: Parts { rotary: true, gated: true, ..Parts::BERT }, ..BASE }),
+    ("ModernBERT", Dimensions { intermediate: 1152, layers: 22, parts: MODERN_BERT, ..BASE }),
 ];
+const MODERN_BERT: Parts = Parts { rotary: true, gated: true, pre_norm: true, local: (14, 64) };
 const BASE: Dimensions = Dimensions { hidden: 768, head: 64, intermediate: 3072, layers: 12, parts: Parts::BERT };
 /// Sequences of the batch that is shown, and their tokens.
 const SHOWN_BATCH: [usize; 128] = [128; 128];

@@ -10,8 +10,11 @@ use membox_software_card::on_card;
 
 const BERT: Dimensions = Dimensions { hidden: 128, head: 32, intermediate: 512, layers: 2, parts: Parts::BERT };
 /// Rotary positions and gated feed-forward layers.
-const NOMIC_BERT: Dimensions =
-    Dimensions { hidden: 64, head: 32, intermediate: 256, layers: 2, parts: Parts { rotary: true, gated: true } };
+const NOMIC_BERT: Dimensions = Dimensions { hidden: 64, head: 32, intermediate: 256, layers: 2, parts: NOMIC_PARTS };
+const NOMIC_PARTS: Parts = Parts { rotary: true, gated: true, ..Parts::BERT };
+/// The same, with norms before each half of a layer, and a local layer whose windows end within tiles.
+const MODERN_BERT: Dimensions =
+    Dimensions { parts: Parts { pre_norm: true, local: (1, 16), ..NOMIC_PARTS }, ..NOMIC_BERT };
 /// Full tiles of attention, and sizes that nothing is rounded up to.
 const LENGTHS: [usize; 4] = [64; 4];
 const VOCABULARY: usize = 300;
@@ -37,11 +40,17 @@ fn with_pass(of: Dimensions, test: impl FnOnce(&Gpu, &mut Pass<f16>)) {
     let layer = HostLayer {
         qkv: HostLinear { weight: &qkv, bias: &bias[..3 * hidden] },
         attention_output: HostLinear { weight: &square, bias: &bias[..hidden] },
-        attention_norm: norm,
+        attention_norm: Some(norm),
         intermediate: HostLinear { weight: &up, bias: &bias[..before] },
         output: HostLinear { weight: &down, bias: &bias[..hidden] },
         output_norm: norm,
         angles: parts.rotary.then_some(0),
+        window: None,
+    };
+    let layer_of = |index: usize| HostLayer {
+        attention_norm: (index > 0 || !parts.pre_norm).then_some(norm),
+        window: (index < parts.local.0).then_some(parts.local.1),
+        ..layer
     };
     let host = HostModel {
         hidden,
@@ -55,8 +64,11 @@ fn with_pass(of: Dimensions, test: impl FnOnce(&Gpu, &mut Pass<f16>)) {
         activation: HostActivation::Gelu,
         gated: parts.gated,
         embedding_norm: norm,
-        layers: vec![layer; layers],
+        layers: (0..layers).map(layer_of).collect(),
+        relative: None,
+        final_norm: parts.pre_norm.then_some(norm),
         keep: None,
+        masked_lm: None,
     };
     let gpu = Gpu::find(0).expect("a software card");
     let model = Model::<f16>::upload(&gpu, &host, None).expect("a model");
@@ -66,7 +78,7 @@ fn with_pass(of: Dimensions, test: impl FnOnce(&Gpu, &mut Pass<f16>)) {
 #[test]
 fn a_pass_launches_what_the_model_says_and_from_the_third_time_on_one_graph() {
     on_card!("", || {
-        for of in [BERT, NOMIC_BERT] {
+        for of in [BERT, NOMIC_BERT, MODERN_BERT] {
             with_pass(of, |_, pass| {
                 let [launches, products, graphs, ..] = counts();
                 run(of, pass);
@@ -112,6 +124,11 @@ fn no_kernel_moves_a_quarter_more_bytes_than_it_must() {
 #[test]
 fn no_kernel_of_another_family_moves_a_quarter_more_bytes_than_it_must() {
     on_card!("count_traffic=1", || assert_eq!(moves_no_more_than_it_must(NOMIC_BERT), 6, "each of its kernels"));
+}
+
+#[test]
+fn no_kernel_with_norms_before_and_local_attention_moves_a_quarter_more_bytes_than_it_must() {
+    on_card!("count_traffic=1", || assert_eq!(moves_no_more_than_it_must(MODERN_BERT), 7, "each of its kernels"));
 }
 
 fn steps(of: Dimensions) -> Vec<Step> {

@@ -2,7 +2,8 @@
 
 use crate::host::{Half, Kernels};
 use membox_cuda::reference::{
-    angles, attention, error, gated, gelu, gelu_tanh, keep, mean, norm, numbers, offsets, rotated, silu,
+    angles, attention, by_distance, error, gated, gelu, gelu_tanh, keep, max_logits, mean, near, norm, numbers,
+    offsets, rotated, silu,
 };
 use std::ffi::c_void;
 
@@ -241,6 +242,64 @@ fn vectors_and_keep_probabilities_are_read_off_the_states() {
 }
 
 #[test]
+fn rows_are_normalised_alone_in_the_head_of_masked_language_models() {
+    for (half, hidden, tokens) in [(Half::F16, 384, 5), (Half::Bf16, 64, 3)] {
+        let kernels = Kernels::compile("norm", half, &[("HIDDEN", hidden), ("ROW_NORM", 1)]);
+        let (gamma, beta) = (numbers(1, hidden, 1.0), numbers(2, hidden, 0.3));
+        let mut states = half.narrow(&numbers(3, tokens * hidden, 1.0));
+        let before = wide(half, &states);
+        type Row = unsafe extern "C" fn(*mut c_void, *const f32, *const f32, f32, u32);
+        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
+        unsafe {
+            let states = states.as_mut_ptr().cast();
+            kernels.get::<Row>("host_row_norm")(states, gamma.as_ptr(), beta.as_ptr(), 1e-12, tokens as u32);
+        }
+        let wanted: Vec<f64> = before.chunks(hidden).flat_map(|row| norm(row, &gamma, &beta, 1e-12)).collect();
+        assert!(error(&half.widen(&states), &wanted) < half.step(), "{half:?} {hidden}");
+    }
+}
+
+#[test]
+fn of_logits_the_largest_of_each_word_piece_counts_if_it_is_above_0() {
+    for (half, columns, first, width, lengths) in
+        [(Half::F16, 300, 40, 512, vec![1, 7, 33]), (Half::Bf16, 8, 0, 8, vec![20, 8])]
+    {
+        let kernels = Kernels::compile("heads", half, &[("LOGITS", 1)]);
+        let offsets = offsets(&lengths);
+        let logits = half.narrow(&numbers(1, offsets[lengths.len()] as usize * columns, 1.0));
+        let (known, bias) = (wide(half, &logits), numbers(2, columns, 2.0));
+        let mut maxima = vec![-1f32; lengths.len() * width];
+        type Maxima = unsafe extern "C" fn(*const c_void, *const f32, *const u32, *mut f32, u32, u32, u32, u32);
+        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
+        unsafe {
+            kernels.get::<Maxima>("host_max_logits")(
+                logits.as_ptr().cast(),
+                bias.as_ptr(),
+                offsets.as_ptr(),
+                maxima.as_mut_ptr(),
+                first as u32,
+                columns as u32,
+                width as u32,
+                lengths.len() as u32,
+            );
+        }
+        for (bounds, row) in offsets.windows(2).zip(maxima.chunks(width)) {
+            let wanted = max_logits(&known[bounds[0] as usize * columns..bounds[1] as usize * columns], &bias);
+            let (before, rest) = row.split_at(first);
+            let (own, behind) = rest.split_at(columns);
+            assert!(error(own, &wanted) < 1e-6, "{half:?} {columns}");
+            assert!(before.iter().chain(behind).all(|x| *x == -1.0), "other columns are those of others");
+        }
+    }
+}
+
+/// A sequence, and the first query of each tile in it.
+fn tiles(lengths: &[usize]) -> Vec<u32> {
+    let of_sequence = |(s, length): (usize, &usize)| (0..*length).step_by(64).flat_map(move |q| [s as u32, q as u32]);
+    lengths.iter().enumerate().flat_map(of_sequence).collect()
+}
+
+#[test]
 fn attention_is_that_of_each_sequence_and_head() {
     let many_short: Vec<usize> = (1..=20).collect();
     for (half, head, hidden, lengths, size) in [
@@ -256,11 +315,7 @@ fn attention_is_that_of_each_sequence_and_head() {
         // The kernel adds that of the queries alone.
         let (qkv, mut bias) = (half.narrow(&numbers(1, tokens * 3 * hidden, size)), numbers(2, hidden, 0.5));
         bias.resize(3 * hidden, 0.0);
-        let tiles: Vec<u32> = lengths
-            .iter()
-            .enumerate()
-            .flat_map(|(s, length)| (0..*length).step_by(64).flat_map(move |q| [s as u32, q as u32]))
-            .collect();
+        let tiles = tiles(&lengths);
         let mut mixed = vec![0u16; tokens * hidden];
         type Attention = unsafe extern "C" fn(*const c_void, *const f32, *const u32, *const u32, *mut c_void, u32);
         // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
@@ -277,9 +332,77 @@ fn attention_is_that_of_each_sequence_and_head() {
         // The kernel rounds queries, keys and values to 16 bits after the bias, which the reference does not.
         let known: Vec<f64> =
             wide(half, &qkv).iter().enumerate().map(|(i, x)| x + f64::from(bias[i % (3 * hidden)])).collect();
-        let wanted = attention(&known, &offsets, hidden, head);
+        let wanted = attention(&known, &offsets, hidden, head, |_, _, _| 0.0);
         let tolerance = half.step() * f64::from(size.max(1.0)) * 4.0;
         let error = error(&half.widen(&mixed), &wanted);
         assert!(error < tolerance, "{half:?} head {head}: {error}");
+    }
+}
+
+#[test]
+fn local_attention_has_the_keys_near_a_query_and_no_others() {
+    for (half, head, hidden, lengths, window) in [
+        (Half::F16, 32, 32, vec![300, 1, 65], 20),
+        (Half::F16, 64, 64, vec![200], 64),
+        (Half::Bf16, 32, 32, vec![130, 64], 0),
+        // Wider than any sequence.
+        (Half::F16, 32, 32, vec![70], 5000),
+    ] {
+        let kernels = Kernels::compile("attention", half, &[("HIDDEN", hidden), ("HEAD", head), ("LOCAL", 1)]);
+        let (offsets, tiles) = (offsets(&lengths), tiles(&lengths));
+        let tokens = offsets[lengths.len()] as usize;
+        let (qkv, bias) = (half.narrow(&numbers(1, tokens * 3 * hidden, 1.0)), vec![0.0; hidden]);
+        let mut mixed = vec![0u16; tokens * hidden];
+        type Attention = unsafe extern "C" fn(*const c_void, *const f32, *const u32, *const u32, *mut c_void, u32, u32);
+        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
+        unsafe {
+            kernels.get::<Attention>("host_local_attention")(
+                qkv.as_ptr().cast(),
+                bias.as_ptr(),
+                offsets.as_ptr(),
+                tiles.as_ptr(),
+                mixed.as_mut_ptr().cast(),
+                (tiles.len() / 2) as u32,
+                window as u32,
+            );
+        }
+        let wanted = attention(&wide(half, &qkv), &offsets, hidden, head, near(window));
+        let error = error(&half.widen(&mixed), &wanted);
+        assert!(error < half.step() * 4.0, "{half:?} head {head}, {window} to each side: {error}");
+    }
+}
+
+#[test]
+fn a_number_by_distance_is_added_to_each_score() {
+    for (half, head, hidden, lengths, reach) in [
+        (Half::F16, 32, 64, vec![300, 1, 65], 299),
+        (Half::F16, 64, 64, vec![64, 200], 40),
+        (Half::Bf16, 32, 32, vec![130], 129),
+    ] {
+        let kernels = Kernels::compile("attention", half, &[("HIDDEN", hidden), ("HEAD", head), ("RELATIVE", 1)]);
+        let (offsets, tiles) = (offsets(&lengths), tiles(&lengths));
+        let tokens = offsets[lengths.len()] as usize;
+        let (qkv, bias) = (half.narrow(&numbers(1, tokens * 3 * hidden, 1.0)), vec![0.0; hidden]);
+        let added = numbers(3, hidden / head * (2 * reach + 1), 2.0);
+        let scaled: Vec<f32> = added.iter().map(|x| x * std::f32::consts::LOG2_E).collect();
+        let mut mixed = vec![0u16; tokens * hidden];
+        type Attention =
+            unsafe extern "C" fn(*const c_void, *const f32, *const u32, *const u32, *mut c_void, u32, *const f32, u32);
+        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
+        unsafe {
+            kernels.get::<Attention>("host_relative_attention")(
+                qkv.as_ptr().cast(),
+                bias.as_ptr(),
+                offsets.as_ptr(),
+                tiles.as_ptr(),
+                mixed.as_mut_ptr().cast(),
+                (tiles.len() / 2) as u32,
+                scaled.as_ptr(),
+                reach as u32,
+            );
+        }
+        let wanted = attention(&wide(half, &qkv), &offsets, hidden, head, by_distance(&added, reach));
+        let error = error(&half.widen(&mixed), &wanted);
+        assert!(error < half.step() * 4.0, "{half:?} head {head}, reach {reach}: {error}");
     }
 }

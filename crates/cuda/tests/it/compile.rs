@@ -30,6 +30,9 @@ fn variants() -> Vec<(&'static str, Vec<(&'static str, usize)>)> {
             "norm" => {
                 all.extend(SHAPES.map(|(hidden, _)| (file, vec![("HIDDEN", hidden)])));
                 all.extend(SHAPES.map(|(hidden, _)| (file, vec![("HIDDEN", hidden), ("NO_PLACES", 1)])));
+                let modern_bert = |(hidden, _)| (file, vec![("HIDDEN", hidden), ("NO_PLACES", 1), ("PRE_NORM", 1)]);
+                all.extend(SHAPES.map(modern_bert));
+                all.extend(SHAPES.map(|(hidden, _)| (file, vec![("HIDDEN", hidden), ("ROW_NORM", 1)])));
             }
             "gelu" => {
                 all.push((file, vec![]));
@@ -37,7 +40,15 @@ fn variants() -> Vec<(&'static str, Vec<(&'static str, usize)>)> {
                 all.extend((0..4).map(|activation| (file, vec![("ACTIVATION", activation), ("GATED", 1)])));
             }
             "rotary" => all.extend(SHAPES.map(|(hidden, head)| (file, vec![("HIDDEN", hidden), ("HEAD", head)]))),
-            "attention" => all.extend(SHAPES.map(|(hidden, head)| (file, vec![("HIDDEN", hidden), ("HEAD", head)]))),
+            "attention" => {
+                all.extend(SHAPES.map(|(hidden, head)| (file, vec![("HIDDEN", hidden), ("HEAD", head)])));
+                for part in ["LOCAL", "RELATIVE"] {
+                    all.extend(
+                        SHAPES.map(|(hidden, head)| (file, vec![("HIDDEN", hidden), ("HEAD", head), (part, 1)])),
+                    );
+                }
+            }
+            "heads" => all.extend([vec![], vec![("LOGITS", 1)]].map(|defines| (file, defines))),
             "recall" => all.extend([64, 384, 768, 1024, 1536].map(|d| (file, vec![("DIMENSION", d)]))),
             _ => all.push((file, vec![])),
         }
@@ -174,10 +185,17 @@ fn of_software_card() -> Vec<Variant> {
         all.push(("gelu", half, vec![], 80));
         all.push(("gelu", half, vec![("ACTIVATION", 3), ("GATED", 1)], 80));
         all.push(("heads", half, vec![], 80));
+        all.push(("heads", half, vec![("LOGITS", 1)], 80));
+        all.push(("norm", half, vec![("HIDDEN", 64), ("ROW_NORM", 1)], 80));
         all.push(("rotary", half, vec![("HIDDEN", 64), ("HEAD", 32)], 80));
-        all.push(("attention", half, vec![("HIDDEN", 64), ("HEAD", 32)], 80));
+        all.push(("norm", half, vec![("HIDDEN", 64), ("NO_PLACES", 1), ("PRE_NORM", 1)], 80));
     }
-    all.push(("attention", Half::F16, vec![("HIDDEN", 64), ("HEAD", 32)], 75));
+    for (half, capability) in [(Half::F16, 80), (Half::F16, 75), (Half::Bf16, 80)] {
+        all.push(("attention", half, vec![("HIDDEN", 64), ("HEAD", 32)], capability));
+        for part in ["LOCAL", "RELATIVE"] {
+            all.push(("attention", half, vec![("HIDDEN", 64), ("HEAD", 32), (part, 1)], capability));
+        }
+    }
     // Other families than BERT.
     all.push(("norm", Half::F16, vec![("HIDDEN", 64), ("NO_PLACES", 1)], 80));
     all.extend((1..4).map(|activation| ("gelu", Half::F16, vec![("ACTIVATION", activation)], 80)));

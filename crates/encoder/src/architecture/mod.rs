@@ -247,16 +247,4 @@ impl Architecture {
     pub fn head_width(&self) -> usize {
         self.hidden_size / self.num_attention_heads
     }
-
-    /// The part of such a model that the kernels of a card do not compute, if there is one. What widths they know, they
-    /// say themselves.
-    pub(crate) fn not_on_card(&self) -> Option<&'static str> {
-        let reasons = [
-            (self.positions == Positions::Alibi, "relative positions"),
-            (self.relative.is_some(), "relative positions"),
-            (self.layers.iter().any(|layer| layer.window.is_some()), "local attention"),
-            (self.pre_norm, "norms before a layer"),
-        ];
-        reasons.into_iter().find_map(|(wanted, part)| wanted.then_some(part))
-    }
 }

@@ -20,6 +20,7 @@ use crate::Architecture;
 use crate::architecture::{Activation, LayerParts};
 use crate::engine::{Engine, Outputs, PackedBatch, Precision, Session};
 use crate::pooling::Pooling;
+use crate::splade::{SparseHead, SparseScratch};
 use crate::weights::{EncoderWeights, LayerWeights, LinearWeights, NormWeights};
 pub(crate) use gemm::{PackedF32, QuantizedRows};
 pub(crate) use isa::Isa;
@@ -115,6 +116,7 @@ pub struct CpuEngine {
     /// Of each set of frequencies that layers turn queries and keys by.
     angles: Vec<Angles>,
     keep: Option<Keep>,
+    sparse: Option<SparseHead>,
     /// For single queries; none on a single core.
     team: Option<rayon::ThreadPool>,
 }
@@ -126,7 +128,8 @@ impl CpuEngine {
     }
 
     /// As [`CpuEngine::new`], at a given instruction level.
-    pub fn with_isa(weights: EncoderWeights, precision: Precision, isa: Isa) -> Self {
+    pub fn with_isa(mut weights: EncoderWeights, precision: Precision, isa: Isa) -> Self {
+        let sparse = weights.masked_lm.take().map(|head| SparseHead::new(head, precision));
         let (mut weights, widths) = pad(weights);
         let precision_of = |layer: usize| match weights.f32_layers.contains(&layer) {
             true => Precision::F32,
@@ -144,7 +147,7 @@ impl CpuEngine {
         let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_TEAM);
         let team = rayon::ThreadPoolBuilder::new().num_threads(cores).thread_name(|i| format!("query-{i}"));
         let team = (cores > 1).then(|| team.build().ok()).flatten();
-        Self { isa, precision, weights, widths, layers, angles, keep, team }
+        Self { isa, precision, weights, widths, layers, angles, keep, sparse, team }
     }
 }
 
@@ -173,6 +176,10 @@ impl Engine for CpuEngine {
         self.keep.is_some()
     }
 
+    fn sparse_width(&self) -> Option<usize> {
+        self.sparse.as_ref().map(SparseHead::vocabulary)
+    }
+
     fn session(self: Arc<Self>) -> Box<dyn Session> {
         Box::new(CpuSession { engine: self, scratch: Scratch::default() })
     }
@@ -191,6 +198,7 @@ struct Scratch {
     qkv: [Vec<f32>; 2],
     /// Of each part of the rows that a thread works on.
     parts: Vec<PartScratch>,
+    sparse: SparseScratch,
 }
 
 /// Working memory of one thread within a pass.
@@ -246,6 +254,12 @@ impl Session for CpuSession {
         if let Some(states) = outputs.states {
             narrow(&scratch.states, hidden, states, model);
         }
+        if let (Some(sparse), Some(head)) = (outputs.sparse, &engine.sparse) {
+            let states = &mut scratch.parts[0].wide;
+            states.resize(batch.tokens() * model, 0.0);
+            narrow(&scratch.states, hidden, states, model);
+            head.apply(states, batch.offsets(), &mut scratch.sparse, sparse, pause);
+        }
     }
 }
 
@@ -257,6 +271,11 @@ fn narrow(rows: &[f32], width: usize, out: &mut [f32], model: usize) {
 }
 
 impl CpuEngine {
+    /// What makes sparse vectors.
+    pub(crate) fn sparse(&self) -> Option<&SparseHead> {
+        self.sparse.as_ref()
+    }
+
     /// The pass up to the last layer's states. Its rows are worked off in `parts`, one a thread: all of a layer goes
     /// row by row but attention, which reads keys and values of every row, so the threads meet once a layer.
     fn forward(

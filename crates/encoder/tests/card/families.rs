@@ -13,12 +13,7 @@ const LEAST_COSINE: f32 = 0.999_9;
 /// Positions of the fixtures' models.
 const LONGEST: usize = 160;
 
-/// Makes a model one of a family: the configuration of its fixture, and random weights.
-pub fn as_family(folder: &Path, fixture: &str) {
-    as_other(folder, fixture, |_| ());
-}
-
-/// As [`as_family`], with some fields of the configuration otherwise.
+/// Makes a model one of a family: the configuration of its fixture, some fields otherwise, and random weights.
 fn as_other(folder: &Path, fixture: &str, change: impl Fn(&mut Value)) {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/architectures");
     let text = std::fs::read(fixtures.join(format!("{fixture}.json"))).expect("a fixture");
@@ -83,6 +78,42 @@ fn gtes_bert_is_what_the_cpu_computes() {
 #[test]
 fn gtes_bert_for_longer_texts_is_what_the_cpu_computes() {
     on_card!("", || agrees("gte-ntk", nothing));
+}
+
+#[test]
+fn modern_bert_is_what_the_cpu_computes() {
+    on_card!("", || agrees("modernbert", nothing));
+}
+
+#[test]
+fn modern_bert_with_biases_and_wider_windows_is_what_the_cpu_computes() {
+    on_card!("", || agrees("modernbert-biases", |config| {
+        // Heads that a card knows; and windows that end before, at and after the edge of a tile.
+        (config["hidden_size"], config["local_attention"]) = (64.into(), 128.into());
+    }));
+}
+
+#[test]
+fn modern_bert_on_a_card_before_ampere_is_what_the_cpu_computes() {
+    on_card!("capability=75", || agrees("modernbert", nothing));
+}
+
+#[test]
+fn mpnet_is_what_the_cpu_computes() {
+    on_card!("", || agrees("mpnet", nothing));
+}
+
+#[test]
+fn mpnet_on_a_card_before_ampere_is_what_the_cpu_computes() {
+    on_card!("capability=75", || agrees("mpnet", nothing));
+}
+
+#[test]
+fn jina_bert_is_what_the_cpu_computes() {
+    on_card!("", || agrees("jina-bert", |config| {
+        // A hidden size that a card knows.
+        (config["hidden_size"], config["num_attention_heads"]) = (64.into(), 2.into());
+    }));
 }
 
 #[test]

@@ -11,3 +11,4 @@ mod memory;
 mod pass;
 mod proof;
 mod small;
+mod splade;

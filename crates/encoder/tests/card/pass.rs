@@ -1,6 +1,5 @@
 //! The forward pass as a whole.
 
-use crate::families::as_family;
 use crate::small::{
     F16_ERROR, VectorsOfBoth, apart, as_cross_encoder, as_xlm_roberta, computed, encode, everything, load_with, model,
     sequences,
@@ -134,17 +133,6 @@ fn vectors_that_are_no_means_are_pooled_from_the_states_of_the_card() {
                 assert!(computed() > before, "{mode}: by the card");
             }
         }
-    });
-}
-
-#[test]
-fn a_model_with_a_part_that_the_kernels_lack_says_so_and_goes_by_the_cpu() {
-    on_card!("", || {
-        let folder = model();
-        as_family(folder.path(), "modernbert");
-        let encoder = load_with(folder.path(), Device::Auto, Precision::F32, 1, None).expect("an encoder");
-        assert_eq!(encoder.why_not_cuda(), Some("a card does not compute local attention yet"));
-        assert!(encoder.engine().name().starts_with("cpu "));
     });
 }
 
