@@ -66,6 +66,7 @@ mod options;
 pub mod parity;
 mod percentile;
 mod rarity;
+mod salience;
 mod select;
 mod structured;
 mod tokens;

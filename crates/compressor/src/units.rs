@@ -4,6 +4,7 @@
 use crate::negation::is_negation;
 use crate::options::{CompressOptions, TokenToWord};
 use crate::rarity::Rarities;
+use crate::salience::weigh;
 use crate::wholes::wholes;
 use membox_encoder::{EncoderError, Family, Piece, Tokenizer};
 use std::cell::LazyCell;
@@ -57,6 +58,8 @@ pub(crate) struct Reading {
     known: Vec<bool>,
     /// Pieces of each pass.
     pub chunks: Vec<Range<usize>>,
+    /// Whether a keep head says how likely they are.
+    is_of_head: bool,
 }
 
 /// How texts are read for one model.
@@ -67,12 +70,12 @@ pub(crate) struct Reader {
     pub continues: Vec<bool>,
     /// Pieces of one pass.
     pub most_pieces: usize,
-    /// Whether the first pass takes as many pieces as fit: it is then the pass that gives the text's vector.
-    pub fill_first: bool,
+    /// Whether the model is a keep head. The first pass takes as many pieces as fit then: it gives the text's vector.
+    pub is_of_head: bool,
 }
 
 impl Reader {
-    pub fn new(tokenizer: Tokenizer, family: Family, vocabulary: usize, most_pieces: usize, fill_first: bool) -> Self {
+    pub fn new(tokenizer: Tokenizer, family: Family, vocabulary: usize, most_pieces: usize, is_of_head: bool) -> Self {
         let continues = |id| {
             tokenizer.word_piece(id as u32).is_some_and(|piece| match family {
                 Family::Bert => piece.starts_with("##"),
@@ -80,7 +83,7 @@ impl Reader {
             })
         };
         let continues = (0..vocabulary).map(continues).collect();
-        Self { tokenizer, family, continues, most_pieces, fill_first }
+        Self { tokenizer, family, continues, most_pieces, is_of_head }
     }
 
     /// Cuts a text into pieces, and the pieces into passes.
@@ -112,7 +115,7 @@ impl Reader {
             let full = start + self.most_pieces;
             let end = if full >= pieces.len() {
                 pieces.len()
-            } else if self.fill_first && start == 0 {
+            } else if self.is_of_head && start == 0 {
                 full
             } else {
                 // Where no end token stands, at least not within a unit.
@@ -122,7 +125,7 @@ impl Reader {
             chunks.push(start..end);
             start = end;
         }
-        Ok(Reading { pieces, wholes, begins, known, chunks })
+        Ok(Reading { pieces, wholes, begins, known, chunks, is_of_head: self.is_of_head })
     }
 
     fn begins(&self, text: &str, previous: &Piece, piece: &Piece) -> bool {
@@ -198,11 +201,18 @@ impl Reading {
             // Of words that say as much, the first.
             let by_rarity = || rarities.probability(written) * (1.0 - TIE * place as f64);
             let unforced = if is_known { word.unit.unforced } else { by_rarity() };
+            Unit { unforced, ..word.unit.clone() }
+        };
+        let mut units: Vec<Unit> = words.iter().enumerate().map(unit).collect();
+        if self.is_of_head {
+            weigh(text, &mut units);
+        }
+        for unit in &mut units {
+            let written = &text[unit.place.clone()];
             let is_forced = options.force_reserve_digit && written.contains(char::is_numeric)
                 || options.force_reserve_negation && is_negation(written);
-            Unit { unforced, probability: if is_forced { 1.0 } else { unforced }, ..word.unit.clone() }
-        };
-        let units = words.iter().enumerate().map(unit).collect();
+            unit.probability = if is_forced { 1.0 } else { unit.unforced };
+        }
         force(text, units, &options.force_tokens, segment_of)
     }
 }

@@ -199,6 +199,25 @@ fn one_pass_gives_the_vector_and_the_compression() {
 }
 
 #[test]
+fn the_keep_head_says_a_word_once_and_keeps_a_number() {
+    let options = CompressOptions { rate: 0.3, ..CompressOptions::default() };
+    let left = |text: &str| {
+        let answer = keep_head().compress(&[text.into()], &options, Lane::Interactive).expect("an answer");
+        answer.compressed_prompt
+    };
+    let rain = left(
+        "The rain was heavy, and after the rain the rain gauge of my garden showed more rain than any rain gauge of \
+         the town.",
+    );
+    assert_eq!((rain.matches("rain").count(), rain.matches("gauge").count()), (1, 1), "{rain}");
+    let dose = left(
+        "I take the tablets every morning and the doctor wants me to take 2 of them from now on because of my blood \
+         pressure.",
+    );
+    assert!(dose.contains(" 2 "), "{dose}");
+}
+
+#[test]
 fn the_keep_head_keeps_names_numbers_and_nouns() {
     let text = "Well, you know, I was just saying that Caroline moved to Lisbon in May 2022, and that she has been \
                 allergic to peanuts.";

@@ -10,8 +10,8 @@ use std::ops::Range;
 /// Query rows handled together: enough independent sums to hide the latency of a multiply-add.
 const ROWS: usize = 4;
 
-/// From the n-th on, what to add to 16 scores of which the last n are past the last key. A constant, since a vector that
-/// was half written just before is read slowly.
+/// From the n-th on, what to add to 16 scores of which the last n are past the last key. A constant, since a vector
+/// that was half written just before is read slowly.
 static PAST: [f32; 2 * LANES] = {
     let mut past = [0.0; 2 * LANES];
     let mut lane = LANES;

@@ -243,8 +243,8 @@ fn by_ranks<R: Copy + Ord>(constant: f32, candidates: &[Candidate<R>]) -> Vec<Fu
 }
 
 /// Reorders hits by maximal marginal relevance (Carbonell and Goldstein, 1998): each next hit is the one with the best
-/// `lambda · score − (1 − lambda) · likeness to what is chosen already`. That is the cosine of two hits on the scale of the
-/// chosen one. Gives positions in `scores`, at most `k`.
+/// `lambda · score − (1 − lambda) · likeness to what is chosen already`. That is the cosine of two hits on the scale of
+/// the chosen one. Gives positions in `scores`, at most `k`.
 pub(crate) fn marginal_relevance(
     scores: &[f32],
     cosine: impl Fn(usize, usize) -> f32,
