@@ -8,7 +8,7 @@ use crate::ticket::SequenceJob;
 use membox_threads::{Panicked, guard};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A batch being formed and run by one thread, and the memory that it reuses.
 pub(crate) struct Worker<'a> {
@@ -96,6 +96,19 @@ impl<'a> Worker<'a> {
             }
             return;
         }
+        let begun = Instant::now();
+        self.compute(pause);
+        let took = begun.elapsed();
+        shared.counters.tokens.fetch_add(self.batch.tokens() as u64, Ordering::Relaxed);
+        shared.counters.sequences.fetch_add(self.batch.sequences() as u64, Ordering::Relaxed);
+        shared.counters.batches.fetch_add(1, Ordering::Relaxed);
+        shared.counters.busy_us.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
+        self.hand_out(begun, took);
+    }
+
+    /// Computes what the requests of the batch want.
+    fn compute(&mut self, pause: &mut (dyn FnMut() + Send)) {
+        let shared = self.shared;
         let (model, wanted) = (self.jobs[0].ticket.model.clone(), self.jobs[0].ticket.wanted);
         let dimension = model.engine.dimension();
         let known = self.sessions.iter().position(|(m, _)| m.as_ptr() == Arc::as_ptr(&model)).unwrap_or_else(|| {
@@ -108,7 +121,7 @@ impl<'a> Worker<'a> {
         self.vectors.resize(size(wanted.vectors, self.batch.sequences() * dimension), 0.0);
         self.keep.resize(size(wanted.keep, self.batch.tokens()), 0.0);
         // What a card computes is read back for it: to multiply there would save most of the transfer.
-        let axes = model.axes.as_ref().zip(wanted.token_vectors);
+        let axes = model.axes.as_ref().filter(|_| wanted.token_vectors.is_some());
         let needs_states = wanted.states || axes.is_some();
         self.states.resize(size(needs_states, self.batch.tokens() * dimension), 0.0);
         self.attention.resize(size(wanted.attention, self.batch.squares()), 0.0);
@@ -121,57 +134,56 @@ impl<'a> Worker<'a> {
             attention: wanted.attention.then_some(&mut self.attention),
             sparse: wanted.sparse.then_some(&mut self.sparse),
         };
-        let begun = Instant::now();
         // A query alone in the box is split over the idle cores; bulk batches are one a core anyhow.
         let busy = Busy::new(&shared.busy);
         let alone = busy.others == 0 && self.jobs[0].ticket.lane == Lane::Interactive;
         let helpers = if alone { shared.config.workers - 1 } else { 0 };
         self.sessions[known].1.run(&self.batch, outputs, helpers, pause);
-        if let Some((axes, _)) = axes {
+        if let Some(axes) = axes {
             axes.multiply(&self.states, &mut self.products);
         }
         if !model.head.is_empty() {
             model.head.apply(&self.vectors, dimension, wanted.normalize, &mut self.finished);
         }
+    }
+
+    /// Gives each request of the batch its part, and empties the batch.
+    fn hand_out(&mut self, begun: Instant, took: Duration) {
+        let (model, wanted) = (self.jobs[0].ticket.model.clone(), self.jobs[0].ticket.wanted);
+        let (dimension, vector_dimension) = (model.engine.dimension(), model.dimension());
         let vectors = if model.head.is_empty() { &self.vectors } else { &self.finished };
-        let vector_dimension = model.dimension();
-        drop(busy);
-        let encode = begun.elapsed();
-        shared.counters.tokens.fetch_add(self.batch.tokens() as u64, Ordering::Relaxed);
-        shared.counters.sequences.fetch_add(self.batch.sequences() as u64, Ordering::Relaxed);
-        shared.counters.batches.fetch_add(1, Ordering::Relaxed);
-        shared.counters.busy_us.fetch_add(encode.as_micros() as u64, Ordering::Relaxed);
+        let axes = model.axes.as_ref().zip(wanted.token_vectors);
         let mut squares = 0;
         for (i, job) in self.jobs.iter().enumerate() {
             let (first, last) = (self.batch.offsets()[i] as usize, self.batch.offsets()[i + 1] as usize);
             let mut progress = job.ticket.progress.lock().unwrap_or_else(PoisonError::into_inner);
             let queue = begun.saturating_duration_since(progress.tokenized);
-            if let Some(place) = progress.answer.vectors.chunks_exact_mut(vector_dimension).nth(job.index) {
+            let answer = &mut progress.answer;
+            if let Some(place) = answer.vectors.chunks_exact_mut(vector_dimension).nth(job.index) {
                 place.copy_from_slice(&vectors[i * vector_dimension..(i + 1) * vector_dimension]);
             }
-            if let Some(place) = progress.answer.keep.get_mut(job.index) {
+            if let Some(place) = answer.keep.get_mut(job.index) {
                 *place = self.keep[first..last].to_vec();
             }
-            if let Some(place) = progress.answer.states.get_mut(job.index) {
+            if let Some(place) = answer.states.get_mut(job.index) {
                 *place = self.states[first * dimension..last * dimension].to_vec();
             }
             let square = squares..squares + (last - first).pow(2);
             squares = square.end;
-            if let Some(place) = progress.answer.attention.get_mut(job.index) {
+            if let Some(place) = answer.attention.get_mut(job.index) {
                 *place = self.attention[square].to_vec();
             }
-            if let (Some(place), Some((axes, dimension))) = (progress.answer.token_vectors.get_mut(job.index), axes) {
+            if let (Some(place), Some((axes, dimension))) = (answer.token_vectors.get_mut(job.index), axes) {
                 // Without the tokens that open and close a sequence.
                 let inner = first + 1..(last - 1).max(first + 1);
                 *place = axes.vectors(&self.states, &self.products, inner, dimension);
             }
-            if let (Some(place), Some(vector)) = (progress.answer.sparse.get_mut(job.index), self.sparse.get_mut(i)) {
+            if let (Some(place), Some(vector)) = (answer.sparse.get_mut(job.index), self.sparse.get_mut(i)) {
                 *place = std::mem::take(vector);
             }
-            progress.answer.queue = queue;
-            progress.answer.encode = encode;
+            (answer.queue, answer.encode) = (queue, took);
             drop(progress);
-            shared.count_off(&job.ticket, 1);
+            self.shared.count_off(&job.ticket, 1);
         }
         self.jobs.clear();
     }
