@@ -4,6 +4,9 @@ use crate::EncoderError;
 use crate::checksums::ModelFiles;
 use candle_core::safetensors::{BufferedSafetensors, Load};
 use candle_core::{DType, Device};
+use half::{bf16, f16};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
@@ -133,11 +136,7 @@ impl TensorFiles {
             return Err(format!("the tensor {name} is {found:?}, not {shape:?}"));
         }
         self.taken.borrow_mut().insert(name.to_owned());
-        let numbers = || -> candle_core::Result<Vec<f32>> {
-            let tensor = self.files[*file].get(own)?.load(&Device::Cpu)?.to_dtype(DType::F32)?;
-            tensor.flatten_all()?.to_vec1()
-        };
-        numbers().map_err(|e| format!("the tensor {name}: {e}"))
+        self.files[*file].get(own).and_then(|view| numbers(&view)).map_err(|e| format!("the tensor {name}: {e}"))
     }
 
     /// Warns of the tensors that nobody took, other than the heads of training: they may mean that the model is not
@@ -167,6 +166,17 @@ impl TensorFiles {
     }
 }
 
+/// The numbers of a tensor. Those of usual types are copied once: the table of words of a multilingual model is large.
+fn numbers(view: &TensorView) -> candle_core::Result<Vec<f32>> {
+    let data = view.data();
+    Ok(match view.dtype() {
+        Dtype::F32 => data.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect(),
+        Dtype::F16 => data.as_chunks::<2>().0.iter().map(|&bytes| f16::from_le_bytes(bytes).to_f32()).collect(),
+        Dtype::BF16 => data.as_chunks::<2>().0.iter().map(|&bytes| bf16::from_le_bytes(bytes).to_f32()).collect(),
+        _ => view.load(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?,
+    })
+}
+
 impl TensorSource for TensorFiles {
     fn take(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
         self.take_whole(&format!("{}{name}", self.prefix), shape)
@@ -176,6 +186,18 @@ impl TensorSource for TensorFiles {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_of_every_type_are_read() {
+        let wanted = [1.5f32, -2.0, 0.25, 1024.0];
+        let of = |dtype, bytes: Vec<u8>| {
+            numbers(&TensorView::new(dtype, vec![2, 2], &bytes).expect("a view")).expect("numbers")
+        };
+        assert_eq!(of(Dtype::F32, wanted.iter().flat_map(|x| x.to_le_bytes()).collect()), wanted);
+        assert_eq!(of(Dtype::F16, wanted.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect()), wanted);
+        assert_eq!(of(Dtype::BF16, wanted.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes()).collect()), wanted);
+        assert_eq!(of(Dtype::F64, wanted.iter().flat_map(|&x| f64::from(x).to_le_bytes()).collect()), wanted);
+    }
 
     #[test]
     fn an_index_names_files_beside_it_alone() {

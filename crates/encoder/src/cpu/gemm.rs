@@ -144,27 +144,38 @@ impl PackedI8 {
             let blocks = row_blocks(m, isa);
             let next = Prefetch::new(&self.panels, index + 1, k / 4, blocks.len());
             for (next, (row, rows)) in next.zip(blocks) {
-                let bytes = &a.bytes[row * k..(row + rows) * k];
-                let (scale, zero) = (&a.scale[row..row + rows], &a.zero[row..row + rows]);
+                let block = QuantizedBlock {
+                    bytes: &a.bytes[row * k..(row + rows) * k],
+                    scale: &a.scale[row..row + rows],
+                    zero: &a.zero[row..row + rows],
+                };
                 let out = &mut out[row * self.n + columns.start..(row + rows - 1) * self.n + columns.end];
                 match isa.0 {
                     #[cfg(target_arch = "x86_64")]
-                    // SAFETY: the level was detected; `bytes` holds `rows` rows of k (a multiple of 4), `scale` and
-                    // `zero` one each a row, `panel` k/4 rows of 32 × 4, `finish` 32 of each, and `out` reaches from
+                    // SAFETY: the level was detected; `block` holds `rows` rows of k (a multiple of 4), and a scale
+                    // and a zero point each, `panel` k/4 rows of 32 × 4, `finish` 32 of each, and `out` reaches from
                     // the first row's first column to the last row's last, at stride n.
                     Level::Avx512Vnni => unsafe {
-                        each_row_count!(rows, i8_vnni, bytes, scale, zero, panel, next, &finish, out, self.n)
+                        each_row_count!(rows, i8_vnni, block, panel, next, &finish, out, self.n)
                     },
                     #[cfg(target_arch = "x86_64")]
                     // SAFETY: as above.
                     Level::Avx2 | Level::Avx512 => unsafe {
-                        each_row_count!(rows, i8_avx2, bytes, scale, zero, panel, &finish, out, self.n)
+                        each_row_count!(rows, i8_avx2, block, panel, &finish, out, self.n)
                     },
-                    Level::Portable => portable_i8(bytes, k, scale, zero, panel, &finish, out, self.n),
+                    Level::Portable => portable_i8(block, k, panel, &finish, out, self.n),
                 }
             }
         }
     }
+}
+
+/// The rows of a tile, each with its scale and zero point.
+#[derive(Clone, Copy)]
+struct QuantizedBlock<'a> {
+    bytes: &'a [u8],
+    scale: &'a [f32],
+    zero: &'a [i32],
 }
 
 /// What turns a tile's integer sums into f32, for the 32 columns of a panel.
@@ -226,18 +237,15 @@ fn portable_f32(a: &[f32], k: usize, panel: &[RowF32], bias: &[f32], out: &mut [
     }
 }
 
-#[allow(clippy::too_many_arguments)]
 fn portable_i8(
-    a: &[u8],
+    QuantizedBlock { bytes, scale, zero }: QuantizedBlock,
     k: usize,
-    scale: &[f32],
-    zero: &[i32],
     panel: &[RowI8],
     finish: &Dequantize,
     out: &mut [f32],
     stride: usize,
 ) {
-    for (r, (row, out)) in a.chunks_exact(k).zip(out.chunks_mut(stride)).enumerate() {
+    for (r, (row, out)) in bytes.chunks_exact(k).zip(out.chunks_mut(stride)).enumerate() {
         let mut sums = [0i32; PANEL];
         for (quad, weights) in row.chunks_exact(4).zip(panel) {
             for (sum, w) in sums.iter_mut().zip(weights.0.chunks_exact(4)) {
@@ -276,7 +284,7 @@ use each_row_count;
 /// The tile kernels. Each multiplies `R` rows by one panel; the callers vouch for the lengths.
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Dequantize, PANEL, Prefetch, RowF32, RowI8};
+    use super::{Dequantize, PANEL, Prefetch, QuantizedBlock, RowF32, RowI8};
     use std::arch::x86_64::*;
 
     /// # Safety
@@ -356,19 +364,18 @@ mod x86 {
     }
 
     /// # Safety
-    /// `a`: R·k bytes, `scale` and `zero`: R, `finish`: 32 each, `out`: (R−1)·stride + 32, where k = 4·`panel.len()`.
+    /// The block: R rows of k bytes, with their scales and zero points. `finish`: 32 each, `out`: (R−1)·stride + 32,
+    /// where k = 4·`panel.len()`.
     #[target_feature(enable = "avx512f,avx512vnni")]
     pub(super) unsafe fn i8_vnni<const R: usize>(
-        a: &[u8],
-        scale: &[f32],
-        zero: &[i32],
+        QuantizedBlock { bytes, scale, zero }: QuantizedBlock,
         panel: &[RowI8],
         next: Prefetch,
         finish: &Dequantize,
         out: &mut [f32],
         stride: usize,
     ) {
-        let (k, a) = (panel.len() * 4, a.as_ptr());
+        let (k, a) = (panel.len() * 4, bytes.as_ptr());
         let mut sums = [[_mm512_setzero_si512(); 2]; R];
         for (quad, weights) in panel.iter().enumerate() {
             next.fetch(quad);
@@ -412,15 +419,13 @@ mod x86 {
     /// As [`i8_vnni`].
     #[target_feature(enable = "avx2,fma")]
     pub(super) unsafe fn i8_avx2<const R: usize>(
-        a: &[u8],
-        scale: &[f32],
-        zero: &[i32],
+        QuantizedBlock { bytes, scale, zero }: QuantizedBlock,
         panel: &[RowI8],
         finish: &Dequantize,
         out: &mut [f32],
         stride: usize,
     ) {
-        let (k, a) = (panel.len() * 4, a.as_ptr());
+        let (k, a) = (panel.len() * 4, bytes.as_ptr());
         for column in (0..PANEL).step_by(8) {
             // Each lane of 64 bits holds the two halves of one column's sum.
             let mut sums = [[_mm256_setzero_si256(); 2]; R];

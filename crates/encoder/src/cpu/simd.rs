@@ -109,7 +109,7 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn interleave(self, a: Self::V, b: Self::V) -> [Self::V; 2] {
-        let pair = |i: usize| if i % 2 == 0 { a[i / 2] } else { b[i / 2] };
+        let pair = |i: usize| if i.is_multiple_of(2) { a[i / 2] } else { b[i / 2] };
         [each(pair), each(|i| pair(LANES + i))]
     }
     #[inline(always)]
