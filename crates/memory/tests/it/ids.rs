@@ -204,9 +204,15 @@ fn users_of_older_boxes_keep_their_sessions_and_meet_nobody() {
     assert_eq!(session_of("new"), "lightmem-new");
 }
 
-/// Users whose names differ by little.
+/// Users whose names differ by little. None has what ends a line, which no name may hold.
 fn user() -> impl proptest::strategy::Strategy<Value = String> {
-    prop_oneof!["[aAbB/_.]{1,3}", "\\PC{1,4}", "[a/_]{250,256}", Just("é".to_owned()), Just("e\u{301}".to_owned())]
+    prop_oneof![
+        "[aAbB/_.]{1,3}",
+        "[\\PC--\\p{Zl}--\\p{Zp}]{1,4}",
+        "[a/_]{250,256}",
+        Just("é".to_owned()),
+        Just("e\u{301}".to_owned())
+    ]
 }
 
 proptest! {
