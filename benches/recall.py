@@ -43,6 +43,8 @@ def write(box, n, words):
     with ThreadPoolExecutor(WRITERS, initializer=connect) as writers:
         list(writers.map(batch, range(0, n, BATCH)))
     written, still = time.monotonic(), 0
+    # What was idle all the while may be closed by now.
+    box.connection.close()
     while still < 5:
         still = still + 1 if box.call("GET", COLLECTION)[1]["index"]["building_rows"] == 0 else 0
         time.sleep(1)
