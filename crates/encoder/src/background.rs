@@ -105,9 +105,10 @@ impl Language {
 pub struct Background(Vec<Language>);
 
 impl Background {
-    /// The scale of a question's cosines: that of the language which is nearest to it.
-    pub fn scale(&self, question: &[f32]) -> CosineScale {
-        let cosine = |language: &Language| dot(&language.mean, question);
+    /// The scale of a vector's cosines: that of the language which is nearest to it. The vector may have any length.
+    pub fn scale(&self, vector: &[f32]) -> CosineScale {
+        let length = dot(vector, vector).sqrt().max(f32::MIN_POSITIVE);
+        let cosine = |language: &Language| dot(&language.mean, vector) / length;
         let nearest = self.0.iter().max_by(|a, b| cosine(a).total_cmp(&cosine(b)));
         nearest.map_or(CosineScale::PLAIN, |language| {
             let base = if language.has_base { cosine(language).clamp(0.0, MAX_BASE) } else { 0.0 };
@@ -168,6 +169,7 @@ mod tests {
         let background = Background(vec![language(&[0.7, 0.0], true, 0.5), language(&[0.0, 0.8], true, 0.6)]);
         assert_eq!(background.scale(&[1.0, 0.0]), CosineScale { base: 0.7, near: 0.5 });
         assert_eq!(background.scale(&[0.0, 1.0]), CosineScale { base: 0.8, near: 0.6 });
+        assert_eq!(background.scale(&[0.0, 3.0]), background.scale(&[0.0, 1.0]), "whatever its length");
         assert_eq!(background.scale(&[-1.0, -2.0]).base, 0.0);
         assert_eq!(Background::default().scale(&[1.0, 0.0]), CosineScale::PLAIN);
         assert_eq!(Background(vec![language(&[1.0], true, 0.5)]).scale(&[1.0]).base, MAX_BASE);

@@ -204,9 +204,7 @@ impl Models {
     /// What the cosines of records with one of this vector mean, whatever the metric of their collection.
     pub(crate) fn scale_of_cosines(&self, collection: &Collection, vector: &[f32]) -> Result<CosineScale, MemoryError> {
         let Ok(encoder) = self.encoder_of(collection) else { return Ok(CosineScale::PLAIN) };
-        let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
-        let unit: Vec<f32> = vector.iter().map(|x| x / length).collect();
-        Ok(encoder.background()?.scale(&unit))
+        Ok(encoder.background()?.scale(vector))
     }
 
     /// The cosine from which on records of a collection are as like one of this vector as `least` says, where 1 is the
