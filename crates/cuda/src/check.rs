@@ -157,29 +157,25 @@ impl Check<'_> {
 
         let (update, known_update) = self.both::<T>(5, tokens * hidden, 0.5)?;
         let (bias, known_bias) = self.floats(6, hidden, 0.2)?;
-        let function = module.load_function("residual_norm")?;
-        launch::residual_norm(&self.stream, &function, &mut states, (&update, &bias), &norm, tokens)?;
-        let mut wanted = Vec::new();
-        for (state, update) in got.chunks(hidden).zip(known_update.chunks(hidden)) {
-            let terms = state.iter().zip(update).zip(&known_bias);
-            let sum: Vec<f64> = terms.map(|((x, u), b)| f64::from(*x) + u + f64::from(*b)).collect();
-            wanted.extend(reference::norm(&sum, &known_gamma, &known_beta, 1e-12));
-        }
+        let sums = |states: &[f32]| -> Vec<f64> {
+            let biases = known_bias.iter().cycle();
+            let terms = states.iter().zip(&known_update).zip(biases);
+            terms.map(|((x, u), b)| f64::from(*x) + u + f64::from(*b)).collect()
+        };
+        let norms = |sums: &[f64]| -> Vec<f64> {
+            sums.chunks(hidden).flat_map(|row| reference::norm(row, &known_gamma, &known_beta, 1e-12)).collect()
+        };
+        let (function, wanted) = (module.load_function("residual_norm")?, norms(&sums(&got)));
+        launch::residual_norm(&self.stream, &function, &mut states, (&update, &bias), &norm, None, tokens)?;
         let got = self.read(&states)?;
         self.record("residual_norm", format!("{tokens} x {hidden}"), error(&got, &wanted), step::<T>());
 
         let defines = [("HIDDEN", hidden), ("NO_PLACES", 1), ("PRE_NORM", 1)];
         let function = load(self.gpu, "norm", T::HALF, &defines, self.cache)?.load_function("add_norm")?;
-        let mut normed = self.empty::<T>(tokens * hidden)?;
-        launch::add_norm(&self.stream, &function, &mut states, (&update, &bias), &norm, &mut normed, tokens)?;
-        let (mut sums, mut wanted) = (Vec::new(), Vec::new());
-        for (state, update) in got.chunks(hidden).zip(known_update.chunks(hidden)) {
-            let terms = state.iter().zip(update).zip(&known_bias);
-            let sum: Vec<f64> = terms.map(|((x, u), b)| f64::from(*x) + u + f64::from(*b)).collect();
-            wanted.extend(reference::norm(&sum, &known_gamma, &known_beta, 1e-12));
-            sums.extend(sum);
-        }
-        let error = error(&self.read(&states)?, &sums).max(error(&self.read(&normed)?, &wanted));
+        let (sums, mut normed) = (sums(&got), self.empty::<T>(tokens * hidden)?);
+        let to = Some(&mut normed);
+        launch::residual_norm(&self.stream, &function, &mut states, (&update, &bias), &norm, to, tokens)?;
+        let error = error(&self.read(&states)?, &sums).max(error(&self.read(&normed)?, &norms(&sums)));
         self.record("add_norm", format!("{tokens} x {hidden}"), error, step::<T>());
         Ok(())
     }

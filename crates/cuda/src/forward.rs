@@ -112,13 +112,14 @@ impl<T: Number> OnStream<'_, T> {
         tokens: usize,
     ) -> Result<(), CudaError> {
         let function = &self.model.functions.residual_norm;
-        launch::residual_norm(self.stream, function, &mut w.states, (&w.update, bias), norm, tokens)
+        launch::residual_norm(self.stream, function, &mut w.states, (&w.update, bias), norm, None, tokens)
     }
 
     /// The states with the last product and its bias, and beside them their norm, where attention's output was.
     fn add_norm(&self, w: &mut Work<T>, bias: &CudaSlice<f32>, norm: &Norm, tokens: usize) -> Result<(), CudaError> {
         let function = self.model.functions.add_norm.as_ref().ok_or_else(no_norm)?;
-        launch::add_norm(self.stream, function, &mut w.states, (&w.update, bias), norm, &mut w.mixed, tokens)
+        let normed = Some(&mut w.mixed);
+        launch::residual_norm(self.stream, function, &mut w.states, (&w.update, bias), norm, normed, tokens)
     }
 
     /// `out = x · weightᵀ`, without the bias.

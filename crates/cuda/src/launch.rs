@@ -5,11 +5,11 @@
 //! it has held it against what it refers to.
 
 use crate::CudaError;
-use cudarc::driver::{CudaFunction, CudaSlice, CudaStream, CudaView, LaunchConfig, PushKernelArg};
+use cudarc::driver::{CudaFunction, CudaSlice, CudaStream, CudaView, LaunchArgs, LaunchConfig, PushKernelArg};
 use std::sync::Arc;
 
 /// Rows that a block of the kernels with a warp a row works on.
-pub(crate) const ROWS_OF_BLOCK: usize = 4;
+const ROWS_OF_BLOCK: usize = 4;
 /// Blocks of the element-wise kernels, at most: each goes on in steps of the grid.
 const MAX_BLOCKS: usize = 4096;
 /// Threads of a block of them: MAX_THREADS of gelu.cu and rotary.cu.
@@ -27,8 +27,22 @@ pub(crate) struct Norm {
     pub epsilon: f32,
 }
 
+// SAFETY: each of the three is an argument of its own, as cudarc has it.
+unsafe impl<'a, 'b: 'a> PushKernelArg<&'b Norm> for LaunchArgs<'a> {
+    /// Scale, shift and epsilon: three arguments, as the kernels of norms have them in a row.
+    #[inline(always)]
+    fn arg(&mut self, norm: &'b Norm) -> &mut Self {
+        self.arg(&norm.gamma).arg(&norm.beta).arg(&norm.epsilon)
+    }
+}
+
 pub(crate) fn grid(blocks: usize, heads: usize, threads: u32) -> LaunchConfig {
     LaunchConfig { grid_dim: (blocks.max(1) as u32, heads as u32, 1), block_dim: (threads, 1, 1), shared_mem_bytes: 0 }
+}
+
+/// Of the kernels with a warp a row.
+pub(crate) fn warp_per_row(rows: usize) -> LaunchConfig {
+    grid(rows.div_ceil(ROWS_OF_BLOCK), 1, 128)
 }
 
 /// `[tokens, hidden]` of word_embeddings and positions, normalised; of the former alone where the kernel was compiled
@@ -52,70 +66,33 @@ pub(crate) fn embed_norm<T>(
         None => launch.arg(&none),
     };
     // SAFETY: the arguments are the kernel's, in order; what it writes and reads by row was held against its size.
-    unsafe {
-        launch.arg(&norm.gamma).arg(&norm.beta).arg(&norm.epsilon).arg(states).arg(&count).launch(grid(
-            tokens.div_ceil(ROWS_OF_BLOCK),
-            1,
-            128,
-        ))?;
-    }
+    unsafe { launch.arg(norm).arg(states).arg(&count).launch(warp_per_row(tokens))? };
     Ok(())
 }
 
-/// `states = norm(states + update + bias)`, row by row.
+/// `residual_norm`: `states = norm(states + update + bias)`, row by row.
+///
+/// `add_norm`, where there is a place for `normed`: `states = states + update + bias`, and `normed` the norm of it.
 pub(crate) fn residual_norm<T>(
     stream: &Stream,
     function: &CudaFunction,
     states: &mut CudaSlice<T>,
     (update, bias): (&CudaSlice<T>, &CudaSlice<f32>),
     norm: &Norm,
+    normed: Option<&mut CudaSlice<T>>,
     tokens: usize,
 ) -> Result<(), CudaError> {
     let (hidden, count) = (norm.gamma.len(), tokens as u32);
     assert!(states.len() >= tokens * hidden && update.len() >= tokens * hidden && bias.len() == hidden);
-    // SAFETY: the arguments are the kernel's, in order, and their sizes were held against each other.
-    unsafe {
-        stream
-            .launch_builder(function)
-            .arg(states)
-            .arg(update)
-            .arg(bias)
-            .arg(&norm.gamma)
-            .arg(&norm.beta)
-            .arg(&norm.epsilon)
-            .arg(&count)
-            .launch(grid(tokens.div_ceil(ROWS_OF_BLOCK), 1, 128))?;
+    let mut launch = stream.launch_builder(function);
+    launch.arg(states).arg(update).arg(bias).arg(norm);
+    if let Some(normed) = normed {
+        assert!(normed.len() >= tokens * hidden);
+        launch.arg(normed);
     }
-    Ok(())
-}
-
-/// `states = states + update + bias`, and `normed` its norm, row by row.
-pub(crate) fn add_norm<T>(
-    stream: &Stream,
-    function: &CudaFunction,
-    states: &mut CudaSlice<T>,
-    (update, bias): (&CudaSlice<T>, &CudaSlice<f32>),
-    norm: &Norm,
-    normed: &mut CudaSlice<T>,
-    tokens: usize,
-) -> Result<(), CudaError> {
-    let (numbers, count) = (tokens * norm.gamma.len(), tokens as u32);
-    assert!(states.len() >= numbers && update.len() >= numbers && normed.len() >= numbers);
-    assert!(bias.len() == norm.gamma.len());
-    // SAFETY: the arguments are the kernel's, in order, and their sizes were held against each other.
-    unsafe {
-        stream
-            .launch_builder(function)
-            .arg(states)
-            .arg(update)
-            .arg(bias)
-            .arg(&norm.gamma)
-            .arg(&norm.beta)
-            .arg(&norm.epsilon)
-            .arg(normed)
-            .arg(&count)
-            .launch(grid(tokens.div_ceil(ROWS_OF_BLOCK), 1, 128))?;
-    }
+    // SAFETY: the arguments are the kernel's, in order, and their sizes were held against each other; that the kernel
+    // is the one with a place for `normed`, or the one without, is the caller's part.
+    unsafe { launch.arg(&count).launch(warp_per_row(tokens))? };
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! The kernels of heads as functions, as [`launch`](crate::launch) has the others.
 
 use crate::CudaError;
-use crate::launch::{Norm, ROWS_OF_BLOCK, Stream, grid};
+use crate::launch::{Norm, Stream, grid, warp_per_row};
 use cudarc::driver::{CudaFunction, CudaSlice, CudaView, PushKernelArg};
 
 /// Threads of a block of pooling: POOL_THREADS of heads.cu.
@@ -56,7 +56,7 @@ pub(crate) fn keep<T>(
             .arg(kept)
             .arg(&width)
             .arg(&count)
-            .launch(grid(tokens.div_ceil(ROWS_OF_BLOCK), 1, 128))?;
+            .launch(warp_per_row(tokens))?;
     }
     Ok(())
 }
@@ -73,14 +73,7 @@ pub(crate) fn row_norm<T>(
     assert!(states.len() >= tokens * norm.gamma.len());
     // SAFETY: the arguments are the kernel's, in order, and their sizes were held against each other.
     unsafe {
-        stream
-            .launch_builder(function)
-            .arg(states)
-            .arg(&norm.gamma)
-            .arg(&norm.beta)
-            .arg(&norm.epsilon)
-            .arg(&count)
-            .launch(grid(tokens.div_ceil(ROWS_OF_BLOCK), 1, 128))?;
+        stream.launch_builder(function).arg(states).arg(norm).arg(&count).launch(warp_per_row(tokens))?;
     }
     Ok(())
 }
