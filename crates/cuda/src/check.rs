@@ -145,37 +145,25 @@ impl Check<'_> {
             &mut states,
             tokens,
         )?;
-        let mut wanted = Vec::new();
-        for id in ids {
-            let row = id as usize * hidden..(id as usize + 1) * hidden;
-            let sum: Vec<f64> =
-                known_word_embeddings[row.clone()].iter().zip(&known_places[row]).map(|(a, b)| a + b).collect();
-            wanted.extend(reference::norm(&sum, &known_gamma, &known_beta, 1e-12));
-        }
+        let normed = |x: &[f64]| reference::norm(x, &known_gamma, &known_beta, 1e-12);
+        let sums = reference::embedded((&known_word_embeddings, &ids), (&known_places, &ids), hidden);
         let got = self.read(&states)?;
-        self.record("embed_norm", format!("{tokens} x {hidden}"), error(&got, &wanted), step::<T>());
+        self.record("embed_norm", format!("{tokens} x {hidden}"), error(&got, &normed(&sums)), step::<T>());
 
         let (update, known_update) = self.both::<T>(5, tokens * hidden, 0.5)?;
         let (bias, known_bias) = self.floats(6, hidden, 0.2)?;
-        let sums = |states: &[f32]| -> Vec<f64> {
-            let biases = known_bias.iter().cycle();
-            let terms = states.iter().zip(&known_update).zip(biases);
-            terms.map(|((x, u), b)| f64::from(*x) + u + f64::from(*b)).collect()
-        };
-        let norms = |sums: &[f64]| -> Vec<f64> {
-            sums.chunks(hidden).flat_map(|row| reference::norm(row, &known_gamma, &known_beta, 1e-12)).collect()
-        };
-        let (function, wanted) = (module.load_function("residual_norm")?, norms(&sums(&got)));
+        let added = |states: &[f32]| reference::residual(states, &known_update, &known_bias);
+        let (function, sums) = (module.load_function("residual_norm")?, added(&got));
         launch::residual_norm(&self.stream, &function, &mut states, (&update, &bias), &norm, None, tokens)?;
         let got = self.read(&states)?;
-        self.record("residual_norm", format!("{tokens} x {hidden}"), error(&got, &wanted), step::<T>());
+        self.record("residual_norm", format!("{tokens} x {hidden}"), error(&got, &normed(&sums)), step::<T>());
 
         let defines = [("HIDDEN", hidden), ("NO_PLACES", 1), ("PRE_NORM", 1)];
         let function = load(self.gpu, "norm", T::HALF, &defines, self.cache)?.load_function("add_norm")?;
-        let (sums, mut normed) = (sums(&got), self.empty::<T>(tokens * hidden)?);
-        let to = Some(&mut normed);
-        launch::residual_norm(&self.stream, &function, &mut states, (&update, &bias), &norm, to, tokens)?;
-        let error = error(&self.read(&states)?, &sums).max(error(&self.read(&normed)?, &norms(&sums)));
+        let (sums, mut beside) = (added(&got), self.empty::<T>(tokens * hidden)?);
+        let place = Some(&mut beside);
+        launch::residual_norm(&self.stream, &function, &mut states, (&update, &bias), &norm, place, tokens)?;
+        let error = error(&self.read(&states)?, &sums).max(error(&self.read(&beside)?, &normed(&sums)));
         self.record("add_norm", format!("{tokens} x {hidden}"), error, step::<T>());
         Ok(())
     }
@@ -275,8 +263,7 @@ impl Check<'_> {
         let (gamma, known_gamma) = self.floats(3, hidden, 1.0)?;
         let norm = Norm { gamma, beta, epsilon: 1e-12 };
         launch_heads::row_norm(&self.stream, &module.load_function("row_norm")?, &mut states, &norm, tokens)?;
-        let of_row = |row: &[f64]| reference::norm(row, &known_gamma, &known_beta, 1e-12);
-        let wanted: Vec<f64> = known.chunks(hidden).flat_map(of_row).collect();
+        let wanted = reference::norm(&known, &known_gamma, &known_beta, 1e-12);
         let normed = error(&self.read(&states)?, &wanted);
         self.record("row_norm", format!("{tokens} x {hidden}"), normed, step::<T>());
 

@@ -27,12 +27,32 @@ pub fn error(got: &[f32], wanted: &[f64]) -> f64 {
     if got.len() == wanted.len() { largest } else { f64::INFINITY }
 }
 
-/// LayerNorm of one row.
+/// LayerNorm of each row; a row is as wide as gamma.
 pub fn norm(x: &[f64], gamma: &[f32], beta: &[f32], epsilon: f64) -> Vec<f64> {
-    let mean = x.iter().sum::<f64>() / x.len() as f64;
-    let variance = x.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / x.len() as f64;
-    let scale = 1.0 / (variance + epsilon).sqrt();
-    x.iter().zip(gamma).zip(beta).map(|((v, g), b)| (v - mean) * scale * f64::from(*g) + f64::from(*b)).collect()
+    let of_row = |row: &[f64]| -> Vec<f64> {
+        let mean = row.iter().sum::<f64>() / row.len() as f64;
+        let variance = row.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / row.len() as f64;
+        let scale = 1.0 / (variance + epsilon).sqrt();
+        row.iter().zip(gamma).zip(beta).map(|((v, g), b)| (v - mean) * scale * f64::from(*g) + f64::from(*b)).collect()
+    };
+    x.chunks(gamma.len()).flat_map(of_row).collect()
+}
+
+/// The sum of each token's embedding and its position's, before the norm.
+pub fn embedded(
+    (word_embeddings, ids): (&[f64], &[u32]),
+    (positions, places): (&[f64], &[u32]),
+    width: usize,
+) -> Vec<f64> {
+    let row = |i: u32| i as usize * width..(i as usize + 1) * width;
+    let pairs = ids.iter().zip(places).flat_map(|(id, place)| row(*id).zip(row(*place)));
+    pairs.map(|(word, position)| word_embeddings[word] + positions[position]).collect()
+}
+
+/// States, an update and its bias summed, before the norm; a row is as wide as the bias.
+pub fn residual(states: &[f32], update: &[f64], bias: &[f32]) -> Vec<f64> {
+    let terms = states.iter().zip(update).zip(bias.iter().cycle());
+    terms.map(|((x, u), b)| f64::from(*x) + u + f64::from(*b)).collect()
 }
 
 /// `x · (1 + erf(x / √2)) / 2`, by the series of erf.
