@@ -74,20 +74,19 @@ void host_max_logits(const u32* logits, const float2* bias, const u32* offsets, 
 #endif
 
 #ifdef ATTENTION
+// The reach is of the kernels that have one; the numbers by distance are of that with RELATIVE.
+void host_attention(const uint4* qkv, const float* bias, const u32* offsets, const u32* tiles, u32* mixed, u32 count, const float* by_distance,
+                    u32 reach) {
+    launch({count, HIDDEN / HEAD}, THREADS, [=] {
 #ifdef LOCAL
-void host_local_attention(const uint4* qkv, const float* bias, const u32* offsets, const u32* tiles, u32* mixed, u32 count, u32 window) {
-    launch({count, HIDDEN / HEAD}, THREADS, [=] { attention(qkv, bias, offsets, tiles, mixed, window); });
-}
+        attention(qkv, bias, offsets, tiles, mixed, reach);
 #elif defined(RELATIVE)
-void host_relative_attention(const uint4* qkv, const float* bias, const u32* offsets, const u32* tiles, u32* mixed, u32 count,
-                             const float* by_distance, u32 reach) {
-    launch({count, HIDDEN / HEAD}, THREADS, [=] { attention(qkv, bias, offsets, tiles, mixed, by_distance, reach); });
-}
+        attention(qkv, bias, offsets, tiles, mixed, by_distance, reach);
 #else
-void host_attention(const uint4* qkv, const float* bias, const u32* offsets, const u32* tiles, u32* mixed, u32 count) {
-    launch({count, HIDDEN / HEAD}, THREADS, [=] { attention(qkv, bias, offsets, tiles, mixed); });
-}
+        attention(qkv, bias, offsets, tiles, mixed);
 #endif
+    });
+}
 #endif
 
 #ifdef RECALL

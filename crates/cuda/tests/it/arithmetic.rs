@@ -2,8 +2,8 @@
 
 use crate::host::{Half, Kernels};
 use membox_cuda::reference::{
-    angles, attention, by_distance, error, gated, gelu, gelu_tanh, keep, max_logits, mean, near, norm, numbers,
-    offsets, rotated, silu,
+    angles, attention, by_distance, embedded, error, gated, gelu, gelu_tanh, keep, max_logits, mean, near, norm,
+    numbers, offsets, residual, rotated, silu,
 };
 use std::ffi::c_void;
 
@@ -42,10 +42,10 @@ fn token_states_are_normalised() {
     {
         let kernels = Kernels::compile("norm", half, &[("HIDDEN", hidden)]);
         let (gamma, beta) = (numbers(1, hidden, 1.0), numbers(2, hidden, 0.3));
-        let (word_embeddings, places) =
+        let (word_embeddings, positions) =
             (half.narrow(&numbers(3, 20 * hidden, 0.1)), half.narrow(&numbers(4, 8 * hidden, 0.1)));
         let ids: Vec<u32> = (0..tokens as u32).map(|t| t * 7 % 20).collect();
-        let positions: Vec<u32> = (0..tokens as u32).map(|t| t % 8).collect();
+        let places: Vec<u32> = (0..tokens as u32).map(|t| t % 8).collect();
         let mut states = vec![0u16; tokens * hidden];
         type Embed = unsafe extern "C" fn(
             *const u32,
@@ -60,12 +60,11 @@ fn token_states_are_normalised() {
         );
         // SAFETY: the signature is that of host.cpp, and every array has the shape that the kernel's file says.
         unsafe {
-            let (word_embeddings, places) = (word_embeddings.as_ptr().cast(), places.as_ptr().cast());
             kernels.get::<Embed>("host_embed_norm")(
                 ids.as_ptr(),
-                positions.as_ptr(),
-                word_embeddings,
-                places,
+                places.as_ptr(),
+                word_embeddings.as_ptr().cast(),
+                positions.as_ptr().cast(),
                 gamma.as_ptr(),
                 beta.as_ptr(),
                 1e-12,
@@ -73,18 +72,13 @@ fn token_states_are_normalised() {
                 tokens as u32,
             );
         }
-        let (word_embeddings, places) = (wide(half, &word_embeddings), wide(half, &places));
-        let row = |table: &[f64], i: u32| table[i as usize * hidden..(i as usize + 1) * hidden].to_vec();
-        let mut wanted = Vec::new();
-        for (id, place) in ids.iter().zip(&positions) {
-            let sum: Vec<f64> =
-                row(&word_embeddings, *id).iter().zip(row(&places, *place)).map(|(a, b)| a + b).collect();
-            wanted.extend(norm(&sum, &gamma, &beta, 1e-12));
-        }
+        let (word_embeddings, positions) = (wide(half, &word_embeddings), wide(half, &positions));
+        let sums = embedded((&word_embeddings, &ids), (&positions, &places), hidden);
+        let wanted = norm(&sums, &gamma, &beta, 1e-12);
         assert!(error(&half.widen(&states), &wanted) < half.step(), "{half:?} {hidden}");
 
         let (update, bias) = (half.narrow(&numbers(5, tokens * hidden, 0.5)), numbers(6, hidden, 0.2));
-        let before = wide(half, &states);
+        let sums = residual(&half.widen(&states), &wide(half, &update), &bias);
         type Residual = unsafe extern "C" fn(*mut c_void, *const c_void, *const f32, *const f32, *const f32, f32, u32);
         // SAFETY: as above.
         unsafe {
@@ -98,37 +92,46 @@ fn token_states_are_normalised() {
                 tokens as u32,
             );
         }
-        let update = wide(half, &update);
-        let mut wanted = Vec::new();
-        for (x, u) in before.chunks(hidden).zip(update.chunks(hidden)) {
-            let sum: Vec<f64> = x.iter().zip(u).zip(&bias).map(|((x, u), b)| x + u + f64::from(*b)).collect();
-            wanted.extend(norm(&sum, &gamma, &beta, 1e-12));
-        }
+        let wanted = norm(&sums, &gamma, &beta, 1e-12);
         assert!(error(&half.widen(&states), &wanted) < half.step(), "{half:?} {hidden} residual");
     }
 }
 
 #[test]
-fn gelu_is_the_exact_one() {
-    for (half, rows, width, blocks) in [(Half::F16, 3, 1536, 2), (Half::Bf16, 1, 8, 1), (Half::F16, 7, 72, 5)] {
-        let kernels = Kernels::compile("gelu", half, &[]);
-        let (mut x, bias) = (half.narrow(&numbers(1, rows * width, 3.0)), numbers(2, width, 1.0));
-        let before = wide(half, &x);
-        type Gelu = unsafe extern "C" fn(*mut c_void, *const f32, u32, u32, u32, u32);
+fn where_norms_stand_before_the_sum_stays_and_its_norm_is_beside_it() {
+    for (half, hidden, tokens) in [(Half::F16, 384, 5), (Half::Bf16, 64, 3)] {
+        let kernels = Kernels::compile("norm", half, &[("HIDDEN", hidden), ("NO_PLACES", 1), ("PRE_NORM", 1)]);
+        let (gamma, beta, bias) = (numbers(1, hidden, 1.0), numbers(2, hidden, 0.3), numbers(3, hidden, 0.2));
+        let [mut states, update] = [4, 5].map(|seed| half.narrow(&numbers(seed, tokens * hidden, 1.0)));
+        let (sums, mut normed) = (residual(&half.widen(&states), &wide(half, &update), &bias), vec![0; states.len()]);
+        type Add =
+            unsafe extern "C" fn(*mut c_void, *const c_void, *const f32, *const f32, *const f32, f32, *mut c_void, u32);
         // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
         unsafe {
-            kernels.get::<Gelu>("host_bias_gelu")(
-                x.as_mut_ptr().cast(),
+            kernels.get::<Add>("host_add_norm")(
+                states.as_mut_ptr().cast(),
+                update.as_ptr().cast(),
                 bias.as_ptr(),
-                width as u32,
-                rows as u32,
-                blocks,
-                64,
+                gamma.as_ptr(),
+                beta.as_ptr(),
+                1e-12,
+                normed.as_mut_ptr().cast(),
+                tokens as u32,
             );
         }
-        let wanted: Vec<f64> = before.iter().enumerate().map(|(i, x)| gelu(x + f64::from(bias[i % width]))).collect();
-        assert!(error(&half.widen(&x), &wanted) < half.step(), "{half:?}");
+        assert!(error(&half.widen(&states), &sums) < half.step(), "{half:?} {hidden} sums");
+        let wanted = norm(&sums, &gamma, &beta, 1e-12);
+        assert!(error(&half.widen(&normed), &wanted) < half.step(), "{half:?} {hidden}");
     }
+}
+
+/// Calls a kernel of gelu.cu for rows as wide as the bias.
+fn activate(kernels: &Kernels, name: &str, x: &mut [u16], bias: &[f32], blocks: u32) {
+    type Activate = unsafe extern "C" fn(*mut c_void, *const f32, u32, u32, u32, u32);
+    let (rows, width) = (x.len() / bias.len(), if name == "host_bias_gated" { bias.len() / 2 } else { bias.len() });
+    let (x, bias) = (x.as_mut_ptr().cast(), bias.as_ptr());
+    // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
+    unsafe { kernels.get::<Activate>(name)(x, bias, width as u32, rows as u32, blocks, 64) };
 }
 
 type Activation = fn(f64) -> f64;
@@ -138,31 +141,30 @@ fn relu(x: f64) -> f64 {
 }
 
 #[test]
-fn other_activations_and_gates_are_those_of_their_numbers() {
-    type Gelu = unsafe extern "C" fn(*mut c_void, *const f32, u32, u32, u32, u32);
-    let activations: [(usize, Activation); 4] = [(0, gelu), (1, gelu_tanh), (2, relu), (3, silu)];
+fn activations_and_gates_are_those_of_their_numbers() {
+    let activations: [(&[_], Activation); 5] = [
+        // What the file has where no number is said.
+        (&[], gelu),
+        (&[("ACTIVATION", 0)], gelu),
+        (&[("ACTIVATION", 1)], gelu_tanh),
+        (&[("ACTIVATION", 2)], relu),
+        (&[("ACTIVATION", 3)], silu),
+    ];
     for (half, rows, width, blocks) in [(Half::F16, 3, 1536, 2), (Half::Bf16, 1, 8, 1), (Half::F16, 7, 72, 5)] {
         for (number, activation) in activations {
-            let plain = Kernels::compile("gelu", half, &[("ACTIVATION", number)]);
+            let plain = Kernels::compile("gelu", half, number);
             let (mut x, bias) = (half.narrow(&numbers(1, rows * width, 3.0)), numbers(2, width, 1.0));
-            let before = wide(half, &x);
-            let (columns, rows_and_blocks) = (width as u32, (rows as u32, blocks));
-            let run = |kernels: &Kernels, name: &str, x: &mut [u16], bias: &[f32]| {
-                let (rows, blocks) = rows_and_blocks;
-                // SAFETY: the signature is that of host.cpp, and the arrays have the shapes of the kernel's file.
-                unsafe { kernels.get::<Gelu>(name)(x.as_mut_ptr().cast(), bias.as_ptr(), columns, rows, blocks, 64) };
-            };
-            run(&plain, "host_bias_gelu", &mut x, &bias);
-            let biased = before.iter().enumerate().map(|(i, x)| x + f64::from(bias[i % width]));
+            let biased = wide(half, &x).into_iter().zip(bias.iter().cycle()).map(|(x, b)| x + f64::from(*b));
             let wanted: Vec<f64> = biased.map(activation).collect();
-            assert!(error(&half.widen(&x), &wanted) < half.step(), "{half:?} {number}");
+            activate(&plain, "host_bias_gelu", &mut x, &bias, blocks);
+            assert!(error(&half.widen(&x), &wanted) < half.step(), "{half:?} {number:?}");
 
-            let with_gate = Kernels::compile("gelu", half, &[("ACTIVATION", number), ("GATED", 1)]);
+            let with_gate = Kernels::compile("gelu", half, &[number, &[("GATED", 1)]].concat());
             let (mut x, bias) = (half.narrow(&numbers(3, rows * 2 * width, 3.0)), numbers(4, 2 * width, 1.0));
             let wanted = gated(&wide(half, &x), &bias, activation);
-            run(&with_gate, "host_bias_gated", &mut x, &bias);
+            activate(&with_gate, "host_bias_gated", &mut x, &bias, blocks);
             let got: Vec<f32> = half.widen(&x).chunks(2 * width).flat_map(|row| row[..width].to_vec()).collect();
-            assert!(error(&got, &wanted) < half.step(), "{half:?} {number} gated");
+            assert!(error(&got, &wanted) < half.step(), "{half:?} {number:?} gated");
         }
     }
 }
@@ -254,7 +256,7 @@ fn rows_are_normalised_alone_in_the_head_of_masked_language_models() {
             let states = states.as_mut_ptr().cast();
             kernels.get::<Row>("host_row_norm")(states, gamma.as_ptr(), beta.as_ptr(), 1e-12, tokens as u32);
         }
-        let wanted: Vec<f64> = before.chunks(hidden).flat_map(|row| norm(row, &gamma, &beta, 1e-12)).collect();
+        let wanted = norm(&before, &gamma, &beta, 1e-12);
         assert!(error(&half.widen(&states), &wanted) < half.step(), "{half:?} {hidden}");
     }
 }
@@ -299,6 +301,56 @@ fn tiles(lengths: &[usize]) -> Vec<u32> {
     lengths.iter().enumerate().flat_map(of_sequence).collect()
 }
 
+/// Which keys a query has, and what is added to their scores.
+enum Reach<'a> {
+    All,
+    /// Tokens to each side.
+    Near(usize),
+    /// Numbers by distance, and how far they reach.
+    ByDistance(&'a [f32], usize),
+}
+
+/// How far attention of sequences is from that of the reference, where `added` is what it adds to scores. Queries, keys
+/// and values are of a size; the bias is that of the queries.
+fn attention_error(
+    half: Half,
+    (hidden, head): (usize, usize),
+    lengths: &[usize],
+    (size, query_bias): (f32, &[f32]),
+    reach: &Reach,
+    added: impl Fn(usize, usize, usize) -> f64,
+) -> f64 {
+    let (kind, by_distance, reach): (&[_], &[f32], usize) = match *reach {
+        Reach::All => (&[], &[], 0),
+        Reach::Near(window) => (&[("LOCAL", 1)], &[], window),
+        Reach::ByDistance(numbers, reach) => (&[("RELATIVE", 1)], numbers, reach),
+    };
+    let kernels = Kernels::compile("attention", half, &[&[("HIDDEN", hidden), ("HEAD", head)], kind].concat());
+    let (offsets, tiles) = (offsets(lengths), tiles(lengths));
+    let tokens = lengths.iter().sum::<usize>();
+    let (qkv, mut mixed) = (half.narrow(&numbers(1, tokens * 3 * hidden, size)), vec![0u16; tokens * hidden]);
+    let scaled: Vec<f32> = by_distance.iter().map(|x| x * std::f32::consts::LOG2_E).collect();
+    type Attention =
+        unsafe extern "C" fn(*const c_void, *const f32, *const u32, *const u32, *mut c_void, u32, *const f32, u32);
+    // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
+    unsafe {
+        kernels.get::<Attention>("host_attention")(
+            qkv.as_ptr().cast(),
+            query_bias.as_ptr(),
+            offsets.as_ptr(),
+            tiles.as_ptr(),
+            mixed.as_mut_ptr().cast(),
+            (tiles.len() / 2) as u32,
+            scaled.as_ptr(),
+            reach as u32,
+        );
+    }
+    // The kernel rounds queries to 16 bits after the bias, which the reference does not.
+    let add = |(i, x): (usize, f64)| x + query_bias.get(i % (3 * hidden)).map_or(0.0, |bias| f64::from(*bias));
+    let biased: Vec<f64> = wide(half, &qkv).into_iter().enumerate().map(add).collect();
+    error(&half.widen(&mixed), &attention(&biased, &offsets, hidden, head, added))
+}
+
 #[test]
 fn attention_is_that_of_each_sequence_and_head() {
     let many_short: Vec<usize> = (1..=20).collect();
@@ -309,33 +361,9 @@ fn attention_is_that_of_each_sequence_and_head() {
         // Scores far apart: the softmax must not overflow.
         (Half::F16, 32, 32, vec![130], 5.0),
     ] {
-        let kernels = Kernels::compile("attention", half, &[("HIDDEN", hidden), ("HEAD", head)]);
-        let offsets = offsets(&lengths);
-        let tokens = offsets[lengths.len()] as usize;
-        // The kernel adds that of the queries alone.
-        let (qkv, mut bias) = (half.narrow(&numbers(1, tokens * 3 * hidden, size)), numbers(2, hidden, 0.5));
-        bias.resize(3 * hidden, 0.0);
-        let tiles = tiles(&lengths);
-        let mut mixed = vec![0u16; tokens * hidden];
-        type Attention = unsafe extern "C" fn(*const c_void, *const f32, *const u32, *const u32, *mut c_void, u32);
-        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
-        unsafe {
-            kernels.get::<Attention>("host_attention")(
-                qkv.as_ptr().cast(),
-                bias.as_ptr(),
-                offsets.as_ptr(),
-                tiles.as_ptr(),
-                mixed.as_mut_ptr().cast(),
-                (tiles.len() / 2) as u32,
-            );
-        }
-        // The kernel rounds queries, keys and values to 16 bits after the bias, which the reference does not.
-        let known: Vec<f64> =
-            wide(half, &qkv).iter().enumerate().map(|(i, x)| x + f64::from(bias[i % (3 * hidden)])).collect();
-        let wanted = attention(&known, &offsets, hidden, head, |_, _, _| 0.0);
-        let tolerance = half.step() * f64::from(size.max(1.0)) * 4.0;
-        let error = error(&half.widen(&mixed), &wanted);
-        assert!(error < tolerance, "{half:?} head {head}: {error}");
+        let (sizes, bias) = ((hidden, head), numbers(2, hidden, 0.5));
+        let error = attention_error(half, sizes, &lengths, (size, &bias), &Reach::All, |_, _, _| 0.0);
+        assert!(error < half.step() * f64::from(size) * 4.0, "{half:?} head {head}: {error}");
     }
 }
 
@@ -348,26 +376,8 @@ fn local_attention_has_the_keys_near_a_query_and_no_others() {
         // Wider than any sequence.
         (Half::F16, 32, 32, vec![70], 5000),
     ] {
-        let kernels = Kernels::compile("attention", half, &[("HIDDEN", hidden), ("HEAD", head), ("LOCAL", 1)]);
-        let (offsets, tiles) = (offsets(&lengths), tiles(&lengths));
-        let tokens = offsets[lengths.len()] as usize;
-        let (qkv, bias) = (half.narrow(&numbers(1, tokens * 3 * hidden, 1.0)), vec![0.0; hidden]);
-        let mut mixed = vec![0u16; tokens * hidden];
-        type Attention = unsafe extern "C" fn(*const c_void, *const f32, *const u32, *const u32, *mut c_void, u32, u32);
-        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
-        unsafe {
-            kernels.get::<Attention>("host_local_attention")(
-                qkv.as_ptr().cast(),
-                bias.as_ptr(),
-                offsets.as_ptr(),
-                tiles.as_ptr(),
-                mixed.as_mut_ptr().cast(),
-                (tiles.len() / 2) as u32,
-                window as u32,
-            );
-        }
-        let wanted = attention(&wide(half, &qkv), &offsets, hidden, head, near(window));
-        let error = error(&half.widen(&mixed), &wanted);
+        let (sizes, bias) = ((hidden, head), vec![0.0; hidden]);
+        let error = attention_error(half, sizes, &lengths, (1.0, &bias), &Reach::Near(window), near(window));
         assert!(error < half.step() * 4.0, "{half:?} head {head}, {window} to each side: {error}");
     }
 }
@@ -379,30 +389,10 @@ fn a_number_by_distance_is_added_to_each_score() {
         (Half::F16, 64, 64, vec![64, 200], 40),
         (Half::Bf16, 32, 32, vec![130], 129),
     ] {
-        let kernels = Kernels::compile("attention", half, &[("HIDDEN", hidden), ("HEAD", head), ("RELATIVE", 1)]);
-        let (offsets, tiles) = (offsets(&lengths), tiles(&lengths));
-        let tokens = offsets[lengths.len()] as usize;
-        let (qkv, bias) = (half.narrow(&numbers(1, tokens * 3 * hidden, 1.0)), vec![0.0; hidden]);
+        let (sizes, bias) = ((hidden, head), vec![0.0; hidden]);
         let added = numbers(3, hidden / head * (2 * reach + 1), 2.0);
-        let scaled: Vec<f32> = added.iter().map(|x| x * std::f32::consts::LOG2_E).collect();
-        let mut mixed = vec![0u16; tokens * hidden];
-        type Attention =
-            unsafe extern "C" fn(*const c_void, *const f32, *const u32, *const u32, *mut c_void, u32, *const f32, u32);
-        // SAFETY: the signature is that of host.cpp, and the arrays have the shapes that the kernel's file says.
-        unsafe {
-            kernels.get::<Attention>("host_relative_attention")(
-                qkv.as_ptr().cast(),
-                bias.as_ptr(),
-                offsets.as_ptr(),
-                tiles.as_ptr(),
-                mixed.as_mut_ptr().cast(),
-                (tiles.len() / 2) as u32,
-                scaled.as_ptr(),
-                reach as u32,
-            );
-        }
-        let wanted = attention(&wide(half, &qkv), &offsets, hidden, head, by_distance(&added, reach));
-        let error = error(&half.widen(&mixed), &wanted);
+        let relative = Reach::ByDistance(&added, reach);
+        let error = attention_error(half, sizes, &lengths, (1.0, &bias), &relative, by_distance(&added, reach));
         assert!(error < half.step() * 4.0, "{half:?} head {head}, reach {reach}: {error}");
     }
 }
