@@ -79,12 +79,15 @@ impl PackedF32 {
     pub fn multiply(&self, isa: Isa, a: &[f32], out: &mut [f32]) {
         let m = a.len() / self.k;
         assert!(a.len() == m * self.k && out.len() == m * self.n);
-        for (index, panel) in self.panels.chunks_exact(self.k).enumerate() {
+        // The next of the last is the first.
+        let panels = self.panels.chunks_exact(self.k);
+        for ((index, panel), next) in panels.clone().enumerate().zip(panels.cycle().skip(1)) {
             let column = index * PANEL;
             let bias = &self.bias[column..column + PANEL];
             let blocks = row_blocks(m, isa);
-            let next = Prefetch::new(&self.panels, index + 1, self.k, blocks.len());
-            for (next, (row, rows)) in next.zip(blocks) {
+            let count = blocks.len();
+            for (block, (row, rows)) in blocks.enumerate() {
+                let share = || Prefetch::new(next, block, count);
                 let a = &a[row * self.k..(row + rows) * self.k];
                 let out = &mut out[row * self.n + column..(row + rows - 1) * self.n + column + PANEL];
                 match isa.0 {
@@ -92,11 +95,11 @@ impl PackedF32 {
                     // SAFETY: the level was detected; `a` holds `rows` rows of k, `panel` k rows of 32, `bias` 32,
                     // and `out` reaches from the first row's first column to the last row's last, at stride n.
                     Level::Avx512 | Level::Avx512Vnni => unsafe {
-                        each_row_count!(rows, f32_avx512, a, panel, next, bias, out, self.n)
+                        each_row_count!(rows, f32_avx512, a, panel, share(), bias, out, self.n)
                     },
                     #[cfg(target_arch = "x86_64")]
                     // SAFETY: as above.
-                    Level::Avx2 => unsafe { each_row_count!(rows, f32_avx2, a, panel, next, bias, out, self.n) },
+                    Level::Avx2 => unsafe { each_row_count!(rows, f32_avx2, a, panel, share(), bias, out, self.n) },
                     Level::Portable => portable_f32(a, self.k, panel, bias, out, self.n),
                 }
             }
@@ -134,7 +137,9 @@ impl PackedI8 {
     pub fn multiply(&self, isa: Isa, a: &QuantizedRows, out: &mut [f32]) {
         let (k, m) = (self.k, a.scale.len());
         assert!(a.bytes.len() == m * k && a.zero.len() == m && out.len() == m * self.n);
-        for (index, panel) in self.panels.chunks_exact(k / 4).enumerate() {
+        // The next of the last is the first.
+        let panels = self.panels.chunks_exact(k / 4);
+        for ((index, panel), next) in panels.clone().enumerate().zip(panels.cycle().skip(1)) {
             let columns = index * PANEL..(index + 1) * PANEL;
             let finish = Dequantize {
                 scale: &self.scale[columns.clone()],
@@ -142,9 +147,10 @@ impl PackedI8 {
                 bias: &self.bias[columns.clone()],
             };
             let blocks = row_blocks(m, isa);
-            let next = Prefetch::new(&self.panels, index + 1, k / 4, blocks.len());
-            for (next, (row, rows)) in next.zip(blocks) {
-                let block = QuantizedBlock {
+            let count = blocks.len();
+            for (block, (row, rows)) in blocks.enumerate() {
+                let share = || Prefetch::new(next, block, count);
+                let a = QuantizedBlock {
                     bytes: &a.bytes[row * k..(row + rows) * k],
                     scale: &a.scale[row..row + rows],
                     zero: &a.zero[row..row + rows],
@@ -152,18 +158,18 @@ impl PackedI8 {
                 let out = &mut out[row * self.n + columns.start..(row + rows - 1) * self.n + columns.end];
                 match isa.0 {
                     #[cfg(target_arch = "x86_64")]
-                    // SAFETY: the level was detected; `block` holds `rows` rows of k (a multiple of 4), and a scale
+                    // SAFETY: the level was detected; `a` holds `rows` rows of k (a multiple of 4), and a scale
                     // and a zero point each, `panel` k/4 rows of 32 × 4, `finish` 32 of each, and `out` reaches from
                     // the first row's first column to the last row's last, at stride n.
                     Level::Avx512Vnni => unsafe {
-                        each_row_count!(rows, i8_vnni, block, panel, next, &finish, out, self.n)
+                        each_row_count!(rows, i8_vnni, a, panel, share(), &finish, out, self.n)
                     },
                     #[cfg(target_arch = "x86_64")]
                     // SAFETY: as above.
                     Level::Avx2 | Level::Avx512 => unsafe {
-                        each_row_count!(rows, i8_avx2, block, panel, &finish, out, self.n)
+                        each_row_count!(rows, i8_avx2, a, panel, &finish, out, self.n)
                     },
-                    Level::Portable => portable_i8(block, k, panel, &finish, out, self.n),
+                    Level::Portable => portable_i8(a, k, panel, &finish, out, self.n),
                 }
             }
         }
@@ -193,15 +199,12 @@ struct Prefetch {
 }
 
 impl Prefetch {
-    /// For each of `blocks` its share of the panel of that index, each `rows` of `panels`; the first after the last.
-    fn new<T>(panels: &[T], index: usize, rows: usize, blocks: usize) -> impl Iterator<Item = Self> {
-        let panel =
-            panels.chunks_exact(rows).nth(index).or_else(|| panels.chunks_exact(rows).next()).unwrap_or_default();
-        let share = move |block| Self {
+    /// What one of `blocks` brings of a panel.
+    fn new<T>(panel: &[T], block: usize, blocks: usize) -> Self {
+        Self {
             from: panel.as_ptr().cast::<i8>().wrapping_add(size_of_val(panel) * block / blocks),
             step: size_of::<T>().div_ceil(blocks),
-        };
-        (0..blocks).map(share)
+        }
     }
 
     /// A hint to the CPU, which reads nothing: any address will do.
