@@ -26,8 +26,13 @@ fn as_other(folder: &Path, fixture: &str, change: impl Fn(&mut Value)) {
     write_folder(&config, &architecture.tensors().into_iter().collect(), folder);
 }
 
+/// As [`agrees_with`], with the configuration of the fixture as it is.
+fn agrees(fixture: &str) {
+    agrees_with(fixture, |_| {});
+}
+
 /// Vectors, keep probabilities and token states of sequences of every length are those of the CPU, batch after batch.
-fn agrees(fixture: &str, change: impl Fn(&mut Value)) {
+fn agrees_with(fixture: &str, change: impl Fn(&mut Value)) {
     let folder = model();
     as_other(folder.path(), fixture, change);
     let of = |device, precision| load_with(folder.path(), device, precision, 1, Some(head())).expect("an encoder");
@@ -54,16 +59,14 @@ fn agrees(fixture: &str, change: impl Fn(&mut Value)) {
     assert_eq!(counts()[4], 0, "nothing to complain of");
 }
 
-fn nothing(_: &mut Value) {}
-
 #[test]
 fn nomic_bert_is_what_the_cpu_computes() {
-    on_card!("", || agrees("nomic-bert", nothing));
+    on_card!("", || agrees("nomic-bert"));
 }
 
 #[test]
 fn nomic_bert_with_biases_is_what_the_cpu_computes() {
-    on_card!("", || agrees("nomic-bert", |config| {
+    on_card!("", || agrees_with("nomic-bert", |config| {
         for field in ["qkv_proj_bias", "mlp_fc1_bias", "mlp_fc2_bias"] {
             config[field] = true.into();
         }
@@ -72,22 +75,22 @@ fn nomic_bert_with_biases_is_what_the_cpu_computes() {
 
 #[test]
 fn gtes_bert_is_what_the_cpu_computes() {
-    on_card!("", || agrees("gte", nothing));
+    on_card!("", || agrees("gte"));
 }
 
 #[test]
 fn gtes_bert_for_longer_texts_is_what_the_cpu_computes() {
-    on_card!("", || agrees("gte-ntk", nothing));
+    on_card!("", || agrees("gte-ntk"));
 }
 
 #[test]
 fn modern_bert_is_what_the_cpu_computes() {
-    on_card!("", || agrees("modernbert", nothing));
+    on_card!("", || agrees("modernbert"));
 }
 
 #[test]
 fn modern_bert_with_biases_and_wider_windows_is_what_the_cpu_computes() {
-    on_card!("", || agrees("modernbert-biases", |config| {
+    on_card!("", || agrees_with("modernbert-biases", |config| {
         // Heads that a card knows; and windows that end before, at and after the edge of a tile.
         (config["hidden_size"], config["local_attention"]) = (64.into(), 128.into());
     }));
@@ -95,22 +98,22 @@ fn modern_bert_with_biases_and_wider_windows_is_what_the_cpu_computes() {
 
 #[test]
 fn modern_bert_on_a_card_before_ampere_is_what_the_cpu_computes() {
-    on_card!("capability=75", || agrees("modernbert", nothing));
+    on_card!("capability=75", || agrees("modernbert"));
 }
 
 #[test]
 fn mpnet_is_what_the_cpu_computes() {
-    on_card!("", || agrees("mpnet", nothing));
+    on_card!("", || agrees("mpnet"));
 }
 
 #[test]
 fn mpnet_on_a_card_before_ampere_is_what_the_cpu_computes() {
-    on_card!("capability=75", || agrees("mpnet", nothing));
+    on_card!("capability=75", || agrees("mpnet"));
 }
 
 #[test]
 fn jina_bert_is_what_the_cpu_computes() {
-    on_card!("", || agrees("jina-bert", |config| {
+    on_card!("", || agrees_with("jina-bert", |config| {
         // A hidden size that a card knows.
         (config["hidden_size"], config["num_attention_heads"]) = (64.into(), 2.into());
     }));
@@ -119,8 +122,8 @@ fn jina_bert_is_what_the_cpu_computes() {
 #[test]
 fn bert_with_other_activations_is_what_the_cpu_computes() {
     on_card!("", || {
-        agrees("bert-relu", nothing);
-        agrees("bert-gelu-new", nothing);
-        agrees("bert", |config| config["hidden_act"] = json!("silu"));
+        agrees("bert-relu");
+        agrees("bert-gelu-new");
+        agrees_with("bert", |config| config["hidden_act"] = json!("silu"));
     });
 }
