@@ -74,8 +74,10 @@ KERNEL void BOUNDS(WARPS * WARP, 4) embed_norm(
     norm_row(x, gamma, beta, epsilon, states + (u64)token * FOURS, lane);
 }
 
-KERNEL void BOUNDS(WARPS * WARP, 4) residual_norm(
-        uint2* states, const uint2* update, const float4* bias, const float4* gamma, const float4* beta, float epsilon, u32 tokens) {
+// Writes the norm of a token's state with its update and the bias; where is_kept, that sum stays in the states.
+DEVICE void norm_sum(
+        uint2* states, const uint2* update, const float4* bias, const float4* gamma, const float4* beta, float epsilon, uint2* normed, u32 tokens,
+        bool is_kept) {
     int lane = threadIdx.x % WARP;
     u32 token = blockIdx.x * WARPS + threadIdx.x / WARP;
     if (token >= tokens) return;
@@ -91,31 +93,20 @@ KERNEL void BOUNDS(WARPS * WARP, 4) residual_norm(
         x[i].x[1] += b.y;
         x[i].x[2] += b.z;
         x[i].x[3] += b.w;
+        if (is_kept) state[at] = uint2{pack(x[i].x[0], x[i].x[1]), pack(x[i].x[2], x[i].x[3])};
     }
-    norm_row(x, gamma, beta, epsilon, state, lane);
+    norm_row(x, gamma, beta, epsilon, normed + (u64)token * FOURS, lane);
+}
+
+KERNEL void BOUNDS(WARPS * WARP, 4) residual_norm(
+        uint2* states, const uint2* update, const float4* bias, const float4* gamma, const float4* beta, float epsilon, u32 tokens) {
+    norm_sum(states, update, bias, gamma, beta, epsilon, states, tokens, false);
 }
 
 #ifdef PRE_NORM
 KERNEL void BOUNDS(WARPS * WARP, 4) add_norm(
         uint2* states, const uint2* update, const float4* bias, const float4* gamma, const float4* beta, float epsilon, uint2* normed, u32 tokens) {
-    int lane = threadIdx.x % WARP;
-    u32 token = blockIdx.x * WARPS + threadIdx.x / WARP;
-    if (token >= tokens) return;
-    uint2* state = states + (u64)token * FOURS;
-    const uint2* added = update + (u64)token * FOURS;
-    Four x[OF_LANE];
-    for (int i = 0; i < OF_LANE; i++) {
-        int at = i * WARP + lane;
-        if (at >= FOURS) continue;
-        float4 b = bias[at];
-        x[i] = sum_of(state[at], added[at]);
-        x[i].x[0] += b.x;
-        x[i].x[1] += b.y;
-        x[i].x[2] += b.z;
-        x[i].x[3] += b.w;
-        state[at] = uint2{pack(x[i].x[0], x[i].x[1]), pack(x[i].x[2], x[i].x[3])};
-    }
-    norm_row(x, gamma, beta, epsilon, normed + (u64)token * FOURS, lane);
+    norm_sum(states, update, bias, gamma, beta, epsilon, normed, tokens, true);
 }
 #endif
 
