@@ -19,6 +19,8 @@ pub enum PartName {
     Name,
     /// 1 where the record is of the time that the question speaks of.
     Time,
+    /// How far the record only asks, 0 to 1: a short question in a session does. It adds less than nothing.
+    Question,
     /// How near the tokens of the question are to those of the record and of those beside it (late interaction): a
     /// mean of cosines, less some for a long text.
     Tokens,

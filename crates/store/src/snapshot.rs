@@ -273,6 +273,11 @@ impl Snapshot {
         !names.is_empty() && self.surroundings.texts.people(record.0).is_said_by(names)
     }
 
+    /// How far a record only asks, 0 to 1: a short question in a session does, which what follows answers.
+    pub fn asking(&self, record: RecordRef) -> f32 {
+        self.surroundings.asking(record.0)
+    }
+
     /// The numbers of those who may have said what a question in the first person asks for.
     pub fn askers(&self, question: &str) -> Vec<u32> {
         self.surroundings.texts.askers(question)

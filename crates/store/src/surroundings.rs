@@ -7,11 +7,15 @@
 use crate::collection::Links;
 use membox_text::Texts;
 use std::cell::OnceCell;
+use std::ops::RangeInclusive;
 
 /// Steps to the farthest record that speaks for another.
 pub(crate) const MAX_STEPS: usize = 2;
 /// Words of a text, stop words not counted, that take all of what neighbours say for it; a longer one takes less.
 const OPEN_WORDS: f32 = 60.0;
+/// Words of a question, stop words not counted, up to which it only asks, and from which on it tells as much as any
+/// other text.
+const ASKING_WORDS: RangeInclusive<f32> = 10.0..=30.0;
 
 /// Sessions and speakers of one state of a collection.
 #[derive(Clone, Default)]
@@ -57,6 +61,17 @@ impl Surroundings {
     /// The share that a row takes of what its neighbours say for it.
     pub fn openness(&self, row: u32) -> f32 {
         (OPEN_WORDS / (self.texts.text_length(row).max(1) as f32)).min(1.0)
+    }
+
+    /// How far a row only asks: 1 for a short question in a session, 0 for what is none, is long, or stands alone, where
+    /// nobody can answer.
+    pub fn asking(&self, row: u32) -> f32 {
+        let is_alone = || self.links.before(row).is_none() && self.links.after(row).is_none();
+        if !self.texts.is_question(row) || is_alone() {
+            return 0.0;
+        }
+        let (short, long) = (ASKING_WORDS.start(), ASKING_WORDS.end());
+        ((long - self.texts.text_length(row) as f32) / (long - short)).clamp(0.0, 1.0)
     }
 
     /// The number of who said a row's text; 0 where it is not known.
@@ -111,5 +126,16 @@ mod tests {
         let long = "tea ".repeat(240);
         let two = conversation(&[("Ann", "tea"), ("Bo", &long)]);
         assert_eq!((two.openness(0), two.openness(1)), (1.0, 0.25));
+    }
+
+    #[test]
+    fn a_short_question_in_a_session_only_asks() {
+        let long = format!("{}?", "tea ".repeat(20));
+        let turns = [("Ann", "Where do you run?"), ("Bo", "By the river."), ("Ann", long.as_str()), ("Bo", "Tea?")];
+        let two = conversation(&turns);
+        assert_eq!([0, 1, 2, 3].map(|row| two.asking(row)), [1.0, 0.0, 0.5, 1.0]);
+        let longer = format!("{}?", "tea ".repeat(30));
+        assert_eq!(conversation(&[("Ann", &longer), ("Bo", "Tea.")]).asking(0), 0.0, "it tells as much as another");
+        assert_eq!(conversation(&[("Ann", "Where do you run?")]).asking(0), 0.0, "nobody answers one that is alone");
     }
 }

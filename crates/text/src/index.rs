@@ -2,9 +2,11 @@
 
 use crate::TextError;
 use crate::analysis::Term as TextTerm;
-use crate::people::{Document, People};
+use crate::document::Document;
+use crate::people::People;
 use crate::totals::Totals;
 use membox_sealing::TermKey;
+use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::Write;
@@ -19,7 +21,7 @@ use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyDo
 use uuid::Uuid;
 
 /// Version of the schema and of the analysis; an index of another one is built anew.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 /// Memory that tantivy gathers documents in before it writes a segment: its least is 15 MB.
 const WRITER_BYTES: usize = 32 << 20;
 /// Segments over which a commit merges them all into one.
@@ -110,6 +112,7 @@ struct Fields {
     length: Field,
     speaker: Field,
     user: Field,
+    question: Field,
 }
 
 fn schema() -> (Schema, Fields) {
@@ -120,7 +123,8 @@ fn schema() -> (Schema, Fields) {
     let length = builder.add_u64_field("length", FAST);
     let speaker = builder.add_u64_field("speaker", FAST);
     let user = builder.add_u64_field("user", FAST);
-    (builder.build(), Fields { text, row, length, speaker, user })
+    let question = builder.add_bool_field("question", FAST);
+    (builder.build(), Fields { text, row, length, speaker, user, question })
 }
 
 /// A committed state, to read from.
@@ -134,6 +138,8 @@ pub struct TextIndex {
     lengths: Arc<[u32]>,
     /// Who said the text of each row, and whom it is about.
     people: Arc<[People]>,
+    /// Rows whose texts are questions.
+    questions: Arc<RoaringBitmap>,
     fields: Fields,
     rows: u32,
     totals: Totals,
@@ -184,11 +190,12 @@ impl TextIndex {
         let mut rows_of_documents = Vec::new();
         let mut lengths = vec![NO_TEXT; mark.rows as usize];
         let mut people = vec![People::default(); mark.rows as usize];
+        let mut questions = RoaringBitmap::new();
         let mut totals = Totals::default();
         for segment in searcher.segment_readers() {
             let fast = segment.fast_fields();
             let (row, length) = (fast.u64("row")?, fast.u64("length")?);
-            let (speaker, user) = (fast.u64("speaker")?, fast.u64("user")?);
+            let (speaker, user, question) = (fast.u64("speaker")?, fast.u64("user")?, fast.bool("question")?);
             let rows: Arc<[u32]> = row.values.iter().map(|row| row as u32).collect();
             for document in segment.doc_ids_alive() {
                 let length = length.values.get_val(document) as u32;
@@ -197,13 +204,25 @@ impl TextIndex {
                 *lengths.get_mut(row).ok_or_else(past)? = length;
                 let number = |column: &tantivy::columnar::Column<u64>| column.values.get_val(document) as u32;
                 people[row] = People { speaker: number(&speaker), user: number(&user) };
+                if question.values.get_val(document) {
+                    questions.insert(row as u32);
+                }
                 totals.texts += 1;
                 totals.terms += u64::from(length);
             }
             rows_of_documents.push(rows);
         }
-        let (lengths, people) = (lengths.into(), people.into());
-        Ok(Some(Self { searcher, rows_of_documents, lengths, people, fields, rows: mark.rows, totals, of: of.clone() }))
+        Ok(Some(Self {
+            searcher,
+            rows_of_documents,
+            lengths: lengths.into(),
+            people: people.into(),
+            questions: Arc::new(questions),
+            fields,
+            rows: mark.rows,
+            totals,
+            of: of.clone(),
+        }))
     }
 
     /// As [`TextIndex::open`], for who only wants to know whether it could be opened: an open index notes in its
@@ -276,6 +295,11 @@ impl TextIndex {
         self.length(row).and_then(|_| self.people.get(row as usize).copied())
     }
 
+    /// Whether a row's text is a question.
+    pub fn is_question(&self, row: u32) -> bool {
+        self.questions.contains(row)
+    }
+
     /// Whether a commit has removed texts whose postings are not merged away yet.
     pub fn has_deletions(&self) -> bool {
         self.searcher.segment_readers().iter().any(tantivy::SegmentReader::has_deletes)
@@ -342,6 +366,7 @@ impl TextIndexWriter {
         let people = document.people();
         let people = if self.of.key.is_some() { people.sealed() } else { people };
         let (terms, length) = document.terms();
+        let is_question = document.is_question();
         let token = |(position, term): (usize, TextTerm)| Token {
             position,
             text: self.of.term(&term.text),
@@ -354,6 +379,7 @@ impl TextIndexWriter {
         document.add_u64(self.fields.length, u64::from(length));
         document.add_u64(self.fields.speaker, u64::from(people.speaker));
         document.add_u64(self.fields.user, u64::from(people.user));
+        document.add_bool(self.fields.question, is_question);
         self.writer.add_document(document)?;
         Ok(())
     }

@@ -41,6 +41,7 @@
 //! ```
 
 pub mod analysis;
+mod document;
 mod error;
 mod index;
 mod people;
@@ -50,9 +51,10 @@ mod tail;
 mod texts;
 mod totals;
 
+pub use document::Document;
 pub use error::TextError;
 pub use index::{TextIndex, TextIndexWriter, TextSource};
-pub use people::{Document, People};
+pub use people::People;
 pub use scores::TextScores;
 pub use synonyms::Synonyms;
 pub use tail::Tail;

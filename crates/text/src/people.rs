@@ -3,7 +3,7 @@
 //! Only the first word of a name counts: who asks for Caroline means Caroline Smith. Where a tenant's texts are sealed,
 //! so are names. The files then hold 8 bits of a number, which many names share.
 
-use crate::analysis::{Term, terms};
+use crate::analysis::terms;
 
 /// Names that say what somebody is and not who.
 const ROLES: [&str; 11] =
@@ -13,45 +13,6 @@ const ROLES: [&str; 11] =
 const FIRST_PERSON: [&str; 9] = ["i", "me", "mine", "my", "our", "us", "we", "我", "私"];
 /// How those are called who ask, where they have no names.
 const ASKERS: [&str; 2] = ["user", "human"];
-
-/// What of a record is searched by words.
-#[derive(Clone, Debug, Default)]
-pub struct Document<'a> {
-    /// What it says.
-    pub text: &'a str,
-    /// Who said it.
-    pub speaker: Option<&'a str>,
-    /// Whom it is about.
-    pub user: Option<&'a str>,
-    /// What it is tagged with: found as words of the text are, and no part of its length.
-    pub tags: Vec<&'a str>,
-}
-
-impl<'a> Document<'a> {
-    /// A text of nobody.
-    pub fn of(text: &'a str) -> Self {
-        Self { text, ..Self::default() }
-    }
-
-    /// The terms that it is found by, and how many of them its length has.
-    pub(crate) fn terms(&self) -> (Vec<Term>, u32) {
-        let mut all = terms(self.text);
-        let length = all.iter().filter(|term| !term.is_stop_word).count() as u32;
-        all.extend(self.tags.iter().flat_map(|tag| terms(tag)));
-        (all, length)
-    }
-
-    pub(crate) fn people(&self) -> People {
-        let number = |name: Option<&str>| name.and_then(first_word).map_or(0, |word| number(&word));
-        People { speaker: number(self.speaker), user: number(self.user) }
-    }
-}
-
-impl<'a, T: AsRef<str> + ?Sized> From<&'a T> for Document<'a> {
-    fn from(text: &'a T) -> Self {
-        Self::of(text.as_ref())
-    }
-}
 
 /// The numbers of the names of a text; 0 where there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +24,12 @@ pub struct People {
 }
 
 impl People {
+    /// By their names.
+    pub(crate) fn of(speaker: Option<&str>, user: Option<&str>) -> Self {
+        let number = |name: Option<&str>| name.and_then(first_word).map_or(0, |word| number(&word));
+        Self { speaker: number(speaker), user: number(user) }
+    }
+
     /// As the files of a sealed tenant have it.
     pub(crate) fn sealed(self) -> Self {
         Self { speaker: sealed(self.speaker), user: sealed(self.user) }
@@ -112,7 +79,7 @@ mod tests {
 
     #[test]
     fn who_asks_for_themselves_asks_for_what_users_said() {
-        let said_by = |name| Document { speaker: Some(name), ..Document::of("hello") }.people();
+        let said_by = |name| People::of(Some(name), None);
         for question in ["Where did I park?", "what's my name", "我把车停在哪里", "We'd agreed on what?"] {
             let asked = askers(question);
             assert!(said_by("user").is_said_by(&asked) && said_by("Human").is_said_by(&asked), "{question}");
@@ -122,26 +89,16 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_terms_and_no_part_of_the_length() {
-        let (plain, length) = Document::of("the garden").terms();
-        let tagged = Document { tags: vec!["Home Improvement", "roses"], ..Document::of("the garden") };
-        let (all, length_of_tagged) = tagged.terms();
-        assert_eq!((length, length_of_tagged), (1, 1));
-        let added: Vec<&str> = all[plain.len()..].iter().map(|term| term.text.as_str()).collect();
-        assert_eq!(added, ["home", "improv", "rose"]);
-    }
-
-    #[test]
     fn a_question_finds_the_names_in_it_and_not_the_roles() {
-        let said_by = |name| Document { speaker: Some(name), ..Document::of("hello") }.people();
-        let about = |name| Document { user: Some(name), ..Document::of("hello") }.people();
+        let said_by = |name| People::of(Some(name), None);
+        let about = |name| People::of(None, Some(name));
         let asked = names("When did Caroline's user leave for Löwenberg?");
         assert!(said_by("Caroline").is_one_of(&asked) && about("caroline smith").is_one_of(&asked));
         assert!(said_by("LOWENBERG").is_one_of(&asked));
         for other in ["Melanie", "user", "When", ""] {
             assert!(!said_by(other).is_one_of(&asked), "{other:?}");
         }
-        assert!(!Document::of("Caroline").people().is_one_of(&asked), "a text is no name");
+        assert!(!People::default().is_one_of(&asked), "nobody has none of them");
         let sealed: Vec<u32> = asked.into_iter().map(sealed).collect();
         assert!(said_by("Caroline").sealed().is_one_of(&sealed));
     }

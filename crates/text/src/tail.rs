@@ -1,6 +1,7 @@
 //! The part of the text index that tantivy has not committed yet, in memory.
 
-use crate::people::{Document, People};
+use crate::document::Document;
+use crate::people::People;
 use crate::totals::Totals;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ struct Measures {
     /// Terms, stop words not counted.
     length: u32,
     people: People,
+    is_question: bool,
 }
 
 impl Part {
@@ -47,7 +49,7 @@ impl Part {
         for (term, count) in counts {
             self.postings.entry(term).or_default().push((place, count));
         }
-        self.push(row, Measures { length, people: document.people() });
+        self.push(row, Measures { length, people: document.people(), is_question: document.is_question() });
     }
 
     fn push(&mut self, row: u32, text: Measures) {
@@ -132,6 +134,11 @@ impl Tail {
     /// Who said a row's text, and whom it is about.
     pub fn people(&self, row: u32) -> Option<People> {
         self.get(row).map(|text| text.people)
+    }
+
+    /// Whether a row's text is a question.
+    pub fn is_question(&self, row: u32) -> bool {
+        self.get(row).is_some_and(|text| text.is_question)
     }
 
     fn get(&self, row: u32) -> Option<Measures> {

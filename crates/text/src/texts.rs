@@ -1,7 +1,8 @@
 //! The texts of a collection's current rows: both parts of the index as one, and BM25 over them.
 
+use crate::document::Document;
 use crate::index::TextIndex;
-use crate::people::{Document, People, askers, names, sealed};
+use crate::people::{People, askers, names, sealed};
 use crate::scores::TextScores;
 use crate::tail::Tail;
 use crate::totals::Totals;
@@ -66,6 +67,11 @@ impl Texts {
         }
         let people = self.tail.people(row).unwrap_or_default();
         if self.is_sealed() { people.sealed() } else { people }
+    }
+
+    /// Whether a row's text is a question.
+    pub fn is_question(&self, row: u32) -> bool {
+        self.disk_of(row).map_or_else(|| self.tail.is_question(row), |disk| disk.is_question(row))
     }
 
     /// The numbers of names that a question has, as [`People`] has them.

@@ -81,6 +81,22 @@ fn scores_do_not_depend_on_what_is_on_disk_and_what_in_memory() {
 }
 
 #[test]
+fn questions_are_known_on_disk_and_in_memory() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let of = text_of(Uuid::new_v4(), 4);
+    let texts = ["Where do you run?", "By the river.", "你住在哪里？", "Nowhere near here"];
+    let mut writer = TextIndexWriter::open(folder.path(), of).expect("a writer");
+    (0..2).for_each(|row| writer.insert(row, texts[row as usize]).expect("a text"));
+    let disk = writer.commit(2).expect("a commit");
+    let mut tail = Tail::default();
+    (2..4).for_each(|row| tail.insert(row, texts[row as usize]));
+    let renumbered = tail.renumbered(|row| row.checked_sub(2));
+    assert_eq!([0, 1].map(|row| renumbered.is_question(row)), [true, false]);
+    let all = Texts::new(Some(disk), tail, |_| true);
+    assert_eq!([0, 1, 2, 3, 4].map(|row| all.is_question(row)), [true, false, true, false, false]);
+}
+
+#[test]
 fn an_index_under_a_key_finds_the_same_and_holds_no_word() {
     let (folder, file) = (tempfile::tempdir().expect("a folder"), Uuid::new_v4());
     let master = MasterKey::generate().expect("a key");

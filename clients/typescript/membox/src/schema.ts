@@ -4573,7 +4573,7 @@ export interface components {
          * @description What a part of a score says.
          * @enum {string}
          */
-        PartName: "vector" | "words" | "neighbours" | "ranks" | "name" | "time" | "tokens" | "cross_encoder" | "recency" | "importance";
+        PartName: "vector" | "words" | "neighbours" | "ranks" | "name" | "time" | "question" | "tokens" | "cross_encoder" | "recency" | "importance";
         /** @description What was changed. */
         PatchManyAnswer: {
             /** @description Ids of which there is no record. */

@@ -102,6 +102,29 @@ fn an_explanation_adds_up_to_the_score() {
 }
 
 #[test]
+fn an_answer_comes_before_a_question_with_the_same_words() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&data_with_model(folder.path()), &[]);
+    server.call("PUT", "/v1/collections/c", &json!({}));
+    let turns = [
+        ("ann", "Where do you keep the spare key?"),
+        ("bo", "The spare key is under the blue pot."),
+        ("ann", "Lovely weather today."),
+        ("bo", "We should go for a walk."),
+    ];
+    let turn = |(i, (speaker, text)): (usize, &(&str, &str))| json!({"id": i.to_string(), "text": text, "session": "s", "metadata": {"speaker": speaker}});
+    let records: Vec<Value> = turns.iter().enumerate().map(turn).collect();
+    post(&server, "/v1/collections/c/records", &json!({ "records": records }));
+    let found = hits(&server, &json!({"query": "Where is the spare key?", "explain": true}));
+    assert_eq!(ids(&found)[..2], ["1", "0"]);
+    let parts = |hit: &Value| hit["explanation"]["parts"].as_array().expect("parts").clone();
+    let asks = |hit: &Value| parts(hit).into_iter().find(|part| part["part"] == "question");
+    let part = asks(&found[1]).expect("it only asks");
+    assert!(part["value"] == 1.0 && part["score"].as_f64().expect("a score") < 0.0, "{part}");
+    assert!(found.iter().enumerate().all(|(at, hit)| at == 1 || asks(hit).is_none()), "{found:?}");
+}
+
+#[test]
 fn what_is_excluded_is_no_hit_and_hits_come_in_the_order_that_is_asked_for() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = conversation(folder.path());

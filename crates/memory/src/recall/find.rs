@@ -88,8 +88,9 @@ fn fuse_legs(snapshot: &Snapshot, asked: &Asked, found: &Matches, request: &Reca
     let candidate = |record, vector, text| {
         let is_named = snapshot.is_of_one_of(record, &names);
         let is_askers = snapshot.is_said_by(record, &askers);
-        let (is_of_time, windows) = (snapshot.is_marked(record), snapshot.windows(record));
-        Candidate { record, vector, text, is_named, is_askers, is_of_time, windows }
+        let (is_of_time, asking) = (snapshot.is_marked(record), snapshot.asking(record));
+        let windows = snapshot.windows(record);
+        Candidate { record, vector, text, is_named, is_askers, is_of_time, asking, windows }
     };
     match request.mode() {
         RecallMode::Vector => {

@@ -17,6 +17,9 @@ const NAMED: f32 = 0.2;
 /// What a record gets that is of the time that the question speaks of.
 const OF_TIME: f32 = 0.2;
 
+/// What a record loses that only asks: it has the words of the question, and what follows it the answer.
+const ASKING: f32 = 0.1;
+
 /// What a cosine loses each time that it is the best of e times as many, where nothing but the vector speaks: among
 /// many windows one is near by chance.
 const WINDOW_PENALTY: f32 = 0.02;
@@ -97,6 +100,8 @@ pub(crate) struct Candidate<R = RecordRef> {
     pub is_askers: bool,
     /// Whether it is of the time that the question speaks of.
     pub is_of_time: bool,
+    /// How far it only asks, 0 to 1.
+    pub asking: f32,
     /// How many vectors it has, one of which is the nearest.
     pub windows: usize,
 }
@@ -190,14 +195,13 @@ fn by_scores<R: Copy>(vector_weight: f32, reading: Reading, candidates: &[Candid
         }
         let (vector, words) = (vector_weight * near, text_weight * words);
         let named = if c.is_named || c.is_askers { NAMED } else { 0.0 };
-        (vector, words, named, if c.is_of_time { OF_TIME } else { 0.0 })
+        [vector, words, named, if c.is_of_time { OF_TIME } else { 0.0 }, -ASKING * c.asking]
     };
-    let sum = |(vector, words, named, of_time): (f32, f32, f32, f32)| vector + words + named + of_time;
-    let best = candidates.iter().map(|c| sum(weighed(c))).fold(0f32, f32::max);
+    let best = candidates.iter().map(|c| weighed(c).iter().sum()).fold(0f32, f32::max);
     let scale = if best > 0.0 { 1.0 / best } else { 1.0 };
     let fused = |c: &Candidate<R>| {
-        let (vector, words, named, of_time) = weighed(c);
-        let Candidate { record, vector: cosine, text, is_named, is_askers, is_of_time, .. } = *c;
+        let [vector, words, named, of_time, asked] = weighed(c);
+        let Candidate { record, vector: cosine, text, is_named, is_askers, is_of_time, asking, .. } = *c;
         let mut fused = Fused {
             record,
             score: 0.0,
@@ -219,6 +223,9 @@ fn by_scores<R: Copy>(vector_weight: f32, reading: Reading, candidates: &[Candid
         }
         if is_of_time {
             fused.add(PartName::Time, 1.0, scale * of_time);
+        }
+        if asking > 0.0 {
+            fused.add(PartName::Question, asking, scale * asked);
         }
         fused
     };
@@ -280,7 +287,16 @@ mod tests {
     const FOREIGN: Reading = Reading { fluency: 0.0, ..Reading::PLAIN };
 
     fn candidate((record, vector, text): (u32, Option<f32>, Option<f32>)) -> Candidate<u32> {
-        Candidate { record, vector, text, is_named: false, is_askers: false, is_of_time: false, windows: 1 }
+        Candidate {
+            record,
+            vector,
+            text,
+            is_named: false,
+            is_askers: false,
+            is_of_time: false,
+            asking: 0.0,
+            windows: 1,
+        }
     }
 
     fn records(fused: &[Fused<u32>]) -> Vec<u32> {
@@ -353,6 +369,19 @@ mod tests {
         let fused = fuse(Fusion::default(), Reading::PLAIN, both);
         assert_eq!(records(&fused), [2, 1]);
         assert!(!fused[0].is_named, "it says nothing of how relevant it is");
+    }
+
+    #[test]
+    fn what_only_asks_comes_after_what_tells_as_much() {
+        let mut both = [(1, Some(0.60), Some(1.0)), (2, Some(0.58), Some(0.95))].map(candidate);
+        both[0].asking = 1.0;
+        let fused = fuse(Fusion::default(), Reading::PLAIN, both);
+        assert_eq!(records(&fused), [2, 1]);
+        for f in &fused {
+            assert!((f.parts.iter().map(|part| part.score).sum::<f32>() - f.score).abs() < 1e-6, "{f:?}");
+        }
+        both[1].vector = Some(0.3);
+        assert_eq!(records(&fuse(Fusion::default(), Reading::PLAIN, both)), [1, 2], "and before what tells less");
     }
 
     #[test]

@@ -2150,6 +2150,7 @@ PartName: TypeAlias = Literal[
     "ranks",
     "name",
     "time",
+    "question",
     "tokens",
     "cross_encoder",
     "recency",
