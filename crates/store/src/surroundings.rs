@@ -63,8 +63,8 @@ impl Surroundings {
         (OPEN_WORDS / (self.texts.text_length(row).max(1) as f32)).min(1.0)
     }
 
-    /// How far a row only asks: 1 for a short question in a session, 0 for what is none, is long, or stands alone, where
-    /// nobody can answer.
+    /// How far a row only asks: 1 for a short question in a session, 0 for what is none, is long, or stands alone,
+    /// where nobody can answer.
     pub fn asking(&self, row: u32) -> f32 {
         let is_alone = || self.links.before(row).is_none() && self.links.after(row).is_none();
         if !self.texts.is_question(row) || is_alone() {

@@ -3,8 +3,8 @@
 use crate::analysis::{Term, terms};
 use crate::people::People;
 
-/// Signs that end a question: of Latin and its kin, Chinese and Japanese, Arabic, Greek, Ethiopic, Vai, and joined ones.
-const QUESTION_MARKS: [char; 11] = ['?', '？', '﹖', '؟', ';', '፧', '꘏', '⁇', '⁈', '⁉', '‽'];
+/// Signs that end a question: of Latin, Chinese, small Chinese, Arabic, Greek, Ethiopic, Vai, and joined ones.
+const QUESTION_MARKS: [char; 11] = ['?', '？', '﹖', '؟', '\u{37e}', '፧', '꘏', '⁇', '⁈', '⁉', '‽'];
 
 /// What of a record is searched by words.
 #[derive(Clone, Debug, Default)]
@@ -62,11 +62,12 @@ mod tests {
             "\"When?\" 😊",
             "你住在哪里？",
             "أين تسكن؟",
+            "Πού μένεις\u{37e}",
             "Did you see it (the film)?\n",
         ] {
             assert!(Document::of(text).is_question(), "{text}");
         }
-        for text in ["", "Where? To Rome.", "I wonder where.", "a?b", "https://a.b/c?d=1"] {
+        for text in ["", "Where? To Rome.", "I wonder where.", "a?b", "let a = b();", "https://a.b/c?d=1"] {
             assert!(!Document::of(text).is_question(), "{text}");
         }
     }

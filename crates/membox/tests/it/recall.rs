@@ -112,7 +112,10 @@ fn an_answer_comes_before_a_question_with_the_same_words() {
         ("ann", "Lovely weather today."),
         ("bo", "We should go for a walk."),
     ];
-    let turn = |(i, (speaker, text)): (usize, &(&str, &str))| json!({"id": i.to_string(), "text": text, "session": "s", "metadata": {"speaker": speaker}});
+    let turn = |(i, (speaker, text)): (usize, &(&str, &str))| {
+        let said_by = json!({"speaker": speaker});
+        json!({"id": i.to_string(), "text": text, "session": "s", "metadata": said_by})
+    };
     let records: Vec<Value> = turns.iter().enumerate().map(turn).collect();
     post(&server, "/v1/collections/c/records", &json!({ "records": records }));
     let found = hits(&server, &json!({"query": "Where is the spare key?", "explain": true}));
