@@ -16,6 +16,8 @@ from sealed import Box
 ROOT = Path(__file__).resolve().parent.parent
 COLLECTION = "/v1/collections/texts"
 BATCH, WRITERS, WARM_UP, ROUNDS = 512, 2, 50, 3
+# Seconds for which indexes stay as they are until they are taken to be done: the newest rows come last.
+STILL = 30
 
 
 def record(number, words):
@@ -42,11 +44,13 @@ def write(box, n, words):
 
     with ThreadPoolExecutor(WRITERS, initializer=connect) as writers:
         list(writers.map(batch, range(0, n, BATCH)))
-    written, still = time.monotonic(), 0
+    written, still, known = time.monotonic(), 0, None
     # What was idle all the while may be closed by now.
     box.connection.close()
-    while still < 5:
-        still = still + 1 if box.call("GET", COLLECTION)[1]["index"]["building_rows"] == 0 else 0
+    while still < STILL:
+        index = box.call("GET", COLLECTION)[1]["index"]
+        still = still + 1 if index == known and index["building_rows"] == 0 else 0
+        known = index
         time.sleep(1)
     return n / (written - begun), time.monotonic() - written - still
 

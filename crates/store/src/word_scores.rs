@@ -1,5 +1,6 @@
 //! Scores of records by the words of a question, with what neighbours in their sessions give them.
 
+use crate::collection::BLOCK_ROWS;
 use crate::snapshot::RecordRef;
 use crate::surroundings::{MAX_STEPS, Surroundings};
 use membox_index::AllowedRows;
@@ -87,12 +88,51 @@ impl WordScores {
             }
         }
         first.into_sorted().iter().for_each(|scored| self.look_around(scored.row, &mut best, &is_wanted));
-        for (row, score) in self.own.iter() {
-            if score >= best.least() / MAX_GAIN && self.allowed.contains(row) {
-                self.look_around(row, &mut best, &is_wanted);
+        // The rows after the last one with a score may get some of it.
+        for block in 0..=self.own.rows().div_ceil(BLOCK_ROWS) {
+            if self.surroundings.links.is_straight(block) {
+                self.look_into(block, &mut best, &is_wanted);
+                continue;
+            }
+            for (row, score) in self.own.of_block(block) {
+                if score >= best.least() / MAX_GAIN && self.allowed.contains(row) {
+                    self.look_around(row, &mut best, &is_wanted);
+                }
             }
         }
         best.top.into_sorted().iter().map(|scored| (RecordRef(scored.row), scored.score)).collect()
+    }
+
+    /// Shows `best` the rows of a [straight](crate::collection::Links::is_straight) block that may be among them, as if
+    /// all rows next to them spoke for them. No link is followed for the others.
+    fn look_into(&self, block: usize, best: &mut Best, is_wanted: impl Fn(u32) -> bool) {
+        let first = block * BLOCK_ROWS;
+        let scores: [f32; BLOCK_ROWS + 2 * MAX_STEPS] = self.own.of_rows(first as isize - MAX_STEPS as isize);
+        let least = best.least();
+        if scores.iter().fold(0.0, |most: f32, &score| most.max(score)) * MAX_GAIN < least {
+            return;
+        }
+        let most: [f32; BLOCK_ROWS] = std::array::from_fn(|at| {
+            let given =
+                |steps: usize| SPREAD[steps - 1] * (scores[at + MAX_STEPS - steps] + scores[at + MAX_STEPS + steps]);
+            scores[at + MAX_STEPS] + (1..=MAX_STEPS).map(given).sum::<f32>()
+        });
+        for (row, most) in (first as u32..).zip(most) {
+            if most > 0.0 && most >= least {
+                self.offer(row, most, best, &is_wanted);
+            }
+        }
+    }
+
+    /// Shows `best` a row whose score is at most `most`.
+    fn offer(&self, row: u32, most: f32, best: &mut Best, is_wanted: impl Fn(u32) -> bool) {
+        if most >= best.least()
+            && best.is_new(row)
+            && is_wanted(row)
+            && let Some(score) = self.spread(row)
+        {
+            best.top.push(row, score);
+        }
     }
 
     /// Shows `best` a row and those that it may speak for: each that may be among them, as if all that are beside it
@@ -107,13 +147,8 @@ impl WordScores {
         for at in MAX_STEPS..WINDOW - MAX_STEPS {
             let given = |steps: usize| SPREAD[steps - 1] * (scores[at - steps] + scores[at + steps]);
             let most = scores[at] + (1..=MAX_STEPS).map(given).sum::<f32>();
-            if let Some(row) = rows[at]
-                && most >= best.least()
-                && best.is_new(row)
-                && is_wanted(row)
-                && let Some(score) = self.spread(row)
-            {
-                best.top.push(row, score);
+            if let Some(row) = rows[at] {
+                self.offer(row, most, best, &is_wanted);
             }
         }
     }
@@ -183,17 +218,20 @@ mod tests {
     proptest! {
         #[test]
         fn the_best_are_those_of_all_scores(
-            turns in prop::collection::vec((0u8..4, 0u8..4, 0u8..9, prop::bool::weighted(0.9), 1usize..90), 1..120),
+            turns in prop::collection::vec((0u8..4, 0u8..4, 0u8..9, prop::bool::weighted(0.9), 1usize..90), 1..220),
+            // Conversations that were written at once, one after the other, or turn by turn beside each other.
+            is_at_once in any::<bool>(),
+            with_scores in prop::sample::select(vec![60u32, 63, 64, 65, 128, 220]),
             count in 0usize..12,
         ) {
             let (mut links, mut tail, mut own) = (SessionLinks::default(), Tail::default(), TextScores::default());
             for (row, &(session, speaker, score, _, words)) in (0..).zip(&turns) {
-                links.push(row, &session.to_string());
+                links.push(row, &if is_at_once { row / 30 } else { session.into() }.to_string());
                 let (speaker, text) = (speaker.to_string(), "tea ".repeat(words));
                 let speaker = Some(speaker.as_str()).filter(|speaker| *speaker != "0");
                 tail.insert(row, Document { speaker, ..Document::of(&text) });
                 // Many texts have no word of the question, and a few have rare ones.
-                if score > 3 {
+                if score > 3 && row < with_scores {
                     own.add(row, if score == 8 { 9.0 } else { f32::from(score) / 4.0 });
                 }
             }

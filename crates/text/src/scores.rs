@@ -32,6 +32,17 @@ impl TextScores {
         has.then(|| self.scores[row as usize])
     }
 
+    /// The scores of `N` rows in a row, 0 where there is none. Rows below 0 have none either.
+    pub fn of_rows<const N: usize>(&self, first: isize) -> [f32; N] {
+        let mut scores = [0.0; N];
+        let (skipped, from) = (first.min(0).unsigned_abs(), first.max(0) as usize);
+        if let (Some(known), Some(scores)) = (self.scores.get(from..), scores.get_mut(skipped..)) {
+            let count = known.len().min(scores.len());
+            scores[..count].copy_from_slice(&known[..count]);
+        }
+        scores
+    }
+
     /// One more than the highest row that there is room for.
     pub fn rows(&self) -> usize {
         self.scores.len()
@@ -39,13 +50,17 @@ impl TextScores {
 
     /// Rows and their scores.
     pub fn iter(&self) -> impl Iterator<Item = (u32, f32)> {
-        self.has.iter().enumerate().flat_map(move |(word, &bits)| {
-            // Each step clears the lowest bit.
-            let left = std::iter::successors(Some(bits), |left| Some(left & left.wrapping_sub(1)));
-            left.take_while(|&left| left != 0).map(move |left| {
-                let row = word * 64 + left.trailing_zeros() as usize;
-                (row as u32, self.scores[row])
-            })
+        (0..self.has.len()).flat_map(|block| self.of_block(block))
+    }
+
+    /// Those of the rows from 64 · `block` on, 64 of them.
+    pub fn of_block(&self, block: usize) -> impl Iterator<Item = (u32, f32)> {
+        let bits = self.has.get(block).copied().unwrap_or(0);
+        // Each step clears the lowest bit.
+        let left = std::iter::successors(Some(bits), |left| Some(left & left.wrapping_sub(1)));
+        left.take_while(|&left| left != 0).map(move |left| {
+            let row = block * 64 + left.trailing_zeros() as usize;
+            (row as u32, self.scores[row])
         })
     }
 }
@@ -75,6 +90,9 @@ mod tests {
             prop_assert_eq!(scores.iter().collect::<Vec<_>>(), map.iter().map(|(r, s)| (*r, *s)).collect::<Vec<_>>());
             for row in 0..310 {
                 prop_assert_eq!(scores.get(row), map.get(&row).copied());
+                let of = |row: Option<u32>| row.and_then(|row| map.get(&row)).copied().unwrap_or(0.0);
+                let around = std::array::from_fn(|i| of((row + i as u32).checked_sub(2)));
+                prop_assert_eq!(scores.of_rows::<5>(row as isize - 2), around);
             }
         }
     }

@@ -24,7 +24,7 @@ pub(crate) use folder::CollectionFolder;
 pub use job::JobGuard;
 pub(crate) use kept_tokens::open_sealed;
 pub(crate) use moved::{MovedFiles, MovedRecord};
-pub(crate) use session_links::{Links, SessionLinks};
+pub(crate) use session_links::{BLOCK_ROWS, Links, SessionLinks};
 pub(crate) use state::CollectionState;
 pub(crate) use windows::{Allowed, WindowRows};
 

@@ -5,12 +5,21 @@ use std::sync::Arc;
 
 const NONE: u32 = u32::MAX;
 /// Rows of one part. A link that changes while somebody reads copies its part, 32 KB.
-const PART_ROWS: usize = 4096;
+const PART_ROWS: usize = BLOCK_ROWS * u64::BITS as usize;
+/// Rows of which is known together whether they are [straight](Links::is_straight).
+pub(crate) const BLOCK_ROWS: usize = 64;
 
 /// For every row the rows before and after it in its session. A copy shares what is there, and stays as it is.
 #[derive(Clone, Default)]
 pub(crate) struct Links {
-    parts: Arc<Vec<Arc<[Link; PART_ROWS]>>>,
+    parts: Arc<Vec<Arc<Part>>>,
+}
+
+#[derive(Clone)]
+struct Part {
+    links: [Link; PART_ROWS],
+    /// A bit for each block of rows: whether all links that it ever had were straight.
+    straight: u64,
 }
 
 /// The rows before and after a row, or [`NONE`].
@@ -22,19 +31,49 @@ struct Link {
 
 const ALONE: Link = Link { before: NONE, after: NONE };
 
+impl Link {
+    /// Whether a row with it has none beside it but the rows before and after it by number.
+    fn is_straight(self, row: u32) -> bool {
+        (self.before == NONE || self.before + 1 == row) && (self.after == NONE || self.after == row + 1)
+    }
+}
+
 impl Links {
     fn get(&self, row: u32) -> Link {
         let row = row as usize;
-        self.parts.get(row / PART_ROWS).map_or(ALONE, |part| part[row % PART_ROWS])
+        self.parts.get(row / PART_ROWS).map_or(ALONE, |part| part.links[row % PART_ROWS])
     }
 
-    fn get_mut(&mut self, row: u32) -> &mut Link {
-        let row = row as usize;
+    /// Puts a link in the place of what `change` gets.
+    fn change(&mut self, row: u32, change: impl FnOnce(Link) -> Link) {
+        let at = row as usize;
         let parts = Arc::make_mut(&mut self.parts);
-        if parts.len() <= row / PART_ROWS {
-            parts.resize_with(row / PART_ROWS + 1, || Arc::new([ALONE; PART_ROWS]));
+        if parts.len() <= at / PART_ROWS {
+            parts.resize_with(at / PART_ROWS + 1, || Arc::new(Part { links: [ALONE; PART_ROWS], straight: u64::MAX }));
         }
-        &mut Arc::make_mut(&mut parts[row / PART_ROWS])[row % PART_ROWS]
+        let part = Arc::make_mut(&mut parts[at / PART_ROWS]);
+        let link = change(part.links[at % PART_ROWS]);
+        part.links[at % PART_ROWS] = link;
+        if !link.is_straight(row) {
+            part.straight &= !(1 << (at % PART_ROWS / BLOCK_ROWS));
+        }
+    }
+
+    fn set_before(&mut self, row: u32, before: u32) {
+        self.change(row, |link| Link { before, ..link });
+    }
+
+    fn set_after(&mut self, row: u32, after: u32) {
+        self.change(row, |link| Link { after, ..link });
+    }
+
+    /// Whether the rows of a block, of the block before it and of the one after it are known to be linked to none but
+    /// the rows before and after them by number, as those of a conversation are that was written at once.
+    pub fn is_straight(&self, block: usize) -> bool {
+        const BLOCKS: usize = PART_ROWS / BLOCK_ROWS;
+        let is_one =
+            |block: usize| self.parts.get(block / BLOCKS).is_none_or(|part| part.straight >> (block % BLOCKS) & 1 == 1);
+        (block.saturating_sub(1)..=block + 1).all(is_one)
     }
 
     /// The row before a row.
@@ -49,7 +88,7 @@ impl Links {
 
     /// Rows that have somebody beside them.
     fn linked(&self) -> impl Iterator<Item = (u32, Link)> {
-        let links = self.parts.iter().flat_map(|part| part.iter().copied());
+        let links = self.parts.iter().flat_map(|part| part.links.iter().copied());
         (0..).zip(links).filter(|(_, link)| *link != ALONE)
     }
 }
@@ -65,21 +104,22 @@ impl SessionLinks {
     /// Appends a row to a session.
     pub fn push(&mut self, row: u32, session: &str) {
         if let Some(&last) = self.last.get(session) {
-            self.links.get_mut(last).after = row;
-            self.links.get_mut(row).before = last;
+            self.links.set_after(last, row);
+            self.links.set_before(row, last);
         }
         self.last.insert(session.to_owned(), row);
     }
 
     /// Puts a row in the place of another: a new version of the same record.
     pub fn replace(&mut self, old: u32, new: u32, session: &str) {
-        let link = std::mem::replace(self.links.get_mut(old), ALONE);
-        *self.links.get_mut(new) = link;
+        let link = self.links.get(old);
+        self.links.change(old, |_| ALONE);
+        self.links.change(new, |_| link);
         if link.before != NONE {
-            self.links.get_mut(link.before).after = new;
+            self.links.set_after(link.before, new);
         }
         if link.after != NONE {
-            self.links.get_mut(link.after).before = new;
+            self.links.set_before(link.after, new);
         }
         if let Some(last) = self.last.get_mut(session).filter(|last| **last == old) {
             *last = new;
@@ -88,12 +128,13 @@ impl SessionLinks {
 
     /// Takes a row out of its session; those beside it become neighbours.
     pub fn remove(&mut self, row: u32, session: &str) {
-        let Link { before, after } = std::mem::replace(self.links.get_mut(row), ALONE);
+        let Link { before, after } = self.links.get(row);
+        self.links.change(row, |_| ALONE);
         if before != NONE {
-            self.links.get_mut(before).after = after;
+            self.links.set_after(before, after);
         }
         if after != NONE {
-            self.links.get_mut(after).before = before;
+            self.links.set_before(after, before);
         }
         if self.last.get(session) == Some(&row) {
             if before == NONE {
@@ -109,7 +150,7 @@ impl SessionLinks {
         let mut links = Links::default();
         let renumbered = |old: u32| if old == NONE { NONE } else { row(old) };
         for (old, link) in self.links.linked() {
-            *links.get_mut(row(old)) = Link { before: renumbered(link.before), after: renumbered(link.after) };
+            links.change(row(old), |_| Link { before: renumbered(link.before), after: renumbered(link.after) });
         }
         Self { links, last: self.last.iter().map(|(name, &last)| (name.clone(), row(last))).collect() }
     }
@@ -127,8 +168,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn links_are_those_of_plain_lists(steps in prop::collection::vec((0u8..3, 0usize..3, 0usize..8), 1..60)) {
-            let (mut links, mut lists, mut next) = (SessionLinks::default(), [vec![], vec![], vec![]], 0u32);
+        fn links_are_those_of_plain_lists(
+            before in 0u32..300,
+            steps in prop::collection::vec((0u8..3, 0usize..3, 0usize..8), 1..60),
+        ) {
+            let (mut links, mut lists, mut next) = (SessionLinks::default(), [vec![], vec![], vec![]], before);
+            (0..before).for_each(|row| links.push(row, "at once"));
             for (kind, session, at) in steps {
                 let (name, list): (String, &mut Vec<u32>) = (session.to_string(), &mut lists[session]);
                 match kind {
@@ -143,8 +188,17 @@ mod tests {
                     _ => {}
                 }
             }
+            let is_straight = |row: u32| {
+                let beside = [links.links().before(row), links.links().after(row)];
+                beside.into_iter().flatten().all(|beside| beside.abs_diff(row) == 1)
+            };
+            for block in (0..8).filter(|&block| links.links().is_straight(block)) {
+                let rows = (block.saturating_sub(1) * BLOCK_ROWS) as u32..((block + 2) * BLOCK_ROWS) as u32;
+                prop_assert!(rows.into_iter().all(is_straight), "{block}");
+            }
+            prop_assert!(links.links().is_straight(0) || before < 2 * BLOCK_ROWS as u32);
             // As after a compaction: only the rows of current versions are left.
-            let mut kept: Vec<u32> = lists.iter().flatten().copied().collect();
+            let mut kept: Vec<u32> = (0..before).chain(lists.iter().flatten().copied()).collect();
             kept.sort_unstable();
             let new = |row: u32| kept.binary_search(&row).expect("a current row") as u32;
             let compacted = links.renumbered(new);
