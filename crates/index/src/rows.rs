@@ -69,6 +69,13 @@ impl AllowedRows {
         self.bits().get(row as usize / 8).is_some_and(|byte| byte >> (row % 8) & 1 == 1)
     }
 
+    /// Which of the 64 rows from 64 · `block` on are allowed, the first in the lowest bit.
+    pub fn of_block(&self, block: usize) -> u64 {
+        let bytes = self.bits().get(block * 8..).unwrap_or_default();
+        let byte = |at: usize| u64::from(bytes.get(at).copied().unwrap_or(0)) << (8 * at);
+        (0..8).map(byte).sum()
+    }
+
     /// Allowed rows below `end`.
     pub(crate) fn count_below(&self, end: u32) -> u64 {
         self.rows.range_cardinality(..end)

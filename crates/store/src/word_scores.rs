@@ -4,7 +4,7 @@ use crate::collection::BLOCK_ROWS;
 use crate::snapshot::RecordRef;
 use crate::surroundings::{MAX_STEPS, Surroundings};
 use membox_index::AllowedRows;
-use membox_text::TextScores;
+use membox_text::{TextScores, highest};
 use membox_vectors::TopK;
 use std::sync::Arc;
 
@@ -15,8 +15,6 @@ const SPREAD: [f32; MAX_STEPS] = [0.6, 0.36];
 const MAX_GAIN: f32 = 1.0 + 2.0 * (SPREAD[0] + SPREAD[1]);
 /// Sums of f32 are that much too large at most.
 const ROUNDING: f32 = 1.0 + 1e-5;
-/// Rows that are looked at first, for each that is wanted: the better they are, the fewer are looked at then.
-const FIRST_LOOK: usize = 2;
 
 /// Scores of records by the words of a question (BM25).
 ///
@@ -80,46 +78,50 @@ impl WordScores {
     }
 
     fn best_of(&self, count: usize, is_wanted: impl Fn(u32) -> bool) -> Vec<(RecordRef, f32)> {
-        let mut best = Best { top: TopK::new(count), seen: vec![0; self.own.rows().div_ceil(64)] };
-        let mut first = TopK::new(count.saturating_mul(FIRST_LOOK));
-        for (row, score) in self.own.iter() {
-            if first.least().is_none_or(|least| score > least) && self.allowed.contains(row) {
-                first.push(row, score);
-            }
-        }
-        first.into_sorted().iter().for_each(|scored| self.look_around(scored.row, &mut best, &is_wanted));
         // The rows after the last one with a score may get some of it.
-        for block in 0..=self.own.rows().div_ceil(BLOCK_ROWS) {
-            if self.surroundings.links.is_straight(block) {
+        let blocks = self.own.rows().div_ceil(BLOCK_ROWS) + 1;
+        let most: Vec<f32> = (0..blocks).map(|block| self.own.most_of_block(block)).collect();
+        let mut order: Vec<usize> = (0..blocks).filter(|&block| self.allowed.of_block(block) != 0).collect();
+        if count < order.len() {
+            order.select_nth_unstable_by(count, |&a, &b| most[b].total_cmp(&most[a]));
+        }
+        let mut best = Best { top: TopK::new(count), seen: vec![0; self.own.rows().div_ceil(64)] };
+        for block in order {
+            let around = &most[block.saturating_sub(1)..(block + 2).min(blocks)];
+            let most = around.iter().copied().fold(0.0, f32::max);
+            if most > 0.0 && most * MAX_GAIN >= best.least() {
                 self.look_into(block, &mut best, &is_wanted);
-                continue;
-            }
-            for (row, score) in self.own.of_block(block) {
-                if score >= best.least() / MAX_GAIN && self.allowed.contains(row) {
-                    self.look_around(row, &mut best, &is_wanted);
-                }
             }
         }
         best.top.into_sorted().iter().map(|scored| (RecordRef(scored.row), scored.score)).collect()
     }
 
-    /// Shows `best` the rows of a [straight](crate::collection::Links::is_straight) block that may be among them, as if
-    /// all rows next to them spoke for them. No link is followed for the others.
+    /// Shows `best` the rows of a block that may be among them. No link is followed for the others where the block is
+    /// [straight](crate::collection::Links::is_straight): there it is as if all rows next to each other spoke for each
+    /// other.
     fn look_into(&self, block: usize, best: &mut Best, is_wanted: impl Fn(u32) -> bool) {
-        let first = block * BLOCK_ROWS;
-        let scores: [f32; BLOCK_ROWS + 2 * MAX_STEPS] = self.own.of_rows(first as isize - MAX_STEPS as isize);
-        let least = best.least();
-        if scores.iter().fold(0.0, |most: f32, &score| most.max(score)) * MAX_GAIN < least {
+        if !self.surroundings.links.is_straight(block) {
+            for (row, score) in self.own.of_block(block) {
+                if score >= best.least() / MAX_GAIN && self.allowed.contains(row) {
+                    self.look_around(row, best, &is_wanted);
+                }
+            }
             return;
         }
-        let most: [f32; BLOCK_ROWS] = std::array::from_fn(|at| {
-            let given =
-                |steps: usize| SPREAD[steps - 1] * (scores[at + MAX_STEPS - steps] + scores[at + MAX_STEPS + steps]);
-            scores[at + MAX_STEPS] + (1..=MAX_STEPS).map(given).sum::<f32>()
-        });
-        for (row, most) in (first as u32..).zip(most) {
-            if most > 0.0 && most >= least {
-                self.offer(row, most, best, &is_wanted);
+        let first = block * BLOCK_ROWS;
+        let scores: [f32; BLOCK_ROWS + 2 * MAX_STEPS] = self.own.of_rows(first as isize - MAX_STEPS as isize);
+        let (least, allowed) = (best.least(), self.allowed.of_block(block));
+        let mut most = [0.0; BLOCK_ROWS];
+        for (at, most) in most.iter_mut().enumerate() {
+            let given = |steps: usize| scores[at + MAX_STEPS - steps] + scores[at + MAX_STEPS + steps];
+            *most = (1..=MAX_STEPS).fold(scores[at + MAX_STEPS], |sum, steps| sum + SPREAD[steps - 1] * given(steps));
+        }
+        if highest(&most) < least {
+            return;
+        }
+        for (at, most) in most.into_iter().enumerate() {
+            if most > 0.0 && most >= least && allowed >> at & 1 == 1 {
+                self.offer((first + at) as u32, most, best, &is_wanted);
             }
         }
     }

@@ -55,7 +55,7 @@ pub use document::Document;
 pub use error::TextError;
 pub use index::{TextIndex, TextIndexWriter, TextSource};
 pub use people::People;
-pub use scores::TextScores;
+pub use scores::{TextScores, highest};
 pub use synonyms::Synonyms;
 pub use tail::Tail;
 pub use texts::Texts;

@@ -53,6 +53,12 @@ impl TextScores {
         (0..self.has.len()).flat_map(|block| self.of_block(block))
     }
 
+    /// The highest score of the rows from 64 · `block` on, 64 of them; 0 where none has one.
+    pub fn most_of_block(&self, block: usize) -> f32 {
+        let scores = self.scores.get(block * 64..).unwrap_or_default();
+        highest(&scores[..scores.len().min(64)])
+    }
+
     /// Those of the rows from 64 · `block` on, 64 of them.
     pub fn of_block(&self, block: usize) -> impl Iterator<Item = (u32, f32)> {
         let bits = self.has.get(block).copied().unwrap_or(0);
@@ -63,6 +69,17 @@ impl TextScores {
             (row as u32, self.scores[row])
         })
     }
+}
+
+/// The highest of some scores; 0 where none is above it.
+pub fn highest(scores: &[f32]) -> f32 {
+    // Side by side, as a processor compares them.
+    let mut lanes = [0f32; 16];
+    let (chunks, rest) = scores.as_chunks::<16>();
+    for chunk in chunks {
+        lanes.iter_mut().zip(chunk).for_each(|(most, &score)| *most = if score > *most { score } else { *most });
+    }
+    lanes.iter().chain(rest).copied().fold(0.0, f32::max)
 }
 
 impl FromIterator<(u32, f32)> for TextScores {
@@ -92,6 +109,8 @@ mod tests {
                 prop_assert_eq!(scores.get(row), map.get(&row).copied());
                 let of = |row: Option<u32>| row.and_then(|row| map.get(&row)).copied().unwrap_or(0.0);
                 let around = std::array::from_fn(|i| of((row + i as u32).checked_sub(2)));
+                let block = (0..64).map(|i| of(Some(row / 64 * 64 + i))).fold(0.0, f32::max);
+                prop_assert_eq!(scores.most_of_block(row as usize / 64), block);
                 prop_assert_eq!(scores.of_rows::<5>(row as isize - 2), around);
             }
         }
