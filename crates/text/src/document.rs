@@ -3,7 +3,7 @@
 use crate::analysis::{Term, terms};
 use crate::people::People;
 
-/// Signs that end a question: of Latin, Chinese, small Chinese, Arabic, Greek, Ethiopic, Vai, and joined ones.
+/// Signs that end a question, in whatever script.
 const QUESTION_MARKS: [char; 11] = ['?', '？', '﹖', '؟', '\u{37e}', '፧', '꘏', '⁇', '⁈', '⁉', '‽'];
 
 /// What of a record is searched by words.
