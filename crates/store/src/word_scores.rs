@@ -82,6 +82,7 @@ impl WordScores {
         let blocks = self.own.rows().div_ceil(BLOCK_ROWS) + 1;
         let most: Vec<f32> = (0..blocks).map(|block| self.own.most_of_block(block)).collect();
         let mut order: Vec<usize> = (0..blocks).filter(|&block| self.allowed.of_block(block) != 0).collect();
+        // The better the first are, the fewer are looked into then.
         if count < order.len() {
             order.select_nth_unstable_by(count, |&a, &b| most[b].total_cmp(&most[a]));
         }
@@ -96,11 +97,11 @@ impl WordScores {
         best.top.into_sorted().iter().map(|scored| (RecordRef(scored.row), scored.score)).collect()
     }
 
-    /// Shows `best` the rows of a block that may be among them. No link is followed for the others where the block is
-    /// [straight](crate::collection::Links::is_straight): there it is as if all rows next to each other spoke for each
-    /// other.
+    /// Shows `best` the rows of a block that may be among them. Where the block is
+    /// [contiguous](crate::collection::Links::is_contiguous) they are bound as if all rows next to each other spoke for
+    /// each other, and no link is followed for those under the bound.
     fn look_into(&self, block: usize, best: &mut Best, is_wanted: impl Fn(u32) -> bool) {
-        if !self.surroundings.links.is_straight(block) {
+        if !self.surroundings.links.is_contiguous(block) {
             for (row, score) in self.own.of_block(block) {
                 if score >= best.least() / MAX_GAIN && self.allowed.contains(row) {
                     self.look_around(row, best, &is_wanted);

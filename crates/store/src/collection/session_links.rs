@@ -6,7 +6,7 @@ use std::sync::Arc;
 const NONE: u32 = u32::MAX;
 /// Rows of one part. A link that changes while somebody reads copies its part, 32 KB.
 const PART_ROWS: usize = BLOCK_ROWS * u64::BITS as usize;
-/// Rows of which is known together whether they are [straight](Links::is_straight).
+/// Rows of which is known together whether they are [contiguous](Links::is_contiguous).
 pub(crate) const BLOCK_ROWS: usize = 64;
 
 /// For every row the rows before and after it in its session. A copy shares what is there, and stays as it is.
@@ -18,8 +18,8 @@ pub(crate) struct Links {
 #[derive(Clone)]
 struct Part {
     links: [Link; PART_ROWS],
-    /// A bit for each block of rows: whether all links that it ever had were straight.
-    straight: u64,
+    /// A bit for each block of rows: whether all links that it ever had were to the rows next to it.
+    contiguous: u64,
 }
 
 /// The rows before and after a row, or [`NONE`].
@@ -33,7 +33,7 @@ const ALONE: Link = Link { before: NONE, after: NONE };
 
 impl Link {
     /// Whether a row with it has none beside it but the rows before and after it by number.
-    fn is_straight(self, row: u32) -> bool {
+    fn is_contiguous(self, row: u32) -> bool {
         (self.before == NONE || self.before + 1 == row) && (self.after == NONE || self.after == row + 1)
     }
 }
@@ -49,13 +49,14 @@ impl Links {
         let at = row as usize;
         let parts = Arc::make_mut(&mut self.parts);
         if parts.len() <= at / PART_ROWS {
-            parts.resize_with(at / PART_ROWS + 1, || Arc::new(Part { links: [ALONE; PART_ROWS], straight: u64::MAX }));
+            let alone = || Arc::new(Part { links: [ALONE; PART_ROWS], contiguous: u64::MAX });
+            parts.resize_with(at / PART_ROWS + 1, alone);
         }
         let part = Arc::make_mut(&mut parts[at / PART_ROWS]);
         let link = change(part.links[at % PART_ROWS]);
         part.links[at % PART_ROWS] = link;
-        if !link.is_straight(row) {
-            part.straight &= !(1 << (at % PART_ROWS / BLOCK_ROWS));
+        if !link.is_contiguous(row) {
+            part.contiguous &= !(1 << (at % PART_ROWS / BLOCK_ROWS));
         }
     }
 
@@ -69,10 +70,11 @@ impl Links {
 
     /// Whether the rows of a block, of the block before it and of the one after it are known to be linked to none but
     /// the rows before and after them by number, as those of a conversation are that was written at once.
-    pub fn is_straight(&self, block: usize) -> bool {
+    pub fn is_contiguous(&self, block: usize) -> bool {
         const BLOCKS: usize = PART_ROWS / BLOCK_ROWS;
-        let is_one =
-            |block: usize| self.parts.get(block / BLOCKS).is_none_or(|part| part.straight >> (block % BLOCKS) & 1 == 1);
+        let is_one = |block: usize| {
+            self.parts.get(block / BLOCKS).is_none_or(|part| part.contiguous >> (block % BLOCKS) & 1 == 1)
+        };
         (block.saturating_sub(1)..=block + 1).all(is_one)
     }
 
@@ -188,15 +190,15 @@ mod tests {
                     _ => {}
                 }
             }
-            let is_straight = |row: u32| {
+            let is_contiguous = |row: u32| {
                 let beside = [links.links().before(row), links.links().after(row)];
                 beside.into_iter().flatten().all(|beside| beside.abs_diff(row) == 1)
             };
-            for block in (0..8).filter(|&block| links.links().is_straight(block)) {
+            for block in (0..8).filter(|&block| links.links().is_contiguous(block)) {
                 let rows = (block.saturating_sub(1) * BLOCK_ROWS) as u32..((block + 2) * BLOCK_ROWS) as u32;
-                prop_assert!(rows.into_iter().all(is_straight), "{block}");
+                prop_assert!(rows.into_iter().all(is_contiguous), "{block}");
             }
-            prop_assert!(links.links().is_straight(0) || before < 2 * BLOCK_ROWS as u32);
+            prop_assert!(links.links().is_contiguous(0) || before < 2 * BLOCK_ROWS as u32);
             // As after a compaction: only the rows of current versions are left.
             let mut kept: Vec<u32> = (0..before).chain(lists.iter().flatten().copied()).collect();
             kept.sort_unstable();
