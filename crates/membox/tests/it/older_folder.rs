@@ -114,9 +114,16 @@ fn without_usage(answer: &mut Value) {
     }
 }
 
+/// The best hit that was answered, where it only asks: what answers it stands before it since 0.2.0
+/// (docs/decisions/055).
+fn best_that_asks(answer: &Value) -> Option<Value> {
+    let best = answer["hits"].get(0)?;
+    best["text"].as_str()?.ends_with('?').then(|| best["id"].clone())
+}
+
 /// Takes out of recalls what 0.2.0 ranks otherwise (docs/decisions/043): by words and in mode `hybrid` all scores and
-/// all hits behind the best, and what contexts are filled with; and what 0.1.0 did not say.
-fn without_ranking(request: &Value, answer: &mut Value) {
+/// all hits but the best that was answered, and what contexts are filled with; and what 0.1.0 did not say.
+fn without_ranking(request: &Value, best_that_asks: Option<&Value>, answer: &mut Value) {
     if request["path"].as_str().is_some_and(|path| path.contains("strategy=recall")) {
         for name in ["messages", "text", "tokens", "omitted"] {
             answer.as_object_mut().map(|told| told.remove(name));
@@ -124,8 +131,10 @@ fn without_ranking(request: &Value, answer: &mut Value) {
     }
     let Some(hits) = answer.get_mut("hits").and_then(Value::as_array_mut) else { return };
     let by_vector = request["body"]["mode"] == "vector";
-    if !by_vector {
-        hits.truncate(1);
+    match best_that_asks {
+        _ if by_vector => {}
+        Some(id) => hits.retain(|hit| hit["id"] == *id),
+        None => hits.truncate(1),
     }
     for hit in hits.iter_mut().filter_map(Value::as_object_mut) {
         hit.remove("relevance");
@@ -224,8 +233,9 @@ fn answers_as_before(name: &str) {
             without_usage(&mut new["answer"]);
         }
         let request = old.clone();
+        let best_that_asks = best_that_asks(&old["answer"]);
         for answer in [&mut old, &mut new] {
-            without_ranking(&request, &mut answer["answer"]);
+            without_ranking(&request, best_that_asks.as_ref(), &mut answer["answer"]);
             without_found_keywords(&request, &mut answer["answer"]);
             without_the_key_of_the_audit_log(&mut answer["answer"]);
             without_counts_of_vectors(&mut answer["answer"]);
