@@ -114,8 +114,7 @@ impl WordScores {
         let (least, allowed) = (best.least(), self.allowed.of_block(block));
         let mut most = [0.0; BLOCK_ROWS];
         for (at, most) in most.iter_mut().enumerate() {
-            let given = |steps: usize| scores[at + MAX_STEPS - steps] + scores[at + MAX_STEPS + steps];
-            *most = (1..=MAX_STEPS).fold(scores[at + MAX_STEPS], |sum, steps| sum + SPREAD[steps - 1] * given(steps));
+            *most = bound(&scores, at + MAX_STEPS);
         }
         if highest(&most) < least {
             return;
@@ -147,14 +146,19 @@ impl WordScores {
         rows[..2 * MAX_STEPS].copy_from_slice(&before);
         rows[2 * MAX_STEPS + 1..].copy_from_slice(&after);
         let scores = rows.map(|row| row.and_then(|row| self.own.get(row)).unwrap_or(0.0));
-        for at in MAX_STEPS..WINDOW - MAX_STEPS {
-            let given = |steps: usize| SPREAD[steps - 1] * (scores[at - steps] + scores[at + steps]);
-            let most = scores[at] + (1..=MAX_STEPS).map(given).sum::<f32>();
-            if let Some(row) = rows[at] {
-                self.offer(row, most, best, &is_wanted);
+        for (at, row) in rows.into_iter().enumerate().skip(MAX_STEPS).take(WINDOW - 2 * MAX_STEPS) {
+            if let Some(row) = row {
+                self.offer(row, bound(&scores, at), best, &is_wanted);
             }
         }
     }
+}
+
+/// The most that a row may have, of the scores of rows beside each other: as if all of them spoke for it.
+#[inline]
+fn bound<const N: usize>(scores: &[f32; N], at: usize) -> f32 {
+    let given = |steps: usize| scores[at - steps] + scores[at + steps];
+    (1..=MAX_STEPS).fold(scores[at], |sum, steps| sum + SPREAD[steps - 1] * given(steps))
 }
 
 /// Rows of a look around: a row, those that it speaks for, and those that speak for them.
